@@ -1,0 +1,128 @@
+# Every chore of the project. `make` alone lists them; each sets up what it needs in .venv.
+
+PYTHON ?= python3
+# uv is used where it is there; `make UV= …` forces pip.
+UV     := $(shell command -v uv 2>/dev/null)
+CARGO  ?= cargo
+# Test processes; the tests themselves use several threads.
+JOBS   ?= auto
+# Arguments for pytest, for instance `make test ARGS="tests/test_random.py -k gamma"`.
+ARGS   ?=
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.stamp
+LOCKED := $(if $(CI),--locked)
+PIP    := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
+# An active conda environment would compete with .venv.
+MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(VENV)/bin/maturin
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+BENCHES := $(wildcard benches/bench_*.py)
+RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
+TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch' tests 2>/dev/null)
+
+export MPLBACKEND := Agg
+export PYO3_PYTHON := $(CURDIR)/$(PY)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help build demo test test-torch check check-rust check-python bench bench-smoke \
+	sdist dist-check fmt clean need-cargo need-python
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(STAMP)-built ## Build the Rust core (release) and install fermiac into .venv
+
+demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress ## Run the worked examples; table and pictures go to demo/
+	$(PY) examples/demo.py --out demo
+
+test: $(STAMP)-built $(STAMP)-test $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
+	$(PY) -m pytest -m "not torch" -n $(JOBS) $(ARGS)
+
+test-torch: $(STAMP)-built $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
+	@if [ -z "$(TORCH_TESTS)" ]; then \
+		echo "test-torch: no test is marked torch, so PyTorch is not installed"; \
+	else \
+		$(MAKE) --no-print-directory $(STAMP)-torch && $(PY) -m pytest -m torch $(ARGS) $(TORCH_TESTS); \
+	fi
+
+check: check-rust check-python ## Everything that must pass before a change is merged
+	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-torch
+
+check-rust: $(STAMP)-venv ## Format, lints, documentation and tests of the Rust crates
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --package fermiac-core --no-deps --quiet
+ifeq ($(NEXTEST),yes)
+	$(CARGO) nextest run $(LOCKED) --workspace --exclude fermiac-py $(if $(CI),--profile ci)
+else
+	$(CARGO) test $(LOCKED) --workspace --exclude fermiac-py --lib --tests
+endif
+	$(CARGO) test $(LOCKED) --package fermiac-core --doc --quiet
+
+check-python: $(STAMP)-built $(STAMP)-dev $(STAMP)-plot ## Lints, format, types and stubs of the Python package
+	$(PY) -m ruff check $(RUFF_PATHS)
+	$(PY) -m ruff format --check $(RUFF_PATHS)
+	$(PY) -m mypy --strict python/fermiac
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml fermiac._core
+
+bench: $(STAMP)-built $(STAMP)-test $(STAMP)-bench ## Measure speed and accuracy against other implementations
+	$(PY) -m pytest -p benchmark --timeout 0 --benchmark-columns min,median,stddev,rounds \
+		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
+
+bench-smoke: $(STAMP)-built $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
+	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
+
+sdist: $(STAMP)-dev ## Write the source distribution to dist/
+	$(MATURIN) sdist --out dist
+
+# The wheel comes from the unpacked source distribution: what is missing there fails here.
+dist-check: $(STAMP)-dev $(STAMP)-built ## Build a wheel from the source distribution and import it
+	rm -rf dist $(VENV)/dist-check
+	CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}" \
+		$(MATURIN) build --release --sdist $(LOCKED) --out dist
+	$(PIP) --no-deps --target $(VENV)/dist-check dist/*.whl
+	PYTHONPATH=$(VENV)/dist-check $(PY) -c "import fermiac; \
+		assert 'dist-check' in fermiac.__file__; print('wheel imports: fermiac', fermiac.__version__)"
+
+fmt: $(STAMP)-dev ## Format and fix what can be fixed
+	$(CARGO) fmt --all
+	$(PY) -m ruff check --fix $(RUFF_PATHS)
+	$(PY) -m ruff format $(RUFF_PATHS)
+
+clean: ## Remove everything that was built or installed here
+	rm -rf .venv target dist demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
+	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+need-cargo:
+	@command -v $(CARGO) >/dev/null || { \
+		echo "fermiac is built with Rust, and '$(CARGO)' was not found: install Rust from https://rustup.rs"; exit 1; }
+
+need-python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "'$(PYTHON)' was not found: name a Python >= 3.11 by 'make PYTHON=/path/to/python …'"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+		sys.exit(0 if v >= (3, 11) else f"$(PYTHON) is {v[0]}.{v[1]}, and fermiac needs Python >= 3.11: name one by make PYTHON=/path/to/python")'
+
+# One stamp a step: a step runs again only when what it depends on has changed.
+$(STAMP)-venv: | need-python need-cargo
+	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv --clear $(VENV))
+	@touch $@
+
+$(STAMP)-built: $(RUST_SOURCES) pyproject.toml $(STAMP)-dev
+	$(MATURIN) develop --release $(LOCKED) $(if $(UV),--uv)
+	@touch $@
+
+# Reads the extra's list from pyproject.toml; installing `.[extra]` would build the package anew.
+$(STAMP)-%: pyproject.toml | $(STAMP)-venv
+	@$(PY) -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' \
+		> $(VENV)/requirements-$*.txt
+	$(PIP) -r $(VENV)/requirements-$*.txt
+	@touch $@
