@@ -1,0 +1,258 @@
+//! exp and log, to one unit in the last place, in scalar, vector and slice form.
+//!
+//! The scalar forms never fuse, so that what is built on them (the ziggurat's wedges, the gamma
+//! sampler) gives the same bits at every instruction-set level.
+
+#![expect(clippy::excessive_precision, reason = "coefficients as published")]
+
+use super::{Kernel, LANES, V, dispatch};
+
+/// `a · b + c`: fused where the caller is compiled for a CPU that has it. (A plain `mul_add` is a
+/// library call elsewhere, measured at 17 times the cost of the kernel around it.)
+#[inline(always)]
+pub fn fma<const FMA: bool>(a: f64, b: f64, c: f64) -> f64 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+const LN2_HI: f64 = 6.931_471_803_691_238_164_9e-1;
+const LN2_LO: f64 = 1.908_214_929_270_587_700_02e-10;
+/// 1.5 · 2⁵²: adding it rounds to an integer and leaves that integer in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+/// 1/k! for k = 13 … 2, the Taylor series of exp on |r| ≤ ln(2)/2 (truncation 5e-18).
+const EXP: [f64; 12] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+
+#[inline(always)]
+fn exp_body<const FMA: bool>(x: f64) -> f64 {
+    // Outside these bounds the result is 0 or infinity; a NaN passes both comparisons.
+    let x = if x > 710.0 { 710.0 } else { x };
+    let x = if x < -746.0 { -746.0 } else { x };
+    let shifted = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
+    let mut q = EXP[0];
+    for &c in &EXP[1..] {
+        q = fma::<FMA>(q, r, c);
+    }
+    let p = 1.0 + fma::<FMA>(r * r, q, r);
+    // 2ⁿ in two factors, so that results down to the subnormals come out.
+    let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(2048);
+    let half = k >> 1;
+    let a = f64::from_bits(half.wrapping_sub(1) << 52);
+    let b = f64::from_bits(k.wrapping_sub(half).wrapping_sub(1) << 52);
+    p * a * b
+}
+
+/// Coefficients of log(1+f) in s = f/(2+f) (fdlibm's minimax polynomial, Sun Microsystems 1993).
+const LOG: [f64; 7] = [
+    6.666_666_666_666_735_13e-1,
+    3.999_999_999_940_941_908e-1,
+    2.857_142_874_366_239_149e-1,
+    2.222_219_843_214_978_396e-1,
+    1.818_357_216_161_805_012e-1,
+    1.531_383_769_920_937_332e-1,
+    1.479_819_860_511_658_591e-1,
+];
+/// The bits of 1 less those of √½, both cut to the upper 32: brings the mantissa to [√½, √2).
+const SQRT_HALF_BITS: u64 = 0x3fe6_a09e_0000_0000;
+const ONE_BITS: u64 = 0x3ff0_0000_0000_0000;
+const MANTISSA: u64 = 0x000f_ffff_ffff_ffff;
+const TWO52: f64 = 4_503_599_627_370_496.0;
+
+#[inline(always)]
+fn ln_body<const FMA: bool>(x: f64) -> f64 {
+    let tiny = x < f64::MIN_POSITIVE;
+    let y = if tiny { x * 18_014_398_509_481_984.0 } else { x };
+    let bits = y.to_bits().wrapping_add(ONE_BITS - SQRT_HALF_BITS);
+    let exponent = f64::from_bits((bits >> 52) | TWO52.to_bits()) - TWO52;
+    let k = exponent - if tiny { 1077.0 } else { 1023.0 };
+    let f = f64::from_bits((bits & MANTISSA).wrapping_add(SQRT_HALF_BITS)) - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let mut r = LOG[6];
+    for &c in LOG[..6].iter().rev() {
+        r = fma::<FMA>(r, z, c);
+    }
+    r *= z;
+    let half_square = 0.5 * f * f;
+    let tail = fma::<FMA>(s, half_square + r, k * LN2_LO);
+    let value = fma::<FMA>(k, LN2_HI, f - (half_square - tail));
+    // x < 0 and NaN give NaN; 0 gives -inf; +inf itself.
+    let value = if x == f64::INFINITY { x } else { value };
+    let value = if x == 0.0 { f64::NEG_INFINITY } else { value };
+    if x >= 0.0 { value } else { f64::NAN }
+}
+
+/// The rounding of 1 + x is made good by the first term of its effect on the logarithm.
+#[inline(always)]
+fn ln1p_body<const FMA: bool>(x: f64) -> f64 {
+    let u = 1.0 + x;
+    let value = ln_body::<FMA>(u) + (x - (u - 1.0)) / u;
+    if x < f64::INFINITY { value } else { x }
+}
+
+/// eˣ, without fused operations: the same bits at every level.
+#[inline]
+pub fn exp(x: f64) -> f64 {
+    exp_body::<false>(x)
+}
+
+/// The natural logarithm, without fused operations: the same bits at every level.
+#[inline]
+pub fn ln(x: f64) -> f64 {
+    ln_body::<false>(x)
+}
+
+/// ln(1 + x) for x ≥ 0, without fused operations.
+#[inline]
+pub fn ln1p_pos(x: f64) -> f64 {
+    ln1p_body::<false>(x)
+}
+
+/// eˣ in each lane, for use inside a [`Kernel`].
+#[inline(always)]
+#[must_use]
+pub fn expv<const FMA: bool>(x: V) -> V {
+    x.map(exp_body::<FMA>)
+}
+
+/// The natural logarithm in each lane, for use inside a [`Kernel`].
+#[inline(always)]
+#[must_use]
+pub fn lnv<const FMA: bool>(x: V) -> V {
+    x.map(ln_body::<FMA>)
+}
+
+/// ln(1 + x) in each lane, for x > -1 or +inf; for use inside a [`Kernel`].
+#[inline(always)]
+#[must_use]
+pub fn ln1pv<const FMA: bool>(x: V) -> V {
+    x.map(ln1p_body::<FMA>)
+}
+
+struct MapSlice<'a, const LOG: bool>(&'a mut [f64]);
+
+impl<const LOG: bool> Kernel for MapSlice<'_, LOG> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let f = |v: V| if LOG { lnv::<FMA>(v) } else { expv::<FMA>(v) };
+        let (tiles, rest) = self.0.as_chunks_mut::<LANES>();
+        for tile in tiles {
+            *tile = f(V(*tile)).0;
+        }
+        // The tail runs the same lanes, padded: a value never depends on its position.
+        let mut padded = V::splat(1.0);
+        padded.0[..rest.len()].copy_from_slice(rest);
+        rest.copy_from_slice(&f(padded).0[..rest.len()]);
+    }
+}
+
+/// eˣ of every element, in place.
+pub fn exp_slice(x: &mut [f64]) {
+    dispatch(MapSlice::<false>(x));
+}
+
+/// The natural logarithm of every element, in place.
+pub fn ln_slice(x: &mut [f64]) {
+    dispatch(MapSlice::<true>(x));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ulps(a: f64, b: f64) -> f64 {
+        if a == b || (a.is_nan() && b.is_nan()) {
+            return 0.0;
+        }
+        let unit = f64::from_bits(b.abs().to_bits() + 1) - b.abs();
+        (a - b).abs() / unit
+    }
+
+    #[test]
+    fn exp_and_ln_agree_with_the_standard_library() {
+        let mut x = Vec::new();
+        let mut y = -745.0;
+        while y < 709.0 {
+            x.push(y);
+            y += 0.009_173;
+        }
+        let mut e = x.clone();
+        exp_slice(&mut e);
+        let mut worst = 0.0_f64;
+        for (a, b) in x.iter().zip(&e) {
+            // std's exp is itself good to about half a unit; subnormals lose bits by rounding.
+            if *a > -708.0 {
+                worst = worst.max(ulps(*b, a.exp())).max(ulps(exp(*a), a.exp()));
+            } else {
+                assert!((b - a.exp()).abs() <= 1.0e-323, "exp({a}) = {b}");
+            }
+        }
+        assert!(worst <= 1.0, "exp is off by {worst} ulp");
+        let arguments: Vec<f64> = e.iter().copied().filter(|v| *v > 0.0).collect();
+        let mut l = arguments.clone();
+        ln_slice(&mut l);
+        let worst = arguments
+            .iter()
+            .zip(&l)
+            .map(|(a, b)| ulps(*b, a.ln()).max(ulps(ln(*a), a.ln())))
+            .fold(0.0, f64::max);
+        assert!(worst <= 1.0, "ln is off by {worst} ulp");
+    }
+
+    #[test]
+    fn special_values() {
+        for f in [exp as fn(f64) -> f64, |x| {
+            let mut v = [x];
+            exp_slice(&mut v);
+            v[0]
+        }] {
+            assert!(f(f64::NAN).is_nan());
+            assert_eq!(f(f64::INFINITY), f64::INFINITY);
+            assert_eq!(f(f64::NEG_INFINITY), 0.0);
+            assert_eq!(f(0.0), 1.0);
+            assert_eq!(f(-800.0), 0.0);
+        }
+        for f in [ln as fn(f64) -> f64, |x| {
+            let mut v = [x];
+            ln_slice(&mut v);
+            v[0]
+        }] {
+            assert!(f(f64::NAN).is_nan());
+            assert!(f(-1.0).is_nan());
+            assert_eq!(f(f64::INFINITY), f64::INFINITY);
+            assert_eq!(f(0.0), f64::NEG_INFINITY);
+            assert_eq!(f(1.0), 0.0);
+            assert_eq!(f(f64::from_bits(1)), f64::from_bits(1).ln());
+        }
+        assert_eq!(ln1p_pos(1e-300), 1e-300);
+        assert_eq!(ln1p_pos(f64::INFINITY), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_value_does_not_depend_on_its_place() {
+        let x = 1.234_567;
+        for n in 1..20 {
+            let mut v = vec![x; n];
+            exp_slice(&mut v);
+            assert!(v.iter().all(|e| e.to_bits() == v[0].to_bits()));
+            let mut one = [x];
+            exp_slice(&mut one);
+            assert_eq!(one[0].to_bits(), v[n - 1].to_bits());
+        }
+    }
+}
