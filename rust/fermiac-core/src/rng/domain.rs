@@ -1,0 +1,40 @@
+//! The domains of addresses: what a stream is for.
+
+/// What a stream is for: the first part of its address, so that no two uses share numbers.
+///
+/// The numbers are part of the value-stability contract: a domain is never renumbered, and a new
+/// one takes the next free number below 2²⁸.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Domain {
+    /// Streams that the user makes.
+    User = 0,
+    /// Draws from a law.
+    Law = 1,
+    /// Importance sampling and integration.
+    Importance = 2,
+    /// The transitions of a Markov chain.
+    Chain = 3,
+    /// Proposals that are drawn apart from their chain.
+    Proposal = 4,
+    /// Resampling of weighted points.
+    Resample = 5,
+    /// Bootstrap replicates.
+    Bootstrap = 6,
+    /// Scrambling of low-discrepancy points.
+    Scramble = 7,
+    /// Walks on graphs.
+    Walk = 8,
+    /// Nested sampling.
+    Nested = 9,
+    /// Score models: noise on the CPU.
+    Score = 10,
+    /// Score models: noise that a device makes.
+    DeviceNoise = 11,
+    /// Privacy: audits and posteriors.
+    Privacy = 12,
+    /// Starting points.
+    Start = 13,
+    /// Swaps between tempering replicas.
+    Swap = 14,
+}

@@ -1,0 +1,17 @@
+//! Random streams: a value is a function of its address, never of the schedule.
+//!
+//! [`Stream`] is made from (key, [`Domain`], index, block). [`Alias`] draws from weights.
+
+mod alias;
+mod domain;
+mod lanes;
+mod laws;
+mod philox;
+mod stream;
+mod ziggurat;
+mod ziggurat_tables;
+
+pub use alias::Alias;
+pub use domain::Domain;
+pub use philox::philox4x32;
+pub use stream::{POSITION_WORDS, Stream};
