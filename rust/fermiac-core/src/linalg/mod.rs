@@ -1,0 +1,11 @@
+//! Small dense linear algebra.
+
+mod cholesky;
+mod eigen;
+mod gram;
+mod rows;
+
+pub use cholesky::{Cholesky, packed_start};
+pub use eigen::SymmetricEigen;
+pub(crate) use gram::{add_gram, packed, packed_len};
+pub use rows::Rows;

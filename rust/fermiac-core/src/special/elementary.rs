@@ -1,0 +1,68 @@
+//! ln(1 + x) and eˣ - 1 without the cancellation at small x.
+
+use crate::simd::{exp, ln};
+
+/// ln(1 + x) for x ≥ -1, to a few units in the last place; NaN below.
+pub fn ln1p(x: f64) -> f64 {
+    let u = 1.0 + x;
+    if u <= 0.0 || u == f64::INFINITY {
+        return ln(u);
+    }
+    // The second term repairs the rounding of u: ln(1 + x) = ln(u) + ln(1 + (x - (u - 1)) / u).
+    ln(u) + (x - (u - 1.0)) / u
+}
+
+/// 1/k! for k = 13 … 2; for |x| < 0.35 the first term left out is below 2e-18 of the sum.
+const TERMS: [f64; 12] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+
+/// eˣ - 1, to a few units in the last place.
+pub fn expm1(x: f64) -> f64 {
+    if x.abs() >= 0.35 {
+        return exp(x) - 1.0;
+    }
+    let series = TERMS.iter().fold(0.0, |sum, term| sum * x + term);
+    x + x * x * series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agree_with_the_standard_library() {
+        for i in -4000..4000 {
+            let x = f64::from(i) * 0.005 + 1.0e-4;
+            for x in [x, x * 1.0e-3, x * 1.0e-9, x * 1.0e-18] {
+                let error = (expm1(x) / x.exp_m1() - 1.0).abs();
+                assert!(error < 1.0e-15, "expm1({x}) is off by {error}");
+                if x > -1.0 {
+                    let error = (ln1p(x) / x.ln_1p() - 1.0).abs();
+                    assert!(error < 1.0e-15, "ln1p({x}) is off by {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn edges() {
+        assert_eq!(ln1p(-1.0), f64::NEG_INFINITY);
+        assert!(ln1p(-1.1).is_nan() && ln1p(f64::NAN).is_nan() && expm1(f64::NAN).is_nan());
+        assert_eq!(ln1p(f64::INFINITY), f64::INFINITY);
+        assert_eq!(expm1(f64::INFINITY), f64::INFINITY);
+        assert_eq!(expm1(f64::NEG_INFINITY), -1.0);
+        assert_eq!((ln1p(0.0), expm1(0.0)), (0.0, 0.0));
+    }
+}
