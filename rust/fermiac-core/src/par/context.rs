@@ -1,0 +1,273 @@
+//! The context of one long call: its threads, its way to be cancelled, its progress.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rayon::ThreadPool;
+
+use super::pool::pool;
+use crate::{Error, Result};
+
+/// How often the calling thread looks for signals.
+const POLL: Duration = Duration::from_millis(50);
+/// Chunks handed out ahead of the one to be folded next, per thread: enough that a slow chunk does
+/// not starve the others, few enough that finished chunks waiting for it stay cheap.
+const AHEAD: usize = 4;
+
+/// Called on the calling thread every 50 ms with (done, total); an error stops the run.
+pub type Poll<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
+
+/// What a long call carries with it. It stays on the calling thread; workers see only the closures
+/// that they are given.
+pub struct Context<'a> {
+    n_threads: usize,
+    pool: Option<&'static ThreadPool>,
+    poll: RefCell<Box<Poll<'a>>>,
+    last_poll: Cell<Instant>,
+    done: Cell<u64>,
+    total: Cell<u64>,
+}
+
+impl<'a> Context<'a> {
+    /// A context with `n_threads` workers that calls `poll` while it waits.
+    pub fn new(n_threads: usize, poll: impl FnMut(u64, u64) -> Result<()> + 'a) -> Result<Self> {
+        Ok(Self {
+            n_threads,
+            // One thread is the calling thread; the pool would only add hand-overs.
+            pool: if n_threads == 1 { None } else { Some(pool(n_threads)?) },
+            poll: RefCell::new(Box::new(poll)),
+            last_poll: Cell::new(Instant::now()),
+            done: Cell::new(0),
+            total: Cell::new(0),
+        })
+    }
+
+    /// A context of one thread that nothing can interrupt.
+    pub fn serial() -> Self {
+        Self {
+            n_threads: 1,
+            pool: None,
+            poll: RefCell::new(Box::new(|_, _| Ok(()))),
+            last_poll: Cell::new(Instant::now()),
+            done: Cell::new(0),
+            total: Cell::new(0),
+        }
+    }
+
+    /// The number of worker threads.
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Sets what progress is measured against, in the caller's unit (evaluations, draws).
+    pub fn set_total(&self, total: u64) {
+        self.total.set(total);
+    }
+
+    /// Counts finished work.
+    pub fn advance(&self, amount: u64) {
+        self.done.set(self.done.get() + amount);
+    }
+
+    /// Looks for signals and reports progress, at most once every 50 ms.
+    pub fn poll(&self) -> Result<()> {
+        if self.last_poll.get().elapsed() < POLL {
+            return Ok(());
+        }
+        self.poll_now()
+    }
+
+    /// Looks for signals and reports progress at once.
+    pub fn poll_now(&self) -> Result<()> {
+        self.last_poll.set(Instant::now());
+        (self.poll.borrow_mut())(self.done.get(), self.total.get())
+    }
+
+    /// Runs `work(0) … work(n - 1)` on the pool and hands the results to `fold` in index order, on
+    /// the calling thread.
+    ///
+    /// What `fold` sees does not depend on the number of threads. Of several failures the one with
+    /// the lowest index is returned, after all that came before it was folded. A panic of `work`
+    /// continues on the calling thread.
+    pub fn ordered<T: Send>(
+        &self,
+        n: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+        mut fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        let Some(pool) = self.pool.filter(|_| n > 1) else {
+            for i in 0..n {
+                self.poll()?;
+                fold(i, work(i)?)?;
+            }
+            return Ok(());
+        };
+        // Chunks above this index are no longer wanted.
+        let limit = AtomicUsize::new(usize::MAX);
+        let (work, limit) = (&work, &limit);
+        pool.in_place_scope(|scope| {
+            let (sender, receiver) = channel();
+            let mut waiting = BTreeMap::new();
+            let (mut started, mut received, mut folded) = (0, 0, 0);
+            let mut failure: Option<Error> = None;
+            let stop = |failure: &mut Option<Error>, at: usize, error: Error| {
+                if at < limit.fetch_min(at, Ordering::Relaxed) || failure.is_none() {
+                    *failure = Some(error);
+                }
+            };
+            loop {
+                while started < n.min(folded + AHEAD * self.n_threads) && failure.is_none() {
+                    let (i, sender) = (started, sender.clone());
+                    scope.spawn(move |_| {
+                        if i <= limit.load(Ordering::Relaxed) {
+                            let result = catch_unwind(AssertUnwindSafe(|| work(i)));
+                            // The receiver is gone only when nobody wants the result.
+                            let _ = sender.send((i, Some(result)));
+                        } else {
+                            let _ = sender.send((i, None));
+                        }
+                    });
+                    started += 1;
+                }
+                if received == started {
+                    return failure.map_or(Ok(()), Err);
+                }
+                match receiver.recv_timeout(POLL) {
+                    Ok((i, result)) => {
+                        received += 1;
+                        match result {
+                            Some(Ok(Ok(value))) => {
+                                waiting.insert(i, value);
+                            }
+                            Some(Ok(Err(error))) => stop(&mut failure, i, error),
+                            Some(Err(panic)) => {
+                                limit.store(0, Ordering::Relaxed);
+                                resume_unwind(panic);
+                            }
+                            None => {}
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(Error::Internal("a worker vanished".into()));
+                    }
+                }
+                if let Err(error) = self.poll() {
+                    stop(&mut failure, folded, error);
+                }
+                while folded < limit.load(Ordering::Relaxed)
+                    && let Some(value) = waiting.remove(&folded)
+                {
+                    if let Err(error) = fold(folded, value) {
+                        stop(&mut failure, folded, error);
+                        break;
+                    }
+                    folded += 1;
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sum(n_threads: usize) -> f64 {
+        let n = 1_000_019_usize;
+        let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
+        let mut total = 0.0;
+        context
+            .ordered(
+                n.div_ceil(1024),
+                |c| {
+                    let end = ((c + 1) * 1024).min(n);
+                    Ok((c * 1024..end).map(|i| 1.0 / ((i * i) as f64 + 1.0)).sum::<f64>())
+                },
+                |_, part| {
+                    total += part;
+                    Ok(())
+                },
+            )
+            .unwrap();
+        total
+    }
+
+    #[test]
+    fn the_sum_is_the_same_on_any_number_of_threads() {
+        let one = sum(1);
+        for n_threads in [2, 3, 4, 7, 8] {
+            assert_eq!(one.to_bits(), sum(n_threads).to_bits(), "{n_threads} threads");
+        }
+    }
+
+    #[test]
+    fn the_lowest_failure_wins_and_all_before_it_is_folded() {
+        for n_threads in [1, 2, 8] {
+            let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
+            let mut seen = Vec::new();
+            let result = context.ordered(
+                200,
+                |i| {
+                    if i >= 57 && i % 3 == 0 {
+                        return Err(Error::target(format!("row {i}")));
+                    }
+                    Ok(i)
+                },
+                |_, i| {
+                    seen.push(i);
+                    Ok(())
+                },
+            );
+            assert_eq!(result, Err(Error::target("row 57")));
+            assert_eq!(seen, (0..57).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_poll_that_fails_stops_the_run() {
+        for n_threads in [1, 2] {
+            let context = Context::new(n_threads, |_, _| Err(Error::Cancelled)).unwrap();
+            let start = Instant::now();
+            let result = context.ordered(
+                1000,
+                |_| {
+                    std::thread::sleep(Duration::from_millis(10));
+                    Ok(())
+                },
+                |_, ()| Ok(()),
+            );
+            assert_eq!(result, Err(Error::Cancelled));
+            assert!(start.elapsed() < Duration::from_secs(2));
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let context = Context::new(2, |_, _| Ok(())).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            context.ordered(
+                50,
+                |i| {
+                    assert!(i != 7, "seven");
+                    Ok(i)
+                },
+                |_, _| Ok(()),
+            )
+        }));
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn thread_counts_are_checked() {
+        assert!(Context::new(0, |_, _| Ok(())).is_err());
+        assert!(Context::new(MAX_THREADS_PLUS_ONE, |_, _| Ok(())).is_err());
+    }
+
+    const MAX_THREADS_PLUS_ONE: usize = super::super::MAX_THREADS + 1;
+}
