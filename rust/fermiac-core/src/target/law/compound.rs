@@ -1,0 +1,241 @@
+//! Laws made of laws: mixtures, and products of blocks of coordinates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{check_draws, check_rows};
+use crate::linalg::Rows;
+use crate::rng::Stream;
+use crate::simd::{Kernel, LANES, V, dispatch, expv, ln, lnv};
+use crate::target::{Law, Style, Support};
+use crate::{Error, Result};
+
+/// `Central` where any part must run on the calling thread.
+fn style_of(laws: &[Arc<dyn Law>]) -> Style {
+    let central = laws.iter().any(|law| law.style() == Style::Central);
+    if central { Style::Central } else { Style::Threaded }
+}
+
+/// A finite mixture of laws of one dimension.
+pub struct Mixture {
+    weights: Vec<f64>,
+    log_weights: Vec<f64>,
+    laws: Vec<Arc<dyn Law>>,
+}
+
+impl fmt::Debug for Mixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mixture").field("weights", &self.weights).finish_non_exhaustive()
+    }
+}
+
+impl Mixture {
+    /// Draws come from `laws[k]` with probability `weights[k]` / Σ weights. Weights are finite
+    /// and not negative; components without weight are left out.
+    pub fn new(weights: &[f64], laws: Vec<Arc<dyn Law>>) -> Result<Self> {
+        if weights.len() != laws.len() || laws.is_empty() {
+            let why = format!(
+                "{} were given for {} laws; one for each law, and at least one law, is needed",
+                weights.len(),
+                laws.len()
+            );
+            return Err(Error::argument("weights", why));
+        }
+        if let Some((k, w)) = weights.iter().enumerate().find(|(_, w)| w.is_nan() || **w < 0.0) {
+            let why = format!("weight {k} is {w}; numbers from 0 up are needed");
+            return Err(Error::argument("weights", why));
+        }
+        let total: f64 = weights.iter().sum();
+        if !(total > 0.0 && total < f64::INFINITY) {
+            let why = format!("they sum to {total}; a finite sum above 0 is needed");
+            return Err(Error::argument("weights", why));
+        }
+        let dim = laws[0].dim();
+        if let Some((k, law)) = laws.iter().enumerate().find(|(_, law)| law.dim() != dim) {
+            let why = format!(
+                "law {k} has {} coordinates and law 0 has {dim}; one dimension is needed",
+                law.dim()
+            );
+            return Err(Error::argument("laws", why));
+        }
+        let kept = weights.iter().zip(laws).filter(|(w, _)| **w > 0.0);
+        let (weights, laws): (Vec<_>, Vec<_>) = kept.map(|(w, law)| (w / total, law)).unzip();
+        let log_weights = weights.iter().map(|w| ln(*w)).collect();
+        Ok(Self { weights, log_weights, laws })
+    }
+}
+
+/// ln Σ_k exp(columns[k]) of every row; `columns` holds one column after the other.
+struct LogSumExp<'a> {
+    columns: &'a [f64],
+    log_weights: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for LogSumExp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let n = self.out.len();
+        let mut terms = vec![V::ZERO; self.log_weights.len()];
+        for (t, out) in self.out.chunks_mut(LANES).enumerate() {
+            let mut largest = V::splat(f64::NEG_INFINITY);
+            for (k, term) in terms.iter_mut().enumerate() {
+                let from = k * n + t * LANES;
+                let mut column = V::splat(f64::NEG_INFINITY);
+                column.0[..out.len()].copy_from_slice(&self.columns[from..from + out.len()]);
+                *term = column + V::splat(self.log_weights[k]);
+                largest = term.max(largest);
+            }
+            // With all terms at -inf, or one at +inf, the sum needs no shift.
+            let shift = largest.map(|m| if m.abs() < f64::INFINITY { m } else { 0.0 });
+            let mut sum = V::ZERO;
+            for term in &terms {
+                sum = sum + expv::<FMA>(*term - shift);
+            }
+            out.copy_from_slice(&(lnv::<FMA>(sum) + shift).0[..out.len()]);
+        }
+    }
+}
+
+impl Law for Mixture {
+    fn dim(&self) -> usize {
+        self.laws[0].dim()
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        if x.is_empty() {
+            return Ok(());
+        }
+        let mut columns = vec![0.0; x.len() * self.laws.len()];
+        for (law, column) in self.laws.iter().zip(columns.chunks_exact_mut(x.len())) {
+            law.log_density(x, column)?;
+        }
+        dispatch(LogSumExp { columns: &columns, log_weights: &self.log_weights, out });
+        Ok(())
+    }
+
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
+        let dim = self.dim();
+        check_draws(out, dim)?;
+        // The labels of all rows first, then each component's rows in one go.
+        let last = self.laws.len() - 1;
+        let labels: Vec<usize> = (0..out.len() / dim)
+            .map(|_| {
+                let mut left = rng.uniform();
+                let passed = self.weights[..last].iter().take_while(|w| {
+                    left -= **w;
+                    left >= 0.0
+                });
+                passed.count()
+            })
+            .collect();
+        let mut draws = Vec::new();
+        for (k, law) in self.laws.iter().enumerate() {
+            let count = labels.iter().filter(|l| **l == k).count();
+            draws.resize(count * dim, 0.0);
+            law.sample(rng, &mut draws)?;
+            let rows = out.chunks_exact_mut(dim).zip(&labels).filter(|(_, l)| **l == k);
+            for ((row, _), draw) in rows.zip(draws.chunks_exact(dim)) {
+                row.copy_from_slice(draw);
+            }
+        }
+        Ok(())
+    }
+
+    /// That of the components where they agree, else the whole line.
+    fn support(&self) -> Vec<Support> {
+        let mut support = self.laws[0].support();
+        for law in &self.laws[1..] {
+            for (mine, other) in support.iter_mut().zip(law.support()) {
+                if *mine != other {
+                    *mine = Support::Real;
+                }
+            }
+        }
+        support
+    }
+
+    fn style(&self) -> Style {
+        style_of(&self.laws)
+    }
+}
+
+/// Independent blocks of coordinates, each with its own law.
+pub struct Product {
+    laws: Vec<Arc<dyn Law>>,
+    dim: usize,
+}
+
+impl fmt::Debug for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<usize> = self.laws.iter().map(|law| law.dim()).collect();
+        f.debug_struct("Product").field("dims", &dims).finish_non_exhaustive()
+    }
+}
+
+impl Product {
+    /// The law whose coordinates are those of the given laws, one law after the other.
+    pub fn new(laws: Vec<Arc<dyn Law>>) -> Result<Self> {
+        if laws.is_empty() {
+            return Err(Error::argument("laws", "none was given; at least one is needed"));
+        }
+        let dim = laws.iter().map(|law| law.dim()).sum();
+        Ok(Self { laws, dim })
+    }
+}
+
+impl Law for Product {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_rows(x, self.dim, out)?;
+        out.fill(0.0);
+        let mut values = vec![0.0; out.len()];
+        let mut block = Vec::new();
+        let mut first = 0;
+        for law in &self.laws {
+            let columns = first..first + law.dim();
+            first = columns.end;
+            block.clear();
+            block.extend(x.iter().flat_map(|row| &row[columns.clone()]));
+            law.log_density(Rows::new(&block, law.dim()), &mut values)?;
+            for (sum, value) in out.iter_mut().zip(&values) {
+                // -inf wins over +inf: the point lies outside the support.
+                let outside = *sum == f64::NEG_INFINITY && *value == f64::INFINITY
+                    || *sum == f64::INFINITY && *value == f64::NEG_INFINITY;
+                *sum = if outside { f64::NEG_INFINITY } else { *sum + value };
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim)?;
+        let n = out.len() / self.dim;
+        let mut block = Vec::new();
+        let mut first = 0;
+        for law in &self.laws {
+            let dim = law.dim();
+            block.resize(n * dim, 0.0);
+            law.sample(rng, &mut block)?;
+            for (row, draw) in out.chunks_exact_mut(self.dim).zip(block.chunks_exact(dim)) {
+                row[first..first + dim].copy_from_slice(draw);
+            }
+            first += dim;
+        }
+        Ok(())
+    }
+
+    fn support(&self) -> Vec<Support> {
+        self.laws.iter().flat_map(|law| law.support()).collect()
+    }
+
+    fn style(&self) -> Style {
+        style_of(&self.laws)
+    }
+}

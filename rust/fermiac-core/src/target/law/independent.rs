@@ -1,0 +1,97 @@
+//! A law of independent coordinates.
+
+use super::{Marginal, Tile, check_draws, check_rows, for_tiles, gather};
+use crate::linalg::Rows;
+use crate::rng::Stream;
+use crate::simd::{Kernel, V, dispatch};
+use crate::target::{Law, Support};
+use crate::{Error, Result};
+
+/// Independent coordinates, each with its own univariate law.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Independent {
+    marginals: Vec<Marginal>,
+}
+
+impl Independent {
+    /// The law whose coordinate `j` follows `marginals[j]`; at least one is needed.
+    pub fn new(marginals: Vec<Marginal>) -> Result<Self> {
+        if marginals.is_empty() {
+            return Err(Error::argument("marginals", "none was given; at least one is needed"));
+        }
+        Ok(Self { marginals })
+    }
+
+    /// The laws of the coordinates.
+    pub fn marginals(&self) -> &[Marginal] {
+        &self.marginals
+    }
+}
+
+struct LogDensity<'a> {
+    marginals: &'a [Marginal],
+    x: Rows<'a>,
+    out: &'a mut [f64],
+}
+
+impl Kernel for LogDensity<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for_tiles::<FMA>(self.x, self.out, &mut Columns(self.marginals));
+    }
+}
+
+struct Columns<'a>(&'a [Marginal]);
+
+impl Tile for Columns<'_> {
+    #[inline(always)]
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
+        let mut sum = V::ZERO;
+        for (j, marginal) in self.0.iter().enumerate() {
+            sum = sum + marginal.log_density::<FMA>(gather(rows, self.0.len(), j));
+        }
+        sum
+    }
+}
+
+impl Law for Independent {
+    fn dim(&self) -> usize {
+        self.marginals.len()
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(LogDensity { marginals: &self.marginals, x, out });
+        Ok(())
+    }
+
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim())?;
+        // Bulk fills are several times faster than single draws.
+        let normal = self.marginals.iter().all(Marginal::is_normal_based);
+        let uniform = self.marginals.iter().all(Marginal::is_uniform);
+        if normal {
+            rng.fill_normal(out);
+        } else if uniform {
+            rng.fill_uniform(out);
+        }
+        for row in out.chunks_exact_mut(self.dim()) {
+            for (x, marginal) in row.iter_mut().zip(&self.marginals) {
+                *x = if normal {
+                    marginal.at_normal(*x)
+                } else if uniform {
+                    marginal.at_uniform(*x)
+                } else {
+                    marginal.draw(rng)
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn support(&self) -> Vec<Support> {
+        self.marginals.iter().map(Marginal::support).collect()
+    }
+}

@@ -1,0 +1,300 @@
+//! Univariate laws as the coordinates of a point: constants, density of eight values, draws.
+
+use super::{finite, positive};
+use crate::rng::Stream;
+use crate::simd::{V, exp, ln, ln1pv, lnv};
+use crate::special::{
+    LN_SQRT_2PI, expm1, ln_beta, ln_gamma, ln1p, normal_cdf, normal_quantile, stirling_correction,
+};
+use crate::target::Support;
+use crate::{Error, Result};
+
+/// A univariate law with its normalising constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Marginal {
+    form: Form,
+    /// The part of the log-density that does not depend on the point.
+    constant: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Normal { mean: f64, sd: f64, inv_sd: f64 },
+    LogNormal { mu: f64, sigma: f64, inv_sigma: f64 },
+    Uniform { low: f64, high: f64 },
+    StudentT { df: f64, loc: f64, scale: f64, inv_scale: f64, inv_sqrt_df: f64 },
+    Gamma { shape: f64, scale: f64, kernel: GammaKernel },
+    Beta { a: f64, b: f64, kernel: BetaKernel },
+    Exponential { scale: f64, inv_scale: f64 },
+}
+
+/// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
+/// y = `inv_unit` · x.
+///
+/// For shapes from 2 the unit is the mode, so that both terms vanish there and nothing cancels;
+/// below, it is the scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct GammaKernel {
+    inv_unit: f64,
+    power: f64,
+    rate: f64,
+    origin: f64,
+}
+
+/// The log-density of a beta law up to a constant: p · ln(x / below) + q · ln((1 - x) / above).
+///
+/// Where both parameters are at least 2, `below` is the mode and `above` what is left of 1, so
+/// that both terms vanish there; otherwise both are 1. `centre` is 1 - `above`, unrounded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct BetaKernel {
+    p: f64,
+    q: f64,
+    below: f64,
+    above: f64,
+    centre: f64,
+}
+
+impl Marginal {
+    /// The normal law; `sd` > 0.
+    pub fn normal(mean: f64, sd: f64) -> Result<Self> {
+        let (mean, sd) = (finite("mean", mean)?, positive("sd", sd)?);
+        let constant = -ln(sd) - LN_SQRT_2PI;
+        Ok(Self { form: Form::Normal { mean, sd, inv_sd: 1.0 / sd }, constant })
+    }
+
+    /// The law of eᶻ for a normal z with mean `mu` and standard deviation `sigma` > 0.
+    pub fn log_normal(mu: f64, sigma: f64) -> Result<Self> {
+        let (mu, sigma) = (finite("mu", mu)?, positive("sigma", sigma)?);
+        let constant = -ln(sigma) - LN_SQRT_2PI;
+        Ok(Self { form: Form::LogNormal { mu, sigma, inv_sigma: 1.0 / sigma }, constant })
+    }
+
+    /// The uniform law on the closed interval from `low` to `high`, `low` < `high`.
+    pub fn uniform(low: f64, high: f64) -> Result<Self> {
+        let (low, high) = (finite("low", low)?, finite("high", high)?);
+        let width = high - low;
+        if !(width > 0.0 && width < f64::INFINITY) {
+            let why = format!(
+                "{high} was given; a number above low = {low} is needed, and high - low finite"
+            );
+            return Err(Error::argument("high", why));
+        }
+        Ok(Self { form: Form::Uniform { low, high }, constant: -ln(width) })
+    }
+
+    /// Student's t law with `df` > 0 degrees of freedom, moved by `loc`, stretched by `scale` > 0.
+    pub fn student_t(df: f64, loc: f64, scale: f64) -> Result<Self> {
+        let df = positive("df", df)?;
+        let (loc, scale) = (finite("loc", loc)?, positive("scale", scale)?);
+        let constant = -0.5 * ln(df) - ln_beta(0.5, 0.5 * df) - ln(scale);
+        let (inv_scale, inv_sqrt_df) = (1.0 / scale, 1.0 / df.sqrt());
+        Ok(Self { form: Form::StudentT { df, loc, scale, inv_scale, inv_sqrt_df }, constant })
+    }
+
+    /// The gamma law with mean `shape` · `scale`; both > 0.
+    pub fn gamma(shape: f64, scale: f64) -> Result<Self> {
+        let (shape, scale) = (positive("shape", shape)?, positive("scale", scale)?);
+        let power = shape - 1.0;
+        let (kernel, constant) = if shape >= 2.0 {
+            let mode =
+                GammaKernel { inv_unit: 1.0 / (scale * power), power, rate: power, origin: 1.0 };
+            (mode, -LN_SQRT_2PI - 0.5 * ln(power) - stirling_correction(power) - ln(scale))
+        } else {
+            let plain = GammaKernel { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0 };
+            (plain, -ln_gamma(shape) - ln(scale))
+        };
+        Ok(Self { form: Form::Gamma { shape, scale, kernel }, constant })
+    }
+
+    /// The beta law on [0, 1]; `a`, `b` > 0.
+    pub fn beta(a: f64, b: f64) -> Result<Self> {
+        let (a, b) = (positive("a", a)?, positive("b", b)?);
+        let (p, q) = (a - 1.0, b - 1.0);
+        let (kernel, constant) = if a >= 2.0 && b >= 2.0 {
+            let n = p + q;
+            let mode = p / n;
+            // Stirling's formula for (n + 1)! / (p! q!), whose powers are those of the mode.
+            let constant =
+                ln(n + 1.0) - LN_SQRT_2PI + 0.5 * (ln(n / p) - ln(q)) + stirling_correction(n)
+                    - stirling_correction(p)
+                    - stirling_correction(q);
+            (BetaKernel { p, q, below: mode, above: 1.0 - mode, centre: mode }, constant)
+        } else {
+            (BetaKernel { p, q, below: 1.0, above: 1.0, centre: 0.0 }, -ln_beta(a, b))
+        };
+        Ok(Self { form: Form::Beta { a, b, kernel }, constant })
+    }
+
+    /// The exponential law with mean `scale` > 0.
+    pub fn exponential(scale: f64) -> Result<Self> {
+        let scale = positive("scale", scale)?;
+        let form = Form::Exponential { scale, inv_scale: 1.0 / scale };
+        Ok(Self { form, constant: -ln(scale) })
+    }
+
+    /// The support.
+    pub fn support(&self) -> Support {
+        match self.form {
+            Form::Normal { .. } | Form::StudentT { .. } => Support::Real,
+            Form::LogNormal { .. } | Form::Gamma { .. } | Form::Exponential { .. } => {
+                Support::Above(0.0)
+            }
+            Form::Uniform { low, high } => Support::Between(low, high),
+            Form::Beta { .. } => Support::Between(0.0, 1.0),
+        }
+    }
+
+    /// The log-densities of eight values.
+    #[inline(always)]
+    pub(super) fn log_density<const FMA: bool>(&self, x: V) -> V {
+        let constant = V::splat(self.constant);
+        match self.form {
+            Form::Normal { mean, inv_sd, .. } => {
+                let z = (x - V::splat(mean)) * V::splat(inv_sd);
+                (z * V::splat(-0.5)).mul_add::<FMA>(z, constant)
+            }
+            Form::LogNormal { mu, inv_sigma, .. } => {
+                let l = lnv::<FMA>(x);
+                let z = (l - V::splat(mu)) * V::splat(inv_sigma);
+                let value = (z * V::splat(-0.5)).mul_add::<FMA>(z, constant - l);
+                inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
+            }
+            Form::Uniform { low, high } => inside(x, constant, |x| x >= low && x <= high),
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+                let z = (x - V::splat(loc)) * V::splat(inv_scale * inv_sqrt_df);
+                // z² overflows above 1e154, long before the density vanishes.
+                let far = z.map(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
+                let square = z.map(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
+                let log = ln1pv::<FMA>(square) * far;
+                log.mul_add::<FMA>(V::splat(-0.5 * (df + 1.0)), constant)
+            }
+            Form::Gamma { kernel, .. } => {
+                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let y = x * V::splat(inv_unit);
+                let linear = (y - V::splat(origin)).mul_add::<FMA>(V::splat(-rate), constant);
+                let value = if power == 0.0 {
+                    linear
+                } else {
+                    lnv::<FMA>(y).mul_add::<FMA>(V::splat(power), linear)
+                };
+                inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
+            }
+            Form::Beta { kernel, .. } => {
+                let BetaKernel { p, q, below, above, centre } = kernel;
+                let mut value = constant;
+                // A power of zero makes no term, not 0 · ln 0.
+                if p != 0.0 {
+                    let log = ln_ratio::<FMA>(x - V::splat(below), x, below);
+                    value = log.mul_add::<FMA>(V::splat(p), value);
+                }
+                if q != 0.0 {
+                    let complement = V::splat(1.0) - x;
+                    let log = ln_ratio::<FMA>(V::splat(centre) - x, complement, above);
+                    value = log.mul_add::<FMA>(V::splat(q), value);
+                }
+                inside(x, value, |x| (0.0..=1.0).contains(&x))
+            }
+            Form::Exponential { inv_scale, .. } => {
+                let value = x.mul_add::<FMA>(V::splat(-inv_scale), constant);
+                inside(x, value, |x| x >= 0.0)
+            }
+        }
+    }
+
+    /// One draw.
+    pub fn draw(&self, rng: &mut Stream) -> f64 {
+        match self.form {
+            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(rng.normal()),
+            Form::Uniform { .. } => self.at_uniform(rng.uniform()),
+            Form::StudentT { df, loc, scale, .. } => loc + scale * rng.student_t(df),
+            Form::Gamma { shape, scale, .. } => scale * rng.gamma(shape),
+            Form::Beta { a, b, .. } => rng.beta(a, b),
+            Form::Exponential { scale, .. } => scale * rng.exponential(),
+        }
+    }
+
+    /// Whether a draw is a function of one standard normal.
+    pub(super) fn is_normal_based(&self) -> bool {
+        matches!(self.form, Form::Normal { .. } | Form::LogNormal { .. })
+    }
+
+    /// Whether the law is uniform.
+    pub(super) fn is_uniform(&self) -> bool {
+        matches!(self.form, Form::Uniform { .. })
+    }
+
+    /// The draw that a standard normal `z` stands for; NaN for other than normal-based laws.
+    pub(super) fn at_normal(&self, z: f64) -> f64 {
+        match self.form {
+            Form::Normal { mean, sd, .. } => mean + sd * z,
+            Form::LogNormal { mu, sigma, .. } => exp(mu + sigma * z),
+            _ => f64::NAN,
+        }
+    }
+
+    /// The draw that a uniform `u` stands for; NaN for other than uniform laws.
+    pub(super) fn at_uniform(&self, u: f64) -> f64 {
+        match self.form {
+            // The product may round up to the width, the sum never leaves the interval by more.
+            Form::Uniform { low, high } => (low + (high - low) * u).min(high),
+            _ => f64::NAN,
+        }
+    }
+
+    /// Whether [`Marginal::cdf`] and [`Marginal::quantile`] have a closed form.
+    pub fn has_closed_quantile(&self) -> bool {
+        !matches!(self.form, Form::StudentT { .. } | Form::Gamma { .. } | Form::Beta { .. })
+    }
+
+    /// P(X ≤ x) of a normal, log-normal, uniform or exponential law; `None` for others.
+    pub fn cdf(&self, x: f64) -> Option<f64> {
+        match self.form {
+            Form::Normal { mean, sd, .. } => Some(normal_cdf((x - mean) / sd)),
+            Form::LogNormal { mu, sigma, .. } => {
+                Some(if x <= 0.0 { 0.0 } else { normal_cdf((ln(x) - mu) / sigma) })
+            }
+            Form::Uniform { low, high } => Some(((x - low) / (high - low)).clamp(0.0, 1.0)),
+            Form::Exponential { scale, .. } => {
+                Some(if x <= 0.0 { 0.0 } else { -expm1(-x / scale) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The quantile at `u` of a normal, log-normal, uniform or exponential law, NaN outside
+    /// [0, 1]; `None` for others.
+    pub fn quantile(&self, u: f64) -> Option<f64> {
+        let known = self.has_closed_quantile();
+        if known && !(0.0..=1.0).contains(&u) {
+            return Some(f64::NAN);
+        }
+        match self.form {
+            // Subtracted from zero, so that 0 maps to 0 and not to -0.
+            Form::Exponential { scale, .. } => Some(0.0 - scale * ln1p(-u)),
+            Form::Uniform { .. } => Some(self.at_uniform(u)),
+            _ if known => Some(self.at_normal(normal_quantile(u))),
+            _ => None,
+        }
+    }
+}
+
+/// The values where the predicate holds, -inf elsewhere, NaN at NaN.
+#[inline(always)]
+fn inside(x: V, value: V, predicate: impl Fn(f64) -> bool) -> V {
+    x.zip(value, |x, v| {
+        let v = if predicate(x) { v } else { f64::NEG_INFINITY };
+        if x.is_nan() { x } else { v }
+    })
+}
+
+/// ln(x / unit), where `offset` is x - unit computed exactly: by way of ln(1 + offset/unit) near
+/// 1, where the quotient itself would lose the offset's low digits.
+#[inline(always)]
+fn ln_ratio<const FMA: bool>(offset: V, x: V, unit: f64) -> V {
+    let unit = V::splat(unit);
+    let (t, quotient) = (offset / unit, x / unit);
+    let near = |t: f64| t.abs() < 0.5;
+    let u = t.zip(quotient, |t, r| if near(t) { 1.0 + t } else { r });
+    let repair = t.zip(u, |t, u| if near(t) { (t - (u - 1.0)) / u } else { 0.0 });
+    lnv::<FMA>(u) + repair
+}

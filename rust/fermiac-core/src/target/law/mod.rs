@@ -1,0 +1,119 @@
+//! The built-in laws: independent coordinates, multivariate normal and t, mixtures and products.
+//!
+//! Densities are evaluated on tiles of eight rows, one row a lane; the last tile is padded and
+//! runs the same kernel, so that a row's value depends on nothing but the row.
+
+mod compound;
+mod independent;
+mod marginal;
+mod multivariate;
+
+pub use compound::{Mixture, Product};
+pub use independent::Independent;
+pub use marginal::Marginal;
+pub use multivariate::{MultivariateNormal, MultivariateT};
+
+use crate::linalg::Rows;
+use crate::simd::{LANES, V};
+use crate::{Error, Result};
+
+/// Refuses a batch whose rows are not points of a `dim`-dimensional law.
+fn check_rows(x: Rows<'_>, dim: usize, out: &[f64]) -> Result<()> {
+    if x.dim() != dim {
+        let why = format!("rows of {} coordinates were given; the law has {dim}", x.dim());
+        return Err(Error::argument("x", why));
+    }
+    if x.len() != out.len() {
+        let why = format!("{} numbers for the densities of {} rows", out.len(), x.len());
+        return Err(Error::argument("out", why));
+    }
+    Ok(())
+}
+
+/// Refuses a buffer that is not a whole number of `dim`-dimensional rows.
+fn check_draws(out: &[f64], dim: usize) -> Result<()> {
+    if out.len().is_multiple_of(dim) {
+        return Ok(());
+    }
+    let why = format!("{} numbers are no whole number of rows of {dim}", out.len());
+    Err(Error::argument("out", why))
+}
+
+/// A finite number, or an error in the name of the argument.
+fn finite(name: &str, x: f64) -> Result<f64> {
+    if x.is_finite() {
+        return Ok(x);
+    }
+    Err(Error::argument(name, format!("{x} was given; a finite number is needed")))
+}
+
+/// A finite number above zero, or an error in the name of the argument.
+fn positive(name: &str, x: f64) -> Result<f64> {
+    if x > 0.0 && x < f64::INFINITY {
+        return Ok(x);
+    }
+    Err(Error::argument(name, format!("{x} was given; a finite number above 0 is needed")))
+}
+
+/// Column `j` of eight rows, `dim` apart.
+#[inline(always)]
+fn gather(tile: &[f64], dim: usize, j: usize) -> V {
+    let mut column = V::ZERO;
+    for l in 0..LANES {
+        column.0[l] = tile[l * dim + j];
+    }
+    column
+}
+
+/// Puts a column of eight rows back.
+#[inline(always)]
+fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
+    for l in 0..LANES {
+        tile[l * dim + j] = column.0[l];
+    }
+}
+
+/// A log-density of eight rows. A trait and not a closure, because a closure that is not inlined
+/// would be compiled for the baseline instruction set (there `mul_add` is a library call).
+trait Tile {
+    /// The log-densities of eight rows, which lie one after the other; must be `inline(always)`.
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V;
+}
+
+/// Runs `tile` on eight rows at a time, the last ones padded with copies of the last row, and
+/// settles what sums of infinities left undefined: a row without NaN has a density, -inf.
+#[inline(always)]
+fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile) {
+    let dim = x.dim();
+    let mut whole = x.data().chunks_exact(LANES * dim);
+    let mut outs = out.chunks_exact_mut(LANES);
+    for (rows, out) in (&mut whole).zip(&mut outs) {
+        store(tile.log_density::<FMA>(rows), rows, out);
+    }
+    let (rows, out) = (whole.remainder(), outs.into_remainder());
+    if !out.is_empty() {
+        let mut padded = rows.to_vec();
+        for _ in out.len()..LANES {
+            padded.extend_from_slice(&rows[rows.len() - dim..]);
+        }
+        store(tile.log_density::<FMA>(&padded), rows, out);
+    }
+}
+
+#[inline(always)]
+fn store(values: V, rows: &[f64], out: &mut [f64]) {
+    out.copy_from_slice(&values.0[..out.len()]);
+    if values.0.iter().any(|v| v.is_nan()) {
+        settle(rows, out);
+    }
+}
+
+#[cold]
+fn settle(rows: &[f64], out: &mut [f64]) {
+    let dim = rows.len() / out.len();
+    for (value, row) in out.iter_mut().zip(rows.chunks_exact(dim)) {
+        if value.is_nan() && !row.iter().any(|x| x.is_nan()) {
+            *value = f64::NEG_INFINITY;
+        }
+    }
+}

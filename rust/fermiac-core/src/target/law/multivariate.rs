@@ -1,0 +1,312 @@
+//! The multivariate normal and t laws, by the packed inverse of the Cholesky factor.
+
+use super::{Tile, check_draws, check_rows, finite, for_tiles, gather, positive, scatter};
+use crate::linalg::{Cholesky, Rows, packed_start};
+use crate::rng::Stream;
+use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv, lnv};
+use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma};
+use crate::target::{Law, Support};
+use crate::{Error, Result};
+
+/// Centre and shape of an elliptical law.
+#[derive(Debug, Clone, PartialEq)]
+struct Ellipse {
+    centre: Vec<f64>,
+    factor: Cholesky,
+    inverse: Vec<f64>,
+}
+
+impl Ellipse {
+    fn new(centre: &[f64], matrix: &[f64], names: [&str; 2]) -> Result<Self> {
+        let dim = centre.len();
+        if dim == 0 {
+            return Err(Error::argument(
+                names[0],
+                "it is empty; one number a coordinate is needed",
+            ));
+        }
+        for &x in centre {
+            finite(names[0], x)?;
+        }
+        if matrix.len() != dim * dim {
+            let why = format!(
+                "{} numbers were given; {dim} × {dim} are needed, as {} has {dim}",
+                matrix.len(),
+                names[0]
+            );
+            return Err(Error::argument(names[1], why));
+        }
+        for i in 0..dim {
+            for j in 0..i {
+                let (a, b) = (matrix[i * dim + j], matrix[j * dim + i]);
+                let size = (matrix[i * dim + i] * matrix[j * dim + j]).abs().sqrt();
+                if (a - b).abs() > 1.0e-8 * size.max(a.abs()) {
+                    let why = format!(
+                        "entries ({i}, {j}) and ({j}, {i}) are {a} and {b}; a symmetric matrix \
+                         is needed"
+                    );
+                    return Err(Error::argument(names[1], why));
+                }
+            }
+        }
+        let factor =
+            Cholesky::new(matrix, dim).map_err(|e| Error::argument(names[1], e.to_string()))?;
+        let inverse = factor.inverse_lower();
+        Ok(Self { centre: centre.to_vec(), factor, inverse })
+    }
+
+    fn dim(&self) -> usize {
+        self.centre.len()
+    }
+
+    /// |L⁻¹ c|² of eight centred points.
+    #[inline(always)]
+    fn square<const FMA: bool>(&self, centred: &[V]) -> V {
+        let mut square = V::ZERO;
+        for i in 0..centred.len() {
+            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
+            let mut z = V::ZERO;
+            for (&l, &c) in row.iter().zip(centred) {
+                z = c.mul_add::<FMA>(V::splat(l), z);
+            }
+            square = z.mul_add::<FMA>(z, square);
+        }
+        square
+    }
+
+    /// Replaces the columns z of eight rows by centre + L z.
+    #[inline(always)]
+    fn place<const FMA: bool>(&self, z: &mut [V], tile: &mut [f64]) {
+        let dim = self.dim();
+        for (j, z) in z.iter_mut().enumerate() {
+            *z = gather(tile, dim, j);
+        }
+        for i in 0..dim {
+            let mut x = V::splat(self.centre[i]);
+            for (&l, &z) in self.factor.row(i).iter().zip(&*z) {
+                x = z.mul_add::<FMA>(V::splat(l), x);
+            }
+            scatter(x, tile, dim, i);
+        }
+    }
+}
+
+struct Place<'a> {
+    ellipse: &'a Ellipse,
+    rows: &'a mut [f64],
+}
+
+impl Kernel for Place<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let dim = self.ellipse.dim();
+        let mut z = vec![V::ZERO; dim];
+        let mut tiles = self.rows.chunks_exact_mut(LANES * dim);
+        for tile in &mut tiles {
+            self.ellipse.place::<FMA>(&mut z, tile);
+        }
+        let rest = tiles.into_remainder();
+        if !rest.is_empty() {
+            let mut padded = vec![0.0; LANES * dim];
+            padded[..rest.len()].copy_from_slice(rest);
+            self.ellipse.place::<FMA>(&mut z, &mut padded);
+            rest.copy_from_slice(&padded[..rest.len()]);
+        }
+    }
+}
+
+/// The multivariate normal law.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultivariateNormal {
+    ellipse: Ellipse,
+    constant: f64,
+}
+
+impl MultivariateNormal {
+    /// The law with this mean and this covariance (row-major, symmetric, positive definite).
+    pub fn new(mean: &[f64], cov: &[f64]) -> Result<Self> {
+        let ellipse = Ellipse::new(mean, cov, ["mean", "cov"])?;
+        let log_det = ellipse.factor.log_determinant();
+        let constant = -(mean.len() as f64) * LN_SQRT_2PI - 0.5 * log_det;
+        Ok(Self { ellipse, constant })
+    }
+
+    /// Replaces every row z of standard normals by mean + L z, L the Cholesky factor.
+    pub fn place(&self, rows: &mut [f64]) -> Result<()> {
+        check_draws(rows, self.dim())?;
+        dispatch(Place { ellipse: &self.ellipse, rows });
+        Ok(())
+    }
+
+    /// The mean.
+    pub fn mean(&self) -> &[f64] {
+        &self.ellipse.centre
+    }
+
+    /// The Cholesky factor of the covariance.
+    pub fn factor(&self) -> &Cholesky {
+        &self.ellipse.factor
+    }
+}
+
+struct NormalDensity<'a> {
+    law: &'a MultivariateNormal,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+}
+
+impl Kernel for NormalDensity<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        for_tiles::<FMA>(self.x, self.out, &mut NormalTile { law: self.law, centred });
+    }
+}
+
+struct NormalTile<'a> {
+    law: &'a MultivariateNormal,
+    centred: Vec<V>,
+}
+
+impl Tile for NormalTile<'_> {
+    #[inline(always)]
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
+        let MultivariateNormal { ellipse, constant } = self.law;
+        for (j, c) in self.centred.iter_mut().enumerate() {
+            *c = gather(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
+        }
+        ellipse.square::<FMA>(&self.centred).mul_add::<FMA>(V::splat(-0.5), V::splat(*constant))
+    }
+}
+
+impl Law for MultivariateNormal {
+    fn dim(&self) -> usize {
+        self.ellipse.dim()
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(NormalDensity { law: self, x, out });
+        Ok(())
+    }
+
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim())?;
+        rng.fill_normal(out);
+        self.place(out)
+    }
+
+    fn support(&self) -> Vec<Support> {
+        vec![Support::Real; self.dim()]
+    }
+}
+
+/// The multivariate t law.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultivariateT {
+    ellipse: Ellipse,
+    df: f64,
+    constant: f64,
+}
+
+impl MultivariateT {
+    /// The law of loc + L z √(df / χ²) with L Lᵀ = `scale` (row-major, symmetric, positive
+    /// definite): its covariance is df / (df - 2) · `scale`.
+    pub fn new(df: f64, loc: &[f64], scale: &[f64]) -> Result<Self> {
+        let df = positive("df", df)?;
+        let ellipse = Ellipse::new(loc, scale, ["loc", "scale"])?;
+        let half = 0.5 * loc.len() as f64;
+        // Γ((df + d)/2) / Γ(df/2) by the beta function, which stays exact for large df.
+        let ratio = ln_gamma(half) - ln_beta(half, 0.5 * df);
+        let log_pi = 2.0 * LN_SQRT_2PI - std::f64::consts::LN_2;
+        let constant = ratio - half * (ln(df) + log_pi) - 0.5 * ellipse.factor.log_determinant();
+        Ok(Self { ellipse, df, constant })
+    }
+}
+
+struct TDensity<'a> {
+    law: &'a MultivariateT,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+}
+
+impl Kernel for TDensity<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        for_tiles::<FMA>(self.x, self.out, &mut TTile { law: self.law, centred });
+    }
+}
+
+struct TTile<'a> {
+    law: &'a MultivariateT,
+    centred: Vec<V>,
+}
+
+impl Tile for TTile<'_> {
+    #[inline(always)]
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
+        let MultivariateT { ellipse, df, constant } = self.law;
+        let dim = ellipse.dim();
+        let mut largest = V::ZERO;
+        for (j, c) in self.centred.iter_mut().enumerate() {
+            *c = gather(rows, dim, j) - V::splat(ellipse.centre[j]);
+            largest = largest.max(c.map(f64::abs));
+        }
+        // Squares of points beyond 1e154 overflow, long before the density vanishes.
+        let far = largest.map(|m| if m > 1.0e120 { 1.0 } else { 0.0 });
+        let shrink = far.map(|far| if far > 0.0 { 1.0e-150 } else { 1.0 });
+        for c in &mut self.centred {
+            *c = *c * shrink;
+        }
+        let square = ellipse.square::<FMA>(&self.centred) * V::splat(1.0 / df);
+        let mut log = ln1pv::<FMA>(square);
+        if far != V::ZERO {
+            let restored = lnv::<FMA>(square) + V::splat(300.0 * std::f64::consts::LN_10);
+            for l in 0..LANES {
+                if far.0[l] > 0.0 {
+                    log.0[l] = restored.0[l];
+                }
+            }
+        }
+        log.mul_add::<FMA>(V::splat(-0.5 * (df + dim as f64)), V::splat(*constant))
+    }
+}
+
+impl Law for MultivariateT {
+    fn dim(&self) -> usize {
+        self.ellipse.dim()
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(TDensity { law: self, x, out });
+        Ok(())
+    }
+
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim())?;
+        rng.fill_normal(out);
+        let half = 0.5 * self.df;
+        for row in out.chunks_exact_mut(self.dim()) {
+            // χ²/2 by its logarithm: for small df the variate itself underflows.
+            let log_stretch = 0.5 * (ln(half) - rng.log_gamma_variate(half));
+            let stretch = exp(log_stretch.min(650.0));
+            for z in row {
+                *z *= stretch;
+            }
+        }
+        dispatch(Place { ellipse: &self.ellipse, rows: out });
+        Ok(())
+    }
+
+    fn support(&self) -> Vec<Support> {
+        vec![Support::Real; self.dim()]
+    }
+}

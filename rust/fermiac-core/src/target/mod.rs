@@ -1,0 +1,76 @@
+//! What the methods evaluate: integrands and laws, and where their code may run.
+
+pub mod integrand;
+pub mod law;
+
+use crate::Result;
+use crate::linalg::Rows;
+use crate::rng::Stream;
+
+/// Where a target may be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// On any worker thread, in batches of any size (built-in and native code).
+    Threaded,
+    /// On the calling thread alone, in batches as large as the method can gather (Python, torch).
+    Central,
+}
+
+/// Whether a row could be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowStatus {
+    /// It could; its values stand (they may still not be finite).
+    #[default]
+    Good,
+    /// The target refused this row alone; its values mean nothing.
+    Failed,
+}
+
+/// A function from points to a vector of numbers.
+pub trait Integrand: Send + Sync {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// Numbers per point; `None` until the first call where only a call can tell.
+    fn outputs(&self) -> Option<usize>;
+
+    /// Evaluates every row: resizes `out` to rows × outputs and sets `status`, one entry a row
+    /// (all [`RowStatus::Good`] on entry).
+    fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()>;
+
+    /// Where it may run.
+    fn style(&self) -> Style;
+}
+
+/// The set on which one coordinate of a law lives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Support {
+    /// The whole line.
+    Real,
+    /// Everything above a bound.
+    Above(f64),
+    /// Everything below a bound.
+    Below(f64),
+    /// An interval.
+    Between(f64, f64),
+}
+
+/// A probability law that can be evaluated and sampled.
+pub trait Law: Send + Sync {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// The normalised log-density of every row; -inf outside the support, NaN only for NaN.
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()>;
+
+    /// Fills `out` (a whole number of rows, row-major) with independent draws.
+    fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()>;
+
+    /// The support of each coordinate.
+    fn support(&self) -> Vec<Support>;
+
+    /// Where it may run.
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+}
