@@ -1,0 +1,5 @@
+//! Diagnostics of samples.
+
+mod pareto;
+
+pub use pareto::{khat, tail_length};

@@ -1,0 +1,254 @@
+//! The final phase: fresh points from a fixed sampler, of which only sums are kept.
+
+use super::accumulate::{Fill, Filled, Part, Shape};
+use super::layout::Layout;
+use super::moments::Moments;
+use super::problem::{Batch, Plan, Problem};
+use super::proposal::Proposal;
+use super::regress;
+use super::tiles::{lanes, n_tiles};
+use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
+use crate::{Error, Result};
+
+/// The block of the final phase's streams; adaptation stages use 0, 1, ….
+const FINAL_BLOCK: u32 = 1 << 20;
+/// Weights per expectation that k-hat is computed from, and the sum of them over expectations.
+const KHAT_POINTS: usize = 1 << 17;
+const KHAT_TOTAL: usize = 1 << 22;
+
+/// The control of one expectation: Σ beta (g_l / g - 1) over at most two groups.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Control {
+    pub(crate) terms: Vec<(usize, f64)>,
+}
+
+/// How the final sample becomes estimates.
+#[derive(Debug, Clone)]
+pub(crate) enum Correction {
+    /// Fixed coefficients, one control for each expectation.
+    Fixed(Vec<Control>),
+    /// Coefficients by cross-fitted regression on these groups.
+    Regression(Vec<usize>),
+}
+
+/// A fixed sampler with its correction.
+#[derive(Debug, Clone)]
+pub(crate) struct Sampler {
+    pub(crate) proposal: Proposal,
+    pub(crate) correction: Correction,
+}
+
+/// What the final sample says.
+#[derive(Debug, Clone)]
+pub(crate) struct Final {
+    pub(crate) n: usize,
+    pub(crate) mean: Vec<f64>,
+    /// Full J × J, or J variances.
+    pub(crate) covariance: Vec<f64>,
+    pub(crate) ess: Vec<f64>,
+    pub(crate) khat: Vec<f64>,
+    pub(crate) max_share: Vec<f64>,
+    /// The share of the largest squared deviation in the sum of them all.
+    pub(crate) max_variance_share: Vec<f64>,
+    /// Σ|v| = 0: nothing but zeros was seen.
+    pub(crate) all_zero: Vec<bool>,
+    /// Whether all weights of the law of an expectation vanished.
+    pub(crate) no_weight: Vec<bool>,
+    pub(crate) draws: Option<Draws>,
+}
+
+/// The points of the final sample.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Draws {
+    pub(crate) x: Vec<f64>,
+    /// n × laws: log f_l / g.
+    pub(crate) log_weights: Vec<f64>,
+}
+
+/// Where and how the final sample is taken.
+pub(crate) struct Estimation<'a> {
+    pub(crate) problem: &'a Problem<'a>,
+    pub(crate) sampler: &'a Sampler,
+    pub(crate) n: usize,
+    pub(crate) before: usize,
+    pub(crate) full: bool,
+    pub(crate) keep_draws: bool,
+}
+
+impl Estimation<'_> {
+    /// Runs it. An error comes with what the chunks before it say.
+    pub(crate) fn run(
+        &self,
+        context: &Context<'_>,
+    ) -> std::result::Result<Final, (Error, Option<Box<Final>>)> {
+        let mut total: Option<Part> = None;
+        let mut shape = None;
+        let outcome = self.accumulate(context, &mut total, &mut shape);
+        let finish = |total: Option<Part>, shape: Option<Shape>| match (total, shape) {
+            (Some(total), Some(shape)) => self.finish(total, &shape).map(Some),
+            _ => Ok(None),
+        };
+        match outcome {
+            Ok(()) => match finish(total, shape) {
+                Ok(Some(done)) => Ok(done),
+                Ok(None) => Err((Error::Internal("an empty final sample".into()), None)),
+                Err(error) => Err((error, None)),
+            },
+            Err(error) => Err((error, finish(total, shape).ok().flatten().map(Box::new))),
+        }
+    }
+
+    fn accumulate(
+        &self,
+        context: &Context<'_>,
+        total: &mut Option<Part>,
+        shape: &mut Option<Shape>,
+    ) -> Result<()> {
+        let n_chunks = self.n.div_ceil(CHUNK);
+        let densities = !self.sampler.proposal.alpha.is_empty()
+            || self.problem.laws.len() > 1
+            || self.keep_draws;
+        let mut plan =
+            Plan { block: FINAL_BLOCK, n: self.n, chunks: 0..1, densities, before: self.before };
+        // The first chunk gives shifts and scales: with them the sums of squares lose nothing by
+        // cancellation and cannot overflow, whatever the magnitude of an expectation.
+        let source = &self.sampler.proposal;
+        self.problem.sweep(
+            context,
+            source,
+            &plan,
+            |_, batch| {
+                let shape = self.shape(batch)?;
+                let part = Part::of(self, &shape, batch, 0);
+                Ok((shape, part))
+            },
+            |_, (first, part)| {
+                *shape = Some(first);
+                *total = Some(part);
+                Ok(())
+            },
+        )?;
+        let (Some(shape), Some(total)) = (shape.as_ref(), total.as_mut()) else {
+            return Err(Error::Internal("no first chunk".into()));
+        };
+        plan.chunks = 1..n_chunks;
+        self.problem.sweep(
+            context,
+            source,
+            &plan,
+            |c, batch| Ok(Part::of(self, shape, batch, c)),
+            |_, part| {
+                total.add(part);
+                Ok(())
+            },
+        )
+    }
+
+    fn shape(&self, batch: &Batch) -> Result<Shape> {
+        let layout = Layout::new(self.problem)?;
+        let columns = match &self.sampler.correction {
+            Correction::Fixed(_) => Vec::new(),
+            Correction::Regression(groups) => groups.clone(),
+        };
+        let p = columns.len() + layout.len;
+        let mut shape = Shape {
+            layout,
+            columns,
+            shift: vec![0.0; p],
+            unit: vec![1.0; p],
+            folds: match self.sampler.correction {
+                Correction::Fixed(_) => 1,
+                Correction::Regression(_) => regress::FOLDS,
+            },
+            khat_chunks: (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK,
+        };
+        // With no shift and unit scale a part holds the plain values.
+        let mut filled = Filled::default();
+        let tiles = 0..n_tiles(batch.n);
+        let mut part = Part::new(&shape, 0, false);
+        let part = &mut part;
+        dispatch(Fill { run: self, shape: &shape, batch, tiles, filled: &mut filled, part });
+        let y = filled.y;
+        for k in 0..p {
+            let mut sum = 0.0;
+            let mut largest = 0.0_f64;
+            for t in 0..n_tiles(batch.n) {
+                for lane in 0..lanes(t, batch.n) {
+                    sum += y[t * p + k].0[lane] / batch.n as f64;
+                    largest = largest.max(y[t * p + k].0[lane].abs());
+                }
+            }
+            if k >= shape.columns.len() {
+                shape.shift[k] = sum;
+            }
+            // A power of two, so that scaling rounds nothing.
+            if largest.is_normal() {
+                shape.unit[k] = f64::from_bits(largest.to_bits() & 0x7ff0_0000_0000_0000);
+            }
+        }
+        Ok(shape)
+    }
+
+    fn finish(&self, total: Part, shape: &Shape) -> Result<Final> {
+        let layout = shape.layout;
+        let j = layout.len;
+        let unit = &shape.unit[shape.columns.len()..];
+        let shift = &shape.shift[shape.columns.len()..];
+        let (mut mean, mut covariance, n) = match &self.sampler.correction {
+            Correction::Fixed(_) => {
+                let moments = &total.folds[0];
+                (moments.mean(), moments.covariance_of_mean(), moments.n())
+            }
+            Correction::Regression(_) => regress::estimate(&total.folds, shape.columns.len())?,
+        };
+        for k in 0..j {
+            mean[k] = mean[k] * unit[k] + shift[k];
+        }
+        covariance = if self.full {
+            regress::unpack(&covariance, j, unit)
+        } else {
+            covariance.iter().zip(unit).map(|(c, u)| c * u * u).collect()
+        };
+        let all_zero: Vec<bool> = total.abs_sum.iter().map(|s| *s == 0.0).collect();
+        for k in (0..j).filter(|k| all_zero[*k]) {
+            // Nothing but zeros: exactly zero, not the rounding of a control.
+            mean[k] = 0.0;
+            for l in 0..j {
+                if self.full {
+                    covariance[k * j + l] = 0.0;
+                    covariance[l * j + k] = 0.0;
+                } else {
+                    covariance[k] = 0.0;
+                }
+            }
+        }
+        let rows = total.tail.len() / j;
+        let khat = (0..j)
+            .map(|k| {
+                let mut column: Vec<f64> = (0..rows).map(|i| total.tail[i * j + k]).collect();
+                crate::diagnostics::khat(&mut column)
+            })
+            .collect();
+        let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+        Ok(Final {
+            n: n as usize,
+            mean,
+            covariance,
+            ess: (0..j)
+                .map(|k| safe(total.abs_sum[k] * total.abs_sum[k], total.square_sum[k]))
+                .collect(),
+            khat,
+            max_variance_share: (0..j)
+                .map(|k| {
+                    let square = |m: &Moments| m.square(shape.columns.len() + k);
+                    safe(total.largest_square[k], total.folds.iter().map(square).sum())
+                })
+                .collect(),
+            max_share: (0..j).map(|k| safe(total.largest[k], total.abs_sum[k])).collect(),
+            no_weight: (0..j).map(|k| total.weight_sum[layout.law(k)] == 0.0).collect(),
+            all_zero,
+            draws: total.draws,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Which law and which output of the integrand belong to each expectation, and v = f φ / g.
+
+use super::problem::{Batch, Problem};
+use super::proposal::{Mixed, Proposal, weight};
+use crate::simd::V;
+use crate::{Error, Result};
+
+/// The three shapes of a problem: one law and J integrands, J laws and one integrand, J pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) n_laws: usize,
+    pub(crate) outputs: usize,
+    /// J
+    pub(crate) len: usize,
+}
+
+impl Layout {
+    pub(crate) fn new(problem: &Problem<'_>) -> Result<Self> {
+        let (n_laws, outputs) = (problem.laws.len(), problem.outputs()?);
+        if outputs == 0 {
+            return Err(Error::argument("f", "it gave no output; at least one is needed"));
+        }
+        if n_laws > 1 && outputs > 1 && n_laws != outputs {
+            let why = format!(
+                "it has {outputs} outputs for {n_laws} laws; give one output for all laws, one for \
+                 each law, or one law"
+            );
+            return Err(Error::argument("f", why));
+        }
+        Ok(Self { n_laws, outputs, len: n_laws.max(outputs) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn law(&self, j: usize) -> usize {
+        if self.n_laws == 1 { 0 } else { j }
+    }
+
+    #[inline(always)]
+    pub(crate) fn output(&self, j: usize) -> usize {
+        if self.outputs == 1 { 0 } else { j }
+    }
+}
+
+/// v and r at the eight points of a tile.
+pub(crate) struct TileValues {
+    pub(crate) mixed: Mixed,
+    /// f_l / g of every law.
+    pub(crate) weights: Vec<V>,
+    /// f_j φ_j / g of every expectation.
+    pub(crate) v: Vec<V>,
+}
+
+impl TileValues {
+    pub(crate) fn new(proposal: &Proposal, layout: Layout) -> Self {
+        Self {
+            mixed: proposal.scratch(),
+            weights: vec![V::splat(1.0); layout.n_laws],
+            v: vec![V::ZERO; layout.len],
+        }
+    }
+
+    /// Evaluates tile `t`. Without densities in the batch the proposal is the one law, and all
+    /// weights are 1.
+    #[inline(always)]
+    pub(crate) fn eval<const FMA: bool>(
+        &mut self,
+        proposal: &Proposal,
+        layout: Layout,
+        batch: &Batch,
+        t: usize,
+    ) {
+        if !batch.log_laws.is_empty() {
+            let d = proposal.pack.dim();
+            let log_laws = &batch.log_laws[t * layout.n_laws..(t + 1) * layout.n_laws];
+            self.mixed.eval::<FMA>(proposal, &batch.z[t * d..(t + 1) * d], log_laws);
+            for (w, log) in self.weights.iter_mut().zip(log_laws) {
+                *w = weight::<FMA>(*log, self.mixed.log_g);
+            }
+        }
+        let values = &batch.values[t * layout.outputs..(t + 1) * layout.outputs];
+        for (j, v) in self.v.iter_mut().enumerate() {
+            *v = self.weights[layout.law(j)] * values[layout.output(j)];
+        }
+    }
+}

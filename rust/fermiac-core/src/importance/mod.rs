@@ -1,0 +1,190 @@
+//! Many expectations from one sample: adaptive importance sampling with density controls.
+//!
+//! The method is that of Demange-Chryst, Bachoc, Morio, *Efficient estimation of multiple
+//! expectations with the same sample by adaptive importance sampling and control variates* (2023),
+//! whose controls are those of Owen and Zhou, *Safe and effective importance sampling* (2000). For
+//! integrands φ_j against laws f_j, densities g_1 … g_L are fitted to the products f_j φ_j, and
+//! points are drawn from a mixture g of them. With v_j = f_j φ_j / g and r_l = g_l / g,
+//!
+//! > I_j = mean of v_j - β_j (r_j - 1)
+//!
+//! is unbiased for any β_j fixed beforehand, and its variance vanishes where g_j is proportional
+//! to f_j φ_j, for every mixture at once: so one sample serves all J expectations.
+
+mod accumulate;
+mod adapt;
+mod alpha;
+mod estimate;
+mod fit;
+mod layout;
+mod moments;
+mod pack;
+mod points;
+mod problem;
+mod proposal;
+mod regress;
+mod settings;
+mod space;
+mod stage;
+mod steps;
+mod tiles;
+
+use crate::par::Context;
+use crate::target::{Integrand, Law};
+use crate::{Error, Result};
+
+pub use adapt::Stage;
+pub use settings::{Controls, Family, Method, NonFinite, Settings, Weights};
+
+use estimate::{Correction, Estimation, Final, Sampler};
+use problem::Problem;
+use proposal::Proposal;
+
+/// Estimates of J expectations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectations {
+    /// The estimates.
+    pub mean: Vec<f64>,
+    /// The covariance of the estimates: J × J row-major, or J variances.
+    pub covariance: Vec<f64>,
+    /// Effective sample sizes (Σ|v|)² / Σv² of the final sample.
+    pub ess: Vec<f64>,
+    /// Tail shapes of |v|, from at most 131072 points of the final sample.
+    pub khat: Vec<f64>,
+    /// The share of the largest point in Σ|v|.
+    pub max_share: Vec<f64>,
+    /// The share of the largest squared deviation in the sum that the error is computed from.
+    pub max_variance_share: Vec<f64>,
+    /// Whether the integrand was 0 at every point of the final sample where its law is not.
+    pub all_zero: Vec<bool>,
+    /// Whether the law of an expectation was 0 at every point of the final sample.
+    pub no_weight: Vec<bool>,
+    /// Points of the final sample.
+    pub n_final: usize,
+    /// Evaluations in all.
+    pub n_evals: usize,
+    /// Values of the integrand that were not finite and counted as 0.
+    pub n_non_finite: u64,
+    /// The adaptation; empty for plain Monte Carlo.
+    pub stages: Vec<Stage>,
+    /// The stage whose sampler the final sample was drawn from; stage 0 is the law itself.
+    pub chosen_stage: usize,
+    /// Whether regression on all controls was asked for but had too few points.
+    pub too_few_for_all: bool,
+    /// The points of the final sample, row-major, where they were kept.
+    pub draws: Vec<f64>,
+    /// Their log-weights log(f / g), n × laws.
+    pub log_weights: Vec<f64>,
+}
+
+/// An error, and what can be said of the work done before it.
+pub type Stopped = (Error, Option<Box<Expectations>>);
+
+/// Estimates the expectations of `integrand` under `laws`: J integrands under one law, one
+/// integrand under J laws, or J pairs.
+///
+/// # Errors
+/// Bad settings, a target that fails or gives values that cannot be used, cancelling. Where the
+/// final sample had begun, the error comes with the estimates from the part that was done.
+pub fn expect(
+    integrand: &dyn Integrand,
+    laws: &[&dyn Law],
+    settings: &Settings,
+    context: &Context<'_>,
+) -> std::result::Result<Expectations, Stopped> {
+    let fail = |error| (error, None);
+    let problem =
+        Problem::new(integrand, laws.to_vec(), settings.key, settings.non_finite).map_err(fail)?;
+    settings.check(problem.dim()).map_err(fail)?;
+    check_weights(settings).map_err(fail)?;
+    context.set_total(settings.n as u64);
+    let mut summary = Summary::default();
+    let (sampler, used) = match settings.method {
+        Method::MonteCarlo => {
+            let proposal = Proposal::laws(problem.dim(), laws.len());
+            (Sampler { proposal, correction: Correction::Fixed(Vec::new()) }, 0)
+        }
+        Method::Adaptive => {
+            let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
+            summary = Summary {
+                stages: adapted.stages,
+                chosen: adapted.chosen,
+                too_few_for_all: adapted.too_few_for_all,
+            };
+            (adapted.sampler, adapted.used)
+        }
+    };
+    let estimation = Estimation {
+        problem: &problem,
+        sampler: &sampler,
+        n: settings.n - used,
+        before: used,
+        full: settings.full_covariance || matches!(sampler.correction, Correction::Regression(_)),
+        keep_draws: settings.keep_draws,
+    };
+    match estimation.run(context) {
+        Ok(done) => Ok(summary.finish(done, used, &problem, settings)),
+        Err((error, partial)) => {
+            let partial =
+                partial.map(|part| Box::new(summary.finish(*part, used, &problem, settings)));
+            Err((error, partial))
+        }
+    }
+}
+
+fn check_weights(settings: &Settings) -> Result<()> {
+    if let Weights::Given(w) = &settings.weights {
+        let bad = w.iter().position(|w| !(w.is_finite() && *w >= 0.0));
+        if let Some(at) = bad {
+            let why = format!("weight {at} is {}; weights are finite and not negative", w[at]);
+            return Err(Error::argument("weights", why));
+        }
+        if w.iter().all(|w| *w == 0.0) {
+            return Err(Error::argument("weights", "all are 0; at least one must be positive"));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Summary {
+    stages: Vec<Stage>,
+    chosen: usize,
+    too_few_for_all: bool,
+}
+
+impl Summary {
+    fn finish(
+        self,
+        done: Final,
+        used: usize,
+        problem: &Problem<'_>,
+        settings: &Settings,
+    ) -> Expectations {
+        let draws = done.draws.unwrap_or_default();
+        let j = done.mean.len();
+        let covariance = if settings.full_covariance || done.covariance.len() == j {
+            done.covariance
+        } else {
+            (0..j).map(|k| done.covariance[k * j + k]).collect()
+        };
+        Expectations {
+            mean: done.mean,
+            covariance,
+            ess: done.ess,
+            khat: done.khat,
+            max_share: done.max_share,
+            max_variance_share: done.max_variance_share,
+            all_zero: done.all_zero,
+            no_weight: done.no_weight,
+            n_final: done.n,
+            n_evals: used + done.n,
+            n_non_finite: problem.n_bad(),
+            stages: self.stages,
+            chosen_stage: self.chosen,
+            too_few_for_all: self.too_few_for_all,
+            draws: draws.x,
+            log_weights: draws.log_weights,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The problem of a run, and the loop that draws, evaluates and hands on points chunk by chunk.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::proposal::Proposal;
+use super::settings::NonFinite;
+use super::space::Space;
+use super::tiles;
+use crate::linalg::Rows;
+use crate::par::{CHUNK, Context};
+use crate::rng::{Domain, Stream};
+use crate::simd::{LANES, V};
+use crate::target::{Integrand, Law, RowStatus, Style};
+use crate::{Error, Result};
+
+/// Chunks that are gathered into one call of a target that runs on the calling thread.
+const GATHER: usize = 16;
+
+/// What is integrated against what.
+pub(crate) struct Problem<'a> {
+    pub(crate) integrand: &'a dyn Integrand,
+    pub(crate) laws: Vec<&'a dyn Law>,
+    pub(crate) space: Space,
+    pub(crate) key: u64,
+    pub(crate) non_finite: NonFinite,
+    n_bad: AtomicU64,
+}
+
+/// Points with all that was evaluated at them, in tiles.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) n: usize,
+    /// How many points each stratum of the proposal got, in order.
+    pub(crate) counts: Vec<usize>,
+    /// Working coordinates: tiles × d.
+    pub(crate) z: Vec<V>,
+    /// Log-densities of the laws in the working space: tiles × laws, -inf in padding; empty where
+    /// they were not asked for.
+    pub(crate) log_laws: Vec<V>,
+    /// The integrand: tiles × outputs, 0 in padding.
+    pub(crate) values: Vec<V>,
+    /// The points themselves, row-major.
+    pub(crate) x: Vec<f64>,
+    log_jacobian: Vec<f64>,
+    /// laws × n
+    law_columns: Vec<f64>,
+}
+
+/// Where a sweep is in the whole run, and what it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The block of the streams' addresses: one for each stage.
+    pub(crate) block: u32,
+    /// Points of the stage in all.
+    pub(crate) n: usize,
+    /// The chunks to do now.
+    pub(crate) chunks: Range<usize>,
+    /// Whether the laws' densities are needed.
+    pub(crate) densities: bool,
+    /// Evaluations before this stage, for messages.
+    pub(crate) before: usize,
+}
+
+impl Batch {
+    /// All but the points themselves, which the working coordinates replace.
+    pub(crate) fn without_points(&self) -> Self {
+        Self {
+            n: self.n,
+            counts: self.counts.clone(),
+            z: self.z.clone(),
+            log_laws: self.log_laws.clone(),
+            values: self.values.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Plan {
+    /// The points in chunk `c`.
+    pub(crate) fn points(&self, c: usize) -> usize {
+        (self.n - c * CHUNK).min(CHUNK)
+    }
+}
+
+impl<'a> Problem<'a> {
+    pub(crate) fn new(
+        integrand: &'a dyn Integrand,
+        laws: Vec<&'a dyn Law>,
+        key: u64,
+        non_finite: NonFinite,
+    ) -> Result<Self> {
+        let Some(first) = laws.first() else {
+            return Err(Error::argument("law", "no law given; at least one is needed"));
+        };
+        let dim = first.dim();
+        for (j, law) in laws.iter().enumerate() {
+            if law.dim() != dim {
+                let why = format!("law {j} has {} dimensions, law 0 has {dim}", law.dim());
+                return Err(Error::argument("law", why));
+            }
+        }
+        if integrand.dim() != dim {
+            let why = format!(
+                "it takes points of {} dimensions, the law has {dim}; give a law and an integrand \
+                 of equal dimension",
+                integrand.dim()
+            );
+            return Err(Error::argument("f", why));
+        }
+        let space = Space::new(&laws);
+        Ok(Self { integrand, laws, space, key, non_finite, n_bad: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.laws[0].dim()
+    }
+
+    /// Outputs of the integrand; known once it was called.
+    pub(crate) fn outputs(&self) -> Result<usize> {
+        self.integrand
+            .outputs()
+            .ok_or_else(|| Error::Internal("the integrand was not called yet".into()))
+    }
+
+    /// Values that were not finite and counted as zero.
+    pub(crate) fn n_bad(&self) -> u64 {
+        self.n_bad.load(Ordering::Relaxed)
+    }
+
+    /// Draws the plan's points from `source`, evaluates the integrand and the laws, and gives each
+    /// chunk to `process` (on a worker) and what that returns to `fold` (here, in order).
+    pub(crate) fn sweep<T: Send>(
+        &self,
+        context: &Context<'_>,
+        source: &Proposal,
+        plan: &Plan,
+        process: impl Fn(usize, &Batch) -> Result<T> + Sync,
+        mut fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        let central_law = |law: &&dyn Law| law.style() == Style::Central;
+        let laws_here = plan.densities && self.laws.iter().any(central_law);
+        let draws_here = source.uses_laws() && self.laws.iter().any(central_law);
+        let integrand_here = self.integrand.style() == Style::Central;
+        let strata = source.strata();
+        let first = plan.chunks.start;
+        let count = plan.chunks.len();
+        if !(laws_here || draws_here || integrand_here) {
+            return context.ordered(
+                count,
+                |i| {
+                    let mut batch = self.draw(source, &strata, plan, first + i)?;
+                    self.densities(&mut batch, plan, Style::Threaded)?;
+                    self.integrate_one(&mut batch, plan, first + i)?;
+                    process(first + i, &batch)
+                },
+                |i, part| {
+                    context.advance(plan.points(first + i) as u64);
+                    fold(first + i, part)
+                },
+            );
+        }
+        for start in plan.chunks.clone().step_by(GATHER) {
+            let end = (start + GATHER).min(plan.chunks.end);
+            let mut batches = Vec::with_capacity(end - start);
+            if draws_here {
+                for c in start..end {
+                    batches.push(self.draw(source, &strata, plan, c)?);
+                }
+                for (c, batch) in (start..end).zip(&mut batches) {
+                    self.densities(batch, plan, Style::Threaded)?;
+                    if !integrand_here {
+                        self.integrate_one(batch, plan, c)?;
+                    }
+                }
+            } else {
+                context.ordered(
+                    end - start,
+                    |i| {
+                        let mut batch = self.draw(source, &strata, plan, start + i)?;
+                        self.densities(&mut batch, plan, Style::Threaded)?;
+                        if !integrand_here {
+                            self.integrate_one(&mut batch, plan, start + i)?;
+                        }
+                        Ok(batch)
+                    },
+                    |_, batch| {
+                        batches.push(batch);
+                        Ok(())
+                    },
+                )?;
+            }
+            context.poll()?;
+            for batch in &mut batches {
+                self.densities(batch, plan, Style::Central)?;
+            }
+            if integrand_here {
+                self.integrate_many(&mut batches, plan, start)?;
+            }
+            context.poll()?;
+            context.ordered(
+                end - start,
+                |i| process(start + i, &batches[i]),
+                |i, part| {
+                    context.advance(plan.points(start + i) as u64);
+                    fold(start + i, part)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn draw(&self, source: &Proposal, strata: &[f64], plan: &Plan, chunk: usize) -> Result<Batch> {
+        let (n, d) = (plan.points(chunk), self.dim());
+        let mut rng = Stream::new(self.key, Domain::Importance, chunk as u64, plan.block);
+        let counts = Proposal::allocate(strata, n, rng.uniform());
+        let mut z = vec![0.0; n * d];
+        let mut noise = Vec::new();
+        let mut at = 0;
+        for (s, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let rows = &mut z[at * d..(at + count) * d];
+            if s < source.pack.len() {
+                source.draw(s, &mut rng, &mut noise, rows);
+            } else {
+                noise.resize(rows.len(), 0.0);
+                self.laws[s - source.pack.len()].sample(&mut rng, &mut noise)?;
+                self.space.to_working(Rows::new(&noise, d), rows);
+            }
+            at += count;
+        }
+        let mut batch =
+            Batch { n, counts, z: tiles::from_rows(Rows::new(&z, d)), ..Batch::default() };
+        if plan.densities {
+            batch.log_jacobian = vec![0.0; n];
+        }
+        if !self.space.is_identity() {
+            let mut jacobian = vec![0.0; n];
+            self.space.to_points(&mut z, &mut jacobian);
+            if plan.densities {
+                batch.log_jacobian = jacobian;
+            }
+        }
+        batch.x = z;
+        Ok(batch)
+    }
+
+    /// The densities of the laws of one style; once those of both are there, they go into tiles.
+    fn densities(&self, batch: &mut Batch, plan: &Plan, style: Style) -> Result<()> {
+        let central = self.laws.iter().any(|law| law.style() == Style::Central);
+        if !plan.densities || (style == Style::Central && !central) {
+            return Ok(());
+        }
+        let (n, n_laws) = (batch.n, self.laws.len());
+        batch.law_columns.resize(n * n_laws, 0.0);
+        let x = Rows::new(&batch.x, self.dim());
+        for (law, column) in self.laws.iter().zip(batch.law_columns.chunks_exact_mut(n)) {
+            if law.style() == style {
+                law.log_density(x, column)?;
+                for (i, (value, jacobian)) in column.iter_mut().zip(&batch.log_jacobian).enumerate()
+                {
+                    *value += jacobian;
+                    if value.is_nan() || *value == f64::INFINITY {
+                        let why = format!(
+                            "the log-density of the law is {value} at x = {:?}; it must be finite \
+                             or -inf",
+                            x.row(i)
+                        );
+                        return Err(Error::Target { row: Some(i), why });
+                    }
+                }
+            }
+        }
+        if style == Style::Central || !central {
+            batch.log_laws = vec![V::splat(f64::NEG_INFINITY); tiles::n_tiles(n) * n_laws];
+            for (l, column) in batch.law_columns.chunks_exact(n).enumerate() {
+                for (t, tile) in tiles::from_column(column, f64::NEG_INFINITY).iter().enumerate() {
+                    batch.log_laws[t * n_laws + l] = *tile;
+                }
+            }
+            batch.law_columns = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn integrate_one(&self, batch: &mut Batch, plan: &Plan, chunk: usize) -> Result<()> {
+        let mut values = Vec::new();
+        let mut status = vec![RowStatus::Good; batch.n];
+        self.integrand.eval(Rows::new(&batch.x, self.dim()), &mut values, &mut status)?;
+        self.accept(batch, &values, &status, plan.before + chunk * CHUNK)
+    }
+
+    /// One call for several chunks.
+    fn integrate_many(&self, batches: &mut [Batch], plan: &Plan, chunk: usize) -> Result<()> {
+        if let [batch] = batches {
+            return self.integrate_one(batch, plan, chunk);
+        }
+        let d = self.dim();
+        let n: usize = batches.iter().map(|b| b.n).sum();
+        let mut x = Vec::with_capacity(n * d);
+        for batch in batches.iter() {
+            x.extend_from_slice(&batch.x);
+        }
+        let mut values = Vec::new();
+        let mut status = vec![RowStatus::Good; n];
+        self.integrand.eval(Rows::new(&x, d), &mut values, &mut status)?;
+        let outputs = self.outputs()?;
+        let mut at = 0;
+        for batch in batches {
+            let rows = at..at + batch.n;
+            let own = &values[rows.start * outputs..rows.end * outputs];
+            self.accept(batch, own, &status[rows.clone()], plan.before + chunk * CHUNK + at)?;
+            at = rows.end;
+        }
+        Ok(())
+    }
+
+    /// Checks values and puts them into tiles. Where every law vanishes, they do not matter.
+    fn accept(
+        &self,
+        batch: &mut Batch,
+        values: &[f64],
+        status: &[RowStatus],
+        before: usize,
+    ) -> Result<()> {
+        let (n, k, n_laws) = (batch.n, self.outputs()?, self.laws.len());
+        batch.values = vec![V::ZERO; tiles::n_tiles(n) * k];
+        for (i, row) in values.chunks_exact(k).enumerate() {
+            let (t, lane) = (i / LANES, i % LANES);
+            let good = status[i] == RowStatus::Good;
+            for (j, value) in row.iter().enumerate() {
+                if good && value.is_finite() {
+                    batch.values[t * k + j].0[lane] = *value;
+                    continue;
+                }
+                let laws = batch.log_laws.get(t * n_laws..(t + 1) * n_laws);
+                if laws.is_some_and(|l| l.iter().all(|v| v.0[lane] == f64::NEG_INFINITY)) {
+                    continue;
+                }
+                if self.non_finite == NonFinite::Raise {
+                    let d = self.dim();
+                    let what = if good { value.to_string() } else { "refused".into() };
+                    let why = format!(
+                        "the integrand is {what} (output {j}) at evaluation {}, x = {:?}; it must \
+                         be finite: correct it, or pass nonfinite=\"zero\" to count such values \
+                         as 0",
+                        before + i,
+                        &batch.x[i * d..(i + 1) * d]
+                    );
+                    return Err(Error::Target { row: Some(i), why });
+                }
+                self.n_bad.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}

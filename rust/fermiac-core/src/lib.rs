@@ -1,0 +1,17 @@
+//! The core of fermiac: streams, laws, targets and Monte Carlo methods, without Python.
+//!
+//! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`) carries `par` and
+//! `target`, those carry `diagnostics`, and all of them carry the domains. A domain never imports
+//! another domain.
+
+pub mod diagnostics;
+pub mod error;
+pub mod importance;
+pub mod linalg;
+pub mod par;
+pub mod rng;
+pub mod simd;
+pub mod special;
+pub mod target;
+
+pub use error::{Error, Result};
