@@ -1,0 +1,74 @@
+"""Progress of long calls: tqdm where it is installed, else one plain line on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fermiac.errors import ArgumentError
+
+__all__ = ["reporter"]
+
+Report = Callable[[int, int], object]
+
+#: Calls that end sooner show nothing.
+_PATIENCE = 1.0
+
+
+class _Bar:
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._plain = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None and not self._plain:
+            if time.monotonic() - self._start < _PATIENCE:
+                return
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                self._plain = True
+            else:
+                self._bar = tqdm(total=total, desc=self._label, unit=self._unit, unit_scale=True)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif sys.stderr.isatty():
+            share = 100 * done // max(total, 1)
+            sys.stderr.write(f"\r{self._label}: {share} % of {total} {self._unit}")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._plain and sys.stderr.isatty():
+            sys.stderr.write("\n")
+
+
+@contextmanager
+def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[Report | None]:
+    """The callback for a call: the user's own, a bar, or none.
+
+    ``None`` shows a bar on a terminal only, ``True`` always, ``False`` never.
+    """
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise ArgumentError(
+            f"progress: {progress!r} given; it must be True, False, None or a callable that takes "
+            "(done, total)"
+        )
+    if progress is None:
+        progress = sys.stderr.isatty()
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress:
+        bar = _Bar(label, unit)
+        try:
+            yield bar
+        finally:
+            bar.close()
+    else:
+        yield None

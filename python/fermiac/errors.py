@@ -1,0 +1,63 @@
+"""The exceptions and warnings of fermiac, one family.
+
+Every exception says what was given, what is needed and what to do. An exception that the user's
+own function raises is not wrapped: it passes through unchanged, with a note of where it happened.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "CheckpointError",
+    "ConvergenceWarning",
+    "FermiacError",
+    "FermiacWarning",
+    "HeavyTailWarning",
+    "InternalError",
+    "NumericalError",
+    "TargetError",
+    "WeightWarning",
+]
+
+
+class FermiacError(Exception):
+    """The base of all exceptions that fermiac raises itself."""
+
+
+class ArgumentError(FermiacError, ValueError):
+    """An argument is outside its domain, or arguments contradict each other."""
+
+
+class TargetError(FermiacError, RuntimeError, ValueError):
+    """A target (density, integrand, law) gave something unusable.
+
+    A wrong shape or type, a NaN, an infinity where none may be, a native target that failed.
+    """
+
+
+class NumericalError(FermiacError, ArithmeticError):
+    """The arithmetic broke down, by a singular matrix for instance."""
+
+
+class CheckpointError(FermiacError, OSError):
+    """A checkpoint or saved result is damaged, foreign or of another version."""
+
+
+class InternalError(FermiacError, RuntimeError):
+    """A defect of fermiac itself. Please report it."""
+
+
+class FermiacWarning(UserWarning):
+    """The base of all warnings that fermiac gives."""
+
+
+class ConvergenceWarning(FermiacWarning):
+    """A run ended before what it was to reach, or what it reached is in doubt."""
+
+
+class WeightWarning(FermiacWarning):
+    """Importance weights are so uneven that estimates or their errors are in doubt."""
+
+
+class HeavyTailWarning(WeightWarning):
+    """A few evaluations carry an estimate: its error bar is probably too small."""

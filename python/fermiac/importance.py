@@ -1,0 +1,334 @@
+"""Many expectations from one sample: adaptive importance sampling with control variates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._config import resolve_threads
+from fermiac._expectations import to_estimate
+from fermiac._progress import reporter
+from fermiac.distributions import Law, as_law
+from fermiac.errors import ArgumentError
+from fermiac.random import RngLike, key_of
+from fermiac.results import Estimate
+from fermiac.targets import BuiltinIntegrand
+from fermiac.targets._callable import CallableIntegrand, CallableLaw
+
+if TYPE_CHECKING:
+    from fermiac._progress import Report
+
+__all__ = ["expect"]
+
+#: The adaptive settings, with their defaults and what they are in the paper's algorithm.
+_ADAPTIVE: dict[str, tuple[Any, Any]] = {
+    "weights": ("relative", "relative"),
+    "controls": ("own", "own"),
+    "family": ("gaussian", "gaussian"),
+    "df": (8.0, 8.0),
+    "n_stages": (5, 5),
+    "adapt_fraction": (0.5, 0.5),
+    "defensive": (0.1, 0.0),
+    "defensive_base": (0.05, 0.0),
+    "keep_best": (True, False),
+    "fallback": (True, False),
+    "split_signs": (True, False),
+    "diagonal": (False, False),
+}
+_CHOICES = {
+    "method": ("aiscv", "paper", "mc"),
+    "controls": ("own", "all", "none"),
+    "family": ("gaussian", "t", "mixture"),
+    "covariance": ("full", "diag"),
+    "nonfinite": ("raise", "zero"),
+}
+
+
+def expect(
+    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand,
+    law: Law | Sequence[Law] | Any,
+    n: int = 20_000,
+    *,
+    method: str = "aiscv",
+    weights: str | ArrayLike | None = None,
+    controls: str | None = None,
+    family: str | None = None,
+    df: float | None = None,
+    n_stages: int | None = None,
+    adapt_fraction: float | None = None,
+    defensive: float | None = None,
+    defensive_base: float | None = None,
+    keep_best: bool | None = None,
+    fallback: bool | None = None,
+    split_signs: bool | None = None,
+    diagonal: bool | None = None,
+    covariance: str = "full",
+    nonfinite: str = "raise",
+    names: Sequence[str] | None = None,
+    keep_draws: bool = False,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Estimate:
+    r"""Estimate the expectations of several functions, or under several laws, from one sample.
+
+    For integrands :math:`\varphi_j` and laws :math:`f_j`, densities are fitted to the products
+    :math:`f_j \varphi_j`; points are drawn from a mixture of them, whose components also serve as
+    control variates. The variance of every estimate would vanish if every fit were perfect.
+
+    Parameters
+    ----------
+    f : callable or built-in integrand
+        Takes a batch of points, shape (n, d), gives shape (n,), or (n, K) for K functions. May be
+        complex. It is called with up to 65536 points at a time, on the calling thread; built-in
+        integrands (`fermiac.targets`) run on all threads.
+    law : Law, frozen scipy.stats law, or sequence of them
+        The law of the points. With several laws, `f` gives one value for all of them (evaluated
+        once) or one for each.
+    n : int, default 20_000
+        Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
+    method : {"aiscv", "paper", "mc"}, default "aiscv"
+        Adaptive importance sampling with control variates; the same exactly as published; or
+        plain Monte Carlo.
+    weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
+        What the sampler is tuned for: the sum of the variances of the estimates, each divided by
+        its squared size (the integral of the absolute value), or as it is, or times these weights.
+    controls : {"own", "all", "none"}, default "own"
+        Control each estimate by its own component, by cross-fitted regression on all of them
+        (often a smaller error, with error bars that are slightly too small), or not.
+    family : {"gaussian", "t", "mixture"}, default "gaussian"
+        What is fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
+        Coordinates that live on a half-line or an interval are mapped to the line first.
+    df : float, default 8
+        Degrees of freedom of the Student-t, above 2.
+    n_stages : int, default 5
+        Stages of the adaptation at most; it ends by itself once another does not pay.
+    adapt_fraction : float, default 0.5
+        The share of `n` that the adaptation may use (of a million points at most, or fewer where
+        they would take more than 256 MiB; all others go to the final sample).
+    defensive : float, default 0.1
+        The share of the sampler that is spread evenly over the components: keeps the controls
+        bounded.
+    defensive_base : float, default 0.05
+        The share that is drawn from the law itself: bounds the weights, whatever the tails.
+    keep_best : bool, default True
+        Compare the last samplers on all points seen, and use the best; the published rule uses
+        the last.
+    fallback : bool, default True
+        Sample the law itself where no fitted sampler is forecast to be better.
+    split_signs : bool, default True
+        Give an integrand that changes sign one component for each sign.
+    diagonal : bool, default False
+        Fit variances only.
+    covariance : {"full", "diag"}, default "full"
+        Compute the J x J covariance of the estimates, or only the J variances (for J in the
+        thousands).
+    nonfinite : {"raise", "zero"}, default "raise"
+        What to do with NaN and infinities from `f`: stop and name the first point, or count them
+        as 0 and warn. Where every law is 0 they never matter.
+    names : sequence of str, optional
+        Names of the J expectations, for tables and for `Estimate.ratio`.
+    keep_draws : bool, default False
+        Keep the final sample, as `Estimate.sample`.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total).
+
+    Returns
+    -------
+    Estimate
+        ``mean``, ``stderr``, ``cov``, ``ess``, ``khat``, ``n_evals``, ``stages``, ``warnings``,
+        and the methods ``ratio``, ``transform``, ``summary``, ``plot_*``.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+    TargetError
+        If `f` or a law gives a wrong shape or type, a NaN or an infinity.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
+        was done, or None.
+
+    Warns
+    -----
+    WeightWarning
+        If the tail of the weighted values is so heavy that the error bar fails: a k-hat above 0.5,
+        and one point that makes more than a tenth of the variance and moves the estimate by more
+        than half of 1/sqrt(n). Or if a component could not be fitted.
+    HeavyTailWarning
+        If a single point makes more than a tenth of an estimate.
+    ConvergenceWarning
+        If the stages contradict the final estimate.
+
+    Notes
+    -----
+    The estimate is :math:`\hat I_j = \frac1m \sum_i [v_j(X_i) - \beta_j (r_j(X_i) - 1)]` with
+    :math:`v_j = f_j \varphi_j / g`, :math:`r_j = g_j / g`, and g the sampler. The final sample is
+    fresh, and g and the :math:`\beta_j` are fixed before it is drawn: the estimates are unbiased.
+    Only sums of it are kept, so that `n` may be 1e9.
+
+    References
+    ----------
+    .. [1] J. Demange-Chryst, F. Bachoc, J. Morio, "Efficient estimation of multiple expectations
+       with the same sample by adaptive importance sampling and control variates", Statistics and
+       Computing, 2023.
+    .. [2] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
+       Statistical Association, 2000.
+    .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
+       sampling", Journal of Machine Learning Research, 2024.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> e = fm.importance.expect(lambda x: np.hstack([x**2, x**4]), law, n=4000, rng=0)
+    >>> bool(np.all(abs(e.mean - [1, 3]) < 5 * e.stderr))
+    True
+    """
+    start = time.perf_counter()
+    n = _count(n)
+    for name, value in (
+        ("method", method),
+        ("controls", controls),
+        ("family", family),
+        ("covariance", covariance),
+        ("nonfinite", nonfinite),
+    ):
+        if value is not None and value not in _CHOICES[name]:
+            choices = ", ".join(map(repr, _CHOICES[name]))
+            raise ArgumentError(f"{name}: {value!r} given; it must be one of {choices}")
+    given = {
+        "weights": weights,
+        "controls": controls,
+        "family": family,
+        "df": df,
+        "n_stages": n_stages,
+        "adapt_fraction": adapt_fraction,
+        "defensive": defensive,
+        "defensive_base": defensive_base,
+        "keep_best": keep_best,
+        "fallback": fallback,
+        "split_signs": split_signs,
+        "diagonal": diagonal,
+    }
+    settings = _settings(method, given)
+    laws = _laws(law)
+    target = _integrand(f, laws)
+    key = key_of(rng)
+    options = {
+        **settings,
+        "n": n,
+        "method": "mc" if method == "mc" else "aiscv",
+        "weights": None if isinstance(settings["weights"], str) else settings["weights"],
+        "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
+        "full_covariance": covariance == "full",
+        "zero_non_finite": nonfinite == "zero",
+        "keep_draws": bool(keep_draws),
+        "key": key,
+    }
+    adapter = target if isinstance(target, CallableIntegrand) else None
+    handle = (adapter, laws[0].dim) if adapter is not None else f._handle  # type: ignore[union-attr]
+    with reporter(progress, "expect", "evaluations") as report:
+        raw, error = _core.importance_expect(
+            handle, [_law_handle(x) for x in laws], options, resolve_threads(n_threads), report
+        )
+    estimate = None
+    if raw is not None:
+        public = {"n": n, "method": method, **(settings if method != "mc" else {})}
+        public |= {"covariance": covariance, "nonfinite": nonfinite}
+        scalar = len(laws) == 1 and (adapter.scalar if adapter else f.scalar)  # type: ignore[union-attr]
+        is_complex = adapter is not None and adapter.complex
+        took = time.perf_counter() - start
+        estimate = to_estimate(raw, public, key, scalar, is_complex, names, error is not None, took)
+    if error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            error.partial_result = estimate  # type: ignore[attr-defined]
+        raise error
+    return cast(Estimate, estimate)
+
+
+def _count(n: Any) -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
+        raise ArgumentError(f"n: {n!r} given; it must be a positive integer")
+    return int(n.__index__())
+
+
+def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
+    set_by_user = [name for name, value in given.items() if value is not None]
+    if method == "mc" and set_by_user:
+        raise ArgumentError(
+            f"{set_by_user[0]}: given with method='mc', which adapts nothing; leave it out"
+        )
+    column = 1 if method == "paper" else 0
+    settings = {
+        name: default[column] if given[name] is None else given[name]
+        for name, default in _ADAPTIVE.items()
+    }
+    if isinstance(settings["weights"], str):
+        if settings["weights"] not in ("relative", "absolute"):
+            raise ArgumentError(
+                f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
+                "array with one weight for each expectation"
+            )
+    else:
+        settings["weights"] = _real_vector(settings["weights"], "weights")
+    for name in ("df", "adapt_fraction", "defensive", "defensive_base"):
+        try:
+            settings[name] = float(settings[name])
+        except (TypeError, ValueError):
+            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be a number") from None
+    if isinstance(settings["n_stages"], bool) or not hasattr(settings["n_stages"], "__index__"):
+        raise ArgumentError(f"n_stages: {settings['n_stages']!r} given; it must be an integer")
+    settings["n_stages"] = max(int(settings["n_stages"]), 0)
+    for name in ("keep_best", "fallback", "split_signs", "diagonal"):
+        settings[name] = bool(settings[name])
+    return settings
+
+
+def _real_vector(value: Any, name: str) -> list[float]:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name}: {value!r} given; it must hold real numbers") from error
+    if array.ndim != 1 or array.size == 0:
+        raise ArgumentError(f"{name}: an array of shape {array.shape} given; it must be (J,)")
+    return [float(x) for x in array]
+
+
+def _laws(law: Any) -> list[Law]:
+    laws = list(law) if isinstance(law, list | tuple) else [law]
+    if not laws:
+        raise ArgumentError("law: an empty sequence given; at least one law is needed")
+    laws = [as_law(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
+    dims = {x.dim for x in laws}
+    if len(dims) > 1:
+        raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")
+    return laws
+
+
+def _integrand(f: Any, laws: list[Law]) -> CallableIntegrand | BuiltinIntegrand:
+    if isinstance(f, BuiltinIntegrand):
+        return f
+    if not callable(f):
+        raise ArgumentError(
+            f"f: {type(f).__name__} given; it must be a callable from (n, {laws[0].dim}) to (n,) "
+            "or (n, K), or a built-in integrand of fermiac.targets"
+        )
+    return CallableIntegrand(f)
+
+
+def _law_handle(law: Law) -> Any:
+    if law._handle is not None:
+        return law._handle
+    adapter = CallableLaw(law)
+    bounds = [(float(low), float(high)) for low, high in law._support()]
+    return (adapter.log_density, adapter.draw, law.dim, bounds)

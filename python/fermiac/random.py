@@ -1,0 +1,451 @@
+"""Addressed random streams, and what may be given as ``rng=``.
+
+A stream is a function of its address: a key, an index and a block. Parts of a computation that run
+in any order, on any number of threads or machines, take streams of their own index and so always
+see the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._rng import RngLike, Size, key_of, positive, shape_of, whole
+from fermiac.errors import ArgumentError
+
+__all__ = ["RngLike", "Stream", "key_of"]
+
+_Floats: TypeAlias = "NDArray[np.float64]"
+_Integers: TypeAlias = "NDArray[np.int64]"
+
+
+class Stream:
+    """A stream of random numbers, made from an address.
+
+    Philox4x32-10 [1]_ hashes the address into the states of eight xoshiro256++ [2]_ generators,
+    whose words are taken in turn. A method with a `size` gives just the numbers that as many calls
+    without it give, in C order. Numbers are the same on every machine and at every instruction-set
+    level.
+
+    Threads may share a stream; which thread gets which numbers is then left to chance. A stream
+    can be pickled and copied; the copy goes on from where the stream stands.
+
+    Parameters
+    ----------
+    key : int, numpy.random.SeedSequence, numpy.random.Generator or None
+        The key, or what `key_of` makes one of.
+    index : int, default 0
+        Which part of the computation the stream is for, from 0 to 2**64 - 1.
+    block : int, default 0
+        Which section of that part, from 0 to 2**32 - 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a part of the address is out of range or not a whole number.
+
+    See Also
+    --------
+    numpy.random.Generator : Streams with many more laws, without addresses.
+
+    References
+    ----------
+    .. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random numbers:
+       as easy as 1, 2, 3", SC '11.
+    .. [2] D. Blackman and S. Vigna (2021), "Scrambled linear pseudorandom number generators", ACM
+       Transactions on Mathematical Software 47(4).
+
+    Examples
+    --------
+    >>> from fermiac.random import Stream
+    >>> stream = Stream(7, index=3)
+    >>> x = stream.normal(size=(100, 2))
+    >>> x.shape
+    (100, 2)
+    >>> again = Stream(7, index=3)
+    >>> bool(again.normal() == x[0, 0])
+    True
+    """
+
+    __slots__ = ("_name", "_stream")
+
+    def __init__(self, key: RngLike, index: int = 0, block: int = 0) -> None:
+        key = key_of(key)
+        index = whole("index", index, 0, 2**64 - 1)
+        block = whole("block", block, 0, 2**32 - 1)
+        self._stream = _core.Stream(key, index, block)
+        self._name = f"Stream(key={key}, index={index}, block={block})"
+
+    @classmethod
+    def from_position(cls, position: ArrayLike) -> Stream:
+        """Make the stream that stands where `position` says.
+
+        Parameters
+        ----------
+        position : array_like of uint64, shape (33,)
+            What `Stream.position` gave.
+
+        Returns
+        -------
+        Stream
+            A stream whose next numbers are those of the stream that the position was taken of.
+
+        Raises
+        ------
+        ArgumentError
+            If `position` is not 33 unsigned 64-bit words, or no stream can stand there.
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> stream = Stream(7)
+        >>> position = stream.position
+        >>> stream.uniform() == Stream.from_position(position).uniform()
+        True
+        """
+        words = np.asarray(position)
+        if words.shape != (33,) or words.dtype != np.uint64:
+            raise ArgumentError(
+                f"position: an array of {words.dtype} of shape {words.shape} was given; uint64 of "
+                "shape (33,) is needed, as Stream.position gives it"
+            )
+        self = cls.__new__(cls)
+        self._stream = _core.Stream.from_position(np.ascontiguousarray(words))
+        self._name = "Stream.from_position(...)"
+        return self
+
+    @property
+    def position(self) -> NDArray[np.uint64]:
+        """Where the stream stands: uint64, shape (33,). Thirty-two words of state and an offset."""
+        return self._stream.position()
+
+    def __repr__(self) -> str:
+        """Give the address that the stream was made from."""
+        return self._name
+
+    def __reduce__(self) -> tuple[Callable[[ArrayLike], Stream], tuple[NDArray[np.uint64]]]:
+        """Pickle and copy by position."""
+        return (type(self).from_position, (self.position,))
+
+    @overload
+    def uniform(self, size: None = None) -> float: ...
+    @overload
+    def uniform(self, size: Size) -> _Floats: ...
+    def uniform(self, size: Size | None = None) -> float | _Floats:
+        """Draw uniform numbers in the open interval (0, 1).
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Odd multiples of 2**-53: never 0 or 1, so that their logarithms are finite.
+
+        Raises
+        ------
+        ArgumentError
+            If `size` is not a shape.
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).uniform(10_000).mean() - 0.5) < 0.02)
+        True
+        """
+        if size is None:
+            return self._stream.uniform()
+        out = np.empty(shape_of(size))
+        self._stream.fill_uniform(out.reshape(-1))
+        return out
+
+    @overload
+    def normal(self, size: None = None) -> float: ...
+    @overload
+    def normal(self, size: Size) -> _Floats: ...
+    def normal(self, size: Size | None = None) -> float | _Floats:
+        """Draw standard normal numbers by the ziggurat [1]_.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Independent normal numbers with mean 0 and variance 1.
+
+        Raises
+        ------
+        ArgumentError
+            If `size` is not a shape.
+
+        References
+        ----------
+        .. [1] G. Marsaglia and W. W. Tsang (2000), "The ziggurat method for generating random
+           variables", Journal of Statistical Software 5(8).
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).normal(10_000).std() - 1) < 0.05)
+        True
+        """
+        if size is None:
+            return self._stream.normal()
+        out = np.empty(shape_of(size))
+        self._stream.fill_normal(out.reshape(-1))
+        return out
+
+    @overload
+    def exponential(self, size: None = None) -> float: ...
+    @overload
+    def exponential(self, size: Size) -> _Floats: ...
+    def exponential(self, size: Size | None = None) -> float | _Floats:
+        """Draw exponential numbers with mean 1 by the ziggurat.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Independent exponential numbers, all positive.
+
+        Raises
+        ------
+        ArgumentError
+            If `size` is not a shape.
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).exponential(10_000).mean() - 1) < 0.05)
+        True
+        """
+        if size is None:
+            return self._stream.exponential()
+        out = np.empty(shape_of(size))
+        self._stream.fill_exponential(out.reshape(-1))
+        return out
+
+    @overload
+    def gamma(self, shape: float, size: None = None) -> float: ...
+    @overload
+    def gamma(self, shape: float, size: Size) -> _Floats: ...
+    def gamma(self, shape: float, size: Size | None = None) -> float | _Floats:
+        """Draw gamma numbers with scale 1 [1]_.
+
+        Parameters
+        ----------
+        shape : float
+            The shape of the law, positive and finite. Below about 0.01 many numbers are smaller
+            than any double and come out as 0.
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Independent numbers with density proportional to x**(shape - 1) exp(-x).
+
+        Raises
+        ------
+        ArgumentError
+            If `shape` is not positive and finite, or `size` is not a shape.
+
+        References
+        ----------
+        .. [1] G. Marsaglia and W. W. Tsang (2000), "A simple method for generating gamma
+           variables", ACM Transactions on Mathematical Software 26(3).
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).gamma(4.0, 10_000).mean() - 4) < 0.1)
+        True
+        """
+        shape = positive("shape", shape)
+        if size is None:
+            return self._stream.gamma(shape)
+        out = np.empty(shape_of(size))
+        self._stream.fill_gamma(out.reshape(-1), shape)
+        return out
+
+    @overload
+    def beta(self, a: float, b: float, size: None = None) -> float: ...
+    @overload
+    def beta(self, a: float, b: float, size: Size) -> _Floats: ...
+    def beta(self, a: float, b: float, size: Size | None = None) -> float | _Floats:
+        """Draw beta numbers.
+
+        Parameters
+        ----------
+        a, b : float
+            The shapes of the law, positive and finite, however small: they are worked in
+            logarithms.
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Independent numbers with density proportional to x**(a - 1) (1 - x)**(b - 1), from 0
+            to 1 with both ends where they are the nearest double.
+
+        Raises
+        ------
+        ArgumentError
+            If `a` or `b` is not positive and finite, or `size` is not a shape.
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).beta(1.0, 3.0, 10_000).mean() - 0.25) < 0.01)
+        True
+        """
+        a, b = positive("a", a), positive("b", b)
+        if size is None:
+            return self._stream.beta(a, b)
+        out = np.empty(shape_of(size))
+        self._stream.fill_beta(out.reshape(-1), a, b)
+        return out
+
+    @overload
+    def student_t(self, df: float, size: None = None) -> float: ...
+    @overload
+    def student_t(self, df: float, size: Size) -> _Floats: ...
+    def student_t(self, df: float, size: Size | None = None) -> float | _Floats:
+        """Draw Student's t numbers.
+
+        Parameters
+        ----------
+        df : float
+            The degrees of freedom, positive; infinity gives the normal law. Below about 0.01 many
+            numbers are larger than any double and come out as infinite.
+        size : int or tuple of int, optional
+            The shape of the array; a single float without it.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            Independent numbers with density proportional to (1 + x**2 / df)**(-(df + 1) / 2).
+
+        Raises
+        ------
+        ArgumentError
+            If `df` is not positive, or `size` is not a shape.
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> bool(abs(Stream(1).student_t(30.0, 10_000).mean()) < 0.05)
+        True
+        """
+        df = positive("df", df, infinite=True)
+        if size is None:
+            return self._stream.student_t(df)
+        out = np.empty(shape_of(size))
+        self._stream.fill_student_t(out.reshape(-1), df)
+        return out
+
+    @overload
+    def integers(self, n: int, size: None = None) -> int: ...
+    @overload
+    def integers(self, n: int, size: Size) -> _Integers: ...
+    def integers(self, n: int, size: Size | None = None) -> int | _Integers:
+        """Draw whole numbers from 0 to ``n - 1``, all equally likely, without any bias [1]_.
+
+        Parameters
+        ----------
+        n : int
+            How many values there are, from 1 to 2**63.
+        size : int or tuple of int, optional
+            The shape of the array; a single int without it.
+
+        Returns
+        -------
+        int or numpy.ndarray of int64
+            Independent numbers.
+
+        Raises
+        ------
+        ArgumentError
+            If `n` is out of range or not a whole number, or `size` is not a shape.
+
+        References
+        ----------
+        .. [1] D. Lemire (2019), "Fast random integer generation in an interval", ACM Transactions
+           on Modeling and Computer Simulation 29(1).
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> sorted({int(k) for k in Stream(1).integers(6, 1000)})
+        [0, 1, 2, 3, 4, 5]
+        """
+        n = whole("n", n, 1, 2**63)
+        if size is None:
+            return self._stream.below(n)
+        out = np.empty(shape_of(size), np.int64)
+        self._stream.fill_below(out.reshape(-1), n)
+        return out
+
+    @overload
+    def categorical(self, weights: ArrayLike, size: None = None) -> int: ...
+    @overload
+    def categorical(self, weights: ArrayLike, size: Size) -> _Integers: ...
+    def categorical(self, weights: ArrayLike, size: Size | None = None) -> int | _Integers:
+        """Draw indices with given weights by the alias method [1]_.
+
+        Each call builds a table in time linear in the number of weights, then draws in constant
+        time; ask for many indices at once.
+
+        Parameters
+        ----------
+        weights : array_like, shape (k,)
+            Finite, not negative, not all zero. They need not sum to one.
+        size : int or tuple of int, optional
+            The shape of the array; a single int without it.
+
+        Returns
+        -------
+        int or numpy.ndarray of int64
+            Independent indices from 0 to ``k - 1``; one of weight zero is never drawn.
+
+        Raises
+        ------
+        ArgumentError
+            If `weights` cannot be weights, or `size` is not a shape.
+
+        References
+        ----------
+        .. [1] M. D. Vose (1991), "A linear algorithm for generating random numbers with a given
+           distribution", IEEE Transactions on Software Engineering 17(9).
+
+        Examples
+        --------
+        >>> from fermiac.random import Stream
+        >>> sorted({int(k) for k in Stream(1).categorical([1, 0, 3], 1000)})
+        [0, 2]
+        """
+        try:
+            table = np.ascontiguousarray(weights, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"weights: {error}; an array of numbers is needed") from error
+        if np.ndim(weights) != 1:
+            raise ArgumentError(
+                f"weights: an array of shape {np.shape(weights)} was given; shape (k,) is needed"
+            )
+        out = np.empty(() if size is None else shape_of(size), np.int64)
+        self._stream.fill_categorical(out.reshape(-1), table)
+        return int(out[()]) if size is None else out

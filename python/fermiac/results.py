@@ -1,0 +1,422 @@
+"""What calls return: a base with the provenance, estimates, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Estimate", "Result", "Sample"]
+
+Array = NDArray[np.float64]
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, complex):
+        return {"real": value.real, "imag": value.imag}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Result):
+        return value.to_dict()
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Result:
+    """The base of all results: how the numbers came about.
+
+    Attributes
+    ----------
+    seed : int
+        The key of the random streams; given back as ``rng``, it reproduces the result.
+    version : str
+        The version of fermiac.
+    isa : str
+        The instruction-set level; at the same level the bits are the same.
+    settings : mapping
+        The settings of the call, defaults filled in.
+    n_evals : int
+        Evaluations of the target.
+    wall_time : float
+        Seconds.
+    status : str
+        ``"complete"``, or ``"interrupted"`` for a partial result.
+    warnings : tuple of str
+        What was warned of.
+    """
+
+    seed: int
+    version: str
+    isa: str
+    settings: Mapping[str, Any]
+    n_evals: int
+    wall_time: float
+    status: str = "complete"
+    warnings: tuple[str, ...] = ()
+
+    def _headline(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        lines = [self._headline(), f"  {self.n_evals} evaluations, {self.wall_time:.3g} s"]
+        if self.status != "complete":
+            lines.append(f"  {self.status}")
+        lines += [f"  warning: {w.split('; ')[0]}" for w in self.warnings[:2]]
+        if len(self.warnings) > 2:
+            lines.append(f"  and {len(self.warnings) - 2} more warnings")
+        return "\n".join(lines)
+
+    def summary(self) -> str:
+        """Return a table of the result as text."""
+        return repr(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain Python objects, fit for JSON."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Sample(Result):
+    """Points, with weights where they were not drawn from the law itself.
+
+    Attributes
+    ----------
+    draws : ndarray, shape (n, d)
+        The points.
+    log_weights : ndarray, shape (n,) or (n, L), or None
+        Logarithms of the importance weights f / g, normalised densities both: their exponentials
+        have mean 1. One column for each of several laws.
+    names : tuple of str
+        Names of the coordinates.
+    error_model : str
+        ``"iid"`` or ``"weighted"``: how errors of averages over the sample are to be computed.
+    """
+
+    draws: Array
+    log_weights: Array | None = None
+    names: tuple[str, ...] = ()
+    error_model: str = "iid"
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a point."""
+        return int(self.draws.shape[1])
+
+    @property
+    def ess(self) -> float | Array:
+        """The effective sample size (Σw)² / Σw², for each law."""
+        if self.log_weights is None:
+            return float(len(self.draws))
+        w = np.exp(self.log_weights - self.log_weights.max(axis=0))
+        ess = w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
+        return float(ess) if np.ndim(ess) == 0 else ess
+
+    def _headline(self) -> str:
+        n, d = self.draws.shape
+        weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
+        return f"Sample of {n} points in {d} dimensions{weighted}"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Estimate(Result):
+    """Estimates with their errors.
+
+    Attributes
+    ----------
+    mean : float or ndarray, shape (J,)
+        The estimates; one number where the integrand gave one.
+    stderr : float or ndarray, shape (J,)
+        Their standard errors.
+    cov : float or ndarray, shape (J, J)
+        Their covariance; the J variances with ``covariance="diag"``. Hermitian for a complex
+        integrand.
+    ess : float or ndarray, shape (J,)
+        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values.
+    khat : float or ndarray, shape (J,)
+        Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so above 0.5 its
+        variance is in doubt, above 1 its mean. It is a warning where a few points carry the
+        variance as well (then a `WeightWarning` is given); a sampler with a share of the law
+        bounds v, and the tail ends. -inf where v has no tail, NaN where it could not be fitted.
+    names : tuple of str
+        Names of the expectations.
+    method : str
+        How they were computed.
+    stages : tuple of dict
+        The adaptation, stage by stage: ``stage``, ``n_evals``, ``used``, ``forecast``, ``alpha``,
+        ``alpha_gap``, ``alpha_passes``, ``mean``, ``stderr``, ``degenerate``.
+    chosen_stage : int or None
+        The stage whose sampler the final sample is from; stage 0 is the law itself.
+    sample : Sample or None
+        The final sample, with ``keep_draws=True``.
+    """
+
+    mean: float | Array
+    stderr: float | Array
+    cov: float | Array
+    ess: float | Array
+    khat: float | Array
+    names: tuple[str, ...]
+    method: str
+    stages: tuple[Mapping[str, Any], ...] = ()
+    chosen_stage: int | None = None
+    sample: Sample | None = field(default=None)
+
+    def _headline(self) -> str:
+        mean, stderr = np.atleast_1d(self.mean), np.atleast_1d(self.stderr)
+        rows = [
+            f"{name} = {m:.6g} ± {s:.2g}"
+            for name, m, s in zip(self.names[:3], mean, stderr, strict=False)
+        ]
+        more = f", … ({mean.size} in all)" if mean.size > 3 else ""
+        return f"Estimate: {', '.join(rows)}{more}"
+
+    def summary(self) -> str:
+        """Return a table: name, estimate, standard error, relative error, ESS and k-hat."""
+        columns = [np.atleast_1d(c) for c in (self.mean, self.stderr, self.ess, self.khat)]
+        width = max([len(n) for n in self.names] + [4])
+        lines = [
+            f"{'name':<{width}}  {'mean':>13}  {'stderr':>9}  {'relative':>8}  {'ess':>9}  "
+            f"{'khat':>6}"
+        ]
+        for name, mean, stderr, ess, khat in zip(self.names, *columns, strict=True):
+            relative = f"{stderr / abs(mean):.2e}" if mean != 0 else "-"
+            lines.append(
+                f"{name:<{width}}  {mean:>13.6g}  {stderr:>9.3g}  {relative:>8}  {ess:>9.0f}  "
+                f"{khat:>6.2f}"
+            )
+        lines.append(f"method {self.method}, {self.n_evals} evaluations, seed {self.seed}")
+        if self.chosen_stage is not None:
+            used = self.stages[-1]["used"]
+            lines.append(
+                f"{len(self.stages)} stages took {used} of them; the final sample is from the "
+                f"sampler of stage {self.chosen_stage}"
+            )
+        lines += [f"warning: {w}" for w in self.warnings]
+        return "\n".join(lines)
+
+    def ratio(
+        self, numerators: int | str | Sequence[int | str], denominator: int | str
+    ) -> Estimate:
+        """Ratios of estimates, with errors by the delta method from the full covariance.
+
+        Parameters
+        ----------
+        numerators : int, str or sequence of them
+            Positions or names of the numerators; one gives a number, several a vector.
+        denominator : int or str
+            Position or name of the common denominator.
+
+        Returns
+        -------
+        Estimate
+            The ratios. Their ESS is the least and their k-hat the largest of the two estimates
+            that make each.
+
+        Raises
+        ------
+        ArgumentError
+            If a name or position is not there, the denominator is 0, or there is no full
+            covariance.
+
+        Examples
+        --------
+        A posterior mean is the ratio of two integrals over the prior:
+
+        >>> import numpy as np, fermiac as fm
+        >>> prior = fm.distributions.Normal()
+        >>> def f(x):
+        ...     likelihood = np.exp(-0.5 * (x[:, 0] - 1) ** 2)
+        ...     return np.column_stack([likelihood, x[:, 0] * likelihood])
+        >>> posterior = fm.importance.expect(f, prior, n=2000, rng=0).ratio(1, 0)
+        >>> bool(abs(posterior.mean - 0.5) < 5 * posterior.stderr)
+        True
+        """
+        single = isinstance(numerators, int | str | np.integer)
+        keys = [numerators] if single else list(numerators)  # type: ignore[arg-type]
+        top = [self._position(k) for k in keys]  # type: ignore[arg-type]
+        bottom = self._position(denominator)
+        mean = np.atleast_1d(self.mean)
+        if mean[bottom] == 0:
+            raise ArgumentError(f"denominator: the estimate of {self.names[bottom]!r} is 0")
+        jacobian = np.zeros((len(top), mean.size))
+        rows = np.arange(len(top))
+        jacobian[rows, top] = 1 / mean[bottom]
+        jacobian[rows, bottom] -= mean[top] / mean[bottom] ** 2
+        jacobian[np.array(top) == bottom] = 0.0
+        names = tuple(f"{self.names[i]}/{self.names[bottom]}" for i in top)
+        ess, khat = np.atleast_1d(self.ess), np.atleast_1d(self.khat)
+        return self._derived(
+            mean[top] / mean[bottom],
+            jacobian,
+            single,
+            names,
+            np.minimum(ess[top], ess[bottom]),
+            np.fmax(khat[top], khat[bottom]),
+        )
+
+    def transform(
+        self,
+        g: Callable[[Array], ArrayLike],
+        *,
+        jacobian: Callable[[Array], ArrayLike] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Estimate:
+        """Any smooth function of the estimates, with errors by the delta method.
+
+        Parameters
+        ----------
+        g : callable
+            Takes the vector of estimates, shape (J,), gives a number or a vector of shape (K,).
+        jacobian : callable, optional
+            Gives the derivatives of `g`, shape (K, J); by default central differences.
+        names : sequence of str, optional
+            Names of the K outputs.
+
+        Returns
+        -------
+        Estimate
+            The values. Their ESS is the least and their k-hat the largest of the estimates that
+            they depend on.
+
+        Raises
+        ------
+        ArgumentError
+            If `g` or its derivatives are not finite or not of these shapes, or if there is no full
+            covariance.
+
+        Notes
+        -----
+        The delta method is linear: it holds where `g` is smooth on the scale of the errors.
+
+        Examples
+        --------
+        A variance from the first two moments:
+
+        >>> import numpy as np, fermiac as fm
+        >>> law = fm.distributions.Normal(3.0, 2.0)
+        >>> e = fm.importance.expect(lambda x: np.hstack([x, x**2]), law, n=2000, rng=0)
+        >>> variance = e.transform(lambda m: m[1] - m[0] ** 2)
+        >>> bool(abs(variance.mean - 4.0) < 5 * variance.stderr)
+        True
+        """
+        at = np.atleast_1d(np.asarray(self.mean))
+        if at.dtype.kind == "c":
+            raise ArgumentError("transform: the estimates are complex; take their parts in f")
+        value = np.asarray(g(at.copy()), float)
+        if value.ndim > 1 or not np.all(np.isfinite(value)):
+            raise ArgumentError(
+                f"g: gave {value!r}; it must give finite numbers, one or a vector of them"
+            )
+        if jacobian is None:
+            slopes = self._differences(g, at, value)
+        else:
+            slopes = np.asarray(jacobian(at.copy()), float)
+        slopes = slopes.reshape(value.size, -1)
+        if slopes.shape[1] != at.size or not np.all(np.isfinite(slopes)):
+            raise ArgumentError(
+                f"g: its derivatives must be finite, of shape ({value.size}, {at.size})"
+            )
+        if names is None:
+            names = ["g"] if value.ndim == 0 else [f"g[{k}]" for k in range(value.size)]
+        if len(names) != value.size:
+            raise ArgumentError(f"names: {len(names)} given for {value.size} outputs of g")
+        used = slopes != 0
+        worst = np.where(used, np.atleast_1d(self.khat), np.nan)
+        none = np.isnan(worst).all(axis=1)
+        worst[none] = 0.0
+        khat = np.where(none, np.nan, np.nanmax(worst, axis=1))
+        least = np.where(used, np.atleast_1d(self.ess), np.inf).min(axis=1)
+        ess = np.where(np.isfinite(least), least, np.nan)
+        return self._derived(np.atleast_1d(value), slopes, value.ndim == 0, tuple(names), ess, khat)
+
+    def _differences(self, g: Callable[[Array], ArrayLike], at: Array, value: Array) -> Array:
+        # The step that balances truncation and rounding, on the scale of the value; but not less
+        # than a small part of its error, on which g must be smooth anyway.
+        scale = np.abs(at)
+        scale[scale == 0] = 1.0
+        step = np.maximum(np.cbrt(np.finfo(float).eps) * scale, 1e-3 * np.atleast_1d(self.stderr))
+        slopes = np.empty((value.size, at.size))
+        for j, h in enumerate(step):
+            up, down = at.copy(), at.copy()
+            up[j] += h
+            down[j] -= h
+            difference = np.asarray(g(up), float) - np.asarray(g(down), float)
+            slopes[:, j] = np.ravel(difference) / (up[j] - down[j])
+        return slopes
+
+    def _derived(
+        self,
+        mean: Array,
+        jacobian: Array,
+        single: bool,
+        names: tuple[str, ...],
+        ess: Array,
+        khat: Array,
+    ) -> Estimate:
+        cov = np.atleast_1d(self.cov)
+        if cov.size == 1:
+            cov = cov.reshape(1, 1)
+        if cov.ndim != 2 or cov.dtype.kind == "c":
+            raise ArgumentError(
+                "functions of the estimates need their full real covariance: run expect with "
+                'covariance="full" and a real integrand'
+            )
+        out = jacobian @ cov @ jacobian.T
+        stderr = np.sqrt(np.maximum(np.diag(out), 0.0))
+
+        def shape(a: Array) -> Any:
+            return float(a.ravel()[0]) if single else a
+
+        return replace(
+            self,
+            mean=shape(mean),
+            stderr=shape(stderr),
+            cov=shape(out),
+            ess=shape(ess),
+            khat=shape(khat),
+            names=names,
+        )
+
+    def _position(self, key: int | str) -> int:
+        n = len(self.names)
+        if isinstance(key, str):
+            if key in self.names:
+                return self.names.index(key)
+            raise ArgumentError(f"{key!r} is not a name; the names are {', '.join(self.names)}")
+        index = int(key)
+        if -n <= index < n:
+            return index % n
+        raise ArgumentError(f"position {index} given; there are {n} estimates")
+
+    def plot_estimates(self, ax: Axes | None = None, truth: ArrayLike | None = None) -> Axes:
+        """Draw the estimates; see `fermiac.plotting.plot_estimates`."""
+        from fermiac import plotting
+
+        return plotting.plot_estimates(self, ax, truth)
+
+    def plot_stages(self, ax: Axes | None = None) -> Axes:
+        """Draw the adaptation; see `fermiac.plotting.plot_stages`."""
+        from fermiac import plotting
+
+        return plotting.plot_stages(self, ax)
+
+    def plot_correlation(self, ax: Axes | None = None) -> Axes:
+        """Draw the correlations; see `fermiac.plotting.plot_correlation`."""
+        from fermiac import plotting
+
+        return plotting.plot_correlation(self, ax)

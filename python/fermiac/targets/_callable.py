@@ -1,0 +1,129 @@
+"""Batched Python callables as integrands and laws: calls them and checks what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import TargetError
+
+if TYPE_CHECKING:
+    from fermiac.distributions import Law
+
+__all__ = ["CallableIntegrand", "CallableLaw"]
+
+Array = NDArray[np.float64]
+
+
+class CallableIntegrand:
+    """A user's integrand: (n, d) -> (n,) or (n, k), real or complex.
+
+    The core sees real columns: a complex integrand has its real parts first, then its imaginary
+    ones. `scalar` and `complex` tell, after the first call, what the user's function returns.
+    """
+
+    def __init__(self, f: Callable[[Array], Any]) -> None:
+        self._f = f
+        self._evaluated = 0
+        self.scalar: bool | None = None
+        self.complex = False
+
+    def __call__(self, x: Array) -> Array:
+        n = len(x)
+        try:
+            y = self._f(x)
+        except BaseException as error:
+            error.add_note(
+                f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
+                f"after {self._evaluated} evaluations"
+            )
+            raise
+        values = _as_numbers(y, "the integrand")
+        if values.ndim == 0:
+            raise TargetError(
+                f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
+                "array and give (n,) or (n, k). For a function of one point: "
+                "fermiac.targets.vectorize(f)"
+            )
+        if values.ndim > 2 or len(values) != n or values.size == 0:
+            hint = ""
+            if values.ndim == 2 and values.shape[1] == n:
+                hint = "; transpose it"
+            raise TargetError(
+                f"the integrand gave an array of shape {values.shape} for a batch of shape "
+                f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
+            )
+        if self.scalar is None:
+            self.scalar = values.ndim == 1
+            self.complex = values.dtype.kind == "c"
+        elif self.scalar != (values.ndim == 1):
+            raise TargetError(
+                f"the integrand gave an array of {values.ndim} dimensions; earlier batches had "
+                f"{1 if self.scalar else 2}"
+            )
+        values = values.reshape(n, -1)
+        if self.complex:
+            values = np.hstack([values.real, values.imag])
+        elif values.dtype.kind == "c":
+            raise TargetError("the integrand gave complex numbers; earlier batches were real")
+        self._evaluated += n
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+class CallableLaw:
+    """A law that is defined in Python, as the core calls it."""
+
+    def __init__(self, law: Law) -> None:
+        from fermiac.distributions import Law
+
+        self._law = law
+        self._from_unit = type(law).from_unit is not Law.from_unit
+
+    def log_density(self, x: Array) -> Array:
+        """Checked log-densities of a batch."""
+        what = f"log_density of {type(self._law).__name__}"
+        try:
+            y = self._law.log_density(x)
+        except BaseException as error:
+            error.add_note(f"raised by {what} on a batch of {len(x)} points")
+            raise
+        values = _as_numbers(y, what)
+        if values.shape != (len(x),) or values.dtype.kind == "c":
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape} and type {values.dtype} for a batch "
+                f"of {len(x)} points; it must be real, of shape ({len(x)},)"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+    def draw(self, uniforms: Array, key: int) -> Array:
+        """Points for a batch of uniforms, or as many from the law's own sampler."""
+        law, what = self._law, f"the sampler of {type(self._law).__name__}"
+        try:
+            if self._from_unit:
+                y = law.from_unit(uniforms)
+            else:
+                y = law.sample(len(uniforms), rng=key)
+        except BaseException as error:
+            error.add_note(f"raised by {what} for {len(uniforms)} points")
+            raise
+        values = _as_numbers(y, what)
+        if values.shape != uniforms.shape or values.dtype.kind == "c":
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _as_numbers(y: Any, what: str) -> NDArray[Any]:
+    try:
+        values = np.asarray(y)
+    except Exception as error:
+        raise TargetError(
+            f"{what} gave a {type(y).__name__} that NumPy cannot take as an array: {error}"
+        ) from error
+    if values.dtype.kind not in "biufc":
+        raise TargetError(f"{what} gave an array of type {values.dtype}; it must hold numbers")
+    return values

@@ -1,0 +1,27 @@
+//! The Python module `fermiac._core`: thin bindings over `fermiac-core`, nothing else.
+#![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
+
+mod array;
+mod distributions;
+mod enter;
+mod error;
+mod importance;
+mod integrands;
+mod random;
+mod target;
+
+use pyo3::prelude::*;
+
+/// The compiled core of fermiac.
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("isa_level", fermiac_core::simd::level_name())?;
+    m.add("CHUNK", fermiac_core::par::CHUNK)?;
+    m.add("MAX_THREADS", fermiac_core::par::MAX_THREADS)?;
+    random::register(m)?;
+    distributions::register(m)?;
+    integrands::register(m)?;
+    importance::register(m)?;
+    Ok(())
+}
