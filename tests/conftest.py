@@ -1,0 +1,16 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run and machine, without a deadline: a shared machine is not a bug.
+settings.register_profile("fermiac", derandomize=True, deadline=None, database=None)
+settings.load_profile("fermiac")
+
+
+@pytest.fixture(scope="session")
+def thread_counts() -> tuple[int, ...]:
+    """Thread counts over which every result must have the same bits."""
+    return (1, 2, 3, 8)

@@ -1,0 +1,159 @@
+"""Results: functions of estimates, tables, plain dictionaries, pictures."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+
+Array = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def estimate() -> fm.Estimate:
+    law = fm.distributions.Normal(3.0, 2.0)
+    return fm.importance.expect(
+        fm.targets.powers([1, 2, 3]), law, n=10_000, rng=0, names=["x", "x2", "x3"]
+    )
+
+
+def test_ratio_is_the_delta_method(estimate: fm.Estimate) -> None:
+    r = estimate.ratio([1, "x3"], "x")
+    m, cov = np.asarray(estimate.mean), np.asarray(estimate.cov)
+    np.testing.assert_allclose(r.mean, m[1:] / m[0])
+    slopes = np.array([[-m[1] / m[0] ** 2, 1 / m[0], 0], [-m[2] / m[0] ** 2, 0, 1 / m[0]]])
+    np.testing.assert_allclose(r.cov, slopes @ cov @ slopes.T, rtol=1e-12)
+    assert r.names == ("x2/x", "x3/x")
+    single = estimate.ratio(1, 0)
+    assert single.mean == r.mean[0]
+    assert isinstance(single.stderr, float)
+    assert estimate.ratio(0, 0).stderr == 0.0
+
+
+def test_ratios_have_calibrated_errors() -> None:
+    prior = fm.distributions.Normal()
+
+    def f(x: Array) -> Array:
+        likelihood = np.exp(-0.5 * (x[:, 0] - 1) ** 2)
+        return np.column_stack([likelihood, x[:, 0] * likelihood])
+
+    pulls = []
+    for seed in range(200):
+        posterior = fm.importance.expect(f, prior, n=4_000, rng=seed).ratio(1, 0)
+        pulls.append((posterior.mean - 0.5) / posterior.stderr)
+    # 191 of 200 are expected inside 2 standard errors, with a standard deviation of 2.9.
+    assert np.sum(np.abs(pulls) < 2) > 191 - 5 * 2.9
+    assert 0.75 < np.std(pulls) < 1.25
+
+
+def test_transform_agrees_with_its_exact_derivatives(estimate: fm.Estimate) -> None:
+    def g(m: Array) -> Array:
+        return np.array([m[1] - m[0] ** 2, np.log(m[2]), 5.0])
+
+    def jacobian(m: Array) -> Array:
+        return np.array([[-2 * m[0], 1, 0], [0, 0, 1 / m[2]], [0, 0, 0]])
+
+    by_differences = estimate.transform(g, names=["variance", "log", "constant"])
+    exact = estimate.transform(g, jacobian=jacobian)
+    np.testing.assert_allclose(by_differences.cov, exact.cov, rtol=1e-6, atol=1e-20)
+    assert by_differences.stderr[2] == 0.0
+    assert by_differences.names == ("variance", "log", "constant")
+    assert np.isnan(by_differences.ess[2])
+    scalar = estimate.transform(lambda m: m[1] - m[0] ** 2)
+    assert isinstance(scalar.mean, float)
+    assert abs(scalar.mean - 4.0) < 5 * scalar.stderr
+
+
+def test_functions_refuse_what_they_cannot_do(estimate: fm.Estimate) -> None:
+    with pytest.raises(ArgumentError, match="'y' is not a name; the names are x, x2, x3"):
+        estimate.ratio("y", 0)
+    with pytest.raises(ArgumentError, match="position 3 given; there are 3"):
+        estimate.ratio(3, 0)
+    with pytest.raises(ArgumentError, match="finite"):
+        estimate.transform(lambda m: np.nan)
+    with pytest.raises(ArgumentError, match="one or a vector"):
+        estimate.transform(lambda m: np.outer(m, m))
+    with pytest.raises(ArgumentError, match=r"shape \(1, 3\)"):
+        estimate.transform(lambda m: m[0], jacobian=lambda m: np.ones(2))
+    with pytest.raises(ArgumentError, match="names: 2 given for 1"):
+        estimate.transform(lambda m: m[0], names=["a", "b"])
+
+
+def test_texts(estimate: fm.Estimate) -> None:
+    text = repr(estimate)
+    assert len(text.splitlines()) <= 6
+    assert text.startswith("Estimate: x = 3.")
+    assert "±" in text.splitlines()[0]
+    table = estimate.summary().splitlines()
+    assert table[0].split() == ["name", "mean", "stderr", "relative", "ess", "khat"]
+    assert [line.split()[0] for line in table[1:4]] == ["x", "x2", "x3"]
+    assert "10000 evaluations, seed 0" in table[4]
+
+
+def test_provenance_and_dictionary(estimate: fm.Estimate) -> None:
+    plain = json.loads(json.dumps(estimate.to_dict()))
+    assert plain["mean"] == list(estimate.mean)
+    assert plain["seed"] == 0
+    assert plain["version"] == fm.__version__
+    assert plain["isa"] == fm.isa_level()
+    assert plain["settings"]["defensive"] == 0.1
+    assert plain["status"] == "complete"
+    assert plain["wall_time"] > 0
+    assert plain["stages"][0]["stage"] == 0
+    with pytest.raises(AttributeError):
+        estimate.mean = 0.0  # type: ignore[misc]
+
+
+def test_kept_samples() -> None:
+    laws = [fm.distributions.Normal(0.0, 1.0), fm.distributions.Normal(1.0, 1.0)]
+    e = fm.importance.expect(lambda x: x[:, 0], laws, n=4_000, rng=0, keep_draws=True)
+    assert e.sample is not None
+    n = e.n_evals - e.stages[-1]["used"]
+    assert e.sample.draws.shape == (n, 1)
+    assert e.sample.log_weights is not None
+    assert e.sample.log_weights.shape == (n, 2)
+    assert e.sample.dim == 1
+    assert np.all(np.asarray(e.sample.ess) > 100)
+    assert repr(e.sample).startswith(f"Sample of {n} points in 1 dimensions, weighted: ESS")
+    assert json.loads(json.dumps(e.sample.to_dict()))["error_model"] == "weighted"
+
+
+def test_pictures(estimate: fm.Estimate) -> None:
+    for draw in (
+        estimate.plot_estimates,
+        lambda: estimate.plot_estimates(truth=[3.0, 13.0, 63.0]),
+        estimate.plot_stages,
+        estimate.plot_correlation,
+    ):
+        ax = draw()
+        assert ax.get_ylabel() or ax.images
+        plt.close(ax.figure)
+    _, ax = plt.subplots()
+    assert estimate.plot_estimates(ax) is ax
+    plt.close(ax.figure)
+    with pytest.raises(ArgumentError, match="truth: 2 numbers"):
+        estimate.plot_estimates(truth=[1.0, 2.0])
+    plain = fm.importance.expect(
+        fm.targets.powers(2), fm.distributions.Normal(), n=100, method="mc", rng=0
+    )
+    with pytest.raises(ArgumentError, match="no stages"):
+        plain.plot_stages()
+    with pytest.raises(ArgumentError, match="not a full matrix"):
+        plain.plot_correlation()
+    plt.close("all")
+
+
+def test_threads_are_set_and_checked() -> None:
+    fm.set_num_threads(3)
+    assert fm.get_num_threads() == 3
+    fm.set_num_threads(None)
+    assert fm.get_num_threads() >= 1
+    for bad in (0, -1, 1.5, True, 10_000, "2"):
+        with pytest.raises(ArgumentError):
+            fm.set_num_threads(bad)  # type: ignore[arg-type]
