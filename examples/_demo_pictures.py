@@ -1,0 +1,146 @@
+"""The demo's pictures, one function each; all take plain arrays and write one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9641e", "#777777"
+Z95 = 1.96
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def distress_curve(
+    path: Path,
+    temperature: Array,
+    mean: Array,
+    stderr: Array,
+    exact: Array,
+    curve: tuple[Array, Array],
+    launches: tuple[Array, Array],
+    n_evals: int,
+) -> None:
+    """Posterior probability of distress against temperature, and the error of each estimate."""
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(8, 7), sharex=True, height_ratios=(3, 1.4), layout="constrained"
+    )
+    launch_t, distress = launches
+    # Launches at one temperature would hide each other.
+    same = (launch_t[:, None] == launch_t) & (distress[:, None] == distress)
+    offset = 0.025 * np.tril(same, k=-1).sum(axis=1)
+    height = np.where(distress > 0, 1.04 + offset, -0.04 - offset)
+    for value, colour, label in ((1, ORANGE, "launch with distress"), (0, GREY, "launch without")):
+        at = distress == value
+        top.plot(launch_t[at], height[at], "o", color=colour, ms=5, label=f"{label} ({at.sum()})")
+    top.plot(*curve, "-", color=GREY, lw=1.2, label="quadrature (exact)")
+    top.errorbar(
+        temperature, mean, Z95 * stderr, fmt="s", ms=4, color=BLUE, capsize=3,
+        label="estimate, 95 % bars (smaller than the marker)",
+    )  # fmt: skip
+    top.annotate(
+        f"31 °F, the day of the accident: {mean[0]:.4f} ± {stderr[0]:.4f}",
+        (temperature[0], mean[0]), (31, 0.62), arrowprops={"arrowstyle": "->", "color": GREY},
+    )  # fmt: skip
+    top.set_ylabel("posterior probability of O-ring distress")
+    top.set_ylim(-0.2, 1.2)
+    top.set_title(
+        f"O-ring distress at {len(temperature)} temperatures, from one sample of {n_evals:,} points"
+    )
+    top.legend(loc="center left", bbox_to_anchor=(0.0, 0.3), fontsize=9)
+    bottom.axhline(0.0, color=GREY, lw=1.2)
+    bottom.errorbar(
+        temperature, 1e3 * (mean - exact), 1e3 * Z95 * stderr, fmt="s", ms=4, color=BLUE, capsize=3
+    )
+    bottom.set_ylabel("estimate − exact\n(thousandths)")
+    bottom.set_xlabel("temperature at launch (°F)")
+    _save(figure, path)
+
+
+def correlation_matrix(path: Path, names: Sequence[str], cov: Array) -> None:
+    """How the Monte Carlo errors of the estimates hang together."""
+    sd = np.sqrt(np.diag(cov))
+    figure, axes = plt.subplots(figsize=(8.5, 7.5), layout="constrained")
+    image = axes.imshow(cov / np.outer(sd, sd), vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_title(
+        "Correlation of the estimation errors: all estimates share one sample,\n"
+        "and the full covariance comes with them"
+    )
+    figure.colorbar(image, ax=axes, shrink=0.8, label="correlation")
+    _save(figure, path)
+
+
+def beam_errors(
+    path: Path, exact: Array, mean: Array, stderr: Array, gain: Array, total_gain: float
+) -> None:
+    """Relative errors of the 100 expectations, and the gain over separate Monte Carlo."""
+    order = np.argsort(exact)
+    exact, mean, stderr = exact[order], mean[order], stderr[order]
+    error, bar = 100.0 * (mean / exact - 1.0), 100.0 * Z95 * stderr / exact
+    rank = np.arange(1, len(exact) + 1)
+    inside = np.abs(error) <= bar
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(9, 7.5), sharex=True, layout="constrained"
+    )  # fmt: skip
+    top.axhline(0.0, color=GREY, lw=1.2, label="exact (quadrature)")
+    top.errorbar(
+        rank[inside], error[inside], bar[inside], fmt="o", ms=3, color=BLUE, lw=0.9,
+        label=f"95 % bar contains the exact value ({inside.sum()})",
+    )  # fmt: skip
+    top.errorbar(
+        rank[~inside], error[~inside], bar[~inside], fmt="o", ms=3, color=ORANGE, lw=0.9,
+        label=f"95 % bar misses it ({(~inside).sum()}; about 5 expected, but errors correlate)",
+    )  # fmt: skip
+    top.set_ylabel("estimate − exact (% of exact)")
+    top.set_title("Mean deflection of a beam under 100 input laws, from one run of one model")
+    reach = float(np.max(np.abs(error) + bar))
+    top.set_ylim(-1.1 * reach, 1.9 * reach)
+    top.legend(loc="upper left", fontsize=9)
+
+    bottom.semilogy(rank, gain[order], "o", ms=4, color=BLUE, label="one law")
+    bottom.axhline(
+        total_gain, color=BLUE, lw=1.2, ls="--", label=f"all laws together: {total_gain:.0f} times"
+    )
+    bottom.axhline(1.0, color=GREY, lw=1.2, label="no gain")
+    bottom.set_ylabel("variance of separate Monte Carlo\n÷ variance of one shared run")
+    bottom.set_xlabel("input law, from the smallest to the largest mean deflection")
+    bottom.set_title("Gain at the same number of model calls")
+    bottom.set_ylim(0.6, 4.0 * float(gain.max()))
+    bottom.legend(loc="upper left", fontsize=9, ncols=3)
+    _save(figure, path)
+
+
+def stage_history(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Variance forecast of each run's stages: what the stopping rule looks at."""
+    figure, panels = plt.subplots(
+        1, len(runs), figsize=(5.2 * len(runs), 4.4), layout="constrained", squeeze=False
+    )
+    for axes, (title, stages) in zip(panels[0], runs.items(), strict=True):
+        used = [stage["n_evals"] for stage in stages]
+        forecast = [stage["forecast"] for stage in stages]
+        axes.semilogy(used, forecast, "o-", color=BLUE)
+        for stage, x, y in zip(stages, used, forecast, strict=True):
+            axes.annotate(
+                f" {stage['stage']}", (x, y), textcoords="offset points", xytext=(4, 4), fontsize=9
+            )
+        axes.set_title(title)
+        axes.set_xlabel("evaluations used so far")
+        axes.set_ylabel("forecast variance (weighted sum)")
+        axes.margins(0.12)
+    figure.suptitle("Variance forecast if the rest of the budget went to each stage's sampler")
+    _save(figure, path)
