@@ -163,17 +163,16 @@ impl Kernel for Fill<'_> {
         filled.weights.resize(self.tiles.len() * layout.n_laws, V::ZERO);
         let mut sums = vec![[V::ZERO; 4]; j];
         let mut weight_sums = vec![V::ZERO; layout.n_laws];
-        let mut at = TileValues::new(proposal, layout);
+        let mut at = TileValues::new(proposal);
         for (i, t) in self.tiles.enumerate() {
-            at.eval::<FMA>(proposal, layout, batch, t);
+            let v = &mut filled.v[i * j..(i + 1) * j];
+            let weights = &mut filled.weights[i * layout.n_laws..(i + 1) * layout.n_laws];
+            at.eval::<FMA>(proposal, layout, batch, t, weights, v);
             let used = lanes(t, batch.n);
             let mut mask = V::splat(1.0);
             mask.0[used..].fill(0.0);
-            filled.v[i * j..(i + 1) * j].copy_from_slice(&at.v);
-            let weights = &mut filled.weights[i * layout.n_laws..(i + 1) * layout.n_laws];
-            weights.copy_from_slice(&at.weights);
             for l in 0..layout.n_laws {
-                weight_sums[l] = at.weights[l].mul_add::<FMA>(mask, weight_sums[l]);
+                weight_sums[l] = weights[l].mul_add::<FMA>(mask, weight_sums[l]);
             }
             let y = &mut filled.y[i * p..(i + 1) * p];
             let (regressors, values) = y.split_at_mut(columns);
@@ -183,7 +182,7 @@ impl Kernel for Fill<'_> {
             }
             for k in 0..j {
                 let (shift, inverse) = (V::splat(shape.shift[columns + k]), inverse[columns + k]);
-                let mut z = at.v[k];
+                let mut z = v[k];
                 if let Correction::Fixed(controls) = &self.run.sampler.correction
                     && let Some(control) = controls.get(k)
                 {
@@ -193,7 +192,7 @@ impl Kernel for Fill<'_> {
                     }
                 }
                 values[k] = (z - shift) * V::splat(inverse) * mask;
-                let mut absolute = at.v[k];
+                let mut absolute = v[k];
                 for lane in 0..LANES {
                     absolute.0[lane] = absolute.0[lane].abs() * inverse * mask.0[lane];
                 }

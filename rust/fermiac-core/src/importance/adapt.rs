@@ -112,13 +112,15 @@ pub(crate) fn adapt(
         report.alpha_passes = passes;
         report.degenerate = degenerate;
         candidates.push(Candidate { proposal, measured });
-        let before = run.assess(&candidates, stage - 1, &weights)?;
-        let now = run.assess(&candidates, stage, &weights)?;
+        let (before, _) = run.assess(&candidates, stage - 1, &weights)?;
+        let (now, _) = run.assess(&candidates, stage, &weights)?;
         last_two = (before, now);
         report.forecast = now / (settings.n - used) as f64;
         history.push(report);
+        // Ours does not stop at the first fit: what the laws' own points say of the laws as a
+        // sampler is worth little where the integrand lives in their tail.
         let fired = before / (settings.n - used + n_stage) as f64 <= history[stage].forecast;
-        if fired {
+        if fired && !(settings.keep_best && stage == 1) {
             break;
         }
     }

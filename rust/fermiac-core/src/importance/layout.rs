@@ -44,23 +44,15 @@ impl Layout {
 /// v and r at the eight points of a tile.
 pub(crate) struct TileValues {
     pub(crate) mixed: Mixed,
-    /// f_l / g of every law.
-    pub(crate) weights: Vec<V>,
-    /// f_j φ_j / g of every expectation.
-    pub(crate) v: Vec<V>,
 }
 
 impl TileValues {
-    pub(crate) fn new(proposal: &Proposal, layout: Layout) -> Self {
-        Self {
-            mixed: proposal.scratch(),
-            weights: vec![V::splat(1.0); layout.n_laws],
-            v: vec![V::ZERO; layout.len],
-        }
+    pub(crate) fn new(proposal: &Proposal) -> Self {
+        Self { mixed: proposal.scratch() }
     }
 
-    /// Evaluates tile `t`. Without densities in the batch the proposal is the one law, and all
-    /// weights are 1.
+    /// Evaluates tile `t`: f_l / g of every law and f_j φ_j / g of every expectation. Without
+    /// densities in the batch the proposal is the one law, and all weights are 1.
     #[inline(always)]
     pub(crate) fn eval<const FMA: bool>(
         &mut self,
@@ -68,18 +60,22 @@ impl TileValues {
         layout: Layout,
         batch: &Batch,
         t: usize,
+        weights: &mut [V],
+        v: &mut [V],
     ) {
-        if !batch.log_laws.is_empty() {
+        if batch.log_laws.is_empty() {
+            weights.fill(V::splat(1.0));
+        } else {
             let d = proposal.pack.dim();
             let log_laws = &batch.log_laws[t * layout.n_laws..(t + 1) * layout.n_laws];
             self.mixed.eval::<FMA>(proposal, &batch.z[t * d..(t + 1) * d], log_laws);
-            for (w, log) in self.weights.iter_mut().zip(log_laws) {
-                *w = weight::<FMA>(*log, self.mixed.log_g);
+            for l in 0..layout.n_laws {
+                weights[l] = weight::<FMA>(log_laws[l], self.mixed.log_g);
             }
         }
         let values = &batch.values[t * layout.outputs..(t + 1) * layout.outputs];
-        for (j, v) in self.v.iter_mut().enumerate() {
-            *v = self.weights[layout.law(j)] * values[layout.output(j)];
+        for j in 0..layout.len {
+            v[j] = weights[layout.law(j)] * values[layout.output(j)];
         }
     }
 }

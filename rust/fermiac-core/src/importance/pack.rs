@@ -142,9 +142,10 @@ impl Pack {
         let factor = &self.factors[k * triangle..(k + 1) * triangle];
         let mut at = 0;
         for row in 0..d {
+            let (a, e) = (&factor[at..=at + row], &noise[..=row]);
             let mut y = 0.0;
-            for (a, e) in factor[at..=at + row].iter().zip(noise) {
-                y += a * e;
+            for k in 0..=row {
+                y += a[k] * e[k];
             }
             at += row + 1;
             out[row] = self.means[k * d + row] + stretch * y;

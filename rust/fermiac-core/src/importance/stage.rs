@@ -121,20 +121,22 @@ impl Kernel for Collect<'_> {
     fn run<const FMA: bool>(self) -> (StageSums, Table) {
         let expectations = self.layout.len;
         let mut sums = vec![V::ZERO; expectations * SUMS];
-        let mut at = TileValues::new(self.proposal, self.layout);
+        let mut at = TileValues::new(self.proposal);
+        let mut weights = vec![V::ZERO; self.layout.n_laws];
+        let mut values = vec![V::ZERO; expectations];
         let mut table = Table::default();
         for t in 0..n_tiles(self.batch.n) {
-            at.eval::<FMA>(self.proposal, self.layout, self.batch, t);
+            at.eval::<FMA>(self.proposal, self.layout, self.batch, t, &mut weights, &mut values);
             table.rho.extend_from_slice(&at.mixed.ratios);
             table.log_ref.push(at.mixed.log_g);
             let used = lanes(t, self.batch.n);
             let mut mask = V::splat(1.0);
             mask.0[used..LANES].fill(0.0);
             for (j, s) in sums.chunks_exact_mut(SUMS).enumerate() {
-                let absolute = at.v[j].map(f64::abs) * mask;
-                let v = at.v[j].zip(mask, |v, m| (v - self.shifts[j]) * m);
+                let absolute = values[j].map(f64::abs) * mask;
+                let v = (values[j] - V::splat(self.shifts[j])) * mask;
                 let control = |c: usize| match self.controls[j].get(c) {
-                    Some(group) => at.mixed.ratios[*group].zip(mask, |r, m| (r - 1.0) * m),
+                    Some(group) => (at.mixed.ratios[*group] - V::splat(1.0)) * mask,
                     None => V::ZERO,
                 };
                 let (r, q) = (control(0), control(1));

