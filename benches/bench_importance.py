@@ -22,6 +22,11 @@ J = 10
 SEED = 7
 LOG_2PI = float(np.log(2.0 * np.pi))
 MOMENTS = f"moments d=1 J={J} n={N}"
+# Plain Monte Carlo of these heavy tails warns, and rightly.
+pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
+EVEN = f"even powers d=5 J={J} n={N}"
+N_LARGE = 2_000_000
+EVEN_LARGE = f"even powers d=5 J={J} n={N_LARGE}"
 TILTS = f"exponential-quadratic d=5 J={J} n={N}"
 # Plain Monte Carlo beyond this many evaluations is timed at this many and scaled.
 MC_LIMIT = {"callable": 4_000_000, "builtin": 100_000_000}
@@ -57,6 +62,21 @@ def moments() -> Problem:
         return out
 
     return Problem(1, f, odd[:J], odd[1::2])
+
+
+def even_exponents() -> NDArray[np.int64]:
+    """The squares and fourth powers of five coordinates, as rows of exponents."""
+    return np.vstack([2 * np.eye(5, dtype=np.int64), 4 * np.eye(5, dtype=np.int64)])
+
+
+def even() -> Problem:
+    """x_i^2 and x_i^4 of five coordinates."""
+
+    def f(x: Array) -> Array:
+        squares = x * x
+        return np.hstack([squares, squares * squares])
+
+    return Problem(5, f, np.repeat([1.0, 3.0], 5), np.repeat([3.0, 105.0], 5))
 
 
 def tilts() -> Problem:
@@ -113,13 +133,13 @@ def record(benchmark: Any, problem: Problem, mean: Array, stderr: Array, n_evals
     assert pull.max() < 5.0
 
 
-def time_fermiac(benchmark: Any, problem: Problem, f: Any) -> None:
+def time_fermiac(benchmark: Any, problem: Problem, f: Any, n: int = N) -> None:
     law = problem.law()
     weights = 1.0 / problem.mean**2
 
     def call() -> Any:
         return fm.importance.expect(
-            f, law, n=N, weights=weights, family="gaussian", rng=SEED, n_threads=1
+            f, law, n=n, weights=weights, family="gaussian", rng=SEED, n_threads=1
         )
 
     result = benchmark(call)
@@ -181,6 +201,32 @@ def test_moments_numpy(benchmark: Any) -> None:
 def test_moments_plain_mc_equal_accuracy(benchmark: Any) -> None:
     powers = fm.targets.powers(2.0 * np.arange(1, J + 1), dim=1)
     time_plain(benchmark, moments(), powers, MC_LIMIT["builtin"])
+
+
+@pytest.mark.benchmark(group=EVEN)
+def test_even_fermiac_builtin(benchmark: Any) -> None:
+    time_fermiac(benchmark, even(), fm.targets.powers(even_exponents()))
+
+
+@pytest.mark.benchmark(group=EVEN)
+def test_even_fermiac_callable(benchmark: Any) -> None:
+    problem = even()
+    time_fermiac(benchmark, problem, problem.f)
+
+
+@pytest.mark.benchmark(group=EVEN)
+def test_even_numpy(benchmark: Any) -> None:
+    time_peer(benchmark, even())
+
+
+@pytest.mark.benchmark(group=EVEN)
+def test_even_plain_mc_equal_accuracy(benchmark: Any) -> None:
+    time_plain(benchmark, even(), fm.targets.powers(even_exponents()), MC_LIMIT["builtin"])
+
+
+@pytest.mark.benchmark(group=EVEN_LARGE)
+def test_even_large_fermiac_builtin(benchmark: Any) -> None:
+    time_fermiac(benchmark, even(), fm.targets.powers(even_exponents()), N_LARGE)
 
 
 @pytest.mark.benchmark(group=TILTS)

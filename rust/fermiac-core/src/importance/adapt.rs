@@ -8,7 +8,7 @@ use super::points::Points;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
 use super::settings::{Controls, Settings};
-use super::steps::{Adapting, Candidate};
+use super::steps::{Adapting, Candidate, HANGING_SHARE};
 use crate::Result;
 use crate::par::Context;
 
@@ -69,7 +69,13 @@ pub(crate) fn adapt(
     let base = Proposal::laws(d, n_laws);
     let batches = draw(problem, context, &base, 0, n_stage, 0)?;
     let layout = Layout::new(problem)?;
-    let mut run = Adapting { problem, settings, context, layout, points: Points::new(d, layout) };
+    let mut run = Adapting {
+        problem,
+        settings,
+        context,
+        layout,
+        points: Points::new(d, layout, stages * n_stage),
+    };
     let none = vec![Vec::new(); layout.len];
     let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches);
     run.points.append(context, batches, base.clone(), table)?;
@@ -112,15 +118,13 @@ pub(crate) fn adapt(
         report.alpha_passes = passes;
         report.degenerate = degenerate;
         candidates.push(Candidate { proposal, measured });
-        let (before, _) = run.assess(&candidates, stage - 1, &weights)?;
+        let (before, share) = run.assess(&candidates, stage - 1, &weights)?;
         let (now, _) = run.assess(&candidates, stage, &weights)?;
         last_two = (before, now);
         report.forecast = now / (settings.n - used) as f64;
         history.push(report);
-        // Ours does not stop at the first fit: what the laws' own points say of the laws as a
-        // sampler is worth little where the integrand lives in their tail.
         let fired = before / (settings.n - used + n_stage) as f64 <= history[stage].forecast;
-        if fired && !(settings.keep_best && stage == 1) {
+        if fired && share < HANGING_SHARE {
             break;
         }
     }

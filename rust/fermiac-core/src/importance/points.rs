@@ -70,16 +70,18 @@ pub(crate) struct Tables {
 }
 
 impl Points {
-    pub(crate) fn new(dim: usize, layout: Layout) -> Self {
+    /// With room for `capacity` points.
+    pub(crate) fn new(dim: usize, layout: Layout, capacity: usize) -> Self {
+        let tiles = super::tiles::n_tiles(capacity);
         Self {
             dim,
             layout,
             n: 0,
-            lanes: Vec::new(),
-            z: Vec::new(),
-            log_laws: Vec::new(),
-            values: Vec::new(),
-            log_sum: Vec::new(),
+            lanes: Vec::with_capacity(tiles),
+            z: Vec::with_capacity(tiles * dim),
+            log_laws: Vec::with_capacity(tiles * layout.n_laws),
+            values: Vec::with_capacity(tiles * layout.outputs),
+            log_sum: Vec::with_capacity(tiles),
             sources: Vec::new(),
         }
     }
@@ -177,7 +179,10 @@ impl Points {
     }
 
     pub(crate) fn tables(&self, context: &Context<'_>) -> Result<Tables> {
-        let mut all = Tables::default();
+        let mut all = Tables {
+            u: Vec::with_capacity(self.n_tiles() * self.layout.len),
+            base: Vec::with_capacity(self.n_tiles()),
+        };
         self.spans(
             context,
             |span| dispatch(FillTables { points: self, span }),
@@ -225,13 +230,18 @@ impl Points {
 
     /// The densities of the groups of a proposal relative to h.
     pub(crate) fn ratios(&self, context: &Context<'_>, proposal: &Proposal) -> Result<Table> {
-        let mut table = Table::default();
+        // Room for as many new points as there are on average in a stage.
+        let tiles = self.n_tiles() * (self.sources.len() + 1) / self.sources.len().max(1) + 1;
+        let mut table = Table {
+            rho: Vec::with_capacity(tiles * proposal.n_groups()),
+            log_ref: Vec::with_capacity(tiles),
+        };
         self.spans(
             context,
             |span| dispatch(Ratios { points: self, span, proposal }),
             |part: Vec<V>| table.rho.extend(part),
         )?;
-        table.log_ref = (0..self.n_tiles()).map(|t| self.log_h(t)).collect();
+        table.log_ref.extend((0..self.n_tiles()).map(|t| self.log_h(t)));
         Ok(table)
     }
 }

@@ -15,8 +15,9 @@ use crate::par::Context;
 use crate::simd::{LANES, V};
 use crate::{Error, Result};
 
-/// A forecast of which one point makes more than this is no forecast.
-const HANGING_SHARE: f64 = 0.05;
+/// A forecast of which one point makes more than this is no forecast: where an integrand lives in
+/// the tail of the laws, the points seen say little of the laws as a sampler.
+pub(super) const HANGING_SHARE: f64 = 0.05;
 /// Both signs must carry this share of Σ|v| for an integrand to be split.
 const SPLIT_SHARE: f64 = 0.05;
 
