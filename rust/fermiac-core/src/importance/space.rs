@@ -49,11 +49,6 @@ impl Space {
         Self { maps, identity }
     }
 
-    /// Whether points and working coordinates are the same numbers.
-    pub(crate) fn is_identity(&self) -> bool {
-        self.identity
-    }
-
     /// Working coordinates to points, in place; adds to `log_jacobian` the logarithm of |dx/dz|
     /// of every row.
     pub(crate) fn to_points(&self, z: &mut [f64], log_jacobian: &mut [f64]) {
