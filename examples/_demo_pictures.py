@@ -1,4 +1,4 @@
-"""The demo's pictures, one function each; all take plain arrays and write one PNG."""
+"""The demo's pictures, one function each; all write one PNG."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def distress_curve(
     top.set_ylabel("posterior probability of O-ring distress")
     top.set_ylim(-0.2, 1.2)
     top.set_title(
-        f"O-ring distress at {len(temperature)} temperatures, from one sample of {n_evals:,} points"
+        f"O-ring distress at {len(temperature)} temperatures, from one run of {n_evals:,} points"
     )
     top.legend(loc="center left", bbox_to_anchor=(0.0, 0.3), fontsize=9)
     bottom.axhline(0.0, color=GREY, lw=1.2)
@@ -66,6 +66,7 @@ def distress_curve(
         temperature, 1e3 * (mean - exact), 1e3 * Z95 * stderr, fmt="s", ms=4, color=BLUE, capsize=3
     )
     bottom.set_ylabel("estimate − exact\n(thousandths)")
+    bottom.set_title("Errors with 95 % bars; they share one sample, so neighbours err together")
     bottom.set_xlabel("temperature at launch (°F)")
     _save(figure, path)
 
@@ -78,7 +79,7 @@ def correlation_matrix(path: Path, names: Sequence[str], cov: Array) -> None:
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set_title(
-        "Correlation of the estimation errors: all estimates share one sample,\n"
+        "Correlation of the O-ring estimates' errors: all share one sample,\n"
         "and the full covariance comes with them"
     )
     figure.colorbar(image, ax=axes, shrink=0.8, label="correlation")
@@ -104,7 +105,7 @@ def beam_errors(
     )  # fmt: skip
     top.errorbar(
         rank[~inside], error[~inside], bar[~inside], fmt="o", ms=3, color=ORANGE, lw=0.9,
-        label=f"95 % bar misses it ({(~inside).sum()}; about 5 expected, but errors correlate)",
+        label=f"95 % bar misses it ({(~inside).sum()}; 5 on average, but errors are correlated)",
     )  # fmt: skip
     top.set_ylabel("estimate − exact (% of exact)")
     top.set_title("Mean deflection of a beam under 100 input laws, from one run of one model")
@@ -119,28 +120,43 @@ def beam_errors(
     bottom.axhline(1.0, color=GREY, lw=1.2, label="no gain")
     bottom.set_ylabel("variance of separate Monte Carlo\n÷ variance of one shared run")
     bottom.set_xlabel("input law, from the smallest to the largest mean deflection")
-    bottom.set_title("Gain at the same number of model calls")
+    bottom.set_title("Gain over separate Monte Carlo at the same number of model calls")
     bottom.set_ylim(0.6, 4.0 * float(gain.max()))
     bottom.legend(loc="upper left", fontsize=9, ncols=3)
     _save(figure, path)
 
 
-def stage_history(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def stage_history(path: Path, runs: Mapping[str, Any]) -> None:
     """Variance forecast of each run's stages: what the stopping rule looks at."""
     figure, panels = plt.subplots(
-        1, len(runs), figsize=(5.2 * len(runs), 4.4), layout="constrained", squeeze=False
+        1, len(runs), figsize=(5.6 * len(runs), 5.2), layout="constrained", squeeze=False
     )
-    for axes, (title, stages) in zip(panels[0], runs.items(), strict=True):
-        used = [stage["n_evals"] for stage in stages]
-        forecast = [stage["forecast"] for stage in stages]
-        axes.semilogy(used, forecast, "o-", color=BLUE)
-        for stage, x, y in zip(stages, used, forecast, strict=True):
-            axes.annotate(
-                f" {stage['stage']}", (x, y), textcoords="offset points", xytext=(4, 4), fontsize=9
-            )
+    sums = {"relative": "sum of relative variances", "absolute": "sum of variances"}
+    for axes, (title, run) in zip(panels[0], runs.items(), strict=True):
+        used = [stage["used"] for stage in run.stages]
+        forecast = [stage["forecast"] for stage in run.stages]
+        axes.semilogy(used, forecast, "o-", color=BLUE, label="sampler of a stage")
+        axes.plot(
+            used[run.chosen_stage], forecast[run.chosen_stage], "o", ms=13, mfc="none",
+            mec=ORANGE, mew=2, label="chosen: the final sample is drawn from it",
+        )  # fmt: skip
+        for stage, x, y in zip(run.stages, used, forecast, strict=True):
+            name = "0: the law itself" if stage["stage"] == 0 else str(stage["stage"])
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(9, 6), fontsize=9)
         axes.set_title(title)
-        axes.set_xlabel("evaluations used so far")
-        axes.set_ylabel("forecast variance (weighted sum)")
-        axes.margins(0.12)
-    figure.suptitle("Variance forecast if the rest of the budget went to each stage's sampler")
+        axes.set_xlabel(f"evaluations up to the end of the stage (of {run.n_evals:,} in all)")
+        axes.set_ylabel(f"forecast: {sums[run.settings['weights']]}")
+        axes.set_xticks(used, [f"{x:,}" for x in used])
+        axes.set_ylim(0.5 * min(forecast), 12.0 * max(forecast))
+        axes.margins(x=0.15)
+        axes.legend(loc="upper right", fontsize=9)
+    figure.suptitle(
+        "Adaptation, stage by stage: the variance to expect if all remaining evaluations\n"
+        "were drawn from the sampler of that stage"
+    )
+    figure.supxlabel(
+        "A forecast is made when its stage ends. Later points correct it: the last two samplers "
+        "are compared anew on all points before one is chosen.",
+        fontsize=9, color=GREY,
+    )  # fmt: skip
     _save(figure, path)

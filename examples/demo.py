@@ -191,7 +191,7 @@ def main() -> None:
     beam_section, beam_result = run_beam(out)
     pictures.stage_history(
         out / "stages.png",
-        {"O-ring distress": oring_result.stages, "Beam, 100 laws": beam_result.stages},
+        {"O-ring distress": oring_result, "Beam, 100 laws": beam_result},
     )
     sections = {"oring": oring_section, "beam": beam_section}
     print(format_table(list(sections.values())))

@@ -23,10 +23,10 @@ def f(x: Array) -> Array:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "n: 0 given; it must be a positive integer"),
-        ({"n": -5}, "positive integer"),
-        ({"n": 1e4}, "positive integer"),
-        ({"n": True}, "positive integer"),
+        ({"n": 0}, "n: 0 was given; a whole number from 1"),
+        ({"n": -5}, "n: -5 was given"),
+        ({"n": 1e4}, "n: a float"),
+        ({"n": True}, "n: the bool"),
         ({"n": 59}, "n: 59 given; 2 dimensions need at least 20"),
         ({"weights": [-1.0]}, "weight 0 is -1"),
         ({"weights": [0.0]}, "all are 0"),
@@ -48,7 +48,11 @@ def f(x: Array) -> Array:
         ({"defensive": -0.1}, "defensive"),
         ({"defensive_base": np.nan}, "defensive_base"),
         ({"method": "mc", "defensive": 0.1}, "given with method='mc'"),
-        ({"names": ["a", "b"]}, "1 different names"),
+        ({"names": ["a", "b"]}, "names: 2 given for 1"),
+        ({"names": "a"}, "different names"),
+        ({"names": ["a", "a"]}, "different names"),
+        ({"n": 2**70}, "n: 1180591620717411303424 was given"),
+        ({"n_stages": -3}, "n_stages: -3 was given"),
         ({"rng": -1}, "rng"),
         ({"rng": "seed"}, "rng"),
         ({"n_threads": 0}, "n_threads"),
@@ -204,6 +208,34 @@ def test_a_progress_callback_that_fails() -> None:
         fm.importance.expect(slow, LAW, n=200_000, rng=0, progress=report)
 
 
+def test_names_are_checked_before_the_budget_is_spent() -> None:
+    seen: list[int] = []
+
+    def g(x: Array) -> Array:
+        seen.append(len(x))
+        return x
+
+    with pytest.raises(ArgumentError, match="names: 3 given for 2 expectations"):
+        fm.importance.expect(g, LAW, n=100_000, rng=0, names=["a", "b", "c"])
+    assert len(seen) == 1
+
+
+def test_a_complex_integrand_takes_no_array_of_weights() -> None:
+    with pytest.raises(ArgumentError, match="weights: an array given with a complex f"):
+        fm.importance.expect(lambda x: f(x) + 0j, LAW, n=1_000, rng=0, weights=[1.0])
+
+
+def test_values_that_overflow() -> None:
+    with pytest.raises(fm.errors.NumericalError, match="divide the integrand by a constant"):
+        fm.importance.expect(
+            lambda x: np.where(x[:, 0] > 3.9, 1e200, 0.0),
+            LAW,
+            n=1_000_000,
+            method="mc",
+            rng=0,
+        )
+
+
 def test_progress_is_reported() -> None:
     import time
 
@@ -219,3 +251,4 @@ def test_progress_is_reported() -> None:
     assert seen
     assert all(total == 300_000 and 0 <= done <= total for done, total in seen)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (300_000, 300_000)

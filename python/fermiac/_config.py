@@ -103,7 +103,7 @@ def isa_level() -> str:
     str
         ``"baseline"``, ``"avx2"`` or ``"avx512"``. The environment variable ``FERMIAC_ISA``, read
         when fermiac is imported, lowers it: with ``FERMIAC_ISA=baseline`` results travel between
-        machines bit for bit.
+        x86-64 machines.
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings as _warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import (
-    ArgumentError,
     ConvergenceWarning,
     FermiacWarning,
     HeavyTailWarning,
@@ -29,26 +28,33 @@ def to_estimate(
     key: int,
     scalar: bool | None,
     is_complex: bool,
-    names: Sequence[str] | None,
+    names: tuple[str, ...] | None,
     interrupted: bool,
     wall_time: float,
 ) -> Estimate:
     """The result of a run, after warning of what is wrong with it."""
-    mean, cov = raw["mean"], raw["cov"]
+    mean, stderr, cov = raw["mean"], raw["stderr"], raw["cov"]
     ess, khat = raw["ess"], raw["khat"]
-    variance = np.diag(cov).copy() if cov.ndim == 2 else cov.copy()
+    stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen = raw["no_weight"]
     if unseen.any():
         # The rule of three: what has not been seen in m draws has probability below 3/m.
-        variance[unseen] = (3 / raw["n_final"]) ** 2
+        stderr[unseen] = 3 / raw["n_final"]
+        diagonal = np.diagonal(cov) if cov.ndim == 2 else cov
+        diagonal = np.where(unseen, stderr**2, diagonal)
         if cov.ndim == 2:
-            np.fill_diagonal(cov, variance)
+            np.fill_diagonal(cov, diagonal)
         else:
-            cov = variance
+            cov = diagonal
     if is_complex:
-        mean, cov, variance, ess, khat = _join_complex(mean, cov, variance, ess, khat)
-    labels = _names(names, mean.size)
+        mean, stderr, cov, ess, khat = _join_complex(mean, stderr, cov, ess, khat)
+        for stage in stages:
+            _join_stage(stage)
+    labels = names or tuple(f"E[{i}]" for i in range(mean.size))
     found = _findings(raw, labels, khat, is_complex)
+    # A share of the law bounds the weights; without one their mean is not to be relied on.
+    if settings.get("defensive_base", 0.0) > 0:
+        found += _weight_findings(raw)
     # Two frames up is the call of the user.
     for category, text in found:
         _warnings.warn(text, category, stacklevel=3)
@@ -70,7 +76,6 @@ def to_estimate(
             log_weights=log_weights[:, 0] if log_weights.shape[1] == 1 else log_weights,
             error_model="weighted",
         )
-    stages = tuple({"stage": i, **stage} for i, stage in enumerate(raw["stages"]))
 
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
@@ -79,13 +84,13 @@ def to_estimate(
         **common,
         warnings=tuple(text for _, text in found),
         mean=shape(mean),
-        stderr=shape(np.sqrt(np.maximum(variance, 0.0))),
+        stderr=shape(stderr),
         cov=shape(cov),
         ess=shape(ess),
         khat=shape(khat),
         names=labels,
         method=settings["method"],
-        stages=stages,
+        stages=tuple(stages),
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
     )
@@ -93,31 +98,34 @@ def to_estimate(
 
 def _join_complex(
     mean: NDArray[Any],
+    stderr: NDArray[Any],
     cov: NDArray[Any],
-    variance: NDArray[Any],
     ess: NDArray[Any],
     khat: NDArray[Any],
 ) -> tuple[NDArray[Any], ...]:
     k = mean.size // 2
-    joined = mean[:k] + 1j * mean[k:]
-    total = variance[:k] + variance[k:]
+    total = np.hypot(stderr[:k], stderr[k:])
     if cov.ndim == 2:
         re, im, cross = cov[:k, :k], cov[k:, k:], cov[k:, :k]
         full: NDArray[Any] = (re + im) + 1j * (cross - cross.T)
     else:
-        full = total
-    return joined, full, total, np.minimum(ess[:k], ess[k:]), np.fmax(khat[:k], khat[k:])
+        full = total**2
+    joined = mean[:k] + 1j * mean[k:]
+    return joined, total, full, np.minimum(ess[:k], ess[k:]), np.fmax(khat[:k], khat[k:])
 
 
-def _names(names: Sequence[str] | None, j: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"E[{i}]" for i in range(j))
-    labels = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(labels) != j or len(set(labels)) != j:
-        raise ArgumentError(
-            f"names: {names!r} given; {j} different names are needed, one for each expectation"
-        )
-    return labels
+def _join_stage(stage: dict[str, Any]) -> None:
+    k = stage["mean"].size // 2
+    stage["mean"] = stage["mean"][:k] + 1j * stage["mean"][k:]
+    stage["stderr"] = np.hypot(stage["stderr"][:k], stage["stderr"][k:])
+    stage["degenerate"] = sorted({j % k for j in stage["degenerate"]})
+
+
+#: What to do about heavy tails, for an adaptive run and for plain Monte Carlo.
+_ADVICE = {
+    False: "raise n, or try family='t', family='mixture' or a larger defensive_base",
+    True: "raise n, or use method='aiscv'",
+}
 
 
 def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
@@ -140,6 +148,7 @@ def _findings(
     # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
     # point. But where the variance is infinite, the largest point is a larger share of the sum
     # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    plain = not raw["stages"]
     heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
     bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
     if bad.any():
@@ -148,9 +157,8 @@ def _findings(
                 WeightWarning,
                 f"the weighted values of {_some(labels, bad)} have a heavy tail (k-hat up to "
                 f"{np.nanmax(khat[bad]):.2f}) and a single point makes up to "
-                f"{100 * raw['max_variance_share'].max():.0f} % of a variance; such error bars are "
-                "too small: raise n, or try family='t', family='mixture' or a larger "
-                "defensive_base",
+                f"{100 * raw['max_variance_share'][heavy_tail].max():.0f} % of a variance; such "
+                f"error bars are too small: {_ADVICE[plain]}",
             )
         )
     heavy = per_label(raw["max_share"] > 0.1)
@@ -169,6 +177,15 @@ def _findings(
                 f"{raw['n_non_finite']} values of f were not finite and counted as 0",
             )
         )
+    if raw["n_at_bound"] and raw["stages"]:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
+                "bound of its support: mass that a density cannot resolve there is missing from "
+                "the estimates; use method='mc', which has no such limit",
+            )
+        )
     unseen = per_label(raw["no_weight"])
     if unseen.any():
         found.append(
@@ -185,19 +202,36 @@ def _findings(
             (
                 FermiacWarning,
                 f"f was 0 at every point of the final sample for {_some(labels, zero)}; the "
-                "estimate is exactly 0, and says nothing of where f was not evaluated",
+                "estimate is exactly 0; if f is an indicator, its probability is below "
+                f"{3 / raw['n_final']:.2g} with 95 % confidence under the final sampler",
             )
         )
     if raw["too_few_for_all"]:
         found.append(
             (
                 FermiacWarning,
-                "too few points for controls='all' (10 for each component and expectation are "
-                "needed); controls='own' was used",
+                "too few points for controls='all' (10 for each component are needed in the "
+                "adaptation); controls='own' was used",
             )
         )
     found += _stage_findings(raw, labels, per_label)
     return found
+
+
+def _weight_findings(raw: dict[str, Any]) -> list[tuple[type[FermiacWarning], str]]:
+    off = np.abs(raw["weight_mean"] - 1)
+    off[raw["weight_mean"] == 0] = 0.0
+    worst = int(np.argmax(off - 6 * raw["weight_stderr"]))
+    if off[worst] <= max(6 * raw["weight_stderr"][worst], 0.01):
+        return []
+    which = "the law" if off.size == 1 else f"law {worst}"
+    return [
+        (
+            ConvergenceWarning,
+            f"the mean weight f / g of {which} is {raw['weight_mean'][worst]:.4g} where 1 is "
+            "right: its log_density is not normalised, or does not fit its sampler",
+        )
+    ]
 
 
 def _stage_findings(
@@ -208,11 +242,11 @@ def _stage_findings(
     found: list[tuple[type[FermiacWarning], str]] = []
     if not raw["stages"]:
         return found
-    cov = raw["cov"]
-    variance = np.diag(cov) if cov.ndim == 2 else cov
     chosen = raw["stages"][raw["chosen_stage"]]
-    stage_error = np.sqrt(variance + chosen["stderr"] ** 2)
-    apart = np.abs(chosen["mean"] - raw["mean"]) > 6 * stage_error
+    stage_error = np.hypot(raw["stderr"], chosen["stderr"])
+    difference = np.abs(chosen["mean"] - raw["mean"])
+    # Below this the difference is rounding.
+    apart = difference > np.maximum(6 * stage_error, 1e-12 * np.abs(raw["mean"]))
     # A stage with a handful of effective points has no error bar worth comparing.
     apart &= raw["ess"] > 100
     apart = per_label(apart & (stage_error > 0))

@@ -13,6 +13,7 @@ from fermiac import _core
 from fermiac._config import resolve_threads
 from fermiac._expectations import to_estimate
 from fermiac._progress import reporter
+from fermiac._rng import whole
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, key_of
@@ -29,7 +30,7 @@ __all__ = ["expect"]
 _ADAPTIVE: dict[str, tuple[Any, Any]] = {
     "weights": ("relative", "relative"),
     "controls": ("own", "own"),
-    "family": ("gaussian", "gaussian"),
+    "family": ("auto", "gaussian"),
     "df": (8.0, 8.0),
     "n_stages": (5, 5),
     "adapt_fraction": (0.5, 0.5),
@@ -43,7 +44,7 @@ _ADAPTIVE: dict[str, tuple[Any, Any]] = {
 _CHOICES = {
     "method": ("aiscv", "paper", "mc"),
     "controls": ("own", "all", "none"),
-    "family": ("gaussian", "t", "mixture"),
+    "family": ("auto", "gaussian", "t", "mixture"),
     "covariance": ("full", "diag"),
     "nonfinite": ("raise", "zero"),
 }
@@ -93,17 +94,19 @@ def expect(
     n : int, default 20_000
         Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
     method : {"aiscv", "paper", "mc"}, default "aiscv"
-        Adaptive importance sampling with control variates; the same exactly as published; or
+        Adaptive importance sampling with control variates; the same by the published rules
+        (each stage judged by its own points, no floor, no share of the law, no fallback); or
         plain Monte Carlo.
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
         What the sampler is tuned for: the sum of the variances of the estimates, each divided by
         its squared size (the integral of the absolute value), or as it is, or times these weights.
     controls : {"own", "all", "none"}, default "own"
-        Control each estimate by its own component, by cross-fitted regression on all of them
-        (often a smaller error, with error bars that are slightly too small), or not.
-    family : {"gaussian", "t", "mixture"}, default "gaussian"
+        Control each estimate by its own component, by all of them (with coefficients from a
+        regression on the points of the adaptation; often a much smaller error), or not.
+    family : {"auto", "gaussian", "t", "mixture"}, default "auto"
         What is fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
-        Coordinates that live on a half-line or an interval are mapped to the line first.
+        ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else
+        Student-t. Coordinates that live on a half-line or an interval are mapped to the line first.
     df : float, default 8
         Degrees of freedom of the Student-t, above 2.
     n_stages : int, default 5
@@ -195,7 +198,7 @@ def expect(
     True
     """
     start = time.perf_counter()
-    n = _count(n)
+    n = whole("n", n, 1, 2**62)
     for name, value in (
         ("method", method),
         ("controls", controls),
@@ -222,7 +225,20 @@ def expect(
     }
     settings = _settings(method, given)
     laws = _laws(law)
-    target = _integrand(f, laws)
+    labels = _labels(names)
+
+    def check(outputs: int, is_complex: bool) -> None:
+        # At the first values of f, before the budget is spent.
+        j = max(outputs, len(laws))
+        if labels is not None and len(labels) != j:
+            raise ArgumentError(f"names: {len(labels)} given for {j} expectations")
+        if is_complex and not isinstance(settings["weights"], str):
+            raise ArgumentError(
+                "weights: an array given with a complex f; return its real and imaginary parts as "
+                "two functions"
+            )
+
+    target = _integrand(f, laws, check)
     key = key_of(rng)
     options = {
         **settings,
@@ -241,25 +257,23 @@ def expect(
         raw, error = _core.importance_expect(
             handle, [_law_handle(x) for x in laws], options, resolve_threads(n_threads), report
         )
+        if report is not None and error is None:
+            report(n, n)
     estimate = None
-    if raw is not None:
+    if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
         public = {"n": n, "method": method, **(settings if method != "mc" else {})}
         public |= {"covariance": covariance, "nonfinite": nonfinite}
         scalar = len(laws) == 1 and (adapter.scalar if adapter else f.scalar)  # type: ignore[union-attr]
         is_complex = adapter is not None and adapter.complex
         took = time.perf_counter() - start
-        estimate = to_estimate(raw, public, key, scalar, is_complex, names, error is not None, took)
+        estimate = to_estimate(
+            raw, public, key, scalar, is_complex, labels, error is not None, took
+        )
     if error is not None:
         if isinstance(error, KeyboardInterrupt):
             error.partial_result = estimate  # type: ignore[attr-defined]
         raise error
     return cast(Estimate, estimate)
-
-
-def _count(n: Any) -> int:
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
-        raise ArgumentError(f"n: {n!r} given; it must be a positive integer")
-    return int(n.__index__())
 
 
 def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -286,10 +300,10 @@ def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
             settings[name] = float(settings[name])
         except (TypeError, ValueError):
             raise ArgumentError(f"{name}: {settings[name]!r} given; it must be a number") from None
-    if isinstance(settings["n_stages"], bool) or not hasattr(settings["n_stages"], "__index__"):
-        raise ArgumentError(f"n_stages: {settings['n_stages']!r} given; it must be an integer")
-    settings["n_stages"] = max(int(settings["n_stages"]), 0)
+    settings["n_stages"] = whole("n_stages", settings["n_stages"], 1, 1000)
     for name in ("keep_best", "fallback", "split_signs", "diagonal"):
+        if not isinstance(settings[name], bool | np.bool_):
+            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be True or False")
         settings[name] = bool(settings[name])
     return settings
 
@@ -315,15 +329,30 @@ def _laws(law: Any) -> list[Law]:
     return laws
 
 
-def _integrand(f: Any, laws: list[Law]) -> CallableIntegrand | BuiltinIntegrand:
+def _labels(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    labels = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(labels)) != len(labels):
+        raise ArgumentError(
+            f"names: {names!r} given; a sequence of different names is needed, one for each "
+            "expectation"
+        )
+    return labels
+
+
+def _integrand(
+    f: Any, laws: list[Law], check: Callable[[int, bool], None]
+) -> CallableIntegrand | BuiltinIntegrand:
     if isinstance(f, BuiltinIntegrand):
+        check(f.n_outputs, False)
         return f
     if not callable(f):
         raise ArgumentError(
             f"f: {type(f).__name__} given; it must be a callable from (n, {laws[0].dim}) to (n,) "
             "or (n, K), or a built-in integrand of fermiac.targets"
         )
-    return CallableIntegrand(f)
+    return CallableIntegrand(f, check)
 
 
 def _law_handle(law: Law) -> Any:

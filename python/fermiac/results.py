@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ class Result:
         return repr(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain Python objects, fit for JSON."""
+        """Return all fields as plain Python objects: lists, dictionaries, numbers, strings.
+
+        NaN and infinities stay floats, as `json.dumps` writes them by default.
+        """
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
 
 
@@ -122,8 +126,11 @@ class Sample(Result):
         """The effective sample size (Σw)² / Σw², for each law."""
         if self.log_weights is None:
             return float(len(self.draws))
-        w = np.exp(self.log_weights - self.log_weights.max(axis=0))
-        ess = w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
+        largest = self.log_weights.max(axis=0)
+        # A law that no point lies under has no weight at all.
+        w = np.exp(self.log_weights - np.where(np.isfinite(largest), largest, 0.0))
+        squares = (w**2).sum(axis=0)
+        ess = np.divide(w.sum(axis=0) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
         return float(ess) if np.ndim(ess) == 0 else ess
 
     def _headline(self) -> str:
@@ -248,6 +255,8 @@ class Estimate(Result):
         """
         single = isinstance(numerators, int | str | np.integer)
         keys = [numerators] if single else list(numerators)  # type: ignore[arg-type]
+        if not keys:
+            raise ArgumentError("numerators: an empty sequence given; at least one is needed")
         top = [self._position(k) for k in keys]  # type: ignore[arg-type]
         bottom = self._position(denominator)
         mean = np.atleast_1d(self.mean)
@@ -326,8 +335,9 @@ class Estimate(Result):
             slopes = self._differences(g, at, value)
         else:
             slopes = np.asarray(jacobian(at.copy()), float)
-        slopes = slopes.reshape(value.size, -1)
-        if slopes.shape[1] != at.size or not np.all(np.isfinite(slopes)):
+        if slopes.size == value.size * at.size:
+            slopes = slopes.reshape(value.size, at.size)
+        if slopes.shape != (value.size, at.size) or not np.all(np.isfinite(slopes)):
             raise ArgumentError(
                 f"g: its derivatives must be finite, of shape ({value.size}, {at.size})"
             )
@@ -398,7 +408,7 @@ class Estimate(Result):
             if key in self.names:
                 return self.names.index(key)
             raise ArgumentError(f"{key!r} is not a name; the names are {', '.join(self.names)}")
-        index = int(key)
+        index = whole("position", key, -(2**62), 2**62)
         if -n <= index < n:
             return index % n
         raise ArgumentError(f"position {index} given; there are {n} estimates")

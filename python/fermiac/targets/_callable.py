@@ -22,11 +22,15 @@ class CallableIntegrand:
     """A user's integrand: (n, d) -> (n,) or (n, k), real or complex.
 
     The core sees real columns: a complex integrand has its real parts first, then its imaginary
-    ones. `scalar` and `complex` tell, after the first call, what the user's function returns.
+    ones. `scalar` and `complex` tell, after the first call, what the user's function returns;
+    `check` sees the number of outputs and whether they are complex before anything else does.
     """
 
-    def __init__(self, f: Callable[[Array], Any]) -> None:
+    def __init__(
+        self, f: Callable[[Array], Any], check: Callable[[int, bool], None] | None = None
+    ) -> None:
         self._f = f
+        self._check = check
         self._evaluated = 0
         self.scalar: bool | None = None
         self.complex = False
@@ -59,6 +63,8 @@ class CallableIntegrand:
         if self.scalar is None:
             self.scalar = values.ndim == 1
             self.complex = values.dtype.kind == "c"
+            if self._check is not None:
+                self._check(values.size // n, self.complex)
         elif self.scalar != (values.ndim == 1):
             raise TargetError(
                 f"the integrand gave an array of {values.ndim} dimensions; earlier batches had "

@@ -69,6 +69,7 @@ impl Options {
                 other => return unknown("controls", other),
             },
             family: match self.family.as_str() {
+                "auto" => Family::Auto(self.df),
                 "gaussian" => Family::Gaussian,
                 "t" => Family::Student(self.df),
                 "mixture" => Family::Mixture,
@@ -136,14 +137,18 @@ fn to_dict(
         raw.set_item("cov", covariance)?;
     }
     raw.set_item("mean", e.mean.into_pyarray(py))?;
+    raw.set_item("stderr", e.stderr.into_pyarray(py))?;
     raw.set_item("ess", e.ess.into_pyarray(py))?;
     raw.set_item("khat", e.khat.into_pyarray(py))?;
     raw.set_item("max_share", e.max_share.into_pyarray(py))?;
     raw.set_item("max_variance_share", e.max_variance_share.into_pyarray(py))?;
     raw.set_item("all_zero", e.all_zero.into_pyarray(py))?;
     raw.set_item("no_weight", e.no_weight.into_pyarray(py))?;
+    raw.set_item("weight_mean", e.weight_mean.into_pyarray(py))?;
+    raw.set_item("weight_stderr", e.weight_stderr.into_pyarray(py))?;
     raw.set_item("n_final", e.n_final)?;
     raw.set_item("n_evals", e.n_evals)?;
+    raw.set_item("n_at_bound", e.n_at_bound)?;
     raw.set_item("n_non_finite", e.n_non_finite)?;
     raw.set_item("chosen_stage", e.chosen_stage)?;
     raw.set_item("too_few_for_all", e.too_few_for_all)?;

@@ -13,8 +13,7 @@ pub fn tail_length(n: usize) -> usize {
 }
 
 /// The tail shape k-hat of non-negative weights: the fractional moments of order below 1/k exist.
-/// Below 0.7 (less for small samples) sums and their errors can be trusted, above 1 the mean of
-/// the weights does not exist. Weights with an even tail give -inf; fewer than 10 weights, or
+/// Above 0.5 the variance of the fitted tail does not exist, above 1 its mean does not. Weights with an even tail give -inf; fewer than 10 weights, or
 /// fewer than 5 that are not 0, give NaN. Reorders the weights.
 pub fn khat(weights: &mut [f64]) -> f64 {
     let tail = tail_length(weights.len());

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::estimate::{Correction, Draws, Estimation};
+use super::estimate::{Draws, Estimation};
 use super::layout::{Layout, TileValues};
 use super::moments::Moments;
 use super::problem::Batch;
@@ -16,13 +16,15 @@ const BLOCK_TILES: usize = 32;
 /// Sums over a chunk, or over all of them.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
-    pub(super) folds: Vec<Moments>,
+    pub(super) moments: Moments,
     pub(super) abs_sum: Vec<f64>,
     pub(super) square_sum: Vec<f64>,
     pub(super) largest: Vec<f64>,
     /// The largest squared deviation of a corrected value.
     pub(super) largest_square: Vec<f64>,
+    /// Σ f / g of every law, and Σ (f / g)².
     pub(super) weight_sum: Vec<f64>,
+    pub(super) weight_square: Vec<f64>,
     /// n × J, from the first chunks alone.
     pub(super) tail: Vec<f64>,
     pub(super) draws: Option<Draws>,
@@ -31,12 +33,13 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn new(shape: &Shape, strata: usize, full: bool) -> Self {
         Self {
-            folds: vec![Moments::new(shape.p(), strata, full); shape.folds],
+            moments: Moments::new(shape.layout.len, strata, full),
             abs_sum: vec![0.0; shape.layout.len],
             square_sum: vec![0.0; shape.layout.len],
             largest: vec![0.0; shape.layout.len],
             largest_square: vec![0.0; shape.layout.len],
             weight_sum: vec![0.0; shape.layout.n_laws],
+            weight_square: vec![0.0; shape.layout.n_laws],
             tail: Vec::new(),
             draws: None,
         }
@@ -60,11 +63,8 @@ impl Part {
                 filled: &mut filled,
                 part: &mut part,
             });
-            for (fold, moments) in part.folds.iter_mut().enumerate() {
-                let first = (fold + shape.folds - start % shape.folds) % shape.folds;
-                dispatch(Sums { y: &filled.y, first, step: shape.folds, moments });
-                add_strata(&filled.y, &batch.counts, tiles.clone(), fold, shape.folds, moments);
-            }
+            dispatch(Sums { y: &filled.y, moments: &mut part.moments });
+            add_strata(&filled.y, &batch.counts, tiles.clone(), &mut part.moments);
             if chunk < shape.khat_chunks {
                 part.tail.extend(by_rows(&filled.v, shape.layout.len, &tiles, n).map(f64::abs));
             }
@@ -79,19 +79,18 @@ impl Part {
         for (s, probability) in strata.iter().enumerate() {
             let expected = probability * n as f64;
             let q = expected - expected.floor();
-            part.folds[0].rounding[s] = q * (1.0 - q);
+            part.moments.rounding[s] = q * (1.0 - q);
         }
         part
     }
 
     pub(super) fn add(&mut self, other: Self) {
-        for (a, b) in self.folds.iter_mut().zip(&other.folds) {
-            a.add(b);
-        }
+        self.moments.add(&other.moments);
         for (a, b) in [
             (&mut self.abs_sum, &other.abs_sum),
             (&mut self.square_sum, &other.square_sum),
             (&mut self.weight_sum, &other.weight_sum),
+            (&mut self.weight_square, &other.weight_square),
         ] {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         }
@@ -112,24 +111,15 @@ impl Part {
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) layout: Layout,
-    /// The groups that are regressed on; these columns come before the expectations.
-    pub(super) columns: Vec<usize>,
+    /// Of every expectation: what is subtracted from its values, and what they are divided by.
     pub(super) shift: Vec<f64>,
     pub(super) unit: Vec<f64>,
-    pub(super) folds: usize,
     pub(super) khat_chunks: usize,
-}
-
-impl Shape {
-    /// Columns of y.
-    pub(super) fn p(&self) -> usize {
-        self.columns.len() + self.layout.len
-    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Filled {
-    /// (z - shift) / unit, z the regressors and the corrected values: tiles × p, 0 in padding.
+    /// (z - shift) / unit, z the corrected values: tiles × J, 0 in padding.
     pub(super) y: Vec<V>,
     /// f φ / g: tiles × J.
     pub(super) v: Vec<V>,
@@ -154,15 +144,16 @@ impl Kernel for Fill<'_> {
     fn run<const FMA: bool>(self) {
         let (shape, batch) = (self.shape, self.batch);
         let layout = shape.layout;
-        let (j, columns) = (layout.len, shape.columns.len());
-        let (proposal, p) = (&self.run.sampler.proposal, shape.p());
+        let j = layout.len;
+        let sampler = self.run.sampler;
+        let proposal = &sampler.proposal;
         let inverse: Vec<f64> = shape.unit.iter().map(|u| 1.0 / u).collect();
         let filled = self.filled;
-        filled.y.resize(self.tiles.len() * p, V::ZERO);
+        filled.y.resize(self.tiles.len() * j, V::ZERO);
         filled.v.resize(self.tiles.len() * j, V::ZERO);
         filled.weights.resize(self.tiles.len() * layout.n_laws, V::ZERO);
         let mut sums = vec![[V::ZERO; 4]; j];
-        let mut weight_sums = vec![V::ZERO; layout.n_laws];
+        let mut weight_sums = vec![[V::ZERO; 2]; layout.n_laws];
         let mut at = TileValues::new(proposal);
         for (i, t) in self.tiles.enumerate() {
             let v = &mut filled.v[i * j..(i + 1) * j];
@@ -172,26 +163,22 @@ impl Kernel for Fill<'_> {
             let mut mask = V::splat(1.0);
             mask.0[used..].fill(0.0);
             for l in 0..layout.n_laws {
-                weight_sums[l] = weights[l].mul_add::<FMA>(mask, weight_sums[l]);
+                let w = weights[l] * mask;
+                let [sum, square] = &mut weight_sums[l];
+                *sum = *sum + w;
+                *square = w.mul_add::<FMA>(w, *square);
             }
-            let y = &mut filled.y[i * p..(i + 1) * p];
-            let (regressors, values) = y.split_at_mut(columns);
-            for c in 0..columns {
-                let ratio = at.mixed.ratios[shape.columns[c]];
-                regressors[c] = (ratio - V::splat(1.0)) * V::splat(inverse[c]) * mask;
-            }
+            let y = &mut filled.y[i * j..(i + 1) * j];
             for k in 0..j {
-                let (shift, inverse) = (V::splat(shape.shift[columns + k]), inverse[columns + k]);
+                let (shift, inverse) = (V::splat(shape.shift[k]), inverse[k]);
                 let mut z = v[k];
-                if let Correction::Fixed(controls) = &self.run.sampler.correction
-                    && let Some(control) = controls.get(k)
-                {
+                if let Some(control) = sampler.controls.get(k) {
                     for (group, beta) in &control.terms {
                         let ratio = at.mixed.ratios[*group] - V::splat(1.0);
                         z = ratio.mul_add::<FMA>(V::splat(-beta), z);
                     }
                 }
-                values[k] = (z - shift) * V::splat(inverse) * mask;
+                y[k] = (z - shift) * V::splat(inverse) * mask;
                 let mut absolute = v[k];
                 for lane in 0..LANES {
                     absolute.0[lane] = absolute.0[lane].abs() * inverse * mask.0[lane];
@@ -200,7 +187,7 @@ impl Kernel for Fill<'_> {
                 *sum = *sum + absolute;
                 *square = absolute.mul_add::<FMA>(absolute, *square);
                 *largest = largest.max(absolute);
-                *deviation = deviation.max(values[k] * values[k]);
+                *deviation = deviation.max(y[k] * y[k]);
             }
         }
         let most = |so_far: f64, v: V| v.0.into_iter().fold(so_far, f64::max);
@@ -210,17 +197,16 @@ impl Kernel for Fill<'_> {
             self.part.largest[k] = most(self.part.largest[k], largest);
             self.part.largest_square[k] = most(self.part.largest_square[k], deviation);
         }
-        for (total, sum) in self.part.weight_sum.iter_mut().zip(weight_sums) {
-            *total += sum.sum();
+        for (l, [sum, square]) in weight_sums.into_iter().enumerate() {
+            self.part.weight_sum[l] += sum.sum();
+            self.part.weight_square[l] += square.sum();
         }
     }
 }
 
-/// Adds the squares of the tiles `first`, `first + step`, ….
+/// Adds the squares.
 struct Sums<'a> {
     y: &'a [V],
-    first: usize,
-    step: usize,
     moments: &'a mut Moments,
 }
 
@@ -231,11 +217,11 @@ impl Kernel for Sums<'_> {
     fn run<const FMA: bool>(self) {
         let p = self.moments.p;
         if self.moments.full {
-            add_gram::<FMA>(self.y, p, self.first, self.step, &mut self.moments.gram);
+            add_gram::<FMA>(self.y, p, 0, 1, &mut self.moments.gram);
             return;
         }
         let mut squares = vec![V::ZERO; p];
-        for tile in self.y.chunks_exact(p).skip(self.first).step_by(self.step) {
+        for tile in self.y.chunks_exact(p) {
             for k in 0..p {
                 squares[k] = tile[k].mul_add::<FMA>(tile[k], squares[k]);
             }
@@ -248,14 +234,7 @@ impl Kernel for Sums<'_> {
 
 /// Adds the rows of a block of tiles to the sums of their strata, which lie one after the other;
 /// a tile on a border belongs to several.
-fn add_strata(
-    y: &[V],
-    counts: &[usize],
-    tiles: Range<usize>,
-    fold: usize,
-    folds: usize,
-    moments: &mut Moments,
-) {
+fn add_strata(y: &[V], counts: &[usize], tiles: Range<usize>, moments: &mut Moments) {
     let p = moments.p;
     let mut start = 0;
     let mut sums = vec![V::ZERO; p];
@@ -264,7 +243,7 @@ fn add_strata(
         let own = (start / LANES).max(tiles.start)..end.div_ceil(LANES).min(tiles.end);
         if *count > 0 && own.start < own.end {
             sums.fill(V::ZERO);
-            for t in own.filter(|t| t % folds == fold) {
+            for t in own {
                 let low = start.max(t * LANES) - t * LANES;
                 let high = end.min((t + 1) * LANES) - t * LANES;
                 moments.counts[s] += (high - low) as f64;

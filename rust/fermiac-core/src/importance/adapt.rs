@@ -10,7 +10,7 @@ use super::proposal::Proposal;
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
 use crate::Result;
-use crate::par::Context;
+use crate::par::{CHUNK, Context};
 
 /// Numbers that the adaptation may hold: 256 MiB. It needs no more points to fit by; all further
 /// evaluations go to the final sample, of which only sums are kept.
@@ -58,17 +58,18 @@ pub(crate) fn adapt(
     context: &Context<'_>,
 ) -> Result<Adapted> {
     let (d, n_laws) = (problem.dim(), problem.laws.len());
-    let stages = settings.n_stages;
     let wanted = (settings.n as f64 * settings.adapt_fraction) as usize;
-    let mut n_stage = wanted.min(MOST_POINTS) / stages;
-    if let Some(outputs) = problem.integrand.outputs() {
-        n_stage = n_stage.min(most_points(d, n_laws, outputs) / stages);
-    }
-    let n_stage = n_stage.max(1);
-
+    let stages = settings.n_stages.min(wanted);
+    let first = wanted.min(MOST_POINTS) / stages;
     let base = Proposal::laws(d, n_laws);
-    let batches = draw(problem, context, &base, 0, n_stage, 0)?;
+    let mut plan = Plan { block: 0, n: first, chunks: 0..1, densities: true, before: 0 };
+    let mut batches = draw(problem, context, &base, &plan)?;
+    problem.choose_units(&mut batches[0])?;
     let layout = Layout::new(problem)?;
+    // Only now is the number of outputs certain, and with it what the memory has room for.
+    let n_stage = first.min((most_points(d, n_laws, layout.outputs) / stages).max(CHUNK));
+    (plan.n, plan.chunks) = (n_stage, 1..n_stage.div_ceil(CHUNK));
+    batches.extend(draw(problem, context, &base, &plan)?);
     let mut run = Adapting {
         problem,
         settings,
@@ -77,7 +78,7 @@ pub(crate) fn adapt(
         points: Points::new(d, layout, stages * n_stage),
     };
     let none = vec![Vec::new(); layout.len];
-    let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches);
+    let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches)?;
     run.points.append(context, batches, base.clone(), table)?;
 
     let mut weights = run.weights(&measured)?;
@@ -89,9 +90,7 @@ pub(crate) fn adapt(
     let mut betas = run.first_betas(&parts)?;
     let mut previous: Option<Vec<Fitted>> = None;
     let mut last_two = (f64::INFINITY, f64::INFINITY);
-    // Later stages may be cut: only now is the number of outputs certain.
-    let n_stage = n_stage.min(most_points(d, n_laws, layout.outputs) / stages).max(1);
-    while used < n_stage * stages {
+    while candidates.len() < stages {
         let tables = run.points.tables(context)?;
         let (mut proposal, fits, degenerate) =
             run.fit(&tables, &parts, &candidates, previous.as_deref())?;
@@ -100,9 +99,11 @@ pub(crate) fn adapt(
         let (gap, passes) =
             run.choose_alpha(&mut proposal, &tables, &table.rho, &weights, &betas)?;
         let stage = candidates.len();
-        let batches = draw(problem, context, &proposal, stage as u32, n_stage, used)?;
+        let chunks = 0..n_stage.div_ceil(CHUNK);
+        let plan = Plan { block: stage as u32, n: n_stage, chunks, densities: true, before: used };
+        let batches = draw(problem, context, &proposal, &plan)?;
         let shifts: Vec<f64> = Adapting::last_means(&candidates);
-        let (measured, new) = run.measure(&proposal, &controls, &shifts, &batches);
+        let (measured, new) = run.measure(&proposal, &controls, &shifts, &batches)?;
         table.extend(new);
         run.points.append(context, batches, proposal.clone(), table)?;
         used += n_stage;
@@ -130,7 +131,15 @@ pub(crate) fn adapt(
     }
     let chosen = run.choose(&candidates, &weights, last_two)?;
     let candidate = candidates.swap_remove(chosen);
-    let (sampler, too_few_for_all) = run.sampler(candidate, settings.n - used);
+    let (sampler, too_few_for_all) = run.sampler(candidate, chosen)?;
+    let units = problem.units()?;
+    for stage in &mut history {
+        for j in 0..layout.len {
+            let unit = units[layout.output(j)];
+            stage.mean[j] *= unit;
+            stage.stderr[j] *= unit;
+        }
+    }
     Ok(Adapted { sampler, stages: history, chosen, used, too_few_for_all })
 }
 
@@ -144,17 +153,13 @@ fn draw(
     problem: &Problem<'_>,
     context: &Context<'_>,
     source: &Proposal,
-    stage: u32,
-    n: usize,
-    before: usize,
+    plan: &Plan,
 ) -> Result<Vec<Batch>> {
-    let chunks = 0..n.div_ceil(crate::par::CHUNK);
-    let plan = Plan { block: stage, n, chunks, densities: true, before };
     let mut batches = Vec::new();
     problem.sweep(
         context,
         source,
-        &plan,
+        plan,
         |_, batch| Ok(batch.without_points()),
         |_, batch| {
             batches.push(batch);

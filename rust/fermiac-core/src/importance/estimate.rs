@@ -2,11 +2,10 @@
 
 use super::accumulate::{Fill, Filled, Part, Shape};
 use super::layout::Layout;
-use super::moments::Moments;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
-use super::regress;
 use super::tiles::{lanes, n_tiles};
+use crate::linalg::packed;
 use crate::par::{CHUNK, Context};
 use crate::simd::dispatch;
 use crate::{Error, Result};
@@ -17,26 +16,17 @@ const FINAL_BLOCK: u32 = 1 << 20;
 const KHAT_POINTS: usize = 1 << 17;
 const KHAT_TOTAL: usize = 1 << 22;
 
-/// The control of one expectation: Σ beta (g_l / g - 1) over at most two groups.
+/// The control of one expectation: Σ beta (g_l / g - 1).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Control {
     pub(crate) terms: Vec<(usize, f64)>,
 }
 
-/// How the final sample becomes estimates.
-#[derive(Debug, Clone)]
-pub(crate) enum Correction {
-    /// Fixed coefficients, one control for each expectation.
-    Fixed(Vec<Control>),
-    /// Coefficients by cross-fitted regression on these groups.
-    Regression(Vec<usize>),
-}
-
-/// A fixed sampler with its correction.
+/// A fixed sampler, and the controls of the expectations (none where it is empty).
 #[derive(Debug, Clone)]
 pub(crate) struct Sampler {
     pub(crate) proposal: Proposal,
-    pub(crate) correction: Correction,
+    pub(crate) controls: Vec<Control>,
 }
 
 /// What the final sample says.
@@ -44,6 +34,7 @@ pub(crate) struct Sampler {
 pub(crate) struct Final {
     pub(crate) n: usize,
     pub(crate) mean: Vec<f64>,
+    pub(crate) stderr: Vec<f64>,
     /// Full J × J, or J variances.
     pub(crate) covariance: Vec<f64>,
     pub(crate) ess: Vec<f64>,
@@ -55,6 +46,10 @@ pub(crate) struct Final {
     pub(crate) all_zero: Vec<bool>,
     /// Whether all weights of the law of an expectation vanished.
     pub(crate) no_weight: Vec<bool>,
+    /// The mean of f / g of every law, which is 1 for a normalised law that the sampler reaches,
+    /// and its standard error.
+    pub(crate) weight_mean: Vec<f64>,
+    pub(crate) weight_stderr: Vec<f64>,
     pub(crate) draws: Option<Draws>,
 }
 
@@ -114,21 +109,24 @@ impl Estimation<'_> {
         // The first chunk gives shifts and scales: with them the sums of squares lose nothing by
         // cancellation and cannot overflow, whatever the magnitude of an expectation.
         let source = &self.sampler.proposal;
+        let mut first = None;
         self.problem.sweep(
             context,
             source,
             &plan,
+            |_, batch| Ok(batch.clone()),
             |_, batch| {
-                let shape = self.shape(batch)?;
-                let part = Part::of(self, &shape, batch, 0);
-                Ok((shape, part))
-            },
-            |_, (first, part)| {
-                *shape = Some(first);
-                *total = Some(part);
+                first = Some(batch);
                 Ok(())
             },
         )?;
+        let mut first = first.ok_or_else(|| Error::Internal("no first chunk".into()))?;
+        if self.before == 0 {
+            self.problem.choose_units(&mut first)?;
+        }
+        let fixed = self.shape(&first)?;
+        *total = Some(Part::of(self, &fixed, &first, 0));
+        *shape = Some(fixed);
         let (Some(shape), Some(total)) = (shape.as_ref(), total.as_mut()) else {
             return Err(Error::Internal("no first chunk".into()));
         };
@@ -147,20 +145,11 @@ impl Estimation<'_> {
 
     fn shape(&self, batch: &Batch) -> Result<Shape> {
         let layout = Layout::new(self.problem)?;
-        let columns = match &self.sampler.correction {
-            Correction::Fixed(_) => Vec::new(),
-            Correction::Regression(groups) => groups.clone(),
-        };
-        let p = columns.len() + layout.len;
+        let j = layout.len;
         let mut shape = Shape {
             layout,
-            columns,
-            shift: vec![0.0; p],
-            unit: vec![1.0; p],
-            folds: match self.sampler.correction {
-                Correction::Fixed(_) => 1,
-                Correction::Regression(_) => regress::FOLDS,
-            },
+            shift: vec![0.0; j],
+            unit: vec![1.0; j],
             khat_chunks: (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK,
         };
         // With no shift and unit scale a part holds the plain values.
@@ -170,18 +159,16 @@ impl Estimation<'_> {
         let part = &mut part;
         dispatch(Fill { run: self, shape: &shape, batch, tiles, filled: &mut filled, part });
         let y = filled.y;
-        for k in 0..p {
+        for k in 0..j {
             let mut sum = 0.0;
             let mut largest = 0.0_f64;
             for t in 0..n_tiles(batch.n) {
                 for lane in 0..lanes(t, batch.n) {
-                    sum += y[t * p + k].0[lane] / batch.n as f64;
-                    largest = largest.max(y[t * p + k].0[lane].abs());
+                    sum += y[t * j + k].0[lane] / batch.n as f64;
+                    largest = largest.max(y[t * j + k].0[lane].abs());
                 }
             }
-            if k >= shape.columns.len() {
-                shape.shift[k] = sum;
-            }
+            shape.shift[k] = sum;
             // A power of two, so that scaling rounds nothing.
             if largest.is_normal() {
                 shape.unit[k] = f64::from_bits(largest.to_bits() & 0x7ff0_0000_0000_0000);
@@ -193,27 +180,31 @@ impl Estimation<'_> {
     fn finish(&self, total: Part, shape: &Shape) -> Result<Final> {
         let layout = shape.layout;
         let j = layout.len;
-        let unit = &shape.unit[shape.columns.len()..];
-        let shift = &shape.shift[shape.columns.len()..];
-        let (mut mean, mut covariance, n) = match &self.sampler.correction {
-            Correction::Fixed(_) => {
-                let moments = &total.folds[0];
-                (moments.mean(), moments.covariance_of_mean(), moments.n())
-            }
-            Correction::Regression(_) => regress::estimate(&total.folds, shape.columns.len())?,
-        };
+        let (mut mean, upper) = (total.moments.mean(), total.moments.covariance_of_mean());
+        let units = self.problem.units()?;
+        let of_output = |k: usize| units[layout.output(k)];
+        let at = |k: usize| upper[if self.full { packed(j, k, k) } else { k }];
+        let mut stderr: Vec<f64> =
+            (0..j).map(|k| at(k).max(0.0).sqrt() * shape.unit[k] * of_output(k)).collect();
         for k in 0..j {
-            mean[k] = mean[k] * unit[k] + shift[k];
+            mean[k] = (mean[k] * shape.unit[k] + shape.shift[k]) * of_output(k);
+            if !(mean[k].is_finite() && stderr[k].is_finite() && at(k).is_finite()) {
+                return Err(Error::Numerical(format!(
+                    "expectation {k} or its error overflows: values of the integrand times f / g \
+                     are beyond 1e308; divide the integrand by a constant"
+                )));
+            }
         }
-        covariance = if self.full {
-            regress::unpack(&covariance, j, unit)
+        let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * of_output(k)).collect();
+        let mut covariance = if self.full {
+            unpack(&upper, j, &scale)
         } else {
-            covariance.iter().zip(unit).map(|(c, u)| c * u * u).collect()
+            upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
         };
         let all_zero: Vec<bool> = total.abs_sum.iter().map(|s| *s == 0.0).collect();
         for k in (0..j).filter(|k| all_zero[*k]) {
             // Nothing but zeros: exactly zero, not the rounding of a control.
-            mean[k] = 0.0;
+            (mean[k], stderr[k]) = (0.0, 0.0);
             for l in 0..j {
                 if self.full {
                     covariance[k * j + l] = 0.0;
@@ -231,24 +222,43 @@ impl Estimation<'_> {
             })
             .collect();
         let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+        let n = total.moments.n();
+        let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
         Ok(Final {
-            n: n as usize,
+            n: total.moments.n() as usize,
             mean,
+            stderr,
             covariance,
             ess: (0..j)
                 .map(|k| safe(total.abs_sum[k] * total.abs_sum[k], total.square_sum[k]))
                 .collect(),
             khat,
             max_variance_share: (0..j)
-                .map(|k| {
-                    let square = |m: &Moments| m.square(shape.columns.len() + k);
-                    safe(total.largest_square[k], total.folds.iter().map(square).sum())
-                })
+                .map(|k| safe(total.largest_square[k], total.moments.square(k)))
                 .collect(),
             max_share: (0..j).map(|k| safe(total.largest[k], total.abs_sum[k])).collect(),
             no_weight: (0..j).map(|k| total.weight_sum[layout.law(k)] == 0.0).collect(),
             all_zero,
+            weight_stderr: weight_mean
+                .iter()
+                .zip(&total.weight_square)
+                .map(|(mean, square)| ((square / n - mean * mean).max(0.0) / n).sqrt())
+                .collect(),
+            weight_mean,
             draws: total.draws,
         })
     }
+}
+
+/// A packed upper triangle as a full matrix in the units of its coordinates.
+fn unpack(upper: &[f64], j: usize, unit: &[f64]) -> Vec<f64> {
+    let mut out = vec![0.0; j * j];
+    for a in 0..j {
+        for b in a..j {
+            let value = upper[packed(j, a, b)] * unit[a] * unit[b];
+            out[a * j + b] = value;
+            out[b * j + a] = value;
+        }
+    }
+    out
 }

@@ -68,8 +68,9 @@ pub(crate) fn moments(
         .collect())
 }
 
-/// Makes a fit usable: shrinks it towards its diagonal when few points carry it, replaces missing
-/// variances by those of `wide`, and adds the smallest ridge that makes it positive definite.
+/// Makes a fit usable. The fewer points carry it, the more of the spread of the laws (`wide`) it
+/// gets: the scatter of a handful of points says little of the tail beyond them. Then the smallest
+/// ridge that makes it positive definite.
 pub(crate) fn condition(
     fitted: &mut Fitted,
     effective: f64,
@@ -77,17 +78,25 @@ pub(crate) fn condition(
     diagonal: bool,
 ) -> Result<()> {
     let d = fitted.mean.len();
-    let few = if effective < 2.0 * d as f64 { (d as f64 / effective).min(1.0) } else { 0.0 };
-    let keep = if diagonal { 0.0 } else { 1.0 - few };
+    let freedom = d as f64 + 1.0;
+    let share = if effective.is_finite() { freedom / (effective + freedom) } else { 0.0 };
+    let mut plain = fitted.covariance.clone();
+    let offset: Vec<f64> = fitted.mean.iter().zip(&wide.mean).map(|(m, w)| m - w).collect();
+    for j in 0..d {
+        for k in 0..d {
+            // The scatter of the laws about the mean of the fit: it reaches back to where they are.
+            let scatter = wide.covariance[j * d + k] + offset[j] * offset[k];
+            plain[j * d + k] = (1.0 - share) * plain[j * d + k] + share * scatter;
+        }
+    }
     let least = f64::EPSILON * f64::EPSILON;
     for k in 0..d {
         let reference = wide.covariance[k * d + k].max(f64::MIN_POSITIVE);
-        let variance = &mut fitted.covariance[k * d + k];
+        let variance = &mut plain[k * d + k];
         if *variance <= least * reference {
             *variance = RIDGE * reference;
         }
     }
-    let plain = fitted.covariance.clone();
     let build = |keep: f64, ridge: f64| {
         let mut covariance = plain.clone();
         for j in 0..d {
@@ -97,6 +106,7 @@ pub(crate) fn condition(
         }
         covariance
     };
+    let keep = if diagonal { 0.0 } else { 1.0 };
     let mut ridge = RIDGE;
     loop {
         fitted.covariance = build(keep, ridge);

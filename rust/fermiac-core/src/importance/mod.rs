@@ -36,7 +36,7 @@ use crate::{Error, Result};
 pub use adapt::Stage;
 pub use settings::{Controls, Family, Method, NonFinite, Settings, Weights};
 
-use estimate::{Correction, Estimation, Final, Sampler};
+use estimate::{Estimation, Final, Sampler};
 use problem::Problem;
 use proposal::Proposal;
 
@@ -45,6 +45,8 @@ use proposal::Proposal;
 pub struct Expectations {
     /// The estimates.
     pub mean: Vec<f64>,
+    /// Their standard errors, exact also where a variance would underflow or overflow.
+    pub stderr: Vec<f64>,
     /// The covariance of the estimates: J × J row-major, or J variances.
     pub covariance: Vec<f64>,
     /// Effective sample sizes (Σ|v|)² / Σv² of the final sample.
@@ -59,12 +61,20 @@ pub struct Expectations {
     pub all_zero: Vec<bool>,
     /// Whether the law of an expectation was 0 at every point of the final sample.
     pub no_weight: Vec<bool>,
+    /// The mean of f / g of every law over the final sample: 1 within its error for a normalised
+    /// law whose whole mass the sampler reaches.
+    pub weight_mean: Vec<f64>,
+    /// The standard errors of these means.
+    pub weight_stderr: Vec<f64>,
     /// Points of the final sample.
     pub n_final: usize,
     /// Evaluations in all.
     pub n_evals: usize,
     /// Values of the integrand that were not finite and counted as 0.
     pub n_non_finite: u64,
+    /// Coordinates drawn from the laws that lie within rounding of a bound of their support: where
+    /// there are any, the adaptive estimates miss mass that doubles cannot resolve.
+    pub n_at_bound: u64,
     /// The adaptation; empty for plain Monte Carlo.
     pub stages: Vec<Stage>,
     /// The stage whose sampler the final sample was drawn from; stage 0 is the law itself.
@@ -102,7 +112,7 @@ pub fn expect(
     let (sampler, used) = match settings.method {
         Method::MonteCarlo => {
             let proposal = Proposal::laws(problem.dim(), laws.len());
-            (Sampler { proposal, correction: Correction::Fixed(Vec::new()) }, 0)
+            (Sampler { proposal, controls: Vec::new() }, 0)
         }
         Method::Adaptive => {
             let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
@@ -119,14 +129,13 @@ pub fn expect(
         sampler: &sampler,
         n: settings.n - used,
         before: used,
-        full: settings.full_covariance || matches!(sampler.correction, Correction::Regression(_)),
+        full: settings.full_covariance,
         keep_draws: settings.keep_draws,
     };
     match estimation.run(context) {
-        Ok(done) => Ok(summary.finish(done, used, &problem, settings)),
+        Ok(done) => Ok(summary.finish(done, used, &problem)),
         Err((error, partial)) => {
-            let partial =
-                partial.map(|part| Box::new(summary.finish(*part, used, &problem, settings)));
+            let partial = partial.map(|part| Box::new(summary.finish(*part, used, &problem)));
             Err((error, partial))
         }
     }
@@ -154,32 +163,24 @@ struct Summary {
 }
 
 impl Summary {
-    fn finish(
-        self,
-        done: Final,
-        used: usize,
-        problem: &Problem<'_>,
-        settings: &Settings,
-    ) -> Expectations {
+    fn finish(self, done: Final, used: usize, problem: &Problem<'_>) -> Expectations {
         let draws = done.draws.unwrap_or_default();
-        let j = done.mean.len();
-        let covariance = if settings.full_covariance || done.covariance.len() == j {
-            done.covariance
-        } else {
-            (0..j).map(|k| done.covariance[k * j + k]).collect()
-        };
         Expectations {
             mean: done.mean,
-            covariance,
+            stderr: done.stderr,
+            covariance: done.covariance,
             ess: done.ess,
             khat: done.khat,
             max_share: done.max_share,
             max_variance_share: done.max_variance_share,
             all_zero: done.all_zero,
             no_weight: done.no_weight,
+            weight_mean: done.weight_mean,
+            weight_stderr: done.weight_stderr,
             n_final: done.n,
             n_evals: used + done.n,
             n_non_finite: problem.n_bad(),
+            n_at_bound: problem.n_at_bound(),
             stages: self.stages,
             chosen_stage: self.chosen,
             too_few_for_all: self.too_few_for_all,

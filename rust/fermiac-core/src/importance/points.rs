@@ -174,7 +174,7 @@ impl Points {
 
     /// The laws' log-densities at tile `t`.
     #[inline(always)]
-    fn laws_at(&self, t: usize) -> &[V] {
+    pub(crate) fn laws_at(&self, t: usize) -> &[V] {
         &self.log_laws[t * self.layout.n_laws..(t + 1) * self.layout.n_laws]
     }
 
@@ -194,6 +194,16 @@ impl Points {
         Ok(all)
     }
 
+    /// A sampler and its densities: of the laws (0) or one of the last two.
+    pub(crate) fn source(&self, sampler: usize) -> Result<(&Proposal, &Table)> {
+        let source = &self.sources[sampler];
+        let table = source
+            .table
+            .as_ref()
+            .ok_or_else(|| Error::Internal("densities of an old sampler are gone".into()))?;
+        Ok((&source.proposal, table))
+    }
+
     /// The criterion for one evaluation from a sampler, Σ w_j times the variance of the corrected
     /// value of expectation j, estimated from all points, wherever they were drawn: so a sampler
     /// cannot look good by missing what others have seen. With it, the share of the largest point.
@@ -207,11 +217,7 @@ impl Points {
         centres: &[f64],
         weights: &[f64],
     ) -> Result<(f64, f64)> {
-        let source = &self.sources[sampler];
-        let Some(table) = &source.table else {
-            return Err(Error::Internal("densities of an old sampler are gone".into()));
-        };
-        let proposal = &source.proposal;
+        let (proposal, table) = self.source(sampler)?;
         let mut all = Assessed { first: vec![0.0; self.layout.len], ..Assessed::default() };
         self.spans(
             context,
@@ -305,7 +311,12 @@ impl Kernel for AddTo<'_> {
 
 /// g / exp(log_ref) of a sampler at tile `t`.
 #[inline(always)]
-fn relative<const FMA: bool>(proposal: &Proposal, table: &Table, t: usize, log_laws: &[V]) -> V {
+pub(crate) fn relative<const FMA: bool>(
+    proposal: &Proposal,
+    table: &Table,
+    t: usize,
+    log_laws: &[V],
+) -> V {
     let groups = proposal.n_groups();
     let mut sum = V::ZERO;
     if proposal.uses_laws() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::proposal::Proposal;
 use super::settings::NonFinite;
@@ -26,13 +26,17 @@ pub(crate) struct Problem<'a> {
     pub(crate) key: u64,
     pub(crate) non_finite: NonFinite,
     n_bad: AtomicU64,
+    n_at_bound: AtomicU64,
+    /// One over the unit of every output, a power of two of the size of its first values: the
+    /// engine works with values near 1, whatever their scale.
+    inverse_units: OnceLock<Vec<f64>>,
     /// Batches that are done with: their memory serves the next ones. (Fresh memory costs a page
     /// fault for every 4 KiB, a sixth of the time of a cheap integrand.)
     spare: Mutex<Vec<Batch>>,
 }
 
 /// Points with all that was evaluated at them, in tiles.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Batch {
     pub(crate) n: usize,
     /// How many points each stratum of the proposal got, in order.
@@ -117,8 +121,17 @@ impl<'a> Problem<'a> {
             return Err(Error::argument("f", why));
         }
         let space = Space::new(&laws);
-        let spare = Mutex::new(Vec::new());
-        Ok(Self { integrand, laws, space, key, non_finite, n_bad: AtomicU64::new(0), spare })
+        Ok(Self {
+            integrand,
+            laws,
+            space,
+            key,
+            non_finite,
+            n_bad: AtomicU64::new(0),
+            n_at_bound: AtomicU64::new(0),
+            inverse_units: OnceLock::new(),
+            spare: Mutex::new(Vec::new()),
+        })
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -130,6 +143,40 @@ impl<'a> Problem<'a> {
         self.integrand
             .outputs()
             .ok_or_else(|| Error::Internal("the integrand was not called yet".into()))
+    }
+
+    /// Coordinates drawn from a law that lie within rounding of a bound of its support.
+    pub(crate) fn n_at_bound(&self) -> u64 {
+        self.n_at_bound.load(Ordering::Relaxed)
+    }
+
+    /// Chooses the units by the first batch, and brings it to them.
+    pub(crate) fn choose_units(&self, batch: &mut Batch) -> Result<()> {
+        let k = self.outputs()?;
+        let mut largest = vec![0.0_f64; k];
+        for tile in batch.values.chunks_exact(k) {
+            for (l, v) in largest.iter_mut().zip(tile) {
+                *l = v.0.iter().fold(*l, |l, v| l.max(v.abs()));
+            }
+        }
+        // 2ᵉ by its bits; the inverse of a subnormal would overflow, 0 says nothing.
+        let exponent = |x: f64| f64::from_bits(x.to_bits() & 0x7ff0_0000_0000_0000);
+        let units = largest.iter().map(|l| match exponent(*l) {
+            0.0 if *l > 0.0 => 1.0 / f64::MIN_POSITIVE,
+            0.0 => 1.0,
+            unit => 1.0 / unit,
+        });
+        let units = self.inverse_units.get_or_init(|| units.collect());
+        scale(&mut batch.values, units);
+        Ok(())
+    }
+
+    /// The unit of every output: values in the engine times it are values of the integrand.
+    pub(crate) fn units(&self) -> Result<Vec<f64>> {
+        Ok(match self.inverse_units.get() {
+            Some(inverse) => inverse.iter().map(|u| 1.0 / u).collect(),
+            None => vec![1.0; self.outputs()?],
+        })
     }
 
     /// Values that were not finite and counted as zero.
@@ -178,11 +225,8 @@ impl<'a> Problem<'a> {
                 for c in start..end {
                     batches.push(self.draw(source, &strata, plan, c)?);
                 }
-                for (c, batch) in (start..end).zip(&mut batches) {
+                for batch in &mut batches {
                     self.densities(batch, plan, Style::Threaded)?;
-                    if !integrand_here {
-                        self.integrate_one(batch, plan, c)?;
-                    }
                 }
             } else {
                 context.ordered(
@@ -190,9 +234,6 @@ impl<'a> Problem<'a> {
                     |i| {
                         let mut batch = self.draw(source, &strata, plan, start + i)?;
                         self.densities(&mut batch, plan, Style::Threaded)?;
-                        if !integrand_here {
-                            self.integrate_one(&mut batch, plan, start + i)?;
-                        }
                         Ok(batch)
                     },
                     |_, batch| {
@@ -209,15 +250,25 @@ impl<'a> Problem<'a> {
                 self.integrate_many(&mut batches, plan, start)?;
             }
             context.poll()?;
+            let queue: Vec<_> = batches.into_iter().map(Mutex::new).collect();
             context.ordered(
                 end - start,
-                |i| process(start + i, &batches[i]),
+                |i| {
+                    let mut batch = queue[i].lock().unwrap_or_else(PoisonError::into_inner);
+                    // Only with all densities there is it known which values matter.
+                    if !integrand_here {
+                        self.integrate_one(&mut batch, plan, start + i)?;
+                    }
+                    process(start + i, &batch)
+                },
                 |i, part| {
                     context.advance(plan.points(start + i) as u64);
                     fold(start + i, part)
                 },
             )?;
-            batches.into_iter().for_each(|batch| self.recycle(batch));
+            for batch in queue {
+                self.recycle(batch.into_inner().unwrap_or_else(PoisonError::into_inner));
+            }
         }
         Ok(())
     }
@@ -246,7 +297,8 @@ impl<'a> Problem<'a> {
             } else {
                 noise.resize(rows.len(), 0.0);
                 self.laws[s - source.pack.len()].sample(&mut rng, noise)?;
-                self.space.to_working(Rows::new(noise, d), rows);
+                let at_bound = self.space.to_working(Rows::new(noise, d), rows);
+                self.n_at_bound.fetch_add(at_bound, Ordering::Relaxed);
             }
             at += count;
         }
@@ -354,6 +406,9 @@ impl<'a> Problem<'a> {
                 v.0[rows.len() / k..].fill(0.0);
             }
         }
+        if let Some(units) = self.inverse_units.get() {
+            scale(&mut batch.values, units);
+        }
         // Most batches have nothing to look at more closely.
         let sum: f64 = values.iter().map(|v| v * 0.0).sum();
         if sum == 0.0 && status.iter().all(|s| *s == RowStatus::Good) {
@@ -387,5 +442,14 @@ impl<'a> Problem<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Multiplies every output by its factor.
+fn scale(values: &mut [V], factors: &[f64]) {
+    for tile in values.chunks_exact_mut(factors.len()) {
+        for (v, factor) in tile.iter_mut().zip(factors) {
+            *v = *v * V::splat(*factor);
+        }
     }
 }

@@ -1,82 +1,61 @@
-//! Regression on all density controls, from sums alone (Owen and Zhou, *Safe and effective
-//! importance sampling*, 2000), cross-fitted so that the estimates are exactly unbiased.
+//! Coefficients of the controls when each estimate uses all components (Owen and Zhou, *Safe and
+//! effective importance sampling*, 2000), from the points of the adaptation: fixed before the final
+//! sample is drawn, they leave its estimates unbiased.
 
-use super::moments::Moments;
+use std::ops::Range;
+
+use super::estimate::Control;
+use super::points::{Points, Table, relative};
+use super::proposal::{Proposal, weight};
 use crate::Result;
-use crate::linalg::{SymmetricEigen, packed, packed_len};
+use crate::linalg::{SymmetricEigen, add_gram, packed, packed_len};
+use crate::par::Context;
+use crate::simd::{Kernel, LANES, V, dispatch, expv};
 
-/// Folds: the coefficients of each come from the others.
-pub(crate) const FOLDS: usize = 5;
 /// Directions whose scaled singular value is below this share of the largest are left out: the
 /// components overlap, and a regression on their differences would fit noise.
-const RCOND: f64 = 1e-4;
+const RCOND: f64 = 1e-2;
 
-/// Means, packed covariance of the means, and the number of points. The first `columns` entries
-/// of the moments are regressors of mean 0.
-pub(crate) fn estimate(folds: &[Moments], columns: usize) -> Result<(Vec<f64>, Vec<f64>, f64)> {
-    let p = folds[0].p;
-    let j = p - columns;
-    let n: f64 = folds.iter().map(Moments::n).sum();
-    let mut mean = vec![0.0; j];
-    let mut within = vec![0.0; packed_len(j)];
-    let mut fold_means = Vec::with_capacity(folds.len());
-    for (f, own) in folds.iter().enumerate() {
-        if own.n() == 0.0 {
-            continue;
-        }
-        let mut others = Moments::new(p, own.counts.len(), true);
-        for (_, other) in folds.iter().enumerate().filter(|(g, _)| *g != f) {
-            others.add(other);
-        }
-        let beta = coefficients(&others, columns)?;
-        let mut map = vec![0.0; j * p];
-        for k in 0..j {
-            map[k * p + columns + k] = 1.0;
-            for c in 0..columns {
-                map[k * p + c] = -beta[c * j + k];
-            }
-        }
-        let corrected = own.mapped(&map);
-        let share = corrected.n() / n;
-        let fold_mean = corrected.mean();
-        let covariance = corrected.covariance_of_mean();
-        mean.iter_mut().zip(&fold_mean).for_each(|(m, x)| *m += share * x);
-        within.iter_mut().zip(&covariance).for_each(|(w, c)| *w += share * share * c);
-        fold_means.push((share, fold_mean));
-    }
-    // The folds' own spread also holds what the coefficients vary by; take the larger.
-    let scale = fold_means.len() as f64 / (fold_means.len() as f64 - 1.0);
-    for k in 0..j {
-        let spread: f64 =
-            scale * fold_means.iter().map(|(s, m)| s * s * (m[k] - mean[k]).powi(2)).sum::<f64>();
-        let at = packed(j, k, k);
-        if spread > within[at] && within[at] > 0.0 {
-            let factor = (spread / within[at]).sqrt();
-            for l in 0..j {
-                within[packed(j, k.min(l), k.max(l))] *=
-                    if k == l { factor * factor } else { factor };
-            }
-        }
-    }
-    Ok((mean, within, n))
+/// The controls of all expectations on these groups of a sampler, by weighted least squares of v
+/// on r with intercept: the points count with g / h, as if drawn from the sampler.
+pub(crate) fn controls(
+    context: &Context<'_>,
+    points: &Points,
+    proposal: &Proposal,
+    table: &Table,
+    columns: &[usize],
+) -> Result<Vec<Control>> {
+    let width = 1 + columns.len() + points.layout.len;
+    let mut gram = vec![0.0; packed_len(width)];
+    points.spans(
+        context,
+        |span| dispatch(Cross { points, span, proposal, table, columns, width }),
+        |part: Vec<f64>| gram.iter_mut().zip(&part).for_each(|(g, p)| *g += p),
+    )?;
+    let beta = coefficients(&gram, columns.len(), points.layout.len)?;
+    let of = |k: usize| {
+        let terms = columns.iter().enumerate().map(|(c, g)| (*g, beta[c * points.layout.len + k]));
+        Control { terms: terms.collect() }
+    };
+    Ok((0..points.layout.len).map(of).collect())
 }
 
-/// Least-squares coefficients (columns × J) of the values on the regressors, with intercept.
-fn coefficients(moments: &Moments, columns: usize) -> Result<Vec<f64>> {
-    let (p, n) = (moments.p, moments.n());
-    let j = p - columns;
-    let mean = moments.mean();
+/// Least-squares coefficients (columns × J) from the Gram matrix of (1, r, v).
+fn coefficients(gram: &[f64], columns: usize, j: usize) -> Result<Vec<f64>> {
+    let p = 1 + columns + j;
+    let entry = |a: usize, b: usize| gram[packed(p, a.min(b), a.max(b))];
+    let total = entry(0, 0);
     let centred =
-        |a: usize, b: usize| moments.gram[packed(p, a.min(b), a.max(b))] - n * mean[a] * mean[b];
+        |a: usize, b: usize| entry(1 + a, 1 + b) - entry(0, 1 + a) * entry(0, 1 + b) / total;
     let norms: Vec<f64> = (0..columns).map(|c| centred(c, c).max(0.0).sqrt()).collect();
     let inverse_norm = |c: usize| if norms[c] > 0.0 { 1.0 / norms[c] } else { 0.0 };
-    let mut gram = vec![0.0; columns * columns];
+    let mut scaled = vec![0.0; columns * columns];
     for a in 0..columns {
         for b in 0..columns {
-            gram[a * columns + b] = centred(a, b) * inverse_norm(a) * inverse_norm(b);
+            scaled[a * columns + b] = centred(a, b) * inverse_norm(a) * inverse_norm(b);
         }
     }
-    let (inverse, _) = SymmetricEigen::new(&gram, columns)?.pseudo_inverse(RCOND * RCOND);
+    let (inverse, _) = SymmetricEigen::new(&scaled, columns)?.pseudo_inverse(RCOND * RCOND);
     let mut beta = vec![0.0; columns * j];
     for a in 0..columns {
         for b in 0..columns {
@@ -89,15 +68,76 @@ fn coefficients(moments: &Moments, columns: usize) -> Result<Vec<f64>> {
     Ok(beta)
 }
 
-/// A packed upper triangle as a full matrix in the units of its coordinates.
-pub(crate) fn unpack(upper: &[f64], j: usize, unit: &[f64]) -> Vec<f64> {
-    let mut out = vec![0.0; j * j];
-    for a in 0..j {
-        for b in a..j {
-            let value = upper[packed(j, a, b)] * unit[a] * unit[b];
-            out[a * j + b] = value;
-            out[b * j + a] = value;
+/// The Gram matrix of √w (1, r, v) over a span of tiles.
+struct Cross<'a> {
+    points: &'a Points,
+    span: Range<usize>,
+    proposal: &'a Proposal,
+    table: &'a Table,
+    columns: &'a [usize],
+    width: usize,
+}
+
+impl Kernel for Cross<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<f64> {
+        let (points, table) = (self.points, self.table);
+        let (layout, groups) = (points.layout, self.proposal.n_groups());
+        let mut y = Vec::with_capacity(self.span.len() * self.width);
+        for t in self.span {
+            let log_laws = points.laws_at(t);
+            let sum = relative::<FMA>(self.proposal, table, t, log_laws);
+            let inverse = V::splat(1.0) / sum;
+            let w = expv::<FMA>(table.log_ref[t] - points.log_h(t)) * sum;
+            let mut root = V::ZERO;
+            for lane in 0..usize::from(points.lanes[t]) {
+                root.0[lane] = w.0[lane].sqrt();
+            }
+            y.push(root);
+            let rho = &table.rho[t * groups..(t + 1) * groups];
+            // Where the sampler never goes ratios are 0/0 and v may overflow; nothing counts there.
+            let counted = |mut y: V| {
+                for lane in 0..LANES {
+                    y.0[lane] = if root.0[lane] > 0.0 { y.0[lane] * root.0[lane] } else { 0.0 };
+                }
+                y
+            };
+            for c in self.columns {
+                y.push(counted(rho[*c] * inverse - V::splat(1.0)));
+            }
+            let values = &points.values[t * layout.outputs..(t + 1) * layout.outputs];
+            for k in 0..layout.len {
+                let of_law = weight::<FMA>(log_laws[layout.law(k)], table.log_ref[t]);
+                y.push(counted(of_law * inverse * values[layout.output(k)]));
+            }
         }
+        let mut gram = vec![0.0; packed_len(self.width)];
+        add_gram::<FMA>(&y, self.width, 0, 1, &mut gram);
+        gram
     }
-    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn coefficients_solve_a_regression() {
+        // v = 2 + 3 a - b exactly, for (a, b) of four weighted points.
+        let rows = [[1.0, 0.0, 1.0], [1.0, 1.0, 0.5], [1.0, -2.0, 0.3], [1.0, 0.7, -1.0]];
+        let mut gram = vec![0.0; packed_len(4)];
+        for (row, w) in rows.iter().zip([1.0, 0.5, 2.0, 0.3]) {
+            let y = [row[0], row[1], row[2], 2.0 + 3.0 * row[1] - row[2]];
+            for j in 0..4 {
+                for k in j..4 {
+                    gram[packed(4, j, k)] += w * y[j] * y[k];
+                }
+            }
+        }
+        let beta = coefficients(&gram, 2, 1).unwrap();
+        assert!((beta[0] - 3.0).abs() < 1e-12 && (beta[1] + 1.0).abs() < 1e-12, "{beta:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a user can choose about a run.
 
 use super::pack::Tail;
+use crate::target::Law;
 use crate::{Error, Result};
 
 /// How the expectations are computed.
@@ -37,6 +38,9 @@ pub enum Controls {
 /// The densities that are fitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Family {
+    /// A Gaussian where the laws are known to have no heavier tails, else a Student-t with these
+    /// degrees of freedom.
+    Auto(f64),
     /// A Gaussian for each expectation.
     Gaussian,
     /// A Student-t with these degrees of freedom (> 2).
@@ -46,9 +50,10 @@ pub enum Family {
 }
 
 impl Family {
-    pub(crate) fn tail(self) -> Tail {
+    pub(crate) fn tail(self, laws: &[&dyn Law]) -> Tail {
         match self {
-            Self::Student(df) => Tail::Student(df),
+            Self::Auto(_) if laws.iter().all(|law| law.has_gaussian_tails()) => Tail::Gaussian,
+            Self::Auto(df) | Self::Student(df) => Tail::Student(df),
             Self::Gaussian | Self::Mixture => Tail::Gaussian,
         }
     }
@@ -121,7 +126,7 @@ impl Settings {
         share("adapt_fraction", self.adapt_fraction, 0.01, 0.9)?;
         share("defensive", self.defensive, 0.0, 1.0)?;
         share("defensive_base", self.defensive_base, 0.0, 0.9)?;
-        if let Family::Student(df) = self.family
+        if let Family::Student(df) | Family::Auto(df) = self.family
             && !(df > 2.0 && df.is_finite())
         {
             return Err(Error::argument(

@@ -64,17 +64,21 @@ impl Space {
         }
     }
 
-    /// Points to working coordinates.
-    pub(crate) fn to_working(&self, x: Rows<'_>, z: &mut [f64]) {
+    /// Points to working coordinates; gives how many values lie within rounding of a bound, where
+    /// the map cannot tell them apart.
+    pub(crate) fn to_working(&self, x: Rows<'_>, z: &mut [f64]) -> u64 {
         z.copy_from_slice(x.data());
+        let mut at_bound = 0;
         if self.identity {
-            return;
+            return at_bound;
         }
         for row in z.chunks_exact_mut(self.maps.len()) {
             for (value, map) in row.iter_mut().zip(&self.maps) {
+                at_bound += u64::from(map.is_at_bound(*value));
                 *value = map.backward(*value);
             }
         }
+        at_bound
     }
 }
 
@@ -83,9 +87,28 @@ impl Map {
     fn forward(self, z: f64) -> f64 {
         match self {
             Self::Identity => z,
-            Self::Above(low) => low + exp(z),
-            Self::Below(high) => high - exp(z),
-            Self::Between(low, high) => low + (high - low) * normal_cdf(z),
+            // Rounding must not put a point on the bound, where a density may be infinite.
+            Self::Above(low) => (low + exp(z)).max(low.next_up()),
+            Self::Below(high) => (high - exp(z)).min(high.next_down()),
+            Self::Between(low, high) => {
+                let width = high - low;
+                let x = if z < 0.0 {
+                    low + width * normal_cdf(z)
+                } else {
+                    high - width * normal_cdf(-z)
+                };
+                x.clamp(low.next_up(), high.next_down())
+            }
+        }
+    }
+
+    #[inline]
+    fn is_at_bound(self, x: f64) -> bool {
+        match self {
+            Self::Identity => false,
+            Self::Above(low) => x <= low.next_up(),
+            Self::Below(high) => x >= high.next_down(),
+            Self::Between(low, high) => x <= low.next_up() || x >= high.next_down(),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::adapt::Stage;
 use super::alpha::Objective;
-use super::estimate::{Control, Correction, Sampler};
+use super::estimate::{Control, Sampler};
 use super::fit::{self, Moments};
 use super::layout::Layout;
 use super::pack::{Fitted, Pack};
 use super::points::{Points, Table, Tables};
 use super::problem::{Batch, Problem};
 use super::proposal::Proposal;
+use super::regress;
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
 use crate::par::Context;
@@ -57,15 +58,20 @@ impl Adapting<'_, '_, '_> {
         controls: &[Vec<usize>],
         shifts: &[f64],
         batches: &[Batch],
-    ) -> (Vec<Measured>, Table) {
+    ) -> Result<(Vec<Measured>, Table)> {
         let mut sums = StageSums::new(self.layout.len);
         let mut table = Table::default();
-        for batch in batches {
-            let (part, densities) = StageSums::of(proposal, self.layout, controls, shifts, batch);
-            sums.add(&part);
-            table.extend(densities);
-        }
-        (sums.measured(controls, shifts), table)
+        let layout = self.layout;
+        self.context.ordered(
+            batches.len(),
+            |i| Ok(StageSums::of(proposal, layout, controls, shifts, &batches[i])),
+            |_, (part, densities)| {
+                sums.add(&part);
+                table.extend(densities);
+                Ok(())
+            },
+        )?;
+        Ok((sums.measured(controls, shifts), table))
     }
 
     pub(super) fn last_means(candidates: &[Candidate]) -> Vec<f64> {
@@ -76,7 +82,7 @@ impl Adapting<'_, '_, '_> {
     pub(super) fn weights(&self, measured: &[Measured]) -> Result<Vec<f64>> {
         let j = self.layout.len;
         match &self.settings.weights {
-            Weights::Absolute => Ok(vec![1.0; j]),
+            Weights::Absolute => self.in_units(&vec![1.0; j]),
             // The mean of |v| is the integral itself for an integrand of one sign, and a scale
             // where positive and negative parts cancel. Nothing seen yet: no weight yet.
             Weights::Relative => Ok(measured
@@ -88,7 +94,7 @@ impl Adapting<'_, '_, '_> {
                     let why = format!("{} given for {j} expectations", w.len());
                     return Err(Error::argument("weights", why));
                 }
-                Ok(w.clone())
+                self.in_units(w)
             }
         }
     }
@@ -116,6 +122,14 @@ impl Adapting<'_, '_, '_> {
             stderr: measured.iter().map(|m| (m.variance / n as f64).sqrt()).collect(),
             degenerate: Vec::new(),
         }
+    }
+
+    /// Weights of the variances of values as the user gave them, for values in the engine's units.
+    fn in_units(&self, weights: &[f64]) -> Result<Vec<f64>> {
+        let units = self.problem.units()?;
+        let largest = units.iter().copied().fold(0.0, f64::max);
+        let of = |(j, w): (usize, &f64)| w * (units[self.layout.output(j)] / largest).powi(2);
+        Ok(weights.iter().enumerate().map(of).collect())
     }
 
     /// One part for each expectation, two where both signs matter; and the groups, numbered in
@@ -214,7 +228,7 @@ impl Adapting<'_, '_, '_> {
             parts.iter().zip(&thin).filter(|(_, t)| **t).map(|(p, _)| p.expectation).collect();
         degenerate.dedup();
         let mut proposal = Proposal {
-            pack: Pack::new(d, settings.family.tail()),
+            pack: Pack::new(d, settings.family.tail(&self.problem.laws)),
             group: Vec::new(),
             within: Vec::new(),
             alpha: vec![1.0 / parts.len() as f64; parts.len()],
@@ -351,14 +365,17 @@ impl Adapting<'_, '_, '_> {
         Ok(chosen)
     }
 
-    pub(super) fn sampler(&self, candidate: Candidate, rest: usize) -> (Sampler, bool) {
+    /// The sampler of a stage with its controls; and whether all controls were asked for but had
+    /// too few points.
+    pub(super) fn sampler(&self, candidate: Candidate, stage: usize) -> Result<(Sampler, bool)> {
         let Candidate { proposal, measured } = candidate;
         let groups = proposal.n_groups();
+        let own = || measured.iter().map(|m| m.control.clone()).collect();
         let mut too_few = false;
-        let correction = match self.settings.controls {
-            Controls::None => Correction::Fixed(vec![Control::default(); self.layout.len]),
+        let controls = match self.settings.controls {
+            Controls::None => Vec::new(),
             Controls::All if groups > 1 => {
-                too_few = rest < 10 * (groups + 1) || self.layout.len > rest / 10;
+                too_few = self.points.n < 10 * (groups + 1);
                 // Σ alpha (r - 1) is constant: one column too many, the one of largest alpha.
                 let drop =
                     (0..groups).max_by(|a, b| proposal.alpha[*a].total_cmp(&proposal.alpha[*b]));
@@ -368,19 +385,16 @@ impl Adapting<'_, '_, '_> {
                 };
                 let columns: Vec<usize> = (0..groups).filter(keep).collect();
                 if too_few || columns.is_empty() {
-                    own(&measured)
+                    own()
                 } else {
-                    Correction::Regression(columns)
+                    let (source, table) = self.points.source(stage)?;
+                    regress::controls(self.context, &self.points, source, table, &columns)?
                 }
             }
-            Controls::All | Controls::Own => own(&measured),
+            Controls::All | Controls::Own => own(),
         };
-        (Sampler { proposal, correction }, too_few)
+        Ok((Sampler { proposal, controls }, too_few))
     }
-}
-
-fn own(measured: &[Measured]) -> Correction {
-    Correction::Fixed(measured.iter().map(|m| m.control.clone()).collect())
 }
 
 /// alpha mixed with an even spread.

@@ -69,6 +69,12 @@ pub trait Law: Send + Sync {
     /// The support of each coordinate.
     fn support(&self) -> Vec<Support>;
 
+    /// Whether the tails are known to be no heavier than Gaussian ones, after a half-line is
+    /// mapped to the line by the logarithm and an interval by the normal quantile.
+    fn has_gaussian_tails(&self) -> bool {
+        false
+    }
+
     /// Where it may run.
     fn style(&self) -> Style {
         Style::Threaded

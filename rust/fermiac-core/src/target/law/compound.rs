@@ -100,6 +100,10 @@ impl Kernel for LogSumExp<'_> {
 }
 
 impl Law for Mixture {
+    fn has_gaussian_tails(&self) -> bool {
+        self.laws.iter().all(|law| law.has_gaussian_tails())
+    }
+
     fn dim(&self) -> usize {
         self.laws[0].dim()
     }
@@ -188,6 +192,10 @@ impl Product {
 }
 
 impl Law for Product {
+    fn has_gaussian_tails(&self) -> bool {
+        self.laws.iter().all(|law| law.has_gaussian_tails())
+    }
+
     fn dim(&self) -> usize {
         self.dim
     }

@@ -57,6 +57,10 @@ impl Tile for Columns<'_> {
 }
 
 impl Law for Independent {
+    fn has_gaussian_tails(&self) -> bool {
+        self.marginals.iter().all(Marginal::has_gaussian_tails)
+    }
+
     fn dim(&self) -> usize {
         self.marginals.len()
     }

@@ -144,6 +144,18 @@ impl Marginal {
         }
     }
 
+    /// Whether the tails are no heavier than Gaussian ones in the sense of
+    /// [`Law`](crate::target::Law): a beta density falls like a power of the normal one there.
+    pub(super) fn has_gaussian_tails(&self) -> bool {
+        match self.form {
+            Form::Normal { .. }
+            | Form::LogNormal { .. }
+            | Form::Uniform { .. }
+            | Form::Beta { .. } => true,
+            Form::StudentT { .. } | Form::Gamma { .. } | Form::Exponential { .. } => false,
+        }
+    }
+
     /// The log-densities of eight values.
     #[inline(always)]
     pub(super) fn log_density<const FMA: bool>(&self, x: V) -> V {

@@ -184,6 +184,10 @@ impl Tile for NormalTile<'_> {
 }
 
 impl Law for MultivariateNormal {
+    fn has_gaussian_tails(&self) -> bool {
+        true
+    }
+
     fn dim(&self) -> usize {
         self.ellipse.dim()
     }
