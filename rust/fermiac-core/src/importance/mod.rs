@@ -16,6 +16,7 @@ mod adapt;
 mod alpha;
 mod estimate;
 mod fit;
+mod judge;
 mod layout;
 mod moments;
 mod pack;

@@ -4,6 +4,7 @@ use super::adapt::Stage;
 use super::alpha::Objective;
 use super::estimate::{Control, Sampler};
 use super::fit::{self, Moments};
+use super::judge;
 use super::layout::Layout;
 use super::pack::{Fitted, Pack};
 use super::points::{Points, Table, Tables};
@@ -337,7 +338,7 @@ impl Adapting<'_, '_, '_> {
             return Ok((Self::criterion(measured, weights), 0.0));
         }
         let centres = Self::last_means(candidates);
-        self.points.criterion(self.context, stage, measured, &centres, weights)
+        judge::criterion(self.context, &self.points, stage, measured, &centres, weights)
     }
 
     /// The stage whose sampler is used: the better of the last two, or the laws themselves where
