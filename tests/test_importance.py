@@ -128,7 +128,8 @@ def test_plain_monte_carlo_is_the_mean_and_its_error() -> None:
     values = np.hstack([x, np.log(x)])
     np.testing.assert_allclose(e.mean, values.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(e.cov, np.cov(values.T) / 10_000, rtol=1e-10)
-    np.testing.assert_array_equal(e.sample.log_weights, 0.0)
+    assert e.sample.log_weights is None
+    assert e.sample.ess == 10_000
     assert e.stages == ()
     assert e.chosen_stage is None
 
@@ -465,6 +466,19 @@ def test_many_outputs_of_a_callable_adapt_at_large_n() -> None:
     exact = np.sqrt(0.01 / 1.01) * np.exp(-0.5 * centres**2 / 1.01)
     assert e.chosen_stage == 1
     assert np.mean(np.abs(e.mean - exact) < 2 * e.stderr) > 0.85
+
+
+def test_a_law_that_the_sampler_never_meets() -> None:
+    """Without weight in the criterion and without floors, its component gets no points."""
+    laws = [fm.distributions.Normal(), fm.distributions.Normal(1e3, 1e-3)]
+    with pytest.warns(fm.errors.WeightWarning, match=r"law of E\[1\] is 0 at every point"):
+        e = fm.importance.expect(
+            lambda x: np.ones(len(x)), laws, n=4_000, method="paper", weights=[1.0, 0.0], rng=0
+        )
+    assert e.mean[1] == 0.0
+    assert e.stderr[1] == pytest.approx(3 / (e.n_evals - e.stages[-1]["used"]))
+    assert np.asarray(e.cov)[1, 1] == pytest.approx(e.stderr[1] ** 2)
+    assert abs(e.mean[0] - 1) < 5 * e.stderr[0]
 
 
 def test_a_law_out_of_reach() -> None:

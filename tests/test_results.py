@@ -120,7 +120,7 @@ def test_kept_samples() -> None:
     assert e.sample.log_weights.shape == (n, 2)
     assert e.sample.dim == 1
     assert np.all(np.asarray(e.sample.ess) > 100)
-    assert repr(e.sample).startswith(f"Sample of {n} points in 1 dimensions, weighted: ESS")
+    assert repr(e.sample).startswith(f"Sample of {n} points in 1 dimension, weighted: ESS")
     assert json.loads(json.dumps(e.sample.to_dict()))["error_model"] == "weighted"
 
 

@@ -70,11 +70,15 @@ def to_estimate(
     sample = None
     if len(raw["draws"]):
         log_weights = raw["log_weights"]
+        if log_weights.shape[1] == 1:
+            log_weights = log_weights[:, 0]
+        # Plain Monte Carlo from one law draws from the law itself.
+        iid = settings["method"] == "mc" and log_weights.ndim == 1
         sample = Sample(
             **common,
             draws=raw["draws"],
-            log_weights=log_weights[:, 0] if log_weights.shape[1] == 1 else log_weights,
-            error_model="weighted",
+            log_weights=None if iid else log_weights,
+            error_model="iid" if iid else "weighted",
         )
 
     def shape(a: NDArray[Any]) -> Any:

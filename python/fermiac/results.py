@@ -136,7 +136,8 @@ class Sample(Result):
     def _headline(self) -> str:
         n, d = self.draws.shape
         weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
-        return f"Sample of {n} points in {d} dimensions{weighted}"
+        dimensions = "1 dimension" if d == 1 else f"{d} dimensions"
+        return f"Sample of {n} points in {dimensions}{weighted}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
