@@ -175,6 +175,36 @@ def test_scales_of_any_size_stand_in_one_vector() -> None:
     assert powers_of_two.stderr[1] == powers_of_two.stderr[0] * 2.0**-700
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**-20])
+def test_forecasts_are_in_the_units_of_the_integrand(scale: float) -> None:
+    law = fm.distributions.Normal()
+    e = fm.importance.expect(
+        lambda x: scale * x[:, 0] ** 2, law, n=10_000, weights="absolute", rng=1
+    )
+    # The variance of x^2 is 2; 9000 evaluations were left. The estimate of it has a standard
+    # error of 12 %.
+    assert e.stages[0]["forecast"] == pytest.approx(2 * scale**2 / 9_000, rel=0.6)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.9])
+@pytest.mark.parametrize("n_stages", [1, 1000])
+def test_the_smallest_budgets(fraction: float, n_stages: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        for seed in range(20):
+            e = fm.importance.expect(
+                lambda x: x[:, 0] ** 2,
+                fm.distributions.Normal(),
+                n=40,
+                adapt_fraction=fraction,
+                n_stages=n_stages,
+                rng=seed,
+            )
+            assert e.n_evals == 40
+            assert np.isfinite(e.mean)
+            assert np.isfinite(e.stderr)
+
+
 def test_a_large_offset_does_not_spoil_the_error() -> None:
     law = fm.distributions.Normal()
     e = fm.importance.expect(lambda x: 1e9 + x[:, 0], law, n=10_000, method="mc", rng=1)

@@ -80,6 +80,14 @@ def test_laws(law: Any, message: str) -> None:
         fm.importance.expect(f, law, n=1_000, rng=0)
 
 
+def test_a_law_without_its_dimension() -> None:
+    class Lost(fm.distributions.Law):
+        pass
+
+    with pytest.raises(ArgumentError, match="Lost has no dim"):
+        fm.importance.expect(f, Lost(), n=1_000, rng=0)
+
+
 def test_integrands_that_are_none() -> None:
     with pytest.raises(ArgumentError, match="f: int given; it must be a callable"):
         fm.importance.expect(3, LAW, n=1_000, rng=0)  # type: ignore[arg-type]

@@ -323,6 +323,9 @@ def _laws(law: Any) -> list[Law]:
     if not laws:
         raise ArgumentError("law: an empty sequence given; at least one law is needed")
     laws = [as_law(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
+    for x in laws:
+        if not isinstance(getattr(x, "dim", None), int | np.integer):
+            raise ArgumentError(f"law: {type(x).__name__} has no dim; set it to the dimension")
     dims = {x.dim for x in laws}
     if len(dims) > 1:
         raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")

@@ -58,8 +58,9 @@ pub(crate) fn adapt(
     context: &Context<'_>,
 ) -> Result<Adapted> {
     let (d, n_laws) = (problem.dim(), problem.laws.len());
-    let wanted = (settings.n as f64 * settings.adapt_fraction) as usize;
-    let stages = settings.n_stages.min(wanted);
+    // A variance takes two points.
+    let wanted = ((settings.n as f64 * settings.adapt_fraction) as usize).max(2);
+    let stages = settings.n_stages.min(wanted / 2);
     let first = wanted.min(MOST_POINTS) / stages;
     let base = Proposal::laws(d, n_laws);
     let mut plan = Plan { block: 0, n: first, chunks: 0..1, densities: true, before: 0 };
@@ -133,7 +134,9 @@ pub(crate) fn adapt(
     let candidate = candidates.swap_remove(chosen);
     let (sampler, too_few_for_all) = run.sampler(candidate, chosen)?;
     let units = problem.units()?;
+    let criterion_unit = run.criterion_unit()?;
     for stage in &mut history {
+        stage.forecast *= criterion_unit;
         for j in 0..layout.len {
             let unit = units[layout.output(j)];
             stage.mean[j] *= unit;

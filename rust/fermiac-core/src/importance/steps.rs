@@ -133,6 +133,12 @@ impl Adapting<'_, '_, '_> {
         Ok(weights.iter().enumerate().map(of).collect())
     }
 
+    /// What the criterion is to be multiplied by for values as the user gave them.
+    pub(super) fn criterion_unit(&self) -> Result<f64> {
+        let largest = self.problem.units()?.into_iter().fold(0.0, f64::max);
+        Ok(if self.settings.weights == Weights::Relative { 1.0 } else { largest * largest })
+    }
+
     /// One part for each expectation, two where both signs matter; and the groups, numbered in
     /// the order of the parts, that control each expectation.
     pub(super) fn parts(&self, measured: &[Measured]) -> (Vec<Vec<usize>>, Vec<Part>) {
