@@ -95,7 +95,7 @@ pub(crate) fn adapt(
         let tables = run.points.tables(context)?;
         let (mut proposal, fits, degenerate) =
             run.fit(&tables, &parts, &candidates, previous.as_deref())?;
-        previous = fits;
+        previous = Some(fits);
         let mut table = run.points.ratios(context, &proposal)?;
         let (gap, passes) =
             run.choose_alpha(&mut proposal, &tables, &table.rho, &weights, &betas)?;

@@ -220,7 +220,7 @@ impl Adapting<'_, '_, '_> {
         parts: &[Part],
         candidates: &[Candidate],
         previous: Option<&[Fitted]>,
-    ) -> Result<(Proposal, Option<Vec<Fitted>>, Vec<usize>)> {
+    ) -> Result<(Proposal, Vec<Fitted>, Vec<usize>)> {
         let (d, settings) = (self.problem.dim(), self.settings);
         let weights = self.part_weights(tables, parts);
         let mut moments = fit::moments(self.context, &self.points, &weights, parts.len() + 1)?;
@@ -284,7 +284,7 @@ impl Adapting<'_, '_, '_> {
                 proposal.add(group, 1.0, fitted)?;
             }
         }
-        Ok((proposal, Some(singles), degenerate))
+        Ok((proposal, singles, degenerate))
     }
 
     /// Sets the weights of the components, floor and base included; gives the certificate.
