@@ -74,10 +74,10 @@ def test_sobol_indices_reach_the_published_variance() -> None:
 )
 def test_error_bars_are_calibrated(name: str, settings: dict[str, Any]) -> None:
     problem = getattr(problems, name)()
-    seeds = range(20) if settings.get("family") == "mixture" else range(40)
+    # Expectations of one run are correlated: it takes many runs for a share to settle.
+    seeds = range(30) if settings.get("family") == "mixture" else range(100)
     pull = pulls(problem, run(problem, seeds, n=10_000, **settings))
-    # Expectations of one run are correlated; 20 to 40 runs leave this much play.
-    assert 0.88 <= np.mean(np.abs(pull) < 2)
+    assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99
     assert np.all(np.abs(pull.mean(axis=0)) < 5 / np.sqrt(len(seeds)))
 
 
