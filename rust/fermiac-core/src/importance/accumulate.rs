@@ -2,16 +2,24 @@
 
 use std::ops::Range;
 
-use super::estimate::{Draws, Estimation};
 use super::layout::{Layout, TileValues};
 use super::moments::Moments;
 use super::problem::Batch;
+use super::sampler::Sampler;
 use super::tiles::{lanes, n_tiles};
 use crate::linalg::add_gram;
 use crate::simd::{Kernel, LANES, V, dispatch, ln_slice};
 
 /// Tiles whose values are worked on at a time.
 const BLOCK_TILES: usize = 32;
+
+/// The points of the final sample.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Draws {
+    pub(crate) x: Vec<f64>,
+    /// n × laws: log f_l / g.
+    pub(crate) log_weights: Vec<f64>,
+}
 
 /// Sums over a chunk, or over all of them.
 #[derive(Debug, Clone)]
@@ -31,9 +39,9 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(shape: &Shape, strata: usize, full: bool) -> Self {
+    pub(super) fn new(shape: &Shape, strata: usize) -> Self {
         Self {
-            moments: Moments::new(shape.layout.len, strata, full),
+            moments: Moments::new(shape.layout.len, strata, shape.full),
             abs_sum: vec![0.0; shape.layout.len],
             square_sum: vec![0.0; shape.layout.len],
             largest: vec![0.0; shape.layout.len],
@@ -46,17 +54,17 @@ impl Part {
     }
 
     /// The sums of one chunk.
-    pub(super) fn of(run: &Estimation<'_>, shape: &Shape, batch: &Batch, chunk: usize) -> Self {
+    pub(super) fn of(sampler: &Sampler, shape: &Shape, batch: &Batch, chunk: usize) -> Self {
         let n = batch.n;
-        let strata = run.sampler.proposal.strata();
-        let mut part = Self::new(shape, strata.len(), run.full);
-        part.draws = run.keep_draws.then(Draws::default);
+        let strata = sampler.proposal.strata();
+        let mut part = Self::new(shape, strata.len());
+        part.draws = shape.keep_draws.then(Draws::default);
         // In blocks whose intermediate values stay in the cache, in buffers that are used again.
         let mut filled = Filled::default();
         for start in (0..n_tiles(n)).step_by(BLOCK_TILES) {
             let tiles = start..(start + BLOCK_TILES).min(n_tiles(n));
             dispatch(Fill {
-                run,
+                sampler,
                 shape,
                 batch,
                 tiles: tiles.clone(),
@@ -115,6 +123,9 @@ pub(super) struct Shape {
     pub(super) shift: Vec<f64>,
     pub(super) unit: Vec<f64>,
     pub(super) khat_chunks: usize,
+    /// Whether the whole covariance is wanted, and the points.
+    pub(super) full: bool,
+    pub(super) keep_draws: bool,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +140,7 @@ pub(super) struct Filled {
 
 /// Fills a block of tiles, and adds up what is needed of |v| and of the weights.
 pub(super) struct Fill<'a> {
-    pub(super) run: &'a Estimation<'a>,
+    pub(super) sampler: &'a Sampler,
     pub(super) shape: &'a Shape,
     pub(super) batch: &'a Batch,
     pub(super) tiles: Range<usize>,
@@ -145,7 +156,7 @@ impl Kernel for Fill<'_> {
         let (shape, batch) = (self.shape, self.batch);
         let layout = shape.layout;
         let j = layout.len;
-        let sampler = self.run.sampler;
+        let sampler = self.sampler;
         let proposal = &sampler.proposal;
         let inverse: Vec<f64> = shape.unit.iter().map(|u| 1.0 / u).collect();
         let filled = self.filled;

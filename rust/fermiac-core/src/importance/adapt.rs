@@ -1,12 +1,12 @@
 //! The adaptation: stage by stage a sampler fitted to all points so far, until the forecast says
 //! that another stage does not pay.
 
-use super::estimate::{Control, Sampler};
 use super::layout::Layout;
 use super::pack::Fitted;
 use super::points::Points;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
+use super::sampler::{Control, Sampler};
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
 use crate::Result;

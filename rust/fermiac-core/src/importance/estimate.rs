@@ -1,9 +1,9 @@
 //! The final phase: fresh points from a fixed sampler, of which only sums are kept.
 
-use super::accumulate::{Fill, Filled, Part, Shape};
+use super::accumulate::{Draws, Fill, Filled, Part, Shape};
 use super::layout::Layout;
 use super::problem::{Batch, Plan, Problem};
-use super::proposal::Proposal;
+use super::sampler::Sampler;
 use super::tiles::{lanes, n_tiles};
 use crate::linalg::packed;
 use crate::par::{CHUNK, Context};
@@ -15,19 +15,6 @@ const FINAL_BLOCK: u32 = 1 << 20;
 /// Weights per expectation that k-hat is computed from, and the sum of them over expectations.
 const KHAT_POINTS: usize = 1 << 17;
 const KHAT_TOTAL: usize = 1 << 22;
-
-/// The control of one expectation: Σ beta (g_l / g - 1).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Control {
-    pub(crate) terms: Vec<(usize, f64)>,
-}
-
-/// A fixed sampler, and the controls of the expectations (none where it is empty).
-#[derive(Debug, Clone)]
-pub(crate) struct Sampler {
-    pub(crate) proposal: Proposal,
-    pub(crate) controls: Vec<Control>,
-}
 
 /// What the final sample says.
 #[derive(Debug, Clone)]
@@ -51,14 +38,6 @@ pub(crate) struct Final {
     pub(crate) weight_mean: Vec<f64>,
     pub(crate) weight_stderr: Vec<f64>,
     pub(crate) draws: Option<Draws>,
-}
-
-/// The points of the final sample.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Draws {
-    pub(crate) x: Vec<f64>,
-    /// n × laws: log f_l / g.
-    pub(crate) log_weights: Vec<f64>,
 }
 
 /// Where and how the final sample is taken.
@@ -125,7 +104,7 @@ impl Estimation<'_> {
             self.problem.choose_units(&mut first)?;
         }
         let fixed = self.shape(&first)?;
-        *total = Some(Part::of(self, &fixed, &first, 0));
+        *total = Some(Part::of(self.sampler, &fixed, &first, 0));
         *shape = Some(fixed);
         let (Some(shape), Some(total)) = (shape.as_ref(), total.as_mut()) else {
             return Err(Error::Internal("no first chunk".into()));
@@ -135,7 +114,7 @@ impl Estimation<'_> {
             context,
             source,
             &plan,
-            |c, batch| Ok(Part::of(self, shape, batch, c)),
+            |c, batch| Ok(Part::of(self.sampler, shape, batch, c)),
             |_, part| {
                 total.add(part);
                 Ok(())
@@ -151,13 +130,22 @@ impl Estimation<'_> {
             shift: vec![0.0; j],
             unit: vec![1.0; j],
             khat_chunks: (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK,
+            full: self.full,
+            keep_draws: self.keep_draws,
         };
         // With no shift and unit scale a part holds the plain values.
         let mut filled = Filled::default();
         let tiles = 0..n_tiles(batch.n);
-        let mut part = Part::new(&shape, 0, false);
+        let mut part = Part::new(&shape, 0);
         let part = &mut part;
-        dispatch(Fill { run: self, shape: &shape, batch, tiles, filled: &mut filled, part });
+        dispatch(Fill {
+            sampler: self.sampler,
+            shape: &shape,
+            batch,
+            tiles,
+            filled: &mut filled,
+            part,
+        });
         let y = filled.y;
         for k in 0..j {
             let mut sum = 0.0;

@@ -24,6 +24,7 @@ mod points;
 mod problem;
 mod proposal;
 mod regress;
+mod sampler;
 mod settings;
 mod space;
 mod stage;
@@ -37,9 +38,10 @@ use crate::{Error, Result};
 pub use adapt::Stage;
 pub use settings::{Controls, Family, Method, NonFinite, Settings, Weights};
 
-use estimate::{Estimation, Final, Sampler};
+use estimate::{Estimation, Final};
 use problem::Problem;
 use proposal::Proposal;
+use sampler::Sampler;
 
 /// Estimates of J expectations.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use super::estimate::Control;
 use super::points::{Points, Table, relative};
 use super::proposal::{Proposal, weight};
+use super::sampler::Control;
 use crate::Result;
 use crate::linalg::{SymmetricEigen, add_gram, packed, packed_len};
 use crate::par::Context;

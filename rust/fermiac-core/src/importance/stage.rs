@@ -1,10 +1,10 @@
 //! What one adaptation stage measures of its own sampler, from its own points.
 
-use super::estimate::Control;
 use super::layout::{Layout, TileValues};
 use super::points::Table;
 use super::problem::Batch;
 use super::proposal::Proposal;
+use super::sampler::Control;
 use super::tiles::{lanes, n_tiles};
 use crate::simd::{Kernel, LANES, V, dispatch};
 

@@ -2,7 +2,6 @@
 
 use super::adapt::Stage;
 use super::alpha::Objective;
-use super::estimate::{Control, Sampler};
 use super::fit::{self, Moments};
 use super::judge;
 use super::layout::Layout;
@@ -11,6 +10,7 @@ use super::points::{Points, Table, Tables};
 use super::problem::{Batch, Problem};
 use super::proposal::Proposal;
 use super::regress;
+use super::sampler::{Control, Sampler};
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
 use crate::par::Context;

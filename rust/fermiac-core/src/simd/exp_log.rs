@@ -19,7 +19,7 @@ const LN2_LO: f64 = 1.908_214_929_270_587_700_02e-10;
 /// 1.5 · 2⁵²: adding it rounds to an integer and leaves that integer in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// 1/k! for k = 13 … 2, the Taylor series of exp on |r| ≤ ln(2)/2 (truncation 5e-18).
-const EXP: [f64; 12] = [
+pub(crate) const EXP: [f64; 12] = [
     1.0 / 6_227_020_800.0,
     1.0 / 479_001_600.0,
     1.0 / 39_916_800.0,

@@ -10,6 +10,7 @@ mod isa;
 mod trig;
 
 pub use dispatch::{Kernel, dispatch};
+pub(crate) use exp_log::EXP;
 pub use exp_log::{exp, exp_slice, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
 pub use isa::{Level, level, level_name};
 pub use trig::{cos, cosv, sin, sinv};

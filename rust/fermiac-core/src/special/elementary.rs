@@ -1,6 +1,6 @@
 //! ln(1 + x) and eˣ - 1 without the cancellation at small x.
 
-use crate::simd::{exp, ln};
+use crate::simd::{EXP, exp, ln};
 
 /// ln(1 + x) for x ≥ -1, to a few units in the last place; NaN below.
 pub fn ln1p(x: f64) -> f64 {
@@ -12,28 +12,13 @@ pub fn ln1p(x: f64) -> f64 {
     ln(u) + (x - (u - 1.0)) / u
 }
 
-/// 1/k! for k = 13 … 2; for |x| < 0.35 the first term left out is below 2e-18 of the sum.
-const TERMS: [f64; 12] = [
-    1.0 / 6_227_020_800.0,
-    1.0 / 479_001_600.0,
-    1.0 / 39_916_800.0,
-    1.0 / 3_628_800.0,
-    1.0 / 362_880.0,
-    1.0 / 40_320.0,
-    1.0 / 5_040.0,
-    1.0 / 720.0,
-    1.0 / 120.0,
-    1.0 / 24.0,
-    1.0 / 6.0,
-    0.5,
-];
-
 /// eˣ - 1, to a few units in the last place.
 pub fn expm1(x: f64) -> f64 {
     if x.abs() >= 0.35 {
         return exp(x) - 1.0;
     }
-    let series = TERMS.iter().fold(0.0, |sum, term| sum * x + term);
+    // The first term left out is below 2e-18 of the sum.
+    let series = EXP.iter().fold(0.0, |sum, term| sum * x + term);
     x + x * x * series
 }
 
