@@ -21,14 +21,6 @@ def run(problem: Problem, seeds: range, **settings: Any) -> list[fm.Estimate]:
         return [fm.importance.expect(problem.f, problem.law, rng=s, **settings) for s in seeds]
 
 
-def means(estimates: list[fm.Estimate]) -> Array:
-    return np.array([e.mean for e in estimates])
-
-
-def pulls(problem: Problem, estimates: list[fm.Estimate]) -> Array:
-    return np.array([(e.mean - problem.truth) / e.stderr for e in estimates])
-
-
 # --- what it must be exactly ---------------------------------------------------------------------
 
 
