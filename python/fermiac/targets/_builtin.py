@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError
 
 __all__ = ["BuiltinIntegrand"]
@@ -71,7 +72,7 @@ class BuiltinIntegrand:
             object.__setattr__(self, name, value)
 
     def __call__(self, x: ArrayLike) -> Array:
-        """Evaluate a batch of points, on the calling thread.
+        """Evaluate a batch of points.
 
         Parameters
         ----------
@@ -94,7 +95,7 @@ class BuiltinIntegrand:
                 f"x: an array of shape {points.shape} given; {self._make.__name__} takes points of "
                 f"{self.dim} coordinate{'s' if self.dim > 1 else ''} as rows, shape (n, {self.dim})"
             )
-        return self._handle(points)
+        return self._handle(points, resolve_threads(None))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a built-in integrand is frozen: {name} cannot be set")

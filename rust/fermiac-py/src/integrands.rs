@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use fermiac_core::linalg::Rows;
+use fermiac_core::par::CHUNK;
 use fermiac_core::target::integrand::{
     Cantilever, GFunction, Genz, Indicator, Ishigami, Linear, PickFreeze, Powers,
 };
@@ -11,6 +13,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::array::rows;
+use crate::enter::{Raised, enter};
 use crate::error::check;
 
 /// A built-in integrand.
@@ -123,26 +126,44 @@ impl Integrand {
         &self,
         py: Python<'py>,
         x: PyReadonlyArray2<'py, f64>,
+        n_threads: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let x = rows(&x, self.inner.dim())?;
-        let values = py.detach(|| -> Result<Vec<f64>> {
-            let mut values = Vec::new();
-            let mut status = vec![RowStatus::Good; x.len()];
-            self.inner.eval(x, &mut values, &mut status)?;
-            match status.iter().position(|status| *status == RowStatus::Failed) {
-                Some(i) => {
-                    let why =
-                        format!("the integrand cannot be evaluated at point {i} of the batch");
-                    Err(Error::Target { row: Some(i), why })
-                }
-                None => Ok(values),
-            }
-        });
-        let values = PyArray1::from_vec(py, check(py, values)?);
+        let values = enter(py, n_threads, None, &Raised::default(), |context| {
+            let mut values = Vec::with_capacity(x.len() * self.outputs);
+            let done = context.ordered(
+                x.len().div_ceil(CHUNK),
+                |c| evaluate(self.inner.as_ref(), x, c),
+                |_, part| {
+                    values.extend_from_slice(&part);
+                    Ok(())
+                },
+            );
+            done.map(|()| values).map_err(|error| (error, None))
+        })
+        .map_err(|stopped| stopped.error)?;
+        let values = PyArray1::from_vec(py, values);
         if self.scalar {
             return Ok(values.into_any());
         }
         Ok(values.reshape([x.len(), self.outputs])?.into_any())
+    }
+}
+
+/// The values at chunk `c` of the points.
+fn evaluate(integrand: &dyn CoreIntegrand, x: Rows<'_>, c: usize) -> Result<Vec<f64>> {
+    let d = x.dim();
+    let part = Rows::new(&x.data()[c * CHUNK * d..((c + 1) * CHUNK).min(x.len()) * d], d);
+    let mut values = Vec::new();
+    let mut status = vec![RowStatus::Good; part.len()];
+    integrand.eval(part, &mut values, &mut status)?;
+    match status.iter().position(|status| *status == RowStatus::Failed) {
+        Some(i) => {
+            let i = c * CHUNK + i;
+            let why = format!("the integrand cannot be evaluated at point {i} of the batch");
+            Err(Error::Target { row: Some(i), why })
+        }
+        None => Ok(values),
     }
 }
 

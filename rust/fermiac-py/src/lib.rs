@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
 
 mod array;
+mod densities;
 mod distributions;
 mod enter;
 mod error;
@@ -21,6 +22,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("MAX_THREADS", fermiac_core::par::MAX_THREADS)?;
     random::register(m)?;
     distributions::register(m)?;
+    densities::register(m)?;
     integrands::register(m)?;
     importance::register(m)?;
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use fermiac_core::linalg::Rows;
 use fermiac_core::rng::Stream;
-use fermiac_core::target::{Integrand, Law, RowStatus, Style, Support};
+use fermiac_core::target::{Integrand, Law, LogDensity, RowStatus, Style, Support};
 use fermiac_core::{Error, Result};
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -27,6 +27,21 @@ pub(crate) fn integrand(
         PyTypeError::new_err("an integrand is a built-in handle or (callable, dim)")
     })?;
     Ok(Arc::new(Callable { call, dim, outputs: OnceLock::new(), raised: raised.clone() }))
+}
+
+/// A log-density: a handle of one that runs in Rust, or (evaluate, dim, has_gradient) of an adapter:
+/// `evaluate(x, with_gradient)` gives checked C-contiguous arrays, (n,) and (n, d) or None.
+pub(crate) fn log_density(
+    object: &Bound<'_, PyAny>,
+    raised: &Raised,
+) -> PyResult<Arc<dyn LogDensity>> {
+    if let Ok(handle) = object.cast::<crate::densities::LogDensity>() {
+        return Ok(Arc::clone(&handle.borrow().inner));
+    }
+    let (call, dim, has_gradient) = object.extract::<(Py<PyAny>, usize, bool)>().map_err(|_| {
+        PyTypeError::new_err("a log-density is a built-in handle or (evaluate, dim, has_gradient)")
+    })?;
+    Ok(Arc::new(CallableDensity { call, dim, has_gradient, raised: raised.clone() }))
 }
 
 /// `log_density`, `draw`, the dimension and the bounds of each coordinate.
@@ -92,6 +107,57 @@ impl Integrand for Callable {
              number must not change",
             x.len()
         )))
+    }
+
+    fn style(&self) -> Style {
+        Style::Central
+    }
+}
+
+struct CallableDensity {
+    call: Py<PyAny>,
+    dim: usize,
+    has_gradient: bool,
+    raised: Raised,
+}
+
+impl CallableDensity {
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: Option<&mut [f64]>) -> Result<()> {
+        Python::attach(|py| -> PyResult<()> {
+            let result = self.call.bind(py).call1((points(py, x)?, gradient.is_some()))?;
+            let (values, slopes) = result
+                .extract::<(PyReadonlyArray1<'_, f64>, Option<PyReadonlyArray2<'_, f64>>)>()?;
+            out.copy_from_slice(values.as_slice()?);
+            if let (Some(gradient), Some(slopes)) = (gradient, slopes) {
+                gradient.copy_from_slice(slopes.as_slice()?);
+            }
+            Ok(())
+        })
+        .map_err(|error| self.raised.keep(error, "in the log-density"))
+    }
+}
+
+impl LogDensity for CallableDensity {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn has_gradient(&self) -> bool {
+        self.has_gradient
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64], _status: &mut [RowStatus]) -> Result<()> {
+        self.evaluate(x, out, None)
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        _status: &mut [RowStatus],
+    ) -> Result<()> {
+        self.evaluate(x, out, Some(gradient))
     }
 
     fn style(&self) -> Style {

@@ -1,5 +1,6 @@
-//! What the methods evaluate: integrands and laws, and where their code may run.
+//! What the methods evaluate: log-densities, integrands and laws, and where their code may run.
 
+pub mod density;
 pub mod integrand;
 pub mod law;
 
@@ -37,6 +38,37 @@ pub trait Integrand: Send + Sync {
     /// Evaluates every row: resizes `out` to rows × outputs and sets `status`, one entry a row
     /// (all [`RowStatus::Good`] on entry).
     fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()>;
+
+    /// Where it may run.
+    fn style(&self) -> Style;
+}
+
+/// A log-density that need not be normalised, with its gradient where there is one.
+///
+/// Methods do not call it directly but through [`density::evaluate`] and
+/// [`density::evaluate_gradient`], which hold what it gives to the rules: -inf where the density is
+/// 0, never NaN or +inf.
+pub trait LogDensity: Send + Sync {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// Whether [`LogDensity::log_density_gradient`] can be called.
+    fn has_gradient(&self) -> bool {
+        false
+    }
+
+    /// The log-density of every row; `status` has one entry a row, all [`RowStatus::Good`] on
+    /// entry. A row that failed counts as -inf.
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()>;
+
+    /// The log-density of every row and its gradient (rows × dim, row-major).
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()>;
 
     /// Where it may run.
     fn style(&self) -> Style;

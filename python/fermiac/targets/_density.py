@@ -1,0 +1,165 @@
+"""Log-densities as every method takes them: one class, whatever stands behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._config import resolve_threads
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets._builtin import real_numbers
+
+__all__ = ["BuiltinDensity", "LogDensity"]
+
+Array = NDArray[np.float64]
+
+
+class LogDensity:
+    """A log-density, perhaps with its gradient; `fermiac.targets.as_target` makes one.
+
+    Attributes
+    ----------
+    dim : int
+        Coordinates of a point.
+    has_gradient : bool
+        Whether the gradient can be asked for.
+    form : {"builtin", "python", "native", "torch"}
+        What stands behind it.
+    """
+
+    __slots__ = ()
+
+    dim: int
+    has_gradient: bool
+    form: str
+
+    @property
+    def _handle(self) -> Any:
+        """What the core takes: a handle, or (evaluate, dim, has_gradient)."""
+        return (self._evaluate, self.dim, self.has_gradient)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        """Values (n,) and, if asked for, gradients (n, d): C-contiguous float64 arrays.
+
+        Shapes and types are checked here; values by whoever calls.
+        """
+        raise NotImplementedError
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Evaluate a batch of points.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            -inf where the density is 0.
+
+        Raises
+        ------
+        ArgumentError
+            If `x` is not an array of numbers of this shape.
+        TargetError
+            If the target gives a wrong shape, a NaN or +inf.
+        """
+        points = self._points(x)
+        values, _ = self._evaluate(points, False)
+        _settle(points, values, None)
+        return values
+
+    __call__ = log_density
+
+    def log_density_and_gradient(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Evaluate a batch of points, with gradients.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, d)
+
+        Returns
+        -------
+        values : ndarray of shape (n,)
+        gradients : ndarray of shape (n, d)
+            Without meaning where the density is 0.
+
+        Raises
+        ------
+        ArgumentError
+            If `x` is not an array of numbers of this shape, or there is no gradient.
+        TargetError
+            If the target gives a wrong shape, a NaN or +inf.
+        """
+        if not self.has_gradient:
+            raise ArgumentError(
+                "this log-density has no gradient: give one by as_target(f, dim, gradient=g), or "
+                "gradient=True for a function that returns (value, gradient)"
+            )
+        points = self._points(x)
+        values, gradients = self._evaluate(points, True)
+        assert gradients is not None
+        _settle(points, values, gradients)
+        return values, gradients
+
+    def _points(self, x: ArrayLike) -> Array:
+        points = real_numbers("x", x)
+        if points.ndim != 2 or points.shape[1] != self.dim:
+            raise ArgumentError(
+                f"x: an array of shape {points.shape} given; points of {self.dim} "
+                f"coordinate{'s' if self.dim > 1 else ''} as rows are needed, (n, {self.dim})"
+            )
+        return points
+
+
+class BuiltinDensity(LogDensity):
+    """A log-density that runs in Rust, on all threads."""
+
+    __slots__ = ("_core_handle",)
+
+    def __init__(self, handle: _core.LogDensity) -> None:
+        self._core_handle = handle
+
+    form = "builtin"
+
+    @property
+    def dim(self) -> int:  # type: ignore[override]
+        """Coordinates of a point."""
+        return self._core_handle.dim
+
+    @property
+    def has_gradient(self) -> bool:  # type: ignore[override]
+        """Whether the gradient can be asked for."""
+        return self._core_handle.has_gradient
+
+    @property
+    def _handle(self) -> _core.LogDensity:
+        return self._core_handle
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        threads = resolve_threads(None)
+        if with_gradient:
+            return self._core_handle.log_density_gradient(x, threads)
+        return self._core_handle.log_density(x, threads), None
+
+
+def _settle(x: Array, values: Array, gradients: Array | None) -> None:
+    """The rules of the core, for a target that is called outside of a method."""
+    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
+    if bad.size:
+        raise TargetError(
+            f"the log-density is {values[bad[0]]} at row {bad[0]} of the batch, x = "
+            f"{x[bad[0]][:6]}; give -inf where the density is 0, and a finite number elsewhere"
+        )
+    if gradients is not None:
+        wrong = ~np.isfinite(gradients) & (values > -np.inf)[:, None]
+        if wrong.any():
+            row, k = np.argwhere(wrong)[0]
+            raise TargetError(
+                f"the gradient of the log-density is {gradients[row, k]} in coordinate {k} at row "
+                f"{row} of the batch, x = {x[row][:6]}; it must be finite wherever the density is "
+                "not 0"
+            )
