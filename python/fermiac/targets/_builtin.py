@@ -1,8 +1,8 @@
-"""The frozen object that every constructor of a built-in integrand returns."""
+"""What constructors of built-in targets return: frozen objects that are their arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +13,64 @@ from fermiac import _core
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError
 
-__all__ = ["BuiltinIntegrand"]
+__all__ = ["Built", "BuiltinIntegrand"]
 
 Array = NDArray[np.float64]
 
 
-class BuiltinIntegrand:
+class Built:
+    """What a function made of its arguments: frozen, comparable, hashable, picklable."""
+
+    __slots__ = ("_arguments", "_make")
+
+    _arguments: MappingProxyType[str, Any]
+    _make: Callable[..., Any]
+
+    def _freeze(
+        self, make: Callable[..., Any], arguments: Mapping[str, Any], **attributes: Any
+    ) -> None:
+        for value in arguments.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        attributes |= {"_make": make, "_arguments": MappingProxyType(dict(arguments))}
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Built):
+            return NotImplemented
+        return self._make is other._make and all(
+            _equal(value, other._arguments[name]) for name, value in self._arguments.items()
+        )
+
+    def __hash__(self) -> int:
+        # The sum makes 0.0 of -0.0: what is equal must hash equally.
+        values = (
+            (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v
+            for v in self._arguments.values()
+        )
+        return hash((self._make, *values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (self._make, dict(self._arguments))
+
+    def __repr__(self) -> str:
+        by_name = self._make.__kwdefaults__ or {}
+        shown = (
+            f"{name}={_short(value)}" if name in by_name else _short(value)
+            for name, value in self._arguments.items()
+            if name not in by_name or not _equal(value, by_name[name])
+        )
+        return f"{self._make.__name__}({', '.join(shown)})"
+
+
+class BuiltinIntegrand(Built):
     """An integrand that runs in Rust, on all threads where a method evaluates it.
 
     The functions of `fermiac.targets` make them (`powers`, `genz`, ...). They are frozen, equal
@@ -46,30 +98,24 @@ class BuiltinIntegrand:
            [ 9., 81.]])
     """
 
-    __slots__ = ("_arguments", "_handle", "_make", "dim", "n_outputs", "scalar")
+    __slots__ = ("_handle", "dim", "n_outputs", "scalar")
 
     dim: int
     n_outputs: int
     scalar: bool
-    _arguments: MappingProxyType[str, Any]
     _handle: _core.Integrand
-    _make: Callable[..., BuiltinIntegrand]
 
     def __init__(
         self, make: Callable[..., BuiltinIntegrand], handle: _core.Integrand, **arguments: Any
     ) -> None:
-        for value in arguments.values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-        for name, value in (
-            ("_make", make),
-            ("_handle", handle),
-            ("_arguments", MappingProxyType(arguments)),
-            ("dim", handle.dim),
-            ("n_outputs", handle.n_outputs),
-            ("scalar", handle.scalar),
-        ):
-            object.__setattr__(self, name, value)
+        self._freeze(
+            make,
+            arguments,
+            _handle=handle,
+            dim=handle.dim,
+            n_outputs=handle.n_outputs,
+            scalar=handle.scalar,
+        )
 
     def __call__(self, x: ArrayLike) -> Array:
         """Evaluate a batch of points.
@@ -97,37 +143,6 @@ class BuiltinIntegrand:
             )
         return self._handle(points, resolve_threads(None))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a built-in integrand is frozen: {name} cannot be set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a built-in integrand is frozen: {name} cannot be deleted")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BuiltinIntegrand):
-            return NotImplemented
-        return self._make is other._make and all(
-            np.array_equal(value, other._arguments[name])
-            if isinstance(value, np.ndarray)
-            else value == other._arguments[name]
-            for name, value in self._arguments.items()
-        )
-
-    def __hash__(self) -> int:
-        # The sum makes 0.0 of -0.0: what is equal must hash equally.
-        values = (
-            (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v
-            for v in self._arguments.values()
-        )
-        return hash((self._make, *values))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._make, tuple(self._arguments.values())
-
-    def __repr__(self) -> str:
-        shown = ", ".join(_short(value) for value in self._arguments.values())
-        return f"{self._make.__name__}({shown})"
-
 
 def real_numbers(name: str, value: ArrayLike) -> Array:
     """Copy an argument to a C-contiguous float64 array, or raise in its name."""
@@ -140,6 +155,16 @@ def real_numbers(name: str, value: ArrayLike) -> Array:
         raise ArgumentError(
             f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
         ) from error
+
+
+def _remake(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    return make(**arguments)
+
+
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(np.asarray(a), np.asarray(b))
+    return bool(a == b)
 
 
 def _short(value: object) -> str:

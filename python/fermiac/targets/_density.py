@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.targets._builtin import real_numbers
+from fermiac.targets._builtin import Built, real_numbers
 
 __all__ = ["BuiltinDensity", "LogDensity"]
 
@@ -28,6 +29,10 @@ class LogDensity:
         Whether the gradient can be asked for.
     form : {"builtin", "python", "native", "torch"}
         What stands behind it.
+    names : tuple of str or None
+        The names of the coordinates, where they have any.
+    log_evidence : float or None
+        The logarithm of the density's integral, where it is known in closed form.
     """
 
     __slots__ = ()
@@ -35,6 +40,8 @@ class LogDensity:
     dim: int
     has_gradient: bool
     form: str
+    names: tuple[str, ...] | None = None
+    log_evidence: float | None = None
 
     @property
     def _handle(self) -> Any:
@@ -105,6 +112,15 @@ class LogDensity:
         _settle(points, values, gradients)
         return values, gradients
 
+    @staticmethod
+    def _evaluate_handle(
+        handle: _core.LogDensity, x: Array, with_gradient: bool
+    ) -> tuple[Array, Array | None]:
+        threads = resolve_threads(None)
+        if with_gradient:
+            return handle.log_density_gradient(x, threads)
+        return handle.log_density(x, threads), None
+
     def _points(self, x: ArrayLike) -> Array:
         points = real_numbers("x", x)
         if points.ndim != 2 or points.shape[1] != self.dim:
@@ -115,35 +131,67 @@ class LogDensity:
         return points
 
 
-class BuiltinDensity(LogDensity):
-    """A log-density that runs in Rust, on all threads."""
+class BuiltinDensity(Built, LogDensity):
+    """A log-density that runs in Rust, on all threads where a method evaluates it.
 
-    __slots__ = ("_core_handle",)
+    Functions of `fermiac.targets` make them (`funnel`, `logistic_regression`, ...). They are
+    frozen, equal if they were made by the same function from equal arguments, hashable and
+    picklable. The value of a point never depends on the batch that it comes in.
 
-    def __init__(self, handle: _core.LogDensity) -> None:
-        self._core_handle = handle
+    Attributes
+    ----------
+    dim : int
+        Coordinates of a point.
+    has_gradient : bool
+        Whether the gradient can be asked for.
+    form : str
+        ``"builtin"``.
+    names : tuple of str or None
+        The names of the coordinates, where they have any.
+    log_evidence : float or None
+        The logarithm of the density's integral, where it is known in closed form.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.targets.funnel(3)
+    >>> target
+    funnel(3, 3.0)
+    >>> target.names
+    ('v', 'x[0]', 'x[1]')
+    >>> value, gradient = target.log_density_and_gradient([[0.0, 1.0, 2.0]])
+    >>> gradient
+    array([[ 1.5, -1. , -2. ]])
+    """
+
+    __slots__ = ("_core_handle", "dim", "has_gradient", "log_evidence", "names")
 
     form = "builtin"
+    _core_handle: _core.LogDensity
 
-    @property
-    def dim(self) -> int:  # type: ignore[override]
-        """Coordinates of a point."""
-        return self._core_handle.dim
-
-    @property
-    def has_gradient(self) -> bool:  # type: ignore[override]
-        """Whether the gradient can be asked for."""
-        return self._core_handle.has_gradient
+    def __init__(
+        self,
+        make: Callable[..., LogDensity],
+        handle: _core.LogDensity,
+        names: tuple[str, ...] | None,
+        **arguments: Any,
+    ) -> None:
+        self._freeze(
+            make,
+            arguments,
+            _core_handle=handle,
+            dim=handle.dim,
+            has_gradient=handle.has_gradient,
+            log_evidence=handle.log_evidence,
+            names=names,
+        )
 
     @property
     def _handle(self) -> _core.LogDensity:
         return self._core_handle
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        threads = resolve_threads(None)
-        if with_gradient:
-            return self._core_handle.log_density_gradient(x, threads)
-        return self._core_handle.log_density(x, threads), None
+        return self._evaluate_handle(self._core_handle, x, with_gradient)
 
 
 def _settle(x: Array, values: Array, gradients: Array | None) -> None:

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
+use fermiac_core::Result;
 use fermiac_core::linalg::Rows;
 use fermiac_core::par::CHUNK;
 use fermiac_core::target::LogDensity as CoreLogDensity;
-use fermiac_core::target::density::{evaluate, evaluate_gradient};
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use fermiac_core::target::density::{
+    Banana, EightSchools, Funnel, LawDensity, LinearRegression, LogisticRegression, Noise,
+    NormalPrior, PoissonRegression, Transformed, evaluate, evaluate_gradient,
+};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::array::rows;
+use crate::distributions::Law;
 use crate::enter::{Raised, enter};
+use crate::error::check;
+use crate::transforms::Transform;
 
 /// A log-density that runs in Rust.
 #[pyclass(frozen, module = "fermiac._core")]
@@ -18,7 +25,36 @@ pub(crate) struct LogDensity {
     pub(crate) inner: Arc<dyn CoreLogDensity>,
 }
 
+/// (x, y, prior mean, prior standard deviation) of a regression.
+type Data<'py> = (
+    PyReadonlyArray2<'py, f64>,
+    PyReadonlyArray1<'py, f64>,
+    PyReadonlyArray1<'py, f64>,
+    PyReadonlyArray1<'py, f64>,
+);
+
 impl LogDensity {
+    fn new<T: CoreLogDensity + 'static>(py: Python<'_>, made: Result<T>) -> PyResult<Self> {
+        Ok(Self { inner: Arc::new(check(py, made)?) })
+    }
+
+    fn regression<T: CoreLogDensity + 'static>(
+        py: Python<'_>,
+        data: &Data<'_>,
+        offset: Option<&PyReadonlyArray1<'_, f64>>,
+        make: impl FnOnce(Rows<'_>, &[f64], &[f64], NormalPrior) -> Result<T> + Send,
+    ) -> PyResult<Self>
+    where
+        T: Send,
+    {
+        let (x, y, mean, sd) = data;
+        let prior = check(py, NormalPrior::new(mean.as_slice()?, sd.as_slice()?))?;
+        let (x, y) = (rows(x, mean.as_slice()?.len())?, y.as_slice()?);
+        let offset = offset.map(|offset| offset.as_slice()).transpose()?.unwrap_or_default();
+        let made = py.detach(|| make(x, y, offset, prior));
+        Self::new(py, made)
+    }
+
     /// Evaluates chunk by chunk on the threads.
     fn run(
         &self,
@@ -60,6 +96,76 @@ impl LogDensity {
 
 #[pymethods]
 impl LogDensity {
+    /// The posterior of a logistic regression; `data` is (x, y, prior mean, prior sd).
+    #[staticmethod]
+    fn logistic_regression(
+        py: Python<'_>,
+        data: Data<'_>,
+        offset: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Self> {
+        Self::regression(py, &data, Some(&offset), LogisticRegression::new)
+    }
+
+    /// The posterior of a Poisson regression.
+    #[staticmethod]
+    fn poisson_regression(
+        py: Python<'_>,
+        data: Data<'_>,
+        offset: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Self> {
+        Self::regression(py, &data, Some(&offset), PoissonRegression::new)
+    }
+
+    /// The posterior of a linear regression: `scale` is the noise's standard deviation, or that of
+    /// its half-normal prior.
+    #[staticmethod]
+    fn linear_regression(
+        py: Python<'_>,
+        data: Data<'_>,
+        scale: f64,
+        known: bool,
+    ) -> PyResult<Self> {
+        let noise = if known { Noise::Known(scale) } else { Noise::HalfNormal(scale) };
+        Self::regression(py, &data, None, |x, y, _, prior| {
+            LinearRegression::new(x, y, noise, prior)
+        })
+    }
+
+    /// Rubin's eight schools.
+    #[staticmethod]
+    fn eight_schools(centered: bool) -> Self {
+        Self { inner: Arc::new(EightSchools::new(centered)) }
+    }
+
+    /// A bent normal law.
+    #[staticmethod]
+    fn banana(py: Python<'_>, dim: usize, curvature: f64, scale: f64) -> PyResult<Self> {
+        Self::new(py, Banana::new(dim, curvature, scale))
+    }
+
+    /// Neal's funnel.
+    #[staticmethod]
+    fn funnel(py: Python<'_>, dim: usize, scale: f64) -> PyResult<Self> {
+        Self::new(py, Funnel::new(dim, scale))
+    }
+
+    /// The log-density of a built-in law.
+    #[staticmethod]
+    fn law(law: &Law) -> Self {
+        Self { inner: Arc::new(LawDensity::new(Arc::clone(&law.inner))) }
+    }
+
+    /// The log-density on the unconstrained space.
+    fn transformed(&self, py: Python<'_>, transform: &Transform) -> PyResult<Self> {
+        Self::new(py, Transformed::new(Arc::clone(&self.inner), transform.inner.clone()))
+    }
+
+    /// The logarithm of the density's integral, where it is known.
+    #[getter]
+    fn log_evidence(&self) -> Option<f64> {
+        self.inner.log_evidence()
+    }
+
     /// Coordinates of a point.
     #[getter]
     fn dim(&self) -> usize {

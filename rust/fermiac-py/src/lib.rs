@@ -10,6 +10,7 @@ mod importance;
 mod integrands;
 mod random;
 mod target;
+mod transforms;
 
 use pyo3::prelude::*;
 
@@ -23,6 +24,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     random::register(m)?;
     distributions::register(m)?;
     densities::register(m)?;
+    transforms::register(m)?;
     integrands::register(m)?;
     importance::register(m)?;
     Ok(())

@@ -3,10 +3,11 @@
 pub mod density;
 pub mod integrand;
 pub mod law;
+pub mod transform;
 
-use crate::Result;
 use crate::linalg::Rows;
 use crate::rng::Stream;
+use crate::{Error, Result};
 
 /// Where a target may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,11 @@ pub trait LogDensity: Send + Sync {
         status: &mut [RowStatus],
     ) -> Result<()>;
 
+    /// The logarithm of the density's integral, where it is known in closed form.
+    fn log_evidence(&self) -> Option<f64> {
+        None
+    }
+
     /// Where it may run.
     fn style(&self) -> Style;
 }
@@ -94,6 +100,22 @@ pub trait Law: Send + Sync {
 
     /// The normalised log-density of every row; -inf outside the support, NaN only for NaN.
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()>;
+
+    /// Whether [`Law::log_density_gradient`] can be called.
+    fn has_gradient(&self) -> bool {
+        false
+    }
+
+    /// The log-density of every row, the same bits as of [`Law::log_density`], and its gradient
+    /// (rows × dim, row-major), which means nothing outside the support.
+    fn log_density_gradient(
+        &self,
+        _x: Rows<'_>,
+        _out: &mut [f64],
+        _gradient: &mut [f64],
+    ) -> Result<()> {
+        Err(Error::argument("law", "its log-density has no gradient"))
+    }
 
     /// Fills `out` (a whole number of rows, row-major) with independent draws.
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()>;

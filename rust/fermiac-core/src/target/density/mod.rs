@@ -1,5 +1,21 @@
 //! Log-densities: the rules that hold for all of them, and those that are built in.
 
+mod design;
+mod law;
+mod linear;
+mod regression;
+mod schools;
+mod shapes;
+mod tiles;
+mod transformed;
+
+pub use law::LawDensity;
+pub use linear::{LinearRegression, Noise};
+pub use regression::{LogisticRegression, NormalPrior, PoissonRegression};
+pub use schools::EightSchools;
+pub use shapes::{Banana, Funnel};
+pub use transformed::Transformed;
+
 use super::{LogDensity, RowStatus};
 use crate::linalg::Rows;
 use crate::{Error, Result};
@@ -62,6 +78,32 @@ fn settle(x: Rows<'_>, first: usize, out: &mut [f64], status: &[RowStatus]) -> R
         }
     }
     Ok(())
+}
+
+/// Refuses a batch whose rows are not points of a `dim`-dimensional density.
+fn check_rows(x: Rows<'_>, dim: usize) -> Result<()> {
+    if x.dim() == dim {
+        return Ok(());
+    }
+    let why = format!("rows of {} coordinates were given; the log-density takes {dim}", x.dim());
+    Err(Error::argument("x", why))
+}
+
+/// Settles rows so far out that the arithmetic overflows: a difference of infinities at a point
+/// without NaN is a density of 0, and a gradient that overflows where the value does not fails the
+/// row. `gradient` may be empty.
+fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut [RowStatus]) {
+    for (value, row) in out.iter_mut().zip(x.iter()) {
+        if value.is_nan() && !row.iter().any(|x| x.is_nan()) {
+            *value = f64::NEG_INFINITY;
+        }
+    }
+    let slopes = gradient.chunks_exact(x.dim());
+    for ((value, slopes), status) in out.iter().zip(slopes).zip(status) {
+        if value.is_finite() && !slopes.iter().all(|s| s.is_finite()) {
+            *status = RowStatus::Failed;
+        }
+    }
 }
 
 /// A point, cut to its first coordinates.

@@ -1,12 +1,13 @@
 //! Laws made of laws: mixtures, and products of blocks of coordinates.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{check_draws, check_rows};
 use crate::linalg::Rows;
 use crate::rng::Stream;
-use crate::simd::{Kernel, LANES, V, dispatch, expv, ln, lnv};
+use crate::simd::{Kernel, LANES, V, dispatch, exp_slice, expv, ln, lnv};
 use crate::target::{Law, Style, Support};
 use crate::{Error, Result};
 
@@ -121,6 +122,48 @@ impl Law for Mixture {
         Ok(())
     }
 
+    fn has_gradient(&self) -> bool {
+        self.laws.iter().all(|law| law.has_gradient())
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        if x.is_empty() {
+            return Ok(());
+        }
+        let mut columns = vec![0.0; x.len() * self.laws.len()];
+        let mut slopes = vec![0.0; gradient.len() * self.laws.len()];
+        let parts = columns.chunks_exact_mut(x.len()).zip(slopes.chunks_exact_mut(gradient.len()));
+        for (law, (column, slopes)) in self.laws.iter().zip(parts) {
+            law.log_density_gradient(x, column, slopes)?;
+        }
+        dispatch(LogSumExp { columns: &columns, log_weights: &self.log_weights, out });
+        gradient.fill(0.0);
+        let parts = columns.chunks_exact_mut(x.len()).zip(slopes.chunks_exact(gradient.len()));
+        for (log_weight, (column, slopes)) in self.log_weights.iter().zip(parts) {
+            // The share of the component in the density.
+            for (value, total) in column.iter_mut().zip(&*out) {
+                *value += log_weight - total;
+            }
+            exp_slice(column);
+            let rows = gradient.chunks_exact_mut(x.dim()).zip(slopes.chunks_exact(x.dim()));
+            for ((sum, slopes), share) in rows.zip(&*column) {
+                // Outside its support a component's gradient means nothing.
+                if *share > 0.0 {
+                    for (sum, slope) in sum.iter_mut().zip(slopes) {
+                        *sum += share * slope;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         let dim = self.dim();
         check_draws(out, dim)?;
@@ -191,6 +234,20 @@ impl Product {
     }
 }
 
+/// Some columns of all rows.
+fn block(x: Rows<'_>, columns: Range<usize>) -> Vec<f64> {
+    x.iter().flat_map(|row| &row[columns.clone()]).copied().collect()
+}
+
+/// Adds log-densities; -inf wins over +inf: the point lies outside the support.
+fn add_values(sums: &mut [f64], values: &[f64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        let outside = *sum == f64::NEG_INFINITY && *value == f64::INFINITY
+            || *sum == f64::INFINITY && *value == f64::NEG_INFINITY;
+        *sum = if outside { f64::NEG_INFINITY } else { *sum + value };
+    }
+}
+
 impl Law for Product {
     fn has_gaussian_tails(&self) -> bool {
         self.laws.iter().all(|law| law.has_gaussian_tails())
@@ -204,19 +261,40 @@ impl Law for Product {
         check_rows(x, self.dim, out)?;
         out.fill(0.0);
         let mut values = vec![0.0; out.len()];
-        let mut block = Vec::new();
         let mut first = 0;
+        for law in &self.laws {
+            let block = block(x, first..first + law.dim());
+            first += law.dim();
+            law.log_density(Rows::new(&block, law.dim()), &mut values)?;
+            add_values(out, &values);
+        }
+        Ok(())
+    }
+
+    fn has_gradient(&self) -> bool {
+        self.laws.iter().all(|law| law.has_gradient())
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        check_rows(x, self.dim, out)?;
+        out.fill(0.0);
+        let mut first = 0;
+        let (mut values, mut slopes) = (vec![0.0; out.len()], Vec::new());
         for law in &self.laws {
             let columns = first..first + law.dim();
             first = columns.end;
-            block.clear();
-            block.extend(x.iter().flat_map(|row| &row[columns.clone()]));
-            law.log_density(Rows::new(&block, law.dim()), &mut values)?;
-            for (sum, value) in out.iter_mut().zip(&values) {
-                // -inf wins over +inf: the point lies outside the support.
-                let outside = *sum == f64::NEG_INFINITY && *value == f64::INFINITY
-                    || *sum == f64::INFINITY && *value == f64::NEG_INFINITY;
-                *sum = if outside { f64::NEG_INFINITY } else { *sum + value };
+            let block = block(x, columns.clone());
+            slopes.resize(block.len(), 0.0);
+            law.log_density_gradient(Rows::new(&block, law.dim()), &mut values, &mut slopes)?;
+            add_values(out, &values);
+            let rows = gradient.chunks_exact_mut(self.dim).zip(slopes.chunks_exact(law.dim()));
+            for (row, slopes) in rows {
+                row[columns.clone()].copy_from_slice(slopes);
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! A law of independent coordinates.
 
-use super::{Marginal, Tile, check_draws, check_rows, for_tiles, gather};
+use super::{
+    Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, gather,
+};
 use crate::linalg::Rows;
 use crate::rng::Stream;
 use crate::simd::{Kernel, V, dispatch};
@@ -56,6 +58,35 @@ impl Tile for Columns<'_> {
     }
 }
 
+struct Gradient<'a> {
+    marginals: &'a [Marginal],
+    x: Rows<'a>,
+    out: &'a mut [f64],
+    gradient: &'a mut [f64],
+}
+
+impl Kernel for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut Columns(self.marginals));
+    }
+}
+
+impl SlopedTile for Columns<'_> {
+    #[inline(always)]
+    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+        let mut sum = V::ZERO;
+        for (j, (marginal, slope)) in self.0.iter().zip(slopes).enumerate() {
+            let x = gather(rows, self.0.len(), j);
+            sum = sum + marginal.log_density::<FMA>(x);
+            *slope = marginal.slope::<FMA>(x);
+        }
+        sum
+    }
+}
+
 impl Law for Independent {
     fn has_gaussian_tails(&self) -> bool {
         self.marginals.iter().all(Marginal::has_gaussian_tails)
@@ -68,6 +99,21 @@ impl Law for Independent {
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_rows(x, self.dim(), out)?;
         dispatch(LogDensity { marginals: &self.marginals, x, out });
+        Ok(())
+    }
+
+    fn has_gradient(&self) -> bool {
+        true
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(Gradient { marginals: &self.marginals, x, out, gradient });
         Ok(())
     }
 

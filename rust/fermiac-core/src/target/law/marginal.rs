@@ -213,6 +213,56 @@ impl Marginal {
         }
     }
 
+    /// The derivatives of the log-densities of eight values inside the support.
+    #[inline(always)]
+    pub(super) fn slope<const FMA: bool>(&self, x: V) -> V {
+        match self.form {
+            Form::Normal { mean, inv_sd, .. } => {
+                (x - V::splat(mean)) * V::splat(inv_sd) * V::splat(-inv_sd)
+            }
+            Form::LogNormal { mu, inv_sigma, .. } => {
+                let z = (lnv::<FMA>(x) - V::splat(mu)) * V::splat(inv_sigma);
+                z.mul_add::<FMA>(V::splat(-inv_sigma), V::splat(-1.0)) / x
+            }
+            Form::Uniform { .. } => V::ZERO,
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+                let unit = inv_scale * inv_sqrt_df;
+                let z = (x - V::splat(loc)) * V::splat(unit);
+                let bend = z.map(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) });
+                bend * V::splat(-(df + 1.0) * unit)
+            }
+            Form::Gamma { kernel, .. } => {
+                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let y = x * V::splat(inv_unit);
+                let slope = if power == 0.0 {
+                    V::splat(-rate)
+                } else {
+                    // In the unit of the mode the power and its rate are equal and go first.
+                    let rest = V::splat(power - rate * origin);
+                    (y - V::splat(origin)).mul_add::<FMA>(V::splat(-rate), rest) / y
+                };
+                slope * V::splat(inv_unit)
+            }
+            Form::Beta { kernel, .. } => {
+                let BetaKernel { p, q, centre, .. } = kernel;
+                let complement = V::splat(1.0) - x;
+                if centre != 0.0 {
+                    // Both terms on one denominator: near the mode nothing cancels.
+                    return (V::splat(centre) - x) * V::splat(p + q) / (x * complement);
+                }
+                let mut slope = V::ZERO;
+                if p != 0.0 {
+                    slope = V::splat(p) / x;
+                }
+                if q != 0.0 {
+                    slope = slope - V::splat(q) / complement;
+                }
+                slope
+            }
+            Form::Exponential { inv_scale, .. } => V::splat(-inv_scale),
+        }
+    }
+
     /// One draw.
     pub fn draw(&self, rng: &mut Stream) -> f64 {
         match self.form {

@@ -100,6 +100,47 @@ fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile
     }
 }
 
+/// A log-density of eight rows with its gradient.
+trait SlopedTile: Tile {
+    /// The log-densities of eight rows, the bits of [`Tile::log_density`], and coordinate by
+    /// coordinate their derivatives; must be `inline(always)`.
+    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V;
+}
+
+/// As [`for_tiles`], with gradients. A gradient means nothing where the density is 0.
+#[inline(always)]
+fn for_sloped_tiles<const FMA: bool>(
+    x: Rows<'_>,
+    out: &mut [f64],
+    gradient: &mut [f64],
+    tile: &mut impl SlopedTile,
+) {
+    let dim = x.dim();
+    let mut slopes = vec![V::ZERO; dim];
+    let mut whole = x.data().chunks_exact(LANES * dim);
+    let mut outs = out.chunks_exact_mut(LANES);
+    let mut gradients = gradient.chunks_exact_mut(LANES * dim);
+    for ((rows, out), gradient) in (&mut whole).zip(&mut outs).zip(&mut gradients) {
+        store(tile.gradient::<FMA>(rows, &mut slopes), rows, out);
+        for (j, slope) in slopes.iter().enumerate() {
+            scatter(*slope, gradient, dim, j);
+        }
+    }
+    let (rows, out) = (whole.remainder(), outs.into_remainder());
+    if !out.is_empty() {
+        let mut padded = rows.to_vec();
+        for _ in out.len()..LANES {
+            padded.extend_from_slice(&rows[rows.len() - dim..]);
+        }
+        store(tile.gradient::<FMA>(&padded, &mut slopes), rows, out);
+        for (l, row) in gradients.into_remainder().chunks_exact_mut(dim).enumerate() {
+            for (to, slope) in row.iter_mut().zip(&slopes) {
+                *to = slope.0[l];
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn store(values: V, rows: &[f64], out: &mut [f64]) {
     out.copy_from_slice(&values.0[..out.len()]);

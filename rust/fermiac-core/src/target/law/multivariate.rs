@@ -1,6 +1,9 @@
 //! The multivariate normal and t laws, by the packed inverse of the Cholesky factor.
 
-use super::{Tile, check_draws, check_rows, finite, for_tiles, gather, positive, scatter};
+use super::{
+    SlopedTile, Tile, check_draws, check_rows, finite, for_sloped_tiles, for_tiles, gather,
+    positive, scatter,
+};
 use crate::linalg::{Cholesky, Rows, packed_start};
 use crate::rng::Stream;
 use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv, lnv};
@@ -70,6 +73,25 @@ impl Ellipse {
                 z = c.mul_add::<FMA>(V::splat(l), z);
             }
             square = z.mul_add::<FMA>(z, square);
+        }
+        square
+    }
+
+    /// As [`Ellipse::square`], with the direction Σ⁻¹ c.
+    #[inline(always)]
+    fn square_and_direction<const FMA: bool>(&self, centred: &[V], direction: &mut [V]) -> V {
+        direction.fill(V::ZERO);
+        let mut square = V::ZERO;
+        for i in 0..centred.len() {
+            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
+            let mut z = V::ZERO;
+            for (&l, &c) in row.iter().zip(centred) {
+                z = c.mul_add::<FMA>(V::splat(l), z);
+            }
+            square = z.mul_add::<FMA>(z, square);
+            for (&l, direction) in row.iter().zip(&mut *direction) {
+                *direction = z.mul_add::<FMA>(V::splat(l), *direction);
+            }
         }
         square
     }
@@ -172,14 +194,53 @@ struct NormalTile<'a> {
     centred: Vec<V>,
 }
 
-impl Tile for NormalTile<'_> {
+impl NormalTile<'_> {
     #[inline(always)]
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        let MultivariateNormal { ellipse, constant } = self.law;
+    fn centre(&mut self, rows: &[f64]) {
+        let ellipse = &self.law.ellipse;
         for (j, c) in self.centred.iter_mut().enumerate() {
             *c = gather(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
         }
+    }
+}
+
+impl Tile for NormalTile<'_> {
+    #[inline(always)]
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
+        self.centre(rows);
+        let MultivariateNormal { ellipse, constant } = self.law;
         ellipse.square::<FMA>(&self.centred).mul_add::<FMA>(V::splat(-0.5), V::splat(*constant))
+    }
+}
+
+impl SlopedTile for NormalTile<'_> {
+    #[inline(always)]
+    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+        self.centre(rows);
+        let MultivariateNormal { ellipse, constant } = self.law;
+        let square = ellipse.square_and_direction::<FMA>(&self.centred, slopes);
+        for slope in slopes {
+            *slope = *slope * V::splat(-1.0);
+        }
+        square.mul_add::<FMA>(V::splat(-0.5), V::splat(*constant))
+    }
+}
+
+struct NormalGradient<'a> {
+    law: &'a MultivariateNormal,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+    gradient: &'a mut [f64],
+}
+
+impl Kernel for NormalGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let mut tile = NormalTile { law: self.law, centred };
+        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }
 }
 
@@ -195,6 +256,21 @@ impl Law for MultivariateNormal {
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_rows(x, self.dim(), out)?;
         dispatch(NormalDensity { law: self, x, out });
+        Ok(())
+    }
+
+    fn has_gradient(&self) -> bool {
+        true
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(NormalGradient { law: self, x, out, gradient });
         Ok(())
     }
 
@@ -232,6 +308,9 @@ impl MultivariateT {
     }
 }
 
+/// The factor of points whose squares would overflow.
+const SHRINK: f64 = 1.0e-150;
+
 struct TDensity<'a> {
     law: &'a MultivariateT,
     x: Rows<'a>,
@@ -253,33 +332,83 @@ struct TTile<'a> {
     centred: Vec<V>,
 }
 
-impl Tile for TTile<'_> {
+impl TTile<'_> {
+    /// Centres eight rows and gives the shrinkage of those so far out, beyond 1e120, that the
+    /// squares of their coordinates would overflow, long before the density vanishes.
     #[inline(always)]
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        let MultivariateT { ellipse, df, constant } = self.law;
-        let dim = ellipse.dim();
+    fn centre(&mut self, rows: &[f64]) -> V {
+        let ellipse = &self.law.ellipse;
         let mut largest = V::ZERO;
         for (j, c) in self.centred.iter_mut().enumerate() {
-            *c = gather(rows, dim, j) - V::splat(ellipse.centre[j]);
+            *c = gather(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
             largest = largest.max(c.map(f64::abs));
         }
-        // Squares of points beyond 1e154 overflow, long before the density vanishes.
-        let far = largest.map(|m| if m > 1.0e120 { 1.0 } else { 0.0 });
-        let shrink = far.map(|far| if far > 0.0 { 1.0e-150 } else { 1.0 });
+        let shrink = largest.map(|m| if m > 1.0e120 { SHRINK } else { 1.0 });
         for c in &mut self.centred {
             *c = *c * shrink;
         }
-        let square = ellipse.square::<FMA>(&self.centred) * V::splat(1.0 / df);
+        shrink
+    }
+
+    /// From |L⁻¹ c|² / df of the shrunk rows to the log-densities.
+    #[inline(always)]
+    fn value<const FMA: bool>(&self, square: V, shrink: V) -> V {
+        let MultivariateT { ellipse, df, constant } = self.law;
         let mut log = ln1pv::<FMA>(square);
-        if far != V::ZERO {
+        if shrink != V::splat(1.0) {
             let restored = lnv::<FMA>(square) + V::splat(300.0 * std::f64::consts::LN_10);
             for l in 0..LANES {
-                if far.0[l] > 0.0 {
+                if shrink.0[l] < 1.0 {
                     log.0[l] = restored.0[l];
                 }
             }
         }
-        log.mul_add::<FMA>(V::splat(-0.5 * (df + dim as f64)), V::splat(*constant))
+        let power = -0.5 * (df + ellipse.dim() as f64);
+        log.mul_add::<FMA>(V::splat(power), V::splat(*constant))
+    }
+}
+
+impl Tile for TTile<'_> {
+    #[inline(always)]
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
+        let shrink = self.centre(rows);
+        let square = self.law.ellipse.square::<FMA>(&self.centred) * V::splat(1.0 / self.law.df);
+        self.value::<FMA>(square, shrink)
+    }
+}
+
+impl SlopedTile for TTile<'_> {
+    #[inline(always)]
+    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+        let shrink = self.centre(rows);
+        let MultivariateT { ellipse, df, .. } = self.law;
+        let square = ellipse.square_and_direction::<FMA>(&self.centred, slopes);
+        let square = square * V::splat(1.0 / df);
+        // Far out the 1 of 1 + |L⁻¹ c|² / df is nothing beside the rest.
+        let one = shrink.map(|s| if s < 1.0 { 0.0 } else { 1.0 });
+        let weight = shrink * V::splat(-(df + ellipse.dim() as f64) / df) / (one + square);
+        for slope in slopes {
+            *slope = *slope * weight;
+        }
+        self.value::<FMA>(square, shrink)
+    }
+}
+
+struct TGradient<'a> {
+    law: &'a MultivariateT,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+    gradient: &'a mut [f64],
+}
+
+impl Kernel for TGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let mut tile = TTile { law: self.law, centred };
+        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }
 }
 
@@ -291,6 +420,21 @@ impl Law for MultivariateT {
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_rows(x, self.dim(), out)?;
         dispatch(TDensity { law: self, x, out });
+        Ok(())
+    }
+
+    fn has_gradient(&self) -> bool {
+        true
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        check_rows(x, self.dim(), out)?;
+        dispatch(TGradient { law: self, x, out, gradient });
         Ok(())
     }
 

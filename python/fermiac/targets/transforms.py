@@ -1,0 +1,257 @@
+"""Where parameters live: blocks of coordinates, for `fermiac.targets.transformed`.
+
+Each function makes one block. A list of blocks covers the coordinates of a point in order; a
+dictionary says which coordinates a block is for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fermiac.errors import ArgumentError
+
+__all__ = [
+    "Transform",
+    "above",
+    "below",
+    "bounded",
+    "identity",
+    "ordered",
+    "positive",
+    "simplex",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class Transform:
+    """A block of coordinates that are constrained alike; the functions of this module make it.
+
+    Attributes
+    ----------
+    kind : {"identity", "above", "below", "bounded", "ordered", "simplex"}
+        What it is.
+    size : int
+        Constrained coordinates.
+    low, high : float
+        The bounds; infinite where there is none.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.simplex(3).free_size
+    2
+    """
+
+    kind: str
+    size: int = 1
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def free_size(self) -> int:
+        """Unconstrained coordinates: one less for a simplex."""
+        return self.size - (self.kind == "simplex")
+
+    def __repr__(self) -> str:
+        bounds = [repr(b) for b in (self.low, self.high) if math.isfinite(b)]
+        size = [str(self.size)] if self.kind in ("ordered", "simplex") else []
+        if not size and self.size != 1:
+            size = [f"n={self.size}"]
+        return f"{self.kind}({', '.join(bounds + size)})"
+
+
+def identity(n: int = 1) -> Transform:
+    """Leave coordinates as they are.
+
+    Parameters
+    ----------
+    n : int, default 1
+        How many.
+
+    Returns
+    -------
+    Transform
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.identity(3)
+    identity(n=3)
+    """
+    return Transform("identity", _size(n, 1))
+
+
+def positive(n: int = 1) -> Transform:
+    r"""Constrain coordinates to positive numbers: :math:`x = e^z`.
+
+    Parameters
+    ----------
+    n : int, default 1
+        How many.
+
+    Returns
+    -------
+    Transform
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.positive()
+    above(0.0)
+    """
+    return above(0.0, n)
+
+
+def above(low: float, n: int = 1) -> Transform:
+    r"""Constrain coordinates to numbers above a bound: :math:`x = l + e^z`.
+
+    Parameters
+    ----------
+    low : float
+        The bound l.
+    n : int, default 1
+        How many coordinates.
+
+    Returns
+    -------
+    Transform
+
+    Raises
+    ------
+    ArgumentError
+        If the bound is not finite.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.above(2.0, n=2)
+    above(2.0, n=2)
+    """
+    return Transform("above", _size(n, 1), low=_bound("low", low))
+
+
+def below(high: float, n: int = 1) -> Transform:
+    r"""Constrain coordinates to numbers below a bound: :math:`x = h - e^z`.
+
+    Parameters
+    ----------
+    high : float
+        The bound h.
+    n : int, default 1
+        How many coordinates.
+
+    Returns
+    -------
+    Transform
+
+    Raises
+    ------
+    ArgumentError
+        If the bound is not finite.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.below(0.0)
+    below(0.0)
+    """
+    return Transform("below", _size(n, 1), high=_bound("high", high))
+
+
+def bounded(low: float, high: float, n: int = 1) -> Transform:
+    r"""Constrain coordinates to an interval: :math:`x = l + (h - l) / (1 + e^{-z})`.
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds l < h.
+    n : int, default 1
+        How many coordinates.
+
+    Returns
+    -------
+    Transform
+
+    Raises
+    ------
+    ArgumentError
+        If the bounds are not finite, or not in order.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.bounded(0.0, 1.0)
+    bounded(0.0, 1.0)
+    """
+    bottom, top = _bound("low", low), _bound("high", high)
+    if not (bottom < top and math.isfinite(top - bottom)):
+        raise ArgumentError(f"high: {high!r} given; a number above low = {low!r} is needed")
+    return Transform("bounded", _size(n, 1), bottom, top)
+
+
+def ordered(k: int) -> Transform:
+    r"""Constrain coordinates to increasing ones: :math:`x_1 = z_1, x_i = x_{i-1} + e^{z_i}`.
+
+    Parameters
+    ----------
+    k : int
+        How many, 1 or more.
+
+    Returns
+    -------
+    Transform
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.ordered(3)
+    ordered(3)
+    """
+    return Transform("ordered", _size(k, 1))
+
+
+def simplex(k: int) -> Transform:
+    r"""Constrain coordinates to positive numbers with sum 1, by additive log-ratios.
+
+    :math:`z_i = \log(x_i / x_k)` for i < k: there are k - 1 unconstrained coordinates. Densities
+    are ones in the first k - 1 constrained coordinates, as Dirichlet densities commonly are.
+
+    Parameters
+    ----------
+    k : int
+        How many, 2 or more.
+
+    Returns
+    -------
+    Transform
+
+    References
+    ----------
+    J. Aitchison, "The Statistical Analysis of Compositional Data", 1986.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.transforms.simplex(3)
+    simplex(3)
+    """
+    return Transform("simplex", _size(k, 2))
+
+
+def _size(n: object, least: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
+        raise ArgumentError(f"{n!r} coordinates given; an int, {least} or more, is needed")
+    return int(n)
+
+
+def _bound(name: str, value: float) -> float:
+    try:
+        bound = float(value)
+    except (TypeError, ValueError):
+        bound = math.nan
+    if not math.isfinite(bound):
+        raise ArgumentError(f"{name}: {value!r} given; a finite number is needed")
+    return bound

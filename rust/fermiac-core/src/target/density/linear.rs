@@ -1,0 +1,224 @@
+//! Bayesian linear regression, of observations that are first reduced to a triangle.
+
+use std::f64::consts::LN_2;
+
+use super::design::{Design, Likelihood, Sums};
+use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
+use crate::linalg::{Cholesky, Rows};
+use crate::simd::{V, exp, ln};
+use crate::special::LN_SQRT_2PI;
+use crate::target::{LogDensity, RowStatus, Style};
+use crate::{Error, Result};
+
+/// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
+/// is the last coordinate.
+///
+/// An orthogonal transformation of the data leaves the sum of squares as it is, so that whatever
+/// the number of observations, those of its triangular factor are all that is evaluated.
+#[derive(Debug, Clone)]
+pub struct LinearRegression(LinearPosterior);
+
+#[derive(Debug, Clone)]
+enum LinearPosterior {
+    Known(Posterior<KnownNoise>),
+    Unknown(Posterior<UnknownNoise>),
+}
+
+impl LinearPosterior {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Known(posterior) => posterior.dim(),
+            Self::Unknown(posterior) => posterior.dim(),
+        }
+    }
+
+    fn log_evidence(&self) -> Option<f64> {
+        match self {
+            Self::Known(posterior) => posterior.log_evidence(),
+            Self::Unknown(posterior) => posterior.log_evidence(),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        match self {
+            Self::Known(posterior) => posterior.evaluate(x, out, gradient, status),
+            Self::Unknown(posterior) => posterior.evaluate(x, out, gradient, status),
+        }
+    }
+}
+
+/// What is known of the noise of a [`LinearRegression`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Noise {
+    /// Its standard deviation.
+    Known(f64),
+    /// A half-normal prior of its standard deviation, with this scale; the last coordinate is the
+    /// logarithm of the standard deviation.
+    HalfNormal(f64),
+}
+
+impl LinearRegression {
+    /// Observations `y`, one for each row of `x`.
+    pub fn new(x: Rows<'_>, y: &[f64], noise: Noise, prior: NormalPrior) -> Result<Self> {
+        check_data(x, y, &vec![0.0; y.len()], &prior)?;
+        let (name, scale) = match noise {
+            Noise::Known(sd) => ("noise_sd", sd),
+            Noise::HalfNormal(scale) => ("noise_scale", scale),
+        };
+        if !(scale > 0.0 && scale < f64::INFINITY) {
+            let why = format!("{scale} was given; a finite number above 0 is needed");
+            return Err(Error::argument(name, why));
+        }
+        let n = y.len() as f64;
+        let (factor, rotated) = triangular(x, y);
+        let rows = Rows::new(&factor, x.dim());
+        // The linear predictor is that of the residual.
+        let negative: Vec<f64> = rotated.iter().map(|y| -y).collect();
+        let design = Design::new(rows, &negative, 0.0);
+        Ok(Self(match noise {
+            Noise::Known(sd) => {
+                let constant = -n * (LN_SQRT_2PI + ln(sd));
+                let likelihood = KnownNoise { precision: (1.0 / sd) / sd };
+                let evidence = evidence(rows, &rotated, likelihood.precision, &prior)?;
+                let log_evidence = Some(evidence + constant);
+                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
+                LinearPosterior::Known(posterior)
+            }
+            Noise::HalfNormal(scale) => {
+                let constant = -(n + 1.0) * LN_SQRT_2PI + LN_2 - ln(scale);
+                let likelihood = UnknownNoise { n, prior_precision: (1.0 / scale) / scale };
+                let log_evidence = None;
+                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
+                LinearPosterior::Unknown(posterior)
+            }
+        }))
+    }
+}
+
+/// -½ Σ r² and its derivatives, for both kinds of noise.
+#[inline(always)]
+fn squares<const FMA: bool>(residual: V, sums: &mut Sums) -> V {
+    sums.sum = (residual * V::splat(-0.5)).mul_add::<FMA>(residual, sums.sum);
+    residual.map(|r| -r)
+}
+
+#[derive(Debug, Clone)]
+struct KnownNoise {
+    precision: f64,
+}
+
+impl Likelihood for KnownNoise {
+    #[inline(always)]
+    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
+        squares::<FMA>(predictor, sums)
+    }
+
+    fn finish(&self, _point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
+        for slope in gradient.into_iter().flatten() {
+            *slope *= self.precision;
+        }
+        sum * self.precision
+    }
+}
+
+#[derive(Debug, Clone)]
+struct UnknownNoise {
+    n: f64,
+    prior_precision: f64,
+}
+
+impl Likelihood for UnknownNoise {
+    const EXTRA: usize = 1;
+
+    #[inline(always)]
+    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
+        squares::<FMA>(predictor, sums)
+    }
+
+    fn finish(&self, point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
+        let log_sd = point[point.len() - 1];
+        let precision = exp(-2.0 * log_sd);
+        let scaled = sum * precision;
+        let prior = exp(2.0 * log_sd) * self.prior_precision;
+        if let Some(gradient) = gradient {
+            for slope in gradient.iter_mut() {
+                *slope *= precision;
+            }
+            gradient[point.len() - 1] = -2.0 * scaled - (self.n - 1.0) - prior;
+        }
+        scaled - (self.n - 1.0) * log_sd - 0.5 * prior
+    }
+}
+
+density_of_posterior!(LinearRegression);
+
+/// The triangular factor of [x | y] by Householder's reflections, as the rows of x and as y.
+fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let (n, d) = (x.len(), x.dim());
+    let mut columns: Vec<Vec<f64>> = (0..d).map(|j| x.iter().map(|row| row[j]).collect()).collect();
+    columns.push(y.to_vec());
+    let kept = n.min(d + 1);
+    for j in 0..kept {
+        let (done, later) = columns.split_at_mut(j + 1);
+        let pivot = &mut done[j][j..];
+        let size = pivot.iter().fold(0.0_f64, |size, v| size.max(v.abs()));
+        if size == 0.0 {
+            continue;
+        }
+        pivot.iter_mut().for_each(|v| *v /= size);
+        let norm = pivot.iter().fold(0.0, |sum, v| sum + v * v).sqrt();
+        let head = if pivot[0] < 0.0 { -norm } else { norm };
+        pivot[0] += head;
+        // With v the pivot column now, the reflection takes v · (v · column) / (head · v₀) away.
+        let unit = 1.0 / (head * pivot[0]);
+        for column in later {
+            let column = &mut column[j..];
+            let product = pivot.iter().zip(&*column).fold(0.0, |sum, (v, c)| sum + v * c);
+            for (c, v) in column.iter_mut().zip(&*pivot) {
+                *c -= v * (product * unit);
+            }
+        }
+        pivot.fill(0.0);
+        pivot[0] = -head * size;
+    }
+    let factor = (0..kept).flat_map(|i| columns[..d].iter().map(move |column| column[i]));
+    (factor.collect(), columns[d][..kept].to_vec())
+}
+
+/// ln ∫ exp(-½ `precision` |y - x β|²) · prior(β) dβ.
+fn evidence(x: Rows<'_>, y: &[f64], precision: f64, prior: &NormalPrior) -> Result<f64> {
+    let d = x.dim();
+    let residual: Vec<f64> = x
+        .iter()
+        .zip(y)
+        .map(|(row, y)| row.iter().zip(&prior.mean).fold(*y, |sum, (x, m)| sum - x * m))
+        .collect();
+    // In units of the priors' standard deviations: 1 + precision · S xᵀ x S has no pivot below 1.
+    let sd: Vec<f64> = prior.precision.iter().map(|p| (1.0 / p).sqrt()).collect();
+    let mut matrix = vec![0.0; d * d];
+    let mut shift = vec![0.0; d];
+    for i in 0..d {
+        for j in 0..=i {
+            let product = x.iter().fold(0.0, |sum, row| sum + (row[i] * sd[i]) * (row[j] * sd[j]));
+            matrix[i * d + j] = precision * product + if i == j { 1.0 } else { 0.0 };
+        }
+        let along = x.iter().zip(&residual).fold(0.0, |sum, (row, r)| sum + row[i] * sd[i] * r);
+        shift[i] = precision * along;
+    }
+    let factor = Cholesky::new(&matrix, d)?;
+    let mut solution = shift;
+    factor.solve(&mut solution);
+    // The sum of squares at the mode, where nothing cancels.
+    let left = x.iter().zip(&residual).fold(0.0, |sum, (row, r)| {
+        let r = (0..d).fold(*r, |r, j| r - row[j] * sd[j] * solution[j]);
+        sum + precision * r * r
+    });
+    let size = solution.iter().fold(0.0, |sum, z| sum + z * z);
+    Ok(-0.5 * (left + size + factor.log_determinant()))
+}
