@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._laws_base import Law
 from fermiac.errors import ArgumentError
-from fermiac.targets._builtin import real_numbers
+from fermiac.targets._builtin import Built, real_numbers
 from fermiac.targets._callable import CallableLaw
 from fermiac.targets._density import BuiltinDensity, LogDensity
 
@@ -359,7 +359,7 @@ def law_density(law: object) -> LogDensity:
     return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), None, law=of)
 
 
-class _PythonLaw(LogDensity):
+class _PythonLaw(Built, LogDensity):
     """The log-density of a law that is defined in Python."""
 
     __slots__ = ("_law", "dim")
@@ -367,16 +367,13 @@ class _PythonLaw(LogDensity):
     form = "python"
     has_gradient = False
     log_evidence = 0.0
+    _law: CallableLaw
 
     def __init__(self, law: Law) -> None:
-        self._law = law
-        self.dim = law.dim
-
-    def __repr__(self) -> str:
-        return f"law_density({self._law!r})"
+        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        return CallableLaw(self._law).log_density(x), None
+        return self._law.log_density(x), None
 
 
 def _regression(

@@ -17,7 +17,7 @@ from fermiac.targets.transforms import Transform
 __all__ = ["TransformedDensity", "resolve_transforms", "transformed"]
 
 Array = NDArray[np.float64]
-Key = str | int | slice
+Key = str | int | range
 Spec = Sequence[Transform] | Mapping[Key, Transform | str] | Transform
 
 _EACH = ("identity", "above", "below", "bounded")
@@ -173,7 +173,7 @@ def transformed(
         Rust goes on running there, on all threads.
     transforms : sequence of Transform, mapping or Transform
         Blocks that cover the coordinates in order; or a mapping from coordinates to what they are
-        constrained to, the others being left as they are. A key is a coordinate's number, a slice,
+        constrained to, the others being left as they are. A key is a coordinate's number, a range,
         or a name; ``"theta"`` stands for all of ``"theta[0]"``, ``"theta[1]"``, ... as well. A
         value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"``
         (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
@@ -270,13 +270,13 @@ def _from_mapping(
 
 def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int]:
     """The first coordinate of a key, and that behind its last one."""
-    if isinstance(key, slice):
-        start, stop, stride = key.indices(dim)
-        if stride != 1 or stop <= start:
+    if isinstance(key, range):
+        if key.step != 1 or not 0 <= key.start < key.stop <= dim:
             raise ArgumentError(
-                f"transforms: {key!r} given; a slice of one or more coordinates in a row is needed"
+                f"transforms: {key!r} given; a range of coordinates from 0 to {dim - 1}, one or "
+                "more, without gaps, is needed"
             )
-        return start, stop
+        return key.start, key.stop
     if isinstance(key, str):
         found = [i for i, name in enumerate(names or ()) if name == key]
         found = found or [i for i, name in enumerate(names or ()) if name.startswith(f"{key}[")]
@@ -290,7 +290,7 @@ def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int
         return found[0], found[-1] + 1
     if isinstance(key, bool) or not isinstance(key, int | np.integer) or not -dim <= key < dim:
         raise ArgumentError(
-            f"transforms: key {key!r} given; a name, a slice, or a coordinate's number from 0 to "
+            f"transforms: key {key!r} given; a name, a range, or a coordinate's number from 0 to "
             f"{dim - 1} is needed"
         )
     return int(key) % dim, int(key) % dim + 1

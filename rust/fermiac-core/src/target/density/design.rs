@@ -8,8 +8,12 @@
 use crate::linalg::Rows;
 use crate::simd::{Kernel, LANES, V, dispatch};
 
-/// Blocks of observations that are taken together.
-const TOGETHER: usize = 4;
+/// Blocks of observations whose predictors are summed together.
+const TOGETHER: usize = 2;
+/// Coefficients whose slopes are summed together.
+const COLUMNS: usize = 4;
+/// Blocks of observations between the two passes: what the second one reads is still near.
+const PANEL: usize = 16;
 /// Points that are taken together.
 const POINTS: usize = 4;
 /// After so many blocks a likelihood folds its running product into the sum.
@@ -78,67 +82,116 @@ impl Design {
         self.dim
     }
 
+    /// The linear predictors of `B` blocks at `R` points.
     #[inline(always)]
-    fn panel<const FMA: bool, const B: usize, const R: usize, const SLOPES: bool>(
+    fn predict<const FMA: bool, const B: usize, const R: usize>(
         &self,
-        likelihood: &impl Likelihood,
         first: usize,
         points: [&[f64]; R],
-        sums: &mut [Sums; R],
-        slopes: &mut [V],
-    ) {
+    ) -> [[V; R]; B] {
         let columns: [&[V]; B] =
             std::array::from_fn(|k| &self.blocks[(first + k) * self.dim..][..self.dim]);
-        let mut values = [[V::ZERO; B]; R];
-        for of_point in &mut values {
-            of_point.copy_from_slice(&self.offset[first..first + B]);
+        let mut values = [[V::ZERO; R]; B];
+        for k in 0..B {
+            values[k] = [self.offset[first + k]; R];
         }
         for j in 0..self.dim {
             for r in 0..R {
                 let coefficient = V::splat(points[r][j]);
                 for k in 0..B {
-                    values[r][k] = columns[k][j].mul_add::<FMA>(coefficient, values[r][k]);
+                    values[k][r] = columns[k][j].mul_add::<FMA>(coefficient, values[k][r]);
                 }
             }
         }
-        for r in 0..R {
-            for k in 0..B {
-                values[r][k] = likelihood.observe::<FMA>(first + k, values[r][k], &mut sums[r]);
+        values
+    }
+
+    /// Adds to the slopes of `C` coefficients from `j` on what the blocks from `first` on give,
+    /// one for each of `scores`.
+    #[inline(always)]
+    fn gather<const FMA: bool, const C: usize, const R: usize>(
+        &self,
+        first: usize,
+        scores: &[[V; R]],
+        j: usize,
+        slopes: &mut [[V; R]],
+    ) {
+        let mut sums = [[V::ZERO; R]; C];
+        let slopes = &mut slopes[j..j + C];
+        // Not by `copy_from_slice`, a call that would keep the sums out of the registers.
+        for c in 0..C {
+            sums[c] = slopes[c];
+        }
+        // The loop that stays a loop must be the one whose additions depend on each other: one
+        // over coefficients would be vectorised across them, with gathers.
+        for (k, scores) in scores.iter().enumerate() {
+            let block = &self.blocks[(first + k) * self.dim + j..][..C];
+            for c in 0..C {
+                for r in 0..R {
+                    sums[c][r] = block[c].mul_add::<FMA>(scores[r], sums[c][r]);
+                }
+            }
+        }
+        for c in 0..C {
+            slopes[c] = sums[c];
+        }
+    }
+
+    /// Adds the terms of the blocks from `first` on, as many as there are `scores`.
+    #[inline(always)]
+    fn panel<const FMA: bool, const R: usize, const SLOPES: bool>(
+        &self,
+        likelihood: &impl Likelihood,
+        first: usize,
+        points: [&[f64]; R],
+        sums: &mut [Sums; R],
+        scores: &mut [[V; R]],
+        slopes: &mut [[V; R]],
+    ) {
+        let (groups, rest) = scores.as_chunks_mut::<TOGETHER>();
+        let mut at = first;
+        for scores in groups {
+            *scores = self.predict::<FMA, TOGETHER, R>(at, points);
+            at += TOGETHER;
+        }
+        for scores in rest {
+            [*scores] = self.predict::<FMA, 1, R>(at, points);
+            at += 1;
+        }
+        for (k, scores) in scores.iter_mut().enumerate() {
+            for r in 0..R {
+                scores[r] = likelihood.observe::<FMA>(first + k, scores[r], &mut sums[r]);
             }
         }
         if SLOPES {
-            for (j, slopes) in slopes.as_chunks_mut::<R>().0.iter_mut().enumerate() {
-                for r in 0..R {
-                    let mut slope = slopes[r];
-                    for k in 0..B {
-                        slope = columns[k][j].mul_add::<FMA>(values[r][k], slope);
-                    }
-                    slopes[r] = slope;
-                }
+            let whole = self.dim - self.dim % COLUMNS;
+            for j in (0..whole).step_by(COLUMNS) {
+                self.gather::<FMA, COLUMNS, R>(first, scores, j, slopes);
+            }
+            for j in whole..self.dim {
+                self.gather::<FMA, 1, R>(first, scores, j, slopes);
             }
         }
     }
 
-    /// The sums over all observations at `R` points; `slopes` holds `R` vectors a coefficient.
+    /// The sums over all observations at `R` points; `slopes` holds those of the coefficients.
     #[inline(always)]
     fn pass<const FMA: bool, const R: usize, const SLOPES: bool, L: Likelihood>(
         &self,
         likelihood: &L,
         points: [&[f64]; R],
-        slopes: &mut [V],
+        slopes: &mut [[V; R]],
     ) -> [Sums; R] {
         let mut sums = [Sums::START; R];
-        slopes.fill(V::ZERO);
+        let mut scores = [[V::ZERO; R]; PANEL];
+        slopes.fill([V::ZERO; R]);
         let n = self.offset.len();
-        let whole = n - n % TOGETHER;
-        for b in (0..whole).step_by(TOGETHER) {
-            self.panel::<FMA, TOGETHER, R, SLOPES>(likelihood, b, points, &mut sums, slopes);
-            if (b + TOGETHER).is_multiple_of(FOLD) {
+        for first in (0..n).step_by(PANEL) {
+            let scores = &mut scores[..PANEL.min(n - first)];
+            self.panel::<FMA, R, SLOPES>(likelihood, first, points, &mut sums, scores, slopes);
+            if (first + PANEL).is_multiple_of(FOLD) {
                 sums.iter_mut().for_each(L::fold::<FMA>);
             }
-        }
-        for b in whole..n {
-            self.panel::<FMA, 1, R, SLOPES>(likelihood, b, points, &mut sums, slopes);
         }
         sums.iter_mut().for_each(L::fold::<FMA>);
         sums
@@ -185,13 +238,14 @@ impl<L: Likelihood, const SLOPES: bool> Evaluate<'_, L, SLOPES> {
     fn points<const FMA: bool, const R: usize>(&mut self, first: usize, slopes: &mut [V]) {
         let (dim, width) = (self.design.dim, self.x.dim());
         let points: [&[f64]; R] = std::array::from_fn(|r| self.x.row(first + r));
-        let slopes = &mut slopes[..if SLOPES { R * dim } else { 0 }];
+        let (slopes, _) = slopes.as_chunks_mut::<R>();
+        let slopes = &mut slopes[..if SLOPES { dim } else { 0 }];
         let sums = self.design.pass::<FMA, R, SLOPES, L>(self.likelihood, points, slopes);
         for r in 0..R {
             let gradient = if SLOPES {
                 let gradient = &mut self.gradient[(first + r) * width..][..width];
                 for (j, slope) in gradient.iter_mut().enumerate() {
-                    *slope = if j < dim { slopes[j * R + r].sum() } else { 0.0 };
+                    *slope = if j < dim { slopes[j][r].sum() } else { 0.0 };
                 }
                 Some(gradient)
             } else {

@@ -77,21 +77,32 @@ impl Ellipse {
         square
     }
 
-    /// As [`Ellipse::square`], with the direction Σ⁻¹ c.
+    /// As [`Ellipse::square`], with the direction Σ⁻¹ c; `centred` becomes L⁻¹ c.
     #[inline(always)]
-    fn square_and_direction<const FMA: bool>(&self, centred: &[V], direction: &mut [V]) -> V {
-        direction.fill(V::ZERO);
+    fn square_and_direction<const FMA: bool>(&self, centred: &mut [V], direction: &mut [V]) -> V {
+        let dim = centred.len();
         let mut square = V::ZERO;
-        for i in 0..centred.len() {
+        // From the last row up, so that what a row reads is not yet overwritten.
+        for i in (0..dim).rev() {
             let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
             let mut z = V::ZERO;
-            for (&l, &c) in row.iter().zip(centred) {
+            for (&l, &c) in row.iter().zip(&*centred) {
                 z = c.mul_add::<FMA>(V::splat(l), z);
             }
+            centred[i] = z;
+        }
+        for &z in &*centred {
             square = z.mul_add::<FMA>(z, square);
-            for (&l, direction) in row.iter().zip(&mut *direction) {
-                *direction = z.mul_add::<FMA>(V::splat(l), *direction);
+        }
+        // Column by column: the sum stays in a register, and the loop over it is no candidate for
+        // vectorisation across the columns.
+        for j in 0..dim {
+            let mut sum = V::ZERO;
+            for i in j..dim {
+                let l = self.inverse[packed_start(i) + j];
+                sum = centred[i].mul_add::<FMA>(V::splat(l), sum);
             }
+            direction[j] = sum;
         }
         square
     }
@@ -218,7 +229,7 @@ impl SlopedTile for NormalTile<'_> {
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         self.centre(rows);
         let MultivariateNormal { ellipse, constant } = self.law;
-        let square = ellipse.square_and_direction::<FMA>(&self.centred, slopes);
+        let square = ellipse.square_and_direction::<FMA>(&mut self.centred, slopes);
         for slope in slopes {
             *slope = *slope * V::splat(-1.0);
         }
@@ -382,7 +393,7 @@ impl SlopedTile for TTile<'_> {
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         let shrink = self.centre(rows);
         let MultivariateT { ellipse, df, .. } = self.law;
-        let square = ellipse.square_and_direction::<FMA>(&self.centred, slopes);
+        let square = ellipse.square_and_direction::<FMA>(&mut self.centred, slopes);
         let square = square * V::splat(1.0 / df);
         // Far out the 1 of 1 + |L⁻¹ c|² / df is nothing beside the rest.
         let one = shrink.map(|s| if s < 1.0 { 0.0 } else { 1.0 });
