@@ -1,11 +1,14 @@
-"""Targets: built-in integrands, which run in Rust on all threads, and wrappers of Python functions.
+"""Targets: what the methods evaluate, in four forms.
 
-Every method takes a batched Python callable as it is, (n, d) -> (n,) or (n, k); the functions here
-give what runs faster (`powers`, `genz`, ...) or what needs a word of warning (`vectorize`).
+Built-in ones run in Rust on all threads, native ones (`native`) are C pointers that all threads
+call, torch modules (`torch`) are evaluated in batches on their device. Every method also takes a
+batched Python callable as it is, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of
+one point, at a cost. `as_target` takes a log-density in any of these forms.
 """
 
 from __future__ import annotations
 
+from fermiac.targets._as_target import as_target
 from fermiac.targets._builtin import BuiltinIntegrand
 from fermiac.targets._constructors import (
     cantilever,
@@ -17,17 +20,26 @@ from fermiac.targets._constructors import (
     powers,
     sobol_pick_freeze,
 )
+from fermiac.targets._density import LogDensity
+from fermiac.targets._native import NativeTarget, native
+from fermiac.targets._torch import TorchTarget, torch
 from fermiac.targets._vectorize import vectorize
 
 __all__ = [
     "BuiltinIntegrand",
+    "LogDensity",
+    "NativeTarget",
+    "TorchTarget",
+    "as_target",
     "cantilever",
     "g_function",
     "genz",
     "indicator",
     "ishigami",
     "linear",
+    "native",
     "powers",
     "sobol_pick_freeze",
+    "torch",
     "vectorize",
 ]

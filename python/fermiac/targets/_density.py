@@ -54,6 +54,7 @@ class LogDensity:
         Parameters
         ----------
         x : array_like of shape (n, d)
+            A Python function gets an array that is C-contiguous and float64 as it is.
 
         Returns
         -------
@@ -106,7 +107,11 @@ class LogDensity:
         return values, gradients
 
     def _points(self, x: ArrayLike) -> Array:
-        points = real_numbers("x", x)
+        # An array that is as it must be is not copied: the target gets what its caller holds.
+        if type(x) is np.ndarray and x.dtype == np.float64 and x.flags.c_contiguous:
+            points = x
+        else:
+            points = real_numbers("x", x)
         if points.ndim != 2 or points.shape[1] != self.dim:
             raise ArgumentError(
                 f"x: an array of shape {points.shape} given; points of {self.dim} "
@@ -148,8 +153,9 @@ class BuiltinDensity(LogDensity):
 
 def _settle(x: Array, values: Array, gradients: Array | None) -> None:
     """The rules of the core, for a target that is called outside of a method."""
-    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
-    if bad.size:
+    # One pass tells that all is well: a NaN is the maximum, and not below infinity.
+    if len(values) and not np.maximum.reduce(values) < np.inf:
+        bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
         raise TargetError(
             f"the log-density is {values[bad[0]]} at row {bad[0]} of the batch, x = "
             f"{x[bad[0]][:6]}; give -inf where the density is 0, and a finite number elsewhere"

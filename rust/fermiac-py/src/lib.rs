@@ -8,6 +8,7 @@ mod enter;
 mod error;
 mod importance;
 mod integrands;
+mod native;
 mod random;
 mod target;
 
@@ -24,6 +25,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     distributions::register(m)?;
     densities::register(m)?;
     integrands::register(m)?;
+    native::register(m)?;
     importance::register(m)?;
     Ok(())
 }
