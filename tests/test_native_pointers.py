@@ -73,7 +73,8 @@ def test_functions_of_one_point(pointer: Any) -> None:
 def test_pointers_that_tell_their_signature_need_no_wrapper() -> None:
     x = points(100)
     scalar = numba.cfunc(SCALAR)(total_of_row)
-    for pointer in (total, scalar, scipy.LowLevelCallable(total.ctypes), POINTERS["capsule"]):
+    named = ("numba", "ctypes", "cffi cast", "low-level callable", "capsule")
+    for pointer in (scalar, *[POINTERS[name] for name in named]):
         target = fm.targets.as_target(pointer, DIM)
         assert isinstance(target, fm.targets.NativeTarget)
         np.testing.assert_array_equal(target.log_density(x), totals(x))
@@ -83,8 +84,9 @@ def test_pointers_that_tell_their_signature_need_no_wrapper() -> None:
         fm.targets.as_target(total, DIM, gradient=lambda x: x)
     with pytest.raises(ArgumentError, match="gradient: True given for <native target 'total'"):
         fm.targets.as_target(total, DIM, gradient=True)
-    with pytest.raises(ArgumentError, match="a capsule without a name"):
-        fm.targets.as_target(POINTERS["capsule without name"], DIM)
+    for name in ("capsule without name", "ctypes without types", "cffi address"):
+        with pytest.raises(ArgumentError, match="does not tell its signature"):
+            fm.targets.as_target(POINTERS[name], DIM)
 
 
 # Signatures.
@@ -155,6 +157,20 @@ def wrong(signature: Any, body: Any) -> Any:
 def test_arguments(pointer: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         fm.targets.native(pointer, **{"dim": DIM, **arguments})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_arrays_in_the_types_of_a_ctypes_function_are_pointers(dtype: str) -> None:
+    function = type(ctypes.pythonapi.Py_IncRef)(total.address)
+    array = np.ctypeslib.ndpointer(np.dtype(dtype), ndim=1)
+    function.argtypes = [array, ctypes.c_ssize_t, ctypes.c_ssize_t, array, ctypes.c_void_p]
+    function.restype = ctypes.c_int
+    if dtype == "float64":
+        x = points(10)
+        np.testing.assert_array_equal(fm.targets.native(function, DIM)(x), totals(x))
+    else:
+        with pytest.raises(ArgumentError, match=r"int32_t \(float32 \*, int64_t"):
+            fm.targets.native(function, DIM)
 
 
 def test_a_function_of_the_c_library_is_no_target() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _ctypes import CFuncPtr
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,8 @@ def as_target(
     ----------
     obj : LogDensity, Law, torch.nn.Module, native function or callable
         A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
-        scipy.stats); a torch module (see `torch`); a numba cfunc or `scipy.LowLevelCallable`
-        (see `native`), whose signature decides; or a function that takes a batch of points, shape
+        scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes,
+        cffi or SciPy that tells its signature (see `native`); or a function that takes a batch of points, shape
         (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
     dim : int, optional
         Coordinates of a point; needed unless `obj` knows it, and checked if it does.
@@ -164,12 +165,13 @@ def _is_torch_module(obj: Any) -> bool:
 
 
 def _is_native(obj: Any) -> bool:
-    """Whether an object is a function pointer that tells its signature."""
+    """Whether an object can be nothing but a pointer to a native function."""
     kind = type(obj)
-    return (kind.__name__, kind.__module__.partition(".")[0]) in (
-        ("CFunc", "numba"),
-        ("LowLevelCallable", "scipy"),
-        ("PyCapsule", "builtins"),
+    return (
+        isinstance(obj, CFuncPtr)
+        or kind.__module__ == "_cffi_backend"
+        or (kind.__name__, kind.__module__.partition(".")[0])
+        in (("CFunc", "numba"), ("LowLevelCallable", "scipy"), ("PyCapsule", "builtins"))
     )
 
 
@@ -178,7 +180,8 @@ def _native(obj: Any, dim: int) -> NativeTarget:
     told = pointer_of(obj).signature
     if told is None:
         raise ArgumentError(
-            "a capsule without a name given, which tells no signature; use fermiac.targets.native"
+            f"{type(obj).__name__} given, a pointer that does not tell its signature; say what it "
+            "is by fermiac.targets.native(pointer, dim, ...)"
         )
     form = form_of(told, ["batch", "gradient", "scalar"])
     return native(obj, dim, "scalar" if form == "scalar" else "batch", form == "gradient")

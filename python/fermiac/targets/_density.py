@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._config import resolve_threads
+from fermiac._config import threads_for
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets._builtin import real_numbers
 
@@ -145,7 +145,7 @@ class BuiltinDensity(LogDensity):
         return self._core_handle
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        threads = resolve_threads(None)
+        threads = threads_for(len(x))
         if with_gradient:
             return self._core_handle.log_density_gradient(x, threads)
         return self._core_handle.log_density(x, threads), None

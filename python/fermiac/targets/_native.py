@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._config import resolve_threads
+from fermiac._config import threads_for
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.targets._density import LogDensity
@@ -79,12 +79,13 @@ class NativeTarget(LogDensity):
         TargetError
             If the function gives up, or refuses a row or leaves it unwritten.
         """
-        return self._integrand(self._points(x), resolve_threads(None))
+        points = self._points(x)
+        return self._integrand(points, threads_for(len(points)))
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         if with_gradient:
-            return self._handle.log_density_gradient(x, resolve_threads(None))
-        return self._handle.log_density(x, resolve_threads(None)), None
+            return self._handle.log_density_gradient(x, threads_for(len(x)))
+        return self._handle.log_density(x, threads_for(len(x))), None
 
     def __copy__(self) -> NativeTarget:
         return self

@@ -85,6 +85,10 @@ def _ctypes_spelling(kind: Any) -> str:
         return "void"
     if kind is ctypes.c_void_p:
         return "void *"
+    if issubclass(kind, ctypes.c_void_p) and getattr(kind, "_dtype_", None) is not None:
+        # numpy.ctypeslib.ndpointer
+        name = kind._dtype_.name
+        return "double *" if name == "float64" else f"{name} *"
     if issubclass(kind, ctypes._Pointer):
         return f"{_ctypes_spelling(kind._type_)} *"
     if kind is ctypes.c_double:

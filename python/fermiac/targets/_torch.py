@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,13 @@ class TorchTarget(LogDensity):
         n, at = len(x), 0
         values: list[Array] = []
         slopes: list[Array | None] = []
-        with self._evaluating():
+        # Evaluation mode for all submodules, and each back in its own afterwards.
+        training = []
+        if isinstance(self.module, self._torch.nn.Module):
+            training = [m for m in self.module.modules() if m.training]
+        try:
+            for module in training:
+                module.training = False
             while at < n or not values:
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
@@ -106,6 +111,9 @@ class TorchTarget(LogDensity):
                 values.append(part[0])
                 slopes.append(part[1])
                 at += size
+        finally:
+            for module in training:
+                module.training = True
         if len(values) == 1:
             return values[0], slopes[0]
         if len({v.shape[1:] for v in values}) > 1:
@@ -162,26 +170,17 @@ class TorchTarget(LogDensity):
             raise TargetError(f"{what} gave a {type(y).__name__}; it must give a tensor")
         if y.is_complex():
             raise TargetError(f"{what} gave complex numbers ({y.dtype}); they must be real")
-        if y.ndim not in (1, 2) or len(y) != n or (y.ndim == 2 and y.shape[1] == 0):
+        shape = tuple(y.shape)
+        if len(shape) not in (1, 2) or shape[0] != n or shape[1:] == (0,):
             raise TargetError(
-                f"{what} gave a tensor of shape {tuple(y.shape)} for a batch of shape "
+                f"{what} gave a tensor of shape {shape} for a batch of shape "
                 f"({n}, {self.dim}); it must be ({n},) or ({n}, k)"
             )
-        return np.ascontiguousarray(y.detach().to("cpu", torch.float64).numpy())
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode for all submodules, and each back in its own afterwards."""
-        training = []
-        if isinstance(self.module, self._torch.nn.Module):
-            training = [m for m in self.module.modules() if m.training]
-        try:
-            for module in training:
-                module.training = False
-            yield
-        finally:
-            for module in training:
-                module.training = True
+        if y.requires_grad:
+            y = y.detach()
+        if y.dtype is not torch.float64 or not y.is_cpu:
+            y = y.to("cpu", torch.float64)
+        return np.ascontiguousarray(y.numpy())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TorchTarget, (self.module, self.dim, self.device, self.dtype, self._max_batch)

@@ -196,13 +196,17 @@ impl Native {
             }
             return Ok(());
         }
+        // Nearly always all is written, which one pass without a branch tells.
+        if !any_unwritten(out) && !any_unwritten(gradient) {
+            return Ok(());
+        }
         for (values, status) in rows {
-            if values.iter().any(|v| is_unwritten(*v)) {
+            if any_unwritten(values) {
                 *status = RowStatus::Unwritten;
             }
         }
         for (i, slopes) in gradient.chunks_exact(self.dim).enumerate() {
-            if out[i] != f64::NEG_INFINITY && slopes.iter().any(|s| is_unwritten(*s)) {
+            if out[i] != f64::NEG_INFINITY && any_unwritten(slopes) {
                 status[i] = RowStatus::Unwritten;
             }
         }
@@ -214,8 +218,8 @@ impl Native {
     }
 }
 
-fn is_unwritten(value: f64) -> bool {
-    value.to_bits() == UNWRITTEN.to_bits()
+fn any_unwritten(values: &[f64]) -> bool {
+    values.iter().fold(false, |any, v| any | (v.to_bits() == UNWRITTEN.to_bits()))
 }
 
 /// A native function as a log-density.
