@@ -34,9 +34,9 @@ def as_target(
     ----------
     obj : LogDensity, Law, torch.nn.Module, native function or callable
         A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
-        scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes,
-        cffi or SciPy that tells its signature (see `native`); or a function that takes a batch of points, shape
-        (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
+        scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes, cffi or
+        SciPy that tells its signature (see `native`); or a function that takes a batch of points,
+        shape (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
     dim : int, optional
         Coordinates of a point; needed unless `obj` knows it, and checked if it does.
     gradient : None, True or callable, default None
@@ -63,8 +63,6 @@ def as_target(
         dim = whole("dim", dim, 1, 2**31)
     if isinstance(obj, LogDensity):
         target = obj
-        if gradient is True and obj.has_gradient:
-            gradient = None
     elif _is_law(obj):
         from fermiac.distributions import as_law
 
@@ -73,15 +71,7 @@ def as_target(
     elif _is_torch_module(obj):
         target = torch(obj, _needed(dim))
     elif _is_native(obj):
-        if callable(gradient):
-            raise ArgumentError(
-                "gradient: a function given for a native log-density; its gradient comes from the "
-                "same call: gradient=True"
-            )
         target = _native(obj, _needed(dim))
-        if gradient is True and not target.has_gradient:
-            raise ArgumentError(f"gradient: True given for {target!r}, which gives none")
-        return target
     elif callable(obj):
         return CallableDensity(obj, _needed(dim), gradient)
     else:
@@ -89,10 +79,10 @@ def as_target(
             f"log_density: {type(obj).__name__} given; a callable (n, d) -> (n,), a law, a target "
             "of fermiac.targets, a torch module or a native function is needed"
         )
-    if gradient is not None:
+    if gradient is not None and not (gradient is True and target.has_gradient):
         raise ArgumentError(
             f"gradient: given for {target!r}, "
-            + ("which has its own" if target.has_gradient else "which takes none")
+            + ("which has its own" if target.has_gradient else "which has none and takes none")
             + "; leave it out"
         )
     if dim is not None and dim != target.dim:
