@@ -21,7 +21,7 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 BENCHES := $(wildcard benches/bench_*.py)
 RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
-TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch' tests 2>/dev/null)
+TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
 export MPLBACKEND := Agg
 export PYO3_PYTHON := $(CURDIR)/$(PY)

@@ -95,6 +95,11 @@ def resolve_threads(n_threads: int | None) -> int:
     return get_num_threads() if n_threads is None else _check(n_threads, "n_threads")
 
 
+def threads_for(n_rows: int) -> int:
+    """The threads of a call on so many rows that does not say: a single chunk needs but one."""
+    return 1 if n_rows <= _core.CHUNK else get_num_threads()
+
+
 def isa_level() -> str:
     """Return the instruction-set level that the compiled code runs at.
 

@@ -17,6 +17,8 @@ __all__ = [
     "__version__",
     "importance_expect",
     "isa_level",
+    "native_density",
+    "native_integrand",
 ]
 
 __version__: Final[str]
@@ -136,6 +138,8 @@ class Integrand:
     def scalar(self) -> bool: ...
     def __call__(self, x: _F, n_threads: int) -> _F: ...
 
+def native_density(pointer: dict[str, Any]) -> LogDensity: ...
+def native_integrand(pointer: dict[str, Any]) -> Integrand: ...
 def importance_expect(
     integrand: Integrand | tuple[Callable[[_F], _F], int],
     laws: list[Any],

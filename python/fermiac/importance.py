@@ -18,8 +18,9 @@ from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
-from fermiac.targets import BuiltinIntegrand
-from fermiac.targets._callable import CallableIntegrand, CallableLaw
+from fermiac.targets import BuiltinIntegrand, NativeTarget
+from fermiac.targets._as_target import as_integrand
+from fermiac.targets._callable import CallableLaw
 
 if TYPE_CHECKING:
     from fermiac._progress import Report
@@ -51,7 +52,7 @@ _CHOICES = {
 
 
 def expect(
-    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand,
+    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand | NativeTarget,
     law: Law | Sequence[Law] | Any,
     n: int = 20_000,
     *,
@@ -84,10 +85,10 @@ def expect(
 
     Parameters
     ----------
-    f : callable or built-in integrand
+    f : callable or target of `fermiac.targets`
         Takes a batch of points, shape (n, d), gives shape (n,), or (n, K) for K functions. May be
         complex. It is called with up to 65536 points at a time, on the calling thread; built-in
-        integrands (`fermiac.targets`) run on all threads.
+        and native integrands (a numba cfunc, for instance) run on all threads.
     law : Law, frozen scipy.stats law, or sequence of them
         The law of the points. With several laws, `f` gives one value for all of them (evaluated
         once) or one for each.
@@ -238,7 +239,7 @@ def expect(
                 "two functions"
             )
 
-    target = _integrand(f, laws, check)
+    target = as_integrand(f, laws[0].dim, check)
     key = key_of(rng)
     options = {
         **settings,
@@ -251,11 +252,13 @@ def expect(
         "keep_draws": bool(keep_draws),
         "key": key,
     }
-    adapter = target if isinstance(target, CallableIntegrand) else None
-    handle = (adapter, laws[0].dim) if adapter is not None else f._handle  # type: ignore[union-attr]
     with reporter(progress, "expect", "evaluations") as report:
         raw, error = _core.importance_expect(
-            handle, [_law_handle(x) for x in laws], options, resolve_threads(n_threads), report
+            target.handle,
+            [_law_handle(x) for x in laws],
+            options,
+            resolve_threads(n_threads),
+            report,
         )
         if report is not None and error is None:
             report(n, n)
@@ -263,11 +266,10 @@ def expect(
     if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
         public = {"n": n, "method": method, **(settings if method != "mc" else {})}
         public |= {"covariance": covariance, "nonfinite": nonfinite}
-        scalar = len(laws) == 1 and (adapter.scalar if adapter else f.scalar)  # type: ignore[union-attr]
-        is_complex = adapter is not None and adapter.complex
+        scalar = len(laws) == 1 and bool(target.scalar)
         took = time.perf_counter() - start
         estimate = to_estimate(
-            raw, public, key, scalar, is_complex, labels, error is not None, took
+            raw, public, key, scalar, target.complex, labels, error is not None, took
         )
     if error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -342,20 +344,6 @@ def _labels(names: Sequence[str] | None) -> tuple[str, ...] | None:
             "expectation"
         )
     return labels
-
-
-def _integrand(
-    f: Any, laws: list[Law], check: Callable[[int, bool], None]
-) -> CallableIntegrand | BuiltinIntegrand:
-    if isinstance(f, BuiltinIntegrand):
-        check(f.n_outputs, False)
-        return f
-    if not callable(f):
-        raise ArgumentError(
-            f"f: {type(f).__name__} given; it must be a callable from (n, {laws[0].dim}) to (n,) "
-            "or (n, K), or a built-in integrand of fermiac.targets"
-        )
-    return CallableIntegrand(f, check)
 
 
 def _law_handle(law: Law) -> Any:

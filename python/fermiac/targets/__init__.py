@@ -1,12 +1,15 @@
-"""Targets: integrands and log-densities, built in (they run in Rust on all threads) or wrapped.
+"""Targets: what the methods evaluate, in four forms.
 
-Every method takes a batched Python callable as it is, (n, d) -> (n,) or (n, k); the functions here
-give what runs faster (`powers`, `genz`, ...) or what needs a word of warning (`vectorize`).
+Built-in ones run in Rust on all threads, native ones (`native`) are C pointers that all threads
+call, torch modules (`torch`) are evaluated in batches on their device. Every method also takes a
+batched Python callable as it is, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of
+one point, at a cost. `as_target` takes a log-density in any of these forms.
 """
 
 from __future__ import annotations
 
 from fermiac.targets import transforms
+from fermiac.targets._as_target import as_target
 from fermiac.targets._builtin import BuiltinIntegrand
 from fermiac.targets._constructors import (
     cantilever,
@@ -19,6 +22,7 @@ from fermiac.targets._constructors import (
     sobol_pick_freeze,
 )
 from fermiac.targets._density import BuiltinDensity, LogDensity
+from fermiac.targets._native import NativeTarget, native
 from fermiac.targets._posteriors import (
     banana,
     eight_schools,
@@ -28,6 +32,7 @@ from fermiac.targets._posteriors import (
     logistic_regression,
     poisson_regression,
 )
+from fermiac.targets._torch import TorchTarget, torch
 from fermiac.targets._transformed import TransformedDensity, transformed
 from fermiac.targets._vectorize import vectorize
 
@@ -35,7 +40,10 @@ __all__ = [
     "BuiltinDensity",
     "BuiltinIntegrand",
     "LogDensity",
+    "NativeTarget",
+    "TorchTarget",
     "TransformedDensity",
+    "as_target",
     "banana",
     "cantilever",
     "eight_schools",
@@ -48,9 +56,11 @@ __all__ = [
     "linear",
     "linear_regression",
     "logistic_regression",
+    "native",
     "poisson_regression",
     "powers",
     "sobol_pick_freeze",
+    "torch",
     "transformed",
     "transforms",
     "vectorize",

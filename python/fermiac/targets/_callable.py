@@ -1,4 +1,4 @@
-"""Batched Python callables as integrands and laws: calls them and checks what they return."""
+"""Batched Python callables as integrands, log-densities and laws: calls and checks them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import TargetError
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets._density import LogDensity
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
 
-__all__ = ["CallableIntegrand", "CallableLaw"]
+__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw"]
 
 Array = NDArray[np.float64]
 
@@ -27,13 +28,22 @@ class CallableIntegrand:
     """
 
     def __init__(
-        self, f: Callable[[Array], Any], check: Callable[[int, bool], None] | None = None
+        self,
+        f: Callable[[Array], Any],
+        dim: int,
+        check: Callable[[int, bool], None] | None = None,
     ) -> None:
         self._f = f
+        self._dim = dim
         self._check = check
         self._evaluated = 0
         self.scalar: bool | None = None
         self.complex = False
+
+    @property
+    def handle(self) -> tuple[Callable[[Array], Array], int]:
+        """What the core takes."""
+        return (self, self._dim)
 
     def __call__(self, x: Array) -> Array:
         n = len(x)
@@ -79,6 +89,91 @@ class CallableIntegrand:
         return np.ascontiguousarray(values, dtype=np.float64)
 
 
+class CallableDensity(LogDensity):
+    """A user's log-density: (n, d) -> (n,), with or without its gradient.
+
+    Parameters
+    ----------
+    f : callable
+        Takes (n, d), gives (n,); with ``gradient=True`` a pair of (n,) and (n, d).
+    dim : int
+        Coordinates of a point.
+    gradient : None, True or callable (n, d) -> (n, d)
+    """
+
+    __slots__ = ("_f", "_gradient", "_what", "dim", "has_gradient")
+
+    form = "python"
+
+    def __init__(
+        self,
+        f: Callable[[Array], Any],
+        dim: int,
+        gradient: bool | Callable[[Array], Any] | None = None,
+        what: str = "the log-density",
+    ) -> None:
+        if gradient is not None and gradient is not True and not callable(gradient):
+            raise ArgumentError(
+                f"gradient: {gradient!r} given; it must be None, a callable (n, {dim}) -> "
+                f"(n, {dim}), or True for a log-density that returns a pair (value, gradient)"
+            )
+        self._f = f
+        self._gradient = gradient
+        self._what = what
+        self.dim = dim
+        self.has_gradient = gradient is not None
+
+    def __repr__(self) -> str:
+        gradient = "" if self._gradient is None else f", gradient={self._gradient!r}"
+        return f"as_target({self._f!r}, {self.dim}{gradient})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallableDensity, (self._f, self.dim, self._gradient, self._what)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        separate = with_gradient and self._gradient is not True
+        # The first function may write to its array, or keep it.
+        again = x.copy() if separate else x
+        y = _call(self._f, x, self._what)
+        slopes = None
+        if self._gradient is True:
+            if not isinstance(y, tuple | list) or len(y) != 2:
+                raise TargetError(
+                    f"{self._what} gave {_shape(y)} where gradient=True says that it gives a pair "
+                    f"(value, gradient) of shapes ({len(x)},) and {x.shape}"
+                )
+            y, slopes = y
+        values = self._checked(y, (len(x),), x.shape, self._what)
+        if not with_gradient:
+            return values, None
+        what = f"the gradient of {self._what}"
+        if separate:
+            assert callable(self._gradient)
+            slopes = _call(self._gradient, again, what)
+        return values, self._checked(slopes, x.shape, x.shape, what)
+
+    @staticmethod
+    def _checked(y: Any, shape: tuple[int, ...], batch: tuple[int, ...], what: str) -> Array:
+        values = _as_numbers(y, what)
+        if values.dtype.kind == "c":
+            raise TargetError(f"{what} gave complex numbers; it must be real")
+        if values.shape != shape:
+            n, hint = batch[0], ""
+            if len(shape) == 1 and values.shape == (n, 1):
+                hint = "; squeeze it: return y[:, 0]"
+            elif len(shape) == 1 and values.ndim == 2 and values.shape[0] == n:
+                hint = "; a log-density gives one number per point: sum over the last axis"
+            elif values.ndim == 0:
+                hint = "; for a function of one point: fermiac.targets.vectorize(f)"
+            elif values.ndim == 2 and values.T.shape == shape:
+                hint = "; transpose it"
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape} for a batch of shape {batch}; it "
+                f"must be {shape}{hint}"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
 class CallableLaw:
     """A law that is defined in Python, as the core calls it."""
 
@@ -121,6 +216,19 @@ class CallableLaw:
                 f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
             )
         return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:
+    try:
+        return f(x)
+    except BaseException as error:
+        error.add_note(f"raised by {what} on a batch of {len(x)} points of dimension {x.shape[1]}")
+        raise
+
+
+def _shape(y: Any) -> str:
+    shape = getattr(y, "shape", None)
+    return f"a {type(y).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
 def _as_numbers(y: Any, what: str) -> NDArray[Any]:

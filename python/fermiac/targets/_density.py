@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._config import resolve_threads
+from fermiac._config import threads_for
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets._builtin import Built, real_numbers
 
@@ -61,6 +61,7 @@ class LogDensity:
         Parameters
         ----------
         x : array_like of shape (n, d)
+            A Python function gets an array that is C-contiguous and float64 as it is.
 
         Returns
         -------
@@ -116,13 +117,17 @@ class LogDensity:
     def _evaluate_handle(
         handle: _core.LogDensity, x: Array, with_gradient: bool
     ) -> tuple[Array, Array | None]:
-        threads = resolve_threads(None)
+        threads = threads_for(len(x))
         if with_gradient:
             return handle.log_density_gradient(x, threads)
         return handle.log_density(x, threads), None
 
     def _points(self, x: ArrayLike) -> Array:
-        points = real_numbers("x", x)
+        # An array that is as it must be is not copied: the target gets what its caller holds.
+        if type(x) is np.ndarray and x.dtype == np.float64 and x.flags.c_contiguous:
+            points = x
+        else:
+            points = real_numbers("x", x)
         if points.ndim != 2 or points.shape[1] != self.dim:
             raise ArgumentError(
                 f"x: an array of shape {points.shape} given; points of {self.dim} "
@@ -196,8 +201,9 @@ class BuiltinDensity(Built, LogDensity):
 
 def _settle(x: Array, values: Array, gradients: Array | None) -> None:
     """The rules of the core, for a target that is called outside of a method."""
-    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
-    if bad.size:
+    # One pass tells that all is well: a NaN is the maximum, and not below infinity.
+    if len(values) and not np.maximum.reduce(values) < np.inf:
+        bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
         raise TargetError(
             f"the log-density is {values[bad[0]]} at row {bad[0]} of the batch, x = "
             f"{x[bad[0]][:6]}; give -inf where the density is 0, and a finite number elsewhere"

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use fermiac_core::linalg::Rows;
 use fermiac_core::par::CHUNK;
+use fermiac_core::target::density::show;
 use fermiac_core::target::integrand::{
     Cantilever, GFunction, Genz, Indicator, Ishigami, Linear, PickFreeze, Powers,
 };
-use fermiac_core::target::{Integrand as CoreIntegrand, RowStatus};
+use fermiac_core::target::{Integrand as CoreIntegrand, RowStatus, unwritten};
 use fermiac_core::{Error, Result};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -26,7 +27,11 @@ pub(crate) struct Integrand {
 
 impl Integrand {
     /// `scalar`: the one output is given as (n,), not as (n, 1).
-    fn new(py: Python<'_>, inner: Result<Arc<dyn CoreIntegrand>>, scalar: bool) -> PyResult<Self> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        inner: Result<Arc<dyn CoreIntegrand>>,
+        scalar: bool,
+    ) -> PyResult<Self> {
         let inner = check(py, inner)?;
         let outputs = inner
             .outputs()
@@ -157,14 +162,16 @@ fn evaluate(integrand: &dyn CoreIntegrand, x: Rows<'_>, c: usize) -> Result<Vec<
     let mut values = Vec::new();
     let mut status = vec![RowStatus::Good; part.len()];
     integrand.eval(part, &mut values, &mut status)?;
-    match status.iter().position(|status| *status == RowStatus::Failed) {
-        Some(i) => {
-            let i = c * CHUNK + i;
-            let why = format!("the integrand cannot be evaluated at point {i} of the batch");
-            Err(Error::Target { row: Some(i), why })
-        }
-        None => Ok(values),
+    let Some(i) = status.iter().position(|status| *status != RowStatus::Good) else {
+        return Ok(values);
+    };
+    let (name, row) = (integrand.describe(), c * CHUNK + i);
+    let what = format!("row {row} of the batch");
+    if status[i] == RowStatus::Unwritten {
+        return Err(unwritten(&name, row, &what, part.row(i)));
     }
+    let why = format!("{name} cannot be evaluated at {what}, x = {}", show(part.row(i)));
+    Err(Error::Target { row: Some(row), why })
 }
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

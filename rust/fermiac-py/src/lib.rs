@@ -8,6 +8,7 @@ mod enter;
 mod error;
 mod importance;
 mod integrands;
+mod native;
 mod random;
 mod target;
 mod transforms;
@@ -26,6 +27,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     densities::register(m)?;
     transforms::register(m)?;
     integrands::register(m)?;
+    native::register(m)?;
     importance::register(m)?;
     Ok(())
 }

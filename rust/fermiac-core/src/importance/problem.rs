@@ -12,7 +12,7 @@ use crate::linalg::Rows;
 use crate::par::{CHUNK, Context};
 use crate::rng::{Domain, Stream};
 use crate::simd::{LANES, V};
-use crate::target::{Integrand, Law, RowStatus, Style};
+use crate::target::{Integrand, Law, RowStatus, Style, unwritten};
 use crate::{Error, Result};
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
@@ -416,6 +416,11 @@ impl<'a> Problem<'a> {
         }
         for (i, row) in values.chunks_exact(k).enumerate() {
             let (t, lane) = (i / LANES, i % LANES);
+            if status[i] == RowStatus::Unwritten {
+                let (what, at) = (format!("evaluation {}", before + i), i * self.dim());
+                let x = &batch.x[at..at + self.dim()];
+                return Err(unwritten(&self.integrand.describe(), i, &what, x));
+            }
             let good = status[i] == RowStatus::Good;
             for (j, value) in row.iter().enumerate() {
                 if good && value.is_finite() {

@@ -3,6 +3,7 @@
 pub mod density;
 pub mod integrand;
 pub mod law;
+pub mod native;
 pub mod transform;
 
 use crate::linalg::Rows;
@@ -26,6 +27,18 @@ pub enum RowStatus {
     Good,
     /// The target refused this row alone; its values mean nothing.
     Failed,
+    /// The target left it without a value and did not say so: a defect of the target.
+    Unwritten,
+}
+
+/// The error for a row that a target left unwritten: `what` counts it, "row 7 of the batch".
+pub fn unwritten(target: &str, row: usize, what: &str, x: &[f64]) -> Error {
+    let why = format!(
+        "{target} left {what} unwritten (did it raise?), x = {}; write a value for every row, or \
+         return a status that is not 0",
+        density::show(x)
+    );
+    Error::Target { row: Some(row), why }
 }
 
 /// A function from points to a vector of numbers.
@@ -42,6 +55,11 @@ pub trait Integrand: Send + Sync {
 
     /// Where it may run.
     fn style(&self) -> Style;
+
+    /// What it is called in messages.
+    fn describe(&self) -> String {
+        "the integrand".into()
+    }
 }
 
 /// A log-density that need not be normalised, with its gradient where there is one.
@@ -78,6 +96,11 @@ pub trait LogDensity: Send + Sync {
 
     /// Where it may run.
     fn style(&self) -> Style;
+
+    /// What it is called in messages.
+    fn describe(&self) -> String {
+        "the log-density".into()
+    }
 }
 
 /// The set on which one coordinate of a law lives.

@@ -16,7 +16,7 @@ pub use schools::EightSchools;
 pub use shapes::{Banana, Funnel};
 pub use transformed::Transformed;
 
-use super::{LogDensity, RowStatus};
+use super::{LogDensity, RowStatus, unwritten};
 use crate::linalg::Rows;
 use crate::{Error, Result};
 
@@ -25,7 +25,7 @@ use crate::{Error, Result};
 pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f64]) -> Result<()> {
     let mut status = vec![RowStatus::Good; x.len()];
     target.log_density(x, out, &mut status)?;
-    settle(x, first, out, &status)
+    settle(target, x, first, out, &status)
 }
 
 /// As [`evaluate`], with the gradient (rows × dim). Where the density is 0 it means nothing;
@@ -39,7 +39,7 @@ pub fn evaluate_gradient(
 ) -> Result<()> {
     let mut status = vec![RowStatus::Good; x.len()];
     target.log_density_gradient(x, out, gradient, &mut status)?;
-    settle(x, first, out, &status)?;
+    settle(target, x, first, out, &status)?;
     let rows = out.iter().zip(gradient.chunks_exact(x.dim())).enumerate();
     for (i, (value, slope)) in rows {
         if *value == f64::NEG_INFINITY {
@@ -61,10 +61,24 @@ pub fn evaluate_gradient(
     Ok(())
 }
 
-fn settle(x: Rows<'_>, first: usize, out: &mut [f64], status: &[RowStatus]) -> Result<()> {
+fn settle(
+    target: &dyn LogDensity,
+    x: Rows<'_>,
+    first: usize,
+    out: &mut [f64],
+    status: &[RowStatus],
+) -> Result<()> {
+    // Nearly always all is well, which one pass without a branch tells: NaN is not below infinity.
+    let failed = status.iter().fold(false, |any, s| any | (*s != RowStatus::Good));
+    if !failed && out.iter().fold(true, |all, v| all & (*v < f64::INFINITY)) {
+        return Ok(());
+    }
     for (i, (value, status)) in out.iter_mut().zip(status).enumerate() {
         if *status == RowStatus::Failed {
             *value = f64::NEG_INFINITY;
+        } else if *status == RowStatus::Unwritten {
+            let what = format!("row {} of the batch", first + i);
+            return Err(unwritten(&target.describe(), first + i, &what, x.row(i)));
         } else if value.is_nan() || *value == f64::INFINITY {
             return Err(Error::Target {
                 row: Some(first + i),

@@ -122,8 +122,8 @@ impl Integrand for PickFreeze {
                 }
                 out[self.dim] = m;
                 out[self.dim + 1] = m * m;
-                if run_status.contains(&RowStatus::Failed) {
-                    *status = RowStatus::Failed;
+                if let Some(bad) = run_status.iter().find(|s| **s != RowStatus::Good) {
+                    *status = *bad;
                 }
             }
         }
