@@ -1,6 +1,7 @@
 """Types of the compiled module; `mypy.stubtest` holds them against it."""
 
 from collections.abc import Callable
+from os import PathLike
 from typing import Any, Final, final
 
 import numpy as np
@@ -16,6 +17,8 @@ __all__ = [
     "__version__",
     "importance_expect",
     "isa_level",
+    "store_read",
+    "store_write",
 ]
 
 __version__: Final[str]
@@ -114,3 +117,12 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def store_write(
+    path: PathLike[str] | str,
+    kind: str,
+    text: str,
+    tensors: list[tuple[str, str, list[int], NDArray[np.uint8]]],
+) -> None: ...
+def store_read(
+    path: PathLike[str] | str, kind: str
+) -> tuple[str, list[tuple[str, str, list[int], NDArray[np.uint8]]]]: ...

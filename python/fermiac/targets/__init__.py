@@ -17,11 +17,13 @@ from fermiac.targets._constructors import (
     powers,
     sobol_pick_freeze,
 )
+from fermiac.targets._factory import factory
 from fermiac.targets._vectorize import vectorize
 
 __all__ = [
     "BuiltinIntegrand",
     "cantilever",
+    "factory",
     "g_function",
     "genz",
     "indicator",

@@ -13,7 +13,7 @@ from fermiac.errors import TargetError
 if TYPE_CHECKING:
     from fermiac.distributions import Law
 
-__all__ = ["CallableIntegrand", "CallableLaw"]
+__all__ = ["CallableIntegrand", "CallableLaw", "as_batch"]
 
 Array = NDArray[np.float64]
 
@@ -45,21 +45,7 @@ class CallableIntegrand:
                 f"after {self._evaluated} evaluations"
             )
             raise
-        values = _as_numbers(y, "the integrand")
-        if values.ndim == 0:
-            raise TargetError(
-                f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
-                "array and give (n,) or (n, k). For a function of one point: "
-                "fermiac.targets.vectorize(f)"
-            )
-        if values.ndim > 2 or len(values) != n or values.size == 0:
-            hint = ""
-            if values.ndim == 2 and values.shape[1] == n:
-                hint = "; transpose it"
-            raise TargetError(
-                f"the integrand gave an array of shape {values.shape} for a batch of shape "
-                f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
-            )
+        values = as_batch(y, x)
         if self.scalar is None:
             self.scalar = values.ndim == 1
             self.complex = values.dtype.kind == "c"
@@ -121,6 +107,27 @@ class CallableLaw:
                 f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
             )
         return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def as_batch(y: Any, x: Array) -> NDArray[Any]:
+    """What an integrand gave for the batch `x`, as an array of shape (n,) or (n, k)."""
+    n = len(x)
+    values = _as_numbers(y, "the integrand")
+    if values.ndim == 0:
+        raise TargetError(
+            f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
+            "array and give (n,) or (n, k). For a function of one point: "
+            "fermiac.targets.vectorize(f)"
+        )
+    if values.ndim > 2 or len(values) != n or values.size == 0:
+        hint = ""
+        if values.ndim == 2 and values.shape[1] == n:
+            hint = "; transpose it"
+        raise TargetError(
+            f"the integrand gave an array of shape {values.shape} for a batch of shape "
+            f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
+        )
+    return values
 
 
 def _as_numbers(y: Any, what: str) -> NDArray[Any]:
