@@ -1,7 +1,6 @@
 """Types of the compiled module; `mypy.stubtest` holds them against it."""
 
 from collections.abc import Callable
-from os import PathLike
 from typing import Any, Final, final
 
 import numpy as np
@@ -118,11 +117,11 @@ def importance_expect(
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
 def store_write(
-    path: PathLike[str] | str,
+    path: str,
     kind: str,
     text: str,
     tensors: list[tuple[str, str, list[int], NDArray[np.uint8]]],
 ) -> None: ...
 def store_read(
-    path: PathLike[str] | str, kind: str
+    path: str, kind: str
 ) -> tuple[str, list[tuple[str, str, list[int], NDArray[np.uint8]]]]: ...

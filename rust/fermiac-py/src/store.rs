@@ -42,11 +42,7 @@ fn store_write(
 
 /// Reads a file of this kind: its text and its tensors.
 #[pyfunction]
-fn store_read<'py>(
-    py: Python<'py>,
-    path: PathBuf,
-    kind: String,
-) -> PyResult<(String, Vec<Found<'py>>)> {
+fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, Vec<Found<'_>>)> {
     let content = check(py, py.detach(|| read(&path, &kind)))?;
     let tensors = content.tensors.into_iter().map(|(name, tensor)| {
         let (dtype, shape) = (tensor.dtype().to_string(), tensor.shape().to_vec());

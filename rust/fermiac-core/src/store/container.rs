@@ -161,6 +161,7 @@ fn decode(bytes: &[u8], kind: &str) -> std::result::Result<Container<'static>, S
     let size = bytes.len();
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| match error {
         SafeTensorError::HeaderTooSmall
+        | SafeTensorError::HeaderTooLarge
         | SafeTensorError::InvalidHeaderLength
         | SafeTensorError::MetadataIncompleteBuffer => {
             format!("its {size} bytes are not what its header announces: it is truncated, damaged or foreign")
