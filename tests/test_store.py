@@ -82,9 +82,7 @@ def test_numbers_of_all_kinds(estimate: fm.Estimate, tmp_path: Path) -> None:
     assert np.copysign(1.0, back.khat) == -1.0
 
 
-def test_views_of_mappings_come_back_as_dictionaries(
-    estimate: fm.Estimate, tmp_path: Path
-) -> None:
+def test_views_of_mappings_come_back_as_dictionaries(estimate: fm.Estimate, tmp_path: Path) -> None:
     frozen = replace(estimate, settings=MappingProxyType({"n": 3}))
     frozen.save(tmp_path / "file")
     assert fm.load(tmp_path / "file").settings == {"n": 3}
@@ -118,9 +116,7 @@ def test_values_round_trip(tmp_path_factory: pytest.TempPathFactory, value: Any)
 @pytest.mark.parametrize(
     "value", [{1, 2}, object(), np.array(["a"]), np.array([None]), len, np.datetime64("2020")]
 )
-def test_what_cannot_be_saved_is_named(
-    estimate: fm.Estimate, tmp_path: Path, value: Any
-) -> None:
+def test_what_cannot_be_saved_is_named(estimate: fm.Estimate, tmp_path: Path, value: Any) -> None:
     wrong = replace(estimate, settings={"deep": [value]})
     with pytest.raises(ArgumentError, match=r"settings\.deep\[0\]: .* cannot be saved"):
         wrong.save(tmp_path / "file")
@@ -155,7 +151,7 @@ def test_files_of_others_are_refused(estimate: fm.Estimate, tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match=f"{path}: .* was not written by fermiac"):
         fm.load(path)
     path.write_bytes(pickle.dumps(estimate.to_dict()))
-    with pytest.raises(CheckpointError, match="truncated, damaged or foreign|no file of fermiac"):
+    with pytest.raises(CheckpointError, match=r"truncated, damaged or foreign|no file of"):
         fm.load(path)
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="its 0 bytes"):

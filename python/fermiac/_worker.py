@@ -99,7 +99,7 @@ def _portable(error: Exception) -> Exception:
     except Exception:
         text = "".join(traceback.format_exception(error))
         return TargetError(
-            f"the target raised a {type(error).__name__}, which cannot be pickled: {error}\n{text}"
+            f"the target raised {type(error).__name__}, which cannot be pickled: {error}\n{text}"
         )
     error.add_note(f"in {_here()}")
     return error

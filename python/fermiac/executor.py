@@ -90,7 +90,7 @@ class Sharded:
     def __init__(
         self, executor: Executor, n_workers: int | None = None, rows: int | None = None
     ) -> None:
-        if not isinstance(executor, Executor) and not callable(getattr(executor, "submit", None)):
+        if not isinstance(executor, Executor):
             raise ArgumentError(
                 f"executor: {type(executor).__name__} given; a concurrent.futures.Executor is "
                 "needed (of a dask client: client.get_executor())"

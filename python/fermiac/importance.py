@@ -276,7 +276,7 @@ def expect(
     }
     public = {"n": n, "method": method, **(settings if method != "mc" else {})}
     public |= {"covariance": covariance, "nonfinite": nonfinite}
-    _integrand(f, laws, check)
+    _integrand(f, laws, check)  # before a checkpoint is made for it
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "expect", "evaluations") as shown,
@@ -306,8 +306,8 @@ def expect(
             took = time.perf_counter() - start_time
             estimate = to_estimate(raw, public, key, scalar, is_complex, labels, stopped, took)
         if error is not None:
-            if isinstance(error, KeyboardInterrupt | WorkerError):
-                error.partial_result = estimate  # type: ignore[union-attr]
+            if stopped:
+                error.partial_result = estimate  # type: ignore[attr-defined]
             raise error
     return cast(Estimate, estimate)
 

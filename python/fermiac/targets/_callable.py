@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import TargetError
+from fermiac.errors import CheckpointError, TargetError, WorkerError
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
@@ -39,6 +39,8 @@ class CallableIntegrand:
         n = len(x)
         try:
             y = self._f(x)
+        except (CheckpointError, WorkerError):
+            raise  # not by the user's function
         except BaseException as error:
             error.add_note(
                 f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
