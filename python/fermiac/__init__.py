@@ -7,23 +7,39 @@ streams in `fermiac.random`, exceptions and warnings in `fermiac.errors`.
 
 from __future__ import annotations
 
-from fermiac import _config, distributions, errors, importance, plotting, random, targets
+from fermiac import (
+    _config,
+    distributions,
+    errors,
+    executor,
+    importance,
+    plotting,
+    random,
+    targets,
+)
+from fermiac._checkpoint import Checkpoint
 from fermiac._config import get_num_threads, isa_level, set_num_threads
 from fermiac._core import __version__
+from fermiac._handle import Run
+from fermiac._store import load
 from fermiac.results import Estimate, Result, Sample
 
 _config.check_isa()
 
 __all__ = [
+    "Checkpoint",
     "Estimate",
     "Result",
+    "Run",
     "Sample",
     "__version__",
     "distributions",
     "errors",
+    "executor",
     "get_num_threads",
     "importance",
     "isa_level",
+    "load",
     "plotting",
     "random",
     "set_num_threads",

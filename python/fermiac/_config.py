@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from fermiac import _core
 from fermiac.errors import ArgumentError
@@ -11,6 +14,8 @@ from fermiac.errors import ArgumentError
 __all__ = ["get_num_threads", "isa_level", "set_num_threads"]
 
 _n_threads: int | None = None
+#: The number of threads inside a call that fixes it, above all settings.
+_within: ContextVar[int | None] = ContextVar("fermiac_threads", default=None)
 _LEVELS = ("baseline", "avx2", "avx512")
 
 
@@ -73,6 +78,9 @@ def get_num_threads() -> int:
     >>> fm.get_num_threads() >= 1
     True
     """
+    within = _within.get()
+    if within is not None:
+        return within
     if _n_threads is not None:
         return _n_threads
     for name in ("FERMIAC_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -88,6 +96,16 @@ def get_num_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), _core.MAX_THREADS)
     return min(os.cpu_count() or 1, _core.MAX_THREADS)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Fix the number of threads of the calls inside, on this thread."""
+    token = _within.set(n)
+    try:
+        yield
+    finally:
+        _within.reset(token)
 
 
 def resolve_threads(n_threads: int | None) -> int:

@@ -19,6 +19,8 @@ __all__ = [
     "isa_level",
     "native_density",
     "native_integrand",
+    "store_read",
+    "store_write",
 ]
 
 __version__: Final[str]
@@ -147,3 +149,12 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def store_write(
+    path: str,
+    kind: str,
+    text: str,
+    tensors: list[tuple[str, str, list[int], NDArray[np.uint8]]],
+) -> None: ...
+def store_read(
+    path: str, kind: str
+) -> tuple[str, list[tuple[str, str, list[int], NDArray[np.uint8]]]]: ...

@@ -17,6 +17,7 @@ __all__ = [
     "NumericalError",
     "TargetError",
     "WeightWarning",
+    "WorkerError",
 ]
 
 
@@ -41,6 +42,16 @@ class NumericalError(FermiacError, ArithmeticError):
 
 class CheckpointError(FermiacError, OSError):
     """A checkpoint or saved result is damaged, foreign or of another version."""
+
+
+class WorkerError(FermiacError, RuntimeError):
+    """A worker of an executor died, or is not like the driver.
+
+    Where the method has something to show for the work that was done, it is the attribute
+    `partial_result`; elsewhere that is None.
+    """
+
+    partial_result: object = None
 
 
 class InternalError(FermiacError, RuntimeError):

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
+from fermiac import _core, _handle
+from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
+from fermiac._evaluation import evaluation
 from fermiac._expectations import to_estimate
 from fermiac._progress import reporter
 from fermiac._rng import whole
 from fermiac.distributions import Law, as_law
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, WorkerError
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.targets import BuiltinIntegrand, NativeTarget
@@ -23,9 +25,15 @@ from fermiac.targets._as_target import as_integrand
 from fermiac.targets._callable import CallableLaw
 
 if TYPE_CHECKING:
-    from fermiac._progress import Report
+    from concurrent.futures import Executor
+    from os import PathLike
 
-__all__ = ["expect"]
+    from fermiac._handle import Run
+    from fermiac._progress import Report
+    from fermiac.executor import Sharded
+    from fermiac.targets._factory import Factory
+
+__all__ = ["expect", "start"]
 
 #: The adaptive settings, with their defaults and what they are in the paper's algorithm.
 _ADAPTIVE: dict[str, tuple[Any, Any]] = {
@@ -75,6 +83,9 @@ def expect(
     keep_draws: bool = False,
     rng: RngLike = None,
     n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Estimate:
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
@@ -143,6 +154,14 @@ def expect(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate `f`; see `fermiac.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns `f`, for workers of an executor to which it
+        cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the values of `f`, and from which a run that was killed is resumed; see
+        `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total).
 
@@ -158,9 +177,13 @@ def expect(
         For an argument outside its domain.
     TargetError
         If `f` or a law gives a wrong shape or type, a NaN or an infinity.
+    CheckpointError
+        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+    WorkerError
+        If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
-        was done, or None.
+        was done, or None. A `WorkerError` has one as well.
 
     Warns
     -----
@@ -198,7 +221,7 @@ def expect(
     >>> bool(np.all(abs(e.mean - [1, 3]) < 5 * e.stderr))
     True
     """
-    start = time.perf_counter()
+    start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     for name, value in (
         ("method", method),
@@ -239,8 +262,8 @@ def expect(
                 "two functions"
             )
 
-    target = as_integrand(f, laws[0].dim, check)
-    key = key_of(rng)
+    log = None if checkpoint is None else Log(checkpoint)
+    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     options = {
         **settings,
         "n": n,
@@ -252,30 +275,77 @@ def expect(
         "keep_draws": bool(keep_draws),
         "key": key,
     }
-    with reporter(progress, "expect", "evaluations") as report:
+    public = {"n": n, "method": method, **(settings if method != "mc" else {})}
+    public |= {"covariance": covariance, "nonfinite": nonfinite}
+    as_integrand(f, laws[0].dim, check)  # before a checkpoint is made for it
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "expect", "evaluations") as shown,
+        evaluation(
+            f,
+            executor=executor,
+            target_factory=target_factory,
+            log=log,
+            identity=lambda: identity_of("importance.expect", key, laws, public),
+            n_threads=workers,
+            report=shown,
+        ) as (evaluated, report),
+    ):
+        target = as_integrand(evaluated, laws[0].dim, check)
         raw, error = _core.importance_expect(
-            target.handle,
-            [_law_handle(x) for x in laws],
-            options,
-            resolve_threads(n_threads),
-            report,
+            target.handle, [_law_handle(x) for x in laws], options, workers, report
         )
         if report is not None and error is None:
             report(n, n)
-    estimate = None
-    if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
-        public = {"n": n, "method": method, **(settings if method != "mc" else {})}
-        public |= {"covariance": covariance, "nonfinite": nonfinite}
-        scalar = len(laws) == 1 and bool(target.scalar)
-        took = time.perf_counter() - start
-        estimate = to_estimate(
-            raw, public, key, scalar, target.complex, labels, error is not None, took
-        )
-    if error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            error.partial_result = estimate  # type: ignore[attr-defined]
-        raise error
+        estimate = None
+        stopped = isinstance(error, KeyboardInterrupt | WorkerError)
+        if raw is not None and (error is None or stopped):
+            scalar = len(laws) == 1 and bool(target.scalar)
+            took = time.perf_counter() - start_time
+            estimate = to_estimate(raw, public, key, scalar, target.complex, labels, stopped, took)
+        if error is not None:
+            if stopped:
+                error.partial_result = estimate  # type: ignore[attr-defined]
+            raise error
     return cast(Estimate, estimate)
+
+
+def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+    """Start a call in the background, and get a handle to it.
+
+    Parameters
+    ----------
+    verb : str or function
+        What to call: ``"expect"`` or `expect` itself.
+    *args, **kwargs
+        Its arguments. A callable ``progress`` is called on the thread of the run.
+
+    Returns
+    -------
+    Run
+        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``abort``, ``state``,
+        ``progress`` and ``elapsed``.
+
+    Raises
+    ------
+    ArgumentError
+        If `verb` is nothing that can be started. What is wrong with the arguments, `Run.result`
+        raises.
+
+    Examples
+    --------
+    Look at a long run, and take what it has:
+
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> run = fm.importance.start("expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0)
+    >>> run.wait(timeout=0.5)
+    False
+    >>> partial = run.abort()
+    >>> partial.status
+    'interrupted'
+    """
+    return _handle.start("importance", {"expect": expect}, verb, args, kwargs)
 
 
 def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:

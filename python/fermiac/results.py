@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac import _store
 from fermiac._rng import whole
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,6 +94,67 @@ class Result:
         NaN and infinities stay floats, as `json.dumps` writes them by default.
         """
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result to a file, for `fermiac.load`.
+
+        The file is a safetensors file: arrays, and one text in JSON, under a digest. It is written
+        to a temporary name in the same folder first, so that a crash leaves the old file or the
+        new one. Nothing in it is code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; what was there is replaced.
+
+        Raises
+        ------
+        CheckpointError
+            If the file cannot be written.
+        ArgumentError
+            If a field holds something else than numbers, strings, arrays, lists, tuples, mappings
+            and results.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import fermiac as fm
+        >>> e = fm.importance.expect(lambda x: x**2, fm.distributions.Normal(), n=1000, rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "moment.safetensors")
+        ...     e.save(path)
+        ...     fm.Estimate.load(path).seed
+        0
+        """
+        _store.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a result of this class from a file; `fermiac.load` reads one of any class.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save` wrote.
+
+        Returns
+        -------
+        Result
+            Equal to what was saved, to the last bit.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no such file, if it is damaged, foreign or written by a newer version, or
+            if it holds a result of another class.
+        """
+        result = _store.load(path)
+        if not isinstance(result, cls):
+            raise CheckpointError(
+                f"{fspath(path)}: it holds a {type(result).__name__}; {cls.__name__} is needed; "
+                "fermiac.load reads results of every class"
+            )
+        return result
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -22,6 +22,7 @@ from fermiac.targets._constructors import (
     sobol_pick_freeze,
 )
 from fermiac.targets._density import BuiltinDensity, LogDensity
+from fermiac.targets._factory import factory
 from fermiac.targets._native import NativeTarget, native
 from fermiac.targets._posteriors import (
     banana,
@@ -47,6 +48,7 @@ __all__ = [
     "banana",
     "cantilever",
     "eight_schools",
+    "factory",
     "funnel",
     "g_function",
     "genz",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets._density import LogDensity
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
 
-__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw"]
+__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw", "as_batch"]
 
 Array = NDArray[np.float64]
 
@@ -49,27 +49,15 @@ class CallableIntegrand:
         n = len(x)
         try:
             y = self._f(x)
+        except (CheckpointError, WorkerError):
+            raise  # not by the user's function
         except BaseException as error:
             error.add_note(
                 f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
                 f"after {self._evaluated} evaluations"
             )
             raise
-        values = _as_numbers(y, "the integrand")
-        if values.ndim == 0:
-            raise TargetError(
-                f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
-                "array and give (n,) or (n, k). For a function of one point: "
-                "fermiac.targets.vectorize(f)"
-            )
-        if values.ndim > 2 or len(values) != n or values.size == 0:
-            hint = ""
-            if values.ndim == 2 and values.shape[1] == n:
-                hint = "; transpose it"
-            raise TargetError(
-                f"the integrand gave an array of shape {values.shape} for a batch of shape "
-                f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
-            )
+        values = as_batch(y, x)
         if self.scalar is None:
             self.scalar = values.ndim == 1
             self.complex = values.dtype.kind == "c"
@@ -229,6 +217,27 @@ def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:
 def _shape(y: Any) -> str:
     shape = getattr(y, "shape", None)
     return f"a {type(y).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
+
+
+def as_batch(y: Any, x: Array) -> NDArray[Any]:
+    """What an integrand gave for the batch `x`, as an array of shape (n,) or (n, k)."""
+    n = len(x)
+    values = _as_numbers(y, "the integrand")
+    if values.ndim == 0:
+        raise TargetError(
+            f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
+            "array and give (n,) or (n, k). For a function of one point: "
+            "fermiac.targets.vectorize(f)"
+        )
+    if values.ndim > 2 or len(values) != n or values.size == 0:
+        hint = ""
+        if values.ndim == 2 and values.shape[1] == n:
+            hint = "; transpose it"
+        raise TargetError(
+            f"the integrand gave an array of shape {values.shape} for a batch of shape "
+            f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
+        )
+    return values
 
 
 def _as_numbers(y: Any, what: str) -> NDArray[Any]:

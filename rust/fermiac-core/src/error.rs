@@ -1,5 +1,7 @@
 //! The one error type of the core; the binding crate maps each variant to a Python exception.
 
+use std::path::PathBuf;
+
 /// What a function of this crate can fail with.
 ///
 /// A message says what was given, what is needed and what to do.
@@ -33,6 +35,14 @@ pub enum Error {
     Callback {
         /// Where in the run it was called.
         context: String,
+    },
+    /// A saved file cannot be used.
+    #[error("{}: {why}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A defect of this library.
     #[error("internal error: {0}; please report this with the call that led to it")]

@@ -1,6 +1,6 @@
 //! The core of fermiac: streams, laws, targets and Monte Carlo methods, without Python.
 //!
-//! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`) carries `par` and
+//! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`, `store`) carries `par` and
 //! `target`, those carry `diagnostics`, and all of them carry the domains. A domain never imports
 //! another domain.
 
@@ -12,6 +12,7 @@ pub mod par;
 pub mod rng;
 pub mod simd;
 pub mod special;
+pub mod store;
 pub mod target;
 
 pub use error::{Error, Result};

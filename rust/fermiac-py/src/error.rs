@@ -12,6 +12,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Argument { .. } => "ArgumentError",
         Error::Target { .. } => "TargetError",
         Error::Numerical(_) => "NumericalError",
+        Error::Checkpoint { .. } => "CheckpointError",
         _ => "InternalError",
     };
     match exception(py, class) {

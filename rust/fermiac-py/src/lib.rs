@@ -10,6 +10,7 @@ mod importance;
 mod integrands;
 mod native;
 mod random;
+mod store;
 mod target;
 mod transforms;
 
@@ -29,5 +30,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     integrands::register(m)?;
     native::register(m)?;
     importance::register(m)?;
+    store::register(m)?;
     Ok(())
 }

@@ -1,0 +1,252 @@
+"""Runs in the background: a handle to wait for, pause, inspect and abort a long call."""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from fermiac.errors import ArgumentError
+
+__all__ = ["Run", "start"]
+
+#: Seconds between two looks at signals while a thread waits.
+_TICK = 0.1
+
+
+class _Aborted(KeyboardInterrupt):
+    """Ends a run from its progress callback, as Ctrl-C ends a call."""
+
+
+class Run:
+    """A call that runs in the background; the ``start`` of a domain makes one.
+
+    The call runs on a thread of its own, with all its worker threads. It looks at the handle
+    wherever it reports progress, ten times a second, but not inside the user's function: pausing
+    and aborting wait for the batch under way.
+
+    A run that is still going when the interpreter ends is aborted.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> run = fm.importance.start("expect", fm.targets.powers(2), law, n=100_000, rng=0)
+    >>> run.wait(timeout=60)
+    True
+    >>> run.state
+    'finished'
+    >>> e = run.result()
+    >>> bool(abs(e.mean - 1) < 5 * e.stderr)
+    True
+    """
+
+    def __init__(self, verb: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> None:
+        self._verb = verb
+        self._args = args
+        self._kwargs = dict(kwargs)
+        given = self._kwargs.get("progress")
+        self._report = given if callable(given) else None
+        self._kwargs["progress"] = self._progress
+        self._lock = threading.Condition()
+        self._state = "running"
+        self._paused = False
+        self._abort = False
+        self._counts = (0, 0)
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._finished = threading.Event()
+        self._since: float | None = time.monotonic()
+        self._elapsed = 0.0
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._call,), name=f"fermiac-{verb.__name__}", daemon=True
+        )
+        _live.add(self)
+        self._thread.start()
+
+    def _call(self) -> None:
+        try:
+            self._value = self._verb(*self._args, **self._kwargs)
+            state = "finished"
+        except _Aborted as error:
+            self._value = getattr(error, "partial_result", None)
+            state = "aborted"
+        except BaseException as error:
+            self._error = error
+            state = "failed"
+        with self._lock:
+            self._stop_clock()
+            self._state = state
+            self._finished.set()
+            self._lock.notify_all()
+
+    def _progress(self, done: int, total: int) -> None:
+        with self._lock:
+            self._counts = (done, total)
+            if self._held():
+                self._state = "paused"
+                self._stop_clock()
+                self._lock.wait_for(lambda: not self._held())
+                self._since = time.monotonic()
+                self._state = "running"
+            if self._abort and done < total:
+                raise _Aborted("the run was aborted by its handle")
+        if self._report is not None:
+            self._report(done, total)
+
+    def _held(self) -> bool:
+        return self._paused and not self._abort
+
+    def _stop_clock(self) -> None:
+        if self._since is not None:
+            self._elapsed += time.monotonic() - self._since
+            self._since = None
+
+    @property
+    def state(self) -> str:
+        """``"running"``, ``"paused"``, ``"finished"``, ``"failed"`` or ``"aborted"``."""
+        return self._state
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """What is done, and of how much, in the unit of the call; (0, 0) at the start."""
+        return self._counts
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it has run, pauses not counted."""
+        with self._lock:
+            running = 0.0 if self._since is None else time.monotonic() - self._since
+            return self._elapsed + running
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended.
+
+        Ctrl-C ends the waiting and not the run, which `abort` ends.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            Whether it has ended.
+        """
+        limit = None if timeout is None else time.monotonic() + timeout
+        # In short pieces, since a lock without a limit cannot be interrupted everywhere.
+        while not self._finished.is_set():
+            left = _TICK if limit is None else min(_TICK, limit - time.monotonic())
+            if left <= 0:
+                return False
+            self._finished.wait(left)
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        Result
+            What the call returns; of an aborted run the partial result, or None where it had none.
+
+        Raises
+        ------
+        TimeoutError
+            If the run has not ended by then; it goes on.
+        BaseException
+            What the call raised.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"the run has not ended after {timeout} s; it goes on")
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def pause(self) -> None:
+        """Let the run halt when it next reports progress; `state` is then ``"paused"``.
+
+        Its memory and worker threads stay. Nothing happens if it has ended.
+        """
+        with self._lock:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        with self._lock:
+            self._paused = False
+            self._lock.notify_all()
+
+    def abort(self, timeout: float | None = None) -> Any:
+        """End the run and return what it has.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most for the batch under way.
+
+        Returns
+        -------
+        Result or None
+            The partial result, with ``status="interrupted"``, or None where there was none yet;
+            the full result if the run had ended before.
+
+        Raises
+        ------
+        TimeoutError
+            If the batch under way takes longer; the run ends after it.
+        BaseException
+            What the call raised, if it had failed before.
+        """
+        with self._lock:
+            self._abort = True
+            self._lock.notify_all()
+        return self.result(timeout)
+
+    def __repr__(self) -> str:
+        done, total = self.progress
+        share = f", {100 * done // total} % of {total}" if total else ""
+        return f"Run of {self._verb.__name__}: {self.state}{share}, {self.elapsed:.3g} s"
+
+
+#: Runs to be ended before the interpreter is: a thread must not enter one that is being torn down.
+_live: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _abort_all() -> None:
+    for run in list(_live):
+        with run._lock:
+            run._abort = True
+            run._lock.notify_all()
+    for run in list(_live):
+        run._thread.join()
+
+
+def start(
+    domain: str,
+    verbs: dict[str, Callable[..., Any]],
+    verb: str | Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Run:
+    """Start a verb of a domain in the background."""
+    call = verbs.get(verb) if isinstance(verb, str) else verb
+    if call not in verbs.values():
+        names = ", ".join(map(repr, verbs))
+        raise ArgumentError(
+            f"verb: {verb!r} given; fermiac.{domain} starts {names}, by name or as the function"
+        )
+    assert call is not None
+    return Run(call, args, kwargs)

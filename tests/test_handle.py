@@ -1,0 +1,181 @@
+"""Runs in the background: waiting, pausing, aborting, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+
+Array = NDArray[np.float64]
+LAW = fm.distributions.Normal()
+ENDLESS = 10**12
+
+
+def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    limit = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.01)
+
+
+def endless(**arguments: Any) -> fm.Run:
+    given = {"n": ENDLESS, "method": "mc", "rng": 0, **arguments}
+    return fm.importance.start("expect", fm.targets.powers(2), LAW, **given)
+
+
+@pytest.mark.parametrize("verb", ["expect", fm.importance.expect])
+def test_the_result_is_that_of_the_call(verb: Any) -> None:
+    def f(x: Array) -> Array:
+        return x[:, 0] ** 2
+
+    run = fm.importance.start(verb, f, LAW, n=5000, rng=1)
+    assert isinstance(run, fm.Run)
+    assert run.result(timeout=60).mean == fm.importance.expect(f, LAW, n=5000, rng=1).mean
+    assert run.wait()
+    assert run.state == "finished"
+    assert run.progress == (5000, 5000)
+    assert run.elapsed > 0
+    assert repr(run).startswith("Run of expect: finished, 100 % of 5000, ")
+    assert run.abort().mean == run.result().mean
+
+
+def test_pause_and_resume() -> None:
+    run = endless()
+    until(lambda: run.progress[0] > 0)
+    assert run.state == "running"
+    run.pause()
+    until(lambda: run.state == "paused")
+    done, elapsed = run.progress, run.elapsed
+    time.sleep(0.3)
+    assert run.progress == done
+    assert run.elapsed == elapsed
+    run.resume()
+    until(lambda: run.progress > done)
+    assert run.state == "running"
+    assert run.abort(timeout=20).status == "interrupted"
+    assert run.state == "aborted"
+
+
+def test_abort_gives_the_partial_result() -> None:
+    run = endless(n_threads=2)
+    assert not run.wait(timeout=0.3)
+    with pytest.raises(TimeoutError, match="it goes on"):
+        run.result(timeout=0.01)
+    partial = run.abort(timeout=20)
+    assert partial.status == "interrupted"
+    assert 0 < partial.n_evals < ENDLESS
+    assert abs(partial.mean - 1) < 5 * partial.stderr
+    assert run.result() is partial
+    assert run.wait()
+
+
+def test_a_paused_run_can_be_aborted() -> None:
+    run = endless()
+    run.pause()
+    until(lambda: run.state == "paused")
+    assert run.abort(timeout=20) is not None
+    assert run.state == "aborted"
+
+
+def test_abort_during_the_adaptation_leaves_nothing() -> None:
+    called = threading.Event()
+
+    def f(x: Array) -> Array:
+        called.set()
+        time.sleep(0.2)
+        return x[:, 0]
+
+    run = fm.importance.start("expect", f, LAW, n=10**9, rng=0)
+    assert called.wait(20)
+    assert run.abort(timeout=20) is None
+
+
+def test_an_error_is_raised_by_the_handle() -> None:
+    def f(x: Array) -> Array:
+        raise LookupError("mine")
+
+    run = fm.importance.start("expect", f, LAW, n=1000, rng=0)
+    assert run.wait(timeout=20)
+    assert run.state == "failed"
+    for ask in (run.result, run.abort):
+        with pytest.raises(LookupError, match="mine"):
+            ask()
+
+
+def test_the_callback_of_the_user_is_called() -> None:
+    seen: list[tuple[int, int]] = []
+    run = endless(progress=lambda *counts: seen.append(counts))
+    until(lambda: len(seen) > 1)
+    run.abort(timeout=20)
+    assert seen == sorted(seen)
+    assert all(total == ENDLESS for _, total in seen)
+
+
+@pytest.mark.parametrize("verb", ["explain", print, None, []])
+def test_what_cannot_be_started(verb: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"fermiac\.importance starts 'expect'"):
+        fm.importance.start(verb, None)
+
+
+def python(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_ctrl_c_ends_the_waiting_and_not_the_run() -> None:
+    process = python("""
+        import fermiac as fm
+        run = fm.importance.start(
+            "expect", fm.targets.powers(2), fm.distributions.Normal(), n=10**12, method="mc", rng=0
+        )
+        print("ready", flush=True)
+        try:
+            run.wait()
+        except KeyboardInterrupt:
+            print(run.state, run.abort().status, run.state)
+    """)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert out.split() == ["running", "interrupted", "aborted"]
+
+
+def test_the_interpreter_can_end_during_a_run() -> None:
+    process = python("""
+        import fermiac as fm
+        for n_threads in (1, 2):
+            fm.importance.start(
+                "expect", fm.targets.powers(2), fm.distributions.Normal(), n=10**12,
+                method="mc", rng=0, n_threads=n_threads,
+            ).wait(0.2)
+        paused = fm.importance.start(
+            "expect", lambda x: x, fm.distributions.Normal(), n=10**12, method="mc", rng=0
+        )
+        paused.pause()
+        paused.wait(0.3)
+        print(paused.state)
+    """)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert (out.strip(), err) == ("paused", "")
