@@ -14,6 +14,9 @@ __all__ = [
     "LogDensity",
     "Stream",
     "__version__",
+    "diagnostics_khat_threshold",
+    "diagnostics_psis",
+    "importance_evidence",
     "importance_expect",
     "isa_level",
 ]
@@ -114,3 +117,14 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def importance_evidence(
+    log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
+    law: Any,
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def diagnostics_psis(
+    log_ratios: _F, r_eff: _F, normalize: bool, n_threads: int
+) -> tuple[_F, _F]: ...
+def diagnostics_khat_threshold(n: int) -> float: ...

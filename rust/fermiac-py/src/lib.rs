@@ -3,9 +3,11 @@
 
 mod array;
 mod densities;
+mod diagnostics;
 mod distributions;
 mod enter;
 mod error;
+mod evidence;
 mod importance;
 mod integrands;
 mod random;
@@ -25,5 +27,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     densities::register(m)?;
     integrands::register(m)?;
     importance::register(m)?;
+    evidence::register(m)?;
+    diagnostics::register(m)?;
     Ok(())
 }
