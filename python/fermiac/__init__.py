@@ -2,12 +2,22 @@
 
 Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
 instance; laws are in `fermiac.distributions`, built-in integrands in `fermiac.targets`, random
-streams in `fermiac.random`, exceptions and warnings in `fermiac.errors`.
+streams in `fermiac.random`, diagnostics of samples in `fermiac.diagnostics`, exceptions and
+warnings in `fermiac.errors`.
 """
 
 from __future__ import annotations
 
-from fermiac import _config, distributions, errors, importance, plotting, random, targets
+from fermiac import (
+    _config,
+    diagnostics,
+    distributions,
+    errors,
+    importance,
+    plotting,
+    random,
+    targets,
+)
 from fermiac._config import get_num_threads, isa_level, set_num_threads
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample
@@ -19,6 +29,7 @@ __all__ = [
     "Result",
     "Sample",
     "__version__",
+    "diagnostics",
     "distributions",
     "errors",
     "get_num_threads",

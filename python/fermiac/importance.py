@@ -1,4 +1,4 @@
-"""Many expectations from one sample: adaptive importance sampling with control variates."""
+"""Importance sampling: many expectations from one sample, and the evidence of a density."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._config import resolve_threads
+from fermiac._evidence import Evidence, evidence
 from fermiac._expectations import to_estimate
 from fermiac._progress import reporter
 from fermiac._rng import whole
@@ -24,7 +25,7 @@ from fermiac.targets._callable import CallableIntegrand, CallableLaw
 if TYPE_CHECKING:
     from fermiac._progress import Report
 
-__all__ = ["expect"]
+__all__ = ["Evidence", "evidence", "expect"]
 
 #: The adaptive settings, with their defaults and what they are in the paper's algorithm.
 _ADAPTIVE: dict[str, tuple[Any, Any]] = {

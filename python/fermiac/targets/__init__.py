@@ -6,6 +6,7 @@ give what runs faster (`powers`, `genz`, ...) or what needs a word of warning (`
 
 from __future__ import annotations
 
+from fermiac.targets._as_target import as_target
 from fermiac.targets._builtin import BuiltinIntegrand
 from fermiac.targets._constructors import (
     cantilever,
@@ -21,6 +22,7 @@ from fermiac.targets._vectorize import vectorize
 
 __all__ = [
     "BuiltinIntegrand",
+    "as_target",
     "cantilever",
     "g_function",
     "genz",

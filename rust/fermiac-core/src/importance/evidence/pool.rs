@@ -16,9 +16,7 @@ use crate::simd::{Kernel, LANES, V, dispatch, expv, ln};
 pub(super) struct Stage {
     proposal: Proposal,
     pub(super) n: usize,
-    pub(super) tiles: Range<usize>,
-    /// The first of its rows.
-    pub(super) first: usize,
+    tiles: Range<usize>,
     /// Points per chunk and stratum.
     pub(super) counts: Vec<Vec<usize>>,
 }
@@ -29,7 +27,7 @@ pub(super) struct Stage {
 pub(super) struct Pool {
     pub(super) dim: usize,
     balance: bool,
-    pub(super) stages: Vec<Stage>,
+    stages: Vec<Stage>,
     pub(super) n: usize,
     /// Row-major, in the law's space.
     pub(super) x: Vec<f64>,
@@ -61,16 +59,17 @@ impl Pool {
         }
     }
 
-    /// Adds a stage, and gives its log-weights under its own sampler alone: tiles.
+    /// Adds a stage, and gives its log-weights under its own sampler alone: tiles. No fit can
+    /// follow the `last` one.
     pub(super) fn append(
         &mut self,
         context: &Context<'_>,
         drawn: Vec<Drawn>,
         proposal: Proposal,
+        last: bool,
     ) -> Result<Vec<V>> {
         let old = self.lanes.len();
-        let mut stage =
-            Stage { proposal, n: 0, tiles: old..old, first: self.n, counts: Vec::new() };
+        let mut stage = Stage { proposal, n: 0, tiles: old..old, counts: Vec::new() };
         for batch in drawn {
             let tiles = n_tiles(batch.n);
             self.log_target.extend(batch.log_target());
@@ -86,13 +85,14 @@ impl Pool {
         self.n += stage.n;
         self.log_sum.resize(self.lanes.len(), V::splat(f64::NEG_INFINITY));
         self.stages.push(stage);
-        let last = self.stages.len() - 1;
-        if self.balance {
-            let (sums, _) = self.visit(context, 0..old, last)?;
+        let newest = self.stages.len() - 1;
+        let balance = self.balance && !last;
+        if balance {
+            let (sums, _) = self.visit(context, 0..old, newest)?;
             self.log_sum[..old].copy_from_slice(&sums);
         }
         let (sums, own) =
-            self.visit(context, old..self.lanes.len(), if self.balance { 0 } else { last })?;
+            self.visit(context, old..self.lanes.len(), if balance { 0 } else { newest })?;
         self.log_sum[old..].copy_from_slice(&sums);
         Ok(own
             .iter()
@@ -127,20 +127,21 @@ impl Pool {
         Ok((sums, last))
     }
 
-    /// The points that fits and estimates are from: all of them, or those of the last stage.
-    pub(super) fn current(&self) -> &[Stage] {
-        let from = if self.balance { 0 } else { self.stages.len().saturating_sub(1) };
-        &self.stages[from..]
+    /// The newest stage.
+    pub(super) fn newest(&self) -> Option<&Stage> {
+        self.stages.last()
     }
 
-    /// The tiles of these points.
+    /// The tiles that fits are from: all of them, or those of the newest stage.
     pub(super) fn tiles(&self) -> Range<usize> {
-        self.current().first().map_or(0, |s| s.tiles.start)..self.lanes.len()
+        let from = if self.balance { 0 } else { self.newest().map_or(0, |s| s.tiles.start) };
+        from..self.lanes.len()
     }
 
-    /// Their log-weights: tiles, -inf in padding.
+    /// The log-weights that fits use: tiles, -inf in padding.
     pub(super) fn log_weights(&self) -> Vec<V> {
-        let log_n = V::splat(ln(self.current().iter().map(|s| s.n as f64).sum()));
+        let n = if self.balance { self.n } else { self.newest().map_or(0, |s| s.n) };
+        let log_n = V::splat(ln(n as f64));
         self.tiles().map(|t| log_ratio(self.log_target[t], self.log_sum[t] - log_n)).collect()
     }
 
@@ -167,9 +168,9 @@ impl Pool {
         Fitted { mean, covariance }
     }
 
-    /// Values of [`Self::tiles`] as rows, without padding.
+    /// Values of the newest stage's tiles as rows, without padding.
     pub(super) fn to_rows(&self, values: &[V]) -> Vec<f64> {
-        let lanes = &self.lanes[self.tiles()];
+        let lanes = &self.lanes[self.lanes.len() - values.len()..];
         values.iter().zip(lanes).flat_map(|(v, n)| v.0.into_iter().take(usize::from(*n))).collect()
     }
 }

@@ -4,14 +4,14 @@ use super::{MOST_COMPONENTS, MOST_POINTS};
 use crate::importance::pack::Tail;
 use crate::{Error, Result};
 
-/// How points are weighted and reused.
+/// What the sampler is fitted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Adaptive multiple importance sampling: all points, by the balance heuristic.
+    /// Adaptive multiple importance sampling: fits to all points, by the balance heuristic.
     Amis,
-    /// Population Monte Carlo: own-stage weights, the final stage alone.
+    /// Population Monte Carlo: fits to the newest stage, by its own weights.
     Pmc,
-    /// Self-normalised importance sampling from the law.
+    /// Importance sampling from the law, without adaptation.
     Snis,
 }
 
@@ -20,7 +20,7 @@ pub enum Scheme {
 pub struct Settings {
     /// Evaluations in all.
     pub n: usize,
-    /// How points are weighted and reused.
+    /// What the sampler is fitted to.
     pub scheme: Scheme,
     /// Components of the mixture; by the criterion where none is given, from 1 to 5.
     pub n_components: Option<usize>,
@@ -67,7 +67,7 @@ impl Settings {
         self.df.map_or(Tail::Gaussian, Tail::Student)
     }
 
-    /// Points of an adaptation stage: an even share of half of the budget, enough for a fit.
+    /// Points of the first adaptation stages: an even share of half of the budget, enough for a fit.
     pub(super) fn stage_size(&self, dim: usize) -> usize {
         let even = self.n / (2 * self.n_stages);
         even.max(10 * (dim + 1)).min(MOST_POINTS).min(self.n / 2)

@@ -1,7 +1,7 @@
 //! The result of an evidence run: log Z, its error by strata, and what tells whether to trust it.
 
 use super::Run;
-use super::pool::Pool;
+use super::pool::{self, Pool};
 use crate::diagnostics::log_khat;
 use crate::simd::{V, exp_slice, ln};
 
@@ -25,7 +25,7 @@ pub struct Stage {
     pub fit_ess: f64,
 }
 
-/// The evidence, and the weighted points that it is from.
+/// The evidence, and the weighted points that it is from: those of the final stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// The logarithm of the evidence; -inf where no point with density was found.
@@ -45,16 +45,17 @@ pub struct Evidence {
     pub n_evals: usize,
     /// Coordinates drawn from the law that lie within rounding of a bound of its support.
     pub n_at_bound: u64,
-    /// The points that count, row-major.
+    /// The points of the final stage, row-major.
     pub draws: Vec<f64>,
-    /// log p̃ - log h of each: the logarithm of their mean exponential is the log-evidence.
+    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the log-evidence.
     pub log_weights: Vec<f64>,
     /// log p̃ of each.
     pub log_densities: Vec<f64>,
 }
 
 /// What a stage says for itself, by its log-weights under its own sampler.
-pub(super) fn report(own: &[V], n: usize, used: usize, shares: Vec<f64>) -> Stage {
+pub(super) fn report(pool: &Pool, own: &[V], shares: Vec<f64>) -> Stage {
+    let n = pool.newest().map_or(0, |s| s.n);
     let mut weights: Vec<f64> = own.iter().flat_map(|v| v.0).collect();
     let (log_mean, ess) = match relative(&mut weights) {
         Some(largest) => {
@@ -65,7 +66,7 @@ pub(super) fn report(own: &[V], n: usize, used: usize, shares: Vec<f64>) -> Stag
     };
     Stage {
         n,
-        used,
+        used: pool.n,
         shares,
         log_evidence: log_mean,
         efficiency: ess / n as f64,
@@ -89,54 +90,49 @@ fn sums(weights: &[f64]) -> (f64, f64) {
     weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w))
 }
 
-/// The variance of Σw: points of a stage are strata of fixed size, one for each component.
-fn stratified_variance(pool: &Pool, weights: &[f64]) -> f64 {
-    let stages = pool.current();
-    let offset = stages.first().map_or(0, |s| s.first);
-    let mut variance = 0.0;
-    for stage in stages {
-        let own = &weights[stage.first - offset..stage.first - offset + stage.n];
-        let n_strata = stage.counts.iter().map(Vec::len).max().unwrap_or(0);
-        let mut counts = vec![0; n_strata];
+/// The variance of Σw: the points are strata of fixed size, one for each component.
+fn stratified_variance(stage: &pool::Stage, weights: &[f64]) -> f64 {
+    let n_strata = stage.counts.iter().map(Vec::len).max().unwrap_or(0);
+    let mut counts = vec![0; n_strata];
+    for chunk in &stage.counts {
+        counts.iter_mut().zip(chunk).for_each(|(c, n)| *c += n);
+    }
+    // A stratum of one point has no variance of its own: such points make one stratum.
+    let stratum = |s: usize| if counts[s] < 2 { n_strata } else { s };
+    let each = |visit: &mut dyn FnMut(usize, f64)| {
+        let mut at = 0;
         for chunk in &stage.counts {
-            counts.iter_mut().zip(chunk).for_each(|(c, n)| *c += n);
+            for (s, n) in chunk.iter().enumerate() {
+                weights[at..at + n].iter().for_each(|w| visit(stratum(s), *w));
+                at += n;
+            }
         }
-        // A stratum of one point has no variance of its own: such points make one stratum.
-        let stratum = |s: usize| if counts[s] < 2 { n_strata } else { s };
-        let each = |visit: &mut dyn FnMut(usize, f64)| {
-            let mut at = 0;
-            for chunk in &stage.counts {
-                for (s, n) in chunk.iter().enumerate() {
-                    own[at..at + n].iter().for_each(|w| visit(stratum(s), *w));
-                    at += n;
-                }
-            }
-        };
-        let mut size = vec![0.0; n_strata + 1];
-        let mut mean = vec![0.0; n_strata + 1];
-        each(&mut |s, w| {
-            size[s] += 1.0;
-            mean[s] += w;
-        });
-        mean.iter_mut().zip(&size).for_each(|(m, n)| *m /= n);
-        let mut squares = vec![0.0; n_strata + 1];
-        each(&mut |s, w| squares[s] += (w - mean[s]) * (w - mean[s]));
-        for s in 0..=n_strata {
-            if size[s] > 1.0 {
-                variance += squares[s] * size[s] / (size[s] - 1.0);
-            } else if size[s] == 1.0 {
-                variance += mean[s] * mean[s];
-            }
+    };
+    let mut size = vec![0.0; n_strata + 1];
+    let mut mean = vec![0.0; n_strata + 1];
+    each(&mut |s, w| {
+        size[s] += 1.0;
+        mean[s] += w;
+    });
+    mean.iter_mut().zip(&size).for_each(|(m, n)| *m /= n);
+    let mut squares = vec![0.0; n_strata + 1];
+    each(&mut |s, w| squares[s] += (w - mean[s]) * (w - mean[s]));
+    let mut variance = 0.0;
+    for s in 0..=n_strata {
+        if size[s] > 1.0 {
+            variance += squares[s] * size[s] / (size[s] - 1.0);
+        } else if size[s] == 1.0 {
+            variance += mean[s] * mean[s];
         }
     }
     variance
 }
 
 impl Run<'_, '_, '_> {
-    /// The result of all that was drawn.
+    /// The result of the newest stage.
     pub(super) fn finish(self) -> Evidence {
-        let log_weights = self.pool.to_rows(&self.pool.log_weights());
-        let first = self.pool.current().first().map_or(0, |s| s.first);
+        let log_weights = self.pool.to_rows(&self.own);
+        let first = self.pool.n - log_weights.len();
         let d = self.pool.dim;
         let mut out = Evidence {
             log_evidence: f64::NEG_INFINITY,
@@ -152,20 +148,17 @@ impl Run<'_, '_, '_> {
             log_densities: Vec::new(),
         };
         let mut weights = log_weights.clone();
-        if let Some(largest) = relative(&mut weights) {
+        if let (Some(largest), Some(stage)) = (relative(&mut weights), self.pool.newest()) {
             let (sum, squares) = sums(&weights);
             out.log_evidence = largest + ln(sum / weights.len() as f64);
-            out.log_evidence_stderr = stratified_variance(&self.pool, &weights).sqrt() / sum;
+            out.log_evidence_stderr = stratified_variance(stage, &weights).sqrt() / sum;
             out.ess = sum * sum / squares;
             out.converged = self.arrived && out.ess >= 10.0 * (d as f64 + 1.0);
         }
         out.log_weights = log_weights;
-        out.draws = if first == 0 { self.pool.x } else { self.pool.x[first * d..].to_vec() };
-        out.log_densities = if first == 0 {
-            self.pool.log_density
-        } else {
-            self.pool.log_density[first..].to_vec()
-        };
+        let mut pool = self.pool;
+        out.draws = pool.x.split_off(first * d);
+        out.log_densities = pool.log_density.split_off(first);
         out
     }
 }
