@@ -2,13 +2,15 @@
 
 Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
 instance; laws are in `fermiac.distributions`, built-in integrands in `fermiac.targets`, random
-streams in `fermiac.random`, exceptions and warnings in `fermiac.errors`.
+streams in `fermiac.random`, diagnostics of samples in `fermiac.diagnostics`, exceptions and
+warnings in `fermiac.errors`.
 """
 
 from __future__ import annotations
 
 from fermiac import (
     _config,
+    diagnostics,
     distributions,
     errors,
     executor,
@@ -33,6 +35,7 @@ __all__ = [
     "Run",
     "Sample",
     "__version__",
+    "diagnostics",
     "distributions",
     "errors",
     "executor",

@@ -15,6 +15,9 @@ __all__ = [
     "Stream",
     "Transform",
     "__version__",
+    "diagnostics_khat_threshold",
+    "diagnostics_psis",
+    "importance_evidence",
     "importance_expect",
     "isa_level",
     "native_density",
@@ -158,3 +161,14 @@ def store_write(
 def store_read(
     path: str, kind: str
 ) -> tuple[str, list[tuple[str, str, list[int], NDArray[np.uint8]]]]: ...
+def importance_evidence(
+    log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
+    law: Any,
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def diagnostics_psis(
+    log_ratios: _F, r_eff: _F, normalize: bool, n_threads: int
+) -> tuple[_F, _F]: ...
+def diagnostics_khat_threshold(n: int) -> float: ...

@@ -1,4 +1,4 @@
-"""Many expectations from one sample: adaptive importance sampling with control variates."""
+"""Importance sampling: many expectations from one sample, and the evidence of a density."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fermiac import _core, _handle
 from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
+from fermiac._evidence import Evidence, evidence
 from fermiac._expectations import to_estimate
 from fermiac._progress import reporter
 from fermiac._rng import whole
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fermiac.executor import Sharded
     from fermiac.targets._factory import Factory
 
-__all__ = ["expect", "start"]
+__all__ = ["Evidence", "evidence", "expect", "start"]
 
 #: The adaptive settings, with their defaults and what they are in the paper's algorithm.
 _ADAPTIVE: dict[str, tuple[Any, Any]] = {

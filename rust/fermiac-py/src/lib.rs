@@ -3,9 +3,11 @@
 
 mod array;
 mod densities;
+mod diagnostics;
 mod distributions;
 mod enter;
 mod error;
+mod evidence;
 mod importance;
 mod integrands;
 mod native;
@@ -31,5 +33,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     native::register(m)?;
     importance::register(m)?;
     store::register(m)?;
+    evidence::register(m)?;
+    diagnostics::register(m)?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Diagnostics of samples.
 
 mod pareto;
+mod psis;
 
 pub use pareto::{khat, tail_length};
+pub use psis::{Smoothed, khat_threshold, log_khat, psis, psis_columns};

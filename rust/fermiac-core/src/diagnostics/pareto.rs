@@ -6,9 +6,16 @@
 
 use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv};
 
-/// Weights that make up the tail of `n`: 3√n, a fifth of few, five at least.
+/// Weights that make up the tail of `n` independent ones: 3√n, a fifth of few, five at least.
 pub fn tail_length(n: usize) -> usize {
-    let tail = if n > 225 { (3.0 * (n as f64).sqrt()) as usize } else { n / 5 };
+    tail_length_of(n, 1.0)
+}
+
+/// The same for a sample that is worth n · `r_eff` independent values: the tail is longer, since
+/// dependent values say less of it.
+pub(crate) fn tail_length_of(n: usize, r_eff: f64) -> usize {
+    let size = n as f64;
+    let tail = if size * r_eff > 225.0 { (3.0 * (size / r_eff).sqrt()) as usize } else { n / 5 };
     tail.max(5)
 }
 
@@ -35,38 +42,56 @@ pub fn khat(weights: &mut [f64]) -> f64 {
     }
     // The shape does not depend on the scale.
     exceedances.iter_mut().for_each(|y| *y = (*y - cut) / largest);
-    generalized_pareto_shape(&exceedances)
+    GeneralizedPareto::fit(&exceedances).shape
 }
 
-/// The shape of a generalised Pareto law fitted to sorted exceedances ≥ 0, the largest > 0.
-fn generalized_pareto_shape(y: &[f64]) -> f64 {
-    let n = y.len();
-    let m = 30 + (n as f64).sqrt() as usize;
-    let quartile = y[(n as f64 / 4.0 + 0.5) as usize - 1].max(f64::MIN_POSITIVE);
-    let largest = y[n - 1];
-    let shape = |b: f64| dispatch(MeanLn1p { y, factor: -b });
-    let candidates: Vec<f64> = (1..=m)
-        .map(|j| 1.0 / largest + (1.0 - (m as f64 / (j as f64 - 0.5)).sqrt()) / (3.0 * quartile))
-        .collect();
-    let profile: Vec<f64> = candidates
-        .iter()
-        .map(|b| {
-            let k = shape(*b);
-            n as f64 * (ln(-b / k) - k - 1.0)
-        })
-        .collect();
-    let best = profile.iter().copied().filter(|l| !l.is_nan()).fold(f64::NEG_INFINITY, f64::max);
-    let (mut sum, mut mean) = (0.0, 0.0);
-    for (b, l) in candidates.iter().zip(&profile) {
-        let weight = exp(l - best);
-        if weight >= 10.0 * f64::EPSILON {
-            sum += weight;
-            mean += weight * b;
+/// A generalised Pareto law of exceedances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GeneralizedPareto {
+    pub(crate) shape: f64,
+    pub(crate) scale: f64,
+}
+
+/// The first quartile of sorted values, as the fit takes it.
+pub(crate) fn first_quartile(y: &[f64]) -> f64 {
+    y[(y.len() as f64 / 4.0 + 0.5) as usize - 1]
+}
+
+impl GeneralizedPareto {
+    /// Fits sorted exceedances ≥ 0, the largest > 0. The prior acts on the shape alone.
+    pub(crate) fn fit(y: &[f64]) -> Self {
+        let n = y.len();
+        let m = 30 + (n as f64).sqrt() as usize;
+        let quartile = first_quartile(y).max(f64::MIN_POSITIVE);
+        let largest = y[n - 1];
+        let shape = |b: f64| dispatch(MeanLn1p { y, factor: -b });
+        let candidates: Vec<f64> = (1..=m)
+            .map(|j| {
+                1.0 / largest + (1.0 - (m as f64 / (j as f64 - 0.5)).sqrt()) / (3.0 * quartile)
+            })
+            .collect();
+        let profile: Vec<f64> = candidates
+            .iter()
+            .map(|b| {
+                let k = shape(*b);
+                n as f64 * (ln(-b / k) - k - 1.0)
+            })
+            .collect();
+        let best =
+            profile.iter().copied().filter(|l| !l.is_nan()).fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut mean) = (0.0, 0.0);
+        for (b, l) in candidates.iter().zip(&profile) {
+            let weight = exp(l - best);
+            if weight >= 10.0 * f64::EPSILON {
+                sum += weight;
+                mean += weight * b;
+            }
         }
+        let b = mean / sum;
+        let k = shape(b);
+        let n = n as f64;
+        Self { shape: (n * k + 5.0) / (n + 10.0), scale: -k / b }
     }
-    let k = shape(mean / sum);
-    let n = n as f64;
-    (n * k + 5.0) / (n + 10.0)
 }
 
 /// The mean of ln(1 + factor · y).

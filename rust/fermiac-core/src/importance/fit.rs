@@ -245,12 +245,12 @@ fn split(moments: &Moments, wide: &Fitted, diagonal: bool) -> Result<Pair> {
     Ok(pair)
 }
 
-fn add(total: &mut [f64], part: &[f64]) {
+pub(super) fn add(total: &mut [f64], part: &[f64]) {
     total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
 }
 
 /// The full symmetric matrix of a packed upper triangle, scaled.
-fn full(d: usize, upper: &[f64], scale: f64) -> Vec<f64> {
+pub(super) fn full(d: usize, upper: &[f64], scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; d * d];
     for j in 0..d {
         for k in j..d {
@@ -366,7 +366,7 @@ impl SecondPass<'_> {
 
 /// Adds w c cᵀ to a packed upper triangle.
 #[inline(always)]
-fn add_square<const FMA: bool>(w: V, centred: &[V], sums: &mut [V]) {
+pub(super) fn add_square<const FMA: bool>(w: V, centred: &[V], sums: &mut [V]) {
     let d = centred.len();
     let mut at = 0;
     for j in 0..d {

@@ -15,6 +15,7 @@ mod accumulate;
 mod adapt;
 mod alpha;
 mod estimate;
+pub mod evidence;
 mod fit;
 mod judge;
 mod layout;

@@ -97,13 +97,20 @@ impl Pack {
         tile: &[V],
         centred: &mut [V],
     ) -> V {
+        self.log_of::<FMA>(k, self.square::<FMA>(k, tile, centred))
+    }
+
+    /// The squared Mahalanobis distances of the points of a tile from the centre of component `k`,
+    /// in units of its scale matrix.
+    #[inline(always)]
+    pub(crate) fn square<const FMA: bool>(&self, k: usize, tile: &[V], centred: &mut [V]) -> V {
         let d = self.dim;
         let mean = &self.means[k * d..(k + 1) * d];
         let triangle = d * (d + 1) / 2;
         let inverse = &self.inverses[k * triangle..(k + 1) * triangle];
         // With the dimension known the offsets stay in registers and the loops unroll: at d = 5
         // this takes a third of the time.
-        let square = match d {
+        match d {
             1 => square_of::<FMA, 1>(mean, inverse, tile),
             2 => square_of::<FMA, 2>(mean, inverse, tile),
             3 => square_of::<FMA, 3>(mean, inverse, tile),
@@ -112,8 +119,14 @@ impl Pack {
             6 => square_of::<FMA, 6>(mean, inverse, tile),
             7 => square_of::<FMA, 7>(mean, inverse, tile),
             8 => square_of::<FMA, 8>(mean, inverse, tile),
-            _ => square::<FMA>(mean, inverse, tile, centred),
-        };
+            _ => square_any::<FMA>(mean, inverse, tile, centred),
+        }
+    }
+
+    /// The log-density of component `k` at points of these squared distances.
+    #[inline(always)]
+    pub(crate) fn log_of<const FMA: bool>(&self, k: usize, square: V) -> V {
+        let d = self.dim;
         let constant = self.log_constants[k];
         let mut out = V::ZERO;
         match self.tail {
@@ -177,7 +190,7 @@ fn square_of<const FMA: bool, const D: usize>(mean: &[f64], inverse: &[f64], til
 
 /// The same for any dimension.
 #[inline(always)]
-fn square<const FMA: bool>(mean: &[f64], inverse: &[f64], tile: &[V], centred: &mut [V]) -> V {
+fn square_any<const FMA: bool>(mean: &[f64], inverse: &[f64], tile: &[V], centred: &mut [V]) -> V {
     let d = mean.len();
     let (tile, centred) = (&tile[..d], &mut centred[..d]);
     for k in 0..d {

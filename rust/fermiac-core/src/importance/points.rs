@@ -223,7 +223,7 @@ impl Points {
 
 /// log(eᵃ + eᵇ); -inf where both are.
 #[inline(always)]
-fn log_add<const FMA: bool>(a: V, b: V) -> V {
+pub(super) fn log_add<const FMA: bool>(a: V, b: V) -> V {
     let (mut high, mut difference) = (V::ZERO, V::ZERO);
     for lane in 0..LANES {
         let (a, b) = (a.0[lane], b.0[lane]);

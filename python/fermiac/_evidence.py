@@ -1,0 +1,380 @@
+"""The evidence of an unnormalised density by adaptive importance sampling, and its result."""
+
+from __future__ import annotations
+
+import time
+import warnings as _warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._config import resolve_threads
+from fermiac._progress import reporter
+from fermiac._rng import whole
+from fermiac.diagnostics import khat_threshold
+from fermiac.distributions import Law, as_law
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WeightWarning
+from fermiac.random import RngLike, key_of
+from fermiac.results import Result, Sample
+from fermiac.targets import as_target
+from fermiac.targets._callable import CallableLaw
+
+if TYPE_CHECKING:
+    from fermiac._progress import Report
+    from fermiac.targets._density import LogDensity
+
+__all__ = ["Evidence", "evidence"]
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], ArrayLike]
+
+_SCHEMES = ("amis", "pmc", "snis")
+_FAMILIES = ("t", "gaussian")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Evidence(Result):
+    """The evidence of an unnormalised density, with weighted points from it.
+
+    Attributes
+    ----------
+    log_evidence : float
+        log Z, Z the integral of the density; -inf where no point with density was found.
+    log_evidence_stderr : float
+        Its standard error: the relative standard error of the estimate of Z.
+    ess : float
+        The effective sample size (Σw)² / Σw² of the weights.
+    khat : float
+        The tail shape of the weights; see `fermiac.diagnostics.psis`.
+    converged : bool
+        Whether the last sampler was fitted to the target itself and not on the way to it, and the
+        weights are worth 10 (d + 1) points or more.
+    scheme : str
+        How points were weighted: ``"amis"``, ``"pmc"`` or ``"snis"``.
+    stages : tuple of dict
+        Stage by stage, the final one last: ``n_evals``, ``used``, ``shares`` of the components of
+        its sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of
+        its own points alone, and of the fit that followed the ``power`` of its weights (1 for a fit
+        to the target itself) and its ESS ``fit_ess``.
+    sample : Sample
+        The points that count, in the law's space, with log-weights on their absolute scale: the
+        logarithm of the mean of their exponentials is `log_evidence`.
+    """
+
+    log_evidence: float
+    log_evidence_stderr: float
+    ess: float
+    khat: float
+    converged: bool
+    scheme: str
+    stages: tuple[Mapping[str, Any], ...]
+    sample: Sample
+
+    def _headline(self) -> str:
+        return (
+            f"Evidence: log Z = {self.log_evidence:.6g} ± {self.log_evidence_stderr:.2g}, "
+            f"ESS {self.ess:.0f}, k-hat {self.khat:.2f}"
+        )
+
+    def summary(self) -> str:
+        """Return the result and a table of the stages as text."""
+        lines = [
+            self._headline(),
+            f"{'stage':>5}  {'evaluations':>11}  {'components':>10}  {'log Z':>12}  "
+            f"{'efficiency':>10}  {'power':>8}",
+        ]
+        for i, stage in enumerate(self.stages):
+            components = str(len(stage["shares"])) if len(stage["shares"]) else "law"
+            power = f"{stage['power']:.2g}" if stage["power"] > 0 else "-"
+            lines.append(
+                f"{i:>5}  {stage['n_evals']:>11}  {components:>10}  {stage['log_evidence']:>12.6g}"
+                f"  {stage['efficiency']:>10.2e}  {power:>8}"
+            )
+        lines.append(f"scheme {self.scheme}, {self.n_evals} evaluations, seed {self.seed}")
+        lines += [f"warning: {w}" for w in self.warnings]
+        return "\n".join(lines)
+
+
+def evidence(
+    log_density: LogDensity | Law | Function | Any,
+    law: Law | Any,
+    n: int = 50_000,
+    *,
+    gradient: bool | Function | None = None,
+    scheme: str = "amis",
+    n_components: int | None = None,
+    n_stages: int | None = None,
+    family: str = "t",
+    df: float = 8.0,
+    defensive: float = 0.1,
+    names: Sequence[str] | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Evidence:
+    r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
+
+    Starting from a law, mixtures are fitted to the weighted points stage by stage; while the
+    weights are uneven they are tempered for the fit, so that the sampler walks to a target that is
+    far narrower than the law, or elsewhere. A final stage takes the rest of the budget, half of it
+    at least.
+
+    Parameters
+    ----------
+    log_density : log-density, law, or callable
+        The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
+        shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised. For a
+        posterior: log-prior plus log-likelihood.
+    law : Law or frozen scipy.stats law
+        Where to start: a law whose support holds that of the target. The prior will often do.
+    n : int, default 50_000
+        Evaluations of the target in all; at least 20 (d + 1).
+    gradient : None, True or callable, default None
+        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient). The
+        estimate does not use it.
+    scheme : {"amis", "pmc", "snis"}, default "amis"
+        Adaptive multiple importance sampling: all points of all stages count, weighted by the
+        mixture of all samplers. Population Monte Carlo: points are weighted by the sampler of their
+        own stage, and the final stage alone counts, which makes the estimate of Z exactly
+        unbiased. Self-normalised importance sampling: all points come from the law itself.
+    n_components : int, optional
+        Components of the mixture; by default as many as the Bayesian information criterion asks
+        for, from 1 to 5.
+    n_stages : int, default 20
+        Adaptation stages at most; each takes an even share of half of the budget (but 10 (d + 1)
+        points at least and 16384 at most). The adaptation ends once a stage is not a tenth better
+        than the one before.
+    family : {"t", "gaussian"}, default "t"
+        The components.
+    df : float, default 8
+        Degrees of freedom of Student-t components, above 2.
+    defensive : float, default 0.1
+        The share of every fitted sampler that is drawn from the law: no weight then exceeds
+        density / law over `defensive`. From 0 to 0.9.
+    names : sequence of str, optional
+        Names of the coordinates, for the sample.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total).
+
+    Returns
+    -------
+    Evidence
+        ``log_evidence``, ``log_evidence_stderr``, ``ess``, ``khat``, ``converged``, ``stages``,
+        ``sample``, ``warnings``.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+    TargetError
+        If the target or the law gives a wrong shape or type, a NaN or +inf.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is an `Evidence` from the points that were done, or None.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If no point with density was found, if the adaptation ended on its way to the target, or if
+        the law has mass that doubles cannot resolve at a bound of its support.
+    WeightWarning
+        If k-hat is above `fermiac.diagnostics.khat_threshold`, or the weights are worth fewer
+        than 10 (d + 1) points.
+
+    Notes
+    -----
+    With :math:`n_s` points from the samplers :math:`q_s` the weights of ``"amis"`` are
+
+    .. math:: w_i = \tilde p(x_i) \Big/ \sum_s \frac{n_s}{n} q_s(x_i),
+
+    and the estimate of Z is their mean. The components of a sampler are strata of fixed size; the
+    error is that of the strata, by the delta method. Coordinates that live on a half-line or an
+    interval are mapped to the line for the fits. Fits and weights that share points make the
+    estimate of ``"amis"`` very slightly biased; since at least half of the points are fresh, that
+    is a small part of its standard error.
+
+    References
+    ----------
+    .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
+       sampling", Scandinavian Journal of Statistics, 2012.
+    .. [2] O. Cappé, R. Douc, A. Guillin, J.-M. Marin, C. P. Robert, "Adaptive importance sampling
+       in general mixture classes", Statistics and Computing, 2008.
+    .. [3] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
+       Statistical Association, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> law = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
+    >>> z = fm.importance.evidence(lambda x: -0.5 * ((x - 1) ** 2).sum(axis=1), law, n=5000, rng=0)
+    >>> bool(abs(z.log_evidence - np.log(2 * np.pi)) < 5 * z.log_evidence_stderr)
+    True
+    """
+    start = time.perf_counter()
+    law = as_law(law)
+    if not isinstance(getattr(law, "dim", None), int | np.integer):
+        raise ArgumentError(f"law: {type(law).__name__} has no dim; set it to the dimension")
+    for name, value, choices in (("scheme", scheme, _SCHEMES), ("family", family, _FAMILIES)):
+        if value not in choices:
+            shown = ", ".join(map(repr, choices))
+            raise ArgumentError(f"{name}: {value!r} given; it must be one of {shown}")
+    target = as_target(log_density, law.dim, gradient)
+    labels = _labels(names, law.dim)
+    try:
+        numbers = {"df": float(df), "defensive": float(defensive)}
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"df, defensive: {df!r} and {defensive!r} given; they must be numbers"
+        ) from None
+    settings: dict[str, Any] = {
+        "n": whole("n", n, 1, 2**62),
+        "scheme": scheme,
+        "n_components": None
+        if n_components is None
+        else whole("n_components", n_components, 1, 100),
+        "n_stages": 20 if n_stages is None else whole("n_stages", n_stages, 1, 1000),
+        "family": family,
+        **numbers,
+    }
+    key = key_of(rng)
+    options = {**settings, "df": numbers["df"] if family == "t" else None, "key": key}
+    with reporter(progress, "evidence", "evaluations") as report:
+        raw, error = _core.importance_evidence(
+            target._handle, _law_handle(law), options, resolve_threads(n_threads), report
+        )
+        if report is not None and error is None:
+            report(settings["n"], settings["n"])
+    result = None
+    if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
+        took = time.perf_counter() - start
+        result = _to_result(raw, settings, key, labels, error is not None, took)
+    if error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise error
+    return cast(Evidence, result)
+
+
+def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    labels = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(labels)) != len(labels) or len(labels) != dim:
+        raise ArgumentError(
+            f"names: {names!r} given; a sequence of {dim} different names is needed, one for each "
+            "coordinate"
+        )
+    return labels
+
+
+def _law_handle(law: Law) -> Any:
+    if law._handle is not None:
+        return law._handle
+    adapter = CallableLaw(law)
+    bounds = [(float(low), float(high)) for low, high in law._support()]
+    return (adapter.log_density, adapter.draw, law.dim, bounds)
+
+
+def _to_result(
+    raw: dict[str, Any],
+    settings: dict[str, Any],
+    key: int,
+    names: tuple[str, ...],
+    interrupted: bool,
+    wall_time: float,
+) -> Evidence:
+    """The result of a run, after warning of what is wrong with it."""
+    found = [] if interrupted else _findings(raw, settings)
+    # Two frames up is the call of the user.
+    for category, text in found:
+        _warnings.warn(text, category, stacklevel=3)
+    common: dict[str, Any] = {
+        "seed": key,
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "settings": settings,
+        "n_evals": raw["n_evals"],
+        "wall_time": wall_time,
+        "status": "interrupted" if interrupted else "complete",
+        "warnings": tuple(text for _, text in found),
+    }
+    sample = Sample(
+        **common,
+        draws=raw["draws"],
+        log_weights=raw["log_weights"],
+        names=names,
+        error_model="weighted",
+    )
+    return Evidence(
+        **common,
+        log_evidence=raw["log_evidence"],
+        log_evidence_stderr=raw["log_evidence_stderr"],
+        ess=raw["ess"],
+        khat=raw["khat"],
+        converged=raw["converged"] and not interrupted,
+        scheme=settings["scheme"],
+        stages=tuple({"stage": i, **stage} for i, stage in enumerate(raw["stages"])),
+        sample=sample,
+    )
+
+
+def _findings(
+    raw: dict[str, Any], settings: dict[str, Any]
+) -> list[tuple[type[FermiacWarning], str]]:
+    """What the user must know of the result."""
+    found: list[tuple[type[FermiacWarning], str]] = []
+    n, dim = raw["draws"].shape
+    if raw["log_evidence"] == -np.inf:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the target is 0 at all {n} points; log_evidence is -inf: start from a law whose "
+                "mass meets that of the target, or raise n",
+            )
+        )
+        return found
+    fits = [stage["power"] for stage in raw["stages"][:-1]]
+    if settings["scheme"] != "snis" and fits and fits[-1] < 1:
+        found.append(
+            (
+                ConvergenceWarning,
+                "the adaptation ended on its way to the target (its last fit was to the weights to "
+                f"the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
+                "n_stages, or start from a law nearer to the target",
+            )
+        )
+    if raw["ess"] < 10 * (dim + 1):
+        found.append(
+            (
+                WeightWarning,
+                f"the weights are worth {raw['ess']:.0f} points only, where 10 (d + 1) = "
+                f"{10 * (dim + 1)} are needed; the estimate and its error are in doubt: raise n"
+                + (", or use scheme='amis'" if settings["scheme"] == "snis" else ""),
+            )
+        )
+    if raw["khat"] > khat_threshold(n):
+        found.append(
+            (
+                WeightWarning,
+                f"the weights have a heavy tail: k-hat is {raw['khat']:.2f}, above "
+                f"{khat_threshold(n):.2f}; the error is probably too small: raise n or "
+                "n_components, or start from a law with wider tails",
+            )
+        )
+    if raw["n_at_bound"]:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a bound "
+                "of its support: mass that a density cannot resolve there is missing from the "
+                "estimate",
+            )
+        )
+    return found
