@@ -16,6 +16,10 @@ __all__ = [
     "__version__",
     "importance_expect",
     "isa_level",
+    "khat",
+    "normalize_weights",
+    "resample_indices",
+    "weighted_average",
 ]
 
 __version__: Final[str]
@@ -114,3 +118,13 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def khat(weights: _F) -> float: ...
+def normalize_weights(log_weights: _F) -> tuple[_F, float]: ...
+def weighted_average(
+    weights: _F,
+    values: _F,
+    n_threads: int,
+    given: _F | None = None,
+    stein: tuple[_F, _F, int] | None = None,
+) -> dict[str, Any]: ...
+def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...

@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
 
 mod array;
+mod averages;
 mod densities;
 mod distributions;
 mod enter;
@@ -25,5 +26,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     densities::register(m)?;
     integrands::register(m)?;
     importance::register(m)?;
+    averages::register(m)?;
     Ok(())
 }
