@@ -40,7 +40,7 @@ build: $(STAMP)-built ## Build the Rust core (release) and install fermiac into 
 demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress ## Run the worked examples; table and pictures go to demo/
 	$(PY) examples/demo.py --out demo
 
-test: $(STAMP)-built $(STAMP)-test $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
+test: $(STAMP)-built $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
 	$(PY) -m pytest -m "not torch" -n $(JOBS) $(ARGS)
 
 test-torch: $(STAMP)-built $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any

@@ -20,10 +20,14 @@ __all__ = [
     "importance_evidence",
     "importance_expect",
     "isa_level",
+    "khat",
     "native_density",
     "native_integrand",
+    "normalize_weights",
+    "resample_indices",
     "store_read",
     "store_write",
+    "weighted_average",
 ]
 
 __version__: Final[str]
@@ -172,3 +176,13 @@ def diagnostics_psis(
     log_ratios: _F, r_eff: _F, normalize: bool, n_threads: int
 ) -> tuple[_F, _F]: ...
 def diagnostics_khat_threshold(n: int) -> float: ...
+def khat(weights: _F) -> float: ...
+def normalize_weights(log_weights: _F) -> tuple[_F, float]: ...
+def weighted_average(
+    weights: _F,
+    values: _F,
+    n_threads: int,
+    given: _F | None = None,
+    stein: tuple[_F, _F, int] | None = None,
+) -> dict[str, Any]: ...
+def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...

@@ -19,7 +19,7 @@ from fermiac.errors import (
 )
 from fermiac.results import Estimate, Sample
 
-__all__ = ["to_estimate"]
+__all__ = ["join_complex", "to_estimate"]
 
 
 def to_estimate(
@@ -47,7 +47,7 @@ def to_estimate(
         else:
             cov = diagonal
     if is_complex:
-        mean, stderr, cov, ess, khat = _join_complex(mean, stderr, cov, ess, khat)
+        mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
@@ -100,13 +100,14 @@ def to_estimate(
     )
 
 
-def _join_complex(
+def join_complex(
     mean: NDArray[Any],
     stderr: NDArray[Any],
     cov: NDArray[Any],
     ess: NDArray[Any],
     khat: NDArray[Any],
 ) -> tuple[NDArray[Any], ...]:
+    """One complex number from the real and the imaginary part of each estimate."""
     k = mean.size // 2
     total = np.hypot(stderr[:k], stderr[k:])
     if cov.ndim == 2:

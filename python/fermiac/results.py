@@ -1,18 +1,18 @@
-"""What calls return: a base with the provenance, estimates, samples."""
+"""What calls return: estimates, beside samples and the base of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _store
+from fermiac._result import Result
 from fermiac._rng import whole
-from fermiac.errors import ArgumentError, CheckpointError
+from fermiac._sample import Sample
+from fermiac.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,187 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Estimate", "Result", "Sample"]
 
 Array = NDArray[np.float64]
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON knows it."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, complex):
-        return {"real": value.real, "imag": value.imag}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Result):
-        return value.to_dict()
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Result:
-    """The base of all results: how the numbers came about.
-
-    Attributes
-    ----------
-    seed : int
-        The key of the random streams; given back as ``rng``, it reproduces the result.
-    version : str
-        The version of fermiac.
-    isa : str
-        The instruction-set level; at the same level the bits are the same.
-    settings : mapping
-        The settings of the call, defaults filled in.
-    n_evals : int
-        Evaluations of the target.
-    wall_time : float
-        Seconds.
-    status : str
-        ``"complete"``, or ``"interrupted"`` for a partial result.
-    warnings : tuple of str
-        What was warned of.
-    """
-
-    seed: int
-    version: str
-    isa: str
-    settings: Mapping[str, Any]
-    n_evals: int
-    wall_time: float
-    status: str = "complete"
-    warnings: tuple[str, ...] = ()
-
-    def _headline(self) -> str:
-        return type(self).__name__
-
-    def __repr__(self) -> str:
-        lines = [self._headline(), f"  {self.n_evals} evaluations, {self.wall_time:.3g} s"]
-        if self.status != "complete":
-            lines.append(f"  {self.status}")
-        lines += [f"  warning: {w.split('; ')[0]}" for w in self.warnings[:2]]
-        if len(self.warnings) > 2:
-            lines.append(f"  and {len(self.warnings) - 2} more warnings")
-        return "\n".join(lines)
-
-    def summary(self) -> str:
-        """Return a table of the result as text."""
-        return repr(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain Python objects: lists, dictionaries, numbers, strings.
-
-        NaN and infinities stay floats, as `json.dumps` writes them by default.
-        """
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the result to a file, for `fermiac.load`.
-
-        The file is a safetensors file: arrays, and one text in JSON, under a digest. It is written
-        to a temporary name in the same folder first, so that a crash leaves the old file or the
-        new one. Nothing in it is code.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; what was there is replaced.
-
-        Raises
-        ------
-        CheckpointError
-            If the file cannot be written.
-        ArgumentError
-            If a field holds something else than numbers, strings, arrays, lists, tuples, mappings
-            and results.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import fermiac as fm
-        >>> e = fm.importance.expect(lambda x: x**2, fm.distributions.Normal(), n=1000, rng=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "moment.safetensors")
-        ...     e.save(path)
-        ...     fm.Estimate.load(path).seed
-        0
-        """
-        _store.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a result of this class from a file; `fermiac.load` reads one of any class.
-
-        Parameters
-        ----------
-        path : str or path-like
-            What `save` wrote.
-
-        Returns
-        -------
-        Result
-            Equal to what was saved, to the last bit.
-
-        Raises
-        ------
-        CheckpointError
-            If there is no such file, if it is damaged, foreign or written by a newer version, or
-            if it holds a result of another class.
-        """
-        result = _store.load(path)
-        if not isinstance(result, cls):
-            raise CheckpointError(
-                f"{fspath(path)}: it holds a {type(result).__name__}; {cls.__name__} is needed; "
-                "fermiac.load reads results of every class"
-            )
-        return result
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sample(Result):
-    """Points, with weights where they were not drawn from the law itself.
-
-    Attributes
-    ----------
-    draws : ndarray, shape (n, d)
-        The points.
-    log_weights : ndarray, shape (n,) or (n, L), or None
-        Logarithms of the importance weights f / g, normalised densities both: their exponentials
-        have mean 1. One column for each of several laws.
-    names : tuple of str
-        Names of the coordinates.
-    error_model : str
-        ``"iid"`` or ``"weighted"``: how errors of averages over the sample are to be computed.
-    """
-
-    draws: Array
-    log_weights: Array | None = None
-    names: tuple[str, ...] = ()
-    error_model: str = "iid"
-
-    @property
-    def dim(self) -> int:
-        """Coordinates of a point."""
-        return int(self.draws.shape[1])
-
-    @property
-    def ess(self) -> float | Array:
-        """The effective sample size (Σw)² / Σw², for each law."""
-        if self.log_weights is None:
-            return float(len(self.draws))
-        largest = self.log_weights.max(axis=0)
-        # A law that no point lies under has no weight at all.
-        w = np.exp(self.log_weights - np.where(np.isfinite(largest), largest, 0.0))
-        squares = (w**2).sum(axis=0)
-        ess = np.divide(w.sum(axis=0) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
-        return float(ess) if np.ndim(ess) == 0 else ess
-
-    def _headline(self) -> str:
-        n, d = self.draws.shape
-        weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
-        dimensions = "1 dimension" if d == 1 else f"{d} dimensions"
-        return f"Sample of {n} points in {dimensions}{weighted}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -217,7 +36,8 @@ class Estimate(Result):
         Their covariance; the J variances with ``covariance="diag"``. Hermitian for a complex
         integrand.
     ess : float or ndarray, shape (J,)
-        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values.
+        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. Of an
+        average over a `Sample`: the variance of the integrand over the squared error.
     khat : float or ndarray, shape (J,)
         Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so above 0.5 its
         variance is in doubt, above 1 its mean. It is a warning where a few points carry the

@@ -21,7 +21,7 @@ from fermiac.targets._posteriors import law_density
 from fermiac.targets._signatures import form_of, pointer_of
 from fermiac.targets._torch import torch
 
-__all__ = ["Integrand", "as_integrand", "as_target"]
+__all__ = ["Integrand", "as_integrand", "as_target", "is_integrand"]
 
 Array = NDArray[np.float64]
 
@@ -131,6 +131,11 @@ def as_integrand(
             "integrand of equal dimension"
         )
     return CallableIntegrand(f, dim, check)
+
+
+def is_integrand(obj: Any) -> bool:
+    """Whether `as_integrand` takes it, as far as its type tells."""
+    return callable(obj) or _is_native(obj)
 
 
 def _needed(dim: int | None) -> int:

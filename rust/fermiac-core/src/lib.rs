@@ -1,9 +1,10 @@
 //! The core of fermiac: streams, laws, targets and Monte Carlo methods, without Python.
 //!
-//! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`, `store`) carries `par` and
-//! `target`, those carry `diagnostics`, and all of them carry the domains. A domain never imports
-//! another domain.
+//! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`, `store`) carries `par`
+//! and `target`, those carry `diagnostics` and `controls`, and all of them carry the domains. A
+//! domain never imports another domain.
 
+pub mod controls;
 pub mod diagnostics;
 pub mod error;
 pub mod importance;

@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
 
 mod array;
+mod averages;
 mod densities;
 mod diagnostics;
 mod distributions;
@@ -35,5 +36,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     store::register(m)?;
     evidence::register(m)?;
     diagnostics::register(m)?;
+    averages::register(m)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""Pictures of results. Matplotlib is imported on first use; every function returns its Axes."""
+"""Pictures of estimates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac.errors import ArgumentError
+from fermiac.plotting._base import BLUE, GREY, ORANGE, new_axes, tick_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,25 +16,6 @@ if TYPE_CHECKING:
     from fermiac.results import Estimate
 
 __all__ = ["plot_correlation", "plot_estimates", "plot_stages"]
-
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#888888"
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'fermiac[plot]'") from error
-    return plt.subplots(layout="constrained")[1]
-
-
-def _labels(ax: Axes, names: tuple[str, ...], axis: str = "x") -> None:
-    # More labels than this cannot be read; ticks stay numbers then.
-    if len(names) <= 40:
-        turn = {"rotation": 60, "ha": "right"} if axis == "x" and len(names) > 6 else {}
-        getattr(ax, f"set_{axis}ticks")(range(len(names)), names, **turn)
 
 
 def plot_estimates(
@@ -68,23 +50,23 @@ def plot_estimates(
     >>> e = fm.importance.expect(lambda x: x**2, law, n=1000, rng=0)
     >>> ax = e.plot_estimates()
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     mean, stderr = np.atleast_1d(estimate.mean), np.atleast_1d(estimate.stderr)
     at = np.arange(mean.size)
     if truth is None:
-        ax.errorbar(at, mean, 2 * stderr, fmt="o", ms=4, color=_BLUE, capsize=2)
+        ax.errorbar(at, mean, 2 * stderr, fmt="o", ms=4, color=BLUE, capsize=2)
         ax.set_ylabel("estimate ± 2 standard errors")
     else:
         known = np.asarray(truth, float).ravel()
         if known.size != mean.size:
             raise ArgumentError(f"truth: {known.size} numbers given for {mean.size} estimates")
         pull = np.divide(mean - known, stderr, out=np.zeros_like(mean), where=stderr > 0)
-        ax.axhspan(-2, 2, color=_GREY, alpha=0.15, lw=0)
-        ax.axhline(0, color=_GREY, lw=1)
-        ax.plot(at, pull, "o", ms=4, color=_BLUE)
+        ax.axhspan(-2, 2, color=GREY, alpha=0.15, lw=0)
+        ax.axhline(0, color=GREY, lw=1)
+        ax.plot(at, pull, "o", ms=4, color=BLUE)
         ax.set_ylabel("error / standard error")
     ax.set_xlabel("expectation")
-    _labels(ax, estimate.names)
+    tick_labels(ax, estimate.names)
     return ax
 
 
@@ -118,13 +100,13 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     """
     if not estimate.stages:
         raise ArgumentError("this estimate has no stages: only adaptive runs have")
-    ax = _axes(ax)
+    ax = new_axes(ax)
     forecast = np.array([stage["forecast"] for stage in estimate.stages], float)
     stages = np.arange(forecast.size)
-    ax.plot(stages, forecast, "o-", color=_BLUE, label="forecast of each stage")
+    ax.plot(stages, forecast, "o-", color=BLUE, label="forecast of each stage")
     chosen = estimate.chosen_stage
     if chosen is not None:
-        ax.plot(chosen, forecast[chosen], "s", ms=10, mfc="none", color=_ORANGE, label="chosen")
+        ax.plot(chosen, forecast[chosen], "s", ms=10, mfc="none", color=ORANGE, label="chosen")
     if np.all(forecast > 0):
         ax.set_yscale("log")
     ax.set_xticks(stages)
@@ -165,12 +147,12 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     cov = np.asarray(estimate.cov, float)
     if cov.ndim != 2:
         raise ArgumentError("the covariance of this estimate is not a full matrix")
-    ax = _axes(ax)
+    ax = new_axes(ax)
     scale = np.sqrt(np.diag(cov))
     outer = np.outer(scale, scale)
     correlation = np.divide(cov, outer, out=np.zeros_like(cov), where=outer > 0)
     image: Any = ax.imshow(correlation, vmin=-1, vmax=1, cmap="RdBu_r")
     ax.figure.colorbar(image, ax=ax, label="correlation")
-    _labels(ax, estimate.names)
-    _labels(ax, estimate.names, "y")
+    tick_labels(ax, estimate.names)
+    tick_labels(ax, estimate.names, "y")
     return ax

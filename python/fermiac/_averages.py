@@ -1,0 +1,369 @@
+"""Averages over samples and their errors, by the error model of the sample."""
+
+from __future__ import annotations
+
+import time
+import warnings as _warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._config import resolve_threads, threads_for
+from fermiac._expectations import join_complex
+from fermiac._rng import whole
+from fermiac.diagnostics import khat_threshold
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.results import Estimate
+from fermiac.targets._as_target import as_integrand, is_integrand
+from fermiac.targets._callable import CallableIntegrand
+
+if TYPE_CHECKING:
+    from fermiac._sample import Sample
+
+__all__ = [
+    "Average",
+    "Controls",
+    "average",
+    "expect",
+    "moments",
+    "register",
+    "summary",
+]
+
+Array = NDArray[np.float64]
+#: Points that a function is given at a time.
+_BATCH = 65536
+#: Standard errors with controls above this times those without are announced.
+_HARM = 1.1
+#: Above this leverage a point decides its own fit.
+_LEVERAGE = 0.99
+#: A standard error below this share of the values is rounding.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Average:
+    """Averages of K columns: what an error model gives."""
+
+    mean: Array
+    cov: Array
+    ess: Array
+    khat: Array
+    findings: tuple[tuple[type[FermiacWarning], str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Given values (n, m), or the degree of Stein controls from the sample's gradients."""
+
+    given: Array | None = None
+    degree: int | None = None
+
+
+ErrorModel = Callable[["Sample", Array, "Controls | None", int, int], Average]
+_MODELS: dict[str, ErrorModel] = {}
+
+
+def register(error_model: str, compute: ErrorModel) -> None:
+    """Say how samples of an error model are averaged.
+
+    `compute` takes the sample, values (n, K), controls or None, the law and the threads; the rows
+    of chains come one chain after the other.
+    """
+    _MODELS[error_model] = compute
+
+
+def average(
+    sample: Sample,
+    values: Array,
+    controls: Controls | None = None,
+    law: int = 0,
+    n_threads: int | None = None,
+) -> Average:
+    """Averages of the columns of `values`, by the sample's error model; warns of nothing."""
+    model = _MODELS.get(sample.error_model)
+    if model is None:
+        known = ", ".join(sorted(_MODELS))
+        raise ArgumentError(
+            f"error_model: {sample.error_model!r} given, for which no errors are known; it must "
+            f"be one of {known}"
+        )
+    return model(sample, values, controls, law, resolve_threads(n_threads))
+
+
+def expect(
+    sample: Sample,
+    f: Any,
+    controls: Any,
+    degree: int,
+    law: int,
+    names: Sequence[str] | None,
+    n_threads: int | None,
+) -> Estimate:
+    """What `Sample.expect` does."""
+    start = time.perf_counter()
+    law = whole("law", law, 0, sample.n_laws - 1)
+    used = sample._log_weights(law) > -np.inf
+    values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
+    outputs = values.shape[1] // 2 if is_complex else values.shape[1]
+    labels = _labels(names, outputs)
+    chosen = _chosen(sample, controls, degree, used)
+    # Powers of two, by which nothing is rounded: squares of large or small values stay in range.
+    exponents = np.frexp(np.abs(values).max(axis=0))[1]
+    scaled = np.ldexp(values, -exponents)
+    got = average(sample, scaled, chosen, law, n_threads)
+    mean, stderr = (np.ldexp(a, exponents) for a in (got.mean, np.sqrt(np.diag(got.cov))))
+    with np.errstate(over="ignore"):
+        cov = np.ldexp(got.cov, exponents[:, None] + exponents)
+    ess, khat = got.ess, got.khat
+    found = list(got.findings)
+    limit = khat_threshold(max(sample.n_draws, 2))
+    heavy = khat > limit
+    if sample.log_weights is None:
+        # Without weights a skew integrand is the rule: here a point must stand out as well.
+        squares = (scaled - scaled.mean(axis=0)) ** 2
+        heavy &= squares.max(axis=0) > 0.1 * squares.sum(axis=0)
+    if is_complex:
+        mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
+        heavy = heavy[:outputs] | heavy[outputs:]
+    if heavy.any():
+        what = "the values" if sample.log_weights is None else "the weighted values"
+        which = ", ".join(label for label, h in zip(labels, heavy, strict=True) if h)
+        found.append(
+            (
+                WeightWarning,
+                f"{what} of {which:.200} have a heavy tail: k-hat up to {khat[heavy].max():.2f}, "
+                f"above {limit:.2f}; a few points carry the error, which is probably too small: "
+                "use more points or a sampler with heavier tails",
+            )
+        )
+    for category, text in found:
+        _warnings.warn(text, category, stacklevel=3)
+
+    def shape(a: NDArray[Any]) -> Any:
+        return a.ravel()[0].item() if scalar else a
+
+    method = "mean" if sample.log_weights is None else "snis"
+    settings: dict[str, Any] = {"error_model": sample.error_model, "controls": None}
+    if sample.n_laws > 1:
+        settings["law"] = law
+    if chosen is not None:
+        method = "controls" if chosen.degree is None else "stein"
+        settings["controls"] = "given" if chosen.degree is None else "stein"
+        if chosen.degree is not None:
+            settings["degree"] = chosen.degree
+    return Estimate(
+        seed=sample.seed,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings=settings,
+        n_evals=sample.n_draws if callable(f) else 0,
+        wall_time=time.perf_counter() - start,
+        status=sample.status,
+        warnings=tuple(text for _, text in found),
+        mean=shape(mean),
+        stderr=shape(stderr),
+        cov=shape(cov),
+        ess=shape(ess),
+        khat=shape(khat),
+        names=labels,
+        method=method,
+    )
+
+
+def _values(
+    sample: Sample, f: Any, used: NDArray[np.bool_], name: str, what: str
+) -> tuple[Array, bool, bool]:
+    """Real columns (complex ones by their parts), whether there is one, whether it is complex."""
+    points = sample._points
+    n = len(points)
+    if is_integrand(f):
+        target = as_integrand(f, sample.dim)
+        if isinstance(target, CallableIntegrand):
+            parts = [target(points[i : i + _BATCH]) for i in range(0, n, _BATCH)]
+            values = np.vstack(parts)
+        else:
+            values = target.handle(points, threads_for(n)).reshape(n, -1)
+        scalar, is_complex = bool(target.scalar), target.complex
+    else:
+        array = np.asarray(f)
+        lead = sample.draws.shape[:-1]
+        if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:
+            array = array.reshape(n, *array.shape[len(lead) :])
+        if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "biufc":
+            raise ArgumentError(
+                f"{name}: a {type(f).__name__} of shape {array.shape} given; a callable from "
+                f"(n, {sample.dim}) to (n,) or (n, k) is needed, or an array of numbers with {n} "
+                "rows"
+            )
+        scalar, is_complex = array.ndim == 1, array.dtype.kind == "c"
+        array = array.reshape(n, -1)
+        values = np.hstack([array.real, array.imag]) if is_complex else array.astype(float)
+    bad = ~np.isfinite(values) & used[:, None]
+    if bad.any():
+        row, k = (int(i) for i in np.argwhere(bad)[0])
+        raise TargetError(
+            f"{what} gave {values[row, k]} at draw {row}, x = {points[row][:6]}; it must be finite "
+            "wherever a draw has weight"
+        )
+    # What has no weight may be anything.
+    return np.where(used[:, None], values, 0.0), scalar, is_complex
+
+
+def _labels(names: Sequence[str] | None, n: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"E[{j}]" for j in range(n))
+    labels = tuple(map(str, names))
+    if isinstance(names, str) or len(labels) != n or len(set(labels)) != n:
+        raise ArgumentError(f"names: {names!r} given; {n} different ones are needed, in a sequence")
+    return labels
+
+
+def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_]) -> Controls | None:
+    if controls is None:
+        return None
+    if not isinstance(controls, str):
+        values, _, is_complex = _values(sample, controls, used, "controls", "the controls")
+        if is_complex:
+            raise ArgumentError(
+                "controls: complex ones given; give real and imaginary parts as two columns"
+            )
+        return Controls(given=np.ascontiguousarray(values))
+    if controls != "stein":
+        raise ArgumentError(
+            f"controls: {controls!r} given; it must be 'stein', None, a callable or an array"
+        )
+    degree = whole("degree", degree, 1, 100)
+    if sample.gradients is None:
+        raise ArgumentError(
+            "controls: 'stein' needs the gradients of the log-density, and this sample has none; "
+            "give them by Sample.from_arrays(..., gradients=...)"
+        )
+    if sample.n_laws > 1:
+        raise ArgumentError(
+            "controls: 'stein' given for a sample with several laws, whose gradients are those of "
+            "one density; choose its law by sample.select_law(position)"
+        )
+    wrong = ~np.isfinite(sample.gradients.reshape(sample.n_draws, -1)) & used[:, None]
+    if wrong.any():
+        row, k = (int(i) for i in np.argwhere(wrong)[0])
+        raise ArgumentError(
+            f"gradients: the gradient of draw {row} is not finite in coordinate {k}; it must be "
+            "wherever a draw has weight"
+        )
+    return Controls(degree=degree)
+
+
+def _independent(
+    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
+) -> Average:
+    """Independent points, weighted or not."""
+    n = sample.n_draws
+    weights = sample._weights(law)
+    stein = None
+    if controls is not None and controls.degree is not None:
+        assert sample.gradients is not None
+        gradients = np.ascontiguousarray(sample.gradients.reshape(n, -1))
+        stein = (sample._points, gradients, controls.degree)
+    given = None if controls is None else controls.given
+    if controls is None and np.count_nonzero(weights) < 2:
+        raise ArgumentError(
+            f"{np.count_nonzero(weights)} draw of positive weight cannot tell an error; at least 2 "
+            "are needed"
+        )
+    raw = _core.weighted_average(
+        weights, np.ascontiguousarray(values), n_threads, given=given, stein=stein
+    )
+    cov = raw["cov"]
+    squares = float(np.sum(weights**2))
+    if sample.log_weights is None and controls is None:
+        cov = cov * (n / (n - 1))
+    variance = np.diag(raw["scatter"]) / (1 - squares)
+    error = np.diag(cov)
+    # What is left of a constant, or of values that controls explain, is rounding and has no tail.
+    exact = np.sqrt(error) <= _ROUNDING * np.hypot(raw["mean"], np.sqrt(variance))
+    khat = np.where(exact, -np.inf, raw["khat"])
+    # The weights alone say how many points average a constant.
+    ess = np.where(variance > 0, np.inf, 1 / squares)
+    np.divide(variance, error, out=ess, where=(error > 0) & (variance > 0))
+    findings: list[tuple[type[FermiacWarning], str]] = []
+    if controls is not None and not exact.all():
+        findings = _control_findings(raw, error, 1 / squares)
+    return Average(raw["mean"], cov, ess, khat, tuple(findings))
+
+
+register("iid", _independent)
+register("weighted", _independent)
+
+
+def _control_findings(
+    raw: dict[str, Any], variance: Array, ess: float
+) -> list[tuple[type[FermiacWarning], str]]:
+    found: list[tuple[type[FermiacWarning], str]] = []
+    if raw["rank"] > ess / 10:
+        found.append(
+            (
+                FermiacWarning,
+                f"{raw['rank']} controls for {ess:.0f} effective points, of which a tenth is what "
+                "a regression carries well; use fewer controls, a lower degree or more points",
+            )
+        )
+    if raw["max_leverage"] > _LEVERAGE:
+        found.append(
+            (
+                WeightWarning,
+                "a single point all but fixes a coefficient of the controls by itself, so that "
+                "its error cannot be told; use fewer controls, a lower degree or more points",
+            )
+        )
+    plain = raw["plain_variance"]
+    harmed = variance > _HARM**2 * plain
+    if harmed.any():
+        found.append(
+            (
+                FermiacWarning,
+                f"the controls do harm: of {int(harmed.sum())} of {plain.size} averages the error "
+                "is larger than without them; leave them out, or use a lower degree",
+            )
+        )
+    return found
+
+
+def moments(sample: Sample) -> tuple[Array, Array]:
+    """Mean and bias-corrected covariance of the coordinates."""
+    weights = sample._weights()
+    squares = float(np.sum(weights**2))
+    if np.count_nonzero(weights) < 2:
+        raise ArgumentError("a covariance needs at least 2 draws of positive weight")
+    raw = _core.weighted_average(weights, sample._points, resolve_threads(None))
+    mean: Array = raw["mean"]
+    cov: Array = raw["scatter"] / (1 - squares)
+    return mean, cov
+
+
+def summary(sample: Sample) -> str:
+    """What `Sample.summary` gives."""
+    sample._log_weights()  # refuses several laws
+    got = average(sample, sample._points)
+    sd = np.sqrt(np.diag(moments(sample)[1]))
+    quantiles = sample.quantile([0.05, 0.5, 0.95])
+    names = sample.names or tuple(f"x[{j}]" for j in range(sample.dim))
+    width = max([len(name) for name in names] + [4])
+    columns = ("mean", "mcse", "sd", "5%", "50%", "95%")
+    lines = [
+        f"{'name':<{width}}  " + "  ".join(f"{c:>10}" for c in columns) + f"  {'ess':>8}",
+    ]
+    rows = zip(
+        names, got.mean, np.sqrt(np.diag(got.cov)), sd, *np.asarray(quantiles), got.ess, strict=True
+    )
+    for name, *numbers, ess in rows:
+        figures = "  ".join(f"{x:>10.4g}" for x in numbers)
+        lines.append(f"{name:<{width}}  {figures}  {ess:>8.0f}")
+    head = f"{sample._headline()}"
+    if sample.log_weights is not None:
+        head += f", k-hat {sample.khat:.2f} (reliable up to {khat_threshold(max(sample.n_draws, 2)):.2f})"
+    return "\n".join([head, *lines, *(f"warning: {w}" for w in sample.warnings)])

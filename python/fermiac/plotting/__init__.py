@@ -1,0 +1,15 @@
+"""Pictures of results. Matplotlib is imported on first use; every function returns its Axes."""
+
+from __future__ import annotations
+
+from fermiac.plotting._estimates import plot_correlation, plot_estimates, plot_stages
+from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
+
+__all__ = [
+    "plot_correlation",
+    "plot_estimates",
+    "plot_marginals",
+    "plot_pairs",
+    "plot_stages",
+    "plot_weights",
+]

@@ -1,0 +1,13 @@
+//! Averages over a weighted sample, with control variates: functions of known mean zero whose
+//! fluctuations are regressed out.
+//!
+//! The estimate is the intercept of the weighted least-squares fit of the values on the controls
+//! ([`average`]). Controls are given by the caller or made from the score of the target
+//! ([`Controls::Stein`]).
+
+mod columns;
+mod fit;
+mod sums;
+
+pub use columns::Controls;
+pub use fit::{Average, average};

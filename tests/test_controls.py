@@ -1,0 +1,156 @@
+"""Control variates of samples: Stein's identity, given ones, errors and refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+
+Array = NDArray[np.float64]
+
+MEAN = np.array([1.0, -2.0, 0.5])
+COV = np.array([[2.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 0.5]])
+
+
+def correlated(n: int, seed: int, weighted: bool) -> fm.Sample:
+    """Points for N(MEAN, COV), drawn from it or from a wider t law."""
+    target = fm.distributions.MultivariateNormal(MEAN, COV)
+    law = fm.distributions.MultivariateT(5.0, MEAN + 0.3, 1.3 * COV) if weighted else target
+    x = law.sample(n, rng=seed)
+    log_weights = target.log_density(x) - law.log_density(x) if weighted else None
+    return fm.Sample.from_arrays(x, log_weights, gradients=-(x - MEAN) @ np.linalg.inv(COV))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_quadratics_under_a_gaussian_are_exact(weighted: bool) -> None:
+    s = correlated(50, 0, weighted)
+    a = np.array([[1.0, 2.0, 0.0], [0.0, -1.0, 0.5], [0.3, 0.0, 4.0]])
+    e = s.expect(lambda x: np.einsum("ni,ij,nj->n", x, a, x) + x[:, 1] + 7, controls="stein")
+    exact = MEAN @ a @ MEAN + np.trace(a @ COV) + MEAN[1] + 7
+    assert e.mean == pytest.approx(exact, rel=1e-9)
+    assert e.stderr < 1e-9 * exact
+    assert e.method == "stein"
+    assert e.settings["degree"] == 2
+
+
+@pytest.mark.parametrize("degree", [1, 3, 4])
+def test_polynomials_of_other_degrees_are_exact(degree: int) -> None:
+    # Under N(0, 4): E x = 0, E x² = 4, E x⁴ = 48.
+    x = fm.distributions.Normal(0.0, 2.0).sample(60, rng=1)
+    s = fm.Sample.from_arrays(x, gradients=-x / 4)
+    moment = {1: 0.0, 3: 0.0, 4: 48.0}[degree]
+    e = s.expect(lambda x: x[:, 0] ** degree + 1, controls="stein", degree=degree)
+    assert e.mean == pytest.approx(moment + 1, rel=1e-9)
+
+
+def test_the_intercept_is_that_of_weighted_least_squares() -> None:
+    s = correlated(300, 2, True)
+    h = np.column_stack([s.draws[:, 0] - 1, np.sin(s.draws[:, 1] + 2)])
+    y = np.exp(0.3 * s.draws[:, 2])
+    e = s.expect(y, controls=h)
+    root = np.sqrt(s.weights)
+    design = np.column_stack([np.ones(300), h])
+    fit = np.linalg.lstsq(root[:, None] * design, root * y, rcond=None)[0]
+    assert e.mean == pytest.approx(fit[0], rel=1e-12)
+    # Leaving each point out in turn.
+    without = []
+    for i in range(300):
+        r = root.copy()
+        r[i] = 0
+        without.append(np.linalg.lstsq(r[:, None] * design, r * y, rcond=None)[0][0])
+    assert e.stderr == pytest.approx(np.sqrt(np.sum((np.array(without) - fit[0]) ** 2)), rel=1e-9)
+    assert e.method == "controls"
+    assert s.expect(y, controls=lambda x: h).mean == e.mean
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_errors_with_controls_are_calibrated_and_smaller(weighted: bool) -> None:
+    inside, gain = 0, []
+    exact = np.exp(0.4 * MEAN + 0.08 * np.diag(COV))
+    for seed in range(200):
+        s = correlated(1000, seed, weighted)
+        e = s.expect(lambda x: np.exp(0.4 * x), controls="stein")
+        inside += int(np.sum(np.abs(e.mean - exact) < 2 * np.asarray(e.stderr)))
+        plain = s.expect(lambda x: np.exp(0.4 * x))
+        gain.append(np.asarray(plain.stderr) / np.asarray(e.stderr))
+    assert 0.90 <= inside / 600 <= 0.99
+    assert np.median(gain) > 5
+
+
+def test_many_controls_do_not_make_the_error_too_small() -> None:
+    # As many controls as half the points, which explain nothing.
+    pulls, in_sample = [], []
+    for seed in range(300):
+        stream = fm.random.Stream(seed)
+        y, h = stream.normal((60,)), stream.normal((60, 30))
+        s = fm.Sample.from_arrays(y)
+        with pytest.warns(FermiacWarning):
+            e = s.expect(y, controls=h)
+        pulls.append(e.mean / e.stderr)
+        design = np.column_stack([np.ones(60), h])
+        residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+        in_sample.append(e.mean / np.sqrt(np.mean(residual**2) / 60))
+    assert np.mean(np.abs(pulls) < 2) >= 0.9
+    assert np.mean(np.abs(in_sample) < 2) < 0.8
+
+
+def test_centre_and_scale_of_the_points_do_not_matter() -> None:
+    # The coordinate in other units: the controls span the same space.
+    x = fm.distributions.Gamma(3.0).sample(400, rng=0)
+    gradient = 2 / x - 1
+    one = fm.Sample.from_arrays(x, gradients=gradient)
+    other = fm.Sample.from_arrays(1e6 + 1e-3 * x, gradients=1e3 * gradient)
+    y = np.sqrt(x[:, 0])
+    a, b = (s.expect(y, controls="stein") for s in (one, other))
+    assert a.mean == pytest.approx(b.mean, rel=1e-8)
+    assert a.stderr == pytest.approx(b.stderr, rel=1e-6)
+
+
+def test_redundant_and_constant_controls_are_left_out() -> None:
+    s = correlated(200, 3, True)
+    h = s.draws[:, :1] - 1
+    y = s.draws[:, 0] ** 2
+    one = s.expect(y, controls=h)
+    three = s.expect(y, controls=np.hstack([h, np.zeros_like(h), -2 * h]))
+    assert three.mean == pytest.approx(one.mean, rel=1e-11)
+    assert three.stderr == pytest.approx(one.stderr, rel=1e-9)
+
+
+def test_doubts_are_announced() -> None:
+    s = correlated(50, 4, False)
+    with pytest.warns(FermiacWarning, match="9 controls for 50 effective points"):
+        s.expect(lambda x: np.sin(x[:, 0]), controls="stein")
+    stream = fm.random.Stream(1)
+    y = stream.normal((100,))
+    noise = stream.normal((100, 9)) ** 3
+    with pytest.warns(FermiacWarning, match="the controls do harm: of 1 of 1"):
+        fm.Sample.from_arrays(y).expect(y, controls=noise)
+    spike = np.zeros((100, 1))
+    spike[3] = 1.0
+    with pytest.warns(WeightWarning, match="a single point all but fixes a coefficient"):
+        fm.Sample.from_arrays(y).expect(y, controls=spike)
+
+
+def test_arguments_are_checked() -> None:
+    s = correlated(30, 5, False)
+    bare = fm.Sample.from_arrays(s.draws)
+    holes = fm.Sample.from_arrays(s.draws, gradients=np.full((30, 3), np.nan))
+    f = fm.targets.linear([1.0, 0.0, 0.0])
+    for call, message in (
+        (lambda: bare.expect(f, controls="stein"), "needs the gradients"),
+        (lambda: s.expect(f, controls="other"), "controls: 'other'"),
+        (lambda: s.expect(f, controls="stein", degree=0), "degree: 0"),
+        (lambda: s.expect(f, controls="stein", degree=4), "controls: more columns"),
+        (lambda: s.expect(f, controls="stein", degree=100), "controls: more columns"),
+        (lambda: s.expect(f, controls=np.zeros((30, 29))), "controls: more columns"),
+        (lambda: s.expect(f, controls=np.zeros(7)), "controls: a ndarray of shape"),
+        (lambda: s.expect(f, controls=1j * np.ones(30)), "complex"),
+        (lambda: holes.expect(f, controls="stein"), "gradient of draw 0 is not finite"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
+    with pytest.raises(TargetError, match="the controls gave inf at draw 0"):
+        s.expect(f, controls=lambda x: np.full(30, np.inf))
