@@ -68,9 +68,10 @@ fn settle(
     out: &mut [f64],
     status: &[RowStatus],
 ) -> Result<()> {
-    // Nearly always all is well, which one pass without a branch tells: NaN is not below infinity.
-    let failed = status.iter().fold(false, |any, s| any | (*s != RowStatus::Good));
-    if !failed && out.iter().fold(true, |all, v| all & (*v < f64::INFINITY)) {
+    // Nearly always all is well, which a pass without branches tells: NaN is not below infinity.
+    let below = out.iter().filter(|value| **value < f64::INFINITY).count();
+    let good = status.iter().filter(|status| **status == RowStatus::Good).count();
+    if below == out.len() && good == status.len() {
         return Ok(());
     }
     for (i, (value, status)) in out.iter_mut().zip(status).enumerate() {
