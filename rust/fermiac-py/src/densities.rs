@@ -7,8 +7,8 @@ use fermiac_core::linalg::Rows;
 use fermiac_core::par::CHUNK;
 use fermiac_core::target::LogDensity as CoreLogDensity;
 use fermiac_core::target::density::{
-    Banana, EightSchools, Funnel, LawDensity, LinearRegression, LogisticRegression, Noise,
-    NormalPrior, PoissonRegression, Transformed, evaluate, evaluate_gradient,
+    Banana, EightSchools, Funnel, LinearRegression, LogisticRegression, Noise, NormalPrior,
+    PoissonRegression, Transformed, evaluate, evaluate_gradient,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -152,7 +152,7 @@ impl LogDensity {
     /// The log-density of a built-in law.
     #[staticmethod]
     fn law(law: &Law) -> Self {
-        Self { inner: Arc::new(LawDensity::new(Arc::clone(&law.inner))) }
+        Self { inner: law.density() }
     }
 
     /// The log-density on the unconstrained space.

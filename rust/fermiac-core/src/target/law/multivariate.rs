@@ -178,6 +178,11 @@ impl MultivariateNormal {
         &self.ellipse.centre
     }
 
+    /// The log-density at the mean.
+    pub fn constant(&self) -> f64 {
+        self.constant
+    }
+
     /// The Cholesky factor of the covariance.
     pub fn factor(&self) -> &Cholesky {
         &self.ellipse.factor
