@@ -351,7 +351,10 @@ def test_linear_regression_keeps_small_residuals() -> None:
         residuals = [
             mpmath.mpf(float(v))
             - 1000 * mpmath.mpf(BETA[0])
-            - sum(1000 * mpmath.mpf(b) * mpmath.mpf(float(x)) for b, x in zip(BETA[1:], row))
+            - sum(
+                1000 * mpmath.mpf(b) * mpmath.mpf(float(x))
+                for b, x in zip(BETA[1:], row, strict=True)
+            )
             for v, row in zip(y, X, strict=True)
         ]
         square = float(sum((r / mpmath.mpf(1e-7)) ** 2 for r in residuals))

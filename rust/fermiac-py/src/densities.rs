@@ -25,6 +25,9 @@ pub(crate) struct LogDensity {
     pub(crate) inner: Arc<dyn CoreLogDensity>,
 }
 
+/// (n,) values and (n, d) gradients.
+type WithGradient<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
+
 /// (x, y, prior mean, prior standard deviation) of a regression.
 type Data<'py> = (
     PyReadonlyArray2<'py, f64>,
@@ -43,10 +46,7 @@ impl LogDensity {
         data: &Data<'_>,
         offset: Option<&PyReadonlyArray1<'_, f64>>,
         make: impl FnOnce(Rows<'_>, &[f64], &[f64], NormalPrior) -> Result<T> + Send,
-    ) -> PyResult<Self>
-    where
-        T: Send,
-    {
+    ) -> PyResult<Self> {
         let (x, y, mean, sd) = data;
         let prior = check(py, NormalPrior::new(mean.as_slice()?, sd.as_slice()?))?;
         let (x, y) = (rows(x, mean.as_slice()?.len())?, y.as_slice()?);
@@ -196,7 +196,7 @@ impl LogDensity {
         py: Python<'py>,
         x: PyReadonlyArray2<'py, f64>,
         n_threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>)> {
+    ) -> PyResult<WithGradient<'py>> {
         let x = rows(&x, self.inner.dim())?;
         let (values, gradients) = self.run(py, x, n_threads, true)?;
         let gradients = PyArray1::from_vec(py, gradients).reshape([x.len(), x.dim()])?;

@@ -123,6 +123,7 @@ impl Design {
     /// Adds to the slopes of `C` coefficients from `j` on what the blocks from `first` on give,
     /// one for each of `scores`.
     #[inline(always)]
+    #[expect(clippy::manual_memcpy, reason = "a call would keep the sums out of the registers")]
     fn gather<const FMA: bool, const C: usize, const R: usize>(
         &self,
         first: usize,
@@ -132,7 +133,6 @@ impl Design {
     ) {
         let mut sums = [[V::ZERO; R]; C];
         let slopes = &mut slopes[j..j + C];
-        // Not by `copy_from_slice`, a call that would keep the sums out of the registers.
         for c in 0..C {
             sums[c] = slopes[c];
         }
