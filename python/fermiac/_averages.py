@@ -365,5 +365,6 @@ def summary(sample: Sample) -> str:
         lines.append(f"{name:<{width}}  {figures}  {ess:>8.0f}")
     head = f"{sample._headline()}"
     if sample.log_weights is not None:
-        head += f", k-hat {sample.khat:.2f} (reliable up to {khat_threshold(max(sample.n_draws, 2)):.2f})"
+        limit = khat_threshold(max(sample.n_draws, 2))
+        head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
     return "\n".join([head, *lines, *(f"warning: {w}" for w in sample.warnings)])

@@ -7,8 +7,8 @@ use fermiac_core::linalg::Rows;
 use fermiac_core::par::CHUNK;
 use fermiac_core::target::LogDensity as CoreLogDensity;
 use fermiac_core::target::density::{
-    Banana, EightSchools, Funnel, LawDensity, LinearRegression, LogisticRegression, Noise,
-    NormalPrior, PoissonRegression, Transformed, evaluate, evaluate_gradient,
+    Banana, EightSchools, Funnel, LinearRegression, LogisticRegression, Noise, NormalPrior,
+    PoissonRegression, Transformed, evaluate, evaluate_gradient,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -24,6 +24,9 @@ use crate::transforms::Transform;
 pub(crate) struct LogDensity {
     pub(crate) inner: Arc<dyn CoreLogDensity>,
 }
+
+/// (n,) values and (n, d) gradients.
+type WithGradient<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// (x, y, prior mean, prior standard deviation) of a regression.
 type Data<'py> = (
@@ -43,10 +46,7 @@ impl LogDensity {
         data: &Data<'_>,
         offset: Option<&PyReadonlyArray1<'_, f64>>,
         make: impl FnOnce(Rows<'_>, &[f64], &[f64], NormalPrior) -> Result<T> + Send,
-    ) -> PyResult<Self>
-    where
-        T: Send,
-    {
+    ) -> PyResult<Self> {
         let (x, y, mean, sd) = data;
         let prior = check(py, NormalPrior::new(mean.as_slice()?, sd.as_slice()?))?;
         let (x, y) = (rows(x, mean.as_slice()?.len())?, y.as_slice()?);
@@ -152,7 +152,7 @@ impl LogDensity {
     /// The log-density of a built-in law.
     #[staticmethod]
     fn law(law: &Law) -> Self {
-        Self { inner: Arc::new(LawDensity::new(Arc::clone(&law.inner))) }
+        Self { inner: law.density() }
     }
 
     /// The log-density on the unconstrained space.
@@ -196,7 +196,7 @@ impl LogDensity {
         py: Python<'py>,
         x: PyReadonlyArray2<'py, f64>,
         n_threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>)> {
+    ) -> PyResult<WithGradient<'py>> {
         let x = rows(&x, self.inner.dim())?;
         let (values, gradients) = self.run(py, x, n_threads, true)?;
         let gradients = PyArray1::from_vec(py, gradients).reshape([x.len(), x.dim()])?;

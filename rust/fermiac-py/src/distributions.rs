@@ -5,10 +5,11 @@ use std::sync::Arc;
 use fermiac_core::par::CHUNK;
 use fermiac_core::rng::{Domain, Stream};
 use fermiac_core::special::normal_quantile;
+use fermiac_core::target::density::{Gaussian, LawDensity};
 use fermiac_core::target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
 };
-use fermiac_core::target::{Law as CoreLaw, Support};
+use fermiac_core::target::{Law as CoreLaw, LogDensity, Support};
 use fermiac_core::{Error, Result};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -33,6 +34,14 @@ enum Form {
 impl Law {
     fn unmapped(inner: impl CoreLaw + 'static) -> Self {
         Self { inner: Arc::new(inner), form: Form::Unmapped }
+    }
+
+    /// The log-density, in the form that is fastest at few points.
+    pub(crate) fn density(&self) -> Arc<dyn LogDensity> {
+        match &self.form {
+            Form::Normal(law) if law.dim() >= 32 => Arc::new(Gaussian::new(law)),
+            _ => Arc::new(LawDensity::new(Arc::clone(&self.inner))),
+        }
     }
 
     /// Applies a marginal's function to every column of a batch.

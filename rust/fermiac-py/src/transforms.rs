@@ -15,6 +15,9 @@ pub(crate) struct Transform {
     pub(crate) inner: CoreTransform,
 }
 
+/// (n, d) points and (n,) logarithms of Jacobians.
+type WithJacobian<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
+
 fn block(kind: &str, size: usize, low: f64, high: f64) -> Result<Block> {
     let kind = match kind {
         "identity" => Kind::Identity,
@@ -60,7 +63,7 @@ impl Transform {
         &self,
         py: Python<'py>,
         z: PyReadonlyArray2<'py, f64>,
-    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<WithJacobian<'py>> {
         let (z, dim) = (rows(&z, self.inner.free_dim())?, self.inner.dim());
         let (x, jacobians) = py.detach(|| {
             let mut x = vec![0.0; z.len() * dim];

@@ -1,6 +1,6 @@
-//! A design matrix laid out for the SIMD evaluation of a likelihood and its gradient.
+//! A matrix laid out for the SIMD evaluation of a likelihood and its gradient.
 //!
-//! The lanes of a vector are eight observations, so that a single point (one chain's ask) keeps
+//! The lanes of a vector are eight rows of the matrix (observations), so that a single point (one chain's ask) keeps
 //! them all busy. Points are taken four at a time where there are as many, so that what is loaded
 //! of the matrix serves all four; a point's sums run over the observations in the same order
 //! either way, and have the same bits.
@@ -8,10 +8,11 @@
 use crate::linalg::Rows;
 use crate::simd::{Kernel, LANES, V, dispatch};
 
-/// Blocks of observations whose predictors are summed together.
-const TOGETHER: usize = 2;
-/// Coefficients whose slopes are summed together.
-const COLUMNS: usize = 4;
+/// Blocks whose predictors are summed together: with one point, and with [`POINTS`].
+const TOGETHER: [usize; 2] = [4, 2];
+/// Coefficients whose slopes are summed together, likewise. Eight sums are what the compiler still
+/// keeps in registers.
+const COLUMNS: [usize; 2] = [4, 2];
 /// Blocks of observations between the two passes: what the second one reads is still near.
 const PANEL: usize = 16;
 /// Points that are taken together.
@@ -58,6 +59,8 @@ pub(super) trait Likelihood: Send + Sync {
 #[derive(Debug, Clone)]
 pub(super) struct Design {
     dim: usize,
+    /// Whether row `i` has nothing beyond column `i`.
+    triangular: bool,
     blocks: Vec<V>,
     offset: Vec<V>,
 }
@@ -74,7 +77,18 @@ impl Design {
                 column.0[i % LANES] = *value;
             }
         }
-        Self { dim, blocks, offset: in_blocks(offset, padding) }
+        Self { dim, triangular: false, blocks, offset: in_blocks(offset, padding) }
+    }
+
+    /// A lower triangular matrix, whose zeros are passed over.
+    pub(super) fn triangular(x: Rows<'_>) -> Self {
+        Self { triangular: true, ..Self::new(x, &vec![0.0; x.len()], 0.0) }
+    }
+
+    /// The columns of which blocks before `end` have any.
+    #[inline(always)]
+    fn width(&self, end: usize) -> usize {
+        if self.triangular { self.dim.min(end * LANES) } else { self.dim }
     }
 
     /// The number of coefficients.
@@ -95,7 +109,7 @@ impl Design {
         for k in 0..B {
             values[k] = [self.offset[first + k]; R];
         }
-        for j in 0..self.dim {
+        for j in 0..self.width(first + B) {
             for r in 0..R {
                 let coefficient = V::splat(points[r][j]);
                 for k in 0..B {
@@ -109,6 +123,7 @@ impl Design {
     /// Adds to the slopes of `C` coefficients from `j` on what the blocks from `first` on give,
     /// one for each of `scores`.
     #[inline(always)]
+    #[expect(clippy::manual_memcpy, reason = "a call would keep the sums out of the registers")]
     fn gather<const FMA: bool, const C: usize, const R: usize>(
         &self,
         first: usize,
@@ -118,17 +133,17 @@ impl Design {
     ) {
         let mut sums = [[V::ZERO; R]; C];
         let slopes = &mut slopes[j..j + C];
-        // Not by `copy_from_slice`, a call that would keep the sums out of the registers.
         for c in 0..C {
             sums[c] = slopes[c];
         }
         // The loop that stays a loop must be the one whose additions depend on each other: one
         // over coefficients would be vectorised across them, with gathers.
-        for (k, scores) in scores.iter().enumerate() {
+        let skipped = if self.triangular { (j / LANES).saturating_sub(first) } else { 0 };
+        for k in skipped..scores.len() {
             let block = &self.blocks[(first + k) * self.dim + j..][..C];
             for c in 0..C {
                 for r in 0..R {
-                    sums[c][r] = block[c].mul_add::<FMA>(scores[r], sums[c][r]);
+                    sums[c][r] = block[c].mul_add::<FMA>(scores[k][r], sums[c][r]);
                 }
             }
         }
@@ -139,7 +154,13 @@ impl Design {
 
     /// Adds the terms of the blocks from `first` on, as many as there are `scores`.
     #[inline(always)]
-    fn panel<const FMA: bool, const R: usize, const SLOPES: bool>(
+    fn panel<
+        const FMA: bool,
+        const B: usize,
+        const C: usize,
+        const R: usize,
+        const SLOPES: bool,
+    >(
         &self,
         likelihood: &impl Likelihood,
         first: usize,
@@ -148,11 +169,11 @@ impl Design {
         scores: &mut [[V; R]],
         slopes: &mut [[V; R]],
     ) {
-        let (groups, rest) = scores.as_chunks_mut::<TOGETHER>();
+        let (groups, rest) = scores.as_chunks_mut::<B>();
         let mut at = first;
         for scores in groups {
-            *scores = self.predict::<FMA, TOGETHER, R>(at, points);
-            at += TOGETHER;
+            *scores = self.predict::<FMA, B, R>(at, points);
+            at += B;
         }
         for scores in rest {
             [*scores] = self.predict::<FMA, 1, R>(at, points);
@@ -164,11 +185,12 @@ impl Design {
             }
         }
         if SLOPES {
-            let whole = self.dim - self.dim % COLUMNS;
-            for j in (0..whole).step_by(COLUMNS) {
-                self.gather::<FMA, COLUMNS, R>(first, scores, j, slopes);
+            let width = self.width(first + scores.len());
+            let whole = width - width % C;
+            for j in (0..whole).step_by(C) {
+                self.gather::<FMA, C, R>(first, scores, j, slopes);
             }
-            for j in whole..self.dim {
+            for j in whole..width {
                 self.gather::<FMA, 1, R>(first, scores, j, slopes);
             }
         }
@@ -176,7 +198,14 @@ impl Design {
 
     /// The sums over all observations at `R` points; `slopes` holds those of the coefficients.
     #[inline(always)]
-    fn pass<const FMA: bool, const R: usize, const SLOPES: bool, L: Likelihood>(
+    fn pass<
+        const FMA: bool,
+        const B: usize,
+        const C: usize,
+        const R: usize,
+        const SLOPES: bool,
+        L: Likelihood,
+    >(
         &self,
         likelihood: &L,
         points: [&[f64]; R],
@@ -188,7 +217,9 @@ impl Design {
         let n = self.offset.len();
         for first in (0..n).step_by(PANEL) {
             let scores = &mut scores[..PANEL.min(n - first)];
-            self.panel::<FMA, R, SLOPES>(likelihood, first, points, &mut sums, scores, slopes);
+            self.panel::<FMA, B, C, R, SLOPES>(
+                likelihood, first, points, &mut sums, scores, slopes,
+            );
             if (first + PANEL).is_multiple_of(FOLD) {
                 sums.iter_mut().for_each(L::fold::<FMA>);
             }
@@ -235,12 +266,16 @@ struct Evaluate<'a, L, const SLOPES: bool> {
 impl<L: Likelihood, const SLOPES: bool> Evaluate<'_, L, SLOPES> {
     /// `R` points from row `first` on.
     #[inline(always)]
-    fn points<const FMA: bool, const R: usize>(&mut self, first: usize, slopes: &mut [V]) {
+    fn points<const FMA: bool, const B: usize, const C: usize, const R: usize>(
+        &mut self,
+        first: usize,
+        slopes: &mut [V],
+    ) {
         let (dim, width) = (self.design.dim, self.x.dim());
         let points: [&[f64]; R] = std::array::from_fn(|r| self.x.row(first + r));
         let (slopes, _) = slopes.as_chunks_mut::<R>();
         let slopes = &mut slopes[..if SLOPES { dim } else { 0 }];
-        let sums = self.design.pass::<FMA, R, SLOPES, L>(self.likelihood, points, slopes);
+        let sums = self.design.pass::<FMA, B, C, R, SLOPES, L>(self.likelihood, points, slopes);
         for r in 0..R {
             let gradient = if SLOPES {
                 let gradient = &mut self.gradient[(first + r) * width..][..width];
@@ -266,10 +301,10 @@ impl<L: Likelihood, const SLOPES: bool> Kernel for Evaluate<'_, L, SLOPES> {
         let mut slopes = vec![V::ZERO; if SLOPES { together * self.design.dim } else { 0 }];
         let whole = n - n % POINTS;
         for first in (0..whole).step_by(POINTS) {
-            self.points::<FMA, POINTS>(first, &mut slopes);
+            self.points::<FMA, { TOGETHER[1] }, { COLUMNS[1] }, POINTS>(first, &mut slopes);
         }
         for first in whole..n {
-            self.points::<FMA, 1>(first, &mut slopes);
+            self.points::<FMA, { TOGETHER[0] }, { COLUMNS[0] }, 1>(first, &mut slopes);
         }
     }
 }

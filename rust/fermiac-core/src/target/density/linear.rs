@@ -101,9 +101,9 @@ impl LinearRegression {
     }
 }
 
-/// -½ Σ r² and its derivatives, for both kinds of noise.
+/// -½ Σ r² and its derivatives.
 #[inline(always)]
-fn squares<const FMA: bool>(residual: V, sums: &mut Sums) -> V {
+pub(super) fn squares<const FMA: bool>(residual: V, sums: &mut Sums) -> V {
     sums.sum = (residual * V::splat(-0.5)).mul_add::<FMA>(residual, sums.sum);
     residual.map(|r| -r)
 }
@@ -221,4 +221,35 @@ fn evidence(x: Rows<'_>, y: &[f64], precision: f64, prior: &NormalPrior) -> Resu
     });
     let size = solution.iter().fold(0.0, |sum, z| sum + z * z);
     Ok(-0.5 * (left + size + factor.log_determinant()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_triangle_keeps_the_sum_of_squares() {
+        let place = |k: usize| (k as f64 * 0.754_877_666_246_692_8 + 0.213).fract() - 0.5;
+        for (n, d) in [(40, 3), (3, 5), (4, 3), (1, 1), (9, 9)] {
+            let mut x: Vec<f64> = (0..n * d).map(place).collect();
+            // A column of zeros, and one that is a multiple of another.
+            if d >= 3 {
+                x.chunks_exact_mut(d).for_each(|row| (row[0], row[2]) = (0.0, 3.0 * row[1]));
+            }
+            let y: Vec<f64> = (0..n).map(|i| place(i + 1000)).collect();
+            let (factor, rotated) = triangular(Rows::new(&x, d), &y);
+            assert_eq!(rotated.len(), n.min(d + 1));
+            let square = |x: &[f64], y: &[f64]| {
+                let rows = x.chunks_exact(d).zip(y);
+                let residual = |(row, y): (&[f64], &f64)| {
+                    y - row.iter().enumerate().map(|(j, x)| x * (1.0 + j as f64)).sum::<f64>()
+                };
+                rows.map(|row| residual(row).powi(2)).sum::<f64>()
+            };
+            let (before, after) = (square(&x, &y), square(&factor, &rotated));
+            assert!((before / after - 1.0).abs() < 1.0e-13, "{n} x {d}: {before} {after}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Log-densities: the rules that hold for all of them, and those that are built in.
 
 mod design;
+mod gaussian;
 mod law;
 mod linear;
 mod regression;
@@ -9,6 +10,7 @@ mod shapes;
 mod tiles;
 mod transformed;
 
+pub use gaussian::Gaussian;
 pub use law::LawDensity;
 pub use linear::{LinearRegression, Noise};
 pub use regression::{LogisticRegression, NormalPrior, PoissonRegression};

@@ -104,6 +104,10 @@ impl LogDensity for Transformed {
     fn style(&self) -> Style {
         self.inner.style()
     }
+
+    fn describe(&self) -> String {
+        format!("{}, transformed", self.inner.describe())
+    }
 }
 
 #[cfg(test)]

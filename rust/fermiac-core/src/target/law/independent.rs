@@ -58,14 +58,14 @@ impl Tile for Columns<'_> {
     }
 }
 
-struct Gradient<'a> {
+struct Sloped<'a> {
     marginals: &'a [Marginal],
     x: Rows<'a>,
     out: &'a mut [f64],
     gradient: &'a mut [f64],
 }
 
-impl Kernel for Gradient<'_> {
+impl Kernel for Sloped<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -113,7 +113,7 @@ impl Law for Independent {
         gradient: &mut [f64],
     ) -> Result<()> {
         check_rows(x, self.dim(), out)?;
-        dispatch(Gradient { marginals: &self.marginals, x, out, gradient });
+        dispatch(Sloped { marginals: &self.marginals, x, out, gradient });
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! runs the same kernel, so that a row's value depends on nothing but the row.
 
 mod compound;
+mod ellipse;
 mod independent;
 mod marginal;
 mod multivariate;

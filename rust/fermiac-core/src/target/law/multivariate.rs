@@ -1,154 +1,15 @@
-//! The multivariate normal and t laws, by the packed inverse of the Cholesky factor.
+//! The multivariate normal and t laws.
 
+use super::ellipse::{Ellipse, Place};
 use super::{
-    SlopedTile, Tile, check_draws, check_rows, finite, for_sloped_tiles, for_tiles, gather,
-    positive, scatter,
+    SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, gather, positive,
 };
-use crate::linalg::{Cholesky, Rows, packed_start};
+use crate::Result;
+use crate::linalg::{Cholesky, Rows};
 use crate::rng::Stream;
 use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv, lnv};
 use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma};
 use crate::target::{Law, Support};
-use crate::{Error, Result};
-
-/// Centre and shape of an elliptical law.
-#[derive(Debug, Clone, PartialEq)]
-struct Ellipse {
-    centre: Vec<f64>,
-    factor: Cholesky,
-    inverse: Vec<f64>,
-}
-
-impl Ellipse {
-    fn new(centre: &[f64], matrix: &[f64], names: [&str; 2]) -> Result<Self> {
-        let dim = centre.len();
-        if dim == 0 {
-            return Err(Error::argument(
-                names[0],
-                "it is empty; one number a coordinate is needed",
-            ));
-        }
-        for &x in centre {
-            finite(names[0], x)?;
-        }
-        if matrix.len() != dim * dim {
-            let why = format!(
-                "{} numbers were given; {dim} × {dim} are needed, as {} has {dim}",
-                matrix.len(),
-                names[0]
-            );
-            return Err(Error::argument(names[1], why));
-        }
-        for i in 0..dim {
-            for j in 0..i {
-                let (a, b) = (matrix[i * dim + j], matrix[j * dim + i]);
-                let size = (matrix[i * dim + i] * matrix[j * dim + j]).abs().sqrt();
-                if (a - b).abs() > 1.0e-8 * size.max(a.abs()) {
-                    let why = format!(
-                        "entries ({i}, {j}) and ({j}, {i}) are {a} and {b}; a symmetric matrix \
-                         is needed"
-                    );
-                    return Err(Error::argument(names[1], why));
-                }
-            }
-        }
-        let factor =
-            Cholesky::new(matrix, dim).map_err(|e| Error::argument(names[1], e.to_string()))?;
-        let inverse = factor.inverse_lower();
-        Ok(Self { centre: centre.to_vec(), factor, inverse })
-    }
-
-    fn dim(&self) -> usize {
-        self.centre.len()
-    }
-
-    /// |L⁻¹ c|² of eight centred points.
-    #[inline(always)]
-    fn square<const FMA: bool>(&self, centred: &[V]) -> V {
-        let mut square = V::ZERO;
-        for i in 0..centred.len() {
-            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
-            let mut z = V::ZERO;
-            for (&l, &c) in row.iter().zip(centred) {
-                z = c.mul_add::<FMA>(V::splat(l), z);
-            }
-            square = z.mul_add::<FMA>(z, square);
-        }
-        square
-    }
-
-    /// As [`Ellipse::square`], with the direction Σ⁻¹ c; `centred` becomes L⁻¹ c.
-    #[inline(always)]
-    fn square_and_direction<const FMA: bool>(&self, centred: &mut [V], direction: &mut [V]) -> V {
-        let dim = centred.len();
-        let mut square = V::ZERO;
-        // From the last row up, so that what a row reads is not yet overwritten.
-        for i in (0..dim).rev() {
-            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
-            let mut z = V::ZERO;
-            for (&l, &c) in row.iter().zip(&*centred) {
-                z = c.mul_add::<FMA>(V::splat(l), z);
-            }
-            centred[i] = z;
-        }
-        for &z in &*centred {
-            square = z.mul_add::<FMA>(z, square);
-        }
-        // Column by column: the sum stays in a register, and the loop over it is no candidate for
-        // vectorisation across the columns.
-        for j in 0..dim {
-            let mut sum = V::ZERO;
-            for i in j..dim {
-                let l = self.inverse[packed_start(i) + j];
-                sum = centred[i].mul_add::<FMA>(V::splat(l), sum);
-            }
-            direction[j] = sum;
-        }
-        square
-    }
-
-    /// Replaces the columns z of eight rows by centre + L z.
-    #[inline(always)]
-    fn place<const FMA: bool>(&self, z: &mut [V], tile: &mut [f64]) {
-        let dim = self.dim();
-        for (j, z) in z.iter_mut().enumerate() {
-            *z = gather(tile, dim, j);
-        }
-        for i in 0..dim {
-            let mut x = V::splat(self.centre[i]);
-            for (&l, &z) in self.factor.row(i).iter().zip(&*z) {
-                x = z.mul_add::<FMA>(V::splat(l), x);
-            }
-            scatter(x, tile, dim, i);
-        }
-    }
-}
-
-struct Place<'a> {
-    ellipse: &'a Ellipse,
-    rows: &'a mut [f64],
-}
-
-impl Kernel for Place<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let dim = self.ellipse.dim();
-        let mut z = vec![V::ZERO; dim];
-        let mut tiles = self.rows.chunks_exact_mut(LANES * dim);
-        for tile in &mut tiles {
-            self.ellipse.place::<FMA>(&mut z, tile);
-        }
-        let rest = tiles.into_remainder();
-        if !rest.is_empty() {
-            let mut padded = vec![0.0; LANES * dim];
-            padded[..rest.len()].copy_from_slice(rest);
-            self.ellipse.place::<FMA>(&mut z, &mut padded);
-            rest.copy_from_slice(&padded[..rest.len()]);
-        }
-    }
-}
 
 /// The multivariate normal law.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,6 +37,11 @@ impl MultivariateNormal {
     /// The mean.
     pub fn mean(&self) -> &[f64] {
         &self.ellipse.centre
+    }
+
+    /// The log-density at the mean.
+    pub fn constant(&self) -> f64 {
+        self.constant
     }
 
     /// The Cholesky factor of the covariance.
