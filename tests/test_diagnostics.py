@@ -66,7 +66,9 @@ def test_smoothing_steadies_a_mean_that_raw_weights_miss() -> None:
     for seed in range(400):
         ratios = -0.7 * np.log(fm.random.Stream(seed).uniform(1000))
         log_weights, _ = fm.diagnostics.psis(ratios, normalize=False)
-        errors.append(np.abs([np.exp(ratios).mean() - 1 / 0.3, np.exp(log_weights).mean() - 1 / 0.3]))
+        errors.append(
+            np.abs([np.exp(ratios).mean() - 1 / 0.3, np.exp(log_weights).mean() - 1 / 0.3])
+        )
     raw, smoothed = np.mean(errors, axis=0)
     assert smoothed < 0.8 * raw
 

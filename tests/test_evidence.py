@@ -111,11 +111,12 @@ def pulls(target: Target, seeds: range, **settings: Any) -> Array:
 # --- known constants, error bars that hold -------------------------------------------------------
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("make", [gaussian, student, banana])
 def test_error_bars_are_calibrated(make: Callable[[], Target]) -> None:
-    pull = pulls(make(), range(60), n=50_000)
+    pull = pulls(make(), range(120), n=50_000)
     assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99
-    assert abs(pull.mean()) < 5 / math.sqrt(60)
+    assert abs(pull.mean()) < 5 / math.sqrt(120)
 
 
 @pytest.mark.parametrize("scheme", ["amis", "pmc", "snis"])
@@ -342,8 +343,9 @@ def test_heavy_weights_are_announced() -> None:
     # Weights exp(0.9 x) under an exponential law have a Pareto tail of shape 0.9.
     law = fm.distributions.Exponential(1.0)
     with pytest.warns(fm.errors.WeightWarning, match="k-hat is"):
-        z = fm.importance.evidence(lambda x: -0.1 * x[:, 0], law, rng=0, scheme="snis")
-    assert abs(z.khat - 0.9) < 0.15
+        z = fm.importance.evidence(lambda x: -0.1 * x[:, 0], law, n=200_000, rng=0, scheme="snis")
+    # A shape k fitted to m values has the standard error (1 + k) / sqrt(m).
+    assert abs(z.khat - 0.9) < 5 * 1.9 / math.sqrt(3 * math.sqrt(200_000))
 
 
 @pytest.mark.parametrize(
