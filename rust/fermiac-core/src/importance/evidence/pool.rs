@@ -257,7 +257,7 @@ pub(super) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
     let positive = log_weights.iter().flat_map(|v| v.0).filter(|l| *l > f64::NEG_INFINITY).count();
     // Of few points with weight, half.
     let wanted = wanted.min(positive as f64 / 2.0);
-    let at = |power: f64| dispatch(Power { log_weights, largest, power });
+    let at = |power: f64| dispatch(Raised { log_weights, largest, power });
     let effective = |power: f64| at(power).0;
     let (mut low, mut high) = (1.0, 1.0);
     while effective(low) < wanted && low > f64::EPSILON * f64::EPSILON {
@@ -277,13 +277,13 @@ pub(super) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
 }
 
 /// Weights of a power, summing to 1, and their effective sample size.
-struct Power<'a> {
+struct Raised<'a> {
     log_weights: &'a [V],
     largest: f64,
     power: f64,
 }
 
-impl Kernel for Power<'_> {
+impl Kernel for Raised<'_> {
     type Output = (f64, Vec<V>);
 
     #[inline(always)]
