@@ -51,18 +51,17 @@ class Evidence(Result):
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     converged : bool
-        Whether the last sampler was fitted to the target itself and not on the way to it, and the
-        weights are worth 10 (d + 1) points or more.
+        Whether the weights are worth 10 (d + 1) points or more.
     scheme : str
-        How points were weighted: ``"amis"``, ``"pmc"`` or ``"snis"``.
+        How the sampler adapted: ``"amis"``, ``"pmc"`` or ``"snis"``.
     stages : tuple of dict
         Stage by stage, the final one last: ``n_evals``, ``used``, ``shares`` of the components of
         its sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of
         its own points alone, and of the fit that followed the ``power`` of its weights (1 for a fit
         to the target itself) and its ESS ``fit_ess``.
     sample : Sample
-        The points that count, in the law's space, with log-weights on their absolute scale: the
-        logarithm of the mean of their exponentials is `log_evidence`.
+        The points of the final stage, in the law's space, with log-weights on their absolute scale:
+        the logarithm of the mean of their exponentials is `log_evidence`.
     """
 
     log_evidence: float
@@ -121,7 +120,7 @@ def evidence(
     Starting from a law, mixtures are fitted to the weighted points stage by stage; while the
     weights are uneven they are tempered for the fit, so that the sampler walks to a target that is
     far narrower than the law, or elsewhere. A final stage takes the rest of the budget, half of it
-    at least.
+    at least, and the estimate is from that stage alone.
 
     Parameters
     ----------
@@ -137,17 +136,17 @@ def evidence(
         As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient). The
         estimate does not use it.
     scheme : {"amis", "pmc", "snis"}, default "amis"
-        Adaptive multiple importance sampling: all points of all stages count, weighted by the
-        mixture of all samplers. Population Monte Carlo: points are weighted by the sampler of their
-        own stage, and the final stage alone counts, which makes the estimate of Z exactly
-        unbiased. Self-normalised importance sampling: all points come from the law itself.
+        How the sampler adapts. Adaptive multiple importance sampling: fits use all points of all
+        stages, weighted by the mixture of all samplers. Population Monte Carlo: fits use the newest
+        stage, weighted by its own sampler, in the end by one Rao-Blackwellised update a stage.
+        Plain importance sampling from the law, without adaptation.
     n_components : int, optional
         Components of the mixture; by default as many as the Bayesian information criterion asks
         for, from 1 to 5.
     n_stages : int, default 20
-        Adaptation stages at most; each takes an even share of half of the budget (but 10 (d + 1)
-        points at least and 16384 at most). The adaptation ends once a stage is not a tenth better
-        than the one before.
+        Adaptation stages at most. Each takes an even share of half of the budget (but 10 (d + 1)
+        points at least and 16384 at most), half as much again from one to the next once the fits
+        have reached the target. The adaptation ends by itself once another stage does not pay.
     family : {"t", "gaussian"}, default "t"
         The components.
     df : float, default 8
@@ -190,15 +189,15 @@ def evidence(
 
     Notes
     -----
-    With :math:`n_s` points from the samplers :math:`q_s` the weights of ``"amis"`` are
+    The estimate of Z is the mean of the weights :math:`w_i = \tilde p(x_i) / q(x_i)` of the final
+    stage, whose sampler q is fixed before its points are drawn: it is unbiased. The components of
+    q are strata of fixed size; the error is that of the strata, by the delta method. The published
+    schemes also count the points of the adaptation. The fits follow those points, and log Z was
+    then low by 0.8 to 1.7 standard errors in tests in ten dimensions, at no gain in precision.
 
-    .. math:: w_i = \tilde p(x_i) \Big/ \sum_s \frac{n_s}{n} q_s(x_i),
-
-    and the estimate of Z is their mean. The components of a sampler are strata of fixed size; the
-    error is that of the strata, by the delta method. Coordinates that live on a half-line or an
-    interval are mapped to the line for the fits. Fits and weights that share points make the
-    estimate of ``"amis"`` very slightly biased; since at least half of the points are fresh, that
-    is a small part of its standard error.
+    A fit uses the weights to the largest power up to 1 at which they are worth 10 (d + 1) points
+    and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
+    line. The bits are the same on any number of threads.
 
     References
     ----------
@@ -341,7 +340,7 @@ def _findings(
         )
         return found
     fits = [stage["power"] for stage in raw["stages"][:-1]]
-    if settings["scheme"] != "snis" and fits and fits[-1] < 1:
+    if not raw["converged"] and fits and fits[-1] < 1:
         found.append(
             (
                 ConvergenceWarning,
@@ -350,7 +349,9 @@ def _findings(
                 "n_stages, or start from a law nearer to the target",
             )
         )
-    if raw["ess"] < 10 * (dim + 1):
+        # What the weights look like then follows from that.
+        return found
+    if not raw["converged"]:
         found.append(
             (
                 WeightWarning,
@@ -372,9 +373,9 @@ def _findings(
         found.append(
             (
                 ConvergenceWarning,
-                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a bound "
-                "of its support: mass that a density cannot resolve there is missing from the "
-                "estimate",
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
+                "bound of its support: mass that a density cannot resolve there is missing from "
+                "the estimate",
             )
         )
     return found
