@@ -2,12 +2,13 @@
 
 Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
 instance; laws are in `fermiac.distributions`, built-in integrands in `fermiac.targets`, random
-streams in `fermiac.random`, exceptions and warnings in `fermiac.errors`.
+streams in `fermiac.random`, special functions in `fermiac.special`, exceptions and warnings in
+`fermiac.errors`.
 """
 
 from __future__ import annotations
 
-from fermiac import _config, distributions, errors, importance, plotting, random, targets
+from fermiac import _config, distributions, errors, importance, plotting, random, special, targets
 from fermiac._config import get_num_threads, isa_level, set_num_threads
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample
@@ -27,5 +28,6 @@ __all__ = [
     "plotting",
     "random",
     "set_num_threads",
+    "special",
     "targets",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "importance_expect",
     "isa_level",
+    "special",
 ]
 
 __version__: Final[str]
@@ -114,3 +115,4 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...

@@ -9,6 +9,7 @@ mod error;
 mod importance;
 mod integrands;
 mod random;
+mod special;
 mod target;
 
 use pyo3::prelude::*;
@@ -25,5 +26,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     densities::register(m)?;
     integrands::register(m)?;
     importance::register(m)?;
+    special::register(m)?;
     Ok(())
 }
