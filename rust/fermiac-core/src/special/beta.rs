@@ -3,7 +3,7 @@
 use super::elementary::ln1p;
 use super::gamma::{LN_SQRT_2PI, ln_beta, ln_gamma, ln_gamma_1p, ln_rising, stirling_correction};
 use super::solve::{Point, solve};
-use super::tail::{Exponent, LARGE, QUADRATURE, SMOOTH, Tail, cross, log1p_less, power_ln};
+use super::tail::{Exponent, LARGE, QUADRATURE, SMOOTH, Tail, cross, log1p_less, power_ln, sum};
 use crate::simd::{exp, ln, ln1p_pos, normal_quantile};
 
 /// I_x(a, b) at fixed a and b: the distribution function of the beta law.
@@ -44,8 +44,7 @@ impl IncompleteBeta {
         let (small, large) = if a <= b { (a, b) } else { (b, a) };
         let constant = if small >= LARGE {
             0.5 * ln(small * (large / n)) - LN_SQRT_2PI + stirling_correction(n)
-                - stirling_correction(a)
-                - stirling_correction(b)
+                - (stirling_correction(a) + stirling_correction(b))
         } else if large >= LARGE {
             // ln Γ(n) - ln Γ(large) - small ln n - ln Γ(small)
             (large - 0.5) * ln1p_pos(small / large) - small + stirling_correction(n)
@@ -64,14 +63,16 @@ impl IncompleteBeta {
         if a.min(b) >= LARGE {
             let d = cross(x, b, y, a);
             let (below, above) = (x * (n / a), y * (n / b));
-            return (constant + a * log1p_less(d / a, below) + b * log1p_less(-d / b, above), 0.0);
+            // Summed so that the bits do not change if a and b are swapped.
+            let parts = a * log1p_less(d / a, below) + b * log1p_less(-d / b, above);
+            return (constant + parts, 0.0);
         }
         let (small, x, large, y) = if a <= b { (a, x, b, y) } else { (b, y, a, x) };
         let (head, low) = power_ln(small, x * n);
         let other = large * if x < 0.5 { ln1p(-x) } else { ln(y) };
         let rest = other + constant;
-        let sum = head + rest;
-        (sum, (head - sum) + rest + low)
+        let (ln, left) = sum(head, rest);
+        (ln, left + low)
     }
 
     /// The tail that is computed, and whether it is the lower one. Both arguments are above 0.
@@ -101,8 +102,8 @@ impl IncompleteBeta {
         if a <= 1.0 {
             let (head, low) = power_ln(a, x);
             let rest = leading + ln1p(a * power_series(a, b, x));
-            let sum = head + rest;
-            return Tail { ln: sum, rest: (head - sum) + rest + low, ratio: 1.0, near_one: true };
+            let (ln, left) = sum(head, rest);
+            return Tail { ln, rest: left + low, ratio: 1.0, near_one: true };
         }
         let ratio = if a < QUADRATURE || slope * slope > 16.0 * (self.n * x * y) {
             continued_fraction(a, b, x, y, slope)

@@ -53,8 +53,13 @@ pub fn digamma(x: f64) -> f64 {
             k += 1.0;
         }
         let base = ROOT.0 + k;
-        // ln((base + off) / base) and the difference of the gaps.
-        let gaps = asymptotic_gap(base) - asymptotic_gap(base + off);
+        // ln((base + off) / base), and the difference of the gaps divided out.
+        let other = base + off;
+        let (u, v) = (1.0 / (base * base), 1.0 / (other * other));
+        let (value, slope) =
+            SERIES.iter().rev().fold((0.0, 0.0), |(p, d), c| (p * v + c, d * u + p));
+        let squares = off * (base + other) * u * v;
+        let gaps = 0.5 * off / (base * other) + squares * (slope * u + value);
         return off * sum + (ln1p(off / base) + gaps);
     }
     let (mut x, mut sum) = (x, 0.0);

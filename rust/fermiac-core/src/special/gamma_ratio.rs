@@ -3,7 +3,7 @@
 use super::elementary::ln1p;
 use super::gamma::{LN_SQRT_2PI, ln_gamma, ln_gamma_1p, stirling_correction};
 use super::solve::{Point, solve};
-use super::tail::{Exponent, LARGE, SMOOTH, Tail, log1p_less, power_ln};
+use super::tail::{Exponent, LARGE, SMOOTH, Tail, log1p_less, power_ln, sum};
 use crate::simd::{exp, ln, normal_quantile};
 
 /// P(a, x) and Q(a, x) at fixed a: the distribution function of the gamma law and its complement.
@@ -42,21 +42,21 @@ impl IncompleteGamma {
         }
         let (head, low) = power_ln(a, x);
         let rest = constant - x;
-        let sum = head + rest;
-        (sum, (head - sum) + rest + low)
+        let (ln, left) = sum(head, rest);
+        (ln, left + low)
     }
 
     /// The tail that is computed, and whether it is the lower one, for 0 < x < ∞.
     fn tail(&self, x: f64) -> (bool, Tail) {
         let a = self.a;
-        // A parameter below 1 moves the border out.
-        let is_lower = if a < 1.0 { x <= a + 1.0 } else { x <= a };
+        // A small parameter moves the border out: a short series there, and the complement of the
+        // lower tail, which is at most 0.87, loses three bits at most.
+        let is_lower = if a < LARGE { x <= a + 1.0 } else { x <= a };
         if is_lower && a <= 1.0 {
             let (head, low) = power_ln(a, x);
             let rest = ln1p(a * small_series(a, x)) - ln_gamma_1p(a);
-            let sum = head + rest;
-            let rest = (head - sum) + rest + low;
-            return (true, Tail { ln: sum, rest, ratio: 1.0, near_one: true });
+            let (ln, left) = sum(head, rest);
+            return (true, Tail { ln, rest: left + low, ratio: 1.0, near_one: true });
         }
         let (ln, rest) = self.ln_log_density(x);
         let ratio = if is_lower && (a < LARGE || x < 0.1 * a) {

@@ -69,6 +69,13 @@ fn product(p: f64, q: f64) -> (f64, f64) {
     (value, ((a * c - value) + a * d + b * c) + b * d)
 }
 
+/// p + q and what its rounding left out.
+pub(super) fn sum(p: f64, q: f64) -> (f64, f64) {
+    let value = p + q;
+    let back = value - p;
+    (value, (p - (value - back)) + (q - back))
+}
+
 /// x b - y a, to the last place even where the products cancel.
 pub(super) fn cross(x: f64, b: f64, y: f64, a: f64) -> f64 {
     let ((p, p_low), (q, q_low)) = (product(x, b), product(y, a));
@@ -89,8 +96,7 @@ pub(super) fn power_ln(a: f64, x: f64) -> (f64, f64) {
     let mantissa = f64::from_bits((x.to_bits() & ((1 << 52) - 1)) | 1.0_f64.to_bits());
     let (head, low) = product(a, exponent * LN2.0);
     let rest = a * (exponent * LN2.1 + ln(mantissa)) + low;
-    let sum = head + rest;
-    (sum, (head - sum) + rest)
+    sum(head, rest)
 }
 
 /// 2⁵⁴, which makes a subnormal normal.
