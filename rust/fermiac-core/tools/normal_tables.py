@@ -47,7 +47,7 @@ def row(f: Function, centre: mpf, half: mpf, *extra: mpf) -> list[float]:
 
 
 def octaves(first: int, last: int) -> list[tuple[mpf, mpf]]:
-    """Give centres and half-widths of the pieces between two upper 16 bits of a double, 16 a octave."""
+    """Give centres and half-widths of the pieces from one to another upper 16 bits of a double."""
     pieces = []
     for bits in range(first, last + 1):
         exponent, part = (bits >> 4) - 0x3FF, bits & 15

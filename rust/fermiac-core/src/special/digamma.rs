@@ -1,4 +1,5 @@
 //! The digamma function.
+#![allow(clippy::unreadable_literal, clippy::excessive_precision)] // constants keep their digits
 
 use super::elementary::ln1p;
 use crate::simd::{cos, ln, sin};
