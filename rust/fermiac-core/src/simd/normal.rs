@@ -243,10 +243,12 @@ mod tests {
         }
     }
 
+    /// Scalar form, slice form, values at -inf, -0, 0 and inf.
+    type Form = (fn(f64) -> f64, fn(&mut [f64]), [f64; 4]);
+
     #[test]
     fn special_values() {
         let (inf, nan) = (f64::INFINITY, f64::NAN);
-        type Form = (fn(f64) -> f64, fn(&mut [f64]), [f64; 4]);
         let forms: [Form; 4] = [
             (erf, erf_slice, [-1.0, -0.0, 0.0, 1.0]),
             (erfc, erfc_slice, [2.0, 1.0, 1.0, 0.0]),

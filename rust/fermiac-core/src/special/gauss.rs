@@ -46,7 +46,7 @@ pub(super) static MANY: [(V, V); 4] = [
 mod tests {
     use super::*;
 
-    /// A rule of n nodes is exact for powers up to 2n - 1, and not for the next one.
+    /// A rule of n nodes is exact for powers up to 2n - 1.
     #[test]
     fn powers_are_integrated_exactly() {
         for rule in [&SOME[..], &MANY[..]] {
