@@ -12,20 +12,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
+from fermiac._evaluation import evaluation
 from fermiac._progress import reporter
 from fermiac._rng import whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.distributions import Law, as_law
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WeightWarning
+from fermiac.errors import (
+    ArgumentError,
+    ConvergenceWarning,
+    FermiacWarning,
+    WeightWarning,
+    WorkerError,
+)
 from fermiac.random import RngLike, key_of
 from fermiac.results import Result, Sample
 from fermiac.targets import as_target
-from fermiac.targets._callable import CallableLaw
+from fermiac.targets._callable import law_handle
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
     from fermiac._progress import Report
+    from fermiac.executor import Sharded
     from fermiac.targets._density import LogDensity
+    from fermiac.targets._factory import Factory
 
 __all__ = ["Evidence", "evidence"]
 
@@ -113,6 +126,9 @@ def evidence(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Evidence:
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
@@ -133,8 +149,9 @@ def evidence(
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
     gradient : None, True or callable, default None
-        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient). The
-        estimate does not use it.
+        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient), or is
+        one that has its own. With it the sample carries gradients, for
+        ``sample.expect(f, controls="stein")``, at one more evaluation of each of its points.
     scheme : {"amis", "pmc", "snis"}, default "amis"
         How the sampler adapts. Adaptive multiple importance sampling: fits use all points of all
         stages, weighted by the mixture of all samplers. Population Monte Carlo: fits use the newest
@@ -160,6 +177,14 @@ def evidence(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate the target; see `fermiac.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns the target, for workers of an executor to
+        which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the values of the target, and from which a run that was killed is
+        resumed; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total).
 
@@ -242,23 +267,48 @@ def evidence(
         "family": family,
         **numbers,
     }
-    key = key_of(rng)
+    log = None if checkpoint is None else Log(checkpoint)
+    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     options = {**settings, "df": numbers["df"] if family == "t" else None, "key": key}
-    with reporter(progress, "evidence", "evaluations") as report:
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "evidence", "evaluations") as bar,
+        evaluation(
+            target,
+            executor=executor,
+            target_factory=target_factory,
+            log=log,
+            identity=lambda: identity_of("importance.evidence", key, [law], settings),
+            n_threads=workers,
+            report=bar,
+        ) as (evaluated, report),
+    ):
         raw, error = _core.importance_evidence(
-            target._handle, _law_handle(law), options, resolve_threads(n_threads), report
+            evaluated._handle, law_handle(law), options, workers, report
         )
         if report is not None and error is None:
             report(settings["n"], settings["n"])
-    result = None
-    if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
-        took = time.perf_counter() - start
-        result = _to_result(raw, settings, key, labels, error is not None, took)
-    if error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise error
+        result = None
+        stopped = isinstance(error, KeyboardInterrupt | WorkerError)
+        if raw is not None and (error is None or stopped):
+            gradients = None
+            if gradient is not None and error is None:
+                gradients = _gradients(evaluated, raw["draws"])
+                raw["n_evals"] += len(gradients)
+            took = time.perf_counter() - start
+            result = _to_result(raw, gradients, settings, key, labels, stopped, took)
+        if error is not None:
+            if stopped:
+                error.partial_result = result  # type: ignore[attr-defined]
+            raise error
     return cast(Evidence, result)
+
+
+def _gradients(target: LogDensity, draws: Array) -> Array:
+    """Gradients at the final sample, in batches as large as those of the run."""
+    batch = 16 * _core.CHUNK
+    parts = range(0, len(draws), batch)
+    return np.vstack([target.log_density_and_gradient(draws[i : i + batch])[1] for i in parts])
 
 
 def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
@@ -273,16 +323,9 @@ def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
     return labels
 
 
-def _law_handle(law: Law) -> Any:
-    if law._handle is not None:
-        return law._handle
-    adapter = CallableLaw(law)
-    bounds = [(float(low), float(high)) for low, high in law._support()]
-    return (adapter.log_density, adapter.draw, law.dim, bounds)
-
-
 def _to_result(
     raw: dict[str, Any],
+    gradients: Array | None,
     settings: dict[str, Any],
     key: int,
     names: tuple[str, ...],
@@ -308,6 +351,8 @@ def _to_result(
         **common,
         draws=raw["draws"],
         log_weights=raw["log_weights"],
+        log_densities=raw["log_densities"],
+        gradients=gradients,
         names=names,
         error_model="weighted",
     )
