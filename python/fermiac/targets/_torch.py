@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,10 +99,11 @@ class TorchTarget(LogDensity):
         n, at = len(x), 0
         values: list[Array] = []
         slopes: list[Array | None] = []
-        submodules: list[Any] = []
-        if isinstance(self.module, self._torch.nn.Module):
-            submodules = list(self.module.modules())
-        with _evaluation_mode(submodules):
+        # Evaluation mode for all submodules, and each back in its own afterwards.
+        held: list[Any] = []
+        try:
+            if isinstance(self.module, self._torch.nn.Module):
+                _hold(list(self.module.modules()), held)
             while at < n or not values:
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
@@ -116,6 +116,8 @@ class TorchTarget(LogDensity):
                 values.append(part[0])
                 slopes.append(part[1])
                 at += size
+        finally:
+            _release(held)
         if len(values) == 1:
             return values[0], slopes[0]
         if len({v.shape[1:] for v in values}) > 1:
@@ -299,28 +301,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@contextmanager
-def _evaluation_mode(submodules: list[Any]) -> Iterator[None]:
-    """Evaluation mode for all of them, and each back in its own afterwards.
+def _hold(submodules: list[Any], held: list[Any]) -> None:
+    """Bring all into evaluation mode; `held` gets those that `_release` is to bring back.
 
     Threads may evaluate one module at a time: the last that leaves restores it.
     """
-    mine: list[Any] = []
-    try:
-        with _lock:
-            for module in submodules:
-                if module.training or id(module) in _held:
-                    _held[id(module)] = _held.get(id(module), 0) + 1
-                    mine.append(module)
+    with _lock:
+        for module in submodules:
+            if module.training or id(module) in _held:
+                _held[id(module)] = _held.get(id(module), 0) + 1
+                held.append(module)
+                if module.training:
                     module.training = False
-        yield
-    finally:
-        with _lock:
-            for module in mine:
-                _held[id(module)] -= 1
-                if not _held[id(module)]:
-                    del _held[id(module)]
-                    module.training = True
+
+
+def _release(held: list[Any]) -> None:
+    with _lock:
+        for module in held:
+            _held[id(module)] -= 1
+            if not _held[id(module)]:
+                del _held[id(module)]
+                module.training = True
 
 
 def _import_torch() -> Any:
