@@ -385,3 +385,28 @@ def test_resampling_beyond_the_memory_is_refused() -> None:
     s = fm.Sample.from_arrays([1.0, 2.0], [0.0, 0.0])
     with pytest.raises(ArgumentError, match="n: 1099511627776 was given, for which there is no"):
         s.resample(2**40, rng=0)
+
+
+# Integrands that reuse their arrays, and those of another dimension.
+
+
+def test_integrands_may_write_to_their_batch_and_reuse_their_array() -> None:
+    draws = np.random.default_rng(0).normal(size=(50_000, 2))
+    sample = fm.Sample.from_arrays(draws.copy())
+    kept = np.empty(len(draws))
+
+    def first(x: Array) -> Array:
+        kept[: len(x)] = x[:, 0]
+        x[:] = np.nan
+        return kept[: len(x)]
+
+    mean = sample.expect(lambda x: x[:, 0]).mean
+    assert sample.expect(first).mean == mean
+    np.testing.assert_array_equal(sample.draws, draws)
+
+
+def test_targets_have_the_dimension_of_the_sample() -> None:
+    sample = fm.Sample.from_arrays(np.random.default_rng(0).normal(size=(100, 3)))
+    for target in (fm.targets.powers([1, 2]), fm.targets.funnel(2)):
+        with pytest.raises(ArgumentError, match=r"takes points of dimension . where 3 are given"):
+            sample.expect(target)

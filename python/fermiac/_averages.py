@@ -169,7 +169,7 @@ def expect(
         version=_core.__version__,
         isa=_core.isa_level,
         settings=settings,
-        n_evals=sample.n_draws if callable(f) else 0,
+        n_evals=sample.n_draws if is_integrand(f) else 0,
         wall_time=time.perf_counter() - start,
         status=sample.status,
         warnings=tuple(text for _, text in found),
@@ -192,7 +192,8 @@ def _values(
     if is_integrand(f):
         target = as_integrand(f, sample.dim)
         if isinstance(target, CallableIntegrand):
-            parts = [target(points[i : i + _BATCH]) for i in range(0, n, _BATCH)]
+            # f may write to its batch, or keep it, and use the array that it gives for the next.
+            parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
             values = np.vstack(parts)
         else:
             values = target.handle(points, threads_for(n)).reshape(n, -1)
