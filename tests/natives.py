@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 NUMBERS = types.CPointer(types.double)
 BATCH = types.intc(NUMBERS, types.intp, types.intp, NUMBERS, types.voidptr)
+BATCH_K = types.intc(NUMBERS, types.intp, types.intp, types.intp, NUMBERS, types.voidptr)
 SCALAR = types.double(NUMBERS, types.intp, types.voidptr)
 C_NUMBERS, C_SIZE = ctypes.POINTER(ctypes.c_double), ctypes.c_ssize_t
 C_BATCH = ctypes.CFUNCTYPE(ctypes.c_int, C_NUMBERS, C_SIZE, C_SIZE, C_NUMBERS, ctypes.c_void_p)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import (
     CancelledError,
@@ -458,3 +459,45 @@ def test_ctrl_c_cancels_what_is_pending(tmp_path: Path) -> None:
     n_calls, waited = out.splitlines()[-1].split()
     assert int(n_calls) <= 4
     assert float(waited) < 2.0
+
+
+def test_a_pool_that_is_shut_down(pool: Executor) -> None:
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(WorkerError, match="it must stay open until the run has ended") as caught:
+        expect(targets.moments, executor=closed)
+    assert not hasattr(caught.value, "__notes__")
+
+    started = threading.Event()
+
+    def slow(x: Array) -> Array:
+        started.set()
+        time.sleep(0.05)
+        return x[:, 0]
+
+    executor = ThreadPoolExecutor(1)
+    shards = fm.executor.Sharded(executor, n_workers=4, rows=10)
+    run = fm.importance.start("expect", slow, LAW, n=3000, rng=0, executor=shards)
+    assert started.wait(60)
+    # What waits in the pool is cancelled, and never said to be done.
+    executor.shutdown(wait=True, cancel_futures=True)
+    with pytest.raises(WorkerError, match="it must stay open until the run has ended"):
+        run.result(timeout=20)
+
+
+def test_a_buffer_that_the_target_uses_again() -> None:
+    local = threading.local()
+
+    def reuses(x: Array) -> Array:
+        if not hasattr(local, "buffer"):
+            local.buffer = np.empty(10_000)
+        return np.multiply(x[:, 0], x[:, 1], out=local.buffer[: len(x)])
+
+    with ThreadPoolExecutor(2) as threads:
+        shards = fm.executor.Sharded(threads, rows=20)
+        assert same(expect(reuses, executor=shards), expect(lambda x: x[:, 0] * x[:, 1]))
+
+
+def test_a_worker_that_is_interrupted_is_a_worker_lost() -> None:
+    executor = Loses(KeyboardInterrupt(), 1)  # type: ignore[arg-type]
+    assert same(expect(targets.moments, executor=executor), expect(targets.moments))

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,77 @@ def test_the_interpreter_can_end_during_a_run() -> None:
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert (out.strip(), err) == ("paused", "")
+
+
+def test_a_run_can_be_aborted_within_its_first_batch() -> None:
+    def slow(x: Array) -> Array:
+        time.sleep(0.01)
+        return x[:, 0]
+
+    with ThreadPoolExecutor(1) as pool:
+        shards = fm.executor.Sharded(pool, rows=1)
+        run = fm.importance.start("expect", slow, LAW, n=4096, rng=0, method="mc", executor=shards)
+        until(lambda: run.progress[0] > 0)
+        # The first batch has all 4096 rows: 40 s.
+        assert run.progress[0] < 1000
+        assert run.abort(timeout=20) is None
+        assert run.state == "aborted"
+
+
+def test_the_callback_may_abort_the_run_and_not_wait_for_it() -> None:
+    runs: list[fm.Run] = []
+
+    def abort(done: int, total: int) -> None:
+        if runs:
+            runs[0].abort()
+
+    runs.append(endless(progress=abort))
+    assert runs[0].result(timeout=60).status == "interrupted"
+    assert runs[0].state == "aborted"
+
+    def wait(done: int, total: int) -> None:
+        if len(runs) > 1:
+            runs[1].wait()
+
+    runs.append(endless(progress=wait))
+    with pytest.raises(RuntimeError, match="the run waits for itself"):
+        runs[1].result(timeout=60)
+
+
+def test_aborting_in_the_last_report_leaves_the_result() -> None:
+    runs: list[fm.Run] = []
+
+    def abort(done: int, total: int) -> None:
+        until(lambda: bool(runs))
+        if done == total:
+            runs[0].abort()
+
+    f = fm.targets.powers(2)
+    runs.append(fm.importance.start("expect", f, LAW, n=5000, rng=0, progress=abort))
+    assert runs[0].result(timeout=60).status == "complete"
+    assert runs[0].state == "finished"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
+def test_a_fork_has_no_runs_to_wait_for() -> None:
+    code = """
+        import os, warnings
+        import fermiac as fm
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        def held(done, total):
+            pass
+        law = fm.distributions.Normal()
+        run = fm.importance.start(
+            "expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0, progress=held
+        )
+        run._lock.acquire()
+        child = os.fork()
+        if child:
+            run._lock.release()
+            run.abort()
+            print(os.waitpid(child, 0)[1])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == ("0", "")

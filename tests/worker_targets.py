@@ -110,5 +110,27 @@ def make_gaussian() -> Gaussian:
     return Gaussian()
 
 
+def make_native() -> Any:
+    """A bare pointer, as numba makes it."""
+    import natives
+
+    return natives.total
+
+
+def make_torch() -> Any:
+    """A bare module, whose parameter wants gradients."""
+    import torch
+
+    class Total(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.scale * (x[:, 0] + x[:, 1])
+
+    return Total()
+
+
 def make_nothing() -> None:
     return None

@@ -64,7 +64,9 @@ class Checkpoint:
     level must be the same, and a `CheckpointError` names what is not. With ``rng=None`` a resumed
     run takes its seed from the file. The file stays when the run is complete, and the same call
     then gives the same result without calling the target. It holds the values, 8 bytes for each
-    number that the target gave, and no code.
+    number that the target gave, and no code. All values stay in memory too. A call that fails
+    before there are any leaves no file. A kill in the middle of a writing leaves a hidden
+    ``.name.*.tmp`` beside the file, which may be removed.
 
     Examples
     --------
@@ -122,8 +124,7 @@ class Batch:
 
     def add(self, start: int, stop: int, arrays: Arrays) -> None:
         """Take the values of some rows."""
-        # Copies: the target may use the arrays that it gave for its next batch.
-        numbers = tuple(np.array(a, complex if a.dtype.kind == "c" else float) for a in arrays)
+        numbers = tuple(np.asarray(a, complex if a.dtype.kind == "c" else float) for a in arrays)
         self.pieces.append(_Piece(start, stop, numbers))
 
     def missing(self) -> Iterator[tuple[int, int]]:
@@ -167,7 +168,10 @@ class Log:
         self._next = 0
         self._written = time.monotonic()
         self._cost = 0.0
-        self.resumed = self._path.exists()
+        try:
+            self.resumed = self._path.exists()
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: it could not be read: {error}") from error
         if self.resumed:
             self._read()
 
@@ -178,8 +182,8 @@ class Log:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, or make it."""
-        # As the file gives it back.
-        given = json.loads(json.dumps(identity))
+        # As the file gives it back; JSON has no NaN and infinities.
+        given = json.loads(json.dumps(identity), parse_constant=str)
         if self.resumed:
             for field in [*given, *self._identity]:
                 here, there = given.get(field), self._identity.get(field)
@@ -229,7 +233,8 @@ class Log:
                 raise CheckpointError(
                     f"{self._path}: the target gives other values than when it was written, at "
                     f"rows {known.start} to {known.stop - 1} of the first batch; remove the file "
-                    "to start anew, or say Checkpoint(..., verify=False) if its values are random"
+                    "to start anew, or say Checkpoint(..., verify=False) if its values are random "
+                    "or rounded coarsely"
                 )
 
     def flush_if_due(self) -> None:
@@ -259,6 +264,16 @@ class Log:
         _store.write(self._path, "checkpoint", node, tensors)
         self._written = time.monotonic()
         self._cost = self._written - start
+
+    def end(self, status: str) -> None:
+        """Write the file for the last time, or remove one that was made in vain.
+
+        A call that is refused, or fails at once, must not stand in the way of the corrected one.
+        """
+        if self.resumed or any(batch.pieces for batch in self._batches):
+            self.flush(status)
+        else:
+            self._path.resolve().unlink(missing_ok=True)
 
     def _read(self) -> None:
         node, tensors = _store.read(self._path, "checkpoint")

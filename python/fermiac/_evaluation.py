@@ -18,7 +18,6 @@ from fermiac import _worker
 from fermiac._checkpoint import Arrays, Log, join
 from fermiac._config import threads
 from fermiac._progress import Report
-from fermiac.errors import CheckpointError
 from fermiac.executor import Sharded, Shards
 from fermiac.targets._density import LogDensity
 from fermiac.targets._factory import Factory, as_factory
@@ -47,6 +46,8 @@ def evaluation(
     identity: Callable[[], Mapping[str, Any]],
     n_threads: int,
     report: Report | None,
+    total: int = 0,
+    integrand: bool = False,
 ) -> Iterator[tuple[Any, Report | None]]:
     """Give the target and the progress callback that a method is to use.
 
@@ -67,13 +68,19 @@ def evaluation(
         For a target that is evaluated here and runs in Rust.
     report : callable, optional
         The progress callback.
+    total : int, default 0
+        The whole of the progress, for reports (and so pauses and aborts) within the first batch;
+        0 where it is not known before.
+    integrand : bool, default False
+        Whether the method takes the target as an integrand, though it may be a `LogDensity` too:
+        native and torch targets are both.
     """
     factory = None if target_factory is None else as_factory(target_factory)
     if executor is None and log is None:
         yield target, report
         return
-    is_density = isinstance(target, LogDensity)
-    ticker = _Ticker(report)
+    is_density = isinstance(target, LogDensity) and not integrand
+    ticker = _Ticker(report, total)
     shards = None if executor is None else Shards(target, executor, factory, ticker.tick)
     rows = None if log is None else log.checkpoint.rows
     pieces: _Pieces = shards or _Local(target, rows, ticker.tick)
@@ -87,33 +94,35 @@ def evaluation(
     except BaseException as error:
         if log is not None:
             try:
-                log.flush("interrupted")
-            except CheckpointError as failure:
+                log.end("interrupted")
+            except OSError as failure:
                 error.add_note(f"and the checkpoint could not be written: {failure}")
         raise
     else:
         if log is not None:
-            log.flush("complete")
+            log.end("complete")
     finally:
         if shards is not None:
             shards.close()
 
 
 class _Ticker:
-    """A progress callback that also counts the part of a batch that is done."""
+    """A progress callback that also counts the part of a batch that is done, and never falls."""
 
-    def __init__(self, report: Report | None) -> None:
+    def __init__(self, report: Report | None, total: int) -> None:
         self._report = report
-        self._done, self._total = 0, 0
+        self._done, self._total = 0, total
+        self._most = 0
 
     def __call__(self, done: int, total: int) -> None:
         self._done, self._total = done, total
-        if self._report is not None:
-            self._report(done, total)
+        self.tick(0)
 
     def tick(self, rows: int) -> None:
+        # The method counts a batch only once it has used it.
+        self._most = max(self._most, min(self._done + rows, self._total))
         if self._report is not None and self._total:
-            self._report(min(self._done + rows, self._total), self._total)
+            self._report(self._most, self._total)
 
 
 class _Local:

@@ -281,6 +281,7 @@ def evidence(
             identity=lambda: identity_of("importance.evidence", key, [law], settings),
             n_threads=workers,
             report=bar,
+            total=settings["n"],
         ) as (evaluated, report),
     ):
         raw, error = _core.importance_evidence(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextvars
+import os
 import threading
 import time
 import weakref
@@ -97,7 +98,11 @@ class Run:
             if self._abort and done < total:
                 raise _Aborted("the run was aborted by its handle")
         if self._report is not None:
-            self._report(done, total)
+            try:
+                self._report(done, total)
+            except _Aborted:
+                if done < total:
+                    raise  # else there is nothing left to abort
 
     def _held(self) -> bool:
         return self._paused and not self._abort
@@ -138,7 +143,17 @@ class Run:
         -------
         bool
             Whether it has ended.
+
+        Raises
+        ------
+        RuntimeError
+            If the run itself calls this, for instance its progress callback.
         """
+        if self._is_own_thread():
+            raise RuntimeError(
+                "the run waits for itself: what it calls (its progress callback, its target) may "
+                "pause or abort it, but not wait for it"
+            )
         limit = None if timeout is None else time.monotonic() + timeout
         # In short pieces, since a lock without a limit cannot be interrupted everywhere.
         while not self._finished.is_set():
@@ -191,6 +206,8 @@ class Run:
     def abort(self, timeout: float | None = None) -> Any:
         """End the run and return what it has.
 
+        Called by the run itself, for instance by its progress callback, it does not return.
+
         Parameters
         ----------
         timeout : float, optional
@@ -212,7 +229,12 @@ class Run:
         with self._lock:
             self._abort = True
             self._lock.notify_all()
+        if self._is_own_thread():
+            raise _Aborted("the run was aborted by its handle")
         return self.result(timeout)
+
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def __repr__(self) -> str:
         done, total = self.progress
@@ -222,6 +244,10 @@ class Run:
 
 #: Runs to be ended before the interpreter is: a thread must not enter one that is being torn down.
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    # The threads of the runs are not in the child, and their locks may be held for ever.
+    os.register_at_fork(after_in_child=_live.clear)
 
 
 @atexit.register

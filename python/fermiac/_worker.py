@@ -72,18 +72,19 @@ def evaluate(
 
 
 def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
-    """The values at the rows of `x`, in this process."""
+    """The values at the rows of `x`, in this process; they are the caller's own."""
     if isinstance(target, Factory):
-        target = target.build()
+        target = target.build(x.shape[1])
+    # Copies: a function may give the same buffer, refilled, for every piece of a batch.
     if with_gradient is None:
-        return (as_batch(target(x), x),)
+        return (as_batch(target(x), x).copy(),)
     if not isinstance(target, LogDensity):
         raise TargetError(
             f"the target of a worker is a {type(target).__name__}; a log-density as "
             "fermiac.targets makes it is needed (as_target, native, torch)"
         )
     values, gradients = target._evaluate(x, with_gradient)
-    return (values,) if gradients is None else (values, gradients)
+    return (values.copy(),) if gradients is None else (values.copy(), gradients.copy())
 
 
 def in_thread(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:

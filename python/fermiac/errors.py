@@ -45,7 +45,7 @@ class CheckpointError(FermiacError, OSError):
 
 
 class WorkerError(FermiacError, RuntimeError):
-    """A worker of an executor died, or is not like the driver.
+    """A worker of an executor died, or is not like the driver, or the executor was shut down.
 
     Where the method has something to show for the work that was done, it is the attribute
     `partial_result`; elsewhere that is None.

@@ -70,7 +70,9 @@ class Sharded:
 
     The shards of a worker that dies are tried once more, by a fresh pool with the same settings in
     the case of a `~concurrent.futures.ProcessPoolExecutor`, which breaks with its first loss; then
-    a `WorkerError` is raised. An exception of the target itself is raised as it is, with a note.
+    a `WorkerError` is raised; so it is where the executor is shut down too early. An exception of
+    the target itself is raised as it is, with a note. A target must not hand work to the executor
+    that runs it, and wait for it: with all workers waiting, nobody works.
 
     Examples
     --------
@@ -157,9 +159,16 @@ class Shards:
                         running[self._submit(x, with_gradient, shard)] = shard
                     except BrokenExecutor as error:
                         waiting.append(self._again(shard, n, error))
-                done, _ = wait(running, _TICK, FIRST_COMPLETED)
+                    except RuntimeError as error:
+                        raise WorkerError(
+                            f"{type(self._executor).__name__} takes no work ({error}); it must "
+                            "stay open until the run has ended"
+                        ) from error
+                wait(running, _TICK, FIRST_COMPLETED)
                 self._tick(done_rows)
-                # In the order of the rows: of several failures the first is raised.
+                # Not what `wait` gives, which waits for ever for work that was cancelled by a
+                # shutdown. In the order of the rows: of several failures the first is raised.
+                done = [future for future in running if future.done()]
                 for future in sorted(done, key=lambda f: running[f][0]):
                     start, stop, attempt = shard = running.pop(future)
                     try:
@@ -238,7 +247,8 @@ Tick = Callable[[int], object]
 
 def _is_lost(error: BaseException) -> bool:
     """Whether it is a worker that failed, and not the target."""
-    if isinstance(error, BrokenExecutor | CancelledError):
+    # Ctrl-C reaches the workers too, also where the driver only ends its waiting for a run.
+    if isinstance(error, BrokenExecutor | CancelledError | KeyboardInterrupt):
         return True
     kind = type(error)
     names = {"KilledWorker", "FutureCancelledError", "CommClosedError"}

@@ -22,7 +22,7 @@ from fermiac.errors import ArgumentError, WorkerError
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.targets import BuiltinIntegrand, NativeTarget
-from fermiac.targets._as_target import as_integrand
+from fermiac.targets._as_target import adapted, as_integrand
 from fermiac.targets._callable import law_handle
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ def expect(
     }
     public = {"n": n, "method": method, **(settings if method != "mc" else {})}
     public |= {"covariance": covariance, "nonfinite": nonfinite}
+    f = adapted(f, laws[0].dim)
     as_integrand(f, laws[0].dim, check)  # before a checkpoint is made for it
     workers = resolve_threads(n_threads)
     with (
@@ -290,6 +291,8 @@ def expect(
             identity=lambda: identity_of("importance.expect", key, laws, public),
             n_threads=workers,
             report=shown,
+            total=n,
+            integrand=True,
         ) as (evaluated, report),
     ):
         target = as_integrand(evaluated, laws[0].dim, check)

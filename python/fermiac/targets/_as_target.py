@@ -21,7 +21,7 @@ from fermiac.targets._posteriors import law_density
 from fermiac.targets._signatures import form_of, pointer_of
 from fermiac.targets._torch import torch
 
-__all__ = ["Integrand", "as_integrand", "as_target", "is_integrand"]
+__all__ = ["Integrand", "adapted", "as_integrand", "as_target", "is_integrand"]
 
 Array = NDArray[np.float64]
 
@@ -110,10 +110,7 @@ def as_integrand(
     `check` is called with the number of outputs and whether they are complex, at once or after
     the first evaluation; then `scalar` and `complex` of what is returned are known.
     """
-    if _is_torch_module(f):
-        f = torch(f, dim)
-    elif _is_native(f):
-        f = _native(f, dim)
+    f = adapted(f, dim)
     if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
         raise ArgumentError(
             f"f: {f!r} takes points of dimension {f.dim} where {dim} are given; give a law, or a "
@@ -131,6 +128,15 @@ def as_integrand(
             "(n, K), or a target of fermiac.targets"
         )
     return CallableIntegrand(f, dim, check)
+
+
+def adapted(f: Any, dim: int) -> Any:
+    """The target that a bare torch module or function pointer stands for; all else as it is."""
+    if _is_torch_module(f):
+        return torch(f, dim)
+    if _is_native(f):
+        return _native(f, dim)
+    return f
 
 
 def is_integrand(obj: Any) -> bool:

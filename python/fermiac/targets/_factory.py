@@ -7,7 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fermiac.errors import ArgumentError
+from fermiac.targets._as_target import adapted, is_integrand
 
 __all__ = ["Factory", "as_factory", "factory"]
 
@@ -28,21 +31,22 @@ class Factory:
         self._lock = threading.Lock()
         self._target: Any = None
 
-    def build(self) -> Any:
-        """The target of this process."""
+    def build(self, dim: int) -> Any:
+        """The target of this process, for points of this dimension."""
         with self._lock:
             if self._target is None:
-                self._target = _function(self.spec)(*self._arguments, **self._keywords)
-                if not callable(self._target):
+                made = _function(self.spec)(*self._arguments, **self._keywords)
+                if not is_integrand(made):
                     raise ArgumentError(
-                        f"target_factory: {self.spec} gave a {type(self._target).__name__}; it "
-                        "must give a target"
+                        f"target_factory: {self.spec} gave a {type(made).__name__}; it must give "
+                        "a target"
                     )
+                self._target = adapted(made, dim)
             return self._target
 
     def __call__(self, x: Any) -> Any:
         """Evaluate the target at a batch of points."""
-        return self.build()(x)
+        return self.build(np.shape(x)[-1])(x)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Factory, (self.spec, self._arguments, self._keywords)

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
 
 use safetensors::tensor::{Dtype as StoredDtype, SafeTensorError, SafeTensors, TensorView};
 use twox_hash::xxhash3_128::Hasher;
 
-use super::replace::replace;
+use super::replace::{regular, replace};
 use crate::{Error, Result};
 
 /// The version of the format that this library writes, and the newest that it reads.
@@ -123,7 +123,11 @@ pub fn write(path: &Path, content: &Container<'_>) -> Result<()> {
 
 /// Reads a file of this kind, and refuses whatever is not exactly what was written.
 pub fn read(path: &Path, kind: &str) -> Result<Container<'static>> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
+    let whole = || -> io::Result<Vec<u8>> {
+        regular(fs::metadata(path)?.file_type())?;
+        fs::read(path)
+    };
+    let bytes = whole().map_err(|error| match error.kind() {
         ErrorKind::NotFound => refuse(path, "there is no such file"),
         _ => refuse(path, format!("it could not be read: {error}")),
     })?;
@@ -309,6 +313,11 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("/no/such/folder/file: it could not be written"), "{text}");
         assert!(read(Path::new("/no/such/file"), "result").is_err());
+        #[cfg(unix)]
+        for (path, why) in [("/dev/zero", "it is no regular file"), ("/tmp", "it is a folder")] {
+            let text = read(Path::new(path), "result").unwrap_err().to_string();
+            assert!(text.ends_with(why), "{text}");
+        }
     }
 
     #[test]

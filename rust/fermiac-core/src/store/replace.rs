@@ -8,17 +8,69 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Two writers of one process must not share a temporary name.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
 
 /// Writes `bytes` beside `path`, forces them to the disk and gives them the name.
+///
+/// A symbolic link stays one: what it points to is replaced.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path)?;
-    let done = fill(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = done {
-        // The first failure is the one to report.
-        let _ = fs::remove_file(&temporary);
+    let path = &followed(path)?;
+    let temporary = fill_beside(path, bytes)?;
+    if let Err(error) = fs::rename(&temporary, path) {
+        discard(&temporary);
         return Err(error);
     }
-    sync_folder(path)
+    sync_folder(path);
+    Ok(())
+}
+
+/// The regular file, or the name that is free for one, that `path` leads to.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let kind = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+        };
+        if !kind.is_symlink() {
+            return regular(kind).map(|()| path);
+        }
+        // A relative link counts from its own folder; an absolute one replaces the path.
+        path = path.with_file_name("").join(fs::read_link(&path)?);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
+}
+
+/// Refuses folders, devices and pipes: a device would be replaced, or read without end.
+pub(super) fn regular(kind: fs::FileType) -> io::Result<()> {
+    if kind.is_file() {
+        return Ok(());
+    }
+    let what = if kind.is_dir() { "it is a folder" } else { "it is no regular file" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+/// Writes a file with a new name beside `path`, and gives that name.
+fn fill_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    loop {
+        let temporary = beside(path)?;
+        match fill(&temporary, bytes) {
+            Ok(()) => return Ok(temporary),
+            // Of a process that was killed and had the number of this one, as in a container.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                discard(&temporary);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Removes what could not be finished; the failure before is the one to report.
+fn discard(temporary: &Path) {
+    let _ = fs::remove_file(temporary);
 }
 
 fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -38,14 +90,69 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
-/// A new name lasts only once its folder is on the disk.
+/// A new name lasts only once its folder is on the disk. Not all file systems can do that, and the
+/// file is whole without it, so failures do not count.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_folder(path: &Path) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    if let Ok(folder) = fs::File::open(folder.unwrap_or_else(|| Path::new("."))) {
+        let _ = folder.sync_all();
+    }
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
+fn sync_folder(_path: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("fermiac-{}-{name}", process::id()));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_of_the_same_number_do_not_matter() {
+        let folder = folder("leftovers");
+        let path = folder.join("file");
+        let next = COUNTER.load(Ordering::Relaxed);
+        for count in next..next + 50 {
+            fs::write(folder.join(format!(".file.{}-{count}.tmp", process::id())), "old").unwrap();
+        }
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed() {
+        use std::os::unix::fs::symlink;
+        let folder = folder("links");
+        fs::create_dir(folder.join("scratch")).unwrap();
+        symlink("scratch/second", folder.join("first")).unwrap();
+        symlink(folder.join("real"), folder.join("scratch/second")).unwrap();
+        for text in ["made", "replaced"] {
+            replace(&folder.join("first"), text.as_bytes()).unwrap();
+            assert_eq!(fs::read(folder.join("real")).unwrap(), text.as_bytes());
+        }
+        assert!(fs::symlink_metadata(folder.join("first")).unwrap().is_symlink());
+        symlink("loop", folder.join("loop")).unwrap();
+        assert!(replace(&folder.join("loop"), b"").is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_and_folders_are_not_replaced() {
+        let socket = std::env::temp_dir().join(format!("fermiac-{}-socket", process::id()));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [socket.as_path(), &std::env::temp_dir()] {
+            assert_eq!(replace(path, b"").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        fs::remove_file(socket).unwrap();
+    }
 }
