@@ -44,14 +44,40 @@ struct GammaKernel {
 /// The log-density of a beta law up to a constant: p · ln(x / below) + q · ln((1 - x) / above).
 ///
 /// Where both parameters are at least 2, `below` is the mode and `above` what is left of 1, so
-/// that both terms vanish there; otherwise both are 1. `centre` is 1 - `above`, unrounded.
+/// that both terms vanish there; otherwise both are 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct BetaKernel {
     p: f64,
     q: f64,
     below: f64,
     above: f64,
-    centre: f64,
+    reference: Reference,
+}
+
+/// Where the terms of a [`BetaKernel`] vanish.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reference {
+    /// At 1 and at 0, one each.
+    Ends,
+    /// Both at the mode, of which `below` is rounded on its own scale, for it is at most ½.
+    Below,
+    /// Both at the mode, of which `above` is.
+    Above,
+}
+
+impl BetaKernel {
+    /// x - `below` and (1 - x) - `above`, from whichever of the two is not rounded by the other:
+    /// where the mode is 1 but for 1e-16, what is left of 1 still has all its digits.
+    #[inline(always)]
+    fn offsets(&self, x: V, complement: V) -> (V, V) {
+        match self.reference {
+            Reference::Ends => (x - V::splat(1.0), V::ZERO - x),
+            Reference::Below => (x - V::splat(self.below), V::splat(self.below) - x),
+            Reference::Above => {
+                (V::splat(self.above) - complement, complement - V::splat(self.above))
+            }
+        }
+    }
 }
 
 impl Marginal {
@@ -112,15 +138,20 @@ impl Marginal {
         let (p, q) = (a - 1.0, b - 1.0);
         let (kernel, constant) = if a >= 2.0 && b >= 2.0 {
             let n = p + q;
-            let mode = p / n;
+            let (below, above, reference) = if p <= q {
+                (p / n, 1.0 - p / n, Reference::Below)
+            } else {
+                (1.0 - q / n, q / n, Reference::Above)
+            };
             // Stirling's formula for (n + 1)! / (p! q!), whose powers are those of the mode.
             let constant =
                 ln(n + 1.0) - LN_SQRT_2PI + 0.5 * (ln(n / p) - ln(q)) + stirling_correction(n)
                     - stirling_correction(p)
                     - stirling_correction(q);
-            (BetaKernel { p, q, below: mode, above: 1.0 - mode, centre: mode }, constant)
+            (BetaKernel { p, q, below, above, reference }, constant)
         } else {
-            (BetaKernel { p, q, below: 1.0, above: 1.0, centre: 0.0 }, -ln_beta(a, b))
+            let reference = Reference::Ends;
+            (BetaKernel { p, q, below: 1.0, above: 1.0, reference }, -ln_beta(a, b))
         };
         Ok(Self { form: Form::Beta { a, b, kernel }, constant })
     }
@@ -192,16 +223,17 @@ impl Marginal {
                 inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
             }
             Form::Beta { kernel, .. } => {
-                let BetaKernel { p, q, below, above, centre } = kernel;
+                let BetaKernel { p, q, below, above, .. } = kernel;
+                let complement = V::splat(1.0) - x;
+                let (from_below, from_above) = kernel.offsets(x, complement);
                 let mut value = constant;
                 // A power of zero makes no term, not 0 · ln 0.
                 if p != 0.0 {
-                    let log = ln_ratio::<FMA>(x - V::splat(below), x, below);
+                    let log = ln_ratio::<FMA>(from_below, x, below);
                     value = log.mul_add::<FMA>(V::splat(p), value);
                 }
                 if q != 0.0 {
-                    let complement = V::splat(1.0) - x;
-                    let log = ln_ratio::<FMA>(V::splat(centre) - x, complement, above);
+                    let log = ln_ratio::<FMA>(from_above, complement, above);
                     value = log.mul_add::<FMA>(V::splat(q), value);
                 }
                 inside(x, value, |x| (0.0..=1.0).contains(&x))
@@ -244,11 +276,12 @@ impl Marginal {
                 slope * V::splat(inv_unit)
             }
             Form::Beta { kernel, .. } => {
-                let BetaKernel { p, q, centre, .. } = kernel;
+                let BetaKernel { p, q, reference, .. } = kernel;
                 let complement = V::splat(1.0) - x;
-                if centre != 0.0 {
+                if reference != Reference::Ends {
                     // Both terms on one denominator: near the mode nothing cancels.
-                    return (V::splat(centre) - x) * V::splat(p + q) / (x * complement);
+                    let (_, offset) = kernel.offsets(x, complement);
+                    return offset * V::splat(p + q) / (x * complement);
                 }
                 let mut slope = V::ZERO;
                 if p != 0.0 {
