@@ -124,7 +124,12 @@ class LogDensity:
 
     def _points(self, x: ArrayLike) -> Array:
         # An array that is as it must be is not copied: the target gets what its caller holds.
-        if type(x) is np.ndarray and x.dtype == np.float64 and x.flags.c_contiguous:
+        if (
+            type(x) is np.ndarray
+            and x.dtype == np.float64
+            and x.flags.c_contiguous
+            and x.flags.aligned
+        ):
             points = x
         else:
             points = real_numbers("x", x)
