@@ -160,3 +160,44 @@ def stage_history(path: Path, runs: Mapping[str, Any]) -> None:
         fontsize=9, color=GREY,
     )  # fmt: skip
     _save(figure, path)
+
+
+def schools(
+    path: Path,
+    data: tuple[Array, Array],
+    mean: Array,
+    stderr: Array,
+    exact: Array,
+    log_tau: tuple[Array, Array],
+    curve: tuple[Array, Array],
+) -> None:
+    """Posterior means of the eight effects, and the posterior law of their spread."""
+    effect, error = data
+    names = np.arange(len(effect))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.8), layout="constrained")
+    left.errorbar(
+        names - 0.12, effect, error, fmt="o", ms=4, color=GREY, lw=0.9, label="data ± its error"
+    )
+    left.errorbar(
+        names + 0.12, mean, Z95 * stderr, fmt="s", ms=5, color=BLUE, capsize=3,
+        label="posterior mean, 95 % bars of the estimate",
+    )  # fmt: skip
+    left.plot(names + 0.12, exact, "_", ms=16, color=ORANGE, label="quadrature (exact)")
+    left.set_xticks(names, list("ABCDEFGH"))
+    left.set_xlabel("school")
+    left.set_ylabel("effect of coaching (points)")
+    left.set_title("Eight effects, drawn together by what they share")
+    left.legend(loc="upper right", fontsize=9)
+    draws, weights = log_tau
+    edges = np.linspace(-4.0, 4.0, 49)
+    height, _ = np.histogram(draws, edges, weights=weights)
+    right.stairs(
+        height / np.diff(edges), edges, fill=True, color=BLUE, alpha=0.35, label="weighted draws"
+    )
+    right.plot(*curve, color=ORANGE, lw=1.4, label="quadrature (exact)")
+    right.set_xlim(edges[0], edges[-1])
+    right.set_xlabel("log τ, τ the spread between schools")
+    right.set_ylabel("posterior density")
+    right.set_title("What the data say of that spread")
+    right.legend(loc="upper left", fontsize=9)
+    _save(figure, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from _ctypes import CFuncPtr
 from typing import Any
 
 import numba
@@ -17,6 +18,13 @@ SCALAR = types.double(NUMBERS, types.intp, types.voidptr)
 C_NUMBERS, C_SIZE = ctypes.POINTER(ctypes.c_double), ctypes.c_ssize_t
 C_BATCH = ctypes.CFUNCTYPE(ctypes.c_int, C_NUMBERS, C_SIZE, C_SIZE, C_NUMBERS, ctypes.c_void_p)
 C_SCALAR = ctypes.CFUNCTYPE(ctypes.c_double, C_NUMBERS, C_SIZE, ctypes.c_void_p)
+
+
+class Untyped(CFuncPtr):
+    """A function of a C library whose types nobody has said."""
+
+    _flags_ = 1  # FUNCFLAG_CDECL
+    _restype_ = ctypes.c_int
 
 
 @numba.cfunc(BATCH)

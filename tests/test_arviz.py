@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fermiac as fm
+from fermiac.errors import ArgumentError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +70,13 @@ def test_chains_stay_chains() -> None:
 def test_odd_names_stay_names() -> None:
     s = fm.Sample.from_arrays(np.zeros((3, 4)), names=["v", "v[0]", "w[1]", "u[0]"])
     assert set(s.to_arviz()["posterior"].data_vars) == {"v", "v[0]", "w[1]", "u"}
+    # The labels of a vector's axis must not take the place of a coordinate.
+    s = fm.Sample.from_arrays(np.zeros((3, 2)), names=["v[0]", "v_dim_0"])
+    assert set(s.to_arviz()["posterior"].data_vars) == {"v[0]", "v_dim_0"}
+    for name in ("chain", "draw"):
+        axis = fm.Sample.from_arrays(np.zeros((3, 2)), names=["a", name])
+        with pytest.raises(ArgumentError, match=f"names: '{name}' is the name of an axis"):
+            axis.to_arviz()
 
 
 def test_without_arviz_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

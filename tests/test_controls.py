@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -154,3 +156,36 @@ def test_arguments_are_checked() -> None:
             call()
     with pytest.raises(TargetError, match="the controls gave inf at draw 0"):
         s.expect(f, controls=lambda x: np.full(30, np.inf))
+
+
+def test_controls_whose_mean_is_not_zero_are_announced() -> None:
+    x = fm.random.Stream(0).normal((1000, 1))
+    f = fm.targets.powers([1])
+    # The density of |x| does not vanish at 0, so that the control -x has the mean -0.8.
+    half = fm.Sample.from_arrays(np.abs(x), gradients=-np.abs(x))
+    scaled = fm.Sample.from_arrays(x, gradients=-2 * x)
+    moved = fm.Sample.from_arrays(x + 1, gradients=-x - 1)
+    for s in (half, scaled, moved):
+        with pytest.warns(FermiacWarning) as given:
+            s.expect(f, controls="stein")
+        assert re.search("from zero, .* biased: the gradients are not", str(given[0].message))
+    with pytest.warns(FermiacWarning, match="from zero, .* give functions of mean zero"):
+        scaled.expect(fm.targets.powers([2]), controls=x**2)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_controls_have_no_units(scale: float) -> None:
+    x = fm.random.Stream(0).normal((400, 2))
+    s = fm.Sample.from_arrays(x)
+    f = fm.targets.linear([1.0, 1.0])
+    one, other = (s.expect(f, controls=c * x[:, :1]) for c in (1.0, scale))
+    assert other.mean == pytest.approx(one.mean, rel=1e-12)
+    assert other.stderr == pytest.approx(one.stderr, rel=1e-12)
+
+
+def test_no_columns_are_refused() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((400, 2)))
+    with pytest.raises(ArgumentError, match="f: no columns"):
+        s.expect(np.zeros((400, 0)))
+    with pytest.raises(ArgumentError, match="controls: no columns"):
+        s.expect(lambda x: x, controls=np.zeros((400, 0)))

@@ -91,7 +91,7 @@ def test_a_law_without_its_dimension() -> None:
 def test_integrands_that_are_none() -> None:
     with pytest.raises(ArgumentError, match="f: int given; it must be a callable"):
         fm.importance.expect(3, LAW, n=1_000, rng=0)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="1 dimensions"):
+    with pytest.raises(ArgumentError, match="dimension 1 where 2 are given"):
         fm.importance.expect(fm.targets.powers(2), LAW, n=1_000, rng=0)
     with pytest.raises(ArgumentError, match="3 outputs for 2 laws"):
         fm.importance.expect(lambda x: x[:, [0, 1, 0]], [LAW, LAW], n=1_000, rng=0)

@@ -49,6 +49,8 @@ def test_user_data_arrive_and_live() -> None:
     x, factors = points(10), np.array([2.0, 0.5])
     expected = 2.0 * x[:, 0] + 0.5
     whole = (ctypes.c_double * 2)(*factors)
+    FFI.cdef("struct line { double slope, intercept; };", override=True)
+    line = FFI.new("struct line *", list(factors))
     for data in (
         factors.copy(),
         factors.tobytes(),
@@ -56,12 +58,75 @@ def test_user_data_arrive_and_live() -> None:
         ctypes.cast(whole, C_NUMBERS),
         ctypes.cast(whole, ctypes.c_void_p),
         ctypes.addressof(whole),
+        ctypes.cast(whole, ctypes.c_char_p),
         FFI.new("double[2]", list(factors)),
+        FFI.buffer(line),
+        line,
+        line[0],
     ):
         target = fm.targets.native(scaled, DIM, user_data=data)
         np.testing.assert_array_equal(target(x), expected)
     callable_ = scipy.LowLevelCallable(scaled.ctypes, ctypes.cast(whole, ctypes.c_void_p))
     np.testing.assert_array_equal(fm.targets.native(callable_, DIM)(x), expected)
+
+
+def test_callbacks_are_user_data() -> None:
+    callback = C_BATCH(total_in_python)
+
+    @C_BATCH
+    def forwards(x: Any, n: int, d: int, out: Any, user: int) -> int:
+        return C_BATCH(user)(x, n, d, out, None)
+
+    x = points(10)
+    np.testing.assert_array_equal(
+        fm.targets.native(forwards, DIM, user_data=callback)(x), totals(x)
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("text", "user_data: str given"),
+        (-1, "no address"),
+        (2**64, "no address"),
+        (np.int64(4096), "int64 given; int.value. is an address"),
+        (np.zeros((3, 4))[:, 1], r"shape \(3,\), strides \(32,\) .* in C order"),
+        (np.zeros((3, 4)).T, "ascontiguousarray"),
+        (np.array([None]), "type object given"),
+        (FFI.cast("int", 4096), "cffi data of type 'int'"),
+    ],
+)
+def test_what_is_no_user_data(data: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        fm.targets.native(total, DIM, user_data=data)
+
+
+def test_declared_numbers_are_never_null() -> None:
+    pointer = FFI.cast("int (*)(double *, long, long, double *, double *)", total.address)
+    for make in (fm.targets.native, fm.targets.as_target):
+        with pytest.raises(ArgumentError, match="user_data: not given, and the last"):
+            make(pointer, DIM)
+    x = points(10)
+    np.testing.assert_array_equal(
+        fm.targets.native(pointer, DIM, user_data=np.zeros(1))(x), totals(x)
+    )
+
+
+def test_a_function_of_one_point_reads_its_user_data_by_their_type() -> None:
+    @numba.cfunc(types.double(NUMBERS, types.intp, NUMBERS))
+    def line(x, d, factors):  # type: ignore[no-untyped-def]
+        return factors[0] * x[0] + factors[1]
+
+    target = fm.targets.native(line, DIM, "scalar", user_data=np.array([2.0, 0.5]))
+    x = points(10)
+    np.testing.assert_array_equal(target(x), 2.0 * x[:, 0] + 0.5)
+
+
+def test_points_that_are_not_aligned_are_copied() -> None:
+    x = points(10)
+    apart = np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float64).reshape(x.shape)
+    assert not apart.flags.aligned
+    np.testing.assert_array_equal(fm.targets.native(total, DIM).log_density(apart), totals(x))
 
 
 def test_the_owner_is_kept_alive() -> None:
@@ -78,7 +143,7 @@ def test_the_owner_is_kept_alive() -> None:
 
 @numba.cfunc(BATCH)
 def says(x: Any, n: Any, d: Any, out: Any, user: Any) -> int:
-    """A status by the third coordinate of any point; a value unless the first is above 10."""
+    """A status by the third coordinate of any point; 1, nothing or NaN by the first."""
     status = 0
     for i in range(n):
         if x[i * d] < 10.0:
@@ -99,13 +164,22 @@ def batch(n: int, first: float = 0.0, row: int = 0, status: int = 0) -> Array:
 
 def test_positive_statuses_refuse_rows() -> None:
     target = fm.targets.native(says, DIM)
-    values = target.log_density(batch(10, 11.0, 7, 1))
+    values = target.log_density(batch(10, 25.0, 7, 1))
     np.testing.assert_array_equal(values, np.where(np.arange(10) == 7, -np.inf, 1.0))
     # No NaN: all rows of the call, which is a chunk of 4096.
     values = target.log_density(batch(5000, 0.0, 4999, 200))
     np.testing.assert_array_equal(values, np.where(np.arange(5000) >= 4096, -np.inf, 1.0))
     with pytest.raises(TargetError, match="'says' cannot be evaluated at row 4999 of the batch"):
         target(batch(5000, 25.0, 4999, 200))
+
+
+@pytest.mark.parametrize("status", [0, 1, 200])
+def test_what_is_unwritten_is_an_error_whatever_the_status(status: int) -> None:
+    # A callback that an exception has left returns any number, from 1 to 255 as well.
+    target = fm.targets.native(says, DIM)
+    for call in (target, target.log_density):
+        with pytest.raises(TargetError, match="'says' left row 7 of the batch unwritten"):
+            call(batch(10, 11.0, 7, status))
 
 
 @pytest.mark.parametrize("status", [-1, -77, 256, 2**31 - 1])

@@ -17,7 +17,18 @@ import fermiac as fm
 from fermiac.errors import ArgumentError
 from fermiac.targets._signatures import FORMS, form_of
 from forms import DIM, law, points
-from natives import C_BATCH, C_SCALAR, SCALAR, total, total_in_python, total_of_row, totals
+from natives import (
+    C_BATCH,
+    C_NUMBERS,
+    C_SCALAR,
+    C_SIZE,
+    SCALAR,
+    Untyped,
+    total,
+    total_in_python,
+    total_of_row,
+    totals,
+)
 
 FFI = cffi.FFI()
 CAPSULE = ctypes.pythonapi.PyCapsule_New
@@ -35,7 +46,7 @@ POINTERS = {
     "numba": total,
     "ctypes": total.ctypes,
     "ctypes callback": C_BATCH(total_in_python),
-    "ctypes without types": type(ctypes.pythonapi.Py_IncRef)(total.address),
+    "ctypes without types": Untyped(total.address),
     "cffi callback": FFI.callback(FORMS["batch"])(total_in_python),
     "cffi cast": FFI.cast("int (*)(const double *, long, long, double *, void *)", total.address),
     "cffi address": FFI.cast("void *", total.address),
@@ -105,6 +116,11 @@ def test_pointers_that_tell_their_signature_need_no_wrapper() -> None:
         ("double (int, double *, void *)", None),
         ("int (double *, int, int, double *, void *)", None),
         ("int (float *, long, long, float *, void *)", None),
+        ("int (double *, long double n, long, double *, void *)", None),
+        ("int short (double *, long, long, double *, void *)", None),
+        ("int unsigned (double *, long, long, double *, void *)", None),
+        ("double complex (double *, long, void *)", None),
+        ("double _Complex f(double *, long, void *)", None),
         ("long (double *, long, long, double *, void *)", None),
         ("double (double)", None),
         ("void ()", None),
@@ -150,7 +166,13 @@ def wrong(signature: Any, body: Any) -> Any:
         (total, {"signature": "scalar", "n_outputs": 2}, "only a batch function"),
         (total, {"n_outputs": 0}, "n_outputs: 0"),
         (total, {"dim": 0}, "dim: 0"),
-        (total, {"user_data": "text"}, "user_data: str given"),
+        (
+            ctypes.PYFUNCTYPE(ctypes.c_int, C_NUMBERS, C_SIZE, C_SIZE, C_NUMBERS, ctypes.c_void_p)(
+                total_in_python
+            ),
+            {},
+            "interpreter's lock",
+        ),
     ],
 )
 def test_arguments(pointer: Any, arguments: dict[str, Any], message: str) -> None:
@@ -160,7 +182,7 @@ def test_arguments(pointer: Any, arguments: dict[str, Any], message: str) -> Non
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_arrays_in_the_types_of_a_ctypes_function_are_pointers(dtype: str) -> None:
-    function = type(ctypes.pythonapi.Py_IncRef)(total.address)
+    function = Untyped(total.address)
     array = np.ctypeslib.ndpointer(np.dtype(dtype), ndim=1)
     function.argtypes = [array, ctypes.c_ssize_t, ctypes.c_ssize_t, array, ctypes.c_void_p]
     function.restype = ctypes.c_int
@@ -177,3 +199,15 @@ def test_a_function_of_the_c_library_is_no_target() -> None:
     cos.argtypes, cos.restype = [ctypes.c_double], ctypes.c_double
     with pytest.raises(ArgumentError, match=r"double \(double\)"):
         fm.targets.native(cos, 1, signature="scalar")
+
+
+def test_types_that_convert_by_a_rule_of_their_own_are_no_pointers() -> None:
+    class Converts:
+        @classmethod
+        def from_param(cls, value: Any) -> Any:
+            return value
+
+    function = Untyped(total.address)
+    function.argtypes, function.restype = [Converts()], lambda value: value
+    with pytest.raises(ArgumentError, match=r"<lambda> \(Converts\)"):
+        fm.targets.native(function, DIM)

@@ -81,3 +81,11 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         weighted().plot_pairs(given)
     with pytest.raises(ArgumentError, match="no weights"):
         fm.Sample.from_arrays([1.0, 2.0]).plot_weights()
+
+
+def test_complex_estimates_are_refused() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((100,)))
+    e = s.expect(lambda x: np.exp(1j * x))
+    for plot in (e.plot_estimates, e.plot_correlation):
+        with pytest.raises(ArgumentError, match="give real and imaginary parts"):
+            plot()

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, NumericalError
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,20 @@ def test_ratio_is_the_delta_method(estimate: fm.Estimate) -> None:
     assert single.mean == r.mean[0]
     assert isinstance(single.stderr, float)
     assert estimate.ratio(0, 0).stderr == 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_ratios_of_variances_beyond_doubles_are_refused(scale: float) -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((500,)))
+    e = s.expect(lambda x: scale * np.hstack([1 + x**2, x**2]))
+    with pytest.raises(NumericalError, match=r"variance of .* beyond the range of doubles"):
+        e.ratio(1, 0)
+    with pytest.raises(NumericalError, match="beyond the range of doubles"):
+        e.transform(lambda m: m[0] / m[1])
+    # What is not used does no harm, and values within the range are as exact as ever.
+    mixed = s.expect(lambda x: np.hstack([scale * x**2, 1 + x**2, x**2]))
+    plain = s.expect(lambda x: np.hstack([1 + x**2, x**2])).ratio(1, 0)
+    assert mixed.ratio(2, 1).stderr == pytest.approx(plain.stderr)
 
 
 def test_ratios_have_calibrated_errors() -> None:

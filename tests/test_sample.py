@@ -328,3 +328,85 @@ def test_no_warning_without_reason() -> None:
         warnings.simplefilter("error", FermiacWarning)
         for seed in range(20):
             gaussian(1000, seed).expect(lambda x: np.hstack([x, x**2]), controls="stein")
+
+
+def test_chains_do_not_pass_for_independent_points() -> None:
+    walk = np.cumsum(fm.random.Stream(0).normal((4, 200, 2)), axis=1)
+    for log_weights in (None, np.zeros((4, 200))):
+        s = fm.Sample.from_arrays(walk, log_weights)
+        assert s.error_model == "chains"
+        for call in (lambda s=s: s.expect(lambda x: x), s.summary, lambda s=s: s.resample(10)):
+            with pytest.raises(ArgumentError, match="chains depend on each other"):
+                call()
+        np.testing.assert_allclose(s.mean, walk.mean(axis=(0, 1)), rtol=1e-12)
+    with pytest.raises(ArgumentError, match="independent points: thin it first"):
+        s.reweight(fm.distributions.Normal(), old=fm.distributions.Normal())
+
+
+def test_too_few_effective_points_are_announced() -> None:
+    x = fm.random.Stream(0).normal((1000,))
+    log_weights = np.full(1000, -np.inf)
+    log_weights[:4] = [0, -1, -10, -3]
+    with pytest.warns(WeightWarning, match="1.8 effective points of 1000, too few"):
+        fm.Sample.from_arrays(x, log_weights).expect(lambda x: x)
+    log_weights[:4] = [0, -600, -700, -np.inf]
+    alone = fm.Sample.from_arrays(x, log_weights)
+    for call in (lambda: alone.expect(lambda x: x), lambda: alone.cov):
+        with pytest.raises(ArgumentError, match="all weight rests on one draw"):
+            call()
+
+
+def test_what_is_never_seen_is_announced() -> None:
+    x = fm.random.Stream(0).normal((1000,))
+    with pytest.warns(
+        FermiacWarning, match=r"f was 0 at every draw .*for b: .* below about 0\.003"
+    ):
+        e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x > 0, x > 10]), names=["a", "b"])
+    assert e.mean[1] == 0
+    # A part of a complex integrand may be 0.
+    assert fm.Sample.from_arrays(x).expect(lambda x: x[:, 0] + 0j).mean.imag == 0
+
+
+@pytest.mark.parametrize("kind", ["linear", "inverted_cdf"])
+def test_quantiles_beyond_the_sample_have_no_error(kind: str) -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((100,)))
+    q = [0.001, 0.01, 0.1, 0.9, 0.99, 0.999]
+    _, error = s.quantile(q, kind=kind, return_stderr=True)
+    np.testing.assert_array_equal(np.isinf(error[:, 0]), [True, True, False, False, True, True])
+
+
+def test_the_same_points_are_not_merged_twice() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((100,)))
+    with pytest.raises(ArgumentError, match="samples 0 and 1 hold the same points"):
+        s.merge(s)
+
+
+def test_resampling_beyond_the_memory_is_refused() -> None:
+    s = fm.Sample.from_arrays([1.0, 2.0], [0.0, 0.0])
+    with pytest.raises(ArgumentError, match="n: 1099511627776 was given, for which there is no"):
+        s.resample(2**40, rng=0)
+
+
+# Integrands that reuse their arrays, and those of another dimension.
+
+
+def test_integrands_may_write_to_their_batch_and_reuse_their_array() -> None:
+    draws = np.random.default_rng(0).normal(size=(50_000, 2))
+    sample = fm.Sample.from_arrays(draws.copy())
+    kept = np.empty(len(draws))
+
+    def first(x: Array) -> Array:
+        kept[: len(x)] = x[:, 0]
+        x[:] = np.nan
+        return kept[: len(x)]
+
+    mean = sample.expect(lambda x: x[:, 0]).mean
+    assert sample.expect(first).mean == mean
+    np.testing.assert_array_equal(sample.draws, draws)
+
+
+def test_targets_have_the_dimension_of_the_sample() -> None:
+    sample = fm.Sample.from_arrays(np.random.default_rng(0).normal(size=(100, 3)))
+    for target in (fm.targets.powers([1, 2]), fm.targets.funnel(2)):
+        with pytest.raises(ArgumentError, match=r"takes points of dimension . where 3 are given"):
+            sample.expect(target)

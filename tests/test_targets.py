@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,48 @@ def test_expect_has_the_same_bits_in_all_forms(make: Make) -> None:
     same = fm.importance.expect(moments, law(), n=20_000, rng=5)
     np.testing.assert_array_equal(e.mean, same.mean)
     np.testing.assert_array_equal(e.stderr, same.stderr)
+
+
+def start() -> Any:
+    """A law that is wider than the density, and elsewhere."""
+    return fm.distributions.Normal(np.zeros(DIM), 4.0)
+
+
+@pytest.mark.parametrize("scheme", ["amis", "pmc", "snis"])
+@pytest.mark.parametrize("make", DENSITIES)
+def test_evidence(make: Make, scheme: str, thread_counts: tuple[int, ...]) -> None:
+    options: Any = {"n": 20_000, "scheme": scheme, "gradient": True, "rng": 3}
+    z = fm.importance.evidence(make(), start(), n_threads=1, **options)
+    assert abs(z.log_evidence) < 5 * z.log_evidence_stderr
+    np.testing.assert_allclose(z.sample.gradients, slope(z.sample.draws), rtol=1e-13)
+    for n_threads in thread_counts[1:]:
+        again = fm.importance.evidence(make(), start(), n_threads=n_threads, **options)
+        assert again.log_evidence == z.log_evidence
+        np.testing.assert_array_equal(again.sample.draws, z.sample.draws)
+        np.testing.assert_array_equal(again.sample.log_weights, z.sample.log_weights)
+
+
+@pytest.mark.parametrize("make", DENSITIES[1:])
+def test_evidence_has_the_same_bits_in_forms_of_equal_arithmetic(make: Make) -> None:
+    z = fm.importance.evidence(make(), start(), n=20_000, rng=5)
+    same = fm.importance.evidence(formula, start(), n=20_000, rng=5)
+    assert z.log_evidence == same.log_evidence
+    np.testing.assert_array_equal(z.sample.draws, same.sample.draws)
+
+
+@pytest.mark.parametrize("make", DENSITIES)
+def test_evidence_by_workers_and_from_a_checkpoint(make: Make, tmp_path: Path) -> None:
+    options: Any = {"n": 10_000, "rng": 7}
+    local = fm.importance.evidence(make(), start(), **options)
+    with ThreadPoolExecutor(3) as pool:
+        shared = fm.importance.evidence(make(), start(), executor=pool, **options)
+    logged = tmp_path / "run.safetensors"
+    first = fm.importance.evidence(make(), start(), checkpoint=logged, **options)
+    replayed = fm.importance.evidence(make(), start(), checkpoint=logged, **options)
+    for other in (shared, first, replayed):
+        assert other.log_evidence == local.log_evidence
+        np.testing.assert_array_equal(other.sample.draws, local.sample.draws)
+        np.testing.assert_array_equal(other.sample.log_weights, local.sample.log_weights)
 
 
 @pytest.mark.parametrize("make", DENSITIES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,68 @@ def test_modules_may_write_to_their_input_and_keep_it(torch: Any) -> None:
     np.testing.assert_array_equal(target.log_density(x), formula(kept))
     np.testing.assert_array_equal(target.log_density_and_gradient(x)[0], formula(kept))
     np.testing.assert_array_equal(x, kept)
+
+
+@pytest.mark.parametrize("max_batch", [None, 8])
+def test_modules_may_give_the_same_tensor_every_time(torch: Any, max_batch: int | None) -> None:
+    kept = torch.empty(20, dtype=torch.float64)
+
+    def f(x: Any) -> Any:
+        return torch.sum(x, 1, out=kept[: len(x)])
+
+    target, x = fm.targets.torch(f, DIM, max_batch=max_batch), points(20)
+    values = target(x)
+    target(-x)
+    np.testing.assert_allclose(values, x.sum(1), rtol=1e-14)
+
+
+def test_tensors_of_any_layout(torch: Any) -> None:
+    x = points(20)
+    for f, y in (
+        (lambda x: x.flip(1)[:, ::2], x[:, ::-2]),
+        (lambda x: torch.complex(x[:, 0], x[:, 1]).conj().imag, -x[:, 1]),
+        (lambda x: x[:, 0].to_sparse(), x[:, 0]),
+        (lambda x: x[:1, 0].expand(len(x)), np.full(20, x[0, 0])),
+    ):
+        values = fm.targets.torch(f, DIM)(x)
+        np.testing.assert_array_equal(values, y)
+        assert values.flags.c_contiguous
+        assert values.flags.writeable
+
+
+def test_threads_share_a_module(torch: Any) -> None:
+    """The thread that came first leaves while another is inside: dropout stays off."""
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
+
+    class Waits(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = torch.nn.Dropout(0.5)
+
+        def forward(self, x: Any) -> Any:
+            here, other = (first_in, second_in) if x[0, 0] > 0 else (second_in, first_out)
+            here.set()
+            assert other.wait(30)
+            return self.drop(x).sum(1)
+
+    module = Waits()
+    target, x = fm.targets.torch(module, DIM), np.ones((20, DIM))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(target, x)
+        assert first_in.wait(30)
+        second = pool.submit(target, -x)
+        np.testing.assert_array_equal(first.result(), np.full(20, 3.0))
+        first_out.set()
+        np.testing.assert_array_equal(second.result(), np.full(20, -3.0))
+    assert module.training
+    assert module.drop.training
+
+
+def test_read_only_points(torch: Any) -> None:
+    x = points(20)
+    x.flags.writeable = False
+    for dtype in ("float32", "float64"):
+        fm.targets.torch(lambda x: x.sum(1), DIM, dtype=dtype).log_density_and_gradient(x)
 
 
 def test_modules_may_differentiate_in_their_forward_pass(torch: Any) -> None:

@@ -1,9 +1,9 @@
 """fermiac: Monte Carlo and statistics with a Rust core.
 
 Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
-instance; laws are in `fermiac.distributions`, built-in integrands in `fermiac.targets`, random
-streams in `fermiac.random`, diagnostics of samples in `fermiac.diagnostics`, exceptions and
-warnings in `fermiac.errors`.
+instance; laws are in `fermiac.distributions`, what they are applied to in `fermiac.targets`, random
+streams in `fermiac.random`, special functions in `fermiac.special`, diagnostics of samples in
+`fermiac.diagnostics`, executors in `fermiac.executor`, exceptions and warnings in `fermiac.errors`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fermiac import (
     importance,
     plotting,
     random,
+    special,
     targets,
 )
 from fermiac._checkpoint import Checkpoint
@@ -46,5 +47,6 @@ __all__ = [
     "plotting",
     "random",
     "set_num_threads",
+    "special",
     "targets",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._rng import RngLike
+from fermiac.errors import ArgumentError
 
 if TYPE_CHECKING:
     from fermiac._sample import Sample
@@ -64,6 +65,10 @@ def _variables(
     """Variables, their dimensions, and the labels of these."""
     draws = _chains(sample, sample.draws)
     names = sample.names or tuple(f"x[{j}]" for j in range(sample.dim))
+    if taken_by_axes := {"chain", "draw"}.intersection(names):
+        raise ArgumentError(
+            f"names: {min(taken_by_axes)!r} is the name of an axis in ArviZ; name it otherwise"
+        )
     # Names like x[0], x[1], … make one vector, if they are all there.
     parts: dict[str, list[tuple[int, int]]] = {}
     for column, name in enumerate(names):
@@ -72,7 +77,9 @@ def _variables(
     vectors = {
         base: [column for _, column in sorted(members)]
         for base, members in parts.items()
-        if [i for i, _ in sorted(members)] == list(range(len(members))) and base not in names
+        if [i for i, _ in sorted(members)] == list(range(len(members)))
+        and base not in names
+        and f"{base}_dim_0" not in names
     }
     taken = {column for columns in vectors.values() for column in columns}
     variables = {name: draws[..., j] for j, name in enumerate(names) if j not in taken}

@@ -43,6 +43,10 @@ _HARM = 1.1
 _LEVERAGE = 0.99
 #: A standard error below this share of the values is rounding.
 _ROUNDING = 1e-13
+#: Means of controls this many standard errors from zero are not zero.
+_DRIFT = 6.0
+#: Fewer effective points than this tell nothing of an error.
+_LEAST_ESS = 5.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,12 @@ def average(
     """Averages of the columns of `values`, by the sample's error model; warns of nothing."""
     model = _MODELS.get(sample.error_model)
     if model is None:
+        if sample.error_model == "chains":
+            raise ArgumentError(
+                "the draws of chains depend on each other, and their errors are not those of "
+                "independent draws; if these are independent, make a sample of "
+                f"draws.reshape(-1, {sample.dim})"
+            )
         known = ", ".join(sorted(_MODELS))
         raise ArgumentError(
             f"error_model: {sample.error_model!r} given, for which no errors are known; it must "
@@ -112,15 +122,13 @@ def expect(
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
     labels = _labels(names, outputs)
     chosen = _chosen(sample, controls, degree, used)
-    # Powers of two, by which nothing is rounded: squares of large or small values stay in range.
-    exponents = np.frexp(np.abs(values).max(axis=0))[1]
-    scaled = np.ldexp(values, -exponents)
+    scaled, exponents = _in_range(values)
     got = average(sample, scaled, chosen, law, n_threads)
     mean, stderr = (np.ldexp(a, exponents) for a in (got.mean, np.sqrt(np.diag(got.cov))))
     with np.errstate(over="ignore"):
         cov = np.ldexp(got.cov, exponents[:, None] + exponents)
     ess, khat = got.ess, got.khat
-    found = list(got.findings)
+    found = list(got.findings) + _unseen(sample, values, labels, is_complex, law)
     limit = khat_threshold(max(sample.n_draws, 2))
     heavy = khat > limit
     if sample.log_weights is None:
@@ -161,7 +169,7 @@ def expect(
         version=_core.__version__,
         isa=_core.isa_level,
         settings=settings,
-        n_evals=sample.n_draws if callable(f) else 0,
+        n_evals=sample.n_draws if is_integrand(f) else 0,
         wall_time=time.perf_counter() - start,
         status=sample.status,
         warnings=tuple(text for _, text in found),
@@ -184,7 +192,8 @@ def _values(
     if is_integrand(f):
         target = as_integrand(f, sample.dim)
         if isinstance(target, CallableIntegrand):
-            parts = [target(points[i : i + _BATCH]) for i in range(0, n, _BATCH)]
+            # f may write to its batch, or keep it, and use the array that it gives for the next.
+            parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
             values = np.vstack(parts)
         else:
             values = target.handle(points, threads_for(n)).reshape(n, -1)
@@ -201,8 +210,10 @@ def _values(
                 "rows"
             )
         scalar, is_complex = array.ndim == 1, array.dtype.kind == "c"
-        array = array.reshape(n, -1)
+        array = array[:, None] if scalar else array
         values = np.hstack([array.real, array.imag]) if is_complex else array.astype(float)
+    if values.shape[1] == 0:
+        raise ArgumentError(f"{name}: no columns given; at least one is needed")
     bad = ~np.isfinite(values) & used[:, None]
     if bad.any():
         row, k = (int(i) for i in np.argwhere(bad)[0])
@@ -212,6 +223,32 @@ def _values(
         )
     # What has no weight may be anything.
     return np.where(used[:, None], values, 0.0), scalar, is_complex
+
+
+def _in_range(values: Array) -> tuple[Array, NDArray[np.intc]]:
+    """Columns over powers of two, by which nothing is rounded, so that squares stay in range."""
+    exponents: NDArray[np.intc] = np.frexp(np.abs(values).max(axis=0))[1]
+    return np.ldexp(values, -exponents), exponents
+
+
+def _unseen(
+    sample: Sample, values: Array, labels: tuple[str, ...], is_complex: bool, law: int
+) -> list[tuple[type[FermiacWarning], str]]:
+    """An error of 0 that comes from values that are all 0."""
+    zero = np.all(values == 0, axis=0)
+    if is_complex:
+        zero = zero[: len(labels)] & zero[len(labels) :]
+    if not zero.any():
+        return []
+    which = ", ".join(label for label, z in zip(labels, zero, strict=True) if z)
+    ess = 1 / float(np.sum(sample._weights(law) ** 2))
+    return [
+        (
+            FermiacWarning,
+            f"f was 0 at every draw of weight for {which:.200}: the error of 0 says nothing; if f "
+            f"is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
+        )
+    ]
 
 
 def _labels(names: Sequence[str] | None, n: int) -> tuple[str, ...]:
@@ -232,7 +269,7 @@ def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_])
             raise ArgumentError(
                 "controls: complex ones given; give real and imaginary parts as two columns"
             )
-        return Controls(given=np.ascontiguousarray(values))
+        return Controls(given=np.ascontiguousarray(_in_range(values)[0]))
     if controls != "stein":
         raise ArgumentError(
             f"controls: {controls!r} given; it must be 'stein', None, a callable or an array"
@@ -279,7 +316,7 @@ def _independent(
         weights, np.ascontiguousarray(values), n_threads, given=given, stein=stein
     )
     cov = raw["cov"]
-    squares = float(np.sum(weights**2))
+    squares = _squares(weights)
     if sample.log_weights is None and controls is None:
         cov = cov * (n / (n - 1))
     variance = np.diag(raw["scatter"]) / (1 - squares)
@@ -291,13 +328,47 @@ def _independent(
     ess = np.where(variance > 0, np.inf, 1 / squares)
     np.divide(variance, error, out=ess, where=(error > 0) & (variance > 0))
     findings: list[tuple[type[FermiacWarning], str]] = []
-    if controls is not None and not exact.all():
-        findings = _control_findings(raw, error, 1 / squares)
+    if 1 / squares <= min(_LEAST_ESS, n / 2):
+        findings.append(
+            (
+                WeightWarning,
+                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to tell an "
+                "error: use more points or a sampler nearer to the target",
+            )
+        )
+    if controls is not None:
+        if raw["drift"] > _DRIFT:
+            findings.append(_drift(raw["drift"], controls))
+        if not exact.all():
+            findings += _control_findings(raw, error, 1 / squares)
     return Average(raw["mean"], cov, ess, khat, tuple(findings))
 
 
 register("iid", _independent)
 register("weighted", _independent)
+
+
+def _squares(weights: Array) -> float:
+    """The sum of the squared weights; refuses a point that is alone to within rounding."""
+    squares = float(np.sum(weights**2))
+    if squares >= 1 - 1e-12:
+        raise ArgumentError(
+            "all weight rests on one draw, which cannot tell an error; use more points or a "
+            "sampler nearer to the target"
+        )
+    return squares
+
+
+def _drift(drift: float, controls: Controls) -> tuple[type[FermiacWarning], str]:
+    what = f"the mean of the controls is {drift:.0f} standard errors from zero, so that the average"
+    if controls.degree is None:
+        return FermiacWarning, f"{what} is biased; give functions of mean zero, or no controls"
+    return (
+        FermiacWarning,
+        f"{what} is biased: the gradients are not those of the law of the draws, or its density "
+        "does not vanish at a bound; correct them, map the draws to the whole space, or leave "
+        "the controls out",
+    )
 
 
 def _control_findings(
@@ -336,9 +407,9 @@ def _control_findings(
 def moments(sample: Sample) -> tuple[Array, Array]:
     """Mean and bias-corrected covariance of the coordinates."""
     weights = sample._weights()
-    squares = float(np.sum(weights**2))
     if np.count_nonzero(weights) < 2:
         raise ArgumentError("a covariance needs at least 2 draws of positive weight")
+    squares = _squares(weights)
     raw = _core.weighted_average(weights, sample._points, resolve_threads(None))
     mean: Array = raw["mean"]
     cov: Array = raw["scatter"] / (1 - squares)

@@ -122,7 +122,8 @@ class Batch:
 
     def add(self, start: int, stop: int, arrays: Arrays) -> None:
         """Take the values of some rows."""
-        numbers = tuple(np.asarray(a, complex if a.dtype.kind == "c" else float) for a in arrays)
+        # Copies: the target may use the arrays that it gave for its next batch.
+        numbers = tuple(np.array(a, complex if a.dtype.kind == "c" else float) for a in arrays)
         self.pieces.append(_Piece(start, stop, numbers))
 
     def missing(self) -> Iterator[tuple[int, int]]:

@@ -25,6 +25,7 @@ __all__ = [
     "native_integrand",
     "normalize_weights",
     "resample_indices",
+    "special",
     "store_read",
     "store_write",
     "weighted_average",
@@ -186,3 +187,4 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
+def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...

@@ -12,20 +12,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
+from fermiac._evaluation import evaluation
 from fermiac._progress import reporter
 from fermiac._rng import whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.distributions import Law, as_law
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WeightWarning
+from fermiac.errors import (
+    ArgumentError,
+    ConvergenceWarning,
+    FermiacWarning,
+    WeightWarning,
+    WorkerError,
+)
 from fermiac.random import RngLike, key_of
 from fermiac.results import Result, Sample
 from fermiac.targets import as_target
-from fermiac.targets._callable import CallableLaw
+from fermiac.targets._callable import law_handle
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
     from fermiac._progress import Report
+    from fermiac.executor import Sharded
     from fermiac.targets._density import LogDensity
+    from fermiac.targets._factory import Factory
 
 __all__ = ["Evidence", "evidence"]
 
@@ -51,18 +64,17 @@ class Evidence(Result):
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     converged : bool
-        Whether the last sampler was fitted to the target itself and not on the way to it, and the
-        weights are worth 10 (d + 1) points or more.
+        Whether the weights are worth 10 (d + 1) points or more.
     scheme : str
-        How points were weighted: ``"amis"``, ``"pmc"`` or ``"snis"``.
+        How the sampler adapted: ``"amis"``, ``"pmc"`` or ``"snis"``.
     stages : tuple of dict
         Stage by stage, the final one last: ``n_evals``, ``used``, ``shares`` of the components of
         its sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of
         its own points alone, and of the fit that followed the ``power`` of its weights (1 for a fit
         to the target itself) and its ESS ``fit_ess``.
     sample : Sample
-        The points that count, in the law's space, with log-weights on their absolute scale: the
-        logarithm of the mean of their exponentials is `log_evidence`.
+        The points of the final stage, in the law's space, with log-weights on their absolute scale:
+        the logarithm of the mean of their exponentials is `log_evidence`.
     """
 
     log_evidence: float
@@ -114,6 +126,9 @@ def evidence(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Evidence:
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
@@ -121,7 +136,7 @@ def evidence(
     Starting from a law, mixtures are fitted to the weighted points stage by stage; while the
     weights are uneven they are tempered for the fit, so that the sampler walks to a target that is
     far narrower than the law, or elsewhere. A final stage takes the rest of the budget, half of it
-    at least.
+    at least, and the estimate is from that stage alone.
 
     Parameters
     ----------
@@ -134,20 +149,21 @@ def evidence(
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
     gradient : None, True or callable, default None
-        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient). The
-        estimate does not use it.
+        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient), or is
+        one that has its own. With it the sample carries gradients, for
+        ``sample.expect(f, controls="stein")``, at one more evaluation of each of its points.
     scheme : {"amis", "pmc", "snis"}, default "amis"
-        Adaptive multiple importance sampling: all points of all stages count, weighted by the
-        mixture of all samplers. Population Monte Carlo: points are weighted by the sampler of their
-        own stage, and the final stage alone counts, which makes the estimate of Z exactly
-        unbiased. Self-normalised importance sampling: all points come from the law itself.
+        How the sampler adapts. Adaptive multiple importance sampling: fits use all points of all
+        stages, weighted by the mixture of all samplers. Population Monte Carlo: fits use the newest
+        stage, weighted by its own sampler, in the end by one Rao-Blackwellised update a stage.
+        Plain importance sampling from the law, without adaptation.
     n_components : int, optional
         Components of the mixture; by default as many as the Bayesian information criterion asks
         for, from 1 to 5.
     n_stages : int, default 20
-        Adaptation stages at most; each takes an even share of half of the budget (but 10 (d + 1)
-        points at least and 16384 at most). The adaptation ends once a stage is not a tenth better
-        than the one before.
+        Adaptation stages at most. Each takes an even share of half of the budget (but 10 (d + 1)
+        points at least and 16384 at most), half as much again from one to the next once the fits
+        have reached the target. The adaptation ends by itself once another stage does not pay.
     family : {"t", "gaussian"}, default "t"
         The components.
     df : float, default 8
@@ -161,6 +177,14 @@ def evidence(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate the target; see `fermiac.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns the target, for workers of an executor to
+        which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the values of the target, and from which a run that was killed is
+        resumed; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total).
 
@@ -190,15 +214,15 @@ def evidence(
 
     Notes
     -----
-    With :math:`n_s` points from the samplers :math:`q_s` the weights of ``"amis"`` are
+    The estimate of Z is the mean of the weights :math:`w_i = \tilde p(x_i) / q(x_i)` of the final
+    stage, whose sampler q is fixed before its points are drawn: it is unbiased. The components of
+    q are strata of fixed size; the error is that of the strata, by the delta method. The published
+    schemes also count the points of the adaptation. The fits follow those points, and log Z was
+    then low by 0.8 to 1.7 standard errors in tests in ten dimensions, at no gain in precision.
 
-    .. math:: w_i = \tilde p(x_i) \Big/ \sum_s \frac{n_s}{n} q_s(x_i),
-
-    and the estimate of Z is their mean. The components of a sampler are strata of fixed size; the
-    error is that of the strata, by the delta method. Coordinates that live on a half-line or an
-    interval are mapped to the line for the fits. Fits and weights that share points make the
-    estimate of ``"amis"`` very slightly biased; since at least half of the points are fresh, that
-    is a small part of its standard error.
+    A fit uses the weights to the largest power up to 1 at which they are worth 10 (d + 1) points
+    and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
+    line. The bits are the same on any number of threads.
 
     References
     ----------
@@ -243,23 +267,48 @@ def evidence(
         "family": family,
         **numbers,
     }
-    key = key_of(rng)
+    log = None if checkpoint is None else Log(checkpoint)
+    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     options = {**settings, "df": numbers["df"] if family == "t" else None, "key": key}
-    with reporter(progress, "evidence", "evaluations") as report:
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "evidence", "evaluations") as bar,
+        evaluation(
+            target,
+            executor=executor,
+            target_factory=target_factory,
+            log=log,
+            identity=lambda: identity_of("importance.evidence", key, [law], settings),
+            n_threads=workers,
+            report=bar,
+        ) as (evaluated, report),
+    ):
         raw, error = _core.importance_evidence(
-            target._handle, _law_handle(law), options, resolve_threads(n_threads), report
+            evaluated._handle, law_handle(law), options, workers, report
         )
         if report is not None and error is None:
             report(settings["n"], settings["n"])
-    result = None
-    if raw is not None and (error is None or isinstance(error, KeyboardInterrupt)):
-        took = time.perf_counter() - start
-        result = _to_result(raw, settings, key, labels, error is not None, took)
-    if error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise error
+        result = None
+        stopped = isinstance(error, KeyboardInterrupt | WorkerError)
+        if raw is not None and (error is None or stopped):
+            gradients = None
+            if gradient is not None and error is None:
+                gradients = _gradients(evaluated, raw["draws"])
+                raw["n_evals"] += len(gradients)
+            took = time.perf_counter() - start
+            result = _to_result(raw, gradients, settings, key, labels, stopped, took)
+        if error is not None:
+            if stopped:
+                error.partial_result = result  # type: ignore[attr-defined]
+            raise error
     return cast(Evidence, result)
+
+
+def _gradients(target: LogDensity, draws: Array) -> Array:
+    """Gradients at the final sample, in batches as large as those of the run."""
+    batch = 16 * _core.CHUNK
+    parts = range(0, len(draws), batch)
+    return np.vstack([target.log_density_and_gradient(draws[i : i + batch])[1] for i in parts])
 
 
 def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
@@ -274,16 +323,9 @@ def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
     return labels
 
 
-def _law_handle(law: Law) -> Any:
-    if law._handle is not None:
-        return law._handle
-    adapter = CallableLaw(law)
-    bounds = [(float(low), float(high)) for low, high in law._support()]
-    return (adapter.log_density, adapter.draw, law.dim, bounds)
-
-
 def _to_result(
     raw: dict[str, Any],
+    gradients: Array | None,
     settings: dict[str, Any],
     key: int,
     names: tuple[str, ...],
@@ -309,6 +351,8 @@ def _to_result(
         **common,
         draws=raw["draws"],
         log_weights=raw["log_weights"],
+        log_densities=raw["log_densities"],
+        gradients=gradients,
         names=names,
         error_model="weighted",
     )
@@ -341,7 +385,7 @@ def _findings(
         )
         return found
     fits = [stage["power"] for stage in raw["stages"][:-1]]
-    if settings["scheme"] != "snis" and fits and fits[-1] < 1:
+    if not raw["converged"] and fits and fits[-1] < 1:
         found.append(
             (
                 ConvergenceWarning,
@@ -350,7 +394,9 @@ def _findings(
                 "n_stages, or start from a law nearer to the target",
             )
         )
-    if raw["ess"] < 10 * (dim + 1):
+        # What the weights look like then follows from that.
+        return found
+    if not raw["converged"]:
         found.append(
             (
                 WeightWarning,
@@ -372,9 +418,9 @@ def _findings(
         found.append(
             (
                 ConvergenceWarning,
-                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a bound "
-                "of its support: mass that a density cannot resolve there is missing from the "
-                "estimate",
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
+                "bound of its support: mass that a density cannot resolve there is missing from "
+                "the estimate",
             )
         )
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from fermiac import _core
 from fermiac._laws_base import Array, BuiltInLaw, as_float_array, points, unit_points
@@ -298,16 +297,6 @@ class StudentT(UnivariateLaw):
     def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         self._setup(df=df, loc=loc, scale=scale)
 
-    def _cdf_rows(self, x: Array) -> Array:
-        z = (x - self._value("loc")) / self._value("scale")
-        return np.asarray(special.stdtr(self._value("df"), z), dtype=np.float64)
-
-    def _ppf_rows(self, u: Array) -> Array:
-        z = special.stdtrit(self._value("df"), u)
-        # The library's ends are those of the search, not of the law.
-        z = np.where(u == 0.0, -np.inf, np.where(u == 1.0, np.inf, z))
-        return np.asarray(self._value("loc") + self._value("scale") * z, dtype=np.float64)
-
     @property
     def mean(self) -> float | Array:
         """The mean; NaN where it does not exist (``df`` <= 1)."""
@@ -344,14 +333,6 @@ class Gamma(UnivariateLaw):
     def __init__(self, shape: ArrayLike, scale: ArrayLike = 1.0) -> None:
         self._setup(shape=shape, scale=scale)
 
-    def _cdf_rows(self, x: Array) -> Array:
-        y = np.maximum(x / self._value("scale"), 0.0)
-        return np.asarray(special.gammainc(self._value("shape"), y), dtype=np.float64)
-
-    def _ppf_rows(self, u: Array) -> Array:
-        y = special.gammaincinv(self._value("shape"), u)
-        return np.asarray(self._value("scale") * y, dtype=np.float64)
-
     @property
     def mean(self) -> float | Array:
         """The mean."""
@@ -385,14 +366,6 @@ class Beta(UnivariateLaw):
 
     def __init__(self, a: ArrayLike, b: ArrayLike) -> None:
         self._setup(a=a, b=b)
-
-    def _cdf_rows(self, x: Array) -> Array:
-        y = np.clip(x, 0.0, 1.0)
-        return np.asarray(special.betainc(self._value("a"), self._value("b"), y), dtype=np.float64)
-
-    def _ppf_rows(self, u: Array) -> Array:
-        y = special.betaincinv(self._value("a"), self._value("b"), u)
-        return np.asarray(y, dtype=np.float64)
 
     @property
     def mean(self) -> float | Array:

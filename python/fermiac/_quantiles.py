@@ -50,7 +50,9 @@ def quantile(
             below = (x[:, None] <= out[:, j]).astype(float)
             spread = np.sqrt(np.diag(average(sample, below).cov))
             low, high = (column.at(np.clip(at + s * spread, 0, 1)) for s in (-1, 1))
-            error[:, j] = (high - low) / 2
+            # Beyond the outermost points nothing is known of the quantile function.
+            seen = np.minimum(at, 1 - at) - spread >= 0.5 * np.sum(weights**2)
+            error[:, j] = np.where(seen, (high - low) / 2, np.inf)
     out, error = (a.reshape(*wanted.shape, sample.dim) for a in (out, error))
     return (out, error) if return_stderr else out
 

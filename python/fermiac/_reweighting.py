@@ -47,6 +47,11 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
     if method not in _METHODS:
         choices = ", ".join(map(repr, _METHODS))
         raise ArgumentError(f"method: {method!r} given; it must be one of {choices}")
+    if sample.error_model == "chains":
+        raise ArgumentError(
+            "the draws of chains depend on each other; resampled, they would pass for independent "
+            f"ones: thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
+        )
     weights = sample._weights()
     size = max(1, round(1 / float(np.sum(weights**2)))) if n is None else n
     size = whole("n", size, 1, 2**40)
@@ -71,9 +76,10 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
 def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     """What `Sample.reweight` does."""
     if sample.error_model not in ("iid", "weighted"):
+        way = "thin" if sample.error_model == "chains" else "resample"
         raise ArgumentError(
             f"this sample has the error model {sample.error_model!r}; reweight takes independent "
-            "points: resample it first"
+            f"points: {way} it first"
         )
     before = sample._log_weights()
     used = before > -np.inf
@@ -187,6 +193,13 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
                 raise ArgumentError(
                     f"merge: samples {seen[seed]} and {i} both came from the seed {seed}, so that "
                     "they are not independent; draw them with different seeds"
+                )
+        for k, other in enumerate(samples[:i]):
+            # Without seeds the points themselves tell.
+            if np.array_equal(sample.draws, other.draws):
+                raise ArgumentError(
+                    f"merge: samples {k} and {i} hold the same points; they would count twice, "
+                    "and the errors come out too small"
                 )
         seen |= dict.fromkeys(seeds(sample), i)
 

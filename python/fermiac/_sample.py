@@ -45,7 +45,8 @@ class Sample(SampleData):
     names : tuple of str
         Names of the coordinates.
     error_model : str
-        ``"iid"`` or ``"weighted"``: how errors of averages over the sample are to be computed.
+        ``"iid"``, ``"weighted"`` or ``"chains"``: how errors of averages over the sample are to be
+        computed.
 
     Notes
     -----
@@ -68,8 +69,8 @@ class Sample(SampleData):
 
         Parameters
         ----------
-        draws : array_like, shape (n, d), or (n,) for one coordinate
-            Independent points.
+        draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
+            Points; those of (n, d) are taken as independent.
         log_weights : array_like, shape (n,), optional
             Logarithms of their weights, -inf for no weight; without them all count equally.
         log_densities : array_like, shape (n,), optional
@@ -84,7 +85,8 @@ class Sample(SampleData):
         Returns
         -------
         Sample
-            Its error model is ``"iid"`` without weights and ``"weighted"`` with them.
+            Its error model is ``"iid"`` without weights and ``"weighted"`` with them;
+            ``"chains"`` with a third axis, since points of a chain depend on each other.
 
         Raises
         ------
@@ -115,7 +117,9 @@ class Sample(SampleData):
             log_densities=log_densities,  # type: ignore[arg-type]
             gradients=gradients,  # type: ignore[arg-type]
             names=() if names is None else names,  # type: ignore[arg-type]
-            error_model="iid" if log_weights is None else "weighted",
+            error_model=(
+                "chains" if points.ndim == 3 else "iid" if log_weights is None else "weighted"
+            ),
         )
 
     @property
@@ -183,9 +187,12 @@ class Sample(SampleData):
         -----
         WeightWarning
             If k-hat is above min(1 - 1/log10(n), 0.7) (without weights: and a point makes a tenth
-            of the variance), or one point all but fixes a coefficient.
+            of the variance), five effective points or fewer are left, or one point all but fixes
+            a coefficient.
         FermiacWarning
-            If there are more controls than a tenth of the effective points, or they do harm.
+            If there are more controls than a tenth of the effective points, they do harm, or
+            their mean is more than six standard errors from zero: the average is biased then. If
+            `f` was 0 at every draw.
 
         Notes
         -----
@@ -232,7 +239,9 @@ class Sample(SampleData):
             about `q`, n the effective sample size; for equal weights these are NumPy's quantiles.
         return_stderr : bool, default False
             Also give standard errors: half the distance of the quantiles at `q` plus and minus
-            the standard error of the distribution function there.
+            the standard error of the distribution function there; inf where these are within
+            1/(2n) of 0 or 1, so that the sample does not tell. Far out in a tail, with fewer than
+            ten effective points beyond `q`, they are rough.
 
         Returns
         -------
@@ -271,9 +280,11 @@ class Sample(SampleData):
         Parameters
         ----------
         n : int, optional
-            How many; by default the effective sample size, so that errors of averages over the
-            new sample, taken as independent, are about right. With more points they come out
-            too small: `expect` on the weighted sample gives better ones.
+            How many; by default the effective sample size. Errors of averages over the new
+            sample, taken as independent, are then about right with ``"systematic"`` and
+            ``"stratified"``, and up to √2 too small with ``"multinomial"`` and ``"residual"``.
+            With more points they come out smaller still: `expect` on the weighted sample gives
+            better ones.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
         method : {"systematic", "stratified", "multinomial", "residual"}, default "systematic"
@@ -288,7 +299,8 @@ class Sample(SampleData):
         Raises
         ------
         ArgumentError
-            If an argument is outside its domain, or no point has weight.
+            If an argument is outside its domain, no point has weight, or the points are those of
+            chains, which would pass for independent.
 
         References
         ----------
@@ -368,8 +380,7 @@ class Sample(SampleData):
         Raises
         ------
         ArgumentError
-            If the samples do not fit, or two came from the same seed: they would hold the same
-            points twice.
+            If the samples do not fit, or two came from the same seed or hold the same points.
 
         Examples
         --------

@@ -52,7 +52,7 @@ def psis(
     khat : float or ndarray, shape (columns,)
         The shape: the fitted tail has moments of order below 1 / k-hat. Above `khat_threshold` an
         average is not to be relied on, above 1 its mean does not exist. -inf where all weights of
-        the tail are equal. NaN where no Pareto law fits: below 10 values, or where a quarter of the
+        the tail are equal. NaN where no Pareto law fits: below 30 values, or where a quarter of the
         tail lies at its lower end, as when most weights are 0. In both cases nothing is smoothed.
 
     Raises

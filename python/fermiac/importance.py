@@ -23,7 +23,7 @@ from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets._as_target import as_integrand
-from fermiac.targets._callable import CallableLaw
+from fermiac.targets._callable import law_handle
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -294,7 +294,7 @@ def expect(
     ):
         target = as_integrand(evaluated, laws[0].dim, check)
         raw, error = _core.importance_expect(
-            target.handle, [_law_handle(x) for x in laws], options, workers, report
+            target.handle, [law_handle(x) for x in laws], options, workers, report
         )
         if report is not None and error is None:
             report(n, n)
@@ -317,7 +317,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : str or function
-        What to call: ``"expect"`` or `expect` itself.
+        What to call: ``"expect"``, ``"evidence"``, or one of these functions itself.
     *args, **kwargs
         Its arguments. A callable ``progress`` is called on the thread of the run.
 
@@ -346,7 +346,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     >>> partial.status
     'interrupted'
     """
-    return _handle.start("importance", {"expect": expect}, verb, args, kwargs)
+    return _handle.start("importance", {"expect": expect, "evidence": evidence}, verb, args, kwargs)
 
 
 def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -415,11 +415,3 @@ def _labels(names: Sequence[str] | None) -> tuple[str, ...] | None:
             "expectation"
         )
     return labels
-
-
-def _law_handle(law: Law) -> Any:
-    if law._handle is not None:
-        return law._handle
-    adapter = CallableLaw(law)
-    bounds = [(float(low), float(high)) for low, high in law._support()]
-    return (adapter.log_density, adapter.draw, law.dim, bounds)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._result import Result
 from fermiac._rng import whole
 from fermiac._sample import Sample
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, NumericalError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,6 +123,8 @@ class Estimate(Result):
         ArgumentError
             If a name or position is not there, the denominator is 0, or there is no full
             covariance.
+        NumericalError
+            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
 
         Examples
         --------
@@ -149,7 +151,7 @@ class Estimate(Result):
         jacobian = np.zeros((len(top), mean.size))
         rows = np.arange(len(top))
         jacobian[rows, top] = 1 / mean[bottom]
-        jacobian[rows, bottom] -= mean[top] / mean[bottom] ** 2
+        jacobian[rows, bottom] -= mean[top] / mean[bottom] / mean[bottom]
         jacobian[np.array(top) == bottom] = 0.0
         names = tuple(f"{self.names[i]}/{self.names[bottom]}" for i in top)
         ess, khat = np.atleast_1d(self.ess), np.atleast_1d(self.khat)
@@ -191,6 +193,8 @@ class Estimate(Result):
         ArgumentError
             If `g` or its derivatives are not finite or not of these shapes, or if there is no full
             covariance.
+        NumericalError
+            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
 
         Notes
         -----
@@ -270,7 +274,17 @@ class Estimate(Result):
                 "functions of the estimates need their full real covariance: run expect with "
                 'covariance="full" and a real integrand'
             )
-        out = jacobian @ cov @ jacobian.T
+        # Errors below 1e-154 or above 1e154 have squares that doubles do not hold.
+        variances, uses = np.diag(cov), np.any(jacobian != 0, axis=0)
+        lost = (np.atleast_1d(self.stderr) > 0) & ~((variances > 1e-300) & (variances < np.inf))
+        if np.any(lost & uses):
+            which = self.names[int(np.argmax(lost & uses))]
+            raise NumericalError(
+                f"the variance of {which!r} is beyond the range of doubles; scale f to a moderate "
+                "size: a common factor of numerator and denominator cancels"
+            )
+        jacobian = jacobian[:, uses]
+        out = jacobian @ cov[np.ix_(uses, uses)] @ jacobian.T
         stderr = np.sqrt(np.maximum(np.diag(out), 0.0))
 
         def shape(a: Array) -> Any:

@@ -39,7 +39,7 @@ def plot_estimates(
     Raises
     ------
     ArgumentError
-        If `truth` does not have one number for each estimate.
+        If `truth` does not have one number for each estimate, or the estimates are complex.
     ImportError
         If matplotlib is not installed.
 
@@ -50,6 +50,7 @@ def plot_estimates(
     >>> e = fm.importance.expect(lambda x: x**2, law, n=1000, rng=0)
     >>> ax = e.plot_estimates()
     """
+    _real(estimate)
     ax = new_axes(ax)
     mean, stderr = np.atleast_1d(estimate.mean), np.atleast_1d(estimate.stderr)
     at = np.arange(mean.size)
@@ -133,7 +134,7 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ArgumentError
-        If the covariance is not full.
+        If the covariance is not full, or the estimates are complex.
     ImportError
         If matplotlib is not installed.
 
@@ -144,6 +145,7 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     >>> e = fm.importance.expect(lambda x: np.hstack([x, x**2]), law, n=1000, rng=0)
     >>> ax = e.plot_correlation()
     """
+    _real(estimate)
     cov = np.asarray(estimate.cov, float)
     if cov.ndim != 2:
         raise ArgumentError("the covariance of this estimate is not a full matrix")
@@ -156,3 +158,11 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     tick_labels(ax, estimate.names)
     tick_labels(ax, estimate.names, "y")
     return ax
+
+
+def _real(estimate: Estimate) -> None:
+    if np.iscomplexobj(estimate.mean):
+        raise ArgumentError(
+            "the estimates are complex, and pictures are of real ones; give real and imaginary "
+            "parts as two expectations"
+        )

@@ -114,6 +114,11 @@ def as_integrand(
         f = torch(f, dim)
     elif _is_native(f):
         f = _native(f, dim)
+    if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
+        raise ArgumentError(
+            f"f: {f!r} takes points of dimension {f.dim} where {dim} are given; give a law, or a "
+            "sample, and an integrand of equal dimension"
+        )
     if isinstance(f, BuiltinIntegrand | NativeTarget):
         if check is not None:
             check(f.n_outputs, False)
@@ -124,11 +129,6 @@ def as_integrand(
         raise ArgumentError(
             f"f: {type(f).__name__} given; it must be a callable from (n, {dim}) to (n,) or "
             "(n, K), or a target of fermiac.targets"
-        )
-    if isinstance(f, LogDensity) and f.dim != dim:
-        raise ArgumentError(
-            f"f: {f!r} takes points of dimension {f.dim}, the law has {dim}; give a law and an "
-            "integrand of equal dimension"
         )
     return CallableIntegrand(f, dim, check)
 

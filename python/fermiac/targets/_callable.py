@@ -14,7 +14,7 @@ from fermiac.targets._density import LogDensity
 if TYPE_CHECKING:
     from fermiac.distributions import Law
 
-__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw", "as_batch"]
+__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw", "as_batch", "law_handle"]
 
 Array = NDArray[np.float64]
 
@@ -204,6 +204,15 @@ class CallableLaw:
                 f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
             )
         return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def law_handle(law: Law) -> Any:
+    """A law as the core takes it: a built-in one, or (log_density, draw, dim, bounds)."""
+    if law._handle is not None:
+        return law._handle
+    adapter = CallableLaw(law)
+    bounds = [(float(low), float(high)) for low, high in law._support()]
+    return (adapter.log_density, adapter.draw, law.dim, bounds)
 
 
 def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:

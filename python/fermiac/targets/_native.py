@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import pickle
 from typing import Any, NoReturn
 
@@ -14,7 +13,8 @@ from fermiac._config import threads_for
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.targets._density import LogDensity
-from fermiac.targets._signatures import FORMS, form_of, pointer_of
+from fermiac.targets._signatures import FORMS, form_of, pointer_of, wants_numbers
+from fermiac.targets._user_data import user_data_of
 
 __all__ = ["NativeTarget", "native"]
 
@@ -131,9 +131,10 @@ def native(
     n_outputs : int, default 1
         Numbers per point; a log-density has one.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
-        What the function gets as its last argument, null by default. A buffer (a NumPy array) is
-        kept alive and passed by its address. What a PyCapsule or LowLevelCallable brings with it
-        is passed unless this is given.
+        What the function gets as its last argument, null by default; needed where the function
+        declares it as ``double *``. An int is an address. A buffer (a NumPy array, which must be
+        C-contiguous) is kept alive and passed by its address. What a PyCapsule or
+        LowLevelCallable brings with it is passed unless this is given.
 
     Returns
     -------
@@ -165,17 +166,18 @@ def native(
     - scalar: ``double (double *x, intptr_t d, void *user)``.
 
     The status that a batch function returns is 0 where all is well. With 1 to 255 the rows in
-    which ``out`` is NaN, or was left unwritten, could not be evaluated (all rows, if there is no
-    such row): a log-density counts as -inf there, an integrand fails. Any other status stops the
-    run with `TargetError`.
+    which ``out`` is NaN could not be evaluated (all rows, if there is no such row): a log-density
+    counts as -inf there, an integrand fails. Any other status stops the run with `TargetError`,
+    and so does a row that is left unwritten, whatever the status.
 
     An exception in a numba cfunc is printed and ends the call with status 0; the rows that it left
     unwritten are found and raise `TargetError`. In a function of single points it would be a
     silent 0.0, so a numba cfunc with ``signature="scalar"`` is compiled again, as a loop over a
     batch. No such thing can be done for other pointers: an exception in a scalar callback of
-    ctypes or cffi is printed and gives an arbitrary value. A batch callback of ctypes that raises
-    returns an arbitrary status, commonly one above 255; catch what may be raised in it, and return
-    a negative number.
+    ctypes or cffi is printed and gives an arbitrary value, and one in a batch callback is found
+    by the rows that it left unwritten, if there are any. Catch what may be raised in it, and
+    return a negative number. With one thread, or few points, a callback may run on the main
+    thread, and a Ctrl-C that arrives in it is such an exception.
 
     A value must depend on its row alone, and not on the batch or the thread: then the results have
     the same bits on any number of threads.
@@ -204,7 +206,14 @@ def native(
 
         owner = batch_of_scalar(pointer)
         form, address = "batch", owner.address
-    data, keep = (found.user_data or 0, None) if user_data is None else _user_data(user_data)
+    data, keep = (found.user_data or 0, None) if user_data is None else user_data_of(user_data)
+    if not data and found.signature is not None and wants_numbers(found.signature):
+        raise ArgumentError(
+            "user_data: not given, and the last argument of the function is a pointer to numbers: "
+            f"it would be null.\n    {found.signature}\nGive user_data=, or declare the "
+            f"argument as void *; a function that fills gradients takes it besides them,\n"
+            f"    {FORMS['gradient']}"
+        )
     return NativeTarget(
         {
             "address": address,
@@ -238,29 +247,3 @@ def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
     if gradient:
         return ["gradient"]
     return ["batch", "outputs"] if n_outputs == 1 else ["outputs"]
-
-
-def _user_data(data: Any) -> tuple[int, Any]:
-    """An address, and what keeps it alive."""
-    if isinstance(data, int) and not isinstance(data, bool):
-        return data, None
-    if isinstance(data, ctypes.c_void_p):
-        return data.value or 0, data
-    if isinstance(data, ctypes._Pointer):
-        return ctypes.cast(data, ctypes.c_void_p).value or 0, data
-    if isinstance(data, ctypes.Array | ctypes.Structure):
-        return ctypes.addressof(data), data
-    if type(data).__module__ == "_cffi_backend":
-        import _cffi_backend
-
-        return int(_cffi_backend.FFI().cast("intptr_t", data)), data
-    if isinstance(data, np.ndarray):
-        return data.ctypes.data, data
-    try:
-        view = np.frombuffer(data, dtype=np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        raise ArgumentError(
-            f"user_data: {type(data).__name__} given; an address (int), a ctypes or cffi pointer, "
-            "or a buffer is needed"
-        ) from error
-    return view.ctypes.data, view

@@ -55,5 +55,7 @@ def batch_of_scalar(scalar: Any) -> Any:
 
     batch.__name__ = scalar.__name__
     numbers = types.CPointer(types.float64)
-    signature = types.intc(numbers, types.intp, types.intp, numbers, types.voidptr)
+    # The function may read its user data by the type that it declares.
+    user_data = scalar._sig.args[2]
+    signature = types.intc(numbers, types.intp, types.intp, numbers, user_data)
     return numba.cfunc(signature)(batch)

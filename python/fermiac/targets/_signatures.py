@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fermiac.errors import ArgumentError
 
-__all__ = ["FORMS", "Pointer", "form_of", "pointer_of"]
+__all__ = ["FORMS", "Pointer", "form_of", "pointer_of", "wants_numbers"]
 
 #: The accepted C signatures, by the name of their form in the core.
 FORMS = {
@@ -29,6 +29,10 @@ _ACCEPTED = (
     "a numba @cfunc, a ctypes or cffi function pointer, a PyCapsule, a scipy.LowLevelCallable or "
     "an address (int)"
 )
+
+
+#: FUNCFLAG_PYTHONAPI of ctypes.
+_NEEDS_INTERPRETER = 4
 
 
 class Pointer(NamedTuple):
@@ -70,6 +74,11 @@ def _of_ctypes(function: Any, name: str | None) -> Pointer:
     address = ctypes.cast(function, ctypes.c_void_p).value
     if not address:
         raise ArgumentError("pointer: a null ctypes pointer given")
+    if function._flags_ & _NEEDS_INTERPRETER:
+        raise ArgumentError(
+            "pointer: a function of ctypes.PYFUNCTYPE or PyDLL given, which must hold the "
+            "interpreter's lock; native targets are called without it: use CFUNCTYPE or CDLL"
+        )
     signature = None
     if function.argtypes is not None:
         arguments = ", ".join(_ctypes_spelling(t) for t in function.argtypes)
@@ -85,6 +94,9 @@ def _ctypes_spelling(kind: Any) -> str:
         return "void"
     if kind is ctypes.c_void_p:
         return "void *"
+    is_type: bool = isinstance(kind, type)
+    if not is_type:
+        return str(getattr(kind, "__name__", type(kind).__name__))  # converts, by a rule of its own
     if issubclass(kind, ctypes.c_void_p) and getattr(kind, "_dtype_", None) is not None:
         # numpy.ctypeslib.ndpointer
         name = kind._dtype_.name
@@ -172,17 +184,32 @@ _SIZES = {
     ),
 }
 
+#: Words that are part of a type, never the name of an argument.
+_KEYWORDS = frozenset(
+    "char short int long unsigned float double complex _Complex void bool _Bool".split()
+)
+
+
+def wants_numbers(signature: str) -> bool:
+    """Whether the last argument, the user data, is declared as a pointer to doubles."""
+    parts = _parts(signature)
+    return parts is not None and parts[-1] == "double*"
+
 
 def _normal(signature: str) -> tuple[str, ...] | None:
     """Result and argument types in one spelling; None for what is no function's."""
+    parts = _parts(signature)
+    if parts is not None and len(parts) > 2 and parts[-1].endswith("*"):
+        return (*parts[:-1], "void*")  # user data: any pointer will do
+    return parts
+
+
+def _parts(signature: str) -> tuple[str, ...] | None:
     match = re.fullmatch(r"\s*([^()]*?)\s*(?:\(\s*\*\s*\w*\s*\))?\s*\(([^()]*)\)\s*", signature)
     if match is None:
         return None
     result, arguments = match.groups()
-    types = [_type(a) for a in arguments.split(",")]
-    if len(types) > 1 and types[-1].endswith("*"):
-        types[-1] = "void*"  # user data: any pointer will do
-    return (_type(result), *types)
+    return (_type(result), *(_type(a) for a in arguments.split(",")))
 
 
 def _type(text: str) -> str:
@@ -190,11 +217,10 @@ def _type(text: str) -> str:
     words = [w for w in re.findall(r"\w+|\*", text) if w not in ("const", "restrict", "signed")]
     stars = "*" * words.count("*")
     named = [w for w in words if w != "*"]
-    base = " ".join(named)
     # Type words first, then perhaps a name: "long long n", "intptr_t n", "double x".
-    while base not in _SIZES and base not in ("double", "void") and len(named) > 1:
+    while len(named) > 1 and " ".join(named) not in _SIZES and named[-1] not in _KEYWORDS:
         named.pop()
-        base = " ".join(named)
+    base = " ".join(named)
     if base.endswith(" int") and base[:-4] in _SIZES:
         base = base[:-4]
     return (f"i{_SIZES[base]}" if base in _SIZES else base) + stars

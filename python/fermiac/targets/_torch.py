@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +40,7 @@ class TorchTarget(LogDensity):
         What it is evaluated in.
     """
 
-    __slots__ = ("_limit", "_max_batch", "_torch", "device", "dim", "dtype", "module")
+    __slots__ = ("_limit", "_max_batch", "_shares", "_torch", "device", "dim", "dtype", "module")
 
     form = "torch"
     has_gradient = True
@@ -51,6 +53,8 @@ class TorchTarget(LogDensity):
         self.dtype = dtype
         self._max_batch = max_batch
         self._limit = max_batch
+        #: Whether the module's points and values can lie in the memory of NumPy arrays.
+        self._shares = self._torch.device(device).type == "cpu" and dtype is self._torch.float64
 
     def __call__(self, x: ArrayLike) -> Array:
         """Evaluate the module as an integrand.
@@ -74,8 +78,11 @@ class TorchTarget(LogDensity):
         return self._run(self._points(x), False)[0]
 
     def _points(self, x: ArrayLike) -> Array:
+        points = super()._points(x)
         # A module may write to its input, a layer that works in place for instance.
-        return np.array(super()._points(x), order="C")
+        if points is x and (self._shares or not x.flags.writeable):
+            return points.copy()
+        return points
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         values, slopes = self._run(x, with_gradient)
@@ -93,12 +100,10 @@ class TorchTarget(LogDensity):
         values: list[Array] = []
         slopes: list[Array | None] = []
         # Evaluation mode for all submodules, and each back in its own afterwards.
-        training = []
-        if isinstance(self.module, self._torch.nn.Module):
-            training = [m for m in self.module.modules() if m.training]
+        held: list[Any] = []
         try:
-            for module in training:
-                module.training = False
+            if isinstance(self.module, self._torch.nn.Module):
+                _hold(list(self.module.modules()), held)
             while at < n or not values:
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
@@ -112,8 +117,7 @@ class TorchTarget(LogDensity):
                 slopes.append(part[1])
                 at += size
         finally:
-            for module in training:
-                module.training = True
+            _release(held)
         if len(values) == 1:
             return values[0], slopes[0]
         if len({v.shape[1:] for v in values}) > 1:
@@ -176,11 +180,12 @@ class TorchTarget(LogDensity):
                 f"{what} gave a tensor of shape {shape} for a batch of shape "
                 f"({n}, {self.dim}); it must be ({n},) or ({n}, k)"
             )
-        if y.requires_grad:
-            y = y.detach()
-        if y.dtype is not torch.float64 or not y.is_cpu:
-            y = y.to("cpu", torch.float64)
-        return np.ascontiguousarray(y.numpy())
+        if y.layout is not torch.strided:
+            y = y.to_dense()
+        # A copy in any case: a module may use the tensor that it gives for its next batch.
+        out = np.empty(shape)
+        torch.from_numpy(out).copy_(y.detach().cpu())
+        return out
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TorchTarget, (self.module, self.dim, self.device, self.dtype, self._max_batch)
@@ -233,7 +238,9 @@ def torch(
     -----
     The module is evaluated in evaluation mode (no dropout, fixed batch statistics) and without
     recording gradients. The training flags of all its submodules, the gradients that its
-    parameters have accumulated and their ``requires_grad`` are left as they were.
+    parameters have accumulated and their ``requires_grad`` are left as they were. Autocasting that
+    is on where a method is called is on in the module, too, but not in the threads and workers
+    of an executor: put it into the module.
 
     Gradients come from one backward pass of the sum over the batch. They are right if the value
     of a row depends on that row alone, which is not checked: a module that centres its batch, for
@@ -278,6 +285,43 @@ def torch(
     if not isinstance(dtype, library.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"dtype: {given!r} given; a floating-point torch.dtype is needed")
     return TorchTarget(module, dim, device, dtype, max_batch)
+
+
+#: The submodules that calls under way hold in evaluation mode, and how many calls each.
+_held: dict[int, int] = {}
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _hold(submodules: list[Any], held: list[Any]) -> None:
+    """Bring all into evaluation mode; `held` gets those that `_release` is to bring back.
+
+    Threads may evaluate one module at a time: the last that leaves restores it.
+    """
+    with _lock:
+        for module in submodules:
+            if module.training or id(module) in _held:
+                _held[id(module)] = _held.get(id(module), 0) + 1
+                held.append(module)
+                if module.training:
+                    module.training = False
+
+
+def _release(held: list[Any]) -> None:
+    with _lock:
+        for module in held:
+            _held[id(module)] -= 1
+            if not _held[id(module)]:
+                del _held[id(module)]
+                module.training = True
 
 
 def _import_torch() -> Any:

@@ -329,27 +329,48 @@ fn heavy_tails_do_not_break_the_draws() {
 }
 
 #[test]
-fn closed_quantiles_invert_their_distribution_functions() {
+fn quantiles_invert_their_distribution_functions() {
     for marginal in [
         Marginal::normal(1.0, 2.0),
         Marginal::log_normal(0.3, 0.5),
         Marginal::uniform(-1.0, 3.0),
         Marginal::exponential(0.5),
+        Marginal::student_t(3.5, 1.0, 2.0),
+        Marginal::gamma(0.7, 2.0),
+        Marginal::gamma(40.0, 2.0),
+        Marginal::beta(0.7, 1.5),
+        Marginal::beta(30.0, 1000.0),
     ] {
         let marginal = marginal.unwrap();
         for u in [1e-10, 0.01, 0.3, 0.5, 0.9] {
-            let x = marginal.quantile(u).unwrap();
-            assert!((marginal.cdf(x).unwrap() / u - 1.0).abs() < 1e-5_f64.min(1e-15 / u + 1e-13));
+            let x = marginal.quantile(u);
+            assert!((marginal.cdf(x) / u - 1.0).abs() < 1e-5_f64.min(1e-15 / u + 1e-13));
         }
-        assert!(marginal.quantile(-0.1).unwrap().is_nan());
-        assert_eq!(marginal.cdf(INF), Some(1.0));
-        assert_eq!(marginal.cdf(-INF), Some(0.0));
-        assert!(marginal.cdf(f64::NAN).unwrap().is_nan());
+        assert!(marginal.quantile(-0.1).is_nan());
+        assert_eq!(marginal.cdf(INF), 1.0);
+        assert_eq!(marginal.cdf(-INF), 0.0);
+        assert!(marginal.cdf(f64::NAN).is_nan());
     }
-    assert_eq!(Marginal::exponential(2.0).unwrap().quantile(0.0), Some(0.0));
-    assert_eq!(Marginal::uniform(2.0, 5.0).unwrap().quantile(1.0), Some(5.0));
-    assert_eq!(Marginal::gamma(2.0, 1.0).unwrap().quantile(0.5), None);
-    assert_eq!(Marginal::beta(2.0, 1.0).unwrap().cdf(0.5), None);
+    assert_eq!(Marginal::exponential(2.0).unwrap().quantile(0.0), 0.0);
+    assert_eq!(Marginal::uniform(2.0, 5.0).unwrap().quantile(1.0), 5.0);
+    assert_eq!(Marginal::gamma(2.0, 1.0).unwrap().quantile(1.0), INF);
+    assert_eq!(Marginal::beta(2.0, 1.0).unwrap().cdf(2.0), 1.0);
+    assert_eq!(Marginal::student_t(2.0, 1.0, 1.0).unwrap().quantile(0.5), 1.0);
+}
+
+/// With one degree of freedom, P(T > z) = atan(1/z) / π; with a hundredth, a power law to the end.
+#[test]
+fn students_tails_hold_to_the_ends_of_the_range() {
+    let cauchy = Marginal::student_t(1.0, 0.0, 1.0).unwrap();
+    for z in [1e-8_f64, 0.3, 1.0, 7.0, 1e10, 1e99, 1e101, 1e300] {
+        let tail = (1.0 / z).atan() / std::f64::consts::PI;
+        assert!((cauchy.cdf(-z) / tail - 1.0).abs() < 1e-13, "{z}");
+        assert!((cauchy.quantile(tail) / -z - 1.0).abs() < 1e-13 + 1e-15 / z, "{z}");
+    }
+    let heavy = Marginal::student_t(0.01, 0.0, 1.0).unwrap();
+    let ratio = heavy.cdf(-1e300) / heavy.cdf(-1e200);
+    assert!((ratio / 0.1 - 1.0).abs() < 1e-12);
+    assert!((heavy.quantile(heavy.cdf(-1e200)) / -1e200 - 1.0).abs() < 1e-11);
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn weighted_average<'py>(
     out.set_item("khat", PyArray1::from_vec(py, done.khat))?;
     out.set_item("rank", done.rank)?;
     out.set_item("max_leverage", done.max_leverage)?;
+    out.set_item("drift", done.drift)?;
     Ok(out)
 }
 

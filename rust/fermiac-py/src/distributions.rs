@@ -49,14 +49,14 @@ impl Law {
         &self,
         py: Python<'py>,
         x: &PyReadonlyArray2<'py, f64>,
-        function: fn(&Marginal, f64) -> Option<f64>,
+        function: fn(&Marginal, f64) -> f64,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let dim = self.inner.dim();
         let x = rows(x, dim)?;
         let mapped = py.detach(|| -> Result<Vec<f64>> {
             let Form::Independent(law) = &self.form else { return Err(no_map()) };
             let pairs = x.iter().flat_map(|row| row.iter().zip(law.marginals()));
-            pairs.map(|(x, marginal)| function(marginal, *x).ok_or_else(no_map)).collect()
+            Ok(pairs.map(|(x, marginal)| function(marginal, *x)).collect())
         });
         matrix(py, check(py, mapped)?, dim)
     }
@@ -193,7 +193,7 @@ impl Law {
         matrix(py, out, dim)
     }
 
-    /// The distribution functions of the coordinates, where they have closed forms.
+    /// The distribution functions of independent coordinates.
     #[allow(clippy::needless_pass_by_value)]
     fn cdf<'py>(
         &self,
@@ -203,7 +203,7 @@ impl Law {
         self.columns(py, &x, Marginal::cdf)
     }
 
-    /// The map from the unit cube, where it has a closed form.
+    /// The map from the unit cube, where there is one.
     #[pyo3(name = "from_unit")]
     #[allow(clippy::needless_pass_by_value)]
     fn map_unit<'py>(

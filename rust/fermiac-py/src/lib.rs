@@ -13,6 +13,7 @@ mod importance;
 mod integrands;
 mod native;
 mod random;
+mod special;
 mod store;
 mod target;
 mod transforms;
@@ -37,5 +38,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     evidence::register(m)?;
     diagnostics::register(m)?;
     averages::register(m)?;
+    special::register(m)?;
     Ok(())
 }

@@ -69,6 +69,15 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// How many of the `n` first columns a mean of zero can be tested on: polynomials beyond the
+    /// second degree have so long tails that their averages are skewed.
+    pub(super) fn testable(&self, n: usize) -> usize {
+        match self {
+            Self::Given(_) => n,
+            Self::Stein(stein) => n.min(stein.centre.len() * (stein.centre.len() + 3) / 2),
+        }
+    }
+
     /// Appends the columns of `lanes` rows from `first` on.
     #[inline(always)]
     pub(super) fn push(

@@ -5,15 +5,13 @@ use std::ops::Range;
 
 use super::columns::{Columns, Controls, Work, gather};
 use super::sums::{deviations, means};
+use super::whiten::whitening;
 use crate::diagnostics::khat;
-use crate::linalg::{Cholesky, Rows, SymmetricEigen, add_gram, packed, packed_len};
+use crate::linalg::{Rows, add_gram, packed, packed_len};
 use crate::par::{CHUNK, Context};
 use crate::simd::{Kernel, LANES, V, dispatch};
 use crate::{Error, Result};
 
-/// Below this share of its own variance, what a control adds to those before it is rounding, and
-/// the controls are replaced by the directions in which they vary.
-const SINGULAR: f64 = 1e-10;
 /// Tiles whose columns are held at a time, so that many controls stay in the cache.
 const SPAN: usize = 32;
 /// A leave-one-out residual divides by one minus the leverage; what is below this is rounding.
@@ -37,6 +35,10 @@ pub struct Average {
     pub rank: usize,
     /// The largest leverage: near 1 a single point fixes a coefficient, and no error can be told.
     pub max_leverage: f64,
+    /// The largest mean of the directions in which the controls vary, over its own standard error:
+    /// far above 1 the mean of the controls under the law is not zero. Of Stein controls those of
+    /// polynomials up to the second degree are looked at.
+    pub drift: f64,
 }
 
 /// The weighted average of the columns of `values`, with the controls regressed out.
@@ -120,12 +122,14 @@ impl Data<'_> {
         let mut plain_variance = vec![0.0; k];
         let mut sizes = vec![Vec::with_capacity(n); k];
         let mut max_leverage = 0.0_f64;
+        let mut spread = vec![0.0; fit.whiten.len()];
         context.ordered(
             n.div_ceil(CHUNK),
             |c| Ok(dispatch(Influence { data: self, fit, rows: self.chunk(c) })),
             |c, part| {
                 gram.iter_mut().zip(&part.gram).for_each(|(g, p)| *g += p);
                 plain_variance.iter_mut().zip(&part.plain).for_each(|(v, p)| *v += p);
+                spread.iter_mut().zip(&part.spread).for_each(|(s, p)| *s += p);
                 max_leverage = max_leverage.max(part.max_leverage);
                 for (j, size) in sizes.iter_mut().enumerate() {
                     let column = part.without.iter().skip(j).step_by(k);
@@ -144,6 +148,11 @@ impl Data<'_> {
                 Ok(())
             },
         )?;
+        let testable = self.columns.testable(self.n_controls);
+        let directions = fit.whiten.iter().zip(&fit.offset).zip(&spread);
+        let drift = directions
+            .filter(|((row, _), _)| row.len() <= testable)
+            .fold(0.0, |most, ((_, mean), square)| (mean.abs() / square.sqrt()).max(most));
         let full = |a: usize, b: usize| gram[packed(k, a.min(b), a.max(b))];
         Ok(Average {
             mean: fit.mean.iter().zip(self.shift).map(|(m, s)| m + s).collect(),
@@ -153,6 +162,7 @@ impl Data<'_> {
             khat: shapes,
             rank: fit.whiten.len(),
             max_leverage,
+            drift,
         })
     }
 }
@@ -209,38 +219,6 @@ impl Fit {
             (0..k * k).map(|i| (centred(m + i / k, m + i % k) / total).max(least(i))).collect();
         Ok(Self { total, control_means, whiten, offset, plain, mean, slopes, scatter })
     }
-}
-
-/// T with T S Tᵀ = 1 on the space that the m controls span, from their covariance S.
-fn whitening(m: usize, covariance: impl Fn(usize, usize) -> f64) -> Result<Vec<Vec<f64>>> {
-    let inverse: Vec<f64> = (0..m)
-        .map(|a| covariance(a, a))
-        .map(|s| if s > 0.0 { 1.0 / s.sqrt() } else { 0.0 })
-        .collect();
-    let mut unit = vec![0.0; m * m];
-    for a in 0..m {
-        for b in 0..m {
-            unit[a * m + b] = covariance(a, b) * inverse[a] * inverse[b];
-        }
-    }
-    if let Ok(factor) = Cholesky::new(&unit, m)
-        && (0..m).all(|i| factor.row(i)[i] * factor.row(i)[i] > SINGULAR)
-    {
-        let lower = factor.inverse_lower();
-        let rows = (0..m).map(|i| {
-            let start = i * (i + 1) / 2;
-            lower[start..=start + i].iter().zip(&inverse).map(|(l, s)| l * s).collect()
-        });
-        return Ok(rows.collect());
-    }
-    let eigen = SymmetricEigen::new(&unit, m)?;
-    let largest = eigen.values.iter().fold(0.0_f64, |a, v| a.max(*v));
-    let kept = (0..m).filter(|&i| eigen.values[i] > SINGULAR * largest);
-    let rows = kept.map(|i| {
-        let scale = 1.0 / eigen.values[i].sqrt();
-        (0..m).map(|a| eigen.vectors[a * m + i] * scale * inverse[a]).collect()
-    });
-    Ok(rows.collect())
 }
 
 struct Gram<'a> {
@@ -300,6 +278,8 @@ struct Part {
     /// The Gram matrix of their parts with controls.
     gram: Vec<f64>,
     plain: Vec<f64>,
+    /// The squared error of the mean of each direction of the controls.
+    spread: Vec<f64>,
     max_leverage: f64,
 }
 
@@ -314,6 +294,8 @@ impl Kernel for Influence<'_> {
         let (mut influence, mut parts) = (Vec::with_capacity(size), Vec::with_capacity(size));
         let mut plain = vec![V::ZERO; k];
         let mut most = V::ZERO;
+        let mut spread = vec![V::ZERO; rank];
+        let inverse = V::splat(1.0 / fit.total);
         let (mut work, mut h, mut u) = (Work::default(), Vec::new(), Vec::with_capacity(rank));
         for first in self.rows.clone().step_by(LANES) {
             let lanes = (self.rows.end - first).min(LANES);
@@ -326,16 +308,17 @@ impl Kernel for Influence<'_> {
             }
             u.clear();
             let (mut square, mut tilt) = (V::ZERO, V::ZERO);
-            for (row, offset) in fit.whiten.iter().zip(&fit.offset) {
+            for ((row, offset), spread) in fit.whiten.iter().zip(&fit.offset).zip(&mut spread) {
                 let mut sum = V::ZERO;
                 for (t, column) in row.iter().zip(&h) {
                     sum = V::splat(*t).mul_add::<FMA>(*column, sum);
                 }
                 square = sum.mul_add::<FMA>(sum, square);
                 tilt = sum.mul_add::<FMA>(V::splat(*offset), tilt);
+                let part = times_or_zero(w, sum * inverse);
+                *spread = part.mul_add::<FMA>(part, *spread);
                 u.push(sum);
             }
-            let inverse = V::splat(1.0 / fit.total);
             let leverage = times_or_zero(w, inverse + square);
             let (share, rest) = if rank > 0 {
                 most = most.max(leverage);
@@ -364,6 +347,7 @@ impl Kernel for Influence<'_> {
             without: parts,
             gram,
             plain: plain.into_iter().map(V::sum).collect(),
+            spread: spread.into_iter().map(V::sum).collect(),
             max_leverage: most.0.into_iter().fold(0.0, f64::max),
         }
     }
@@ -417,6 +401,22 @@ mod tests {
         }
         assert!((all.cov[0] / variance - 1.0).abs() < 1e-10, "{} {variance}", all.cov[0]);
         assert_eq!(all.rank, m);
+    }
+
+    #[test]
+    fn drift_is_the_mean_of_a_control_over_its_error() {
+        let (n, x, y) = (500, normals(500, 9), normals(500, 10));
+        let w = vec![1.0; n];
+        let context = Context::serial();
+        let of = |h: &[f64]| {
+            average(&context, &w, Rows::new(&y, 1), Controls::Given(Rows::new(h, 1))).unwrap().drift
+        };
+        let mean = x.iter().sum::<f64>() / n as f64;
+        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+        let error = (variance / n as f64).sqrt();
+        assert!((of(&x) - mean.abs() / error).abs() < 1e-10);
+        let shifted: Vec<f64> = x.iter().map(|x| x - 1.0).collect();
+        assert!((of(&shifted) - (mean - 1.0).abs() / error).abs() < 1e-9);
     }
 
     #[test]

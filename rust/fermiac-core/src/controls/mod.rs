@@ -8,6 +8,7 @@
 mod columns;
 mod fit;
 mod sums;
+mod whiten;
 
 pub use columns::Controls;
 pub use fit::{Average, average};

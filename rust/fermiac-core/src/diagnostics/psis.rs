@@ -10,8 +10,6 @@ use crate::simd::{exp, exp_slice, ln};
 use crate::special::{expm1, ln1p};
 use crate::{Error, Result};
 
-/// Fewer values than this have no tail to speak of.
-const LEAST: usize = 10;
 /// Log-weights closer than this are equal: rounding alone makes no tail.
 const EQUAL: f64 = 1e-13;
 
@@ -21,7 +19,7 @@ pub struct Smoothed {
     /// The log-weights, in the order of the log-ratios.
     pub log_weights: Vec<f64>,
     /// The shape: -inf where all weights of the tail are equal, NaN where no tail could be fitted
-    /// (fewer than 10 values, or a quarter of the tail at its lower end).
+    /// (fewer than 30 values, or a quarter of the tail at its lower end).
     pub khat: f64,
 }
 
@@ -125,7 +123,7 @@ impl Tail {
         let largest = log_ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let none = |khat| Self { largest, order: Vec::new(), cut: 0.0, khat, law: None };
         let m = tail_length_of(n, r_eff);
-        if n < LEAST || n <= m {
+        if n <= m {
             return none(f64::NAN);
         }
         let mut order: Vec<usize> = (0..n).collect();

@@ -14,10 +14,10 @@ pub fn fma<const FMA: bool>(a: f64, b: f64, c: f64) -> f64 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-const LN2_HI: f64 = 6.931_471_803_691_238_164_9e-1;
-const LN2_LO: f64 = 1.908_214_929_270_587_700_02e-10;
+pub(super) const LN2_HI: f64 = 6.931_471_803_691_238_164_9e-1;
+pub(super) const LN2_LO: f64 = 1.908_214_929_270_587_700_02e-10;
 /// 1.5 · 2⁵²: adding it rounds to an integer and leaves that integer in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0;
+pub(super) const ROUND: f64 = 6_755_399_441_055_744.0;
 /// 1/k! for k = 13 … 2, the Taylor series of exp on |r| ≤ ln(2)/2 (truncation 5e-18).
 pub(crate) const EXP: [f64; 12] = [
     1.0 / 6_227_020_800.0,
@@ -55,6 +55,24 @@ fn exp_body<const FMA: bool>(x: f64) -> f64 {
     p * a * b
 }
 
+/// eˣ - 1 for -40 ≤ x ≤ 700; beyond, the value at the bound.
+#[inline(always)]
+fn expm1_body<const FMA: bool>(x: f64) -> f64 {
+    let x = if x > 700.0 { 700.0 } else { x };
+    let x = if x < -40.0 { -40.0 } else { x };
+    let shifted = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
+    let mut q = EXP[0];
+    for &c in &EXP[1..] {
+        q = fma::<FMA>(q, r, c);
+    }
+    let q = fma::<FMA>(r * r, q, r);
+    let scale =
+        f64::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(1023) << 52);
+    fma::<FMA>(scale, q, scale - 1.0)
+}
+
 /// Coefficients of log(1+f) in s = f/(2+f) (fdlibm's minimax polynomial, Sun Microsystems 1993).
 const LOG: [f64; 7] = [
     6.666_666_666_666_735_13e-1,
@@ -72,7 +90,7 @@ const MANTISSA: u64 = 0x000f_ffff_ffff_ffff;
 const TWO52: f64 = 4_503_599_627_370_496.0;
 
 #[inline(always)]
-fn ln_body<const FMA: bool>(x: f64) -> f64 {
+pub(super) fn ln_body<const FMA: bool>(x: f64) -> f64 {
     let tiny = x < f64::MIN_POSITIVE;
     let y = if tiny { x * 18_014_398_509_481_984.0 } else { x };
     let bits = y.to_bits().wrapping_add(ONE_BITS - SQRT_HALF_BITS);
@@ -126,6 +144,13 @@ pub fn ln1p_pos(x: f64) -> f64 {
 #[must_use]
 pub fn expv<const FMA: bool>(x: V) -> V {
     x.map(exp_body::<FMA>)
+}
+
+/// eˣ - 1 in each lane, to a few ulp, for -40 ≤ x ≤ 700; beyond, the value at the bound.
+#[inline(always)]
+#[must_use]
+pub fn expm1v<const FMA: bool>(x: V) -> V {
+    x.map(expm1_body::<FMA>)
 }
 
 /// The natural logarithm in each lane, for use inside a [`Kernel`].

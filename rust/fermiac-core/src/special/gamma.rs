@@ -2,7 +2,7 @@
 #![allow(clippy::excessive_precision)] // constants keep the digits of their sources
 
 use super::elementary::ln1p;
-use crate::simd::{ln, ln1p_pos};
+use crate::simd::{ln, ln1p_pos, sin};
 
 /// ln √(2π).
 pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_7;
@@ -85,6 +85,18 @@ pub fn ln_gamma(x: f64) -> f64 {
     }
 }
 
+/// ln |Γ(x)| for every x: below 0 by reflection, absolutely near the zeros there; +inf at the poles.
+pub fn ln_abs_gamma(x: f64) -> f64 {
+    if x.is_nan() || x >= 0.0 {
+        return ln_gamma(x);
+    }
+    let turn = x - x.floor();
+    if turn == 0.0 || x == f64::NEG_INFINITY {
+        return f64::INFINITY;
+    }
+    ln(std::f64::consts::PI / sin(std::f64::consts::PI * turn)) - ln_gamma(1.0 - x)
+}
+
 /// What Stirling's formula lacks: ln Γ(x) - ((x - ½) ln x - x + ln √(2π)), for x > 0.
 ///
 /// Differences of ln Γ at large arguments, and densities around their mode, are exact sums of
@@ -122,6 +134,24 @@ pub fn ln_beta(a: f64, b: f64) -> f64 {
         + stirling_correction(small)
         + (small - 0.5) * ln(share)
         + large * ln1p(-share)
+}
+
+/// ln Γ(1 + a) for a ≥ 0, to a few ulp of the value even where a is tiny.
+pub(super) fn ln_gamma_1p(a: f64) -> f64 {
+    if a < 0.5 { near_two(a) - ln1p_pos(a) } else { ln_gamma(1.0 + a) }
+}
+
+/// ln Γ(b + a) - ln Γ(b) for b > 0 and 0 < a ≤ 1, to some ulp of the value even where a is tiny.
+pub(super) fn ln_rising(b: f64, a: f64) -> f64 {
+    let mut low = b;
+    let mut shift = 0.0;
+    while low < LARGE {
+        shift += ln1p_pos(a / low);
+        low += 1.0;
+    }
+    let sum = low + a;
+    let corrections = stirling_correction(sum) - stirling_correction(low);
+    (low - 0.5) * ln1p_pos(a / low) + a * (ln(sum) - 1.0) + corrections - shift
 }
 
 #[cfg(test)]

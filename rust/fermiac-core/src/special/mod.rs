@@ -3,12 +3,20 @@
 //! Nothing here calls the platform's mathematical library or fuses operations, so the values have
 //! the same bits on every machine.
 
+mod beta;
+mod digamma;
 mod elementary;
 mod gamma;
+mod gamma_ratio;
+mod gauss;
 mod normal;
+mod solve;
+mod tail;
 
+pub use crate::simd::{erf, erfc, normal_cdf, normal_quantile};
+pub use beta::{IncompleteBeta, beta_lower, beta_upper};
+pub use digamma::digamma;
 pub use elementary::{expm1, ln1p};
-pub use gamma::{LN_SQRT_2PI, ln_beta, ln_gamma, stirling_correction};
-pub use normal::{
-    normal_cdf, normal_ln_cdf, normal_quantile, normal_survival, normal_survival_quantile,
-};
+pub use gamma::{LN_SQRT_2PI, ln_abs_gamma, ln_beta, ln_gamma, stirling_correction};
+pub use gamma_ratio::{IncompleteGamma, gamma_lower, gamma_upper};
+pub use normal::{normal_ln_cdf, normal_survival, normal_survival_quantile};

@@ -34,8 +34,8 @@ pub enum RowStatus {
 /// The error for a row that a target left unwritten: `what` counts it, "row 7 of the batch".
 pub fn unwritten(target: &str, row: usize, what: &str, x: &[f64]) -> Error {
     let why = format!(
-        "{target} left {what} unwritten (did it raise?), x = {}; write a value for every row, or \
-         return a status that is not 0",
+        "{target} left {what} unwritten (did it raise?), x = {}; write a value for every row, \
+         NaN and a status from 1 to 255 for one that cannot be evaluated",
         density::show(x)
     );
     Error::Target { row: Some(row), why }

@@ -1,10 +1,11 @@
 //! Targets behind C pointers: the one place where foreign machine code is called.
 //!
 //! A batch function fills an array and returns a status: 0, done; 1 to 255, some rows could not be
-//! evaluated: those that it left or made NaN, or all of them if none is; anything else, the target
-//! gave up. (A callback of a language with exceptions may return garbage when one escapes: numbers
-//! above 255 are taken for that.) Whatever is to be filled holds a NaN with bits of its own, so
-//! that a function that stopped without a word is told from one that computed a NaN.
+//! evaluated: those that it made NaN, or all of them if none is; anything else, the target gave up.
+//! (A callback of a language with exceptions may return garbage when one escapes: numbers above 255
+//! are taken for that.) Whatever is to be filled holds a NaN with bits of its own, so that a
+//! function that stopped without a word is told from one that computed a NaN. Garbage may as well
+//! lie from 1 to 255, so a row left unwritten is a defect whatever the status.
 
 #![allow(unsafe_code, reason = "foreign functions are called here")]
 
@@ -27,7 +28,7 @@ pub type OutputsFn =
 /// One point to one value. It cannot say that it failed.
 pub type ScalarFn = unsafe extern "C" fn(*mut f64, isize, *mut c_void) -> f64;
 
-/// What the arrays hold before the call: a quiet NaN that no arithmetic gives.
+/// What the arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
 /// The largest status that means failed rows.
 const MAX_RECOVERABLE: c_int = 255;
@@ -184,31 +185,26 @@ impl Native {
                 status.len()
             )));
         }
-        let rows = out.chunks_exact(k).zip(status.iter_mut());
-        if code > 0 {
-            for (values, status) in rows {
-                if values.iter().any(|v| v.is_nan()) {
-                    *status = RowStatus::Failed;
-                }
-            }
-            if !status.contains(&RowStatus::Failed) {
-                status.fill(RowStatus::Failed);
-            }
-            return Ok(());
-        }
         // Nearly always all is written, which one pass without a branch tells.
-        if !any_unwritten(out) && !any_unwritten(gradient) {
+        let written = !any_unwritten(out) && !any_unwritten(gradient);
+        if code == 0 && written {
             return Ok(());
         }
-        for (values, status) in rows {
+        for (values, status) in out.chunks_exact(k).zip(status.iter_mut()) {
             if any_unwritten(values) {
                 *status = RowStatus::Unwritten;
+            } else if code > 0 && values.iter().any(|v| v.is_nan()) {
+                *status = RowStatus::Failed;
             }
         }
         for (i, slopes) in gradient.chunks_exact(self.dim).enumerate() {
-            if out[i] != f64::NEG_INFINITY && any_unwritten(slopes) {
+            let needed = status[i] == RowStatus::Good && out[i] != f64::NEG_INFINITY;
+            if needed && any_unwritten(slopes) {
                 status[i] = RowStatus::Unwritten;
             }
+        }
+        if code > 0 && status.iter().all(|status| *status == RowStatus::Good) {
+            status.fill(RowStatus::Failed);
         }
         Ok(())
     }
@@ -406,8 +402,8 @@ mod tests {
         let infinity = f64::NEG_INFINITY;
         assert_eq!(values(0, &[1.0, 2.0], 0).unwrap(), [-0.5, -2.0]);
         assert!(values(0, &[], 0).unwrap().is_empty());
-        // The rows without a value failed, or all did.
-        assert_eq!(values(3, &[1.0, 11.0, 21.0], 0).unwrap(), [-0.5, infinity, infinity]);
+        // The rows that are NaN failed, or all did.
+        assert_eq!(values(3, &[1.0, 21.0, 22.0], 0).unwrap(), [-0.5, infinity, infinity]);
         assert_eq!(values(255, &[1.0, 2.0], 0).unwrap(), [infinity; 2]);
         for (status, said) in [(-7, "returned -7"), (256, "exception"), (c_int::MAX, "exception")] {
             let error = values(status, &[1.0, 2.0], 0).unwrap_err().to_string();
@@ -420,6 +416,9 @@ mod tests {
     fn an_unwritten_row_is_told_from_a_nan() {
         let error = values(0, &[1.0, 11.0], 4096).unwrap_err();
         assert!(matches!(error, Error::Target { row: Some(4097), .. }), "{error}");
+        assert!(error.to_string().contains("'f' left row 4097 of the batch unwritten"), "{error}");
+        // What a callback returns that an exception has left may be any number.
+        let error = values(3, &[21.0, 11.0], 4096).unwrap_err();
         assert!(error.to_string().contains("'f' left row 4097 of the batch unwritten"), "{error}");
         let error = values(0, &[1.0, 21.0], 4096).unwrap_err();
         assert!(error.to_string().contains("NaN at row 4097 of the batch"), "{error}");

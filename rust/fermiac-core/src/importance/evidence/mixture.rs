@@ -16,9 +16,9 @@ use crate::linalg::packed_len;
 use crate::par::Context;
 use crate::simd::{Kernel, V, dispatch, exp, expv, ln, lnv};
 
-const ITERATIONS: usize = 40;
+const ITERATIONS: usize = 25;
 /// Gain of the log-likelihood per unit weight at which EM stops.
-const TOLERANCE: f64 = 1e-4;
+const TOLERANCE: f64 = 3e-4;
 /// Steps of the power iteration for the longest axis: any vector near the longest ones will do.
 const AXIS_STEPS: usize = 50;
 

@@ -120,7 +120,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
             units: Vec::new(),
             stages: Vec::new(),
             own: Vec::new(),
-            arrived: settings.scheme == Scheme::Snis,
+            arrived: false,
         }
     }
 

@@ -11,6 +11,9 @@ use crate::importance::tiles::{lanes, n_tiles};
 use crate::par::Context;
 use crate::simd::{Kernel, LANES, V, dispatch, expv, ln};
 
+/// The share of the weight that fits may leave out.
+const NEGLIGIBLE: f64 = 1e-12;
+
 /// One stage of points.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -85,20 +88,45 @@ impl Pool {
         self.n += stage.n;
         self.log_sum.resize(self.lanes.len(), V::splat(f64::NEG_INFINITY));
         self.stages.push(stage);
-        let newest = self.stages.len() - 1;
-        let balance = self.balance && !last;
-        if balance {
-            let (sums, _) = self.visit(context, 0..old, newest)?;
-            self.log_sum[..old].copy_from_slice(&sums);
+        let sums = self.densities(context, old, last);
+        if sums.is_err() {
+            self.discard_newest();
         }
-        let (sums, own) =
-            self.visit(context, old..self.lanes.len(), if balance { 0 } else { newest })?;
-        self.log_sum[old..].copy_from_slice(&sums);
+        let (sums, own) = sums?;
+        let from = self.lanes.len() - sums.len();
+        self.log_sum[from..].copy_from_slice(&sums);
         Ok(own
             .iter()
             .enumerate()
             .map(|(i, log_q)| log_ratio(self.log_target[old + i], *log_q))
             .collect())
+    }
+
+    /// The sums of all tiles, or of the new ones (from `old` on) alone, with the newest stage in
+    /// them; and the density of the newest stage at the new tiles.
+    fn densities(&self, context: &Context<'_>, old: usize, last: bool) -> Result<(Vec<V>, Vec<V>)> {
+        let newest = self.stages.len() - 1;
+        if last || !self.balance {
+            return self.visit(context, old..self.lanes.len(), newest);
+        }
+        let (mut sums, _) = self.visit(context, 0..old, newest)?;
+        let (new, own) = self.visit(context, old..self.lanes.len(), 0)?;
+        sums.extend(new);
+        Ok((sums, own))
+    }
+
+    /// Forgets a stage whose densities were not computed to the end.
+    fn discard_newest(&mut self) {
+        let Some(stage) = self.stages.pop() else { return };
+        let (tiles, d) = (stage.tiles.start, self.dim);
+        self.n -= stage.n;
+        self.x.truncate(self.n * d);
+        self.log_density.truncate(self.n);
+        self.z.truncate(tiles * d);
+        self.log_law.truncate(tiles);
+        self.log_target.truncate(tiles);
+        self.log_sum.truncate(tiles);
+        self.lanes.truncate(tiles);
     }
 
     /// Adds the densities of the stages from `from` on to those at `tiles`; gives the sums and the
@@ -229,7 +257,7 @@ pub(super) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
     let positive = log_weights.iter().flat_map(|v| v.0).filter(|l| *l > f64::NEG_INFINITY).count();
     // Of few points with weight, half.
     let wanted = wanted.min(positive as f64 / 2.0);
-    let at = |power: f64| dispatch(Power { log_weights, largest, power });
+    let at = |power: f64| dispatch(Raised { log_weights, largest, power });
     let effective = |power: f64| at(power).0;
     let (mut low, mut high) = (1.0, 1.0);
     while effective(low) < wanted && low > f64::EPSILON * f64::EPSILON {
@@ -249,13 +277,13 @@ pub(super) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
 }
 
 /// Weights of a power, summing to 1, and their effective sample size.
-struct Power<'a> {
+struct Raised<'a> {
     log_weights: &'a [V],
     largest: f64,
     power: f64,
 }
 
-impl Kernel for Power<'_> {
+impl Kernel for Raised<'_> {
     type Output = (f64, Vec<V>);
 
     #[inline(always)]
@@ -273,9 +301,11 @@ impl Kernel for Power<'_> {
             weights.push(w);
         }
         let (sum, squares) = (sum.sum(), squares.sum());
-        let scale = V::splat(1.0 / sum);
+        // What all such points together could add is below the rounding of a fit; without them the
+        // passes skip most tiles while the weights are uneven.
+        let least = sum * NEGLIGIBLE / (self.log_weights.len() * LANES) as f64;
         for w in &mut weights {
-            *w = *w * scale;
+            *w = w.map(|w| if w < least { 0.0 } else { w / sum });
         }
         (sum * sum / squares, weights)
     }

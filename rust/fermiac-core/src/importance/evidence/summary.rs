@@ -36,8 +36,7 @@ pub struct Evidence {
     pub ess: f64,
     /// The tail shape of the weights, as Pareto smoothing fits it.
     pub khat: f64,
-    /// Whether the last sampler was fitted to the target itself, and 10 (d + 1) effective points
-    /// or more carry the estimate.
+    /// Whether 10 (d + 1) effective points or more carry the estimate.
     pub converged: bool,
     /// The stages, the final one included.
     pub stages: Vec<Stage>,
@@ -153,7 +152,7 @@ impl Run<'_, '_, '_> {
             out.log_evidence = largest + ln(sum / weights.len() as f64);
             out.log_evidence_stderr = stratified_variance(stage, &weights).sqrt() / sum;
             out.ess = sum * sum / squares;
-            out.converged = self.arrived && out.ess >= 10.0 * (d as f64 + 1.0);
+            out.converged = out.ess >= 10.0 * (d as f64 + 1.0);
         }
         out.log_weights = log_weights;
         let mut pool = self.pool;

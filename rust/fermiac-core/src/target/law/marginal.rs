@@ -4,7 +4,8 @@ use super::{finite, positive};
 use crate::rng::Stream;
 use crate::simd::{V, exp, ln, ln1pv, lnv};
 use crate::special::{
-    LN_SQRT_2PI, expm1, ln_beta, ln_gamma, ln1p, normal_cdf, normal_quantile, stirling_correction,
+    IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln_gamma, ln1p, normal_cdf,
+    normal_quantile, stirling_correction,
 };
 use crate::target::Support;
 use crate::{Error, Result};
@@ -19,13 +20,44 @@ pub struct Marginal {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
-    Normal { mean: f64, sd: f64, inv_sd: f64 },
-    LogNormal { mu: f64, sigma: f64, inv_sigma: f64 },
-    Uniform { low: f64, high: f64 },
-    StudentT { df: f64, loc: f64, scale: f64, inv_scale: f64, inv_sqrt_df: f64 },
-    Gamma { shape: f64, scale: f64, kernel: GammaKernel },
-    Beta { a: f64, b: f64, kernel: BetaKernel },
-    Exponential { scale: f64, inv_scale: f64 },
+    Normal {
+        mean: f64,
+        sd: f64,
+        inv_sd: f64,
+    },
+    LogNormal {
+        mu: f64,
+        sigma: f64,
+        inv_sigma: f64,
+    },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    StudentT {
+        df: f64,
+        loc: f64,
+        scale: f64,
+        inv_scale: f64,
+        inv_sqrt_df: f64,
+        tail: IncompleteBeta,
+    },
+    Gamma {
+        shape: f64,
+        scale: f64,
+        kernel: GammaKernel,
+        integral: IncompleteGamma,
+    },
+    Beta {
+        a: f64,
+        b: f64,
+        kernel: BetaKernel,
+        integral: IncompleteBeta,
+    },
+    Exponential {
+        scale: f64,
+        inv_scale: f64,
+    },
 }
 
 /// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
@@ -114,7 +146,9 @@ impl Marginal {
         let (loc, scale) = (finite("loc", loc)?, positive("scale", scale)?);
         let constant = -0.5 * ln(df) - ln_beta(0.5, 0.5 * df) - ln(scale);
         let (inv_scale, inv_sqrt_df) = (1.0 / scale, 1.0 / df.sqrt());
-        Ok(Self { form: Form::StudentT { df, loc, scale, inv_scale, inv_sqrt_df }, constant })
+        let tail = IncompleteBeta::new(0.5 * df, 0.5);
+        let form = Form::StudentT { df, loc, scale, inv_scale, inv_sqrt_df, tail };
+        Ok(Self { form, constant })
     }
 
     /// The gamma law with mean `shape` · `scale`; both > 0.
@@ -129,7 +163,8 @@ impl Marginal {
             let plain = GammaKernel { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0 };
             (plain, -ln_gamma(shape) - ln(scale))
         };
-        Ok(Self { form: Form::Gamma { shape, scale, kernel }, constant })
+        let integral = IncompleteGamma::new(shape);
+        Ok(Self { form: Form::Gamma { shape, scale, kernel, integral }, constant })
     }
 
     /// The beta law on [0, 1]; `a`, `b` > 0.
@@ -153,7 +188,8 @@ impl Marginal {
             let reference = Reference::Ends;
             (BetaKernel { p, q, below: 1.0, above: 1.0, reference }, -ln_beta(a, b))
         };
-        Ok(Self { form: Form::Beta { a, b, kernel }, constant })
+        let integral = IncompleteBeta::new(a, b);
+        Ok(Self { form: Form::Beta { a, b, kernel, integral }, constant })
     }
 
     /// The exponential law with mean `scale` > 0.
@@ -336,41 +372,93 @@ impl Marginal {
         }
     }
 
-    /// Whether [`Marginal::cdf`] and [`Marginal::quantile`] have a closed form.
-    pub fn has_closed_quantile(&self) -> bool {
-        !matches!(self.form, Form::StudentT { .. } | Form::Gamma { .. } | Form::Beta { .. })
-    }
-
-    /// P(X ≤ x) of a normal, log-normal, uniform or exponential law; `None` for others.
-    pub fn cdf(&self, x: f64) -> Option<f64> {
+    /// P(X ≤ x).
+    pub fn cdf(&self, x: f64) -> f64 {
         match self.form {
-            Form::Normal { mean, sd, .. } => Some(normal_cdf((x - mean) / sd)),
+            Form::Normal { mean, sd, .. } => normal_cdf((x - mean) / sd),
             Form::LogNormal { mu, sigma, .. } => {
-                Some(if x <= 0.0 { 0.0 } else { normal_cdf((ln(x) - mu) / sigma) })
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    normal_cdf((ln(x) - mu) / sigma)
+                }
             }
-            Form::Uniform { low, high } => Some(((x - low) / (high - low)).clamp(0.0, 1.0)),
+            Form::Uniform { low, high } => ((x - low) / (high - low)).clamp(0.0, 1.0),
+            Form::StudentT { df, loc, scale, tail, .. } => {
+                let z = (x - loc) / scale;
+                let beyond = t_tail(&tail, df, z.abs());
+                if z > 0.0 { 1.0 - beyond } else { beyond }
+            }
+            Form::Gamma { scale, integral, .. } => {
+                integral.lower(if x < 0.0 { 0.0 } else { x / scale })
+            }
+            Form::Beta { integral, .. } => {
+                let x = x.clamp(0.0, 1.0);
+                integral.lower(x, 1.0 - x)
+            }
             Form::Exponential { scale, .. } => {
-                Some(if x <= 0.0 { 0.0 } else { -expm1(-x / scale) })
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    -expm1(-x / scale)
+                }
             }
-            _ => None,
         }
     }
 
-    /// The quantile at `u` of a normal, log-normal, uniform or exponential law, NaN outside
-    /// [0, 1]; `None` for others.
-    pub fn quantile(&self, u: f64) -> Option<f64> {
-        let known = self.has_closed_quantile();
-        if known && !(0.0..=1.0).contains(&u) {
-            return Some(f64::NAN);
+    /// The quantile at `u`, NaN outside [0, 1].
+    pub fn quantile(&self, u: f64) -> f64 {
+        if !(0.0..=1.0).contains(&u) {
+            return f64::NAN;
         }
         match self.form {
+            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(normal_quantile(u)),
+            Form::Uniform { .. } => self.at_uniform(u),
+            Form::StudentT { df, loc, scale, tail, .. } => {
+                let size = t_tail_quantile(&tail, df, u.min(1.0 - u));
+                loc + scale * if u < 0.5 { -size } else { size }
+            }
+            Form::Gamma { scale, integral, .. } => scale * integral.quantile(u),
+            Form::Beta { integral, .. } => integral.quantile(u).0,
             // Subtracted from zero, so that 0 maps to 0 and not to -0.
-            Form::Exponential { scale, .. } => Some(0.0 - scale * ln1p(-u)),
-            Form::Uniform { .. } => Some(self.at_uniform(u)),
-            _ if known => Some(self.at_normal(normal_quantile(u))),
-            _ => None,
+            Form::Exponential { scale, .. } => 0.0 - scale * ln1p(-u),
         }
     }
+}
+
+/// Beyond this Student's tail is a power to the last bit, and z² may overflow.
+const T_FAR: f64 = 1.0e100;
+
+/// P(T > z) for z ≥ 0 and Student's t with `df` degrees of freedom.
+fn t_tail(tail: &IncompleteBeta, df: f64, z: f64) -> f64 {
+    let near = z.min(T_FAR);
+    // x = df / (df + z²) and its complement, neither by subtraction.
+    let ratio = near / df.sqrt();
+    let (x, y) = if ratio <= 1.0 {
+        let square = ratio * ratio;
+        (1.0 / (1.0 + square), square / (1.0 + square))
+    } else {
+        let square = 1.0 / (ratio * ratio);
+        (square / (1.0 + square), 1.0 / (1.0 + square))
+    };
+    let value = 0.5 * tail.lower(x, y);
+    if z > T_FAR {
+        value * exp(-df * ln(z / T_FAR))
+    } else if z.is_nan() {
+        z
+    } else {
+        value
+    }
+}
+
+/// The z ≥ 0 with P(T > z) = `p` ≤ ½.
+fn t_tail_quantile(tail: &IncompleteBeta, df: f64, p: f64) -> f64 {
+    let far = t_tail(tail, df, T_FAR);
+    if p < far {
+        return T_FAR * exp(ln(far / p) / df);
+    }
+    let (x, y) = tail.quantile(2.0 * p);
+    df.sqrt() * (y / x).sqrt()
 }
 
 /// The values where the predicate holds, -inf elsewhere, NaN at NaN.

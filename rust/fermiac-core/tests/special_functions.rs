@@ -1,0 +1,114 @@
+//! The incomplete beta and gamma functions: known values, and the identities that they obey.
+#![allow(clippy::unwrap_used)]
+
+use fermiac_core::special::{
+    IncompleteBeta, IncompleteGamma, beta_lower, beta_upper, gamma_lower, gamma_upper, ln_abs_gamma,
+};
+use proptest::prelude::*;
+
+fn close(value: f64, truth: f64, bar: f64) -> bool {
+    (value - truth).abs() <= bar * truth.abs()
+}
+
+#[test]
+fn equal_parameters_split_in_halves() {
+    for k in 0..60 {
+        let a = 10_f64.powf(f64::from(k) * 0.15 - 1.0);
+        let law = IncompleteBeta::new(a, a);
+        assert!(close(law.lower(0.5, 0.5), 0.5, 1e-14), "{a}");
+        assert!(close(law.quantile(0.5).0, 0.5, 1e-14), "{a}");
+    }
+}
+
+#[test]
+fn a_parameter_of_one_has_a_closed_form() {
+    for b in [0.3_f64, 1.0, 5.0, 40.0, 1e4, 1e8] {
+        for scale in [1e-3, 0.1, 1.0, 5.0] {
+            let x: f64 = scale / (b + scale);
+            let ln_upper = b * (-x).ln_1p();
+            let law = IncompleteBeta::new(1.0, b);
+            assert!(close(law.ln_upper(x, 1.0 - x), ln_upper, 1e-13), "{b} {x}");
+            assert!(close(law.lower(x, 1.0 - x), -ln_upper.exp_m1(), 1e-13), "{b} {x}");
+        }
+    }
+    for x in [1e-8_f64, 0.1, 1.0, 7.0, 300.0] {
+        assert!(close(gamma_upper(1.0, x), (-x).exp(), 1e-14));
+        assert!(close(gamma_lower(1.0, x), -(-x).exp_m1(), 1e-14));
+    }
+}
+
+#[test]
+fn the_complement_is_taken_exactly() {
+    // x so near 1 that only its complement can say where: I = 1 - b B(a, b)^-1 y^b / b.
+    let law = IncompleteBeta::new(1.0, 2.0);
+    assert!(close(law.upper(1.0, 1e-100), 1e-200, 1e-13));
+    let (x, y) = law.upper_quantile(1e-200);
+    assert_eq!(x, 1.0);
+    assert!(close(y, 1e-100, 1e-13));
+}
+
+#[test]
+fn reflection_of_the_gamma_function() {
+    assert!(close(ln_abs_gamma(-0.5), (2.0 * std::f64::consts::PI.sqrt()).ln(), 2e-15));
+    assert_eq!(ln_abs_gamma(-2.0), f64::INFINITY);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tails_sum_to_one_and_are_symmetric(la in -2.0..8.0_f64, lb in -2.0..8.0_f64, z in -6.0..6.0_f64) {
+        let (a, b) = (10_f64.powf(la), 10_f64.powf(lb));
+        let odds = a / b * (z * (1.0 / a + 1.0 / b).sqrt()).clamp(-600.0, 600.0).exp();
+        let (x, y) = (odds / (1.0 + odds), 1.0 / (1.0 + odds));
+        let (lower, upper) = (beta_lower(a, b, x, y), beta_upper(a, b, x, y));
+        prop_assert!((lower + upper - 1.0).abs() <= 2.3e-16);
+        prop_assert_eq!(lower, beta_upper(b, a, y, x));
+    }
+
+    #[test]
+    fn the_functions_are_monotone(la in -1.0..8.0_f64, lb in -1.0..8.0_f64, z in -5.0..5.0_f64) {
+        let (a, b) = (10_f64.powf(la), 10_f64.powf(lb));
+        let spread = (1.0 / a + 1.0 / b).sqrt().min(3.0);
+        let at = |z: f64| {
+            let odds = a / b * (z * spread).exp();
+            IncompleteBeta::new(a, b).lower(odds / (1.0 + odds), 1.0 / (1.0 + odds))
+        };
+        prop_assert!(at(z) <= at(z + 1e-3));
+        let scale = a.sqrt().recip().min(3.0);
+        let at = |z: f64| IncompleteGamma::new(a).lower(a * (z * scale).exp());
+        prop_assert!(at(z) <= at(z + 1e-3));
+    }
+
+    /// I_x(a, b) - I_x(a + 1, b) = x^a y^b / (a B(a, b)), and the same of P: across the methods'
+    /// borders in the parameters.
+    #[test]
+    fn the_recurrences_hold(a in 0.05..80.0_f64, b in 0.05..80.0_f64, z in -3.0..3.0_f64) {
+        let odds = a / b * (z * (1.0 / a + 1.0 / b).sqrt()).clamp(-20.0, 20.0).exp();
+        let (x, y) = (odds / (1.0 + odds), 1.0 / (1.0 + odds));
+        let law = IncompleteBeta::new(a, b);
+        let step = law.density(x, y) * x * y / a;
+        let next = beta_lower(a + 1.0, b, x, y);
+        prop_assert!((law.lower(x, y) - next - step).abs() <= 1e-13 * (next + step));
+        let t = a * (z / a.sqrt()).clamp(-20.0, 5.0).exp();
+        let ln_step = a * t.ln() - t - ln_abs_gamma(a + 1.0);
+        let next = gamma_lower(a + 1.0, t);
+        let step = ln_step.exp();
+        prop_assert!((gamma_lower(a, t) - next - step).abs() <= 2e-13 * (next + step));
+    }
+
+    #[test]
+    fn quantiles_invert(la in -0.5..6.0_f64, lb in -0.5..6.0_f64, lp in -250.0..-0.31_f64) {
+        let (a, b, p) = (10_f64.powf(la), 10_f64.powf(lb), 10_f64.powf(lp));
+        let law = IncompleteBeta::new(a, b);
+        for upper in [false, true] {
+            let (x, y) = if upper { law.upper_quantile(p) } else { law.quantile(p) };
+            if x > 1e-290 && y > 1e-290 {
+                let tail = if upper { law.ln_upper(x, y) } else { law.ln_lower(x, y) };
+                // The condition in the logit, whose rounding is that of x / y.
+                let condition = (law.ln_density(x, y) + x.ln() + y.ln() - p.ln()).exp();
+                prop_assert!((tail - p.ln()).abs() <= 1e-13 + 1e-15 * (condition - p.ln()));
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The special functions over arrays, by name; `fermiac.special` gives them their faces.
+
+use fermiac_core::par::CHUNK;
+use fermiac_core::simd::{
+    erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
+};
+use fermiac_core::special::{
+    IncompleteBeta, IncompleteGamma, digamma, ln_abs_gamma, ln_beta, normal_ln_cdf,
+};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::enter::{Raised, enter};
+
+/// A function of one, two or three arrays.
+#[derive(Clone, Copy)]
+enum Function {
+    /// In place, by a kernel.
+    Slice(fn(&mut [f64])),
+    One(fn(f64) -> f64),
+    Two(fn(f64, f64) -> f64),
+    /// Of (a, x).
+    Gamma(fn(&IncompleteGamma, f64) -> f64),
+    /// Of (a, b, x).
+    Beta(fn(&IncompleteBeta, f64) -> f64),
+}
+
+impl Function {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "exp" => Self::Slice(exp_slice),
+            "log" => Self::Slice(ln_slice),
+            "erf" => Self::Slice(erf_slice),
+            "erfc" => Self::Slice(erfc_slice),
+            "ndtr" => Self::Slice(normal_cdf_slice),
+            "ndtri" => Self::Slice(normal_quantile_slice),
+            "log_ndtr" => Self::One(normal_ln_cdf),
+            "gammaln" => Self::One(ln_abs_gamma),
+            "digamma" => Self::One(digamma),
+            "betaln" => Self::Two(ln_beta),
+            "gammainc" => Self::Gamma(IncompleteGamma::lower),
+            "gammaincc" => Self::Gamma(IncompleteGamma::upper),
+            "log_gammainc" => Self::Gamma(IncompleteGamma::ln_lower),
+            "log_gammaincc" => Self::Gamma(IncompleteGamma::ln_upper),
+            "gammaincinv" => Self::Gamma(IncompleteGamma::quantile),
+            "gammainccinv" => Self::Gamma(IncompleteGamma::upper_quantile),
+            "betainc" => Self::Beta(|law, x| law.lower(x, 1.0 - x)),
+            "betaincc" => Self::Beta(|law, x| law.upper(x, 1.0 - x)),
+            "log_betainc" => Self::Beta(|law, x| law.ln_lower(x, 1.0 - x)),
+            "log_betaincc" => Self::Beta(|law, x| law.ln_upper(x, 1.0 - x)),
+            "betaincinv" => Self::Beta(|law, p| law.quantile(p).0),
+            "betainccinv" => Self::Beta(|law, q| law.upper_quantile(q).0),
+            _ => return None,
+        })
+    }
+
+    fn arity(self) -> usize {
+        match self {
+            Self::Slice(_) | Self::One(_) => 1,
+            Self::Two(_) | Self::Gamma(_) => 2,
+            Self::Beta(_) => 3,
+        }
+    }
+
+    /// The values from `start` on. Constants of a law are kept while its parameters repeat.
+    fn fill(self, columns: &[Column<'_>], start: usize, out: &mut [f64]) {
+        let rows = out.iter_mut().zip(start..);
+        match self {
+            Self::Slice(f) => {
+                rows.for_each(|(out, i)| *out = columns[0].at(i));
+                f(out);
+            }
+            Self::One(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i))),
+            Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
+            Self::Gamma(f) => {
+                let mut kept = columns[0].at(start);
+                let mut law = IncompleteGamma::new(kept);
+                for (out, i) in rows {
+                    let a = columns[0].at(i);
+                    if a != kept {
+                        (kept, law) = (a, IncompleteGamma::new(a));
+                    }
+                    *out = f(&law, columns[1].at(i));
+                }
+            }
+            Self::Beta(f) => {
+                let mut kept = (columns[0].at(start), columns[1].at(start));
+                let mut law = IncompleteBeta::new(kept.0, kept.1);
+                for (out, i) in rows {
+                    let pair = (columns[0].at(i), columns[1].at(i));
+                    if pair != kept {
+                        (kept, law) = (pair, IncompleteBeta::new(pair.0, pair.1));
+                    }
+                    *out = f(&law, columns[2].at(i));
+                }
+            }
+        }
+    }
+}
+
+/// An argument: one number for all rows, or a number a row.
+#[derive(Clone, Copy)]
+struct Column<'a>(&'a [f64]);
+
+impl Column<'_> {
+    fn at(self, i: usize) -> f64 {
+        if let [x] = self.0 { *x } else { self.0[i] }
+    }
+}
+
+/// The function of this name at `n` rows; an argument has one number, or `n`.
+#[pyfunction]
+fn special<'py>(
+    py: Python<'py>,
+    name: &str,
+    arguments: Vec<PyReadonlyArray1<'py, f64>>,
+    n: usize,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let wrong = || PyValueError::new_err(format!("{name} is not called like this"));
+    let function = Function::named(name).ok_or_else(wrong)?;
+    let columns = arguments
+        .iter()
+        .map(|argument| Ok(Column(argument.as_slice()?)))
+        .collect::<PyResult<Vec<_>>>()?;
+    if columns.len() != function.arity()
+        || columns.iter().any(|column| column.0.len() != 1 && column.0.len() != n)
+    {
+        return Err(wrong());
+    }
+    let n_threads = if n <= CHUNK { 1 } else { n_threads };
+    let values = enter(py, n_threads, None, &Raised::default(), |context| {
+        let mut values = vec![0.0; n];
+        let work = |chunk: usize| {
+            let start = chunk * CHUNK;
+            let mut part = vec![0.0; CHUNK.min(n - start)];
+            function.fill(&columns, start, &mut part);
+            Ok(part)
+        };
+        let fold = |chunk: usize, part: Vec<f64>| {
+            values[chunk * CHUNK..][..part.len()].copy_from_slice(&part);
+            Ok(())
+        };
+        match context.ordered(n.div_ceil(CHUNK), work, fold) {
+            Ok(()) => Ok(values),
+            Err(error) => Err((error, None)),
+        }
+    });
+    match values {
+        Ok(values) => Ok(PyArray1::from_vec(py, values)),
+        Err(stopped) => Err(stopped.error),
+    }
+}
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(special, m)?)
+}
