@@ -143,6 +143,58 @@ def test_evidences_are_kept() -> None:
     assert_allclose(np.exp(ordered.log_density(grid)).sum() * 0.1**2, 0.5, rtol=1e-9)
 
 
+def test_evidence_is_claimed_only_where_no_mass_is_lost() -> None:
+    def evidence(law: Any, spec: Any) -> float | None:
+        return targets.transformed(targets.law_density(law), spec).log_evidence
+
+    normal, uniform, gamma = laws.Normal([0.0, 0.0], 1.0), laws.Uniform(1.0, 2.0), laws.Gamma(2.0)
+    for law, spec in [
+        (normal, {}),
+        (normal, {0: transforms.ordered(1)}),
+        (gamma, {0: "log"}),
+        (gamma, {0: transforms.above(-1.0)}),
+        (uniform, {0: "log"}),
+        (uniform, {0: transforms.below(2.0)}),
+        (uniform, {0: transforms.bounded(0.0, 2.0)}),
+        (laws.Product([normal, gamma]), {2: "log"}),
+        (scipy.stats.gumbel_r(), {}),
+    ]:
+        assert evidence(law, spec) == 0.0
+    for law, spec in [
+        (normal, {0: "log"}),
+        (normal, {range(2): "ordered"}),
+        (normal, {range(2): "simplex"}),
+        (gamma, {0: transforms.above(0.5)}),
+        (gamma, {0: "logit"}),
+        (uniform, {0: transforms.below(1.5)}),
+        (uniform, {0: transforms.bounded(1.0, 1.5)}),
+        (laws.Product([normal, gamma]), {1: "log"}),
+        (scipy.stats.gumbel_r(), {0: "log"}),
+    ]:
+        assert evidence(law, spec) is None
+
+
+def test_coordinates_of_a_transformed_target_have_no_names() -> None:
+    inner = targets.transformed(Sines(3), {"w": "simplex"}, names=["w[0]", "w[1]", "s"])
+    assert inner.names == ("w[0]", "w[1]", "s")
+    # The second of its two coordinates is s; the name's place among three would be beyond.
+    with pytest.raises(ArgumentError, match="no coordinate has a name"):
+        targets.transformed(inner, {"s": "log"})
+    assert targets.transformed(inner, {1: "log"}, names=["z", "s"]).names == ("z", "s")
+
+
+def test_a_nan_stays_one() -> None:
+    for block, _ in MAPS.values():
+        target = targets.transformed(Sines(block.size), block)
+        assert np.isnan(target.constrain(np.full((1, target.dim), np.nan))).all()
+
+
+def test_shares_in_single_precision_are_taken() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(50), size=200).astype(np.float32)
+    target = targets.transformed(Sines(50), transforms.simplex(50))
+    assert_allclose(target.constrain(target.unconstrain(shares)), shares, rtol=1e-6)
+
+
 def test_rust_and_python_give_the_same() -> None:
     law = laws.Product(
         [laws.Normal(1.0, 2.0), laws.Gamma(2.5), laws.Beta(2.0, 3.0), laws.Normal([0, 1], 1.0)]
@@ -257,6 +309,11 @@ def test_mappings_name_coordinates() -> None:
         (["log", "log", "log"], None, "blocks of"),
         ({}, ["a", "b"], "names"),
         ({}, ["a", "a", "b"], "names"),
+        ({}, "abc", "names"),
+        ({}, 3, "names"),
+        ({}, [["a"], ["b"], ["c"]], "names"),
+        (None, None, "transforms: None"),
+        ("log", None, "transforms: 'log'"),
     ],
 )
 def test_what_does_not_fit_is_refused(spec: Any, names: Any, match: str) -> None:
@@ -268,6 +325,8 @@ def test_what_does_not_fit_is_refused(spec: Any, names: Any, match: str) -> None
     ("call", "match"),
     [
         (lambda: transforms.bounded(1.0, 1.0), "above low"),
+        (lambda: transforms.bounded(1.0, np.nextafter(1.0, 2.0)), "between"),
+        (lambda: transforms.bounded(-1e308, 1e308), "high - low finite"),
         (lambda: transforms.above(np.inf), "low"),
         (lambda: transforms.below("x"), "high"),  # type: ignore[arg-type]
         (lambda: transforms.simplex(1), "2 or more"),

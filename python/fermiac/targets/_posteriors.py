@@ -178,7 +178,8 @@ def linear_regression(
     -------
     BuiltinDensity
         The logarithm of likelihood times prior, with all constants, in p coordinates, or p + 1 for
-        unknown noise. With known noise `log_evidence` is the log marginal likelihood.
+        unknown noise. With known noise `log_evidence` is the log marginal likelihood; None where
+        columns are so close to dependent, and their priors so wide, that rounding would decide it.
 
     Raises
     ------

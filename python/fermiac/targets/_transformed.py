@@ -38,8 +38,11 @@ class TransformedDensity(Built, LogDensity):
         Coordinates of a constrained point.
     names : tuple of str or None
         The names of the constrained coordinates.
-    has_gradient, form, log_evidence
+    has_gradient, form
         Those of `target`.
+    log_evidence : float or None
+        That of `target` if none of its mass is known to lie where the transforms do not lead: a
+        gamma law keeps it under ``"log"``, a normal law does not.
 
     Examples
     --------
@@ -79,6 +82,12 @@ class TransformedDensity(Built, LogDensity):
         mapped = _core.Transform([(b.kind, b.size, b.low, b.high) for b in blocks])
         inner = target._handle
         handle = inner.transformed(mapped) if isinstance(inner, _core.LogDensity) else None
+        if handle is not None:
+            log_evidence = handle.log_evidence
+        elif all(block.kind == "identity" for block in blocks):
+            log_evidence = target.log_evidence
+        else:
+            log_evidence = None
         self._freeze(
             transformed,
             {"target": target, "transforms": blocks, "names": names},
@@ -89,7 +98,7 @@ class TransformedDensity(Built, LogDensity):
             constrained_dim=mapped.dim,
             has_gradient=target.has_gradient,
             form=target.form,
-            log_evidence=target.log_evidence,
+            log_evidence=log_evidence,
             _map=mapped,
             _core_handle=handle,
         )
@@ -124,7 +133,8 @@ class TransformedDensity(Built, LogDensity):
         Returns
         -------
         ndarray of shape (..., constrained_dim)
-            Strictly inside: a coordinate that rounding would put on a bound is moved off it.
+            Strictly inside: a coordinate that rounding would put on a bound is moved off it. NaN
+            where it comes from one.
 
         Raises
         ------
@@ -163,8 +173,8 @@ def transformed(
     r"""Move the log-density of constrained parameters to the unconstrained space.
 
     With x(z) the constrained point, the result is
-    :math:`\log p(x(z)) + \log |\det \partial x / \partial z|`: it has the same integral as
-    `target`, and no walls that a sampler could run into.
+    :math:`\log p(x(z)) + \log |\det \partial x / \partial z|`: its integral is that of `target`
+    over the constrained points, and it has no walls that a sampler could run into.
 
     Parameters
     ----------
@@ -178,7 +188,8 @@ def transformed(
         value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"``
         (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
     names : iterable of str, optional
-        The names of the constrained coordinates; those of `target` if it has any.
+        The names of the constrained coordinates; those of `target` if it has any (the coordinates
+        of a target that was transformed before have none).
 
     Returns
     -------
@@ -212,7 +223,10 @@ def transformed(
             f"target: {type(target).__name__} given; a log-density of fermiac.targets is needed "
             "(of a Python function: fermiac.targets.as_target(f, dim))"
         )
-    known = target.names if names is None else _names(names, target.dim)
+    # What was transformed before bears the names of its constrained coordinates.
+    known = None if isinstance(target, TransformedDensity) else target.names
+    if names is not None:
+        known = _names(names, target.dim)
     blocks = resolve_transforms(transforms, target.dim, known)
     return TransformedDensity(target, blocks, known)
 
@@ -225,7 +239,13 @@ def resolve_transforms(
         transforms = (transforms,)
     if isinstance(transforms, Mapping):
         return _from_mapping(transforms, dim, names)
-    blocks = tuple(transforms)
+    given: object = transforms
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ArgumentError(
+            f"transforms: {transforms!r} given; a block of fermiac.targets.transforms, a sequence "
+            "of blocks that cover all coordinates, or a dictionary such as {0: 'log'} is needed"
+        )
+    blocks = tuple(given)
     for block in blocks:
         if not isinstance(block, Transform):
             raise ArgumentError(
@@ -322,14 +342,16 @@ def _block(key: Key, value: object, size: int) -> Transform:
     )
 
 
-def _names(names: Iterable[str], dim: int) -> tuple[str, ...]:
-    given = tuple(names)
-    if len(given) != dim or len(set(given)) != dim or not all(isinstance(n, str) for n in given):
+def _names(names: object, dim: int) -> tuple[str, ...]:
+    given: tuple[object, ...] = ()
+    if isinstance(names, Iterable) and not isinstance(names, str):
+        given = tuple(names)
+    strings = tuple(str(name) for name in given if isinstance(name, str))
+    if len(given) != dim or len(set(strings)) != dim:
         raise ArgumentError(
-            f"names: {list(given)} given; {dim} different strings, one for each coordinate, are "
-            "needed"
+            f"names: {names!r} given; {dim} different strings, one for each coordinate, are needed"
         )
-    return given
+    return strings
 
 
 def _rows(name: str, value: ArrayLike, dim: int) -> Array:

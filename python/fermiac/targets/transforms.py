@@ -187,8 +187,11 @@ def bounded(low: float, high: float, n: int = 1) -> Transform:
     bounded(0.0, 1.0)
     """
     bottom, top = _bound("low", low), _bound("high", high)
-    if not (bottom < top and math.isfinite(top - bottom)):
-        raise ArgumentError(f"high: {high!r} given; a number above low = {low!r} is needed")
+    if not (math.nextafter(bottom, math.inf) < top and math.isfinite(top - bottom)):
+        raise ArgumentError(
+            f"high: {high!r} given; a number above low = {low!r} is needed, with numbers between "
+            "them, and high - low finite"
+        )
     return Transform("bounded", _size(n, 1), bottom, top)
 
 

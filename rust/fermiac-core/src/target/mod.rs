@@ -94,6 +94,12 @@ pub trait LogDensity: Send + Sync {
         None
     }
 
+    /// Sets outside of which the density is 0, one for each coordinate; the whole line where
+    /// nothing is known.
+    fn support(&self) -> Vec<Support> {
+        vec![Support::Real; self.dim()]
+    }
+
     /// Where it may run.
     fn style(&self) -> Style;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::settle_overflow;
 use crate::Result;
 use crate::linalg::Rows;
-use crate::target::{Law, LogDensity, RowStatus, Style};
+use crate::target::{Law, LogDensity, RowStatus, Style, Support};
 
 /// The log-density of a law.
 #[derive(Clone)]
@@ -45,6 +45,10 @@ impl LogDensity for LawDensity {
 
     fn log_evidence(&self) -> Option<f64> {
         Some(0.0)
+    }
+
+    fn support(&self) -> Vec<Support> {
+        self.0.support()
     }
 
     fn style(&self) -> Style {

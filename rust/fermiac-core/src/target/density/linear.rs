@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use super::design::{Design, Likelihood, Sums};
 use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
-use crate::linalg::{Cholesky, Rows};
+use crate::linalg::Rows;
 use crate::simd::{V, exp, ln};
 use crate::special::LN_SQRT_2PI;
 use crate::target::{LogDensity, RowStatus, Style};
@@ -85,8 +85,8 @@ impl LinearRegression {
             Noise::Known(sd) => {
                 let constant = -n * (LN_SQRT_2PI + ln(sd));
                 let likelihood = KnownNoise { precision: (1.0 / sd) / sd };
-                let evidence = evidence(rows, &rotated, likelihood.precision, &prior)?;
-                let log_evidence = Some(evidence + constant);
+                let log_evidence =
+                    evidence(rows, &rotated, sd, &prior).map(|value| value + constant);
                 let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
                 LinearPosterior::Known(posterior)
             }
@@ -191,36 +191,38 @@ fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (factor.collect(), columns[d][..kept].to_vec())
 }
 
-/// ln ∫ exp(-½ `precision` |y - x β|²) · prior(β) dβ.
-fn evidence(x: Rows<'_>, y: &[f64], precision: f64, prior: &NormalPrior) -> Result<f64> {
+/// A pivot below this share of its column has few digits that rounding left.
+const LEAST_PIVOT: f64 = 1.0e-10;
+
+/// ln ∫ exp(-½ |y - x β|² / `noise_sd`²) · prior(β) dβ, where rounding leaves it digits.
+///
+/// In units of the noise and of the priors' standard deviations the exponent is the sum of squares
+/// of one triangle, that of the observations with those of the prior, β = 0, below them. Normal
+/// equations would square the condition of the design, which vague priors leave as it is.
+fn evidence(x: Rows<'_>, y: &[f64], noise_sd: f64, prior: &NormalPrior) -> Option<f64> {
     let d = x.dim();
-    let residual: Vec<f64> = x
-        .iter()
-        .zip(y)
-        .map(|(row, y)| row.iter().zip(&prior.mean).fold(*y, |sum, (x, m)| sum - x * m))
-        .collect();
-    // In units of the priors' standard deviations: 1 + precision · S xᵀ x S has no pivot below 1.
-    let sd: Vec<f64> = prior.precision.iter().map(|p| (1.0 / p).sqrt()).collect();
-    let mut matrix = vec![0.0; d * d];
-    let mut shift = vec![0.0; d];
-    for i in 0..d {
-        for j in 0..=i {
-            let product = x.iter().fold(0.0, |sum, row| sum + (row[i] * sd[i]) * (row[j] * sd[j]));
-            matrix[i * d + j] = precision * product + if i == j { 1.0 } else { 0.0 };
-        }
-        let along = x.iter().zip(&residual).fold(0.0, |sum, (row, r)| sum + row[i] * sd[i] * r);
-        shift[i] = precision * along;
+    let mut rows = Vec::with_capacity((x.len() + d) * d);
+    let mut residual = Vec::with_capacity(x.len() + d);
+    for (row, y) in x.iter().zip(y) {
+        rows.extend(row.iter().zip(&prior.sd).map(|(x, sd)| x * sd / noise_sd));
+        let r = row.iter().zip(&prior.mean).fold(*y, |r, (x, m)| r - x * m);
+        residual.push(r / noise_sd);
     }
-    let factor = Cholesky::new(&matrix, d)?;
-    let mut solution = shift;
-    factor.solve(&mut solution);
-    // The sum of squares at the mode, where nothing cancels.
-    let left = x.iter().zip(&residual).fold(0.0, |sum, (row, r)| {
-        let r = (0..d).fold(*r, |r, j| r - row[j] * sd[j] * solution[j]);
-        sum + precision * r * r
-    });
-    let size = solution.iter().fold(0.0, |sum, z| sum + z * z);
-    Ok(-0.5 * (left + size + factor.log_determinant()))
+    for i in 0..d {
+        rows.extend((0..d).map(|j| if i == j { 1.0 } else { 0.0 }));
+        residual.push(0.0);
+    }
+    let (factor, rotated) = triangular(Rows::new(&rows, d), &residual);
+    let mut value = -0.5 * rotated[d] * rotated[d];
+    for j in 0..d {
+        let pivot = factor[j * d + j].abs();
+        let largest = rows.iter().skip(j).step_by(d).fold(0.0_f64, |size, v| size.max(v.abs()));
+        if pivot < LEAST_PIVOT * largest {
+            return None;
+        }
+        value -= ln(pivot);
+    }
+    value.is_finite().then_some(value)
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormalPrior {
     pub(super) mean: Vec<f64>,
-    pub(super) precision: Vec<f64>,
+    pub(super) sd: Vec<f64>,
+    inv_sd: Vec<f64>,
     constant: f64,
 }
 
@@ -38,18 +39,20 @@ impl NormalPrior {
             return Err(Error::argument("prior_sd", why));
         }
         let constant = -sd.iter().fold(0.0, |sum, s| sum + LN_SQRT_2PI + ln(*s));
-        let precision = sd.iter().map(|s| (1.0 / s) / s).collect();
-        Ok(Self { mean: mean.to_vec(), precision, constant })
+        let inv_sd = sd.iter().map(|s| 1.0 / s).collect();
+        Ok(Self { mean: mean.to_vec(), sd: sd.to_vec(), inv_sd, constant })
     }
 
     /// The log-density; adds its gradient to `gradient`, where there is one.
     fn add(&self, coefficients: &[f64], gradient: Option<&mut [f64]>) -> f64 {
         let mut sum = 0.0;
-        for (b, (m, p)) in coefficients.iter().zip(self.mean.iter().zip(&self.precision)) {
-            sum += (b - m) * (b - m) * p;
+        // Scaled before it is squared: a wide prior reaches further than a square can.
+        for (b, (m, s)) in coefficients.iter().zip(self.mean.iter().zip(&self.inv_sd)) {
+            let z = (b - m) * s;
+            sum += z * z;
         }
         for (j, slope) in gradient.into_iter().flatten().take(self.mean.len()).enumerate() {
-            *slope -= (coefficients[j] - self.mean[j]) * self.precision[j];
+            *slope -= (coefficients[j] - self.mean[j]) * self.inv_sd[j] * self.inv_sd[j];
         }
         self.constant - 0.5 * sum
     }

@@ -97,8 +97,10 @@ impl LogDensity for Transformed {
         Ok(())
     }
 
+    /// That of the inner density, if none of its mass lies where the transform does not lead.
     fn log_evidence(&self) -> Option<f64> {
-        self.inner.log_evidence()
+        let reached = self.transform.reaches_all_of(&self.inner.support());
+        if reached { self.inner.log_evidence() } else { None }
     }
 
     fn style(&self) -> Style {

@@ -1,11 +1,11 @@
 //! Univariate laws as the coordinates of a point: constants, density of eight values, draws.
 
+use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
 use super::{finite, positive};
 use crate::rng::Stream;
 use crate::simd::{V, exp, ln, ln1pv, lnv};
 use crate::special::{
-    IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln_gamma, ln1p, normal_cdf,
-    normal_quantile, stirling_correction,
+    IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln1p, normal_cdf, normal_quantile,
 };
 use crate::target::Support;
 use crate::{Error, Result};
@@ -60,32 +60,6 @@ enum Form {
     },
 }
 
-/// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
-/// y = `inv_unit` · x.
-///
-/// For shapes from 2 the unit is the mode, so that both terms vanish there and nothing cancels;
-/// below, it is the scale.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct GammaKernel {
-    inv_unit: f64,
-    power: f64,
-    rate: f64,
-    origin: f64,
-}
-
-/// The log-density of a beta law up to a constant: p · ln(x / below) + q · ln((1 - x) / above).
-///
-/// Where both parameters are at least 2, `below` is the mode and `above` what is left of 1, so
-/// that both terms vanish there; otherwise both are 1. `centre` is 1 - `above`, unrounded.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct BetaKernel {
-    p: f64,
-    q: f64,
-    below: f64,
-    above: f64,
-    centre: f64,
-}
-
 impl Marginal {
     /// The normal law; `sd` > 0.
     pub fn normal(mean: f64, sd: f64) -> Result<Self> {
@@ -128,15 +102,7 @@ impl Marginal {
     /// The gamma law with mean `shape` · `scale`; both > 0.
     pub fn gamma(shape: f64, scale: f64) -> Result<Self> {
         let (shape, scale) = (positive("shape", shape)?, positive("scale", scale)?);
-        let power = shape - 1.0;
-        let (kernel, constant) = if shape >= 2.0 {
-            let mode =
-                GammaKernel { inv_unit: 1.0 / (scale * power), power, rate: power, origin: 1.0 };
-            (mode, -LN_SQRT_2PI - 0.5 * ln(power) - stirling_correction(power) - ln(scale))
-        } else {
-            let plain = GammaKernel { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0 };
-            (plain, -ln_gamma(shape) - ln(scale))
-        };
+        let (kernel, constant) = GammaKernel::new(shape, scale);
         let integral = IncompleteGamma::new(shape);
         Ok(Self { form: Form::Gamma { shape, scale, kernel, integral }, constant })
     }
@@ -144,19 +110,7 @@ impl Marginal {
     /// The beta law on [0, 1]; `a`, `b` > 0.
     pub fn beta(a: f64, b: f64) -> Result<Self> {
         let (a, b) = (positive("a", a)?, positive("b", b)?);
-        let (p, q) = (a - 1.0, b - 1.0);
-        let (kernel, constant) = if a >= 2.0 && b >= 2.0 {
-            let n = p + q;
-            let mode = p / n;
-            // Stirling's formula for (n + 1)! / (p! q!), whose powers are those of the mode.
-            let constant =
-                ln(n + 1.0) - LN_SQRT_2PI + 0.5 * (ln(n / p) - ln(q)) + stirling_correction(n)
-                    - stirling_correction(p)
-                    - stirling_correction(q);
-            (BetaKernel { p, q, below: mode, above: 1.0 - mode, centre: mode }, constant)
-        } else {
-            (BetaKernel { p, q, below: 1.0, above: 1.0, centre: 0.0 }, -ln_beta(a, b))
-        };
+        let (kernel, constant) = BetaKernel::new(a, b);
         let integral = IncompleteBeta::new(a, b);
         Ok(Self { form: Form::Beta { a, b, kernel, integral }, constant })
     }
@@ -228,16 +182,17 @@ impl Marginal {
                 inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
             }
             Form::Beta { kernel, .. } => {
-                let BetaKernel { p, q, below, above, centre } = kernel;
+                let BetaKernel { p, q, below, above, .. } = kernel;
+                let complement = V::splat(1.0) - x;
+                let (from_below, from_above) = kernel.offsets(x, complement);
                 let mut value = constant;
                 // A power of zero makes no term, not 0 · ln 0.
                 if p != 0.0 {
-                    let log = ln_ratio::<FMA>(x - V::splat(below), x, below);
+                    let log = ln_ratio::<FMA>(from_below, x, below);
                     value = log.mul_add::<FMA>(V::splat(p), value);
                 }
                 if q != 0.0 {
-                    let complement = V::splat(1.0) - x;
-                    let log = ln_ratio::<FMA>(V::splat(centre) - x, complement, above);
+                    let log = ln_ratio::<FMA>(from_above, complement, above);
                     value = log.mul_add::<FMA>(V::splat(q), value);
                 }
                 inside(x, value, |x| (0.0..=1.0).contains(&x))
@@ -280,11 +235,12 @@ impl Marginal {
                 slope * V::splat(inv_unit)
             }
             Form::Beta { kernel, .. } => {
-                let BetaKernel { p, q, centre, .. } = kernel;
+                let BetaKernel { p, q, reference, .. } = kernel;
                 let complement = V::splat(1.0) - x;
-                if centre != 0.0 {
+                if reference != Reference::Ends {
                     // Both terms on one denominator: near the mode nothing cancels.
-                    return (V::splat(centre) - x) * V::splat(p + q) / (x * complement);
+                    let (_, offset) = kernel.offsets(x, complement);
+                    return offset * V::splat(p + q) / (x * complement);
                 }
                 let mut slope = V::ZERO;
                 if p != 0.0 {
@@ -435,16 +391,4 @@ fn inside(x: V, value: V, predicate: impl Fn(f64) -> bool) -> V {
         let v = if predicate(x) { v } else { f64::NEG_INFINITY };
         if x.is_nan() { x } else { v }
     })
-}
-
-/// ln(x / unit), where `offset` is x - unit computed exactly: by way of ln(1 + offset/unit) near
-/// 1, where the quotient itself would lose the offset's low digits.
-#[inline(always)]
-fn ln_ratio<const FMA: bool>(offset: V, x: V, unit: f64) -> V {
-    let unit = V::splat(unit);
-    let (t, quotient) = (offset / unit, x / unit);
-    let near = |t: f64| t.abs() < 0.5;
-    let u = t.zip(quotient, |t, r| if near(t) { 1.0 + t } else { r });
-    let repair = t.zip(u, |t, u| if near(t) { (t - (u - 1.0)) / u } else { 0.0 });
-    lnv::<FMA>(u) + repair
 }

@@ -6,6 +6,7 @@
 mod compound;
 mod ellipse;
 mod independent;
+mod kernels;
 mod marginal;
 mod multivariate;
 

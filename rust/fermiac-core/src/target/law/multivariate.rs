@@ -186,7 +186,7 @@ impl MultivariateT {
 }
 
 /// The factor of points whose squares would overflow.
-const SHRINK: f64 = 1.0e-150;
+const SHRINK: f64 = 1.0e-180;
 
 struct TDensity<'a> {
     law: &'a MultivariateT,
@@ -233,7 +233,7 @@ impl TTile<'_> {
         let MultivariateT { ellipse, df, constant } = self.law;
         let mut log = ln1pv::<FMA>(square);
         if shrink != V::splat(1.0) {
-            let restored = lnv::<FMA>(square) + V::splat(300.0 * std::f64::consts::LN_10);
+            let restored = lnv::<FMA>(square) + V::splat(360.0 * std::f64::consts::LN_10);
             for l in 0..LANES {
                 if shrink.0[l] < 1.0 {
                     log.0[l] = restored.0[l];
@@ -263,9 +263,10 @@ impl SlopedTile for TTile<'_> {
         let square = square * V::splat(1.0 / df);
         // Far out the 1 of 1 + |L⁻¹ c|² / df is nothing beside the rest.
         let one = shrink.map(|s| if s < 1.0 { 0.0 } else { 1.0 });
-        let weight = shrink * V::splat(-(df + ellipse.dim() as f64) / df) / (one + square);
+        let weight = shrink * V::splat(-(df + ellipse.dim() as f64) / df);
+        // The quotient first: the weight over the square alone would underflow.
         for slope in slopes {
-            *slope = *slope * weight;
+            *slope = *slope / (one + square) * weight;
         }
         self.value::<FMA>(square, shrink)
     }

@@ -4,7 +4,11 @@
 //! nearest number inside, so that a density that is 0 or infinite on the bound is not met there.
 
 use crate::simd::{exp, ln, ln1p_pos};
+use crate::target::Support;
 use crate::{Error, Result};
+
+/// How far the sum of a simplex may be from 1: single precision passes. Ratios are what is taken.
+const SUM_TOLERANCE: f64 = 1.0e-6;
 
 /// What a block of coordinates is constrained to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,7 +48,7 @@ impl Block {
         }
         let fine = match kind {
             Kind::Above(bound) | Kind::Below(bound) => bound.is_finite(),
-            Kind::Between(low, high) => low < high && (high - low).is_finite(),
+            Kind::Between(low, high) => low.next_up() < high && (high - low).is_finite(),
             Kind::Identity | Kind::Ordered | Kind::Simplex => true,
         };
         if fine {
@@ -57,6 +61,18 @@ impl Block {
     /// Unconstrained coordinates.
     fn free(&self) -> usize {
         if self.kind == Kind::Simplex { self.size - 1 } else { self.size }
+    }
+
+    /// Whether the image holds all points whose coordinates lie in these sets.
+    fn reaches_all_of(&self, sets: &[Support]) -> bool {
+        sets.iter().all(|set| match (self.kind, *set) {
+            (Kind::Identity, _) => true,
+            (Kind::Ordered, _) => self.size == 1,
+            (Kind::Above(low), Support::Above(a) | Support::Between(a, _)) => a >= low,
+            (Kind::Below(high), Support::Below(b) | Support::Between(_, b)) => b <= high,
+            (Kind::Between(low, high), Support::Between(a, b)) => a >= low && b <= high,
+            _ => false,
+        })
     }
 }
 
@@ -87,6 +103,16 @@ impl Transform {
     /// Coordinates of an unconstrained point.
     pub fn free_dim(&self) -> usize {
         self.free_dim
+    }
+
+    /// Whether the image holds all points whose coordinates lie in these sets, but for those on a
+    /// bound.
+    pub fn reaches_all_of(&self, mut sets: &[Support]) -> bool {
+        self.blocks.iter().all(|block| {
+            let (these, rest) = sets.split_at(block.size);
+            sets = rest;
+            block.reaches_all_of(these)
+        })
     }
 
     /// The constrained point; gives the logarithm of the Jacobian's determinant.
@@ -160,7 +186,8 @@ fn log_ratios(z: &[f64]) -> (f64, f64) {
 
 /// The K-th share of a simplex, from its log-ratio.
 fn share(z: f64, (top, sum): (f64, f64)) -> f64 {
-    (exp(z - top) / sum).max(f64::MIN_POSITIVE)
+    // A NaN stays one.
+    (exp(z - top) / sum).clamp(f64::MIN_POSITIVE, 1.0)
 }
 
 fn constrain(kind: Kind, z: &[f64], x: &mut [f64]) -> f64 {
@@ -258,7 +285,7 @@ fn unconstrain(kind: Kind, x: &[f64], z: &mut [f64], first: usize) -> Result<()>
             if let Some(k) = x.iter().position(|x| *x <= 0.0) {
                 return refuse(k, "a number above 0");
             }
-            if (sum - 1.0).abs() > 1.0e-8 {
+            if (sum - 1.0).abs() > SUM_TOLERANCE {
                 let last = first + x.len() - 1;
                 let why = format!("coordinates {first} to {last} sum to {sum}; 1 is needed");
                 return Err(Error::argument("x", why));
