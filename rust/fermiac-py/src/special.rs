@@ -5,7 +5,7 @@ use fermiac_core::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
 };
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, digamma, ln_abs_gamma, ln_beta, normal_ln_cdf,
+    IncompleteBeta, IncompleteGamma, Part, digamma, ln_abs_gamma, ln_beta, normal_ln_cdf,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -20,10 +20,14 @@ enum Function {
     Slice(fn(&mut [f64])),
     One(fn(f64) -> f64),
     Two(fn(f64, f64) -> f64),
-    /// Of (a, x).
-    Gamma(fn(&IncompleteGamma, f64) -> f64),
-    /// Of (a, b, x).
-    Beta(fn(&IncompleteBeta, f64) -> f64),
+    /// A probability, of (a, x).
+    Gamma(Part),
+    /// Of (a, p).
+    GammaInverse(fn(&IncompleteGamma, f64) -> f64),
+    /// A probability, of (a, b, x).
+    Beta(Part),
+    /// Of (a, b, p).
+    BetaInverse(fn(&IncompleteBeta, f64) -> f64),
 }
 
 impl Function {
@@ -39,18 +43,18 @@ impl Function {
             "gammaln" => Self::One(ln_abs_gamma),
             "digamma" => Self::One(digamma),
             "betaln" => Self::Two(ln_beta),
-            "gammainc" => Self::Gamma(IncompleteGamma::lower),
-            "gammaincc" => Self::Gamma(IncompleteGamma::upper),
-            "log_gammainc" => Self::Gamma(IncompleteGamma::ln_lower),
-            "log_gammaincc" => Self::Gamma(IncompleteGamma::ln_upper),
-            "gammaincinv" => Self::Gamma(IncompleteGamma::quantile),
-            "gammainccinv" => Self::Gamma(IncompleteGamma::upper_quantile),
-            "betainc" => Self::Beta(|law, x| law.lower(x, 1.0 - x)),
-            "betaincc" => Self::Beta(|law, x| law.upper(x, 1.0 - x)),
-            "log_betainc" => Self::Beta(|law, x| law.ln_lower(x, 1.0 - x)),
-            "log_betaincc" => Self::Beta(|law, x| law.ln_upper(x, 1.0 - x)),
-            "betaincinv" => Self::Beta(|law, p| law.quantile(p).0),
-            "betainccinv" => Self::Beta(|law, q| law.upper_quantile(q).0),
+            "gammainc" => Self::Gamma(Part::Lower),
+            "gammaincc" => Self::Gamma(Part::Upper),
+            "log_gammainc" => Self::Gamma(Part::LnLower),
+            "log_gammaincc" => Self::Gamma(Part::LnUpper),
+            "gammaincinv" => Self::GammaInverse(IncompleteGamma::quantile),
+            "gammainccinv" => Self::GammaInverse(IncompleteGamma::upper_quantile),
+            "betainc" => Self::Beta(Part::Lower),
+            "betaincc" => Self::Beta(Part::Upper),
+            "log_betainc" => Self::Beta(Part::LnLower),
+            "log_betaincc" => Self::Beta(Part::LnUpper),
+            "betaincinv" => Self::BetaInverse(|law, p| law.quantile(p).0),
+            "betainccinv" => Self::BetaInverse(|law, q| law.upper_quantile(q).0),
             _ => return None,
         })
     }
@@ -58,8 +62,8 @@ impl Function {
     fn arity(self) -> usize {
         match self {
             Self::Slice(_) | Self::One(_) => 1,
-            Self::Two(_) | Self::Gamma(_) => 2,
-            Self::Beta(_) => 3,
+            Self::Two(_) | Self::Gamma(_) | Self::GammaInverse(_) => 2,
+            Self::Beta(_) | Self::BetaInverse(_) => 3,
         }
     }
 
@@ -73,29 +77,69 @@ impl Function {
             }
             Self::One(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i))),
             Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
-            Self::Gamma(f) => {
-                let mut kept = columns[0].at(start);
-                let mut law = IncompleteGamma::new(kept);
-                for (out, i) in rows {
-                    let a = columns[0].at(i);
-                    if a != kept {
-                        (kept, law) = (a, IncompleteGamma::new(a));
-                    }
-                    *out = f(&law, columns[1].at(i));
+            Self::Gamma(part) => gamma_rows(columns, start, out, |law, x, out| {
+                if let ([x], [out]) = (x, &mut *out) {
+                    *out = law.part(part, *x);
+                } else {
+                    law.fill(part, x, out);
                 }
-            }
-            Self::Beta(f) => {
-                let mut kept = (columns[0].at(start), columns[1].at(start));
-                let mut law = IncompleteBeta::new(kept.0, kept.1);
-                for (out, i) in rows {
-                    let pair = (columns[0].at(i), columns[1].at(i));
-                    if pair != kept {
-                        (kept, law) = (pair, IncompleteBeta::new(pair.0, pair.1));
-                    }
-                    *out = f(&law, columns[2].at(i));
+            }),
+            Self::GammaInverse(f) => gamma_rows(columns, start, out, |law, p, out| {
+                out.iter_mut().zip(p).for_each(|(out, p)| *out = f(law, *p));
+            }),
+            Self::Beta(part) => beta_rows(columns, start, out, |law, x, out| {
+                if let ([x], [out]) = (x, &mut *out) {
+                    *out = law.part(part, *x, 1.0 - *x);
+                } else {
+                    law.fill(part, x, out);
                 }
-            }
+            }),
+            Self::BetaInverse(f) => beta_rows(columns, start, out, |law, p, out| {
+                out.iter_mut().zip(p).for_each(|(out, p)| *out = f(law, *p));
+            }),
         }
+    }
+}
+
+/// Calls `f` on the rows in runs of one law, with the last argument's numbers.
+fn gamma_rows(
+    columns: &[Column<'_>],
+    start: usize,
+    out: &mut [f64],
+    f: impl Fn(&IncompleteGamma, &[f64], &mut [f64]),
+) {
+    let law = |i: usize| columns[0].at(i);
+    runs(columns[1], start, out, law, |a, x, out| f(&IncompleteGamma::new(a), x, out));
+}
+
+/// The same for the beta law.
+fn beta_rows(
+    columns: &[Column<'_>],
+    start: usize,
+    out: &mut [f64],
+    f: impl Fn(&IncompleteBeta, &[f64], &mut [f64]),
+) {
+    let law = |i: usize| (columns[0].at(i), columns[1].at(i));
+    runs(columns[2], start, out, law, |(a, b), x, out| f(&IncompleteBeta::new(a, b), x, out));
+}
+
+fn runs<P: PartialEq>(
+    column: Column<'_>,
+    start: usize,
+    out: &mut [f64],
+    law: impl Fn(usize) -> P,
+    f: impl Fn(P, &[f64], &mut [f64]),
+) {
+    let x: Vec<f64> = (start..start + out.len()).map(|i| column.at(i)).collect();
+    let mut first = 0;
+    while first < out.len() {
+        let kept = law(start + first);
+        let mut end = first + 1;
+        while end < out.len() && law(start + end) == kept {
+            end += 1;
+        }
+        f(kept, &x[first..end], &mut out[first..end]);
+        first = end;
     }
 }
 

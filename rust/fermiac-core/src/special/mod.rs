@@ -3,9 +3,13 @@
 //! Nothing here calls the platform's mathematical library or fuses operations, so the values have
 //! the same bits on every machine.
 
+mod arithmetic;
+mod batch;
 mod beta;
 mod digamma;
 mod elementary;
+mod expansion;
+mod expansion_table;
 mod gamma;
 mod gamma_ratio;
 mod gauss;
@@ -14,6 +18,7 @@ mod solve;
 mod tail;
 
 pub use crate::simd::{erf, erfc, normal_cdf, normal_quantile};
+pub use batch::Part;
 pub use beta::{IncompleteBeta, beta_lower, beta_upper};
 pub use digamma::digamma;
 pub use elementary::{expm1, ln1p};

@@ -1,0 +1,151 @@
+//! Tails at large parameters: the normal tail of the root of the density's exponent, corrected by a
+//! polynomial that depends on the law alone.
+//!
+//! Let z be the signed root of twice the fall of the log-density from its mode. Then a tail is
+//! Q(|z|) plus or minus φ(z) P(z). The series of P converges for |z| below 2√(π m), m the smaller
+//! parameter, and its moments are asymptotic with an error of about exp(-2π m): from m = 16 on
+//! both are below the rounding in a range of z that grows with √m.
+//!
+//! # References
+//! N. M. Temme, "The uniform asymptotic expansion of a class of integrals related to cumulative
+//! distribution functions", SIAM Journal on Mathematical Analysis 13 (1982).
+#![allow(clippy::excessive_precision)] // coefficients keep their digits
+
+use super::expansion_table::{RHO, TERMS};
+use crate::simd::{Kernel, LANES, Real, V, dispatch, exp};
+
+/// The least parameter.
+const LEAST: f64 = 16.0;
+/// From the first number on, so many terms serve for z² up to that many parameters.
+const TIERS: [(f64, usize, f64); 4] =
+    [(1.0e6, 8, 1.2e-3), (400.0, 16, 0.12), (40.0, 24, 0.66), (LEAST, 32, 1.2)];
+/// 1/√(2π).
+const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
+/// Where the variable of [`MILLS`] vanishes.
+const MIDDLE: f64 = 4.0;
+/// (z + 4) Q(z) exp(z²/2) in powers of (z - 4) / (z + 4), highest first: Chebyshev interpolation,
+/// relative error 5e-18.
+#[rustfmt::skip]
+const MILLS: [f64; 26] = [
+    1.175478991480774e-10,
+    3.403312308649495e-10,
+    -8.546521899880147e-10,
+    -3.73064508186837e-09,
+    1.4329918401088613e-09,
+    2.1427603843452355e-08,
+    1.4630727405651175e-08,
+    -8.686647015997893e-08,
+    -1.5650236461993106e-07,
+    2.7246296951145873e-07,
+    1.0225604158296038e-06,
+    -6.298367338492369e-07,
+    -5.920586519556891e-06,
+    7.166587641195121e-07,
+    3.514479478753355e-05,
+    -1.908246351414571e-06,
+    -0.00023109495324019437,
+    0.00013334430941183256,
+    0.001630818459394586,
+    -0.0034796923670479736,
+    -0.00754018896682524,
+    0.060396574890917876,
+    -0.18652185795965484,
+    0.3871374007422149,
+    -0.6078966419718921,
+    0.7552851304157515,
+];
+
+/// A law's polynomial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Expansion {
+    /// The coefficients of P, lowest first.
+    terms: [f64; TERMS],
+    count: usize,
+    /// The largest z² that it serves.
+    pub(super) reach: f64,
+    /// The density over the logit (beta) or the logarithm (gamma) at the mode.
+    pub(super) height: f64,
+}
+
+/// The scaled series of the ratio between the density and the normal one.
+struct Series {
+    count: usize,
+    /// 1/√κ.
+    scale: f64,
+    delta: f64,
+    w: f64,
+}
+
+impl Kernel for Series {
+    type Output = [V; TERMS / LANES];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let s = self.scale;
+        let (s2, s4) = (s * s, (s * s) * (s * s));
+        let odd = self.delta * s;
+        let mut power = V([odd, s2, odd * s2, s4, odd * s4, s2 * s4, odd * (s2 * s4), s4 * s4]);
+        let step = V::splat(s4 * s4);
+        let w = V::splat(self.w);
+        let mut out = [V::ZERO; TERMS / LANES];
+        for (i, out) in out[..self.count / LANES].iter_mut().enumerate() {
+            // The power of w is at most half the index.
+            let last = LANES / 2 * (i + 1);
+            let mut sum = RHO[last][i];
+            for row in RHO[..last].iter().rev() {
+                sum = sum * w + row[i];
+            }
+            *out = sum * power;
+            power = power * step;
+        }
+        out
+    }
+}
+
+impl Expansion {
+    /// For κ = a b / n, δ = (b - a) / n and w = 4 a b / n²; `least` is the smaller parameter and
+    /// `correction` the logarithm of the density at the mode over Stirling's. The gamma law has
+    /// κ = a, δ = 1 and w = 0.
+    pub(super) fn new(least: f64, kappa: f64, delta: f64, w: f64, correction: f64) -> Option<Self> {
+        let &(_, count, share) = TIERS.iter().find(|tier| least >= tier.0)?;
+        if kappa.is_nan() || kappa == f64::INFINITY {
+            return None;
+        }
+        let root = kappa.sqrt();
+        let rho = dispatch(Series { count, scale: 1.0 / root, delta, w });
+        let front = exp(correction) * INV_SQRT_2PI;
+        // ∫ tᵏ φ over t > z is z^(k-1) φ(z) and (k - 1) times that of k - 2.
+        let mut terms = [0.0; TERMS];
+        let (mut next, mut after) = (0.0, 0.0);
+        for j in (0..count).rev() {
+            let this = rho[j / LANES].0[j % LANES] + (j + 2) as f64 * after;
+            terms[j] = this * front;
+            (next, after) = (this, next);
+        }
+        Some(Self { terms, count, reach: share * least, height: root * front })
+    }
+
+    /// The polynomial of the law with a and b exchanged.
+    pub(super) fn mirrored(mut self) -> Self {
+        for term in self.terms.iter_mut().step_by(2) {
+            *term = -*term;
+        }
+        self
+    }
+
+    /// The tail beyond z over exp(-z²/2), on the side of z: `fall` is -z²/2, and `side` below 0
+    /// where z is.
+    #[inline(always)]
+    pub(super) fn ratio<R: Real>(&self, fall: R, side: R) -> R {
+        let zero = R::of(0.0);
+        let size = (fall * R::of(-2.0)).sqrt();
+        let z = side.below(zero, zero - size, size);
+        let mut p = R::of(self.terms[self.count - 1]);
+        for &term in self.terms[..self.count - 1].iter().rev() {
+            p = p * z + R::of(term);
+        }
+        let over = R::of(1.0) / (size + R::of(MIDDLE));
+        let mills = ((size - R::of(MIDDLE)) * over).horner(&MILLS) * over;
+        mills + side.below(zero, zero - p, p)
+    }
+}
