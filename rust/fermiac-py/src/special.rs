@@ -5,7 +5,8 @@ use fermiac_core::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
 };
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, Part, digamma, ln_abs_gamma, ln_beta, normal_ln_cdf,
+    IncompleteBeta, IncompleteGamma, Part, digamma_slice, ln_abs_gamma_slice, ln_beta,
+    normal_ln_cdf_slice,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -18,7 +19,6 @@ use crate::enter::{Raised, enter};
 enum Function {
     /// In place, by a kernel.
     Slice(fn(&mut [f64])),
-    One(fn(f64) -> f64),
     Two(fn(f64, f64) -> f64),
     /// A probability, of (a, x).
     Gamma(Part),
@@ -39,9 +39,9 @@ impl Function {
             "erfc" => Self::Slice(erfc_slice),
             "ndtr" => Self::Slice(normal_cdf_slice),
             "ndtri" => Self::Slice(normal_quantile_slice),
-            "log_ndtr" => Self::One(normal_ln_cdf),
-            "gammaln" => Self::One(ln_abs_gamma),
-            "digamma" => Self::One(digamma),
+            "log_ndtr" => Self::Slice(normal_ln_cdf_slice),
+            "gammaln" => Self::Slice(ln_abs_gamma_slice),
+            "digamma" => Self::Slice(digamma_slice),
             "betaln" => Self::Two(ln_beta),
             "gammainc" => Self::Gamma(Part::Lower),
             "gammaincc" => Self::Gamma(Part::Upper),
@@ -61,7 +61,7 @@ impl Function {
 
     fn arity(self) -> usize {
         match self {
-            Self::Slice(_) | Self::One(_) => 1,
+            Self::Slice(_) => 1,
             Self::Two(_) | Self::Gamma(_) | Self::GammaInverse(_) => 2,
             Self::Beta(_) | Self::BetaInverse(_) => 3,
         }
@@ -75,7 +75,6 @@ impl Function {
                 rows.for_each(|(out, i)| *out = columns[0].at(i));
                 f(out);
             }
-            Self::One(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i))),
             Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
             Self::Gamma(part) => gamma_rows(columns, start, out, |law, x, out| {
                 if let ([x], [out]) = (x, &mut *out) {

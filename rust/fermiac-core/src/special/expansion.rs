@@ -12,6 +12,7 @@
 #![allow(clippy::excessive_precision)] // coefficients keep their digits
 
 use super::expansion_table::{RHO, TERMS};
+use super::normal::mills;
 use crate::simd::{Kernel, LANES, Real, V, dispatch, exp};
 
 /// The least parameter.
@@ -21,40 +22,6 @@ const TIERS: [(f64, usize, f64); 4] =
     [(1.0e6, 8, 1.2e-3), (400.0, 16, 0.12), (40.0, 24, 0.66), (LEAST, 32, 1.2)];
 /// 1/√(2π).
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
-/// Where the variable of [`MILLS`] vanishes.
-const MIDDLE: f64 = 4.0;
-/// (z + 4) Q(z) exp(z²/2) in powers of (z - 4) / (z + 4), highest first: Chebyshev interpolation,
-/// relative error 5e-18.
-#[rustfmt::skip]
-const MILLS: [f64; 26] = [
-    1.175478991480774e-10,
-    3.403312308649495e-10,
-    -8.546521899880147e-10,
-    -3.73064508186837e-09,
-    1.4329918401088613e-09,
-    2.1427603843452355e-08,
-    1.4630727405651175e-08,
-    -8.686647015997893e-08,
-    -1.5650236461993106e-07,
-    2.7246296951145873e-07,
-    1.0225604158296038e-06,
-    -6.298367338492369e-07,
-    -5.920586519556891e-06,
-    7.166587641195121e-07,
-    3.514479478753355e-05,
-    -1.908246351414571e-06,
-    -0.00023109495324019437,
-    0.00013334430941183256,
-    0.001630818459394586,
-    -0.0034796923670479736,
-    -0.00754018896682524,
-    0.060396574890917876,
-    -0.18652185795965484,
-    0.3871374007422149,
-    -0.6078966419718921,
-    0.7552851304157515,
-];
-
 /// A law's polynomial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Expansion {
@@ -144,8 +111,6 @@ impl Expansion {
         for &term in self.terms[..self.count - 1].iter().rev() {
             p = p * z + R::of(term);
         }
-        let over = R::of(1.0) / (size + R::of(MIDDLE));
-        let mills = ((size - R::of(MIDDLE)) * over).horner(&MILLS) * over;
-        mills + side.below(zero, zero - p, p)
+        mills(size) + side.below(zero, zero - p, p)
     }
 }

@@ -20,8 +20,10 @@ mod tail;
 pub use crate::simd::{erf, erfc, normal_cdf, normal_quantile};
 pub use batch::Part;
 pub use beta::{IncompleteBeta, beta_lower, beta_upper};
-pub use digamma::digamma;
+pub use digamma::{digamma, digamma_slice};
 pub use elementary::{expm1, ln1p};
-pub use gamma::{LN_SQRT_2PI, ln_abs_gamma, ln_beta, ln_gamma, stirling_correction};
+pub use gamma::{
+    LN_SQRT_2PI, ln_abs_gamma, ln_abs_gamma_slice, ln_beta, ln_gamma, stirling_correction,
+};
 pub use gamma_ratio::{IncompleteGamma, gamma_lower, gamma_upper};
-pub use normal::{normal_ln_cdf, normal_survival, normal_survival_quantile};
+pub use normal::{normal_ln_cdf, normal_ln_cdf_slice, normal_survival, normal_survival_quantile};
