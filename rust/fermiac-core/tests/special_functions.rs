@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, Part, beta_lower, beta_upper, digamma, digamma_slice,
-    gamma_lower, gamma_upper, ln_abs_gamma, ln_abs_gamma_slice, normal_ln_cdf, normal_ln_cdf_slice,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, beta_lower, beta_upper, digamma,
+    digamma_slice, gamma_fill, gamma_lower, gamma_upper, ln_abs_gamma, ln_abs_gamma_slice,
+    normal_ln_cdf, normal_ln_cdf_slice,
 };
 use proptest::prelude::*;
 
@@ -152,6 +153,34 @@ fn a_batch_has_the_bits_of_its_values() {
                     assert!(same, "{part:?} of ({a}, {b}) at {x}: {one} alone, {value} in a batch");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn many_laws_have_the_bits_of_their_values() {
+    let parts = [Part::Lower, Part::Upper, Part::LnLower, Part::LnUpper];
+    let mut a = spread(3001, -1.0, 9.0);
+    a.extend([16.0, 40.0, 400.0, 1.0e6, -1.0, f64::NAN, f64::INFINITY, 1.0e308]);
+    let b: Vec<f64> = a.iter().rev().copied().collect();
+    let z = |i: usize| (i as f64 * 0.754_877_666).fract() * 12.0 - 6.0;
+    let near = |i: usize| a[i] * (z(i) / a[i].sqrt()).exp();
+    let x: Vec<f64> = (0..a.len()).map(near).collect();
+    for part in parts {
+        let mut out = vec![0.0; a.len()];
+        gamma_fill(part, &a, &x, &mut out);
+        for i in 0..a.len() {
+            let one = IncompleteGamma::new(a[i]).part(part, x[i]);
+            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
+            assert!(same, "{part:?} of {} at {}: {one} alone, {} in a batch", a[i], x[i], out[i]);
+        }
+        let logit = |i: usize| (a[i] / b[i]).ln() + z(i) * (1.0 / a[i] + 1.0 / b[i]).sqrt();
+        let x: Vec<f64> = (0..a.len()).map(|i| 1.0 / (1.0 + (-logit(i)).exp())).collect();
+        beta_fill(part, &a, &b, &x, &mut out);
+        for i in 0..a.len() {
+            let one = IncompleteBeta::new(a[i], b[i]).part(part, x[i], 1.0 - x[i]);
+            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
+            assert!(same, "{part:?} of ({}, {}) at {}: {one}, {}", a[i], b[i], x[i], out[i]);
         }
     }
 }

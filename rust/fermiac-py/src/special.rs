@@ -5,8 +5,8 @@ use fermiac_core::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
 };
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, Part, digamma_slice, ln_abs_gamma_slice, ln_beta,
-    normal_ln_cdf_slice,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, digamma_slice, gamma_fill,
+    ln_abs_gamma_slice, ln_beta, normal_ln_cdf_slice,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -76,69 +76,45 @@ impl Function {
                 f(out);
             }
             Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
-            Self::Gamma(part) => gamma_rows(columns, start, out, |law, x, out| {
-                if let ([x], [out]) = (x, &mut *out) {
-                    *out = law.part(part, *x);
-                } else {
-                    law.fill(part, x, out);
+            Self::Gamma(part) => {
+                let x: Vec<f64> = rows.map(|(_, i)| columns[1].at(i)).collect();
+                if let [a] = columns[0].0 {
+                    return IncompleteGamma::new(*a).fill(part, &x, out);
                 }
-            }),
-            Self::GammaInverse(f) => gamma_rows(columns, start, out, |law, p, out| {
-                out.iter_mut().zip(p).for_each(|(out, p)| *out = f(law, *p));
-            }),
-            Self::Beta(part) => beta_rows(columns, start, out, |law, x, out| {
-                if let ([x], [out]) = (x, &mut *out) {
-                    *out = law.part(part, *x, 1.0 - *x);
-                } else {
-                    law.fill(part, x, out);
+                gamma_fill(part, &columns[0].0[start..][..x.len()], &x, out);
+            }
+            Self::GammaInverse(f) => {
+                let mut kept = columns[0].at(start);
+                let mut law = IncompleteGamma::new(kept);
+                for (out, i) in rows {
+                    let a = columns[0].at(i);
+                    if a != kept {
+                        (kept, law) = (a, IncompleteGamma::new(a));
+                    }
+                    *out = f(&law, columns[1].at(i));
                 }
-            }),
-            Self::BetaInverse(f) => beta_rows(columns, start, out, |law, p, out| {
-                out.iter_mut().zip(p).for_each(|(out, p)| *out = f(law, *p));
-            }),
+            }
+            Self::Beta(part) => {
+                let column = |k: usize| -> Vec<f64> {
+                    (start..start + out.len()).map(|i| columns[k].at(i)).collect()
+                };
+                if let ([a], [b]) = (columns[0].0, columns[1].0) {
+                    return IncompleteBeta::new(*a, *b).fill(part, &column(2), out);
+                }
+                beta_fill(part, &column(0), &column(1), &column(2), out);
+            }
+            Self::BetaInverse(f) => {
+                let mut kept = (columns[0].at(start), columns[1].at(start));
+                let mut law = IncompleteBeta::new(kept.0, kept.1);
+                for (out, i) in rows {
+                    let pair = (columns[0].at(i), columns[1].at(i));
+                    if pair != kept {
+                        (kept, law) = (pair, IncompleteBeta::new(pair.0, pair.1));
+                    }
+                    *out = f(&law, columns[2].at(i));
+                }
+            }
         }
-    }
-}
-
-/// Calls `f` on the rows in runs of one law, with the last argument's numbers.
-fn gamma_rows(
-    columns: &[Column<'_>],
-    start: usize,
-    out: &mut [f64],
-    f: impl Fn(&IncompleteGamma, &[f64], &mut [f64]),
-) {
-    let law = |i: usize| columns[0].at(i);
-    runs(columns[1], start, out, law, |a, x, out| f(&IncompleteGamma::new(a), x, out));
-}
-
-/// The same for the beta law.
-fn beta_rows(
-    columns: &[Column<'_>],
-    start: usize,
-    out: &mut [f64],
-    f: impl Fn(&IncompleteBeta, &[f64], &mut [f64]),
-) {
-    let law = |i: usize| (columns[0].at(i), columns[1].at(i));
-    runs(columns[2], start, out, law, |(a, b), x, out| f(&IncompleteBeta::new(a, b), x, out));
-}
-
-fn runs<P: PartialEq>(
-    column: Column<'_>,
-    start: usize,
-    out: &mut [f64],
-    law: impl Fn(usize) -> P,
-    f: impl Fn(P, &[f64], &mut [f64]),
-) {
-    let x: Vec<f64> = (start..start + out.len()).map(|i| column.at(i)).collect();
-    let mut first = 0;
-    while first < out.len() {
-        let kept = law(start + first);
-        let mut end = first + 1;
-        while end < out.len() && law(start + end) == kept {
-            end += 1;
-        }
-        f(kept, &x[first..end], &mut out[first..end]);
-        first = end;
     }
 }
 

@@ -23,14 +23,14 @@ pub enum Part {
 }
 
 /// Eight tails, as [`Tail`](super::tail::Tail) has one.
-struct Tails {
+pub(super) struct Tails {
     /// Below 0 where the tail is the lower one.
-    side: V,
-    ln: V,
-    rest: V,
-    ratio: V,
+    pub(super) side: V,
+    pub(super) ln: V,
+    pub(super) rest: V,
+    pub(super) ratio: V,
     /// 1 where the method serves, else 0.
-    good: V,
+    pub(super) good: V,
 }
 
 /// A way to compute tails of a law.
@@ -40,7 +40,7 @@ trait Method: Copy {
 
 /// The wanted part of eight tails.
 #[inline(always)]
-fn finish(part: Part, tails: &Tails) -> V {
+pub(super) fn finish(part: Part, tails: &Tails) -> V {
     let Tails { side, ln, rest, ratio, .. } = *tails;
     let (zero, one) = (V::ZERO, V::splat(1.0));
     let value = ln.exp() * (ratio + ratio * rest);
@@ -55,6 +55,15 @@ fn finish(part: Part, tails: &Tails) -> V {
         side.below(zero, own, other)
     } else {
         side.below(zero, other, own)
+    }
+}
+
+/// Notes which of the first `n` lanes the method does not serve.
+#[inline(always)]
+pub(super) fn leave(tails: &Tails, start: usize, n: usize, left: &mut Vec<usize>) {
+    let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
+    if good.0.iter().any(|&g| g != 1.0) {
+        left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
     }
 }
 
@@ -76,20 +85,15 @@ impl<M: Method> Kernel for Run<'_, M> {
             let mut padded = V::splat(x[0]);
             padded.0[..x.len()].copy_from_slice(x);
             let tails = self.method.tails(padded);
-            let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
-            let values = finish(self.part, &tails);
-            out.copy_from_slice(&values.0[..x.len()]);
-            if good.any_below(V::splat(1.0)) || good.0.iter().any(|g| g.is_nan()) {
-                let open = (0..x.len()).filter(|&l| good.0[l] != 1.0);
-                self.left.extend(open.map(|l| tile * LANES + l));
-            }
+            out.copy_from_slice(&finish(self.part, &tails).0[..x.len()]);
+            leave(&tails, tile * LANES, x.len(), self.left);
         }
     }
 }
 
 /// 1 where x is inside (0, 1), `y` being 1 - x, else 0.
 #[inline(always)]
-fn inside(x: V, y: V) -> V {
+pub(super) fn inside(x: V, y: V) -> V {
     let (zero, one) = (V::ZERO, V::splat(1.0));
     zero.below(x, zero.below(y, one, zero), zero)
 }

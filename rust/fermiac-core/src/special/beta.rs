@@ -74,15 +74,9 @@ impl IncompleteBeta {
         Self { a, b, n, constant, leading: (leading(a, b), leading(b, a)), expansion }
     }
 
-    /// The fall of the density's logarithm from the mode, at least 12 for both parameters; `d` is
-    /// x b - y a.
     #[inline(always)]
     pub(super) fn fall<R: Real>(&self, x: R, y: R, d: R) -> R {
-        let Self { a, b, n, .. } = *self;
-        let (below, above) = (x * R::of(n / a), y * R::of(n / b));
-        // Summed so that the bits do not change if a and b are swapped.
-        let lower = R::of(a) * log1p_less(d / R::of(a), below);
-        lower + R::of(b) * log1p_less((R::of(0.0) - d) / R::of(b), above)
+        fall(R::of(self.a), R::of(self.b), R::of(self.n), (x, y), d)
     }
 
     /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, in two doubles, where
@@ -323,6 +317,16 @@ impl IncompleteBeta {
         let ln_b = if a <= 1.0 { -self.leading.0 } else { ln(a) + ln_beta(a, b) };
         ((ln_p + ln_b) / a).min(ln(a / b).max(-1.0))
     }
+}
+
+/// The fall of the density's logarithm from the mode, at least 12 for both parameters; `d` is
+/// x b - y a.
+#[inline(always)]
+pub(super) fn fall<R: Real>(a: R, b: R, n: R, (x, y): (R, R), d: R) -> R {
+    let (below, above) = (x * (n / a), y * (n / b));
+    // Summed so that the bits do not change if a and b are swapped.
+    let lower = a * log1p_less(d / a, below);
+    lower + b * log1p_less((R::of(0.0) - d) / b, above)
 }
 
 /// Σ (1 - b)_k x^k / (k! (a + k)) over k ≥ 1, for b x up to about 2.

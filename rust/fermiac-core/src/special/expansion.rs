@@ -16,7 +16,7 @@ use super::normal::mills;
 use crate::simd::{Kernel, LANES, Real, V, dispatch, exp};
 
 /// The least parameter.
-const LEAST: f64 = 16.0;
+pub(super) const LEAST: f64 = 16.0;
 /// From the first number on, so many terms serve for z² up to that many parameters.
 const TIERS: [(f64, usize, f64); 4] =
     [(1.0e6, 8, 1.2e-3), (400.0, 16, 0.12), (40.0, 24, 0.66), (LEAST, 32, 1.2)];
@@ -104,13 +104,78 @@ impl Expansion {
     /// where z is.
     #[inline(always)]
     pub(super) fn ratio<R: Real>(&self, fall: R, side: R) -> R {
-        let zero = R::of(0.0);
-        let size = (fall * R::of(-2.0)).sqrt();
-        let z = side.below(zero, zero - size, size);
-        let mut p = R::of(self.terms[self.count - 1]);
-        for &term in self.terms[..self.count - 1].iter().rev() {
-            p = p * z + R::of(term);
+        corrected(fall, side, self.count, |j| R::of(self.terms[j]))
+    }
+}
+
+#[inline(always)]
+fn corrected<R: Real>(fall: R, side: R, count: usize, term: impl Fn(usize) -> R) -> R {
+    let zero = R::of(0.0);
+    let size = (fall * R::of(-2.0)).sqrt();
+    let z = side.below(zero, zero - size, size);
+    let mut p = term(count - 1);
+    for j in (0..count - 1).rev() {
+        p = p * z + term(j);
+    }
+    mills(size) + side.below(zero, zero - p, p)
+}
+
+/// The expansions of eight laws, with the bits that [`Expansion`] has for each.
+pub(super) struct Expansions {
+    terms: [V; TERMS],
+    count: usize,
+    /// The largest z² that they serve; below 0 where a law has none.
+    pub(super) reach: V,
+}
+
+impl Expansions {
+    /// As [`Expansion::new`]; where `ONE_SIDED`, w is 0.
+    #[inline(always)]
+    pub(super) fn new<const ONE_SIDED: bool>(
+        least: V,
+        kappa: V,
+        delta: V,
+        w: V,
+        correction: V,
+    ) -> Self {
+        let (zero, one) = (V::ZERO, V::splat(1.0));
+        let (mut counts, mut shares) = (zero, zero);
+        for (from, count, share) in TIERS.into_iter().rev() {
+            counts = least.below(V::splat(from), counts, V::splat(count as f64));
+            shares = least.below(V::splat(from), shares, V::splat(share));
         }
-        mills(size) + side.below(zero, zero - p, p)
+        let some = zero.below(counts, kappa.below(V::splat(f64::INFINITY), one, zero), zero);
+        let reach = zero.below(some, shares * least, zero - one);
+        let count = counts.0.into_iter().fold(1.0, f64::max) as usize;
+        let s = one / kappa.sqrt();
+        let (s2, s4) = (s * s, (s * s) * (s * s));
+        let odd = delta * s;
+        let mut powers = [odd, s2, odd * s2, s4, odd * s4, s2 * s4, odd * (s2 * s4), s4 * s4];
+        let step = s4 * s4;
+        let mut terms = [zero; TERMS];
+        for j in 0..count {
+            let (i, l) = (j / LANES, j % LANES);
+            let last = if ONE_SIDED { 0 } else { j.div_ceil(2) };
+            let mut sum = V::splat(RHO[last][i].0[l]);
+            for row in RHO[..last].iter().rev() {
+                sum = sum * w + V::splat(row[i].0[l]);
+            }
+            terms[j] = V::splat(j as f64).below(counts, sum * powers[l], zero);
+            powers[l] = powers[l] * step;
+        }
+        let front = correction.exp() * V::splat(INV_SQRT_2PI);
+        let (mut next, mut after) = (zero, zero);
+        for j in (0..count).rev() {
+            let this = terms[j] + V::splat((j + 2) as f64) * after;
+            terms[j] = this * front;
+            (next, after) = (this, next);
+        }
+        Self { terms, count, reach }
+    }
+
+    /// As [`Expansion::ratio`].
+    #[inline(always)]
+    pub(super) fn ratio(&self, fall: V, side: V) -> V {
+        corrected(fall, side, self.count, |j| self.terms[j])
     }
 }

@@ -108,8 +108,9 @@ pub fn stirling_correction(x: f64) -> f64 {
     stirling_series(x)
 }
 
+/// [`stirling_correction`] for x ≥ 12.
 #[inline(always)]
-fn stirling_series<R: Real>(x: R) -> R {
+pub(super) fn stirling_series<R: Real>(x: R) -> R {
     let y = R::of(1.0) / x;
     y * (y * y).horner(&STIRLING)
 }

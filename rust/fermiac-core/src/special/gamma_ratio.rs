@@ -40,11 +40,9 @@ impl IncompleteGamma {
         Self { a, constant, expansion }
     }
 
-    /// The fall of the density's logarithm from the mode at a ≥ 12.
     #[inline(always)]
     pub(super) fn fall<R: Real>(&self, x: R) -> R {
-        let a = R::of(self.a);
-        a * log1p_less((x - a) / a, x / a)
+        fall(R::of(self.a), x)
     }
 
     /// The logarithm of x^a e^-x / Γ(a), the density over ln x, in two doubles.
@@ -201,6 +199,12 @@ impl IncompleteGamma {
             Some(if far > 2.0 { far } else { power.min(2.0) })
         }
     }
+}
+
+/// The fall of the density's logarithm from the mode at a ≥ 12.
+#[inline(always)]
+pub(super) fn fall<R: Real>(a: R, x: R) -> R {
+    a * log1p_less((x - a) / a, x / a)
 }
 
 /// Σ (-x)^k / (k! (a + k)) over k ≥ 1, for x up to about 2.
