@@ -78,7 +78,7 @@ def main():
         "/// The number of terms.",
         f"pub(super) const TERMS: usize = {TERMS};",
         "",
-        "/// Row j: the coefficients of wʲ in ρ₁ … ρ₃₂ (those of odd index without their factor δ).",
+        "/// Row j: the coefficients of wʲ in ρ₁ … ρ₃₂ (at odd index without their factor δ).",
         "#[rustfmt::skip]",
         f"pub(super) static RHO: [[V; {TERMS // 8}]; {len(rows)}] = [",
     ]

@@ -6,7 +6,7 @@ use crate::simd::V;
 /// The number of terms.
 pub(super) const TERMS: usize = 32;
 
-/// Row j: the coefficients of wʲ in ρ₁ … ρ₃₂ (those of odd index without their factor δ).
+/// Row j: the coefficients of wʲ in ρ₁ … ρ₃₂ (at odd index without their factor δ).
 #[rustfmt::skip]
 pub(super) static RHO: [[V; 4]; 17] = [
     [

@@ -1,5 +1,5 @@
 //! The standard normal law beside its kernels: upper tail, logarithm of the distribution function.
-#![allow(clippy::excessive_precision)] // constants keep the digits of their sources
+#![allow(clippy::unreadable_literal, clippy::excessive_precision)] // constants keep their digits
 
 use super::arithmetic::product;
 use crate::simd::{Kernel, LANES, Real, V, dispatch, normal_cdf, normal_quantile};
