@@ -185,6 +185,9 @@ fn many_laws_have_the_bits_of_their_values() {
     }
 }
 
+/// A function of one number, alone and of a slice.
+type Forms = (fn(f64) -> f64, fn(&mut [f64]));
+
 #[test]
 fn slices_have_the_bits_of_their_values() {
     let mut x = spread(2003, -310.0, 308.0);
@@ -203,7 +206,7 @@ fn slices_have_the_bits_of_their_values() {
         8.0,
         12.0,
     ]);
-    let forms: [(fn(f64) -> f64, fn(&mut [f64])); 3] = [
+    let forms: [Forms; 3] = [
         (ln_abs_gamma, ln_abs_gamma_slice),
         (digamma, digamma_slice),
         (normal_ln_cdf, normal_ln_cdf_slice),
