@@ -149,6 +149,45 @@ def test_incomplete_gamma():
     check_tails(GAMMA, gamma_ln_condition, values, logs)
 
 
+# Least parameters from which fewer terms of the expansion serve, and how far out z may be.
+BORDERS = [(15.9, 4.4), (16.0, 4.4), (39.9, 6.9), (40.0, 5.2), (399.0, 16.2), (400.0, 7.0)]
+
+
+def around_the_border(mode, width, reach):
+    """Points out to the border on both sides and just beyond, by their logarithm or logit."""
+    z = np.concatenate([np.linspace(-1.0, 1.0, 21), [-1.2, -1.02, -0.98, 0.98, 1.02, 1.2]])
+    return mode + width * reach * z
+
+
+@pytest.mark.parametrize(("least", "reach"), BORDERS)
+@pytest.mark.parametrize("ratio", [1.0, 30.0])
+def test_beta_tails_at_the_borders_of_the_expansion(least, reach, ratio):
+    a, b = (least, least * ratio) if ratio < 2.0 else (least * ratio, least)
+    logit = around_the_border(np.log(a / b), np.sqrt(1.0 / a + 1.0 / b), reach)
+    rows = []
+    with mp.workdps(150):  # tails are differences there
+        for x in map(float, 1.0 / (1.0 + np.exp(-logit))):
+            lower, upper = (mp.betainc(a, b, *ends, True) for ends in ((0, x), (x, 1)))
+            rows.append([a, b, x, *map(float, (lower, upper, mp.log(lower), mp.log(upper)))])
+    rows = np.array(rows).T
+    values = [s.betainc(*rows[:3]), s.betaincc(*rows[:3])]
+    logs = [s.log_betainc(*rows[:3]), s.log_betaincc(*rows[:3])]
+    check_tails(rows, beta_ln_condition, values, logs)
+
+
+@pytest.mark.parametrize(("least", "reach"), BORDERS)
+def test_gamma_tails_at_the_borders_of_the_expansion(least, reach):
+    rows = []
+    with mp.workdps(150):  # tails are differences there
+        for x in map(float, np.exp(around_the_border(np.log(least), least**-0.5, reach))):
+            lower, upper = (mp.gammainc(least, *ends, True) for ends in ((0, x), (x, mp.inf)))
+            rows.append([least, x, *map(float, (lower, upper, mp.log(lower), mp.log(upper)))])
+    rows = np.array(rows).T
+    values = [s.gammainc(*rows[:2]), s.gammaincc(*rows[:2])]
+    logs = [s.log_gammainc(*rows[:2]), s.log_gammaincc(*rows[:2])]
+    check_tails(rows, gamma_ln_condition, values, logs)
+
+
 def test_the_table_agrees_with_live_quadrature():
     """A third method for some rows of moderate size: mpmath's own functions."""
     moderate = (BETA[:2].max(axis=0) < 200) & (BETA[2] > 1e-15)
@@ -252,7 +291,17 @@ def test_shapes_and_threads(thread_counts):
     one = s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=1)
     for n in thread_counts:
         np.testing.assert_array_equal(s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=n), one)
-    # A value does not depend on its batch.
+    # A value does not depend on its batch, nor on whether the law is one for all.
+    rows = slice(0, 4100)
+    np.testing.assert_array_equal(
+        s.betainc(40.0, 3.0, x[0, rows]), s.betainc(np.full(4100, 40.0), 3.0, x[0, rows])
+    )
+    np.testing.assert_array_equal(
+        s.betaincc(70.0, 50.0, x[0, rows]), s.betaincc(np.full(4100, 70.0), 50.0, x[0, rows])
+    )
+    np.testing.assert_array_equal(
+        s.gammainc(40.0, 60 * x[0, rows]), s.gammainc(np.full(4100, 40.0), 60 * x[0, rows])
+    )
     assert one[1, 77] == s.betainc(x[1, 77] * 50, 3.0, x[1, ::-1][77])
     with pytest.raises(ArgumentError, match="broadcast"):
         s.betainc(np.ones(2), np.ones(3), 0.5)

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, beta_lower, beta_upper, gamma_lower, gamma_upper, ln_abs_gamma,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, beta_lower, beta_upper, digamma,
+    digamma_slice, gamma_fill, gamma_lower, gamma_upper, ln_abs_gamma, ln_abs_gamma_slice,
+    normal_ln_cdf, normal_ln_cdf_slice,
 };
 use proptest::prelude::*;
 
@@ -109,6 +111,113 @@ proptest! {
                 let condition = (law.ln_density(x, y) + x.ln() + y.ln() - p.ln()).exp();
                 prop_assert!((tail - p.ln()).abs() <= 1e-13 + 1e-15 * (condition - p.ln()));
             }
+        }
+    }
+}
+
+/// Numbers of every size between two powers of ten.
+fn spread(n: usize, low: f64, high: f64) -> Vec<f64> {
+    let golden = 0.618_033_988_749_894_9;
+    (0..n).map(|i| 10.0_f64.powf(low + (high - low) * (i as f64 * golden).fract())).collect()
+}
+
+#[test]
+fn a_batch_has_the_bits_of_its_values() {
+    let parts = [Part::Lower, Part::Upper, Part::LnLower, Part::LnUpper];
+    let sizes = [0.3, 1.0, 1.7, 9.0, 15.9, 16.0, 39.0, 41.0, 399.0, 4.0e3, 2.0e6, 1.0e9, 1.0e17];
+    let logits: Vec<f64> = (-50..50).map(|i| f64::from(i) * 0.25).collect();
+    for a in sizes {
+        let gamma = IncompleteGamma::new(a);
+        let edges = [0.0, -1.0, f64::NAN, f64::INFINITY, 1.0, 1.0e-300, 1.0e300, a];
+        let near = logits.iter().map(|z| a * (z / a.sqrt()).exp());
+        let x: Vec<f64> = near.chain(edges).chain([a * 1.0e-3, a * 30.0]).collect();
+        for part in parts {
+            let mut out = vec![0.0; x.len()];
+            gamma.fill(part, &x, &mut out);
+            for (x, value) in x.iter().zip(&out) {
+                let one = gamma.part(part, *x);
+                assert!(one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan());
+            }
+        }
+        for b in sizes {
+            let beta = IncompleteBeta::new(a, b);
+            let width = (1.0 / a + 1.0 / b).sqrt();
+            let near = logits.iter().map(|z| 1.0 / (1.0 + b / a * (-z * width).exp()));
+            let x: Vec<f64> = near.chain(edges).chain([1.0e-31, 1.0 - 1.0e-16, 1.1]).collect();
+            for part in parts {
+                let mut out = vec![0.0; x.len()];
+                beta.fill(part, &x, &mut out);
+                for (x, value) in x.iter().zip(&out) {
+                    let one = beta.part(part, *x, 1.0 - x);
+                    let same = one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan();
+                    assert!(same, "{part:?} of ({a}, {b}) at {x}: {one} alone, {value} in a batch");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_laws_have_the_bits_of_their_values() {
+    let parts = [Part::Lower, Part::Upper, Part::LnLower, Part::LnUpper];
+    let mut a = spread(3001, -1.0, 9.0);
+    a.extend([16.0, 40.0, 400.0, 1.0e6, -1.0, f64::NAN, f64::INFINITY, 1.0e308]);
+    let b: Vec<f64> = a.iter().rev().copied().collect();
+    let z = |i: usize| (i as f64 * 0.754_877_666).fract() * 12.0 - 6.0;
+    let near = |i: usize| a[i] * (z(i) / a[i].sqrt()).exp();
+    let x: Vec<f64> = (0..a.len()).map(near).collect();
+    for part in parts {
+        let mut out = vec![0.0; a.len()];
+        gamma_fill(part, &a, &x, &mut out);
+        for i in 0..a.len() {
+            let one = IncompleteGamma::new(a[i]).part(part, x[i]);
+            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
+            assert!(same, "{part:?} of {} at {}: {one} alone, {} in a batch", a[i], x[i], out[i]);
+        }
+        let logit = |i: usize| (a[i] / b[i]).ln() + z(i) * (1.0 / a[i] + 1.0 / b[i]).sqrt();
+        let x: Vec<f64> = (0..a.len()).map(|i| 1.0 / (1.0 + (-logit(i)).exp())).collect();
+        beta_fill(part, &a, &b, &x, &mut out);
+        for i in 0..a.len() {
+            let one = IncompleteBeta::new(a[i], b[i]).part(part, x[i], 1.0 - x[i]);
+            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
+            assert!(same, "{part:?} of ({}, {}) at {}: {one}, {}", a[i], b[i], x[i], out[i]);
+        }
+    }
+}
+
+/// A function of one number, alone and of a slice.
+type Forms = (fn(f64) -> f64, fn(&mut [f64]));
+
+#[test]
+fn slices_have_the_bits_of_their_values() {
+    let mut x = spread(2003, -310.0, 308.0);
+    x.extend(spread(2003, -2.0, 2.0));
+    x.extend((0..3000).map(|i| f64::from(i - 1500) * 0.011));
+    x.extend([
+        0.0,
+        -0.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+        8.0,
+        12.0,
+    ]);
+    let forms: [Forms; 3] = [
+        (ln_abs_gamma, ln_abs_gamma_slice),
+        (digamma, digamma_slice),
+        (normal_ln_cdf, normal_ln_cdf_slice),
+    ];
+    for (scalar, slice) in forms {
+        let mut out = x.clone();
+        slice(&mut out);
+        for (x, value) in x.iter().zip(&out) {
+            let one = scalar(*x);
+            let same = one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan();
+            assert!(same, "at {x}: {one} alone, {value} in a batch");
         }
     }
 }

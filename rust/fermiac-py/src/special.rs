@@ -5,7 +5,8 @@ use fermiac_core::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
 };
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, digamma, ln_abs_gamma, ln_beta, normal_ln_cdf,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, digamma_slice, gamma_fill,
+    ln_abs_gamma_slice, ln_beta, normal_ln_cdf_slice,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -18,12 +19,15 @@ use crate::enter::{Raised, enter};
 enum Function {
     /// In place, by a kernel.
     Slice(fn(&mut [f64])),
-    One(fn(f64) -> f64),
     Two(fn(f64, f64) -> f64),
-    /// Of (a, x).
-    Gamma(fn(&IncompleteGamma, f64) -> f64),
-    /// Of (a, b, x).
-    Beta(fn(&IncompleteBeta, f64) -> f64),
+    /// A probability, of (a, x).
+    Gamma(Part),
+    /// Of (a, p).
+    GammaInverse(fn(&IncompleteGamma, f64) -> f64),
+    /// A probability, of (a, b, x).
+    Beta(Part),
+    /// Of (a, b, p).
+    BetaInverse(fn(&IncompleteBeta, f64) -> f64),
 }
 
 impl Function {
@@ -35,31 +39,31 @@ impl Function {
             "erfc" => Self::Slice(erfc_slice),
             "ndtr" => Self::Slice(normal_cdf_slice),
             "ndtri" => Self::Slice(normal_quantile_slice),
-            "log_ndtr" => Self::One(normal_ln_cdf),
-            "gammaln" => Self::One(ln_abs_gamma),
-            "digamma" => Self::One(digamma),
+            "log_ndtr" => Self::Slice(normal_ln_cdf_slice),
+            "gammaln" => Self::Slice(ln_abs_gamma_slice),
+            "digamma" => Self::Slice(digamma_slice),
             "betaln" => Self::Two(ln_beta),
-            "gammainc" => Self::Gamma(IncompleteGamma::lower),
-            "gammaincc" => Self::Gamma(IncompleteGamma::upper),
-            "log_gammainc" => Self::Gamma(IncompleteGamma::ln_lower),
-            "log_gammaincc" => Self::Gamma(IncompleteGamma::ln_upper),
-            "gammaincinv" => Self::Gamma(IncompleteGamma::quantile),
-            "gammainccinv" => Self::Gamma(IncompleteGamma::upper_quantile),
-            "betainc" => Self::Beta(|law, x| law.lower(x, 1.0 - x)),
-            "betaincc" => Self::Beta(|law, x| law.upper(x, 1.0 - x)),
-            "log_betainc" => Self::Beta(|law, x| law.ln_lower(x, 1.0 - x)),
-            "log_betaincc" => Self::Beta(|law, x| law.ln_upper(x, 1.0 - x)),
-            "betaincinv" => Self::Beta(|law, p| law.quantile(p).0),
-            "betainccinv" => Self::Beta(|law, q| law.upper_quantile(q).0),
+            "gammainc" => Self::Gamma(Part::Lower),
+            "gammaincc" => Self::Gamma(Part::Upper),
+            "log_gammainc" => Self::Gamma(Part::LnLower),
+            "log_gammaincc" => Self::Gamma(Part::LnUpper),
+            "gammaincinv" => Self::GammaInverse(IncompleteGamma::quantile),
+            "gammainccinv" => Self::GammaInverse(IncompleteGamma::upper_quantile),
+            "betainc" => Self::Beta(Part::Lower),
+            "betaincc" => Self::Beta(Part::Upper),
+            "log_betainc" => Self::Beta(Part::LnLower),
+            "log_betaincc" => Self::Beta(Part::LnUpper),
+            "betaincinv" => Self::BetaInverse(|law, p| law.quantile(p).0),
+            "betainccinv" => Self::BetaInverse(|law, q| law.upper_quantile(q).0),
             _ => return None,
         })
     }
 
     fn arity(self) -> usize {
         match self {
-            Self::Slice(_) | Self::One(_) => 1,
-            Self::Two(_) | Self::Gamma(_) => 2,
-            Self::Beta(_) => 3,
+            Self::Slice(_) => 1,
+            Self::Two(_) | Self::Gamma(_) | Self::GammaInverse(_) => 2,
+            Self::Beta(_) | Self::BetaInverse(_) => 3,
         }
     }
 
@@ -71,9 +75,15 @@ impl Function {
                 rows.for_each(|(out, i)| *out = columns[0].at(i));
                 f(out);
             }
-            Self::One(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i))),
             Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
-            Self::Gamma(f) => {
+            Self::Gamma(part) => {
+                let x: Vec<f64> = rows.map(|(_, i)| columns[1].at(i)).collect();
+                if let [a] = columns[0].0 {
+                    return IncompleteGamma::new(*a).fill(part, &x, out);
+                }
+                gamma_fill(part, &columns[0].0[start..][..x.len()], &x, out);
+            }
+            Self::GammaInverse(f) => {
                 let mut kept = columns[0].at(start);
                 let mut law = IncompleteGamma::new(kept);
                 for (out, i) in rows {
@@ -84,7 +94,16 @@ impl Function {
                     *out = f(&law, columns[1].at(i));
                 }
             }
-            Self::Beta(f) => {
+            Self::Beta(part) => {
+                let column = |k: usize| -> Vec<f64> {
+                    (start..start + out.len()).map(|i| columns[k].at(i)).collect()
+                };
+                if let ([a], [b]) = (columns[0].0, columns[1].0) {
+                    return IncompleteBeta::new(*a, *b).fill(part, &column(2), out);
+                }
+                beta_fill(part, &column(0), &column(1), &column(2), out);
+            }
+            Self::BetaInverse(f) => {
                 let mut kept = (columns[0].at(start), columns[1].at(start));
                 let mut law = IncompleteBeta::new(kept.0, kept.1);
                 for (out, i) in rows {

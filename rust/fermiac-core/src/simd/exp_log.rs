@@ -35,7 +35,7 @@ pub(crate) const EXP: [f64; 12] = [
 ];
 
 #[inline(always)]
-fn exp_body<const FMA: bool>(x: f64) -> f64 {
+pub(super) fn exp_body<const FMA: bool>(x: f64) -> f64 {
     // Outside these bounds the result is 0 or infinity; a NaN passes both comparisons.
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };

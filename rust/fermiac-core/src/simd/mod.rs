@@ -11,17 +11,18 @@ mod normal;
 mod normal_tables;
 #[cfg(test)]
 mod normal_values;
+mod real;
 mod trig;
 
 pub use dispatch::{Kernel, dispatch};
 pub(crate) use exp_log::EXP;
 pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
 pub use isa::{Level, level, level_name};
-pub(crate) use normal::mills;
 pub use normal::{
     erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
     normal_quantile, normal_quantile_slice, normal_quantilev,
 };
+pub(crate) use real::Real;
 pub use trig::{cos, cosv, sin, sinv};
 
 /// Doubles in one vector of the portable bodies: one AVX-512 register, two AVX2 registers.

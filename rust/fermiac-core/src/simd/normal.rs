@@ -24,8 +24,6 @@ const ERF: [f64; 9] = [
 ];
 /// 2/√π - 1.
 const ERF_SLOPE: f64 = 0.128_379_167_095_512_57;
-/// 1/√(2π).
-const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 /// √2.
 const SQRT_2: f64 = std::f64::consts::SQRT_2;
 /// Beyond this many standard deviations a tail is below the smallest double.
@@ -188,18 +186,6 @@ forms! {
         "Φ⁻¹, the quantile of the standard normal law (∓inf at 0 and 1, NaN outside)";
 }
 
-/// Q(z) exp(z²/2) for every z ≥ 0.
-pub(crate) fn mills(z: f64) -> f64 {
-    if z > FAR {
-        // Laplace's continued fraction.
-        let tail = (1..=8).rev().fold(0.0, |t, k| f64::from(k) / (z + t));
-        return INV_SQRT_2PI / (z + tail);
-    }
-    let piece = (((1.0 + z).to_bits() >> 48).wrapping_sub(0x3ff0) as usize).min(MILLS.len() - 1);
-    let [centre, _, _, c_low, c @ ..] = &MILLS[piece];
-    c[0] + (rest::<false>(c, z - centre) + c_low)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::normal_values::{
@@ -290,11 +276,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn mills_ratio_joins_its_continued_fraction() {
-        let tail = (1..=8).rev().fold(0.0, |t, k| f64::from(k) / (FAR + t));
-        assert!((mills(FAR) * (FAR + tail) / INV_SQRT_2PI - 1.0).abs() < 1e-15);
     }
 }

@@ -1,10 +1,12 @@
 //! The regularised incomplete beta function, its logarithm and its inverse, right in both tails.
 
+use super::arithmetic::{cross, log1p_less, power_ln, sum};
 use super::elementary::ln1p;
+use super::expansion::Expansion;
 use super::gamma::{LN_SQRT_2PI, ln_beta, ln_gamma, ln_gamma_1p, ln_rising, stirling_correction};
 use super::solve::{Point, solve};
-use super::tail::{Exponent, LARGE, QUADRATURE, SMOOTH, Tail, cross, log1p_less, power_ln, sum};
-use crate::simd::{exp, ln, ln1p_pos, normal_quantile};
+use super::tail::{Exponent, LARGE, QUADRATURE, SMOOTH, Tail};
+use crate::simd::{Real, exp, ln, ln1p_pos, normal_quantile};
 
 /// I_x(a, b) at fixed a and b: the distribution function of the beta law.
 ///
@@ -12,9 +14,11 @@ use crate::simd::{exp, ln, ln1p_pos, normal_quantile};
 /// smaller tail has a relative error of about 1e-14, plus a few roundings times its condition
 /// number x f(x) / I; the logarithms are finite where the tails underflow.
 ///
-/// A tail is the density times a ratio. That is found by quadrature where the parameter of its side
-/// is at least 40 (see `tail.rs`), by a continued fraction where the parameter is less or the tail
-/// more than four spreads out (some ten terms), and by the power series where it is at most 1.
+/// Where both parameters are at least 16, a tail is a normal one with a polynomial correction, out
+/// to four spreads and more (see `expansion.rs`). Elsewhere it is the density times a ratio. That is
+/// found by quadrature where the parameter of its side is at least 40 (see `tail.rs`), by a
+/// continued fraction where the parameter is less or the tail more than four spreads out (some ten
+/// terms), and by the power series where it is at most 1.
 ///
 /// # References
 /// A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
@@ -23,13 +27,14 @@ use crate::simd::{exp, ln, ln1p_pos, normal_quantile};
 /// (2000): the density by Stirling's remainders.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IncompleteBeta {
-    a: f64,
-    b: f64,
-    n: f64,
+    pub(super) a: f64,
+    pub(super) b: f64,
+    pub(super) n: f64,
     /// The part of the density's logarithm that does not depend on x.
     constant: f64,
     /// -ln(a B(a, b)) where a ≤ 1, and the same for b.
     leading: (f64, f64),
+    pub(super) expansion: Option<Expansion>,
 }
 
 impl IncompleteBeta {
@@ -38,13 +43,25 @@ impl IncompleteBeta {
         let valid = a > 0.0 && b > 0.0 && a < f64::INFINITY && b < f64::INFINITY;
         if !valid {
             let nan = f64::NAN;
-            return Self { a: nan, b: nan, n: nan, constant: nan, leading: (nan, nan) };
+            return Self {
+                a: nan,
+                b: nan,
+                n: nan,
+                constant: nan,
+                leading: (nan, nan),
+                expansion: None,
+            };
         }
         let n = a + b;
         let (small, large) = if a <= b { (a, b) } else { (b, a) };
+        let mut expansion = None;
         let constant = if small >= LARGE {
-            0.5 * ln(small * (large / n)) - LN_SQRT_2PI + stirling_correction(n)
-                - (stirling_correction(a) + stirling_correction(b))
+            let kappa = small * (large / n);
+            let correction =
+                stirling_correction(n) - (stirling_correction(a) + stirling_correction(b));
+            let w = 4.0 * (small / n) * (large / n);
+            expansion = Expansion::new(small, kappa, (b - a) / n, w, correction);
+            0.5 * ln(kappa) - LN_SQRT_2PI + correction
         } else if large >= LARGE {
             // ln Γ(n) - ln Γ(large) - small ln n - ln Γ(small)
             (large - 0.5) * ln1p_pos(small / large) - small + stirling_correction(n)
@@ -54,23 +71,44 @@ impl IncompleteBeta {
             -ln_beta(a, b) - small * ln(n)
         };
         let leading = |a, b| if a <= 1.0 { ln_rising(b, a) - ln_gamma_1p(a) } else { 0.0 };
-        Self { a, b, n, constant, leading: (leading(a, b), leading(b, a)) }
+        Self { a, b, n, constant, leading: (leading(a, b), leading(b, a)), expansion }
     }
 
-    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, in two doubles.
-    fn ln_logit_density(&self, x: f64, y: f64) -> (f64, f64) {
+    #[inline(always)]
+    pub(super) fn fall<R: Real>(&self, x: R, y: R, d: R) -> R {
+        fall(R::of(self.a), R::of(self.b), R::of(self.n), (x, y), d)
+    }
+
+    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, in two doubles, where
+    /// `x n` (by the names of the smaller parameter) is not extreme.
+    #[inline(always)]
+    pub(super) fn ln_logit_density_inside<R: Real>(&self, x: R, y: R, d: R) -> (R, R) {
         let Self { a, b, n, constant, .. } = *self;
+        let constant = R::of(constant);
         if a.min(b) >= LARGE {
-            let d = cross(x, b, y, a);
-            let (below, above) = (x * (n / a), y * (n / b));
-            // Summed so that the bits do not change if a and b are swapped.
-            let parts = a * log1p_less(d / a, below) + b * log1p_less(-d / b, above);
-            return (constant + parts, 0.0);
+            return (constant + self.fall(x, y, d), R::of(0.0));
         }
         let (small, x, large, y) = if a <= b { (a, x, b, y) } else { (b, y, a, x) };
-        let (head, low) = power_ln(small, x * n);
-        let other = large * if x < 0.5 { ln1p(-x) } else { ln(y) };
-        let rest = other + constant;
+        // ln(1 - x), from whichever of x and y says more.
+        let (zero, one, half) = (R::of(0.0), R::of(1.0), R::of(0.5));
+        let u = one - x;
+        let lost = x.below(half, (zero - x - (u - one)) / u, zero);
+        let other = x.below(half, u, y).ln() + lost;
+        sum(R::of(small) * (x * R::of(n)).ln(), R::of(large) * other + constant)
+    }
+
+    /// Whether a number is where [`Self::ln_logit_density_inside`] serves.
+    pub(super) const INSIDE: std::ops::Range<f64> = 1.0e-30..1.0e30;
+
+    /// The logarithm of the density over the logit of x, in two doubles.
+    fn ln_logit_density(&self, x: f64, y: f64) -> (f64, f64) {
+        let Self { a, b, n, constant, .. } = *self;
+        let (small, z, large, other) = if a <= b { (a, x, b, y) } else { (b, y, a, x) };
+        if small >= LARGE || Self::INSIDE.contains(&(z * n)) {
+            return self.ln_logit_density_inside(x, y, cross(x, b, y, a));
+        }
+        let (head, low) = power_ln(small, z * n);
+        let rest = large * if z < 0.5 { ln1p(-z) } else { ln(other) } + constant;
         let (ln, left) = sum(head, rest);
         (ln, left + low)
     }
@@ -79,6 +117,14 @@ impl IncompleteBeta {
     fn tail(&self, x: f64, y: f64) -> (bool, Tail) {
         let Self { a, b, .. } = *self;
         let d = cross(x, b, y, a);
+        if let Some(expansion) = &self.expansion {
+            let fall = self.fall(x, y, d);
+            if -2.0 * fall <= expansion.reach {
+                let (ratio, height) = (expansion.ratio(fall, d), expansion.height);
+                let tail = Tail { ln: fall, rest: 0.0, ratio, near_one: false, height };
+                return (d < 0.0, tail);
+            }
+        }
         // The tail on whose side of the mode x lies; a parameter below 1 moves the border out.
         let is_lower = if a.min(b) >= 1.0 { d <= 0.0 } else { d + (x - y) <= 0.0 };
         let tail = if is_lower {
@@ -103,7 +149,7 @@ impl IncompleteBeta {
             let (head, low) = power_ln(a, x);
             let rest = leading + ln1p(a * power_series(a, b, x));
             let (ln, left) = sum(head, rest);
-            return Tail { ln, rest: left + low, ratio: 1.0, near_one: true };
+            return Tail { ln, rest: left + low, ratio: 1.0, near_one: true, height: 1.0 };
         }
         let ratio = if a < QUADRATURE || slope * slope > 16.0 * (self.n * x * y) {
             continued_fraction(a, b, x, y, slope)
@@ -125,7 +171,7 @@ impl IncompleteBeta {
             exponent.integral::<true>()
         };
         let (ln, rest) = self.ln_logit_density(own.0, own.1);
-        Tail { ln, rest, ratio, near_one: false }
+        Tail { ln, rest, ratio, near_one: false, height: 1.0 }
     }
 
     /// Applies `of` to the tail; the ends of the interval are 0 and 1 exactly.
@@ -201,8 +247,13 @@ impl IncompleteBeta {
     }
 
     fn point_above(&self, q: f64) -> (f64, f64) {
-        let swapped =
-            Self { a: self.b, b: self.a, leading: (self.leading.1, self.leading.0), ..*self };
+        let swapped = Self {
+            a: self.b,
+            b: self.a,
+            leading: (self.leading.1, self.leading.0),
+            expansion: self.expansion.map(Expansion::mirrored),
+            ..*self
+        };
         let (y, x) = swapped.point_below(q);
         (x, y)
     }
@@ -232,18 +283,15 @@ impl IncompleteBeta {
         let odds = solve(exp(start), 40.0, |r| {
             let (x, y) = from_odds(r);
             let (is_lower, tail) = self.tail(x, y);
-            let (density, low) = if tail.near_one || !is_lower {
-                self.ln_logit_density(x, y)
-            } else {
-                (tail.ln, tail.rest)
-            };
-            let (off, ratio) = if is_lower {
-                let ln_ratio =
-                    if tail.near_one { tail.ln_value() - density - low } else { ln(tail.ratio) };
-                (tail.ln - ln_p + (tail.rest + ln(tail.ratio)), exp(ln_ratio))
+            let (density, low) =
+                if tail.near_one { self.ln_logit_density(x, y) } else { (tail.ln, tail.rest) };
+            let (off, ratio) = if is_lower && tail.near_one {
+                (tail.ln + tail.rest - ln_p, exp(tail.ln_value() - density - low))
+            } else if is_lower {
+                (tail.ln - ln_p + (tail.rest + ln(tail.ratio)), tail.ratio / tail.height)
             } else {
                 let value = tail.complement();
-                (ln(value / p), value / exp(density))
+                (ln(value / p), value / (exp(density) * tail.height))
             };
             Point { off, rate: 1.0 / ratio, slope: a * y - b * x }
         });
@@ -271,6 +319,16 @@ impl IncompleteBeta {
     }
 }
 
+/// The fall of the density's logarithm from the mode, at least 12 for both parameters; `d` is
+/// x b - y a.
+#[inline(always)]
+pub(super) fn fall<R: Real>(a: R, b: R, n: R, (x, y): (R, R), d: R) -> R {
+    let (below, above) = (x * (n / a), y * (n / b));
+    // Summed so that the bits do not change if a and b are swapped.
+    let lower = a * log1p_less(d / a, below);
+    lower + b * log1p_less((R::of(0.0) - d) / b, above)
+}
+
 /// Σ (1 - b)_k x^k / (k! (a + k)) over k ≥ 1, for b x up to about 2.
 fn power_series(a: f64, b: f64, x: f64) -> f64 {
     let (mut term, mut sum) = (1.0, 0.0);
@@ -286,27 +344,31 @@ fn power_series(a: f64, b: f64, x: f64) -> f64 {
     }
 }
 
-/// I_x(a, b) over the density of the logit: DiDonato and Morris's continued fraction, by Lentz's
-/// method as Thompson and Barnett (1986) changed it; `slope` is a y - b x.
-fn continued_fraction(a: f64, b: f64, x: f64, y: f64, slope: f64) -> f64 {
-    let n = a + b;
-    let mut value = a / (a + 1.0) * (slope + 1.0);
-    let (mut c, mut d) = (value, 0.0);
-    let mut k = 0.0;
-    loop {
-        k += 1.0;
-        let inner = 1.0 / (a + 2.0 * k - 1.0);
+/// I_x(a, b) over the density of the logit: DiDonato and Morris's continued fraction, by Steed's
+/// method; `slope` is a y - b x. A lane is left alone from its own last term on.
+#[inline(always)]
+pub(super) fn continued_fraction<R: Real>(a: R, b: R, x: R, y: R, slope: R) -> R {
+    let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));
+    let (n, rise, turn) = (a + b, slope + one, y + one);
+    let mut inner = one / (a + one);
+    let mut value = a * inner * rise;
+    let (mut d, mut step, mut open) = (zero, one, one);
+    let mut count = 0.0;
+    while zero.any_below(open) && count < 5000.0 {
+        count += 1.0;
+        let k = R::of(count);
+        let next = one / (a + (two * k + one));
         let t = k * (b - k) * x * inner;
-        let alpha = (a + k - 1.0) * (n + k - 1.0) * x * inner * t;
-        let beta = k + t + (a + k) / (a + 2.0 * k + 1.0) * (slope + 1.0 + k * (1.0 + y));
-        d = 1.0 / (beta + alpha * d);
-        c = beta + alpha / c;
-        let change = c * d;
-        value *= change;
-        if (change - 1.0).abs() <= 2.3e-16 || k > 5000.0 {
-            return 1.0 / value;
-        }
+        let alpha = (a + (k - one)) * (n + (k - one)) * x * inner * t;
+        let beta = k + t + (a + k) * next * (rise + k * turn);
+        d = one / (beta + alpha * d);
+        let change = alpha * d * step;
+        step = zero - d * change;
+        inner = next;
+        value = value + zero.below(open, change, zero);
+        open = (value.abs() * R::of(1.1e-16)).below(change.abs(), open, zero);
     }
+    one / value
 }
 
 /// I_x(a, b), with x and `y` = 1 - x; for many arguments at the same parameters use

@@ -1,37 +1,80 @@
 //! The digamma function.
 #![allow(clippy::unreadable_literal, clippy::excessive_precision)] // constants keep their digits
 
-use super::elementary::ln1p;
-use crate::simd::{cos, ln, sin};
+use crate::simd::{Kernel, LANES, Real, V, cos, dispatch, sin};
 
 /// The zero of ψ on the positive axis, in two doubles.
 const ROOT: (f64, f64) = (1.4616321449683622, 9.549995429965697e-17);
-/// B₂ₖ / 2k for k = 1 … 8.
-const SERIES: [f64; 8] = [
-    1.0 / 12.0,
-    -1.0 / 120.0,
-    1.0 / 252.0,
-    -1.0 / 240.0,
-    1.0 / 132.0,
-    -691.0 / 32_760.0,
-    1.0 / 12.0,
+/// B₂ₖ / 2k for k = 12 … 1.
+const SERIES: [f64; 12] = [
+    -236_364_091.0 / 65_520.0,
+    854_513.0 / 3_036.0,
+    -174_611.0 / 6_600.0,
+    43_867.0 / 14_364.0,
     -3617.0 / 8160.0,
+    1.0 / 12.0,
+    -691.0 / 32_760.0,
+    1.0 / 132.0,
+    -1.0 / 240.0,
+    1.0 / 252.0,
+    -1.0 / 120.0,
+    1.0 / 12.0,
 ];
 /// From here on the asymptotic series is below the rounding.
-const LARGE: f64 = 12.0;
+const LARGE: f64 = 8.0;
+/// Below this the products of the recurrence would be subnormal; ψ is -1/x there.
+const TINY: f64 = 1.0e-250;
+/// Where ψ is found by its difference from the zero.
+const NEAR: (f64, f64) = (1.0, 2.2);
 
-/// ln x - ψ(x) for x ≥ 12.
-fn asymptotic_gap(x: f64) -> f64 {
-    let y = 1.0 / x;
-    let square = y * y;
-    0.5 * y + square * SERIES.iter().rev().fold(0.0, |sum, c| sum * square + c)
+/// ψ(x) for x ≥ `TINY`.
+#[inline(always)]
+fn positive<R: Real>(x: R) -> R {
+    let (zero, one, large) = (R::of(0.0), R::of(1.0), R::of(LARGE));
+    let near = x.below(R::of(NEAR.0), zero, x.below(R::of(NEAR.1), one, zero));
+    // Σ 1 / (x + k) until x + k is large, as one fraction; near the zero, where
+    // ψ(x) - ψ(root) is wanted, the terms are (x - root) / ((x + k) (root + k)).
+    let (mut sum, mut product, mut y, mut count) = (zero, one, x, zero);
+    for k in 0..8 {
+        if !y.any_below(large) {
+            break;
+        }
+        let weight = zero.below(near, R::of(1.0 / (ROOT.0 + f64::from(k))), one);
+        sum = y.below(large, sum * y + weight * product, sum);
+        product = y.below(large, product * y, product);
+        count = y.below(large, count + one, count);
+        y = y.below(large, y + one, y);
+    }
+    let sum = sum / product;
+    let over = one / y;
+    let v = over * over;
+    let far = y.ln() - (over * R::of(0.5) + v * v.horner(&SERIES)) - sum;
+    if !zero.any_below(near) {
+        return far;
+    }
+    let off = (x - R::of(ROOT.0)) - R::of(ROOT.1);
+    let base = R::of(ROOT.0) + count;
+    // ln((base + off) / base), and the difference of the gaps ln y - ψ(y) divided out.
+    let other = base + off;
+    let (u, v) = (one / (base * base), one / (other * other));
+    let (mut value, mut slope) = (zero, zero);
+    for c in SERIES {
+        slope = slope * u + value;
+        value = value * v + R::of(c);
+    }
+    let squares = off * (base + other) * u * v;
+    let gaps = R::of(0.5) * off / (base * other) + squares * (slope * u + value);
+    let ratio = off / base;
+    let more = one + ratio;
+    let ln = more.ln() + (ratio - (more - one)) / more;
+    zero.below(near, off * sum + (ln + gaps), far)
 }
 
 /// ψ(x), the derivative of ln Γ, to about 1e-15 of the value on the positive axis, its zero
 /// included; below 0 by reflection, absolutely near the zeros there. Minus infinity at 0, plus
 /// infinity at -0, NaN at the negative integers.
 pub fn digamma(x: f64) -> f64 {
-    if x == 0.0 {
+    if x.abs() < TINY {
         return -1.0 / x;
     }
     if x < 0.0 {
@@ -42,33 +85,34 @@ pub fn digamma(x: f64) -> f64 {
         let angle = std::f64::consts::PI * turn;
         return digamma(1.0 - x) - std::f64::consts::PI * cos(angle) / sin(angle);
     }
-    if x >= LARGE {
-        return ln(x) - asymptotic_gap(x);
-    }
-    if (1.0..2.2).contains(&x) {
-        // ψ(x) - ψ(root) term by term: every term has the sign of x - root.
-        let off = (x - ROOT.0) - ROOT.1;
-        let (mut sum, mut k) = (0.0, 0.0);
-        while ROOT.0 + k < LARGE {
-            sum += 1.0 / ((x + k) * (ROOT.0 + k));
-            k += 1.0;
+    positive(x)
+}
+
+struct Digamma<'a>(&'a mut [f64]);
+
+impl Kernel for Digamma<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for tile in self.0.chunks_mut(LANES) {
+            let mut x = V::splat(1.0);
+            x.0[..tile.len()].copy_from_slice(tile);
+            let values = positive(x);
+            let rare = x.any_below(V::splat(TINY));
+            tile.copy_from_slice(&values.0[..tile.len()]);
+            if rare {
+                for (value, x) in tile.iter_mut().zip(x.0).filter(|(_, x)| *x < TINY) {
+                    *value = digamma(x);
+                }
+            }
         }
-        let base = ROOT.0 + k;
-        // ln((base + off) / base), and the difference of the gaps divided out.
-        let other = base + off;
-        let (u, v) = (1.0 / (base * base), 1.0 / (other * other));
-        let (value, slope) =
-            SERIES.iter().rev().fold((0.0, 0.0), |(p, d), c| (p * v + c, d * u + p));
-        let squares = off * (base + other) * u * v;
-        let gaps = 0.5 * off / (base * other) + squares * (slope * u + value);
-        return off * sum + (ln1p(off / base) + gaps);
     }
-    let (mut x, mut sum) = (x, 0.0);
-    while x < LARGE {
-        sum += 1.0 / x;
-        x += 1.0;
-    }
-    ln(x) - asymptotic_gap(x) - sum
+}
+
+/// [`digamma`] of every element, in place, with the same bits.
+pub fn digamma_slice(x: &mut [f64]) {
+    dispatch(Digamma(x));
 }
 
 #[cfg(test)]

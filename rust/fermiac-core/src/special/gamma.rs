@@ -2,7 +2,7 @@
 #![allow(clippy::excessive_precision)] // constants keep the digits of their sources
 
 use super::elementary::ln1p;
-use crate::simd::{ln, ln1p_pos, sin};
+use crate::simd::{Kernel, LANES, Real, V, dispatch, ln, ln1p_pos, sin};
 
 /// ln √(2π).
 pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_7;
@@ -11,53 +11,53 @@ pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_7;
 const LARGE: f64 = 12.0;
 const ONE_LESS_EULER: f64 = 4.227_843_350_984_671_39e-1;
 
-/// (-1)ᵏ (ζ(k) - 1) / k for k = 2 … 28: the Taylor series of ln Γ(2 + z) after its linear term.
+/// (-1)ᵏ (ζ(k) - 1) / k for k = 28 … 2: the Taylor series of ln Γ(2 + z) after its linear term.
 const TAYLOR: [f64; 27] = [
-    3.224_670_334_241_132_18e-1,
-    -6.735_230_105_319_809_51e-2,
-    2.058_080_842_778_454_79e-2,
-    -7.385_551_028_673_985_27e-3,
-    2.890_510_330_741_523_29e-3,
-    -1.192_753_911_703_260_98e-3,
-    5.096_695_247_430_424_22e-4,
-    -2.231_547_584_535_793_80e-4,
-    9.945_751_278_180_853_37e-5,
-    -4.492_623_673_813_314_17e-5,
-    2.050_721_277_567_069_16e-5,
-    -9.439_488_275_268_395_90e-6,
-    4.374_866_789_907_487_80e-6,
-    -2.039_215_753_801_366_24e-6,
-    9.551_412_130_407_419_83e-7,
-    -4.492_469_198_764_566_04e-7,
-    2.120_718_480_555_466_59e-7,
-    -1.004_322_482_396_809_96e-7,
-    4.769_810_169_363_980_57e-8,
-    -2.271_109_460_894_316_49e-8,
-    1.083_865_921_489_695_41e-8,
-    -5.183_475_041_970_046_66e-9,
-    2.483_674_543_802_478_32e-9,
-    -1.192_140_140_586_091_21e-9,
-    5.731_367_241_678_862_01e-10,
-    -2.759_522_885_124_233_15e-10,
     1.330_476_437_424_448_95e-10,
+    -2.759_522_885_124_233_15e-10,
+    5.731_367_241_678_862_01e-10,
+    -1.192_140_140_586_091_21e-9,
+    2.483_674_543_802_478_32e-9,
+    -5.183_475_041_970_046_66e-9,
+    1.083_865_921_489_695_41e-8,
+    -2.271_109_460_894_316_49e-8,
+    4.769_810_169_363_980_57e-8,
+    -1.004_322_482_396_809_96e-7,
+    2.120_718_480_555_466_59e-7,
+    -4.492_469_198_764_566_04e-7,
+    9.551_412_130_407_419_83e-7,
+    -2.039_215_753_801_366_24e-6,
+    4.374_866_789_907_487_80e-6,
+    -9.439_488_275_268_395_90e-6,
+    2.050_721_277_567_069_16e-5,
+    -4.492_623_673_813_314_17e-5,
+    9.945_751_278_180_853_37e-5,
+    -2.231_547_584_535_793_80e-4,
+    5.096_695_247_430_424_22e-4,
+    -1.192_753_911_703_260_98e-3,
+    2.890_510_330_741_523_29e-3,
+    -7.385_551_028_673_985_27e-3,
+    2.058_080_842_778_454_79e-2,
+    -6.735_230_105_319_809_51e-2,
+    3.224_670_334_241_132_18e-1,
 ];
 
-/// B₂ₖ / (2k (2k - 1)) for k = 1 … 8.
+/// B₂ₖ / (2k (2k - 1)) for k = 8 … 1.
 const STIRLING: [f64; 8] = [
-    1.0 / 12.0,
-    -1.0 / 360.0,
-    1.0 / 1260.0,
-    -1.0 / 1680.0,
-    1.0 / 1188.0,
-    -691.0 / 360_360.0,
-    1.0 / 156.0,
     -3617.0 / 122_400.0,
+    1.0 / 156.0,
+    -691.0 / 360_360.0,
+    1.0 / 1188.0,
+    -1.0 / 1680.0,
+    1.0 / 1260.0,
+    -1.0 / 360.0,
+    1.0 / 12.0,
 ];
 
 /// ln Γ(2 + z) for |z| ≤ 1/2.
-fn near_two(z: f64) -> f64 {
-    let series = TAYLOR.iter().rev().fold(0.0, |sum, c| sum * z + c);
-    z * (ONE_LESS_EULER + z * series)
+#[inline(always)]
+fn near_two<R: Real>(z: R) -> R {
+    z * (R::of(ONE_LESS_EULER) + z * z.horner(&TAYLOR))
 }
 
 /// ln Γ(x) for x > 0: to about 1e-15 of the value, or absolutely near the zeros at 1 and 2;
@@ -81,7 +81,7 @@ pub fn ln_gamma(x: f64) -> f64 {
         // Γ's logarithm overflows a little above, but (x - ½) ln x before it.
         x * (ln(x) - 1.0)
     } else {
-        (x - 0.5) * ln(x) - x + LN_SQRT_2PI + stirling_correction(x)
+        stirling(x, ln(x))
     }
 }
 
@@ -105,9 +105,81 @@ pub fn stirling_correction(x: f64) -> f64 {
     if x < LARGE {
         return ln_gamma(x) - ((x - 0.5) * ln(x) - x + LN_SQRT_2PI);
     }
-    let y = 1.0 / x;
-    let square = y * y;
-    y * STIRLING.iter().rev().fold(0.0, |sum, c| sum * square + c)
+    stirling_series(x)
+}
+
+/// [`stirling_correction`] for x ≥ 12.
+#[inline(always)]
+pub(super) fn stirling_series<R: Real>(x: R) -> R {
+    let y = R::of(1.0) / x;
+    y * (y * y).horner(&STIRLING)
+}
+
+/// The borders of what the lanes of [`ln_abs_gamma_slice`] serve.
+const SERVED: (f64, f64) = (f64::MIN_POSITIVE, 2.0e305);
+
+/// [`ln_gamma`] within [`SERVED`], by the same operations.
+#[inline(always)]
+fn ln_gamma_inside(x: V) -> V {
+    let (one, large) = (V::splat(1.0), V::splat(LARGE));
+    if !x.any_below(large) {
+        return stirling(x, x.ln());
+    }
+    let (mut y, mut product) = (x.below(large, x, V::splat(2.0)), one);
+    let top = V::splat(2.5);
+    for _ in 0..10 {
+        if !top.any_below(y) {
+            break;
+        }
+        let less = y - one;
+        product = top.below(y, product * less, product);
+        y = top.below(y, less, y);
+    }
+    let (half, low) = (V::splat(0.5), V::splat(1.5));
+    let z = x.below(low, x.below(half, x, x - one), y - V::splat(2.0));
+    let ln = x.below(low, x, x.below(large, product, x)).ln();
+    let near = near_two(z);
+    let mut value = x.below(low, near - ln, near + ln);
+    if x.any_below(half) {
+        let u = one + x;
+        let more = u.ln() + (x - (u - one)) / u;
+        value = x.below(half, (near - more) - ln, value);
+    }
+    if x.0.iter().any(|&x| x >= LARGE) {
+        value = x.below(large, value, stirling(x, ln));
+    }
+    value
+}
+
+#[inline(always)]
+fn stirling<R: Real>(x: R, ln: R) -> R {
+    (x - R::of(0.5)) * ln - x + R::of(LN_SQRT_2PI) + stirling_series(x)
+}
+
+struct LnAbsGamma<'a>(&'a mut [f64]);
+
+impl Kernel for LnAbsGamma<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let inside = |x: f64| x >= SERVED.0 && x <= SERVED.1;
+        for tile in self.0.chunks_mut(LANES) {
+            let mut x = V::splat(1.0);
+            x.0[..tile.len()].copy_from_slice(tile);
+            tile.copy_from_slice(&ln_gamma_inside(x).0[..tile.len()]);
+            if !x.0.iter().all(|&x| inside(x)) {
+                for (value, x) in tile.iter_mut().zip(x.0).filter(|(_, x)| !inside(*x)) {
+                    *value = ln_abs_gamma(x);
+                }
+            }
+        }
+    }
+}
+
+/// [`ln_abs_gamma`] of every element, in place, with the same bits.
+pub fn ln_abs_gamma_slice(x: &mut [f64]) {
+    dispatch(LnAbsGamma(x));
 }
 
 /// ln B(a, b) for a, b > 0, to about 1e-14 absolutely or of the value, however large they are.
@@ -219,7 +291,7 @@ mod tests {
             let series = z * (-euler + z * (0.822_467_033_424_113_2 - z * 0.400_685_634_386_531_4));
             assert!((ln_gamma(1.0 + step) / series - 1.0).abs() < 1.0e-15, "at 1 + {step}");
             let z = (2.0 + step) - 2.0;
-            let series = z * (ONE_LESS_EULER + z * (TAYLOR[0] + z * TAYLOR[1]));
+            let series = z * (ONE_LESS_EULER + z * (TAYLOR[26] + z * TAYLOR[25]));
             assert!((ln_gamma(2.0 + step) / series - 1.0).abs() < 1.0e-15, "at 2 + {step}");
         }
         assert_eq!((ln_gamma(1.0), ln_gamma(2.0)), (0.0, 0.0));

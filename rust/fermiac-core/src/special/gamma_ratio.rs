@@ -1,10 +1,12 @@
 //! The regularised incomplete gamma functions, their logarithms and their inverses.
 
+use super::arithmetic::{log1p_less, power_ln, sum};
 use super::elementary::ln1p;
+use super::expansion::Expansion;
 use super::gamma::{LN_SQRT_2PI, ln_gamma, ln_gamma_1p, stirling_correction};
 use super::solve::{Point, solve};
-use super::tail::{Exponent, LARGE, SMOOTH, Tail, log1p_less, power_ln, sum};
-use crate::simd::{exp, ln, normal_quantile};
+use super::tail::{Exponent, LARGE, SMOOTH, Tail};
+use crate::simd::{Real, exp, ln, normal_quantile};
 
 /// P(a, x) and Q(a, x) at fixed a: the distribution function of the gamma law and its complement.
 ///
@@ -13,32 +15,41 @@ use crate::simd::{exp, ln, normal_quantile};
 /// of [`IncompleteBeta`](super::IncompleteBeta).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IncompleteGamma {
-    a: f64,
+    pub(super) a: f64,
     /// The part of the density's logarithm that does not depend on x.
     constant: f64,
+    pub(super) expansion: Option<Expansion>,
 }
 
 impl IncompleteGamma {
     /// The functions for this parameter; NaN everywhere unless it is positive and finite.
     pub fn new(a: f64) -> Self {
         if !(a > 0.0 && a < f64::INFINITY) {
-            return Self { a: f64::NAN, constant: f64::NAN };
+            return Self { a: f64::NAN, constant: f64::NAN, expansion: None };
         }
+        let mut expansion = None;
         let constant = if a >= LARGE {
-            0.5 * ln(a) - LN_SQRT_2PI - stirling_correction(a)
+            let correction = stirling_correction(a);
+            expansion = Expansion::new(a, a, 1.0, 0.0, -correction);
+            0.5 * ln(a) - LN_SQRT_2PI - correction
         } else if a <= 1.0 {
             ln(a) - ln_gamma_1p(a)
         } else {
             -ln_gamma(a)
         };
-        Self { a, constant }
+        Self { a, constant, expansion }
+    }
+
+    #[inline(always)]
+    pub(super) fn fall<R: Real>(&self, x: R) -> R {
+        fall(R::of(self.a), x)
     }
 
     /// The logarithm of x^a e^-x / Γ(a), the density over ln x, in two doubles.
     fn ln_log_density(&self, x: f64) -> (f64, f64) {
-        let Self { a, constant } = *self;
+        let Self { a, constant, .. } = *self;
         if a >= LARGE {
-            return (constant + a * log1p_less((x - a) / a, x / a), 0.0);
+            return (constant + self.fall(x), 0.0);
         }
         let (head, low) = power_ln(a, x);
         let rest = constant - x;
@@ -49,6 +60,14 @@ impl IncompleteGamma {
     /// The tail that is computed, and whether it is the lower one, for 0 < x < ∞.
     fn tail(&self, x: f64) -> (bool, Tail) {
         let a = self.a;
+        if let Some(expansion) = &self.expansion {
+            let fall = self.fall(x);
+            if -2.0 * fall <= expansion.reach {
+                let (ratio, height) = (expansion.ratio(fall, x - a), expansion.height);
+                let tail = Tail { ln: fall, rest: 0.0, ratio, near_one: false, height };
+                return (x < a, tail);
+            }
+        }
         // A small parameter moves the border out: a short series there, and the complement of the
         // lower tail, which is at most 0.87, loses three bits at most.
         let is_lower = if a < LARGE { x <= a + 1.0 } else { x <= a };
@@ -56,7 +75,7 @@ impl IncompleteGamma {
             let (head, low) = power_ln(a, x);
             let rest = ln1p(a * small_series(a, x)) - ln_gamma_1p(a);
             let (ln, left) = sum(head, rest);
-            return (true, Tail { ln, rest: left + low, ratio: 1.0, near_one: true });
+            return (true, Tail { ln, rest: left + low, ratio: 1.0, near_one: true, height: 1.0 });
         }
         let (ln, rest) = self.ln_log_density(x);
         let ratio = if is_lower && (a < LARGE || x < 0.1 * a) {
@@ -79,7 +98,7 @@ impl IncompleteGamma {
             };
             exponent.integral::<false>()
         };
-        (is_lower, Tail { ln, rest, ratio, near_one: false })
+        (is_lower, Tail { ln, rest, ratio, near_one: false, height: 1.0 })
     }
 
     /// Applies `of` to the tail; 0 and infinity give the ends exactly.
@@ -144,12 +163,12 @@ impl IncompleteGamma {
             let (density, low) =
                 if tail.near_one { self.ln_log_density(x) } else { (tail.ln, tail.rest) };
             let (off, ratio) = if is_lower == LOWER && !tail.near_one {
-                (tail.ln - ln_p + (tail.rest + ln(tail.ratio)), tail.ratio)
+                (tail.ln - ln_p + (tail.rest + ln(tail.ratio)), tail.ratio / tail.height)
             } else if is_lower == LOWER {
                 (tail.ln_value() - ln_p, exp(tail.ln_value() - density - low))
             } else {
                 let value = tail.complement();
-                (ln(value / p), value / exp(density))
+                (ln(value / p), value / (exp(density) * tail.height))
             };
             let rate = if LOWER { 1.0 / ratio } else { -1.0 / ratio };
             Point { off, rate, slope: a - x }
@@ -180,6 +199,12 @@ impl IncompleteGamma {
             Some(if far > 2.0 { far } else { power.min(2.0) })
         }
     }
+}
+
+/// The fall of the density's logarithm from the mode at a ≥ 12.
+#[inline(always)]
+pub(super) fn fall<R: Real>(a: R, x: R) -> R {
+    a * log1p_less((x - a) / a, x / a)
 }
 
 /// Σ (-x)^k / (k! (a + k)) over k ≥ 1, for x up to about 2.

@@ -18,6 +18,8 @@ pub(super) const LARGE: f64 = 12.0;
 pub(super) const QUADRATURE: f64 = 40.0;
 /// From these parameters on the first guess of the cut is good enough.
 pub(super) const SMOOTH: f64 = 60.0;
+/// Below this logarithm a value is formed in two factors.
+pub(super) const UNDERFLOW: f64 = -600.0;
 /// Ψ where the integral is cut.
 const CUT: f64 = 36.0;
 /// From this n x (1 - x) on the nodes lie so near to zero that series serve.
@@ -31,12 +33,14 @@ pub(super) struct Tail {
     pub(super) ratio: f64,
     /// Whether `ln` itself is small and right, so that the complement is 1 - e^ln.
     pub(super) near_one: bool,
+    /// The density over exp(`ln` + `rest`).
+    pub(super) height: f64,
 }
 
 impl Tail {
     pub(super) fn value(self) -> f64 {
         let ratio = self.ratio + self.ratio * self.rest;
-        if self.ln < -600.0 {
+        if self.ln < UNDERFLOW {
             // In two factors, so that a value next to the subnormals rounds once.
             let half = exp(0.5 * self.ln);
             return (half * ratio) * half;
@@ -55,64 +59,6 @@ impl Tail {
     pub(super) fn ln_complement(self) -> f64 {
         if self.near_one && self.ln > -0.5 { ln(self.complement()) } else { ln1p(-self.value()) }
     }
-}
-
-/// p · q and what its rounding left out, for factors below 1e150.
-fn product(p: f64, q: f64) -> (f64, f64) {
-    let split = |x: f64| {
-        let c = 134_217_729.0 * x;
-        let hi = c - (c - x);
-        (hi, x - hi)
-    };
-    let value = p * q;
-    let ((a, b), (c, d)) = (split(p), split(q));
-    (value, ((a * c - value) + a * d + b * c) + b * d)
-}
-
-/// p + q and what its rounding left out.
-pub(super) fn sum(p: f64, q: f64) -> (f64, f64) {
-    let value = p + q;
-    let back = value - p;
-    (value, (p - (value - back)) + (q - back))
-}
-
-/// x b - y a, to the last place even where the products cancel.
-pub(super) fn cross(x: f64, b: f64, y: f64, a: f64) -> f64 {
-    let ((p, p_low), (q, q_low)) = (product(x, b), product(y, a));
-    (p - q) + (p_low - q_low)
-}
-
-/// The two parts of ln 2; multiples of the first by exponents are exact.
-const LN2: (f64, f64) = (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10);
-
-/// a ln x in two doubles for x > 0: next to the ends of the range of exp a single one would cost
-/// digits.
-pub(super) fn power_ln(a: f64, x: f64) -> (f64, f64) {
-    if (1.0e-30..1.0e30).contains(&x) || x == f64::INFINITY {
-        return (a * ln(x), 0.0);
-    }
-    let (x, shift) = if x < f64::MIN_POSITIVE { (x * TWO54, 54.0) } else { (x, 0.0) };
-    let exponent = (x.to_bits() >> 52) as f64 - 1023.0 - shift;
-    let mantissa = f64::from_bits((x.to_bits() & ((1 << 52) - 1)) | 1.0_f64.to_bits());
-    let (head, low) = product(a, exponent * LN2.0);
-    let rest = a * (exponent * LN2.1 + ln(mantissa)) + low;
-    sum(head, rest)
-}
-
-/// 2⁵⁴, which makes a subnormal normal.
-const TWO54: f64 = 18_014_398_509_481_984.0;
-
-/// ln(1 + u) - u for u > -1; `one_more` is 1 + u without the rounding of u.
-pub(super) fn log1p_less(u: f64, one_more: f64) -> f64 {
-    if u.abs() > 0.3 {
-        return if u > -0.5 { ln1p(u) - u } else { ln(one_more) - u };
-    }
-    // ln(1 + u) = 2 artanh r, and 2 r = u - u r.
-    let r = u / (2.0 + u);
-    let z = r * r;
-    let terms = if u.abs() < 0.09 { 5 } else { 11 };
-    let series = (1..=terms).rev().fold(0.0, |sum, k| sum * z + 2.0 / f64::from(2 * k + 1));
-    r * (z * series - u)
 }
 
 /// The exponent Ψ(s) = `linear` s + n ln(1 + t E) with E = exp(±s) - 1; for the gamma law, where

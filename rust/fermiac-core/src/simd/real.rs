@@ -1,0 +1,105 @@
+//! One text for a number and for eight: arithmetic without fused operations on `f64` or [`V`].
+//!
+//! A function that is generic over [`Real`] gives a value the same bits whether it is asked for
+//! alone or in a batch.
+
+use std::ops::{Add, Div, Mul, Sub};
+
+use super::exp_log::{exp_body, ln_body};
+use super::{LANES, V};
+
+/// A double, or [`LANES`] of them.
+pub(crate) trait Real:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    /// The same number everywhere.
+    fn of(x: f64) -> Self;
+    /// Applies `f`, which must be inlined, everywhere.
+    fn each(self, f: impl Fn(f64) -> f64) -> Self;
+    /// `yes` where `self` < `bound`, else `no`.
+    fn below(self, bound: Self, yes: Self, no: Self) -> Self;
+    /// Whether `self` < `bound` anywhere.
+    fn any_below(self, bound: Self) -> bool;
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.each(f64::abs)
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.each(f64::sqrt)
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        self.each(exp_body::<false>)
+    }
+
+    #[inline(always)]
+    fn ln(self) -> Self {
+        self.each(ln_body::<false>)
+    }
+
+    /// The polynomial with these coefficients, highest first.
+    #[inline(always)]
+    fn horner<const N: usize>(self, c: &[f64; N]) -> Self {
+        let mut sum = Self::of(c[0]);
+        for &c in &c[1..] {
+            sum = sum * self + Self::of(c);
+        }
+        sum
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        f(self)
+    }
+
+    #[inline(always)]
+    fn below(self, bound: Self, yes: Self, no: Self) -> Self {
+        if self < bound { yes } else { no }
+    }
+
+    #[inline(always)]
+    fn any_below(self, bound: Self) -> bool {
+        self < bound
+    }
+}
+
+impl Real for V {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        Self::splat(x)
+    }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        self.map(f)
+    }
+
+    #[inline(always)]
+    fn below(self, bound: Self, yes: Self, no: Self) -> Self {
+        let mut out = no;
+        for l in 0..LANES {
+            out.0[l] = if self.0[l] < bound.0[l] { yes.0[l] } else { no.0[l] };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn any_below(self, bound: Self) -> bool {
+        let mut any = false;
+        for l in 0..LANES {
+            any |= self.0[l] < bound.0[l];
+        }
+        any
+    }
+}

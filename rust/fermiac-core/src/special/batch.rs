@@ -1,0 +1,251 @@
+//! Tails of one law at many arguments, eight at a time: the bits of the scalar methods.
+//!
+//! Methods are tried one after the other, each over what the one before has left: the expansion, the
+//! continued fraction, and for the rest the scalar method.
+
+use super::arithmetic::cross;
+use super::beta::continued_fraction;
+use super::tail::{QUADRATURE, UNDERFLOW};
+use super::{IncompleteBeta, IncompleteGamma};
+use crate::simd::{Kernel, LANES, Real, V, dispatch};
+
+/// What is wanted of a distribution function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The probability below.
+    Lower,
+    /// The probability above.
+    Upper,
+    /// The logarithm of the probability below.
+    LnLower,
+    /// The logarithm of the probability above.
+    LnUpper,
+}
+
+/// Eight tails, as [`Tail`](super::tail::Tail) has one.
+pub(super) struct Tails {
+    /// Below 0 where the tail is the lower one.
+    pub(super) side: V,
+    pub(super) ln: V,
+    pub(super) rest: V,
+    pub(super) ratio: V,
+    /// 1 where the method serves, else 0.
+    pub(super) good: V,
+}
+
+/// A way to compute tails of a law.
+trait Method: Copy {
+    fn tails(self, x: V) -> Tails;
+}
+
+/// The wanted part of eight tails.
+#[inline(always)]
+pub(super) fn finish(part: Part, tails: &Tails) -> V {
+    let Tails { side, ln, rest, ratio, .. } = *tails;
+    let (zero, one) = (V::ZERO, V::splat(1.0));
+    let value = ln.exp() * (ratio + ratio * rest);
+    let (own, other) = if matches!(part, Part::Lower | Part::Upper) {
+        (value, one - value)
+    } else {
+        let u = one - value;
+        let complement = u.ln() + ((zero - value) - (u - one)) / u;
+        (ln + (rest + ratio.ln()), complement)
+    };
+    if matches!(part, Part::Lower | Part::LnLower) {
+        side.below(zero, own, other)
+    } else {
+        side.below(zero, other, own)
+    }
+}
+
+/// Notes which of the first `n` lanes the method does not serve.
+#[inline(always)]
+pub(super) fn leave(tails: &Tails, start: usize, n: usize, left: &mut Vec<usize>) {
+    let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
+    if good.0.iter().any(|&g| g != 1.0) {
+        left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
+    }
+}
+
+struct Run<'a, M> {
+    method: M,
+    part: Part,
+    x: &'a [f64],
+    out: &'a mut [f64],
+    /// Where the method does not serve.
+    left: &'a mut Vec<usize>,
+}
+
+impl<M: Method> Kernel for Run<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (tile, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
+            let mut padded = V::splat(x[0]);
+            padded.0[..x.len()].copy_from_slice(x);
+            let tails = self.method.tails(padded);
+            out.copy_from_slice(&finish(self.part, &tails).0[..x.len()]);
+            leave(&tails, tile * LANES, x.len(), self.left);
+        }
+    }
+}
+
+/// 1 where x is inside (0, 1), `y` being 1 - x, else 0.
+#[inline(always)]
+pub(super) fn inside(x: V, y: V) -> V {
+    let (zero, one) = (V::ZERO, V::splat(1.0));
+    zero.below(x, zero.below(y, one, zero), zero)
+}
+
+#[derive(Clone, Copy)]
+struct BetaExpansion<'a>(&'a IncompleteBeta);
+
+impl Method for BetaExpansion<'_> {
+    #[inline(always)]
+    fn tails(self, x: V) -> Tails {
+        let law = self.0;
+        let y = V::splat(1.0) - x;
+        let d = cross(x, V::splat(law.b), y, V::splat(law.a));
+        let ln = law.fall(x, y, d);
+        let (ratio, reach) = match &law.expansion {
+            Some(expansion) => (expansion.ratio(ln, d), expansion.reach),
+            None => (V::ZERO, -1.0),
+        };
+        let good = V::splat(reach).below(ln * V::splat(-2.0), V::ZERO, inside(x, y));
+        Tails { side: d, ln, rest: V::ZERO, ratio, good }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct BetaFraction<'a>(&'a IncompleteBeta);
+
+impl Method for BetaFraction<'_> {
+    #[inline(always)]
+    fn tails(self, x: V) -> Tails {
+        let law = self.0;
+        let (zero, one) = (V::ZERO, V::splat(1.0));
+        let y = one - x;
+        let (a, b, n) = (V::splat(law.a), V::splat(law.b), V::splat(law.n));
+        let d = cross(x, b, y, a);
+        // The mode itself counts as below.
+        let side = zero.below(d, one, zero - one);
+        let own = side.below(zero, a, b);
+        let slope = d.abs();
+        let steep = (V::splat(16.0) * (n * x * y)).below(slope * slope, one, zero);
+        let serves = own.below(V::splat(QUADRATURE), one, steep);
+        let scaled = if law.a <= law.b { x * n } else { y * n };
+        let range = IncompleteBeta::INSIDE;
+        let usual = scaled.below(V::splat(range.start), zero, one);
+        let usual = scaled.below(V::splat(range.end), usual, zero);
+        let good = inside(x, y) * serves * usual;
+        // Elsewhere harmless numbers, so that the fraction ends.
+        let (mut p, mut q, mut s) = (side.below(zero, x, y), side.below(zero, y, x), slope);
+        p = zero.below(good, p, V::splat(0.5));
+        q = zero.below(good, q, V::splat(0.5));
+        s = zero.below(good, s, zero);
+        let ratio = continued_fraction(own, side.below(zero, b, a), p, q, s);
+        let (ln, rest) = law.ln_logit_density_inside(x, y, d);
+        Tails { side, ln, rest, ratio, good }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct GammaExpansion<'a>(&'a IncompleteGamma);
+
+impl Method for GammaExpansion<'_> {
+    #[inline(always)]
+    fn tails(self, x: V) -> Tails {
+        let law = self.0;
+        let (zero, one) = (V::ZERO, V::splat(1.0));
+        let ln = law.fall(x);
+        let side = x - V::splat(law.a);
+        let (ratio, reach) = match &law.expansion {
+            Some(expansion) => (expansion.ratio(ln, side), expansion.reach),
+            None => (V::ZERO, -1.0),
+        };
+        let positive = zero.below(x, x.below(V::splat(f64::INFINITY), one, zero), zero);
+        let good = V::splat(reach).below(ln * V::splat(-2.0), zero, positive);
+        Tails { side, ln, rest: zero, ratio, good }
+    }
+}
+
+/// Which values are still to be found.
+struct Rest<'a> {
+    part: Part,
+    x: &'a [f64],
+    out: &'a mut [f64],
+    left: Vec<usize>,
+}
+
+impl Rest<'_> {
+    /// Runs a method over what is left.
+    fn by(&mut self, method: impl Method) {
+        if self.left.is_empty() {
+            return;
+        }
+        let mut open = Vec::new();
+        if self.left.len() == self.x.len() {
+            let Self { part, x, ref mut out, .. } = *self;
+            dispatch(Run { method, part, x, out, left: &mut open });
+            self.left = open;
+            return;
+        }
+        let x: Vec<f64> = self.left.iter().map(|&i| self.x[i]).collect();
+        let mut out = vec![0.0; x.len()];
+        dispatch(Run { method, part: self.part, x: &x, out: &mut out, left: &mut open });
+        for (&i, value) in self.left.iter().zip(out) {
+            self.out[i] = value;
+        }
+        self.left = open.into_iter().map(|k| self.left[k]).collect();
+    }
+}
+
+impl IncompleteBeta {
+    /// The wanted part at every x, with y = 1 - x: what [`Self::lower`] and its kin give, faster.
+    pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
+        let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
+        if self.expansion.is_some() {
+            rest.by(BetaExpansion(self));
+        }
+        if self.a > 1.0 && self.b > 1.0 {
+            rest.by(BetaFraction(self));
+        }
+        for i in rest.left {
+            out[i] = self.part(part, x[i], 1.0 - x[i]);
+        }
+    }
+
+    /// One value.
+    pub fn part(&self, part: Part, x: f64, y: f64) -> f64 {
+        match part {
+            Part::Lower => self.lower(x, y),
+            Part::Upper => self.upper(x, y),
+            Part::LnLower => self.ln_lower(x, y),
+            Part::LnUpper => self.ln_upper(x, y),
+        }
+    }
+}
+
+impl IncompleteGamma {
+    /// The wanted part at every x: what [`Self::lower`] and its kin give, faster.
+    pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
+        let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
+        if self.expansion.is_some() {
+            rest.by(GammaExpansion(self));
+        }
+        for i in rest.left {
+            out[i] = self.part(part, x[i]);
+        }
+    }
+
+    /// One value.
+    pub fn part(&self, part: Part, x: f64) -> f64 {
+        match part {
+            Part::Lower => self.lower(x),
+            Part::Upper => self.upper(x),
+            Part::LnLower => self.ln_lower(x),
+            Part::LnUpper => self.ln_upper(x),
+        }
+    }
+}
