@@ -79,13 +79,15 @@ impl<'a> Tensor<'a> {
     /// A tensor over `bytes`, whose number must fit `dtype` and `shape`.
     pub fn new(dtype: Dtype, shape: Vec<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
         let bytes = bytes.into();
-        match TensorView::new(dtype.stored(), shape.clone(), &bytes) {
-            Ok(_) => Ok(Self { dtype, shape, bytes }),
-            Err(_) => Err(Error::argument(
-                "tensor",
-                format!("{} bytes given for {dtype} of shape {shape:?}", bytes.len()),
-            )),
+        // The crate multiplies the shape without looking whether the product overflows.
+        let countable = shape.iter().try_fold(8_usize, |n, s| n.checked_mul(*s)).is_some();
+        if countable && TensorView::new(dtype.stored(), shape.clone(), &bytes).is_ok() {
+            return Ok(Self { dtype, shape, bytes });
         }
+        Err(Error::argument(
+            "tensor",
+            format!("{} bytes given for {dtype} of shape {shape:?}", bytes.len()),
+        ))
     }
 
     /// The type of its numbers.
