@@ -17,7 +17,6 @@ from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
 from fermiac._progress import reporter
 from fermiac._rng import whole
-from fermiac.diagnostics import khat_threshold
 from fermiac.distributions import Law, as_law
 from fermiac.errors import (
     ArgumentError,
@@ -209,8 +208,8 @@ def evidence(
         If no point with density was found, if the adaptation ended on its way to the target, or if
         the law has mass that doubles cannot resolve at a bound of its support.
     WeightWarning
-        If k-hat is above `fermiac.diagnostics.khat_threshold`, or the weights are worth fewer
-        than 10 (d + 1) points.
+        If k-hat is above 0.5 and a single point makes more than 5 % of the variance, or if the
+        weights are worth fewer than 10 (d + 1) points.
 
     Notes
     -----
@@ -223,6 +222,14 @@ def evidence(
     A fit uses the weights to the largest power up to 1 at which they are worth 10 (d + 1) points
     and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
     line. The bits are the same on any number of threads.
+
+    What no point has met is missing without a sign. Adaptation follows the mass that the first
+    stage leads to; a further mode that is narrow beside the law, so that the law has next to no
+    points in it, is found by luck alone: of two modes of equal mass in five dimensions, 0.5 and 1
+    wide under a law that is 4 wide, the narrow one was missed in silence in more than a third of
+    the runs with the default `n`. Start from a law with mass at every mode that is suspected, for
+    instance a `fermiac.distributions.Mixture` about the maxima of the density, and compare runs of
+    several seeds and budgets.
 
     References
     ----------
@@ -406,13 +413,15 @@ def _findings(
                 + (", or use scheme='amis'" if settings["scheme"] == "snis" else ""),
             )
         )
-    if raw["khat"] > khat_threshold(n):
+    # k-hat alone misfires where weights are bounded but uneven. Where the variance is infinite the
+    # largest point keeps its share of it, however many there are.
+    if raw["khat"] > 0.5 and raw["max_variance_share"] > 0.05:
         found.append(
             (
                 WeightWarning,
-                f"the weights have a heavy tail: k-hat is {raw['khat']:.2f}, above "
-                f"{khat_threshold(n):.2f}; the error is probably too small: raise n or "
-                "n_components, or start from a law with wider tails",
+                f"the weights have a heavy tail: k-hat is {raw['khat']:.2f}, and one point makes "
+                f"{100 * raw['max_variance_share']:.0f} % of the variance; the error is probably "
+                "too small: raise n or n_components, or start from a law with wider tails",
             )
         )
     if raw["n_at_bound"]:
