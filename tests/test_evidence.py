@@ -441,6 +441,18 @@ def test_an_interrupt_hands_out_what_was_done() -> None:
     assert abs(partial.log_evidence - small().log_evidence) < 5 * partial.log_evidence_stderr
 
 
+def test_an_interrupt_among_the_gradients_hands_out_the_evidence() -> None:
+    def gradient(x: Array) -> Array:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(small(), n=5000, rng=0, gradient=gradient)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.status == "interrupted"
+    assert partial.log_evidence == run(small(), n=5000, rng=0).log_evidence
+    assert partial.sample.gradients is None
+
+
 def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
     n = 400_000
 

@@ -201,6 +201,7 @@ def evidence(
         If the target or the law gives a wrong shape or type, a NaN or +inf.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Evidence` from the points that were done, or None.
+        It has no gradients.
 
     Warns
     -----
@@ -301,8 +302,11 @@ def evidence(
         if raw is not None and (error is None or stopped):
             gradients = None
             if gradient is not None and error is None:
-                gradients = _gradients(evaluated, raw["draws"])
-                raw["n_evals"] += len(gradients)
+                try:
+                    gradients = _gradients(evaluated, raw["draws"])
+                    raw["n_evals"] += len(gradients)
+                except (KeyboardInterrupt, WorkerError) as stop:
+                    error, stopped = stop, True
             took = time.perf_counter() - start
             result = _to_result(raw, gradients, settings, key, labels, stopped, took)
         if error is not None:
