@@ -36,7 +36,7 @@ pub(super) struct Drawn {
     pub(super) x: Vec<f64>,
     /// log |dx/dz| of every row.
     log_jacobian: Vec<f64>,
-    /// Working coordinates: tiles × d.
+    /// Working coordinates: tiles × d; empty, as `log_law`, where no fit follows.
     pub(super) z: Vec<V>,
     /// The law's log-density in the working space: tiles.
     pub(super) log_law: Vec<V>,
@@ -69,6 +69,8 @@ pub(super) struct Plan {
     pub(super) n: usize,
     /// Evaluations before this stage, for messages.
     pub(super) before: usize,
+    /// Whether no fit follows.
+    pub(super) last: bool,
 }
 
 impl Plan {
@@ -217,6 +219,10 @@ impl<'a> Problem<'a> {
         };
         drawn.log_law = drawn.tiled(&log_law);
         drawn.log_own = dispatch(Own { source, z: &drawn.z, log_law: &drawn.log_law });
+        if plan.last {
+            // Half of the memory of the largest stage.
+            (drawn.z, drawn.log_law) = (Vec::new(), Vec::new());
+        }
         Ok(drawn)
     }
 

@@ -168,7 +168,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
     /// so nothing that asks the context, which may refuse again, comes before the report. The
     /// densities of the other samplers are needed for fits only, not at the `last` stage.
     fn stage(&mut self, n: usize, last: bool) -> crate::Result<()> {
-        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n };
+        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last };
         let mut drawn = Vec::new();
         let outcome = self.problem.sweep(self.context, &self.proposal, plan, &mut drawn);
         if drawn.is_empty() {

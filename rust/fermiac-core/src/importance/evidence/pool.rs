@@ -32,7 +32,7 @@ pub(super) struct Pool {
     balance: bool,
     stages: Vec<Stage>,
     pub(super) n: usize,
-    /// Row-major, in the law's space.
+    /// The points of the newest stage, row-major, in the law's space.
     pub(super) x: Vec<f64>,
     pub(super) log_density: Vec<f64>,
     /// tiles × d, in the working space, as all that follows.
@@ -67,6 +67,9 @@ impl Pool {
         let old = self.lanes.len();
         let mut stage = Stage { proposal, n: 0, tiles: old..old, counts: Vec::new() };
         let mut own = Vec::new();
+        let n: usize = drawn.iter().map(|batch| batch.n).sum();
+        self.x = Vec::with_capacity(n * self.dim);
+        self.log_density = Vec::with_capacity(n);
         for batch in drawn {
             let tiles = n_tiles(batch.n);
             self.log_target.extend(batch.log_target());

@@ -142,7 +142,6 @@ impl Run<'_, '_, '_> {
     /// The result of the newest stage.
     pub(super) fn finish(self) -> Evidence {
         let log_weights = self.pool.to_rows(&self.own);
-        let first = self.pool.n - log_weights.len();
         let d = self.pool.dim;
         let mut out = Evidence {
             log_evidence: f64::NEG_INFINITY,
@@ -169,9 +168,8 @@ impl Run<'_, '_, '_> {
             out.converged = out.ess >= 10.0 * (d as f64 + 1.0);
         }
         out.log_weights = log_weights;
-        let mut pool = self.pool;
-        out.draws = pool.x.split_off(first * d);
-        out.log_densities = pool.log_density.split_off(first);
+        out.draws = self.pool.x;
+        out.log_densities = self.pool.log_density;
         out
     }
 }
