@@ -360,6 +360,16 @@ def test_heavy_tails_are_told_from_uneven_weights() -> None:
     assert not any(z.warnings for z in runs)
     pull = np.array([(z.log_evidence - target.log_evidence) / z.log_evidence_stderr for z in runs])
     assert abs(np.mean(pull**2) - 1) < 5 * math.sqrt(2 / 40)
+    # Few points have weight at all, so there is no k-hat; theirs has a Pareto tail of shape 0.9.
+    prior = fm.distributions.Uniform(0.0, 1.0)
+    with pytest.warns(fm.errors.WeightWarning, match="no fit, since most"):
+        fm.importance.evidence(
+            lambda x: np.where(x[:, 0] < 0.007, -0.9 * np.log(x[:, 0]), -np.inf),
+            prior,
+            n=50_000,
+            rng=0,
+            scheme="snis",
+        )
     # Two degrees of freedom, and no sampler with such tails: the variance is infinite.
     for seed in range(5):
         with pytest.warns(fm.errors.WeightWarning, match="of the variance"):

@@ -209,8 +209,8 @@ def evidence(
         If no point with density was found, if the adaptation ended on its way to the target, or if
         the law has mass that doubles cannot resolve at a bound of its support.
     WeightWarning
-        If k-hat is above 0.5 and a single point makes more than 5 % of the variance, or if the
-        weights are worth fewer than 10 (d + 1) points.
+        If k-hat is above 0.5 (or NaN, most weights being 0) and a single point makes more than 5 %
+        of the variance, or if the weights are worth fewer than 10 (d + 1) points.
 
     Notes
     -----
@@ -418,14 +418,17 @@ def _findings(
             )
         )
     # k-hat alone misfires where weights are bounded but uneven. Where the variance is infinite the
-    # largest point keeps its share of it, however many there are.
-    if raw["khat"] > 0.5 and raw["max_variance_share"] > 0.05:
+    # largest point keeps its share of it, however many there are. Where most weights are 0 there is
+    # no k-hat (NaN), and the share is the only sign.
+    khat, share = raw["khat"], raw["max_variance_share"]
+    if not khat <= 0.5 and share > 0.05:
+        shape = "has no fit, since most weights are 0," if np.isnan(khat) else f"is {khat:.2f},"
         found.append(
             (
                 WeightWarning,
-                f"the weights have a heavy tail: k-hat is {raw['khat']:.2f}, and one point makes "
-                f"{100 * raw['max_variance_share']:.0f} % of the variance; the error is probably "
-                "too small: raise n or n_components, or start from a law with wider tails",
+                f"the weights have a heavy tail: k-hat {shape} and one point makes "
+                f"{100 * share:.0f} % of the variance; the error is probably too small: raise n or "
+                "n_components, or start from a law with wider tails",
             )
         )
     if raw["n_at_bound"]:

@@ -48,7 +48,8 @@ pub struct Evidence {
     pub n_at_bound: u64,
     /// The points of the final stage, row-major.
     pub draws: Vec<f64>,
-    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the log-evidence.
+    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the
+    /// log-evidence.
     pub log_weights: Vec<f64>,
     /// log p̃ of each.
     pub log_densities: Vec<f64>,
