@@ -348,6 +348,36 @@ def test_heavy_weights_are_announced() -> None:
     assert abs(z.khat - 0.9) < 5 * 1.9 / math.sqrt(3 * math.sqrt(200_000))
 
 
+def test_heavy_tails_are_told_from_uneven_weights() -> None:
+    # A posterior cut off by its prior: k-hat is above 0.7 in most runs, and the error bars hold.
+    target = Target(
+        lambda x: -50.0 * x[:, 0] ** 2,
+        fm.distributions.Uniform(0.0, 1.0),
+        LOG_2PI / 2 - math.log(20.0),
+    )
+    runs = [run(target, n=5000, rng=seed) for seed in range(40)]
+    assert np.mean([z.khat > 0.7 for z in runs]) > 0.4
+    assert not any(z.warnings for z in runs)
+    pull = np.array([(z.log_evidence - target.log_evidence) / z.log_evidence_stderr for z in runs])
+    assert abs(np.mean(pull**2) - 1) < 5 * math.sqrt(2 / 40)
+    # Few points have weight at all, so there is no k-hat; theirs has a Pareto tail of shape 0.9.
+    prior = fm.distributions.Uniform(0.0, 1.0)
+    with pytest.warns(fm.errors.WeightWarning, match="no fit, since most"):
+        fm.importance.evidence(
+            lambda x: np.where(x[:, 0] < 0.007, -0.9 * np.log(x[:, 0]), -np.inf),
+            prior,
+            n=50_000,
+            rng=0,
+            scheme="snis",
+        )
+    # Two degrees of freedom, and no sampler with such tails: the variance is infinite.
+    for seed in range(5):
+        with pytest.warns(fm.errors.WeightWarning, match="of the variance"):
+            fm.importance.evidence(
+                lambda x: -1.5 * np.log1p(x[:, 0] ** 2 / 2), wide(1, 9.0), n=50_000, rng=seed
+            )
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
@@ -419,6 +449,42 @@ def test_an_interrupt_hands_out_what_was_done() -> None:
     assert not partial.converged
     assert 0 < partial.n_evals < 2_000_000
     assert abs(partial.log_evidence - small().log_evidence) < 5 * partial.log_evidence_stderr
+
+
+def test_an_interrupt_among_the_gradients_hands_out_the_evidence() -> None:
+    def gradient(x: Array) -> Array:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(small(), n=5000, rng=0, gradient=gradient)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.status == "interrupted"
+    assert partial.log_evidence == run(small(), n=5000, rng=0).log_evidence
+    assert partial.sample.gradients is None
+
+
+def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
+    n = 400_000
+
+    def stop(done: int, total: int) -> None:
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.importance.evidence(
+            wide(20, 1.0),
+            wide(20, 1.5),
+            n=n,
+            n_components=4,
+            n_stages=1,
+            rng=0,
+            n_threads=1,
+            progress=stop,
+        )
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert 0.6 * n < partial.n_evals < n
+    assert len(partial.stages) == 2
+    assert abs(partial.log_evidence) < 5 * partial.log_evidence_stderr
 
 
 def test_progress_is_reported() -> None:

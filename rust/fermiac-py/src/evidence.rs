@@ -80,6 +80,7 @@ fn to_dict(py: Python<'_>, e: Evidence, dim: usize) -> PyResult<Bound<'_, PyDict
     raw.set_item("log_evidence_stderr", e.log_evidence_stderr)?;
     raw.set_item("ess", e.ess)?;
     raw.set_item("khat", e.khat)?;
+    raw.set_item("max_variance_share", e.max_variance_share)?;
     raw.set_item("converged", e.converged)?;
     raw.set_item("n_evals", e.n_evals)?;
     raw.set_item("n_at_bound", e.n_at_bound)?;

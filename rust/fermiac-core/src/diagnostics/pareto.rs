@@ -20,8 +20,9 @@ pub(crate) fn tail_length_of(n: usize, r_eff: f64) -> usize {
 }
 
 /// The tail shape k-hat of non-negative weights: the fractional moments of order below 1/k exist.
-/// Above 0.5 the variance of the fitted tail does not exist, above 1 its mean does not. Weights with an even tail give -inf; fewer than 10 weights, or
-/// fewer than 5 that are not 0, give NaN. Reorders the weights.
+/// Above 0.5 the variance of the fitted tail does not exist, above 1 its mean does not. Weights with
+/// an even tail give -inf; fewer than 10 weights, or fewer than 5 that are not 0, give NaN. Reorders
+/// the weights.
 pub fn khat(weights: &mut [f64]) -> f64 {
     let tail = tail_length(weights.len());
     if weights.len() < 10 || weights.len() <= tail {

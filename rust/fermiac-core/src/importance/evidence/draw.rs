@@ -9,7 +9,7 @@ use crate::importance::tiles;
 use crate::linalg::Rows;
 use crate::par::{CHUNK, Context};
 use crate::rng::{Domain, Stream};
-use crate::simd::{LANES, V};
+use crate::simd::{Kernel, LANES, V, dispatch};
 use crate::target::density::evaluate;
 use crate::target::{Law, LogDensity, Style};
 use crate::{Error, Result};
@@ -36,10 +36,12 @@ pub(super) struct Drawn {
     pub(super) x: Vec<f64>,
     /// log |dx/dz| of every row.
     log_jacobian: Vec<f64>,
-    /// Working coordinates: tiles × d.
+    /// Working coordinates: tiles × d; empty, as `log_law`, where no fit follows.
     pub(super) z: Vec<V>,
     /// The law's log-density in the working space: tiles.
     pub(super) log_law: Vec<V>,
+    /// The log-density of the sampler that they are drawn from: tiles.
+    pub(super) log_own: Vec<V>,
     /// The target's log-density as the target gives it.
     pub(super) log_density: Vec<f64>,
 }
@@ -67,6 +69,8 @@ pub(super) struct Plan {
     pub(super) n: usize,
     /// Evaluations before this stage, for messages.
     pub(super) before: usize,
+    /// Whether no fit follows.
+    pub(super) last: bool,
 }
 
 impl Plan {
@@ -203,9 +207,22 @@ impl<'a> Problem<'a> {
             );
             return Err(Error::Target { row: Some(i), why });
         }
-        let mut drawn =
-            Drawn { n, counts, x, log_jacobian, z, log_law: Vec::new(), log_density: Vec::new() };
+        let mut drawn = Drawn {
+            n,
+            counts,
+            x,
+            log_jacobian,
+            z,
+            log_law: Vec::new(),
+            log_own: Vec::new(),
+            log_density: Vec::new(),
+        };
         drawn.log_law = drawn.tiled(&log_law);
+        drawn.log_own = dispatch(Own { source, z: &drawn.z, log_law: &drawn.log_law });
+        if plan.last {
+            // Half of the memory of the largest stage.
+            (drawn.z, drawn.log_law) = (Vec::new(), Vec::new());
+        }
         Ok(drawn)
     }
 
@@ -231,5 +248,27 @@ impl<'a> Problem<'a> {
             rest = others;
         }
         Ok(())
+    }
+}
+
+/// The log-density of a sampler at its own points.
+struct Own<'a> {
+    source: &'a Proposal,
+    z: &'a [V],
+    log_law: &'a [V],
+}
+
+impl Kernel for Own<'_> {
+    type Output = Vec<V>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<V> {
+        let mut mixed = self.source.scratch();
+        let mut out = Vec::with_capacity(self.log_law.len());
+        for (t, tile) in self.z.chunks_exact(self.source.pack.dim()).enumerate() {
+            mixed.eval::<FMA>(self.source, tile, &self.log_law[t..=t]);
+            out.push(mixed.log_g);
+        }
+        out
     }
 }

@@ -164,20 +164,21 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
         self.mixture.as_ref().map_or(0, |m| m.shares.len())
     }
 
-    /// Draws a stage from the sampler. After an error the whole chunks that were done still count.
-    /// The densities of the earlier samplers are needed for fits only, not at the `last` stage.
+    /// Draws a stage from the sampler. After an error the whole chunks that were done still count,
+    /// so nothing that asks the context, which may refuse again, comes before the report. The
+    /// densities of the other samplers are needed for fits only, not at the `last` stage.
     fn stage(&mut self, n: usize, last: bool) -> crate::Result<()> {
-        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n };
+        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last };
         let mut drawn = Vec::new();
         let outcome = self.problem.sweep(self.context, &self.proposal, plan, &mut drawn);
         if drawn.is_empty() {
             return outcome;
         }
-        let own = self.pool.append(self.context, drawn, self.proposal.clone(), last)?;
+        self.own = self.pool.append(drawn, self.proposal.clone());
         let shares = self.mixture.as_ref().map_or_else(Vec::new, |m| m.shares.clone());
-        self.stages.push(report(&self.pool, &own, shares));
-        self.own = own;
-        outcome
+        self.stages.push(report(&self.pool, &self.own, shares));
+        outcome?;
+        if last { Ok(()) } else { self.pool.mix(self.context) }
     }
 
     /// Fits the sampler of the next stage. Where nothing was found yet, it stays the law.

@@ -32,7 +32,7 @@ pub(super) struct Pool {
     balance: bool,
     stages: Vec<Stage>,
     pub(super) n: usize,
-    /// Row-major, in the law's space.
+    /// The points of the newest stage, row-major, in the law's space.
     pub(super) x: Vec<f64>,
     pub(super) log_density: Vec<f64>,
     /// tiles × d, in the working space, as all that follows.
@@ -62,17 +62,14 @@ impl Pool {
         }
     }
 
-    /// Adds a stage, and gives its log-weights under its own sampler alone: tiles. No fit can
-    /// follow the `last` one.
-    pub(super) fn append(
-        &mut self,
-        context: &Context<'_>,
-        drawn: Vec<Drawn>,
-        proposal: Proposal,
-        last: bool,
-    ) -> Result<Vec<V>> {
+    /// Adds a stage, and gives its log-weights under its own sampler alone: tiles.
+    pub(super) fn append(&mut self, drawn: Vec<Drawn>, proposal: Proposal) -> Vec<V> {
         let old = self.lanes.len();
         let mut stage = Stage { proposal, n: 0, tiles: old..old, counts: Vec::new() };
+        let mut own = Vec::new();
+        let n: usize = drawn.iter().map(|batch| batch.n).sum();
+        self.x = Vec::with_capacity(n * self.dim);
+        self.log_density = Vec::with_capacity(n);
         for batch in drawn {
             let tiles = n_tiles(batch.n);
             self.log_target.extend(batch.log_target());
@@ -81,78 +78,55 @@ impl Pool {
             self.log_density.extend_from_slice(&batch.log_density);
             self.z.extend_from_slice(&batch.z);
             self.log_law.extend_from_slice(&batch.log_law);
+            own.extend_from_slice(&batch.log_own);
             stage.n += batch.n;
             stage.counts.push(batch.counts);
         }
         stage.tiles.end = self.lanes.len();
         self.n += stage.n;
-        self.log_sum.resize(self.lanes.len(), V::splat(f64::NEG_INFINITY));
+        let log_n = V::splat(ln(stage.n as f64));
+        self.log_sum.extend(own.iter().map(|log_q| *log_q + log_n));
         self.stages.push(stage);
-        let sums = self.densities(context, old, last);
-        if sums.is_err() {
-            self.discard_newest();
+        for (log_q, log_p) in own.iter_mut().zip(&self.log_target[old..]) {
+            *log_q = log_ratio(*log_p, *log_q);
         }
-        let (sums, own) = sums?;
-        let from = self.lanes.len() - sums.len();
-        self.log_sum[from..].copy_from_slice(&sums);
-        Ok(own
-            .iter()
-            .enumerate()
-            .map(|(i, log_q)| log_ratio(self.log_target[old + i], *log_q))
-            .collect())
+        own
     }
 
-    /// The sums of all tiles, or of the new ones (from `old` on) alone, with the newest stage in
-    /// them; and the density of the newest stage at the new tiles.
-    fn densities(&self, context: &Context<'_>, old: usize, last: bool) -> Result<(Vec<V>, Vec<V>)> {
-        let newest = self.stages.len() - 1;
-        if last || !self.balance {
-            return self.visit(context, old..self.lanes.len(), newest);
-        }
-        let (mut sums, _) = self.visit(context, 0..old, newest)?;
-        let (new, own) = self.visit(context, old..self.lanes.len(), 0)?;
-        sums.extend(new);
-        Ok((sums, own))
+    /// Makes the points count as drawn from the mixture of all samplers, after a stage that a fit
+    /// follows: the newest sampler at the older points, and the older ones at the newest.
+    pub(super) fn mix(&mut self, context: &Context<'_>) -> Result<()> {
+        let Some(newest) = self.stages.len().checked_sub(1).filter(|_| self.balance) else {
+            return Ok(());
+        };
+        let Range { start, end } = self.stages[newest].tiles.clone();
+        let mut sums = self.visit(context, 0..start, &self.stages[newest..])?;
+        sums.extend(self.visit(context, start..end, &self.stages[..newest])?);
+        self.log_sum = sums;
+        Ok(())
     }
 
-    /// Forgets a stage whose densities were not computed to the end.
-    fn discard_newest(&mut self) {
-        let Some(stage) = self.stages.pop() else { return };
-        let (tiles, d) = (stage.tiles.start, self.dim);
-        self.n -= stage.n;
-        self.x.truncate(self.n * d);
-        self.log_density.truncate(self.n);
-        self.z.truncate(tiles * d);
-        self.log_law.truncate(tiles);
-        self.log_target.truncate(tiles);
-        self.log_sum.truncate(tiles);
-        self.lanes.truncate(tiles);
-    }
-
-    /// Adds the densities of the stages from `from` on to those at `tiles`; gives the sums and the
-    /// density of the last stage.
+    /// The sums at `tiles` with the densities of `stages` in them.
     fn visit(
         &self,
         context: &Context<'_>,
         tiles: Range<usize>,
-        from: usize,
-    ) -> Result<(Vec<V>, Vec<V>)> {
-        let (mut sums, mut last) =
-            (Vec::with_capacity(tiles.len()), Vec::with_capacity(tiles.len()));
+        stages: &[Stage],
+    ) -> Result<Vec<V>> {
+        let mut sums = Vec::with_capacity(tiles.len());
         context.ordered(
             tiles.len().div_ceil(SPAN),
             |i| {
                 let start = tiles.start + i * SPAN;
                 let span = start..(start + SPAN).min(tiles.end);
-                Ok(dispatch(Densities { pool: self, stages: &self.stages[from..], span }))
+                Ok(dispatch(Densities { pool: self, stages, span }))
             },
-            |_, (s, l)| {
-                sums.extend(s);
-                last.extend(l);
+            |_, part| {
+                sums.extend(part);
                 Ok(())
             },
         )?;
-        Ok((sums, last))
+        Ok(sums)
     }
 
     /// The newest stage.
@@ -215,13 +189,12 @@ struct Densities<'a> {
 }
 
 impl Kernel for Densities<'_> {
-    type Output = (Vec<V>, Vec<V>);
+    type Output = Vec<V>;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> (Vec<V>, Vec<V>) {
+    fn run<const FMA: bool>(self) -> Vec<V> {
         let d = self.pool.dim;
         let mut sums = self.pool.log_sum[self.span.clone()].to_vec();
-        let mut last = vec![V::ZERO; sums.len()];
         for stage in self.stages {
             let mut mixed = stage.proposal.scratch();
             let log_count = V::splat(ln(stage.n as f64));
@@ -229,10 +202,9 @@ impl Kernel for Densities<'_> {
                 let tile = &self.pool.z[t * d..(t + 1) * d];
                 mixed.eval::<FMA>(&stage.proposal, tile, &self.pool.log_law[t..=t]);
                 sums[i] = log_add::<FMA>(sums[i], mixed.log_g + log_count);
-                last[i] = mixed.log_g;
             }
         }
-        (sums, last)
+        sums
     }
 }
 

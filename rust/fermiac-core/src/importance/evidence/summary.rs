@@ -36,6 +36,8 @@ pub struct Evidence {
     pub ess: f64,
     /// The tail shape of the weights, as Pareto smoothing fits it.
     pub khat: f64,
+    /// The share of the largest squared deviation of a weight from their mean in the sum of all.
+    pub max_variance_share: f64,
     /// Whether 10 (d + 1) effective points or more carry the estimate.
     pub converged: bool,
     /// The stages, the final one included.
@@ -46,7 +48,8 @@ pub struct Evidence {
     pub n_at_bound: u64,
     /// The points of the final stage, row-major.
     pub draws: Vec<f64>,
-    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the log-evidence.
+    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the
+    /// log-evidence.
     pub log_weights: Vec<f64>,
     /// log p̃ of each.
     pub log_densities: Vec<f64>,
@@ -87,6 +90,15 @@ fn relative(log_weights: &mut [f64]) -> Option<f64> {
 
 fn sums(weights: &[f64]) -> (f64, f64) {
     weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w))
+}
+
+/// The share of the largest squared deviation from the mean; 0 where all weights are equal.
+fn max_variance_share(weights: &[f64], mean: f64) -> f64 {
+    let (largest, total) = weights.iter().fold((0.0, 0.0), |(largest, total), w| {
+        let square = (w - mean) * (w - mean);
+        (f64::max(largest, square), total + square)
+    });
+    if total > 0.0 { largest / total } else { 0.0 }
 }
 
 /// The variance of Σw: the points are strata of fixed size, one for each component.
@@ -131,13 +143,13 @@ impl Run<'_, '_, '_> {
     /// The result of the newest stage.
     pub(super) fn finish(self) -> Evidence {
         let log_weights = self.pool.to_rows(&self.own);
-        let first = self.pool.n - log_weights.len();
         let d = self.pool.dim;
         let mut out = Evidence {
             log_evidence: f64::NEG_INFINITY,
             log_evidence_stderr: f64::INFINITY,
             ess: 0.0,
             khat: log_khat(&log_weights),
+            max_variance_share: 0.0,
             converged: false,
             n_evals: self.pool.n,
             n_at_bound: self.problem.n_at_bound(),
@@ -149,15 +161,16 @@ impl Run<'_, '_, '_> {
         let mut weights = log_weights.clone();
         if let (Some(largest), Some(stage)) = (relative(&mut weights), self.pool.newest()) {
             let (sum, squares) = sums(&weights);
-            out.log_evidence = largest + ln(sum / weights.len() as f64);
+            let mean = sum / weights.len() as f64;
+            out.log_evidence = largest + ln(mean);
             out.log_evidence_stderr = stratified_variance(stage, &weights).sqrt() / sum;
             out.ess = sum * sum / squares;
+            out.max_variance_share = max_variance_share(&weights, mean);
             out.converged = out.ess >= 10.0 * (d as f64 + 1.0);
         }
         out.log_weights = log_weights;
-        let mut pool = self.pool;
-        out.draws = pool.x.split_off(first * d);
-        out.log_densities = pool.log_density.split_off(first);
+        out.draws = self.pool.x;
+        out.log_densities = self.pool.log_density;
         out
     }
 }
