@@ -203,6 +203,10 @@ def transformed(
 
     Notes
     -----
+    Points of it are unconstrained. Their weights hold for the constrained points as they are:
+    ``fm.Sample.from_arrays(target.constrain(s.draws), s.log_weights, names=target.names)`` is a
+    sample `s` of them seen in the constrained space.
+
     Simplexes are mapped by additive log-ratios and lose a coordinate. Where the chain rule
     overflows though the value does not, hundreds of units out, a gradient's value is -inf.
 
