@@ -279,6 +279,10 @@ def test_what_numpy_would_take_for_numbers_is_refused():
             call(hidden)
         with pytest.raises(ArgumentError, match="None was given"):
             call(None)
+    sample = fm.Sample.from_arrays([1.0, 2.0], log_densities=[0.0, 0.0])
+    for method in (sample.expect, sample.reweight):
+        with pytest.raises(ArgumentError, match="masked"):
+            method(hidden)
     # Without masked values it is an array like any other.
     shown = np.ma.array([0.5, 1.0])
     np.testing.assert_array_equal(s.erf(shown), s.erf(np.asarray(shown)))

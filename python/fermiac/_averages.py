@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac._config import resolve_threads, threads_for
 from fermiac._expectations import join_complex
 from fermiac._result import warn
-from fermiac._rng import whole
+from fermiac._rng import plain, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import Estimate
@@ -199,7 +199,7 @@ def _values(
             values = target.handle(points, threads_for(n)).reshape(n, -1)
         scalar, is_complex = bool(target.scalar), target.complex
     else:
-        array = np.asarray(f)
+        array = np.asarray(plain(name, f) if isinstance(f, np.ndarray) else f)
         lead = sample.draws.shape[:-1]
         if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:
             array = array.reshape(n, *array.shape[len(lead) :])

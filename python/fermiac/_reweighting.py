@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._result import warn
-from fermiac._rng import RngLike, key_of, whole
+from fermiac._rng import RngLike, key_of, plain, whole
 from fermiac._sample import Sample
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
@@ -135,7 +135,7 @@ def _log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) 
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
-        values = np.asarray(of)
+        values = np.asarray(plain(name, of))
     else:
         # Not its own log_density, which refuses NaN where there is no weight, too.
         values, _ = as_target(of, sample.dim)._evaluate(sample._points, False)
