@@ -368,7 +368,7 @@ def test_what_is_no_law_is_refused(obj, text):
     [
         (lambda: d.Normal(0.0, -1.0), "sd: -1 was given"),
         (lambda: d.Normal(np.nan), "mean: NaN"),
-        (lambda: d.Normal("a"), "mean: str"),
+        (lambda: d.Normal("a"), "mean: 'a' was given"),
         (lambda: d.Normal([0.0, 1.0], [1.0, 2.0, 3.0]), "broadcast"),
         (lambda: d.Normal(np.zeros((2, 2))), r"shape \(2, 2\)"),
         (lambda: d.Normal([]), r"shape \(0,\)"),

@@ -107,8 +107,10 @@ def test_integrands_that_are_none() -> None:
         (lambda x: np.zeros((len(x), 1, 1)), r"it must be"),
         (lambda x: np.array([object()] * len(x)), "type object"),
         (lambda x: np.array(["a"] * len(x)), "must hold numbers"),
-        (lambda x: None, "must hold numbers"),
         (lambda x: [[1.0], [1.0, 2.0]], "NumPy cannot take"),
+        (lambda x: None, "gave None; it must return"),
+        (lambda x: np.ma.masked_less(x[:, 0], 0.0), "masked values"),
+        (lambda x: x[0], "vectorize"),
     ],
 )
 @pytest.mark.parametrize("method", ["aiscv", "mc"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, NumericalError
+from fermiac.errors import ArgumentError, FermiacWarning, NumericalError
 
 Array = NDArray[np.float64]
 
@@ -171,3 +174,40 @@ def test_threads_are_set_and_checked() -> None:
     for bad in (0, -1, 1.5, True, 10_000, "2"):
         with pytest.raises(ArgumentError):
             fm.set_num_threads(bad)  # type: ignore[arg-type]
+
+
+def test_a_warning_that_is_made_an_error_carries_the_result() -> None:
+    law = fm.distributions.Normal()
+
+    def never(x: Array) -> Array:
+        return -np.inf * np.ones(len(x))
+
+    def steep(x: Array) -> Array:
+        return np.exp(3 * x[:, 0] ** 2)
+
+    sample = fm.Sample.from_arrays(law.sample(2000, rng=0))
+    calls: dict[type[fm.Result], Callable[[], fm.Result]] = {
+        fm.Estimate: lambda: fm.importance.expect(steep, law, n=2000, method="mc", rng=0),
+        fm.importance.Evidence: lambda: fm.importance.evidence(never, law, n=2000, rng=0),
+        fm.Sample: lambda: sample.reweight(fm.distributions.Normal(4.0, 1.0), old=law),
+    }
+    for kind, call in [*calls.items(), (fm.Estimate, lambda: sample.expect(steep))]:
+        with pytest.warns(FermiacWarning) as caught:
+            result = call()
+        assert caught[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(FermiacWarning) as raised:
+                call()
+        kept = raised.value.result
+        assert type(kept) is kind
+        assert isinstance(kept, fm.Result)
+        assert kept.warnings == result.warnings
+        assert str(raised.value) in kept.warnings
+        assert kept.summary() == result.summary()
+
+
+def test_the_text_counts_warnings(estimate: fm.Estimate) -> None:
+    for n, last in ((2, "  warning: b"), (3, "  and 1 more warning"), (4, "  and 2 more warnings")):
+        text = repr(replace(estimate, warnings=("a", "b", "c", "d")[:n]))
+        assert text.splitlines()[-1] == last

@@ -184,7 +184,7 @@ def test_a_failed_save_leaves_the_old_file(estimate: fm.Estimate, tmp_path: Path
 def test_a_result_of_another_class(estimate: fm.Estimate, tmp_path: Path) -> None:
     path = tmp_path / "file"
     estimate.save(path)
-    with pytest.raises(CheckpointError, match="it holds a Estimate; Sample is needed"):
+    with pytest.raises(CheckpointError, match="class Estimate; Sample is needed"):
         fm.Sample.load(path)
     assert same(fm.Result.load(path), estimate)
 

@@ -189,6 +189,8 @@ def test_the_gradient_sees_points_that_the_function_has_not_spoilt() -> None:
         (lambda x: x[:, :1], None, r"shape \(200, 1\) .* must be \(200,\); squeeze it"),
         (lambda x: x, None, r"shape \(200, 3\) .* sum over the last axis"),
         (lambda x: 1.0, None, "vectorize"),
+        (lambda x: x[0], None, "vectorize"),
+        (lambda x: (x[:, 0], -x), None, "gradient=True"),
         (lambda x: x[:5, 0], None, r"shape \(5,\) for a batch of shape \(200, 3\)"),
         (lambda x: x[:, 0] * 1j, None, "complex"),
         (lambda x: ["a"] * len(x), None, "must hold numbers"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings as _warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._config import resolve_threads, threads_for
 from fermiac._expectations import join_complex
-from fermiac._rng import whole
+from fermiac._result import warn
+from fermiac._rng import plain, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import Estimate
@@ -149,8 +149,6 @@ def expect(
                 "use more points or a sampler with heavier tails",
             )
         )
-    for category, text in found:
-        _warnings.warn(text, category, stacklevel=3)
 
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
@@ -164,7 +162,7 @@ def expect(
         settings["controls"] = "given" if chosen.degree is None else "stein"
         if chosen.degree is not None:
             settings["degree"] = chosen.degree
-    return Estimate(
+    estimate = Estimate(
         seed=sample.seed,
         version=_core.__version__,
         isa=_core.isa_level,
@@ -181,6 +179,8 @@ def expect(
         names=labels,
         method=method,
     )
+    warn(found, estimate)
+    return estimate
 
 
 def _values(
@@ -199,7 +199,7 @@ def _values(
             values = target.handle(points, threads_for(n)).reshape(n, -1)
         scalar, is_complex = bool(target.scalar), target.complex
     else:
-        array = np.asarray(f)
+        array = np.asarray(plain(name, f) if isinstance(f, np.ndarray) else f)
         lead = sample.draws.shape[:-1]
         if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:
             array = array.reshape(n, *array.shape[len(lead) :])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings as _warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._result import warn
 from fermiac.errors import (
     ConvergenceWarning,
     FermiacWarning,
@@ -55,9 +55,6 @@ def to_estimate(
     # A share of the law bounds the weights; without one their mean is not to be relied on.
     if settings.get("defensive_base", 0.0) > 0:
         found += _weight_findings(raw)
-    # Two frames up is the call of the user.
-    for category, text in found:
-        _warnings.warn(text, category, stacklevel=3)
     common = {
         "seed": key,
         "version": _core.__version__,
@@ -84,7 +81,7 @@ def to_estimate(
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
 
-    return Estimate(
+    estimate = Estimate(
         **common,
         warnings=tuple(text for _, text in found),
         mean=shape(mean),
@@ -98,6 +95,8 @@ def to_estimate(
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
     )
+    warn(found, estimate)
+    return estimate
 
 
 def join_complex(

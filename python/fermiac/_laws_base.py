@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
 
@@ -230,6 +231,7 @@ def count(n: object) -> int:
 
 def as_float_array(name: str, value: object) -> Array:
     """Convert an argument to a C-contiguous float64 array, in the argument's name."""
+    value = plain(name, value)
     try:
         return np.array(value, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
@@ -240,6 +242,7 @@ def as_float_array(name: str, value: object) -> Array:
 
 def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
     """Bring points to shape (n, dim); also give the shape of one number per point."""
+    x = plain("x", x)
     try:
         array = np.asarray(x, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings as _warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from typing import Any, Self
@@ -10,9 +11,9 @@ from typing import Any, Self
 import numpy as np
 
 from fermiac import _store
-from fermiac.errors import CheckpointError
+from fermiac.errors import CheckpointError, FermiacWarning
 
-__all__ = ["Result"]
+__all__ = ["Result", "warn"]
 
 
 def _plain(value: Any) -> Any:
@@ -75,7 +76,8 @@ class Result:
             lines.append(f"  {self.status}")
         lines += [f"  warning: {w.split('; ')[0]}" for w in self.warnings[:2]]
         if len(self.warnings) > 2:
-            lines.append(f"  and {len(self.warnings) - 2} more warnings")
+            more = len(self.warnings) - 2
+            lines.append(f"  and {more} more warning{'s' if more > 1 else ''}")
         return "\n".join(lines)
 
     def summary(self) -> str:
@@ -145,7 +147,16 @@ class Result:
         result = _store.load(path)
         if not isinstance(result, cls):
             raise CheckpointError(
-                f"{fspath(path)}: it holds a {type(result).__name__}; {cls.__name__} is needed; "
+                f"{fspath(path)}: it holds a result of class "
+                f"{type(result).__name__}; {cls.__name__} is needed; "
                 "fermiac.load reads results of every class"
             )
         return result
+
+
+def warn(found: Iterable[tuple[type[FermiacWarning], str]], result: Result) -> None:
+    """Warn of what was found, in the name of the caller's caller's caller: the user."""
+    for category, text in found:
+        warning = category(text)
+        warning.result = result
+        _warnings.warn(warning, stacklevel=4)

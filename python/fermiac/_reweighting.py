@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings as _warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._rng import RngLike, key_of, whole
+from fermiac._result import warn
+from fermiac._rng import RngLike, key_of, plain, whole
 from fermiac._sample import Sample
 from fermiac.diagnostics import khat_threshold
-from fermiac.errors import ArgumentError, TargetError, WeightWarning
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.targets import as_target
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     log_weights = np.full(sample.n_draws, -np.inf)
     lives = used & (target > -np.inf)
     log_weights[lives] = before[lives] + (target[lives] - present[lives])
-    found: tuple[str, ...] = ()
+    found: list[tuple[type[FermiacWarning], str]] = []
     if not lives.any():
         raise ArgumentError(
             "new: its density is 0 at every draw; draw from a law that reaches where it is not"
@@ -114,19 +114,20 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
             f"the new weights have a heavy tail: k-hat {khat:.2f}, above {limit:.2f}; averages by "
             "them are unreliable: use more points, or a sample of a law nearer to the new one"
         )
-        _warnings.warn(text, WeightWarning, stacklevel=3)
-        found = (text,)
+        found.append((WeightWarning, text))
     lead = sample.draws.shape[:-1]
-    return Sample(
+    reweighted = Sample(
         **_provenance(sample),
         seed=sample.seed,
         settings=sample.settings,
-        warnings=sample.warnings + found,
+        warnings=sample.warnings + tuple(text for _, text in found),
         draws=sample.draws,
         log_weights=log_weights.reshape(lead),
         log_densities=np.where(used, target, -np.inf).reshape(lead),
         error_model="weighted",
     )
+    warn(found, reweighted)
+    return reweighted
 
 
 def _log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
@@ -134,7 +135,7 @@ def _log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) 
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
-        values = np.asarray(of)
+        values = np.asarray(plain(name, of))
     else:
         # Not its own log_density, which refuses NaN where there is no weight, too.
         values, _ = as_target(of, sample.dim)._evaluate(sample._points, False)

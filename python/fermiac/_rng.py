@@ -12,7 +12,7 @@ import numpy as np
 
 from fermiac.errors import ArgumentError
 
-__all__ = ["RngLike", "Size", "key_of", "positive", "shape_of", "whole"]
+__all__ = ["RngLike", "Size", "key_of", "plain", "positive", "shape_of", "whole"]
 
 RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None"
 """What every ``rng=`` argument takes; see `key_of`."""
@@ -54,6 +54,20 @@ def key_of(rng: RngLike) -> int:
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(0, 2**64, dtype=np.uint64))
     return whole("rng", rng, 0, 2**64 - 1, "; a SeedSequence, a Generator or None will do as well")
+
+
+def plain(name: str, value: Any) -> Any:
+    """Pass `value` on, unless NumPy would make numbers of it that were not meant."""
+    if value is None or isinstance(value, str):
+        raise ArgumentError(
+            f"{name}: {value!r} was given; a number or an array of numbers is needed"
+        )
+    if np.ma.is_masked(value):
+        raise ArgumentError(
+            f"{name}: an array with masked values was given, which would count as if they were not "
+            "masked; fill them, or leave them out"
+        )
+    return value
 
 
 def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._rng import RngLike, whole
+from fermiac._rng import RngLike, plain, whole
 from fermiac._sample_data import SampleData
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Sample(SampleData):
         >>> bool(abs(e.mean - 1) < 5 * e.stderr)
         True
         """
-        points = np.asarray(draws)
+        points = np.asarray(plain("draws", draws))
         return Sample(
             seed=None if seed is None else whole("seed", seed, 0, 2**64 - 1),
             version=_core.__version__,
@@ -224,6 +224,18 @@ class Sample(SampleData):
 
         return _averages.expect(self, f, controls, degree, law, names, n_threads)
 
+    @overload
+    def quantile(
+        self, q: ArrayLike, *, kind: str = "linear", return_stderr: Literal[False] = False
+    ) -> Array: ...
+    @overload
+    def quantile(
+        self, q: ArrayLike, *, kind: str = "linear", return_stderr: Literal[True]
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def quantile(
+        self, q: ArrayLike, *, kind: str = "linear", return_stderr: bool
+    ) -> Array | tuple[Array, Array]: ...
     def quantile(
         self, q: ArrayLike, *, kind: str = "linear", return_stderr: bool = False
     ) -> Array | tuple[Array, Array]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._result import Result
+from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
 __all__ = ["SampleData"]
@@ -149,6 +150,7 @@ def _checked(sample: Any) -> dict[str, Any]:
 
 
 def _numbers(name: str, value: Any) -> Array:
+    value = plain(name, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":

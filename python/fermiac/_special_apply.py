@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _config, _core
+from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
 
@@ -15,7 +16,8 @@ def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
     """Broadcast the arguments, compute, and give the result their shape."""
     threads = _config.resolve_threads(n_threads)
     arrays = []
-    for key, value in arguments.items():
+    for key, given in arguments.items():
+        value = plain(key, given)
         try:
             arrays.append(np.asarray(value, dtype=np.float64))
         except (TypeError, ValueError) as error:

@@ -59,7 +59,27 @@ class InternalError(FermiacError, RuntimeError):
 
 
 class FermiacWarning(UserWarning):
-    """The base of all warnings that fermiac gives."""
+    """The base of all warnings that fermiac gives.
+
+    Where it is about a result, the attribute `result` is that result: where warnings are made
+    errors, the work of a run is not lost with the first of them. Elsewhere it is None.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error")
+    ...     try:
+    ...         fm.importance.expect(lambda x: x[:, 0] > 40, law, n=1000, rng=0)
+    ...     except fm.errors.FermiacWarning as warning:
+    ...         e = warning.result
+    >>> e.n_evals
+    1000
+    """
+
+    result: object = None
 
 
 class ConvergenceWarning(FermiacWarning):

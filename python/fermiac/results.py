@@ -54,6 +54,25 @@ class Estimate(Result):
         The stage whose sampler the final sample is from; stage 0 is the law itself.
     sample : Sample or None
         The final sample, with ``keep_draws=True``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> e = fm.importance.expect(
+    ...     fm.targets.powers([2, 4]), law, n=20_000, names=["x2", "x4"], rng=0
+    ... )
+    >>> e.mean.shape, e.cov.shape
+    ((2,), (2, 2))
+    >>> kurtosis = e.transform(lambda m: m[1] / m[0] ** 2)
+    >>> bool(abs(kurtosis.mean - 3) < 5 * kurtosis.stderr)
+    True
+    >>> print(e.summary())
+    name ...
+    x2   ...
+    x4   ...
+    method aiscv, 20000 evaluations, seed 0
+    ...
     """
 
     mean: float | Array

@@ -1,7 +1,8 @@
 """Special functions over arrays, right in both tails, with the same bits on every machine.
 
 The names are SciPy's where SciPy has them; the ``log_`` forms of the incomplete functions are
-ours. Arguments broadcast. Numbers give a number, arrays an array. Outside its domain a function
+ours. Arguments broadcast. Numbers give a number, arrays an array, always in double precision:
+float32 is converted first. Masked values are refused. Outside its domain a function
 gives NaN, as SciPy's do: probabilities outside [0, 1], arguments of incomplete functions below
 their range, and their parameters unless they are positive and finite.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._config import resolve_threads
+from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
 __all__ = ["Built", "BuiltinIntegrand"]
@@ -146,6 +147,7 @@ class BuiltinIntegrand(Built):
 
 def real_numbers(name: str, value: ArrayLike) -> Array:
     """Copy an argument to a C-contiguous float64 array, or raise in its name."""
+    value = plain(name, value)
     try:
         given = np.asarray(value)
         if given.dtype.kind == "c":

@@ -131,6 +131,11 @@ class CallableDensity(LogDensity):
                     f"(value, gradient) of shapes ({len(x)},) and {x.shape}"
                 )
             y, slopes = y
+        elif isinstance(y, tuple) and len(y) == 2 and np.shape(y[1]) == x.shape:
+            raise TargetError(
+                f"{self._what} gave a pair, as of a value and its gradient; it must give values of "
+                f"shape ({len(x)},) alone, or be passed with gradient=True"
+            )
         values = self._checked(y, (len(x),), x.shape, self._what)
         if not with_gradient:
             return values, None
@@ -151,7 +156,7 @@ class CallableDensity(LogDensity):
                 hint = "; squeeze it: return y[:, 0]"
             elif len(shape) == 1 and values.ndim == 2 and values.shape[0] == n:
                 hint = "; a log-density gives one number per point: sum over the last axis"
-            elif values.ndim == 0:
+            elif len(shape) == 1 and values.ndim < 2:
                 hint = "; for a function of one point: fermiac.targets.vectorize(f)"
             elif values.ndim == 2 and values.T.shape == shape:
                 hint = "; transpose it"
@@ -242,6 +247,8 @@ def as_batch(y: Any, x: Array) -> NDArray[Any]:
         hint = ""
         if values.ndim == 2 and values.shape[1] == n:
             hint = "; transpose it"
+        elif values.ndim == 1:
+            hint = "; for a function of one point: fermiac.targets.vectorize(f)"
         raise TargetError(
             f"the integrand gave an array of shape {values.shape} for a batch of shape "
             f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
@@ -250,6 +257,13 @@ def as_batch(y: Any, x: Array) -> NDArray[Any]:
 
 
 def _as_numbers(y: Any, what: str) -> NDArray[Any]:
+    if y is None:
+        raise TargetError(f"{what} gave None; it must return its values")
+    if np.ma.is_masked(y):
+        raise TargetError(
+            f"{what} gave an array with masked values, which would count as if they were not "
+            "masked; fill them: return y.filled(...)"
+        )
     try:
         values = np.asarray(y)
     except Exception as error:

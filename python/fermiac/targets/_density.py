@@ -33,6 +33,15 @@ class LogDensity:
         The names of the coordinates, where they have any.
     log_evidence : float or None
         The logarithm of the density's integral, where it is known in closed form.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> f = fm.targets.banana()
+    >>> f.dim, f.has_gradient, f.form
+    (2, True, 'builtin')
+    >>> f.log_density([[0.0, 0.0], [1.0, 2.0]]).shape
+    (2,)
     """
 
     __slots__ = ()

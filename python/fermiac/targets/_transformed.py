@@ -184,9 +184,9 @@ def transformed(
     transforms : sequence of Transform, mapping or Transform
         Blocks that cover the coordinates in order; or a mapping from coordinates to what they are
         constrained to, the others being left as they are. A key is a coordinate's number, a range,
-        or a name; ``"theta"`` stands for all of ``"theta[0]"``, ``"theta[1]"``, ... as well. A
-        value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"``
-        (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
+        or a name (see `names`); ``"theta"`` stands for all of ``"theta[0]"``, ``"theta[1]"``, ...
+        as well. A value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive),
+        ``"logit"`` (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
     names : iterable of str, optional
         The names of the constrained coordinates; those of `target` if it has any (the coordinates
         of a target that was transformed before have none).
@@ -203,6 +203,10 @@ def transformed(
 
     Notes
     -----
+    Points of it are unconstrained. Their weights hold for the constrained points as they are:
+    ``fm.Sample.from_arrays(target.constrain(s.draws), s.log_weights, names=target.names)`` is a
+    sample `s` of them seen in the constrained space.
+
     Simplexes are mapped by additive log-ratios and lose a coordinate. Where the chain rule
     overflows though the value does not, hundreds of units out, a gradient's value is -inf.
 
@@ -301,7 +305,11 @@ def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int
         found = [i for i, name in enumerate(names or ()) if name == key]
         found = found or [i for i, name in enumerate(names or ()) if name.startswith(f"{key}[")]
         if not found:
-            there = "no coordinate has a name" if names is None else f"the names are {list(names)}"
+            there = (
+                "no coordinate has a name: give names=, or its number"
+                if names is None
+                else f"the names are {list(names)}"
+            )
             raise ArgumentError(f"transforms: no coordinate {key!r}; {there}")
         if found != list(range(found[0], found[-1] + 1)):
             raise ArgumentError(
