@@ -238,12 +238,21 @@ impl IncompleteBeta {
 
     /// The point (x, y) with probability `p` below it; NaN unless `p` is in [0, 1].
     pub fn quantile(&self, p: f64) -> (f64, f64) {
-        if p <= 0.5 { self.point_below(p) } else { self.point_above(1.0 - p) }
+        self.quantile_of(true, p)
     }
 
     /// The point (x, y) with probability `q` above it; NaN unless `q` is in [0, 1].
     pub fn upper_quantile(&self, q: f64) -> (f64, f64) {
-        if q <= 0.5 { self.point_above(q) } else { self.point_below(1.0 - q) }
+        self.quantile_of(false, q)
+    }
+
+    /// The point (x, y) with probability `p` below (`lower`) or above it.
+    pub(super) fn quantile_of(&self, lower: bool, p: f64) -> (f64, f64) {
+        if let Some(found) = self.quick_quantile(lower, p) {
+            return found;
+        }
+        let (lower, p) = if p <= 0.5 { (lower, p) } else { (!lower, 1.0 - p) };
+        if lower { self.point_below(p) } else { self.point_above(p) }
     }
 
     fn point_above(&self, q: f64) -> (f64, f64) {

@@ -4,9 +4,10 @@
 //! the scalar method does.
 
 use super::arithmetic::cross;
-use super::batch::{Part, Tails, finish, inside, leave};
+use super::batch::{Method, Part, Tails, finish, inside, leave};
 use super::expansion::{Expansions, LEAST};
 use super::gamma::stirling_series;
+use super::inverse::{Invertible, beta_start, gamma_start, invert_eight, odds};
 use super::{IncompleteBeta, IncompleteGamma, beta, gamma_ratio};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
@@ -33,20 +34,49 @@ struct BetaLaws<'a> {
     out: &'a mut [f64],
 }
 
-#[inline(always)]
-fn beta_tails(a: V, b: V, x: V) -> Tails {
-    let one = V::splat(1.0);
-    let y = one - x;
-    let n = a + b;
-    let (small, large) = (b.below(a, b, a), b.below(a, a, b));
-    let kappa = small * (large / n);
-    let correction = stirling_series(n) - (stirling_series(a) + stirling_series(b));
-    let w = V::splat(4.0) * (small / n) * (large / n);
-    let laws = Expansions::new::<false>(small, kappa, (b - a) / n, w, correction);
-    let d = cross(x, b, y, a);
-    let ln = beta::fall(a, b, n, (x, y), d);
-    let good = laws.reach.below(ln * V::splat(-2.0), V::ZERO, inside(x, y));
-    Tails { side: d, ln, rest: V::ZERO, ratio: laws.ratio(ln, d), good }
+/// Eight beta laws by their expansions.
+struct EightBeta {
+    a: V,
+    b: V,
+    n: V,
+    laws: Expansions,
+}
+
+impl EightBeta {
+    #[inline(always)]
+    fn new(a: V, b: V) -> Self {
+        let n = a + b;
+        let (small, large) = (b.below(a, b, a), b.below(a, a, b));
+        let kappa = small * (large / n);
+        let correction = stirling_series(n) - (stirling_series(a) + stirling_series(b));
+        let w = V::splat(4.0) * (small / n) * (large / n);
+        let laws = Expansions::new::<false>(small, kappa, (b - a) / n, w, correction);
+        Self { a, b, n, laws }
+    }
+}
+
+impl Method<V> for EightBeta {
+    #[inline(always)]
+    fn tails(&self, x: V, y: V) -> Tails<V> {
+        let Self { a, b, n, ref laws } = *self;
+        let d = cross(x, b, y, a);
+        let ln = beta::fall(a, b, n, (x, y), d);
+        let good = laws.reach.below(ln * V::splat(-2.0), V::ZERO, inside(x, y));
+        let (ratio, height) = (laws.ratio(ln, d), laws.height);
+        Tails { side: d, ln, rest: V::ZERO, ratio, height, slope: d, good }
+    }
+}
+
+impl Invertible<V> for EightBeta {
+    #[inline(always)]
+    fn start(&self, z: V, sign: V) -> (V, V) {
+        beta_start(self.a, self.b, z, sign)
+    }
+
+    #[inline(always)]
+    fn point(r: V) -> (V, V) {
+        odds(r)
+    }
 }
 
 impl Kernel for BetaLaws<'_> {
@@ -62,7 +92,8 @@ impl Kernel for BetaLaws<'_> {
                 left.extend(start..start + out.len());
                 continue;
             }
-            let tails = beta_tails(a, b, load(self.x, start));
+            let x = load(self.x, start);
+            let tails = EightBeta::new(a, b).tails(x, V::splat(1.0) - x);
             out.copy_from_slice(&finish(self.part, &tails).0[..out.len()]);
             leave(&tails, start, out.len(), &mut left);
         }
@@ -85,15 +116,44 @@ struct GammaLaws<'a> {
     out: &'a mut [f64],
 }
 
-#[inline(always)]
-fn gamma_tails(a: V, x: V) -> Tails {
-    let (zero, one) = (V::ZERO, V::splat(1.0));
-    let laws = Expansions::new::<true>(a, a, one, zero, zero - stirling_series(a));
-    let ln = gamma_ratio::fall(a, x);
-    let side = x - a;
-    let positive = zero.below(x, x.below(V::splat(f64::INFINITY), one, zero), zero);
-    let good = laws.reach.below(ln * V::splat(-2.0), zero, positive);
-    Tails { side, ln, rest: zero, ratio: laws.ratio(ln, side), good }
+/// Eight gamma laws by their expansions.
+struct EightGamma {
+    a: V,
+    laws: Expansions,
+}
+
+impl EightGamma {
+    #[inline(always)]
+    fn new(a: V) -> Self {
+        let (zero, one) = (V::ZERO, V::splat(1.0));
+        Self { a, laws: Expansions::new::<true>(a, a, one, zero, zero - stirling_series(a)) }
+    }
+}
+
+impl Method<V> for EightGamma {
+    #[inline(always)]
+    fn tails(&self, x: V, _y: V) -> Tails<V> {
+        let Self { a, ref laws } = *self;
+        let (zero, one) = (V::ZERO, V::splat(1.0));
+        let ln = gamma_ratio::fall(a, x);
+        let side = x - a;
+        let positive = zero.below(x, x.below(V::splat(f64::INFINITY), one, zero), zero);
+        let good = laws.reach.below(ln * V::splat(-2.0), zero, positive);
+        let (ratio, height) = (laws.ratio(ln, side), laws.height);
+        Tails { side, ln, rest: zero, ratio, height, slope: side, good }
+    }
+}
+
+impl Invertible<V> for EightGamma {
+    #[inline(always)]
+    fn start(&self, z: V, sign: V) -> (V, V) {
+        gamma_start(self.a, z, sign)
+    }
+
+    #[inline(always)]
+    fn point(r: V) -> (V, V) {
+        (r, r)
+    }
 }
 
 impl Kernel for GammaLaws<'_> {
@@ -109,7 +169,8 @@ impl Kernel for GammaLaws<'_> {
                 left.extend(start..start + out.len());
                 continue;
             }
-            let tails = gamma_tails(a, load(self.x, start));
+            let x = load(self.x, start);
+            let tails = EightGamma::new(a).tails(x, x);
             out.copy_from_slice(&finish(self.part, &tails).0[..out.len()]);
             leave(&tails, start, out.len(), &mut left);
         }
@@ -122,5 +183,76 @@ impl Kernel for GammaLaws<'_> {
 pub fn gamma_fill(part: Part, a: &[f64], x: &[f64], out: &mut [f64]) {
     for i in dispatch(GammaLaws { part, a, x, out }) {
         out[i] = IncompleteGamma::new(a[i]).part(part, x[i]);
+    }
+}
+
+struct BetaQuantiles<'a> {
+    lower: bool,
+    a: &'a [f64],
+    b: &'a [f64],
+    p: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for BetaQuantiles<'_> {
+    type Output = Vec<usize>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<usize> {
+        let mut left = Vec::new();
+        for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
+            let start = tile * LANES;
+            let (a, b) = (load(self.a, start), load(self.b, start));
+            if served(b.below(a, b, a)) {
+                let p = load(self.p, start);
+                invert_eight(&EightBeta::new(a, b), self.lower, p, out, start, &mut left);
+            } else {
+                left.extend(start..start + out.len());
+            }
+        }
+        left
+    }
+}
+
+/// The points x of one beta law after the other with probability `p` below (`lower`) or above them:
+/// what [`IncompleteBeta::quantile`] and its kin give, faster. All slices are of equal length.
+pub fn beta_quantile_fill(lower: bool, a: &[f64], b: &[f64], p: &[f64], out: &mut [f64]) {
+    for i in dispatch(BetaQuantiles { lower, a, b, p, out }) {
+        out[i] = IncompleteBeta::new(a[i], b[i]).quantile_of(lower, p[i]).0;
+    }
+}
+
+struct GammaQuantiles<'a> {
+    lower: bool,
+    a: &'a [f64],
+    p: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for GammaQuantiles<'_> {
+    type Output = Vec<usize>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<usize> {
+        let mut left = Vec::new();
+        for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
+            let start = tile * LANES;
+            let a = load(self.a, start);
+            if served(a) {
+                let p = load(self.p, start);
+                invert_eight(&EightGamma::new(a), self.lower, p, out, start, &mut left);
+            } else {
+                left.extend(start..start + out.len());
+            }
+        }
+        left
+    }
+}
+
+/// The points of one gamma law after the other with probability `p` below (`lower`) or above them:
+/// what [`IncompleteGamma::quantile`] and its kin give, faster. All slices are of equal length.
+pub fn gamma_quantile_fill(lower: bool, a: &[f64], p: &[f64], out: &mut [f64]) {
+    for i in dispatch(GammaQuantiles { lower, a, p, out }) {
+        out[i] = IncompleteGamma::new(a[i]).quantile_of(lower, p[i]);
     }
 }
