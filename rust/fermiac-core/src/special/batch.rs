@@ -5,6 +5,7 @@
 
 use super::arithmetic::cross;
 use super::beta::continued_fraction;
+use super::gamma_ratio::moderate;
 use super::tail::{QUADRATURE, UNDERFLOW};
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
@@ -171,6 +172,16 @@ impl<R: Real> Method<R> for GammaExpansion<'_> {
     }
 }
 
+/// The series below a + 1, the continued fraction above.
+pub(super) struct ModerateGamma<'a>(pub(super) &'a IncompleteGamma);
+
+impl<R: Real> Method<R> for ModerateGamma<'_> {
+    #[inline(always)]
+    fn tails(&self, x: R, _y: R) -> Tails<R> {
+        moderate(R::of(self.0.a), R::of(self.0.constant), x)
+    }
+}
+
 /// Which values are still to be found.
 struct Rest<'a> {
     part: Part,
@@ -234,6 +245,14 @@ impl IncompleteGamma {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
             rest.by(GammaExpansion(self));
+        } else if self.is_moderate() {
+            // Together what takes one way.
+            let (below, above) = (0..x.len()).partition(|&i| x[i] <= self.a + 1.0);
+            rest.left = below;
+            rest.by(ModerateGamma(self));
+            let open = std::mem::replace(&mut rest.left, above);
+            rest.by(ModerateGamma(self));
+            rest.left.extend(open);
         }
         for i in rest.left {
             out[i] = self.part(part, x[i]);

@@ -3,7 +3,7 @@
 //! From a start that is right to some digits two or three steps do. What is left out here (the far
 //! tails, small parameters) is for `solve.rs`, which converges from any start.
 
-use super::batch::{BetaExpansion, BetaFraction, GammaExpansion, Method};
+use super::batch::{BetaExpansion, BetaFraction, GammaExpansion, Method, ModerateGamma};
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
@@ -114,6 +114,7 @@ invertible! {
     BetaExpansion, law => |z, sign| beta_start(R::of(law.a), R::of(law.b), z, sign), odds;
     BetaFraction, law => |z, sign| beta_start(R::of(law.a), R::of(law.b), z, sign), odds;
     GammaExpansion, law => |z, sign| gamma_start(R::of(law.a), z, sign), |r| (r, r);
+    ModerateGamma, law => |z, sign| gamma_start(R::of(law.a), z, sign), |r| (r, r);
 }
 
 /// Inverts eight tails into the `out.len()` first; notes those that were not found, counted from
@@ -192,8 +193,13 @@ impl IncompleteBeta {
 impl IncompleteGamma {
     /// The point with probability `p` below (`lower`) or above it, where a fast method serves.
     pub(super) fn quick_quantile(&self, lower: bool, p: f64) -> Option<f64> {
-        self.expansion.as_ref()?;
-        some(invert(&GammaExpansion(self), lower, p), |x, _| x)
+        if self.expansion.is_some() {
+            some(invert(&GammaExpansion(self), lower, p), |x, _| x)
+        } else if self.is_moderate() {
+            some(invert(&ModerateGamma(self), lower, p), |x, _| x)
+        } else {
+            None
+        }
     }
 
     /// The points with probability `p` below (`lower`) or above them: what [`Self::quantile`] and
@@ -201,6 +207,8 @@ impl IncompleteGamma {
     pub fn fill_quantile(&self, lower: bool, p: &[f64], out: &mut [f64]) {
         let left = if self.expansion.is_some() {
             dispatch(Run { method: GammaExpansion(self), lower, p, out })
+        } else if self.is_moderate() {
+            dispatch(Run { method: ModerateGamma(self), lower, p, out })
         } else {
             (0..p.len()).collect()
         };

@@ -1,13 +1,14 @@
 //! Tails of many laws, one argument each, eight laws at a time: the bits of the scalar methods.
 //!
-//! The expansion runs in lanes, what it depends on of the laws included; where it does not serve,
-//! the scalar method does.
+//! The expansion runs in lanes, what it depends on of the laws included, and so do the series and
+//! the fraction of moderate gamma laws; where they do not serve, the scalar method does.
 
 use super::arithmetic::cross;
 use super::batch::{Method, Part, Tails, finish, inside, leave};
 use super::expansion::{Expansions, LEAST};
-use super::gamma::stirling_series;
+use super::gamma::{ln_gamma_inside, stirling_series};
 use super::inverse::{Invertible, beta_start, gamma_start, invert_eight, odds};
+use super::tail::LARGE;
 use super::{IncompleteBeta, IncompleteGamma, beta, gamma_ratio};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
@@ -156,6 +157,40 @@ impl Invertible<V> for EightGamma {
     }
 }
 
+/// Eight gamma laws by series and continued fraction.
+struct EightModerate {
+    a: V,
+    constant: V,
+}
+
+impl EightModerate {
+    /// Where one of the laws at least is served.
+    #[inline(always)]
+    fn new(a: V) -> Option<Self> {
+        let some = a.0.iter().any(|&a| a > 1.0 && a < LARGE);
+        some.then(|| Self { a, constant: V::ZERO - ln_gamma_inside(a) })
+    }
+}
+
+impl Method<V> for EightModerate {
+    #[inline(always)]
+    fn tails(&self, x: V, _y: V) -> Tails<V> {
+        gamma_ratio::moderate(self.a, self.constant, x)
+    }
+}
+
+impl Invertible<V> for EightModerate {
+    #[inline(always)]
+    fn start(&self, z: V, sign: V) -> (V, V) {
+        gamma_start(self.a, z, sign)
+    }
+
+    #[inline(always)]
+    fn point(r: V) -> (V, V) {
+        (r, r)
+    }
+}
+
 impl Kernel for GammaLaws<'_> {
     type Output = Vec<usize>;
 
@@ -165,12 +200,15 @@ impl Kernel for GammaLaws<'_> {
         for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
             let start = tile * LANES;
             let a = load(self.a, start);
-            if !served(a) {
+            let x = load(self.x, start);
+            let tails = if served(a) {
+                EightGamma::new(a).tails(x, x)
+            } else if let Some(laws) = EightModerate::new(a) {
+                laws.tails(x, x)
+            } else {
                 left.extend(start..start + out.len());
                 continue;
-            }
-            let x = load(self.x, start);
-            let tails = EightGamma::new(a).tails(x, x);
+            };
             out.copy_from_slice(&finish(self.part, &tails).0[..out.len()]);
             leave(&tails, start, out.len(), &mut left);
         }
@@ -238,9 +276,11 @@ impl Kernel for GammaQuantiles<'_> {
         for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
             let start = tile * LANES;
             let a = load(self.a, start);
+            let p = load(self.p, start);
             if served(a) {
-                let p = load(self.p, start);
                 invert_eight(&EightGamma::new(a), self.lower, p, out, start, &mut left);
+            } else if let Some(laws) = EightModerate::new(a) {
+                invert_eight(&laws, self.lower, p, out, start, &mut left);
             } else {
                 left.extend(start..start + out.len());
             }
