@@ -4,9 +4,9 @@
 //! continued fraction, and for the rest the scalar method.
 
 use super::arithmetic::cross;
-use super::beta::continued_fraction;
+use super::beta::fraction_tails;
 use super::gamma_ratio::moderate;
-use super::tail::{QUADRATURE, UNDERFLOW};
+use super::tail::UNDERFLOW;
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
@@ -128,28 +128,10 @@ impl<R: Real> Method<R> for BetaFraction<'_> {
     #[inline(always)]
     fn tails(&self, x: R, y: R) -> Tails<R> {
         let law = self.0;
-        let (zero, one) = (R::of(0.0), R::of(1.0));
-        let (a, b, n) = (R::of(law.a), R::of(law.b), R::of(law.n));
-        let d = cross(x, b, y, a);
-        // The mode itself counts as below.
-        let side = zero.below(d, one, zero - one);
-        let own = side.below(zero, a, b);
-        let size = d.abs();
-        let steep = (R::of(16.0) * (n * x * y)).below(size * size, one, zero);
-        let serves = own.below(R::of(QUADRATURE), one, steep);
-        let scaled = if law.a <= law.b { x * n } else { y * n };
-        let range = IncompleteBeta::INSIDE;
-        let usual = scaled.below(R::of(range.start), zero, one);
-        let usual = scaled.below(R::of(range.end), usual, zero);
-        let good = inside(x, y) * serves * usual;
-        // Elsewhere harmless numbers, so that the fraction ends.
-        let (mut p, mut q, mut s) = (side.below(zero, x, y), side.below(zero, y, x), size);
-        p = zero.below(good, p, R::of(0.5));
-        q = zero.below(good, q, R::of(0.5));
-        s = zero.below(good, s, zero);
-        let ratio = continued_fraction(own, side.below(zero, b, a), p, q, s);
-        let (ln, rest) = law.ln_logit_density_inside(x, y, d);
-        Tails { side, ln, rest, ratio, height: one, slope: d, good }
+        let d = cross(x, R::of(law.b), y, R::of(law.a));
+        let density = law.ln_logit_density_inside(x, y, d);
+        let least = if law.a <= law.b { x } else { y };
+        fraction_tails((R::of(law.a), R::of(law.b), R::of(law.n)), (x, y), d, density, least)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tails of many laws, one argument each, eight laws at a time: the bits of the scalar methods.
 //!
-//! The expansion runs in lanes, what it depends on of the laws included, and so do the series and
-//! the fraction of moderate gamma laws; where they do not serve, the scalar method does.
+//! The expansion runs in lanes, what it depends on of the laws included, and so do series and
+//! fractions for parameters between 1 and 12; where they do not serve, the scalar method does.
 
 use super::arithmetic::cross;
 use super::batch::{Method, Part, Tails, finish, inside, leave};
@@ -80,6 +80,47 @@ impl Invertible<V> for EightBeta {
     }
 }
 
+/// Eight beta laws by the continued fraction.
+struct EightModerateBeta {
+    law: (V, V, V),
+    constant: V,
+}
+
+impl EightModerateBeta {
+    /// Where one of the laws at least is served.
+    #[inline(always)]
+    fn new(a: V, b: V) -> Option<Self> {
+        let (small, large) = (b.below(a, b, a), b.below(a, a, b));
+        if !(0..LANES).any(|l| small.0[l] > 1.0 && large.0[l] < LARGE) {
+            return None;
+        }
+        let n = a + b;
+        // As in `ln_beta`.
+        let rest = ln_gamma_inside(large) - ln_gamma_inside(n);
+        let ln_beta = ln_gamma_inside(small) + rest;
+        Some(Self { law: (a, b, n), constant: V::ZERO - ln_beta - small * n.ln() })
+    }
+}
+
+impl Method<V> for EightModerateBeta {
+    #[inline(always)]
+    fn tails(&self, x: V, y: V) -> Tails<V> {
+        beta::moderate(self.law, self.constant, x, y)
+    }
+}
+
+impl Invertible<V> for EightModerateBeta {
+    #[inline(always)]
+    fn start(&self, z: V, sign: V) -> (V, V) {
+        beta_start(self.law.0, self.law.1, z, sign)
+    }
+
+    #[inline(always)]
+    fn point(r: V) -> (V, V) {
+        odds(r)
+    }
+}
+
 impl Kernel for BetaLaws<'_> {
     type Output = Vec<usize>;
 
@@ -89,12 +130,16 @@ impl Kernel for BetaLaws<'_> {
         for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
             let start = tile * LANES;
             let (a, b) = (load(self.a, start), load(self.b, start));
-            if !served(b.below(a, b, a)) {
+            let x = load(self.x, start);
+            let y = V::splat(1.0) - x;
+            let tails = if served(b.below(a, b, a)) {
+                EightBeta::new(a, b).tails(x, y)
+            } else if let Some(laws) = EightModerateBeta::new(a, b) {
+                laws.tails(x, y)
+            } else {
                 left.extend(start..start + out.len());
                 continue;
-            }
-            let x = load(self.x, start);
-            let tails = EightBeta::new(a, b).tails(x, V::splat(1.0) - x);
+            };
             out.copy_from_slice(&finish(self.part, &tails).0[..out.len()]);
             leave(&tails, start, out.len(), &mut left);
         }
@@ -158,12 +203,12 @@ impl Invertible<V> for EightGamma {
 }
 
 /// Eight gamma laws by series and continued fraction.
-struct EightModerate {
+struct EightModerateGamma {
     a: V,
     constant: V,
 }
 
-impl EightModerate {
+impl EightModerateGamma {
     /// Where one of the laws at least is served.
     #[inline(always)]
     fn new(a: V) -> Option<Self> {
@@ -172,14 +217,14 @@ impl EightModerate {
     }
 }
 
-impl Method<V> for EightModerate {
+impl Method<V> for EightModerateGamma {
     #[inline(always)]
     fn tails(&self, x: V, _y: V) -> Tails<V> {
         gamma_ratio::moderate(self.a, self.constant, x)
     }
 }
 
-impl Invertible<V> for EightModerate {
+impl Invertible<V> for EightModerateGamma {
     #[inline(always)]
     fn start(&self, z: V, sign: V) -> (V, V) {
         gamma_start(self.a, z, sign)
@@ -203,7 +248,7 @@ impl Kernel for GammaLaws<'_> {
             let x = load(self.x, start);
             let tails = if served(a) {
                 EightGamma::new(a).tails(x, x)
-            } else if let Some(laws) = EightModerate::new(a) {
+            } else if let Some(laws) = EightModerateGamma::new(a) {
                 laws.tails(x, x)
             } else {
                 left.extend(start..start + out.len());
@@ -241,9 +286,11 @@ impl Kernel for BetaQuantiles<'_> {
         for (tile, out) in self.out.chunks_mut(LANES).enumerate() {
             let start = tile * LANES;
             let (a, b) = (load(self.a, start), load(self.b, start));
+            let p = load(self.p, start);
             if served(b.below(a, b, a)) {
-                let p = load(self.p, start);
                 invert_eight(&EightBeta::new(a, b), self.lower, p, out, start, &mut left);
+            } else if let Some(laws) = EightModerateBeta::new(a, b) {
+                invert_eight(&laws, self.lower, p, out, start, &mut left);
             } else {
                 left.extend(start..start + out.len());
             }
@@ -279,7 +326,7 @@ impl Kernel for GammaQuantiles<'_> {
             let p = load(self.p, start);
             if served(a) {
                 invert_eight(&EightGamma::new(a), self.lower, p, out, start, &mut left);
-            } else if let Some(laws) = EightModerate::new(a) {
+            } else if let Some(laws) = EightModerateGamma::new(a) {
                 invert_eight(&laws, self.lower, p, out, start, &mut left);
             } else {
                 left.extend(start..start + out.len());
