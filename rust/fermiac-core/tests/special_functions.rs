@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, Part, beta_fill, beta_lower, beta_upper, digamma,
-    digamma_slice, gamma_fill, gamma_lower, gamma_upper, ln_abs_gamma, ln_abs_gamma_slice,
-    normal_ln_cdf, normal_ln_cdf_slice,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, beta_lower, beta_quantile_fill, beta_upper,
+    digamma, digamma_slice, gamma_fill, gamma_lower, gamma_quantile_fill, gamma_upper,
+    ln_abs_gamma, ln_abs_gamma_slice, normal_ln_cdf, normal_ln_cdf_slice,
 };
 use proptest::prelude::*;
 
@@ -181,6 +181,59 @@ fn many_laws_have_the_bits_of_their_values() {
             let one = IncompleteBeta::new(a[i], b[i]).part(part, x[i], 1.0 - x[i]);
             let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
             assert!(same, "{part:?} of ({}, {}) at {}: {one}, {}", a[i], b[i], x[i], out[i]);
+        }
+    }
+}
+
+/// Probabilities of every size on both sides, and what is none.
+fn probabilities() -> Vec<f64> {
+    let mut p = spread(203, -12.0, 0.0);
+    p.extend(spread(53, -300.0, 0.0));
+    p.extend((1..99).map(|i| f64::from(i) / 99.0));
+    p.extend([0.0, 1.0, 0.5, 1.0 - 1.0e-16, -0.1, 1.1, f64::NAN, f64::INFINITY]);
+    p
+}
+
+#[test]
+fn quantiles_have_the_same_bits_alone_and_in_a_batch() {
+    let same = |one: f64, other: f64, what: &dyn std::fmt::Debug| {
+        let equal = one.to_bits() == other.to_bits() || one.is_nan() && other.is_nan();
+        assert!(equal, "{what:?}: {one} alone, {other} in a batch");
+    };
+    let p = probabilities();
+    let sizes = [0.3, 1.0, 1.7, 9.0, 15.9, 16.0, 39.0, 41.0, 399.0, 4.0e3, 2.0e6, 1.0e9, 1.0e17];
+    let mut out = vec![0.0; p.len()];
+    for (a, lower) in sizes.iter().flat_map(|a| [(*a, true), (*a, false)]) {
+        let gamma = IncompleteGamma::new(a);
+        gamma.fill_quantile(lower, &p, &mut out);
+        for (p, out) in p.iter().zip(&out) {
+            let one = if lower { gamma.quantile(*p) } else { gamma.upper_quantile(*p) };
+            same(one, *out, &(a, p));
+        }
+        for b in sizes {
+            let beta = IncompleteBeta::new(a, b);
+            beta.fill_quantile(lower, &p, &mut out);
+            for (p, out) in p.iter().zip(&out) {
+                let one = if lower { beta.quantile(*p) } else { beta.upper_quantile(*p) };
+                same(one.0, *out, &(a, b, p));
+            }
+        }
+    }
+    let mut a = spread(p.len() - 8, -1.0, 9.0);
+    a.extend([16.0, 40.0, 400.0, 1.0e6, -1.0, f64::NAN, f64::INFINITY, 1.0e308]);
+    let b: Vec<f64> = a.iter().rev().copied().collect();
+    for lower in [true, false] {
+        gamma_quantile_fill(lower, &a, &p, &mut out);
+        for i in 0..p.len() {
+            let law = IncompleteGamma::new(a[i]);
+            let one = if lower { law.quantile(p[i]) } else { law.upper_quantile(p[i]) };
+            same(one, out[i], &(a[i], p[i]));
+        }
+        beta_quantile_fill(lower, &a, &b, &p, &mut out);
+        for i in 0..p.len() {
+            let law = IncompleteBeta::new(a[i], b[i]);
+            let one = if lower { law.quantile(p[i]) } else { law.upper_quantile(p[i]) };
+            same(one.0, out[i], &(a[i], b[i], p[i]));
         }
     }
 }

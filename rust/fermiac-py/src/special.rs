@@ -5,8 +5,8 @@ use fermiac_core::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
 };
 use fermiac_core::special::{
-    IncompleteBeta, IncompleteGamma, Part, beta_fill, digamma_slice, gamma_fill,
-    ln_abs_gamma_slice, ln_beta, normal_ln_cdf_slice,
+    IncompleteBeta, IncompleteGamma, Part, beta_fill, beta_quantile_fill, digamma_slice,
+    gamma_fill, gamma_quantile_fill, ln_abs_gamma_slice, ln_beta, normal_ln_cdf_slice,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -22,12 +22,12 @@ enum Function {
     Two(fn(f64, f64) -> f64),
     /// A probability, of (a, x).
     Gamma(Part),
-    /// Of (a, p).
-    GammaInverse(fn(&IncompleteGamma, f64) -> f64),
+    /// The point with probability p below (true) or above it, of (a, p).
+    GammaInverse(bool),
     /// A probability, of (a, b, x).
     Beta(Part),
-    /// Of (a, b, p).
-    BetaInverse(fn(&IncompleteBeta, f64) -> f64),
+    /// The same of (a, b, p).
+    BetaInverse(bool),
 }
 
 impl Function {
@@ -47,14 +47,14 @@ impl Function {
             "gammaincc" => Self::Gamma(Part::Upper),
             "log_gammainc" => Self::Gamma(Part::LnLower),
             "log_gammaincc" => Self::Gamma(Part::LnUpper),
-            "gammaincinv" => Self::GammaInverse(IncompleteGamma::quantile),
-            "gammainccinv" => Self::GammaInverse(IncompleteGamma::upper_quantile),
+            "gammaincinv" => Self::GammaInverse(true),
+            "gammainccinv" => Self::GammaInverse(false),
             "betainc" => Self::Beta(Part::Lower),
             "betaincc" => Self::Beta(Part::Upper),
             "log_betainc" => Self::Beta(Part::LnLower),
             "log_betaincc" => Self::Beta(Part::LnUpper),
-            "betaincinv" => Self::BetaInverse(|law, p| law.quantile(p).0),
-            "betainccinv" => Self::BetaInverse(|law, q| law.upper_quantile(q).0),
+            "betaincinv" => Self::BetaInverse(true),
+            "betainccinv" => Self::BetaInverse(false),
             _ => return None,
         })
     }
@@ -67,53 +67,36 @@ impl Function {
         }
     }
 
-    /// The values from `start` on. Constants of a law are kept while its parameters repeat.
+    /// The values from `start` on.
     fn fill(self, columns: &[Column<'_>], start: usize, out: &mut [f64]) {
-        let rows = out.iter_mut().zip(start..);
+        let rows = start..start + out.len();
+        let column = |k: usize| -> Vec<f64> { rows.clone().map(|i| columns[k].at(i)).collect() };
         match self {
             Self::Slice(f) => {
-                rows.for_each(|(out, i)| *out = columns[0].at(i));
+                out.copy_from_slice(&column(0));
                 f(out);
             }
-            Self::Two(f) => rows.for_each(|(out, i)| *out = f(columns[0].at(i), columns[1].at(i))),
-            Self::Gamma(part) => {
-                let x: Vec<f64> = rows.map(|(_, i)| columns[1].at(i)).collect();
-                if let [a] = columns[0].0 {
-                    return IncompleteGamma::new(*a).fill(part, &x, out);
-                }
-                gamma_fill(part, &columns[0].0[start..][..x.len()], &x, out);
-            }
-            Self::GammaInverse(f) => {
-                let mut kept = columns[0].at(start);
-                let mut law = IncompleteGamma::new(kept);
-                for (out, i) in rows {
-                    let a = columns[0].at(i);
-                    if a != kept {
-                        (kept, law) = (a, IncompleteGamma::new(a));
-                    }
-                    *out = f(&law, columns[1].at(i));
+            Self::Two(f) => {
+                for (out, i) in out.iter_mut().zip(rows) {
+                    *out = f(columns[0].at(i), columns[1].at(i));
                 }
             }
-            Self::Beta(part) => {
-                let column = |k: usize| -> Vec<f64> {
-                    (start..start + out.len()).map(|i| columns[k].at(i)).collect()
-                };
-                if let ([a], [b]) = (columns[0].0, columns[1].0) {
-                    return IncompleteBeta::new(*a, *b).fill(part, &column(2), out);
-                }
-                beta_fill(part, &column(0), &column(1), &column(2), out);
-            }
-            Self::BetaInverse(f) => {
-                let mut kept = (columns[0].at(start), columns[1].at(start));
-                let mut law = IncompleteBeta::new(kept.0, kept.1);
-                for (out, i) in rows {
-                    let pair = (columns[0].at(i), columns[1].at(i));
-                    if pair != kept {
-                        (kept, law) = (pair, IncompleteBeta::new(pair.0, pair.1));
-                    }
-                    *out = f(&law, columns[2].at(i));
-                }
-            }
+            Self::Gamma(part) => match columns[0].0 {
+                [a] => IncompleteGamma::new(*a).fill(part, &column(1), out),
+                _ => gamma_fill(part, &column(0), &column(1), out),
+            },
+            Self::GammaInverse(lower) => match columns[0].0 {
+                [a] => IncompleteGamma::new(*a).fill_quantile(lower, &column(1), out),
+                _ => gamma_quantile_fill(lower, &column(0), &column(1), out),
+            },
+            Self::Beta(part) => match (columns[0].0, columns[1].0) {
+                ([a], [b]) => IncompleteBeta::new(*a, *b).fill(part, &column(2), out),
+                _ => beta_fill(part, &column(0), &column(1), &column(2), out),
+            },
+            Self::BetaInverse(lower) => match (columns[0].0, columns[1].0) {
+                ([a], [b]) => IncompleteBeta::new(*a, *b).fill_quantile(lower, &column(2), out),
+                _ => beta_quantile_fill(lower, &column(0), &column(1), &column(2), out),
+            },
         }
     }
 }

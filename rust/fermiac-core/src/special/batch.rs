@@ -4,8 +4,9 @@
 //! continued fraction, and for the rest the scalar method.
 
 use super::arithmetic::cross;
-use super::beta::continued_fraction;
-use super::tail::{QUADRATURE, UNDERFLOW};
+use super::beta::fraction_tails;
+use super::gamma_ratio::moderate;
+use super::tail::UNDERFLOW;
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
@@ -22,25 +23,30 @@ pub enum Part {
     LnUpper,
 }
 
-/// Eight tails, as [`Tail`](super::tail::Tail) has one.
-pub(super) struct Tails {
+/// Tails, eight or one: as [`Tail`](super::tail::Tail) has one.
+pub(super) struct Tails<R> {
     /// Below 0 where the tail is the lower one.
-    pub(super) side: V,
-    pub(super) ln: V,
-    pub(super) rest: V,
-    pub(super) ratio: V,
+    pub(super) side: R,
+    pub(super) ln: R,
+    pub(super) rest: R,
+    pub(super) ratio: R,
+    /// The density over exp(`ln` + `rest`).
+    pub(super) height: R,
+    /// Minus the derivative of the density's logarithm, both over the logit or the logarithm.
+    pub(super) slope: R,
     /// 1 where the method serves, else 0.
-    pub(super) good: V,
+    pub(super) good: R,
 }
 
 /// A way to compute tails of a law.
-trait Method: Copy {
-    fn tails(self, x: V) -> Tails;
+pub(super) trait Method<R: Real> {
+    /// At x, with y = 1 - x for the beta law.
+    fn tails(&self, x: R, y: R) -> Tails<R>;
 }
 
 /// The wanted part of eight tails.
 #[inline(always)]
-pub(super) fn finish(part: Part, tails: &Tails) -> V {
+pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
     let Tails { side, ln, rest, ratio, .. } = *tails;
     let (zero, one) = (V::ZERO, V::splat(1.0));
     let value = ln.exp() * (ratio + ratio * rest);
@@ -60,7 +66,7 @@ pub(super) fn finish(part: Part, tails: &Tails) -> V {
 
 /// Notes which of the first `n` lanes the method does not serve.
 #[inline(always)]
-pub(super) fn leave(tails: &Tails, start: usize, n: usize, left: &mut Vec<usize>) {
+pub(super) fn leave(tails: &Tails<V>, start: usize, n: usize, left: &mut Vec<usize>) {
     let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
     if good.0.iter().any(|&g| g != 1.0) {
         left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
@@ -76,7 +82,7 @@ struct Run<'a, M> {
     left: &'a mut Vec<usize>,
 }
 
-impl<M: Method> Kernel for Run<'_, M> {
+impl<M: Method<V>> Kernel for Run<'_, M> {
     type Output = ();
 
     #[inline(always)]
@@ -84,7 +90,7 @@ impl<M: Method> Kernel for Run<'_, M> {
         for (tile, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
             let mut padded = V::splat(x[0]);
             padded.0[..x.len()].copy_from_slice(x);
-            let tails = self.method.tails(padded);
+            let tails = self.method.tails(padded, V::splat(1.0) - padded);
             out.copy_from_slice(&finish(self.part, &tails).0[..x.len()]);
             leave(&tails, tile * LANES, x.len(), self.left);
         }
@@ -93,80 +99,68 @@ impl<M: Method> Kernel for Run<'_, M> {
 
 /// 1 where x is inside (0, 1), `y` being 1 - x, else 0.
 #[inline(always)]
-pub(super) fn inside(x: V, y: V) -> V {
-    let (zero, one) = (V::ZERO, V::splat(1.0));
+pub(super) fn inside<R: Real>(x: R, y: R) -> R {
+    let (zero, one) = (R::of(0.0), R::of(1.0));
     zero.below(x, zero.below(y, one, zero), zero)
 }
 
-#[derive(Clone, Copy)]
-struct BetaExpansion<'a>(&'a IncompleteBeta);
+pub(super) struct BetaExpansion<'a>(pub(super) &'a IncompleteBeta);
 
-impl Method for BetaExpansion<'_> {
+impl<R: Real> Method<R> for BetaExpansion<'_> {
     #[inline(always)]
-    fn tails(self, x: V) -> Tails {
+    fn tails(&self, x: R, y: R) -> Tails<R> {
         let law = self.0;
-        let y = V::splat(1.0) - x;
-        let d = cross(x, V::splat(law.b), y, V::splat(law.a));
+        let d = cross(x, R::of(law.b), y, R::of(law.a));
         let ln = law.fall(x, y, d);
-        let (ratio, reach) = match &law.expansion {
-            Some(expansion) => (expansion.ratio(ln, d), expansion.reach),
-            None => (V::ZERO, -1.0),
+        let zero = R::of(0.0);
+        let (ratio, reach, height) = match &law.expansion {
+            Some(expansion) => (expansion.ratio(ln, d), expansion.reach, expansion.height),
+            None => (zero, -1.0, 1.0),
         };
-        let good = V::splat(reach).below(ln * V::splat(-2.0), V::ZERO, inside(x, y));
-        Tails { side: d, ln, rest: V::ZERO, ratio, good }
+        let good = R::of(reach).below(ln * R::of(-2.0), zero, inside(x, y));
+        Tails { side: d, ln, rest: zero, ratio, height: R::of(height), slope: d, good }
     }
 }
 
-#[derive(Clone, Copy)]
-struct BetaFraction<'a>(&'a IncompleteBeta);
+pub(super) struct BetaFraction<'a>(pub(super) &'a IncompleteBeta);
 
-impl Method for BetaFraction<'_> {
+impl<R: Real> Method<R> for BetaFraction<'_> {
     #[inline(always)]
-    fn tails(self, x: V) -> Tails {
+    fn tails(&self, x: R, y: R) -> Tails<R> {
         let law = self.0;
-        let (zero, one) = (V::ZERO, V::splat(1.0));
-        let y = one - x;
-        let (a, b, n) = (V::splat(law.a), V::splat(law.b), V::splat(law.n));
-        let d = cross(x, b, y, a);
-        // The mode itself counts as below.
-        let side = zero.below(d, one, zero - one);
-        let own = side.below(zero, a, b);
-        let slope = d.abs();
-        let steep = (V::splat(16.0) * (n * x * y)).below(slope * slope, one, zero);
-        let serves = own.below(V::splat(QUADRATURE), one, steep);
-        let scaled = if law.a <= law.b { x * n } else { y * n };
-        let range = IncompleteBeta::INSIDE;
-        let usual = scaled.below(V::splat(range.start), zero, one);
-        let usual = scaled.below(V::splat(range.end), usual, zero);
-        let good = inside(x, y) * serves * usual;
-        // Elsewhere harmless numbers, so that the fraction ends.
-        let (mut p, mut q, mut s) = (side.below(zero, x, y), side.below(zero, y, x), slope);
-        p = zero.below(good, p, V::splat(0.5));
-        q = zero.below(good, q, V::splat(0.5));
-        s = zero.below(good, s, zero);
-        let ratio = continued_fraction(own, side.below(zero, b, a), p, q, s);
-        let (ln, rest) = law.ln_logit_density_inside(x, y, d);
-        Tails { side, ln, rest, ratio, good }
+        let d = cross(x, R::of(law.b), y, R::of(law.a));
+        let density = law.ln_logit_density_inside(x, y, d);
+        let least = if law.a <= law.b { x } else { y };
+        fraction_tails((R::of(law.a), R::of(law.b), R::of(law.n)), (x, y), d, density, least)
     }
 }
 
-#[derive(Clone, Copy)]
-struct GammaExpansion<'a>(&'a IncompleteGamma);
+pub(super) struct GammaExpansion<'a>(pub(super) &'a IncompleteGamma);
 
-impl Method for GammaExpansion<'_> {
+impl<R: Real> Method<R> for GammaExpansion<'_> {
     #[inline(always)]
-    fn tails(self, x: V) -> Tails {
+    fn tails(&self, x: R, _y: R) -> Tails<R> {
         let law = self.0;
-        let (zero, one) = (V::ZERO, V::splat(1.0));
+        let (zero, one) = (R::of(0.0), R::of(1.0));
         let ln = law.fall(x);
-        let side = x - V::splat(law.a);
-        let (ratio, reach) = match &law.expansion {
-            Some(expansion) => (expansion.ratio(ln, side), expansion.reach),
-            None => (V::ZERO, -1.0),
+        let side = x - R::of(law.a);
+        let (ratio, reach, height) = match &law.expansion {
+            Some(expansion) => (expansion.ratio(ln, side), expansion.reach, expansion.height),
+            None => (zero, -1.0, 1.0),
         };
-        let positive = zero.below(x, x.below(V::splat(f64::INFINITY), one, zero), zero);
-        let good = V::splat(reach).below(ln * V::splat(-2.0), zero, positive);
-        Tails { side, ln, rest: zero, ratio, good }
+        let positive = zero.below(x, x.below(R::of(f64::INFINITY), one, zero), zero);
+        let good = R::of(reach).below(ln * R::of(-2.0), zero, positive);
+        Tails { side, ln, rest: zero, ratio, height: R::of(height), slope: side, good }
+    }
+}
+
+/// The series below a + 1, the continued fraction above.
+pub(super) struct ModerateGamma<'a>(pub(super) &'a IncompleteGamma);
+
+impl<R: Real> Method<R> for ModerateGamma<'_> {
+    #[inline(always)]
+    fn tails(&self, x: R, _y: R) -> Tails<R> {
+        moderate(R::of(self.0.a), R::of(self.0.constant), x)
     }
 }
 
@@ -180,7 +174,7 @@ struct Rest<'a> {
 
 impl Rest<'_> {
     /// Runs a method over what is left.
-    fn by(&mut self, method: impl Method) {
+    fn by(&mut self, method: impl Method<V>) {
         if self.left.is_empty() {
             return;
         }
@@ -233,6 +227,14 @@ impl IncompleteGamma {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
             rest.by(GammaExpansion(self));
+        } else if self.is_moderate() {
+            // Together what takes one way.
+            let (below, above) = (0..x.len()).partition(|&i| x[i] <= self.a + 1.0);
+            rest.left = below;
+            rest.by(ModerateGamma(self));
+            let open = std::mem::replace(&mut rest.left, above);
+            rest.by(ModerateGamma(self));
+            rest.left.extend(open);
         }
         for i in rest.left {
             out[i] = self.part(part, x[i]);

@@ -1,6 +1,7 @@
 //! The regularised incomplete beta function, its logarithm and its inverse, right in both tails.
 
 use super::arithmetic::{cross, log1p_less, power_ln, sum};
+use super::batch::{Tails, inside};
 use super::elementary::ln1p;
 use super::expansion::Expansion;
 use super::gamma::{LN_SQRT_2PI, ln_beta, ln_gamma, ln_gamma_1p, ln_rising, stirling_correction};
@@ -89,12 +90,7 @@ impl IncompleteBeta {
             return (constant + self.fall(x, y, d), R::of(0.0));
         }
         let (small, x, large, y) = if a <= b { (a, x, b, y) } else { (b, y, a, x) };
-        // ln(1 - x), from whichever of x and y says more.
-        let (zero, one, half) = (R::of(0.0), R::of(1.0), R::of(0.5));
-        let u = one - x;
-        let lost = x.below(half, (zero - x - (u - one)) / u, zero);
-        let other = x.below(half, u, y).ln() + lost;
-        sum(R::of(small) * (x * R::of(n)).ln(), R::of(large) * other + constant)
+        uneven_density((R::of(small), R::of(large), R::of(n)), constant, x, y)
     }
 
     /// Whether a number is where [`Self::ln_logit_density_inside`] serves.
@@ -238,12 +234,21 @@ impl IncompleteBeta {
 
     /// The point (x, y) with probability `p` below it; NaN unless `p` is in [0, 1].
     pub fn quantile(&self, p: f64) -> (f64, f64) {
-        if p <= 0.5 { self.point_below(p) } else { self.point_above(1.0 - p) }
+        self.quantile_of(true, p)
     }
 
     /// The point (x, y) with probability `q` above it; NaN unless `q` is in [0, 1].
     pub fn upper_quantile(&self, q: f64) -> (f64, f64) {
-        if q <= 0.5 { self.point_above(q) } else { self.point_below(1.0 - q) }
+        self.quantile_of(false, q)
+    }
+
+    /// The point (x, y) with probability `p` below (`lower`) or above it.
+    pub(super) fn quantile_of(&self, lower: bool, p: f64) -> (f64, f64) {
+        if let Some(found) = self.quick_quantile(lower, p) {
+            return found;
+        }
+        let (lower, p) = if p <= 0.5 { (lower, p) } else { (!lower, 1.0 - p) };
+        if lower { self.point_below(p) } else { self.point_above(p) }
     }
 
     fn point_above(&self, q: f64) -> (f64, f64) {
@@ -329,6 +334,62 @@ pub(super) fn fall<R: Real>(a: R, b: R, n: R, (x, y): (R, R), d: R) -> R {
     lower + b * log1p_less((R::of(0.0) - d) / b, above)
 }
 
+/// The logarithm of the density over the logit where a parameter is below 12; x is that of the
+/// smaller one.
+#[inline(always)]
+fn uneven_density<R: Real>((small, large, n): (R, R, R), constant: R, x: R, y: R) -> (R, R) {
+    // ln(1 - x), from whichever of x and y says more.
+    let (zero, one, half) = (R::of(0.0), R::of(1.0), R::of(0.5));
+    let u = one - x;
+    let lost = x.below(half, (zero - x - (u - one)) / u, zero);
+    let other = x.below(half, u, y).ln() + lost;
+    sum(small * (x * n).ln(), large * other + constant)
+}
+
+/// Tails by the continued fraction, at (x, y) with d = x b - y a; `density` is the logarithm of the
+/// density over the logit, and `least` whichever of x and y is that of the smaller parameter.
+#[inline(always)]
+pub(super) fn fraction_tails<R: Real>(
+    (a, b, n): (R, R, R),
+    (x, y): (R, R),
+    d: R,
+    (ln, rest): (R, R),
+    least: R,
+) -> Tails<R> {
+    let (zero, one) = (R::of(0.0), R::of(1.0));
+    // The mode itself counts as below.
+    let side = zero.below(d, one, zero - one);
+    let own = side.below(zero, a, b);
+    let size = d.abs();
+    let steep = (R::of(16.0) * (n * x * y)).below(size * size, one, zero);
+    let serves = own.below(R::of(QUADRATURE), one, steep);
+    let scaled = least * n;
+    let range = IncompleteBeta::INSIDE;
+    let usual = R::of(range.start).below(scaled, scaled.below(R::of(range.end), one, zero), zero);
+    let good = inside(x, y) * serves * usual;
+    // Elsewhere harmless numbers, so that the fraction ends.
+    let (mut p, mut q, mut s) = (side.below(zero, x, y), side.below(zero, y, x), size);
+    p = zero.below(good, p, R::of(0.5));
+    q = zero.below(good, q, R::of(0.5));
+    s = zero.below(good, s, zero);
+    let ratio = continued_fraction(own, side.below(zero, b, a), p, q, s);
+    Tails { side, ln, rest, ratio, height: one, slope: d, good }
+}
+
+/// [`fraction_tails`] of laws with both parameters between 1 and 12, whose logarithms of densities
+/// have these constants.
+#[inline(always)]
+pub(super) fn moderate<R: Real>(law: (R, R, R), constant: R, x: R, y: R) -> Tails<R> {
+    let (zero, one, large) = (R::of(0.0), R::of(1.0), R::of(LARGE));
+    let (a, b, n) = law;
+    let (least, most) = (b.below(a, b, a), b.below(a, a, b));
+    let good = one.below(least, most.below(large, one, zero), zero);
+    let (z, other) = (b.below(a, y, x), b.below(a, x, y));
+    let density = uneven_density((least, most, n), constant, z, other);
+    let tails = fraction_tails(law, (x, y), cross(x, b, y, a), density, z);
+    Tails { good: good * tails.good, ..tails }
+}
+
 /// Σ (1 - b)_k x^k / (k! (a + k)) over k ≥ 1, for b x up to about 2.
 fn power_series(a: f64, b: f64, x: f64) -> f64 {
     let (mut term, mut sum) = (1.0, 0.0);
@@ -347,7 +408,7 @@ fn power_series(a: f64, b: f64, x: f64) -> f64 {
 /// I_x(a, b) over the density of the logit: DiDonato and Morris's continued fraction, by Steed's
 /// method; `slope` is a y - b x. A lane is left alone from its own last term on.
 #[inline(always)]
-pub(super) fn continued_fraction<R: Real>(a: R, b: R, x: R, y: R, slope: R) -> R {
+fn continued_fraction<R: Real>(a: R, b: R, x: R, y: R, slope: R) -> R {
     let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));
     let (n, rise, turn) = (a + b, slope + one, y + one);
     let mut inner = one / (a + one);

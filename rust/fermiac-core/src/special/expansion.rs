@@ -126,6 +126,7 @@ pub(super) struct Expansions {
     count: usize,
     /// The largest z² that they serve; below 0 where a law has none.
     pub(super) reach: V,
+    pub(super) height: V,
 }
 
 impl Expansions {
@@ -147,7 +148,8 @@ impl Expansions {
         let some = zero.below(counts, kappa.below(V::splat(f64::INFINITY), one, zero), zero);
         let reach = zero.below(some, shares * least, zero - one);
         let count = counts.0.into_iter().fold(1.0, f64::max) as usize;
-        let s = one / kappa.sqrt();
+        let root = kappa.sqrt();
+        let s = one / root;
         let (s2, s4) = (s * s, (s * s) * (s * s));
         let odd = delta * s;
         let mut powers = [odd, s2, odd * s2, s4, odd * s4, s2 * s4, odd * (s2 * s4), s4 * s4];
@@ -170,7 +172,7 @@ impl Expansions {
             terms[j] = this * front;
             (next, after) = (this, next);
         }
-        Self { terms, count, reach }
+        Self { terms, count, reach, height: root * front }
     }
 
     /// As [`Expansion::ratio`].

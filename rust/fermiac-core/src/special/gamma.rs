@@ -120,7 +120,7 @@ const SERVED: (f64, f64) = (f64::MIN_POSITIVE, 2.0e305);
 
 /// [`ln_gamma`] within [`SERVED`], by the same operations.
 #[inline(always)]
-fn ln_gamma_inside(x: V) -> V {
+pub(super) fn ln_gamma_inside(x: V) -> V {
     let (one, large) = (V::splat(1.0), V::splat(LARGE));
     if !x.any_below(large) {
         return stirling(x, x.ln());

@@ -1,6 +1,7 @@
 //! The regularised incomplete gamma functions, their logarithms and their inverses.
 
 use super::arithmetic::{log1p_less, power_ln, sum};
+use super::batch::Tails;
 use super::elementary::ln1p;
 use super::expansion::Expansion;
 use super::gamma::{LN_SQRT_2PI, ln_gamma, ln_gamma_1p, stirling_correction};
@@ -17,7 +18,7 @@ use crate::simd::{Real, exp, ln, normal_quantile};
 pub struct IncompleteGamma {
     pub(super) a: f64,
     /// The part of the density's logarithm that does not depend on x.
-    constant: f64,
+    pub(super) constant: f64,
     pub(super) expansion: Option<Expansion>,
 }
 
@@ -57,6 +58,11 @@ impl IncompleteGamma {
         (ln, left + low)
     }
 
+    /// Whether [`moderate`] serves.
+    pub(super) fn is_moderate(&self) -> bool {
+        self.a > 1.0 && self.a < LARGE
+    }
+
     /// The tail that is computed, and whether it is the lower one, for 0 < x < ∞.
     fn tail(&self, x: f64) -> (bool, Tail) {
         let a = self.a;
@@ -79,9 +85,9 @@ impl IncompleteGamma {
         }
         let (ln, rest) = self.ln_log_density(x);
         let ratio = if is_lower && (a < LARGE || x < 0.1 * a) {
-            series(a, x)
-        } else if !is_lower && x > 20.0 + 2.0 * a {
-            continued_fraction(a, x)
+            series(a, x, 1.0)
+        } else if !is_lower && (self.is_moderate() || x > 20.0 + 2.0 * a) {
+            continued_fraction(a, x, 1.0)
         } else {
             let sign = if is_lower { -1.0 } else { 1.0 };
             let exponent = Exponent {
@@ -139,12 +145,21 @@ impl IncompleteGamma {
 
     /// The point with probability `p` below it; NaN unless `p` is in [0, 1].
     pub fn quantile(&self, p: f64) -> f64 {
-        if p <= 0.5 { self.point::<true>(p) } else { self.point::<false>(1.0 - p) }
+        self.quantile_of(true, p)
     }
 
     /// The point with probability `q` above it; NaN unless `q` is in [0, 1].
     pub fn upper_quantile(&self, q: f64) -> f64 {
-        if q <= 0.5 { self.point::<false>(q) } else { self.point::<true>(1.0 - q) }
+        self.quantile_of(false, q)
+    }
+
+    /// The point with probability `p` below (`lower`) or above it.
+    pub(super) fn quantile_of(&self, lower: bool, p: f64) -> f64 {
+        if let Some(found) = self.quick_quantile(lower, p) {
+            return found;
+        }
+        let (lower, p) = if p <= 0.5 { (lower, p) } else { (!lower, 1.0 - p) };
+        if lower { self.point::<true>(p) } else { self.point::<false>(p) }
     }
 
     /// The point with probability `p` ≤ ½ below or above it.
@@ -222,38 +237,60 @@ fn small_series(a: f64, x: f64) -> f64 {
     }
 }
 
-/// P over the density of ln x, by its power series; for x ≤ a.
-fn series(a: f64, x: f64) -> f64 {
-    let (mut term, mut sum) = (1.0, 1.0);
-    let mut k = a;
-    loop {
-        k += 1.0;
-        term *= x / k;
-        sum += term;
-        if term <= 1.0e-17 * sum {
-            return sum / a;
-        }
+/// P over the density of ln x, by its power series, for x ≤ a + 1; `open` is 1 where it is wanted,
+/// else 0. A lane is left alone from its own last terms on.
+#[inline(always)]
+fn series<R: Real>(a: R, x: R, mut open: R) -> R {
+    let (zero, one) = (R::of(0.0), R::of(1.0));
+    let (mut term, mut sum, mut k) = (one, one, a);
+    while zero.any_below(open) {
+        // Two terms to a division.
+        let (first, second) = (k + one, k + R::of(2.0));
+        let share = x / (first * second);
+        let next = term * (share * second);
+        term = term * (share * x);
+        sum = sum + zero.below(open, next + term, zero);
+        open = (sum * R::of(1.0e-17)).below(term, open, zero);
+        k = second;
     }
+    sum / a
 }
 
-/// Q over the density of ln x, by Legendre's continued fraction; for x far above a.
-fn continued_fraction(a: f64, x: f64) -> f64 {
-    let mut b = x + 1.0 - a;
-    let mut value = b;
-    let (mut c, mut d) = (value, 0.0);
-    let mut k = 0.0;
-    loop {
-        k += 1.0;
+/// Q over the density of ln x, by Legendre's continued fraction and Steed's method, for x above
+/// a + 1; `open` as in [`series`].
+#[inline(always)]
+fn continued_fraction<R: Real>(a: R, x: R, mut open: R) -> R {
+    let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));
+    let mut b = x + one - a;
+    let (mut value, mut d, mut step) = (b, zero, one);
+    let mut count = 0.0;
+    while zero.any_below(open) && count < 500.0 {
+        count += 1.0;
+        let k = R::of(count);
         let an = k * (a - k);
-        b += 2.0;
-        d = 1.0 / (b + an * d);
-        c = b + an / c;
-        let change = c * d;
-        value *= change;
-        if (change - 1.0).abs() <= 2.3e-16 || k > 500.0 {
-            return 1.0 / value;
-        }
+        b = b + two;
+        d = one / (b + an * d);
+        let change = an * d * step;
+        step = zero - d * change;
+        value = value + zero.below(open, change, zero);
+        open = (value * R::of(1.1e-16)).below(change.abs(), open, zero);
     }
+    one / value
+}
+
+/// The tails of laws with 1 < a < 12, whose logarithms of densities have these constants.
+#[inline(always)]
+pub(super) fn moderate<R: Real>(a: R, constant: R, x: R) -> Tails<R> {
+    let (zero, one) = (R::of(0.0), R::of(1.0));
+    let good = one.below(a, a.below(R::of(LARGE), one, zero), zero);
+    let good = R::of(1.0e-30).below(x, x.below(R::of(1.0e30), good, zero), zero);
+    let upper = (a + one).below(x, one, zero);
+    let below = series(a, x, upper.below(one, good, zero));
+    let above = continued_fraction(a, x, zero.below(upper, good, zero));
+    let (ln, rest) = sum(a * x.ln(), constant - x);
+    let ratio = zero.below(upper, above, below);
+    let side = zero.below(upper, one, zero - one);
+    Tails { side, ln, rest, ratio, height: one, slope: x - a, good }
 }
 
 /// P(a, x); for many arguments at the same parameter use [`IncompleteGamma`].

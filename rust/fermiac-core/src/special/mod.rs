@@ -13,6 +13,7 @@ mod expansion_table;
 mod gamma;
 mod gamma_ratio;
 mod gauss;
+mod inverse;
 mod laws;
 mod normal;
 mod solve;
@@ -27,5 +28,5 @@ pub use gamma::{
     LN_SQRT_2PI, ln_abs_gamma, ln_abs_gamma_slice, ln_beta, ln_gamma, stirling_correction,
 };
 pub use gamma_ratio::{IncompleteGamma, gamma_lower, gamma_upper};
-pub use laws::{beta_fill, gamma_fill};
+pub use laws::{beta_fill, beta_quantile_fill, gamma_fill, gamma_quantile_fill};
 pub use normal::{normal_ln_cdf, normal_ln_cdf_slice, normal_survival, normal_survival_quantile};
