@@ -105,7 +105,7 @@ def test_built_in_integrands(tmp_path: Path, n_threads: int) -> None:
     assert same(expect(lambda x: f(x), tmp_path / "run"), whole)
 
 
-@pytest.mark.parametrize("form", ["native", "torch"])
+@pytest.mark.parametrize("form", ["native", pytest.param("torch", marks=pytest.mark.torch)])
 def test_bare_pointers_and_modules(tmp_path: Path, form: str) -> None:
     f = getattr(targets, f"make_{form}")()
     factory = fm.targets.factory(f"worker_targets:make_{form}")
