@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -464,7 +465,12 @@ def test_an_interrupt_among_the_gradients_hands_out_the_evidence() -> None:
 
 
 def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
+    """Each report of the second stage raises, the one after the interrupt too."""
     n = 400_000
+
+    def slow(x: Array) -> Array:
+        time.sleep(0.15)  # a report comes every 50 ms, so one falls into each batch
+        return -0.5 * np.sum(x * x, axis=1) - 10 * LOG_2PI
 
     def stop(done: int, total: int) -> None:
         if done > 0.6 * total:
@@ -472,7 +478,7 @@ def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
 
     with pytest.raises(KeyboardInterrupt) as caught:
         fm.importance.evidence(
-            wide(20, 1.0),
+            slow,
             wide(20, 1.5),
             n=n,
             n_components=4,
@@ -483,8 +489,29 @@ def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
         )
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert 0.6 * n < partial.n_evals < n
+    assert partial.status == "interrupted"
     assert len(partial.stages) == 2
     assert abs(partial.log_evidence) < 5 * partial.log_evidence_stderr
+
+
+@pytest.mark.parametrize("verb", ["evidence", "expect"])
+def test_an_interrupt_of_the_last_report_hands_out_the_whole_result(verb: str) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    def call(progress: Callable[[int, int], None] | bool) -> Any:
+        function = getattr(fm.importance, verb)
+        return function(
+            lambda x: -0.5 * np.sum(x**2, axis=1), wide(2, 1.5), n=5000, rng=0, progress=progress
+        )
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        call(stop)
+    whole, plain = caught.value.partial_result, call(False)  # type: ignore[attr-defined]
+    assert whole.status == "complete"
+    name = "log_evidence" if verb == "evidence" else "mean"
+    assert getattr(whole, name) == getattr(plain, name)
 
 
 def test_progress_is_reported() -> None:

@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
-from fermiac._progress import reporter
+from fermiac._progress import finish, reporter
 from fermiac._result import warn
 from fermiac._rng import whole
 from fermiac.distributions import Law, as_law
@@ -319,8 +319,6 @@ def evidence(
         raw, error = _core.importance_evidence(
             evaluated._handle, law_handle(law), options, workers, report
         )
-        if report is not None and error is None:
-            report(settings["n"], settings["n"])
         result = None
         stopped = isinstance(error, KeyboardInterrupt | WorkerError)
         if raw is not None and (error is None or stopped):
@@ -337,6 +335,7 @@ def evidence(
             if stopped:
                 error.partial_result = result  # type: ignore[attr-defined]
             raise error
+        finish(report, settings["n"], result)
     return cast(Evidence, result)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fermiac.errors import ArgumentError
 
-__all__ = ["reporter"]
+__all__ = ["finish", "reporter"]
 
 Report = Callable[[int, int], object]
 
@@ -72,3 +72,13 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
             bar.close()
     else:
         yield None
+
+
+def finish(report: Report | None, total: int, result: object) -> None:
+    """The last report of a call; whoever interrupts it there gets the whole result."""
+    if report is not None:
+        try:
+            report(total, total)
+        except KeyboardInterrupt as late:
+            late.partial_result = result  # type: ignore[attr-defined]
+            raise

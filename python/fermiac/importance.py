@@ -15,7 +15,7 @@ from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
 from fermiac._evidence import Evidence, evidence
 from fermiac._expectations import to_estimate
-from fermiac._progress import reporter
+from fermiac._progress import finish, reporter
 from fermiac._rng import whole
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError, WorkerError
@@ -300,8 +300,6 @@ def expect(
         raw, error = _core.importance_expect(
             target.handle, [law_handle(x) for x in laws], options, workers, report
         )
-        if report is not None and error is None:
-            report(n, n)
         estimate = None
         stopped = isinstance(error, KeyboardInterrupt | WorkerError)
         if raw is not None and (error is None or stopped):
@@ -312,6 +310,7 @@ def expect(
             if stopped:
                 error.partial_result = estimate  # type: ignore[attr-defined]
             raise error
+        finish(report, n, estimate)
     return cast(Estimate, estimate)
 
 
