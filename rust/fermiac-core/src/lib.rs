@@ -10,6 +10,7 @@ pub mod error;
 pub mod importance;
 pub mod linalg;
 pub mod par;
+pub mod privacy;
 pub mod rng;
 pub mod simd;
 pub mod special;

@@ -12,6 +12,7 @@ mod evidence;
 mod importance;
 mod integrands;
 mod native;
+mod privacy;
 mod random;
 mod special;
 mod store;
@@ -33,6 +34,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     transforms::register(m)?;
     integrands::register(m)?;
     native::register(m)?;
+    privacy::register(m)?;
     importance::register(m)?;
     store::register(m)?;
     evidence::register(m)?;

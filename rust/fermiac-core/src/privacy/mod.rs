@@ -1,0 +1,1 @@
+//! Differential privacy: posteriors of epsilon, audits, adaptive data analysis, watermark tests.
