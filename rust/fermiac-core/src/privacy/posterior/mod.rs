@@ -1,0 +1,20 @@
+//! Posteriors of epsilon, delta and mu from the errors of an attack.
+//!
+//! The rates of false negatives and false positives have independent beta posteriors. How far they
+//! are from those of a private mechanism is one number, whose distribution function at a value is
+//! the probability of a region of the unit square. Its border is a line, or two that meet on the
+//! diagonal, so that the probability is a sum of integrals of one law's density against the other
+//! law's distribution function, along the border.
+//!
+//! # References
+//! S. Zanella-Béguelin et al., "Bayesian Estimation of Differential Privacy", ICML 2023.
+
+mod integral;
+mod path;
+mod region;
+mod solve;
+mod sums;
+mod summary;
+
+pub use region::{Direction, Measure, Posterior, Tails};
+pub use summary::Moments;

@@ -1,0 +1,371 @@
+//! Distribution functions and densities of epsilon, delta and mu: regions of the unit square.
+
+use super::integral::{Integral, Integrand, Laws, Peak};
+use super::path::{Curve, Line, Moved, Path};
+use super::sums::{LnSum, ln_complement};
+use crate::simd::{exp, ln};
+use crate::special::{IncompleteBeta, Part, expm1};
+
+/// Which errors count as an attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Both directions of the definition, and the attack with its answers exchanged.
+    Both,
+    /// Both directions of the definition.
+    Attack,
+    /// The rate of true positives over that of false positives.
+    Forward,
+    /// The rate of true negatives over that of false negatives.
+    Reverse,
+}
+
+/// What is measured, and what is given for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Measure {
+    /// Epsilon at this delta.
+    Epsilon(f64),
+    /// Delta at this epsilon.
+    Delta(f64),
+    /// Mu of Gaussian differential privacy.
+    Mu,
+}
+
+/// The probabilities on both sides of a value, by their logarithms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tails {
+    /// ln P(≤ value).
+    pub ln_lower: f64,
+    /// ln P(> value).
+    pub ln_upper: f64,
+}
+
+/// The posterior of a measure of privacy.
+#[derive(Debug, Clone, Copy)]
+pub struct Posterior {
+    /// The laws of the rates of false negatives and false positives.
+    rates: Laws,
+    mirrored: Laws,
+    measure: Measure,
+    direction: Direction,
+    share: f64,
+}
+
+/// The spread of a law over which nodes lie, in spreads.
+const SHARE: f64 = 0.3;
+/// Beyond this epsilon the tails are powers of e^ε to the last place.
+const POWERS: f64 = 600.0;
+/// A term this far below another, in its logarithm, is nothing beside it; the first is known only
+/// by its top.
+const NOTHING: f64 = 50.0;
+
+/// One straight piece of the border, on which `laws.x` is the law of the rate along it.
+#[derive(Clone, Copy)]
+struct Piece {
+    line: Line,
+    laws: Laws,
+}
+
+impl Posterior {
+    /// The posterior for these laws of the rates of false negatives and of false positives.
+    pub fn new(
+        fnr: IncompleteBeta,
+        fpr: IncompleteBeta,
+        measure: Measure,
+        direction: Direction,
+    ) -> Self {
+        let rates = Laws { x: fnr, y: fpr };
+        let mirrored = Laws { x: fnr.mirrored(), y: fpr.mirrored() };
+        let inverted = mean(&fnr) + mean(&fpr) > 1.0;
+        let (rates, mirrored) = if inverted && direction == Direction::Both {
+            (mirrored, rates)
+        } else {
+            (rates, mirrored)
+        };
+        Self { rates, mirrored, measure, direction, share: SHARE }
+    }
+
+    /// The same with nodes this much closer to each other, to check what the quadrature leaves.
+    #[must_use]
+    pub fn refined(mut self, factor: f64) -> Self {
+        self.share /= factor;
+        self
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        self.measure
+    }
+
+    /// The value at the means of the rates, and the spread by the first derivatives.
+    pub(super) fn rough(&self) -> (f64, f64) {
+        let (x, y) = (mean(&self.rates.x), mean(&self.rates.y));
+        let (sx, sy) = (spread(&self.rates.x), spread(&self.rates.y));
+        match self.measure {
+            Measure::Mu => {
+                let z = |p| crate::simd::normal_quantile(p);
+                let height = |z: f64| exp(-0.5 * z * z) * 0.398_942_280_401_432_7;
+                let (zx, zy) = (z(x), z(y));
+                (-(zx + zy), (sx / height(zx)).hypot(sy / height(zy)))
+            }
+            Measure::Epsilon(delta) => {
+                let c = 1.0 - delta;
+                let of = |own: f64, other: f64, s_own: f64, s_other: f64| {
+                    let gap = (c - other).max(1.0e-3 * (1.0 - other));
+                    (ln(gap / own), (s_own / own).hypot(s_other / gap))
+                };
+                let (reverse, forward) = (of(x, y, sx, sy), of(y, x, sy, sx));
+                match self.direction {
+                    Direction::Forward => forward,
+                    Direction::Reverse => reverse,
+                    _ if forward.0 > reverse.0 => forward,
+                    _ => reverse,
+                }
+            }
+            Measure::Delta(epsilon) => {
+                let e = exp(epsilon);
+                let (reverse, forward) = (1.0 - y - e * x, 1.0 - x - e * y);
+                match self.direction {
+                    Direction::Forward => (forward, sx.hypot(e * sy)),
+                    Direction::Reverse => (reverse, sy.hypot(e * sx)),
+                    _ if forward > reverse => (forward, sx.hypot(e * sy)),
+                    _ => (reverse, sy.hypot(e * sx)),
+                }
+            }
+        }
+    }
+
+    /// Epsilon, what is beyond [`POWERS`] of it, and delta.
+    fn border(&self, value: f64) -> (f64, f64, f64) {
+        match self.measure {
+            Measure::Epsilon(delta) => {
+                (value.min(POWERS), (value - POWERS).max(0.0), delta)
+            }
+            Measure::Delta(epsilon) => (epsilon.min(POWERS), (epsilon - POWERS).max(0.0), value),
+            Measure::Mu => (0.0, 0.0, 0.0),
+        }
+    }
+
+    /// Whether the attack with exchanged answers counts.
+    fn is_folded(&self) -> bool {
+        self.direction == Direction::Both
+    }
+
+    /// ln P(≤ value) and ln P(> value), the smaller one to its own digits but where it is what
+    /// two nearly equal numbers leave.
+    pub fn tails(&self, value: f64) -> Tails {
+        let beyond = self.is_beyond(value);
+        if beyond {
+            return Tails { ln_lower: 0.0, ln_upper: f64::NEG_INFINITY };
+        }
+        if value > self.rough().0 {
+            let mut sum = LnSum::EMPTY;
+            self.upper(&self.rates, value, &mut sum);
+            if self.is_folded() {
+                self.upper(&self.mirrored, value, &mut sum);
+            }
+            let ln_upper = sum.ln().min(0.0);
+            Tails { ln_lower: ln_complement(ln_upper), ln_upper }
+        } else {
+            let mut sum = LnSum::EMPTY;
+            self.lower(&self.rates, value, &mut sum);
+            if self.is_folded() {
+                let mut other = LnSum::EMPTY;
+                self.upper_beside(&self.mirrored, value, sum.ln(), &mut other);
+                sum.add(other.ln(), -1.0);
+            }
+            let ln_lower = sum.ln().min(0.0);
+            Tails { ln_lower, ln_upper: ln_complement(ln_lower) }
+        }
+    }
+
+    fn is_beyond(&self, value: f64) -> bool {
+        matches!(self.measure, Measure::Delta(_)) && value >= 1.0
+    }
+
+    /// Adds P(the rates lie below the border).
+    fn upper(&self, laws: &Laws, value: f64, sum: &mut LnSum) {
+        self.upper_beside(laws, value, sum.ln(), sum);
+    }
+
+    /// Adds P(the rates lie below the border), less what is nothing beside exp(`beside`).
+    fn upper_beside(&self, laws: &Laws, value: f64, beside: f64, sum: &mut LnSum) {
+        if self.measure == Measure::Mu {
+            let (curve, laws) = curve(laws, value);
+            let integral = self.over(&curve, &laws, Integrand::DensityOfX(Part::LnLower));
+            add(&integral, 0.0, beside, sum);
+            return;
+        }
+        let (epsilon, more, delta) = self.border(value);
+        let mut corner = 0.0;
+        for piece in self.pieces(laws, epsilon, delta) {
+            let Piece { line, laws } = &piece;
+            let power = laws.x.parameters().0 * more;
+            let integrand = if piece.y_is_narrow() {
+                corner += 1.0;
+                Integrand::DensityOfY(Part::LnLower)
+            } else {
+                Integrand::DensityOfX(Part::LnLower)
+            };
+            add(&self.over(line, laws, integrand), power, beside, sum);
+        }
+        if self.is_kinked() {
+            let (line, laws) = kink(laws, epsilon, delta);
+            let both = laws.x.parameters().0 + laws.y.parameters().0;
+            let x = laws.x.ln_lower(line.end.0, line.end.1);
+            let y = laws.y.ln_lower(line.end.0, line.end.1);
+            sum.add(x + y - both * more, corner - 1.0);
+        }
+    }
+
+    /// Adds P(the rates do not lie below the border).
+    fn lower(&self, laws: &Laws, value: f64, sum: &mut LnSum) {
+        if self.measure == Measure::Mu {
+            let (curve, laws) = curve(laws, value);
+            let integral = self.over(&curve, &laws, Integrand::DensityOfX(Part::LnUpper));
+            add(&integral, 0.0, f64::NEG_INFINITY, sum);
+            return;
+        }
+        let (epsilon, _, delta) = self.border(value);
+        let mut corner = 1.0;
+        for piece in self.pieces(laws, epsilon, delta) {
+            let Piece { line, laws } = &piece;
+            let integrand = if piece.y_is_narrow() {
+                corner -= 1.0;
+                sum.add(laws.y.ln_upper(1.0 - delta, delta), 1.0);
+                Integrand::DensityOfY(Part::LnUpper)
+            } else {
+                Integrand::DensityOfX(Part::LnUpper)
+            };
+            add(&self.over(line, laws, integrand), 0.0, f64::NEG_INFINITY, sum);
+            if !self.is_kinked() {
+                sum.add(laws.x.ln_upper(line.end.0, line.end.1), corner);
+            }
+        }
+        if self.is_kinked() {
+            let (line, laws) = kink(laws, epsilon, delta);
+            let x = laws.x.ln_upper(line.end.0, line.end.1);
+            let y = laws.y.ln_upper(line.end.0, line.end.1);
+            sum.add(x + y, corner);
+        }
+    }
+
+    /// The logarithm of the density of the continuous part.
+    pub fn ln_density(&self, value: f64) -> f64 {
+        if self.is_beyond(value) || value < 0.0 {
+            return f64::NEG_INFINITY;
+        }
+        let mut sum = LnSum::EMPTY;
+        self.density_below(&self.rates, value, &mut sum);
+        if self.is_folded() {
+            self.density_below(&self.mirrored, value, &mut sum);
+        }
+        sum.ln()
+    }
+
+    fn density_below(&self, laws: &Laws, value: f64, sum: &mut LnSum) {
+        let beside = sum.ln();
+        if self.measure == Measure::Mu {
+            let (curve, laws) = curve(laws, value);
+            add(&self.over(&curve, &laws, Integrand::Density), 0.0, beside, sum);
+            return;
+        }
+        let (epsilon, more, delta) = self.border(value);
+        for Piece { line, laws } in self.pieces(laws, epsilon, delta) {
+            let power = laws.x.parameters().0 * more;
+            add(&self.over(&line, &laws, Integrand::Density), power, beside, sum);
+        }
+    }
+
+    fn over<'a, P: Path>(
+        &self,
+        path: &'a P,
+        laws: &'a Laws,
+        integrand: Integrand,
+    ) -> Integral<'a, P> {
+        Integral { path, laws, integrand, share: self.share }
+    }
+
+    /// Whether the border is two lines that meet on the diagonal.
+    fn is_kinked(&self) -> bool {
+        matches!(self.direction, Direction::Both | Direction::Attack)
+    }
+
+    /// The pieces of the border: two up to the diagonal, or one from axis to axis.
+    fn pieces(&self, laws: &Laws, epsilon: f64, delta: f64) -> impl Iterator<Item = Piece> {
+        let swapped = Laws { x: laws.y, y: laws.x };
+        let moved = if let Measure::Delta(_) = self.measure { Moved::Delta } else { Moved::Epsilon };
+        let (line, laws) = if self.is_kinked() { kink(laws, epsilon, delta) } else {
+            (axis(epsilon, delta), *laws)
+        };
+        let line = Line { moved, ..line };
+        let (first, second) = match self.direction {
+            Direction::Both | Direction::Attack => (Some(laws), Some(swapped)),
+            Direction::Forward => (Some(swapped), None),
+            Direction::Reverse => (Some(laws), None),
+        };
+        [first, second].into_iter().flatten().map(move |laws| Piece { line, laws })
+    }
+}
+
+/// Adds an integral over exp(`power`), less what is nothing beside exp(`beside`).
+fn add<P: Path>(integral: &Integral<'_, P>, power: f64, beside: f64, sum: &mut LnSum) {
+    let peak: Peak = integral.peak();
+    if peak.ln - power > beside - NOTHING {
+        sum.add(integral.ln_value(peak) - power, 1.0);
+    }
+}
+
+/// The line from the y-axis to the diagonal.
+fn kink(laws: &Laws, epsilon: f64, delta: f64) -> (Line, Laws) {
+    let e = exp(epsilon);
+    let c = 1.0 - delta;
+    let end = c / (1.0 + e);
+    let line = Line {
+        end: (end, (e + delta) / (1.0 + e)),
+        y_end: end,
+        fall: e * end,
+        delta,
+        moved: Moved::Epsilon,
+    };
+    (line, *laws)
+}
+
+/// The line from axis to axis.
+fn axis(epsilon: f64, delta: f64) -> Line {
+    let e = exp(epsilon);
+    let c = 1.0 - delta;
+    Line {
+        end: (c / e, (expm1(epsilon) + delta) / e),
+        y_end: 0.0,
+        fall: c,
+        delta,
+        moved: Moved::Epsilon,
+    }
+}
+
+/// The curve of mu, along the narrower law.
+fn curve(laws: &Laws, mu: f64) -> (Curve, Laws) {
+    let width = |law: &IncompleteBeta| {
+        let z = crate::simd::normal_quantile(mean(law));
+        spread(law) * exp(0.5 * z * z)
+    };
+    let swapped = Laws { x: laws.y, y: laws.x };
+    (Curve { mu }, if width(&laws.x) <= width(&laws.y) { *laws } else { swapped })
+}
+
+impl Piece {
+    /// Whether the law of y is the narrower one, over x.
+    fn y_is_narrow(&self) -> bool {
+        spread(&self.laws.y) * self.line.end.0 < spread(&self.laws.x) * self.line.fall
+    }
+}
+
+fn mean(law: &IncompleteBeta) -> f64 {
+    let (a, b) = law.parameters();
+    a / (a + b)
+}
+
+fn spread(law: &IncompleteBeta) -> f64 {
+    let (a, b) = law.parameters();
+    let n = a + b;
+    ((a / n) * (b / n) / (n + 1.0)).sqrt()
+}

@@ -1,0 +1,171 @@
+//! Quantiles and shortest intervals of a posterior.
+
+use super::region::{Measure, Posterior, Tails};
+use crate::simd::{exp, ln, normal_quantile};
+
+/// A probability, as what lies below and what lies above.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probability {
+    pub(super) below: f64,
+    pub(super) above: f64,
+}
+
+impl Posterior {
+    /// The least value with probability `p` at or below it; NaN unless `p` is in [0, 1].
+    pub fn quantile(&self, p: f64) -> f64 {
+        self.inverse(Probability { below: p, above: 1.0 - p }, None)
+    }
+
+    /// The least value with probability at most `q` above it; NaN unless `q` is in [0, 1].
+    pub fn upper_quantile(&self, q: f64) -> f64 {
+        self.inverse(Probability { below: 1.0 - q, above: q }, None)
+    }
+
+    /// The end of the values: infinity, or 1 for delta.
+    fn end(&self) -> f64 {
+        if let Measure::Delta(_) = self.measure() { 1.0 } else { f64::INFINITY }
+    }
+
+    /// The value with this probability below, from a start near it.
+    ///
+    /// The logarithm of either tail is concave where its density is log-concave, so Newton's steps
+    /// on it do not overshoot from the outside; a bracket holds the others.
+    pub(super) fn inverse(&self, p: Probability, start: Option<f64>) -> f64 {
+        let end = self.end();
+        if !(p.below >= 0.0 && p.above >= 0.0) {
+            return f64::NAN;
+        }
+        if p.below == 0.0 {
+            return 0.0;
+        }
+        if p.above == 0.0 {
+            return end;
+        }
+        let is_lower = p.below <= p.above;
+        let ln_p = ln(if is_lower { p.below } else { p.above });
+        let off = |tails: Tails| {
+            if is_lower { tails.ln_lower - ln_p } else { ln_p - tails.ln_upper }
+        };
+        let mut value = start.unwrap_or_else(|| self.guess(p));
+        let (mut low, mut high) = (0.0, end);
+        let mut tested = false;
+        for _ in 0..200 {
+            let tails = self.tails(value);
+            let miss = off(tails);
+            if miss > 0.0 {
+                high = value;
+            } else {
+                low = value;
+            }
+            let side = if is_lower { tails.ln_lower } else { tails.ln_upper };
+            let rate = exp(self.ln_density(value) - side);
+            let step = -miss / rate;
+            let next = value + step;
+            if miss.abs() < 1.0e-7 && next > low.min(value) - 1.0e-6 * value && next < end {
+                return next.max(0.0);
+            }
+            // Far out on the flat side of a tail a step is only good for its direction.
+            let inside = next.is_finite() && next > low && next < high;
+            let next = if inside && (high == end || next - low > 1.0e-3 * (value - low)) {
+                next.min(low + 8.0 * (value - low) + 1.0)
+            } else if high < f64::INFINITY {
+                if !tested && low == 0.0 {
+                    tested = true;
+                    if off(self.tails(0.0)) >= 0.0 {
+                        return 0.0;
+                    }
+                }
+                0.5 * (low + high)
+            } else {
+                2.0 * value + 1.0
+            };
+            if (next - value).abs() <= 1.0e-15 * value {
+                return next;
+            }
+            value = next;
+        }
+        value
+    }
+
+    /// Where to start: by the normal law for the logarithms of the rates.
+    fn guess(&self, p: Probability) -> f64 {
+        let (center, spread) = self.rough();
+        let z = if p.below <= p.above {
+            normal_quantile(p.below)
+        } else {
+            -normal_quantile(p.above)
+        };
+        let guess = center + z * spread;
+        if let Measure::Delta(_) = self.measure() {
+            return guess.clamp(1.0e-3 * spread.min(1.0), 1.0 - 1.0e-3 * (1.0 - center).clamp(0.0, 1.0));
+        }
+        if guess.is_finite() { guess.max(0.1 * spread) } else { 1.0 }
+    }
+
+    /// The shortest interval with this probability, the atom at 0 counted where it holds 0.
+    pub fn shortest(&self, prob: f64) -> (f64, f64) {
+        if !(0.0..=1.0).contains(&prob) {
+            return (f64::NAN, f64::NAN);
+        }
+        let from_zero = self.quantile(prob);
+        let whole = (0.0, from_zero);
+        if prob == 0.0 || prob == 1.0 {
+            return whole;
+        }
+        let top = self.mode();
+        if top <= 0.0 {
+            return whole;
+        }
+        // The border of a longer lower tail is a higher density: one root of the difference.
+        let mut upper = None;
+        let mut other_end = |low: f64| {
+            let tails = self.tails(low);
+            let below = exp(tails.ln_lower) + prob;
+            let above = exp(tails.ln_upper) - prob;
+            if above <= 0.0 {
+                return None;
+            }
+            let high = self.inverse(Probability { below, above }, upper);
+            upper = Some(high);
+            Some((high, self.ln_density(low) - self.ln_density(high)))
+        };
+        let (mut low, mut high) = (0.0, top);
+        let (mut at_low, mut at_high) = (f64::NAN, f64::NAN);
+        if let Some((_, difference)) = other_end(0.0) {
+            if difference >= 0.0 {
+                return whole;
+            }
+            at_low = difference;
+        }
+        let mut value = self.quantile(0.5 * (1.0 - prob)).min(top);
+        let mut interval = whole;
+        for count in 0..100 {
+            let difference = match other_end(value) {
+                Some((end, difference)) => {
+                    interval = (value, end);
+                    difference
+                }
+                None => f64::INFINITY,
+            };
+            if difference.abs() < 1.0e-11 {
+                break;
+            }
+            if difference < 0.0 {
+                (low, at_low) = (value, difference);
+            } else {
+                (high, at_high) = (value, difference);
+            }
+            let secant = low + (high - low) * (at_low / (at_low - at_high));
+            let next = if count % 4 != 3 && secant > low && secant < high {
+                secant
+            } else {
+                0.5 * (low + high)
+            };
+            if (next - value).abs() <= 1.0e-13 * value || high - low <= 1.0e-14 * high {
+                break;
+            }
+            value = next;
+        }
+        if interval.1 - interval.0 < from_zero { interval } else { whole }
+    }
+}
