@@ -35,8 +35,8 @@ fn quantiles_of_reference() {
             let f = p.refined(2.0).tails(got);
             println!("{counts:?} {q} {got:.12} off {:.1e}  F-p {:.1e} refined {:.1e} density {:.8}", got / want - 1.0, t.ln_lower.exp() - q, f.ln_lower.exp() - t.ln_lower.exp(), p.ln_density(got).exp());
         }
-        let m = p.moments();
-        println!("   mean {:.9} sd {:.9} total-1 {:.1e} mode {:.6} hpd {:?}", m.mean, m.variance.sqrt(), m.total - 1.0, p.mode(), p.shortest(0.9));
+        let m = p.summary();
+        println!("   mean {:.9} sd {:.9} total-1 {:.1e} mode {:.6} hpd {:?}", m.mean, m.variance.sqrt(), m.total - 1.0, p.summary().mode, p.shortest(0.9));
     }
 }
 
@@ -86,11 +86,11 @@ fn sweep() {
             }
         }
         let t0 = std::time::Instant::now();
-        let m = p.moments();
+        let m = p.summary();
         time[3] += t0.elapsed().as_secs_f64();
         if !((m.total - 1.0).abs() <= worst[4]) { worst[4] = (m.total - 1.0).abs(); println!("{row} {c:?} {prior:.2?} delta {delta:.1e} total {:.1e}", m.total - 1.0); }
         let t0 = std::time::Instant::now();
-        let _ = p.mode();
+        let _ = p.summary().mode;
         time[4] += t0.elapsed().as_secs_f64();
         let t0 = std::time::Instant::now();
         let h = p.shortest(0.9);
@@ -99,4 +99,40 @@ fn sweep() {
         if h.1 > 0.0 && (mass - 0.9).abs() > 1e-9 { println!("{row} {c:?} {prior:.2?} delta {delta:.1e} hpd {h:?} {mass}"); }
     }
     println!("us: quantile {:.1} tails {:.1} density {:.1}; moments {:.0} mode {:.0} shortest {:.0}", time[0] / iters as f64 * 1e6, time[1] / iters as f64 * 1e6, time[2] / iters as f64 * 1e6, time[3] / n as f64 * 1e6, time[4] / n as f64 * 1e6, time[5] / n as f64 * 1e6);
+}
+
+#[test]
+fn dbg() {
+    let p = posterior([35., 65., 3., 0.], [0.5; 4], 0.044);
+    println!("{:?}", p.tails(10.0));
+}
+
+#[test]
+fn speed() {
+    for c in [[400., 100., 100., 400.], [40., 10., 10., 40.], [100., 0., 0., 100.], [250., 250., 250., 250.], [1e6, 1e5, 1e5, 1e6], [1., 16197142., 0., 5568672.], [35., 65., 3., 0.], [300., 0., 200., 500.]] {
+        let p = posterior(c, [0.5; 4], 1e-5);
+        let mut t = Vec::new();
+        for f in [
+            &|p: &Posterior| p.tails(1.3).ln_lower as f64,
+            &|p: &Posterior| p.tails(1.6).ln_lower,
+            &|p: &Posterior| p.ln_density(1.3),
+            &|p: &Posterior| p.quantile(0.05),
+            &|p: &Posterior| p.quantile(0.95),
+            &|p: &Posterior| p.summary().mean,
+            &|p: &Posterior| p.summary().mode,
+            &|p: &Posterior| p.shortest(0.9).0,
+        ] as [&dyn Fn(&Posterior) -> f64; 8]
+        {
+            let mut best = f64::INFINITY;
+            for _ in 0..5 {
+                let t0 = std::time::Instant::now();
+                std::hint::black_box(f(std::hint::black_box(&p)));
+                best = best.min(t0.elapsed().as_secs_f64());
+            }
+            t.push(best * 1e6);
+        }
+        println!("{c:?} us: {t:.1?} (tails, tails, density, q05, q95, moments, mode, hpd)");
+    }
+    let p = posterior([35., 65., 3., 0.], [0.5; 4], 0.044);
+    println!("{} {:?} {:?}", p.quantile(0.999999), p.tails(21.619234), p.tails(10.0));
 }

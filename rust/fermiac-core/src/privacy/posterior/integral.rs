@@ -45,7 +45,7 @@ pub(super) struct Integral<'a, P> {
     pub(super) share: f64,
 }
 
-/// Nodes in one go.
+/// Nodes in one go at most.
 const BLOCK: usize = 4 * LANES;
 /// What is this far below the top, in its logarithm, is left out.
 const DEPTH: f64 = 38.0;
@@ -141,15 +141,18 @@ impl<P: Path> Integral<'_, P> {
 
     /// The sum of the terms from node `first` on, in one direction, over the top.
     fn side(&self, peak: Peak, first: f64, direction: f64, scratch: &mut Scratch) -> f64 {
-        let mut sum = 0.0;
-        for block in 0..4000 {
-            let start = first + direction * (block * BLOCK) as f64;
-            for (k, t) in scratch.t.iter_mut().enumerate() {
+        // As many nodes as a normal hump has; then a few at a time.
+        let expected = (2.0 * DEPTH).sqrt() / self.share;
+        let mut n = ((expected / LANES as f64).ceil() as usize * LANES).clamp(LANES, BLOCK);
+        let (mut sum, mut start) = (0.0, first);
+        for _ in 0..10_000 {
+            for (k, t) in scratch.t[..n].iter_mut().enumerate() {
                 *t = peak.t + peak.step * (start + direction * k as f64);
             }
-            self.fill(scratch);
-            sum += dispatch(Exponentials { values: &scratch.value, less: peak.ln });
-            let [.., c, b, a] = scratch.value;
+            self.fill(n, scratch);
+            let values = &scratch.value[..n];
+            sum += dispatch(Exponentials { values, less: peak.ln });
+            let [.., c, b, a] = *values else { break };
             let depth = a - peak.ln;
             if depth < -DEPTH || !depth.is_finite() {
                 break;
@@ -161,37 +164,41 @@ impl<P: Path> Integral<'_, P> {
                 sum += exp(depth) * ratio / (1.0 - ratio);
                 break;
             }
+            start += direction * n as f64;
+            n = 2 * LANES;
         }
         sum
     }
 
     /// The logarithm of the integrand at the nodes.
-    fn fill(&self, scratch: &mut Scratch) {
+    fn fill(&self, n: usize, scratch: &mut Scratch) {
         let Laws { x, y } = self.laws;
-        dispatch(Nodes { path: self.path, integrand: self.integrand, scratch });
+        dispatch(Nodes { path: self.path, integrand: self.integrand, n, scratch });
         let Scratch { x: xs, y: ys, value, part, .. } = scratch;
-        let mut add = |part: &[f64; BLOCK]| {
-            for (value, part) in value.iter_mut().zip(part) {
+        let (xs, ys) = ((&xs.0[..n], &xs.1[..n]), (&ys.0[..n], &ys.1[..n]));
+        let part = &mut part[..n];
+        let mut add = |part: &[f64]| {
+            for (value, part) in value[..n].iter_mut().zip(part) {
                 *value += part;
             }
         };
         match self.integrand {
             Integrand::DensityOfX(of) => {
-                x.fill_ln_logit_density(&xs.0, &xs.1, part);
+                x.fill_ln_logit_density(xs.0, xs.1, part);
                 add(part);
-                y.fill_points(of, &ys.0, &ys.1, part);
+                y.fill_points(of, ys.0, ys.1, part);
                 add(part);
             }
             Integrand::DensityOfY(of) => {
-                y.fill_ln_logit_density(&ys.0, &ys.1, part);
+                y.fill_ln_logit_density(ys.0, ys.1, part);
                 add(part);
-                x.fill_points(of, &xs.0, &xs.1, part);
+                x.fill_points(of, xs.0, xs.1, part);
                 add(part);
             }
             Integrand::Density => {
-                x.fill_ln_logit_density(&xs.0, &xs.1, part);
+                x.fill_ln_logit_density(xs.0, xs.1, part);
                 add(part);
-                y.fill_ln_logit_density(&ys.0, &ys.1, part);
+                y.fill_ln_logit_density(ys.0, ys.1, part);
                 add(part);
             }
         }
@@ -224,6 +231,7 @@ impl Default for Scratch {
 struct Nodes<'a, P> {
     path: &'a P,
     integrand: Integrand,
+    n: usize,
     scratch: &'a mut Scratch,
 }
 
@@ -232,8 +240,8 @@ impl<P: Path> Kernel for Nodes<'_, P> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self { path, integrand, scratch } = self;
-        for tile in 0..BLOCK / LANES {
+        let Self { path, integrand, n, scratch } = self;
+        for tile in 0..n / LANES {
             let at = tile * LANES..(tile + 1) * LANES;
             let mut t = V::ZERO;
             t.0.copy_from_slice(&scratch.t[at.clone()]);
@@ -255,7 +263,7 @@ impl<P: Path> Kernel for Nodes<'_, P> {
 
 /// Σ exp(value - less).
 struct Exponentials<'a> {
-    values: &'a [f64; BLOCK],
+    values: &'a [f64],
     less: f64,
 }
 

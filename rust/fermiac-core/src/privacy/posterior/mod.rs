@@ -11,10 +11,11 @@
 
 mod integral;
 mod path;
+mod quadrature;
 mod region;
 mod solve;
 mod sums;
 mod summary;
 
 pub use region::{Direction, Measure, Posterior, Tails};
-pub use summary::Moments;
+pub use summary::Summary;

@@ -62,7 +62,7 @@ pub(super) struct Line {
 }
 
 impl Path for Line {
-    const SMOOTH: f64 = 0.6;
+    const SMOOTH: f64 = 0.45;
 
     #[inline(always)]
     fn node<R: Real>(&self, t: R) -> Node<R> {
@@ -72,8 +72,9 @@ impl Path for Line {
         let small = e * large;
         let (s, r) = (t.below(zero, small, large), t.below(zero, large, small));
         let (end, fall) = (R::of(self.end.0), R::of(self.fall));
-        let x = (end * s, R::of(self.end.1) + end * r);
-        let y = (R::of(self.y_end) + fall * r, R::of(self.delta) + fall * s);
+        let least = |z: R| z.below(one, z, one);
+        let x = (end * s, least(R::of(self.end.1) + end * r));
+        let y = (least(R::of(self.y_end) + fall * r), least(R::of(self.delta) + fall * s));
         let over = one / (y.0 * y.1);
         let dp = match self.moved {
             Moved::Epsilon => fall * s * over,
@@ -111,7 +112,7 @@ pub(super) struct Curve {
 const FAR: f64 = 37.0;
 
 impl Path for Curve {
-    const SMOOTH: f64 = 0.6;
+    const SMOOTH: f64 = 0.45;
 
     #[inline(always)]
     fn node<R: Real>(&self, t: R) -> Node<R> {

@@ -47,16 +47,20 @@ pub struct Posterior {
     mirrored: Laws,
     measure: Measure,
     direction: Direction,
+    /// A bound on ln P(the mirrored rates lie below any border).
+    ln_mirrored: f64,
     share: f64,
 }
 
 /// The spread of a law over which nodes lie, in spreads.
-const SHARE: f64 = 0.3;
+const SHARE: f64 = 0.36;
+/// Where a tail is above exp of this, the other is found by itself.
+const LN_MOST: f64 = -0.1;
 /// Beyond this epsilon the tails are powers of e^ε to the last place.
 const POWERS: f64 = 600.0;
-/// A term this far below another, in its logarithm, is nothing beside it; the first is known only
-/// by its top.
-const NOTHING: f64 = 50.0;
+/// A term this far below another, in its logarithm, is nothing beside it, even if only the top of
+/// its integrand is known.
+const NOTHING: f64 = 45.0;
 
 /// One straight piece of the border, on which `laws.x` is the law of the rate along it.
 #[derive(Clone, Copy)]
@@ -81,7 +85,11 @@ impl Posterior {
         } else {
             (rates, mirrored)
         };
-        Self { rates, mirrored, measure, direction, share: SHARE }
+        let ln_mirrored = match measure {
+            Measure::Epsilon(delta) => ln_far(&mirrored, delta),
+            Measure::Delta(_) | Measure::Mu => ln_far(&mirrored, 0.0),
+        };
+        Self { rates, mirrored, measure, direction, ln_mirrored, share: SHARE }
     }
 
     /// The same with nodes this much closer to each other, to check what the quadrature leaves.
@@ -156,10 +164,18 @@ impl Posterior {
         if beyond {
             return Tails { ln_lower: 0.0, ln_upper: f64::NEG_INFINITY };
         }
-        if value > self.rough().0 {
+        let is_upper = value > self.rough().0;
+        let tails = self.tails_by(is_upper, value);
+        let direct = if is_upper { tails.ln_upper } else { tails.ln_lower };
+        if direct > LN_MOST { self.tails_by(!is_upper, value) } else { tails }
+    }
+
+    /// The tails from one of them.
+    fn tails_by(&self, is_upper: bool, value: f64) -> Tails {
+        if is_upper {
             let mut sum = LnSum::EMPTY;
             self.upper(&self.rates, value, &mut sum);
-            if self.is_folded() {
+            if self.is_folded() && self.ln_mirrored > sum.ln() - NOTHING {
                 self.upper(&self.mirrored, value, &mut sum);
             }
             let ln_upper = sum.ln().min(0.0);
@@ -167,7 +183,7 @@ impl Posterior {
         } else {
             let mut sum = LnSum::EMPTY;
             self.lower(&self.rates, value, &mut sum);
-            if self.is_folded() {
+            if self.is_folded() && self.ln_mirrored > sum.ln() - NOTHING {
                 let mut other = LnSum::EMPTY;
                 self.upper_beside(&self.mirrored, value, sum.ln(), &mut other);
                 sum.add(other.ln(), -1.0);
@@ -312,6 +328,22 @@ fn add<P: Path>(integral: &Integral<'_, P>, power: f64, beside: f64, sum: &mut L
     if peak.ln - power > beside - NOTHING {
         sum.add(integral.ln_value(peak) - power, 1.0);
     }
+}
+
+/// A bound on ln P(X + Y < 1 - δ): one of the rates is below the point that splits the distance of
+/// the means from that line as their spreads do.
+fn ln_far(laws: &Laws, delta: f64) -> f64 {
+    let (x, y) = (mean(&laws.x), mean(&laws.y));
+    let gap = x + y - (1.0 - delta);
+    let (sx, sy) = (spread(&laws.x), spread(&laws.y));
+    if gap <= 0.0 {
+        return 0.0;
+    }
+    let split = gap * (sx / (sx + sy));
+    let below = |law: &IncompleteBeta, at: f64| {
+        if at > 0.0 { law.ln_lower(at, 1.0 - at) } else { f64::NEG_INFINITY }
+    };
+    ln(2.0) + below(&laws.x, x - split).max(below(&laws.y, y - (gap - split)))
 }
 
 /// The line from the y-axis to the diagonal.

@@ -49,25 +49,31 @@ impl Posterior {
         let mut value = start.unwrap_or_else(|| self.guess(p));
         let (mut low, mut high) = (0.0, end);
         let mut tested = false;
+        let mut last: Option<Node> = None;
         for _ in 0..200 {
             let tails = self.tails(value);
+            let side = if is_lower { tails.ln_lower } else { tails.ln_upper };
             let miss = off(tails);
+            let node = Node { miss, value, inverse_rate: exp(side - self.ln_density(value)) };
             if miss > 0.0 {
                 high = value;
             } else {
                 low = value;
             }
-            let side = if is_lower { tails.ln_lower } else { tails.ln_upper };
-            let rate = exp(self.ln_density(value) - side);
-            let step = -miss / rate;
-            let next = value + step;
-            if miss.abs() < 1.0e-7 && next > low.min(value) - 1.0e-6 * value && next < end {
-                return next.max(0.0);
+            let newton = value - miss * node.inverse_rate;
+            let between = last.map(|last| last.between(&node));
+            let next = match between {
+                Some(next) if (next - newton).abs() < 0.5 * (value - newton).abs() => next,
+                _ => newton,
+            };
+            let missed = last.map_or(1.0, |last| last.miss.abs().min(1.0));
+            let done = miss.abs() < 1.0e-7 || miss * missed * (miss * missed) < 1.0e-15 && between.is_some();
+            if miss == 0.0 || done && next > 0.0 && next < end {
+                return next;
             }
-            // Far out on the flat side of a tail a step is only good for its direction.
-            let inside = next.is_finite() && next > low && next < high;
-            let next = if inside && (high == end || next - low > 1.0e-3 * (value - low)) {
-                next.min(low + 8.0 * (value - low) + 1.0)
+            last = Some(node);
+            let next = if next.is_finite() && next > low && next < high {
+                next.min(8.0 * value + 1.0)
             } else if high < f64::INFINITY {
                 if !tested && low == 0.0 {
                     tested = true;
@@ -112,60 +118,71 @@ impl Posterior {
         if prob == 0.0 || prob == 1.0 {
             return whole;
         }
-        let top = self.mode();
+        let top = self.summary().mode;
         if top <= 0.0 {
             return whole;
         }
-        // The border of a longer lower tail is a higher density: one root of the difference.
+        // The end of a longer lower tail has a higher density than the other end: one root.
         let mut upper = None;
         let mut other_end = |low: f64| {
             let tails = self.tails(low);
             let below = exp(tails.ln_lower) + prob;
             let above = exp(tails.ln_upper) - prob;
             if above <= 0.0 {
-                return None;
+                return (f64::INFINITY, f64::INFINITY);
             }
             let high = self.inverse(Probability { below, above }, upper);
             upper = Some(high);
-            Some((high, self.ln_density(low) - self.ln_density(high)))
+            (high, self.ln_density(low) - self.ln_density(high))
         };
-        let (mut low, mut high) = (0.0, top);
-        let (mut at_low, mut at_high) = (f64::NAN, f64::NAN);
-        if let Some((_, difference)) = other_end(0.0) {
-            if difference >= 0.0 {
-                return whole;
-            }
-            at_low = difference;
+        let at_zero = other_end(0.0).1;
+        if at_zero >= 0.0 {
+            return whole;
         }
+        let (mut low, mut high) = (0.0, top);
+        let (mut before, mut at_before) = (0.0, at_zero);
         let mut value = self.quantile(0.5 * (1.0 - prob)).min(top);
         let mut interval = whole;
-        for count in 0..100 {
-            let difference = match other_end(value) {
-                Some((end, difference)) => {
-                    interval = (value, end);
-                    difference
-                }
-                None => f64::INFINITY,
-            };
-            if difference.abs() < 1.0e-11 {
+        for _ in 0..100 {
+            let (end, difference) = other_end(value);
+            if difference < f64::INFINITY {
+                interval = (value, end);
+            }
+            if difference.abs() < 1.0e-9 {
                 break;
             }
             if difference < 0.0 {
-                (low, at_low) = (value, difference);
+                low = value;
             } else {
-                (high, at_high) = (value, difference);
+                high = value;
             }
-            let secant = low + (high - low) * (at_low / (at_low - at_high));
-            let next = if count % 4 != 3 && secant > low && secant < high {
-                secant
-            } else {
-                0.5 * (low + high)
-            };
-            if (next - value).abs() <= 1.0e-13 * value || high - low <= 1.0e-14 * high {
+            let secant = value - difference * ((value - before) / (difference - at_before));
+            let next = if secant > low && secant < high { secant } else { 0.5 * (low + high) };
+            if high - low <= 1.0e-14 * high {
                 break;
             }
+            (before, at_before) = (value, difference);
             value = next;
         }
         if interval.1 - interval.0 < from_zero { interval } else { whole }
+    }
+}
+
+/// A point of the curve whose root is wanted.
+#[derive(Clone, Copy)]
+struct Node {
+    miss: f64,
+    value: f64,
+    inverse_rate: f64,
+}
+
+impl Node {
+    /// The value where nothing is missed, by the cubic through both points and their slopes.
+    fn between(&self, other: &Self) -> f64 {
+        let length = other.miss - self.miss;
+        let s = -self.miss / length;
+        let (chord, own) = (other.value - self.value, 1.0 - s);
+        let (m, n) = (self.inverse_rate * length - chord, chord - other.inverse_rate * length);
+        self.value + s * chord + s * own * (own * m + s * n)
     }
 }
