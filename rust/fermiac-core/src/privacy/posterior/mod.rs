@@ -9,6 +9,7 @@
 //! # References
 //! S. Zanella-Béguelin et al., "Bayesian Estimation of Differential Privacy", ICML 2023.
 
+mod batch;
 mod integral;
 mod path;
 mod quadrature;
@@ -17,5 +18,6 @@ mod solve;
 mod sums;
 mod summary;
 
+pub use batch::{Column, Kind, Query, Rows, evaluate};
 pub use region::{Direction, Measure, Posterior, Tails};
 pub use summary::Summary;
