@@ -1,8 +1,13 @@
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
+mod columns;
+mod intervals;
+mod scores;
+
 use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
-pub(crate) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    intervals::register(m)?;
+    scores::register(m)
 }

@@ -1,0 +1,190 @@
+"""What the error rates of an attack say of epsilon, delta and the advantage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac._config import resolve_threads
+from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, rows
+
+__all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates"]
+
+DIRECTIONS = ("both", "attack", "forward", "reverse")
+
+
+def epsilon_of_rates(
+    fnr: ArrayLike,
+    fpr: ArrayLike,
+    *,
+    delta: ArrayLike = 0.0,
+    direction: str = "both",
+    n_threads: int | None = None,
+) -> Any:
+    r"""The least epsilon at which differential privacy allows these error rates.
+
+    With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
+
+    .. math:: \max\Bigl\{0, \ln\frac{1-\delta-y}{x}, \ln\frac{1-\delta-x}{y},
+       \ln\frac{y-\delta}{1-x}, \ln\frac{x-\delta}{1-y}\Bigr\},
+
+    the logarithm of what is not positive counting as :math:`-\infty`.
+
+    Parameters
+    ----------
+    fnr, fpr : array_like
+        False-negative and false-positive rates of an attack, in [0, 1].
+    delta : array_like, default 0
+        In [0, 1).
+    direction : {"both", "attack", "forward", "reverse"}, default "both"
+        The attack and the same attack with its answers flipped (all four ratios); the attack alone
+        (the first two); true positives over false positives (the second); true negatives over
+        false negatives (the first).
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray
+        Of the shape that the arguments broadcast to; +inf where an error rate is 0 and delta does
+        not account for it.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
+       ICML, 2015.
+    .. [2] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> float(round(fm.privacy.epsilon_of_rates(0.2, 0.1), 6))
+    2.079442
+    >>> fm.privacy.epsilon_of_rates([0.5, 0.0], 0.5)
+    array([0.        , inf])
+    """
+    return _apply(
+        "epsilon",
+        choice("direction", direction, DIRECTIONS),
+        n_threads,
+        fnr=fraction("fnr", fnr, zero=True, one=True),
+        fpr=fraction("fpr", fpr, zero=True, one=True),
+        delta=fraction("delta", delta, zero=True),
+    )
+
+
+def delta_of_rates(
+    fnr: ArrayLike,
+    fpr: ArrayLike,
+    *,
+    epsilon: ArrayLike,
+    direction: str = "both",
+    n_threads: int | None = None,
+) -> Any:
+    r"""The least delta at which differential privacy allows these error rates.
+
+    With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
+
+    .. math:: \max\{0, 1-y-e^\varepsilon x, 1-x-e^\varepsilon y,
+       y-e^\varepsilon(1-x), x-e^\varepsilon(1-y)\}.
+
+    Parameters
+    ----------
+    fnr, fpr : array_like
+        False-negative and false-positive rates of an attack, in [0, 1].
+    epsilon : array_like
+        At least 0; +inf still allows no event to be ruled out.
+    direction : {"both", "attack", "forward", "reverse"}, default "both"
+        Which terms count; see `epsilon_of_rates`.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray
+        Of the shape that the arguments broadcast to.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
+       ICML, 2015.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> float(round(fm.privacy.delta_of_rates(0.2, 0.1, epsilon=1.0), 6))
+    0.528172
+    """
+    return _apply(
+        "delta",
+        choice("direction", direction, DIRECTIONS),
+        n_threads,
+        fnr=fraction("fnr", fnr, zero=True, one=True),
+        fpr=fraction("fpr", fpr, zero=True, one=True),
+        epsilon=at_least_zero("epsilon", epsilon),
+    )
+
+
+def advantage_bound(
+    epsilon: ArrayLike, *, delta: ArrayLike = 0.0, n_threads: int | None = None
+) -> Any:
+    r"""The largest advantage, TPR - FPR, of an attack on a differentially private mechanism.
+
+    It is :math:`(e^\varepsilon - 1 + 2\delta) / (e^\varepsilon + 1)`; the accuracy at even odds is
+    half of 1 plus that.
+
+    Parameters
+    ----------
+    epsilon : array_like
+        At least 0.
+    delta : array_like, default 0
+        In [0, 1).
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray
+        Of the shape that the arguments broadcast to.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
+       ICML, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> float(round(fm.privacy.advantage_bound(np.log(3.0)), 12))
+    0.5
+    """
+    return _apply(
+        "advantage",
+        "both",
+        n_threads,
+        epsilon=at_least_zero("epsilon", epsilon),
+        delta=fraction("delta", delta, zero=True),
+    )
+
+
+def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) -> Any:
+    columns, shape, n = rows(name, **arrays)
+    threads = resolve_threads(n_threads)
+    return _core.privacy_rates(name, direction, columns, n, threads).reshape(shape)[()]
