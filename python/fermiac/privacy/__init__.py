@@ -2,4 +2,28 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
+from fermiac.privacy._rates import advantage_bound, delta_of_rates, epsilon_of_rates
+from fermiac.privacy._roc import RocBootstrap, RocCurve, roc
+from fermiac.privacy._scores import ScoreAudit, audit_scores
+from fermiac.privacy._thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
+
+__all__ = [
+    "Bonferroni",
+    "EpsilonInterval",
+    "Explicit",
+    "GdpBound",
+    "HoldOut",
+    "MultiSplit",
+    "RocBootstrap",
+    "RocCurve",
+    "SameData",
+    "ScoreAudit",
+    "advantage_bound",
+    "audit_scores",
+    "delta_of_rates",
+    "epsilon_interval",
+    "epsilon_of_rates",
+    "gdp_bound",
+    "roc",
+]

@@ -12,7 +12,7 @@ from fermiac import _core
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["Array", "at_least_zero", "choice", "counts", "fraction", "numbers", "provenance", "rows", "scores"]
+__all__ = ["Array", "at_least_zero", "choice", "counts", "fraction", "numbers", "provenance", "rows", "scores", "single"]
 
 Array = NDArray[np.float64]
 
@@ -46,6 +46,14 @@ def fraction(name: str, value: ArrayLike, zero: bool = False, one: bool = False)
     good = ((array > 0) | (zero & (array == 0))) & ((array < 1) | (one & (array == 1)))
     ends = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
     return _inside(name, array, good, f"a number in {ends} is")
+
+
+def single(name: str, value: ArrayLike, zero: bool = False) -> float:
+    """Take `value` as one number between 0 and 1."""
+    array = fraction(name, value, zero=zero)
+    if array.ndim:
+        raise ArgumentError(f"{name}: {value!r:.60} was given; one number is needed")
+    return float(array)
 
 
 def at_least_zero(name: str, value: ArrayLike) -> Array:

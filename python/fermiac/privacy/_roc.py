@@ -14,7 +14,7 @@ from fermiac._config import resolve_threads
 from fermiac._result import Result, warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy._inputs import Array, choice, fraction, provenance, scores
+from fermiac.privacy._inputs import Array, choice, fraction, provenance, scores, single
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,13 +225,13 @@ class RocCurve(Result):
         began = time.perf_counter()
         statistic = choice("statistic", statistic, _STATISTICS)
         n = whole("n", n, 1, 2**40)
-        level = float(_single("prob", prob, fraction("prob", prob)))
+        level = single("prob", prob)
         if (fpr is None) == (statistic == "tpr_at_fpr"):
             raise ArgumentError(
                 f"fpr: {fpr!r} was given for the statistic {statistic!r}; a rate in [0, 1) goes "
                 "with 'tpr_at_fpr', and with nothing else"
             )
-        rate = 0.0 if fpr is None else float(_single("fpr", fpr, fraction("fpr", fpr, zero=True)))
+        rate = 0.0 if fpr is None else single("fpr", fpr, zero=True)
         if min(self.n_members, self.n_nonmembers) < 2:
             raise ArgumentError(
                 f"members: {self.n_members} members and {self.n_nonmembers} non-members cannot be "
@@ -324,8 +324,3 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
         **provenance({}, time.perf_counter() - began),
     )
 
-
-def _single(name: str, given: object, value: Array) -> Array:
-    if value.ndim:
-        raise ArgumentError(f"{name}: {given!r:.60} was given; one number is needed")
-    return value

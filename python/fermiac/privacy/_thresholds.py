@@ -8,7 +8,7 @@ import numpy as np
 
 from fermiac._rng import plain, whole
 from fermiac.errors import ArgumentError
-from fermiac.privacy._inputs import fraction
+from fermiac.privacy._inputs import single
 
 __all__ = ["Bonferroni", "Explicit", "HoldOut", "MultiSplit", "SameData", "Threshold"]
 
@@ -67,7 +67,7 @@ class HoldOut:
     frac: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frac", float(fraction("frac", self.frac)))
+        object.__setattr__(self, "frac", single("frac", self.frac))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class MultiSplit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", whole("k", self.k, 1, 2**31))
-        object.__setattr__(self, "frac", float(fraction("frac", self.frac)))
+        object.__setattr__(self, "frac", single("frac", self.frac))
 
 
 @dataclass(frozen=True)
