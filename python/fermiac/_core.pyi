@@ -24,6 +24,7 @@ __all__ = [
     "native_density",
     "native_integrand",
     "normalize_weights",
+    "privacy_gaussian",
     "resample_indices",
     "special",
     "store_read",
@@ -187,4 +188,7 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
+def privacy_gaussian(
+    name: str, arguments: tuple[_F, _F] | list[_F], n: int, n_threads: int
+) -> _F: ...
 def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...

@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
+
+__all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
