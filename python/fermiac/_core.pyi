@@ -25,6 +25,7 @@ __all__ = [
     "native_integrand",
     "normalize_weights",
     "privacy_bootstrap",
+    "privacy_gaussian",
     "privacy_intervals",
     "privacy_rates",
     "privacy_roc",
@@ -192,6 +193,9 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
+def privacy_gaussian(
+    name: str, arguments: tuple[_F, _F] | list[_F], n: int, n_threads: int
+) -> _F: ...
 def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
 def privacy_intervals(
     method: str,
@@ -205,9 +209,7 @@ def privacy_rates(
     name: str, direction: str, arguments: Sequence[_F], n: int, n_threads: int
 ) -> _F: ...
 def privacy_roc(members: _F, nonmembers: _F) -> tuple[_F, _I, _I, _I, float, float]: ...
-def privacy_split(
-    key: int, index: int, block: int, n: int, n_first: int
-) -> NDArray[np.bool_]: ...
+def privacy_split(key: int, index: int, block: int, n: int, n_first: int) -> NDArray[np.bool_]: ...
 def privacy_bootstrap(
     members: _F,
     nonmembers: _F,

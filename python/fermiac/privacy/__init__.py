@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
 from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
 from fermiac.privacy._rates import advantage_bound, delta_of_rates, epsilon_of_rates
 from fermiac.privacy._roc import RocBootstrap, RocCurve, roc
@@ -25,5 +26,8 @@ __all__ = [
     "epsilon_interval",
     "epsilon_of_rates",
     "gdp_bound",
+    "gdp_delta",
+    "gdp_epsilon",
+    "gdp_mu",
     "roc",
 ]

@@ -37,8 +37,9 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
     some, others = (np.asarray(ids) for ids in (first, second))
     if some.shape != (n_members,) or others.shape != (n_nonmembers,):
         raise ArgumentError(
-            f"clusters: arrays of shapes {some.shape} and {others.shape} were given for {n_members} "
-            f"members and {n_nonmembers} non-members; one model for each score is needed"
+            f"clusters: arrays of shapes {some.shape} and {others.shape} were given for "
+            f"{n_members} members and {n_nonmembers} non-members; one model for each score is "
+            "needed"
         )
     for name, ids in (("members", some), ("nonmembers", others)):
         if ids.dtype.kind == "f":
@@ -55,7 +56,7 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
 
 
 def design_effect(errors: NDArray[np.bool_], clusters: Integers) -> dict[str, float]:
-    r"""The intraclass correlation of errors, by one-way analysis of variance, and their design effect.
+    r"""The correlation of errors within clusters, by analysis of variance, and its effect.
 
     The variance of the mean of N errors is :math:`1 + (\sum_i n_i^2 / N - 1) \rho` times that of
     independent ones, :math:`n_i` being the sizes of the clusters.

@@ -1,43 +1,39 @@
-"""What the arguments of the privacy domain may be: numbers, counts, probabilities, rows."""
+"""What counts, probabilities, scores and words may be, and where results come from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._rng import plain
-from fermiac.errors import ArgumentError
+from fermiac._result import Result, warn
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.privacy._arguments import numbers, require
 
-__all__ = ["Array", "at_least_zero", "choice", "counts", "fraction", "numbers", "provenance", "rows", "scores", "single"]
+__all__ = [
+    "Array",
+    "at_least_zero",
+    "choice",
+    "counts",
+    "fraction",
+    "provenance",
+    "scores",
+    "single",
+    "warned",
+]
 
 Array = NDArray[np.float64]
-
-
-def numbers(name: str, value: ArrayLike) -> Array:
-    """Take `value` as an array of real numbers, none of them NaN."""
-    value = plain(name, value)
-    try:
-        given = np.asarray(value)
-    except ValueError as error:
-        raise ArgumentError(f"{name}: no array of numbers was given ({error})") from error
-    if given.dtype.kind not in "iuf":
-        raise ArgumentError(
-            f"{name}: an array of type {given.dtype} was given; integers or floats are needed"
-        )
-    array = given.astype(np.float64)
-    if np.isnan(array).any():
-        raise ArgumentError(f"{name}: NaN was given; leave such entries out")
-    return array
+R = TypeVar("R", bound=Result)
 
 
 def counts(name: str, value: ArrayLike) -> Array:
     """Take `value` as counts, which need not be whole."""
     array = numbers(name, value)
-    return _inside(name, array, (array >= 0) & np.isfinite(array), "counts of at least 0 are")
+    require(name, array, (array >= 0) & np.isfinite(array), "counts of at least 0 are needed")
+    return array
 
 
 def fraction(name: str, value: ArrayLike, zero: bool = False, one: bool = False) -> Array:
@@ -45,7 +41,8 @@ def fraction(name: str, value: ArrayLike, zero: bool = False, one: bool = False)
     array = numbers(name, value)
     good = ((array > 0) | (zero & (array == 0))) & ((array < 1) | (one & (array == 1)))
     ends = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
-    return _inside(name, array, good, f"a number in {ends} is")
+    require(name, array, good, f"a number in {ends} is needed")
+    return array
 
 
 def single(name: str, value: ArrayLike, zero: bool = False) -> float:
@@ -59,13 +56,7 @@ def single(name: str, value: ArrayLike, zero: bool = False) -> float:
 def at_least_zero(name: str, value: ArrayLike) -> Array:
     """Take `value` as numbers from 0 to +inf."""
     array = numbers(name, value)
-    return _inside(name, array, array >= 0, "a number of at least 0 is")
-
-
-def _inside(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> Array:
-    if not np.all(good):
-        bad = array[~good].flat[0]
-        raise ArgumentError(f"{name}: {bad} was given; {needed} needed")
+    require(name, array, array >= 0, "a number of at least 0 is needed")
     return array
 
 
@@ -74,8 +65,8 @@ def scores(name: str, value: ArrayLike) -> Array:
     array = numbers(name, value)
     if array.ndim != 1 or array.size == 0:
         raise ArgumentError(
-            f"{name}: an array of shape {array.shape} was given; shape (n,) is needed, with a score "
-            "at least"
+            f"{name}: an array of shape {array.shape} was given; shape (n,) is needed, with a "
+            "score at least"
         )
     return np.ascontiguousarray(array)
 
@@ -88,24 +79,6 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     return value
 
 
-def rows(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:
-    """Broadcast the arrays: columns of one number or one a row, their shape, the rows."""
-    try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    except ValueError as error:
-        given = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ArgumentError(
-            f"{call}: the shapes {given} do not broadcast; give numbers, or arrays whose shapes do"
-        ) from error
-    columns = [
-        array.reshape(1)
-        if array.size == 1
-        else np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
-        for array in arrays.values()
-    ]
-    return columns, shape, int(np.prod(shape, dtype=np.int64))
-
-
 def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None = None) -> Any:
     """The fields of a result that evaluates no target."""
     return {
@@ -116,3 +89,9 @@ def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None =
         "n_evals": 0,
         "wall_time": wall_time,
     }
+
+
+def warned(result: R, category: type[FermiacWarning]) -> R:
+    """Warn of what the result says, in the name of the caller's caller, and hand it on."""
+    warn(((category, text) for text in result.warnings), result)
+    return result

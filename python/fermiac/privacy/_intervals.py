@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from fermiac import _core, special
 from fermiac._config import resolve_threads
 from fermiac._result import Result
-from fermiac.privacy._inputs import Array, choice, counts, fraction, provenance, rows
+from fermiac.privacy._arguments import columns, unwrapped
+from fermiac.privacy._gaussian import gdp_epsilon
+from fermiac.privacy._inputs import Array, choice, counts, fraction, provenance
 from fermiac.privacy._rates import DIRECTIONS
 
 __all__ = ["METHODS", "EpsilonInterval", "GdpBound", "epsilon_interval", "gdp_bound", "limits"]
@@ -54,7 +56,9 @@ class EpsilonInterval(Result):
     def _headline(self) -> str:
         how = f"{self.kind} {_percent(self.prob)}, {self.method}"
         if np.ndim(self.lower):
-            least, most = (np.min(self.lower), np.max(self.upper)) if np.size(self.lower) else (0, 0)
+            least, most = (
+                (np.min(self.lower), np.max(self.upper)) if np.size(self.lower) else (0, 0)
+            )
             ends = f"{np.size(self.lower)} intervals within {least:.6g} to {most:.6g}"
         else:
             ends = f"{self.lower:.6g} to {self.upper:.6g}"
@@ -130,19 +134,19 @@ def epsilon_interval(
     ----------
     .. [1] C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in
        the case of the binomial", Biometrika, 1934.
-    .. [2] D. Katz, J. Baptista, S. P. Azen, M. C. Pike, "Obtaining confidence intervals for the risk
-       ratio in cohort studies", Biometrics, 1978.
+    .. [2] D. Katz, J. Baptista, S. P. Azen, M. C. Pike, "Obtaining confidence intervals for the
+       risk ratio in cohort studies", Biometrics, 1978.
     .. [3] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> i = fm.privacy.epsilon_interval(400, 100, 100, 400, delta=1e-5)
-    >>> float(round(i.lower, 6)), float(round(i.upper, 6))
+    >>> round(i.lower, 6), round(i.upper, 6)
     (1.164811, 1.615678)
     >>> many = fm.privacy.epsilon_interval([40, 400], [10, 100], [10, 100], [40, 400], kind="lower")
     >>> many.lower.round(4)
-    array([0.8038, 1.2206])
+    array([0.7741, 1.1986])
     """
     began = time.perf_counter()
     kind = choice("kind", kind, _KINDS)
@@ -158,11 +162,16 @@ def epsilon_interval(
         direction=direction,
         n_threads=n_threads,
     )
-    settings = {"delta": of_delta[()], "prob": of_prob[()], "kind": kind, "method": method}
+    settings = {
+        "delta": unwrapped(of_delta),
+        "prob": unwrapped(of_prob),
+        "kind": kind,
+        "method": method,
+    }
     return EpsilonInterval(
         lower=lower,
         upper=upper,
-        prob=of_prob[()],
+        prob=unwrapped(of_prob),
         kind=kind,
         method=method,
         direction=direction,
@@ -184,10 +193,10 @@ def limits(
     parts = sum(sides) * (1 if method == "katz-log" else 2)
     tp, fp, fn, tn = table
     tail = np.asarray(alpha / parts)
-    columns, shape, n = rows("counts", tp=tp, fp=fp, fn=fn, tn=tn, delta=delta, alpha=tail)
+    flat, shape, n = columns("counts", tp=tp, fp=fp, fn=fn, tn=tn, delta=delta, alpha=tail)
     threads = resolve_threads(n_threads)
-    lower, upper = _core.privacy_intervals(method, direction, sides, columns, n, threads)
-    return lower.reshape(shape)[()], upper.reshape(shape)[()]
+    lower, upper = _core.privacy_intervals(method, direction, sides, flat, n, threads)
+    return unwrapped(lower.reshape(shape)), unwrapped(upper.reshape(shape))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -208,8 +217,8 @@ class GdpBound(Result):
     Examples
     --------
     >>> import fermiac as fm
-    >>> float(round(fm.privacy.gdp_bound(400, 100, 100, 400).mu_lower, 4))
-    1.4279
+    >>> round(fm.privacy.gdp_bound(400, 100, 100, 400).mu_lower, 4)
+    1.4268
     """
 
     mu_lower: float | Array
@@ -286,26 +295,28 @@ def gdp_bound(
     began = time.perf_counter()
     of_prob = fraction("prob", prob)
     table = (counts("tp", tp), counts("fp", fp), counts("fn", fn), counts("tn", tn))
-    columns, shape, n = rows(
+    flat, shape, n = columns(
         "counts",
         **dict(zip(("tp", "fp", "fn", "tn"), table, strict=True)),
         tail=np.asarray((1.0 - of_prob) / 2),
     )
-    hits, false_alarms, misses, rejections, tail = columns
+    hits, false_alarms, misses, rejections, tail = flat
     at = [
         special.ndtri(_above(errors, others, tail, n_threads), n_threads=n_threads)
         for errors, others in ((misses, hits), (false_alarms, rejections))
     ]
     mu = np.broadcast_to(np.maximum(0.0, -(at[0] + at[1])), n)
-    mu_lower = mu.reshape(shape)[()]
-    epsilon_lower = None
+    mu_lower = unwrapped(mu.reshape(shape))
     of_delta = None if delta is None else fraction("delta", delta)
+    epsilon_lower = None
+    if of_delta is not None:
+        epsilon_lower = gdp_epsilon(of_delta, mu_lower, n_threads=n_threads)
     return GdpBound(
         mu_lower=mu_lower,
         epsilon_lower=epsilon_lower,
-        prob=of_prob[()],
-        delta=None if of_delta is None else of_delta[()],
-        **provenance({"prob": of_prob[()]}, time.perf_counter() - began),
+        prob=unwrapped(of_prob),
+        delta=None if of_delta is None else unwrapped(of_delta),
+        **provenance({"prob": unwrapped(of_prob)}, time.perf_counter() - began),
     )
 
 

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._config import resolve_threads
-from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, rows
+from fermiac.privacy._arguments import columns, unwrapped
+from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates"]
 
@@ -65,10 +66,10 @@ def epsilon_of_rates(
     Examples
     --------
     >>> import fermiac as fm
-    >>> float(round(fm.privacy.epsilon_of_rates(0.2, 0.1), 6))
+    >>> round(fm.privacy.epsilon_of_rates(0.2, 0.1), 6)
     2.079442
     >>> fm.privacy.epsilon_of_rates([0.5, 0.0], 0.5)
-    array([0.        , inf])
+    array([ 0., inf])
     """
     return _apply(
         "epsilon",
@@ -124,7 +125,7 @@ def delta_of_rates(
     Examples
     --------
     >>> import fermiac as fm
-    >>> float(round(fm.privacy.delta_of_rates(0.2, 0.1, epsilon=1.0), 6))
+    >>> round(fm.privacy.delta_of_rates(0.2, 0.1, epsilon=1.0), 6)
     0.528172
     """
     return _apply(
@@ -172,7 +173,7 @@ def advantage_bound(
     Examples
     --------
     >>> import numpy as np, fermiac as fm
-    >>> float(round(fm.privacy.advantage_bound(np.log(3.0)), 12))
+    >>> round(fm.privacy.advantage_bound(np.log(3.0)), 12)
     0.5
     """
     return _apply(
@@ -185,6 +186,6 @@ def advantage_bound(
 
 
 def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) -> Any:
-    columns, shape, n = rows(name, **arrays)
+    flat, shape, n = columns(name, **arrays)
     threads = resolve_threads(n_threads)
-    return _core.privacy_rates(name, direction, columns, n, threads).reshape(shape)[()]
+    return unwrapped(_core.privacy_rates(name, direction, flat, n, threads).reshape(shape))

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._config import resolve_threads
-from fermiac._result import Result, warn
+from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy._inputs import Array, choice, fraction, provenance, scores, single
+from fermiac.privacy._arguments import unwrapped
+from fermiac.privacy._inputs import Array, choice, fraction, provenance, scores, single, warned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,16 +158,16 @@ class RocCurve(Result):
         >>> import fermiac as fm
         >>> curve = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7])
         >>> curve.tpr_at_fpr([0.0, 0.3, 1.0])
-        array([0.25, 0.8 , 1.  ])
+        array([0.25, 0.75, 1.  ])
         """
         wanted = fraction("fpr", fpr, zero=True, one=True)
         at = np.searchsorted(self.fpr, wanted, side="right") - 1
         low, after = self.tpr[at], np.minimum(at + 1, len(self.fpr) - 1)
         if not interpolate:
-            return low[()]
+            return unwrapped(low)
         width = self.fpr[after] - self.fpr[at]
         share = np.divide(wanted - self.fpr[at], width, out=np.zeros(at.shape), where=width > 0)
-        return (low + share * (self.tpr[after] - low))[()]
+        return unwrapped(low + share * (self.tpr[after] - low))
 
     def bootstrap(
         self,
@@ -238,7 +239,9 @@ class RocCurve(Result):
                 "resampled; two scores of each kind are needed"
             )
         key = key_of(rng)
-        members, nonmembers = (np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp))
+        members, nonmembers = (
+            np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
+        )
         estimate, replicates, bias, acceleration, (lower, upper) = _core.privacy_bootstrap(
             members, nonmembers, statistic, rate, n, level, key, resolve_threads(n_threads)
         )
@@ -262,8 +265,7 @@ class RocCurve(Result):
             warnings=tuple(found),
             **provenance(settings, time.perf_counter() - began, key),
         )
-        warn(((FermiacWarning, text) for text in found), result)
-        return result
+        return warned(result, FermiacWarning)
 
     def plot(
         self,
@@ -323,4 +325,3 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
         n_nonmembers=others.size,
         **provenance({}, time.perf_counter() - began),
     )
-

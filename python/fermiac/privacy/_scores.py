@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._result import Result, warn
+from fermiac._result import Result
 from fermiac._rng import RngLike, key_of
 from fermiac.errors import ArgumentError, ClusterWarning
+from fermiac.privacy._arguments import numbers
 from fermiac.privacy._clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
-from fermiac.privacy._inputs import Array, choice, numbers, provenance, scores, single
+from fermiac.privacy._inputs import Array, choice, provenance, scores, single, warned
 from fermiac.privacy._intervals import limits
 from fermiac.privacy._rates import DIRECTIONS
 from fermiac.privacy._roc import RocCurve, roc
@@ -173,7 +174,11 @@ class _Auditor(NamedTuple):
         return self.of((tp, fp, hits.size - tp, alarms.size - fp), data, threshold, alpha)
 
     def of(
-        self, counts: tuple[float, float, float, float], data: _Scores, threshold: float, alpha: float
+        self,
+        counts: tuple[float, float, float, float],
+        data: _Scores,
+        threshold: float,
+        alpha: float,
     ) -> _Found:
         """The bound of these counts, adjusted for clusters if that is asked for."""
         tp, fp, fn, tn = counts
@@ -193,14 +198,13 @@ class _Auditor(NamedTuple):
     def best(self, data: _Scores, alpha: float) -> float:
         """The threshold with the best bound; the largest advantage decides between equals."""
         curve = roc(data.members, data.nonmembers)
-        tp, fp = curve.tp, curve.fp
         # A threshold that another one beats in both rates cannot be the best.
-        rises, flat = np.diff(tp) > 0, np.diff(fp) > 0
-        keep = np.append(False, rises) & np.append(flat, True)
+        more, wider = np.diff(curve.tp) > 0, np.diff(curve.fp) > 0
+        keep = np.append(False, more) & np.append(wider, True)
         if self.direction == "both":
-            keep |= np.append(False, flat) & np.append(rises, True)
+            keep |= np.append(False, wider) & np.append(more, True)
         rows = np.flatnonzero(keep)
-        tp, fp = tp[rows].astype(np.float64), fp[rows].astype(np.float64)
+        tp, fp = curve.tp[rows].astype(np.float64), curve.fp[rows].astype(np.float64)
         lower = self.lower((tp, fp, curve.n_members - tp, curve.n_nonmembers - fp), alpha)
         advantage = curve.tpr[rows] - curve.fpr[rows]
         return float(curve.thresholds[rows[np.lexsort((advantage, lower))[-1]]])
@@ -223,8 +227,8 @@ class _Auditor(NamedTuple):
         for name, mask in (("members", some), ("nonmembers", others)):
             if mask.all() or not mask.any():
                 raise ArgumentError(
-                    f"{name}: too few were given to be split; two at least are needed, of two models "
-                    "where there are clusters"
+                    f"{name}: too few were given to be split; two at least are needed, of two "
+                    "models where there are clusters"
                 )
         return data.part(some, others), data.part(~some, ~others)
 
@@ -434,5 +438,4 @@ def audit_scores(
         warnings=tuple(notes),
         **provenance(settings, time.perf_counter() - began, key if random else None),
     )
-    warn(((ClusterWarning, text) for text in notes), result)
-    return result
+    return warned(result, ClusterWarning)

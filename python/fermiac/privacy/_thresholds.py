@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from fermiac._rng import plain, whole
+from fermiac._rng import whole
 from fermiac.errors import ArgumentError
+from fermiac.privacy._arguments import numbers
 from fermiac.privacy._inputs import single
 
 __all__ = ["Bonferroni", "Explicit", "HoldOut", "MultiSplit", "SameData", "Threshold"]
@@ -37,9 +36,12 @@ class Explicit:
     threshold: float
 
     def __post_init__(self) -> None:
-        value = plain("threshold", self.threshold)
-        if isinstance(value, bool | np.bool_) or not np.isscalar(value) or np.isnan(value):
-            raise ArgumentError(f"threshold: {value!r:.60} was given; a number is needed")
+        value = numbers("threshold", self.threshold)
+        if value.ndim:
+            raise ArgumentError(
+                f"threshold: {self.threshold!r:.60} was given; a number, or HoldOut, MultiSplit, "
+                "Bonferroni or SameData, is needed"
+            )
         object.__setattr__(self, "threshold", float(value))
 
 
@@ -153,8 +155,8 @@ class SameData:
         if self.invalid_ok is not True:
             raise ArgumentError(
                 f"invalid_ok: {self.invalid_ok!r} was given; a bound over thresholds that were "
-                "chosen on the same scores is not valid: take HoldOut, MultiSplit or Bonferroni, or "
-                "give True to get it nonetheless"
+                "chosen on the same scores is not valid: take HoldOut, MultiSplit or Bonferroni, "
+                "or give True to get it nonetheless"
             )
 
 

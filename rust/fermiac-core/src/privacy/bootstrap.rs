@@ -41,16 +41,16 @@ impl Groups {
                 .flat_map(|k| std::iter::repeat_n(k as u32, (counts[k] - counts[k - 1]) as usize))
                 .collect()
         };
-        if u32::try_from(curve.tp.len()).is_err() {
-            return Err(Error::argument("members", "more than 2^32 distinct scores given"));
+        if [&curve.tp, &curve.fp].iter().any(|c| u32::try_from(c[c.len() - 1]).is_err()) {
+            return Err(Error::argument("members", "more than 2^32 scores given; fewer are needed"));
         }
         Ok(Self { members: of(&curve.tp), nonmembers: of(&curve.fp), n: curve.tp.len() })
     }
 
     /// The statistic of one resample.
     fn replicate(&self, statistic: Statistic, stream: &mut Stream, room: &mut Room) -> f64 {
-        let Room { tp, fp, words } = room;
-        for (groups, counts) in [(&self.members, &mut *tp), (&self.nonmembers, &mut *fp)] {
+        let Room { counts, tp, fp, words } = room;
+        for (groups, sums) in [(&self.members, &mut *tp), (&self.nonmembers, &mut *fp)] {
             counts.fill(0);
             words.resize(groups.len(), 0);
             stream.fill_u64(words);
@@ -60,9 +60,9 @@ impl Groups {
                 counts[groups[i as usize] as usize] += 1;
             }
             let mut sum = 0;
-            for count in counts {
-                sum += *count;
-                *count = sum;
+            for (to, count) in sums.iter_mut().zip(&*counts) {
+                sum += u64::from(*count);
+                *to = sum;
             }
         }
         statistic.of(tp, fp)
@@ -71,6 +71,7 @@ impl Groups {
 
 /// The room that replicates share.
 struct Room {
+    counts: Vec<u32>,
     tp: Vec<u64>,
     fp: Vec<u64>,
     words: Vec<u64>,
@@ -92,8 +93,8 @@ pub fn bootstrap(
     context.ordered(
         n.div_ceil(TASK),
         |task| {
-            let zeros = vec![0; groups.n];
-            let mut room = Room { tp: zeros.clone(), fp: zeros, words: Vec::new() };
+            let (tp, fp) = (vec![0; groups.n], vec![0; groups.n]);
+            let mut room = Room { counts: vec![0; groups.n], tp, fp, words: Vec::new() };
             let one = |i: usize| {
                 let mut stream = Stream::new(key, Domain::Bootstrap, i as u64, 0);
                 groups.replicate(statistic, &mut stream, &mut room)

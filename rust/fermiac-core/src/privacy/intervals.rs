@@ -157,15 +157,16 @@ fn ratio_interval(
         Direction::Forward => &all[..1],
         Direction::Reverse => &all[1..2],
     };
-    let (mut best, mut variance) = (0.0, f64::INFINITY);
+    let (mut best, mut variance) = (0.0, 0.0);
     for &((rate, n), (error, m)) in which {
         let above = rate - delta;
-        if above > 0.0 && above / error > best {
-            best = above / error;
-            variance = rate * (1.0 - rate) / (n * above * above) + (1.0 - error) / (m * error);
+        let spread = rate * (1.0 - rate) / (n * above * above) + (1.0 - error) / (m * error);
+        // Of equal ratios the less certain one, whatever their order.
+        if above > 0.0 && (above / error, spread) > (best, variance) {
+            (best, variance) = (above / error, spread);
         }
     }
-    if !variance.is_finite() {
+    if best == 0.0 || best == f64::INFINITY {
         return none;
     }
     let (center, reach) = (crate::simd::ln(best), -normal_quantile(counts.tail[i]) * variance.sqrt());

@@ -1,6 +1,7 @@
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
 mod columns;
+mod gaussian;
 mod intervals;
 mod scores;
 
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    gaussian::register(m)?;
     intervals::register(m)?;
     scores::register(m)
 }
