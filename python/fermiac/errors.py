@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "CheckpointError",
+    "ClusterWarning",
     "ConvergenceWarning",
     "FermiacError",
     "FermiacWarning",
@@ -92,3 +93,7 @@ class WeightWarning(FermiacWarning):
 
 class HeavyTailWarning(WeightWarning):
     """A few evaluations carry an estimate: its error bar is probably too small."""
+
+
+class ClusterWarning(FermiacWarning):
+    """Scores of one model go together, so that counts are worth less than they seem."""

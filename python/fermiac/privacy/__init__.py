@@ -2,4 +2,47 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
+from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
+from fermiac.privacy._posterior import (
+    DeltaPosterior,
+    EpsilonPosterior,
+    MuPosterior,
+    delta_posterior,
+    epsilon_posterior,
+    mu_posterior,
+)
+from fermiac.privacy._rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
+from fermiac.privacy._roc import RocBootstrap, RocCurve, roc
+from fermiac.privacy._scores import ScoreAudit, audit_scores
+from fermiac.privacy._thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
+
+__all__ = [
+    "Bonferroni",
+    "DeltaPosterior",
+    "EpsilonInterval",
+    "EpsilonPosterior",
+    "Explicit",
+    "GdpBound",
+    "HoldOut",
+    "MuPosterior",
+    "MultiSplit",
+    "RocBootstrap",
+    "RocCurve",
+    "SameData",
+    "ScoreAudit",
+    "advantage_bound",
+    "audit_scores",
+    "delta_of_rates",
+    "delta_posterior",
+    "epsilon_interval",
+    "epsilon_of_rates",
+    "epsilon_posterior",
+    "gdp_bound",
+    "gdp_delta",
+    "gdp_epsilon",
+    "gdp_mu",
+    "mu_posterior",
+    "privacy_region",
+    "roc",
+]

@@ -1,6 +1,7 @@
 //! Posteriors of epsilon against reference values, and their own consistency.
 
-use fermiac_core::privacy::posterior::{Direction, Measure, Posterior};
+use fermiac_core::privacy::Direction;
+use fermiac_core::privacy::posterior::{Measure, Posterior};
 use fermiac_core::special::IncompleteBeta;
 
 fn posterior(counts: [f64; 4], prior: [f64; 4], delta: f64) -> Posterior {

@@ -39,7 +39,7 @@ pub(super) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
 
 /// p · q and what its rounding left out, for factors below 1e150.
 #[inline(always)]
-pub(super) fn product<R: Real>(p: R, q: R) -> (R, R) {
+pub(crate) fn product<R: Real>(p: R, q: R) -> (R, R) {
     let split = |x: R| {
         let c = R::of(134_217_729.0) * x;
         let hi = c - (c - x);
@@ -52,7 +52,7 @@ pub(super) fn product<R: Real>(p: R, q: R) -> (R, R) {
 
 /// p + q and what its rounding left out.
 #[inline(always)]
-pub(super) fn sum<R: Real>(p: R, q: R) -> (R, R) {
+pub(crate) fn sum<R: Real>(p: R, q: R) -> (R, R) {
     let value = p + q;
     let back = value - p;
     (value, (p - (value - back)) + (q - back))

@@ -1,10 +1,12 @@
 //! Bindings of `fermiac_core::privacy::posterior`.
 
-use fermiac_core::privacy::posterior::{Column, Direction, Kind, Query, Rows, evaluate};
+use fermiac_core::privacy::posterior::{Kind, Query, evaluate};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::columns::Column;
+use super::intervals::direction;
 use crate::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
@@ -37,19 +39,9 @@ fn kind(name: &str) -> Option<Kind> {
     })
 }
 
-fn direction(name: &str) -> Option<Direction> {
-    Some(match name {
-        "both" => Direction::Both,
-        "attack" => Direction::Attack,
-        "forward" => Direction::Forward,
-        "reverse" => Direction::Reverse,
-        _ => return None,
-    })
-}
-
 /// What is asked of `n` posteriors, some numbers each; a column has one number, or `n`.
 #[pyfunction]
-#[pyo3(name = "privacy_posterior", signature = (name, of, side, columns, n, n_threads, progress=None))]
+#[pyo3(signature = (name, of, side, columns, n, n_threads, progress=None))]
 fn privacy_posterior<'py>(
     py: Python<'py>,
     name: &str,
@@ -60,20 +52,15 @@ fn privacy_posterior<'py>(
     n_threads: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let wrong = || PyValueError::new_err(format!("{name} of {of}, {side}, is not called like this"));
-    let query = query(name).ok_or_else(wrong)?;
-    let (kind, direction) = kind(of).zip(direction(side)).ok_or_else(wrong)?;
-    let columns = columns
-        .iter()
-        .map(|column| Ok(Column(column.as_slice()?)))
-        .collect::<PyResult<Vec<_>>>()?;
+    let wrong = || PyValueError::new_err(format!("{name} of {of} is not called like this"));
+    let (query, kind) = query(name).zip(kind(of)).ok_or_else(wrong)?;
+    let direction = direction(side)?;
+    let columns =
+        columns.iter().map(|column| Column::new(column, n)).collect::<PyResult<Vec<_>>>()?;
     let columns: [Column<'_>; 6] = columns.try_into().map_err(|_| wrong())?;
-    if columns.iter().any(|column| column.0.len() != 1 && column.0.len() != n) {
-        return Err(wrong());
-    }
-    let rows = Rows { columns, n };
+    let row = |i| columns.map(|column| column.at(i));
     let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        evaluate(&rows, kind, direction, query, context).map_err(|error| (error, None))
+        evaluate(row, n, kind, direction, query, context).map_err(|error| (error, None))
     });
     match outcome {
         Ok(values) => Ok(PyArray1::from_vec(py, values)),

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::region::{Direction, Measure, Posterior};
+use super::region::{Measure, Posterior};
 use crate::Result;
 use crate::par::Context;
+use crate::privacy::Direction;
 use crate::simd::exp;
 use crate::special::IncompleteBeta;
 
@@ -86,32 +87,15 @@ pub enum Kind {
     Mu,
 }
 
-/// A column: one number for all rows, or a number a row.
-#[derive(Debug, Clone, Copy)]
-pub struct Column<'a>(pub &'a [f64]);
-
-impl Column<'_> {
-    fn at(self, i: usize) -> f64 {
-        if let [x] = self.0 { *x } else { self.0[i] }
-    }
-}
-
-/// The rows: parameters of the laws of the rates of false negatives and false positives, the number
-/// that the measure is given at, and the value or probability that is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// (a, b) of the rate of false negatives, (a, b) of that of false positives, given, value.
-    pub columns: [Column<'a>; 6],
-    /// How many.
-    pub n: usize,
-}
-
 /// Rows of one chunk: some tenths of a second at most.
 const ROWS: usize = 64;
 
-/// The answers, [`Query::width`] numbers a row.
+/// The answers, [`Query::width`] numbers for each of `n` rows. A row has the parameters (a, b) of
+/// the laws of the rates of false negatives and of false positives, the number that the measure is
+/// given at, and the value or probability that is asked for.
 pub fn evaluate(
-    rows: &Rows<'_>,
+    row: impl Fn(usize) -> [f64; 6],
+    n: usize,
     kind: Kind,
     direction: Direction,
     query: Query,
@@ -119,9 +103,9 @@ pub fn evaluate(
 ) -> Result<Vec<f64>> {
     let mut known = HashMap::new();
     let mut distinct: Vec<[f64; 6]> = Vec::new();
-    let mut place = Vec::with_capacity(rows.n);
-    for i in 0..rows.n {
-        let row = rows.columns.map(|column| column.at(i));
+    let mut place = Vec::with_capacity(n);
+    for i in 0..n {
+        let row = row(i);
         place.push(*known.entry(row.map(f64::to_bits)).or_insert_with(|| {
             distinct.push(row);
             distinct.len() - 1
@@ -156,7 +140,7 @@ pub fn evaluate(
             Ok(())
         },
     )?;
-    if distinct.len() == rows.n {
+    if distinct.len() == n {
         return Ok(answers);
     }
     Ok(place.iter().flat_map(|&k| &answers[k * width..(k + 1) * width]).copied().collect())

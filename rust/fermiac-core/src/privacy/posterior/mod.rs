@@ -18,6 +18,6 @@ mod solve;
 mod sums;
 mod summary;
 
-pub use batch::{Column, Kind, Query, Rows, evaluate};
-pub use region::{Direction, Measure, Posterior, Tails};
+pub use batch::{Kind, Query, evaluate};
+pub use region::{Measure, Posterior, Tails};
 pub use summary::Summary;

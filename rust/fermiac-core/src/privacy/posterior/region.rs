@@ -3,21 +3,9 @@
 use super::integral::{Integral, Integrand, Laws, Peak};
 use super::path::{Curve, Line, Moved, Path};
 use super::sums::{LnSum, ln_complement};
+use crate::privacy::Direction;
 use crate::simd::{exp, ln};
 use crate::special::{IncompleteBeta, Part, expm1};
-
-/// Which errors count as an attack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Both directions of the definition, and the attack with its answers exchanged.
-    Both,
-    /// Both directions of the definition.
-    Attack,
-    /// The rate of true positives over that of false positives.
-    Forward,
-    /// The rate of true negatives over that of false negatives.
-    Reverse,
-}
 
 /// What is measured, and what is given for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
