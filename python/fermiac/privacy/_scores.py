@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -38,8 +39,6 @@ Table: TypeAlias = tuple[Array, Array, Array, Array]
 Bound: TypeAlias = Callable[..., ArrayLike]
 """``bound(tp, fp, fn, tn, *, delta, alpha, direction)``: lower bounds that fail with probability
 `alpha`, for arrays of counts."""
-
-_BOXES = ("clopper-pearson", "jeffreys")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -300,6 +299,11 @@ def _box(method: str, n_threads: int | None) -> Bound:
     return bound
 
 
+_BOXES = ("clopper-pearson", "jeffreys")
+#: Bounds by name, to be made for a number of threads.
+_BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) for name in _BOXES}
+
+
 def audit_scores(
     members: ArrayLike,
     nonmembers: ArrayLike,
@@ -394,7 +398,10 @@ def audit_scores(
     delta, alpha = single("delta", delta, zero=True), single("alpha", alpha)
     direction = choice("direction", direction, DIRECTIONS)
     name = getattr(method, "__name__", "callable") if callable(method) else method
-    bound = method if callable(method) else _box(choice("method", method, _BOXES), n_threads)
+    if callable(method):
+        bound = method
+    else:
+        bound = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
     if cluster_adjust and clusters is None:
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
     models = None if clusters is None else take_clusters(clusters, some.size, others.size)
@@ -403,13 +410,13 @@ def audit_scores(
     auditor = _Auditor(bound, delta, direction, bool(cluster_adjust), key)
     found = auditor.run(strategy, _Scores(some, others, models), alpha)
     upper = None
-    if isinstance(strategy, Explicit | HoldOut) and not callable(method):
+    if isinstance(strategy, Explicit | HoldOut) and method in _BOXES:
         _, upper = limits(
             found.table,
             delta=np.asarray(delta),
             alpha=np.asarray(alpha),
             sides=(False, True),
-            method=method,
+            method=name,
             direction=direction,
         )
     notes = []

@@ -42,7 +42,10 @@ impl Groups {
                 .collect()
         };
         if [&curve.tp, &curve.fp].iter().any(|c| u32::try_from(c[c.len() - 1]).is_err()) {
-            return Err(Error::argument("members", "more than 2^32 scores given; fewer are needed"));
+            return Err(Error::argument(
+                "members",
+                "more than 2^32 scores given; fewer are needed",
+            ));
         }
         Ok(Self { members: of(&curve.tp), nonmembers: of(&curve.fp), n: curve.tp.len() })
     }
@@ -139,10 +142,9 @@ fn acceleration(curve: &Curve, statistic: Statistic) -> f64 {
     let (members, nonmembers) = curve.sizes();
     let without = leave_one_out(curve, statistic);
     let (mut cubes, mut squares) = (0.0, 0.0);
-    for (values, counts, n) in [
-        (&without.0, &curve.tp, members as f64),
-        (&without.1, &curve.fp, nonmembers as f64),
-    ] {
+    for (values, counts, n) in
+        [(&without.0, &curve.tp, members as f64), (&without.1, &curve.fp, nonmembers as f64)]
+    {
         let weighted = |k: usize| (counts[k] - counts[k - 1]) as f64;
         let groups = 1..counts.len();
         let mean = groups.clone().map(|k| weighted(k) * values[k]).sum::<f64>() / n;

@@ -127,12 +127,7 @@ impl Limits {
 
 /// The delta method on the logarithm of the largest ratio at the observed rates, and no statement
 /// where a count of 0 leaves it without a variance.
-fn ratio_interval(
-    direction: Direction,
-    sides: Sides,
-    counts: &Counts<'_>,
-    i: usize,
-) -> (f64, f64) {
+fn ratio_interval(direction: Direction, sides: Sides, counts: &Counts<'_>, i: usize) -> (f64, f64) {
     let (members, others) = (counts.tp[i] + counts.fn_[i], counts.fp[i] + counts.tn[i]);
     let delta = counts.delta[i];
     let none = (0.0, f64::INFINITY);
@@ -169,7 +164,8 @@ fn ratio_interval(
     if best == 0.0 || best == f64::INFINITY {
         return none;
     }
-    let (center, reach) = (crate::simd::ln(best), -normal_quantile(counts.tail[i]) * variance.sqrt());
+    let (center, reach) =
+        (crate::simd::ln(best), -normal_quantile(counts.tail[i]) * variance.sqrt());
     let lower = if sides.lower { (center - reach).max(0.0) } else { 0.0 };
     let upper = if sides.upper { (center + reach).max(0.0) } else { f64::INFINITY };
     (lower, upper)
@@ -186,22 +182,23 @@ mod tests {
         delta: f64,
         tail: f64,
     ) -> (f64, f64) {
-        let counts = Counts {
-            tp: &[tp],
-            fp: &[fp],
-            fn_: &[fn_],
-            tn: &[tn],
-            delta: &[delta],
-            tail: &[tail],
-        };
-        let (lower, upper) = intervals(method, direction, Sides { lower: true, upper: true }, &counts);
+        let counts =
+            Counts { tp: &[tp], fp: &[fp], fn_: &[fn_], tn: &[tn], delta: &[delta], tail: &[tail] };
+        let (lower, upper) =
+            intervals(method, direction, Sides { lower: true, upper: true }, &counts);
         (lower[0], upper[0])
     }
 
     #[test]
     fn boxes_meet_reference_values() {
         for (method, counts, delta, lower, upper) in [
-            (Method::ClopperPearson, [400.0, 100.0, 100.0, 400.0], 1e-5, 1.164_810_959, 1.615_678_042),
+            (
+                Method::ClopperPearson,
+                [400.0, 100.0, 100.0, 400.0],
+                1e-5,
+                1.164_810_959,
+                1.615_678_042,
+            ),
             (Method::Jeffreys, [400.0, 100.0, 100.0, 400.0], 1e-5, 1.170_665_184, 1.608_978_412),
             (Method::ClopperPearson, [40.0, 10.0, 10.0, 40.0], 0.0, 0.675_872_639_4, 2.193_870_885),
             (Method::Jeffreys, [40.0, 10.0, 10.0, 40.0], 0.0, 0.727_120_661_8, 2.114_098_748),
@@ -227,10 +224,7 @@ mod tests {
     #[test]
     fn nothing_observed_says_nothing() {
         for method in [Method::ClopperPearson, Method::Jeffreys, Method::KatzLog] {
-            assert_eq!(
-                one(method, Direction::Both, [0.0; 4], 0.0, 0.025),
-                (0.0, f64::INFINITY)
-            );
+            assert_eq!(one(method, Direction::Both, [0.0; 4], 0.0, 0.025), (0.0, f64::INFINITY));
         }
     }
 }

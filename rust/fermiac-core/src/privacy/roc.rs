@@ -198,7 +198,13 @@ mod tests {
         let mut pairs = 0.0;
         for m in &members {
             for n in &nonmembers {
-                pairs += if m > n { 1.0 } else if m == n { 0.5 } else { 0.0 };
+                pairs += if m > n {
+                    1.0
+                } else if m == n {
+                    0.5
+                } else {
+                    0.0
+                };
             }
         }
         let auc = Statistic::Auc.of(&curve.tp, &curve.fp);

@@ -54,14 +54,7 @@ fn privacy_intervals<'py>(
         let range = chunk * CHUNK..n.min((chunk + 1) * CHUNK);
         let [tp, fp, fn_, tn, delta, tail] =
             std::array::from_fn(|k| range.clone().map(|i| columns[k].at(i)).collect::<Vec<f64>>());
-        let counts = Counts {
-            tp: &tp,
-            fp: &fp,
-            fn_: &fn_,
-            tn: &tn,
-            delta: &delta,
-            tail: &tail,
-        };
+        let counts = Counts { tp: &tp, fp: &fp, fn_: &fn_, tn: &tn, delta: &delta, tail: &tail };
         Ok(intervals(method, direction, sides, &counts))
     })?;
     let (mut lower, mut upper) = (Vec::with_capacity(n), Vec::with_capacity(n));

@@ -56,7 +56,7 @@ type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64, f64, (f64, f64));
 /// The estimate, its replicates, their bias and acceleration, and the limits; `rate` is that of
 /// the statistic "tpr_at_fpr".
 #[pyfunction]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "they are those of the Python function")]
 fn privacy_bootstrap<'py>(
     py: Python<'py>,
     members: PyReadonlyArray1<'py, f64>,
