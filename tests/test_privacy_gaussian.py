@@ -14,7 +14,7 @@ from fermiac.privacy import gdp_delta, gdp_epsilon, gdp_mu
 
 def exact(epsilon: float, mu: float) -> mpmath.mpf:
     """The textbook formula with enough digits for its cancellation."""
-    digits = 60 + 2 * int(math.log10(1 + epsilon / mu)) + int((epsilon / mu) ** 2 / 2)
+    digits = 40 + 2 * int(math.log10(1 + epsilon / mu + 1 / mu))
     with mpmath.workdps(digits):
         e, m = mpmath.mpf(epsilon), mpmath.mpf(mu)
         return mpmath.ncdf(m / 2 - e / m) - mpmath.exp(e) * mpmath.ncdf(-m / 2 - e / m)

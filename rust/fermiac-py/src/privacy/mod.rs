@@ -1,12 +1,15 @@
-//! Differential privacy: posteriors of epsilon, audits, adaptive data analysis, watermark tests.
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
+mod answers;
 mod columns;
 mod gaussian;
+mod one_run;
 
 use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    gaussian::register(m)
+    answers::register(m)?;
+    gaussian::register(m)?;
+    one_run::register(m)
 }
