@@ -32,9 +32,12 @@ def test_thresholdout_step_by_step() -> None:
     t = Thresholdout(None, 400, budget=2, threshold=0.1, sigma=0.02, noise_source=source)
     assert t.query_means(0.5, 0.6).source == "train"  # 0.1 against 0.1 + 0.01 + 0.0
     answer = t.query_means(0.3, 0.5)  # 0.2 against 0.1 + 0.01 + 0.02
-    assert answer.source == "holdout" and answer.value == 0.53 and t.remaining == 1
+    assert answer.source == "holdout"
+    assert answer.value == 0.53
+    assert t.remaining == 1
     answer = t.query_means([0.5, 0.9], [0.58, 0.2])  # 0.08, 0.7 against 0.095, 0.595
-    assert answer.source == ("train", "holdout") and answer.value.tolist() == [0.5, 9.2]
+    assert answer.source == ("train", "holdout")
+    assert answer.value.tolist() == [0.5, 9.2]
     assert t.remaining == 0
     kinds = ["threshold", "test", "test", "answer", "threshold", "test", "test", "answer"]
     assert [kind for kind, _ in source.asked] == [*kinds, "threshold"]
@@ -43,7 +46,8 @@ def test_thresholdout_step_by_step() -> None:
 def test_scales_are_those_of_the_paper() -> None:
     source = Script(*[0.0] * 5)
     t = Thresholdout(None, 10_000, budget=1, noise_source=source)
-    assert t.threshold == 0.04 and t.sigma == 0.0025
+    assert t.threshold == 0.04
+    assert t.sigma == 0.0025
     t.query_means(0.0, 1.0)
     assert source.asked == [
         ("threshold", 0.005),
@@ -61,7 +65,8 @@ def test_scales_are_those_of_the_paper() -> None:
     for _ in range(2):
         assert gaussian.query_means(0.0, 1.0).value == 1.0
     assert source.asked == [("test", 0.01), ("answer", 0.01)] * 2
-    assert gaussian.remaining is None and gaussian.certificate(0.2) is None
+    assert gaussian.remaining is None
+    assert gaussian.certificate(0.2) is None
     assert gaussian.epsilon() == math.inf
 
 
@@ -84,14 +89,16 @@ def test_law_of_the_noise() -> None:
     assert abs((np.abs(z) > math.log(4)).mean() - 0.25) < 5 * math.sqrt(0.1875 / n)
     answers = GaussianAnswers(1000, rho=0.5, budget=n, rng=5).query_means(np.full(n, 0.5))
     z = (answers.value - 0.5) / 0.001
-    assert abs(z.mean()) < 5 / math.sqrt(n) and abs((z**2).mean() - 1) < 5 * math.sqrt(2 / n)
+    assert abs(z.mean()) < 5 / math.sqrt(n)
+    assert abs((z**2).mean() - 1) < 5 * math.sqrt(2 / n)
 
 
 def test_budget() -> None:
     t = Thresholdout(None, 10_000, budget=2, rng=0)
     answer = t.query_means([0.9] * 3 + [0.5], [0.1] * 3 + [0.5])
     assert answer.source == ("holdout", "holdout", "exhausted", "exhausted")
-    assert np.isnan(answer.value[2:]).all() and t.remaining == 0
+    assert np.isnan(answer.value[2:]).all()
+    assert t.remaining == 0
     strict = LaplaceAnswers(100, epsilon=1.0, budget=1, on_exhausted="raise", rng=0)
     strict.query_means(0.5)
     with pytest.raises(BudgetExhausted, match="fresh data"):
@@ -102,7 +109,8 @@ def test_budget() -> None:
 def test_blind_tells_nothing() -> None:
     t = Thresholdout(None, 10_000, budget=2, rng=0, blind=True)
     seen = [t.query_means(0.9, 0.1), t.query_means(0.5, 0.5), t.query_means([0.5], [0.5])]
-    assert [a.source for a in seen] == [None] * 3 and t.remaining is None
+    assert [a.source for a in seen] == [None] * 3
+    assert t.remaining is None
     assert [a.source for a in t.history] == [None] * 3
     assert "holdout'" not in repr(seen)
 
@@ -185,7 +193,8 @@ def test_queries_in_all_forms(make: Make) -> None:
     np.testing.assert_allclose(answer.value, wanted.value, rtol=1e-12)
     assert answer.source == wanted.source
     single = Thresholdout(train, hold, **options).query(lambda x: x[:, 0])
-    assert isinstance(single.value, float) and single.source == "train"
+    assert isinstance(single.value, float)
+    assert single.source == "train"
 
 
 def test_state_resumes_with_the_same_bits() -> None:
@@ -199,7 +208,8 @@ def test_state_resumes_with_the_same_bits() -> None:
         for again in (pickle.loads(pickle.dumps(half)), copy.deepcopy(half)):
             rest = again.query_means(t[77:], h[77:])
             np.testing.assert_array_equal(rest.value, first.value[77:])
-            assert rest.source == first.source[77:] and again.remaining == whole.remaining
+            assert rest.source == first.source[77:]
+            assert again.remaining == whole.remaining
     assert whole.seed == 9
     other = Thresholdout(None, 500, budget=150, noise="gaussian", rng=10).query_means(t, h)
     assert (other.value != first.value).any()
@@ -210,7 +220,8 @@ def test_split_uses_fresh_rows() -> None:
     split = SplitAnswers(rows, budget=3)
     answers = [split.query(lambda x: x) for _ in range(4)]
     np.testing.assert_allclose(answers[1].value, rows[2:4].mean(axis=0))
-    assert answers[3].source == ("exhausted", "exhausted") and split.remaining == 0
+    assert answers[3].source == ("exhausted", "exhausted")
+    assert split.remaining == 0
 
 
 def test_refusals() -> None:
@@ -230,7 +241,8 @@ def test_refusals() -> None:
         t.query(3)
     with pytest.raises(ArgumentError, match="shape"):
         t.query_means([0.5], [0.5, 0.6])
-    assert t.history == () and t.remaining == 3
+    assert t.history == ()
+    assert t.remaining == 3
     with pytest.raises(ArgumentError, match="no data"):
         Thresholdout(None, 100, budget=3, rng=0).query(lambda x: x[:, 0])
     for wrong in (

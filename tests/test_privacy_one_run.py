@@ -191,7 +191,8 @@ def test_guesses() -> None:
     # Of equal scores the first is the higher.
     assert guesses_from_scores(scores, inside, 3) == (3, 2)
     guesses, right = guesses_from_scores(scores, inside, [[1], [5]], [0])
-    assert guesses.tolist() == [[1], [5]] and right.tolist() == [[0], [2]]
+    assert guesses.tolist() == [[1], [5]]
+    assert right.tolist() == [[0], [2]]
 
 
 def test_a_grid_pays_for_itself() -> None:
@@ -199,7 +200,8 @@ def test_a_grid_pays_for_itself() -> None:
     inside = rng.random(2000) < 0.5
     scores = rng.normal(3.0 * inside)
     found = audit_one_run_scores(scores, inside, [50, 200, 400], [[50], [300]], delta=1e-6)
-    assert found.settings["n_tests"] == 6 and found.alpha == 0.05 / 6
+    assert found.settings["n_tests"] == 6
+    assert found.alpha == 0.05 / 6
     every = [
         audit_one_run(2000, *guesses_from_scores(scores, inside, k, j), delta=1e-6, alpha=0.05 / 6)
         for k in (50, 200, 400)
@@ -236,8 +238,10 @@ def test_results(tmp_path) -> None:
     assert (pickle.loads(pickle.dumps(audit)).epsilon_lower == audit.epsilon_lower).all()
     assert repr(audit).startswith("OneRunAudit: 2 lower bounds")
     one = audit_one_run(1000, 100, 95, delta=1e-5)
-    assert isinstance(one.epsilon_lower, float) and isinstance(one.n_correct, int)
-    assert math.isnan(one.mu_lower) and one.summary() == repr(one)
+    assert isinstance(one.epsilon_lower, float)
+    assert isinstance(one.n_correct, int)
+    assert math.isnan(one.mu_lower)
+    assert one.summary() == repr(one)
     assert one.to_dict()["n_guesses"] == 100
 
 

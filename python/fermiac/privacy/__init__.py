@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fermiac.privacy._adaptive import Answer
-from fermiac.privacy._answers import GaussianAnswers, LaplaceAnswers, SplitAnswers
+from fermiac.privacy._answers import GaussianAnswers, LaplaceAnswers
 from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
 from fermiac.privacy._one_run import (
     OneRunAudit,
@@ -11,6 +11,7 @@ from fermiac.privacy._one_run import (
     audit_one_run_scores,
     guesses_from_scores,
 )
+from fermiac.privacy._split import SplitAnswers
 from fermiac.privacy._thresholdout import Thresholdout
 
 __all__ = [

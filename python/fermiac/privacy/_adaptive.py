@@ -114,8 +114,9 @@ class Mechanism:
         blind: bool,
         n_threads: int | None,
     ) -> None:
-        self._budget = None if budget is None else whole("budget", budget, 1, 2**53)
-        self._left: float = math.inf if self._budget is None else self._budget
+        self._unlimited = budget is None
+        self._budget = 2**53 if budget is None else whole("budget", budget, 1, 2**53)
+        self._left = self._budget
         if on_exhausted not in ("nan", "raise"):
             raise ArgumentError(
                 f"on_exhausted: {on_exhausted!r} was given; 'nan' or 'raise' is needed"
@@ -137,7 +138,7 @@ class Mechanism:
     @property
     def remaining(self) -> int | None:
         """What is left of the budget; None without one, or if the mechanism is blind."""
-        return None if self._blind or math.isinf(self._left) else int(self._left)
+        return None if self._blind or self._unlimited else self._left
 
     @property
     def history(self) -> tuple[Answer, ...]:
@@ -148,7 +149,7 @@ class Mechanism:
         """Answer each column from its means, which are in units of the range."""
         values, sources = [], []
         for column in zip(*(m.tolist() for m in means), strict=True):
-            value, source = self._answer(*column) if self._left >= 1 else (math.nan, "exhausted")
+            value, source = self._answer(column) if self._left else (math.nan, "exhausted")
             if source == "exhausted" and self._raises:
                 raise BudgetExhausted(
                     f"the budget of {self._budget} is exhausted; answers from here on need fresh "
@@ -161,7 +162,7 @@ class Mechanism:
             return Answer(values[0], None if self._blind else sources[0])
         return Answer(np.array(values), None if self._blind else tuple(sources))
 
-    def _answer(self, *means: float) -> tuple[float, str]:
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
         raise NotImplementedError
 
     def _evaluated(self, f: Any, data: Array, name: str) -> tuple[Array, bool]:

@@ -1,4 +1,4 @@
-"""Noisy answers to adaptive mean queries, with their budgets, and the split that needs none."""
+"""Noisy answers to adaptive mean queries, with their budgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fermiac.privacy._adaptive import (
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.random import RngLike
 
-__all__ = ["GaussianAnswers", "LaplaceAnswers", "SplitAnswers"]
+__all__ = ["GaussianAnswers", "LaplaceAnswers"]
 
 
 class _NoisyAnswers(Mechanism):
@@ -173,9 +173,9 @@ class LaplaceAnswers(_NoisyAnswers):
         self._each = positive("epsilon", epsilon)
         self.scale = self._width / (self._n * self._each)
 
-    def _answer(self, mean: float) -> tuple[float, str]:
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
         self._left -= 1
-        return mean + self._noise.laplace("answer", self.scale), "data"
+        return means[0] + self._noise.laplace("answer", self.scale), "data"
 
     def epsilon(self, delta: float = 0.0) -> float:
         """Return the epsilon of the whole budget; as `Thresholdout.epsilon`.
@@ -202,7 +202,7 @@ class LaplaceAnswers(_NoisyAnswers):
         2.0
         """
         delta = probability("delta", delta, low=True)
-        return advanced(self._each, self._budget or 0, delta)
+        return advanced(self._each, self._budget, delta)
 
     def certificate(self, tau: float, beta: float = 0.01) -> float | None:
         """Bound the probability that a query that the answers led to misleads on the data.
@@ -294,12 +294,12 @@ class GaussianAnswers(_NoisyAnswers):
             noise_source=noise_source,
             n_threads=n_threads,
         )
-        self._rho = positive("rho", rho) * (self._budget or 0)
+        self._rho = positive("rho", rho) * self._budget
         self.scale = self._width / (self._n * math.sqrt(2 * rho))
 
-    def _answer(self, mean: float) -> tuple[float, str]:
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
         self._left -= 1
-        return mean + self._noise.normal("answer", self.scale), "data"
+        return means[0] + self._noise.normal("answer", self.scale), "data"
 
     def epsilon(self, delta: float) -> float:
         """Return the epsilon of the whole budget, exactly, by `gdp_epsilon`.
@@ -380,114 +380,3 @@ class GaussianAnswers(_NoisyAnswers):
             else:
                 high = middle
         return high
-
-
-class SplitAnswers(Mechanism):
-    """Answer each query from rows of its own: n / budget rows, without noise.
-
-    What noisy mechanisms have to beat. Rows are taken in the order that they come in, which must
-    be a random one.
-
-    Parameters
-    ----------
-    data : array_like, shape (n, d) or (n,)
-        The rows, at least as many as the budget.
-    budget : int
-        How many answers there may be.
-    value_range, on_exhausted, n_threads
-        As of `Thresholdout`.
-
-    Raises
-    ------
-    ArgumentError
-        For an argument outside its domain.
-
-    Examples
-    --------
-    >>> import numpy as np, fermiac as fm
-    >>> mechanism = fm.privacy.SplitAnswers(np.arange(10.0) / 10, budget=5)
-    >>> [float(mechanism.query(lambda x: x[:, 0])) for _ in range(3)]
-    [0.05, 0.25, 0.45]
-    """
-
-    def __init__(
-        self,
-        data: ArrayLike,
-        *,
-        budget: int,
-        value_range: tuple[float, float] = (0.0, 1.0),
-        on_exhausted: str = "nan",
-        n_threads: int | None = None,
-    ) -> None:
-        super().__init__(budget, value_range, on_exhausted, False, n_threads)
-        self._data = data_of("data", data)
-        self._rows = len(self._data) // (self._budget or 1)
-        self._done = 0
-        if self._rows == 0:
-            raise ArgumentError(
-                f"budget: {budget} was given for {len(self._data)} rows; every answer needs one"
-            )
-
-    def query(self, f: Any) -> Answer:
-        """Answer a query from the next rows.
-
-        Parameters
-        ----------
-        f : callable or integrand
-            As `Thresholdout.query` takes it. All k columns of f are answered from the same rows:
-            as they are chosen at once, they cost one unit of the budget.
-
-        Returns
-        -------
-        Answer
-            ``value`` and ``source``: ``"data"`` or ``"exhausted"``.
-
-        Raises
-        ------
-        RangeError, TargetError, BudgetExhausted, ArgumentError
-            As by `Thresholdout.query`.
-
-        Examples
-        --------
-        >>> import numpy as np, fermiac as fm
-        >>> float(fm.privacy.SplitAnswers(np.eye(4), budget=2).query(lambda x: x[:, 0]))
-        0.5
-        """
-        start = min(self._done, (self._budget or 1) - 1) * self._rows
-        means, scalar = self._evaluated(f, self._data[start : start + self._rows], "data")
-        answer = self._answers(means, scalar=scalar)
-        self._done += 1
-        self._left = (self._budget or 0) - min(self._done, self._budget or 0)
-        return answer
-
-    def _answer(self, mean: float) -> tuple[float, str]:
-        return mean, "data"
-
-    def certificate(self, tau: float) -> float | None:
-        """Bound the probability that any answer is off by more than tau widths, for scalar queries.
-
-        Parameters
-        ----------
-        tau : float
-            In (0, 1), in units of the range.
-
-        Returns
-        -------
-        float or None
-            By Hoeffding's inequality for each answer, added up; None if that is 1 or more.
-
-        Raises
-        ------
-        ArgumentError
-            If `tau` is outside its domain.
-
-        Examples
-        --------
-        >>> import numpy as np, fermiac as fm
-        >>> mechanism = fm.privacy.SplitAnswers(np.zeros(100_000), budget=10)
-        >>> round(mechanism.certificate(0.02), 5)
-        0.00671
-        """
-        tau = probability("tau", tau)
-        bound = 2 * (self._budget or 0) * math.exp(-2 * self._rows * tau * tau)
-        return bound if bound < 1 else None

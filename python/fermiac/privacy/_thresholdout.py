@@ -263,7 +263,8 @@ class Thresholdout(Mechanism):
             )
         return self._answers(np.atleast_1d(t), np.atleast_1d(h), scalar=t.ndim == 0)
 
-    def _answer(self, train: float, hold: float) -> tuple[float, str]:
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
+        train, hold = means
         draw = self._noise.normal if self._gaussian else self._noise.laplace
         test = draw("test", self._scales[1])
         if abs(hold - train) / self._width > self._level + test:
@@ -312,7 +313,7 @@ class Thresholdout(Mechanism):
         0.1
         """
         delta = probability("delta", delta, low=True)
-        if self._gaussian or self._budget is None:
+        if self._gaussian:
             return math.inf
         each = (1 / self._scales[0] + 2 / self._scales[1] + 1 / self._scales[2]) / self._n
         return advanced(each, self._budget, delta)
