@@ -57,7 +57,7 @@ def ours(method: str) -> Bound:
 
 
 def jax_privacy(method: str) -> Bound:
-    """Give the bound of jax_privacy from scores that lead to the counts."""
+    """Give the bound of jax_privacy from the counts, by the functions beneath its auditor."""
     auditing = pytest.importorskip("jax_privacy.auditing")
     inner = {"binomial": "_epsilon_one_run", "f-dp": "_epsilon_one_run_fdp"}[method]
     function = getattr(auditing, inner)

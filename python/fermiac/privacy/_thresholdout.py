@@ -77,10 +77,10 @@ class Thresholdout(Mechanism):
     A round costs :math:`1/(2\sigma n) + 2/(4\sigma n)` for the test, a run of the sparse vector
     technique on means that one row changes by 1/n, and :math:`1/(\sigma n)` for the answer: with
     budget B the holdout is protected with :math:`\varepsilon = 2B/(\sigma n)`; see `epsilon`.
-    Theorem 25 of the full version of [1]_ sets T = 3 tau / 4 and sigma = tau / (96 ln(4 m / beta)),
-    `for_accuracy`: all m answers are then within tau of the truth with probability 1 - beta while
-    fewer than B queries overfit the training data by more than tau / 2, if n is large enough, of
-    the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) / tau))^½).
+    The theorem on Thresholdout in [1]_ sets T = 3 tau / 4 and sigma = tau / (96 ln(4 m / beta)), as
+    `for_accuracy` does: all m answers are then within tau of the truth with probability 1 - beta
+    while fewer than B queries overfit the training data by more than tau / 2, if n is large enough,
+    of the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) / tau))^½).
 
     A pickled copy goes on with the same bits. The noise is plain floating point; it is no defence
     against an analyst who takes the last bits of answers apart.
@@ -327,9 +327,11 @@ class Thresholdout(Mechanism):
         .. math:: P(|h - p| > \tau w) \le e^I \, 2 e^{-2 n \tau^2} + \beta, \qquad
                   I = \varepsilon^2 n / 2 + \varepsilon \sqrt{n \ln(2/\beta) / 2},
 
-        w the width of the range, I a bound on the beta-approximate max-information of epsilon-DP
-        answers about independent rows (Theorem 20 of the full version of [1]_), and the rest
-        Hoeffding's inequality.
+        w the width of the range, I the bound of [1]_ on the beta-approximate max-information, in
+        nats, of epsilon-DP answers about independent rows, and the rest Hoeffding's inequality.
+        (The logarithm of the ratio of the joint density to the product of the marginal ones has a
+        mean of 0 at most under the product, and moves by epsilon with a row: its tail, by
+        McDiarmid's inequality, gives I.)
 
         Parameters
         ----------
