@@ -143,7 +143,7 @@ fn excess(counts: Counts, mu: f64, alpha: f64) -> f64 {
     let mut i = v - 1.0;
     while i >= 0.0 {
         let next = normal_cdf(normal_quantile(hit) - mu);
-        if !(next > miss) {
+        if next <= miss {
             // Nothing changes from here on.
             break;
         }

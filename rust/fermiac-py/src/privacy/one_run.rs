@@ -14,6 +14,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 type Arguments<'py> = [PyReadonlyArray1<'py, f64>; 5];
+type Bounds<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// Rows of a task: a row may be a long recursion.
 const CHUNK: usize = 4;
@@ -47,7 +48,7 @@ fn privacy_one_run_bounds<'py>(
     arguments: Arguments<'py>,
     n: usize,
     n_threads: usize,
-) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>)> {
+) -> PyResult<Bounds<'py>> {
     let (method, columns) = (method(name)?, columns(&arguments, n)?);
     let bounds = rows(py, n, CHUNK, n_threads, |i| {
         Ok(method.bounds(counts(&columns, i), columns[3].at(i), columns[4].at(i)))
