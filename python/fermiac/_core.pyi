@@ -31,6 +31,10 @@ __all__ = [
     "privacy_rates",
     "privacy_roc",
     "privacy_split",
+    "privacy_answer_stream",
+    "privacy_gaussian",
+    "privacy_one_run_bounds",
+    "privacy_one_run_p_values",
     "resample_indices",
     "special",
     "store_read",
@@ -194,9 +198,12 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
-def privacy_gaussian(
-    name: str, arguments: tuple[_F, _F] | list[_F], n: int, n_threads: int
-) -> _F: ...
+def privacy_answer_stream(key: int, index: int) -> Stream: ...
+def privacy_gaussian(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
+def privacy_one_run_bounds(
+    name: str, arguments: list[_F], n: int, n_threads: int
+) -> tuple[_F, _F]: ...
+def privacy_one_run_p_values(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
 def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
 def privacy_intervals(
     method: str,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "BudgetExhausted",
     "CheckpointError",
     "ClusterWarning",
     "ConvergenceWarning",
@@ -16,6 +17,7 @@ __all__ = [
     "HeavyTailWarning",
     "InternalError",
     "NumericalError",
+    "RangeError",
     "TargetError",
     "WeightWarning",
     "WorkerError",
@@ -28,6 +30,14 @@ class FermiacError(Exception):
 
 class ArgumentError(FermiacError, ValueError):
     """An argument is outside its domain, or arguments contradict each other."""
+
+
+class RangeError(ArgumentError):
+    """Values of a query lie outside of the range that was declared for them."""
+
+
+class BudgetExhausted(FermiacError, RuntimeError):
+    """A mechanism has given all the answers that its budget allows."""
 
 
 class TargetError(FermiacError, RuntimeError, ValueError):

@@ -15,6 +15,9 @@ const TERMS: usize = 21;
 /// Below this midpoint the moments come from the forward recurrence.
 const FORWARD: f64 = 1.25;
 
+/// Where ln δ is this close, the error after another step of Newton's is of its square.
+const CLOSE: f64 = 1.0e-9;
+
 /// δ as exp(`ln` + `rest`) · `factor`.
 struct Parts {
     ln: f64,
@@ -131,11 +134,11 @@ pub fn gdp_epsilon(delta: f64, mu: f64) -> f64 {
             let a = epsilon / mu - 0.5 * mu;
             exp(-0.5 * a * a) * mills(b) / parts.factor
         };
-        let next = epsilon + (parts.ln_value() - wanted) / share;
-        if !(next < epsilon - 1.0e-16 * epsilon) {
-            return epsilon.max(0.0);
+        let off = parts.ln_value() - wanted;
+        epsilon = (epsilon + off / share).max(0.0);
+        if off.abs() < CLOSE {
+            return epsilon;
         }
-        epsilon = next.max(0.0);
     }
     epsilon
 }
@@ -173,13 +176,13 @@ pub fn gdp_mu(epsilon: f64, delta: f64) -> f64 {
         };
         let step = -off * parts.factor / (gauss * mu);
         let mut next = mu * exp(step.clamp(-1.0, 1.0));
-        if !(next > low && next < high) {
+        if !(next >= low && next <= high) {
             next = if high.is_finite() { low + 0.5 * (high - low) } else { 2.0 * mu };
         }
-        if (next - mu).abs() <= 2.0e-16 * mu || off == 0.0 {
+        mu = next;
+        if off.abs() < CLOSE {
             return mu;
         }
-        mu = next;
     }
     mu
 }
@@ -203,5 +206,35 @@ impl Gaussian {
             Self::Epsilon => gdp_epsilon(x, y),
             Self::Mu => gdp_mu(x, y),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_values() {
+        for (mu, epsilon) in
+            [(0.5, 1.993_091_404_4), (1.0, 4.377_178_095_7), (2.0, 9.997_256_146_4)]
+        {
+            assert!((gdp_epsilon(1.0e-5, mu) - epsilon).abs() < 1.0e-9);
+            assert!((gdp_mu(epsilon, 1.0e-5) - mu).abs() < 1.0e-9);
+        }
+    }
+
+    #[test]
+    fn the_ways_agree_where_they_meet() {
+        // The series and the difference of ratios, the two kinds of moments, both signs of a.
+        for m in [0.0, 0.3, 1.0, FORWARD, 4.0, 20.0] {
+            let mu = 0.25 * (1.0 + m);
+            for edge in [mu, FORWARD] {
+                let (x, y) = (edge * (1.0 - 1.0e-9), edge * (1.0 + 1.0e-9));
+                let (a, b) = (gdp_delta(m * x, x), gdp_delta(m * y, y));
+                assert!((a / b - 1.0).abs() < 1.0e-7, "{m} {edge}: {a} {b}");
+            }
+        }
+        let (a, b) = (near(FORWARD - 1.0e-13, 0.2), near(FORWARD, 0.2));
+        assert!((a / b - 1.0).abs() < 1.0e-12, "{a} {b}");
     }
 }

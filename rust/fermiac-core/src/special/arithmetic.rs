@@ -19,7 +19,7 @@ const ARTANH: [f64; 11] = [
 
 /// ln(1 + u) - u for u > -1; `one_more` is 1 + u without the rounding of u.
 #[inline(always)]
-pub(super) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
+pub(crate) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
     let limit = R::of(0.3);
     // ln(1 + u) = 2 artanh r, and 2 r = u - u r.
     let r = u / (u + R::of(2.0));

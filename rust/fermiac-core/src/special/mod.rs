@@ -20,7 +20,7 @@ mod solve;
 mod tail;
 
 pub use crate::simd::{erf, erfc, normal_cdf, normal_quantile};
-pub(crate) use arithmetic::{product, sum};
+pub(crate) use arithmetic::{log1p_less, product, sum};
 pub use batch::Part;
 pub use beta::{IncompleteBeta, beta_lower, beta_upper};
 pub use digamma::{digamma, digamma_slice};

@@ -1,10 +1,12 @@
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
+mod answers;
 mod columns;
 mod gaussian;
 mod intervals;
 mod posterior;
 mod scores;
+mod one_run;
 
 use pyo3::prelude::*;
 
@@ -14,4 +16,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     gaussian::register(m)?;
     intervals::register(m)?;
     scores::register(m)
+    answers::register(m)?;
+    gaussian::register(m)?;
+    one_run::register(m)
 }
