@@ -1,1 +1,3 @@
 //! Differential privacy: posteriors of epsilon, audits, adaptive data analysis, watermark tests.
+
+pub mod watermark;

@@ -1,8 +1,10 @@
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
+mod watermark;
+
 use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
-pub(crate) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    watermark::register(m)
 }
