@@ -2,4 +2,19 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fermiac.privacy._watermark import (
+    WatermarkReference,
+    WatermarkTest,
+    detect_watermark,
+    watermark_reference,
+)
+from fermiac.privacy._watermark_keys import ExponentialKey, InverseTransformKey
+
+__all__ = [
+    "ExponentialKey",
+    "InverseTransformKey",
+    "WatermarkReference",
+    "WatermarkTest",
+    "detect_watermark",
+    "watermark_reference",
+]
