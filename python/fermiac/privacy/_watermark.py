@@ -48,7 +48,8 @@ class WatermarkTest(Result):
     p_value : float or ndarray, shape (texts,)
         The probability of a statistic as low as that for a text that knows nothing of the key.
     alignment : ndarray of int, shape (2,) or (texts, 2)
-        The first token and the first key row, (i, j), of the best alignment; the earliest of equals.
+        The first token and the first key row, (i, j), of the best alignment, the earliest of
+        equals.
     null_statistics : ndarray, shape (T,) or (texts, T)
         The statistic under null keys; with a `reference` its sorted table, shape (T,).
     """
@@ -212,13 +213,13 @@ def detect_watermark(
     seed = None if known is not None else key_of(rng)
 
     def result(rows: list[_Row], status: str) -> WatermarkTest:
-        null = known if known is not None else np.array([row[3] for row in rows])
         phi = np.array([row[0] for row in rows])
         if known is None:
-            null = null.reshape(len(rows), -1)
+            size = rows[0][3].size if rows else settings["n_null"]
+            null = np.array([row[3] for row in rows]).reshape(len(rows), size)
             low = np.count_nonzero(null <= phi[:, None], axis=1)
         else:
-            low = np.searchsorted(known, phi, side="right")
+            null, low = known, np.searchsorted(known, phi, side="right")
         T = null.shape[-1]
         p = low / T if plain else (1 + low) / (1 + T)
         at = np.array([row[1:3] for row in rows], dtype=np.int64).reshape(-1, 2)
@@ -373,10 +374,15 @@ def _settings(
 
 def _texts(tokens: Any, key: Key) -> tuple[list[NDArray[np.int64]], bool]:
     """The texts, and whether they were given as many."""
-    ragged = isinstance(tokens, list | tuple) and any(np.ndim(text) > 0 for text in tokens)
-    given = [integers("tokens", text) for text in tokens] if ragged else integers("tokens", tokens)
-    many = ragged or given.ndim == 2
-    texts = list(given) if many else [given]
+    many = isinstance(tokens, list | tuple) and any(
+        isinstance(text, list | tuple) or np.ndim(text) > 0 for text in tokens
+    )
+    if many:
+        texts = [integers("tokens", text) for text in tokens]
+    else:
+        given = integers("tokens", tokens)
+        many = given.ndim == 2
+        texts = list(given) if many else [given]
     for text in texts:
         if text.ndim != 1 or not text.size:
             raise ArgumentError(
@@ -387,9 +393,7 @@ def _texts(tokens: Any, key: Key) -> tuple[list[NDArray[np.int64]], bool]:
     return texts, many
 
 
-def _known(
-    reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int64]]
-) -> Array:
+def _known(reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int64]]) -> Array:
     """The sorted table of a reference that fits."""
     if isinstance(reference, WatermarkReference):
         made = reference.settings
@@ -436,8 +440,7 @@ def _align(
             )
     if not texts:
         return [], None
-    used, places = np.unique(np.concatenate(texts), return_inverse=True)
-    used = used.astype(np.uint32)
+    used, places = np.unique(np.concatenate(texts).astype(np.uint32), return_inverse=True)
     transform = settings["key"] == "InverseTransformKey"
     options = {
         "vocab_size": settings["vocab_size"] if transform else None,

@@ -62,12 +62,11 @@ class _Key:
         where = "from arrays" if self._seed is None else f"rng={self._seed}"
         return f"{type(self).__name__}({self._n}, {self._vocab_size}, {where})"
 
-    def _derive(self, n: int, vocab_size: int, rng: RngLike) -> None:
-        self._set(
-            _n=whole("n", n, 1, _LARGEST),
-            _vocab_size=whole("vocab_size", vocab_size, 1, _LARGEST),
-            _seed=key_of(rng),
-        )
+    def _derive(self, n: int, vocab_size: int, rng: RngLike) -> int:
+        rows, size = whole("n", n, 1, _LARGEST), whole("vocab_size", vocab_size, 1, _LARGEST)
+        seed = key_of(rng)
+        self._set(_n=rows, _vocab_size=size, _seed=seed)
+        return seed
 
     def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
         raise NotImplementedError
@@ -203,8 +202,8 @@ class InverseTransformKey(_Key):
     _ranks: NDArray[np.int64]
 
     def __init__(self, n: int, vocab_size: int, *, rng: RngLike = None) -> None:
-        self._derive(n, vocab_size, rng)
-        uniforms, ranks = _core.watermark_transform_key(self._seed, self._n, self._vocab_size)
+        seed = self._derive(n, vocab_size, rng)
+        uniforms, ranks = _core.watermark_transform_key(seed, self._n, self._vocab_size)
         self._set(_uniforms=uniforms, _ranks=ranks.astype(np.int64))
 
     @classmethod
@@ -270,8 +269,8 @@ class InverseTransformKey(_Key):
             reached = np.cumsum(row[order])
             at = self._uniforms[(first + i) % self._n] * reached[-1]
             # A number of 0 does not choose a token that cannot be.
-            side = "left" if at > 0 else "right"
-            out[i] = order[np.searchsorted(reached, at, side)]
+            place = np.searchsorted(reached, at, "left" if at > 0 else "right")
+            out[i] = order[place]
         return out
 
     def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
@@ -317,13 +316,12 @@ class ExponentialKey(_Key):
     (256, 2)
     """
 
-    __slots__ = ("_xi",)
+    __slots__ = ("_source",)
 
-    _xi: Array | None
+    _source: int | Array
 
     def __init__(self, n: int, vocab_size: int, *, rng: RngLike = None) -> None:
-        self._derive(n, vocab_size, rng)
-        self._set(_xi=None)
+        self._set(_source=self._derive(n, vocab_size, rng))
 
     @classmethod
     def from_array(cls, xi: ArrayLike) -> ExponentialKey:
@@ -361,7 +359,7 @@ class ExponentialKey(_Key):
             )
         key = cls.__new__(cls)
         n, vocab_size = x.shape
-        key._set(_n=n, _vocab_size=vocab_size, _seed=None, _xi=np.array(x, order="C"))
+        key._set(_n=n, _vocab_size=vocab_size, _seed=None, _source=np.array(x, order="C"))
         return key
 
     def columns(self, tokens: ArrayLike) -> Array:
@@ -393,19 +391,18 @@ class ExponentialKey(_Key):
         if y.ndim != 1:
             raise ArgumentError(f"tokens: an array of shape {y.shape} given; (k,) is needed")
         check_range(y, self._vocab_size)
-        if self._xi is not None:
-            return self._xi[:, y]
-        return _core.watermark_numbers(self._seed, y.astype(np.uint32), self._n).T
+        if isinstance(self._source, np.ndarray):
+            return self._source[:, y]
+        return _core.watermark_numbers(self._source, y.astype(np.uint32), self._n).T
 
     def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
-        numbers = self._seed if self._xi is None else self._xi
         p = np.ascontiguousarray(table)
-        return _core.watermark_choose(numbers, self._n, p, first % self._n, n_threads)
+        return _core.watermark_choose(self._source, self._n, p, first % self._n, n_threads)
 
     def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
-        if self._xi is None:
-            return self._seed, tokens
-        return np.ascontiguousarray(self._xi[:, tokens].T)
+        if isinstance(self._source, np.ndarray):
+            return np.ascontiguousarray(self._source[:, tokens].T)
+        return self._source, tokens
 
 
 def _numbers(name: str, given: Any) -> Array:
