@@ -39,6 +39,10 @@ __all__ = [
     "special",
     "store_read",
     "store_write",
+    "watermark_align",
+    "watermark_choose",
+    "watermark_numbers",
+    "watermark_transform_key",
     "weighted_average",
 ]
 
@@ -237,3 +241,18 @@ def privacy_bootstrap(
     key: int,
     n_threads: int,
 ) -> tuple[float, _F, float, float, tuple[float, float]]: ...
+def watermark_align(
+    key: tuple[int, NDArray[np.uint32]] | tuple[_F, NDArray[np.uint32]] | _F | None,
+    tokens: NDArray[np.uint32],
+    lengths: list[int],
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[tuple[float, int, int, _F]], BaseException | None]: ...
+def watermark_choose(
+    numbers: int | _F, n: int, probabilities: _F, first: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def watermark_numbers(seed: int, tokens: NDArray[np.uint32], n: int) -> _F: ...
+def watermark_transform_key(
+    seed: int, n: int, vocab_size: int
+) -> tuple[_F, NDArray[np.uint32]]: ...

@@ -69,4 +69,19 @@ __all__ = [
     "gdp_epsilon",
     "gdp_mu",
     "guesses_from_scores",
+from fermiac.privacy._watermark import (
+    WatermarkReference,
+    WatermarkTest,
+    detect_watermark,
+    watermark_reference,
+)
+from fermiac.privacy._watermark_keys import ExponentialKey, InverseTransformKey
+
+__all__ = [
+    "ExponentialKey",
+    "InverseTransformKey",
+    "WatermarkReference",
+    "WatermarkTest",
+    "detect_watermark",
+    "watermark_reference",
 ]

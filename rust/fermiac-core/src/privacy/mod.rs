@@ -15,3 +15,4 @@ pub use intervals::{Counts, Method, Sides, intervals};
 pub use rates::{Direction, Rate, advantage_bound, delta_of, epsilon_of};
 pub use roc::{Curve, Statistic, split};
 pub use one_run::{Counts, Method};
+pub mod watermark;

@@ -7,6 +7,7 @@ mod intervals;
 mod posterior;
 mod scores;
 mod one_run;
+mod watermark;
 
 use pyo3::prelude::*;
 
@@ -19,4 +20,5 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     answers::register(m)?;
     gaussian::register(m)?;
     one_run::register(m)
+    watermark::register(m)
 }
