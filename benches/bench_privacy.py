@@ -32,9 +32,7 @@ def _fermiac(counts: tuple[int, ...], delta: float) -> Ends:
 
 
 def _shortest(counts: tuple[int, ...], delta: float) -> Ends:
-    return fm.privacy.epsilon_posterior(*counts, delta=delta, n_threads=1).interval(
-        0.9, kind="hpd"
-    )
+    return fm.privacy.epsilon_posterior(*counts, delta=delta, n_threads=1).interval(0.9, kind="hpd")
 
 
 METHODS: dict[str, Callable[[tuple[int, ...], float], Ends]] = {

@@ -122,7 +122,9 @@ def plot_region(
     at = float(posterior.median) if epsilon is None else float(epsilon)
     delta = float(posterior.delta)
     corners = privacy_region(at, delta=delta)
-    ax.fill(*corners.T, color=GREY, alpha=0.2, lw=0, label=f"allowed by ε = {at:.3g}, δ = {delta:g}")
+    ax.fill(
+        *corners.T, color=GREY, alpha=0.2, lw=0, label=f"allowed by ε = {at:.3g}, δ = {delta:g}"
+    )
     x, y, density, levels = _contours(posterior)
     ax.contour(x, y, density, levels=levels, colors=BLUE)
     rates = posterior._laws

@@ -6,6 +6,12 @@ from fermiac.privacy._adaptive import Answer
 from fermiac.privacy._answers import GaussianAnswers, LaplaceAnswers
 from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
 from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
+from fermiac.privacy._one_run import (
+    OneRunAudit,
+    audit_one_run,
+    audit_one_run_scores,
+    guesses_from_scores,
+)
 from fermiac.privacy._posterior import (
     DeltaPosterior,
     EpsilonPosterior,
@@ -17,58 +23,9 @@ from fermiac.privacy._posterior import (
 from fermiac.privacy._rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy._roc import RocBootstrap, RocCurve, roc
 from fermiac.privacy._scores import ScoreAudit, audit_scores
-from fermiac.privacy._thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
-
-__all__ = [
-    "Bonferroni",
-    "DeltaPosterior",
-    "EpsilonInterval",
-    "EpsilonPosterior",
-    "Explicit",
-    "GdpBound",
-    "HoldOut",
-    "MuPosterior",
-    "MultiSplit",
-    "RocBootstrap",
-    "RocCurve",
-    "SameData",
-    "ScoreAudit",
-    "advantage_bound",
-    "audit_scores",
-    "delta_of_rates",
-    "delta_posterior",
-    "epsilon_interval",
-    "epsilon_of_rates",
-    "epsilon_posterior",
-    "gdp_bound",
-    "gdp_delta",
-    "gdp_epsilon",
-    "gdp_mu",
-    "mu_posterior",
-    "privacy_region",
-    "roc",
-from fermiac.privacy._one_run import (
-    OneRunAudit,
-    audit_one_run,
-    audit_one_run_scores,
-    guesses_from_scores,
-)
 from fermiac.privacy._split import SplitAnswers
 from fermiac.privacy._thresholdout import Thresholdout
-
-__all__ = [
-    "Answer",
-    "GaussianAnswers",
-    "LaplaceAnswers",
-    "OneRunAudit",
-    "SplitAnswers",
-    "Thresholdout",
-    "audit_one_run",
-    "audit_one_run_scores",
-    "gdp_delta",
-    "gdp_epsilon",
-    "gdp_mu",
-    "guesses_from_scores",
+from fermiac.privacy._thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
 from fermiac.privacy._watermark import (
     WatermarkReference,
     WatermarkTest,
@@ -78,10 +35,46 @@ from fermiac.privacy._watermark import (
 from fermiac.privacy._watermark_keys import ExponentialKey, InverseTransformKey
 
 __all__ = [
+    "Answer",
+    "Bonferroni",
+    "DeltaPosterior",
+    "EpsilonInterval",
+    "EpsilonPosterior",
+    "Explicit",
     "ExponentialKey",
+    "GaussianAnswers",
+    "GdpBound",
+    "HoldOut",
     "InverseTransformKey",
+    "LaplaceAnswers",
+    "MuPosterior",
+    "MultiSplit",
+    "OneRunAudit",
+    "RocBootstrap",
+    "RocCurve",
+    "SameData",
+    "ScoreAudit",
+    "SplitAnswers",
+    "Thresholdout",
     "WatermarkReference",
     "WatermarkTest",
+    "advantage_bound",
+    "audit_one_run",
+    "audit_one_run_scores",
+    "audit_scores",
+    "delta_of_rates",
+    "delta_posterior",
     "detect_watermark",
+    "epsilon_interval",
+    "epsilon_of_rates",
+    "epsilon_posterior",
+    "gdp_bound",
+    "gdp_delta",
+    "gdp_epsilon",
+    "gdp_mu",
+    "guesses_from_scores",
+    "mu_posterior",
+    "privacy_region",
+    "roc",
     "watermark_reference",
 ]

@@ -58,9 +58,7 @@ class EpsilonPosterior(Posterior):
         return f" at delta {self.delta:g}" if np.ndim(self.delta) == 0 else " at several deltas"
 
     def _of_rates(self, fnr: Array, fpr: Array) -> Array:
-        return np.asarray(
-            epsilon_of_rates(fnr, fpr, delta=self.delta, direction=self.direction)
-        )
+        return np.asarray(epsilon_of_rates(fnr, fpr, delta=self.delta, direction=self.direction))
 
     @property
     def plugin_map(self) -> Any:
@@ -182,9 +180,7 @@ class DeltaPosterior(Posterior):
         return f" at epsilon {self.epsilon:g}" if np.ndim(self.epsilon) == 0 else ""
 
     def _of_rates(self, fnr: Array, fpr: Array) -> Array:
-        return np.asarray(
-            delta_of_rates(fnr, fpr, epsilon=self.epsilon, direction=self.direction)
-        )
+        return np.asarray(delta_of_rates(fnr, fpr, epsilon=self.epsilon, direction=self.direction))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

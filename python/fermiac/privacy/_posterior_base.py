@@ -23,7 +23,6 @@ from fermiac.random import Stream
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fermiac._progress import Report
 
 __all__ = ["Posterior", "laws"]
 
@@ -334,7 +333,9 @@ class Posterior(Result):
         lines += ["".join(f"{x:>12.6g}" for x in row) for row in table]
         return "\n".join([*lines, f"{type(self).__name__}{self._at()}, prior {self.prior!r}"])
 
-    def plot(self, ax: Axes | None = None, *, prob: float = 0.9, claim: float | None = None) -> Axes:
+    def plot(
+        self, ax: Axes | None = None, *, prob: float = 0.9, claim: float | None = None
+    ) -> Axes:
         """Draw the density with an interval, and a claimed value.
 
         Parameters

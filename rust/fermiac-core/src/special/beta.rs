@@ -304,8 +304,11 @@ impl IncompleteBeta {
         let odds = solve(exp(start), 40.0, |r| {
             let (x, y) = from_odds(r);
             let (is_lower, tail) = self.tail(x, y);
-            let (density, low) =
-                if tail.near_one { self.ln_logit_density_split(x, y) } else { (tail.ln, tail.rest) };
+            let (density, low) = if tail.near_one {
+                self.ln_logit_density_split(x, y)
+            } else {
+                (tail.ln, tail.rest)
+            };
             let (off, ratio) = if is_lower && tail.near_one {
                 (tail.ln + tail.rest - ln_p, exp(tail.ln_value() - density - low))
             } else if is_lower {

@@ -4,21 +4,20 @@ mod answers;
 mod columns;
 mod gaussian;
 mod intervals;
+mod one_run;
 mod posterior;
 mod scores;
-mod one_run;
 mod watermark;
 
 use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    posterior::register(m)?;
-    gaussian::register(m)?;
-    intervals::register(m)?;
-    scores::register(m)
     answers::register(m)?;
     gaussian::register(m)?;
-    one_run::register(m)
+    intervals::register(m)?;
+    one_run::register(m)?;
+    posterior::register(m)?;
+    scores::register(m)?;
     watermark::register(m)
 }

@@ -1,6 +1,6 @@
 //! Bindings of audits in one run.
 
-use fermiac_core::privacy::{Counts, Method};
+use fermiac_core::privacy::one_run::{Counts, Method};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -56,9 +56,8 @@ impl<P: Path> Integral<'_, P> {
         let node = self.path.node(t);
         let slopes = self.path.slopes(t);
         let Laws { x, y } = self.laws;
-        let (along_x, along_y) = (x.ln_logit_density(node.x.0, node.x.1), {
-            y.ln_logit_density(node.y.0, node.y.1)
-        });
+        let (along_x, along_y) =
+            (x.ln_logit_density(node.x.0, node.x.1), { y.ln_logit_density(node.y.0, node.y.1) });
         let turn = |law: &IncompleteBeta, at: (f64, f64)| {
             let (a, b) = law.parameters();
             (a - 1.0) * at.1 - (b - 1.0) * at.0

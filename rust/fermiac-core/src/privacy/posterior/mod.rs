@@ -15,8 +15,8 @@ mod path;
 mod quadrature;
 mod region;
 mod solve;
-mod sums;
 mod summary;
+mod sums;
 
 pub use batch::{Kind, Query, evaluate};
 pub use region::{Measure, Posterior, Tails};

@@ -92,11 +92,7 @@ impl Path for Line {
     }
 
     fn find(&self, is_x: bool, value: f64) -> f64 {
-        let share = if is_x {
-            value / self.end.0
-        } else {
-            1.0 - (value - self.y_end) / self.fall
-        };
+        let share = if is_x { value / self.end.0 } else { 1.0 - (value - self.y_end) / self.fall };
         let s = share.clamp(1.0e-12, 1.0 - 1.0e-6);
         ln(s / (1.0 - s))
     }

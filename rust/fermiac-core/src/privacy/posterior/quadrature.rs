@@ -69,8 +69,7 @@ pub(super) fn integrate<const N: usize>(
         if (total - known).abs() < 1.0e-12 && error < 1.0e-6 {
             break;
         }
-        let worst =
-            (0..panels.len()).max_by(|&i, &j| panels[i].error.total_cmp(&panels[j].error));
+        let worst = (0..panels.len()).max_by(|&i, &j| panels[i].error.total_cmp(&panels[j].error));
         let Some(worst) = worst else { break };
         let (low, high) = panels[worst].ends;
         let middle = 0.5 * (low + high);

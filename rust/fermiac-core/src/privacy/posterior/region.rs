@@ -132,9 +132,7 @@ impl Posterior {
     /// Epsilon, what is beyond [`POWERS`] of it, and delta.
     fn border(&self, value: f64) -> (f64, f64, f64) {
         match self.measure {
-            Measure::Epsilon(delta) => {
-                (value.min(POWERS), (value - POWERS).max(0.0), delta)
-            }
+            Measure::Epsilon(delta) => (value.min(POWERS), (value - POWERS).max(0.0), delta),
             Measure::Delta(epsilon) => (epsilon.min(POWERS), (epsilon - POWERS).max(0.0), value),
             Measure::Mu => (0.0, 0.0, 0.0),
         }
@@ -296,8 +294,11 @@ impl Posterior {
     /// The pieces of the border: two up to the diagonal, or one from axis to axis.
     fn pieces(&self, laws: &Laws, epsilon: f64, delta: f64) -> impl Iterator<Item = Piece> {
         let swapped = Laws { x: laws.y, y: laws.x };
-        let moved = if let Measure::Delta(_) = self.measure { Moved::Delta } else { Moved::Epsilon };
-        let (line, laws) = if self.is_kinked() { kink(laws, epsilon, delta) } else {
+        let moved =
+            if let Measure::Delta(_) = self.measure { Moved::Delta } else { Moved::Epsilon };
+        let (line, laws) = if self.is_kinked() {
+            kink(laws, epsilon, delta)
+        } else {
             (axis(epsilon, delta), *laws)
         };
         let line = Line { moved, ..line };

@@ -67,7 +67,8 @@ impl Posterior {
                 _ => newton,
             };
             let missed = last.map_or(1.0, |last| last.miss.abs().min(1.0));
-            let done = miss.abs() < 1.0e-7 || miss * missed * (miss * missed) < 1.0e-15 && between.is_some();
+            let done = miss.abs() < 1.0e-7
+                || miss * missed * (miss * missed) < 1.0e-15 && between.is_some();
             if miss == 0.0 || done && next > 0.0 && next < end {
                 return next;
             }
@@ -96,14 +97,12 @@ impl Posterior {
     /// Where to start: by the normal law for the logarithms of the rates.
     fn guess(&self, p: Probability) -> f64 {
         let (center, spread) = self.rough();
-        let z = if p.below <= p.above {
-            normal_quantile(p.below)
-        } else {
-            -normal_quantile(p.above)
-        };
+        let z =
+            if p.below <= p.above { normal_quantile(p.below) } else { -normal_quantile(p.above) };
         let guess = center + z * spread;
         if let Measure::Delta(_) = self.measure() {
-            return guess.clamp(1.0e-3 * spread.min(1.0), 1.0 - 1.0e-3 * (1.0 - center).clamp(0.0, 1.0));
+            return guess
+                .clamp(1.0e-3 * spread.min(1.0), 1.0 - 1.0e-3 * (1.0 - center).clamp(0.0, 1.0));
         }
         if guess.is_finite() { guess.max(0.1 * spread) } else { 1.0 }
     }

@@ -139,7 +139,8 @@ impl Posterior {
         let mut highest = Highest::NONE;
         let mut side = |first: f64, direction: f64| {
             for k in 0..4000 {
-                let (value, rate, ln_density) = at(center + step * (first + direction * f64::from(k)));
+                let (value, rate, ln_density) =
+                    at(center + step * (first + direction * f64::from(k)));
                 highest.see(ln_density, value, step * rate);
                 let depth = ln_density + ln(rate) - top;
                 let weight = exp(depth);
