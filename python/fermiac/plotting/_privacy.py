@@ -143,9 +143,9 @@ def _contours(posterior: EpsilonPosterior) -> tuple[Any, Any, Any, list[float]]:
 
     rates = posterior._laws
     fnr, fpr = (Beta(float(rates[f"{k}_a"]), float(rates[f"{k}_b"])) for k in ("fnr", "fpr"))
-    ends = [law.ppf(np.array([1e-4, 1 - 1e-4])) for law in (fpr, fnr)]
+    ends = [np.ravel(law.ppf(np.array([1e-4, 1 - 1e-4]))) for law in (fpr, fnr)]
     # Inside the square, where densities of parameters below 1 are finite.
-    x, y = (np.clip(np.linspace(*np.ravel(e), 201), 1e-9, 1 - 1e-9) for e in ends)
+    x, y = (np.clip(np.linspace(e[0], e[1], 201), 1e-9, 1 - 1e-9) for e in ends)
     density = fnr.log_density(y[:, None])[:, None] + fpr.log_density(x[:, None])[None, :]
     draws = posterior.sample_rates(20_000, rng=0)
     at = fnr.log_density(draws[0][:, None]) + fpr.log_density(draws[1][:, None])

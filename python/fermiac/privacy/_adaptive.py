@@ -209,11 +209,11 @@ def means_of(
 
 
 def _in_range(name: str, values: Array, low: float, high: float) -> None:
-    outside = (values < low) | (values > high)
-    if outside.any():
+    if ((values < low) | (values > high)).any():
+        # The value itself is not told: it may be that of a single protected row.
         raise RangeError(
-            f"{name}: a query gave {values[outside][0]:g}, outside of the declared range from "
-            f"{low:g} to {high:g}; declare a range that holds all its values, or clip them"
+            f"{name}: a query gave a value outside of the declared range from {low:g} to "
+            f"{high:g}; declare a range that holds all its values, or clip them"
         )
 
 

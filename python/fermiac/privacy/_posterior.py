@@ -85,7 +85,7 @@ class EpsilonPosterior(Posterior):
 
         Returns
         -------
-        ndarray, shape (k, m, \\*shape)
+        ndarray, shape (k, m, ...)
 
         Raises
         ------
@@ -202,7 +202,7 @@ class MuPosterior(Posterior):
 
     def _of_rates(self, fnr: Array, fpr: Array) -> Array:
         mu = -(special.ndtri(fnr) + special.ndtri(fpr))
-        return np.abs(mu) if self.direction == "both" else np.maximum(mu, 0.0)
+        return np.asarray(np.abs(mu) if self.direction == "both" else np.maximum(mu, 0.0))
 
     def epsilon_quantile(self, q: ArrayLike, *, delta: ArrayLike) -> Any:
         """Return quantiles of the epsilon that mu means at `delta`.

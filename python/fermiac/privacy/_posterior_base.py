@@ -38,7 +38,7 @@ def laws(
     """Give the counts, and the parameters of the laws of both rates."""
     given = {k: counts(k, v) for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
     if isinstance(prior, str):
-        p = np.float64(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
+        p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
         pairs = [[p, p], [p, p]]
     else:
         try:
@@ -46,10 +46,10 @@ def laws(
         except TypeError:
             pairs = []
         if [len(pair) for pair in pairs] != [2, 2]:
+            names = ", ".join(map(repr, _PRIORS))
             raise ArgumentError(
-                f"prior: {prior!r:.60} was given; one of {', '.join(map(repr, _PRIORS))} is needed, "
-                "or two pairs: (a, b) of the false-negative rate and (a, b) of the false-positive "
-                "rate"
+                f"prior: {prior!r:.60} was given; one of {names} is needed, or two pairs: "
+                "(a, b) of the false-negative rate and (a, b) of the false-positive rate"
             )
         for x in np.concatenate([np.ravel(x) for pair in pairs for x in pair]).reshape(-1, 1):
             good = (x >= _LEAST) & np.isfinite(x)
@@ -274,7 +274,7 @@ class Posterior(Result):
 
         Returns
         -------
-        fnr, fpr : ndarray, shape (n, \\*shape)
+        fnr, fpr : ndarray, shape (n, ...)
         """
         n, key = whole("n", n, 0, 2**40), key_of(rng)
         flat, shape, size = columns("sample", **self._laws, given=np.asarray(self._given))
@@ -298,7 +298,7 @@ class Posterior(Result):
 
         Returns
         -------
-        ndarray, shape (n, \\*shape)
+        ndarray, shape (n, ...)
         """
         return self._of_rates(*self.sample_rates(n, rng=rng))
 
