@@ -202,8 +202,7 @@ def means_of(
     else:
         values = target.handle(data, resolve_threads(n_threads)).reshape(n, -1)
     if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise TargetError(f"the query gave {values[row]} at row {row} of {name}; finite only")
+        raise TargetError(f"the query gave numbers on {name} that are not finite; it must not")
     _in_range(name, values, low, high)
     return values.mean(axis=0), bool(target.scalar)
 

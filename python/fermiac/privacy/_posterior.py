@@ -97,9 +97,9 @@ class EpsilonPosterior(Posterior):
         >>> import fermiac as fm
         >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400)
         >>> p.privacy_curve([0.0, 0.1]).round(3)
-        array([[1.285, 1.148],
-               [1.422, 1.286],
-               [1.569, 1.431]])
+        array([[1.285, 1.146],
+               [1.422, 1.287],
+               [1.569, 1.436]])
         """
         grid, p = fraction("delta", np.atleast_1d(delta), zero=True), np.atleast_1d(numbers("q", q))
         tail = (1,) * len(self.shape)
@@ -282,7 +282,7 @@ def epsilon_posterior(
     EpsilonPosterior: 1.42241, 90 % interval 1.28491 to 1.56898 at delta 1e-05
     ...
     >>> round(p.mean, 6), round(p.prob_above(1.5), 6)
-    (1.424089, 0.187461)
+    (1.424089, 0.187815)
     >>> many = fm.privacy.epsilon_posterior([100, 487], [0, 512], 0, [100, 1], delta=1e-5)
     >>> many.ppf(0.05).round(6)
     array([4.895698, 0.143895])
