@@ -312,6 +312,24 @@ def test_exponential_keys_are_functions_of_their_address() -> None:
     assert np.all(np.abs(np.corrcoef(all_of_them.T)[np.triu_indices(200, 1)]) < 0.6)
 
 
+def test_keys_and_null_keys_stay_what_they_are() -> None:
+    exp, its = ExponentialKey(3, 50_000, rng=2024), InverseTransformKey(2, 9, rng=2024)
+    assert exp.columns([0, 49_999]).tolist() == [
+        [0.9551242695453924, 0.6712770111724248],
+        [0.1011199122448968, 0.9788069135371024],
+        [0.016011916749849253, 0.532559192702868],
+    ]
+    assert its.uniforms.tolist() == [0.5047059682255614, 0.5158206873668257]
+    assert its.ranks.tolist() == [3, 6, 2, 7, 1, 0, 8, 5, 4]
+    text = [3, 1, 4, 1, 5]
+    null = [
+        detect_watermark(text, key, n_null=2, rng=7).null_statistics
+        for key in (its, ExponentialKey(2, 9, rng=2024))
+    ]
+    expected = [[0.8039433132859108, 1.0840760391692548], [-9.632380070608813, -4.592773651738729]]
+    np.testing.assert_allclose(null, expected, rtol=1e-13)
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_keys_from_arrays_are_like_derived_ones(kind: str) -> None:
     key, text = watermarked(kind)
