@@ -138,7 +138,7 @@ class _Key:
         elif m is not None and whole("m", m, 1, _LARGEST) != len(table):
             raise ArgumentError(f"m: {m} given with probabilities for {len(table)} positions")
         # A table for one law repeated is made in parts, never as a whole.
-        part = max(1, 2**24 // self._vocab_size)
+        part = max(1, 2**22 // self._vocab_size)
         parts = range(0, len(table), part)
         chosen = [self._choose(table[i : i + part], first + i, threads) for i in parts]
         return np.concatenate(chosen).astype(np.int64)

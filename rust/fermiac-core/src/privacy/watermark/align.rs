@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::table::{TILE, Table};
-use crate::simd::{Kernel, LANES, V, dispatch};
+use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
 /// Vectors in a tile of the plain cost.
 const WIDE: usize = TILE / LANES;
@@ -106,17 +106,21 @@ impl Kernel for Plain<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Best {
         let Alignment { ids, block, n, .. } = *self.text;
+        let next = |row: usize| if row + 1 == n { 0 } else { row + 1 };
         let mut best = Best::NONE;
         for group in self.groups {
             let first = group * block;
             let last = (first + block).min(self.text.n_starts());
             for c in (0..n).step_by(TILE) {
                 let mut sums = [V::ZERO; WIDE];
-                for (l, &id) in ids[first..first + block].iter().enumerate() {
+                // The key rows of what comes into the sums, and of what leaves them.
+                let (mut to, mut from) = (0, 0);
+                for &id in &ids[first..first + block] {
                     let row = self.table.row(id);
                     for (w, sum) in sums.iter_mut().enumerate() {
-                        *sum = *sum + load(row, l % n + c + w * LANES);
+                        *sum = *sum + load(row, to + c + w * LANES);
                     }
+                    to = next(to);
                 }
                 let mut low = sums;
                 let mut at = [V::ZERO; WIDE];
@@ -125,16 +129,14 @@ impl Kernel for Plain<'_> {
                         self.table.row(ids[first + i - 1]),
                         self.table.row(ids[first + i + block - 1]),
                     );
-                    let (o, e) = ((i - 1) % n + c, (i + block - 1) % n + c);
                     for w in 0..WIDE {
-                        let s = sums[w] - load(out, o + w * LANES) + load(into, e + w * LANES);
+                        let lane = c + w * LANES;
+                        let s = sums[w] - load(out, from + lane) + load(into, to + lane);
                         sums[w] = s;
-                        for lane in 0..LANES {
-                            let lower = s.0[lane] < low[w].0[lane];
-                            at[w].0[lane] = if lower { i as f64 } else { at[w].0[lane] };
-                            low[w].0[lane] = if lower { s.0[lane] } else { low[w].0[lane] };
-                        }
+                        at[w] = s.below(low[w], V::splat(i as f64), at[w]);
+                        low[w] = least(s, low[w]);
                     }
+                    (from, to) = (next(from), next(to));
                 }
                 for k in 0..TILE {
                     let i = at[k / LANES].0[k % LANES] as usize;
