@@ -55,6 +55,9 @@ pub struct Outcome {
     pub null: Vec<f64>,
 }
 
+/// Why a run ended early, and what it has.
+pub type Stopped = (Error, Option<Box<Vec<Outcome>>>);
+
 /// One text, re-indexed, and how its work is cut into pieces.
 struct Plan {
     /// What the tokens are, each once.
@@ -168,7 +171,7 @@ pub fn align(
     texts: &[&[u32]],
     settings: &Settings,
     context: &Context<'_>,
-) -> std::result::Result<Vec<Outcome>, (Error, Option<Box<Vec<Outcome>>>)> {
+) -> std::result::Result<Vec<Outcome>, Stopped> {
     let mut plans = Vec::with_capacity(texts.len());
     let mut n_pieces = 0;
     for (at, text) in texts.iter().enumerate() {
