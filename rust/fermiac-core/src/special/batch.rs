@@ -64,10 +64,16 @@ pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
     }
 }
 
+/// 1 where the method serves.
+#[inline(always)]
+fn served(tails: &Tails<V>) -> V {
+    tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good)
+}
+
 /// Notes which of the first `n` lanes the method does not serve.
 #[inline(always)]
 pub(super) fn leave(tails: &Tails<V>, start: usize, n: usize, left: &mut Vec<usize>) {
-    let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
+    let good = served(tails);
     if good.0.iter().any(|&g| g != 1.0) {
         left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
     }
@@ -77,8 +83,6 @@ struct Run<'a, M> {
     method: M,
     part: Part,
     x: &'a [f64],
-    /// 1 - x where the caller knows it better than by this difference.
-    y: Option<&'a [f64]>,
     out: &'a mut [f64],
     /// Where the method does not serve.
     left: &'a mut Vec<usize>,
@@ -92,11 +96,7 @@ impl<M: Method<V>> Kernel for Run<'_, M> {
         for (tile, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
             let mut padded = V::splat(x[0]);
             padded.0[..x.len()].copy_from_slice(x);
-            let mut other = V::splat(1.0) - padded;
-            if let Some(y) = self.y {
-                other.0[..x.len()].copy_from_slice(&y[tile * LANES..][..x.len()]);
-            }
-            let tails = self.method.tails(padded, other);
+            let tails = self.method.tails(padded, V::splat(1.0) - padded);
             out.copy_from_slice(&finish(self.part, &tails).0[..x.len()]);
             leave(&tails, tile * LANES, x.len(), self.left);
         }
@@ -170,35 +170,10 @@ impl<R: Real> Method<R> for ModerateGamma<'_> {
     }
 }
 
-struct LogitDensity<'a> {
-    law: &'a IncompleteBeta,
-    x: &'a [f64],
-    y: &'a [f64],
-    out: &'a mut [f64],
-}
-
-impl Kernel for LogitDensity<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Self { law, x, y, out } = self;
-        for ((x, y), out) in x.chunks(LANES).zip(y.chunks(LANES)).zip(out.chunks_mut(LANES)) {
-            let (mut px, mut py) = (V::splat(x[0]), V::splat(y[0]));
-            px.0[..x.len()].copy_from_slice(x);
-            py.0[..y.len()].copy_from_slice(y);
-            let d = cross(px, V::splat(law.b), py, V::splat(law.a));
-            let (ln, rest) = law.ln_logit_density_inside(px, py, d);
-            out.copy_from_slice(&(ln + rest).0[..x.len()]);
-        }
-    }
-}
-
 /// Which values are still to be found.
 struct Rest<'a> {
     part: Part,
     x: &'a [f64],
-    y: Option<&'a [f64]>,
     out: &'a mut [f64],
     left: Vec<usize>,
 }
@@ -211,16 +186,14 @@ impl Rest<'_> {
         }
         let mut open = Vec::new();
         if self.left.len() == self.x.len() {
-            let Self { part, x, y, ref mut out, .. } = *self;
-            dispatch(Run { method, part, x, y, out, left: &mut open });
+            let Self { part, x, ref mut out, .. } = *self;
+            dispatch(Run { method, part, x, out, left: &mut open });
             self.left = open;
             return;
         }
-        let of = |from: &[f64]| -> Vec<f64> { self.left.iter().map(|&i| from[i]).collect() };
-        let (x, y) = (of(self.x), self.y.map(of));
+        let x: Vec<f64> = self.left.iter().map(|&i| self.x[i]).collect();
         let mut out = vec![0.0; x.len()];
-        let (part, y) = (self.part, y.as_deref());
-        dispatch(Run { method, part, x: &x, y, out: &mut out, left: &mut open });
+        dispatch(Run { method, part: self.part, x: &x, out: &mut out, left: &mut open });
         for (&i, value) in self.left.iter().zip(out) {
             self.out[i] = value;
         }
@@ -231,16 +204,7 @@ impl Rest<'_> {
 impl IncompleteBeta {
     /// The wanted part at every x, with y = 1 - x: what [`Self::lower`] and its kin give, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
-        self.fill_from(part, x, None, out);
-    }
-
-    /// [`Self::fill`] at points whose y = 1 - x are known, next to 1 too.
-    pub fn fill_points(&self, part: Part, x: &[f64], y: &[f64], out: &mut [f64]) {
-        self.fill_from(part, x, Some(y), out);
-    }
-
-    fn fill_from(&self, part: Part, x: &[f64], y: Option<&[f64]>, out: &mut [f64]) {
-        let mut rest = Rest { part, x, y, out, left: (0..x.len()).collect() };
+        let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
             rest.by(BetaExpansion(self));
         }
@@ -248,20 +212,48 @@ impl IncompleteBeta {
             rest.by(BetaFraction(self));
         }
         for i in rest.left {
-            out[i] = self.part(part, x[i], y.map_or(1.0 - x[i], |y| y[i]));
+            out[i] = self.part(part, x[i], 1.0 - x[i]);
         }
     }
 
-    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, at points inside
-    /// (0, 1) with y = 1 - x.
-    pub fn fill_ln_logit_density(&self, x: &[f64], y: &[f64], out: &mut [f64]) {
-        dispatch(LogitDensity { law: self, x, y, out });
-        let least = if self.a <= self.b { x } else { y };
-        for (i, z) in least.iter().enumerate() {
-            if !Self::INSIDE.contains(&(z * self.n)) {
-                out[i] = self.ln_logit_density(x[i], y[i]);
+    /// The wanted part at eight points inside (0, 1), with y = 1 - x: what [`Self::part`] gives.
+    #[inline(always)]
+    pub(crate) fn part_eight(&self, part: Part, x: V, y: V) -> V {
+        let (mut out, mut open) = (V::ZERO, V::splat(1.0));
+        let mut by = |tails: &Tails<V>| {
+            let good = served(tails) * open;
+            out = V::ZERO.below(good, finish(part, tails), out);
+            open = open - good;
+            V::ZERO.any_below(open)
+        };
+        if self.expansion.is_some() && !by(&BetaExpansion(self).tails(x, y)) {
+            return out;
+        }
+        if self.a > 1.0 && self.b > 1.0 && !by(&BetaFraction(self).tails(x, y)) {
+            return out;
+        }
+        for l in 0..LANES {
+            if open.0[l] > 0.0 {
+                out.0[l] = self.part(part, x.0[l], y.0[l]);
             }
         }
+        out
+    }
+
+    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, at eight points inside
+    /// (0, 1) with y = 1 - x.
+    #[inline(always)]
+    pub(crate) fn ln_logit_density_eight(&self, x: V, y: V) -> V {
+        let d = cross(x, V::splat(self.b), y, V::splat(self.a));
+        let (ln, rest) = self.ln_logit_density_inside(x, y, d);
+        let mut out = ln + rest;
+        let least = if self.a <= self.b { x } else { y };
+        for l in 0..LANES {
+            if !Self::INSIDE.contains(&(least.0[l] * self.n)) {
+                out.0[l] = self.ln_logit_density(x.0[l], y.0[l]);
+            }
+        }
+        out
     }
 
     /// One value.
@@ -278,7 +270,7 @@ impl IncompleteBeta {
 impl IncompleteGamma {
     /// The wanted part at every x: what [`Self::lower`] and its kin give, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
-        let mut rest = Rest { part, x, y: None, out, left: (0..x.len()).collect() };
+        let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
             rest.by(GammaExpansion(self));
         } else if self.is_moderate() {

@@ -5,7 +5,7 @@
 //! exponentially convergent trapezoidal rule", SIAM Review 56, 2014).
 
 use super::path::Path;
-use crate::simd::{Kernel, LANES, V, dispatch, exp, ln};
+use crate::simd::{Kernel, LANES, Real, V, dispatch, exp, ln};
 use crate::special::{IncompleteBeta, Part};
 
 /// What is integrated over t.
@@ -45,8 +45,6 @@ pub(super) struct Integral<'a, P> {
     pub(super) share: f64,
 }
 
-/// Nodes in one go at most.
-const BLOCK: usize = 4 * LANES;
 /// What is this far below the top, in its logarithm, is left out.
 const DEPTH: f64 = 38.0;
 
@@ -84,199 +82,126 @@ impl<P: Path> Integral<'_, P> {
         }
     }
 
-    /// The top, to a third of the spread about it, from a start near it.
+    /// The top, to half of the spread about it.
     pub(super) fn peak(&self) -> Peak {
         let mut t = match self.integrand {
             Integrand::DensityOfY(_) => self.path.find(false, mean(&self.laws.y)),
             _ => self.path.find(true, mean(&self.laws.x)),
         };
+        let (mut low, mut high) = self.path.range();
+        t = t.clamp(low, high);
         let (mut value, mut slope) = self.at(t);
-        let (mut low, mut high) = (None, None);
-        let mut stride = 0.5;
-        let mut curvature = 1.0;
-        for count in 0..80 {
-            if slope > 0.0 {
-                low = Some((t, slope));
-            } else {
-                high = Some((t, slope));
-            }
-            let next = match (low, high) {
-                (Some((l, dl)), Some((h, dh))) => {
-                    let secant = l + (h - l) * (dl / (dl - dh));
-                    let middle = 0.5 * (l + h);
-                    if count % 3 == 2 || !secant.is_finite() { middle } else { secant }
+        let mut curvature = self.bend(t);
+        for count in 0..100 {
+            if slope.abs() < 0.4 * curvature.sqrt() {
+                // The curvature over half of the spread, on either side.
+                let reach = 0.5 / curvature.sqrt().max(1.0);
+                let (left, right) = (self.at(t - reach).1, self.at(t + reach).1);
+                curvature = ((left - right) / (2.0 * reach)).max(1.0e-3);
+                if slope.abs() < 0.7 * curvature.sqrt() {
+                    break;
                 }
-                (None, _) => t - stride,
-                (_, None) => t + stride,
-            };
-            stride *= 2.0;
+            }
+            if slope > 0.0 {
+                low = t;
+            } else {
+                high = t;
+            }
+            let newton = t + slope / curvature;
+            let inside = newton > low && newton < high && (newton - t).abs() < 8.0;
+            let next = if inside && count % 6 != 5 { newton } else { 0.5 * (low + high) };
             let (new_value, new_slope) = self.at(next);
             let found = (slope - new_slope) / (next - t);
-            if found > 0.0 {
-                curvature = found;
-            }
-            let moved = (next - t).abs();
+            // Never so flat that the top would be taken to be here.
+            curvature = if found > 0.0 { found } else { 0.1 * curvature };
             (t, value, slope) = (next, new_value, new_slope);
-            let spread = 1.0 / curvature.sqrt();
-            if found > 0.0 && slope.abs() * spread < 0.3 && moved < 2.0 * spread {
-                break;
-            }
         }
-        // The curvature over the spread itself, on either side.
-        let reach = 0.5 / curvature.sqrt().max(1.0);
-        let (left, right) = (self.at(t - reach).1, self.at(t + reach).1);
-        let curvature = ((left - right) / (2.0 * reach)).max(0.0);
-        let spread = (1.0 / curvature.sqrt()).min(P::SMOOTH);
+        let spread = (1.0 / curvature.sqrt()).min(self.path.smooth(t));
         Peak { t, ln: value, step: self.share * spread }
+    }
+
+    /// About the curvature of the densities, from the spreads of their laws.
+    fn bend(&self, t: f64) -> f64 {
+        let node = self.path.node(t);
+        let of = |law: &IncompleteBeta, at: (f64, f64), speed: f64| {
+            let (a, b) = law.parameters();
+            (a + b) * at.0 * at.1 * speed * speed
+        };
+        let along_x = of(&self.laws.x, node.x, node.dx);
+        let along_y = of(&self.laws.y, node.y, node.dy);
+        0.3 + match self.integrand {
+            Integrand::DensityOfX(_) => along_x,
+            Integrand::DensityOfY(_) => along_y,
+            Integrand::Density => along_x + along_y,
+        }
     }
 
     /// The logarithm of the integral.
     pub(super) fn ln_value(&self, peak: Peak) -> f64 {
-        let mut scratch = Scratch::default();
-        let right = self.side(peak, 0.0, 1.0, &mut scratch);
-        let left = self.side(peak, -1.0, -1.0, &mut scratch);
+        let right = dispatch(Side { integral: self, peak, first: 0.0, direction: 1.0 });
+        let left = dispatch(Side { integral: self, peak, first: -1.0, direction: -1.0 });
         peak.ln + ln(peak.step * (left + right))
     }
 
-    /// The sum of the terms from node `first` on, in one direction, over the top.
-    fn side(&self, peak: Peak, first: f64, direction: f64, scratch: &mut Scratch) -> f64 {
-        // As many nodes as a normal hump has; then a few at a time.
-        let expected = (2.0 * DEPTH).sqrt() / self.share;
-        let mut n = ((expected / LANES as f64).ceil() as usize * LANES).clamp(LANES, BLOCK);
-        let (mut sum, mut start) = (0.0, first);
-        for _ in 0..10_000 {
-            for (k, t) in scratch.t[..n].iter_mut().enumerate() {
-                *t = peak.t + peak.step * (start + direction * k as f64);
+    /// The logarithm of the integrand at eight nodes.
+    #[inline(always)]
+    fn eight(&self, t: V) -> V {
+        let node = self.path.node(t);
+        let Laws { x, y } = self.laws;
+        let (part, is_x) = match self.integrand {
+            Integrand::DensityOfX(part) => (part, true),
+            Integrand::DensityOfY(part) => (part, false),
+            Integrand::Density => {
+                let along_x = x.ln_logit_density_eight(node.x.0, node.x.1);
+                let along_y = y.ln_logit_density_eight(node.y.0, node.y.1);
+                return along_x + along_y + Real::ln(node.dx * node.dp);
             }
-            self.fill(n, scratch);
-            let values = &scratch.value[..n];
-            sum += dispatch(Exponentials { values, less: peak.ln });
-            let [.., c, b, a] = *values else { break };
-            let depth = a - peak.ln;
-            if depth < -DEPTH || !depth.is_finite() {
+        };
+        let (own, at, turn, other, beside) =
+            if is_x { (x, node.x, node.dx, y, node.y) } else { (y, node.y, node.dy, x, node.x) };
+        let along = own.ln_logit_density_eight(at.0, at.1) + Real::ln(turn);
+        along + other.part_eight(part, beside.0, beside.1)
+    }
+}
+
+/// The sum of the terms from node `first` on, in one direction, over the top.
+struct Side<'a, P> {
+    integral: &'a Integral<'a, P>,
+    peak: Peak,
+    first: f64,
+    direction: f64,
+}
+
+impl<P: Path> Kernel for Side<'_, P> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        let Self { integral, peak, first, direction } = self;
+        let step = V::splat(direction * peak.step);
+        let (top, mut sum, mut tail) = (V::splat(peak.ln), V::ZERO, 0.0);
+        for tile in 0..40_000 {
+            let start = direction * first + (tile * LANES) as f64;
+            let places = V([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) + V::splat(start);
+            let depths = integral.eight(V::splat(peak.t) + step * places) - top;
+            sum = sum + Real::exp(depths);
+            let [.., c, b, a] = depths.0;
+            if a < -DEPTH || !a.is_finite() {
                 break;
             }
             // Where the integrand is an exponential, what follows is a geometric series.
             let (last, before) = (a - b, b - c);
             if last < 0.0 && (last - before).abs() < 1.0e-13 {
                 let ratio = exp(last);
-                sum += exp(depth) * ratio / (1.0 - ratio);
+                tail = exp(a) * ratio / (1.0 - ratio);
                 break;
             }
-            start += direction * n as f64;
-            n = 2 * LANES;
         }
-        sum
-    }
-
-    /// The logarithm of the integrand at the nodes.
-    fn fill(&self, n: usize, scratch: &mut Scratch) {
-        let Laws { x, y } = self.laws;
-        dispatch(Nodes { path: self.path, integrand: self.integrand, n, scratch });
-        let Scratch { x: xs, y: ys, value, part, .. } = scratch;
-        let (xs, ys) = ((&xs.0[..n], &xs.1[..n]), (&ys.0[..n], &ys.1[..n]));
-        let part = &mut part[..n];
-        let mut add = |part: &[f64]| {
-            for (value, part) in value[..n].iter_mut().zip(part) {
-                *value += part;
-            }
-        };
-        match self.integrand {
-            Integrand::DensityOfX(of) => {
-                x.fill_ln_logit_density(xs.0, xs.1, part);
-                add(part);
-                y.fill_points(of, ys.0, ys.1, part);
-                add(part);
-            }
-            Integrand::DensityOfY(of) => {
-                y.fill_ln_logit_density(ys.0, ys.1, part);
-                add(part);
-                x.fill_points(of, xs.0, xs.1, part);
-                add(part);
-            }
-            Integrand::Density => {
-                x.fill_ln_logit_density(xs.0, xs.1, part);
-                add(part);
-                y.fill_ln_logit_density(ys.0, ys.1, part);
-                add(part);
-            }
-        }
+        sum.sum() + tail
     }
 }
 
 fn mean(law: &IncompleteBeta) -> f64 {
     let (a, b) = law.parameters();
     a / (a + b)
-}
-
-/// The columns of one block of nodes.
-struct Scratch {
-    t: [f64; BLOCK],
-    x: ([f64; BLOCK], [f64; BLOCK]),
-    y: ([f64; BLOCK], [f64; BLOCK]),
-    value: [f64; BLOCK],
-    part: [f64; BLOCK],
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        let column = [0.0; BLOCK];
-        let pair = (column, column);
-        Self { t: column, x: pair, y: pair, value: column, part: column }
-    }
-}
-
-/// The points of the border, and the logarithm of what turns the densities.
-struct Nodes<'a, P> {
-    path: &'a P,
-    integrand: Integrand,
-    n: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl<P: Path> Kernel for Nodes<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Self { path, integrand, n, scratch } = self;
-        for tile in 0..n / LANES {
-            let at = tile * LANES..(tile + 1) * LANES;
-            let mut t = V::ZERO;
-            t.0.copy_from_slice(&scratch.t[at.clone()]);
-            let node = path.node(t);
-            let turn = match integrand {
-                Integrand::DensityOfX(_) => node.dx,
-                Integrand::DensityOfY(_) => node.dy,
-                Integrand::Density => node.dx * node.dp,
-            };
-            let turn = crate::simd::Real::ln(turn);
-            scratch.x.0[at.clone()].copy_from_slice(&node.x.0.0);
-            scratch.x.1[at.clone()].copy_from_slice(&node.x.1.0);
-            scratch.y.0[at.clone()].copy_from_slice(&node.y.0.0);
-            scratch.y.1[at.clone()].copy_from_slice(&node.y.1.0);
-            scratch.value[at].copy_from_slice(&turn.0);
-        }
-    }
-}
-
-/// Σ exp(value - less).
-struct Exponentials<'a> {
-    values: &'a [f64],
-    less: f64,
-}
-
-impl Kernel for Exponentials<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> f64 {
-        let mut sum = V::ZERO;
-        for tile in self.values.chunks_exact(LANES) {
-            let mut v = V::ZERO;
-            v.0.copy_from_slice(tile);
-            sum = sum + crate::simd::Real::exp(v - V::splat(self.less));
-        }
-        sum.sum()
-    }
 }

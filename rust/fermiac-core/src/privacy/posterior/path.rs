@@ -1,6 +1,6 @@
 //! Borders in the square of the two error rates: curves along which tails are integrated.
 
-use crate::simd::{Real, ln};
+use crate::simd::{Real, exp, ln};
 use crate::special::LN_SQRT_2PI;
 
 /// A point of a border, and what turns densities over the rates into densities over t.
@@ -29,9 +29,11 @@ pub(super) struct Slopes {
 
 /// A border, on the whole line of its parameter t.
 pub(super) trait Path {
-    /// The longest step of t over which every integrand here is smooth, over the share of the
-    /// spread that a step is.
-    const SMOOTH: f64;
+    /// The distance over which every integrand here is smooth at t, however wide it is.
+    fn smooth(&self, t: f64) -> f64;
+
+    /// The least and the largest t at which rates are normal numbers.
+    fn range(&self) -> (f64, f64);
 
     fn node<R: Real>(&self, t: R) -> Node<R>;
 
@@ -48,7 +50,9 @@ pub(super) enum Moved {
     Delta,
 }
 
-/// A piece of the line y = 1 - δ - e^ε x from x = 0 to x = `end`; t is the logit of x / `end`.
+/// A piece of the line y = 1 - δ - e^ε x from x = 0 to x = `end`; t + e^t is the logit of x / `end`:
+/// so every integrand dies out fast at that end, at which there is nothing special, and like a power
+/// of x at the other one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     /// The end of x, and 1 less it.
@@ -62,15 +66,23 @@ pub(super) struct Line {
 }
 
 impl Path for Line {
-    const SMOOTH: f64 = 0.45;
+    fn smooth(&self, t: f64) -> f64 {
+        0.45 / (1.0 + exp(t))
+    }
+
+    fn range(&self) -> (f64, f64) {
+        ((-690.0 - ln(self.end.0)).max(-600.0), 6.2)
+    }
 
     #[inline(always)]
     fn node<R: Real>(&self, t: R) -> Node<R> {
         let (zero, one) = (R::of(0.0), R::of(1.0));
-        let e = (zero - t.abs()).exp();
+        let growth = t.exp();
+        let (logit, speed) = (t + growth, one + growth);
+        let e = (zero - logit.abs()).exp();
         let large = one / (one + e);
         let small = e * large;
-        let (s, r) = (t.below(zero, small, large), t.below(zero, large, small));
+        let (s, r) = (logit.below(zero, small, large), logit.below(zero, large, small));
         let (end, fall) = (R::of(self.end.0), R::of(self.fall));
         let least = |z: R| z.below(one, z, one);
         let x = (end * s, least(R::of(self.end.1) + end * r));
@@ -80,21 +92,28 @@ impl Path for Line {
             Moved::Epsilon => fall * s * over,
             Moved::Delta => over,
         };
-        Node { x, y, dx: r / x.1, dy: fall * s * r * over, dp }
+        Node { x, y, dx: speed * r / x.1, dy: speed * fall * s * r * over, dp }
     }
 
     fn slopes(&self, t: f64) -> Slopes {
-        let Node { dx, x, .. } = self.node(t);
-        let r = dx * x.1;
-        let turn = r - (1.0 - r);
-        let dp = if self.moved == Moved::Epsilon { r } else { 0.0 };
+        let growth = exp(t);
+        let speed = 1.0 + growth;
+        let r = 1.0 / (1.0 + exp(t + growth));
+        let turn = speed * (r - (1.0 - r)) + growth / speed;
+        let dp = if self.moved == Moved::Epsilon { speed * r } else { 0.0 };
         Slopes { dx: turn, dy: turn, dp }
     }
 
     fn find(&self, is_x: bool, value: f64) -> f64 {
         let share = if is_x { value / self.end.0 } else { 1.0 - (value - self.y_end) / self.fall };
         let s = share.clamp(1.0e-12, 1.0 - 1.0e-6);
-        ln(s / (1.0 - s))
+        let logit = ln(s / (1.0 - s));
+        // Roughly where t + e^t is that.
+        if logit > 0.7 {
+            ln(logit) - ln(logit) / (1.0 + logit)
+        } else {
+            logit - exp(logit.min(-0.6))
+        }
     }
 }
 
@@ -108,7 +127,14 @@ pub(super) struct Curve {
 const FAR: f64 = 37.0;
 
 impl Path for Curve {
-    const SMOOTH: f64 = 0.45;
+    fn smooth(&self, t: f64) -> f64 {
+        // A rate next to 0 or 1 falls off like exp(-t²/2), by a factor e over 1/t.
+        (0.85 / t.abs().max((t + self.mu).abs())).min(0.45)
+    }
+
+    fn range(&self) -> (f64, f64) {
+        (1.0 - FAR, FAR - 1.0 - self.mu)
+    }
 
     #[inline(always)]
     fn node<R: Real>(&self, t: R) -> Node<R> {
@@ -132,7 +158,7 @@ impl Path for Curve {
     fn find(&self, is_x: bool, value: f64) -> f64 {
         let z = crate::simd::normal_quantile(value.clamp(1.0e-300, 1.0 - 1.0e-16));
         let t = if is_x { z } else { -self.mu - z };
-        // Where both rates are normal numbers.
-        t.clamp(1.0 - FAR, FAR - 1.0 - self.mu)
+        let (least, most) = self.range();
+        t.clamp(least, most)
     }
 }

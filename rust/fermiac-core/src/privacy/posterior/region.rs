@@ -4,8 +4,8 @@ use super::integral::{Integral, Integrand, Laws, Peak};
 use super::path::{Curve, Line, Moved, Path};
 use super::sums::{LnSum, ln_complement};
 use crate::privacy::Direction;
-use crate::simd::{exp, ln};
-use crate::special::{IncompleteBeta, Part, expm1};
+use crate::simd::{exp, ln, normal_cdf, normal_quantile};
+use crate::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1};
 
 /// What is measured, and what is given for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,40 +91,38 @@ impl Posterior {
         self.measure
     }
 
-    /// The value at the means of the rates, and the spread by the first derivatives.
+    /// The center and the spread of the measure, by first derivatives at the means of the rates.
     pub(super) fn rough(&self) -> (f64, f64) {
         let (x, y) = (mean(&self.rates.x), mean(&self.rates.y));
         let (sx, sy) = (spread(&self.rates.x), spread(&self.rates.y));
-        match self.measure {
+        // Values of the two lines, with their derivatives over the rates.
+        let (reverse, forward) = match self.measure {
             Measure::Mu => {
-                let z = |p| crate::simd::normal_quantile(p);
-                let height = |z: f64| exp(-0.5 * z * z) * 0.398_942_280_401_432_7;
-                let (zx, zy) = (z(x), z(y));
-                (-(zx + zy), (sx / height(zx)).hypot(sy / height(zy)))
+                let (zx, zy) = (normal_quantile(x), normal_quantile(y));
+                let speed = |z: f64| exp(0.5 * z * z + LN_SQRT_2PI);
+                return (-(zx + zy), (sx * speed(zx)).hypot(sy * speed(zy)));
             }
             Measure::Epsilon(delta) => {
-                let c = 1.0 - delta;
-                let of = |own: f64, other: f64, s_own: f64, s_other: f64| {
-                    let gap = (c - other).max(1.0e-3 * (1.0 - other));
-                    (ln(gap / own), (s_own / own).hypot(s_other / gap))
+                let of = |own: f64, other: f64| {
+                    let gap = (1.0 - delta - other).max(1.0e-3 * (1.0 - other));
+                    (ln(gap / own), 1.0 / own, 1.0 / gap)
                 };
-                let (reverse, forward) = (of(x, y, sx, sy), of(y, x, sy, sx));
-                match self.direction {
-                    Direction::Forward => forward,
-                    Direction::Reverse => reverse,
-                    _ if forward.0 > reverse.0 => forward,
-                    _ => reverse,
-                }
+                let ((reverse, rx, ry), (forward, fy, fx)) = (of(x, y), of(y, x));
+                ((reverse, rx, ry), (forward, fx, fy))
             }
             Measure::Delta(epsilon) => {
-                let e = exp(epsilon);
-                let (reverse, forward) = (1.0 - y - e * x, 1.0 - x - e * y);
-                match self.direction {
-                    Direction::Forward => (forward, sx.hypot(e * sy)),
-                    Direction::Reverse => (reverse, sy.hypot(e * sx)),
-                    _ if forward > reverse => (forward, sx.hypot(e * sy)),
-                    _ => (reverse, sy.hypot(e * sx)),
-                }
+                let e = exp(epsilon.min(POWERS));
+                ((1.0 - y - e * x, e, 1.0), (1.0 - x - e * y, 1.0, e))
+            }
+        };
+        let variance =
+            |p: (f64, f64, f64), q: (f64, f64, f64)| p.1 * q.1 * sx * sx + p.2 * q.2 * sy * sy;
+        let alone = |p: (f64, f64, f64)| (p.0, variance(p, p).sqrt());
+        match self.direction {
+            Direction::Forward => alone(forward),
+            Direction::Reverse => alone(reverse),
+            Direction::Both | Direction::Attack => {
+                larger(alone(reverse), alone(forward), variance(reverse, forward))
             }
         }
     }
@@ -139,7 +137,7 @@ impl Posterior {
     }
 
     /// Whether the attack with exchanged answers counts.
-    fn is_folded(&self) -> bool {
+    pub(super) fn is_folded(&self) -> bool {
         self.direction == Direction::Both
     }
 
@@ -210,7 +208,7 @@ impl Posterior {
             add(&self.over(line, laws, integrand), power, beside, sum);
         }
         if self.is_kinked() {
-            let (line, laws) = kink(laws, epsilon, delta);
+            let line = kink(epsilon, delta);
             let both = laws.x.parameters().0 + laws.y.parameters().0;
             let x = laws.x.ln_lower(line.end.0, line.end.1);
             let y = laws.y.ln_lower(line.end.0, line.end.1);
@@ -243,7 +241,7 @@ impl Posterior {
             }
         }
         if self.is_kinked() {
-            let (line, laws) = kink(laws, epsilon, delta);
+            let line = kink(epsilon, delta);
             let x = laws.x.ln_upper(line.end.0, line.end.1);
             let y = laws.y.ln_upper(line.end.0, line.end.1);
             sum.add(x + y, corner);
@@ -296,16 +294,12 @@ impl Posterior {
         let swapped = Laws { x: laws.y, y: laws.x };
         let moved =
             if let Measure::Delta(_) = self.measure { Moved::Delta } else { Moved::Epsilon };
-        let (line, laws) = if self.is_kinked() {
-            kink(laws, epsilon, delta)
-        } else {
-            (axis(epsilon, delta), *laws)
-        };
+        let line = if self.is_kinked() { kink(epsilon, delta) } else { axis(epsilon, delta) };
         let line = Line { moved, ..line };
         let (first, second) = match self.direction {
-            Direction::Both | Direction::Attack => (Some(laws), Some(swapped)),
+            Direction::Both | Direction::Attack => (Some(*laws), Some(swapped)),
             Direction::Forward => (Some(swapped), None),
-            Direction::Reverse => (Some(laws), None),
+            Direction::Reverse => (Some(*laws), None),
         };
         [first, second].into_iter().flatten().map(move |laws| Piece { line, laws })
     }
@@ -336,18 +330,17 @@ fn ln_far(laws: &Laws, delta: f64) -> f64 {
 }
 
 /// The line from the y-axis to the diagonal.
-fn kink(laws: &Laws, epsilon: f64, delta: f64) -> (Line, Laws) {
+fn kink(epsilon: f64, delta: f64) -> Line {
     let e = exp(epsilon);
     let c = 1.0 - delta;
     let end = c / (1.0 + e);
-    let line = Line {
+    Line {
         end: (end, (e + delta) / (1.0 + e)),
         y_end: end,
         fall: e * end,
         delta,
         moved: Moved::Epsilon,
-    };
-    (line, *laws)
+    }
 }
 
 /// The line from axis to axis.
@@ -366,7 +359,7 @@ fn axis(epsilon: f64, delta: f64) -> Line {
 /// The curve of mu, along the narrower law.
 fn curve(laws: &Laws, mu: f64) -> (Curve, Laws) {
     let width = |law: &IncompleteBeta| {
-        let z = crate::simd::normal_quantile(mean(law));
+        let z = normal_quantile(mean(law));
         spread(law) * exp(0.5 * z * z)
     };
     let swapped = Laws { x: laws.y, y: laws.x };
@@ -378,6 +371,22 @@ impl Piece {
     fn y_is_narrow(&self) -> bool {
         spread(&self.laws.y) * self.line.end.0 < spread(&self.laws.x) * self.line.fall
     }
+}
+
+/// The mean and the spread of the larger of two normal numbers with this covariance (C. E. Clark,
+/// "The greatest of a finite set of random variables", Operations Research 9, 1961).
+fn larger(p: (f64, f64), q: (f64, f64), covariance: f64) -> (f64, f64) {
+    let gap = (p.1 * p.1 + q.1 * q.1 - 2.0 * covariance).max(0.0).sqrt();
+    let z = (p.0 - q.0) / gap;
+    if !(z.abs() < 8.0) {
+        return if p.0 > q.0 { p } else { q };
+    }
+    let (share, height) = (normal_cdf(z), exp(-0.5 * z * z - LN_SQRT_2PI));
+    let first = p.0 * share + q.0 * (1.0 - share) + gap * height;
+    let second = (p.0 * p.0 + p.1 * p.1) * share
+        + (q.0 * q.0 + q.1 * q.1) * (1.0 - share)
+        + (p.0 + q.0) * gap * height;
+    (first, (second - first * first).max(0.01 * p.1 * q.1).sqrt())
 }
 
 fn mean(law: &IncompleteBeta) -> f64 {

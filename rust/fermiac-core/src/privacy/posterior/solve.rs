@@ -94,20 +94,27 @@ impl Posterior {
         value
     }
 
-    /// Where to start: by the normal law for the logarithms of the rates.
+    /// Where to start: a quantile of the normal law with the rough center and spread, or of its
+    /// absolute value where the center is lost in the spread.
     fn guess(&self, p: Probability) -> f64 {
         let (center, spread) = self.rough();
-        let z =
-            if p.below <= p.above { normal_quantile(p.below) } else { -normal_quantile(p.above) };
-        let guess = center + z * spread;
+        let z = |below: f64, above: f64| {
+            if below <= above { normal_quantile(below) } else { -normal_quantile(above) }
+        };
+        let guess = if center < spread && self.is_folded() {
+            spread * z(0.5 * (1.0 + p.below), 0.5 * p.above)
+        } else {
+            center + z(p.below, p.above) * spread
+        };
         if let Measure::Delta(_) = self.measure() {
-            return guess
-                .clamp(1.0e-3 * spread.min(1.0), 1.0 - 1.0e-3 * (1.0 - center).clamp(0.0, 1.0));
+            let room = (1.0 - center).clamp(0.0, 1.0);
+            return guess.clamp(1.0e-3 * spread.min(1.0), 1.0 - 1.0e-3 * room);
         }
         if guess.is_finite() { guess.max(0.1 * spread) } else { 1.0 }
     }
 
-    /// The shortest interval with this probability, the atom at 0 counted where it holds 0.
+    /// The shortest interval with this probability, the atom at 0 counted where it holds 0; where
+    /// the density has several humps, the shortest one about one of them.
     pub fn shortest(&self, prob: f64) -> (f64, f64) {
         if !(0.0..=1.0).contains(&prob) {
             return (f64::NAN, f64::NAN);
@@ -115,10 +122,6 @@ impl Posterior {
         let from_zero = self.quantile(prob);
         let whole = (0.0, from_zero);
         if prob == 0.0 || prob == 1.0 {
-            return whole;
-        }
-        let top = self.summary().mode;
-        if top <= 0.0 {
             return whole;
         }
         // The end of a longer lower tail has a higher density than the other end: one root.
@@ -138,9 +141,9 @@ impl Posterior {
         if at_zero >= 0.0 {
             return whole;
         }
-        let (mut low, mut high) = (0.0, top);
+        let (mut low, mut high) = (0.0, self.upper_quantile(prob));
         let (mut before, mut at_before) = (0.0, at_zero);
-        let mut value = self.quantile(0.5 * (1.0 - prob)).min(top);
+        let mut value = self.quantile(0.5 * (1.0 - prob));
         let mut interval = whole;
         for _ in 0..100 {
             let (end, difference) = other_end(value);

@@ -104,8 +104,8 @@ impl Posterior {
         let [mass, first, second] = sums;
         let shift = first - atom * origin;
         Summary {
-            mean: origin + shift,
-            variance: second + atom * origin * origin - shift * shift,
+            mean: (origin + shift).max(0.0),
+            variance: (second + atom * origin * origin - shift * shift).max(0.0),
             mode: self.top(highest),
             total: mass + atom,
         }
@@ -134,7 +134,8 @@ impl Posterior {
             let factor = if bend > 0.0 { 1.0 / bend.sqrt() } else { 0.5 };
             width = (width * factor.clamp(0.2, 5.0)).min(1.0);
         }
-        let step = 0.35 * width;
+        // Half of a normal law falls off like exp(-exp(2 v)) here.
+        let step = (0.35 * width).min(0.12);
         let mut sums = [0.0; 3];
         let mut highest = Highest::NONE;
         let mut side = |first: f64, direction: f64| {
