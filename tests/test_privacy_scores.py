@@ -63,6 +63,35 @@ def test_same_data_is_the_best_of_all_thresholds() -> None:
         assert "not valid" in repr(a)
 
 
+def test_bounds_of_the_posterior() -> None:
+    members, nonmembers = laplace(2.0, 150, 3)
+    a = audit_scores(members, nonmembers, threshold=1.0, delta=1e-3, method="bayes")
+    counts = a.counts
+    law = fm.privacy.epsilon_posterior(**counts, delta=1e-3, direction="attack")
+    assert (a.epsilon_lower, a.epsilon_upper) == (law.ppf(0.05), law.ppf(0.95))
+    box = epsilon_interval(**counts, delta=1e-3, prob=0.95, kind="lower", direction="attack")
+    assert a.epsilon_lower > box.lower
+    # The held-out choice is that of the box under the same prior; the bound is the posterior's.
+    one, other = (
+        audit_scores(members, nonmembers, method=name, rng=4) for name in ("bayes", "jeffreys")
+    )
+    assert (one.threshold, one.counts) == (other.threshold, other.counts)
+    assert one.epsilon_lower > other.epsilon_lower
+    one, other = (
+        audit_scores(members, nonmembers, threshold=Bonferroni(), method=name)
+        for name in ("bayes", "jeffreys")
+    )
+    assert (one.threshold, one.counts) == (other.threshold, other.counts)
+    law = fm.privacy.epsilon_posterior(**one.counts, direction="attack")
+    assert one.epsilon_lower == law.ppf(0.05 / 301) > other.epsilon_lower
+    best = audit_scores(members, nonmembers, threshold=SameData(True), method="bayes")
+    each = [
+        audit_scores(members, nonmembers, threshold=t, method="bayes").epsilon_lower
+        for t in np.concatenate([members, nonmembers])
+    ]
+    assert best.epsilon_lower == max(each)
+
+
 def test_bonferroni_leaves_the_threshold_out() -> None:
     members, nonmembers = (np.round(x, 1) for x in laplace(3.0, 120, 7))
     a = audit_scores(members, nonmembers, threshold=Bonferroni())
