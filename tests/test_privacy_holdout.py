@@ -231,7 +231,7 @@ def test_refusals() -> None:
         t.query(lambda x: 2 + x[:, 0])
     with pytest.raises(RangeError, match="holdout_mean"):
         t.query_means(0.5, 1.5)
-    with pytest.raises(TargetError, match="row 0 of train"):
+    with pytest.raises(TargetError, match="on train that are not finite"):
         t.query(lambda x: np.full(len(x), np.nan))
     with pytest.raises(TargetError):
         t.query(lambda x: x[:5, 0])

@@ -285,7 +285,7 @@ def epsilon_posterior(
     (1.424089, 0.187815)
     >>> many = fm.privacy.epsilon_posterior([100, 487], [0, 512], 0, [100, 1], delta=1e-5)
     >>> many.ppf(0.05).round(6)
-    array([4.895698, 0.143895])
+    array([4.896377, 0.143895])
     """
     start = time.perf_counter()
     given, rates = laws(tp, fp, fn, tn, prior)
