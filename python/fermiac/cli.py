@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--moments",
         action="store_true",
-        help="with mean, standard deviation and mode, which take ten times as long as the rest",
+        help="with mean, standard deviation and mode, which take several times as long as the rest",
     )
     scores = epsilon.add_argument_group(
         "scores",
