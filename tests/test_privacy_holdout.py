@@ -231,7 +231,7 @@ def test_refusals() -> None:
         t.query(lambda x: 2 + x[:, 0])
     with pytest.raises(RangeError, match="holdout_mean"):
         t.query_means(0.5, 1.5)
-    with pytest.raises(TargetError, match="row 0 of train"):
+    with pytest.raises(TargetError, match="on train that are not finite"):
         t.query(lambda x: np.full(len(x), np.nan))
     with pytest.raises(TargetError):
         t.query(lambda x: x[:5, 0])
@@ -274,3 +274,14 @@ def test_refusals() -> None:
         GaussianAnswers(100, rho=0.0, budget=3)
     with pytest.raises(ArgumentError, match="noise_source"):
         Thresholdout(None, 10, budget=1, noise_source=lambda kind, scale: math.nan)
+
+
+def test_texts_say_what_is_left_unless_blind() -> None:
+    means = (0.9, 0.5)
+    shown, blind = (Thresholdout(None, 10_000, budget=3, blind=b, rng=0) for b in (False, True))
+    for t in (shown, blind):
+        t.query_means(*means)
+    assert repr(shown) == "Thresholdout: 2 of 3 left"
+    assert repr(blind) == "Thresholdout: blind"
+    free = Thresholdout(None, 100, budget=None, noise="gaussian", rng=0)
+    assert repr(free) == "Thresholdout: without a budget"

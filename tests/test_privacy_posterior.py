@@ -323,7 +323,9 @@ def test_plugin() -> None:
         ({"prior": ((0, 1), (1, 1))}, "prior: 0 was given"),
         ({"prior": (1, 1)}, "two pairs"),
         ({"direction": "up"}, "direction"),
-        ({"tp": [1, 2, 3], "fp": [1, 2]}, "broadcast"),
+        ({"tp": [1, 2, 3], "fp": [1, 2]}, r"tp \(3,\), fp \(2,\).* do not broadcast"),
+        ({"fn": [1, 2], "prior": (([1, 1, 1], 1), (1, 1))}, r"fn \(2,\).*prior of fnr, a \(3,\)"),
+        ({"tp": [1, 2, 3], "delta": [0.1, 0.2]}, r"tp \(3,\).*delta \(2,\)"),
         ({"tp": np.ma.masked_array([1.0, 2.0], [True, False])}, "masked"),
     ],
 )

@@ -135,6 +135,10 @@ class Mechanism:
         self._n_threads = n_threads
         self._history: list[tuple[float, str]] = []
 
+    def __repr__(self) -> str:
+        left = "without a budget" if self._unlimited else f"{self._left} of {self._budget} left"
+        return f"{type(self).__name__}: {'blind' if self._blind else left}"
+
     @property
     def remaining(self) -> int | None:
         """What is left of the budget; None without one, or if the mechanism is blind."""

@@ -43,7 +43,6 @@ class EpsilonInterval(Result):
     >>> import fermiac as fm
     >>> fm.privacy.epsilon_interval(40, 10, 10, 40)
     EpsilonInterval: 0.675873 to 2.19387 (two-sided 90 %, clopper-pearson)
-    ...
     """
 
     lower: float | Array

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import special
-from fermiac.privacy._arguments import columns, numbers, unwrapped
+from fermiac.privacy._arguments import numbers, unwrapped
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, provenance
 from fermiac.privacy._posterior_base import Posterior, laws
@@ -177,7 +177,8 @@ class DeltaPosterior(Posterior):
         return np.asarray(self.epsilon, dtype=np.float64)
 
     def _at(self) -> str:
-        return f" at epsilon {self.epsilon:g}" if np.ndim(self.epsilon) == 0 else ""
+        one = np.ndim(self.epsilon) == 0
+        return f" at epsilon {self.epsilon:g}" if one else " at several epsilons"
 
     def _of_rates(self, fnr: Array, fpr: Array) -> Array:
         return np.asarray(delta_of_rates(fnr, fpr, epsilon=self.epsilon, direction=self.direction))
@@ -285,13 +286,12 @@ def epsilon_posterior(
     (1.424089, 0.187815)
     >>> many = fm.privacy.epsilon_posterior([100, 487], [0, 512], 0, [100, 1], delta=1e-5)
     >>> many.ppf(0.05).round(6)
-    array([4.895698, 0.143895])
+    array([4.896377, 0.143895])
     """
     start = time.perf_counter()
-    given, rates = laws(tp, fp, fn, tn, prior)
     at = fraction("delta", delta, zero=True)
+    given, _ = laws("epsilon_posterior", tp, fp, fn, tn, prior, delta=at)
     side = choice("direction", direction, DIRECTIONS)
-    columns("epsilon_posterior", **rates, delta=at)
     return EpsilonPosterior(
         **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},
@@ -353,10 +353,9 @@ def delta_posterior(
     True
     """
     start = time.perf_counter()
-    given, rates = laws(tp, fp, fn, tn, prior)
     at = at_least_zero("epsilon", epsilon)
+    given, _ = laws("delta_posterior", tp, fp, fn, tn, prior, epsilon=at)
     side = choice("direction", direction, DIRECTIONS)
-    columns("delta_posterior", **rates, epsilon=at)
     return DeltaPosterior(
         **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},
@@ -421,9 +420,8 @@ def mu_posterior(
     8.093
     """
     start = time.perf_counter()
-    given, rates = laws(tp, fp, fn, tn, prior)
+    given, _ = laws("mu_posterior", tp, fp, fn, tn, prior)
     side = choice("direction", direction, ("both", "attack"))
-    columns("mu_posterior", **rates)
     return MuPosterior(
         **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},

@@ -33,9 +33,9 @@ _LEAST = 0.02
 
 
 def laws(
-    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any
+    call: str, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any, **more: Array
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
-    """Give the counts, and the parameters of the laws of both rates."""
+    """Give the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
     given = {k: counts(k, v) for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
@@ -51,10 +51,13 @@ def laws(
                 f"prior: {prior!r:.60} was given; one of {names} is needed, or two pairs: "
                 "(a, b) of the false-negative rate and (a, b) of the false-positive rate"
             )
-        for x in np.concatenate([np.ravel(x) for pair in pairs for x in pair]).reshape(-1, 1):
-            good = (x >= _LEAST) & np.isfinite(x)
-            require("prior", x, good, f"parameters of at least {_LEAST} are needed")
+        x = np.concatenate([np.ravel(x) for pair in pairs for x in pair])
+        good = (x >= _LEAST) & np.isfinite(x)
+        require("prior", x, good, f"parameters of at least {_LEAST} are needed")
     (p1, q1), (p2, q2) = pairs
+    labels = ("prior of fnr, a", "prior of fnr, b", "prior of fpr, a", "prior of fpr, b")
+    arrays = dict(zip(labels, (p1, q1, p2, q2), strict=True))
+    columns(call, **given, **{k: v for k, v in arrays.items() if v.ndim}, **more)
     return given, {
         "fnr_a": given["fn"] + p1,
         "fnr_b": given["tp"] + q1,
@@ -90,7 +93,7 @@ class Posterior(Result):
 
     @cached_property
     def _laws(self) -> Mapping[str, Array]:
-        return laws(self.tp, self.fp, self.fn, self.tn, self.prior)[1]
+        return laws("posterior", self.tp, self.fp, self.fn, self.tn, self.prior)[1]
 
     @property
     def shape(self) -> tuple[int, ...]:
