@@ -26,13 +26,16 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: Doubles no longer tell whole numbers apart from here on.
+_MOST = 1.0e15
 R = TypeVar("R", bound=Result)
 
 
 def counts(name: str, value: ArrayLike) -> Array:
     """Take `value` as counts, which need not be whole."""
     array = numbers(name, value)
-    require(name, array, (array >= 0) & np.isfinite(array), "counts of at least 0 are needed")
+    good = (array >= 0) & (array <= _MOST)
+    require(name, array, good, f"counts from 0 to {_MOST:g} are needed")
     return array
 
 

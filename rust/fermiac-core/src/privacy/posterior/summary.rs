@@ -205,7 +205,9 @@ impl Posterior {
                 break;
             }
         }
-        maximum(density, low, middle, high.min(end))
+        let found = maximum(density, low, middle, high.min(end));
+        // A density that falls from 0 on is flat there to rounding.
+        if density(0.0) >= density(found) - 1.0e-13 { 0.0 } else { found }
     }
 }
 
