@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fermiac.privacy._interop import EpsilonGap, compare, epsilon_upper
+
+__all__ = ["EpsilonGap", "compare", "epsilon_upper"]
