@@ -16,8 +16,8 @@ bits, or 230 where they do not agree to 1e-20, once with X as the outer and Y as
 and once by parts, with the roles exchanged, on other panels and of another order; the column
 "error" is the relative difference of the two plus what the balls say. Then
 
-- half of the posteriors of few counts are compared with Arb's own rigorous integrals over the
-  incomplete beta function, `acb.integral`, which has to overlap;
+- some tails are compared with Arb's own rigorous integrals over the incomplete beta function,
+  `acb.integral`, which have to overlap;
 - the densities come from the line integral of the two densities, and a quarter of them are compared
   with central differences of the tails;
 - mean and variance come from integrals of the density over eps, by panels that are halved until the

@@ -78,3 +78,6 @@ __all__ = [
     "roc",
     "watermark_reference",
 ]
+from fermiac.privacy._interop import EpsilonGap, compare, epsilon_upper
+
+__all__ = ["EpsilonGap", "compare", "epsilon_upper"]
