@@ -5,6 +5,7 @@ from __future__ import annotations
 from fermiac.privacy._adaptive import Answer
 from fermiac.privacy._answers import GaussianAnswers, LaplaceAnswers
 from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
+from fermiac.privacy._interop import EpsilonGap, compare, epsilon_upper
 from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
 from fermiac.privacy._one_run import (
     OneRunAudit,
@@ -38,6 +39,7 @@ __all__ = [
     "Answer",
     "Bonferroni",
     "DeltaPosterior",
+    "EpsilonGap",
     "EpsilonInterval",
     "EpsilonPosterior",
     "Explicit",
@@ -62,12 +64,14 @@ __all__ = [
     "audit_one_run",
     "audit_one_run_scores",
     "audit_scores",
+    "compare",
     "delta_of_rates",
     "delta_posterior",
     "detect_watermark",
     "epsilon_interval",
     "epsilon_of_rates",
     "epsilon_posterior",
+    "epsilon_upper",
     "gdp_bound",
     "gdp_delta",
     "gdp_epsilon",
@@ -78,6 +82,3 @@ __all__ = [
     "roc",
     "watermark_reference",
 ]
-from fermiac.privacy._interop import EpsilonGap, compare, epsilon_upper
-
-__all__ = ["EpsilonGap", "compare", "epsilon_upper"]

@@ -253,17 +253,13 @@ def compare(
 
     Examples
     --------
-    A posterior that somebody else computed, here a gamma law, and the tight epsilon of the
-    Gaussian mechanism with as much noise as sensitivity:
+    The tight epsilon of the Gaussian mechanism with as much noise as sensitivity, beside an attack:
 
-    >>> from types import SimpleNamespace
-    >>> from scipy.stats import gamma
     >>> import fermiac as fm
-    >>> law = gamma(300, scale=0.01)
-    >>> posterior = SimpleNamespace(delta=1e-5, ppf=law.ppf, prob_above=law.sf)
-    >>> fm.privacy.compare(posterior, 4.3771780957)
-    EpsilonGap: 1.65628, from 2.7209 (probability 0.95) to 4.37718 at delta 1e-05
-      probability of more: 1.27e-12
+    >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
+    >>> fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    EpsilonGap: 3.09227, from 1.28491 (probability 0.95) to 4.37718 at delta 1e-05
+      probability of more: ...
     """
     start = time.perf_counter()
     share = _number("prob", prob, "a number between 0 and 1 is needed")
