@@ -88,7 +88,7 @@ def test_kinds(capsys: Captured, kind: str, words: str) -> None:
         ([], "one of these is needed"),
         ([*COUNTS, "--csv", "a"], "one of these is needed"),
         (COUNTS[:4], "--fn, --tn not given"),
-        ([*COUNTS[:-1], "-4"], "--tn: -4 was given; a count of at least 0 is needed"),
+        ([*COUNTS[:-1], "-4"], "--tn: -4 was given; a count from 0 to 1e+15 is needed"),
         ([*COUNTS[:-1], "inf"], "--tn: inf was given"),
         ([*COUNTS[:-1], "1e400"], "--tn: 1e400 was given"),
         ([*COUNTS[:-1], "nan"], "--tn: 'nan' was given"),
@@ -221,10 +221,11 @@ def test_files_that_cannot_be_opened(capsys: Captured, tmp_path: Path) -> None:
 
 def test_huge_counts_are_no_reason_to_stop(capsys: Captured, tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
-    path.write_text("tp,fp,fn,tn\n1e300,2,3,4\n")
+    path.write_text("tp,fp,fn,tn\n1e300,2,3,4\n1e15,2,3,4\n")
     code, out, err = epsilon(capsys, "--csv", path)
-    assert (code, err) == (0, "")
-    assert out.splitlines()[1].startswith("1e300,2,3,4,689.08")
+    assert code == 1
+    assert "line 2: tp: 1e300 was given" in err
+    assert out.splitlines()[2].startswith("1e15,2,3,4,32.92")
 
 
 def test_warnings_are_told_without_code(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from fermiac.privacy._inputs import MOST
+
 __all__ = [
     "COUNTS",
     "PRIORS",
@@ -58,7 +60,7 @@ def _checked(needed: str, good: Callable[[float], bool]) -> Callable[[str, str],
     return read
 
 
-count_of = _checked("a count of at least 0 is", lambda x: 0 <= x < math.inf)
+count_of = _checked(f"a count from 0 to {MOST:g} is", lambda x: 0 <= x <= MOST)
 delta_of = _checked("a number in [0, 1) is", lambda x: 0 <= x < 1)
 fraction_of = _checked("a number between 0 and 1 is", lambda x: 0 < x < 1)
 

@@ -14,6 +14,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy._arguments import numbers, require
 
 __all__ = [
+    "MOST",
     "Array",
     "at_least_zero",
     "choice",
@@ -26,16 +27,16 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: Doubles no longer tell whole numbers apart from here on.
-_MOST = 1.0e15
+#: A count at most: doubles do not tell whole numbers apart much beyond.
+MOST = 1.0e15
 R = TypeVar("R", bound=Result)
 
 
 def counts(name: str, value: ArrayLike) -> Array:
     """Take `value` as counts, which need not be whole."""
     array = numbers(name, value)
-    good = (array >= 0) & (array <= _MOST)
-    require(name, array, good, f"counts from 0 to {_MOST:g} are needed")
+    good = (array >= 0) & (array <= MOST)
+    require(name, array, good, f"counts from 0 to {MOST:g} are needed")
     return array
 
 
