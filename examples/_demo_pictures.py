@@ -201,3 +201,28 @@ def schools(
     right.set_title("What the data say of that spread")
     right.legend(loc="upper left", fontsize=9)
     _save(figure, path)
+
+
+def privacy(path: Path, kept: Any, broken: Any, weak: Any) -> None:
+    """Posteriors beside a claim, kept and not; error rates beside what it allows; a ROC curve."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 10), layout="constrained")
+    for axes, finding, title in (
+        (panels[0, 0], kept, "Training that claims ε = 1"),
+        (panels[0, 1], broken, "The same, but it forgets to clip"),
+    ):
+        finding.posterior.plot(axes, claim=finding.setting.claim)
+        axes.set_xlim(left=0.0)
+        axes.legend(loc="upper right", framealpha=1.0, edgecolor="white")
+        axes.set_title(title)
+    broken.posterior.plot_region(panels[1, 0], epsilon=broken.setting.claim)
+    counts = broken.audit.counts
+    fpr = counts["fp"] / (counts["fp"] + counts["tn"])
+    fnr = counts["fn"] / (counts["fn"] + counts["tp"])
+    panels[1, 0].set_xlim(max(fpr - 0.1, 0.0), min(fpr + 0.1, 1.0))
+    panels[1, 0].set_ylim(max(fnr - 0.1, 0.0), min(fnr + 0.1, 1.0))
+    panels[1, 0].set_aspect("auto")
+    panels[1, 0].set_title("Error rates of the attack on it, and what ε = 1 allows")
+    weak.audit.plot(panels[1, 1])
+    panels[1, 1].set_title("Training that claims ε = 8: ROC and 95 % lower bound")
+    figure.suptitle("Attacks that see all gradients: was the mislabelled digit in?")
+    _save(figure, path)

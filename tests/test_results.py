@@ -211,3 +211,9 @@ def test_the_text_counts_warnings(estimate: fm.Estimate) -> None:
     for n, last in ((2, "  warning: b"), (3, "  and 1 more warning"), (4, "  and 2 more warnings")):
         text = repr(replace(estimate, warnings=("a", "b", "c", "d")[:n]))
         assert text.splitlines()[-1] == last
+
+
+def test_results_without_a_target_tell_of_no_evaluations() -> None:
+    made = fm.Sample.from_arrays(np.zeros((3, 1)))
+    assert "evaluations" not in repr(made)
+    assert repr(replace(made, n_evals=7)).splitlines()[1].startswith("  7 evaluations")

@@ -1,6 +1,6 @@
 """Types of the compiled module; `mypy.stubtest` holds them against it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import numpy as np
@@ -24,10 +24,24 @@ __all__ = [
     "native_density",
     "native_integrand",
     "normalize_weights",
+    "privacy_answer_stream",
+    "privacy_bootstrap",
+    "privacy_gaussian",
+    "privacy_intervals",
+    "privacy_one_run_bounds",
+    "privacy_one_run_p_values",
+    "privacy_posterior",
+    "privacy_rates",
+    "privacy_roc",
+    "privacy_split",
     "resample_indices",
     "special",
     "store_read",
     "store_write",
+    "watermark_align",
+    "watermark_choose",
+    "watermark_numbers",
+    "watermark_transform_key",
     "weighted_average",
 ]
 
@@ -187,4 +201,57 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
+def privacy_answer_stream(key: int, index: int) -> Stream: ...
+def privacy_gaussian(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
+def privacy_one_run_bounds(
+    name: str, arguments: list[_F], n: int, n_threads: int
+) -> tuple[_F, _F]: ...
+def privacy_one_run_p_values(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
 def special(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
+def privacy_intervals(
+    method: str,
+    direction: str,
+    sides: tuple[bool, bool],
+    columns: Sequence[_F],
+    n: int,
+    n_threads: int,
+) -> tuple[_F, _F]: ...
+def privacy_posterior(
+    name: str,
+    of: str,
+    side: str,
+    columns: Sequence[_F],
+    n: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> _F: ...
+def privacy_rates(
+    name: str, direction: str, arguments: Sequence[_F], n: int, n_threads: int
+) -> _F: ...
+def privacy_roc(members: _F, nonmembers: _F) -> tuple[_F, _I, _I, _I, float, float]: ...
+def privacy_split(key: int, index: int, block: int, n: int, n_first: int) -> NDArray[np.bool_]: ...
+def privacy_bootstrap(
+    members: _F,
+    nonmembers: _F,
+    statistic: str,
+    rate: float,
+    n: int,
+    prob: float,
+    key: int,
+    n_threads: int,
+) -> tuple[float, _F, float, float, tuple[float, float]]: ...
+def watermark_align(
+    key: tuple[int, NDArray[np.uint32]] | tuple[_F, NDArray[np.uint32]] | _F | None,
+    tokens: NDArray[np.uint32],
+    lengths: list[int],
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[tuple[float, int, int, _F]], BaseException | None]: ...
+def watermark_choose(
+    numbers: int | _F, n: int, probabilities: _F, first: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def watermark_numbers(seed: int, tokens: NDArray[np.uint32], n: int) -> _F: ...
+def watermark_transform_key(
+    seed: int, n: int, vocab_size: int
+) -> tuple[_F, NDArray[np.uint32]]: ...

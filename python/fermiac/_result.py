@@ -49,7 +49,7 @@ class Result:
     settings : mapping
         The settings of the call, defaults filled in.
     n_evals : int
-        Evaluations of the target.
+        Evaluations of the target; 0 where there is none.
     wall_time : float
         Seconds.
     status : str
@@ -71,7 +71,9 @@ class Result:
         return type(self).__name__
 
     def __repr__(self) -> str:
-        lines = [self._headline(), f"  {self.n_evals} evaluations, {self.wall_time:.3g} s"]
+        lines = [self._headline()]
+        if self.n_evals:
+            lines.append(f"  {self.n_evals} evaluations, {self.wall_time:.3g} s")
         if self.status != "complete":
             lines.append(f"  {self.status}")
         lines += [f"  warning: {w.split('; ')[0]}" for w in self.warnings[:2]]

@@ -88,6 +88,8 @@ def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
 def positive(name: str, value: float, infinite: bool = False) -> float:
     """Take `value` as a positive float."""
     needed = "a positive number is needed" if infinite else "a positive, finite number is needed"
+    if isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

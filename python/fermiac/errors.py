@@ -8,13 +8,16 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "BudgetExhausted",
     "CheckpointError",
+    "ClusterWarning",
     "ConvergenceWarning",
     "FermiacError",
     "FermiacWarning",
     "HeavyTailWarning",
     "InternalError",
     "NumericalError",
+    "RangeError",
     "TargetError",
     "WeightWarning",
     "WorkerError",
@@ -27,6 +30,14 @@ class FermiacError(Exception):
 
 class ArgumentError(FermiacError, ValueError):
     """An argument is outside its domain, or arguments contradict each other."""
+
+
+class RangeError(ArgumentError):
+    """Values of a query lie outside of the range that was declared for them."""
+
+
+class BudgetExhausted(FermiacError, RuntimeError):
+    """A mechanism has given all the answers that its budget allows."""
 
 
 class TargetError(FermiacError, RuntimeError, ValueError):
@@ -92,3 +103,7 @@ class WeightWarning(FermiacWarning):
 
 class HeavyTailWarning(WeightWarning):
     """A few evaluations carry an estimate: its error bar is probably too small."""
+
+
+class ClusterWarning(FermiacWarning):
+    """Scores of one model go together, so that counts are worth less than they seem."""

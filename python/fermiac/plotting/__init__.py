@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fermiac.plotting._estimates import plot_correlation, plot_estimates, plot_stages
+from fermiac.plotting._privacy import plot_posterior, plot_region
+from fermiac.plotting._roc import plot_roc
 from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
 
 __all__ = [
@@ -10,6 +12,9 @@ __all__ = [
     "plot_estimates",
     "plot_marginals",
     "plot_pairs",
+    "plot_posterior",
+    "plot_region",
+    "plot_roc",
     "plot_stages",
     "plot_weights",
 ]

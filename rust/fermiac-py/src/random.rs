@@ -18,6 +18,11 @@ const PART: usize = 1 << 18;
 pub(crate) struct PyStream(Mutex<Stream>);
 
 impl PyStream {
+    /// The stream behind its lock.
+    pub(crate) fn of(stream: Stream) -> Self {
+        Self(Mutex::new(stream))
+    }
+
     /// The lock is never held while the interpreter is waited for, so this cannot deadlock; a
     /// holder keeps it for one part at most.
     fn lock(&self) -> MutexGuard<'_, Stream> {

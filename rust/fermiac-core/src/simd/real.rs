@@ -6,7 +6,7 @@
 use std::ops::{Add, Div, Mul, Sub};
 
 use super::exp_log::{exp_body, ln_body};
-use super::normal::normal_quantile_body;
+use super::normal::{normal_cdf_body, normal_quantile_body};
 use super::{LANES, V};
 
 /// A double, or [`LANES`] of them.
@@ -40,6 +40,11 @@ pub(crate) trait Real:
     #[inline(always)]
     fn ln(self) -> Self {
         self.each(ln_body::<false>)
+    }
+
+    #[inline(always)]
+    fn normal_cdf(self) -> Self {
+        self.each(normal_cdf_body::<false>)
     }
 
     #[inline(always)]

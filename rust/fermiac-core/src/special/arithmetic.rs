@@ -19,7 +19,7 @@ const ARTANH: [f64; 11] = [
 
 /// ln(1 + u) - u for u > -1; `one_more` is 1 + u without the rounding of u.
 #[inline(always)]
-pub(super) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
+pub(crate) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
     let limit = R::of(0.3);
     // ln(1 + u) = 2 artanh r, and 2 r = u - u r.
     let r = u / (u + R::of(2.0));
@@ -39,7 +39,7 @@ pub(super) fn log1p_less<R: Real>(u: R, one_more: R) -> R {
 
 /// p · q and what its rounding left out, for factors below 1e150.
 #[inline(always)]
-pub(super) fn product<R: Real>(p: R, q: R) -> (R, R) {
+pub(crate) fn product<R: Real>(p: R, q: R) -> (R, R) {
     let split = |x: R| {
         let c = R::of(134_217_729.0) * x;
         let hi = c - (c - x);
@@ -52,7 +52,7 @@ pub(super) fn product<R: Real>(p: R, q: R) -> (R, R) {
 
 /// p + q and what its rounding left out.
 #[inline(always)]
-pub(super) fn sum<R: Real>(p: R, q: R) -> (R, R) {
+pub(crate) fn sum<R: Real>(p: R, q: R) -> (R, R) {
     let value = p + q;
     let back = value - p;
     (value, (p - (value - back)) + (q - back))

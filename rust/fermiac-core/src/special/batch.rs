@@ -64,10 +64,16 @@ pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
     }
 }
 
+/// 1 where the method serves.
+#[inline(always)]
+fn served(tails: &Tails<V>) -> V {
+    tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good)
+}
+
 /// Notes which of the first `n` lanes the method does not serve.
 #[inline(always)]
 pub(super) fn leave(tails: &Tails<V>, start: usize, n: usize, left: &mut Vec<usize>) {
-    let good = tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good);
+    let good = served(tails);
     if good.0.iter().any(|&g| g != 1.0) {
         left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
     }
@@ -208,6 +214,46 @@ impl IncompleteBeta {
         for i in rest.left {
             out[i] = self.part(part, x[i], 1.0 - x[i]);
         }
+    }
+
+    /// The wanted part at eight points inside (0, 1), with y = 1 - x: what [`Self::part`] gives.
+    #[inline(always)]
+    pub(crate) fn part_eight(&self, part: Part, x: V, y: V) -> V {
+        let (mut out, mut open) = (V::ZERO, V::splat(1.0));
+        let mut by = |tails: &Tails<V>| {
+            let good = served(tails) * open;
+            out = V::ZERO.below(good, finish(part, tails), out);
+            open = open - good;
+            V::ZERO.any_below(open)
+        };
+        if self.expansion.is_some() && !by(&BetaExpansion(self).tails(x, y)) {
+            return out;
+        }
+        if self.a > 1.0 && self.b > 1.0 && !by(&BetaFraction(self).tails(x, y)) {
+            return out;
+        }
+        for l in 0..LANES {
+            if open.0[l] > 0.0 {
+                out.0[l] = self.part(part, x.0[l], y.0[l]);
+            }
+        }
+        out
+    }
+
+    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, at eight points inside
+    /// (0, 1) with y = 1 - x.
+    #[inline(always)]
+    pub(crate) fn ln_logit_density_eight(&self, x: V, y: V) -> V {
+        let d = cross(x, V::splat(self.b), y, V::splat(self.a));
+        let (ln, rest) = self.ln_logit_density_inside(x, y, d);
+        let mut out = ln + rest;
+        let least = if self.a <= self.b { x } else { y };
+        for l in 0..LANES {
+            if !Self::INSIDE.contains(&(least.0[l] * self.n)) {
+                out.0[l] = self.ln_logit_density(x.0[l], y.0[l]);
+            }
+        }
+        out
     }
 
     /// One value.

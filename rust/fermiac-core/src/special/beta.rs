@@ -39,6 +39,11 @@ pub struct IncompleteBeta {
 }
 
 impl IncompleteBeta {
+    /// The parameters a and b.
+    pub fn parameters(&self) -> (f64, f64) {
+        (self.a, self.b)
+    }
+
     /// The function for these parameters; NaN everywhere unless both are positive and finite.
     pub fn new(a: f64, b: f64) -> Self {
         let valid = a > 0.0 && b > 0.0 && a < f64::INFINITY && b < f64::INFINITY;
@@ -96,8 +101,14 @@ impl IncompleteBeta {
     /// Whether a number is where [`Self::ln_logit_density_inside`] serves.
     pub(super) const INSIDE: std::ops::Range<f64> = 1.0e-30..1.0e30;
 
+    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, inside (0, 1).
+    pub fn ln_logit_density(&self, x: f64, y: f64) -> f64 {
+        let (ln, rest) = self.ln_logit_density_split(x, y);
+        ln + rest
+    }
+
     /// The logarithm of the density over the logit of x, in two doubles.
-    fn ln_logit_density(&self, x: f64, y: f64) -> (f64, f64) {
+    fn ln_logit_density_split(&self, x: f64, y: f64) -> (f64, f64) {
         let Self { a, b, n, constant, .. } = *self;
         let (small, z, large, other) = if a <= b { (a, x, b, y) } else { (b, y, a, x) };
         if small >= LARGE || Self::INSIDE.contains(&(z * n)) {
@@ -166,7 +177,7 @@ impl IncompleteBeta {
             };
             exponent.integral::<true>()
         };
-        let (ln, rest) = self.ln_logit_density(own.0, own.1);
+        let (ln, rest) = self.ln_logit_density_split(own.0, own.1);
         Tail { ln, rest, ratio, near_one: false, height: 1.0 }
     }
 
@@ -223,7 +234,7 @@ impl IncompleteBeta {
                 std::cmp::Ordering::Greater => f64::NEG_INFINITY,
             };
         }
-        let (head, low) = self.ln_logit_density(x, y);
+        let (head, low) = self.ln_logit_density_split(x, y);
         head + (low - ln(x) - ln(y))
     }
 
@@ -251,15 +262,20 @@ impl IncompleteBeta {
         if lower { self.point_below(p) } else { self.point_above(p) }
     }
 
-    fn point_above(&self, q: f64) -> (f64, f64) {
-        let swapped = Self {
+    /// The law of 1 - X: the parameters exchanged.
+    #[must_use]
+    pub fn mirrored(&self) -> Self {
+        Self {
             a: self.b,
             b: self.a,
             leading: (self.leading.1, self.leading.0),
             expansion: self.expansion.map(Expansion::mirrored),
             ..*self
-        };
-        let (y, x) = swapped.point_below(q);
+        }
+    }
+
+    fn point_above(&self, q: f64) -> (f64, f64) {
+        let (y, x) = self.mirrored().point_below(q);
         (x, y)
     }
 
@@ -288,8 +304,11 @@ impl IncompleteBeta {
         let odds = solve(exp(start), 40.0, |r| {
             let (x, y) = from_odds(r);
             let (is_lower, tail) = self.tail(x, y);
-            let (density, low) =
-                if tail.near_one { self.ln_logit_density(x, y) } else { (tail.ln, tail.rest) };
+            let (density, low) = if tail.near_one {
+                self.ln_logit_density_split(x, y)
+            } else {
+                (tail.ln, tail.rest)
+            };
             let (off, ratio) = if is_lower && tail.near_one {
                 (tail.ln + tail.rest - ln_p, exp(tail.ln_value() - density - low))
             } else if is_lower {

@@ -20,6 +20,7 @@ mod solve;
 mod tail;
 
 pub use crate::simd::{erf, erfc, normal_cdf, normal_quantile};
+pub(crate) use arithmetic::{log1p_less, product, sum};
 pub use batch::Part;
 pub use beta::{IncompleteBeta, beta_lower, beta_upper};
 pub use digamma::{digamma, digamma_slice};
@@ -29,4 +30,5 @@ pub use gamma::{
 };
 pub use gamma_ratio::{IncompleteGamma, gamma_lower, gamma_upper};
 pub use laws::{beta_fill, beta_quantile_fill, gamma_fill, gamma_quantile_fill};
+pub(crate) use normal::mills;
 pub use normal::{normal_ln_cdf, normal_ln_cdf_slice, normal_survival, normal_survival_quantile};

@@ -48,7 +48,7 @@ pub fn normal_survival(x: f64) -> f64 {
 
 /// Mills' ratio over √(2π), Q(z) exp(z²/2), for finite z ≥ 0.
 #[inline(always)]
-pub(super) fn mills<R: Real>(z: R) -> R {
+pub(crate) fn mills<R: Real>(z: R) -> R {
     let over = R::of(1.0) / (z + R::of(MIDDLE));
     ((z - R::of(MIDDLE)) * over).horner(&MILLS) * over
 }

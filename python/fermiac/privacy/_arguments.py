@@ -1,0 +1,63 @@
+"""Arguments that broadcast: what may be given, the columns of their rows, and the common shape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._rng import plain
+from fermiac.errors import ArgumentError
+
+__all__ = ["columns", "numbers", "require", "unwrapped"]
+
+Array = NDArray[np.float64]
+
+
+def numbers(name: str, given: ArrayLike) -> Array:
+    """Take what was given as float64, without NaN; booleans and texts are no numbers."""
+    value = plain(name, given)
+    kind = np.asarray(value).dtype.kind
+    if kind not in "iufO":
+        what = {"b": "booleans were", "U": "text was", "S": "text was"}.get(kind, f"{kind!r} was")
+        raise ArgumentError(f"{name}: {what} given; numbers are needed")
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} was given; numbers are needed"
+        ) from error
+    if np.isnan(array).any():
+        raise ArgumentError(f"{name}: NaN was given; numbers are needed; leave such rows out")
+    return array
+
+
+def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> None:
+    """Refuse `array` where it is not `good`."""
+    if not good.all():
+        raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
+
+
+def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:
+    """Broadcast: a column for each argument (one number where it is one), the shape, the rows."""
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError as error:
+        given = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ArgumentError(
+            f"{call}: the shapes {given} do not broadcast; give numbers, or arrays whose shapes do"
+        ) from error
+    flat = [
+        array.reshape(1)
+        if array.size == 1
+        else np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
+        for array in arrays.values()
+    ]
+    return flat, shape, math.prod(shape)
+
+
+def unwrapped(array: NDArray[Any]) -> Any:
+    """Give a number for a result without axes."""
+    return array.item() if array.ndim == 0 else array

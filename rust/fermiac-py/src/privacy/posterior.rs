@@ -1,0 +1,69 @@
+//! Bindings of `fermiac_core::privacy::posterior`.
+
+use fermiac_core::privacy::posterior::{Kind, Query, evaluate};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::columns::Column;
+use super::intervals::direction;
+use crate::enter::{Raised, enter};
+
+/// Adds this file's functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(privacy_posterior, m)?)
+}
+
+fn query(name: &str) -> Option<Query> {
+    Some(match name {
+        "cdf" => Query::Lower,
+        "sf" => Query::Upper,
+        "logcdf" => Query::LnLower,
+        "logsf" => Query::LnUpper,
+        "logpdf" => Query::LnDensity,
+        "ppf" => Query::Quantile,
+        "isf" => Query::UpperQuantile,
+        "shortest" => Query::Shortest,
+        "summary" => Query::Summary,
+        "refined" => Query::Refined,
+        _ => return None,
+    })
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
+        "epsilon" => Kind::Epsilon,
+        "delta" => Kind::Delta,
+        "mu" => Kind::Mu,
+        _ => return None,
+    })
+}
+
+/// What is asked of `n` posteriors, some numbers each; a column has one number, or `n`.
+#[pyfunction]
+#[pyo3(signature = (name, of, side, columns, n, n_threads, progress=None))]
+fn privacy_posterior<'py>(
+    py: Python<'py>,
+    name: &str,
+    of: &str,
+    side: &str,
+    columns: Vec<PyReadonlyArray1<'py, f64>>,
+    n: usize,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let wrong = || PyValueError::new_err(format!("{name} of {of} is not called like this"));
+    let (query, kind) = query(name).zip(kind(of)).ok_or_else(wrong)?;
+    let direction = direction(side)?;
+    let columns =
+        columns.iter().map(|column| Column::new(column, n)).collect::<PyResult<Vec<_>>>()?;
+    let columns: [Column<'_>; 6] = columns.try_into().map_err(|_| wrong())?;
+    let row = |i| columns.map(|column| column.at(i));
+    let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        evaluate(row, n, kind, direction, query, context).map_err(|error| (error, None))
+    });
+    match outcome {
+        Ok(values) => Ok(PyArray1::from_vec(py, values)),
+        Err(stopped) => Err(stopped.error),
+    }
+}

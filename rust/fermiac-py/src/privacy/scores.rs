@@ -1,0 +1,85 @@
+//! Bindings of the curves of attack scores.
+
+use fermiac_core::privacy::{Curve, Statistic, bootstrap, split};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::enter::{Raised, enter};
+
+/// Adds this file's functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(privacy_roc, m)?)?;
+    m.add_function(wrap_pyfunction!(privacy_split, m)?)?;
+    m.add_function(wrap_pyfunction!(privacy_bootstrap, m)?)
+}
+
+type Integers<'py> = Bound<'py, PyArray1<i64>>;
+type Roc<'py> = (Bound<'py, PyArray1<f64>>, Integers<'py>, Integers<'py>, Integers<'py>, f64, f64);
+
+/// Thresholds, true positives, false positives, points of the hull, the area and that of the hull.
+#[pyfunction]
+fn privacy_roc<'py>(
+    py: Python<'py>,
+    members: PyReadonlyArray1<'py, f64>,
+    nonmembers: PyReadonlyArray1<'py, f64>,
+) -> PyResult<Roc<'py>> {
+    let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
+    let (curve, hull, areas) = enter(py, 1, None, &Raised::default(), |_| {
+        let curve = Curve::new(members, nonmembers);
+        let hull = curve.hull();
+        let areas = (curve.area(0..curve.tp.len()), curve.area(hull.iter().copied()));
+        Ok((curve, hull, areas))
+    })
+    .map_err(|stopped| stopped.error)?;
+    let whole = |counts: Vec<u64>| PyArray1::from_iter(py, counts.into_iter().map(|k| k as i64));
+    let hull = PyArray1::from_iter(py, hull.into_iter().map(|k| k as i64));
+    let thresholds = PyArray1::from_vec(py, curve.thresholds);
+    Ok((thresholds, whole(curve.tp), whole(curve.fp), hull, areas.0, areas.1))
+}
+
+/// Which `n_first` of `n` units are in the first part of split `index`; `block` says of what.
+#[pyfunction]
+fn privacy_split(
+    py: Python<'_>,
+    key: u64,
+    index: u64,
+    block: u8,
+    n: usize,
+    n_first: usize,
+) -> Bound<'_, PyArray1<bool>> {
+    PyArray1::from_vec(py, split(key, index, block, n, n_first))
+}
+
+type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64, f64, (f64, f64));
+
+/// The estimate, its replicates, their bias and acceleration, and the limits; `rate` is that of
+/// the statistic "tpr_at_fpr".
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "they are those of the Python function")]
+fn privacy_bootstrap<'py>(
+    py: Python<'py>,
+    members: PyReadonlyArray1<'py, f64>,
+    nonmembers: PyReadonlyArray1<'py, f64>,
+    statistic: &str,
+    rate: f64,
+    n: usize,
+    prob: f64,
+    key: u64,
+    n_threads: usize,
+) -> PyResult<Bootstrapped<'py>> {
+    let statistic = match statistic {
+        "auc" => Statistic::Auc,
+        "advantage" => Statistic::Advantage,
+        "tpr_at_fpr" => Statistic::TprAt(rate),
+        _ => return Err(PyValueError::new_err(format!("no statistic '{statistic}'"))),
+    };
+    let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
+    let found = enter(py, n_threads, None, &Raised::default(), |context| {
+        let curve = Curve::new(members, nonmembers);
+        bootstrap(&curve, statistic, n, prob, key, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    let replicates = PyArray1::from_vec(py, found.replicates);
+    Ok((found.estimate, replicates, found.bias, found.acceleration, found.limits))
+}

@@ -1,0 +1,65 @@
+"""The pages run: examples give what they show, tables what they say."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import table_narrowness
+from fermiac.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/privacy.md")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(page: str, language: str) -> list[tuple[int, str]]:
+    """The blocks of a page in one language, each with its first line."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_run_in_order(page: str) -> None:
+    names: dict[str, object] = {}
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    found = blocks(page, "python")
+    assert found
+    for line, text in found:
+        if text.startswith(">>>"):
+            test = doctest.DocTestParser().get_doctest(text, names, page, page, line)
+            said: list[str] = []
+            failed = runner.run(test, out=said.append, clear_globs=False).failed
+            assert not failed, "".join(said)
+            names.update(test.globs)
+        else:
+            # The lines that tracebacks name are those of the page.
+            exec(compile("\n" * line + text, str(ROOT / page), "exec"), names)
+
+
+def test_commands_print_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    found = blocks("docs/privacy.md", "console")
+    assert found
+    for _, text in found:
+        command, _, shown = text.partition("\n")
+        words = shlex.split(command)
+        assert words[:2] == ["$", "fermiac"]
+        assert main(words[2:]) == 0
+        assert capsys.readouterr().out == shown
+
+
+def test_narrowness_in_the_page_is_that_of_the_library() -> None:
+    page = (ROOT / "docs/privacy.md").read_text(encoding="utf-8")
+    assert f"\n\n{table_narrowness.table()}\n\n" in page
+
+
+def test_narrowness_has_the_limits_that_the_page_names() -> None:
+    for n, epsilon, limit in ((10**9, 0.01, 0.4066), (10**12, 12.0, 0.3075)):
+        k = table_narrowness.errors(n, epsilon)
+        bayes, exact, _ = table_narrowness.intervals((n - k, k, k, n - k))
+        assert table_narrowness.narrower(bayes, exact) == pytest.approx(limit, abs=0.002)

@@ -1,0 +1,373 @@
+"""Posteriors of epsilon, delta and mu: reference values, closed forms, symmetries, batches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import betaln
+from scipy.stats import norm
+
+import fermiac as fm
+
+Array = NDArray[np.float64]
+UNIFORM = ((1.0, 1.0), (1.0, 1.0))
+#: Counts, delta, prior; quantiles at 2.5, 5, 50, 95 and 97.5 %; the atom at 0.
+QUANTILES: list[tuple[tuple[float, ...], float, Any, tuple[float, ...], float | None]] = [
+    ((400, 100, 100, 400), 1e-5, "jeffreys",
+     (1.2593485029, 1.2849116427, 1.4224131908, 1.5689800785, 1.5984074053), None),
+    ((40, 10, 10, 40), 0.0, "jeffreys",
+     (0.97465847362, 1.0532349095, 1.4911964408, 2.0005690717, 2.1102033901), 0.0),
+    ((100, 0, 0, 100), 0.0, "jeffreys",
+     (4.5983881824, 4.8963871376, 7.251911234, 12.196073421, 13.595548199), 0.0),
+    ((487, 512, 0, 1), 1e-5, "jeffreys",
+     (0.066874443265, 0.14389495752, 1.7199876621, 6.4155956736, 7.8025351951), 0.00326638),
+    ((250, 250, 250, 250), 0.0, "jeffreys",
+     (0.0020307379667, 0.004063475739, 0.043712748203, 0.12713305484, 0.1454334887), 0.0),
+    ((1e6, 0, 0, 1e6), 0.0, "jeffreys",
+     (13.819430787, 14.115890347, 16.466348597, 21.409015679, 22.808426347), 0.0),
+    ((300, 0, 200, 500), 1e-5, "uniform",
+     (4.4009901964, 4.6088999701, 6.0718441965, 8.6753120223, 9.3813553196), None),
+    ((90, 20, 10, 80), 0.0, ((1.0, 1.0), (2.0, 8.0)),
+     (1.5267777477, 1.5992579125, 2.0286882477, 2.5572990063, 2.6709371208), 0.0),
+]  # fmt: skip
+POSTERIOR = fm.privacy.epsilon_posterior
+
+
+def counts(n: int, seed: int, most: float = 1e8) -> Array:
+    """Quadruples over many orders of magnitude, zeros among them, shape (4, n)."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 5, (4, n))
+    large = np.floor(np.exp(rng.uniform(0, math.log(most), (4, n))))
+    return np.where(rng.random((4, n)) < 0.3, small, large).astype(np.float64)
+
+
+def deltas(n: int, seed: int) -> Array:
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(n) < 0.5, 0.0, 10 ** rng.uniform(-10, -1, n))
+
+
+@pytest.mark.parametrize(("n", "delta", "prior", "quantiles", "atom"), QUANTILES)
+def test_published_quantiles(
+    n: tuple[float, ...], delta: float, prior: Any, quantiles: tuple[float, ...], atom: float | None
+) -> None:
+    p = POSTERIOR(*n, delta=delta, prior=prior)
+    levels = np.array([0.025, 0.05, 0.5, 0.95, 0.975])
+    # The references have ten digits.
+    np.testing.assert_allclose(p.ppf(levels), quantiles, rtol=6e-11)
+    np.testing.assert_allclose(p.cdf(p.ppf(levels)), levels, rtol=0, atol=1e-13)
+    if atom is not None:
+        assert p.prob_zero == pytest.approx(atom, rel=1e-5, abs=1e-15)
+
+
+def test_published_summaries() -> None:
+    a = POSTERIOR(400, 100, 100, 400, delta=1e-5)
+    b = POSTERIOR(40, 10, 10, 40)
+    assert (a.mean, b.mean) == pytest.approx((1.42408912, 1.50441381), abs=5e-9)
+    assert (a.mode, b.mode) == pytest.approx((1.41913, 1.46621), abs=5e-6)
+    assert a.interval(0.9, kind="hpd") == pytest.approx((1.28166, 1.56551), abs=5e-6)
+    assert b.interval(0.9, kind="hpd") == pytest.approx((1.02894, 1.97228), abs=5e-6)
+    levels = [0.05, 0.5, 0.95]
+    np.testing.assert_allclose(
+        a.mu_posterior().ppf(levels), [1.534343, 1.68210073, 1.83141744], atol=5e-7
+    )
+    np.testing.assert_allclose(
+        b.mu_posterior().ppf(levels), [1.21222792, 1.6716281, 2.14603663], atol=5e-8
+    )
+    assert a.mu_posterior().epsilon_quantile(0.5, delta=1e-5) == pytest.approx(8.093, abs=5e-4)
+
+
+def test_closed_form_without_data() -> None:
+    """Of two uniform rates P(epsilon > e) is 2 / (1 + exp(e))."""
+    p = POSTERIOR(0, 0, 0, 0, prior="uniform")
+    e = np.array([1e-3, 0.5, 3.0, 30.0, 500.0, 705.0])
+    np.testing.assert_allclose(p.sf(e), 2 / (1 + np.exp(e)), rtol=1e-13)
+    np.testing.assert_allclose(p.pdf(e), 2 / (1 + np.exp(e)) / (1 + np.exp(-e)), rtol=1e-12)
+    assert p.median == pytest.approx(math.log(3), rel=1e-13)
+    assert p.ppf([0.05, 0.95]) == pytest.approx([math.log(2 / 0.95 - 1), math.log(39)], rel=1e-12)
+    assert p.mean == pytest.approx(2 * math.log(2), rel=1e-10)
+    # The density is flat at its top, 0.
+    assert p.mode == pytest.approx(0, abs=1e-7)
+    assert p.interval(0.9, kind="hpd") == pytest.approx((0, math.log(19)), rel=1e-12)
+
+
+def test_closed_form_of_one_direction() -> None:
+    """Of two uniform rates P(ln((1 - X) / Y) > e) is exp(-e) / 2."""
+    for direction in ("forward", "reverse"):
+        p = POSTERIOR(0, 0, 0, 0, prior="uniform", direction=direction)
+        e = np.array([0.0, 0.1, 4.0, 650.0])
+        np.testing.assert_allclose(p.sf(e), np.exp(-e) / 2, rtol=1e-13)
+        assert p.prob_zero == pytest.approx(0.5, rel=1e-13)
+        assert p.ppf(0.3) == 0
+    attack = POSTERIOR(0, 0, 0, 0, prior="uniform", direction="attack")
+    np.testing.assert_allclose(attack.sf(e), 1 / (1 + np.exp(e)), rtol=1e-13)
+
+
+def test_quantiles_invert_the_distribution_function() -> None:
+    n, delta = counts(10_000, 1), deltas(10_000, 2)
+    q = np.random.default_rng(3).uniform(0, 1, 10_000)
+    p = POSTERIOR(*n, delta=delta)
+    x = p.ppf(q)
+    assert np.isfinite(x).all()
+    error = np.abs(p.cdf(x) - q)
+    inside = x > 0
+    assert error[inside].max() < 1e-11
+    assert (p.prob_zero[~inside] >= q[~inside]).all()
+    few = POSTERIOR(*n[:, :1000], delta=delta[:1000])
+    upper = few.isf(q[:1000])
+    error = np.abs(few.sf(upper) - q[:1000])
+    assert error[upper > 0].max() < 1e-11
+
+
+def test_small_tails_keep_their_digits() -> None:
+    p = POSTERIOR([400, 100, 1e6], [100, 0, 10], [100, 0, 20], [400, 100, 1e6], delta=1e-5)
+    for q in (1e-20, 1e-100, 1e-300):
+        np.testing.assert_allclose(p.sf(p.isf(q)), q, rtol=1e-10)
+    assert np.isfinite(p.logsf(5000.0)).all()
+
+
+def test_nodes_are_close_enough() -> None:
+    n, delta = counts(2000, 4), deltas(2000, 5)
+    x = POSTERIOR(*n, delta=delta).ppf(np.random.default_rng(6).uniform(0, 1, 2000))
+    assert np.abs(POSTERIOR(*n, delta=delta).check(x)).max() < 1e-11
+
+
+@given(
+    st.tuples(*[st.floats(0, 1e4) | st.integers(0, 3).map(float)] * 4),
+    st.sampled_from([0.0, 1e-5, 0.05]),
+    st.floats(0.01, 6),
+)
+def test_symmetries(n: tuple[float, ...], delta: float, e: float) -> None:
+    tp, fp, fn, tn = n
+    prior = ((0.5, 1.0), (2.0, 0.7))
+    swapped = (prior[1], prior[0])
+    flipped = (prior[0][::-1], prior[1][::-1])
+    p = POSTERIOR(tp, fp, fn, tn, delta=delta, prior=prior)
+    other = POSTERIOR(tn, fn, fp, tp, delta=delta, prior=swapped)
+    inverted = POSTERIOR(fn, tn, tp, fp, delta=delta, prior=flipped)
+    for twin in (other, inverted):
+        assert twin.cdf(e) == pytest.approx(p.cdf(e), abs=1e-12)
+        assert twin.pdf(e) == pytest.approx(p.pdf(e), rel=1e-9, abs=1e-12)
+
+
+def test_monotone_in_delta_and_epsilon() -> None:
+    n = counts(300, 7, 1e5)[:, :, None, None]
+    e, delta = np.linspace(0, 8, 17)[:, None], np.array([0.0, 1e-4, 0.01, 0.1])
+    f = POSTERIOR(*n, delta=delta).cdf(e)
+    assert (np.diff(f, axis=1) >= -1e-13).all()
+    assert (np.diff(f, axis=2) >= -1e-13).all()
+    assert f.min() >= 0
+    assert f.max() <= 1
+
+
+@pytest.mark.parametrize("direction", ["both", "attack", "forward", "reverse"])
+def test_density_is_the_derivative(direction: str) -> None:
+    n = counts(200, 8, 1e4)
+    p = POSTERIOR(*n, delta=deltas(200, 9), direction=direction)
+    x, h = np.maximum(p.ppf(0.6), 0.1), 1e-5
+    slope = (p.cdf(x + h) - p.cdf(x - h)) / (2 * h)
+    np.testing.assert_allclose(p.pdf(x), slope, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("direction", ["both", "attack", "forward", "reverse"])
+def test_draws_agree(direction: str) -> None:
+    n = np.array([[40, 10, 10, 40], [3, 0, 2, 7], [1000, 20, 15, 900], [30, 31, 29, 30]]).T
+    p = POSTERIOR(*n, delta=[0.0, 0.05, 1e-5, 0.01], direction=direction)
+    size = 250_000
+    draws = p.sample(size, rng=1)
+    assert draws.shape == (size, 4)
+    for x in (0.0, 0.5, 1.5, 4.0):
+        share, f = (draws <= x).mean(axis=0), p.cdf(x)
+        # At 0 a double cannot tell an atom from values that round to it.
+        error = np.sqrt(f * (1 - f) / size) + 1e-6
+        assert (np.abs(share - f) < 5 * error).all()
+    for value, moment in ((draws, p.mean), ((draws - p.mean) ** 2, p.var)):
+        assert (np.abs(value.mean(0) - moment) < 5 * value.std(0) / math.sqrt(size)).all()
+
+
+def test_delta_is_the_same_event() -> None:
+    n = counts(300, 10, 1e4)
+    e = np.random.default_rng(11).uniform(0, 3, 300)
+    x = np.random.default_rng(12).uniform(0, 0.6, 300)
+    d = fm.privacy.delta_posterior(*n, epsilon=e)
+    np.testing.assert_allclose(d.cdf(x), POSTERIOR(*n, delta=x).cdf(e), rtol=1e-12, atol=1e-15)
+    h = 1e-6
+    np.testing.assert_allclose(
+        d.pdf(x), (d.cdf(x + h) - d.cdf(x - h)) / (2 * h), rtol=1e-4, atol=1e-6
+    )
+    q = d.ppf(0.7)
+    assert ((q >= 0) & (q < 1)).all()
+    assert np.abs(d.cdf(q) - 0.7)[q > 0].max() < 1e-11
+    assert d.sf(1.0).max() == 0
+    few = fm.privacy.delta_posterior(40, 10, 10, 40, epsilon=0.5)
+    draws = few.sample(200_000, rng=2)
+    assert abs(draws.mean() - few.mean) < 5 * draws.std() / math.sqrt(200_000)
+
+
+def test_mu_against_its_definition() -> None:
+    """With equal symmetric rates known almost exactly, mu is twice a normal quantile."""
+    p = fm.privacy.mu_posterior(8e7, 2e7, 2e7, 8e7)
+    assert p.median == pytest.approx(2 * norm.ppf(0.8), abs=1e-6)
+    few = fm.privacy.mu_posterior(40, 10, 8, 30)
+    x, y = few.sample_rates(200_000, rng=3)
+    mu = -(norm.ppf(x) + norm.ppf(y))
+    for direction, values in (("both", np.abs(mu)), ("attack", np.maximum(mu, 0))):
+        few = fm.privacy.mu_posterior(12, 10, 8, 13, direction=direction)
+        x, y = few.sample_rates(200_000, rng=3)
+        mu = -(norm.ppf(x) + norm.ppf(y))
+        values = np.abs(mu) if direction == "both" else np.maximum(mu, 0)
+        for m in (0.05, 0.6, 1.5):
+            f = few.cdf(m)
+            assert abs((values <= m).mean() - f) < 5 * math.sqrt(f * (1 - f) / 200_000)
+        assert abs(values.mean() - few.mean) < 5 * values.std() / math.sqrt(200_000)
+    h = 1e-5
+    assert few.pdf(0.6) == pytest.approx((few.cdf(0.6 + h) - few.cdf(0.6 - h)) / (2 * h), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["equal", "hpd", "lower", "upper"])
+def test_intervals_have_their_probability(kind: str) -> None:
+    n = counts(40, 13, 1e5)
+    p = POSTERIOR(*n, delta=deltas(40, 14))
+    low, high = p.interval(0.8, kind=kind)
+    below = np.where(low > 0, p.cdf(low), 0.0)
+    inside = np.where(np.isinf(high), 1.0, p.cdf(np.minimum(high, 1e300))) - below
+    atom = p.prob_zero >= 0.1
+    good = ~atom if kind in ("equal", "lower") else high > 0
+    np.testing.assert_allclose(inside[good], 0.8, rtol=0, atol=1e-9)
+    if kind == "hpd":
+        equal = p.interval(0.8)
+        assert ((high - low) <= (equal[1] - equal[0]) * (1 + 1e-9)).all()
+        both = low > 0
+        np.testing.assert_allclose(p.pdf(low)[both], p.pdf(high)[both], rtol=1e-6)
+
+
+def test_moments_where_the_density_has_several_humps() -> None:
+    """No members at all: one rate is known and the other one is not."""
+    p = POSTERIOR(0, 124_623, 0, 7_966_487)
+    draws = p.sample(400_000, rng=4)
+    assert abs(draws.mean() - p.mean) < 5 * draws.std() / math.sqrt(400_000)
+    assert p.pdf(p.mode) >= p.pdf(np.linspace(1e-3, 8, 200)).max()
+
+
+def test_batch_equals_single_rows_on_any_threads(thread_counts: tuple[int, ...]) -> None:
+    n, delta = counts(200, 15), deltas(200, 16)
+    n[:, 100:] = n[:, :100]  # repeated rows
+    delta[100:] = delta[:100]
+    found = [POSTERIOR(*n, delta=delta, n_threads=k) for k in thread_counts]
+    for query in (lambda p: p.ppf(0.3), lambda p: p.cdf(1.0), lambda p: p.pdf(0.7)):
+        first, *others = [query(p) for p in found]
+        for other in others:
+            np.testing.assert_array_equal(first, other)
+        single = np.array([query(POSTERIOR(*n[:, i], delta=delta[i])) for i in range(200)])
+        np.testing.assert_array_equal(first, single)
+
+
+def test_shapes_and_privacy_curve() -> None:
+    p = POSTERIOR([40, 50], 10, 10, [[40], [30], [20]], delta=0.01)
+    assert p.shape == (3, 2)
+    assert p.mean.shape == (3, 2)
+    assert p.cdf(np.ones((4, 1, 1))).shape == (4, 3, 2)
+    curve = p.privacy_curve([0.0, 0.01, 0.1], [0.1, 0.5])
+    assert curve.shape == (2, 3, 3, 2)
+    np.testing.assert_array_equal(curve[1, 1], p.median)
+    one = POSTERIOR(40, 10, 10, 40)
+    assert isinstance(one.mean, float)
+    assert isinstance(one.ppf(0.5), float)
+    assert POSTERIOR([], [], [], []).ppf(0.5).shape == (0,)
+
+
+def test_atom() -> None:
+    p = POSTERIOR(250, 250, 250, 250, delta=0.2)
+    assert p.prob_zero == pytest.approx(1, abs=1e-8)
+    assert p.ppf(0.999) == 0
+    assert p.interval(0.9, kind="hpd") == (0, 0)
+    assert p.sf(0.0) == pytest.approx(1 - p.prob_zero, rel=1e-10)
+    assert p.cdf(-1e-9) == 0
+    assert p.sf(-1.0) == 1
+    assert p.mean < 1e-4
+
+
+@pytest.mark.parametrize(
+    "n", [(400, 100, 100, 400), (300, 0, 200, 500), (40, 10, 10, 40), (1e6, 5, 7, 1e5)]
+)
+def test_narrow_atom(n: tuple[float, ...]) -> None:
+    """For small delta it is 2 delta times the density of X + Y at 1, a ratio of beta functions."""
+    tp, fp, fn, tn = np.add(n, 0.5)
+    log_density = betaln(fn + tn - 1, tp + fp - 1) - betaln(fn, tp) - betaln(fp, tn)
+    p = POSTERIOR(*n, delta=1e-9)
+    assert p.logcdf(0.0) == pytest.approx(math.log(2e-9) + log_density, rel=1e-7, abs=1e-6)
+
+
+def test_plugin() -> None:
+    assert POSTERIOR(400, 100, 100, 400).plugin_map == pytest.approx(
+        math.log((1 - 99.5 / 499) / (99.5 / 499)), rel=1e-12
+    )
+    assert POSTERIOR(100, 0, 0, 100).plugin_map == math.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"tp": -1}, "tp: -1 was given"),
+        ({"fn": math.nan}, "NaN"),
+        ({"tn": True}, "booleans"),
+        ({"fp": "12"}, "fp: '12' was given"),
+        ({"delta": 1.0}, "delta"),
+        ({"delta": -0.1}, "delta"),
+        ({"prior": "haldane"}, "prior"),
+        ({"prior": ((0, 1), (1, 1))}, "prior: 0 was given"),
+        ({"prior": (1, 1)}, "two pairs"),
+        ({"direction": "up"}, "direction"),
+        ({"tp": [1, 2, 3], "fp": [1, 2]}, r"tp \(3,\), fp \(2,\).* do not broadcast"),
+        ({"fn": [1, 2], "prior": (([1, 1, 1], 1), (1, 1))}, r"fn \(2,\).*prior of fnr, a \(3,\)"),
+        ({"tp": [1, 2, 3], "delta": [0.1, 0.2]}, r"tp \(3,\).*delta \(2,\)"),
+        ({"tp": np.ma.masked_array([1.0, 2.0], [True, False])}, "masked"),
+    ],
+)
+def test_refusals(arguments: dict[str, Any], words: str) -> None:
+    given = {"tp": 40, "fp": 10, "fn": 10, "tn": 40} | arguments
+    with pytest.raises(fm.errors.ArgumentError, match=words):
+        POSTERIOR(**given)
+
+
+def test_refused_queries() -> None:
+    p = POSTERIOR(40, 10, 10, 40)
+    for call in (lambda: p.ppf(1.1), lambda: p.isf(-0.1), lambda: p.interval(2.0)):
+        with pytest.raises(fm.errors.ArgumentError, match="probability"):
+            call()
+    with pytest.raises(fm.errors.ArgumentError, match="kind"):
+        p.interval(0.9, kind="shortest")
+    with pytest.raises(fm.errors.ArgumentError, match="NaN"):
+        p.cdf(math.nan)
+    with pytest.raises(fm.errors.ArgumentError, match="a picture shows one"):
+        POSTERIOR([40, 50], 10, 10, 40).plot()
+    with pytest.raises(fm.errors.ArgumentError, match="epsilon"):
+        fm.privacy.delta_posterior(40, 10, 10, 40, epsilon=-1)
+
+
+def test_texts_and_files(tmp_path: Any) -> None:
+    p = POSTERIOR(400, 100, 100, 400, delta=1e-5)
+    assert repr(p).startswith("EpsilonPosterior: 1.42241, 90 % interval 1.28491 to 1.56898")
+    assert len(repr(p).splitlines()) <= 6
+    assert "1.42409" in p.summary()
+    many = POSTERIOR([40, 400], 10, 10, 40, prior=((1, 1), (2, 8)))
+    assert "shape (2,)" in repr(many)
+    for k, result in enumerate((p, many, p.mu_posterior(), p.delta_posterior([0.5, 1.0]))):
+        result.save(tmp_path / f"{k}.safetensors")
+        again = fm.load(tmp_path / f"{k}.safetensors")
+        assert type(again) is type(result)
+        np.testing.assert_array_equal(again.median, result.median)
+
+
+def test_pictures() -> None:
+    p = POSTERIOR(400, 100, 100, 400, delta=1e-5)
+    ax = p.plot(claim=1.5)
+    assert ax.get_xlabel() == "ε"
+    assert p.plot_region().get_aspect() == 1
+    assert p.mu_posterior().plot().get_xlabel() == "μ"
+    assert POSTERIOR(100, 0, 0, 100).plot_region(epsilon=2.0) is not None
