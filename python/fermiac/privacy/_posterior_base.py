@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._config import resolve_threads
 from fermiac._progress import reporter
-from fermiac._result import Result
+from fermiac._result import Result, warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.privacy._arguments import columns, numbers, require, unwrapped
-from fermiac.privacy._inputs import Array, choice, counts, warned
+from fermiac.privacy._inputs import Array, choice, counts
 from fermiac.random import Stream
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Posterior(Result):
                 "rely on them, and please report the counts; quantiles and probabilities are "
                 "not affected"
             )
-            warned(_Doubtful.of(self, text), ConvergenceWarning)
+            warn([(ConvergenceWarning, text)], self)
         return found
 
     @property
@@ -364,16 +364,6 @@ class Posterior(Result):
         from fermiac.plotting import plot_posterior
 
         return plot_posterior(self, ax, prob=prob, claim=claim)
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class _Doubtful(Result):
-    """What a warning about a summary holds: the posterior's provenance with the warning."""
-
-    @classmethod
-    def of(cls, posterior: Result, text: str) -> _Doubtful:
-        keep = ("seed", "version", "isa", "settings", "n_evals", "wall_time")
-        return cls(**{k: getattr(posterior, k) for k in keep}, warnings=(text,))
 
 
 def _probability(name: str, value: ArrayLike) -> Array:
