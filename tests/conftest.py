@@ -10,6 +10,10 @@ settings.register_profile("fermiac", derandomize=True, deadline=None, database=N
 settings.load_profile("fermiac")
 
 
+# Scripts without tests, which need python-flint.
+collect_ignore = ["make_privacy_values.py", "privacy_integrals.py"]
+
+
 @pytest.fixture(scope="session")
 def thread_counts() -> tuple[int, ...]:
     """Thread counts over which every result must have the same bits."""

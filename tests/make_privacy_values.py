@@ -2,11 +2,11 @@
 
 How they are computed, privacy_integrals.py says: from the definition of eps* alone, every
 number twice. Tables (arrays) and their columns are named in the array "metadata", a JSON
-text. Numbers are rounded to doubles correctly wherever "error", which is of the numbers before, is
-tiny: everywhere but in the moments. Arguments are drawn with fixed seeds, eps where it is
-interesting.
-Run: python tests/make_privacy_values.py (about an hour; needs python-flint >= 0.8); with names of
-tables, only those are made again.
+text; "error" is relative, of the numbers before they are correctly rounded to doubles. Arguments
+are drawn with fixed seeds, eps where the distribution function is about 0.001, 0.05, 0.5, 0.95,
+0.999, and in the tails.
+Run: python tests/make_privacy_values.py (half an hour; needs python-flint >= 0.8); with
+names of tables, only those are made again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import math
 import sys
 from pathlib import Path
 
+import flint
 import numpy as np
 from flint import arb, ctx
 
 from privacy_integrals import (
     DIRECTIONS,
     FINE,
-    QUICK,
+    PLAIN,
     ROUGH,
     Posterior,
     Quality,
@@ -33,11 +34,12 @@ from privacy_integrals import (
     density,
     moments,
     mu_tail,
-    nearest,
     quick_log,
     rigorous,
     upper_tail,
 )
+
+SEED = 77
 
 
 def place(post: Posterior, delta: float, direction: str, kind: str, u: float) -> float:
@@ -124,7 +126,8 @@ def tail_rows(rng: np.random.Generator, n: int, directions: tuple[str, ...]) -> 
                 return upper_tail(post, delta, arb(eps), d, by_parts, q)
 
             tails = both_tails(tail)
-            if tails[-1] > 1e-18:  # a distribution function that is lost in the 230 bits, or 0
+            # A distribution function that is 0, or lost in the 230 bits, has an error of NaN.
+            if not tails[-1] < 1e-18:
                 continue
             rows.append([*post, delta, DIRECTIONS.index(direction), eps, *tails])
             print(len(rows), kind, rows[-1], flush=True)
@@ -137,7 +140,7 @@ def density_rows(rng: np.random.Generator, n: int) -> list[list[float]]:
         post, delta = posterior(rng), slack(rng)
         kind = rng.choice(("low", "median", "95 %", "high", "upper tail"))
         eps = place(post, delta, "both", str(kind), rng.random())
-        one, two = (density(post, delta, arb(eps), q) for q in QUICK)
+        one, two = (density(post, delta, arb(eps), q) for q in FINE)
         value, error = checked(one, two)
         if eps == 0.0 or value < 1e-300:
             continue
@@ -165,35 +168,33 @@ def moment_rows(rng: np.random.Generator, n: int) -> list[list[float]]:
             continue
         if quick_log(post, delta, "both", 0.0, True) < -20:
             continue
-        total, mean, variance = moments(post, delta, QUICK[0], 24)
-        # How far the density is from P(eps* > 0), where the moments see it most.
-        error = abs(float((total - 1).mid())) * max(1.0, float((mean**2 / variance).mid()))
-        if len(rows) % 5 == 0:
-            again = moments(post, delta, QUICK[1], 20)
-            assert abs(again[1] / mean - 1) < 1e-14, (post, delta, mean, again)
-            assert abs(again[2] / variance - 1) < 1e-13, (post, delta, variance, again)
-        rows.append([*post, delta, nearest(mean), nearest(variance), error])
+        one, two = (moments(post, delta, q, n) for q, n in zip(PLAIN, (24, 20), strict=True))
+        mean, mean_error = checked(one[0], two[0])
+        variance, variance_error = checked(one[1], two[1])
+        rows.append([*post, delta, mean, variance, max(mean_error, variance_error)])
         print("moments", rows[-1], flush=True)
     return rows
 
 
 def mu_rows(rng: np.random.Generator, n: int) -> list[list[float]]:
-    """Give tails of mu* around its quantiles and beyond."""
+    """Give tails of mu* around its quantiles and beyond, of one side in a third of the rows."""
     rows = []
     while len(rows) < n:
-        post = posterior(rng)
+        post, sides = posterior(rng), 1 if len(rows) % 3 == 0 else 2
         target = -float(rng.choice((0.01, 0.05, 0.7, 3.0, 7.0, 40.0)))
 
-        def quick(m: float, post=post) -> float:
-            value = mu_tail(post, arb(m), False, ROUGH)
+        def quick(m: float, post=post, sides=sides) -> float:
+            value = mu_tail(post, sides, arb(m), False, ROUGH)
             return float(value.mid().log()) if value > 0 else -math.inf
 
-        m = crossing(quick, target, 1.0)
+        if quick(0.0) < target:
+            continue
+        m = crossing(quick, target, 1.0) * (1 + 1e-5 * rng.random())
 
-        def tail(by_parts: bool, q: Quality, post=post, m=m) -> arb:
-            return mu_tail(post, arb(m), by_parts, q)
+        def tail(by_parts: bool, q: Quality, post=post, sides=sides, m=m) -> arb:
+            return mu_tail(post, sides, arb(m), by_parts, q)
 
-        rows.append([*post, m, *both_tails(tail)])
+        rows.append([*post, sides, m, *both_tails(tail)])
         print("mu", rows[-1], flush=True)
     return rows
 
@@ -236,8 +237,16 @@ def check_balls() -> None:
         assert ball.overlaps(tail), (post, ball, tail)
 
 
+def check_closed_forms() -> None:
+    """Check P(eps* > eps) = 2 / (1 + e^eps) without data."""
+    for eps in (0.0, 1e-3, 0.1, 3.0, 20.0, 60.0):
+        tail = upper_tail(Posterior(*[0.0] * 4, *[1.0] * 4), 0.0, arb(eps), "both", True, FINE[0])
+        assert abs(tail * (1 + arb(eps).exp()) / 2 - 1) < 1e-55, (eps, tail)
+
+
 def main() -> None:
     """Write the tables."""
+    check_closed_forms()
     check_balls()
     head = ["tp", "fp", "fn", "tn", "p_fnr", "q_fnr", "p_fpr", "q_fpr"]
     tails = ["cdf", "sf", "error"]
@@ -249,11 +258,11 @@ def main() -> None:
         ),
         "density": (lambda r: density_rows(r, 40), ["delta", "eps", "pdf", "error"]),
         "moments": (lambda r: moment_rows(r, 30), ["delta", "mean", "variance", "error"]),
-        "mu": (lambda r: mu_rows(r, 30), ["mu", *tails]),
+        "mu": (lambda r: mu_rows(r, 36), ["sides", "mu", *tails]),
         "delta": (lambda r: delta_rows(r, 20), ["eps", "delta", *tails]),
     }
     # One seed per table, so that one can change without the others.
-    seeds = np.random.SeedSequence(77).spawn(len(jobs))
+    seeds = np.random.SeedSequence(SEED).spawn(len(jobs))
     path = Path(__file__).with_name("privacy_values.npz")
     wanted = sys.argv[1:] or list(jobs)
     arrays = {}
@@ -264,7 +273,8 @@ def main() -> None:
             with np.load(path) as old:
                 arrays[name] = old[name]
     metadata = {
-        "origin": "tests/make_privacy_values.py, whose first lines say how",
+        "origin": "tests/make_privacy_values.py and privacy_integrals.py, whose first lines say "
+        f"how; python-flint {flint.__version__}, seed {SEED}",
         "columns": {name: head + columns for name, (_, columns) in jobs.items()},
         "directions": DIRECTIONS,
         "error": "relative, of the numbers before they were rounded to doubles",
