@@ -378,7 +378,7 @@ impl Piece {
 fn larger(p: (f64, f64), q: (f64, f64), covariance: f64) -> (f64, f64) {
     let gap = (p.1 * p.1 + q.1 * q.1 - 2.0 * covariance).max(0.0).sqrt();
     let z = (p.0 - q.0) / gap;
-    if !(z.abs() < 8.0) {
+    if z.is_nan() || z.abs() > 8.0 {
         return if p.0 > q.0 { p } else { q };
     }
     let (share, height) = (normal_cdf(z), exp(-0.5 * z * z - LN_SQRT_2PI));
