@@ -303,6 +303,64 @@ def test_narrow_atom(n: tuple[float, ...]) -> None:
     assert p.logcdf(0.0) == pytest.approx(math.log(2e-9) + log_density, rel=1e-7, abs=1e-6)
 
 
+def test_no_atom_is_none_at_all() -> None:
+    assert POSTERIOR(40, 10, 10, 40).prob_zero == 0
+    assert POSTERIOR(40, 10, 10, 40).logsf(0.0) == 0
+    assert fm.privacy.mu_posterior(40, 10, 10, 40).prob_zero == 0
+    assert fm.privacy.delta_posterior(40, 10, 10, 40, epsilon=0).prob_zero == 0
+    assert POSTERIOR(40, 10, 10, 40, delta=1e-9).prob_zero > 0
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_small_parameters_in_one_direction(direction: str) -> None:
+    """A law with nearly all of its mass next to 0 is a long way from the other's axis."""
+    prior = ((0.11, 3.5), (0.06, 0.5))
+    p = POSTERIOR([885, 652_540], 0, 0, [1776, 0.1], delta=0.1, prior=prior, direction=direction)
+    q = np.array([0.01, 0.55, 0.999999])[:, None]
+    x = p.ppf(q)
+    np.testing.assert_allclose(p.cdf(x)[x > 0], np.broadcast_to(q, x.shape)[x > 0], atol=1e-12)
+    draws = p.sample(100_000, rng=5)
+    assert abs((draws <= x[1]).mean(0) - p.cdf(x[1])).max() < 0.01
+
+
+def test_mu_without_end() -> None:
+    m = fm.privacy.mu_posterior(40, 10, 10, 40)
+    for x in (71.0, 73.0, 1e300, math.inf):
+        assert (m.cdf(x), m.sf(x), m.pdf(x)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("epsilon", [340.0, 400.0, 650.0, 1e300, math.inf])
+def test_delta_at_large_epsilon(epsilon: float) -> None:
+    for direction in ("both", "attack", "forward", "reverse"):
+        d = fm.privacy.delta_posterior(40, 10, 10, 40, epsilon=epsilon, direction=direction)
+        assert d.prob_zero == 1
+        assert d.ppf(0.5) == 0
+        assert d.interval(0.9, kind="hpd") == (0, 0)
+
+
+def test_arrays_are_copied() -> None:
+    tp, delta, prior = np.array([40.0, 50.0]), np.array([0.0, 0.1]), np.ones((2, 2))
+    p = POSTERIOR(tp, 10, 10, 40, delta=delta, prior=prior)
+    d = fm.privacy.delta_posterior(tp, 10, 10, 40, epsilon=delta)
+    expected = POSTERIOR([40, 50], 10, 10, 40, delta=[0, 0.1], prior="uniform").median
+    tp[:], delta[:], prior[:] = 400, 0.3, 7
+    np.testing.assert_array_equal(p.median, expected)
+    assert d.epsilon[1] == 0.1
+
+
+def test_draws_are_not_those_of_a_users_stream() -> None:
+    fnr, fpr = POSTERIOR(40, 10, 10, 40).sample_rates(5, rng=1)
+    for index, draws in enumerate((fnr, fpr)):
+        a, b = ((10.5, 40.5), (10.5, 40.5))[index]
+        assert not np.isin(fm.random.Stream(1, index).beta(a, b, 5), draws).any()
+
+
+def test_region_of_one_epsilon() -> None:
+    assert fm.privacy.privacy_region(math.inf)[1] == pytest.approx(0, abs=1e-300)
+    with pytest.raises(fm.errors.ArgumentError, match="one number"):
+        fm.privacy.privacy_region([1, 2])  # type: ignore[arg-type]
+
+
 def test_plugin() -> None:
     assert POSTERIOR(400, 100, 100, 400).plugin_map == pytest.approx(
         math.log((1 - 99.5 / 499) / (99.5 / 499)), rel=1e-12
@@ -321,6 +379,9 @@ def test_plugin() -> None:
         ({"delta": -0.1}, "delta"),
         ({"prior": "haldane"}, "prior"),
         ({"prior": ((0, 1), (1, 1))}, "prior: 0 was given"),
+        ({"prior": ((0.02, 1), (1, 1))}, "prior: 0.02 was given; parameters from 0.05"),
+        ({"prior": ((1, 1e300), (1, 1))}, r"prior: 1e\+300 was given"),
+        ({"n_threads": 0}, "n_threads: 0 given"),
         ({"prior": (1, 1)}, "two pairs"),
         ({"direction": "up"}, "direction"),
         ({"tp": [1, 2, 3], "fp": [1, 2]}, r"tp \(3,\), fp \(2,\).* do not broadcast"),

@@ -24,7 +24,6 @@ __all__ = [
     "native_density",
     "native_integrand",
     "normalize_weights",
-    "privacy_answer_stream",
     "privacy_bootstrap",
     "privacy_gaussian",
     "privacy_intervals",
@@ -34,6 +33,7 @@ __all__ = [
     "privacy_rates",
     "privacy_roc",
     "privacy_split",
+    "privacy_stream",
     "resample_indices",
     "special",
     "store_read",
@@ -201,7 +201,7 @@ def weighted_average(
     stein: tuple[_F, _F, int] | None = None,
 ) -> dict[str, Any]: ...
 def resample_indices(weights: _F, n: int, method: str, key: int) -> _I: ...
-def privacy_answer_stream(key: int, index: int) -> Stream: ...
+def privacy_stream(key: int, index: int) -> Stream: ...
 def privacy_gaussian(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
 def privacy_one_run_bounds(
     name: str, arguments: list[_F], n: int, n_threads: int

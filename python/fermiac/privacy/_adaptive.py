@@ -81,7 +81,7 @@ class Noise:
         self.seed = None if source is not None else key_of(rng)
         self._source = source
         if self.seed is not None:
-            made = _core.privacy_answer_stream(self.seed, index)
+            made = _core.privacy_stream(self.seed, index)
             self._stream = Stream.from_position(made.position())
 
     def laplace(self, kind: str, scale: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import special
+from fermiac._config import resolve_threads
 from fermiac.privacy._arguments import numbers, unwrapped
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, provenance
@@ -245,8 +247,8 @@ def epsilon_posterior(
         In [0, 1).
     prior : {"jeffreys", "uniform", "joint-dirichlet"} or two pairs, default "jeffreys"
         Beta(1/2, 1/2) or Beta(1, 1) for both rates, or ``((a, b), (a, b))`` for the false-negative
-        rate and the false-positive rate, each at least 0.02. A Dirichlet law with 1/2 on all four
-        cells gives the rates the same law as Jeffreys' prior.
+        rate and the false-positive rate, each from 0.05 to 1e15. A Dirichlet law with 1/2 on all
+        four cells gives the rates the same law as Jeffreys' prior.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         The attack and the same attack with its answers flipped (all four ratios); the attack alone
         (the first two); true positives over false positives (the second); true negatives over
@@ -267,7 +269,8 @@ def epsilon_posterior(
 
     Notes
     -----
-    Probabilities have absolute errors of about 1e-13, and small upper tails that relative error.
+    Probabilities have absolute errors of about 1e-13. Small upper tails have that relative error
+    where a double can tell the value from its neighbours.
     With delta > 0 the posterior has an atom at 0, `prob_zero`. Quantiles are finite, however large.
 
     References
@@ -289,17 +292,10 @@ def epsilon_posterior(
     array([4.896377, 0.143895])
     """
     start = time.perf_counter()
-    at = fraction("delta", delta, zero=True)
+    at = fraction("delta", delta, zero=True).copy()
     given, _ = laws("epsilon_posterior", tp, fp, fn, tn, prior, delta=at)
     side = choice("direction", direction, DIRECTIONS)
-    return EpsilonPosterior(
-        **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
-        **{name: unwrapped(value) for name, value in given.items()},
-        prior=prior,
-        direction=side,
-        n_threads=n_threads,
-        delta=unwrapped(at),
-    )
+    return EpsilonPosterior(**_common(given, prior, side, n_threads, start), delta=unwrapped(at))
 
 
 def delta_posterior(
@@ -353,17 +349,10 @@ def delta_posterior(
     True
     """
     start = time.perf_counter()
-    at = at_least_zero("epsilon", epsilon)
+    at = at_least_zero("epsilon", epsilon).copy()
     given, _ = laws("delta_posterior", tp, fp, fn, tn, prior, epsilon=at)
     side = choice("direction", direction, DIRECTIONS)
-    return DeltaPosterior(
-        **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
-        **{name: unwrapped(value) for name, value in given.items()},
-        prior=prior,
-        direction=side,
-        n_threads=n_threads,
-        epsilon=unwrapped(at),
-    )
+    return DeltaPosterior(**_common(given, prior, side, n_threads, start), epsilon=unwrapped(at))
 
 
 def mu_posterior(
@@ -422,13 +411,23 @@ def mu_posterior(
     start = time.perf_counter()
     given, _ = laws("mu_posterior", tp, fp, fn, tn, prior)
     side = choice("direction", direction, ("both", "attack"))
-    return MuPosterior(
+    return MuPosterior(**_common(given, prior, side, n_threads, start))
+
+
+def _common(
+    given: dict[str, Array], prior: Any, side: str, n_threads: int | None, start: float
+) -> dict[str, Any]:
+    """The fields that all posteriors have."""
+    if n_threads is not None:
+        n_threads = resolve_threads(n_threads)
+    prior = deepcopy(prior)
+    return {
         **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},
-        prior=prior,
-        direction=side,
-        n_threads=n_threads,
-    )
+        "prior": prior,
+        "direction": side,
+        "n_threads": n_threads,
+    }
 
 
 def _mode(a: Array, b: Array) -> Array:

@@ -17,8 +17,7 @@ from fermiac._result import Result, warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.privacy._arguments import columns, numbers, require, unwrapped
-from fermiac.privacy._inputs import Array, choice, counts
-from fermiac.random import Stream
+from fermiac.privacy._inputs import MOST, Array, choice, counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +27,18 @@ __all__ = ["Posterior", "laws"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
-#: Less than this leaves tails that are beyond the range of doubles.
-_LEAST = 0.02
+#: Less than this leaves more than 1e-15 to rates beyond the range of doubles.
+_LEAST = 0.05
+#: The first stream of `Posterior.sample_rates`.
+_STREAM = 2**32
 
 
 def laws(
     call: str, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any, **more: Array
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
     """Give the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
-    given = {k: counts(k, v) for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
+    # Copies: what the caller does to the arrays later is not to change the posterior.
+    given = {k: counts(k, v).copy() for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
         pairs = [[p, p], [p, p]]
@@ -52,8 +54,8 @@ def laws(
                 "(a, b) of the false-negative rate and (a, b) of the false-positive rate"
             )
         x = np.concatenate([np.ravel(x) for pair in pairs for x in pair])
-        good = (x >= _LEAST) & np.isfinite(x)
-        require("prior", x, good, f"parameters of at least {_LEAST} are needed")
+        good = (x >= _LEAST) & (x <= MOST)
+        require("prior", x, good, f"parameters from {_LEAST} to {MOST:g} are needed")
     (p1, q1), (p2, q2) = pairs
     labels = ("prior of fnr, a", "prior of fnr, b", "prior of fpr, a", "prior of fpr, b")
     arrays = dict(zip(labels, (p1, q1, p2, q2), strict=True))
@@ -282,11 +284,11 @@ class Posterior(Result):
         n, key = whole("n", n, 0, 2**40), key_of(rng)
         flat, shape, size = columns("sample", **self._laws, given=np.asarray(self._given))
         a, b, c, d = (np.broadcast_to(x, size) for x in flat[:4])
-        out = np.empty((2, n, size))
+        out = np.empty((2, size, n))
         for i in range(size):
-            out[0, :, i] = Stream(key, 2 * i).beta(a[i], b[i], n)
-            out[1, :, i] = Stream(key, 2 * i + 1).beta(c[i], d[i], n)
-        fnr, fpr = out.reshape(2, n, *shape)
+            _core.privacy_stream(key, _STREAM + 2 * i).fill_beta(out[0, i], a[i], b[i])
+            _core.privacy_stream(key, _STREAM + 2 * i + 1).fill_beta(out[1, i], c[i], d[i])
+        fnr, fpr = np.moveaxis(out, -1, 1).reshape(2, n, *shape)
         return fnr, fpr
 
     def sample(self, n: int, *, rng: RngLike = None) -> Array:

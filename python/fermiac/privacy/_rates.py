@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._config import resolve_threads
+from fermiac.errors import ArgumentError
 from fermiac.privacy._arguments import columns, unwrapped
-from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction
+from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, single
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates", "privacy_region"]
 
@@ -228,8 +229,12 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
            [0.25, 0.25],
            [0.  , 1.  ]])
     """
-    e = np.exp(at_least_zero("epsilon", epsilon))
-    c = 1.0 - fraction("delta", delta, zero=True)
+    given = at_least_zero("epsilon", epsilon)
+    if given.ndim:
+        raise ArgumentError(f"epsilon: {epsilon!r:.60} was given; one number is needed")
+    # The corner is 0 to the last digit beyond.
+    e = np.exp(min(float(given), 709.0))
+    c = 1.0 - single("delta", delta, zero=True)
     corner = c / (1.0 + e)
     lower = np.array([[c, 0.0], [corner, corner], [0.0, c]])
     return np.concatenate([lower, [[0.0, 1.0]], 1.0 - lower, [[1.0, 0.0]]])

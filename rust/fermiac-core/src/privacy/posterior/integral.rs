@@ -184,7 +184,9 @@ impl<P: Path> Kernel for Side<'_, P> {
             let start = direction * first + (tile * LANES) as f64;
             let places = V([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) + V::splat(start);
             let depths = integral.eight(V::splat(peak.t) + step * places) - top;
-            sum = sum + Real::exp(depths);
+            // Past rates that are no normal numbers there is nothing; NaN is not below anything.
+            let none = V::splat(f64::NEG_INFINITY);
+            sum = sum + Real::exp(depths.below(V::splat(f64::INFINITY), depths, none));
             let [.., c, b, a] = depths.0;
             if a < -DEPTH || !a.is_finite() {
                 break;

@@ -126,6 +126,11 @@ pub(super) struct Curve {
 /// Beyond this the normal law's tail is not a normal number.
 const FAR: f64 = 37.0;
 
+impl Curve {
+    /// Beyond this mu one of the rates is no normal number wherever the other one is.
+    pub(super) const END: f64 = 2.0 * (FAR - 1.0) - 0.5;
+}
+
 impl Path for Curve {
     fn smooth(&self, t: f64) -> f64 {
         // A rate next to 0 or 1 falls off like exp(-t²/2), by a factor e over 1/t.

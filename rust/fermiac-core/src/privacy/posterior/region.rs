@@ -111,7 +111,8 @@ impl Posterior {
                 ((reverse, rx, ry), (forward, fx, fy))
             }
             Measure::Delta(epsilon) => {
-                let e = exp(epsilon.min(POWERS));
+                // Its square is a number, too.
+                let e = exp(epsilon.min(0.5 * POWERS));
                 ((1.0 - y - e * x, e, 1.0), (1.0 - x - e * y, 1.0, e))
             }
         };
@@ -148,6 +149,9 @@ impl Posterior {
         if beyond {
             return Tails { ln_lower: 0.0, ln_upper: f64::NEG_INFINITY };
         }
+        if value == 0.0 && !self.has_atom() {
+            return Tails { ln_lower: f64::NEG_INFINITY, ln_upper: 0.0 };
+        }
         let is_upper = value > self.rough().0;
         let tails = self.tails_by(is_upper, value);
         let direct = if is_upper { tails.ln_upper } else { tails.ln_lower };
@@ -177,8 +181,20 @@ impl Posterior {
         }
     }
 
+    /// Whether 0 has a probability: else it is that of the rates' lying on a line.
+    fn has_atom(&self) -> bool {
+        match self.measure {
+            Measure::Epsilon(given) | Measure::Delta(given) => !self.is_folded() || given > 0.0,
+            Measure::Mu => !self.is_folded(),
+        }
+    }
+
     fn is_beyond(&self, value: f64) -> bool {
-        matches!(self.measure, Measure::Delta(_)) && value >= 1.0
+        match self.measure {
+            Measure::Epsilon(_) => false,
+            Measure::Delta(_) => value >= 1.0,
+            Measure::Mu => value >= Curve::END,
+        }
     }
 
     /// Adds P(the rates lie below the border).
