@@ -104,6 +104,17 @@ def test_budget() -> None:
     with pytest.raises(BudgetExhausted, match="fresh data"):
         strict.query_means(0.5)
     assert len(strict.history) == 1
+    many = LaplaceAnswers(100, epsilon=1.0, budget=2, on_exhausted="raise", rng=0)
+    with pytest.raises(BudgetExhausted) as caught:
+        many.query_means([0.5, 0.6, 0.7])
+    part = caught.value.partial_result
+    assert isinstance(part, fm.privacy.Answer)
+    assert isinstance(part.value, np.ndarray)
+    assert part.value.tolist() == [a.value for a in many.history]
+    assert part.source == ("data", "data")
+    with pytest.raises(BudgetExhausted) as caught:
+        many.query_means([0.5])
+    assert caught.value.partial_result is None
 
 
 def test_blind_tells_nothing() -> None:
@@ -112,6 +123,8 @@ def test_blind_tells_nothing() -> None:
     assert [a.source for a in seen] == [None] * 3
     assert t.remaining is None
     assert [a.source for a in t.history] == [None] * 3
+    # The seed would give the noise, and with it the sources.
+    assert t.seed is None
     assert "holdout'" not in repr(seen)
 
 

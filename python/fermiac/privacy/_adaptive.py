@@ -151,19 +151,26 @@ class Mechanism:
 
     def _answers(self, *means: Array, scalar: bool) -> Answer:
         """Answer each column from its means, which are in units of the range."""
-        values, sources = [], []
+        values: list[float] = []
+        sources: list[str] = []
         for column in zip(*(m.tolist() for m in means), strict=True):
             value, source = self._answer(column) if self._left else (math.nan, "exhausted")
             if source == "exhausted" and self._raises:
-                raise BudgetExhausted(
+                error = BudgetExhausted(
                     f"the budget of {self._budget} is exhausted; answers from here on need fresh "
                     "data"
                 )
+                if values:
+                    error.partial_result = self._columns(values, sources)
+                raise error
             self._history.append((value, source))
             values.append(value)
             sources.append(source)
         if scalar:
             return Answer(values[0], None if self._blind else sources[0])
+        return self._columns(values, sources)
+
+    def _columns(self, values: list[float], sources: list[str]) -> Answer:
         return Answer(np.array(values), None if self._blind else tuple(sources))
 
     def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
