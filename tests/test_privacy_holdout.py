@@ -70,6 +70,15 @@ def test_scales_are_those_of_the_paper() -> None:
     assert gaussian.epsilon() == math.inf
 
 
+def test_means_may_be_rounded_beyond_an_end() -> None:
+    mean = float(np.mean([0.1] * 3))
+    assert mean > 0.1
+    t = Thresholdout(None, 100, budget=1, value_range=(0.0, 0.1), rng=0)
+    assert t.query_means(mean, 0.1).value == 0.1
+    with pytest.raises(RangeError, match="holdout_mean"):
+        t.query_means(0.1, 0.1001)
+
+
 def test_range_rescales_everything() -> None:
     draws = (0.01, 0.02, 0.03, 0.0)
     plain = Thresholdout(None, 100, budget=3, noise_source=Script(*draws))

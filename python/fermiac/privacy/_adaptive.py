@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 NoiseSource: TypeAlias = Callable[[str, float], float]
 """``noise_source(kind, scale)``: the next draw for ``kind``, of this scale."""
 
+#: How far beyond the range a given mean may be, in widths.
+_ROUNDING = 1e-9
 #: Rows of one call of a Python function.
 _BATCH = 65_536
 
@@ -184,8 +186,11 @@ class Mechanism:
         array = numbers(name, means)
         if array.ndim > 1:
             raise ArgumentError(f"{name}: shape {array.shape} was given; a number, or (k,)")
-        _in_range(name, array, self._low, self._high)
-        return array
+        # A mean of values at an end may be rounded to beyond it.
+        inside = np.clip(array, self._low, self._high)
+        near = abs(array - inside) <= _ROUNDING * self._width
+        _in_range(name, np.where(near, inside, array), self._low, self._high)
+        return np.asarray(inside)
 
 
 def data_of(name: str, data: ArrayLike) -> Array:
