@@ -70,6 +70,15 @@ def test_scales_are_those_of_the_paper() -> None:
     assert gaussian.epsilon() == math.inf
 
 
+def test_means_may_be_rounded_beyond_an_end() -> None:
+    mean = float(np.mean([0.1] * 3))
+    assert mean > 0.1
+    t = Thresholdout(None, 100, budget=1, value_range=(0.0, 0.1), rng=0)
+    assert t.query_means(mean, 0.1).value == 0.1
+    with pytest.raises(RangeError, match="holdout_mean"):
+        t.query_means(0.1, 0.1001)
+
+
 def test_range_rescales_everything() -> None:
     draws = (0.01, 0.02, 0.03, 0.0)
     plain = Thresholdout(None, 100, budget=3, noise_source=Script(*draws))
@@ -104,6 +113,17 @@ def test_budget() -> None:
     with pytest.raises(BudgetExhausted, match="fresh data"):
         strict.query_means(0.5)
     assert len(strict.history) == 1
+    many = LaplaceAnswers(100, epsilon=1.0, budget=2, on_exhausted="raise", rng=0)
+    with pytest.raises(BudgetExhausted) as caught:
+        many.query_means([0.5, 0.6, 0.7])
+    part = caught.value.partial_result
+    assert isinstance(part, fm.privacy.Answer)
+    assert isinstance(part.value, np.ndarray)
+    assert part.value.tolist() == [a.value for a in many.history]
+    assert part.source == ("data", "data")
+    with pytest.raises(BudgetExhausted) as caught:
+        many.query_means([0.5])
+    assert caught.value.partial_result is None
 
 
 def test_blind_tells_nothing() -> None:
@@ -112,6 +132,8 @@ def test_blind_tells_nothing() -> None:
     assert [a.source for a in seen] == [None] * 3
     assert t.remaining is None
     assert [a.source for a in t.history] == [None] * 3
+    # The seed would give the noise, and with it the sources.
+    assert t.seed is None
     assert "holdout'" not in repr(seen)
 
 

@@ -188,11 +188,26 @@ def test_guesses() -> None:
     assert guesses_from_scores(scores, inside, 2) == (2, 1)
     assert guesses_from_scores(scores, inside, 0, 1) == (1, 1)
     assert guesses_from_scores(scores, inside, 0, 0) == (0, 0)
-    # Of equal scores the first is the higher.
-    assert guesses_from_scores(scores, inside, 3) == (3, 2)
+    # Of equal scores the wrong one is guessed.
+    assert guesses_from_scores(scores, inside, 3) == (3, 1)
     guesses, right = guesses_from_scores(scores, inside, [[1], [5]], [0])
     assert guesses.tolist() == [[1], [5]]
     assert right.tolist() == [[0], [2]]
+
+
+def test_ties_and_the_order_of_scores_gain_nothing() -> None:
+    inside = np.arange(200) < 100
+    guesses, right = guesses_from_scores(np.zeros(200), inside, [50, 150], 50)
+    assert (guesses.tolist(), right.tolist()) == ([100, 200], [0, 50])
+    assert audit_one_run_scores(np.zeros(200), inside, 30, 30).epsilon_lower == 0.0
+    rng = np.random.default_rng(8)
+    scores, inside = rng.integers(0, 5, 60).astype(float), rng.random(60) < 0.5
+    grid = np.arange(31)
+    found = guesses_from_scores(scores, inside, grid[:, None], grid)
+    for _ in range(5):
+        order = rng.permutation(60)
+        again = guesses_from_scores(scores[order], inside[order], grid[:, None], grid)
+        assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
 
 
 def test_a_grid_pays_for_itself() -> None:
@@ -261,6 +276,8 @@ def test_results(tmp_path) -> None:
         ((10, 5, 3), {"alpha": 0.0}, "alpha: 0"),
         ((10, 5, 3), {"method": "exact"}, "method"),
         ((10, 5, 3), {"method": "f-dp"}, "delta > 0"),
+        ((2**53, 2**52, 5), {}, "n_guesses: 4.5036e"),
+        ((10**9, 10**9, 5 * 10**8), {"method": "f-dp", "delta": 1e-5}, "1e\\+07 at most"),
         ((10, [5, 6], [1, 2, 3]), {}, "broadcast"),
     ],
 )

@@ -279,6 +279,16 @@ def test_independent_scores_are_worth_what_they_are() -> None:
     assert b.clusters["fnr"]["effect"] == 1.0 == b.clusters["fpr"]["effect"]
 
 
+def test_names_of_models_may_be_objects() -> None:
+    names = np.array(["a", "b", "a", "c"])
+    some = [0.9, 0.1, 0.8, 0.7]
+    found = [
+        audit_scores(some, some, threshold=0.5, clusters=(ids, ids), cluster_adjust=True).clusters
+        for ids in (names, names.astype(object))
+    ]
+    assert found[0] == found[1]
+
+
 def test_splits_keep_models_whole() -> None:
     members, nonmembers, (ids, _) = clustered(4, 20, 5)
     seen: list[int] = []

@@ -90,6 +90,14 @@ def test_samples_follow_the_key_and_the_law(kind: str) -> None:
     assert [s.tolist() for s in seen] == [text[5 : 5 + i].tolist() for i in range(4)]
 
 
+@pytest.mark.parametrize("make", [InverseTransformKey, ExponentialKey])
+def test_the_scale_of_probabilities_does_not_matter(make: Callable[..., Key]) -> None:
+    key, p = make(200, 4, rng=3), np.array([1.0, 2.0, 0.0, 4.0])
+    expected = key.sample(p, 200)
+    for scale in (2.0**1021, 2.0**-1074, 2.0**-1000):
+        assert np.array_equal(key.sample(p * scale, 200), expected)
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_keys_are_frozen_and_travel(kind: str) -> None:
     key, text = watermarked(kind)

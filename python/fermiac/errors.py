@@ -37,7 +37,13 @@ class RangeError(ArgumentError):
 
 
 class BudgetExhausted(FermiacError, RuntimeError):
-    """A mechanism has given all the answers that its budget allows."""
+    """A mechanism has given all the answers that its budget allows.
+
+    Where it ends within a query of several columns, the attribute `partial_result` is the `Answer`
+    of the columns before; elsewhere that is None.
+    """
+
+    partial_result: object = None
 
 
 class TargetError(FermiacError, RuntimeError, ValueError):

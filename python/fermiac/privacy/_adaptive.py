@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 NoiseSource: TypeAlias = Callable[[str, float], float]
 """``noise_source(kind, scale)``: the next draw for ``kind``, of this scale."""
 
+#: How far beyond the range a given mean may be, in widths.
+_ROUNDING = 1e-9
 #: Rows of one call of a Python function.
 _BATCH = 65_536
 
@@ -151,19 +153,26 @@ class Mechanism:
 
     def _answers(self, *means: Array, scalar: bool) -> Answer:
         """Answer each column from its means, which are in units of the range."""
-        values, sources = [], []
+        values: list[float] = []
+        sources: list[str] = []
         for column in zip(*(m.tolist() for m in means), strict=True):
             value, source = self._answer(column) if self._left else (math.nan, "exhausted")
             if source == "exhausted" and self._raises:
-                raise BudgetExhausted(
+                error = BudgetExhausted(
                     f"the budget of {self._budget} is exhausted; answers from here on need fresh "
                     "data"
                 )
+                if values:
+                    error.partial_result = self._columns(values, sources)
+                raise error
             self._history.append((value, source))
             values.append(value)
             sources.append(source)
         if scalar:
             return Answer(values[0], None if self._blind else sources[0])
+        return self._columns(values, sources)
+
+    def _columns(self, values: list[float], sources: list[str]) -> Answer:
         return Answer(np.array(values), None if self._blind else tuple(sources))
 
     def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
@@ -177,8 +186,11 @@ class Mechanism:
         array = numbers(name, means)
         if array.ndim > 1:
             raise ArgumentError(f"{name}: shape {array.shape} was given; a number, or (k,)")
-        _in_range(name, array, self._low, self._high)
-        return array
+        # A mean of values at an end may be rounded to beyond it.
+        inside = np.clip(array, self._low, self._high)
+        near = abs(array - inside) <= _ROUNDING * self._width
+        _in_range(name, np.where(near, inside, array), self._low, self._high)
+        return np.asarray(inside)
 
 
 def data_of(name: str, data: ArrayLike) -> Array:

@@ -51,7 +51,10 @@ class _NoisyAnswers(Mechanism):
 
     @property
     def seed(self) -> int | None:
-        """The key of the noise; None with a noise source."""
+        """The key of the noise; None with a noise source.
+
+        Whoever has it can take the noise off the answers.
+        """
         return self._noise.seed
 
     def query(self, f: Any) -> Answer:

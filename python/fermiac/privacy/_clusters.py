@@ -34,7 +34,7 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
             f"clusters: a {type(clusters).__name__} was given; a pair of arrays is needed, the "
             "models of the members' scores and those of the non-members'"
         ) from None
-    some, others = (np.asarray(ids) for ids in (first, second))
+    some, others = (_named(np.asarray(ids)) for ids in (first, second))
     if some.shape != (n_members,) or others.shape != (n_nonmembers,):
         raise ArgumentError(
             f"clusters: arrays of shapes {some.shape} and {others.shape} were given for "
@@ -53,6 +53,12 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
     _, number = np.unique(np.concatenate([some, others]), return_inverse=True)
     number = number.reshape(-1).astype(np.int64)
     return Clusters(number[:n_members], number[n_members:])
+
+
+def _named(ids: NDArray[Any]) -> NDArray[Any]:
+    """Strings as strings, where a table held them as objects."""
+    texts = ids.dtype.kind == "O" and all(isinstance(name, str) for name in ids.flat)
+    return ids.astype(str) if texts else ids
 
 
 def design_effect(errors: NDArray[np.bool_], clusters: Integers) -> dict[str, float]:

@@ -19,7 +19,8 @@ __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from
 
 Array = NDArray[np.float64]
 
-_METHODS = ("binomial", "f-dp")
+#: The methods, and the most guesses that each takes: with them it works for about a second.
+_METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -139,8 +140,8 @@ def audit_one_run(
     n_canaries : array_like of whole numbers
         m, at least 1. All of them count, also those that no guess was made for.
     n_guesses : array_like of whole numbers
-        r, from 0 to m. It must not depend on which canaries were in; `audit_one_run_scores` pays
-        for a choice among several.
+        r, from 0 to m, and at most 1e12, or 1e7 for ``"f-dp"``. It must not depend on which
+        canaries were in; `audit_one_run_scores` pays for a choice among several.
     n_correct : array_like of whole numbers
         v, from 0 to r.
     delta : array_like, default 0
@@ -216,6 +217,8 @@ def _audit(
     )
     d, a = numbers("delta", delta), numbers("alpha", alpha)
     require("n_canaries", m, m >= 1, "at least one canary is needed")
+    most = _METHODS[method]
+    require("n_guesses", r, r <= most, f"{most:g} at most are needed for {method!r}")
     require("delta", d, (d >= 0) & (d < 1), "a number from 0, below 1, is needed")
     require("alpha", a, (a > 0) & (a < 1), "a number between 0 and 1 is needed")
     if method == "f-dp":
@@ -269,7 +272,9 @@ def guesses_from_scores(
     ----------
     scores : array_like, shape (m,)
         A score for each canary, high for those that seem to have been in; infinite ones are
-        allowed. Equal scores are ranked by position, so that order must not tell who was in.
+        allowed. Of equal scores at the edge of the guesses, those that are guessed wrong are taken
+        first: the counts do not depend on the order of the scores, and no tie makes a bound too
+        high.
     included : array_like of bool, shape (m,)
         Who was in.
     n_high : array_like of whole numbers
@@ -308,9 +313,9 @@ def guesses_from_scores(
     flat, shape, _ = columns("guesses_from_scores", n_high=high, n_low=low)
     guesses = flat[0] + flat[1]
     require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
-    order = np.argsort(-x, kind="stable")
-    right_high = np.concatenate([[0], np.cumsum(inside[order])])
-    right_low = np.concatenate([[0], np.cumsum(~inside[order[::-1]])])
+    # Among equal scores the wrong guesses come first.
+    right_high = np.concatenate([[0], np.cumsum(inside[np.lexsort((inside, -x))])])
+    right_low = np.concatenate([[0], np.cumsum(~inside[np.lexsort((~inside, x))])])
     right = right_high[flat[0].astype(np.int64)] + right_low[flat[1].astype(np.int64)]
     return (
         unwrapped(guesses.astype(np.int64).reshape(shape)),

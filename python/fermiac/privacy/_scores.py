@@ -54,7 +54,8 @@ class ScoreAudit(Result):
         mechanism's own may be larger. None where the threshold was chosen over the same scores or
         several splits, or the method gives lower bounds only.
     alpha : float
-        The probability that a bound fails, at most.
+        The probability that a bound fails, at most; for ``"jeffreys"`` and ``"bayes"`` on average
+        over a prior.
     delta : float
         The delta of the bound.
     threshold : float
@@ -356,8 +357,9 @@ def audit_scores(
     method : {"clopper-pearson", "jeffreys", "bayes"} or callable, default "clopper-pearson"
         Which limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
         epsilon under Jeffreys' prior, see `epsilon_posterior`: a larger bound, which holds on
-        average over that prior; all strategies but `SameData` then choose by the bound of
-        ``"jeffreys"``, at a fraction of the cost. A callable
+        average over that prior (which gives an epsilon of 0 no weight: with ``direction="both"``
+        it is never 0, also where nothing leaks); all strategies but `SameData` then choose by the
+        bound of ``"jeffreys"``, at a fraction of the cost. A callable
         ``bound(tp, fp, fn, tn, *, delta, alpha, direction)`` gives lower bounds for arrays of
         counts.
     direction : {"both", "attack", "forward", "reverse"}, default "attack"

@@ -58,7 +58,7 @@ class Thresholdout(Mechanism):
     on_exhausted : {"nan", "raise"}, default "nan"
         What a query after the end of the budget gives: NaN, or a `BudgetExhausted`.
     blind : bool, default False
-        Keep sources of answers and the remaining budget out of all that the analyst sees.
+        Keep sources of answers, the remaining budget and the seed out of all that the analyst sees.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the noise.
     noise_source : callable, optional
@@ -82,8 +82,12 @@ class Thresholdout(Mechanism):
     while fewer than B queries overfit the training data by more than tau / 2, if n is large enough,
     of the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) / tau))^½).
 
-    A pickled copy goes on with the same bits. The noise is plain floating point; it is no defence
-    against an analyst who takes the last bits of answers apart.
+    A pickled copy goes on with the same bits, and holds the data, the seed and the sources. The
+    noise is plain floating point; it is no defence against an analyst who takes the last bits of
+    answers apart. Nor is anything a defence against a function that is written to get at the rows:
+    it is called with those of the holdout, and an exception that depends on them, a `RangeError`
+    among them, tells something that no noise covers. For analysts who are not trusted with that,
+    compute the means apart, clipped to the range, and give them to `query_means`.
 
     References
     ----------
@@ -280,8 +284,11 @@ class Thresholdout(Mechanism):
 
     @property
     def seed(self) -> int | None:
-        """The key of the noise; None with a noise source."""
-        return self._noise.seed
+        """The key of the noise; None with a noise source, or if the mechanism is blind.
+
+        Whoever has it can take the noise off the answers.
+        """
+        return None if self._blind else self._noise.seed
 
     def epsilon(self, delta: float = 0.0) -> float:
         """Return the epsilon with which the whole budget protects the rows of the holdout.

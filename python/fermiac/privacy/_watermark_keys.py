@@ -155,7 +155,10 @@ class _Key:
             raise ArgumentError("probabilities: they must be finite and not negative")
         if not np.all(table.any(axis=-1)):
             raise ArgumentError("probabilities: all are 0 for a position; one must not be")
-        return table
+        # Far from 1, sums and quotients of weights overflow, or lose their digits.
+        most = table.max(axis=-1, keepdims=True)
+        far = (most > 1e250) | (most < 1e-250)
+        return np.where(far, table / most, table) if far.any() else table
 
 
 class InverseTransformKey(_Key):

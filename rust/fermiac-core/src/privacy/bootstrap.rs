@@ -91,7 +91,10 @@ pub fn bootstrap(
     context: &Context<'_>,
 ) -> Result<Bootstrap> {
     let groups = Groups::new(curve)?;
-    let mut replicates = Vec::with_capacity(n);
+    let mut replicates = Vec::new();
+    replicates.try_reserve_exact(n).map_err(|_| {
+        Error::argument("n", format!("{n} given; there is no memory for so many replicates"))
+    })?;
     context.set_total(n as u64);
     context.ordered(
         n.div_ceil(TASK),
