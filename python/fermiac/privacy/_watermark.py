@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -354,12 +353,13 @@ def _settings(
         raise ArgumentError("rank_norm: 'last' given for a vocabulary of one token; use 'size'")
     if gamma is not None:
         try:
-            if isinstance(gamma, bool | np.bool_ | str) or not math.isfinite(gamma):
+            # Beyond, the costs of tokens would be lost beside it.
+            if isinstance(gamma, bool | np.bool_ | str) or not abs(gamma) <= 1e6:
                 raise ValueError
             gamma = float(gamma)
         except (TypeError, ValueError):
             raise ArgumentError(
-                f"gamma: {gamma!r:.60} given; a finite number or None is needed"
+                f"gamma: {gamma!r:.60} given; a number from -1e6 to 1e6, or None, is needed"
             ) from None
     return {
         "key": type(key).__name__,

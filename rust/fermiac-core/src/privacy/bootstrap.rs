@@ -9,8 +9,8 @@ use crate::rng::{Domain, Stream};
 use crate::special::{normal_cdf, normal_quantile};
 use crate::{Error, Result};
 
-/// Replicates that one task draws.
-const TASK: usize = 64;
+/// Scores that one task draws, about: some tens of milliseconds, so that a run can be stopped.
+const WORK: usize = 2_000_000;
 
 /// What the bootstrap found.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,9 +95,10 @@ pub fn bootstrap(
     replicates.try_reserve_exact(n).map_err(|_| {
         Error::argument("n", format!("{n} given; there is no memory for so many replicates"))
     })?;
+    let task_size = (WORK / groups.n.max(1)).clamp(1, 64);
     context.set_total(n as u64);
     context.ordered(
-        n.div_ceil(TASK),
+        n.div_ceil(task_size),
         |task| {
             let (tp, fp) = (vec![0; groups.n], vec![0; groups.n]);
             let mut room = Room { counts: vec![0; groups.n], tp, fp, words: Vec::new() };
@@ -105,7 +106,8 @@ pub fn bootstrap(
                 let mut stream = Stream::new(key, Domain::Bootstrap, i as u64, 0);
                 groups.replicate(statistic, &mut stream, &mut room)
             };
-            Ok((task * TASK..n.min((task + 1) * TASK)).map(one).collect::<Vec<f64>>())
+            let rows = task * task_size..n.min((task + 1) * task_size);
+            Ok(rows.map(one).collect::<Vec<f64>>())
         },
         |_, part| {
             context.advance(part.len() as u64);

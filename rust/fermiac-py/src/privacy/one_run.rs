@@ -16,8 +16,8 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 type Arguments<'py> = [PyReadonlyArray1<'py, f64>; 5];
 type Bounds<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 
-/// Rows of a task: a row may be a long recursion.
-const CHUNK: usize = 4;
+/// Rows of a task: a row may be a long recursion, and only between tasks can a call be stopped.
+const CHUNK: usize = 1;
 
 fn method(name: &str) -> PyResult<Method> {
     match name {
