@@ -213,8 +213,8 @@ mod tests {
             .collect();
         let (chains, fourier) = (Chains::new(&values, n), OnceLock::new());
         let mut lags = Lags { chains: &chains, fourier: &fourier, sums: Vec::new() };
-        let direct: Vec<f64> = (0..80).map(|t| lags.mean_autocovariance(t)).collect();
-        assert_eq!(lags.sums.len() % BLOCK, 0);
+        let direct: Vec<f64> = (0..72).map(|t| lags.mean_autocovariance(t)).collect();
+        assert_eq!(lags.sums.len(), direct.len());
         lags.mean_autocovariance(n - 1);
         for (t, value) in direct.iter().enumerate() {
             assert!((lags.mean_autocovariance(t) - value).abs() < 1e-14);
