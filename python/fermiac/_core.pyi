@@ -15,6 +15,7 @@ __all__ = [
     "Stream",
     "Transform",
     "__version__",
+    "diagnostics_convergence",
     "diagnostics_khat_threshold",
     "diagnostics_psis",
     "importance_evidence",
@@ -191,6 +192,9 @@ def diagnostics_psis(
     log_ratios: _F, r_eff: _F, normalize: bool, n_threads: int
 ) -> tuple[_F, _F]: ...
 def diagnostics_khat_threshold(n: int) -> float: ...
+def diagnostics_convergence(
+    draws: _F, statistic: str, probabilities: tuple[float, float], n_threads: int
+) -> _F: ...
 def khat(weights: _F) -> float: ...
 def normalize_weights(log_weights: _F) -> tuple[_F, float]: ...
 def weighted_average(

@@ -1,4 +1,4 @@
-"""Diagnostics of samples: Pareto-smoothed importance weights and the k-hat of their tail."""
+"""Diagnostics of samples: convergence of Markov chains; smoothed importance weights, k-hat."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._config import resolve_threads
+from fermiac._convergence import bfmi, ess, mcse, rhat
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.targets._builtin import real_numbers
 
-__all__ = ["khat_threshold", "psis"]
+__all__ = ["bfmi", "ess", "khat_threshold", "mcse", "psis", "rhat"]
 
 Array = NDArray[np.float64]
 

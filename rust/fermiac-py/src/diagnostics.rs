@@ -1,10 +1,11 @@
 //! Bindings of `fermiac_core::diagnostics`.
 
-use fermiac_core::diagnostics::{khat_threshold, psis_columns};
+use fermiac_core::diagnostics::{Statistic, convergence, khat_threshold, psis_columns};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArrayMethods,
+    PyReadonlyArray3, PyUntypedArrayMethods,
 };
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::enter::{Raised, enter};
@@ -12,7 +13,8 @@ use crate::enter::{Raised, enter};
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(diagnostics_psis, m)?)?;
-    m.add_function(wrap_pyfunction!(diagnostics_khat_threshold, m)?)
+    m.add_function(wrap_pyfunction!(diagnostics_khat_threshold, m)?)?;
+    m.add_function(wrap_pyfunction!(diagnostics_convergence, m)?)
 }
 
 type Smoothed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
@@ -39,4 +41,43 @@ fn diagnostics_psis<'py>(
 #[pyfunction]
 fn diagnostics_khat_threshold(n: usize) -> f64 {
     khat_threshold(n)
+}
+
+/// A statistic of each column of a C-contiguous (chains, draws, columns) array. The probabilities
+/// count where the statistic has some: the first for one quantile, both for two.
+#[pyfunction]
+fn diagnostics_convergence<'py>(
+    py: Python<'py>,
+    draws: PyReadonlyArray3<'py, f64>,
+    statistic: &str,
+    probabilities: (f64, f64),
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (low, high) = probabilities;
+    let statistic = match statistic {
+        "rhat_rank" => Statistic::RhatRank,
+        "rhat_split" => Statistic::RhatSplit,
+        "rhat_folded" => Statistic::RhatFolded,
+        "rhat_unsplit" => Statistic::RhatUnsplit,
+        "ess_bulk" => Statistic::EssBulk,
+        "ess_tail" => Statistic::EssTail(low, high),
+        "ess_quantile" => Statistic::EssQuantile(low),
+        "ess_local" => Statistic::EssLocal(low, high),
+        "ess_mean" => Statistic::EssMean,
+        "ess_sd" => Statistic::EssSd,
+        "ess_mad" => Statistic::EssMad,
+        "ess_unsplit" => Statistic::EssUnsplit,
+        "mcse_mean" => Statistic::McseMean,
+        "mcse_sd" => Statistic::McseSd,
+        "mcse_quantile" => Statistic::McseQuantile(low),
+        "bfmi" => Statistic::Bfmi,
+        other => return Err(PyValueError::new_err(format!("unknown statistic '{other}'"))),
+    };
+    let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
+    let values = draws.as_slice()?;
+    let found = enter(py, n_threads, None, &Raised::default(), |context| {
+        convergence(values, shape, statistic, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    Ok(found.into_pyarray(py))
 }

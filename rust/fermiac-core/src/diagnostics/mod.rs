@@ -1,9 +1,14 @@
 //! Diagnostics of samples.
 
+mod chains;
+mod convergence;
+mod fourier;
 mod pareto;
 mod psis;
+mod ranks;
 mod weights;
 
+pub use convergence::{MIN_DRAWS, Statistic, convergence};
 pub use pareto::{khat, tail_length};
 pub use psis::{Smoothed, khat_threshold, log_khat, psis, psis_columns};
 pub use weights::normalize;
