@@ -324,3 +324,15 @@ def test_bad_rates_are_refused() -> None:
         advantage_bound(np.nan)
     with pytest.raises(ArgumentError, match="delta"):
         gdp_bound(1, 1, 1, 1, delta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_posterior"), [("two-sided", "equal"), ("lower", "lower"), ("upper", "upper")]
+)
+def test_intervals_of_the_posterior(kind: str, of_posterior: str) -> None:
+    table = ([400, 40], [100, 10], [100, 0], [400, 40])
+    found = fm.privacy.epsilon_interval(*table, delta=1e-5, method="bayes", kind=kind)
+    known = fm.privacy.epsilon_posterior(*table, delta=1e-5).interval(0.9, kind=of_posterior)
+    np.testing.assert_array_equal((found.lower, found.upper), known)
+    box = fm.privacy.epsilon_interval(*table, delta=1e-5, method="jeffreys", kind=kind)
+    assert ((box.lower <= found.lower) & (found.upper <= box.upper)).all()

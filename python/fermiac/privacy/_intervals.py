@@ -15,11 +15,12 @@ from fermiac._result import Result
 from fermiac.privacy._arguments import columns, unwrapped
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.privacy._inputs import Array, choice, counts, fraction, provenance
+from fermiac.privacy._posterior import epsilon_posterior
 from fermiac.privacy._rates import DIRECTIONS
 
 __all__ = ["METHODS", "EpsilonInterval", "GdpBound", "epsilon_interval", "gdp_bound", "limits"]
 
-METHODS = ("clopper-pearson", "jeffreys", "katz-log")
+METHODS = ("clopper-pearson", "jeffreys", "katz-log", "bayes")
 _KINDS = ("two-sided", "lower", "upper")
 
 
@@ -100,11 +101,12 @@ def epsilon_interval(
     kind : {"two-sided", "lower", "upper"}, default "two-sided"
         Two-sided limits leave (1 - prob) / 4 beyond each end of each rate, one-sided ones
         (1 - prob) / 2.
-    method : {"clopper-pearson", "jeffreys", "katz-log"}, default "clopper-pearson"
+    method : {"clopper-pearson", "jeffreys", "katz-log", "bayes"}, default "clopper-pearson"
         Limits of the rates that hold for every rate and size; quantiles of their posteriors under
         Jeffreys' prior, which hold on average; or no box, but the delta method on the logarithm of
         the ratio that is the largest at the observed rates. That holds for large counts only; where
-        a count of 0 leaves it without a variance, the interval is 0 to +inf.
+        a count of 0 leaves it without a variance, the interval is 0 to +inf. The last are quantiles
+        of the posterior of epsilon itself under Jeffreys' prior; see `epsilon_posterior`.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         Which ratios count; see `epsilon_of_rates`.
     n_threads : int, optional
@@ -152,15 +154,21 @@ def epsilon_interval(
     method = choice("method", method, METHODS)
     direction = choice("direction", direction, DIRECTIONS)
     of_delta, of_prob = fraction("delta", delta, zero=True), fraction("prob", prob)
-    lower, upper = limits(
-        (counts("tp", tp), counts("fp", fp), counts("fn", fn), counts("tn", tn)),
-        delta=of_delta,
-        alpha=1.0 - of_prob,
-        sides=(kind != "upper", kind != "lower"),
-        method=method,
-        direction=direction,
-        n_threads=n_threads,
-    )
+    if method == "bayes":
+        posterior = epsilon_posterior(
+            tp, fp, fn, tn, delta=of_delta, direction=direction, n_threads=n_threads
+        )
+        lower, upper = posterior.interval(of_prob, kind="equal" if kind == "two-sided" else kind)
+    else:
+        lower, upper = limits(
+            (counts("tp", tp), counts("fp", fp), counts("fn", fn), counts("tn", tn)),
+            delta=of_delta,
+            alpha=1.0 - of_prob,
+            sides=(kind != "upper", kind != "lower"),
+            method=method,
+            direction=direction,
+            n_threads=n_threads,
+        )
     settings = {
         "delta": unwrapped(of_delta),
         "prob": unwrapped(of_prob),
