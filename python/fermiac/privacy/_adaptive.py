@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import numbers
 from fermiac._config import resolve_threads
 from fermiac._rng import key_of, whole
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
-from fermiac.privacy._arguments import numbers
 from fermiac.random import RngLike, Stream
 from fermiac.targets._as_target import as_integrand
 from fermiac.targets._callable import CallableIntegrand

@@ -7,8 +7,9 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._arguments import columns, unwrapped
 from fermiac._config import resolve_threads
-from fermiac.privacy._arguments import columns, numbers, require, unwrapped
+from fermiac.privacy._inputs import at_least_zero, fraction
 
 __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 
@@ -53,8 +54,8 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     >>> f"{fm.privacy.gdp_delta(4.377178095670, 1.0):.6e}"
     '1.000000e-05'
     """
-    x = _at_least_zero("epsilon", epsilon)
-    y = _at_least_zero("mu", mu)
+    x = at_least_zero("epsilon", epsilon)
+    y = at_least_zero("mu", mu)
     return _convert("delta", n_threads, epsilon=x, mu=y)
 
 
@@ -92,8 +93,8 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     >>> fm.privacy.gdp_epsilon(1e-5, [0.5, 1.0, 2.0]).round(10).tolist()
     [1.9930914044, 4.3771780957, 9.9972561464]
     """
-    x = _probability("delta", delta)
-    y = _at_least_zero("mu", mu)
+    x = fraction("delta", delta, zero=True, one=True)
+    y = at_least_zero("mu", mu)
     return _convert("epsilon", n_threads, delta=x, mu=y)
 
 
@@ -131,21 +132,9 @@ def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None
     >>> round(fm.privacy.gdp_mu(4.377178095670, 1e-5), 10)
     1.0
     """
-    x = _at_least_zero("epsilon", epsilon)
-    y = _probability("delta", delta)
+    x = at_least_zero("epsilon", epsilon)
+    y = fraction("delta", delta, zero=True, one=True)
     return _convert("mu", n_threads, epsilon=x, delta=y)
-
-
-def _at_least_zero(name: str, given: ArrayLike) -> Any:
-    array = numbers(name, given)
-    require(name, array, array >= 0, "0 or more is needed")
-    return array
-
-
-def _probability(name: str, given: ArrayLike) -> Any:
-    array = numbers(name, given)
-    require(name, array, (array >= 0) & (array <= 1), "a number from 0 to 1 is needed")
-    return array
 
 
 def _convert(name: str, n_threads: int | None, **arrays: Any) -> Any:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import numbers, require
 from fermiac._result import Result, warn
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy._arguments import numbers, require
 
 __all__ = [
     "MOST",

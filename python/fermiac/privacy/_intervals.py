@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core, special
+from fermiac._arguments import columns, unwrapped
 from fermiac._config import resolve_threads
 from fermiac._result import Result
-from fermiac.privacy._arguments import columns, unwrapped
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.privacy._inputs import Array, choice, counts, fraction, provenance
 from fermiac.privacy._posterior import epsilon_posterior

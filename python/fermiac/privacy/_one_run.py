@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import columns, numbers, require, unwrapped
 from fermiac._config import resolve_threads
 from fermiac._result import Result
 from fermiac.errors import ArgumentError
-from fermiac.privacy._arguments import columns, numbers, require, unwrapped
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 

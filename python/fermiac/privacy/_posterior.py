@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import special
+from fermiac._arguments import numbers, unwrapped
 from fermiac._config import resolve_threads
-from fermiac.privacy._arguments import numbers, unwrapped
 from fermiac.privacy._gaussian import gdp_epsilon
 from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, provenance
 from fermiac.privacy._posterior_base import Posterior, laws

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._arguments import columns, numbers, require, unwrapped
 from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._result import Result, warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.privacy._arguments import columns, numbers, require, unwrapped
 from fermiac.privacy._inputs import MOST, Array, choice, counts
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ class Posterior(Result):
         arrays = [*self._laws.values(), self._given]
         return np.broadcast_shapes(*(np.shape(x) for x in arrays))
 
-    def _ask(self, query: str, value: Array, width: int = 1, given: Array | None = None) -> Any:
-        flat, shape, n = columns(
-            query, **self._laws, given=self._given if given is None else given, value=value
-        )
+    def _ask(self, query: str, value: Array, width: int = 1) -> Any:
+        flat, shape, n = columns(query, **self._laws, given=self._given, value=value)
         threads = resolve_threads(self.n_threads)
         # Rows take tens of microseconds each: only many of them are worth a bar.
         with reporter(None if n > 20_000 else False, self._measure, "rows") as report:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._arguments import columns, unwrapped
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError
-from fermiac.privacy._arguments import columns, unwrapped
 from fermiac.privacy._inputs import Array, at_least_zero, choice, fraction, single
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates", "privacy_region"]

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import unwrapped
 from fermiac._config import resolve_threads
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy._arguments import unwrapped
 from fermiac.privacy._inputs import Array, choice, fraction, provenance, scores, single, warned
 
 if TYPE_CHECKING:

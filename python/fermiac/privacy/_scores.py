@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import numbers
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of
 from fermiac.errors import ArgumentError, ClusterWarning
-from fermiac.privacy._arguments import numbers
 from fermiac.privacy._clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
 from fermiac.privacy._inputs import Array, choice, provenance, scores, single, warned
 from fermiac.privacy._intervals import limits

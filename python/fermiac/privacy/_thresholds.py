@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fermiac._arguments import numbers
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.privacy._arguments import numbers
 from fermiac.privacy._inputs import single
 
 __all__ = ["Bonferroni", "Explicit", "HoldOut", "MultiSplit", "SameData", "Threshold"]

@@ -3,6 +3,7 @@
 
 mod array;
 mod averages;
+mod columns;
 mod densities;
 mod diagnostics;
 mod distributions;

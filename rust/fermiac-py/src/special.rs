@@ -12,6 +12,7 @@ use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::columns::Column;
 use crate::enter::{Raised, enter};
 
 /// A function of one, two or three arrays.
@@ -101,16 +102,6 @@ impl Function {
     }
 }
 
-/// An argument: one number for all rows, or a number a row.
-#[derive(Clone, Copy)]
-struct Column<'a>(&'a [f64]);
-
-impl Column<'_> {
-    fn at(self, i: usize) -> f64 {
-        if let [x] = self.0 { *x } else { self.0[i] }
-    }
-}
-
 /// The function of this name at `n` rows; an argument has one number, or `n`.
 #[pyfunction]
 fn special<'py>(
@@ -122,13 +113,9 @@ fn special<'py>(
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let wrong = || PyValueError::new_err(format!("{name} is not called like this"));
     let function = Function::named(name).ok_or_else(wrong)?;
-    let columns = arguments
-        .iter()
-        .map(|argument| Ok(Column(argument.as_slice()?)))
-        .collect::<PyResult<Vec<_>>>()?;
-    if columns.len() != function.arity()
-        || columns.iter().any(|column| column.0.len() != 1 && column.0.len() != n)
-    {
+    let columns =
+        arguments.iter().map(|argument| Column::new(argument, n)).collect::<PyResult<Vec<_>>>()?;
+    if columns.len() != function.arity() {
         return Err(wrong());
     }
     let n_threads = if n <= CHUNK { 1 } else { n_threads };

@@ -1,6 +1,5 @@
 //! Bindings of `fermiac_core::privacy`, one file for each of its parts.
 
-mod columns;
 mod gaussian;
 mod intervals;
 mod one_run;

@@ -5,8 +5,8 @@ use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::columns::Column;
 use super::intervals::direction;
+use crate::columns::Column;
 use crate::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.

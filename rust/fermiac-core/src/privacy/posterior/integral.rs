@@ -203,7 +203,8 @@ impl<P: Path> Kernel for Side<'_, P> {
     }
 }
 
-fn mean(law: &IncompleteBeta) -> f64 {
+/// The mean of a law.
+pub(super) fn mean(law: &IncompleteBeta) -> f64 {
     let (a, b) = law.parameters();
     a / (a + b)
 }

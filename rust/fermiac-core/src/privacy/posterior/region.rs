@@ -1,6 +1,6 @@
 //! Distribution functions and densities of epsilon, delta and mu: regions of the unit square.
 
-use super::integral::{Integral, Integrand, Laws, Peak};
+use super::integral::{Integral, Integrand, Laws, Peak, mean};
 use super::path::{Curve, Line, Moved, Path};
 use super::sums::{LnSum, ln_complement};
 use crate::privacy::Direction;
@@ -145,8 +145,7 @@ impl Posterior {
     /// ln P(≤ value) and ln P(> value), the smaller one to its own digits but where it is what
     /// two nearly equal numbers leave.
     pub fn tails(&self, value: f64) -> Tails {
-        let beyond = self.is_beyond(value);
-        if beyond {
+        if self.is_beyond(value) {
             return Tails { ln_lower: 0.0, ln_upper: f64::NEG_INFINITY };
         }
         if value == 0.0 && !self.has_atom() {
@@ -403,11 +402,6 @@ fn larger(p: (f64, f64), q: (f64, f64), covariance: f64) -> (f64, f64) {
         + (q.0 * q.0 + q.1 * q.1) * (1.0 - share)
         + (p.0 + q.0) * gap * height;
     (first, (second - first * first).max(0.01 * p.1 * q.1).sqrt())
-}
-
-fn mean(law: &IncompleteBeta) -> f64 {
-    let (a, b) = law.parameters();
-    a / (a + b)
 }
 
 fn spread(law: &IncompleteBeta) -> f64 {

@@ -9,7 +9,7 @@ use crate::enter::{Raised, enter};
 
 /// An argument: one number for all rows, or a number a row.
 #[derive(Clone, Copy)]
-pub(crate) struct Column<'a>(&'a [f64]);
+pub(crate) struct Column<'a>(pub(crate) &'a [f64]);
 
 impl<'a> Column<'a> {
     /// The column for `n` rows.
