@@ -12,6 +12,7 @@ __all__ = [
     "Integrand",
     "Law",
     "LogDensity",
+    "Sampler",
     "Stream",
     "Transform",
     "__version__",
@@ -22,6 +23,7 @@ __all__ = [
     "importance_expect",
     "isa_level",
     "khat",
+    "mcmc_windows",
     "native_density",
     "native_integrand",
     "normalize_weights",
@@ -58,6 +60,8 @@ _I = NDArray[np.int64]
 @final
 class Stream:
     def __new__(cls, key: int, index: int, block: int) -> Stream: ...
+    @staticmethod
+    def start(key: int, index: int) -> Stream: ...
     @staticmethod
     def from_position(position: _U) -> Stream: ...
     def position(self) -> _U: ...
@@ -125,6 +129,45 @@ class LogDensity:
     def log_density_gradient(self, x: _F, n_threads: int) -> tuple[_F, _F]: ...
 
 @final
+class Sampler:
+    def __new__(
+        cls,
+        spec: object,
+        dim: int,
+        x0: _F,
+        warmup: list[tuple[int, str]],
+        pool: bool,
+        key: int,
+        first: int = 0,
+    ) -> Sampler: ...
+    def run(
+        self,
+        ports: list[tuple[str, Any]],
+        until: int,
+        record: dict[str, Any],
+        budget: float | None,
+        n_threads: int,
+        total: int,
+        progress: Any = None,
+        driver: str = "auto",
+    ) -> tuple[bool, Any]: ...
+    @property
+    def stat_names(self) -> list[str]: ...
+    @property
+    def n_points(self) -> int: ...
+    @property
+    def needs_gradient(self) -> bool: ...
+    @property
+    def is_biased(self) -> bool: ...
+    @property
+    def n_done(self) -> list[int]: ...
+    @property
+    def n_evals(self) -> tuple[int, int]: ...
+    def adaptation(self) -> dict[str, Any]: ...
+    def save(self) -> NDArray[np.uint64]: ...
+    def load(self, words: NDArray[np.uint64]) -> None: ...
+
+@final
 class Transform:
     def __new__(cls, blocks: list[tuple[str, int, float, float]]) -> Transform: ...
     @property
@@ -163,6 +206,7 @@ class Integrand:
     def scalar(self) -> bool: ...
     def __call__(self, x: _F, n_threads: int) -> _F: ...
 
+def mcmc_windows(n: int, initial: int, first: int, last: int) -> list[tuple[int, str]]: ...
 def native_density(pointer: dict[str, Any]) -> LogDensity: ...
 def native_integrand(pointer: dict[str, Any]) -> Integrand: ...
 def importance_expect(

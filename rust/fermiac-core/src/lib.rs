@@ -1,14 +1,17 @@
 //! The core of fermiac: streams, laws, targets and Monte Carlo methods, without Python.
 //!
 //! Dependencies point one way: the floor (`rng`, `simd`, `special`, `linalg`, `store`) carries `par`
-//! and `target`, those carry `diagnostics` and `controls`, and all of them carry the domains. A
-//! domain never imports another domain.
+//! and `target`, those carry `diagnostics`, `controls` and `kernel`, that one carries `drive`, and
+//! all of them carry the domains. A domain never imports another domain.
 
 pub mod controls;
 pub mod diagnostics;
+pub mod drive;
 pub mod error;
 pub mod importance;
+pub mod kernel;
 pub mod linalg;
+pub mod mcmc;
 pub mod par;
 pub mod privacy;
 pub mod rng;

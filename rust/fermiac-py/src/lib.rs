@@ -12,6 +12,7 @@ mod error;
 mod evidence;
 mod importance;
 mod integrands;
+mod mcmc;
 mod native;
 mod privacy;
 mod random;
@@ -36,6 +37,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     integrands::register(m)?;
     native::register(m)?;
     privacy::register(m)?;
+    mcmc::register(m)?;
     importance::register(m)?;
     store::register(m)?;
     evidence::register(m)?;

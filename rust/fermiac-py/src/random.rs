@@ -68,6 +68,12 @@ impl PyStream {
         Self(Mutex::new(Stream::new(key, Domain::User, index, block)))
     }
 
+    /// The stream of a starting point.
+    #[staticmethod]
+    fn start(key: u64, index: u64) -> Self {
+        Self(Mutex::new(Stream::new(key, Domain::Start, index, 0)))
+    }
+
     #[staticmethod]
     fn from_position(py: Python<'_>, position: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
         let words: &[u64; POSITION_WORDS] = position.as_slice()?.try_into().map_err(|_| {

@@ -13,7 +13,7 @@ use super::pool::pool;
 use crate::{Error, Result};
 
 /// How often the calling thread looks for signals.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 /// Chunks handed out ahead of the one to be folded next, per thread: enough that a slow chunk does
 /// not starve the others, few enough that finished chunks waiting for it stay cheap.
 const AHEAD: usize = 4;

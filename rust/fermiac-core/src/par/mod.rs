@@ -2,9 +2,11 @@
 //! cancelling and progress.
 
 mod context;
+mod each;
 mod pool;
 
 pub use context::{Context, Poll};
+pub use each::Signal;
 pub use pool::MAX_THREADS;
 
 /// Points in one chunk: the unit of scheduling and of random streams, whatever the threads.

@@ -109,6 +109,33 @@ pub trait LogDensity: Send + Sync {
     }
 }
 
+/// A law of some numbers given a point: what exact draws of a Gibbs sampler come from.
+pub trait Conditional: Send + Sync {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// Numbers per draw.
+    fn outputs(&self) -> usize;
+
+    /// One draw for every row (rows × outputs). Row `i` belongs to chain `chains[i]` and takes its
+    /// random numbers from `streams[i]` alone.
+    fn draw(
+        &self,
+        x: Rows<'_>,
+        chains: &[u64],
+        streams: &mut [&mut Stream],
+        out: &mut [f64],
+    ) -> Result<()>;
+
+    /// Where it may run.
+    fn style(&self) -> Style;
+
+    /// What it is called in messages.
+    fn describe(&self) -> String {
+        "the conditional draw".into()
+    }
+}
+
 /// The set on which one coordinate of a law lives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Support {

@@ -1,0 +1,157 @@
+"""What all kernels are: frozen descriptions, from which the core makes one state a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._arguments import numbers
+from fermiac._rng import positive
+from fermiac.errors import ArgumentError
+
+__all__ = ["RWM", "Kernel", "Port", "metric_spec", "probability"]
+
+Array = NDArray[np.float64]
+#: A port of the driver beside the target: its kind, and what answers.
+Port = tuple[str, Any]
+
+#: Up to this many coordinates a whole covariance is learned by default.
+_DENSE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """The base of all kernels: a description, without a state.
+
+    A kernel is chosen by ``kernel=`` of `fermiac.mcmc.sample` and may be used again and again.
+    """
+
+    #: Whether it asks for gradients of the target.
+    needs_gradient: ClassVar[bool] = False
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        """What the core makes it from; what it asks beside the target it appends to `ports`."""
+        raise NotImplementedError
+
+    def _n_points(self, n_chains: int) -> int:
+        """Chains that are one state of the kernel: all of them for an ensemble."""
+        return 1
+
+    def _settings(self) -> dict[str, Any]:
+        """What provenance keeps of it."""
+        return {"kernel": type(self).__name__, **{k: _kept(v) for k, v in self._fields()}}
+
+    def _fields(self) -> Iterator[tuple[str, Any]]:
+        return ((f.name, getattr(self, f.name)) for f in fields(self))
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, Kernel):
+        return value._settings()
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def probability(name: str, value: Any) -> float:
+    """Take `value` as a probability inside (0, 1)."""
+    number = positive(name, value)
+    if number >= 1:
+        raise ArgumentError(f"{name}: {number:g} was given; a number between 0 and 1 is needed")
+    return number
+
+
+def metric_spec(
+    metric: str | ArrayLike, dim: int, *, gradients: bool, adapt: bool = True
+) -> tuple[str, Array | None]:
+    """How the core learns a metric, and where it starts: names of the user's are resolved here."""
+    if not isinstance(metric, str):
+        return "fixed", _given(metric, dim)
+    if metric == "auto":
+        metric = "dense" if dim <= _DENSE else "diag"
+    if not adapt or metric == "unit":
+        return "fixed", None
+    kinds = {
+        "diag": "diagonal" if gradients else "variance",
+        "dense": "dense" if gradients else "covariance",
+    }
+    if metric not in kinds:
+        known = ", ".join(map(repr, ("auto", "unit", *kinds)))
+        raise ArgumentError(
+            f"metric: {metric!r} given; one of {known}, variances (d,) or a covariance (d, d) is "
+            "needed"
+        )
+    return kinds[metric], None
+
+
+def _given(metric: ArrayLike, dim: int) -> Array:
+    array = np.ascontiguousarray(numbers("metric", metric))
+    if array.shape not in ((dim,), (dim, dim)):
+        raise ArgumentError(
+            f"metric: an array of shape {array.shape} given; variances ({dim},) or a covariance "
+            f"({dim}, {dim}) are needed"
+        )
+    if array.ndim == 1 and not ((array > 0) & np.isfinite(array)).all():
+        raise ArgumentError("metric: variances must be finite and above 0")
+    if array.ndim == 2 and not np.allclose(array, array.T, rtol=1e-10):
+        raise ArgumentError("metric: a covariance must be symmetric; give (m + m.T) / 2")
+    return array
+
+
+@dataclass(frozen=True, kw_only=True)
+class RWM(Kernel):
+    r"""Random-walk Metropolis with an adapted scale and covariance.
+
+    Proposals are :math:`y = x + s L \xi`, with :math:`L L^\top` the covariance that the warm-up
+    has learned.
+
+    Parameters
+    ----------
+    scale : float, optional
+        The scale s; by default it is adapted to `target_accept` from 2.38/√d on.
+    target_accept : float, optional
+        The acceptance rate that the scale is adapted to; by default 0.44 in one dimension, 0.35 in
+        two to four, 0.234 above.
+    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+        What is learned of the covariance of the draws: nothing, variances, all of it (``"auto"``
+        up to 200 coordinates); or variances (d,) or a covariance (d, d) that stay.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001.
+    .. [2] A. Gelman, G. O. Roberts, W. R. Gilks, "Efficient Metropolis jumping rules", Bayesian
+       Statistics 5, 1996.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.mcmc.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1), 2, kernel=fm.mcmc.RWM(), n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    scale: float | None = None
+    target_accept: float | None = None
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:
+            positive("scale", self.scale)
+        if self.target_accept is not None:
+            probability("target_accept", self.target_accept)
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        return "random_walk", {
+            "scale": self.scale,
+            "target_accept": self.target_accept,
+            "metric": metric_spec(self.metric, dim, gradients=False),
+        }

@@ -1,0 +1,97 @@
+//! The plan of a run: segments between barriers, and where the warm-up learns.
+
+use crate::kernel::Phase;
+
+/// Transitions between two barriers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// The transitions that a chain has made at its end.
+    pub end: u64,
+    /// What kernels do in it.
+    pub phase: Phase,
+}
+
+/// The warm-up of a run; sampling follows it, without an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The segments of the warm-up, in order.
+    pub warmup: Vec<Segment>,
+    /// Whether chains learn their metric and final step size from the draws of all.
+    pub pool: bool,
+}
+
+impl Plan {
+    /// The segment at a position; the sampling has no end.
+    pub fn segment(&self, at: usize) -> Segment {
+        let sampling = Segment { end: u64::MAX, phase: Phase::Sample };
+        self.warmup.get(at).copied().unwrap_or(sampling)
+    }
+
+    /// Transitions of the warm-up.
+    pub fn n_warmup(&self) -> u64 {
+        self.warmup.last().map_or(0, |segment| segment.end)
+    }
+}
+
+/// A warm-up of `n` transitions: `initial` for the step size alone, windows that learn a metric,
+/// the first of `first` transitions and each twice as long as the one before, and `last` for the
+/// step size again. The final window takes what would not make another. A short warm-up has one
+/// window between shares of 15 % and 10 %, and one below 20 transitions none.
+///
+/// # References
+/// Stan Development Team, "Stan reference manual", section "HMC algorithm parameters".
+pub fn windows(n: u64, initial: u64, first: u64, last: u64) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut add = |end: u64, phase: Phase| {
+        if segments.last().map_or(0, |s: &Segment| s.end) < end {
+            segments.push(Segment { end, phase });
+        }
+    };
+    if n < 20 {
+        add(n, Phase::Settle);
+        return segments;
+    }
+    let (initial, mut size, last) = if n < initial + first + last {
+        let (initial, last) = (n * 15 / 100, n / 10);
+        (initial, n - initial - last, last)
+    } else {
+        (initial, first, last)
+    };
+    add(initial, Phase::Settle);
+    let mut start = initial;
+    while start < n - last {
+        let end = if start + 3 * size > n - last { n - last } else { start + size };
+        add(end, Phase::Learn);
+        start = end;
+        size *= 2;
+    }
+    add(n, Phase::Settle);
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_those_of_stan() {
+        let cases: [(u64, u64, &[u64]); 6] = [
+            (100, 15, &[90]),
+            (150, 75, &[100]),
+            (200, 75, &[100, 150]),
+            (300, 75, &[100, 150, 250]),
+            (500, 75, &[100, 150, 250, 450]),
+            (1000, 75, &[100, 150, 250, 450, 950]),
+        ];
+        for (n, initial, ends) in cases {
+            let segments = windows(n, 75, 25, 50);
+            let learned: Vec<u64> =
+                segments.iter().filter(|s| s.phase == Phase::Learn).map(|s| s.end).collect();
+            assert_eq!(learned, ends);
+            assert_eq!(segments[0], Segment { end: initial, phase: Phase::Settle });
+            assert_eq!(segments.last().map(|s| s.end), Some(n));
+        }
+        assert!(windows(19, 75, 25, 50).iter().all(|s| s.phase == Phase::Settle));
+        assert!(windows(0, 75, 25, 50).is_empty());
+    }
+}

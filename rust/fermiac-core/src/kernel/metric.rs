@@ -1,0 +1,168 @@
+//! The linear map x = L z in whose coordinates z a kernel moves: the square root of a covariance.
+
+use super::Archive;
+use crate::Result;
+use crate::linalg::{Cholesky, packed_start};
+use crate::simd::{Kernel, LANES, V, dispatch};
+
+/// A factor L of the inverse metric M⁻¹ = L Lᵀ.
+///
+/// With momenta of unit mass in z, a step of ε moves x by ε L p, and the force is Lᵀ ∇ log p; so a
+/// kernel needs these two products and nothing else of its metric.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Metric {
+    /// The identity.
+    Unit,
+    /// Standard deviations.
+    Diagonal(Vec<f64>),
+    /// A lower triangle, packed by rows.
+    Dense(Vec<f64>),
+}
+
+impl Metric {
+    /// Of a covariance's Cholesky factor.
+    pub fn dense(factor: &Cholesky) -> Self {
+        Self::Dense(factor.packed().to_vec())
+    }
+
+    /// out = L z.
+    #[inline]
+    pub fn forward(&self, z: &[f64], out: &mut [f64]) {
+        match self {
+            Self::Unit => out.copy_from_slice(z),
+            Self::Diagonal(sd) => scale(z, sd, out),
+            Self::Dense(packed) => dispatch(Forward { packed, z, out }),
+        }
+    }
+
+    /// out = Lᵀ g.
+    #[inline]
+    pub fn backward(&self, g: &[f64], out: &mut [f64]) {
+        match self {
+            Self::Unit => out.copy_from_slice(g),
+            Self::Diagonal(sd) => scale(g, sd, out),
+            Self::Dense(packed) => dispatch(Backward { packed, g, out }),
+        }
+    }
+
+    /// The variances, the diagonal of L Lᵀ.
+    pub fn variances(&self, dim: usize) -> Vec<f64> {
+        match self {
+            Self::Unit => vec![1.0; dim],
+            Self::Diagonal(sd) => sd.iter().map(|s| s * s).collect(),
+            Self::Dense(packed) => (0..dim)
+                .map(|i| packed[packed_start(i)..packed_start(i + 1)].iter().map(|l| l * l).sum())
+                .collect(),
+        }
+    }
+
+    /// L Lᵀ, row-major, of a dense metric.
+    pub fn covariance(&self, dim: usize) -> Option<Vec<f64>> {
+        let Self::Dense(packed) = self else { return None };
+        let row = |i: usize| &packed[packed_start(i)..packed_start(i + 1)];
+        let entry = |k: usize| row(k / dim).iter().zip(row(k % dim)).map(|(a, b)| a * b).sum();
+        Some((0..dim * dim).map(entry).collect())
+    }
+
+    pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let (mut kind, mut numbers) = match self {
+            Self::Unit => (0, Vec::new()),
+            Self::Diagonal(sd) => (1, std::mem::take(sd)),
+            Self::Dense(packed) => (2, std::mem::take(packed)),
+        };
+        archive.count(&mut kind)?;
+        archive.list(&mut numbers)?;
+        *self = match kind {
+            0 => Self::Unit,
+            1 => Self::Diagonal(numbers),
+            _ => Self::Dense(numbers),
+        };
+        Ok(())
+    }
+}
+
+#[inline]
+fn scale(a: &[f64], sd: &[f64], out: &mut [f64]) {
+    for ((out, a), sd) in out.iter_mut().zip(a).zip(sd) {
+        *out = a * sd;
+    }
+}
+
+struct Forward<'a> {
+    packed: &'a [f64],
+    z: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let mut rest = self.packed;
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let (row, after) = rest.split_at(i + 1);
+            rest = after;
+            let (rows, row_rest) = row.as_chunks::<LANES>();
+            let (zs, z_rest) = self.z[..=i].as_chunks::<LANES>();
+            let mut sum = V::ZERO;
+            for (l, z) in rows.iter().zip(zs) {
+                sum = V(*l).mul_add::<FMA>(V(*z), sum);
+            }
+            let tail = row_rest.iter().zip(z_rest).fold(0.0, |s, (l, z)| s + l * z);
+            *out = sum.sum() + tail;
+        }
+    }
+}
+
+struct Backward<'a> {
+    packed: &'a [f64],
+    g: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.out.fill(0.0);
+        let mut rest = self.packed;
+        for (i, g) in self.g.iter().enumerate() {
+            let (row, after) = rest.split_at(i + 1);
+            rest = after;
+            let factor = V::splat(*g);
+            let (rows, row_rest) = row.as_chunks::<LANES>();
+            let (outs, out_rest) = self.out[..=i].as_chunks_mut::<LANES>();
+            for (out, l) in outs.iter_mut().zip(rows) {
+                *out = V(*l).mul_add::<FMA>(factor, V(*out)).0;
+            }
+            for (out, l) in out_rest.iter_mut().zip(row_rest) {
+                *out += l * g;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dense_products_are_those_of_the_triangle() {
+        for dim in [1, 2, 7, 8, 9, 31] {
+            let packed: Vec<f64> =
+                (0..packed_start(dim)).map(|k| ((k * 7) % 11) as f64 - 5.0).collect();
+            let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();
+            let metric = Metric::Dense(packed.clone());
+            let (mut forward, mut backward) = (vec![0.0; dim], vec![0.0; dim]);
+            metric.forward(&z, &mut forward);
+            metric.backward(&z, &mut backward);
+            for i in 0..dim {
+                let row: f64 = (0..=i).map(|j| packed[packed_start(i) + j] * z[j]).sum();
+                let column: f64 = (i..dim).map(|k| packed[packed_start(k) + i] * z[k]).sum();
+                assert_eq!((forward[i], backward[i]), (row, column));
+            }
+        }
+    }
+}

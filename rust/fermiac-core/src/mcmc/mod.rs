@@ -1,0 +1,8 @@
+//! Markov chain Monte Carlo: the kernels that only this domain uses.
+
+mod langevin;
+mod place;
+mod random_walk;
+
+pub use langevin::{Drift, Langevin, LangevinOptions};
+pub use random_walk::RandomWalk;

@@ -1,0 +1,146 @@
+//! Long tasks side by side, each of which looks for itself whether it is to stop.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Instant;
+
+use super::Context;
+use super::context::POLL;
+use super::pool::pool;
+use crate::{Error, Result};
+
+/// What a task looks at, and reports to.
+#[derive(Debug, Default)]
+pub struct Signal {
+    stop: AtomicBool,
+    done: AtomicU64,
+}
+
+impl Signal {
+    /// Whether the task is to return as soon as it can.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Counts finished work.
+    #[inline]
+    pub fn count(&self, amount: u64) {
+        self.done.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+impl Context<'_> {
+    /// Runs `work` on every item, on the pool, while the calling thread polls.
+    ///
+    /// A task must look at its [`Signal`] often, and return with its work in a state from which it
+    /// can go on: the signal is set at the deadline, when a poll fails and when another task does.
+    /// Of several failures the one with the lowest index is returned.
+    pub fn each<T: Send>(
+        &self,
+        items: Vec<T>,
+        deadline: Option<Instant>,
+        work: impl Fn(T, &Signal) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let signal = Signal::default();
+        let (work, signal) = (&work, &signal);
+        let n = items.len();
+        // The calling thread polls, so that even one task needs a thread of its own.
+        let mut failure: Option<(usize, Error)> = None;
+        pool(self.n_threads())?.in_place_scope(|scope| {
+            let (sender, receiver) = channel();
+            for (i, item) in items.into_iter().enumerate() {
+                let sender = sender.clone();
+                scope.spawn(move |_| {
+                    let result = catch_unwind(AssertUnwindSafe(|| work(item, signal)));
+                    // The receiver is gone only when nobody wants the result.
+                    let _ = sender.send((i, result));
+                });
+            }
+            let fail = |failure: &mut Option<(usize, Error)>, at: usize, error: Error| {
+                signal.stop.store(true, Ordering::Relaxed);
+                if failure.as_ref().is_none_or(|(first, _)| at < *first) {
+                    *failure = Some((at, error));
+                }
+            };
+            let mut finished = 0;
+            while finished < n {
+                let now = Instant::now();
+                let mut wait = POLL;
+                if let Some(deadline) = deadline {
+                    wait = wait.min(deadline.saturating_duration_since(now));
+                    if now >= deadline {
+                        signal.stop.store(true, Ordering::Relaxed);
+                        wait = POLL;
+                    }
+                }
+                match receiver.recv_timeout(wait) {
+                    Ok((i, Ok(result))) => {
+                        finished += 1;
+                        if let Err(error) = result {
+                            fail(&mut failure, i, error);
+                        }
+                    }
+                    Ok((_, Err(panic))) => {
+                        signal.stop.store(true, Ordering::Relaxed);
+                        resume_unwind(panic);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        fail(&mut failure, n, Error::Internal("a worker vanished".into()));
+                        break;
+                    }
+                }
+                self.advance(signal.done.swap(0, Ordering::Relaxed));
+                if failure.is_none()
+                    && let Err(error) = self.poll()
+                {
+                    fail(&mut failure, n, error);
+                }
+            }
+        });
+        failure.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    fn spin(n: &mut u64, signal: &Signal) -> Result<()> {
+        while *n < 1_000_000_000 && !signal.is_set() {
+            *n += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_deadline_stops_all_and_keeps_their_work() {
+        let context = Context::new(2, |_, _| Ok(())).unwrap();
+        let mut counts = vec![0_u64; 2];
+        let deadline = Instant::now() + Duration::from_millis(80);
+        context.each(counts.iter_mut().collect(), Some(deadline), spin).unwrap();
+        assert!(counts.iter().all(|n| *n > 3));
+    }
+
+    #[test]
+    fn a_poll_that_fails_stops_all() {
+        let context = Context::new(1, |_, _| Err(Error::Cancelled)).unwrap();
+        let mut count = 0;
+        assert_eq!(context.each(vec![&mut count], None, spin), Err(Error::Cancelled));
+    }
+
+    #[test]
+    fn the_lowest_failure_is_returned() {
+        let context = Context::new(3, |_, _| Ok(())).unwrap();
+        let result = context.each(vec![0, 1, 2], None, |i, _| match i {
+            0 => Ok(()),
+            _ => Err(Error::target(format!("chain {i}"))),
+        });
+        assert!(matches!(result, Err(Error::Target { .. })));
+    }
+}

@@ -1,0 +1,13 @@
+//! Bindings of `fermiac_core::mcmc` and its drivers.
+
+mod kernels;
+mod metric;
+mod sampler;
+
+use pyo3::prelude::*;
+
+/// Adds this folder's classes and functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<sampler::PySampler>()?;
+    m.add_function(wrap_pyfunction!(sampler::mcmc_windows, m)?)
+}

@@ -1,0 +1,234 @@
+//! A run of chains as a Python class that `fermiac.mcmc` drives slice by slice.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fermiac_core::drive::{Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
+use fermiac_core::kernel::{Archive, Phase};
+use numpy::{
+    PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::kernels::kernel;
+use crate::enter::{Raised, enter};
+use crate::error::check;
+use crate::target;
+
+/// Chains of one kernel, behind a lock.
+#[pyclass(name = "Sampler", module = "fermiac._core", frozen)]
+pub(super) struct PySampler {
+    inner: Mutex<Sampler>,
+    stat_names: Vec<String>,
+    n_points: usize,
+    needs_gradient: bool,
+    is_biased: bool,
+}
+
+/// (end, phase) of the segments of a warm-up.
+type Segments = Vec<(u64, String)>;
+
+/// The arrays that a run fills; None for those that it does not.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct RecordSpec<'py> {
+    first: u64,
+    thin: u64,
+    n_slots: usize,
+    draws: Option<PyReadwriteArrayDyn<'py, f64>>,
+    log_densities: Option<PyReadwriteArrayDyn<'py, f64>>,
+    gradients: Option<PyReadwriteArrayDyn<'py, f64>>,
+    stats: Option<PyReadwriteArrayDyn<'py, f64>>,
+}
+
+impl PySampler {
+    fn lock(&self) -> MutexGuard<'_, Sampler> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PySampler {
+    /// Chains that start at the rows of `x0`, of which chain `i` has the address `first + i`.
+    #[new]
+    #[pyo3(signature = (spec, dim, x0, warmup, pool, key, first=0))]
+    fn new(
+        py: Python<'_>,
+        spec: &Bound<'_, PyAny>,
+        dim: usize,
+        x0: PyReadonlyArray2<'_, f64>,
+        warmup: Segments,
+        pool: bool,
+        key: u64,
+        first: u64,
+    ) -> PyResult<Self> {
+        let kernel = kernel(spec, dim)?;
+        let warmup = warmup.into_iter().map(segment).collect::<PyResult<_>>()?;
+        let plan = Plan { warmup, pool };
+        let sampler = Sampler::new(kernel.as_ref(), x0.as_slice()?, plan, key, first);
+        Ok(Self {
+            inner: Mutex::new(check(py, sampler)?),
+            stat_names: kernel.stat_names(),
+            n_points: kernel.n_points(),
+            needs_gradient: kernel.needs_gradient(),
+            is_biased: kernel.is_biased(),
+        })
+    }
+
+    /// Runs to `until` transitions of every chain, at most for `budget` seconds. Returns whether it
+    /// got there, and the exception that stopped it or None.
+    #[pyo3(signature = (ports, until, record, budget, n_threads, total, progress=None, driver="auto"))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        ports: Vec<(String, Bound<'_, PyAny>)>,
+        until: u64,
+        record: RecordSpec<'_>,
+        budget: Option<f64>,
+        n_threads: usize,
+        total: u64,
+        progress: Option<Py<PyAny>>,
+        driver: &str,
+    ) -> PyResult<(bool, Option<PyErr>)> {
+        let raised = Raised::default();
+        let ports =
+            ports.iter().map(|(kind, port)| answerer(kind, port, &raised)).collect::<PyResult<Vec<_>>>()?;
+        let driver = match driver {
+            "auto" => Driver::Auto,
+            "free" => Driver::FreeRun,
+            "lock" => Driver::LockStep,
+            other => return Err(PyValueError::new_err(format!("unknown driver '{other}'"))),
+        };
+        let RecordSpec {
+            first,
+            thin,
+            n_slots,
+            mut draws,
+            mut log_densities,
+            mut gradients,
+            mut stats,
+        } = record;
+        let record = Record {
+            first,
+            thin,
+            n_slots,
+            draws: slice(&mut draws)?,
+            log_densities: slice(&mut log_densities)?,
+            gradients: slice(&mut gradients)?,
+            stats: slice(&mut stats)?,
+        };
+        let budget = budget.map(Duration::from_secs_f64);
+        let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
+            let mut sampler = self.lock();
+            context.set_total(total);
+            context.advance(sampler.chains().iter().map(|chain| chain.n_done()).sum());
+            sampler
+                .run(&ports, until, record, budget, driver, context)
+                .map_err(|error| (error, None))
+        });
+        Ok(match outcome {
+            Ok(progress) => (progress == Progress::Reached, None),
+            Err(stopped) => (false, Some(stopped.error)),
+        })
+    }
+
+    /// The names of the statistics.
+    #[getter]
+    fn stat_names(&self) -> Vec<String> {
+        self.stat_names.clone()
+    }
+
+    /// Points that a chain moves at a time.
+    #[getter]
+    fn n_points(&self) -> usize {
+        self.n_points
+    }
+
+    /// Whether gradients are asked for.
+    #[getter]
+    fn needs_gradient(&self) -> bool {
+        self.needs_gradient
+    }
+
+    /// Whether draws carry a bias of the discretisation.
+    #[getter]
+    fn is_biased(&self) -> bool {
+        self.is_biased
+    }
+
+    /// Transitions made by each chain.
+    #[getter]
+    fn n_done(&self) -> Vec<u64> {
+        self.lock().chains().iter().map(|chain| chain.n_done()).collect()
+    }
+
+    /// Evaluations of the target, and those of them that it refused.
+    #[getter]
+    fn n_evals(&self) -> (u64, u64) {
+        let sampler = self.lock();
+        sampler.chains().iter().fold((0, 0), |(n, refused), chain| {
+            (n + chain.n_evals(), refused + chain.n_refused())
+        })
+    }
+
+    /// What the first chain has adapted: a list of step sizes, and one of variances or covariances.
+    fn adaptation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut sampler = self.lock();
+        let (steps, metrics) = sampler.adaptation();
+        let raw = PyDict::new(py);
+        raw.set_item("step_sizes", steps)?;
+        let dims: Vec<_> = metrics.into_iter().map(|m| PyArray1::from_vec(py, m)).collect();
+        raw.set_item("inverse_metrics", dims)?;
+        Ok(raw)
+    }
+
+    /// Everything that changes, as words.
+    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let mut archive = Archive::writer();
+        let saved = self.lock().persist(&mut archive);
+        check(py, saved)?;
+        Ok(PyArray1::from_vec(py, archive.into_words()))
+    }
+
+    /// Goes where `save` was called.
+    fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
+        let mut archive = Archive::reader(words.as_slice()?.to_vec());
+        let loaded = self.lock().persist(&mut archive);
+        check(py, loaded)
+    }
+}
+
+/// The segments of a warm-up with windows, as `fermiac_core::drive::windows` makes them.
+#[pyfunction]
+pub(super) fn mcmc_windows(n: u64, initial: u64, first: u64, last: u64) -> Segments {
+    windows(n, initial, first, last)
+        .into_iter()
+        .map(|s| (s.end, if s.phase == Phase::Learn { "learn" } else { "settle" }.into()))
+        .collect()
+}
+
+fn segment((end, phase): (u64, String)) -> PyResult<Segment> {
+    let phase = match phase.as_str() {
+        "settle" => Phase::Settle,
+        "learn" => Phase::Learn,
+        other => return Err(PyValueError::new_err(format!("unknown phase '{other}'"))),
+    };
+    Ok(Segment { end, phase })
+}
+
+fn answerer(kind: &str, port: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Port> {
+    Ok(match kind {
+        "density" => Port::Density(target::log_density(port, raised)?),
+        "table" => Port::Table(target::integrand(port, raised)?),
+        other => return Err(PyValueError::new_err(format!("unknown port '{other}'"))),
+    })
+}
+
+fn slice<'a>(array: &'a mut Option<PyReadwriteArrayDyn<'_, f64>>) -> PyResult<&'a mut [f64]> {
+    match array {
+        Some(array) => Ok(array.as_slice_mut()?),
+        None => Ok(&mut []),
+    }
+}
