@@ -175,21 +175,23 @@ def convergence_findings(
         found.append(
             (
                 ConvergenceWarning,
-                f"R-hat is up to {rhat[bad].max():.3g} ({_worst(names, rhat, bad, True)}), above "
+                f"R-hat is up to {rhat[bad].max():.4g} ({_worst(names, rhat, bad, True)}), above "
                 f"{MOST_RHAT}: the chains have not converged to one law; do not use averages and "
                 "errors yet: run longer, with more warm-up, or reparametrise",
             )
         )
     least = _LEAST_ESS * chains
-    for what, ess in sizes.items():
-        low = ess < least
-        if low.any():
-            found.append(
-                (
-                    ConvergenceWarning,
-                    f"{what} is down to {ess[low].min():.3g} ({_worst(names, ess, low, False)}), "
-                    f"below {least:.0f}, that is {_LEAST_ESS:.0f} a chain: errors are rough; draw "
-                    "more, or use a kernel that mixes faster",
-                )
+    low = [
+        f"{what} is down to {ess.min():.3g} ({_worst(names, ess, ess < least, False)})"
+        for what, ess in sizes.items()
+        if (ess < least).any()
+    ]
+    if low:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{' and '.join(low)}, below {least:.0f}, that is {_LEAST_ESS:.0f} a chain: errors "
+                "are rough; draw more, or use a kernel that mixes faster",
             )
+        )
     return found

@@ -195,7 +195,9 @@ def _footer(sample: Sample) -> list[str]:
     if sample.seed is not None:
         first += f", seed {sample.seed}"
     if sample.n_evals:
-        first += f", {sample.n_evals} evaluations, {sample.wall_time:.3g} s"
+        first += f", {sample.n_evals} evaluations"
+    if sample.wall_time:
+        first += f", {sample.wall_time:.3g} s"
     if sample.status != "complete":
         first += f", {sample.status}"
     figures = []
@@ -242,4 +244,4 @@ def _count(flags: NDArray[np.generic]) -> int:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.3g} %"

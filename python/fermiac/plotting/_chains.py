@@ -128,7 +128,8 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     Notes
     -----
     With chains of one law all lines stay within the grey band 95 times of 100, about: the limit of
-    Kolmogorov's statistic for as many independent draws as the bulk effective sample size tells.
+    Kolmogorov's statistic for as many independent draws as the bulk effective sample sizes of the
+    single chains tell.
 
     References
     ----------
@@ -150,17 +151,18 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     if chains < 2:
         raise ArgumentError("one chain given: ranks compare two chains at least")
     out = panels(len(names), axes)
-    ess = statistic(draws, "ess_bulk", resolve_threads(None))
+    # Each chain by itself: what sets them apart must not widen the band.
+    each = [statistic(chain[None], "ess_bulk", resolve_threads(None)) for chain in draws]
     # A chain and all of them share a part of their draws.
-    bands = kolmogi(0.05 / chains) * np.sqrt((chains - 1) / ess)
-    level = np.arange(n + 1) / n
+    bands = kolmogi(0.05 / chains) * np.sqrt((chains - 1) / np.sum(each, axis=0))
+    level = np.repeat(np.arange(n + 1) / n, 2)
     for k, (ax, name) in enumerate(zip(out, names, strict=True)):
         ranks = (rankdata(draws[..., k]).reshape(chains, n) - 0.5) / (chains * n)
         ax.axhspan(-bands[k], bands[k], color=GREY, alpha=0.2, lw=0)
         for chain, color in zip(np.sort(ranks, axis=1), _colors(chains), strict=True):
-            at = np.concatenate([[0.0], chain, [1.0]])
-            below = np.concatenate([level, [1.0]])
-            ax.step(at, below - at, where="post", color=color, lw=1.2)
+            # Before and after each jump.
+            at = np.concatenate([[0.0], np.repeat(chain, 2), [1.0]])
+            ax.plot(at, level - at, color=color, lw=1.2)
         ax.set_title(name, fontsize="small", loc="left")
         ax.set_xlim(0, 1)
         _plain(ax)
@@ -174,6 +176,9 @@ def plot_autocorrelation(
     sample: Sample, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
 ) -> NDArray[Any]:
     """Draw the autocorrelations of each coordinate: of every chain, and their mean.
+
+    The time in the title is the draws over the effective sample size for the mean; it is long, too,
+    where the chains are apart.
 
     Parameters
     ----------
@@ -354,7 +359,7 @@ def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
 
 
 def _autocorrelations(draws: Array, lags: int) -> Array:
-    """Of each chain about the mean of all, over the mean variance: (chains, lags + 1, columns)."""
+    """Of each chain about its own mean: (chains, lags + 1, columns)."""
     n = draws.shape[1]
     centred = draws - draws.mean(axis=1, keepdims=True)
     size = 2 ** int(np.ceil(np.log2(2 * n)))
