@@ -244,6 +244,9 @@ def test_chains_that_are_too_short() -> None:
         s.expect(lambda x: x)
     one = fm.Sample.from_arrays(np.arange(2.0).reshape(1, 1, 2))
     assert "Sample of 1 chain × 1 draws" in one.summary()
+    assert repr(fm.Sample.from_arrays(np.arange(6.0).reshape(1, 6, 1))).startswith(
+        "Sample of 1 chain × 6 draws in 1 dimension: ESS ≥ "
+    )
 
 
 # What is said of a run.

@@ -16,7 +16,15 @@ from fermiac.errors import ConvergenceWarning, FermiacWarning
 if TYPE_CHECKING:
     from fermiac._sample import Sample
 
-__all__ = ["Convergence", "convergence", "findings", "headline", "of_blocks", "summary"]
+__all__ = [
+    "LEAST_BFMI",
+    "Convergence",
+    "convergence",
+    "findings",
+    "headline",
+    "of_blocks",
+    "summary",
+]
 
 Array = NDArray[np.float64]
 Findings = list[tuple[type[FermiacWarning], str]]
@@ -25,11 +33,11 @@ Findings = list[tuple[type[FermiacWarning], str]]
 _MIN_DRAWS = 4
 #: Rows of a table, and what a headline looks at: columns, and numbers in all.
 _ROWS = 40
-_QUICK_COLUMNS, _QUICK_NUMBERS = 100, 400_000
+_QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
 #: A chain that moves less than this has not moved.
 _LEAST_ACCEPTANCE = 1e-3
 #: Below this the momenta move the energy too little.
-_LEAST_BFMI = 0.3
+LEAST_BFMI = 0.3
 #: A smaller share of transitions at the limit of the tree costs little.
 _MOST_SATURATED = 0.01
 _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at least"
@@ -70,7 +78,9 @@ def headline(sample: Sample) -> str:
         return f"Sample of {what}{weighted}"
     least = min(got.bulk.min(), got.tail.min())
     of = "" if looked_at == sample.dim else f" in the first {looked_at} of them"
-    return f"Sample of {what}: R-hat ≤ {got.rhat.max():.3f}, ESS ≥ {least:.0f}{of}{weighted}"
+    # A single chain of a few draws has no halves to compare.
+    rhat = "" if np.isnan(got.rhat).any() else f"R-hat ≤ {got.rhat.max():.3f}, "
+    return f"Sample of {what}: {rhat}ESS ≥ {least:.0f}{of}{weighted}"
 
 
 def of_blocks(sample: Sample, name: str) -> dict[str, NDArray[np.generic]]:
@@ -116,10 +126,10 @@ def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
         sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
         found += convergence_findings(sample._labels, got.rhat, sizes, chains)
     for block, least in _bfmi(sample).items():
-        if least < _LEAST_BFMI:
+        if least < LEAST_BFMI:
             found.append(
                 _finding(
-                    f"E-BFMI{_in(block)} is down to {least:.2f}, below {_LEAST_BFMI}: the momenta "
+                    f"E-BFMI{_in(block)} is down to {least:.2f}, below {LEAST_BFMI}: the momenta "
                     "move the energy too little to reach the tails; reparametrise, or run a longer "
                     "warm-up"
                 )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._chain_errors import chain_shape, rank_rhat, statistic
-from fermiac._chains import of_blocks
+from fermiac._chain_errors import MOST_RHAT, chain_shape, rank_rhat, statistic
+from fermiac._chains import LEAST_BFMI, of_blocks
 from fermiac._config import resolve_threads
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
@@ -86,7 +86,7 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
             )  # fmt: skip
         ax.set_title(
             f"R-hat {rhat[k]:.3f}, ESS {ess[k]:.0f}",
-            fontsize="small", loc="left", color=RED if rhat[k] > 1.01 else GREY,
+            fontsize="small", loc="left", color=RED if rhat[k] > MOST_RHAT else GREY,
         )  # fmt: skip
         ax.set_ylabel(name)
         ax.set_xlim(0, draws.shape[1] - 1)
@@ -302,7 +302,7 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
     least = float(np.nanmin(bfmi)) if np.isfinite(bfmi).any() else np.nan
     ax.set_title(
         "E-BFMI " + ", ".join(f"{b:.2f}" for b in bfmi[:8]) + (", …" if bfmi.size > 8 else ""),
-        fontsize="small", loc="left", color=RED if least < 0.3 else GREY,
+        fontsize="small", loc="left", color=RED if least < LEAST_BFMI else GREY,
     )  # fmt: skip
     ax.set_yticks([])
     ax.set_ylim(bottom=0)
