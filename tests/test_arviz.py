@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,28 @@ def test_chains_stay_chains() -> None:
     np.testing.assert_array_equal(data["posterior"]["b"].values, x[:, :, 1])
     groups = data.groups() if callable(data.groups) else data.groups
     assert not any("sample_stats" in group for group in groups)
+
+
+def test_what_the_kernel_says_comes_along() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 50, 2)), seed=3)
+    flags = np.arange(200).reshape(4, 50) % 7 == 0
+    s = replace(
+        s,
+        log_densities=np.arange(200.0).reshape(4, 50),
+        stats={"energy": s.draws[..., 0], "diverging": flags, "reached_max_depth": flags},
+        warmup_stats={"step_size": np.ones((4, 20)), "x.reached_max_depth": np.zeros((4, 20))},
+        settings={"n_warmup": 20},
+    )
+    data = s.to_arviz()
+    stats, warmup = data["sample_stats"], data["warmup_sample_stats"]
+    assert set(stats.data_vars) == {"lp", "energy", "diverging", "reached_max_tree_depth"}
+    assert stats["diverging"].dims == ("chain", "draw")
+    assert stats["diverging"].dtype == bool
+    np.testing.assert_array_equal(stats["energy"].values, s.draws[..., 0])
+    np.testing.assert_array_equal(stats["lp"].values, s.log_densities)
+    assert set(warmup.data_vars) == {"step_size", "x.reached_max_tree_depth"}
+    assert warmup["step_size"].shape == (4, 20)
+    assert data["posterior"].attrs["tuning_steps"] == 20
 
 
 def test_odd_names_stay_names() -> None:

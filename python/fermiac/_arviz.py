@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,19 +30,26 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
         raise ImportError("to_arviz needs ArviZ: pip install 'fermiac[arviz]'") from error
     source = sample
     if resample and sample.log_weights is not None:
+        if sample.error_model == "chains":
+            raise ArgumentError(
+                "resample: chains with weights given, of which resampling makes no chains; give "
+                "resample=False, which puts the log-weights into sample_stats"
+            )
         sample = sample.resample(n, rng=rng)
     posterior, dims, coords = _variables(sample)
-    stats = {"lp": sample.log_densities, "log_weight": sample.log_weights}
+    known = {"lp": sample.log_densities, "log_weight": sample.log_weights}
+    stats = {k: _chains(sample, v) for k, v in known.items() if v is not None}
     groups = {
         "posterior": posterior,
-        "sample_stats": {k: _chains(sample, v) for k, v in stats.items() if v is not None},
+        "sample_stats": stats | _renamed(sample.stats),
+        "warmup_sample_stats": _renamed(sample.warmup_stats),
     }
     groups = {name: group for name, group in groups.items() if group}
     if int(arviz.__version__.split(".")[0]) >= 1:
-        data = arviz.from_dict(groups, coords=coords, dims=dims)
+        data = arviz.from_dict(groups, coords=coords, dims=dims, save_warmup=True)
     else:
         # A nested dictionary would be taken for one group of variables here.
-        data = arviz.from_dict(**groups, coords=coords, dims=dims)
+        data = arviz.from_dict(**groups, coords=coords, dims=dims, save_warmup=True)
     attributes = {
         "inference_library": "fermiac",
         "inference_library_version": source.version,
@@ -49,9 +57,17 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
         "method": str(source.settings.get("method", source.error_model)),
         "sampling_time": source.wall_time,
     }
+    if "n_warmup" in source.settings:
+        attributes["tuning_steps"] = int(source.settings["n_warmup"])
     data.attrs.update(attributes)
     data["posterior"].attrs.update(attributes)
     return data
+
+
+def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Under the names of ArviZ's schema, after the block that a name may begin with."""
+    ours = re.compile(r"(^|\.)reached_max_depth$")
+    return {ours.sub(r"\1reached_max_tree_depth", name): array for name, array in stats.items()}
 
 
 def _chains(sample: Sample, array: Array) -> Array:
@@ -64,7 +80,7 @@ def _variables(
 ) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, NDArray[Any]]]:
     """Variables, their dimensions, and the labels of these."""
     draws = _chains(sample, sample.draws)
-    names = sample.names or tuple(f"x[{j}]" for j in range(sample.dim))
+    names = sample._labels
     if taken_by_axes := {"chain", "draw"}.intersection(names):
         raise ArgumentError(
             f"names: {min(taken_by_axes)!r} is the name of an axis in ArviZ; name it otherwise"

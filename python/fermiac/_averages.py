@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
+from fermiac import _chains, _core
+from fermiac._chain_errors import chain_shape, convergence_findings
 from fermiac._config import resolve_threads, threads_for
+from fermiac._error_models import Controls, average, sum_of_squares
 from fermiac._expectations import join_complex
 from fermiac._result import warn
 from fermiac._rng import plain, whole
@@ -24,85 +25,11 @@ from fermiac.targets._callable import CallableIntegrand
 if TYPE_CHECKING:
     from fermiac._sample import Sample
 
-__all__ = [
-    "Average",
-    "Controls",
-    "average",
-    "expect",
-    "moments",
-    "register",
-    "summary",
-]
+__all__ = ["expect", "moments", "summary"]
 
 Array = NDArray[np.float64]
 #: Points that a function is given at a time.
 _BATCH = 65536
-#: Standard errors with controls above this times those without are announced.
-_HARM = 1.1
-#: Above this leverage a point decides its own fit.
-_LEVERAGE = 0.99
-#: A standard error below this share of the values is rounding.
-_ROUNDING = 1e-13
-#: Means of controls this many standard errors from zero are not zero.
-_DRIFT = 6.0
-#: Fewer effective points than this tell nothing of an error.
-_LEAST_ESS = 5.0
-
-
-@dataclass(frozen=True)
-class Average:
-    """Averages of K columns: what an error model gives."""
-
-    mean: Array
-    cov: Array
-    ess: Array
-    khat: Array
-    findings: tuple[tuple[type[FermiacWarning], str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Controls:
-    """Given values (n, m), or the degree of Stein controls from the sample's gradients."""
-
-    given: Array | None = None
-    degree: int | None = None
-
-
-ErrorModel = Callable[["Sample", Array, "Controls | None", int, int], Average]
-_MODELS: dict[str, ErrorModel] = {}
-
-
-def register(error_model: str, compute: ErrorModel) -> None:
-    """Say how samples of an error model are averaged.
-
-    `compute` takes the sample, values (n, K), controls or None, the law and the threads; the rows
-    of chains come one chain after the other.
-    """
-    _MODELS[error_model] = compute
-
-
-def average(
-    sample: Sample,
-    values: Array,
-    controls: Controls | None = None,
-    law: int = 0,
-    n_threads: int | None = None,
-) -> Average:
-    """Averages of the columns of `values`, by the sample's error model; warns of nothing."""
-    model = _MODELS.get(sample.error_model)
-    if model is None:
-        if sample.error_model == "chains":
-            raise ArgumentError(
-                "the draws of chains depend on each other, and their errors are not those of "
-                "independent draws; if these are independent, make a sample of "
-                f"draws.reshape(-1, {sample.dim})"
-            )
-        known = ", ".join(sorted(_MODELS))
-        raise ArgumentError(
-            f"error_model: {sample.error_model!r} given, for which no errors are known; it must "
-            f"be one of {known}"
-        )
-    return model(sample, values, controls, law, resolve_threads(n_threads))
 
 
 def expect(
@@ -135,9 +62,14 @@ def expect(
         # Without weights a skew integrand is the rule: here a point must stand out as well.
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > 0.1 * squares.sum(axis=0)
+    rhat = got.rhat
     if is_complex:
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         heavy = heavy[:outputs] | heavy[outputs:]
+        rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
+    if rhat is not None:
+        sizes = {"the effective sample size": np.where(stderr > 0, ess, np.inf)}
+        found += convergence_findings(labels, rhat, sizes, chain_shape(sample)[0])
     if heavy.any():
         what = "the values" if sample.log_weights is None else "the weighted values"
         which = ", ".join(label for label, h in zip(labels, heavy, strict=True) if h)
@@ -295,121 +227,12 @@ def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_])
     return Controls(degree=degree)
 
 
-def _independent(
-    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
-) -> Average:
-    """Independent points, weighted or not."""
-    n = sample.n_draws
-    weights = sample._weights(law)
-    stein = None
-    if controls is not None and controls.degree is not None:
-        assert sample.gradients is not None
-        gradients = np.ascontiguousarray(sample.gradients.reshape(n, -1))
-        stein = (sample._points, gradients, controls.degree)
-    given = None if controls is None else controls.given
-    if controls is None and np.count_nonzero(weights) < 2:
-        raise ArgumentError(
-            f"{np.count_nonzero(weights)} draw of positive weight cannot tell an error; at least 2 "
-            "are needed"
-        )
-    raw = _core.weighted_average(
-        weights, np.ascontiguousarray(values), n_threads, given=given, stein=stein
-    )
-    cov = raw["cov"]
-    squares = _squares(weights)
-    if sample.log_weights is None and controls is None:
-        cov = cov * (n / (n - 1))
-    variance = np.diag(raw["scatter"]) / (1 - squares)
-    error = np.diag(cov)
-    # What is left of a constant, or of values that controls explain, is rounding and has no tail.
-    exact = np.sqrt(error) <= _ROUNDING * np.hypot(raw["mean"], np.sqrt(variance))
-    khat = np.where(exact, -np.inf, raw["khat"])
-    # The weights alone say how many points average a constant.
-    ess = np.where(variance > 0, np.inf, 1 / squares)
-    np.divide(variance, error, out=ess, where=(error > 0) & (variance > 0))
-    findings: list[tuple[type[FermiacWarning], str]] = []
-    if 1 / squares <= min(_LEAST_ESS, n / 2):
-        findings.append(
-            (
-                WeightWarning,
-                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to tell an "
-                "error: use more points or a sampler nearer to the target",
-            )
-        )
-    if controls is not None:
-        if raw["drift"] > _DRIFT:
-            findings.append(_drift(raw["drift"], controls))
-        if not exact.all():
-            findings += _control_findings(raw, error, 1 / squares)
-    return Average(raw["mean"], cov, ess, khat, tuple(findings))
-
-
-register("iid", _independent)
-register("weighted", _independent)
-
-
-def _squares(weights: Array) -> float:
-    """The sum of the squared weights; refuses a point that is alone to within rounding."""
-    squares = float(np.sum(weights**2))
-    if squares >= 1 - 1e-12:
-        raise ArgumentError(
-            "all weight rests on one draw, which cannot tell an error; use more points or a "
-            "sampler nearer to the target"
-        )
-    return squares
-
-
-def _drift(drift: float, controls: Controls) -> tuple[type[FermiacWarning], str]:
-    what = f"the mean of the controls is {drift:.0f} standard errors from zero, so that the average"
-    if controls.degree is None:
-        return FermiacWarning, f"{what} is biased; give functions of mean zero, or no controls"
-    return (
-        FermiacWarning,
-        f"{what} is biased: the gradients are not those of the law of the draws, or its density "
-        "does not vanish at a bound; correct them, map the draws to the whole space, or leave "
-        "the controls out",
-    )
-
-
-def _control_findings(
-    raw: dict[str, Any], variance: Array, ess: float
-) -> list[tuple[type[FermiacWarning], str]]:
-    found: list[tuple[type[FermiacWarning], str]] = []
-    if raw["rank"] > ess / 10:
-        found.append(
-            (
-                FermiacWarning,
-                f"{raw['rank']} controls for {ess:.0f} effective points, of which a tenth is what "
-                "a regression carries well; use fewer controls, a lower degree or more points",
-            )
-        )
-    if raw["max_leverage"] > _LEVERAGE:
-        found.append(
-            (
-                WeightWarning,
-                "a single point all but fixes a coefficient of the controls by itself, so that "
-                "its error cannot be told; use fewer controls, a lower degree or more points",
-            )
-        )
-    plain = raw["plain_variance"]
-    harmed = variance > _HARM**2 * plain
-    if harmed.any():
-        found.append(
-            (
-                FermiacWarning,
-                f"the controls do harm: of {int(harmed.sum())} of {plain.size} averages the error "
-                "is larger than without them; leave them out, or use a lower degree",
-            )
-        )
-    return found
-
-
 def moments(sample: Sample) -> tuple[Array, Array]:
     """Mean and bias-corrected covariance of the coordinates."""
     weights = sample._weights()
     if np.count_nonzero(weights) < 2:
         raise ArgumentError("a covariance needs at least 2 draws of positive weight")
-    squares = _squares(weights)
+    squares = sum_of_squares(weights)
     raw = _core.weighted_average(weights, sample._points, resolve_threads(None))
     mean: Array = raw["mean"]
     cov: Array = raw["scatter"] / (1 - squares)
@@ -419,10 +242,12 @@ def moments(sample: Sample) -> tuple[Array, Array]:
 def summary(sample: Sample) -> str:
     """What `Sample.summary` gives."""
     sample._log_weights()  # refuses several laws
+    if sample.error_model == "chains":
+        return _chains.summary(sample)
     got = average(sample, sample._points)
     sd = np.sqrt(np.diag(moments(sample)[1]))
     quantiles = sample.quantile([0.05, 0.5, 0.95])
-    names = sample.names or tuple(f"x[{j}]" for j in range(sample.dim))
+    names = sample._labels
     width = max([len(name) for name in names] + [4])
     columns = ("mean", "mcse", "sd", "5%", "50%", "95%")
     lines = [

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._averages import average
+from fermiac._chain_errors import chain_shape, statistic
+from fermiac._config import resolve_threads
+from fermiac._error_models import average
 from fermiac.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -41,12 +43,17 @@ def quantile(
         )
     points, weights = sample._points, sample._weights()
     at = np.atleast_1d(wanted)
+    chains = None
+    if sample.error_model == "chains" and sample.log_weights is None:
+        chains = sample.draws.reshape(*chain_shape(sample), sample.dim)
     out = np.empty((at.size, sample.dim))
     error = np.empty_like(out)
     for j, x in enumerate(points.T):
         column = _Column(x, weights, kind)
         out[:, j] = column.at(at)
-        if return_stderr:
+        if return_stderr and chains is not None:
+            error[:, j] = _chain_errors(chains[..., j : j + 1], at)
+        elif return_stderr:
             below = (x[:, None] <= out[:, j]).astype(float)
             spread = np.sqrt(np.diag(average(sample, below).cov))
             low, high = (column.at(np.clip(at + s * spread, 0, 1)) for s in (-1, 1))
@@ -55,6 +62,18 @@ def quantile(
             error[:, j] = np.where(seen, (high - low) / 2, np.inf)
     out, error = (a.reshape(*wanted.shape, sample.dim) for a in (out, error))
     return (out, error) if return_stderr else out
+
+
+def _chain_errors(draws: Array, q: Array) -> Array:
+    """Of one coordinate, (chains, draws, 1), by the effective sample size of each quantile."""
+    threads = resolve_threads(None)
+    error = np.empty(q.size)
+    for k, p in enumerate(q):
+        ess = statistic(draws, "ess_quantile", threads, (p, 0.0))[0]
+        # As for independent points: so near to the ends the chains do not tell.
+        seen = min(p, 1 - p) - np.sqrt(p * (1 - p) / ess) >= 0.5 / ess
+        error[k] = statistic(draws, "mcse_quantile", threads, (p, 0.0))[0] if seen else np.inf
+    return error
 
 
 class _Column:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
+from fermiac import _chains, _core
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, plain, whole
 from fermiac._sample import Sample
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["merge", "resample", "reweight"]
 
 Array = NDArray[np.float64]
+#: Error models of samples whose points have weights of their own.
+_BY_POINT = ("iid", "weighted", "chains")
 _METHODS = ("systematic", "stratified", "multinomial", "residual")
 
 
@@ -75,11 +78,10 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
 
 def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     """What `Sample.reweight` does."""
-    if sample.error_model not in ("iid", "weighted"):
-        way = "thin" if sample.error_model == "chains" else "resample"
+    if sample.error_model not in _BY_POINT:
         raise ArgumentError(
             f"this sample has the error model {sample.error_model!r}; reweight takes independent "
-            f"points: {way} it first"
+            "points or chains: resample it first"
         )
     before = sample._log_weights()
     used = before > -np.inf
@@ -124,7 +126,10 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         draws=sample.draws,
         log_weights=log_weights.reshape(lead),
         log_densities=np.where(used, target, -np.inf).reshape(lead),
-        error_model="weighted",
+        # The draws of chains depend on each other as before.
+        error_model="chains" if sample.error_model == "chains" else "weighted",
+        stats=sample.stats,
+        warmup_stats=sample.warmup_stats,
     )
     warn(found, reweighted)
     return reweighted
@@ -155,7 +160,15 @@ def _log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) 
     return values
 
 
-_COMPARED = ("coordinates", "names", "laws", "error model", "log-weights", "axes of draws")
+_COMPARED = (
+    "coordinates",
+    "names",
+    "laws",
+    "error model",
+    "log-weights",
+    "axes of draws",
+    "draws of a chain",
+)
 
 
 def _compared(sample: Sample) -> tuple[object, ...]:
@@ -168,6 +181,7 @@ def _compared(sample: Sample) -> tuple[object, ...]:
         sample.error_model,
         weights,
         sample.draws.ndim,
+        sample.draws.shape[1] if sample.draws.ndim == 3 else 1,
     )
 
 
@@ -184,7 +198,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
                     f"merge: the {name} of sample {i} ({given}) are not those of sample 0 ({own}); "
                     "only samples of the same target and method can be merged"
                 )
-        if sample.error_model not in ("iid", "weighted"):
+        if sample.error_model not in _BY_POINT:
             raise ArgumentError(
                 f"merge: samples with the error model {sample.error_model!r} cannot be merged "
                 "point by point"
@@ -212,8 +226,19 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         values = {getattr(sample, name) for sample in samples}
         return values.pop() if len(values) == 1 else "mixed"
 
+    def side_by_side(name: str) -> dict[str, NDArray[Any]]:
+        """What all know of their transitions, where it is as long."""
+        each = [getattr(sample, name) for sample in samples]
+        return {
+            key: np.concatenate([stats[key] for stats in each])
+            for key in each[0]
+            if all(key in stats for stats in each)
+            and len({stats[key].shape[1] for stats in each}) == 1
+        }
+
     whole_run = all(sample.status == "complete" for sample in samples)
-    return Sample(
+    told = dict.fromkeys(w for sample in samples for w in sample.warnings)
+    merged = Sample(
         seed=first.seed,
         version=common("version"),
         isa=common("isa"),
@@ -221,11 +246,22 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         n_evals=sum(sample.n_evals for sample in samples),
         wall_time=sum(sample.wall_time for sample in samples),
         status="complete" if whole_run else "interrupted",
-        warnings=tuple(dict.fromkeys(w for sample in samples for w in sample.warnings)),
+        warnings=tuple(told),
         draws=np.concatenate([sample.draws for sample in samples]),
         log_weights=joined("log_weights"),
         log_densities=joined("log_densities"),
         gradients=joined("gradients"),
         names=first.names,
         error_model=first.error_model,
+        stats=side_by_side("stats"),
+        warmup_stats=side_by_side("warmup_stats"),
     )
+    if first.error_model != "chains":
+        return merged
+    # What was wrong with the parts may be mended, and chains of two runs may disagree.
+    mended = {text for sample in samples for _, text in _chains.findings(sample)}
+    found = _chains.findings(merged)
+    left = [w for w in told if w not in mended]
+    merged = replace(merged, warnings=(*left, *(text for _, text in found)))
+    warn(found, merged)
+    return merged

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._rng import RngLike, plain, whole
-from fermiac._sample_data import SampleData
+from fermiac._sample_views import SampleViews
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from fermiac.distributions import Law
     from fermiac.results import Estimate
     from fermiac.targets import BuiltinIntegrand
@@ -27,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sample(SampleData):
+class Sample(SampleViews):
     """Points, with weights where they were not drawn from the law itself.
 
     Attributes
@@ -47,6 +46,13 @@ class Sample(SampleData):
     error_model : str
         ``"iid"``, ``"weighted"`` or ``"chains"``: how errors of averages over the sample are to be
         computed.
+    stats : mapping of str to ndarray, shape (chains, n)
+        Of chains: figures of each transition, by the names ``acceptance_rate``, ``energy``,
+        ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
+        ``step_size``, ``n_evals``, as far as the kernel has them; those of a Gibbs block begin
+        with its name, like ``x.energy``.
+    warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
+        The same of the warm-up, where it was kept.
 
     Notes
     -----
@@ -122,6 +128,15 @@ class Sample(SampleData):
             ),
         )
 
+    @cached_property
+    def _of_chains(self) -> str:
+        from fermiac import _chains
+
+        return _chains.headline(self)
+
+    def _headline(self) -> str:
+        return self._of_chains if self.error_model == "chains" else super()._headline()
+
     @property
     def mean(self) -> Array:
         """The mean of the coordinates, shape (d,); `expect` also gives its error."""
@@ -171,14 +186,14 @@ class Sample(SampleData):
         -------
         Estimate
             Its ``ess`` is the variance of the integrand over the squared error, above n where
-            controls help; its ``khat`` is the tail shape of the parts that single points have in
-            the error, before controls.
+            controls help or chains alternate; its ``khat`` is the tail shape of the parts that
+            single points have in the error, before controls.
 
         Raises
         ------
         ArgumentError
             If there are not fewer controls than points of positive weight, there are no
-            gradients, or an argument is outside its domain.
+            gradients, chains have fewer than 4 draws, or an argument is outside its domain.
         TargetError
             If `f` or the controls give a wrong shape, or a NaN or an infinity at a point that has
             weight.
@@ -193,6 +208,9 @@ class Sample(SampleData):
             If there are more controls than a tenth of the effective points, they do harm, or
             their mean is more than six standard errors from zero: the average is biased then. If
             `f` was 0 at every draw.
+        ConvergenceWarning
+            Of chains: if the rank-normalised R-hat of `f` is above 1.01 (of a single chain: that
+            of its halves), or the effective sample size below 100 for each chain.
 
         Notes
         -----
@@ -203,6 +221,15 @@ class Sample(SampleData):
         point from the fit without it. The controls of a polynomial P are :math:`\Delta P + \nabla
         P \cdot \nabla \log p`; their mean is zero where :math:`p \nabla P` vanishes at the bounds.
 
+        Of chains the average is the same, and the parts that the N draws have in its error,
+        :math:`N W_i (\varphi(x_i) - \hat I)` or those of the residuals, are taken as the chains
+        that they are: their variance over their effective sample size [4]_ is the squared error.
+        The noise of the coefficients of controls is of second order even so: it meets the mean of
+        the controls, which is near zero itself. The covariance of several averages has these
+        squared errors on its diagonal and the correlations of the means of batches of √n draws
+        beside it; where nearly proportional functions are to be subtracted, average the
+        difference.
+
         References
         ----------
         .. [1] A. Owen, "Monte Carlo theory, methods and examples", chapters 8 and 9, 2013.
@@ -210,6 +237,9 @@ class Sample(SampleData):
            Bayesian estimators", Statistics and Computing, 2013.
         .. [3] R. Leluc, F. Portier, J. Segers, A. Zhuman, "A quadrature rule combining control
            variates and adaptive importance sampling", NeurIPS, 2022.
+        .. [4] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+           folding, and localization: an improved R-hat for assessing convergence of MCMC",
+           Bayesian Analysis, 2021.
 
         Examples
         --------
@@ -251,9 +281,10 @@ class Sample(SampleData):
             about `q`, n the effective sample size; for equal weights these are NumPy's quantiles.
         return_stderr : bool, default False
             Also give standard errors: half the distance of the quantiles at `q` plus and minus
-            the standard error of the distribution function there; inf where these are within
-            1/(2n) of 0 or 1, so that the sample does not tell. Far out in a tail, with fewer than
-            ten effective points beyond `q`, they are rough.
+            the standard error of the distribution function there (of chains without weights: what
+            `fermiac.diagnostics.mcse` gives, with n the effective sample size); inf where these
+            are within 1/(2n) of 0 or 1, so that the sample does not tell. Far out in a tail, with
+            fewer than ten effective points beyond `q`, they are rough.
 
         Returns
         -------
@@ -349,6 +380,7 @@ class Sample(SampleData):
         -------
         Sample
             The same points with log-weights that have grown by new - old, without gradients.
+            Chains stay chains: errors still account for their dependence.
 
         Raises
         ------
@@ -381,18 +413,24 @@ class Sample(SampleData):
         Parameters
         ----------
         *others : Sample
-            With the same coordinates and error model. Log-weights keep their scale: they must be
-            relative to the same unnormalised target.
+            With the same coordinates and error model; chains with as many draws. Log-weights keep
+            their scale: they must be relative to the same unnormalised target.
 
         Returns
         -------
         Sample
-            All points; ``settings["seeds"]`` lists the seeds that they came from.
+            All points; ``settings["seeds"]`` lists the seeds that they came from. Chains are put
+            side by side, with the `stats` that all have.
 
         Raises
         ------
         ArgumentError
             If the samples do not fit, or two came from the same seed or hold the same points.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If chains, taken together, have not converged, or diverged.
 
         Examples
         --------
@@ -429,54 +467,11 @@ class Sample(SampleData):
         return replace(self, log_weights=self.log_weights[..., law].copy())
 
     def summary(self) -> str:
-        """Return a table: mean, its error, deviation, quantiles and ESS of every coordinate."""
+        """Return a table: mean, its error, deviation, quantiles and ESS of every coordinate.
+
+        Of chains it has the bulk and tail effective sample sizes and R-hat of 40 coordinates, the
+        worst of all, and below it what the kernel did: divergences, saturated trees, E-BFMI.
+        """
         from fermiac import _averages
 
         return _averages.summary(self)
-
-    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
-        """Convert to what ArviZ works with.
-
-        Parameters
-        ----------
-        resample : bool, default True
-            Resample weighted points, since ArviZ knows no weights. Without, the log-weights are
-            in ``sample_stats``.
-        n : int, optional
-            How many points to resample; see `resample`.
-        rng : None, int, numpy SeedSequence or Generator, default 0
-            The seed of the resampling.
-
-        Returns
-        -------
-        xarray.DataTree or arviz.InferenceData
-            The former from ArviZ 1 on. Groups ``posterior`` and, where there are log-densities or
-            log-weights, ``sample_stats`` (``lp``, ``log_weight``). Every name is a variable, names
-            like ``x[0]``, ``x[1]`` are one; without names all coordinates are the variable ``x``.
-
-        Raises
-        ------
-        ImportError
-            If ArviZ is not installed.
-        """
-        from fermiac import _arviz
-
-        return _arviz.to_arviz(self, resample, n, rng)
-
-    def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
-        """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
-        from fermiac import plotting
-
-        return plotting.plot_marginals(self, axes)
-
-    def plot_pairs(self, axes: Any = None) -> NDArray[Any]:
-        """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
-        from fermiac import plotting
-
-        return plotting.plot_pairs(self, axes)
-
-    def plot_weights(self, ax: Axes | None = None) -> Axes:
-        """Draw the tail of the weights; see `fermiac.plotting.plot_weights`."""
-        from fermiac import plotting
-
-        return plotting.plot_weights(self, ax)

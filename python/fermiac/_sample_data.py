@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class SampleData(Result):
     gradients: Array | None = None
     names: tuple[str, ...] = ()
     error_model: str = "iid"
+    stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    warmup_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in _checked(self).items():
@@ -55,7 +57,8 @@ class SampleData(Result):
     def ess(self) -> float | Array:
         """The effective sample size (Σw)² / Σw², for each law.
 
-        A figure for the weights alone; `expect` gives one for each integrand.
+        A figure for the weights alone, which takes the draws of chains as independent; `expect`
+        gives one for each integrand.
         """
         return self._per_law(lambda w: float(1 / np.sum(w**2)) if w.any() else 0.0)
 
@@ -103,6 +106,21 @@ class SampleData(Result):
         several = self.log_weights is not None and self.log_weights.ndim == self.draws.ndim
         return np.array(each) if several else each[0]
 
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        """The names, or x[0], x[1] and so on."""
+        return self.names or tuple(f"x[{j}]" for j in range(self.dim))
+
+    def _coordinates(self, columns: Sequence[int]) -> Self:
+        """A sample of some coordinates."""
+        chosen = list(columns)
+        return replace(
+            self,
+            draws=self.draws[..., chosen],
+            gradients=None if self.gradients is None else self.gradients[..., chosen],
+            names=tuple(self._labels[j] for j in chosen),
+        )
+
     def _headline(self) -> str:
         weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
         dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
@@ -146,6 +164,33 @@ def _checked(sample: Any) -> dict[str, Any]:
         if gradients.shape != draws.shape:
             raise _shape("gradients", gradients, draws.shape)
         out["gradients"] = gradients
+    for name in ("stats", "warmup_stats"):
+        out[name] = _statistics(name, getattr(sample, name), draws)
+    return out
+
+
+def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
+    """Figures of the transitions, each (chains, draws)."""
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{name}: a {type(given).__name__} given; a mapping from names to arrays of shape "
+            "(chains, draws) is needed"
+        )
+    out = {str(key): np.asarray(plain(f"{name}[{key!r}]", value)) for key, value in given.items()}
+    if out and draws.ndim != 3:
+        raise ArgumentError(f"{name}: given for draws that are not those of chains; leave them out")
+    own = name == "stats"
+    for key, array in out.items():
+        if array.dtype.kind not in "biuf":
+            raise ArgumentError(f"{name}: {key!r} is no array of real numbers or booleans")
+        lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
+        if array.ndim != 2 or array.shape != lead:
+            needed = str(lead) if own else f"({len(draws)}, n_warmup)"
+            raise ArgumentError(
+                f"{name}: {key!r} has shape {array.shape}; {needed} is needed to fit the draws"
+            )
+    if len({array.shape for array in out.values()}) > 1:
+        raise ArgumentError(f"{name}: arrays of different lengths given; one length is needed")
     return out
 
 

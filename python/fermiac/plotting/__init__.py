@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from fermiac.plotting._chains import (
+    plot_autocorrelation,
+    plot_energy,
+    plot_ranks,
+    plot_trace,
+)
 from fermiac.plotting._estimates import plot_correlation, plot_estimates, plot_stages
 from fermiac.plotting._privacy import plot_posterior, plot_region
 from fermiac.plotting._roc import plot_roc
 from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
 
 __all__ = [
+    "plot_autocorrelation",
     "plot_correlation",
+    "plot_energy",
     "plot_estimates",
     "plot_marginals",
     "plot_pairs",
     "plot_posterior",
+    "plot_ranks",
     "plot_region",
     "plot_roc",
     "plot_stages",
+    "plot_trace",
     "plot_weights",
 ]

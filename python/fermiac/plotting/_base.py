@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "GREY", "ORANGE", "new_axes", "pyplot", "tick_labels"]
+__all__ = ["BLUE", "GREY", "ORANGE", "RED", "new_axes", "panels", "pyplot", "tick_labels"]
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#888888"
+BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#888888", "#c0182b"
 
 
 def new_axes(ax: Axes | None) -> Axes:
@@ -24,6 +29,29 @@ def pyplot() -> Any:
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'fermiac[plot]'") from error
     return plt
+
+
+def panels(
+    n: int, axes: Any, *, abreast: int = 4, size: tuple[float, float] = (3.0, 2.4)
+) -> NDArray[Any]:
+    """The axes given, one for each of n coordinates, or those of a new figure."""
+    if axes is None:
+        tall = -(-n // abreast)
+        wide = -(-n // tall)
+        figure, grid = pyplot().subplots(
+            tall,
+            wide,
+            figsize=(size[0] * wide + 0.4, size[1] * tall + 0.2),
+            squeeze=False,
+            layout="constrained",
+        )
+        for spare in grid.ravel()[n:]:
+            figure.delaxes(spare)
+        axes = grid.ravel()[:n]
+    out: NDArray[Any] = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    if out.size != n:
+        raise ArgumentError(f"axes: {out.size} given for {n} coordinates")
+    return out
 
 
 def tick_labels(ax: Axes, names: tuple[str, ...], axis: str = "x") -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.plotting._base import BLUE, GREY, ORANGE, new_axes, pyplot
+from fermiac.plotting._base import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
+from fermiac.plotting._chains import divergences, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,25 +52,10 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     >>> axes = s.plot_marginals()
     """
     _readable(sample.dim, _MOST_MARGINALS)
-    points, weights, names = sample._points, sample._weights(), _names(sample)
-    if axes is None:
-        tall = -(-sample.dim // 4)
-        wide = -(-sample.dim // tall)
-        figure, grid = pyplot().subplots(
-            tall,
-            wide,
-            figsize=(3.0 * wide + 0.4, 2.4 * tall + 0.2),
-            squeeze=False,
-            layout="constrained",
-        )
-        for spare in grid.ravel()[sample.dim :]:
-            figure.delaxes(spare)
-        axes = grid.ravel()[: sample.dim]
-    axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-    if axes.size != sample.dim:
-        raise ArgumentError(f"axes: {axes.size} given for {sample.dim} coordinates")
+    points, weights, names = sample._points, sample._weights(), sample._labels
+    out = panels(sample.dim, axes)
     quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
-    for ax, x, name, (low, median, high) in zip(axes, points.T, names, quantiles.T, strict=True):
+    for ax, x, name, (low, median, high) in zip(out, points.T, names, quantiles.T, strict=True):
         ax.axvspan(low, high, color=ORANGE, alpha=0.12, lw=0)
         _histogram(ax, x, weights, _edges(x, weights))
         ax.axvline(median, color=ORANGE, lw=1.2)
@@ -76,13 +63,16 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
         ax.set_yticks([])
         ax.set_ylim(bottom=0)
         ax.spines[["left", "right", "top"]].set_visible(False)
-    axes[0].set_title("median and 90 % interval", fontsize="small", color=ORANGE, loc="left")
-    out: NDArray[Any] = axes
+    out[0].set_title("median and 90 % interval", fontsize="small", color=ORANGE, loc="left")
     return out
 
 
-def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
+def plot_pairs(
+    sample: Sample, axes: Any = None, *, columns: Sequence[int | str] | None = None
+) -> NDArray[Any]:
     """Draw weighted histograms of the coordinates, and of each pair below the diagonal.
+
+    Transitions of chains that diverged are marked in red.
 
     Parameters
     ----------
@@ -90,6 +80,8 @@ def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
         What is drawn.
     axes : (d, d) array of matplotlib Axes, optional
         Where; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all.
 
     Returns
     -------
@@ -99,7 +91,7 @@ def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
     Raises
     ------
     ArgumentError
-        If there are more than 8 coordinates, or another number of axes.
+        If there are more than 8 coordinates, another number of axes, or no such coordinate.
     ImportError
         If matplotlib is not installed.
 
@@ -114,9 +106,11 @@ def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
     >>> s = fm.Sample.from_arrays(law.sample(500, rng=0))
     >>> axes = s.plot_pairs()
     """
+    if columns is not None:
+        sample = sample._coordinates(positions(sample, columns))
     d = sample.dim
     _readable(d, _MOST_PAIRS)
-    points, weights, names = sample._points, sample._weights(), _names(sample)
+    points, weights, names = sample._points, sample._weights(), sample._labels
     if axes is None:
         side = 1.9 * d + 0.8
         axes = pyplot().subplots(
@@ -127,6 +121,7 @@ def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
         raise ArgumentError(f"axes: {grid.size} given for {d} x {d} pairs")
     grid = grid.reshape(d, d)
     edges = [_edges(x, weights) for x in points.T]
+    diverged = points[divergences(sample).ravel()]
     for i in range(d):
         for j in range(d):
             ax = grid[i, j]
@@ -139,6 +134,7 @@ def plot_pairs(sample: Sample, axes: Any = None) -> NDArray[Any]:
                 ax.set_ylim(bottom=0)
             else:
                 _density(ax, points[:, j], points[:, i], weights, edges[j], edges[i])
+                ax.plot(diverged[:, j], diverged[:, i], ".", color=RED, ms=3, zorder=3)
                 ax.set_ylim(edges[i][0], edges[i][-1])
             ax.set_xlim(edges[j][0], edges[j][-1])
             ax.spines[["right", "top"]].set_visible(False)
@@ -249,15 +245,11 @@ def _scale(excess: Array, khat: float) -> float:
     return float(np.exp(found.x))
 
 
-def _names(sample: Sample) -> tuple[str, ...]:
-    return sample.names or tuple(f"x[{j}]" for j in range(sample.dim))
-
-
 def _readable(dim: int, most: int) -> None:
     if dim > most:
         raise ArgumentError(
             f"{dim} coordinates given, of which {most} can be read in one picture; make a sample "
-            "of some: Sample.from_arrays(sample.draws[:, columns], sample.log_weights)"
+            "of some: Sample.from_arrays(sample.draws[..., columns], sample.log_weights)"
         )
 
 

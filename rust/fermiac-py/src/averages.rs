@@ -68,6 +68,7 @@ fn weighted_average<'py>(
     let out = PyDict::new(py);
     out.set_item("mean", PyArray1::from_vec(py, done.mean))?;
     out.set_item("cov", PyArray1::from_vec(py, done.cov).reshape([k, k])?)?;
+    out.set_item("parts", PyArray1::from_vec(py, done.parts).reshape([weights.len(), k])?)?;
     out.set_item("scatter", PyArray1::from_vec(py, done.scatter).reshape([k, k])?)?;
     out.set_item("plain_variance", PyArray1::from_vec(py, done.plain_variance))?;
     out.set_item("khat", PyArray1::from_vec(py, done.khat))?;

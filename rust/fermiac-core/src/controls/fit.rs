@@ -24,6 +24,9 @@ pub struct Average {
     pub mean: Vec<f64>,
     /// Their covariance, K × K.
     pub cov: Vec<f64>,
+    /// The part of each point in the error of each estimate, n × K: the covariance is the sum of
+    /// their products. Where points depend on each other, the parts tell the error still.
+    pub parts: Vec<f64>,
     /// The covariance of the functions themselves under the weights, K × K.
     pub scatter: Vec<f64>,
     /// The variances of the estimates without controls.
@@ -121,6 +124,7 @@ impl Data<'_> {
         let mut gram = vec![0.0; packed_len(k)];
         let mut plain_variance = vec![0.0; k];
         let mut sizes = vec![Vec::with_capacity(n); k];
+        let mut parts = Vec::with_capacity(n * k);
         let mut max_leverage = 0.0_f64;
         let mut spread = vec![0.0; fit.whiten.len()];
         context.ordered(
@@ -131,6 +135,10 @@ impl Data<'_> {
                 plain_variance.iter_mut().zip(&part.plain).for_each(|(v, p)| *v += p);
                 spread.iter_mut().zip(&part.spread).for_each(|(s, p)| *s += p);
                 max_leverage = max_leverage.max(part.max_leverage);
+                parts.extend(self.chunk(c).flat_map(|i| {
+                    let (tile, lane) = ((i - c * CHUNK) / LANES, (i - c * CHUNK) % LANES);
+                    part.influence[tile * k..(tile + 1) * k].iter().map(move |v| v.0[lane])
+                }));
                 for (j, size) in sizes.iter_mut().enumerate() {
                     let column = part.without.iter().skip(j).step_by(k);
                     let sizes_of = column.flat_map(|v| v.0).map(f64::abs);
@@ -157,6 +165,7 @@ impl Data<'_> {
         Ok(Average {
             mean: fit.mean.iter().zip(self.shift).map(|(m, s)| m + s).collect(),
             cov: (0..k * k).map(|i| full(i / k, i % k)).collect(),
+            parts,
             scatter: fit.scatter.clone(),
             plain_variance,
             khat: shapes,
@@ -275,7 +284,9 @@ struct Influence<'a> {
 struct Part {
     /// The parts of the points in the error of each estimate without controls, tiles × K.
     without: Vec<V>,
-    /// The Gram matrix of their parts with controls.
+    /// Those with controls.
+    influence: Vec<V>,
+    /// The Gram matrix of the latter.
     gram: Vec<f64>,
     plain: Vec<f64>,
     /// The squared error of the mean of each direction of the controls.
@@ -345,6 +356,7 @@ impl Kernel for Influence<'_> {
         add_gram::<FMA>(&influence, k, 0, 1, &mut gram);
         Part {
             without: parts,
+            influence,
             gram,
             plain: plain.into_iter().map(V::sum).collect(),
             spread: spread.into_iter().map(V::sum).collect(),
@@ -400,6 +412,12 @@ mod tests {
             variance += (estimate(&without).mean[0] - all.mean[0]).powi(2);
         }
         assert!((all.cov[0] / variance - 1.0).abs() < 1e-10, "{} {variance}", all.cov[0]);
+        let squares: f64 = all.parts.iter().map(|p| p * p).sum();
+        assert!((squares / variance - 1.0).abs() < 1e-10);
+        let mut first = w.clone();
+        first[0] = 0.0;
+        let moved = all.mean[0] - estimate(&first).mean[0];
+        assert!((all.parts[0] - moved).abs() < 1e-10 * moved.abs());
         assert_eq!(all.rank, m);
     }
 
