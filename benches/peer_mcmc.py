@@ -3,7 +3,7 @@
 A peer is a function of a problem that compiles what it needs and returns ``run(seed)``, which gives
 draws (chains, draws, d) and the number of evaluations with the warm-up's. `measure` calls it once
 to compile, then times it in CPU-seconds of the process; `figures` judges any sampler's draws alike.
-``python benches/peer_mcmc.py out.json [peer,... [problem,...]]`` adds to a file of figures.
+``python benches/peer_mcmc.py out.json [peer;... [problem;...]]`` adds to a file of figures.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mcmc_targets import PROBLEMS, Problem, problem
 from numpy.typing import NDArray
 
 import fermiac as fm
+from mcmc_problem import Problem
+from mcmc_targets import PROBLEMS, problem
 
 # One thread in XLA: the others only wait, and their waiting is CPU time.
 os.environ.setdefault(
@@ -86,7 +87,7 @@ def nutpie_native(p: Problem, **settings: Any) -> Run:
         return 0
 
     class Model(CompiledModel):  # type: ignore[misc]
-        n_dim, shapes, coords = d, {"x": (d,)}, {}  # noqa: RUF012
+        n_dim, shapes, coords = d, {"x": (d,)}, {}
 
         def _make_sampler(self, settings: Any, _mean: Any, cores: Any, bar: Any, store: Any) -> Any:
             sizes: dict[str, int] = {}  # filled by the next line
@@ -328,7 +329,7 @@ def main(path: Path, peers: list[str], problems: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    given = [part.split(",") for part in sys.argv[2:]]
+    given = [part.split(";") for part in sys.argv[2:]]
     chosen = [given[i] if len(given) > i else list(all_of) for i, all_of in
               enumerate((PEERS, PROBLEMS))]  # fmt: skip
     main(Path(sys.argv[1]), *chosen)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mcmc_targets import EFFECTS, ERRORS, Problem
 from numpy.typing import NDArray
+
+from mcmc_problem import Problem
+from mcmc_targets import EFFECTS, ERRORS
 
 Array = NDArray[np.float64]
 Built = tuple[list[str], dict[str, Array]]
@@ -26,7 +29,7 @@ def _gaussian(b: Any, p: Problem) -> Built:
     """By its autoregression: a few operations a coordinate."""
     x = _normals(b, p.dim)
     total = 0.0
-    for before, after in zip(x, x[1:], strict=False):
+    for before, after in itertools.pairwise(x):
         off = after - before * 0.9
         total = off * off * (-0.5 / 0.19) + after * after * 0.5 + total
     b.potential("target", total)
