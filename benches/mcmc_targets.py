@@ -1,7 +1,7 @@
 """Targets of bench_mcmc: for each a batch of NumPy, a scalar function, JAX, a built-in density.
 
 Every form has the same constants, so all give the same numbers. `answers` are means that are known
-beside the draws: closed forms, a quadrature over one coordinate, or importance sampling with its error.
+beside the draws: closed forms, a quadrature over one coordinate, an importance sample with error.
 """
 
 from __future__ import annotations
