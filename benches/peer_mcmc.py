@@ -227,13 +227,15 @@ def numpyro_nuts(p: Problem, batched: bool = False) -> Run:
 
 
 def emcee(p: Problem, differential: bool = False) -> Run:
-    """64 walkers, twice as many as coordinates where that is more; half of the steps are kept."""
+    """64 walkers, twice as many as coordinates where that is more; half of the steps are kept.
+
+    The snooker move, which its documentation mixes in, is left out: with 64 walkers on ten standard
+    normal coordinates it gave them a variance of 0.61 (emcee 3.1.6), and a fifth of it 0.88.
+    """
     import emcee as peer
 
     walkers = max(WALKERS, 2 * p.dim)
-    moves = None
-    if differential:
-        moves = [(peer.moves.DEMove(), 0.8), (peer.moves.DESnookerMove(), 0.2)]
+    moves = peer.moves.DEMove() if differential else None
 
     def run(seed: int) -> tuple[Array, int]:
         sampler = peer.EnsembleSampler(walkers, p.dim, p.values, vectorize=True, moves=moves)
