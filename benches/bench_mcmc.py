@@ -9,8 +9,8 @@ where they are installed. Some targets are too hard for all at default settings;
 
 from __future__ import annotations
 
-import functools
 import statistics
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from mcmc_problem import Problem, check
-from mcmc_targets import PROBLEMS, problem
+from mcmc_targets import PROBLEMS, problem, standard_normal
 from peer_mcmc import (
     CHAINS,
     DRAWS,
@@ -188,16 +188,12 @@ def bench_many_chains(benchmark: Any, name: str, method: str) -> None:
     judge(benchmark, *prepare(benchmark, MANY_CHAINS[method], name))
 
 
-@functools.cache
-def _round(dim: int) -> tuple[Any, float]:
-    """A standard normal density, and its nanoseconds a point, with gradient, in a batch."""
-    import timeit
-
-    law = fm.distributions.MultivariateNormal(np.zeros(dim), np.eye(dim))
-    density = fm.targets.law_density(law)
-    x = np.random.default_rng(5).standard_normal((4096, dim))
-    each = timeit.repeat(lambda: density.log_density_and_gradient(x), number=10, repeat=5)
-    return density, 1e9 * min(each) / (10 * len(x))
+def _own(p: Problem, form: str) -> float:
+    """Nanoseconds of a point, with gradient, in a batch that stays in cache."""
+    density = FORMS[form](p)["log_density"]
+    x = np.random.default_rng(5).standard_normal((2**15 // p.dim, p.dim))
+    each = timeit.repeat(lambda: density.log_density_and_gradient(x), number=20, repeat=5)
+    return 1e9 * min(each) / (20 * len(x))
 
 
 KERNELS: dict[str, Callable[[], Any]] = {
@@ -207,27 +203,24 @@ KERNELS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kernel", list(KERNELS))
+@pytest.mark.parametrize("form", ["built-in", "C pointer"])
 @pytest.mark.parametrize("dim", [2, 10, 100])
-def bench_overhead(benchmark: Any, dim: int, kernel: str) -> None:
-    """Nanoseconds of an evaluation beyond the density's own (in a batch, where it is cheapest)."""
-    fm.set_num_threads(1)
+def bench_overhead(benchmark: Any, dim: int, form: str, kernel: str) -> None:
+    """CPU time of an evaluation, beside the density's own in a batch, where it is cheapest."""
+    benchmark.group = f"mcmc, cost of an evaluation: d={dim}"
+    p = standard_normal(dim)
     try:
-        density, own = _round(dim)
-        benchmark.group = f"mcmc, cost of an evaluation: d={dim}"
-        settings = {"n_chains": 4, "n_warmup": 500, "n_draws": TRANSITIONS // (4 * dim)}
-        rounds: list[tuple[int, float]] = []
+        sizes = {"n_warmup": 500, "n_draws": TRANSITIONS // (CHAINS * dim)}
+        run = ours(p, form, KERNELS[kernel], **sizes)
+        own = _own(p, form)
+    except ImportError as error:
+        pytest.skip(str(error))
+    rounds: list[float] = []
 
-        def run(seed: int) -> tuple[Array, int]:
-            s = fm.mcmc.sample(density, dim, kernel=KERNELS[kernel](), rng=seed, **settings)
-            return s.draws, s.n_evals
+    def call() -> None:
+        _, n_evals, seconds = timed(run, len(rounds))
+        rounds.append(1e9 * seconds / n_evals)
 
-        def call() -> None:
-            rounds.append(timed(run, len(rounds))[1:])
-
-        run(1000)
-        benchmark.pedantic(call, rounds=ROUNDS)
-    finally:
-        fm.set_num_threads(None)
-    each = statistics.median(1e9 * seconds / n_evals for n_evals, seconds in rounds)
-    benchmark.extra_info["ns_per_evaluation"] = round(each, 1)
+    benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.extra_info["ns_per_evaluation"] = round(statistics.median(rounds), 1)
     benchmark.extra_info["ns_of_the_density"] = round(own, 1)

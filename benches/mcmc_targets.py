@@ -68,6 +68,36 @@ def gaussian(dim: int) -> Problem:
     )
 
 
+def standard_normal(dim: int) -> Problem:
+    """What costs next to nothing: it shows what samplers cost."""
+    constant = -0.5 * dim * LOG_2PI
+
+    def values(x: Array) -> Array:
+        out: Array = constant - 0.5 * np.einsum("nd,nd->n", x, x)
+        return out
+
+    def scalar(x, g):  # type: ignore[no-untyped-def]
+        squares = 0.0
+        for i in range(dim):
+            squares += x[i] * x[i]
+            g[i] = -x[i]
+        return constant - 0.5 * squares
+
+    def builtin() -> Any:
+        return fm.targets.law_density(fm.distributions.Product([fm.distributions.Normal()] * dim))
+
+    return Problem(
+        f"standard normal {dim}",
+        dim,
+        values,
+        lambda x: (values(x), -x),
+        scalar,
+        lambda: lambda x: constant - 0.5 * (x @ x),
+        builtin,
+        Answers(_moments, np.repeat([0.0, 1.0], dim)),
+    )
+
+
 EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 # mu, tau, theta_1, theta_8: quadrature over tau with the rest integrated in closed form.
