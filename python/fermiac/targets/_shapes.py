@@ -16,7 +16,7 @@ __all__ = ["banana", "funnel", "gaussian", "rosenbrock"]
 Array = NDArray[np.float64]
 
 
-def gaussian(mean: ArrayLike, *, precision: ArrayLike, banded: bool = False) -> BuiltinDensity:
+def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> BuiltinDensity:
     r"""Make a normal law of several coordinates by its precision, the inverse of the covariance.
 
     :math:`x \sim N(m, P^{-1})`. Where P has few diagonals (an autoregression, a random walk, a
@@ -146,7 +146,8 @@ def _from_diagonals(given: Array) -> Array:
         )
     for k in range(1, len(given)):
         given[k, -k:] = 0.0
-    return np.ascontiguousarray(given[: _width(given.any(axis=1)) + 1])
+    width = int(np.flatnonzero(given.any(axis=1)).max(initial=0))
+    return np.ascontiguousarray(given[: width + 1])
 
 
 def _diagonals(given: Array) -> Array:
@@ -169,11 +170,6 @@ def _diagonals(given: Array) -> Array:
     for k in range(width + 1):
         diagonals[k, : d - k] = given.diagonal(-k)
     return diagonals
-
-
-def _width(counts: NDArray[np.bool_]) -> int:
-    """Diagonals below the main one, up to the last that is not 0."""
-    return int(np.flatnonzero(counts).max(initial=0))
 
 
 def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> BuiltinDensity:

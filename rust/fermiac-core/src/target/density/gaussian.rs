@@ -62,9 +62,10 @@ impl Gaussian {
                     return Err(Error::argument("precision", why));
                 }
                 this.bands[to] = rest.sqrt();
-                this.constant += ln(this.bands[to]) - LN_SQRT_2PI;
+                this.constant += ln(this.bands[to]);
             }
         }
+        this.constant -= dim as f64 * LN_SQRT_2PI;
         if this.bands.iter().all(|l| l.is_finite()) {
             return Ok(this);
         }
