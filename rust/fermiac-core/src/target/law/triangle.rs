@@ -29,7 +29,7 @@ impl Triangle {
             for (j, value) in row.iter().enumerate() {
                 let (b, c) = (i / LANES, j / LANES);
                 let (in_rows, in_columns) =
-                    (this.row_start(b) + j, this.column_start(c) + i - c * LANES);
+                    (row_start(b) + j, this.column_start(c) + i - c * LANES);
                 this.rows[in_rows].0[i % LANES] = *value;
                 this.columns[in_columns].0[j % LANES] = *value;
             }
@@ -44,18 +44,13 @@ impl Triangle {
     }
 
     #[inline(always)]
-    fn row_start(&self, block: usize) -> usize {
-        block * (block + 1) / 2 * LANES
-    }
-
-    #[inline(always)]
     fn column_start(&self, block: usize) -> usize {
         block * self.dim - block * block.saturating_sub(1) / 2 * LANES
     }
 
     #[inline(always)]
     fn row_block(&self, block: usize) -> &[V] {
-        &self.rows[self.row_start(block)..][..self.width(block)]
+        &self.rows[row_start(block)..][..self.width(block)]
     }
 
     #[inline(always)]
@@ -201,6 +196,12 @@ impl Triangle {
             put(scale(sums[k]), &mut z[start + k * LANES..]);
         }
     }
+}
+
+/// Where a block of rows begins.
+#[inline(always)]
+fn row_start(block: usize) -> usize {
+    block * (block + 1) / 2 * LANES
 }
 
 /// A point from its centre, shrunk.
