@@ -73,6 +73,14 @@ def schools(x: Array, centered: bool) -> Array:
     return value + scipy.stats.norm.logpdf(EFFECT, theta, ERROR).sum(axis=1)
 
 
+def rosenbrock(x: Array) -> Array:
+    # Two blocks of three coordinates, the first of which they share.
+    value = scipy.stats.norm.logpdf(x[:, 0], 0.5, np.sqrt(1 / 0.6))
+    for before, at in ((0, 1), (1, 2), (0, 3), (3, 4)):
+        value += scipy.stats.norm.logpdf(x[:, at], x[:, before] ** 2, np.sqrt(1 / 4.0))
+    return value
+
+
 def banana(x: Array) -> Array:
     bent = x[:, 1] + 0.03 * (x[:, 0] ** 2 - 100.0)
     value = scipy.stats.norm.logpdf(x[:, 0], 0, 10) + scipy.stats.norm.logpdf(bent)
@@ -83,6 +91,11 @@ def funnel(x: Array) -> Array:
     value = scipy.stats.norm.logpdf(x[:, 0], 0, 3)
     return value + scipy.stats.norm.logpdf(x[:, 1:], 0, np.exp(x[:, :1] / 2)).sum(axis=1)
 
+
+# An autoregression of the second order on 21 coordinates: its precision has two diagonals below.
+STEPS = np.eye(21) - 0.5 * np.eye(21, k=-1) + 0.3 * np.eye(21, k=-2)
+PRECISION = STEPS.T @ STEPS * 1.7
+LEVEL = np.linspace(-1, 2, 21)
 
 COV = np.array([[2.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 0.5]])
 CENTRE = np.array([1.0, -2.0, 0.5])
@@ -142,6 +155,18 @@ CASES: dict[str, tuple[LogDensity, Callable[[Array], Array], Any, Any]] = {
     "schools_centered": (targets.eight_schools(True), lambda x: schools(x, True), -3.0, 3.0),
     "banana": (targets.banana(4, 0.03), banana, -8.0, 8.0),
     "funnel": (targets.funnel(5), funnel, -4.0, 4.0),
+    "rosenbrock": (
+        targets.rosenbrock(2, 3, mean=0.5, a=0.3, b=2.0),
+        rosenbrock,
+        -2.0,
+        2.0,
+    ),
+    "gaussian": (
+        targets.gaussian(LEVEL, precision=PRECISION),
+        lambda x: scipy.stats.multivariate_normal.logpdf(x, LEVEL, np.linalg.inv(PRECISION)),
+        -4.0,
+        4.0,
+    ),
     "normal": (
         of_law(laws.Normal([1.0, 2.0], [0.5, 3.0])),
         columns(scipy.stats.norm.logpdf, loc=[1.0, 2.0], scale=[0.5, 3.0]),
@@ -297,7 +322,8 @@ def test_densities_are_normalised() -> None:
     # The trapezoidal rule converges at once for what is smooth and vanishes at the ends.
     a, b = np.linspace(-9, 9, 1201), np.linspace(-80, 80, 6401)
     grid = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)
-    for target in (targets.banana(2, 0.5, 1.0), targets.funnel(2, 0.8)):
+    bent = targets.rosenbrock(mean=0.2, a=0.7, b=0.9)
+    for target in (targets.banana(2, 0.5, 1.0), targets.funnel(2, 0.8), bent):
         total = np.exp(target.log_density(grid)).sum() * (a[1] - a[0]) * (b[1] - b[0])
         assert_allclose(total, 1.0, atol=1e-9)
         assert target.log_evidence == 0.0
@@ -315,6 +341,36 @@ def test_large_gaussians_agree_with_the_law() -> None:
             v, g = targets.law_density(law).log_density_and_gradient(x[i : i + 1])
             assert v[0] == values[i]
             assert np.array_equal(g[0], gradients[i])
+
+
+def test_gaussians_take_a_precision_in_either_form() -> None:
+    bands = np.zeros((4, 21))
+    for k in range(4):
+        bands[k, : 21 - k] = PRECISION.diagonal(-k)
+        # What lies beyond the matrix is not read.
+        bands[k, 21 - k :] = np.nan
+    dense = CASES["gaussian"][0]
+    assert targets.gaussian(LEVEL, precision=bands, banded=True) == dense
+    assert repr(dense) == "gaussian(<21 array>, <3 x 21 array>, banded=True)"
+    diagonal = targets.gaussian(1.0, precision=np.diag([1.0, 4.0]))
+    assert_allclose(diagonal.log_density([[1.0, 1.0]]), np.log(2) - np.log(2 * np.pi))
+    # No covariance of this size is ever made.
+    n = 100_000
+    bands = np.stack([np.full(n, 1.81), np.full(n, -0.9)])
+    walk = targets.gaussian(0.0, precision=bands, banded=True)
+    x = np.random.default_rng(4).normal(size=(1, n))
+    value, slopes = walk.log_density_and_gradient(x)
+    product = 1.81 * x
+    product[:, 1:] -= 0.9 * x[:, :-1]
+    product[:, :-1] -= 0.9 * x[:, 1:]
+    assert_allclose(slopes, -product, rtol=1e-9, atol=1e-12)
+    centre = walk.log_density(np.zeros((1, n)))
+    assert_allclose(value - centre, -0.5 * (x * product).sum(), rtol=1e-11)
+    # ln det P of a tridiagonal matrix by its pivots, which soon are 1.
+    pivots = [1.81]
+    while len(pivots) < 200:
+        pivots.append(1.81 - 0.81 / pivots[-1])
+    assert_allclose(centre, 0.5 * np.log(pivots).sum() - n * 0.5 * np.log(2 * np.pi), rtol=1e-13)
 
 
 def test_banana_has_the_moments_that_it_states() -> None:
@@ -417,6 +473,18 @@ def test_eight_schools_have_the_published_posterior() -> None:
         (lambda: targets.funnel(2.5), "dim"),  # type: ignore[arg-type]
         (lambda: targets.funnel(3, 0.0), "scale"),
         (lambda: targets.funnel(3).log_density([[1.0, 2.0]]), r"\(n, 3\)"),
+        (lambda: targets.rosenbrock(0), "n_blocks"),
+        (lambda: targets.rosenbrock(2, True), "block_size"),
+        (lambda: targets.rosenbrock(mean=np.inf), "mean"),
+        (lambda: targets.rosenbrock(b=0.0), "b: .*above 0"),
+        (lambda: targets.gaussian(0.0, precision=[1.0, 2.0]), r"precision: .*\(d, d\)"),
+        (lambda: targets.gaussian(0.0, precision=np.ones((3, 2)), banded=True), "w < d"),
+        (lambda: targets.gaussian([0.0], precision=np.eye(2)), "mean: .*one for each"),
+        (lambda: targets.gaussian(np.nan, precision=np.eye(2)), "mean: .*finite"),
+        (lambda: targets.gaussian(0.0, precision=[[1.0, 0.5], [0.4, 1.0]]), "symmetric"),
+        (lambda: targets.gaussian(0.0, precision=np.full((2, 2), np.nan)), "symmetric"),
+        (lambda: targets.gaussian(0.0, precision=np.ones((2, 2))), "positive definite: pivot 1"),
+        (lambda: targets.gaussian(0.0, precision=[[np.inf, 1.0]], banded=True), "pivot 0"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")

@@ -178,3 +178,16 @@ def test_beta_laws_keep_their_digits_near_either_end(a: float) -> None:
                 value, gradient = targets.law_density(law).log_density_and_gradient([[at]])
                 assert_allclose(value[0], float(truth), rtol=1e-14)
                 assert_allclose(gradient[0, 0], sign * float(slope), rtol=1e-8)
+
+
+def test_rosenbrock_has_the_moments_that_it_states() -> None:
+    z = np.random.default_rng(3).normal(size=(200_000, 2))
+    first = 1.0 + np.sqrt(10.0) * z[:, 0]
+    x = np.stack([first, first**2 + np.sqrt(0.1) * z[:, 1]], axis=1)
+    assert abs(x[:, 1].mean() - 11.0) < 5 * np.sqrt(240.1 / len(x))
+    square = (x[:, 1] - 11.0) ** 2
+    assert abs(square.mean() - 240.1) < 5 * square.std() / np.sqrt(len(x))
+    # The transported draws have the density: E[log p] = -entropy of the two normals.
+    values = targets.rosenbrock().log_density(x)
+    entropy = 2 * 0.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(10.0 * 0.1)
+    assert abs(values.mean() + entropy) < 5 * values.std() / np.sqrt(len(x))

@@ -25,14 +25,13 @@ from fermiac.targets._density import BuiltinDensity, LogDensity
 from fermiac.targets._factory import factory
 from fermiac.targets._native import NativeTarget, native
 from fermiac.targets._posteriors import (
-    banana,
     eight_schools,
-    funnel,
     law_density,
     linear_regression,
     logistic_regression,
     poisson_regression,
 )
+from fermiac.targets._shapes import banana, funnel, gaussian, rosenbrock
 from fermiac.targets._torch import TorchTarget, torch
 from fermiac.targets._transformed import TransformedDensity, transformed
 from fermiac.targets._vectorize import vectorize
@@ -51,6 +50,7 @@ __all__ = [
     "factory",
     "funnel",
     "g_function",
+    "gaussian",
     "genz",
     "indicator",
     "ishigami",
@@ -61,6 +61,7 @@ __all__ = [
     "native",
     "poisson_regression",
     "powers",
+    "rosenbrock",
     "sobol_pick_freeze",
     "torch",
     "transformed",

@@ -14,7 +14,7 @@ from fermiac._config import resolve_threads
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["Built", "BuiltinIntegrand"]
+__all__ = ["Built", "BuiltinIntegrand", "numbered", "real_numbers", "scalar"]
 
 Array = NDArray[np.float64]
 
@@ -157,6 +157,19 @@ def real_numbers(name: str, value: ArrayLike) -> Array:
         raise ArgumentError(
             f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
         ) from error
+
+
+def numbered(name: str, n: int) -> tuple[str, ...]:
+    """Names of coordinates: ``name[0]``, ``name[1]``, ..."""
+    return tuple(f"{name}[{i}]" for i in range(n))
+
+
+def scalar(name: str, value: object) -> float:
+    """One real number, or raise in the argument's name."""
+    given = real_numbers(name, value)  # type: ignore[arg-type]
+    if given.ndim:
+        raise ArgumentError(f"{name}: an array of shape {given.shape} given; a number is needed")
+    return float(given)
 
 
 def _remake(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:

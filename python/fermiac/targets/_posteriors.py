@@ -1,4 +1,4 @@
-"""Built-in log-densities: regressions, eight schools, test shapes and laws, all with gradients."""
+"""Built-in log-densities of data and of laws: regressions, eight schools, with gradients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._laws_base import Law
 from fermiac.errors import ArgumentError
-from fermiac.targets._builtin import Built, real_numbers
+from fermiac.targets._builtin import Built, numbered, real_numbers, scalar
 from fermiac.targets._callable import CallableLaw
 from fermiac.targets._density import BuiltinDensity, LogDensity
 
 __all__ = [
-    "banana",
     "eight_schools",
-    "funnel",
     "law_density",
     "linear_regression",
     "logistic_regression",
@@ -202,8 +200,8 @@ def linear_regression(
     -1.265512
     """
     data, names, kept = _regression(x, y, prior_sd, prior_mean, intercept)
-    width = _scalar("noise_scale", noise_scale)
-    known = None if noise_sd is None else _scalar("noise_sd", noise_sd)
+    width = scalar("noise_scale", noise_scale)
+    known = None if noise_sd is None else scalar("noise_sd", noise_sd)
     if known is None:
         handle = _core.LogDensity.linear_regression(data, width, False)
         names = (*names, "log_sigma")
@@ -245,86 +243,8 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     ('mu', 'log_tau', 'eta[0]')
     """
     form = bool(centered)
-    names = ("mu", "log_tau", *_numbered("theta" if form else "eta", 8))
+    names = ("mu", "log_tau", *numbered("theta" if form else "eta", 8))
     return BuiltinDensity(eight_schools, _core.LogDensity.eight_schools(form), names, centered=form)
-
-
-def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> BuiltinDensity:
-    r"""Make a normal law that is bent along a parabola.
-
-    With b the curvature and s the scale, :math:`x_1 \sim N(0, s^2)`,
-    :math:`x_2 + b (x_1^2 - s^2) \sim N(0, 1)`, and the other coordinates are standard normal. The
-    density is normalised; every coordinate has mean 0, and :math:`x_2` the variance
-    :math:`1 + 2 b^2 s^4`.
-
-    Parameters
-    ----------
-    dim : int, default 2
-        Coordinates of a point, 2 or more.
-    curvature : float, default 0.1
-        The published values are 0.03 (moderate) and 0.1 (strong).
-    scale : float, default 10
-        Standard deviation of the first coordinate, above 0.
-
-    Returns
-    -------
-    BuiltinDensity
-        `log_evidence` is 0.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is outside its domain.
-
-    References
-    ----------
-    H. Haario, E. Saksman and J. Tamminen, "Adaptive proposal distribution for random walk
-    Metropolis algorithm", Computational Statistics 14, 1999.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.targets.banana().log_density([[0.0, 10.0]]).round(6)
-    array([-4.140462])
-    """
-    d, b, s = _dimension(dim), _scalar("curvature", curvature), _scalar("scale", scale)
-    handle = _core.LogDensity.banana(d, b, s)
-    return BuiltinDensity(banana, handle, _numbered("x", d), dim=d, curvature=b, scale=s)
-
-
-def funnel(dim: int = 10, scale: float = 3.0) -> BuiltinDensity:
-    r"""Make Neal's funnel: :math:`v \sim N(0, s^2)` and, given v, :math:`x_i \sim N(0, e^v)`.
-
-    Parameters
-    ----------
-    dim : int, default 10
-        Coordinates of a point, v first; 2 or more.
-    scale : float, default 3
-        Standard deviation s of v, above 0.
-
-    Returns
-    -------
-    BuiltinDensity
-        The density is normalised: `log_evidence` is 0.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is outside its domain.
-
-    References
-    ----------
-    R. M. Neal, "Slice sampling", The Annals of Statistics 31, 2003.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.targets.funnel(2).log_density([[0.0, 0.0]]).round(6)
-    array([-2.936489])
-    """
-    d, s = _dimension(dim), _scalar("scale", scale)
-    names = ("v", *_numbered("x", d - 1))
-    return BuiltinDensity(funnel, _core.LogDensity.funnel(d, s), names, dim=d, scale=s)
 
 
 def law_density(law: object) -> LogDensity:
@@ -392,7 +312,7 @@ def _regression(
         raise ArgumentError(
             f"y: an array of shape {seen.shape} given; x has {n} rows, so shape ({n},) is needed"
         )
-    names: tuple[str, ...] = _numbered("beta", d)
+    names: tuple[str, ...] = numbered("beta", d)
     full = design
     if intercept:
         full = np.column_stack([np.ones(n), design])
@@ -419,20 +339,3 @@ def _broadcast(name: str, value: Array, n: int, of: str) -> Array:
             f"shape ({n},), is needed"
         )
     return np.full(n, value)
-
-
-def _numbered(name: str, n: int) -> tuple[str, ...]:
-    return tuple(f"{name}[{i}]" for i in range(n))
-
-
-def _scalar(name: str, value: object) -> float:
-    given = real_numbers(name, value)  # type: ignore[arg-type]
-    if given.ndim:
-        raise ArgumentError(f"{name}: an array of shape {given.shape} given; a number is needed")
-    return float(given)
-
-
-def _dimension(dim: object) -> int:
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 2 <= dim < 2**31:
-        raise ArgumentError(f"dim: {dim!r} given; an int, 2 or more, is needed")
-    return int(dim)

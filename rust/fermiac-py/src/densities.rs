@@ -7,8 +7,8 @@ use fermiac_core::linalg::Rows;
 use fermiac_core::par::CHUNK;
 use fermiac_core::target::LogDensity as CoreLogDensity;
 use fermiac_core::target::density::{
-    Banana, EightSchools, Funnel, LinearRegression, LogisticRegression, Noise, NormalPrior,
-    PoissonRegression, Transformed, evaluate, evaluate_gradient,
+    Banana, EightSchools, Funnel, Gaussian, LinearRegression, LogisticRegression, Noise,
+    NormalPrior, PoissonRegression, Rosenbrock, Transformed, evaluate, evaluate_gradient,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -147,6 +147,31 @@ impl LogDensity {
     #[staticmethod]
     fn funnel(py: Python<'_>, dim: usize, scale: f64) -> PyResult<Self> {
         Self::new(py, Funnel::new(dim, scale))
+    }
+
+    /// Normal coordinates around the squares of those before them.
+    #[staticmethod]
+    fn rosenbrock(
+        py: Python<'_>,
+        n_blocks: usize,
+        block_size: usize,
+        mean: f64,
+        a: f64,
+        b: f64,
+    ) -> PyResult<Self> {
+        Self::new(py, Rosenbrock::new(n_blocks, block_size, mean, a, b))
+    }
+
+    /// A normal law by its precision, whose entries (i + k, i) are `diagonals[k, i]`.
+    #[staticmethod]
+    fn gaussian(
+        py: Python<'_>,
+        mean: PyReadonlyArray1<'_, f64>,
+        diagonals: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<Self> {
+        let (mean, diagonals) = (mean.as_slice()?, diagonals.as_slice()?);
+        let made = py.detach(|| Gaussian::from_precision(mean, diagonals));
+        Self::new(py, made)
     }
 
     /// The log-density of a built-in law.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fermiac_core::par::CHUNK;
 use fermiac_core::rng::{Domain, Stream};
 use fermiac_core::special::normal_quantile;
-use fermiac_core::target::density::{Gaussian, LawDensity};
+use fermiac_core::target::density::LawDensity;
 use fermiac_core::target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
 };
@@ -36,12 +36,9 @@ impl Law {
         Self { inner: Arc::new(inner), form: Form::Unmapped }
     }
 
-    /// The log-density, in the form that is fastest at few points.
+    /// The log-density.
     pub(crate) fn density(&self) -> Arc<dyn LogDensity> {
-        match &self.form {
-            Form::Normal(law) if law.dim() >= 32 => Arc::new(Gaussian::new(law)),
-            _ => Arc::new(LawDensity::new(Arc::clone(&self.inner))),
-        }
+        Arc::new(LawDensity::new(Arc::clone(&self.inner)))
     }
 
     /// Applies a marginal's function to every column of a batch.

@@ -115,7 +115,7 @@ pub(super) fn ln_body<const FMA: bool>(x: f64) -> f64 {
 
 /// The rounding of 1 + x is made good by the first term of its effect on the logarithm.
 #[inline(always)]
-fn ln1p_body<const FMA: bool>(x: f64) -> f64 {
+pub(super) fn ln1p_body<const FMA: bool>(x: f64) -> f64 {
     let u = 1.0 + x;
     let value = ln_body::<FMA>(u) + (x - (u - 1.0)) / u;
     if x < f64::INFINITY { value } else { x }

@@ -1,11 +1,12 @@
-//! One text for a number and for eight: arithmetic without fused operations on `f64` or [`V`].
+//! One text for a number and for eight: arithmetic on `f64` or [`V`].
 //!
 //! A function that is generic over [`Real`] gives a value the same bits whether it is asked for
-//! alone or in a batch.
+//! alone or in a batch. What is named after FMA fuses where the clone can; all else never does, and
+//! has the same bits at every level.
 
 use std::ops::{Add, Div, Mul, Sub};
 
-use super::exp_log::{exp_body, ln_body};
+use super::exp_log::{exp_body, fma, ln_body, ln1p_body};
 use super::normal::{normal_cdf_body, normal_quantile_body};
 use super::{LANES, V};
 
@@ -15,8 +16,14 @@ pub(crate) trait Real:
 {
     /// The same number everywhere.
     fn of(x: f64) -> Self;
+    /// Column `j` of as many rows, which lie `dim` apart.
+    fn column(rows: &[f64], dim: usize, j: usize) -> Self;
     /// Applies `f`, which must be inlined, everywhere.
     fn each(self, f: impl Fn(f64) -> f64) -> Self;
+    /// Applies `f`, which must be inlined, to every pair.
+    fn pair(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self;
+    /// `self · b + c`, fused where `FMA`.
+    fn fma<const FMA: bool>(self, b: Self, c: Self) -> Self;
     /// `yes` where `self` < `bound`, else `no`.
     fn below(self, bound: Self, yes: Self, no: Self) -> Self;
     /// Whether `self` < `bound` anywhere.
@@ -40,6 +47,22 @@ pub(crate) trait Real:
     #[inline(always)]
     fn ln(self) -> Self {
         self.each(ln_body::<false>)
+    }
+
+    #[inline(always)]
+    fn exp_fma<const FMA: bool>(self) -> Self {
+        self.each(exp_body::<FMA>)
+    }
+
+    #[inline(always)]
+    fn ln_fma<const FMA: bool>(self) -> Self {
+        self.each(ln_body::<FMA>)
+    }
+
+    /// ln(1 + x) for x > -1 or +inf.
+    #[inline(always)]
+    fn ln1p_fma<const FMA: bool>(self) -> Self {
+        self.each(ln1p_body::<FMA>)
     }
 
     #[inline(always)]
@@ -70,8 +93,23 @@ impl Real for f64 {
     }
 
     #[inline(always)]
+    fn column(rows: &[f64], _dim: usize, j: usize) -> Self {
+        rows[j]
+    }
+
+    #[inline(always)]
     fn each(self, f: impl Fn(f64) -> f64) -> Self {
         f(self)
+    }
+
+    #[inline(always)]
+    fn pair(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        f(self, other)
+    }
+
+    #[inline(always)]
+    fn fma<const FMA: bool>(self, b: Self, c: Self) -> Self {
+        fma::<FMA>(self, b, c)
     }
 
     #[inline(always)]
@@ -92,8 +130,27 @@ impl Real for V {
     }
 
     #[inline(always)]
+    fn column(rows: &[f64], dim: usize, j: usize) -> Self {
+        let mut column = Self::ZERO;
+        for l in 0..LANES {
+            column.0[l] = rows[l * dim + j];
+        }
+        column
+    }
+
+    #[inline(always)]
     fn each(self, f: impl Fn(f64) -> f64) -> Self {
         self.map(f)
+    }
+
+    #[inline(always)]
+    fn pair(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        self.zip(other, f)
+    }
+
+    #[inline(always)]
+    fn fma<const FMA: bool>(self, b: Self, c: Self) -> Self {
+        self.mul_add::<FMA>(b, c)
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ pub mod density;
 pub mod integrand;
 pub mod law;
 pub mod native;
+mod space;
 pub mod transform;
 
 use crate::linalg::Rows;

@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ffi::{c_int, c_void};
 use std::mem::transmute;
 
+use super::space::with_space;
 use super::{Integrand, LogDensity, RowStatus, Style};
 use crate::linalg::Rows;
 use crate::{Error, Result};
@@ -30,6 +31,8 @@ pub type ScalarFn = unsafe extern "C" fn(*mut f64, isize, *mut c_void) -> f64;
 
 /// What the arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
+/// Numbers that are looked at one by one.
+const FEW: usize = 32;
 /// The largest status that means failed rows.
 const MAX_RECOVERABLE: c_int = 255;
 
@@ -154,16 +157,29 @@ impl Native {
                 }
                 Function::Outputs(f, k) => f(points, rows, columns, k as isize, values, user),
                 Function::Scalar(f) => {
-                    let mut point = vec![0.0; d];
-                    for (row, value) in x.iter().zip(out.iter_mut()) {
-                        point.copy_from_slice(row);
-                        *value = f(point.as_mut_ptr(), columns, user);
-                    }
+                    with_space(0.0, d, |point| {
+                        for (row, value) in x.iter().zip(out.iter_mut()) {
+                            point.copy_from_slice(row);
+                            *value = f(point.as_mut_ptr(), columns, user);
+                        }
+                    });
                     return Ok(());
                 }
             }
         };
         self.judge(code, out, gradient, status)
+    }
+
+    /// Fills `out`; a gradient that comes along is dropped.
+    fn call_for_values(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        let with_gradient = matches!(self.function, Function::Gradient(_));
+        let unasked = if with_gradient { x.data().len() } else { 0 };
+        with_space(0.0, unasked, |unasked| self.call(x, out, unasked, status))
     }
 
     /// From the status of the call to that of each row.
@@ -215,8 +231,13 @@ impl Native {
 }
 
 fn any_unwritten(values: &[f64]) -> bool {
+    let is_unwritten = |v: &&f64| v.to_bits() == UNWRITTEN.to_bits();
+    if values.len() <= FEW {
+        // One by one: a vector of what has just been written in parts would have to wait for it.
+        return values.iter().any(|v| is_unwritten(&v));
+    }
     // Counted, not searched: a pass without branches.
-    values.iter().filter(|v| v.to_bits() == UNWRITTEN.to_bits()).count() > 0
+    values.iter().filter(is_unwritten).count() > 0
 }
 
 /// A native function as a log-density.
@@ -243,8 +264,7 @@ impl LogDensity for NativeDensity {
     }
 
     fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        let mut unasked = vec![0.0; if self.has_gradient() { x.data().len() } else { 0 }];
-        self.0.call(x, out, &mut unasked, status)
+        self.0.call_for_values(x, out, status)
     }
 
     fn log_density_gradient(
@@ -291,9 +311,7 @@ impl Integrand for NativeIntegrand {
 
     fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()> {
         out.resize(x.len() * self.0.function.outputs(), 0.0);
-        let with_gradient = matches!(self.0.function, Function::Gradient(_));
-        let mut unasked = vec![0.0; if with_gradient { x.data().len() } else { 0 }];
-        self.0.call(x, out, &mut unasked, status)
+        self.0.call_for_values(x, out, status)
     }
 
     fn style(&self) -> Style {

@@ -7,6 +7,7 @@
 
 use crate::linalg::Rows;
 use crate::simd::{Kernel, LANES, V, dispatch};
+use crate::target::space::with_space;
 
 /// Blocks whose predictors are summed together: with one point, and with [`POINTS`].
 const TOGETHER: [usize; 2] = [4, 2];
@@ -59,8 +60,6 @@ pub(super) trait Likelihood: Send + Sync {
 #[derive(Debug, Clone)]
 pub(super) struct Design {
     dim: usize,
-    /// Whether row `i` has nothing beyond column `i`.
-    triangular: bool,
     blocks: Vec<V>,
     offset: Vec<V>,
 }
@@ -77,18 +76,7 @@ impl Design {
                 column.0[i % LANES] = *value;
             }
         }
-        Self { dim, triangular: false, blocks, offset: in_blocks(offset, padding) }
-    }
-
-    /// A lower triangular matrix, whose zeros are passed over.
-    pub(super) fn triangular(x: Rows<'_>) -> Self {
-        Self { triangular: true, ..Self::new(x, &vec![0.0; x.len()], 0.0) }
-    }
-
-    /// The columns of which blocks before `end` have any.
-    #[inline(always)]
-    fn width(&self, end: usize) -> usize {
-        if self.triangular { self.dim.min(end * LANES) } else { self.dim }
+        Self { dim, blocks, offset: in_blocks(offset, padding) }
     }
 
     /// The number of coefficients.
@@ -109,7 +97,7 @@ impl Design {
         for k in 0..B {
             values[k] = [self.offset[first + k]; R];
         }
-        for j in 0..self.width(first + B) {
+        for j in 0..self.dim {
             for r in 0..R {
                 let coefficient = V::splat(points[r][j]);
                 for k in 0..B {
@@ -138,8 +126,7 @@ impl Design {
         }
         // The loop that stays a loop must be the one whose additions depend on each other: one
         // over coefficients would be vectorised across them, with gathers.
-        let skipped = if self.triangular { (j / LANES).saturating_sub(first) } else { 0 };
-        for k in skipped..scores.len() {
+        for k in 0..scores.len() {
             let block = &self.blocks[(first + k) * self.dim + j..][..C];
             for c in 0..C {
                 for r in 0..R {
@@ -185,12 +172,11 @@ impl Design {
             }
         }
         if SLOPES {
-            let width = self.width(first + scores.len());
-            let whole = width - width % C;
+            let whole = self.dim - self.dim % C;
             for j in (0..whole).step_by(C) {
                 self.gather::<FMA, C, R>(first, scores, j, slopes);
             }
-            for j in whole..width {
+            for j in whole..self.dim {
                 self.gather::<FMA, 1, R>(first, scores, j, slopes);
             }
         }
@@ -249,10 +235,14 @@ pub(super) fn evaluate<L: Likelihood>(
     gradient: &mut [f64],
 ) {
     if gradient.is_empty() {
-        dispatch(Evaluate::<L, false> { design, likelihood, x, out, gradient });
-    } else {
-        dispatch(Evaluate::<L, true> { design, likelihood, x, out, gradient });
+        let slopes = &mut [];
+        dispatch(Evaluate::<L, false> { design, likelihood, x, out, gradient, slopes });
+        return;
     }
+    let together = if x.len() < POINTS { 1 } else { POINTS };
+    with_space(V::ZERO, together * design.dim, |slopes| {
+        dispatch(Evaluate::<L, true> { design, likelihood, x, out, gradient, slopes });
+    });
 }
 
 struct Evaluate<'a, L, const SLOPES: bool> {
@@ -261,6 +251,8 @@ struct Evaluate<'a, L, const SLOPES: bool> {
     x: Rows<'a>,
     out: &'a mut [f64],
     gradient: &'a mut [f64],
+    /// Of as many points as are taken together, for each coefficient.
+    slopes: &'a mut [V],
 }
 
 impl<L: Likelihood, const SLOPES: bool> Evaluate<'_, L, SLOPES> {
@@ -269,11 +261,10 @@ impl<L: Likelihood, const SLOPES: bool> Evaluate<'_, L, SLOPES> {
     fn points<const FMA: bool, const B: usize, const C: usize, const R: usize>(
         &mut self,
         first: usize,
-        slopes: &mut [V],
     ) {
         let (dim, width) = (self.design.dim, self.x.dim());
         let points: [&[f64]; R] = std::array::from_fn(|r| self.x.row(first + r));
-        let (slopes, _) = slopes.as_chunks_mut::<R>();
+        let (slopes, _) = self.slopes.as_chunks_mut::<R>();
         let slopes = &mut slopes[..if SLOPES { dim } else { 0 }];
         let sums = self.design.pass::<FMA, B, C, R, SLOPES, L>(self.likelihood, points, slopes);
         for r in 0..R {
@@ -297,14 +288,12 @@ impl<L: Likelihood, const SLOPES: bool> Kernel for Evaluate<'_, L, SLOPES> {
     #[inline(always)]
     fn run<const FMA: bool>(mut self) {
         let n = self.x.len();
-        let together = if n < POINTS { 1 } else { POINTS };
-        let mut slopes = vec![V::ZERO; if SLOPES { together * self.design.dim } else { 0 }];
         let whole = n - n % POINTS;
         for first in (0..whole).step_by(POINTS) {
-            self.points::<FMA, { TOGETHER[1] }, { COLUMNS[1] }, POINTS>(first, &mut slopes);
+            self.points::<FMA, { TOGETHER[1] }, { COLUMNS[1] }, POINTS>(first);
         }
         for first in whole..n {
-            self.points::<FMA, { TOGETHER[0] }, { COLUMNS[0] }, 1>(first, &mut slopes);
+            self.points::<FMA, { TOGETHER[0] }, { COLUMNS[0] }, 1>(first);
         }
     }
 }

@@ -1,43 +1,176 @@
-//! The multivariate normal log-density as that of independent residuals L⁻¹ (x - mean).
+//! The multivariate normal log-density by the precision matrix, whose bands are all that is stored.
 
-use super::design::{Design, Likelihood, Sums, evaluate};
-use super::linear::squares;
-use super::settle_overflow;
-use crate::Result;
-use crate::linalg::{Rows, packed_start};
-use crate::simd::V;
-use crate::target::law::MultivariateNormal;
+use super::{check_rows, settle_overflow};
+use crate::linalg::Rows;
+use crate::simd::{Kernel, LANES, V, dispatch, ln};
+use crate::special::LN_SQRT_2PI;
+use crate::target::space::with_space;
 use crate::target::{LogDensity, RowStatus, Style};
+use crate::{Error, Result};
 
-/// The log-density of a multivariate normal law, with lanes over the rows of L⁻¹: one point costs
-/// an eighth of what it costs in [`LawDensity`](super::LawDensity), whose lanes are points.
-#[derive(Debug, Clone)]
+/// Blocks of eight coordinates whose sums are taken together.
+const TOGETHER: usize = 2;
+
+/// The log-density of a normal law with this mean and the precision L Lᵀ: with w diagonals below
+/// the main one a point costs about 2 (w + 1) multiplications a coordinate, for value and gradient.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gaussian {
     mean: Vec<f64>,
-    design: Design,
+    /// Diagonals of L below the main one, which has no zero.
+    width: usize,
+    /// The diagonals of L: of each, `width` zeros, then entry (i + k, i) for every coordinate i of
+    /// the blocks; 0 where there is none.
+    bands: Vec<f64>,
     constant: f64,
 }
 
-struct Standard;
+impl Gaussian {
+    /// The law with this mean and the precision matrix whose entries (i + k, i) are
+    /// `diagonals[k · d + i]` for i < d - k, with zeros below the last diagonal given; positive
+    /// definite.
+    pub fn from_precision(mean: &[f64], diagonals: &[f64]) -> Result<Self> {
+        let dim = mean.len();
+        if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
+            return Err(Error::argument("mean", format!("{m} was given; finite is needed")));
+        }
+        if dim == 0 || !(1..=dim).any(|k| k * dim == diagonals.len()) {
+            let why = format!("{} numbers were given for {dim} coordinates", diagonals.len());
+            return Err(Error::argument("precision", why));
+        }
+        let width = diagonals.len() / dim - 1;
+        let mut this = Self { mean: mean.to_vec(), width, bands: Vec::new(), constant: 0.0 };
+        this.bands = vec![0.0; (width + 1) * this.stride()];
+        for j in 0..dim {
+            for i in j..dim.min(j + width + 1) {
+                let mut rest = diagonals[(i - j) * dim + j];
+                for k in i.saturating_sub(width)..j {
+                    rest -= this.bands[this.place(i, k)] * this.bands[this.place(j, k)];
+                }
+                let (pivot, to) = (this.place(j, j), this.place(i, j));
+                if i > j {
+                    this.bands[to] = rest / this.bands[pivot];
+                    continue;
+                }
+                // What is left of the diagonal after so much cancellation is rounding alone.
+                let noise = f64::EPSILON * j.min(width) as f64 * diagonals[j];
+                if !(rest > noise && rest < f64::INFINITY) {
+                    let why = format!(
+                        "it is not positive definite: pivot {j} (counted from 0) is {rest:e} where \
+                         the diagonal is {:e}",
+                        diagonals[j]
+                    );
+                    return Err(Error::argument("precision", why));
+                }
+                this.bands[to] = rest.sqrt();
+                this.constant += ln(this.bands[to]);
+            }
+        }
+        this.constant -= dim as f64 * LN_SQRT_2PI;
+        if this.bands.iter().all(|l| l.is_finite()) {
+            return Ok(this);
+        }
+        Err(Error::argument("precision", "it has entries that are not finite"))
+    }
 
-impl Likelihood for Standard {
+    /// Coordinates, up to a whole number of groups of blocks.
     #[inline(always)]
-    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
-        squares::<FMA>(predictor, sums)
+    fn padded(&self) -> usize {
+        self.mean.len().next_multiple_of(TOGETHER * LANES)
+    }
+
+    /// Numbers of a diagonal.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.width + self.padded()
+    }
+
+    /// Where entry (`i`, `j`) of L lies.
+    fn place(&self, i: usize, j: usize) -> usize {
+        (i - j) * self.stride() + self.width + j
+    }
+
+    /// The log-density of one point; its gradient goes to `gradient` unless that is empty.
+    /// `centred` and `z` are as long as a diagonal, the ends beyond the coordinates 0.
+    #[inline(always)]
+    fn row<const FMA: bool>(
+        &self,
+        x: &[f64],
+        gradient: &mut [f64],
+        centred: &mut [f64],
+        z: &mut [f64],
+    ) -> f64 {
+        for (c, (x, m)) in centred.iter_mut().zip(x.iter().zip(&self.mean)) {
+            *c = x - m;
+        }
+        let mut squares = [V::ZERO; TOGETHER];
+        for first in (0..self.padded()).step_by(TOGETHER * LANES) {
+            // z = Lᵀ c.
+            let mut sums = [V::ZERO; TOGETHER];
+            for k in 0..=self.width {
+                let band = &self.bands[k * self.stride() + self.width + first..];
+                add::<FMA>(band, &centred[first + k..], &mut sums);
+            }
+            for b in 0..TOGETHER {
+                squares[b] = sums[b].mul_add::<FMA>(sums[b], squares[b]);
+                z[self.width + first + b * LANES..][..LANES].copy_from_slice(&sums[b].0);
+            }
+        }
+        let blocks = gradient.chunks_mut(TOGETHER * LANES).enumerate();
+        for (first, slopes) in blocks.map(|(t, slopes)| (t * TOGETHER * LANES, slopes)) {
+            // L z.
+            let mut sums = [V::ZERO; TOGETHER];
+            for k in 0..=self.width {
+                let from = self.width + first - k;
+                add::<FMA>(&self.bands[k * self.stride() + from..], &z[from..], &mut sums);
+            }
+            for (slopes, sum) in slopes.chunks_mut(LANES).zip(sums) {
+                for (slope, s) in slopes.iter_mut().zip(sum.0) {
+                    *slope = -s;
+                }
+            }
+        }
+        let [a, b] = squares;
+        self.constant - 0.5 * (a + b).sum()
     }
 }
 
-impl Gaussian {
-    /// Of this law.
-    pub fn new(law: &MultivariateNormal) -> Self {
-        let (mean, packed) = (law.mean().to_vec(), law.factor().inverse_lower());
-        let dim = mean.len();
-        let mut inverse = vec![0.0; dim * dim];
-        for (i, row) in inverse.chunks_exact_mut(dim).enumerate() {
-            row[..=i].copy_from_slice(&packed[packed_start(i)..packed_start(i + 1)]);
+/// Adds the products of two stretches of numbers.
+#[inline(always)]
+fn add<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [V; TOGETHER]) {
+    let (a, b) = (&a[..TOGETHER * LANES], &b[..TOGETHER * LANES]);
+    for t in 0..TOGETHER {
+        sums[t] = load(a, t).mul_add::<FMA>(load(b, t), sums[t]);
+    }
+}
+
+/// Block `t` of eight numbers.
+#[inline(always)]
+fn load(numbers: &[f64], t: usize) -> V {
+    let mut v = V::ZERO;
+    v.0.copy_from_slice(&numbers[t * LANES..][..LANES]);
+    v
+}
+
+struct Evaluate<'a> {
+    density: &'a Gaussian,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+    gradient: &'a mut [f64],
+    /// Zeros, as many as two diagonals have.
+    space: &'a mut [f64],
+}
+
+impl Kernel for Evaluate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let dim = self.x.dim();
+        let (centred, z) = self.space.split_at_mut(self.density.stride());
+        for (i, (row, out)) in self.x.iter().zip(self.out).enumerate() {
+            let slopes = if self.gradient.is_empty() { 0..0 } else { i * dim..(i + 1) * dim };
+            *out = self.density.row::<FMA>(row, &mut self.gradient[slopes], centred, z);
         }
-        let design = Design::triangular(Rows::new(&inverse, dim));
-        Self { mean, design, constant: law.constant() }
     }
 }
 
@@ -61,11 +194,10 @@ impl LogDensity for Gaussian {
         gradient: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        super::check_rows(x, self.dim())?;
-        let centred: Vec<f64> =
-            x.iter().flat_map(|row| row.iter().zip(&self.mean).map(|(x, m)| x - m)).collect();
-        evaluate(&self.design, &Standard, Rows::new(&centred, x.dim()), out, gradient);
-        out.iter_mut().for_each(|value| *value += self.constant);
+        check_rows(x, self.dim())?;
+        with_space(0.0, 2 * self.stride(), |space| {
+            dispatch(Evaluate { density: self, x, out, gradient, space });
+        });
         settle_overflow(x, out, gradient, status);
         Ok(())
     }

@@ -15,9 +15,10 @@ pub use law::LawDensity;
 pub use linear::{LinearRegression, Noise};
 pub use regression::{LogisticRegression, NormalPrior, PoissonRegression};
 pub use schools::EightSchools;
-pub use shapes::{Banana, Funnel};
+pub use shapes::{Banana, Funnel, Rosenbrock};
 pub use transformed::Transformed;
 
+use super::space::with_space;
 use super::{LogDensity, RowStatus, unwritten};
 use crate::linalg::Rows;
 use crate::{Error, Result};
@@ -25,9 +26,10 @@ use crate::{Error, Result};
 /// Evaluates the rows of `x` and holds the values to the rules: a row that the target refused
 /// counts as -inf, a NaN or +inf is an error that names the row, counted from `first`.
 pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f64]) -> Result<()> {
-    let mut status = vec![RowStatus::Good; x.len()];
-    target.log_density(x, out, &mut status)?;
-    settle(target, x, first, out, &status)
+    with_space(RowStatus::Good, x.len(), |status| {
+        target.log_density(x, out, status)?;
+        settle(target, x, first, out, status)
+    })
 }
 
 /// As [`evaluate`], with the gradient (rows × dim). Where the density is 0 it means nothing;
@@ -39,9 +41,10 @@ pub fn evaluate_gradient(
     out: &mut [f64],
     gradient: &mut [f64],
 ) -> Result<()> {
-    let mut status = vec![RowStatus::Good; x.len()];
-    target.log_density_gradient(x, out, gradient, &mut status)?;
-    settle(target, x, first, out, &status)?;
+    with_space(RowStatus::Good, x.len(), |status| {
+        target.log_density_gradient(x, out, gradient, status)?;
+        settle(target, x, first, out, status)
+    })?;
     let rows = out.iter().zip(gradient.chunks_exact(x.dim())).enumerate();
     for (i, (value, slope)) in rows {
         if *value == f64::NEG_INFINITY {
@@ -129,3 +132,6 @@ pub fn show(x: &[f64]) -> String {
     let more = if x.len() > 6 { ", …" } else { "" };
     format!("[{}{more}]", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::linalg::Rows;
-use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1p_pos};
+use crate::simd::{Kernel, LANES, Real, V, dispatch, ln};
 use crate::special::LN_SQRT_2PI;
 use crate::target::{LogDensity, RowStatus, Style};
 
@@ -46,12 +46,12 @@ impl EightSchools {
         let (mu, log_tau) = (x[0], x[1]);
         let mut effects = V::ZERO;
         effects.0.copy_from_slice(&x[2..DIM]);
-        let tau = exp(log_tau);
+        let tau = log_tau.exp_fma::<FMA>();
         // ln(1 + (τ/5)²) and twice its derivative in ln τ, by whichever of τ/5, 5/τ is at most 1.
         let ratio = tau / SCALE;
         let near = if ratio > 1.0 { 1.0 / (ratio * ratio) } else { ratio * ratio };
         let beyond = if ratio > 1.0 { 2.0 * (log_tau - LN_SCALE) } else { 0.0 };
-        let tail = beyond + ln1p_pos(near);
+        let tail = beyond + near.ln1p_fma::<FMA>();
         let weight = if ratio > 1.0 { 1.0 } else { near } / (1.0 + near);
 
         let theta = if self.centered {

@@ -1,7 +1,7 @@
-//! Test densities of difficult shape with known normalisation: a banana and a funnel.
+//! Test densities of difficult shape with known normalisation: bananas and a funnel.
 
 use super::tiles::{Tile, density_by_tiles};
-use crate::simd::{V, expv, ln};
+use crate::simd::{Real, ln};
 use crate::special::LN_SQRT_2PI;
 use crate::{Error, Result};
 
@@ -43,18 +43,22 @@ fn check_scale(scale: f64) -> Result<()> {
 
 impl Tile for Banana {
     #[inline(always)]
-    fn tile<const FMA: bool>(&self, x: &[V], slopes: &mut [V]) -> V {
-        let z = x[0] * V::splat(1.0 / self.scale);
-        let bend = V::splat(self.curvature * self.scale * self.scale);
-        let w = bend.mul_add::<FMA>(z * z - V::splat(1.0), x[1]);
-        let mut square = z.mul_add::<FMA>(z, w * w);
-        slopes[0] = (z + V::splat(2.0) * bend * z * w) * V::splat(-1.0 / self.scale);
-        slopes[1] = w.map(|w| -w);
-        for (slope, x) in slopes[2..].iter_mut().zip(&x[2..]) {
-            square = x.mul_add::<FMA>(*x, square);
-            *slope = x.map(|x| -x);
+    fn tile<R: Real, const FMA: bool, const SLOPES: bool>(&self, x: &[R], slopes: &mut [R]) -> R {
+        let z = x[0] * R::of(1.0 / self.scale);
+        let bend = R::of(self.curvature * self.scale * self.scale);
+        let w = bend.fma::<FMA>(z * z - R::of(1.0), x[1]);
+        let mut square = z.fma::<FMA>(z, w * w);
+        for x in &x[2..] {
+            square = x.fma::<FMA>(*x, square);
         }
-        square.mul_add::<FMA>(V::splat(-0.5), V::splat(self.constant))
+        if SLOPES {
+            slopes[0] = (z + R::of(2.0) * bend * z * w) * R::of(-1.0 / self.scale);
+            slopes[1] = w.each(|w| -w);
+            for (slope, x) in slopes[2..].iter_mut().zip(&x[2..]) {
+                *slope = x.each(|x| -x);
+            }
+        }
+        square.fma::<FMA>(R::of(-0.5), R::of(self.constant))
     }
 }
 
@@ -84,23 +88,93 @@ impl Funnel {
 
 impl Tile for Funnel {
     #[inline(always)]
-    fn tile<const FMA: bool>(&self, x: &[V], slopes: &mut [V]) -> V {
+    fn tile<R: Real, const FMA: bool, const SLOPES: bool>(&self, x: &[R], slopes: &mut [R]) -> R {
         let others = (self.dim - 1) as f64;
         let v = x[0];
-        let z = v * V::splat(1.0 / self.scale);
+        let z = v * R::of(1.0 / self.scale);
         // The root of the precision: it overflows at half the depth of the precision itself.
-        let shrink = expv::<FMA>(v * V::splat(-0.5));
-        let mut square = V::ZERO;
-        for (slope, x) in slopes[1..].iter_mut().zip(&x[1..]) {
+        let shrink = (v * R::of(-0.5)).exp_fma::<FMA>();
+        let mut square = R::of(0.0);
+        for x in &x[1..] {
             let scaled = *x * shrink;
-            square = scaled.mul_add::<FMA>(scaled, square);
-            *slope = (scaled * shrink).map(|s| -s);
+            square = scaled.fma::<FMA>(scaled, square);
         }
-        let half = V::splat(0.5);
-        slopes[0] = half * (square - V::splat(others)) - z * V::splat(1.0 / self.scale);
-        let prior = (half * z).mul_add::<FMA>(z, V::splat(0.5 * others) * v);
-        V::splat(self.constant) - prior - half * square
+        let half = R::of(0.5);
+        if SLOPES {
+            for (slope, x) in slopes[1..].iter_mut().zip(&x[1..]) {
+                *slope = (*x * shrink * shrink).each(|s| -s);
+            }
+            slopes[0] = half * (square - R::of(others)) - z * R::of(1.0 / self.scale);
+        }
+        let prior = (half * z).fma::<FMA>(z, R::of(0.5 * others) * v);
+        R::of(self.constant) - prior - half * square
     }
 }
 
 density_by_tiles!(Funnel);
+
+/// x₁ ~ N(μ, 1 / 2a) and blocks of coordinates after it, in each of which every coordinate is
+/// N(y², 1 / 2b) given y, the one before it; before the first of a block is x₁.
+///
+/// # References
+/// F. Pagani, M. Wiegand and S. Nadarajah, "An n-dimensional Rosenbrock distribution for Markov
+/// chain Monte Carlo testing", Scandinavian Journal of Statistics 49 (2022).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rosenbrock {
+    dim: usize,
+    block: usize,
+    mean: f64,
+    a: f64,
+    b: f64,
+    constant: f64,
+}
+
+impl Rosenbrock {
+    /// `blocks` blocks of `size` coordinates, of which the first is x₁ in all; `a`, `b` > 0.
+    pub fn new(blocks: usize, size: usize, mean: f64, a: f64, b: f64) -> Result<Self> {
+        for (name, value, least) in [("n_blocks", blocks, 1), ("block_size", size, 2)] {
+            if value < least {
+                let why = format!("{value} was given; {least} or more is needed");
+                return Err(Error::argument(name, why));
+            }
+        }
+        if !mean.is_finite() {
+            return Err(Error::argument("mean", format!("{mean} was given; finite is needed")));
+        }
+        for (name, value) in [("a", a), ("b", b)] {
+            if !(value > 0.0 && value < f64::INFINITY) {
+                let why = format!("{value} was given; a finite number above 0 is needed");
+                return Err(Error::argument(name, why));
+            }
+        }
+        let others = blocks * (size - 1);
+        let log_pi = 2.0 * LN_SQRT_2PI - std::f64::consts::LN_2;
+        let constant = 0.5 * (ln(a) - log_pi) + 0.5 * others as f64 * (ln(b) - log_pi);
+        Ok(Self { dim: 1 + others, block: size - 1, mean, a, b, constant })
+    }
+}
+
+impl Tile for Rosenbrock {
+    #[inline(always)]
+    fn tile<R: Real, const FMA: bool, const SLOPES: bool>(&self, x: &[R], slopes: &mut [R]) -> R {
+        let z = x[0] - R::of(self.mean);
+        let mut square = R::of(0.0);
+        if SLOPES {
+            slopes[0] = R::of(-2.0 * self.a) * z;
+        }
+        for j in 1..self.dim {
+            let before = if (j - 1).is_multiple_of(self.block) { 0 } else { j - 1 };
+            let w = x[j] - x[before] * x[before];
+            square = w.fma::<FMA>(w, square);
+            if SLOPES {
+                let pull = R::of(-2.0 * self.b) * w;
+                slopes[j] = pull;
+                slopes[before] = slopes[before] - R::of(2.0) * pull * x[before];
+            }
+        }
+        let value = (z * z).fma::<FMA>(R::of(-self.a), R::of(self.constant));
+        square.fma::<FMA>(R::of(-self.b), value)
+    }
+}
+
+density_by_tiles!(Rosenbrock);

@@ -1,13 +1,13 @@
-//! Log-densities that are written for eight points at a time, one point a lane.
+//! Log-densities in one text for a point and for eight at a time, one point a lane.
 
 use crate::linalg::Rows;
-use crate::simd::{Kernel, LANES, V, dispatch};
+use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
-/// A log-density of eight points.
+/// A log-density of one point, or of eight.
 pub(super) trait Tile {
-    /// The log-densities of eight points, given coordinate by coordinate, and the gradients.
-    /// Must be `inline(always)`.
-    fn tile<const FMA: bool>(&self, x: &[V], slopes: &mut [V]) -> V;
+    /// The log-densities of points, given coordinate by coordinate, and where `SLOPES` the
+    /// gradients; else `slopes` is empty. Must be `inline(always)`.
+    fn tile<R: Real, const FMA: bool, const SLOPES: bool>(&self, x: &[R], slopes: &mut [R]) -> R;
 }
 
 /// Makes a [`LogDensity`](crate::target::LogDensity) of a [`Tile`] with a normalised density and
@@ -59,42 +59,54 @@ pub(super) use density_by_tiles;
 
 /// Evaluates every row of `x`; `gradient` may be empty.
 pub(super) fn evaluate<T: Tile>(density: &T, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
-    dispatch(Evaluate { density, x, out, gradient });
+    if gradient.is_empty() {
+        dispatch(Evaluate::<T, false> { density, x, out, gradient });
+    } else {
+        dispatch(Evaluate::<T, true> { density, x, out, gradient });
+    }
 }
 
-struct Evaluate<'a, T> {
+struct Evaluate<'a, T, const SLOPES: bool> {
     density: &'a T,
     x: Rows<'a>,
     out: &'a mut [f64],
     gradient: &'a mut [f64],
 }
 
-impl<T: Tile> Kernel for Evaluate<'_, T> {
+impl<T: Tile, const SLOPES: bool> Kernel for Evaluate<'_, T, SLOPES> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let dim = self.x.dim();
-        let mut space = vec![V::ZERO; 2 * dim];
-        let (points, slopes) = space.split_at_mut(dim);
-        let mut gradients = self.gradient.chunks_mut(LANES * dim);
-        let tiles = self.x.data().chunks(LANES * dim).zip(self.out.chunks_mut(LANES));
-        for (rows, out) in tiles {
-            // Lanes without a row keep what they had: no lane sees another.
-            for (l, row) in rows.chunks_exact(dim).enumerate() {
-                for (point, x) in points.iter_mut().zip(row) {
-                    point.0[l] = *x;
+        let whole = self.out.len() - self.out.len() % LANES;
+        let (outs, rest) = self.out.split_at_mut(whole);
+        let gradient_of = |rows: usize| if SLOPES { rows * dim } else { 0 };
+        let (gradients, rest_gradient) = self.gradient.split_at_mut(gradient_of(whole));
+        if whole > 0 {
+            let mut space = vec![V::ZERO; if SLOPES { 2 * dim } else { dim }];
+            let (points, slopes) = space.split_at_mut(dim);
+            for (t, out) in outs.chunks_exact_mut(LANES).enumerate() {
+                let first = t * LANES * dim;
+                for (j, point) in points.iter_mut().enumerate() {
+                    *point = V::column(&self.x.data()[first..first + LANES * dim], dim, j);
+                }
+                let values = self.density.tile::<V, FMA, SLOPES>(points, slopes);
+                out.copy_from_slice(&values.0);
+                if SLOPES {
+                    let rows = gradients[first..first + LANES * dim].chunks_exact_mut(dim);
+                    for (l, row) in rows.enumerate() {
+                        for (slope, column) in row.iter_mut().zip(&*slopes) {
+                            *slope = column.0[l];
+                        }
+                    }
                 }
             }
-            let values = self.density.tile::<FMA>(points, slopes);
-            out.copy_from_slice(&values.0[..out.len()]);
-            for (l, row) in
-                gradients.next().into_iter().flat_map(|g| g.chunks_exact_mut(dim)).enumerate()
-            {
-                for (slope, column) in row.iter_mut().zip(&*slopes) {
-                    *slope = column.0[l];
-                }
-            }
+        }
+        // A row alone is its own point, and its gradient is where it belongs.
+        for (i, out) in rest.iter_mut().enumerate() {
+            let slopes = &mut rest_gradient[gradient_of(i)..gradient_of(i + 1)];
+            *out = self.density.tile::<f64, FMA, SLOPES>(self.x.row(whole + i), slopes);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::linalg::Rows;
+use crate::target::space::with_space;
 use crate::target::transform::Transform;
 use crate::target::{LogDensity, RowStatus, Style};
 use crate::{Error, Result};
@@ -33,15 +34,12 @@ impl Transformed {
         &self.transform
     }
 
-    /// The constrained points, and the logarithms of the Jacobians in `out`.
-    fn constrain(&self, z: Rows<'_>, out: &mut [f64]) -> Result<Vec<f64>> {
-        super::check_rows(z, self.transform.free_dim())?;
-        let mut x = vec![0.0; z.len() * self.transform.dim()];
+    /// The constrained points, and the logarithms of the Jacobians.
+    fn constrain(&self, z: Rows<'_>, x: &mut [f64], jacobians: &mut [f64]) {
         let rows = x.chunks_exact_mut(self.transform.dim());
-        for ((z, x), out) in z.iter().zip(rows).zip(out) {
-            *out = self.transform.constrain(z, x);
+        for ((z, x), jacobian) in z.iter().zip(rows).zip(jacobians) {
+            *jacobian = self.transform.constrain(z, x);
         }
-        Ok(x)
     }
 }
 
@@ -64,11 +62,15 @@ impl LogDensity for Transformed {
     }
 
     fn log_density(&self, z: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        let mut jacobians = vec![0.0; z.len()];
-        let x = self.constrain(z, &mut jacobians)?;
-        self.inner.log_density(Rows::new(&x, self.transform.dim()), out, status)?;
-        add(z, out, &jacobians);
-        Ok(())
+        let (n, dim) = (z.len(), self.transform.dim());
+        super::check_rows(z, self.transform.free_dim())?;
+        with_space(0.0, n * (dim + 1), |space| {
+            let (jacobians, x) = space.split_at_mut(n);
+            self.constrain(z, x, jacobians);
+            self.inner.log_density(Rows::new(x, dim), out, status)?;
+            add(z, out, jacobians);
+            Ok(())
+        })
     }
 
     fn log_density_gradient(
@@ -78,23 +80,25 @@ impl LogDensity for Transformed {
         gradient: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        let (free, dim) = (self.transform.free_dim(), self.transform.dim());
-        let mut jacobians = vec![0.0; z.len()];
-        let x = self.constrain(z, &mut jacobians)?;
-        let mut slopes = vec![0.0; x.len()];
-        self.inner.log_density_gradient(Rows::new(&x, dim), out, &mut slopes, status)?;
-        add(z, out, &jacobians);
-        for (i, (slopes, gradient)) in
-            slopes.chunks_exact(dim).zip(gradient.chunks_exact_mut(free)).enumerate()
-        {
-            self.transform.pull_back(z.row(i), slopes, gradient);
-            // What the inner density gave is judged by whoever asked; what the chain rule makes
-            // overflow fails the row.
-            if slopes.iter().all(|s| s.is_finite()) && !gradient.iter().all(|s| s.is_finite()) {
-                status[i] = RowStatus::Failed;
+        let (n, free, dim) = (z.len(), self.transform.free_dim(), self.transform.dim());
+        super::check_rows(z, free)?;
+        with_space(0.0, n * (2 * dim + 1), |space| {
+            let (jacobians, points) = space.split_at_mut(n);
+            let (x, slopes) = points.split_at_mut(n * dim);
+            self.constrain(z, x, jacobians);
+            self.inner.log_density_gradient(Rows::new(x, dim), out, slopes, status)?;
+            add(z, out, jacobians);
+            let rows = slopes.chunks_exact(dim).zip(gradient.chunks_exact_mut(free));
+            for (i, (slopes, gradient)) in rows.enumerate() {
+                self.transform.pull_back(z.row(i), slopes, gradient);
+                // What the inner density gave is judged by whoever asked; what the chain rule
+                // makes overflow fails the row.
+                if slopes.iter().all(|s| s.is_finite()) && !gradient.iter().all(|s| s.is_finite()) {
+                    status[i] = RowStatus::Failed;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// That of the inner density, if none of its mass lies where the transform does not lead.

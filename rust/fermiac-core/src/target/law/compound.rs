@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{check_draws, check_rows};
 use crate::linalg::Rows;
 use crate::rng::Stream;
-use crate::simd::{Kernel, LANES, V, dispatch, exp_slice, expv, ln, lnv};
+use crate::simd::{Kernel, LANES, Real, V, dispatch, exp_slice, ln};
+use crate::target::space::with_space;
 use crate::target::{Law, Style, Support};
 use crate::{Error, Result};
 
@@ -66,7 +67,7 @@ impl Mixture {
     }
 }
 
-/// ln Σ_k exp(columns[k]) of every row; `columns` holds one column after the other.
+/// ln Σ_k weights[k] · exp(columns[k]) of every row; `columns` holds one column after the other.
 struct LogSumExp<'a> {
     columns: &'a [f64],
     log_weights: &'a [f64],
@@ -79,25 +80,32 @@ impl Kernel for LogSumExp<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let n = self.out.len();
-        let mut terms = vec![V::ZERO; self.log_weights.len()];
-        for (t, out) in self.out.chunks_mut(LANES).enumerate() {
-            let mut largest = V::splat(f64::NEG_INFINITY);
-            for (k, term) in terms.iter_mut().enumerate() {
-                let from = k * n + t * LANES;
-                let mut column = V::splat(f64::NEG_INFINITY);
-                column.0[..out.len()].copy_from_slice(&self.columns[from..from + out.len()]);
-                *term = column + V::splat(self.log_weights[k]);
-                largest = term.max(largest);
-            }
-            // With all terms at -inf, or one at +inf, the sum needs no shift.
-            let shift = largest.map(|m| if m.abs() < f64::INFINITY { m } else { 0.0 });
-            let mut sum = V::ZERO;
-            for term in &terms {
-                sum = sum + expv::<FMA>(*term - shift);
-            }
-            out.copy_from_slice(&(lnv::<FMA>(sum) + shift).0[..out.len()]);
+        let (tiles, rest) = self.out.as_chunks_mut::<LANES>();
+        for (t, out) in tiles.iter_mut().enumerate() {
+            *out = log_sum_exp::<V, FMA>(&self.columns[t * LANES..], n, self.log_weights).0;
+        }
+        for (i, out) in rest.iter_mut().enumerate() {
+            let columns = &self.columns[tiles.len() * LANES + i..];
+            *out = log_sum_exp::<f64, FMA>(columns, n, self.log_weights);
         }
     }
+}
+
+/// Of the first rows of columns that begin `n` numbers apart.
+#[inline(always)]
+fn log_sum_exp<R: Real, const FMA: bool>(columns: &[f64], n: usize, log_weights: &[f64]) -> R {
+    let term = |k: usize| R::column(&columns[k * n..], 1, 0) + R::of(log_weights[k]);
+    let mut largest = R::of(f64::NEG_INFINITY);
+    for k in 0..log_weights.len() {
+        largest = term(k).pair(largest, |a, b| if a > b { a } else { b });
+    }
+    // With all terms at -inf, or one at +inf, the sum needs no shift.
+    let shift = largest.each(|m| if m.abs() < f64::INFINITY { m } else { 0.0 });
+    let mut sum = R::of(0.0);
+    for k in 0..log_weights.len() {
+        sum = sum + (term(k) - shift).exp_fma::<FMA>();
+    }
+    sum.ln_fma::<FMA>() + shift
 }
 
 impl Law for Mixture {
@@ -114,12 +122,13 @@ impl Law for Mixture {
         if x.is_empty() {
             return Ok(());
         }
-        let mut columns = vec![0.0; x.len() * self.laws.len()];
-        for (law, column) in self.laws.iter().zip(columns.chunks_exact_mut(x.len())) {
-            law.log_density(x, column)?;
-        }
-        dispatch(LogSumExp { columns: &columns, log_weights: &self.log_weights, out });
-        Ok(())
+        with_space(0.0, x.len() * self.laws.len(), |columns| {
+            for (law, column) in self.laws.iter().zip(columns.chunks_exact_mut(x.len())) {
+                law.log_density(x, column)?;
+            }
+            dispatch(LogSumExp { columns, log_weights: &self.log_weights, out });
+            Ok(())
+        })
     }
 
     fn has_gradient(&self) -> bool {
@@ -136,32 +145,35 @@ impl Law for Mixture {
         if x.is_empty() {
             return Ok(());
         }
-        let mut columns = vec![0.0; x.len() * self.laws.len()];
-        let mut slopes = vec![0.0; gradient.len() * self.laws.len()];
-        let parts = columns.chunks_exact_mut(x.len()).zip(slopes.chunks_exact_mut(gradient.len()));
-        for (law, (column, slopes)) in self.laws.iter().zip(parts) {
-            law.log_density_gradient(x, column, slopes)?;
-        }
-        dispatch(LogSumExp { columns: &columns, log_weights: &self.log_weights, out });
-        gradient.fill(0.0);
-        let parts = columns.chunks_exact_mut(x.len()).zip(slopes.chunks_exact(gradient.len()));
-        for (log_weight, (column, slopes)) in self.log_weights.iter().zip(parts) {
-            // The share of the component in the density.
-            for (value, total) in column.iter_mut().zip(&*out) {
-                *value += log_weight - total;
+        let (n, size) = (x.len() * self.laws.len(), gradient.len());
+        with_space(0.0, n + size * self.laws.len(), |space| {
+            let (columns, slopes) = space.split_at_mut(n);
+            let parts = columns.chunks_exact_mut(x.len()).zip(slopes.chunks_exact_mut(size));
+            for (law, (column, slopes)) in self.laws.iter().zip(parts) {
+                law.log_density_gradient(x, column, slopes)?;
             }
-            exp_slice(column);
-            let rows = gradient.chunks_exact_mut(x.dim()).zip(slopes.chunks_exact(x.dim()));
-            for ((sum, slopes), share) in rows.zip(&*column) {
-                // Outside its support a component's gradient means nothing.
-                if *share > 0.0 {
-                    for (sum, slope) in sum.iter_mut().zip(slopes) {
-                        *sum += share * slope;
+            dispatch(LogSumExp { columns, log_weights: &self.log_weights, out });
+            // The share of each component in the density.
+            for (log_weight, column) in self.log_weights.iter().zip(columns.chunks_mut(x.len())) {
+                for (value, total) in column.iter_mut().zip(&*out) {
+                    *value += log_weight - total;
+                }
+            }
+            exp_slice(columns);
+            gradient.fill(0.0);
+            for (column, slopes) in columns.chunks_exact(x.len()).zip(slopes.chunks_exact(size)) {
+                let rows = gradient.chunks_exact_mut(x.dim()).zip(slopes.chunks_exact(x.dim()));
+                for ((sum, slopes), share) in rows.zip(column) {
+                    // Outside its support a component's gradient means nothing.
+                    if *share > 0.0 {
+                        for (sum, slope) in sum.iter_mut().zip(slopes) {
+                            *sum += share * slope;
+                        }
                     }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
@@ -232,6 +244,22 @@ impl Product {
         let dim = laws.iter().map(|law| law.dim()).sum();
         Ok(Self { laws, dim })
     }
+
+    /// Calls `each` with every law, its coordinates of one row, and which they are.
+    #[inline]
+    fn parts(
+        &self,
+        row: &[f64],
+        mut each: impl FnMut(&dyn Law, Rows<'_>, Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let mut first = 0;
+        for law in &self.laws {
+            let columns = first..first + law.dim();
+            first = columns.end;
+            each(law.as_ref(), Rows::new(&row[columns.clone()], law.dim()), columns)?;
+        }
+        Ok(())
+    }
 }
 
 /// Some columns of all rows.
@@ -260,6 +288,14 @@ impl Law for Product {
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_rows(x, self.dim, out)?;
         out.fill(0.0);
+        if let [sum] = out {
+            return self.parts(x.data(), |law, part, _| {
+                let mut value = [0.0];
+                law.log_density(part, &mut value)?;
+                add_values(std::slice::from_mut(sum), &value);
+                Ok(())
+            });
+        }
         let mut values = vec![0.0; out.len()];
         let mut first = 0;
         for law in &self.laws {
@@ -283,6 +319,14 @@ impl Law for Product {
     ) -> Result<()> {
         check_rows(x, self.dim, out)?;
         out.fill(0.0);
+        if let [sum] = out {
+            return self.parts(x.data(), |law, part, columns| {
+                let mut value = [0.0];
+                law.log_density_gradient(part, &mut value, &mut gradient[columns])?;
+                add_values(std::slice::from_mut(sum), &value);
+                Ok(())
+            });
+        }
         let mut first = 0;
         let (mut values, mut slopes) = (vec![0.0; out.len()], Vec::new());
         for law in &self.laws {

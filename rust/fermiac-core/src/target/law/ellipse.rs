@@ -1,8 +1,9 @@
-//! Centre and shape of an elliptical law, by the packed inverse of the Cholesky factor.
+//! Centre and shape of an elliptical law: what is done to eight points, one a lane.
 
-use super::{finite, gather, scatter};
-use crate::linalg::{Cholesky, packed_start};
-use crate::simd::{Kernel, LANES, V};
+use super::triangle::Triangle;
+use super::{finite, scatter};
+use crate::linalg::Cholesky;
+use crate::simd::{Kernel, LANES, Real, V};
 use crate::{Error, Result};
 
 /// Centre and shape of an elliptical law.
@@ -10,7 +11,8 @@ use crate::{Error, Result};
 pub(super) struct Ellipse {
     pub(super) centre: Vec<f64>,
     pub(super) factor: Cholesky,
-    inverse: Vec<f64>,
+    /// L⁻¹.
+    pub(super) inverse: Triangle,
 }
 
 impl Ellipse {
@@ -48,7 +50,7 @@ impl Ellipse {
         }
         let factor =
             Cholesky::new(matrix, dim).map_err(|e| Error::argument(names[1], e.to_string()))?;
-        let inverse = factor.inverse_lower();
+        let inverse = Triangle::new(&factor.inverse_lower(), dim);
         Ok(Self { centre: centre.to_vec(), factor, inverse })
     }
 
@@ -56,61 +58,12 @@ impl Ellipse {
         self.centre.len()
     }
 
-    /// |L⁻¹ c|² of eight centred points.
-    #[inline(always)]
-    pub(super) fn square<const FMA: bool>(&self, centred: &[V]) -> V {
-        let mut square = V::ZERO;
-        for i in 0..centred.len() {
-            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
-            let mut z = V::ZERO;
-            for (&l, &c) in row.iter().zip(centred) {
-                z = c.mul_add::<FMA>(V::splat(l), z);
-            }
-            square = z.mul_add::<FMA>(z, square);
-        }
-        square
-    }
-
-    /// As [`Ellipse::square`], with the direction Σ⁻¹ c; `centred` becomes L⁻¹ c.
-    #[inline(always)]
-    pub(super) fn square_and_direction<const FMA: bool>(
-        &self,
-        centred: &mut [V],
-        direction: &mut [V],
-    ) -> V {
-        let dim = centred.len();
-        let mut square = V::ZERO;
-        // From the last row up, so that what a row reads is not yet overwritten.
-        for i in (0..dim).rev() {
-            let row = &self.inverse[packed_start(i)..packed_start(i + 1)];
-            let mut z = V::ZERO;
-            for (&l, &c) in row.iter().zip(&*centred) {
-                z = c.mul_add::<FMA>(V::splat(l), z);
-            }
-            centred[i] = z;
-        }
-        for &z in &*centred {
-            square = z.mul_add::<FMA>(z, square);
-        }
-        // Column by column: the sum stays in a register, and the loop over it is no candidate for
-        // vectorisation across the columns.
-        for j in 0..dim {
-            let mut sum = V::ZERO;
-            for i in j..dim {
-                let l = self.inverse[packed_start(i) + j];
-                sum = centred[i].mul_add::<FMA>(V::splat(l), sum);
-            }
-            direction[j] = sum;
-        }
-        square
-    }
-
     /// Replaces the columns z of eight rows by centre + L z.
     #[inline(always)]
     fn place<const FMA: bool>(&self, z: &mut [V], tile: &mut [f64]) {
         let dim = self.dim();
         for (j, z) in z.iter_mut().enumerate() {
-            *z = gather(tile, dim, j);
+            *z = V::column(tile, dim, j);
         }
         for i in 0..dim {
             let mut x = V::splat(self.centre[i]);

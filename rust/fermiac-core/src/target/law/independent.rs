@@ -1,11 +1,9 @@
 //! A law of independent coordinates.
 
-use super::{
-    Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, gather,
-};
+use super::{Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles};
 use crate::linalg::Rows;
 use crate::rng::Stream;
-use crate::simd::{Kernel, V, dispatch};
+use crate::simd::{Kernel, Real, V, dispatch};
 use crate::target::{Law, Support};
 use crate::{Error, Result};
 
@@ -47,14 +45,38 @@ impl Kernel for LogDensity<'_> {
 
 struct Columns<'a>(&'a [Marginal]);
 
+impl Columns<'_> {
+    /// Of as many rows as `R` has numbers.
+    #[inline(always)]
+    fn sum<R: Real, const FMA: bool>(&self, rows: &[f64]) -> R {
+        let mut sum = R::of(0.0);
+        for (j, marginal) in self.0.iter().enumerate() {
+            sum = sum + marginal.log_density::<R, FMA>(R::column(rows, self.0.len(), j));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn sum_and_slopes<R: Real, const FMA: bool>(&self, rows: &[f64], slopes: &mut [R]) -> R {
+        let mut sum = R::of(0.0);
+        for (j, (marginal, slope)) in self.0.iter().zip(slopes).enumerate() {
+            let x = R::column(rows, self.0.len(), j);
+            sum = sum + marginal.log_density::<R, FMA>(x);
+            *slope = marginal.slope::<R, FMA>(x);
+        }
+        sum
+    }
+}
+
 impl Tile for Columns<'_> {
     #[inline(always)]
     fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        let mut sum = V::ZERO;
-        for (j, marginal) in self.0.iter().enumerate() {
-            sum = sum + marginal.log_density::<FMA>(gather(rows, self.0.len(), j));
-        }
-        sum
+        self.sum::<V, FMA>(rows)
+    }
+
+    #[inline(always)]
+    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
+        self.sum::<f64, FMA>(row)
     }
 }
 
@@ -77,13 +99,12 @@ impl Kernel for Sloped<'_> {
 impl SlopedTile for Columns<'_> {
     #[inline(always)]
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
-        let mut sum = V::ZERO;
-        for (j, (marginal, slope)) in self.0.iter().zip(slopes).enumerate() {
-            let x = gather(rows, self.0.len(), j);
-            sum = sum + marginal.log_density::<FMA>(x);
-            *slope = marginal.slope::<FMA>(x);
-        }
-        sum
+        self.sum_and_slopes::<V, FMA>(rows, slopes)
+    }
+
+    #[inline(always)]
+    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+        self.sum_and_slopes::<f64, FMA>(row, slopes)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Log-densities of gamma and beta laws, written so that large parameters cancel nothing.
 
-use crate::simd::{V, ln, lnv};
+use crate::simd::{Real, ln};
 use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma, stirling_correction};
 
 /// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
@@ -80,13 +80,11 @@ impl BetaKernel {
     /// x - `below` and (1 - x) - `above`, from whichever of the two is not rounded by the other:
     /// where the mode is 1 but for 1e-16, what is left of 1 still has all its digits.
     #[inline(always)]
-    pub(super) fn offsets(&self, x: V, complement: V) -> (V, V) {
+    pub(super) fn offsets<R: Real>(&self, x: R, complement: R) -> (R, R) {
         match self.reference {
-            Reference::Ends => (x - V::splat(1.0), V::ZERO - x),
-            Reference::Below => (x - V::splat(self.below), V::splat(self.below) - x),
-            Reference::Above => {
-                (V::splat(self.above) - complement, complement - V::splat(self.above))
-            }
+            Reference::Ends => (x - R::of(1.0), R::of(0.0) - x),
+            Reference::Below => (x - R::of(self.below), R::of(self.below) - x),
+            Reference::Above => (R::of(self.above) - complement, complement - R::of(self.above)),
         }
     }
 }
@@ -94,11 +92,11 @@ impl BetaKernel {
 /// ln(x / unit), where `offset` is x - unit computed exactly: by way of ln(1 + offset/unit) near
 /// 1, where the quotient itself would lose the offset's low digits.
 #[inline(always)]
-pub(super) fn ln_ratio<const FMA: bool>(offset: V, x: V, unit: f64) -> V {
-    let unit = V::splat(unit);
+pub(super) fn ln_ratio<R: Real, const FMA: bool>(offset: R, x: R, unit: f64) -> R {
+    let unit = R::of(unit);
     let (t, quotient) = (offset / unit, x / unit);
     let near = |t: f64| t.abs() < 0.5;
-    let u = t.zip(quotient, |t, r| if near(t) { 1.0 + t } else { r });
-    let repair = t.zip(u, |t, u| if near(t) { (t - (u - 1.0)) / u } else { 0.0 });
-    lnv::<FMA>(u) + repair
+    let u = t.pair(quotient, |t, r| if near(t) { 1.0 + t } else { r });
+    let repair = t.pair(u, |t, u| if near(t) { (t - (u - 1.0)) / u } else { 0.0 });
+    u.ln_fma::<FMA>() + repair
 }

@@ -3,7 +3,7 @@
 use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
 use super::{finite, positive};
 use crate::rng::Stream;
-use crate::simd::{V, exp, ln, ln1pv, lnv};
+use crate::simd::{Real, exp, ln};
 use crate::special::{
     IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln1p, normal_cdf, normal_quantile,
 };
@@ -146,112 +146,110 @@ impl Marginal {
         }
     }
 
-    /// The log-densities of eight values.
+    /// The log-density of a value, or of eight.
     #[inline(always)]
-    pub(super) fn log_density<const FMA: bool>(&self, x: V) -> V {
-        let constant = V::splat(self.constant);
+    pub(super) fn log_density<R: Real, const FMA: bool>(&self, x: R) -> R {
+        let constant = R::of(self.constant);
         match self.form {
             Form::Normal { mean, inv_sd, .. } => {
-                let z = (x - V::splat(mean)) * V::splat(inv_sd);
-                (z * V::splat(-0.5)).mul_add::<FMA>(z, constant)
+                let z = (x - R::of(mean)) * R::of(inv_sd);
+                (z * R::of(-0.5)).fma::<FMA>(z, constant)
             }
             Form::LogNormal { mu, inv_sigma, .. } => {
-                let l = lnv::<FMA>(x);
-                let z = (l - V::splat(mu)) * V::splat(inv_sigma);
-                let value = (z * V::splat(-0.5)).mul_add::<FMA>(z, constant - l);
+                let l = x.ln_fma::<FMA>();
+                let z = (l - R::of(mu)) * R::of(inv_sigma);
+                let value = (z * R::of(-0.5)).fma::<FMA>(z, constant - l);
                 inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
             }
             Form::Uniform { low, high } => inside(x, constant, |x| x >= low && x <= high),
             Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
-                let z = (x - V::splat(loc)) * V::splat(inv_scale * inv_sqrt_df);
+                let z = (x - R::of(loc)) * R::of(inv_scale * inv_sqrt_df);
                 // z² overflows above 1e154, long before the density vanishes.
-                let far = z.map(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
-                let square = z.map(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
-                let log = ln1pv::<FMA>(square) * far;
-                log.mul_add::<FMA>(V::splat(-0.5 * (df + 1.0)), constant)
+                let far = z.each(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
+                let square = z.each(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
+                let log = square.ln1p_fma::<FMA>() * far;
+                log.fma::<FMA>(R::of(-0.5 * (df + 1.0)), constant)
             }
             Form::Gamma { kernel, .. } => {
                 let GammaKernel { inv_unit, power, rate, origin } = kernel;
-                let y = x * V::splat(inv_unit);
-                let linear = (y - V::splat(origin)).mul_add::<FMA>(V::splat(-rate), constant);
+                let y = x * R::of(inv_unit);
+                let linear = (y - R::of(origin)).fma::<FMA>(R::of(-rate), constant);
                 let value = if power == 0.0 {
                     linear
                 } else {
-                    lnv::<FMA>(y).mul_add::<FMA>(V::splat(power), linear)
+                    y.ln_fma::<FMA>().fma::<FMA>(R::of(power), linear)
                 };
                 inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
             }
             Form::Beta { kernel, .. } => {
                 let BetaKernel { p, q, below, above, .. } = kernel;
-                let complement = V::splat(1.0) - x;
+                let complement = R::of(1.0) - x;
                 let (from_below, from_above) = kernel.offsets(x, complement);
                 let mut value = constant;
                 // A power of zero makes no term, not 0 · ln 0.
                 if p != 0.0 {
-                    let log = ln_ratio::<FMA>(from_below, x, below);
-                    value = log.mul_add::<FMA>(V::splat(p), value);
+                    let log = ln_ratio::<R, FMA>(from_below, x, below);
+                    value = log.fma::<FMA>(R::of(p), value);
                 }
                 if q != 0.0 {
-                    let log = ln_ratio::<FMA>(from_above, complement, above);
-                    value = log.mul_add::<FMA>(V::splat(q), value);
+                    let log = ln_ratio::<R, FMA>(from_above, complement, above);
+                    value = log.fma::<FMA>(R::of(q), value);
                 }
                 inside(x, value, |x| (0.0..=1.0).contains(&x))
             }
             Form::Exponential { inv_scale, .. } => {
-                let value = x.mul_add::<FMA>(V::splat(-inv_scale), constant);
+                let value = x.fma::<FMA>(R::of(-inv_scale), constant);
                 inside(x, value, |x| x >= 0.0)
             }
         }
     }
 
-    /// The derivatives of the log-densities of eight values inside the support.
+    /// The derivative of the log-density inside the support.
     #[inline(always)]
-    pub(super) fn slope<const FMA: bool>(&self, x: V) -> V {
+    pub(super) fn slope<R: Real, const FMA: bool>(&self, x: R) -> R {
         match self.form {
-            Form::Normal { mean, inv_sd, .. } => {
-                (x - V::splat(mean)) * V::splat(inv_sd) * V::splat(-inv_sd)
-            }
+            Form::Normal { mean, inv_sd, .. } => (x - R::of(mean)) * R::of(inv_sd) * R::of(-inv_sd),
             Form::LogNormal { mu, inv_sigma, .. } => {
-                let z = (lnv::<FMA>(x) - V::splat(mu)) * V::splat(inv_sigma);
-                z.mul_add::<FMA>(V::splat(-inv_sigma), V::splat(-1.0)) / x
+                let z = (x.ln_fma::<FMA>() - R::of(mu)) * R::of(inv_sigma);
+                z.fma::<FMA>(R::of(-inv_sigma), R::of(-1.0)) / x
             }
-            Form::Uniform { .. } => V::ZERO,
+            Form::Uniform { .. } => R::of(0.0),
             Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
                 let unit = inv_scale * inv_sqrt_df;
-                let z = (x - V::splat(loc)) * V::splat(unit);
-                let bend = z.map(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) });
-                bend * V::splat(-(df + 1.0) * unit)
+                let z = (x - R::of(loc)) * R::of(unit);
+                let bend = z.each(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) });
+                bend * R::of(-(df + 1.0) * unit)
             }
             Form::Gamma { kernel, .. } => {
                 let GammaKernel { inv_unit, power, rate, origin } = kernel;
-                let y = x * V::splat(inv_unit);
+                let y = x * R::of(inv_unit);
                 let slope = if power == 0.0 {
-                    V::splat(-rate)
+                    R::of(-rate)
                 } else {
                     // In the unit of the mode the power and its rate are equal and go first.
-                    let rest = V::splat(power - rate * origin);
-                    (y - V::splat(origin)).mul_add::<FMA>(V::splat(-rate), rest) / y
+                    let rest = R::of(power - rate * origin);
+                    (y - R::of(origin)).fma::<FMA>(R::of(-rate), rest) / y
                 };
-                slope * V::splat(inv_unit)
+                slope * R::of(inv_unit)
             }
             Form::Beta { kernel, .. } => {
                 let BetaKernel { p, q, reference, .. } = kernel;
-                let complement = V::splat(1.0) - x;
+                let complement = R::of(1.0) - x;
                 if reference != Reference::Ends {
                     // Both terms on one denominator: near the mode nothing cancels.
                     let (_, offset) = kernel.offsets(x, complement);
-                    return offset * V::splat(p + q) / (x * complement);
+                    return offset * R::of(p + q) / (x * complement);
                 }
-                let mut slope = V::ZERO;
+                let mut slope = R::of(0.0);
                 if p != 0.0 {
-                    slope = V::splat(p) / x;
+                    slope = R::of(p) / x;
                 }
                 if q != 0.0 {
-                    slope = slope - V::splat(q) / complement;
+                    slope = slope - R::of(q) / complement;
                 }
                 slope
             }
-            Form::Exponential { inv_scale, .. } => V::splat(-inv_scale),
+            Form::Exponential { inv_scale, .. } => R::of(-inv_scale),
         }
     }
 
@@ -386,8 +384,8 @@ fn t_tail_quantile(tail: &IncompleteBeta, df: f64, p: f64) -> f64 {
 
 /// The values where the predicate holds, -inf elsewhere, NaN at NaN.
 #[inline(always)]
-fn inside(x: V, value: V, predicate: impl Fn(f64) -> bool) -> V {
-    x.zip(value, |x, v| {
+fn inside<R: Real>(x: R, value: R, predicate: impl Fn(f64) -> bool) -> R {
+    x.pair(value, |x, v| {
         let v = if predicate(x) { v } else { f64::NEG_INFINITY };
         if x.is_nan() { x } else { v }
     })

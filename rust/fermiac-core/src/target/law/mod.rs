@@ -1,7 +1,8 @@
 //! The built-in laws: independent coordinates, multivariate normal and t, mixtures and products.
 //!
-//! Densities are evaluated on tiles of eight rows, one row a lane; the last tile is padded and
-//! runs the same kernel, so that a row's value depends on nothing but the row.
+//! Densities are evaluated on tiles of eight rows, one row a lane. Rows that make no tile (a chain
+//! asks one at a time) are evaluated one by one, by the same operations in the same order, so that
+//! a row's value depends on nothing but the row.
 
 mod compound;
 mod ellipse;
@@ -9,6 +10,7 @@ mod independent;
 mod kernels;
 mod marginal;
 mod multivariate;
+mod triangle;
 
 pub use compound::{Mixture, Product};
 pub use independent::Independent;
@@ -57,16 +59,6 @@ fn positive(name: &str, x: f64) -> Result<f64> {
     Err(Error::argument(name, format!("{x} was given; a finite number above 0 is needed")))
 }
 
-/// Column `j` of eight rows, `dim` apart.
-#[inline(always)]
-fn gather(tile: &[f64], dim: usize, j: usize) -> V {
-    let mut column = V::ZERO;
-    for l in 0..LANES {
-        column.0[l] = tile[l * dim + j];
-    }
-    column
-}
-
 /// Puts a column of eight rows back.
 #[inline(always)]
 fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
@@ -75,38 +67,41 @@ fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
     }
 }
 
-/// A log-density of eight rows. A trait and not a closure, because a closure that is not inlined
-/// would be compiled for the baseline instruction set (there `mul_add` is a library call).
+/// A log-density of eight rows, and of one. A trait and not a closure, because a closure that is
+/// not inlined would be compiled for the baseline instruction set (there `mul_add` is a library
+/// call). Everything must be `inline(always)`.
 trait Tile {
-    /// The log-densities of eight rows, which lie one after the other; must be `inline(always)`.
+    /// The log-densities of eight rows, which lie one after the other.
     fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V;
+
+    /// That of one row, with the same bits.
+    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64;
 }
 
-/// Runs `tile` on eight rows at a time, the last ones padded with copies of the last row, and
-/// settles what sums of infinities left undefined: a row without NaN has a density, -inf.
+/// Runs `tile` on eight rows at a time and on the last ones alone, and settles what sums of
+/// infinities left undefined: a row without NaN has a density, -inf.
 #[inline(always)]
 fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile) {
     let dim = x.dim();
     let mut whole = x.data().chunks_exact(LANES * dim);
     let mut outs = out.chunks_exact_mut(LANES);
     for (rows, out) in (&mut whole).zip(&mut outs) {
-        store(tile.log_density::<FMA>(rows), rows, out);
+        store(&tile.log_density::<FMA>(rows).0, rows, out);
     }
-    let (rows, out) = (whole.remainder(), outs.into_remainder());
-    if !out.is_empty() {
-        let mut padded = rows.to_vec();
-        for _ in out.len()..LANES {
-            padded.extend_from_slice(&rows[rows.len() - dim..]);
-        }
-        store(tile.log_density::<FMA>(&padded), rows, out);
+    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
+    for (row, out) in rest {
+        store(&[tile.row::<FMA>(row)], row, out);
     }
 }
 
-/// A log-density of eight rows with its gradient.
+/// A log-density with its gradient.
 trait SlopedTile: Tile {
     /// The log-densities of eight rows, the bits of [`Tile::log_density`], and coordinate by
-    /// coordinate their derivatives; must be `inline(always)`.
+    /// coordinate their derivatives.
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V;
+
+    /// That of one row, with the same bits.
+    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64;
 }
 
 /// As [`for_tiles`], with gradients. A gradient means nothing where the density is 0.
@@ -118,35 +113,32 @@ fn for_sloped_tiles<const FMA: bool>(
     tile: &mut impl SlopedTile,
 ) {
     let dim = x.dim();
-    let mut slopes = vec![V::ZERO; dim];
+    let mut slopes = tile_space(x);
     let mut whole = x.data().chunks_exact(LANES * dim);
     let mut outs = out.chunks_exact_mut(LANES);
     let mut gradients = gradient.chunks_exact_mut(LANES * dim);
     for ((rows, out), gradient) in (&mut whole).zip(&mut outs).zip(&mut gradients) {
-        store(tile.gradient::<FMA>(rows, &mut slopes), rows, out);
+        store(&tile.gradient::<FMA>(rows, &mut slopes).0, rows, out);
         for (j, slope) in slopes.iter().enumerate() {
             scatter(*slope, gradient, dim, j);
         }
     }
-    let (rows, out) = (whole.remainder(), outs.into_remainder());
-    if !out.is_empty() {
-        let mut padded = rows.to_vec();
-        for _ in out.len()..LANES {
-            padded.extend_from_slice(&rows[rows.len() - dim..]);
-        }
-        store(tile.gradient::<FMA>(&padded, &mut slopes), rows, out);
-        for (l, row) in gradients.into_remainder().chunks_exact_mut(dim).enumerate() {
-            for (to, slope) in row.iter_mut().zip(&slopes) {
-                *to = slope.0[l];
-            }
-        }
+    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
+    for ((row, out), slopes) in rest.zip(gradients.into_remainder().chunks_exact_mut(dim)) {
+        store(&[tile.row_gradient::<FMA>(row, slopes)], row, out);
     }
 }
 
+/// A vector for each coordinate, where there is a tile that needs them.
 #[inline(always)]
-fn store(values: V, rows: &[f64], out: &mut [f64]) {
-    out.copy_from_slice(&values.0[..out.len()]);
-    if values.0.iter().any(|v| v.is_nan()) {
+fn tile_space(x: Rows<'_>) -> Vec<V> {
+    vec![V::ZERO; if x.len() < LANES { 0 } else { x.dim() }]
+}
+
+#[inline(always)]
+fn store(values: &[f64], rows: &[f64], out: &mut [f64]) {
+    out.copy_from_slice(values);
+    if values.iter().any(|v| v.is_nan()) {
         settle(rows, out);
     }
 }

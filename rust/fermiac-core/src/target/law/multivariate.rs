@@ -2,12 +2,12 @@
 
 use super::ellipse::{Ellipse, Place};
 use super::{
-    SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, gather, positive,
+    SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, positive, tile_space,
 };
 use crate::Result;
 use crate::linalg::{Cholesky, Rows};
 use crate::rng::Stream;
-use crate::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv, lnv};
+use crate::simd::{Kernel, Real, V, dispatch, exp, ln};
 use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma};
 use crate::target::{Law, Support};
 
@@ -61,7 +61,7 @@ impl Kernel for NormalDensity<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let centred = tile_space(self.x);
         for_tiles::<FMA>(self.x, self.out, &mut NormalTile { law: self.law, centred });
     }
 }
@@ -76,9 +76,15 @@ impl NormalTile<'_> {
     fn centre(&mut self, rows: &[f64]) {
         let ellipse = &self.law.ellipse;
         for (j, c) in self.centred.iter_mut().enumerate() {
-            *c = gather(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
+            *c = V::column(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
         }
     }
+}
+
+/// From |L⁻¹ c|² to the log-density.
+#[inline(always)]
+fn normal<R: Real, const FMA: bool>(square: R, constant: f64) -> R {
+    square.fma::<FMA>(R::of(-0.5), R::of(constant))
 }
 
 impl Tile for NormalTile<'_> {
@@ -86,7 +92,14 @@ impl Tile for NormalTile<'_> {
     fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
         self.centre(rows);
         let MultivariateNormal { ellipse, constant } = self.law;
-        ellipse.square::<FMA>(&self.centred).mul_add::<FMA>(V::splat(-0.5), V::splat(*constant))
+        normal::<V, FMA>(ellipse.inverse.apply::<FMA>(&mut self.centred), *constant)
+    }
+
+    #[inline(always)]
+    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
+        let MultivariateNormal { ellipse: Ellipse { centre, inverse, .. }, constant } = self.law;
+        let square = inverse.apply_to_row::<FMA, false>(row, centre, 1.0, &mut []);
+        normal::<f64, FMA>(square, *constant)
     }
 }
 
@@ -94,12 +107,21 @@ impl SlopedTile for NormalTile<'_> {
     #[inline(always)]
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         self.centre(rows);
-        let MultivariateNormal { ellipse, constant } = self.law;
-        let square = ellipse.square_and_direction::<FMA>(&mut self.centred, slopes);
+        let MultivariateNormal { ellipse: Ellipse { inverse, .. }, constant } = self.law;
+        let square = inverse.apply::<FMA>(&mut self.centred);
+        inverse.apply_transposed::<FMA>(&self.centred, slopes);
         for slope in slopes {
             *slope = *slope * V::splat(-1.0);
         }
-        square.mul_add::<FMA>(V::splat(-0.5), V::splat(*constant))
+        normal::<V, FMA>(square, *constant)
+    }
+
+    #[inline(always)]
+    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+        let MultivariateNormal { ellipse: Ellipse { centre, inverse, .. }, constant } = self.law;
+        let square = inverse.apply_to_row::<FMA, true>(row, centre, 1.0, slopes);
+        inverse.apply_transposed_to_row::<FMA>(slopes, |v| v * V::splat(-1.0));
+        normal::<f64, FMA>(square, *constant)
     }
 }
 
@@ -115,7 +137,7 @@ impl Kernel for NormalGradient<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let centred = tile_space(self.x);
         let mut tile = NormalTile { law: self.law, centred };
         for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }
@@ -199,7 +221,7 @@ impl Kernel for TDensity<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let centred = tile_space(self.x);
         for_tiles::<FMA>(self.x, self.out, &mut TTile { law: self.law, centred });
     }
 }
@@ -209,39 +231,60 @@ struct TTile<'a> {
     centred: Vec<V>,
 }
 
+/// The shrinkage of points so far out, beyond 1e120, that the squares of their coordinates would
+/// overflow, long before the density vanishes.
+#[inline(always)]
+fn shrinkage<R: Real>(largest: R) -> R {
+    largest.each(|m| if m > 1.0e120 { SHRINK } else { 1.0 })
+}
+
+impl MultivariateT {
+    /// From |L⁻¹ c|² / df of the shrunk points to the log-densities.
+    #[inline(always)]
+    fn value<R: Real, const FMA: bool>(&self, square: R, shrink: R) -> R {
+        let mut log = square.ln1p_fma::<FMA>();
+        if shrink.any_below(R::of(1.0)) {
+            let restored = square.ln_fma::<FMA>() + R::of(360.0 * std::f64::consts::LN_10);
+            log = shrink.below(R::of(1.0), restored, log);
+        }
+        let power = -0.5 * (self.df + self.ellipse.dim() as f64);
+        log.fma::<FMA>(R::of(power), R::of(self.constant))
+    }
+
+    /// The 1 of 1 + |L⁻¹ c|² / df, which far out is nothing beside the rest, and the factor that
+    /// makes slopes of the directions of the shrunk points over that.
+    #[inline(always)]
+    fn weight<R: Real>(&self, shrink: R) -> (R, R) {
+        let one = shrink.each(|s| if s < 1.0 { 0.0 } else { 1.0 });
+        (one, shrink * R::of(-(self.df + self.ellipse.dim() as f64) / self.df))
+    }
+
+    /// The shrinkage of one row.
+    #[inline(always)]
+    fn shrinkage_of(&self, row: &[f64]) -> f64 {
+        let mut largest = 0.0_f64;
+        for (x, centre) in row.iter().zip(&self.ellipse.centre) {
+            largest = largest.pair((x - centre).abs(), |a, b| if a > b { a } else { b });
+        }
+        shrinkage(largest)
+    }
+}
+
 impl TTile<'_> {
-    /// Centres eight rows and gives the shrinkage of those so far out, beyond 1e120, that the
-    /// squares of their coordinates would overflow, long before the density vanishes.
+    /// Centres and shrinks eight rows; gives the shrinkage.
     #[inline(always)]
     fn centre(&mut self, rows: &[f64]) -> V {
         let ellipse = &self.law.ellipse;
         let mut largest = V::ZERO;
         for (j, c) in self.centred.iter_mut().enumerate() {
-            *c = gather(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
+            *c = V::column(rows, ellipse.dim(), j) - V::splat(ellipse.centre[j]);
             largest = largest.max(c.map(f64::abs));
         }
-        let shrink = largest.map(|m| if m > 1.0e120 { SHRINK } else { 1.0 });
+        let shrink = shrinkage(largest);
         for c in &mut self.centred {
             *c = *c * shrink;
         }
         shrink
-    }
-
-    /// From |L⁻¹ c|² / df of the shrunk rows to the log-densities.
-    #[inline(always)]
-    fn value<const FMA: bool>(&self, square: V, shrink: V) -> V {
-        let MultivariateT { ellipse, df, constant } = self.law;
-        let mut log = ln1pv::<FMA>(square);
-        if shrink != V::splat(1.0) {
-            let restored = lnv::<FMA>(square) + V::splat(360.0 * std::f64::consts::LN_10);
-            for l in 0..LANES {
-                if shrink.0[l] < 1.0 {
-                    log.0[l] = restored.0[l];
-                }
-            }
-        }
-        let power = -0.5 * (df + ellipse.dim() as f64);
-        log.mul_add::<FMA>(V::splat(power), V::splat(*constant))
     }
 }
 
@@ -249,8 +292,16 @@ impl Tile for TTile<'_> {
     #[inline(always)]
     fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
         let shrink = self.centre(rows);
-        let square = self.law.ellipse.square::<FMA>(&self.centred) * V::splat(1.0 / self.law.df);
-        self.value::<FMA>(square, shrink)
+        let square = self.law.ellipse.inverse.apply::<FMA>(&mut self.centred);
+        self.law.value::<V, FMA>(square * V::splat(1.0 / self.law.df), shrink)
+    }
+
+    #[inline(always)]
+    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
+        let Ellipse { centre, inverse, .. } = &self.law.ellipse;
+        let shrink = self.law.shrinkage_of(row);
+        let square = inverse.apply_to_row::<FMA, false>(row, centre, shrink, &mut []);
+        self.law.value::<f64, FMA>(square * (1.0 / self.law.df), shrink)
     }
 }
 
@@ -258,17 +309,27 @@ impl SlopedTile for TTile<'_> {
     #[inline(always)]
     fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         let shrink = self.centre(rows);
-        let MultivariateT { ellipse, df, .. } = self.law;
-        let square = ellipse.square_and_direction::<FMA>(&mut self.centred, slopes);
-        let square = square * V::splat(1.0 / df);
-        // Far out the 1 of 1 + |L⁻¹ c|² / df is nothing beside the rest.
-        let one = shrink.map(|s| if s < 1.0 { 0.0 } else { 1.0 });
-        let weight = shrink * V::splat(-(df + ellipse.dim() as f64) / df);
+        let inverse = &self.law.ellipse.inverse;
+        let square = inverse.apply::<FMA>(&mut self.centred) * V::splat(1.0 / self.law.df);
+        inverse.apply_transposed::<FMA>(&self.centred, slopes);
+        let (one, weight) = self.law.weight(shrink);
         // The quotient first: the weight over the square alone would underflow.
         for slope in slopes {
             *slope = *slope / (one + square) * weight;
         }
-        self.value::<FMA>(square, shrink)
+        self.law.value::<V, FMA>(square, shrink)
+    }
+
+    #[inline(always)]
+    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+        let Ellipse { centre, inverse, .. } = &self.law.ellipse;
+        let shrink = self.law.shrinkage_of(row);
+        let square = inverse.apply_to_row::<FMA, true>(row, centre, shrink, slopes);
+        let square = square * (1.0 / self.law.df);
+        let (one, weight) = self.law.weight(shrink);
+        let (spread, weight) = (V::splat(one + square), V::splat(weight));
+        inverse.apply_transposed_to_row::<FMA>(slopes, |v| v / spread * weight);
+        self.law.value::<f64, FMA>(square, shrink)
     }
 }
 
@@ -284,7 +345,7 @@ impl Kernel for TGradient<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let centred = vec![V::ZERO; self.law.ellipse.dim()];
+        let centred = tile_space(self.x);
         let mut tile = TTile { law: self.law, centred };
         for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }

@@ -208,12 +208,13 @@ fn constrain(kind: Kind, z: &[f64], x: &mut [f64]) -> f64 {
         }
         Kind::Between(low, high) => {
             let width = high - low;
+            let log_width = ln(width);
             for (x, z) in x.iter_mut().zip(z) {
                 let (below, above, log_small) = logistic(*z);
                 // From the nearer end, where a small distance keeps its digits.
                 let place = if below < 0.5 { low + width * below } else { high - width * above };
                 *x = inside(place, low, high);
-                log_jacobian += ln(width) + 2.0 * log_small + z.abs();
+                log_jacobian += log_width + 2.0 * log_small + z.abs();
             }
         }
         Kind::Ordered => {
