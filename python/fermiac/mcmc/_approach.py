@@ -43,20 +43,15 @@ def approach(
         climb = _Climb(target, x0[i])
         laws = climb.laws()
         if how == "mode":
-            candidates = laws[-1:]
-            noise = np.empty((1, len(x0[i])))
-            stream.fill_normal(noise)
-            points = [law.draws(_SPREAD * noise)[0] for law in candidates] + [
-                climb.points[-1][None]
-            ]
+            noise = _normal(stream, 1, len(x0[i]))
+            points = [law.draws(_SPREAD * noise)[0] for law in laws[-1:]]
         else:
             candidates = laws[:: max(len(laws) // _LAWS, 1)]
-            noise = np.empty((_JUDGES, len(x0[i])))
-            stream.fill_normal(noise)
-            points = _best(target, candidates, noise) + [climb.points[-1][None]]
+            noise = _normal(stream, _JUDGES, len(x0[i]))
+            points = _best(target, candidates, noise)
             climb.n_evals += _JUDGES * len(candidates)
-        # The first at which a chain can start.
-        tried = np.concatenate(points)
+        # The first at which a chain can start; at least the end of the climb is one.
+        tried = np.concatenate([*points, climb.points[-1][None]])
         values, gradients = target._evaluate(tried.copy(), True)
         assert gradients is not None
         good = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
@@ -64,6 +59,12 @@ def approach(
             out[i] = tried[np.argmax(good)]
         n_evals += climb.n_evals + len(tried)
     return out, n_evals
+
+
+def _normal(stream: _core.Stream, n: int, dim: int) -> Array:
+    flat = np.empty(n * dim)
+    stream.fill_normal(flat)
+    return flat.reshape(n, dim)
 
 
 def _best(target: LogDensity, laws: list[_Normal], noise: Array) -> list[Array]:

@@ -52,7 +52,7 @@ class Folder:
         file = self.path / f"{name}.npy"
         try:
             if self.resumed and file.exists():
-                found = open_memmap(file, mode="r+")
+                found: Array = open_memmap(file, mode="r+")
                 if found.shape != shape:
                     found = _lengthened(file, found, shape)
             elif self.resumed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac import _core, _handle
+from fermiac import _handle
 from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._rng import whole
@@ -19,7 +19,7 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc._chains import Chains, statistics
 from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import read_array, read_index
-from fermiac.mcmc._plan import Arrays, Job, Settings
+from fermiac.mcmc._plan import Arrays, Job
 from fermiac.mcmc._run import concluded, sample
 from fermiac.mcmc._state import Origin
 

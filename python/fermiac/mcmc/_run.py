@@ -227,7 +227,7 @@ def sample(
 
     >>> gamma = fm.distributions.Gamma(3.0)
     >>> s = fm.mcmc.sample(
-    ...     gamma, kernel=fm.mcmc.MALA(), transforms={0: "log"}, names=["scale"], n_draws=2000, rng=0
+    ...     gamma, transforms={"scale": "log"}, names=["scale"], n_draws=2000, rng=0
     ... )
     >>> bool((s.draws > 0).all()), s.names
     (True, ('scale',))
