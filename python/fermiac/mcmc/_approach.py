@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,15 @@ from fermiac.targets._density import LogDensity
 __all__ = ["approach"]
 
 Array = NDArray[np.float64]
+#: Points, with the slopes there.
+Path = list[tuple[Array, Array]]
 
 #: Pairs of steps that the inverse Hessian is made of.
 _HISTORY = 6
 _ITERATIONS = 200
+#: Trials of a line search, and the gain in log-density that is not worth another step.
+_TRIALS = 30
+_FLAT = 1e-8
 #: Points at which a normal law is judged, and laws along a path that are.
 _JUDGES = 10
 _LAWS = 50
@@ -38,27 +44,95 @@ def approach(
     L. Zhang, B. Carpenter, A. Gelman, A. Vehtari, "Pathfinder: parallel quasi-Newton variational
     inference", Journal of Machine Learning Research, 2022.
     """
-    out, n_evals = x0.copy(), 0
-    for i, stream in enumerate(streams):
-        climb = _Climb(target, x0[i])
-        laws = climb.laws()
+    paths, n_evals = _climbed(target, x0)
+    out, dim = x0.copy(), x0.shape[1]
+    for i, (path, stream) in enumerate(zip(paths, streams, strict=True)):
+        laws = _laws(path)
         if how == "mode":
-            noise = _normal(stream, 1, len(x0[i]))
+            noise = _normal(stream, 1, dim)
             points = [law.draws(_SPREAD * noise)[0] for law in laws[-1:]]
         else:
-            candidates = laws[:: max(len(laws) // _LAWS, 1)]
-            noise = _normal(stream, _JUDGES, len(x0[i]))
-            points = _best(target, candidates, noise)
-            climb.n_evals += _JUDGES * len(candidates)
+            laws = laws[:: max(len(laws) // _LAWS, 1)]
+            points = _best(target, laws, _normal(stream, _JUDGES, dim))
+            n_evals += _JUDGES * len(laws)
         # The first at which a chain can start; at least the end of the climb is one.
-        tried = np.concatenate([*points, climb.points[-1][None]])
+        tried = np.concatenate([*points, path[-1][0][None]])
         values, gradients = target._evaluate(tried.copy(), True)
         assert gradients is not None
-        good = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
-        if good.any():
-            out[i] = tried[np.argmax(good)]
-        n_evals += climb.n_evals + len(tried)
+        out[i] = tried[np.argmax(np.isfinite(values) & np.isfinite(gradients).all(axis=1))]
+        n_evals += len(tried)
     return out, n_evals
+
+
+def _climbed(target: LogDensity, x0: Array) -> tuple[list[Path], int]:
+    """The paths from these points upwards; all that climb ask in one batch."""
+    climbs = {i: _climb(x) for i, x in enumerate(x0)}
+    asked = {i: next(climb) for i, climb in climbs.items()}
+    paths: list[Path] = [[] for _ in x0]
+    n_evals = 0
+    while asked:
+        values, gradients = target._evaluate(np.array(list(asked.values())), True)
+        assert gradients is not None
+        n_evals += len(values)
+        for i, value, slope in zip(list(asked), values, gradients, strict=True):
+            try:
+                asked[i] = climbs[i].send((float(value), slope.copy()))
+            except StopIteration as end:
+                paths[i] = end.value
+                del asked[i]
+    return paths, n_evals
+
+
+def _climb(x: Array) -> Generator[Array, tuple[float, Array], Path]:
+    """A quasi-Newton ascent, which asks for the values and slopes at points.
+
+    D. C. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization",
+    Mathematical Programming, 1989; with a bisection for the weak Wolfe conditions.
+    """
+    value, slope = yield x
+    path = [(x, slope)]
+    pairs: list[tuple[Array, Array]] = []
+    for _ in range(_ITERATIONS):
+        direction = _newton(slope, pairs)
+        rate = float(direction @ slope)
+        if not rate > _FLAT:
+            break
+        t = 1.0 if pairs else min(1.0, 1 / float(np.linalg.norm(slope)))
+        low, high = 0.0, np.inf
+        best: tuple[Array, float, Array] | None = None
+        for _ in range(_TRIALS):
+            new = x + t * direction
+            there, bend = yield new
+            usable = np.isfinite(there) and np.isfinite(bend).all()
+            if not (usable and there >= value + 1e-4 * t * rate):
+                high = t
+            else:
+                best, low = (new, there, bend), t
+                if bend @ direction <= 0.9 * rate:
+                    break
+            t = (low + high) / 2 if high < np.inf else 2 * low
+        if best is None:
+            break
+        step, change = best[0] - x, slope - best[2]
+        if step @ change > 1e-12 * (change @ change):
+            pairs = [*pairs, (step, change)][-_HISTORY:]
+        x, value, slope = best
+        path.append((x, slope))
+    return path
+
+
+def _newton(slope: Array, pairs: list[tuple[Array, Array]]) -> Array:
+    """The inverse Hessian of the last pairs, times a slope."""
+    direction, parts = slope.copy(), []
+    for step, change in reversed(pairs):
+        parts.append((step @ direction) / (step @ change))
+        direction -= parts[-1] * change
+    if pairs:
+        step, change = pairs[-1]
+        direction *= (step @ change) / (change @ change)
+    for (step, change), part in zip(pairs, reversed(parts), strict=True):
+        direction += (part - (change @ direction) / (step @ change)) * step
+    return direction
 
 
 def _normal(stream: _core.Stream, n: int, dim: int) -> Array:
@@ -100,57 +174,21 @@ class _Normal:
         return self.mean + self.scales * moved, density
 
 
-class _Climb:
-    """The path of a quasi-Newton ascent."""
-
-    def __init__(self, target: LogDensity, x0: Array) -> None:
-        from scipy.optimize import minimize
-
-        self.n_evals = 0
-        self.points: list[Array] = []
-        self.slopes: list[Array] = []
-        last: dict[bytes, Array] = {}
-
-        def downhill(x: Array) -> tuple[float, Array]:
-            values, gradients = target._evaluate(np.array(x)[None], True)
-            assert gradients is not None
-            self.n_evals += 1
-            if not (np.isfinite(values[0]) and np.isfinite(gradients[0]).all()):
-                return 1e300, np.zeros(len(x))  # a line search turns back
-            last[x.tobytes()] = gradients[0].copy()
-            return -float(values[0]), -gradients[0]
-
-        def keep(x: Array) -> None:
-            slope = last.get(x.tobytes())
-            if slope is not None:
-                self.points.append(x.copy())
-                self.slopes.append(slope)
-            last.clear()
-
-        downhill(x0)
-        keep(x0)
-        if not self.points:
-            self.points, self.slopes = [x0.copy()], [np.zeros(len(x0))]
-        options: Any = {"maxiter": _ITERATIONS, "maxcor": _HISTORY}
-        minimize(downhill, x0, jac=True, method="L-BFGS-B", callback=keep, options=options)
-
-    def laws(self) -> list[_Normal]:
-        """The normal law at every point of the path."""
-        found: list[_Normal] = []
-        diagonal = np.ones(len(self.points[0]))
-        steps: list[Array] = []
-        bends: list[Array] = []
-        for i in range(1, len(self.points)):
-            step = self.points[i] - self.points[i - 1]
-            bend = self.slopes[i - 1] - self.slopes[i]
-            along = step @ bend
-            if along > 1e-12 * (bend @ bend):
-                diagonal = _diagonal(diagonal, step, bend)
-                steps, bends = [*steps, step][-_HISTORY:], [*bends, bend][-_HISTORY:]
-            law = _law(self.points[i], self.slopes[i], diagonal, steps, bends)
-            if law is not None:
-                found.append(law)
-        return found
+def _laws(path: Path) -> list[_Normal]:
+    """The normal law at every point of a path but the first."""
+    found: list[_Normal] = []
+    diagonal = np.ones(len(path[0][0]))
+    steps: list[Array] = []
+    bends: list[Array] = []
+    for (before, slope_before), (x, slope) in pairwise(path):
+        step, bend = x - before, slope_before - slope
+        if step @ bend > 1e-12 * (bend @ bend):
+            diagonal = _diagonal(diagonal, step, bend)
+            steps, bends = [*steps, step][-_HISTORY:], [*bends, bend][-_HISTORY:]
+        law = _law(x, slope, diagonal, steps, bends)
+        if law is not None:
+            found.append(law)
+    return found
 
 
 def _diagonal(a: Array, step: Array, bend: Array) -> Array:

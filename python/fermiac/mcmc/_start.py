@@ -33,7 +33,7 @@ _RADIUS = 2.0
 _NAMED = ("jitter", "mode", "pathfinder")
 #: Steps of the differences that a gradient is compared with, and how far it may be off.
 _STEPS = (1e-4, 1e-6)
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-4
 
 
 def starts(
