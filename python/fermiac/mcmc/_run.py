@@ -289,10 +289,12 @@ def sample(
                 n_evals += compare(job.target, x0[0])
             origin = Origin.of(job, x0, n_evals, keeper is not None)
         sampler, ports = job.sampler(x0)
+        if keeper is not None and resumed:
+            keeper.restore_chains(sampler, job)  # before its files are touched
         folder = None if path is None else Folder(path, resumed)
         arrays = Arrays(job, sampler, folder)
         if keeper is not None and resumed:
-            keeper.restore(sampler, arrays)
+            keeper.restore_arrays(arrays)
         course = Course(
             job,
             sampler,

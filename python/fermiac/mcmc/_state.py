@@ -102,21 +102,24 @@ class Keeper:
             scale = float(np.abs(origin.values).max(initial=0.0))
             if not np.allclose(now, origin.values, 1e-6, 1e-9 * scale, equal_nan=True):
                 raise CheckpointError(
-                    f"{self.path}: the target gives {now[0]!r} at the first start, and "
-                    f"{origin.values[0]!r} when the file was written; remove the file to start "
+                    f"{self.path}: the target gives {now[0]:.12g} at the first start, and "
+                    f"{origin.values[0]:.12g} when the file was written; remove the file to start "
                     "anew, or say Checkpoint(..., verify=False) if its values are random"
                 )
         return origin
 
-    def restore(self, sampler: _core.Sampler, arrays: Arrays) -> None:
-        """Bring chains and arrays to where they were."""
+    def restore_chains(self, sampler: _core.Sampler, job: Job) -> None:
+        """Bring chains to where they were."""
         sampler.load(self._tensors["words"])
-        done = arrays.job.settings.transition(arrays.job.settings.n_draws)
-        if max(sampler.n_done) > done:
+        end = job.settings.transition(job.settings.n_draws)
+        if max(sampler.n_done) > end:
             raise CheckpointError(
                 f"{self.path}: its chains have made {max(sampler.n_done)} transitions, more than "
-                f"the {done} of this call; give n_draws= at least as large as before"
+                f"the {end} of this call; give n_draws= at least as large as before"
             )
+
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Fill the arrays as far as they were."""
         for name, array in arrays.named().items():
             kept = self._tensors.get(f"array.{name}")
             if kept is not None:
@@ -173,7 +176,7 @@ def identity_of(job: Job, on_disk: bool) -> dict[str, Any]:
         "isa": _core.isa_level,
         "seed": job.key,
         "dim": job.target.dim,
-        "dim of a draw": job.shown_dim,
+        "transforms": None if job.space is None else repr(job.space.transforms),
         **settings,
         "storage": "path" if on_disk else "memory",
         **{f"kernel.{name}": value for name, value in _described(job.kernel).items()},
