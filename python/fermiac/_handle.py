@@ -13,7 +13,7 @@ from typing import Any
 
 from fermiac.errors import ArgumentError
 
-__all__ = ["Run", "start"]
+__all__ = ["Run", "start", "watch"]
 
 #: Seconds between two looks at signals while a thread waits.
 _TICK = 0.1
@@ -58,6 +58,7 @@ class Run:
         self._paused = False
         self._abort = False
         self._counts = (0, 0)
+        self._view: Callable[[], Any] | None = None
         self._value: Any = None
         self._error: BaseException | None = None
         self._finished = threading.Event()
@@ -71,6 +72,7 @@ class Run:
         self._thread.start()
 
     def _call(self) -> None:
+        _running.set(self)
         try:
             self._value = self._verb(*self._args, **self._kwargs)
             state = "finished"
@@ -83,6 +85,7 @@ class Run:
         with self._lock:
             self._stop_clock()
             self._state = state
+            self._view = None
             self._finished.set()
             self._lock.notify_all()
 
@@ -189,6 +192,19 @@ class Run:
             raise self._error
         return self._value
 
+    def inspect(self) -> Any:
+        """Look at what a run has while it goes on.
+
+        Returns
+        -------
+        Result or None
+            A copy of what there is, with ``status="running"``: of chains the draws that all of
+            them have, at most about a second old. None where there is nothing yet, or the call
+            shows nothing before its end; the result once there is one.
+        """
+        view = self._view
+        return self._value if view is None else view()
+
     def pause(self) -> None:
         """Let the run halt when it next reports progress; `state` is then ``"paused"``.
 
@@ -240,6 +256,19 @@ class Run:
         done, total = self.progress
         share = f", {100 * done // total} % of {total}" if total else ""
         return f"Run of {self._verb.__name__}: {self.state}{share}, {self.elapsed:.3g} s"
+
+
+#: The run that the present call is.
+_running: contextvars.ContextVar[Run | None] = contextvars.ContextVar("fermiac_run", default=None)
+
+
+def watch(view: Callable[[], Any]) -> bool:
+    """Let the handle of the present call, if it has one, show what `view` gives."""
+    run = _running.get()
+    if run is None or run._view is not None:
+        return False  # nobody looks, or at a call around this one
+    run._view = view
+    return True
 
 
 #: Runs to be ended before the interpreter is: a thread must not enter one that is being torn down.

@@ -10,7 +10,7 @@ from typing import Any
 
 from fermiac.errors import ArgumentError
 
-__all__ = ["finish", "reporter"]
+__all__ = ["annotate", "finish", "reporter"]
 
 Report = Callable[[int, int], object]
 
@@ -24,6 +24,7 @@ class _Bar:
         self._start = time.monotonic()
         self._bar: Any = None
         self._plain = False
+        self.note = ""
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None and not self._plain:
@@ -36,10 +37,13 @@ class _Bar:
             else:
                 self._bar = tqdm(total=total, desc=self._label, unit=self._unit, unit_scale=True)
         if self._bar is not None:
+            if self.note:
+                self._bar.set_postfix_str(self.note, refresh=False)
             self._bar.update(done - self._bar.n)
         elif sys.stderr.isatty():
             share = 100 * done // max(total, 1)
-            sys.stderr.write(f"\r{self._label}: {share} % of {total} {self._unit}")
+            note = f", {self.note}" if self.note else ""
+            sys.stderr.write(f"\r{self._label}: {share} % of {total} {self._unit}{note}\x1b[K")
             sys.stderr.flush()
 
     def close(self) -> None:
@@ -72,6 +76,12 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
             bar.close()
     else:
         yield None
+
+
+def annotate(report: Report | None, note: str) -> None:
+    """Let a bar show how a call does, beside how far it is."""
+    if isinstance(report, _Bar):
+        report.note = note
 
 
 def finish(report: Report | None, total: int, result: object) -> None:

@@ -136,7 +136,9 @@ def _checked(sample: Any) -> dict[str, Any]:
             "(chains, n, d), are needed, at least one"
         )
     lead, d = draws.shape[:-1], draws.shape[-1]
-    if not np.all(np.isfinite(draws)):
+    # Chain by chain where they are on disk, as all of them may be too much for the memory.
+    parts = draws if isinstance(draws, np.memmap) else (draws,)
+    if not all(np.isfinite(part).all() for part in parts):
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
         raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
     out: dict[str, Any] = {"draws": draws}
@@ -200,6 +202,8 @@ def _numbers(name: str, value: Any) -> Array:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError
+        if isinstance(value, np.memmap) and value.dtype == np.float64:
+            return value  # where it is, whatever its strides
         return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
     except (TypeError, ValueError):
         raise ArgumentError(

@@ -40,12 +40,13 @@ def load(path: PathLike) -> Result:
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file; or the folder that was given as ``path=`` of `fermiac.mcmc.sample`.
 
     Returns
     -------
     Result
-        Of the class that was saved, equal to the last bit.
+        Of the class that was saved, equal to the last bit. Of a folder what `fermiac.mcmc.open`
+        gives.
 
     Raises
     ------
@@ -66,6 +67,10 @@ def load(path: PathLike) -> Result:
     """
     from fermiac.results import Result
 
+    if os.path.isdir(path):
+        from fermiac import mcmc
+
+        return mcmc.open(path)
     node, tensors = read(path, "result")
     result = decode(node, tensors, _name(path))
     if not isinstance(result, Result):

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from fermiac.mcmc._chains import Chains
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA
+from fermiac.mcmc._more import extend, open, start
 from fermiac.mcmc._run import sample
+from fermiac.mcmc._stop import StopWhen
 
-__all__ = ["MALA", "RWM", "ULA", "Kernel", "sample"]
+__all__ = [
+    "MALA",
+    "RWM",
+    "ULA",
+    "Chains",
+    "Kernel",
+    "StopWhen",
+    "extend",
+    "open",
+    "sample",
+    "start",
+]

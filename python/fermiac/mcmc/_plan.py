@@ -1,8 +1,8 @@
-"""The settings of a run, and the arrays that it fills."""
+"""What a run is asked for, the arrays that it fills, and where these are: in memory or on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac.mcmc._disk import Folder
 from fermiac.mcmc._kernels import Kernel
-from fermiac.results import Sample
 from fermiac.targets._density import LogDensity
 from fermiac.targets._transformed import TransformedDensity
 
-__all__ = ["Arrays", "Settings"]
+__all__ = ["Arrays", "Job", "Settings"]
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ _INITIAL, _FIRST, _LAST = 75, 25, 50
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run is asked for, checked."""
+    """The numbers of a run, checked."""
 
     n_chains: int
     n_warmup: int
@@ -33,58 +33,111 @@ class Settings:
     thin: int
     pool: bool
     keep_warmup: bool
-
-    @property
-    def total(self) -> int:
-        """Transitions of all chains."""
-        return self.n_chains * (self.n_warmup + self.n_draws * self.thin)
+    keep_gradients: bool
 
     def segments(self) -> list[tuple[int, str]]:
         """The segments of the warm-up."""
         return _core.mcmc_windows(self.n_warmup, _INITIAL, _FIRST, _LAST)
+
+    def transition(self, n_draws: int) -> int:
+        """The transitions of a chain that has so many draws."""
+        return self.n_warmup + n_draws * self.thin
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance."""
         return asdict(self)
 
 
-class Arrays:
-    """The arrays of a run: of the warm-up and of the draws."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run: target, kernel and numbers; it has no state."""
 
-    def __init__(self, settings: Settings, dim: int, sampler: _core.Sampler) -> None:
-        self._settings = settings
-        self._sampler = sampler
-        chains, draws = settings.n_chains, settings.n_draws
-        groups = chains // sampler.n_points
-        n_stats = len(sampler.stat_names)
-        self.draws = np.empty((chains, draws, dim))
-        self.log_densities = np.empty((chains, draws))
-        self.gradients = np.empty((chains, draws, dim)) if sampler.needs_gradient else None
-        self.stats = np.empty((groups, draws, n_stats))
-        self.warmup_stats = np.empty((groups, settings.n_warmup, n_stats))
-        kept = settings.n_warmup if settings.keep_warmup else 0
-        self.warmup_draws = np.empty((chains, kept, dim))
+    target: LogDensity
+    kernel: Kernel
+    settings: Settings
+    key: int
+    names: tuple[str, ...]
+    #: Where draws are shown, if that is not where chains move.
+    space: TransformedDensity | None
+
+    def sampler(self, x0: Array) -> tuple[_core.Sampler, list[tuple[str, Any]]]:
+        """The chains at these starts, and whom they ask."""
+        ports: list[tuple[str, Any]] = [("density", self.target._handle)]
+        spec = self.kernel._spec(self.target.dim, ports)
+        settings = self.settings
+        sampler = _core.Sampler(
+            spec, self.target.dim, x0, settings.segments(), settings.pool, self.key
+        )
+        return sampler, ports
+
+    def shown(self, draws: Array) -> Array:
+        """The draws as the user sees them."""
+        return draws if self.space is None else self.space.constrain(draws)
+
+    @property
+    def shown_dim(self) -> int:
+        """Coordinates of a draw as the user sees it."""
+        return self.target.dim if self.space is None else self.space.constrained_dim
+
+
+class Arrays:
+    """The arrays of a run: (chains, transitions, ...) of the warm-up and of the draws."""
+
+    def __init__(
+        self, job: Job, sampler: _core.Sampler, folder: Folder | None, first: int = 0
+    ) -> None:
+        """`first` draws of each chain are elsewhere."""
+        self.job = job
+        self.folder = folder
+        self.first = first
+        self._constrained = 0
+        for name, shape in _shapes(job, sampler, first).items():
+            setattr(self, name, self._made(name, shape))
+
+    draws: Array
+    log_densities: Array
+    gradients: Array | None
+    stats: Array
+    warmup_draws: Array | None
+    warmup_stats: Array | None
+    #: On disk alone: the draws as the user sees them, if these are others.
+    seen: Array | None
+
+    def _made(self, name: str, shape: tuple[int, ...] | None) -> Array | None:
+        if shape is None or (self.folder is None and name == "seen"):
+            return None
+        if self.folder is None or 0 in shape:
+            return np.empty(shape)
+        # In a folder, "draws" are what the user sees.
+        if self.job.space is not None:
+            name = {"draws": "unconstrained", "seen": "draws"}.get(name, name)
+        return self.folder.array(name, shape)
+
+    def named(self) -> dict[str, Array]:
+        """Those that are there."""
+        each = {name: getattr(self, name) for name in _NAMES}
+        return {name: array for name, array in each.items() if array is not None}
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Up to which transition to run, and where what comes goes."""
-        s = self._settings
-        if s.n_warmup:
+        """Up to which transition of a chain to run, and where what comes goes."""
+        s = self.job.settings
+        if s.n_warmup and not self.first:
             warmup = {
                 "first": 0,
                 "thin": 1,
                 "n_slots": s.n_warmup,
-                "draws": self.warmup_draws if s.keep_warmup else None,
+                "draws": self.warmup_draws,
                 "log_densities": None,
                 "gradients": None,
                 "stats": self.warmup_stats,
             }
             yield s.n_warmup, warmup
         yield (
-            s.n_warmup + s.n_draws * s.thin,
+            s.transition(s.n_draws),
             {
-                "first": s.n_warmup,
+                "first": s.transition(self.first),
                 "thin": s.thin,
-                "n_slots": s.n_draws,
+                "n_slots": s.n_draws - self.first,
                 "draws": self.draws,
                 "log_densities": self.log_densities,
                 "gradients": self.gradients,
@@ -92,39 +145,42 @@ class Arrays:
             },
         )
 
-    def to_sample(
-        self,
-        target: LogDensity,
-        kernel: Kernel,
-        key: int,
-        n_evals: int,
-        wall_time: float,
-        names: Sequence[str] | None,
-    ) -> Sample | None:
-        """The sample, cut to the draws that all chains have; None before there are any."""
-        s = self._settings
-        done = min(self._sampler.n_done)
-        n = max(done - s.n_warmup, 0) // s.thin
-        if n == 0:
-            return None
-        draws = self.draws[:, :n]
-        gradients = None if self.gradients is None else self.gradients[:, :n]
-        if isinstance(target, TransformedDensity):
-            draws, gradients = target.constrain(draws), None
-        settings = {**s.to_dict(), **kernel._settings()}
-        if self._sampler.is_biased:
-            settings["bias"] = "discretisation"
-        return Sample(
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=n_evals + self._sampler.n_evals[0],
-            wall_time=wall_time,
-            status="complete" if n == s.n_draws else "interrupted",
-            draws=draws,
-            log_densities=self.log_densities[:, :n],
-            gradients=gradients,
-            names=names,
-            error_model="chains",
-        )
+    def shown(self, n: int) -> Array:
+        """The first `n` draws of every chain as the user sees them."""
+        if self.seen is None:
+            return self.job.shown(self.draws[:, :n])
+        for chain, out in zip(self.draws, self.seen, strict=True):
+            # The part that is new, as all before is on disk.
+            out[self._constrained : n] = self.job.shown(chain[self._constrained : n])
+        self._constrained = max(self._constrained, n)
+        return self.seen[:, :n]
+
+
+_NAMES = (
+    "draws",
+    "log_densities",
+    "gradients",
+    "stats",
+    "warmup_draws",
+    "warmup_stats",
+    "seen",
+)
+
+
+def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of the arrays, None for those that there are not."""
+    s, dim = job.settings, job.target.dim
+    chains, draws = s.n_chains, s.n_draws - first
+    groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
+    # Gradients are those of unconstrained points: of no use beside constrained ones.
+    gradients = s.keep_gradients and sampler.needs_gradient and job.space is None
+    warmup = s.keep_warmup and not first
+    return {
+        "draws": (chains, draws, dim),
+        "log_densities": (chains, draws),
+        "gradients": (chains, draws, dim) if gradients else None,
+        "stats": (groups, draws, n_stats),
+        "warmup_draws": (chains, s.n_warmup, dim) if warmup else None,
+        "warmup_stats": (groups, s.n_warmup, n_stats) if warmup else None,
+        "seen": (chains, draws, job.shown_dim) if job.space is not None else None,
+    }

@@ -10,7 +10,7 @@ use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::Stream;
 use crate::target::RowStatus;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The question of some chains, and room for its answer.
 struct Group {
@@ -69,7 +69,9 @@ impl Group {
                 status: &mut self.status,
             };
             // Which chain a row was refused for is known only from the row.
-            let refused = port.answer_together(self.ask.need, batch, context)?;
+            let refused = port
+                .answer_together(self.ask.need, batch, context)
+                .map_err(|error| locate(error, &self.members, chains, port.dim()))?;
             if let Some(&first) = self.members.first() {
                 chains[first].n_refused += refused;
             }
@@ -95,6 +97,19 @@ impl Group {
             chain.pending = None;
         }
     }
+}
+
+/// Says in which of the chains that ask an error came up, where its row tells.
+fn locate(error: Error, members: &[usize], chains: &mut [Chain], dim: usize) -> Error {
+    let Error::Target { row: Some(row), .. } = error else { return error };
+    let mut end = 0;
+    for &i in members {
+        end += chains[i].kernel.exchange().points.len() / dim;
+        if row < end {
+            return chains[i].locate(error);
+        }
+    }
+    error
 }
 
 /// Runs every chain to `goal` transitions, or until a round ends after the deadline. A chain that

@@ -111,7 +111,7 @@ impl Port {
                     gradients: &mut gradients,
                     status: &mut Vec::new(),
                 };
-                let refused = self.answer(need, batch)?;
+                let refused = self.answer(need, batch).map_err(|error| shifted(error, c * ROWS))?;
                 Ok((values, gradients, refused))
             },
             |c, (part, slopes, count)| {
@@ -152,6 +152,14 @@ impl Port {
                 show(x.row(row))
             ),
         })
+    }
+}
+
+/// The error of a part that begins at row `by`.
+fn shifted(error: Error, by: usize) -> Error {
+    match error {
+        Error::Target { row: Some(row), why } => Error::Target { row: Some(row + by), why },
+        other => other,
     }
 }
 

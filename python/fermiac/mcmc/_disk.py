@@ -1,0 +1,128 @@
+"""Draws on disk: a folder of .npy files, mapped into memory while a run fills them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError, CheckpointError
+
+__all__ = ["Folder"]
+
+Array = NDArray[np.float64]
+
+_INDEX = "index.json"
+_FORMAT = "fermiac mcmc 1"
+
+
+class Folder:
+    """The folder of a run. Each array is a file; the index says how much of them is filled."""
+
+    def __init__(self, path: str | os.PathLike[str], resumed: bool) -> None:
+        """Take a folder for a run: a new one, or that of the run that is resumed."""
+        try:
+            self.path = Path(path).absolute()
+        except TypeError:
+            raise ArgumentError(
+                f"path: {type(path).__name__} given; the path of a folder is needed"
+            ) from None
+        self.resumed = resumed
+        self._maps: list[Array] = []
+        if resumed:
+            read_index(self.path)
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ArgumentError(
+                f"path: {self.path} is there and not an empty folder; give another path, or remove "
+                "it; a run is resumed from its checkpoint="
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: it could not be made: {error}") from error
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Array:
+        """The array of a name: made, or mapped again, and made longer where it is too short."""
+        file = self.path / f"{name}.npy"
+        try:
+            if self.resumed and file.exists():
+                found: Array = open_memmap(file, mode="r+")
+                if found.shape != shape:
+                    found = _lengthened(file, found, shape)
+            elif self.resumed:
+                raise CheckpointError(f"{file}: it is missing, so that the run cannot go on")
+            else:
+                found = open_memmap(file, mode="w+", dtype=np.float64, shape=shape)
+        except ValueError as error:
+            raise CheckpointError(f"{file}: it is damaged: {error}") from error
+        except OSError as error:
+            raise CheckpointError(f"{file}: it could not be opened: {error}") from error
+        self._maps.append(found)
+        return found
+
+    def flush(self) -> None:
+        """Bring what was written to the disk."""
+        for array in self._maps:
+            array.flush()  # type: ignore[attr-defined]  # a memmap
+
+    def index(self, content: dict[str, Any]) -> None:
+        """Write the index, as a whole or not at all."""
+        new = self.path / f".{_INDEX}.tmp"
+        text = json.dumps({"format": _FORMAT, **content}, allow_nan=False)
+        try:
+            new.write_text(text)
+            os.replace(new, self.path / _INDEX)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: its index was not written: {error}") from error
+
+    def discard(self) -> None:
+        """Remove what a call that came to nothing has made."""
+        for file in (*self.path.glob("*.npy"), self.path / _INDEX):
+            file.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """What the index of a folder says."""
+    try:
+        content = json.loads((path / _INDEX).read_text())
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no {_INDEX} in it; the folder that was given as path= of "
+            "fermiac.mcmc.sample is needed"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / _INDEX}: it could not be read: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path / _INDEX}: it is not of a run, or of another version")
+    return content
+
+
+def read_array(path: Path, name: str, n: int) -> Array | None:
+    """The first `n` slots of an array, mapped; None where there is none."""
+    file = path / f"{name}.npy"
+    if not file.exists():
+        return None
+    try:
+        return open_memmap(file, mode="r")[:, :n]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: it is damaged: {error}") from error
+
+
+def _lengthened(file: Path, found: Array, shape: tuple[int, ...]) -> Array:
+    """A file with more slots a chain, or fewer; the old one is replaced once it is written."""
+    new = file.with_name(f".{file.name}.tmp")
+    made = open_memmap(new, mode="w+", dtype=np.float64, shape=shape)
+    n = min(found.shape[1], shape[1])
+    for old, out in zip(found, made, strict=True):
+        out[:n] = old[:n]
+    made.flush()
+    os.replace(new, file)
+    return made
