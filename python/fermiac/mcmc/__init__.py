@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fermiac.mcmc._hamiltonian import HMC, NUTS
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA
 from fermiac.mcmc._run import sample
 
-__all__ = ["MALA", "RWM", "ULA", "Kernel", "sample"]
+__all__ = ["HMC", "MALA", "NUTS", "RWM", "ULA", "Kernel", "sample"]

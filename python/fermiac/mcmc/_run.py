@@ -14,6 +14,7 @@ from fermiac._config import resolve_threads
 from fermiac._progress import finish, reporter
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
+from fermiac.mcmc._hamiltonian import NUTS
 from fermiac.mcmc._kernels import Kernel
 from fermiac.mcmc._plan import Arrays, Settings
 from fermiac.mcmc._start import starts
@@ -32,13 +33,16 @@ __all__ = ["sample"]
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
 
+#: The kernel that suits most continuous targets.
+_DEFAULT = NUTS()
+
 
 def sample(
     log_density: LogDensity | Function | Any,
     dim: int | None = None,
     gradient: bool | Function | None = None,
     *,
-    kernel: Kernel,
+    kernel: Kernel = _DEFAULT,
     init: ArrayLike | Callable[[int], ArrayLike] | str | None = None,
     names: Sequence[str] | None = None,
     transforms: Spec | None = None,
@@ -88,9 +92,7 @@ def sample(
     with reporter(progress, "sample", "transitions") as report:
         error = None
         for until, record in arrays.records():
-            _, error = sampler.run(
-                ports, until, record, None, workers, settings.total, report
-            )
+            _, error = sampler.run(ports, until, record, None, workers, settings.total, report)
             if error is not None:
                 break
         took = time.perf_counter() - start

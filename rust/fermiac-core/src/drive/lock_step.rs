@@ -5,12 +5,12 @@ use std::time::Instant;
 use super::chain::{Chain, port_of};
 use super::ports::{Batch, Port};
 use super::record::Track;
+use crate::Result;
 use crate::kernel::{Ask, Need};
 use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::Stream;
 use crate::target::RowStatus;
-use crate::Result;
 
 /// The question of some chains, and room for its answer.
 struct Group {
@@ -48,7 +48,12 @@ impl Group {
         }
     }
 
-    fn answer(&mut self, chains: &mut [Chain], ports: &[Port], context: &Context<'_>) -> Result<()> {
+    fn answer(
+        &mut self,
+        chains: &mut [Chain],
+        ports: &[Port],
+        context: &Context<'_>,
+    ) -> Result<()> {
         let port = port_of(ports, self.ask)?;
         let x = Rows::new(&self.points, port.dim());
         if self.ask.need == Need::Draw {
