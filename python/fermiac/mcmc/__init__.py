@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.mcmc._chains import Chains
+from fermiac.mcmc._hamiltonian import HMC, NUTS
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA
 from fermiac.mcmc._more import extend, open, start
@@ -10,7 +11,9 @@ from fermiac.mcmc._run import sample
 from fermiac.mcmc._stop import StopWhen
 
 __all__ = [
+    "HMC",
     "MALA",
+    "NUTS",
     "RWM",
     "ULA",
     "Chains",

@@ -20,7 +20,7 @@ from fermiac.mcmc._chains import Chains
 from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import Folder
 from fermiac.mcmc._kernels import Kernel
-from fermiac.mcmc._langevin import MALA
+from fermiac.mcmc._hamiltonian import NUTS
 from fermiac.mcmc._plan import Arrays, Job, Settings
 from fermiac.mcmc._start import check_gradient as compare
 from fermiac.mcmc._start import starts
@@ -93,7 +93,7 @@ def sample(
     gradient : None, True or callable, default None
         A function that gives the gradients, (n, d); or True if `log_density` gives a pair
         (values, gradients).
-    kernel : Kernel, default MALA()
+    kernel : Kernel, default NUTS()
         How chains move.
     init : str, array_like, law or callable, default "jitter"
         Where chains start. ``"jitter"``: uniform in (-2, 2), coordinate by coordinate, drawn anew
@@ -234,10 +234,10 @@ def sample(
     """
     start = time.perf_counter()
     target = as_target(log_density, dim, gradient)
-    kernel = MALA() if kernel is None else kernel
+    kernel = NUTS() if kernel is None else kernel
     if not isinstance(kernel, Kernel):
         raise ArgumentError(
-            f"kernel: {kernel!r:.60} given; a kernel such as fermiac.mcmc.MALA() is needed"
+            f"kernel: {kernel!r:.60} given; a kernel such as fermiac.mcmc.NUTS() is needed"
         )
     _require_gradient(kernel, target)
     settings = Settings(

@@ -66,6 +66,12 @@ impl Archive {
         Ok(())
     }
 
+    /// A position among `n`, or 0 where there are none.
+    pub fn index(&mut self, value: &mut usize, n: usize) -> Result<()> {
+        self.count(value)?;
+        if *value < n.max(1) { Ok(()) } else { Err(mismatch()) }
+    }
+
     /// Yes or no.
     pub fn flag(&mut self, value: &mut bool) -> Result<()> {
         let mut word = u64::from(*value);
