@@ -1,10 +1,11 @@
 //! Kernels from their descriptions: (name, options) as `fermiac.mcmc` makes them.
 
 use fermiac_core::kernel::Kernel;
-use fermiac_core::mcmc::{Drift, Langevin, LangevinOptions, RandomWalk};
+use fermiac_core::mcmc::RandomWalk;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::langevin::{LangevinSpec, UnderdampedSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -12,7 +13,8 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
     let (name, options) = spec.extract::<(String, Bound<'_, PyAny>)>()?;
     Ok(match name.as_str() {
         "random_walk" => Box::new(options.extract::<RandomWalkSpec>()?.build(dim)),
-        "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)),
+        "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)?),
+        "underdamped" => Box::new(options.extract::<UnderdampedSpec>()?.build(dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }
@@ -29,29 +31,5 @@ impl RandomWalkSpec {
     fn build(self, dim: usize) -> RandomWalk {
         let MetricSpec(kind, metric) = self.metric;
         RandomWalk::new(dim, self.scale, self.target_accept, kind, metric)
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct LangevinSpec {
-    step: f64,
-    target_accept: Option<f64>,
-    correct: bool,
-    truncate: Option<f64>,
-    tamed: bool,
-    metric: MetricSpec,
-}
-
-impl LangevinSpec {
-    fn build(self, dim: usize) -> Langevin {
-        let drift = match (self.truncate, self.tamed) {
-            (Some(bound), _) => Drift::Truncated(bound),
-            (None, true) => Drift::Tamed,
-            (None, false) => Drift::Plain,
-        };
-        let (step, accept, correct) = (self.step, self.target_accept, self.correct);
-        let MetricSpec(kind, metric) = self.metric;
-        Langevin::new(dim, &LangevinOptions { step, accept, correct, drift }, kind, metric)
     }
 }

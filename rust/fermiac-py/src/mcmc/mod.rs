@@ -1,6 +1,7 @@
 //! Bindings of `fermiac_core::mcmc` and its drivers.
 
 mod kernels;
+mod langevin;
 mod metric;
 mod sampler;
 
