@@ -86,7 +86,9 @@ class MALA(Kernel):
 class ULA(Kernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
-    Its draws follow the target up to a bias of order h, which no number of draws removes.
+    Its draws follow the target up to a bias of order h, which no number of draws removes. While
+    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, so that no step
+    size on trial can throw a chain away.
 
     Parameters
     ----------

@@ -47,7 +47,9 @@ class UnderdampedLangevin(Kernel):
         Accept steps by their work: the change of energy less that by friction. Where one is
         rejected the chain stays and its momentum turns round. Friction at the ends of the
         splitting is exact and outside of that. Without it, draws follow the target up to a bias
-        of order h², and only a point without density turns the momentum round.
+        of order h², and only a point without density turns the momentum round; but while the
+        step size is adapted, in the warm-up, steps are corrected all the same, so that no step
+        size on trial can throw a chain away.
     target_accept : float, default 0.9
         The acceptance rate that the step size is adapted to in the warm-up: that of the
         correction, or that which it would have.

@@ -162,6 +162,13 @@ impl StepSize {
         self.step
     }
 
+    /// Whether what is observed changes it. A kernel without a correction then corrects all the
+    /// same: a step size on trial may be so large that it would throw the chain away.
+    #[inline]
+    pub fn is_adapting(&self) -> bool {
+        self.adapt.is_some() && self.phase != Phase::Sample
+    }
+
     /// Whether a search for a first step size is due: the kernel then tries single steps from
     /// where it stands, and tells [`search`](Self::search) how they went.
     #[inline]

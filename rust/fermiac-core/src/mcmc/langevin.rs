@@ -142,7 +142,7 @@ impl Langevin {
     fn decide(&mut self, stream: &mut Stream) {
         let log_ratio = self.log_ratio();
         self.accept = acceptance(log_ratio);
-        self.accepted = if self.correct {
+        self.accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
             self.there.log_density > f64::NEG_INFINITY

@@ -28,8 +28,8 @@ pub enum Letter {
 /// The momentum is kept from one transition to the next, and through restarts. Friction at the ends
 /// keeps the law as it is; the correction is about what lies between: its work, the change of
 /// energy less what friction inside has given, is accepted, or the chain goes back and turns its
-/// momentum round. Of an uncorrected chain the same work steers the step size, and only points
-/// without density turn it round.
+/// momentum round. Of an uncorrected chain the same work steers the step size, and once that is
+/// found only points without density turn it round.
 ///
 /// # References
 /// B. Leimkuhler, C. Matthews, "Rational construction of stochastic numerical methods for molecular
@@ -210,7 +210,7 @@ impl Underdamped {
             return;
         }
         self.error = -log_ratio;
-        self.accepted = if self.correct {
+        self.accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
             self.there.log_density > f64::NEG_INFINITY

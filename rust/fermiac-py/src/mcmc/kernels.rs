@@ -5,7 +5,7 @@ use fermiac_core::mcmc::RandomWalk;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::langevin::{LangevinSpec, UnderdampedSpec};
+use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -14,6 +14,7 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
     Ok(match name.as_str() {
         "random_walk" => Box::new(options.extract::<RandomWalkSpec>()?.build(dim)),
         "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)?),
+        "microcanonical" => Box::new(options.extract::<MicrocanonicalSpec>()?.build(dim)),
         "underdamped" => Box::new(options.extract::<UnderdampedSpec>()?.build(dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })

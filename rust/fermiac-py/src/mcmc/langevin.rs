@@ -1,7 +1,8 @@
 //! The Langevin kernels, from their descriptions.
 
 use fermiac_core::mcmc::{
-    Drift, Langevin, LangevinOptions, Letter, Underdamped, UnderdampedOptions,
+    Drift, Langevin, LangevinOptions, Letter, Microcanonical, MicrocanonicalOptions, Underdamped,
+    UnderdampedOptions,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -62,5 +63,22 @@ impl UnderdampedSpec {
         };
         let MetricSpec(kind, metric) = self.metric;
         Ok(Underdamped::new(dim, &options, kind, metric))
+    }
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct MicrocanonicalSpec {
+    step: Option<f64>,
+    length: Option<f64>,
+    target_accept: Option<f64>,
+    metric: MetricSpec,
+}
+
+impl MicrocanonicalSpec {
+    pub(super) fn build(self, dim: usize) -> Microcanonical {
+        let (step, length, accept) = (self.step, self.length, self.target_accept);
+        let MetricSpec(kind, metric) = self.metric;
+        Microcanonical::new(dim, &MicrocanonicalOptions { step, length, accept }, kind, metric)
     }
 }
