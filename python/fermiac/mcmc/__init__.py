@@ -5,20 +5,25 @@ from __future__ import annotations
 from fermiac.mcmc._chains import Chains
 from fermiac.mcmc._hamiltonian import HMC, NUTS
 from fermiac.mcmc._kernels import RWM, Kernel
-from fermiac.mcmc._langevin import MALA, ULA
+from fermiac.mcmc._langevin import MALA, ULA, Barker
+from fermiac.mcmc._microcanonical import MCLMC
 from fermiac.mcmc._more import extend, open, start
 from fermiac.mcmc._run import sample
 from fermiac.mcmc._stop import StopWhen
+from fermiac.mcmc._underdamped import UnderdampedLangevin
 
 __all__ = [
     "HMC",
     "MALA",
+    "MCLMC",
     "NUTS",
     "RWM",
     "ULA",
+    "Barker",
     "Chains",
     "Kernel",
     "StopWhen",
+    "UnderdampedLangevin",
     "extend",
     "open",
     "sample",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fermiac._rng import positive
 from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability
 
-__all__ = ["MALA", "ULA"]
+__all__ = ["MALA", "ULA", "Barker"]
 
 #: The first step size that a search tries, in units of the coordinates' deviations.
 _FIRST = 1.0
@@ -34,8 +34,8 @@ class MALA(Kernel):
         nothing, its diagonal, all of it (``"auto"`` up to 200 coordinates); or variances (d,) or a
         covariance (d, d) that stay.
     truncate : float, optional
-        Cut the length of :math:`L^\top \nabla \log p` to this: for gradients that grow faster than
-        linearly.
+        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target is
+        kept: for gradients that grow faster than linearly.
 
     Raises
     ------
@@ -77,8 +77,7 @@ class MALA(Kernel):
             "step": _FIRST if self.step_size is None else self.step_size,
             "target_accept": self.target_accept if self.step_size is None else None,
             "correct": True,
-            "truncate": self.truncate,
-            "tamed": False,
+            "drift": ("plain", 0.0) if self.truncate is None else ("truncated", self.truncate),
             "metric": metric_spec(self.metric, dim, gradients=True),
         }
 
@@ -87,7 +86,9 @@ class MALA(Kernel):
 class ULA(Kernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
-    Its draws follow the target up to a bias of order h, which no number of draws removes.
+    Its draws follow the target up to a bias of order h, which no number of draws removes. While
+    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, so that no step
+    size on trial can throw a chain away.
 
     Parameters
     ----------
@@ -139,7 +140,66 @@ class ULA(Kernel):
             "step": _FIRST if self.step_size is None else self.step_size,
             "target_accept": self.target_accept if self.step_size is None else None,
             "correct": False,
-            "truncate": None,
-            "tamed": bool(self.tamed),
+            "drift": ("tamed" if self.tamed else "plain", 0.0),
+            "metric": metric_spec(self.metric, dim, gradients=True),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Barker(Kernel):
+    r"""Metropolis steps with Barker's proposal: noise whose signs lean along the gradient.
+
+    With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
+    :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
+    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but cannot
+    lengthen it, so the kernel bears step sizes that are far too large, and gradients without
+    bounds, better than `MALA`; per evaluation it mixes a little slower where both do well.
+
+    Parameters
+    ----------
+    step_size : float, optional
+        √h, in the units of the metric; by default it is adapted to `target_accept`.
+    target_accept : float, default 0.4
+        The acceptance rate that the step size is adapted to.
+    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+        As in `MALA`.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] S. Livingstone, G. Zanella, "The Barker proposal: combining robustness and efficiency in
+       gradient-based MCMC", Journal of the Royal Statistical Society B, 2022.
+    .. [2] J. Vogrinc, S. Livingstone, G. Zanella, "Optimal design of the Barker proposal and other
+       locally balanced Metropolis–Hastings algorithms", Biometrika, 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=fm.mcmc.Barker(), n_draws=500, rng=0)
+    >>> s.draws.shape
+    (4, 500, 2)
+    """
+
+    needs_gradient: ClassVar[bool] = True
+
+    step_size: float | None = None
+    target_accept: float = 0.4
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None:
+            positive("step_size", self.step_size)
+        probability("target_accept", self.target_accept)
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        return "langevin", {
+            "step": _FIRST if self.step_size is None else self.step_size,
+            "target_accept": self.target_accept if self.step_size is None else None,
+            "correct": True,
+            "drift": ("signs", 0.0),
             "metric": metric_spec(self.metric, dim, gradients=True),
         }

@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use super::convergence::MIN_DRAWS;
 use super::fourier::Fourier;
 use crate::simd::{Kernel, LANES, V, dispatch, fma, ln};
 
@@ -73,13 +74,22 @@ impl Chains {
             + if self.means.len() > 1 { between } else { 0.0 };
         let mut lags = Lags { chains: self, fourier, sums: Vec::new() };
         let rho = |acov: f64| 1.0 - (within - acov) / pooled;
-        let tau = correlation_time(self.n, |t| rho(lags.mean_autocovariance(t)));
+        let tau = initial_sequence(self.n, |t| rho(lags.mean_autocovariance(t)));
         size / tau.max(std::f64::consts::LN_10 / ln(size))
     }
 }
 
+/// The integrated autocorrelation time of one series: its draws over their effective number.
+pub fn correlation_time(series: &[f64]) -> f64 {
+    let n = series.len();
+    if n < MIN_DRAWS {
+        return 1.0;
+    }
+    n as f64 / Chains::new(series, n).ess(&OnceLock::new())
+}
+
 /// The integrated autocorrelation time, by Geyer's initial monotone sequence of the pair sums.
-fn correlation_time(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
+fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
     let (mut even, mut odd) = (1.0, rho(1));
     let mut pairs = vec![(even, odd)];
     let mut t = 1;

@@ -8,6 +8,7 @@ mod psis;
 mod ranks;
 mod weights;
 
+pub use chains::correlation_time;
 pub use convergence::{MIN_DRAWS, Statistic, convergence};
 pub use pareto::{khat, tail_length};
 pub use psis::{Smoothed, khat_threshold, log_khat, psis, psis_columns};

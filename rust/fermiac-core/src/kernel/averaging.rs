@@ -108,6 +108,71 @@ impl RobbinsMonro {
     }
 }
 
+/// The step size at which the squared energy errors of a step have a given mean, if that grows with
+/// its sixth power: a running mean over some 150 steps, in which errors far from that count less.
+///
+/// # References
+/// J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, "Microcanonical Hamiltonian Monte Carlo",
+/// Journal of Machine Learning Research 24 (2023).
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnergyErrors {
+    wanted: f64,
+    log_step: f64,
+    sum: f64,
+    weight: f64,
+    /// No step is larger: a larger one has failed.
+    most: f64,
+}
+
+impl EnergyErrors {
+    const MEMORY: f64 = 149.0 / 151.0;
+    const WIDTH: f64 = 9.0;
+    const LEAST: f64 = 1e-8;
+    const RETREAT: f64 = 0.8;
+
+    /// From a first step size, towards squared errors of the mean `wanted`.
+    pub fn new(step: f64, wanted: f64) -> Self {
+        let log_step = ln(step);
+        Self { wanted, log_step, sum: 0.0, weight: 0.0, most: f64::INFINITY }
+    }
+
+    /// Takes in a squared error; one that is not finite is of a step that failed.
+    pub fn update(&mut self, square: f64) {
+        if square < f64::INFINITY {
+            let ratio = square / self.wanted + Self::LEAST;
+            let distance = ln(ratio) / Self::WIDTH;
+            let weight = exp(-0.5 * distance * distance);
+            self.sum = Self::MEMORY * self.sum + weight * ratio * exp(-6.0 * self.log_step);
+            self.weight = Self::MEMORY * self.weight + weight;
+            self.log_step = ln(self.sum / self.weight) / -6.0;
+        } else {
+            self.most = Self::RETREAT * exp(self.log_step);
+        }
+        self.log_step = self.log_step.min(ln(self.most));
+    }
+
+    /// The logarithm of the step size.
+    pub fn log_step(&self) -> f64 {
+        self.log_step
+    }
+
+    /// Anew, from this step size.
+    pub fn restart(&mut self, step: f64) {
+        *self = Self::new(step, self.wanted);
+    }
+
+    pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let fields = [
+            &mut self.wanted,
+            &mut self.log_step,
+            &mut self.sum,
+            &mut self.weight,
+            &mut self.most,
+        ];
+        fields.into_iter().try_for_each(|field| archive.number(field))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +192,20 @@ mod tests {
             assert!((averaging.log_step - log_step).abs() < 1e-8);
             assert!((averaging.log_average() - log_average).abs() < 1e-8);
         }
+    }
+    #[test]
+    fn energy_errors_lead_to_the_step_size_that_gives_the_wanted_ones() {
+        // Squared errors of 3 h⁶.
+        let mut errors = EnergyErrors::new(1.0, 5e-4);
+        let square = |errors: &EnergyErrors| 3.0 * exp(6.0 * errors.log_step());
+        for _ in 0..400 {
+            errors.update(square(&errors));
+        }
+        assert!((square(&errors) / 5e-4 - 1.0).abs() < 1e-3);
+        let before = errors.log_step();
+        errors.update(f64::NAN);
+        assert!((errors.log_step() - before - ln(0.8)).abs() < 1e-12);
+        (0..400).for_each(|_| errors.update(0.0));
+        assert!((errors.log_step() - before - ln(0.8)).abs() < 1e-12);
     }
 }

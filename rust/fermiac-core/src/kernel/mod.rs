@@ -14,7 +14,7 @@ mod tuning;
 mod window;
 
 pub use archive::Archive;
-pub use averaging::{DualAveraging, RobbinsMonro};
+pub use averaging::{DualAveraging, EnergyErrors, RobbinsMonro};
 pub use metric::Metric;
 pub use tuning::{MetricKind, Scale, StepSize};
 pub use window::Window;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Archive, DualAveraging, Metric, Phase, RobbinsMonro, Window};
+use super::{Archive, DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, Window};
 use crate::Result;
 use crate::simd::{exp, ln};
 
@@ -122,6 +122,8 @@ pub struct StepSize {
 enum Adapt {
     Averaging(DualAveraging),
     Recursion(RobbinsMonro),
+    Energy(EnergyErrors),
+    Told,
 }
 
 impl StepSize {
@@ -140,6 +142,16 @@ impl StepSize {
         Self::new(step, Some(Adapt::Recursion(RobbinsMonro::new(step, accept))), false)
     }
 
+    /// By the squared energy errors of steps, towards a mean of `square`.
+    pub fn energetic(step: f64, square: f64) -> Self {
+        Self::new(step, Some(Adapt::Energy(EnergyErrors::new(step, square))), false)
+    }
+
+    /// A length that the kernel finds itself and [`tell`](Self::tell)s, so that chains share it.
+    pub fn told(step: f64) -> Self {
+        Self::new(step, Some(Adapt::Told), false)
+    }
+
     fn new(step: f64, adapt: Option<Adapt>, rough: bool) -> Self {
         Self { step, first: step, adapt, phase: Phase::Sample, rough, factor: 0.0, tries: 0 }
     }
@@ -148,6 +160,13 @@ impl StepSize {
     #[inline]
     pub fn get(&self) -> f64 {
         self.step
+    }
+
+    /// Whether what is observed changes it. A kernel without a correction then corrects all the
+    /// same: a step size on trial may be so large that it would throw the chain away.
+    #[inline]
+    pub fn is_adapting(&self) -> bool {
+        self.adapt.is_some() && self.phase != Phase::Sample
     }
 
     /// Whether a search for a first step size is due: the kernel then tries single steps from
@@ -181,7 +200,11 @@ impl StepSize {
                 self.step = self.first;
                 recursion.restart(self.first);
             }
-            None => {}
+            Some(Adapt::Energy(errors)) => {
+                self.step = self.first;
+                errors.restart(self.first);
+            }
+            Some(Adapt::Told) | None => {}
         }
     }
 
@@ -193,7 +216,14 @@ impl StepSize {
         self.phase = phase;
     }
 
-    /// Takes in an acceptance probability while it adapts.
+    /// Takes over a length that the kernel has found, if it may.
+    pub fn tell(&mut self, step: f64) {
+        if let Some(Adapt::Told) = self.adapt {
+            self.step = step;
+        }
+    }
+
+    /// Takes in an acceptance probability, or a squared energy error, while it adapts.
     #[inline]
     pub fn observe(&mut self, accept: f64) {
         if self.phase == Phase::Sample {
@@ -208,7 +238,11 @@ impl StepSize {
                 recursion.update(accept);
                 self.step = exp(recursion.log_step());
             }
-            None => {}
+            Some(Adapt::Energy(errors)) => {
+                errors.update(accept);
+                self.step = exp(errors.log_step());
+            }
+            Some(Adapt::Told) | None => {}
         }
     }
 
@@ -217,6 +251,7 @@ impl StepSize {
         match &self.adapt {
             Some(Adapt::Averaging(averaging)) if !self.rough => averaging.log_average(),
             Some(Adapt::Recursion(recursion)) => recursion.log_step(),
+            Some(Adapt::Energy(errors)) => errors.log_step(),
             _ => ln(self.step),
         }
     }
@@ -238,7 +273,8 @@ impl StepSize {
         match &mut self.adapt {
             Some(Adapt::Averaging(averaging)) => averaging.persist(archive),
             Some(Adapt::Recursion(recursion)) => recursion.persist(archive),
-            None => Ok(()),
+            Some(Adapt::Energy(errors)) => errors.persist(archive),
+            Some(Adapt::Told) | None => Ok(()),
         }
     }
 }

@@ -19,7 +19,7 @@ pub const fn packed_start(i: usize) -> usize {
 
 /// The scalar product, summed in an order that depends on the length alone.
 #[inline]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_tiles, a_rest) = a.as_chunks::<LANES>();
     let (b_tiles, b_rest) = b.as_chunks::<LANES>();
     let mut sum = V::ZERO;

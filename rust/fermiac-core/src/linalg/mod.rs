@@ -5,6 +5,7 @@ mod eigen;
 mod gram;
 mod rows;
 
+pub(crate) use cholesky::dot;
 pub use cholesky::{Cholesky, packed_start};
 pub use eigen::SymmetricEigen;
 pub(crate) use gram::{add_gram, packed, packed_len};

@@ -1,5 +1,6 @@
 //! Overdamped Langevin steps, with and without the Metropolis correction.
 
+use super::barker;
 use super::place::{Place, acceptance};
 use crate::Result;
 use crate::kernel::{
@@ -31,15 +32,17 @@ pub struct Langevin {
     accepted: bool,
 }
 
-/// How the force is kept in bounds.
+/// How the force moves proposals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Drift {
-    /// It is not.
+    /// As it is.
     Plain,
-    /// Its length is cut to this.
+    /// With its length cut to this.
     Truncated(f64),
-    /// It is divided by 1 + (h/2) times its length.
+    /// Divided by 1 + (h/2) times its length.
     Tamed,
+    /// By Barker's rule: it turns the signs of the noise and moves nothing itself.
+    Signs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +70,7 @@ pub struct LangevinOptions {
     pub accept: Option<f64>,
     /// Whether proposals are accepted or rejected.
     pub correct: bool,
-    /// How the force is kept in bounds.
+    /// How the force moves proposals.
     pub drift: Drift,
 }
 
@@ -96,7 +99,12 @@ impl Langevin {
     fn propose(&mut self, stream: &mut Stream) -> Step {
         stream.fill_normal(&mut self.noise);
         let step = self.step.get();
-        let half = 0.5 * step;
+        let half = if self.drift == Drift::Signs {
+            barker::turn(&mut self.noise, &self.force, step, &mut self.shift, stream);
+            0.0
+        } else {
+            0.5 * step
+        };
         for ((shift, force), noise) in self.shift.iter_mut().zip(&self.force).zip(&self.noise) {
             *shift = step * (half * force + noise);
         }
@@ -108,27 +116,33 @@ impl Langevin {
         Step::Ask(Ask::target(Need::Gradient))
     }
 
-    /// The logarithm of the Metropolis ratio, in a form in which nothing cancels for small steps:
-    /// with the noise p' of the way back, log p(y) - log p(x) + |p|²/2 - |p'|²/2.
+    /// The logarithm of the Metropolis ratio. Without Barker's rule it is, in a form in which
+    /// nothing cancels for small steps, log p(y) - log p(x) + |p|²/2 - |p'|²/2 with the noise p' of
+    /// the way back; the forces in it are those that moved the proposals, cut or tamed.
     fn log_ratio(&mut self) -> f64 {
         if self.there.log_density == f64::NEG_INFINITY {
             return f64::NEG_INFINITY;
         }
-        force(&self.there, &self.scale, self.drift, self.step.get(), &mut self.other_force);
-        let half = 0.5 * self.step.get();
+        let step = self.step.get();
+        force(&self.there, &self.scale, self.drift, step, &mut self.other_force);
+        let gain = self.there.log_density - self.here.log_density;
+        if self.drift == Drift::Signs {
+            return gain + barker::log_ratio(&self.noise, &self.force, &self.other_force, step);
+        }
+        let half = 0.5 * step;
         let mut kinetic = 0.0;
         for ((noise, force), other) in self.noise.iter().zip(&self.force).zip(&self.other_force) {
             let change = half * (force + other);
             // p² - (p + c)² = -c (2 p + c).
             kinetic -= change * (2.0 * noise + change);
         }
-        self.there.log_density - self.here.log_density + 0.5 * kinetic
+        gain + 0.5 * kinetic
     }
 
     fn decide(&mut self, stream: &mut Stream) {
         let log_ratio = self.log_ratio();
         self.accept = acceptance(log_ratio);
-        self.accepted = if self.correct {
+        self.accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
             self.there.log_density > f64::NEG_INFINITY
@@ -151,10 +165,10 @@ impl Langevin {
     }
 }
 
-/// Lᵀ ∇, kept in bounds.
+/// Lᵀ ∇ as it moves proposals.
 fn force(place: &Place, scale: &Scale, drift: Drift, step: f64, out: &mut [f64]) {
     scale.metric().backward(&place.gradient, out);
-    if drift == Drift::Plain {
+    if matches!(drift, Drift::Plain | Drift::Signs) {
         return;
     }
     let length = out.iter().map(|f| f * f).sum::<f64>().sqrt();

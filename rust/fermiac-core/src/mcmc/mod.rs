@@ -1,13 +1,20 @@
 //! Markov chain Monte Carlo: the kernels that only this domain uses.
 
+mod barker;
 mod hmc;
+mod isokinetic;
 mod langevin;
 mod leapfrog;
+mod microcanonical;
 mod nuts;
 mod place;
 mod random_walk;
+mod recent;
+mod underdamped;
 
 pub use hmc::{Hmc, HmcOptions, Length};
 pub use langevin::{Drift, Langevin, LangevinOptions};
+pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
 pub use random_walk::RandomWalk;
+pub use underdamped::{Letter, Underdamped, UnderdampedOptions};

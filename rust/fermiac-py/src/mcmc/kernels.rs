@@ -1,12 +1,12 @@
 //! Kernels from their descriptions: (name, options) as `fermiac.mcmc` makes them.
 
-use fermiac_core::kernel::{Kernel, StepSize};
-use fermiac_core::mcmc::{
-    Drift, Hmc, HmcOptions, Langevin, LangevinOptions, Length, Nuts, RandomWalk,
-};
+use fermiac_core::kernel::Kernel;
+use fermiac_core::mcmc::RandomWalk;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::hamiltonian::{HmcSpec, NutsSpec};
+use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -16,7 +16,9 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
         "random_walk" => Box::new(options.extract::<RandomWalkSpec>()?.build(dim)),
         "nuts" => Box::new(options.extract::<NutsSpec>()?.build(dim)),
         "hmc" => Box::new(options.extract::<HmcSpec>()?.build(dim)),
-        "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)),
+        "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)?),
+        "microcanonical" => Box::new(options.extract::<MicrocanonicalSpec>()?.build(dim)),
+        "underdamped" => Box::new(options.extract::<UnderdampedSpec>()?.build(dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }
@@ -34,69 +36,4 @@ impl RandomWalkSpec {
         let MetricSpec(kind, metric) = self.metric;
         RandomWalk::new(dim, self.scale, self.target_accept, kind, metric)
     }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct LangevinSpec {
-    step: f64,
-    target_accept: Option<f64>,
-    correct: bool,
-    truncate: Option<f64>,
-    tamed: bool,
-    metric: MetricSpec,
-}
-
-impl LangevinSpec {
-    fn build(self, dim: usize) -> Langevin {
-        let drift = match (self.truncate, self.tamed) {
-            (Some(bound), _) => Drift::Truncated(bound),
-            (None, true) => Drift::Tamed,
-            (None, false) => Drift::Plain,
-        };
-        let (step, accept, correct) = (self.step, self.target_accept, self.correct);
-        let MetricSpec(kind, metric) = self.metric;
-        Langevin::new(dim, &LangevinOptions { step, accept, correct, drift }, kind, metric)
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct NutsSpec {
-    step: f64,
-    target_accept: Option<f64>,
-    max_depth: usize,
-    metric: MetricSpec,
-}
-
-impl NutsSpec {
-    fn build(self, dim: usize) -> Nuts {
-        let MetricSpec(kind, metric) = self.metric;
-        Nuts::new(dim, step_size(self.step, self.target_accept), self.max_depth, kind, metric)
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct HmcSpec {
-    step: f64,
-    target_accept: Option<f64>,
-    n_steps: Option<usize>,
-    trajectory_length: f64,
-    jitter: f64,
-    metric: MetricSpec,
-}
-
-impl HmcSpec {
-    fn build(self, dim: usize) -> Hmc {
-        let MetricSpec(kind, metric) = self.metric;
-        let length = self.n_steps.map_or(Length::Time(self.trajectory_length), Length::Steps);
-        let step = step_size(self.step, self.target_accept);
-        Hmc::new(dim, HmcOptions { step, length, jitter: self.jitter }, kind, metric)
-    }
-}
-
-/// One that stays, or the first of those that are adapted.
-fn step_size(step: f64, target_accept: Option<f64>) -> StepSize {
-    target_accept.map_or_else(|| StepSize::fixed(step), |accept| StepSize::averaged(step, accept))
 }

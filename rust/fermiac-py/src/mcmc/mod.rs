@@ -1,6 +1,8 @@
 //! Bindings of `fermiac_core::mcmc` and its drivers.
 
+mod hamiltonian;
 mod kernels;
+mod langevin;
 mod metric;
 mod sampler;
 
