@@ -5,6 +5,7 @@ use fermiac_core::mcmc::{Drift, Langevin, LangevinOptions, RandomWalk};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -13,6 +14,9 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
     Ok(match name.as_str() {
         "random_walk" => Box::new(options.extract::<RandomWalkSpec>()?.build(dim)),
         "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)),
+        "slice" => Box::new(options.extract::<SliceSpec>()?.build(dim)?),
+        "elliptical_slice" => Box::new(options.extract::<EllipticalSliceSpec<'_>>()?.build()?),
+        "ensemble" => Box::new(options.extract::<EnsembleSpec>()?.build(spec.py(), dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }

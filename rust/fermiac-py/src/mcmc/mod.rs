@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_core::mcmc` and its drivers.
 
+mod gradient_free;
 mod kernels;
 mod metric;
 mod sampler;
