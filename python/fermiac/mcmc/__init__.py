@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from fermiac.mcmc._ensemble import DE, DESnooker, Ensemble, Stretch
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA
 from fermiac.mcmc._run import sample
+from fermiac.mcmc._slice import EllipticalSlice, Slice
 
-__all__ = ["MALA", "RWM", "ULA", "Kernel", "sample"]
+__all__ = [
+    "DE",
+    "MALA",
+    "RWM",
+    "ULA",
+    "DESnooker",
+    "EllipticalSlice",
+    "Ensemble",
+    "Kernel",
+    "Slice",
+    "Stretch",
+    "sample",
+]

@@ -75,9 +75,11 @@ def sample(
     key = key_of(rng)
     workers = resolve_threads(n_threads)
     x0, n_evals = starts(init, target, settings.n_chains, key, kernel.needs_gradient)
+    kernel._check_starts(x0)
     ports: list[tuple[str, Any]] = [("density", target._handle)]
+    name, options = kernel._spec(target.dim, ports)
     sampler = _core.Sampler(
-        kernel._spec(target.dim, ports),
+        (name, {**options, "n_points": kernel._n_points(settings.n_chains)}),
         target.dim,
         x0,
         settings.segments(),
