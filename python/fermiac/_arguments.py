@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["columns", "numbers", "require", "unwrapped"]
+__all__ = ["choice", "columns", "numbers", "require", "unwrapped"]
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,14 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
     """Refuse `array` where it is not `good`."""
     if not good.all():
         raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
+
+
+def choice(name: str, value: object, known: tuple[str, ...]) -> str:
+    """Take `value` as one of the known words."""
+    if not isinstance(value, str) or value not in known:
+        words = ", ".join(repr(word) for word in known)
+        raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
+    return value
 
 
 def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:

@@ -13,7 +13,7 @@ from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.targets._builtin import real_numbers
 
-__all__ = ["bfmi", "ess", "mcse", "rhat"]
+__all__ = ["bfmi", "ess", "mcse", "rhat", "statistic"]
 
 Array = NDArray[np.float64]
 Prob = float | tuple[float, float]
@@ -82,7 +82,7 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     True
     """
     name = _choice("method", method, _METHODS)
-    return _statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
+    return statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
 
 
 def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | None = None) -> Any:
@@ -155,7 +155,7 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     pair = _pair(prob) if name in ("tail", "local") else (0.0, 0.0)
     if name in ("median", "quantile"):
         name, pair = "quantile", (0.5 if name == "median" else _single(prob), 0.0)
-    return _statistic("x", x, f"ess_{name}", n_threads, pair)
+    return statistic("x", x, f"ess_{name}", n_threads, pair)
 
 
 def mcse(
@@ -213,7 +213,7 @@ def mcse(
     name = _choice("kind", kind, _MCSE)
     p = _single(prob) if name == "quantile" else 0.5
     name = "quantile" if name == "median" else name
-    return _statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
+    return statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
 
 
 def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
@@ -265,10 +265,10 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
         place = tuple(map(int, bad[0]))
         raise ArgumentError(f"energy: {values[place]} given at {place}; finite numbers are needed")
     # The chains are the quantities here, of one chain each.
-    return _statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi", n_threads)
+    return statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi", n_threads)
 
 
-def _statistic(
+def statistic(
     name: str,
     x: ArrayLike,
     statistic: str,
@@ -276,6 +276,7 @@ def _statistic(
     probabilities: tuple[float, float] = (0.0, 0.0),
     min_chains: int = 1,
 ) -> Any:
+    """A statistic of the core's, of every quantity."""
     threads = resolve_threads(n_threads)
     values = real_numbers(name, x)
     if values.ndim == 1:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._autocorrelation import autocorr_time
 from fermiac._config import resolve_threads
 from fermiac._convergence import bfmi, ess, mcse, rhat
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.targets._builtin import real_numbers
 
-__all__ = ["bfmi", "ess", "khat_threshold", "mcse", "psis", "rhat"]
+__all__ = ["autocorr_time", "bfmi", "ess", "khat_threshold", "mcse", "psis", "rhat"]
 
 Array = NDArray[np.float64]
 

@@ -41,6 +41,9 @@ class Kernel:
         """Chains that are one state of the kernel: all of them for an ensemble."""
         return 1
 
+    def _check_starts(self, x0: Array) -> None:
+        """Refuse starts (n_chains, d) that the kernel cannot use."""
+
     def _settings(self) -> dict[str, Any]:
         """What provenance keeps of it."""
         return {"kernel": type(self).__name__, **{k: _kept(v) for k, v in self._fields()}}

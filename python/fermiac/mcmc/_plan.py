@@ -63,10 +63,16 @@ class Job:
     def sampler(self, x0: Array) -> tuple[_core.Sampler, list[tuple[str, Any]]]:
         """The chains at these starts, and whom they ask."""
         ports: list[tuple[str, Any]] = [("density", self.target._handle)]
-        spec = self.kernel._spec(self.target.dim, ports)
+        name, options = self.kernel._spec(self.target.dim, ports)
         settings = self.settings
+        n_points = self.kernel._n_points(settings.n_chains)
         sampler = _core.Sampler(
-            spec, self.target.dim, x0, settings.segments(), settings.pool, self.key
+            (name, {**options, "n_points": n_points}),
+            self.target.dim,
+            x0,
+            settings.segments(),
+            settings.pool,
+            self.key,
         )
         return sampler, ports
 

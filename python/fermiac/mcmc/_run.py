@@ -285,6 +285,7 @@ def sample(
             x0, n_evals = starts(
                 init, job.target, space, settings.n_chains, job.key, kernel.needs_gradient
             )
+            kernel._check_starts(x0)
             if comparing:
                 n_evals += compare(job.target, x0[0])
             origin = Origin.of(job, x0, n_evals, keeper is not None)

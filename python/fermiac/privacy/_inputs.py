@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._arguments import numbers, require
+from fermiac._arguments import choice, numbers, require
 from fermiac._result import Result, warn
 from fermiac.errors import ArgumentError, FermiacWarning
 
@@ -73,14 +73,6 @@ def scores(name: str, value: ArrayLike) -> Array:
             "score at least"
         )
     return np.ascontiguousarray(array)
-
-
-def choice(name: str, value: object, known: tuple[str, ...]) -> str:
-    """Take `value` as one of the known words."""
-    if not isinstance(value, str) or value not in known:
-        words = ", ".join(repr(word) for word in known)
-        raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
-    return value
 
 
 def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None = None) -> Any:

@@ -44,7 +44,8 @@ fn diagnostics_khat_threshold(n: usize) -> f64 {
 }
 
 /// A statistic of each column of a C-contiguous (chains, draws, columns) array. The probabilities
-/// count where the statistic has some: the first for one quantile, both for two.
+/// count where the statistic has some: the first for one quantile, both for two; the first is the
+/// window of a windowed time.
 #[pyfunction]
 fn diagnostics_convergence<'py>(
     py: Python<'py>,
@@ -71,6 +72,7 @@ fn diagnostics_convergence<'py>(
         "mcse_sd" => Statistic::McseSd,
         "mcse_quantile" => Statistic::McseQuantile(low),
         "bfmi" => Statistic::Bfmi,
+        "windowed_time" => Statistic::WindowedTime(low),
         other => return Err(PyValueError::new_err(format!("unknown statistic '{other}'"))),
     };
     let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];

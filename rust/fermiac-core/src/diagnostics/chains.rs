@@ -88,6 +88,33 @@ pub fn correlation_time(series: &[f64]) -> f64 {
     n as f64 / Chains::new(series, n).ess(&OnceLock::new())
 }
 
+impl Chains {
+    /// The integrated autocorrelation time of the mean autocorrelations of the chains, each about
+    /// its own mean, up to the first lag that is at least `window` times as long. A chain that
+    /// stands still has autocorrelations of 1.
+    pub(super) fn windowed_time(mut self, window: f64, fourier: &OnceLock<Fourier>) -> f64 {
+        let (n, m) = (self.n as f64, self.means.len() as f64);
+        let mut still = 0.0;
+        for chain in self.centred.chunks_exact_mut(self.n + 2 * BLOCK) {
+            let length = sum_of(chain, |x| x * x).sqrt();
+            if length > 0.0 {
+                chain.iter_mut().for_each(|x| *x /= length);
+            } else {
+                still += 1.0;
+            }
+        }
+        let mut lags = Lags { chains: &self, fourier, sums: Vec::new() };
+        let mut time = -1.0;
+        for lag in 0..self.n {
+            time += 2.0 * (n * lags.mean_autocovariance(lag) + still / m);
+            if lag as f64 >= window * time {
+                break;
+            }
+        }
+        time.max(std::f64::consts::LN_10 / ln(n * m))
+    }
+}
+
 /// The integrated autocorrelation time, by Geyer's initial monotone sequence of the pair sums.
 fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
     let (mut even, mut odd) = (1.0, rho(1));

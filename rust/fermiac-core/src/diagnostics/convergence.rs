@@ -55,6 +55,8 @@ pub enum Statistic {
     McseQuantile(f64),
     /// The estimated fraction of missing information, of the energies of one chain.
     Bfmi,
+    /// The integrated autocorrelation time up to a lag of so many times its length.
+    WindowedTime(f64),
 }
 
 /// A statistic of each column of a (chains, draws, columns) array, on the threads of `context`.
@@ -176,6 +178,10 @@ impl Shared {
                 scale * (spread / self.ess(&x) / (4.0 * square)).sqrt()
             }
             Statistic::McseQuantile(p) => self.mcse_of_quantile(&mut x, p),
+            Statistic::WindowedTime(window) => {
+                standardize(&mut x);
+                Chains::new(&x, self.n).windowed_time(window, &self.fourier)
+            }
             Statistic::Bfmi => {
                 standardize(&mut x);
                 let steps: Vec<f64> = x.windows(2).map(|e| e[1] - e[0]).collect();

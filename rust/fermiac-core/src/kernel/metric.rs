@@ -45,6 +45,41 @@ impl Metric {
         }
     }
 
+    /// The z of L z = x.
+    pub fn solve(&self, x: &[f64], out: &mut [f64]) {
+        match self {
+            Self::Unit => out.copy_from_slice(x),
+            Self::Diagonal(sd) => {
+                for ((out, x), sd) in out.iter_mut().zip(x).zip(sd) {
+                    *out = x / sd;
+                }
+            }
+            Self::Dense(packed) => {
+                let mut rest = packed.as_slice();
+                for (i, x) in x.iter().enumerate() {
+                    let (row, after) = rest.split_at(i + 1);
+                    rest = after;
+                    let known: f64 = row.iter().zip(&out[..i]).map(|(l, z)| l * z).sum();
+                    out[i] = (x - known) / row[i];
+                }
+            }
+        }
+    }
+
+    /// out = L e_k, the direction in x of coordinate `k` of z.
+    pub fn column(&self, k: usize, out: &mut [f64]) {
+        out.fill(0.0);
+        match self {
+            Self::Unit => out[k] = 1.0,
+            Self::Diagonal(sd) => out[k] = sd[k],
+            Self::Dense(packed) => {
+                for (i, out) in out.iter_mut().enumerate().skip(k) {
+                    *out = packed[packed_start(i) + k];
+                }
+            }
+        }
+    }
+
     /// The variances, the diagonal of L Lᵀ.
     pub fn variances(&self, dim: usize) -> Vec<f64> {
         match self {
@@ -163,6 +198,28 @@ mod tests {
                 let column: f64 = (i..dim).map(|k| packed[packed_start(k) + i] * z[k]).sum();
                 assert_eq!((forward[i], backward[i]), (row, column));
             }
+            for k in 0..dim {
+                metric.column(k, &mut backward);
+                let column =
+                    (0..dim).map(|i| if i < k { 0.0 } else { packed[packed_start(i) + k] });
+                assert!(column.eq(backward.iter().copied()));
+            }
+        }
+    }
+
+    #[test]
+    fn solving_undoes_the_product() {
+        let dim = 9;
+        let packed: Vec<f64> = (0..dim)
+            .flat_map(|i| (0..=i).map(move |j| if i == j { 2.0 } else { (i + 2 * j) as f64 / 8.0 }))
+            .collect();
+        let sd = (1..=dim).map(|i| i as f64).collect();
+        let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();
+        for metric in [Metric::Unit, Metric::Diagonal(sd), Metric::Dense(packed)] {
+            let (mut x, mut back) = (vec![0.0; dim], vec![0.0; dim]);
+            metric.forward(&z, &mut x);
+            metric.solve(&x, &mut back);
+            assert_eq!(back, z);
         }
     }
 }

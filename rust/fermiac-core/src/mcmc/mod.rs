@@ -1,6 +1,8 @@
 //! Markov chain Monte Carlo: the kernels that only this domain uses.
 
 mod barker;
+mod elliptical;
+mod ensemble;
 mod hmc;
 mod isokinetic;
 mod langevin;
@@ -10,11 +12,15 @@ mod nuts;
 mod place;
 mod random_walk;
 mod recent;
+mod slice;
 mod underdamped;
 
+pub use elliptical::EllipticalSlice;
+pub use ensemble::{Ensemble, Move};
 pub use hmc::{Hmc, HmcOptions, Length};
 pub use langevin::{Drift, Langevin, LangevinOptions};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
 pub use random_walk::RandomWalk;
+pub use slice::{Direction, Slice};
 pub use underdamped::{Letter, Underdamped, UnderdampedOptions};

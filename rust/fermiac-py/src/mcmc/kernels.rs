@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use super::hamiltonian::{HmcSpec, NutsSpec};
 use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
+use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -19,6 +20,9 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
         "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)?),
         "microcanonical" => Box::new(options.extract::<MicrocanonicalSpec>()?.build(dim)),
         "underdamped" => Box::new(options.extract::<UnderdampedSpec>()?.build(dim)?),
+        "slice" => Box::new(options.extract::<SliceSpec>()?.build(dim)?),
+        "elliptical_slice" => Box::new(options.extract::<EllipticalSliceSpec<'_>>()?.build()?),
+        "ensemble" => Box::new(options.extract::<EnsembleSpec>()?.build(spec.py(), dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }

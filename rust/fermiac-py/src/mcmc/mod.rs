@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_core::mcmc` and its drivers.
 
+mod gradient_free;
 mod hamiltonian;
 mod kernels;
 mod langevin;

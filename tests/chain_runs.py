@@ -1,0 +1,144 @@
+"""Runs of single kernels by the core, and laws that can be drawn from exactly, for tests of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac import _core
+
+Array = NDArray[np.float64]
+
+#: A warm-up that learns twice.
+WARMUP = [(5, "settle"), (15, "learn"), (25, "learn"), (30, "settle")]
+
+
+def sampler(
+    kernel: Any, target: Any, x0: Array, key: int = 0, warmup: Any = (), n_points: int = 1
+) -> tuple[_core.Sampler, list[Any]]:
+    """The core's sampler, and what its `run` asks."""
+    ports = [("density", target._handle)]
+    name, options = kernel._spec(target.dim, ports)
+    spec = (name, {**options, "n_points": n_points})
+    x0 = np.ascontiguousarray(x0)
+    return _core.Sampler(spec, target.dim, x0, list(warmup), True, key), ports
+
+
+def record(chains: Any, n: int, x0: Array, first: int = 0) -> dict[str, Any]:
+    """Room for `n` transitions."""
+    rows, dim = x0.shape
+    return {
+        "first": first,
+        "thin": 1,
+        "n_slots": n,
+        "draws": np.empty((rows, n, dim)),
+        "log_densities": np.empty((rows, n)),
+        "gradients": None,
+        "stats": np.empty((rows // chains.n_points, n, len(chains.stat_names))),
+    }
+
+
+def go(
+    chains: Any,
+    ports: list[Any],
+    until: int,
+    out: dict[str, Any],
+    driver: str = "auto",
+    n_threads: int = 1,
+    budget: float | None = None,
+) -> bool:
+    """Runs to a transition; whether it got there."""
+    reached, error = chains.run(ports, until, out, budget, n_threads, 1, None, driver)
+    if error is not None:
+        raise error
+    return bool(reached)
+
+
+def draws(
+    kernel: Any, target: Any, x0: Array, n: int, key: int = 0, n_points: int = 1, **how: Any
+) -> dict[str, Any]:
+    """What a run of `n` transitions without a warm-up records."""
+    chains, ports = sampler(kernel, target, x0, key, n_points=n_points)
+    out = record(chains, n, x0)
+    assert go(chains, ports, n, out, **how)
+    return out
+
+
+@dataclass(frozen=True)
+class Law:
+    """A target with independent standard normal numbers u behind its points."""
+
+    target: Any
+    to_normal: Callable[[Array], Array]
+    from_normal: Callable[[Array], Array]
+
+    def sample(self, n: int, seed: int) -> Array:
+        return self.from_normal(np.random.default_rng(seed).normal(size=(n, self.target.dim)))
+
+    def scores(self, x: Array) -> Array:
+        """Of points that should be independent draws: z-scores of means of functions of u."""
+        u = self.to_normal(x)
+        d = u.shape[1]
+        pairs = [u[:, i] * u[:, j] for i in range(d) for j in range(i)]
+        inside = [(np.abs(u[:, i]) < 0.6744897501960817) - 0.5 for i in range(d)]
+        f = np.column_stack([u, (u**2 - 1) / np.sqrt(2), u**3 / np.sqrt(15), *pairs])
+        return np.concatenate([f.mean(axis=0), 2 * np.mean(inside, axis=1)]) * np.sqrt(len(x))
+
+
+def _gaussian() -> Law:
+    mean = np.array([1.0, -2.0, 0.5])
+    cov = np.array([[4.0, 1.8, 0.0], [1.8, 1.0, -0.2], [0.0, -0.2, 0.25]])
+    root = np.linalg.cholesky(cov)
+    return Law(
+        fm.targets.law_density(fm.distributions.MultivariateNormal(mean, cov)),
+        lambda x: np.linalg.solve(root, (x - mean).T).T,
+        lambda u: u @ root.T + mean,
+    )
+
+
+def _banana() -> Law:
+    b, s = 0.1, 3.0
+
+    def bend(x: Array, sign: float) -> Array:
+        return np.column_stack([x[:, 0], x[:, 1] - sign * b * (x[:, 0] ** 2 - s**2)])
+
+    scale = np.array([s, 1.0])
+    return Law(
+        fm.targets.banana(2, b, s),
+        lambda x: bend(x, -1.0) / scale,
+        lambda u: bend(u * scale, 1.0),
+    )
+
+
+def _mixture() -> Law:
+    d = fm.distributions
+    law = d.Mixture([0.3, 0.7], [d.Normal(-2.0, 1.0), d.Normal(2.0, 0.5)])
+    grid = np.linspace(-8.0, 8.0, 20_001)
+    cdf = 0.3 * d.Normal(-2.0, 1.0).cdf(grid) + 0.7 * d.Normal(2.0, 0.5).cdf(grid)
+    normal = d.Normal()
+    quantiles = normal.ppf(np.clip(cdf, 1e-15, 1 - 1e-15))
+    keep = np.append(True, np.diff(quantiles) > 0)
+    return Law(
+        fm.targets.law_density(law),
+        lambda x: np.interp(x, grid[keep], quantiles[keep]),
+        lambda u: np.interp(u, quantiles[keep], grid[keep]),
+    )
+
+
+def _funnel() -> Law:
+    def spread(x: Array) -> Array:
+        return np.exp(0.5 * x[:, :1])
+
+    return Law(
+        fm.targets.funnel(3, 1.5),
+        lambda x: np.column_stack([x[:, 0] / 1.5, x[:, 1:] / spread(x)]),
+        lambda u: np.column_stack([1.5 * u[:, 0], u[:, 1:] * spread(1.5 * u)]),
+    )
+
+
+LAWS = {"gaussian": _gaussian, "banana": _banana, "mixture": _mixture, "funnel": _funnel}
