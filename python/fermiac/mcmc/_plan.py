@@ -59,7 +59,7 @@ class Arrays:
         n_stats = len(sampler.stat_names)
         self.draws = np.empty((chains, draws, dim))
         self.log_densities = np.empty((chains, draws))
-        self.gradients = np.empty((chains, draws, dim)) if sampler.needs_gradient else None
+        self.gradients = np.empty((chains, draws, dim)) if sampler.gives_gradient else None
         self.stats = np.empty((groups, draws, n_stats))
         self.warmup_stats = np.empty((groups, settings.n_warmup, n_stats))
         kept = settings.n_warmup if settings.keep_warmup else 0
@@ -109,6 +109,8 @@ class Arrays:
             return None
         draws = self.draws[:, :n]
         gradients = None if self.gradients is None else self.gradients[:, :n]
+        # Those of exact draws, and of kernels that never learn it, are not known.
+        known = not np.isnan(self.log_densities[:, :n]).any()
         if isinstance(target, TransformedDensity):
             draws, gradients = target.constrain(draws), None
         settings = {**s.to_dict(), **kernel._settings()}
@@ -123,7 +125,7 @@ class Arrays:
             wall_time=wall_time,
             status="complete" if n == s.n_draws else "interrupted",
             draws=draws,
-            log_densities=self.log_densities[:, :n],
+            log_densities=self.log_densities[:, :n] if known else None,
             gradients=gradients,
             names=names,
             error_model="chains",

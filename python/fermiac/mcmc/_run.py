@@ -14,9 +14,10 @@ from fermiac._config import resolve_threads
 from fermiac._progress import finish, reporter
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel
+from fermiac.mcmc._kernels import Kernel, NoDensity, Ports
 from fermiac.mcmc._plan import Arrays, Settings
 from fermiac.mcmc._start import starts
+from fermiac.mcmc._user import UserKernel, as_kernel
 from fermiac.random import RngLike, key_of
 from fermiac.results import Sample
 from fermiac.targets import as_target
@@ -38,7 +39,7 @@ def sample(
     dim: int | None = None,
     gradient: bool | Function | None = None,
     *,
-    kernel: Kernel,
+    kernel: Kernel | UserKernel,
     init: ArrayLike | Callable[[int], ArrayLike] | str | None = None,
     names: Sequence[str] | None = None,
     transforms: Spec | None = None,
@@ -54,7 +55,11 @@ def sample(
 ) -> Sample:
     """Draw from a density by Markov chains."""
     start = time.perf_counter()
-    target = as_target(log_density, dim, gradient)
+    kernel = as_kernel(kernel)
+    if log_density is None:
+        target: LogDensity = NoDensity(kernel, dim)
+    else:
+        target = as_target(log_density, dim, gradient)
     labels = names if names is not None else target.names
     if transforms is not None:
         target = transformed(target, transforms, names=labels)
@@ -74,8 +79,9 @@ def sample(
     )
     key = key_of(rng)
     workers = resolve_threads(n_threads)
-    x0, n_evals = starts(init, target, settings.n_chains, key, kernel.needs_gradient)
-    ports: list[tuple[str, Any]] = [("density", target._handle)]
+    ports = Ports(target, labels)
+    x0, n_evals = starts(init, ports, kernel, settings.n_chains, key)
+    n_evals = n_evals if kernel.needs_density else 0
     sampler = _core.Sampler(
         kernel._spec(target.dim, ports),
         target.dim,

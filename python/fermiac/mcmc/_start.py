@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc._kernels import Kernel, Ports
 from fermiac.targets._density import LogDensity
 
 __all__ = ["starts"]
@@ -23,18 +24,17 @@ _TRIES = 100
 _RADIUS = 2.0
 
 
-def starts(
-    init: Any, target: LogDensity, n_chains: int, key: int, needs_gradient: bool
-) -> tuple[Array, int]:
+def starts(init: Any, ports: Ports, kernel: Kernel, n_chains: int, key: int) -> tuple[Array, int]:
     """The first point of every chain, (n_chains, d), and the evaluations that they took.
 
     What was given is checked; what is drawn is drawn anew where the density is 0.
     """
+    target, needs_gradient = ports.target, kernel.needs_gradient
     if init is None or isinstance(init, str):
         name = "jitter" if init is None else init
         if name != "jitter":
             raise ArgumentError(f"init: {init!r} given; 'jitter', an array or a callable is needed")
-        return _drawn(_jitter, target, n_chains, key, needs_gradient)
+        return _drawn(_jitter, ports, kernel, n_chains, key)
     points = init(n_chains) if callable(init) else init
     x = np.array(numbers("init", points))
     if x.ndim == 1 and n_chains > 0:
@@ -59,22 +59,25 @@ def _jitter(stream: _core.Stream, dim: int) -> Array:
 
 def _drawn(
     draw: Callable[[_core.Stream, int], Array],
-    target: LogDensity,
+    ports: Ports,
+    kernel: Kernel,
     n_chains: int,
     key: int,
-    needs_gradient: bool,
 ) -> tuple[Array, int]:
     """Draws each chain's start from a stream of its own, again where the density is 0."""
+    target, needs_gradient = ports.target, kernel.needs_gradient
     streams = [_core.Stream.start(key, i) for i in range(n_chains)]
     x = np.array([draw(stream, target.dim) for stream in streams])
+    kernel._settle(x, ports)
     left, n_evals = np.arange(n_chains), 0
     for _ in range(_TRIES):
         n_evals += len(left)
         left = left[~_usable(target, x[left], needs_gradient)]
         if not len(left):
             return x, n_evals
-        for i in left:
-            x[i] = draw(streams[i], target.dim)
+        again = np.array([draw(streams[i], target.dim) for i in left])
+        kernel._settle(again, ports)
+        x[left] = again
     raise _no_density(
         int(left[0]),
         x[left[0]],

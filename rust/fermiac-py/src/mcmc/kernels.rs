@@ -5,6 +5,7 @@ use fermiac_core::mcmc::{Drift, Langevin, LangevinOptions, RandomWalk};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -13,6 +14,9 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
     Ok(match name.as_str() {
         "random_walk" => Box::new(options.extract::<RandomWalkSpec>()?.build(dim)),
         "langevin" => Box::new(options.extract::<LangevinSpec>()?.build(dim)),
+        "gibbs" => options.extract::<GibbsSpec<'_>>()?.build(spec.py(), dim)?,
+        "draw" => Box::new(options.extract::<DrawSpec>()?.build(dim)),
+        "discrete" => Box::new(options.extract::<DiscreteSpec<'_>>()?.build(spec.py(), dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }
