@@ -218,7 +218,8 @@ class RowGenerator:
         u = self.random() * sums[:, -1]
         # What rounding puts at the end belongs to the last index that has weight.
         last = w.shape[1] - 1 - np.argmax(np.broadcast_to(w, sums.shape)[:, ::-1] > 0, axis=1)
-        return np.minimum((sums <= u[:, None]).sum(axis=1), last).astype(np.int64)
+        out: Integers = np.minimum((sums <= u[:, None]).sum(axis=1), last).astype(np.int64)
+        return out
 
     def categorical_log(self, log_weights: ArrayLike) -> Integers:
         """As `categorical`, by the logarithms of weights."""

@@ -167,7 +167,7 @@ class _Adapter:
             whole = len(self._block) == self._target.dim
             target = self._target if whole else _Held(self._target, self._block, x.copy())
             state = kernel.init(target, x[self._block].copy())
-        moved = kernel.step(rng, state)
+        moved: object = kernel.step(rng, state)
         if not isinstance(moved, tuple) or len(moved) != 2:
             raise TargetError(f"{self._what} must give a pair (state, info) by step(rng, state)")
         state = moved[0]

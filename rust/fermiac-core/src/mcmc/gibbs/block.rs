@@ -10,7 +10,7 @@ pub struct Block {
     coordinates: Vec<usize>,
     kernel: Box<dyn Kernel>,
     n_stats: usize,
-    /// Whether others have moved since its last turn.
+    /// Whether more is known than what its kernel knows, or others have moved.
     stale: bool,
     /// Its coordinates of a point, and of a gradient there.
     x: Vec<f64>,
@@ -75,7 +75,8 @@ impl Block {
     pub(super) fn begin(&mut self, x: &[f64]) {
         pick(&self.coordinates, x, &mut self.x);
         self.kernel.begin(&self.x);
-        self.stale = false;
+        // What the blocks before it learn is news to it.
+        self.stale = true;
     }
 
     /// What its kernel knows holds no more.
