@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from fermiac.mcmc import conditionals
 from fermiac.mcmc._chains import Chains
+from fermiac.mcmc._compose import Cycle, Gibbs, Mixture, Repeat
+from fermiac.mcmc._conditional import Conditional
+from fermiac.mcmc._discrete import Discrete
 from fermiac.mcmc._ensemble import DE, DESnooker, Ensemble, Stretch
+from fermiac.mcmc._generator import RowGenerator
 from fermiac.mcmc._hamiltonian import HMC, NUTS
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA, Barker
@@ -13,6 +18,7 @@ from fermiac.mcmc._run import sample
 from fermiac.mcmc._slice import EllipticalSlice, Slice
 from fermiac.mcmc._stop import StopWhen
 from fermiac.mcmc._underdamped import UnderdampedLangevin
+from fermiac.mcmc._user import PythonKernel
 
 __all__ = [
     "DE",
@@ -24,14 +30,23 @@ __all__ = [
     "ULA",
     "Barker",
     "Chains",
+    "Conditional",
+    "Cycle",
     "DESnooker",
+    "Discrete",
     "EllipticalSlice",
     "Ensemble",
+    "Gibbs",
     "Kernel",
+    "Mixture",
+    "PythonKernel",
+    "Repeat",
+    "RowGenerator",
     "Slice",
     "StopWhen",
     "Stretch",
     "UnderdampedLangevin",
+    "conditionals",
     "extend",
     "open",
     "sample",

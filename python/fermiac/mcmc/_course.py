@@ -276,9 +276,13 @@ class Course:
         n_points = self._sampler.n_points
         draws = job.shown(arrays.draws[:, :n]) if copy else self._arrays.shown(n)
         gradients = None if arrays.gradients is None else arrays.gradients[:, :n]
+        # Those of exact draws, and of kernels that never learn it, are not known.
         log_densities = arrays.log_densities[:, :n]
+        if np.isnan(log_densities).any():
+            log_densities = None
         if copy:
-            draws, log_densities = draws.copy(), log_densities.copy()
+            draws = draws.copy()
+            log_densities = None if log_densities is None else log_densities.copy()
             gradients = None if gradients is None else gradients.copy()
         if arrays.warmup_stats is not None and arrays.warmup_draws is not None:
             more["warmup_stats"] = statistics(names, arrays.warmup_stats, n_points)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -10,14 +11,51 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import numbers
-from fermiac._rng import positive
+from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.targets._density import LogDensity
 
-__all__ = ["RWM", "Kernel", "Port", "metric_spec", "probability"]
+__all__ = ["RWM", "Kernel", "NoDensity", "Port", "Ports", "described", "metric_spec", "probability"]
 
 Array = NDArray[np.float64]
 #: A port of the driver beside the target: its kind, and what answers.
 Port = tuple[str, Any]
+
+
+class Ports(list[Port]):
+    """Whom the kernels of a run may ask: the target, and what they add.
+
+    Attributes
+    ----------
+    target : LogDensity
+        The target, over all coordinates.
+    names : sequence of str or None
+        The names of the coordinates.
+    coordinates : ndarray of int
+        Those that the kernel in question moves.
+    """
+
+    def __init__(self, target: LogDensity, names: Sequence[str] | None = None) -> None:
+        super().__init__([("density", target._handle)])
+        self.target = target
+        self.names = names
+        self.coordinates = np.arange(target.dim)
+
+    def add(self, kind: str, port: Any) -> int:
+        """Add one to be asked with all coordinates; its number."""
+        self.append((kind, port))
+        return len(self) - 1
+
+    @contextmanager
+    def within(self, block: NDArray[np.intp]) -> Iterator[None]:
+        """Stand for a block of the coordinates."""
+        outer = self.coordinates
+        self.coordinates = outer[block]
+        try:
+            yield
+        finally:
+            self.coordinates = outer
+
 
 #: Up to this many coordinates a whole covariance is learned by default.
 _DENSE = 200
@@ -32,8 +70,10 @@ class Kernel:
 
     #: Whether it asks for gradients of the target.
     needs_gradient: ClassVar[bool] = False
+    #: Whether it asks for the log-density at all.
+    needs_density: ClassVar[bool] = True
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
         """What the core makes it from; what it asks beside the target it appends to `ports`."""
         raise NotImplementedError
 
@@ -43,6 +83,9 @@ class Kernel:
 
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
+
+    def _settle(self, x: Array, ports: Ports) -> None:
+        """Move starts (n, d) that were drawn at large to where the kernel can be, in place."""
 
     def _settings(self) -> dict[str, Any]:
         """What provenance keeps of it."""
@@ -56,6 +99,36 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Kernel):
         return value._settings()
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+class NoDensity(LogDensity):
+    """What stands for the target where every block is drawn exactly: nobody may ask it."""
+
+    __slots__ = ("dim",)
+
+    has_gradient = False
+    form = "python"
+
+    def __init__(self, kernel: Kernel, dim: int | None) -> None:
+        if kernel.needs_density:
+            raise ArgumentError(
+                f"log_density: None given, but {type(kernel).__name__} asks for it; only a "
+                "composition of Conditional draws (or of Discrete blocks with log_probabilities) "
+                "goes without"
+            )
+        if dim is None:
+            raise ArgumentError("dim: not given; without a log-density nothing else tells it")
+        self.dim = whole("dim", dim, 1, 2**31)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        # Every start will do.
+        return np.zeros(len(x)), None
+
+
+def described(function: Any) -> str:
+    """What a function is called, the same in every run."""
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__qualname__
 
 
 def probability(name: str, value: Any) -> float:
@@ -152,7 +225,7 @@ class RWM(Kernel):
         if self.target_accept is not None:
             probability("target_accept", self.target_accept)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
         return "random_walk", {
             "scale": self.scale,
             "target_accept": self.target_accept,

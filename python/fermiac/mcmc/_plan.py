@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.mcmc._disk import Folder
-from fermiac.mcmc._kernels import Kernel
+from fermiac.mcmc._kernels import Kernel, Ports
 from fermiac.targets._density import LogDensity
 from fermiac.targets._transformed import TransformedDensity
 
@@ -60,9 +60,13 @@ class Job:
     #: Where draws are shown, if that is not where chains move.
     space: TransformedDensity | None
 
-    def sampler(self, x0: Array) -> tuple[_core.Sampler, list[tuple[str, Any]]]:
+    def ports(self) -> Ports:
+        """Whom the chains may ask, before the kernel adds its own."""
+        return Ports(self.target, self.names or None)
+
+    def sampler(self, x0: Array) -> tuple[_core.Sampler, Ports]:
         """The chains at these starts, and whom they ask."""
-        ports: list[tuple[str, Any]] = [("density", self.target._handle)]
+        ports = self.ports()
         name, options = self.kernel._spec(self.target.dim, ports)
         settings = self.settings
         n_points = self.kernel._n_points(settings.n_chains)
@@ -179,7 +183,7 @@ def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int
     chains, draws = s.n_chains, s.n_draws - first
     groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
     # Gradients are those of unconstrained points: of no use beside constrained ones.
-    gradients = s.keep_gradients and sampler.needs_gradient and job.space is None
+    gradients = s.keep_gradients and sampler.gives_gradient and job.space is None
     warmup = s.keep_warmup and not first
     return {
         "draws": (chains, draws, dim),

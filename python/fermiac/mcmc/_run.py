@@ -19,13 +19,14 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc._chains import Chains
 from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import Folder
-from fermiac.mcmc._kernels import Kernel
 from fermiac.mcmc._hamiltonian import NUTS
+from fermiac.mcmc._kernels import Kernel, NoDensity
 from fermiac.mcmc._plan import Arrays, Job, Settings
 from fermiac.mcmc._start import check_gradient as compare
 from fermiac.mcmc._start import starts
 from fermiac.mcmc._state import Keeper, Origin, identity_of
 from fermiac.mcmc._stop import StopWhen
+from fermiac.mcmc._user import UserKernel, as_kernel
 from fermiac.random import RngLike, key_of
 from fermiac.targets import as_target
 from fermiac.targets._density import LogDensity
@@ -53,7 +54,7 @@ def sample(
     dim: int | None = None,
     gradient: bool | Function | None = None,
     *,
-    kernel: Kernel | None = None,
+    kernel: Kernel | UserKernel | None = None,
     init: ArrayLike | Callable[..., ArrayLike] | Law | str | None = None,
     names: Sequence[str] | None = None,
     transforms: Spec | None = None,
@@ -233,12 +234,12 @@ def sample(
     (True, ('scale',))
     """
     start = time.perf_counter()
-    target = as_target(log_density, dim, gradient)
-    kernel = NUTS() if kernel is None else kernel
-    if not isinstance(kernel, Kernel):
-        raise ArgumentError(
-            f"kernel: {kernel!r:.60} given; a kernel such as fermiac.mcmc.NUTS() is needed"
-        )
+    kernel = NUTS() if kernel is None else as_kernel(kernel)
+    target: LogDensity
+    if log_density is None:
+        target = NoDensity(kernel, dim)
+    else:
+        target = as_target(log_density, dim, gradient)
     _require_gradient(kernel, target)
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**9),
@@ -282,9 +283,8 @@ def sample(
             origin = keeper.origin(job)
             x0 = np.zeros((settings.n_chains, job.target.dim))
         else:
-            x0, n_evals = starts(
-                init, job.target, space, settings.n_chains, job.key, kernel.needs_gradient
-            )
+            x0, n_evals = starts(init, job)
+            n_evals = n_evals if kernel.needs_density else 0
             kernel._check_starts(x0)
             if comparing:
                 n_evals += compare(job.target, x0[0])

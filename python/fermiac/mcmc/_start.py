@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from fermiac.mcmc._approach import approach
 from fermiac.random import Stream
 from fermiac.targets._density import LogDensity
 from fermiac.targets._transformed import TransformedDensity
+
+if TYPE_CHECKING:
+    from fermiac.mcmc._plan import Job
 
 __all__ = ["check_gradient", "starts"]
 
@@ -36,21 +39,16 @@ _STEPS = (1e-4, 1e-6)
 _TOLERANCE = 1e-4
 
 
-def starts(
-    init: Any,
-    target: LogDensity,
-    space: TransformedDensity | None,
-    n_chains: int,
-    key: int,
-    needs_gradient: bool,
-) -> tuple[Array, int]:
+def starts(init: Any, job: Job) -> tuple[Array, int]:
     """The first point of every chain, (n_chains, d), and the evaluations that they took.
 
     What was given is checked; what is drawn is drawn anew where the density is 0. The points of a
     law, or those given, are where draws are shown; those returned are where chains move.
     """
+    target, space, n_chains, key = job.target, job.space, job.settings.n_chains, job.key
+    needs_gradient = job.kernel.needs_gradient
     if init is None or isinstance(init, str):
-        return _named(init, target, n_chains, key, needs_gradient)
+        return _named(init, job)
     if _is_law(init):
         law = as_law(init, "init")
         return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
@@ -79,9 +77,8 @@ def starts(
     return x, n_chains
 
 
-def _named(
-    init: str | None, target: LogDensity, n_chains: int, key: int, needs_gradient: bool
-) -> tuple[Array, int]:
+def _named(init: str | None, job: Job) -> tuple[Array, int]:
+    target, n_chains = job.target, job.settings.n_chains
     name = "jitter" if init is None else init
     if name == "prior":
         raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
@@ -96,15 +93,18 @@ def _named(
             f"init: {name!r} climbs along the gradient, which this log-density does not have; give "
             "gradient=, or another init"
         )
-    streams = [_core.Stream.start(key, i) for i in range(n_chains)]
+    streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
+    ports = job.ports()
 
     def jitter(_attempt: int) -> Array:
         out = np.empty((n_chains, target.dim))
         for stream, row in zip(streams, out, strict=True):
             stream.fill_uniform(row)
-        return _RADIUS * (2 * out - 1)
+        out = _RADIUS * (2 * out - 1)
+        job.kernel._settle(out, ports)
+        return out
 
-    x, n_evals = _drawn(jitter, target, needs_gradient or name != "jitter")
+    x, n_evals = _drawn(jitter, target, job.kernel.needs_gradient or name != "jitter")
     if name == "jitter":
         return x, n_evals
     x, more = approach(target, x, streams, name)

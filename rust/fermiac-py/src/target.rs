@@ -212,6 +212,6 @@ impl Law for ForeignLaw {
 }
 
 /// A fresh (n, d) array, which the user's function may keep.
-fn points<'py>(py: Python<'py>, x: Rows<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+pub(crate) fn points<'py>(py: Python<'py>, x: Rows<'_>) -> PyResult<Bound<'py, PyArray2<f64>>> {
     PyArray1::from_slice(py, x.data()).reshape([x.len(), x.dim()])
 }

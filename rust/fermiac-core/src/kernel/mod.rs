@@ -112,6 +112,12 @@ pub trait Kernel: Send {
         false
     }
 
+    /// What it asks the target at a point of which nothing is known, before anything else; `None`
+    /// where it goes on without.
+    fn opening(&self) -> Option<Need> {
+        Some(if self.needs_gradient() { Need::Gradient } else { Need::Value })
+    }
+
     /// Goes to a start (`n_points` rows) whose values are not known yet.
     fn begin(&mut self, x: &[f64]);
 

@@ -3,6 +3,7 @@
 mod barker;
 mod elliptical;
 mod ensemble;
+mod gibbs;
 mod hmc;
 mod isokinetic;
 mod langevin;
@@ -17,6 +18,7 @@ mod underdamped;
 
 pub use elliptical::EllipticalSlice;
 pub use ensemble::{Ensemble, Move};
+pub use gibbs::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
 pub use hmc::{Hmc, HmcOptions, Length};
 pub use langevin::{Drift, Langevin, LangevinOptions};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};

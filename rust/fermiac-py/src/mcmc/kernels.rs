@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use super::hamiltonian::{HmcSpec, NutsSpec};
 use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
 use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
+use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -23,6 +24,9 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
         "slice" => Box::new(options.extract::<SliceSpec>()?.build(dim)?),
         "elliptical_slice" => Box::new(options.extract::<EllipticalSliceSpec<'_>>()?.build()?),
         "ensemble" => Box::new(options.extract::<EnsembleSpec>()?.build(spec.py(), dim)?),
+        "gibbs" => options.extract::<GibbsSpec<'_>>()?.build(spec.py(), dim)?,
+        "draw" => Box::new(options.extract::<DrawSpec>()?.build(dim)),
+        "discrete" => Box::new(options.extract::<DiscreteSpec<'_>>()?.build(spec.py(), dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }

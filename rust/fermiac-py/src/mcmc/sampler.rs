@@ -4,12 +4,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fermiac_core::drive::{Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
-use fermiac_core::kernel::{Archive, Phase};
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
+use fermiac_core::kernel::{Archive, Need, Phase};
+use numpy::{
+    PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::conditional::conditional;
 use super::kernels::kernel;
 use crate::enter::{Raised, enter};
 use crate::error::check;
@@ -20,8 +23,9 @@ use crate::target;
 pub(super) struct PySampler {
     inner: Mutex<Sampler>,
     stat_names: Vec<String>,
+    dim: usize,
     n_points: usize,
-    needs_gradient: bool,
+    gives_gradient: bool,
     is_biased: bool,
 }
 
@@ -69,8 +73,9 @@ impl PySampler {
         Ok(Self {
             inner: Mutex::new(check(py, sampler)?),
             stat_names: kernel.stat_names(),
+            dim,
             n_points: kernel.n_points(),
-            needs_gradient: kernel.needs_gradient(),
+            gives_gradient: kernel.opening() == Some(Need::Gradient),
             is_biased: kernel.is_biased(),
         })
     }
@@ -91,10 +96,16 @@ impl PySampler {
         driver: &str,
     ) -> PyResult<(bool, Option<PyErr>)> {
         let raised = Raised::default();
-        let ports = ports
-            .iter()
-            .map(|(kind, port)| answerer(kind, port, &raised))
-            .collect::<PyResult<Vec<_>>>()?;
+        let ports =
+            ports.iter().map(|(kind, port)| answerer(kind, port, &raised)).collect::<PyResult<Vec<_>>>()?;
+        if let Some(port) = ports.iter().find(|port| port.dim() != self.dim) {
+            return Err(PyValueError::new_err(format!(
+                "kernel: a part of it takes points of {} coordinates where the chains have {}; what \
+                 a block asks beside the log-density is asked with all coordinates",
+                port.dim(),
+                self.dim
+            )));
+        }
         let driver = match driver {
             "auto" => Driver::Auto,
             "free" => Driver::FreeRun,
@@ -146,10 +157,10 @@ impl PySampler {
         self.n_points
     }
 
-    /// Whether gradients are asked for.
+    /// Whether the gradient is known at every draw.
     #[getter]
-    fn needs_gradient(&self) -> bool {
-        self.needs_gradient
+    fn gives_gradient(&self) -> bool {
+        self.gives_gradient
     }
 
     /// Whether draws carry a bias of the discretisation.
@@ -223,6 +234,7 @@ fn answerer(kind: &str, port: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Po
     Ok(match kind {
         "density" => Port::Density(target::log_density(port, raised)?),
         "table" => Port::Table(target::integrand(port, raised)?),
+        "draw" => Port::Draw(conditional(port, raised)?),
         other => return Err(PyValueError::new_err(format!("unknown port '{other}'"))),
     })
 }

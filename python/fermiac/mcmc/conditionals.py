@@ -1,0 +1,216 @@
+"""Exact draws of blocks from laws whose parameters are a function of the other coordinates.
+
+The parameters of a law are given by one function of the points of all chains that ask, (n, d); it
+returns them as a tuple (a law of one parameter: as it is). Each is a number, an array (n,) that
+holds for all coordinates of the block, or (n, b) with a column for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc._conditional import adapter
+from fermiac.mcmc._generator import RowGenerator
+from fermiac.mcmc._kernels import Kernel, Ports, described
+
+__all__ = [
+    "Beta",
+    "Categorical",
+    "Dirichlet",
+    "Gamma",
+    "InverseGamma",
+    "MultivariateNormal",
+    "Normal",
+    "TruncatedNormal",
+]
+
+Array = NDArray[np.float64]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Law(Kernel):
+    """A block with a law of known form.
+
+    Parameters
+    ----------
+    parameters : callable (n, d) -> tuple of array_like
+        The law's parameters at n points.
+
+    Raises
+    ------
+    ArgumentError
+        If `parameters` is not callable; in a run, if a parameter is outside its domain.
+    TargetError
+        In a run: if it gives another number of parameters, or shapes that do not fit.
+    """
+
+    needs_density: ClassVar[bool] = False
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    parameters: Callable[[Array], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.parameters):
+            raise ArgumentError(
+                f"parameters: {type(self.parameters).__name__} given; a function (n, d) -> "
+                f"({', '.join(self._names)}) is needed"
+            )
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        raise NotImplementedError
+
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+        def draw(x: Array, rng: RowGenerator) -> ArrayLike:
+            given = self.parameters(x)
+            if len(self._names) == 1 and not isinstance(given, tuple):
+                given = (given,)
+            if not isinstance(given, tuple | list) or len(given) != len(self._names):
+                raise TargetError(
+                    f"the parameters of {type(self).__name__} must be given as a tuple "
+                    f"({', '.join(self._names)}); {type(given).__name__} given"
+                )
+            return self._sample(rng, (len(x), dim), list(given))
+
+        what = f"{type(self).__name__}({described(self.parameters)})"
+        return "draw", {"port": ports.add("draw", adapter(draw, ports, what))}
+
+    def _settings(self) -> dict[str, Any]:
+        return {"kernel": type(self).__name__, "parameters": described(self.parameters)}
+
+
+def _columns(given: list[ArrayLike]) -> list[ArrayLike]:
+    """Numbers for all coordinates of a chain as a column."""
+    arrays = [np.asarray(p) for p in given]
+    return [array[:, None] if array.ndim == 1 else array for array in arrays]
+
+
+class Normal(Law):
+    """Normal numbers by (mean, standard deviation); see `Law`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> def given(i):
+    ...     return fm.mcmc.conditionals.Normal(lambda x: (0.5 * x[:, i], 0.75**0.5))
+    >>> kernel = fm.mcmc.Gibbs([("x", given(1)), ("y", given(0))], blocks={"x": 0, "y": 1})
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 2)
+    """
+
+    _names = ("mean", "sd")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        mean, sd = _columns(given)
+        return rng.normal(mean, sd, size)
+
+
+class TruncatedNormal(Law):
+    """Normal numbers between bounds, by (mean, standard deviation, low, high); see `Law`."""
+
+    _names = ("mean", "sd", "low", "high")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        mean, sd, low, high = _columns(given)
+        return rng.truncated_normal(mean, sd, low, high, size)
+
+
+class Gamma(Law):
+    """Gamma numbers by (shape, scale): mean shape times scale (1 / rate); see `Law`."""
+
+    _names = ("shape", "scale")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        shape, scale = _columns(given)
+        return rng.gamma(shape, scale, size)
+
+
+class InverseGamma(Law):
+    """Inverse gamma numbers by (shape, scale), density x**(-shape - 1) exp(-scale / x): see `Law`.
+
+    Examples
+    --------
+    The variance of normal numbers, and their mean:
+
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> data = np.array([4.8, 5.3, 6.1, 4.4, 5.9])
+    >>> def variance(x):
+    ...     return 0.5 * len(data) + 1, 1 + 0.5 * ((data - x[:, :1]) ** 2).sum(axis=1)
+    >>> def mean(x):
+    ...     return data.mean(), np.sqrt(x[:, 1] / len(data))
+    >>> of = fm.mcmc.conditionals
+    >>> kernel = fm.mcmc.Gibbs(
+    ...     [("mean", of.Normal(mean)), ("variance", of.InverseGamma(variance))],
+    ...     blocks={"mean": 0, "variance": 1},
+    ... )
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, init=[5.0, 1.0], n_draws=100, rng=0)
+    >>> bool((s.draws[..., 1] > 0).all())
+    True
+    """
+
+    _names = ("shape", "scale")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        shape, scale = _columns(given)
+        return rng.inverse_gamma(shape, scale, size)
+
+
+class Beta(Law):
+    """Beta numbers by (a, b): density x**(a - 1) (1 - x)**(b - 1); see `Law`."""
+
+    _names = ("a", "b")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        a, b = _columns(given)
+        return rng.beta(a, b, size)
+
+
+class Dirichlet(Law):
+    """Dirichlet numbers, which fill the block, by concentrations (n, b) or (b,); see `Law`."""
+
+    _names = ("alpha",)
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        return rng.dirichlet(given[0])
+
+
+class MultivariateNormal(Law):
+    """A normal block by (shift, precision): mean P⁻¹ s and covariance P⁻¹; see `Law`.
+
+    The log-density of the block is sᵀx - xᵀPx/2: the shifts and precisions of independent normal
+    terms add up. Shapes (n, b) or (b,), and (n, b, b) or (b, b).
+    """
+
+    _names = ("shift", "precision")
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        n, b = size
+        shift, precision = (np.asarray(p, np.float64) for p in given)
+        if precision.shape not in ((b, b), (n, b, b)) or shift.shape not in ((b,), (n, b)):
+            raise TargetError(
+                f"the parameters of MultivariateNormal have shapes {shift.shape} and "
+                f"{precision.shape}; ({n}, {b}) and ({n}, {b}, {b}) are needed"
+            )
+        shift = np.broadcast_to(shift, size)[..., None]
+        mean = np.linalg.solve(np.broadcast_to(precision, (n, b, b)), shift)[..., 0]
+        return rng.multivariate_normal(mean, precision=precision)
+
+
+class Categorical(Law):
+    """A number 0, 1, ..., k - 1 by log-weights (n, k); see `Law`.
+
+    The weights need not sum to 1, and may be 0: -inf here.
+    """
+
+    _names = ("log_weights",)
+
+    def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
+        return rng.categorical_log(given[0])

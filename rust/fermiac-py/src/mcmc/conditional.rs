@@ -1,0 +1,205 @@
+//! Python callables that draw, and the random numbers that they are given: a stream for every row.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fermiac_core::linalg::Rows;
+use fermiac_core::rng::{Domain, POSITION_WORDS, Stream};
+use fermiac_core::target::{Conditional, Style};
+use fermiac_core::{Error, Result};
+use numpy::{
+    Element, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods,
+};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::enter::Raised;
+use crate::error::check;
+use crate::target::points;
+
+/// The streams of the chains whose points are drawn for, in the order of the rows. They are here
+/// while the draw is under way.
+#[pyclass(name = "RowStreams", module = "fermiac._core", frozen)]
+pub(super) struct PyRowStreams(Mutex<Vec<Stream>>);
+
+impl PyRowStreams {
+    fn lock(&self) -> MutexGuard<'_, Vec<Stream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fills row after row, each in order from its own stream. `N` parameters go with each number.
+    fn fill<T: Element, const N: usize>(
+        &self,
+        out: &mut PyReadwriteArray2<'_, T>,
+        parameters: [&PyReadonlyArray2<'_, f64>; N],
+        draw: impl Fn(&mut Stream, [f64; N]) -> T,
+    ) -> PyResult<()> {
+        let shape = [out.shape()[0], out.shape()[1]];
+        let mut streams = self.lock();
+        if streams.len() != shape[0] {
+            return Err(ended());
+        }
+        if parameters.iter().any(|array| array.shape() != shape) {
+            return Err(PyValueError::new_err("parameters: a number for every draw is needed"));
+        }
+        let numbers: Vec<&[f64]> = parameters
+            .iter()
+            .map(|array| array.as_slice())
+            .collect::<std::result::Result<_, _>>()?;
+        let width = shape[1].max(1);
+        let mut at = 0;
+        for (row, stream) in out.as_slice_mut()?.chunks_exact_mut(width).zip(streams.iter_mut()) {
+            for to in row {
+                *to = draw(stream, std::array::from_fn(|k| numbers[k][at]));
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+type In<'py> = PyReadonlyArray2<'py, f64>;
+type Out<'py> = PyReadwriteArray2<'py, f64>;
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
+impl PyRowStreams {
+    /// Streams of the user's domain, for trying a draw out.
+    #[new]
+    fn new(key: u64, n: u64) -> Self {
+        let stream = |i| Stream::new(key, Domain::User, i, 0);
+        Self(Mutex::new((0..n).map(stream).collect()))
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Where the stream of a row stands.
+    fn position<'py>(&self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let position = self.lock().get(row).map(Stream::position).ok_or_else(ended)?;
+        Ok(PyArray1::from_slice(py, &position))
+    }
+
+    fn set_position(
+        &self,
+        py: Python<'_>,
+        row: usize,
+        position: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let words: &[u64; POSITION_WORDS] = position
+            .as_slice()?
+            .try_into()
+            .map_err(|_| PyValueError::new_err("position: 33 words are needed"))?;
+        let moved = check(py, Stream::from_position(words))?;
+        *self.lock().get_mut(row).ok_or_else(ended)? = moved;
+        Ok(())
+    }
+
+    fn fill_uniform(&self, mut out: Out<'_>) -> PyResult<()> {
+        self.fill(&mut out, [], |stream, []| stream.uniform())
+    }
+
+    fn fill_normal(&self, mut out: Out<'_>) -> PyResult<()> {
+        self.fill(&mut out, [], |stream, []| stream.normal())
+    }
+
+    fn fill_exponential(&self, mut out: Out<'_>) -> PyResult<()> {
+        self.fill(&mut out, [], |stream, []| stream.exponential())
+    }
+
+    fn fill_gamma(&self, mut out: Out<'_>, shape: In<'_>) -> PyResult<()> {
+        self.fill(&mut out, [&shape], |stream, [shape]| stream.gamma(shape))
+    }
+
+    fn fill_log_gamma(&self, mut out: Out<'_>, shape: In<'_>) -> PyResult<()> {
+        self.fill(&mut out, [&shape], |stream, [shape]| stream.log_gamma_variate(shape))
+    }
+
+    fn fill_beta(&self, mut out: Out<'_>, a: In<'_>, b: In<'_>) -> PyResult<()> {
+        self.fill(&mut out, [&a, &b], |stream, [a, b]| stream.beta(a, b))
+    }
+
+    fn fill_student_t(&self, mut out: Out<'_>, df: In<'_>) -> PyResult<()> {
+        self.fill(&mut out, [&df], |stream, [df]| stream.student_t(df))
+    }
+
+    /// Whole numbers below `n`, which are whole numbers up to 2⁵³ themselves.
+    fn fill_below(&self, mut out: PyReadwriteArray2<'_, i64>, n: In<'_>) -> PyResult<()> {
+        self.fill(&mut out, [&n], |stream, [n]| stream.below(n as u64) as i64)
+    }
+}
+
+fn ended() -> PyErr {
+    PyRuntimeError::new_err("the random numbers of a draw were asked for after it had ended")
+}
+
+/// A conditional law from (call, dim, outputs): `call(x, streams, chains)` gives a checked
+/// C-contiguous (n, outputs) array.
+pub(super) fn conditional(
+    object: &Bound<'_, PyAny>,
+    raised: &Raised,
+) -> PyResult<Arc<dyn Conditional>> {
+    let (call, dim, outputs) = object
+        .extract::<(Py<PyAny>, usize, usize)>()
+        .map_err(|_| PyTypeError::new_err("a conditional draw is (call, dim, outputs)"))?;
+    Ok(Arc::new(CallableDraw { call, dim, outputs, raised: raised.clone() }))
+}
+
+struct CallableDraw {
+    call: Py<PyAny>,
+    dim: usize,
+    outputs: usize,
+    raised: Raised,
+}
+
+impl CallableDraw {
+    fn call(
+        &self,
+        py: Python<'_>,
+        x: Rows<'_>,
+        chains: &[u64],
+        streams: &mut [&mut Stream],
+        out: &mut [f64],
+    ) -> PyResult<()> {
+        let lent = streams.iter().map(|stream| (**stream).clone()).collect();
+        let lent = Bound::new(py, PyRowStreams(Mutex::new(lent)))?;
+        let chains = PyArray1::from_slice(py, chains);
+        let result = self.call.bind(py).call1((points(py, x)?, &lent, chains));
+        // Whatever the function did, its chains go on after the numbers that it took.
+        let back = std::mem::take(&mut *lent.get().lock());
+        for (stream, moved) in streams.iter_mut().zip(back) {
+            **stream = moved;
+        }
+        let drawn: PyReadonlyArray2<'_, f64> = result?.extract()?;
+        out.copy_from_slice(drawn.as_slice()?);
+        Ok(())
+    }
+}
+
+impl Conditional for CallableDraw {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn draw(
+        &self,
+        x: Rows<'_>,
+        chains: &[u64],
+        streams: &mut [&mut Stream],
+        out: &mut [f64],
+    ) -> Result<()> {
+        if out.len() != x.len() * self.outputs {
+            return Err(Error::Internal("a draw of another size".into()));
+        }
+        Python::attach(|py| self.call(py, x, chains, streams, out))
+            .map_err(|error| self.raised.keep(error, "in the conditional draw"))
+    }
+
+    fn style(&self) -> Style {
+        Style::Central
+    }
+}
