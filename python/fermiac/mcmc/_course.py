@@ -18,7 +18,7 @@ from fermiac.errors import (
     FermiacWarning,
     InternalError,
 )
-from fermiac.mcmc._chains import Chains, adaptation, statistics
+from fermiac.mcmc._chains import Chains, adaptation, known, statistics
 from fermiac.mcmc._plan import Arrays, Job
 from fermiac.mcmc._state import Keeper, Origin
 
@@ -76,8 +76,8 @@ class Course:
         # What is known of the chains at rest; others may look at it while they run.
         self._done: list[int] = []
         self._evals = (0, 0)
-        self._watched = _handle.watch(self.peek)
         self._settle()
+        self._watched = _handle.watch(self.peek)
 
     def run(self) -> Chains:
         """Run to the end."""
@@ -276,9 +276,10 @@ class Course:
         n_points = self._sampler.n_points
         draws = job.shown(arrays.draws[:, :n]) if copy else self._arrays.shown(n)
         gradients = None if arrays.gradients is None else arrays.gradients[:, :n]
-        log_densities = arrays.log_densities[:, :n]
+        log_densities = known(arrays.log_densities[:, :n])
         if copy:
-            draws, log_densities = draws.copy(), log_densities.copy()
+            draws = draws.copy()
+            log_densities = None if log_densities is None else log_densities.copy()
             gradients = None if gradients is None else gradients.copy()
         if arrays.warmup_stats is not None and arrays.warmup_draws is not None:
             more["warmup_stats"] = statistics(names, arrays.warmup_stats, n_points)
