@@ -181,6 +181,8 @@ def open(path: str | PathLike[str]) -> Chains:
     more: dict[str, Any] = {}
     if warmup is not None and index["n_warmup"] == index["settings"]["n_warmup"]:
         more["warmup_stats"] = statistics(names, warmup, n_points)
+        if found("unconstrained") is None:
+            more["warmup_draws"] = found("warmup_draws", 2**62)
     kept = ("seed", "version", "isa", "settings", "n_evals", "wall_time", "status")
     return Chains(
         **{name: index[name] for name in kept},
