@@ -48,12 +48,7 @@ impl Group {
         }
     }
 
-    fn answer(
-        &mut self,
-        chains: &mut [Chain],
-        ports: &[Port],
-        context: &Context<'_>,
-    ) -> Result<()> {
+    fn answer(&mut self, chains: &mut [Chain], ports: &[Port], context: &Context<'_>) -> Result<()> {
         let port = port_of(ports, self.ask)?;
         let x = Rows::new(&self.points, port.dim());
         if self.ask.need == Need::Draw {

@@ -103,7 +103,8 @@ impl Port {
                 let rows = ROWS.min(n - c * ROWS);
                 let part = Rows::new(&x.data()[c * ROWS * dim..(c * ROWS + rows) * dim], dim);
                 let mut values = vec![0.0; rows * outputs];
-                let mut gradients = vec![0.0; if need == Need::Gradient { rows * dim } else { 0 }];
+                let mut gradients =
+                    vec![0.0; if need == Need::Gradient { rows * dim } else { 0 }];
                 let batch = Batch {
                     x: part,
                     values: &mut values,

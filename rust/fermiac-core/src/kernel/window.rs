@@ -198,7 +198,8 @@ impl Window {
     fn balanced_deviations(&self, gradients: &Moments) -> Vec<f64> {
         (0..self.dim)
             .map(|i| {
-                let (x, g) = (self.draws.squares(i, self.dense), gradients.squares(i, self.dense));
+                let (x, g) =
+                    (self.draws.squares(i, self.dense), gradients.squares(i, self.dense));
                 let variance = (x / g).sqrt();
                 if variance.is_finite() { bounded(variance).sqrt() } else { 1.0 }
             })

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use fermiac_core::drive::{Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
 use fermiac_core::kernel::{Archive, Phase};
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
+use numpy::{
+    PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -91,10 +93,8 @@ impl PySampler {
         driver: &str,
     ) -> PyResult<(bool, Option<PyErr>)> {
         let raised = Raised::default();
-        let ports = ports
-            .iter()
-            .map(|(kind, port)| answerer(kind, port, &raised))
-            .collect::<PyResult<Vec<_>>>()?;
+        let ports =
+            ports.iter().map(|(kind, port)| answerer(kind, port, &raised)).collect::<PyResult<Vec<_>>>()?;
         let driver = match driver {
             "auto" => Driver::Auto,
             "free" => Driver::FreeRun,
@@ -168,10 +168,9 @@ impl PySampler {
     #[getter]
     fn n_evals(&self) -> (u64, u64) {
         let sampler = self.lock();
-        sampler
-            .chains()
-            .iter()
-            .fold((0, 0), |(n, refused), chain| (n + chain.n_evals(), refused + chain.n_refused()))
+        sampler.chains().iter().fold((0, 0), |(n, refused), chain| {
+            (n + chain.n_evals(), refused + chain.n_refused())
+        })
     }
 
     /// What the first chain has adapted: a list of step sizes, and one of variances or covariances.
