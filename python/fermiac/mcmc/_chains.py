@@ -55,8 +55,6 @@ class Chains(Sample):
     (4, (2, 2))
     """
 
-    stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    warmup_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     warmup_draws: Array | None = None
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     #: From where the chains go on.
@@ -64,7 +62,7 @@ class Chains(Sample):
 
 
 def known(log_densities: Array) -> Array | None:
-    """The log-densities, or None: kernels that draw exactly do not learn them."""
+    """The log-densities, or None: those of exact draws, and of users' kernels, are not known."""
     return None if np.isnan(log_densities).any() else log_densities
 
 

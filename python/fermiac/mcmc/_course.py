@@ -18,7 +18,7 @@ from fermiac.errors import (
     FermiacWarning,
     InternalError,
 )
-from fermiac.mcmc._chains import Chains, adaptation, statistics
+from fermiac.mcmc._chains import Chains, adaptation, known, statistics
 from fermiac.mcmc._plan import Arrays, Job
 from fermiac.mcmc._state import Keeper, Origin
 
@@ -276,10 +276,7 @@ class Course:
         n_points = self._sampler.n_points
         draws = job.shown(arrays.draws[:, :n]) if copy else self._arrays.shown(n)
         gradients = None if arrays.gradients is None else arrays.gradients[:, :n]
-        # Those of exact draws, and of kernels that never learn it, are not known.
-        log_densities = arrays.log_densities[:, :n]
-        if np.isnan(log_densities).any():
-            log_densities = None
+        log_densities = known(arrays.log_densities[:, :n])
         if copy:
             draws = draws.copy()
             log_densities = None if log_densities is None else log_densities.copy()

@@ -19,6 +19,7 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc._chains import Chains
 from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import Folder
+from fermiac.mcmc._findings import findings
 from fermiac.mcmc._hamiltonian import NUTS
 from fermiac.mcmc._kernels import Kernel, NoDensity
 from fermiac.mcmc._plan import Arrays, Job, Settings
@@ -186,7 +187,9 @@ def sample(
     Warns
     -----
     ConvergenceWarning
-        If `stop` was not met or `max_time` was; or if the target failed at most points.
+        If the chains have not mixed: by R-hat, effective sample sizes, divergences, energies or
+        acceptance (for an ensemble by its autocorrelation time). If `stop` was not met or
+        `max_time` was; or if the target failed at most points.
 
     Notes
     -----
@@ -316,7 +319,7 @@ def sample(
 def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
     """Run, and warn of what is wrong in the name of the caller's caller."""
     result = whole(course.run())
-    found = course.findings()
+    found = [*course.findings(), *findings(result)]
     object.__setattr__(result, "warnings", tuple(text for _, text in found))
     warn(found, result)
     return result

@@ -1,0 +1,37 @@
+"""What is wrong with the draws of a run."""
+
+from __future__ import annotations
+
+from fermiac import _chains
+from fermiac._autocorrelation import is_long_enough
+from fermiac._convergence import statistic
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.mcmc._chains import Chains
+
+__all__ = ["findings"]
+
+#: Numbers that are looked at; draws on disk may be more than the memory holds.
+_MOST = 2**27
+#: Where the sum of autocorrelations ends, in units of itself.
+_WINDOW = (5.0, 0.0)
+
+
+def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
+    """What the user must know of the draws, each with what to do about it."""
+    columns = max(_MOST // sample.n_draws, 1)
+    some = sample if columns >= sample.dim else sample._coordinates(range(columns))
+    if not sample.settings.get("ensemble"):
+        return list(_chains.findings(some))
+    # Walkers depend on each other: there is nothing to compare.
+    n = sample.draws.shape[1]
+    time = statistic("draws", some.draws, "windowed_time", None, _WINDOW)
+    if is_long_enough(n, time):
+        return []
+    return [
+        (
+            ConvergenceWarning,
+            f"{n} draws of a walker are fewer than 50 autocorrelation times, the longest of which "
+            f"seems to be {time.max():.3g} draws: the run has not converged; draw more, or raise "
+            "thin",
+        )
+    ]
