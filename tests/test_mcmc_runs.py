@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_a_sample_knows_its_run(whole: fm.mcmc.Chains) -> None:
 
 
 def test_the_kernel_is_by_default_one_with_gradients() -> None:
-    assert_same(run(kernel=None), run(kernel=MALA()))
+    assert_same(run(kernel=None), run(kernel=fm.mcmc.NUTS()))
 
 
 @pytest.mark.parametrize("name", ["free", "lock"])
@@ -113,9 +113,7 @@ def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path:
     opened = fm.mcmc.open(tmp_path / "run")
     assert opened.warmup_draws is not None
     np.testing.assert_array_equal(opened.warmup_draws, warm.warmup_draws)
-    np.testing.assert_array_equal(
-        opened.warmup_stats["step_size"], warm.warmup_stats["step_size"]
-    )
+    np.testing.assert_array_equal(opened.warmup_stats["step_size"], warm.warmup_stats["step_size"])
     assert_same(whole, run(max_time=1e6))
 
 
@@ -227,27 +225,37 @@ def test_a_run_ends_when_its_draws_are_enough() -> None:
         run(stop=StopWhen(ess=1e6, rhat=None, every=40))
 
 
-def test_time_may_end_a_run() -> None:
-    with pytest.warns(ConvergenceWarning, match=r"max_time: the run ended after 0\.2 s"):
-        s = run(n_draws=10**7, max_time=0.2)
-    n = s.draws.shape[1]
-    assert 0 < n < 10**7
+def begins_like(partial: fm.Sample, whole: fm.Sample) -> bool:
+    n = min(partial.draws.shape[1], whole.draws.shape[1])
+    return n > 0 and np.array_equal(partial.draws[:, :n], whole.draws[:, :n])
+
+
+def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
+    for limit in (0.2, 2.0, 20.0):  # a busy machine has no draws so soon
+        with warnings.catch_warnings(record=True) as caught, suppress(BudgetExhausted):
+            warnings.simplefilter("always")
+            s = run(n_draws=10**7, max_time=limit)
+            break
+    assert s.draws.shape[1] < 10**7
     assert s.status == "interrupted"
-    assert s.warnings
-    np.testing.assert_array_equal(s.draws[:, :50], run().draws[:, :50])
-    with pytest.raises(BudgetExhausted, match="which are the warm-up") as caught:
+    assert s.warnings[0].startswith(f"max_time: the run ended after {limit:g} s with")
+    assert [str(w.message) for w in caught] == list(s.warnings)
+    assert begins_like(s, whole)
+    with pytest.raises(BudgetExhausted, match="which are the warm-up") as error:
         run(n_warmup=10**7, max_time=0.05)
-    assert caught.value.partial_result is None
+    assert error.value.partial_result is None
 
 
-def test_ctrl_c_gives_what_there_is() -> None:
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
+    def press(done: int, total: int) -> None:
+        if done > 10_000:
+            signal.raise_signal(signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(n_draws=10**7)
+        run(n_draws=10**7, progress=press)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
-    np.testing.assert_array_equal(partial.draws[:, :50], run().draws[:, :50])
+    assert begins_like(partial, whole)
 
     def interrupted(x: Array) -> Array:
         raise KeyboardInterrupt
@@ -309,7 +317,7 @@ def test_a_handle_shows_what_there_is(whole: fm.mcmc.Chains) -> None:
         assert time.monotonic() < limit
         time.sleep(0.05)
     assert seen.status == "running"
-    np.testing.assert_array_equal(seen.draws[:, :50], whole.draws[:, :50])
+    assert begins_like(seen, whole)
     handle.pause()
     handle.resume()
     partial = handle.abort(timeout=60)
