@@ -55,8 +55,6 @@ class Chains(Sample):
     (4, (2, 2))
     """
 
-    stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    warmup_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     warmup_draws: Array | None = None
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     #: From where the chains go on.

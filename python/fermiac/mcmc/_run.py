@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._chains import findings
 from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
 from fermiac._progress import reporter
@@ -316,7 +317,7 @@ def sample(
 def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
     """Run, and warn of what is wrong in the name of the caller's caller."""
     result = whole(course.run())
-    found = course.findings()
+    found = [*course.findings(), *findings(result)]
     object.__setattr__(result, "warnings", tuple(text for _, text in found))
     warn(found, result)
     return result
