@@ -200,7 +200,7 @@ def windowed_time(x: Array, window: float) -> float:
     return total
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("coefficient", [0.0, 0.5, 0.9, 0.95])
 def test_autocorrelation_times_of_autoregressions(coefficient: float) -> None:
     rng = np.random.default_rng(2)
     noise = rng.normal(size=(6, 20_000, 2))
@@ -214,8 +214,8 @@ def test_autocorrelation_times_of_autoregressions(coefficient: float) -> None:
     error = exact * np.sqrt((4 * 5 * exact + 2) / x[:, :, 0].size)
     assert (np.abs(time - exact) < 5 * error + 0.02 * exact).all()
     for window in (2.0, 5.0):
-        found = fm.diagnostics.autocorr_time(1e8 * x[:, :3000, 0] + 3e9, window=window)
-        assert found == pytest.approx(windowed_time(x[:, :3000, 0], window), rel=1e-6)
+        found = fm.diagnostics.autocorr_time(1e8 * x[:, :5000, 0] + 3e9, window=window)
+        assert found == pytest.approx(windowed_time(x[:, :5000, 0], window), rel=1e-6)
 
 
 def test_short_runs_and_still_walkers_are_told() -> None:

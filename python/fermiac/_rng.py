@@ -91,7 +91,7 @@ def positive(name: str, value: float, infinite: bool = False) -> float:
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, (str, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}") from None
     if not number > 0 or (math.isinf(number) and not infinite):
