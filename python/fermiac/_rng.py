@@ -85,7 +85,7 @@ def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
     return number
 
 
-def positive(name: str, value: float, infinite: bool = False) -> float:
+def positive(name: str, value: Any, infinite: bool = False) -> float:
     """Take `value` as a positive float."""
     needed = "a positive number is needed" if infinite else "a positive, finite number is needed"
     if isinstance(value, (bool, np.bool_)):
