@@ -109,7 +109,13 @@ def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path:
     assert warm.warmup_draws is not None
     assert warm.warmup_draws.shape == (4, 120, 3)
     assert warm.warmup_stats["step_size"].shape == (4, 120)
-    assert_same(whole, run(path=tmp_path / "run"))
+    assert_same(whole, run(path=tmp_path / "run", keep_warmup=True))
+    opened = fm.mcmc.open(tmp_path / "run")
+    assert opened.warmup_draws is not None
+    np.testing.assert_array_equal(opened.warmup_draws, warm.warmup_draws)
+    np.testing.assert_array_equal(
+        opened.warmup_stats["step_size"], warm.warmup_stats["step_size"]
+    )
     assert_same(whole, run(max_time=1e6))
 
 

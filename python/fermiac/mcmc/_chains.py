@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac.results import Sample
 
-__all__ = ["Chains", "adaptation", "statistics"]
+__all__ = ["Chains", "adaptation", "known", "statistics"]
 
 Array = NDArray[np.float64]
 
@@ -59,6 +59,11 @@ class Chains(Sample):
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     #: From where the chains go on.
     _state: Mapping[str, Any] | None = None
+
+
+def known(log_densities: Array) -> Array | None:
+    """The log-densities, or None: kernels that draw exactly do not learn them."""
+    return None if np.isnan(log_densities).any() else log_densities
 
 
 def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDArray[Any]]:

@@ -76,8 +76,8 @@ class Course:
         # What is known of the chains at rest; others may look at it while they run.
         self._done: list[int] = []
         self._evals = (0, 0)
-        self._watched = _handle.watch(self.peek)
         self._settle()
+        self._watched = _handle.watch(self.peek)
 
     def run(self) -> Chains:
         """Run to the end."""

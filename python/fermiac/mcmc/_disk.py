@@ -95,8 +95,8 @@ def read_index(path: Path) -> dict[str, Any]:
         content = json.loads((path / _INDEX).read_text())
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path}: there is no {_INDEX} in it; the folder that was given as path= of "
-            "fermiac.mcmc.sample is needed"
+            f"{path}: it could not be read as the folder of a run: there is no {_INDEX} in it; "
+            "what was given as path= of fermiac.mcmc.sample is needed"
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / _INDEX}: it could not be read: {error}") from error
@@ -105,15 +105,13 @@ def read_index(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_array(path: Path, name: str, n: int) -> Array | None:
-    """The first `n` slots of an array, mapped; None where there is none."""
+def read_array(path: Path, name: str, n: int) -> Array:
+    """The first `n` slots of an array, mapped."""
     file = path / f"{name}.npy"
-    if not file.exists():
-        return None
     try:
         return open_memmap(file, mode="r")[:, :n]
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: it is damaged: {error}") from error
+        raise CheckpointError(f"{file}: it is missing or damaged: {error}") from error
 
 
 def _lengthened(file: Path, found: Array, shape: tuple[int, ...]) -> Array:

@@ -16,7 +16,7 @@ from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._chains import Chains, statistics
+from fermiac.mcmc._chains import Chains, known, statistics
 from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import read_array, read_index
 from fermiac.mcmc._plan import Arrays, Job
@@ -172,20 +172,26 @@ def open(path: str | PathLike[str]) -> Chains:
     n = index["n_draws"]
     if n == 0:
         raise ArgumentError(f"path: the run in {folder} has no draws yet")
-    stats, warmup = read_array(folder, "stats", n), read_array(folder, "warmup_stats", 2**62)
+
+    def found(name: str, n: int = n) -> Any:
+        return read_array(folder, name, n) if (folder / f"{name}.npy").exists() else None
+
+    warmup, stats = found("warmup_stats", 2**62), read_array(folder, "stats", n)
     names, n_points = index["stat_names"], index["n_points"]
     more: dict[str, Any] = {}
     if warmup is not None and index["n_warmup"] == index["settings"]["n_warmup"]:
         more["warmup_stats"] = statistics(names, warmup, n_points)
+        if found("unconstrained") is None:
+            more["warmup_draws"] = found("warmup_draws", 2**62)
     kept = ("seed", "version", "isa", "settings", "n_evals", "wall_time", "status")
     return Chains(
         **{name: index[name] for name in kept},
-        draws=read_array(folder, "draws", n),  # type: ignore[arg-type]  # refused if None
-        log_densities=read_array(folder, "log_densities", n),
-        gradients=read_array(folder, "gradients", n),
+        draws=read_array(folder, "draws", n),
+        log_densities=known(read_array(folder, "log_densities", n)),
+        gradients=found("gradients"),
         names=tuple(index["names"]),
         error_model="chains",
-        stats={} if stats is None else statistics(names, stats, n_points),
+        stats=statistics(names, stats, n_points),
         **more,
     )
 
