@@ -4,7 +4,9 @@ mod gibbs;
 mod langevin;
 mod place;
 mod random_walk;
+mod tempered;
 
 pub use gibbs::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
 pub use langevin::{Drift, Langevin, LangevinOptions};
 pub use random_walk::RandomWalk;
+pub use tempered::Tempered;
