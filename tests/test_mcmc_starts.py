@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import fermiac as fm
 from fermiac.errors import TargetError
 from fermiac.mcmc import _approach
+from fermiac.mcmc._plan import Job, Settings
 from fermiac.mcmc._start import starts
 from forms import DIM, formula, slope
 
@@ -20,11 +21,21 @@ MEAN = np.array([2.0, -30.0, 0.5])
 COV = np.array([[4.0, 1.0, 0.3], [1.0, 25.0, 0.0], [0.3, 0.0, 0.25]])
 LAW = fm.distributions.MultivariateNormal(MEAN, COV)
 TARGET = fm.targets.law_density(LAW)
-pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
 
 
 def at(init: Any, n: int = 6, target: Any = TARGET, key: int = 1) -> Array:
-    x, n_evals = starts(init, target, None, n, key, True)
+    settings = Settings(
+        n_chains=n,
+        n_warmup=0,
+        n_draws=1,
+        thin=1,
+        pool=True,
+        keep_warmup=False,
+        keep_gradients=False,
+    )
+    kernel = fm.mcmc.MALA()
+    job = Job(target=target, kernel=kernel, settings=settings, key=key, names=(), space=None)
+    x, n_evals = starts(init, job)
     assert x.shape == (n, target.dim)
     assert n_evals >= n
     return x
