@@ -1,4 +1,4 @@
-"""Runs of single kernels by the core, and laws that can be drawn from exactly, for tests of them."""
+"""Runs of single kernels by the core, and laws with exact draws, for tests of kernels."""
 
 from __future__ import annotations
 

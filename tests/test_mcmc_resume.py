@@ -22,7 +22,6 @@ from mcmc_help import assert_same, driver
 
 Array = NDArray[np.float64]
 LAW = fm.distributions.MultivariateNormal(np.array([0.5, -1.0]), np.array([[1.0, 0.4], [0.4, 0.5]]))
-pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
 
 #: A run whose target ends the process at a call; what is written is written at every look.
 SCRIPT = """

@@ -32,7 +32,6 @@ LAW = fm.distributions.MultivariateNormal(
     np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.4, 0.0], [0.4, 0.5, -0.3], [0.0, -0.3, 3.0]])
 )
 # Runs this short have not converged, and may say so.
-pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
 
 
 def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:

@@ -21,7 +21,6 @@ MEAN = np.array([2.0, -30.0, 0.5])
 COV = np.array([[4.0, 1.0, 0.3], [1.0, 25.0, 0.0], [0.3, 0.0, 0.25]])
 LAW = fm.distributions.MultivariateNormal(MEAN, COV)
 TARGET = fm.targets.law_density(LAW)
-pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
 
 
 def at(init: Any, n: int = 6, target: Any = TARGET, key: int = 1) -> Array:
@@ -32,11 +31,10 @@ def at(init: Any, n: int = 6, target: Any = TARGET, key: int = 1) -> Array:
         thin=1,
         pool=True,
         keep_warmup=False,
-        keep_gradients=True,
+        keep_gradients=False,
     )
-    job = Job(
-        target=target, kernel=fm.mcmc.MALA(), settings=settings, key=key, names=(), space=None
-    )
+    kernel = fm.mcmc.MALA()
+    job = Job(target=target, kernel=kernel, settings=settings, key=key, names=(), space=None)
     x, n_evals = starts(init, job)
     assert x.shape == (n, target.dim)
     assert n_evals >= n

@@ -85,13 +85,13 @@ def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
     return number
 
 
-def positive(name: str, value: float, infinite: bool = False) -> float:
+def positive(name: str, value: Any, infinite: bool = False) -> float:
     """Take `value` as a positive float."""
     needed = "a positive number is needed" if infinite else "a positive, finite number is needed"
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, (str, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}") from None
     if not number > 0 or (math.isinf(number) and not infinite):

@@ -17,6 +17,7 @@ from fermiac.mcmc._more import extend, open, start
 from fermiac.mcmc._run import sample
 from fermiac.mcmc._slice import EllipticalSlice, Slice
 from fermiac.mcmc._stop import StopWhen
+from fermiac.mcmc._tempering import Tempered, log_evidence
 from fermiac.mcmc._underdamped import UnderdampedLangevin
 from fermiac.mcmc._user import PythonKernel
 
@@ -45,9 +46,11 @@ __all__ = [
     "Slice",
     "StopWhen",
     "Stretch",
+    "Tempered",
     "UnderdampedLangevin",
     "conditionals",
     "extend",
+    "log_evidence",
     "open",
     "sample",
     "start",

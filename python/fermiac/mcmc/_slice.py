@@ -55,8 +55,8 @@ class Slice(Kernel):
 
     Notes
     -----
-    Both ends of a bracket are evaluated together. An update that has found no point after 200
-    tries leaves the chain where it is: statistic ``slice_fail``, their number in a transition.
+    Both ends of a bracket are evaluated together. An update that finds no other point, at most by
+    200 tries, leaves the chain where it is: statistic ``slice_fail``, their number in a transition.
     That happens where the density has a spike at the point, or is not a function of the point
     alone. ``n_evals`` are the evaluations of a transition, ``acceptance_rate`` the updates over
     the tries, ``width`` is the mean width.
@@ -123,7 +123,8 @@ class EllipticalSlice(Kernel):
     The draws follow the posterior, and `log_densities` of the sample are those of the posterior:
     the likelihood's, and the normalised prior's, if it is to be added. The statistic
     ``log_likelihood`` has the former. ``n_evals`` are the evaluations of a transition,
-    ``acceptance_rate`` is one over them; ``slice_fail`` is 1 where no point was found by 200.
+    ``acceptance_rate`` is one over them, or 0 where no other point was found, at most by 200
+    (``slice_fail`` is 1).
 
     References
     ----------

@@ -132,17 +132,18 @@ impl EllipticalSlice {
         let (c, s) = (cos(self.angle), sin(self.angle));
         let turned = self.white.iter().zip(&self.noise).map(|(z, n)| z * c + n * s);
         let log_prior = self.log_constant - 0.5 * turned.map(|z| z * z).sum::<f64>();
-        let taken = self.there.log_density - self.share_of_prior(log_prior) >= self.log_height;
-        if taken {
+        let inside = self.there.log_density - self.share_of_prior(log_prior) >= self.log_height;
+        // A bracket that no double divides ends where the chain stands.
+        self.failed = !inside || self.there.x == self.here.x;
+        if !self.failed {
             std::mem::swap(&mut self.here, &mut self.there);
             self.log_prior = log_prior;
-        } else if self.tries < MOST_TRIES {
+        } else if !inside && self.tries < MOST_TRIES {
             self.bracket[usize::from(self.angle >= 0.0)] = self.angle;
             let [lower, upper] = self.bracket;
             self.angle = lower + stream.uniform() * (upper - lower);
             return false;
         }
-        self.failed = !taken;
         self.at = At::Idle;
         true
     }

@@ -14,6 +14,7 @@ mod place;
 mod random_walk;
 mod recent;
 mod slice;
+mod tempered;
 mod underdamped;
 
 pub use elliptical::EllipticalSlice;
@@ -25,4 +26,5 @@ pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
 pub use random_walk::RandomWalk;
 pub use slice::{Direction, Slice};
+pub use tempered::Tempered;
 pub use underdamped::{Letter, Underdamped, UnderdampedOptions};

@@ -235,13 +235,14 @@ impl Slice {
 
     /// Takes the point that was tried, or shrinks the bracket to it; whether the update is over.
     fn settle(&mut self) -> bool {
-        let taken = self.values[0] >= self.log_height;
-        if taken {
-            let dim = self.here.x.len();
-            self.here.x.copy_from_slice(&self.points[..dim]);
+        let y = &self.points[..self.here.x.len()];
+        let inside = self.values[0] >= self.log_height;
+        // A bracket that no double divides ends where the chain stands.
+        if inside && y != self.here.x {
+            self.here.x.copy_from_slice(y);
             self.here.log_density = self.values[0];
             self.learn();
-        } else if self.tries < MOST_TRIES {
+        } else if !inside && self.tries < MOST_TRIES {
             let bracket = self.lower.iter_mut().zip(&mut self.upper);
             for ((lower, upper), offset) in bracket.zip(&self.offset) {
                 *(if *offset < 0.0 { lower } else { upper }) = *offset;

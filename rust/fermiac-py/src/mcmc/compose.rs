@@ -1,7 +1,7 @@
 //! Kernels that are made of others, from their descriptions.
 
 use fermiac_core::kernel::Kernel;
-use fermiac_core::mcmc::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
+use fermiac_core::mcmc::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan, Tempered};
 use numpy::PyReadonlyArray2;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -66,5 +66,21 @@ impl DiscreteSpec<'_> {
         let states = self.states.as_slice()?.to_vec();
         let (table, metropolised) = (self.port, self.metropolised);
         check(py, Discrete::new(dim, DiscreteOptions { states, table, metropolised }))
+    }
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct TemperedSpec<'py> {
+    kernel: Bound<'py, PyAny>,
+    betas: Vec<f64>,
+    port: usize,
+    adapt: bool,
+}
+
+impl TemperedSpec<'_> {
+    pub(super) fn build(self, py: Python<'_>, dim: usize) -> PyResult<Tempered> {
+        let kernel = kernel(&self.kernel, dim)?;
+        check(py, Tempered::new(kernel.as_ref(), &self.betas, self.port, self.adapt))
     }
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use super::hamiltonian::{HmcSpec, NutsSpec};
 use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
 use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
-use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec};
+use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec, TemperedSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.
@@ -27,6 +27,7 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Ke
         "gibbs" => options.extract::<GibbsSpec<'_>>()?.build(spec.py(), dim)?,
         "draw" => Box::new(options.extract::<DrawSpec>()?.build(dim)),
         "discrete" => Box::new(options.extract::<DiscreteSpec<'_>>()?.build(spec.py(), dim)?),
+        "tempered" => Box::new(options.extract::<TemperedSpec<'_>>()?.build(spec.py(), dim)?),
         other => return Err(PyValueError::new_err(format!("unknown kernel '{other}'"))),
     })
 }
