@@ -23,6 +23,7 @@ from fermiac.errors import (
     ConvergenceWarning,
     TargetError,
 )
+from fermiac.mcmc import _findings
 from forms import DENSITIES, DIM, MEAN, SD, builtin_density, formula, python_density
 from mcmc_help import assert_same, driver
 
@@ -304,6 +305,30 @@ def test_failures_at_most_points_are_told() -> None:
 
     with pytest.warns(ConvergenceWarning, match=r"points the target failed or gave NaN"):
         run(narrow, dim=1, kernel=RWM(scale=1.0), init=np.zeros(1))
+
+
+def test_walkers_are_judged_by_their_autocorrelation_time() -> None:
+    with pytest.warns(ConvergenceWarning, match="fewer than 50 autocorrelation times"):
+        s = run(kernel=fm.mcmc.Stretch(), n_chains=16)
+    assert len(s.warnings) == 1
+
+
+def test_of_many_coordinates_the_first_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 500, 3))
+    x[0, :, 2] += 5.0
+    s = fm.mcmc.Chains(
+        seed=0,
+        version="",
+        isa="",
+        settings={},
+        n_evals=0,
+        wall_time=0.0,
+        draws=x,
+        error_model="chains",
+    )
+    assert _findings.findings(s)[0][1].startswith("R-hat is up to")
+    monkeypatch.setattr(_findings, "_MOST", 2 * s.n_draws)
+    assert _findings.findings(s) == []
 
 
 # In the background.

@@ -117,23 +117,23 @@ class Gibbs(Composite):
     >>> import fermiac as fm
     >>> def log_density(x):
     ...     s = np.maximum(x[:, 9], 1e-300)
-    ...     value = -6.5 * np.log(s) - (1 + 0.5 * (x[:, :9] ** 2).sum(axis=1)) / s
+    ...     value = -14.5 * np.log(s) - (9 + 0.5 * (x[:, :9] ** 2).sum(axis=1)) / s
     ...     return np.where(x[:, 9] > 0, value, -np.inf)
     >>> def gradient(x):
     ...     s = x[:, 9:]
-    ...     slope = (1 + 0.5 * (x[:, :9] ** 2).sum(axis=1, keepdims=True)) / s**2 - 6.5 / s
+    ...     slope = (9 + 0.5 * (x[:, :9] ** 2).sum(axis=1, keepdims=True)) / s**2 - 14.5 / s
     ...     return np.hstack([-x[:, :9] / s, slope])
     >>> def draw(x, rng):
-    ...     return rng.inverse_gamma(5.5, 1 + 0.5 * (x[:, :9] ** 2).sum(axis=1))
+    ...     return rng.inverse_gamma(13.5, 9 + 0.5 * (x[:, :9] ** 2).sum(axis=1))
     >>> kernel = fm.mcmc.Gibbs(
     ...     [("x", fm.mcmc.MALA()), ("s", fm.mcmc.Conditional(draw))],
     ...     blocks={"x": slice(0, 9), "s": 9},
     ... )
     >>> s = fm.mcmc.sample(
-    ...     log_density, 10, gradient, kernel=kernel, init=np.ones(10), n_draws=500, rng=0
+    ...     log_density, 10, gradient, kernel=kernel, init=np.ones(10), n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
-    (4, 500, 10)
+    (4, 2000, 10)
     """
 
     kernels: Sequence[tuple[Any, Kernel]]
@@ -209,9 +209,10 @@ class Cycle(Composite):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.Cycle([fm.mcmc.MALA(), fm.mcmc.RWM()])
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=kernel, n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     kernels: Sequence[Kernel]
@@ -249,9 +250,10 @@ class Mixture(Composite):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.Mixture([(fm.mcmc.MALA(), 0.9), (fm.mcmc.RWM(), 0.1)])
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=kernel, n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     kernels: Sequence[tuple[Kernel, float]]
@@ -293,9 +295,10 @@ class Repeat(Composite):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.Repeat(fm.mcmc.RWM(), 10)
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=kernel, n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     repeated: Kernel

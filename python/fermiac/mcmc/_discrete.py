@@ -57,12 +57,12 @@ class Discrete(Kernel):
     >>> import numpy as np
     >>> import fermiac as fm
     >>> def log_density(x):
-    ...     mean = np.where(x[:, 1] == 0, -2.0, 2.0)
+    ...     mean = np.where(x[:, 1] == 0, -1.0, 1.0)
     ...     return np.log(np.where(x[:, 1] == 0, 0.3, 0.7)) - 0.5 * (x[:, 0] - mean) ** 2
     >>> kernel = fm.mcmc.Gibbs(
     ...     [("x", fm.mcmc.RWM()), ("k", fm.mcmc.Discrete([0, 1]))], blocks={"x": 0, "k": 1}
     ... )
-    >>> s = fm.mcmc.sample(log_density, 2, kernel=kernel, n_draws=500, rng=0)
+    >>> s = fm.mcmc.sample(log_density, 2, kernel=kernel, n_draws=4000, rng=0)
     >>> np.unique(s.draws[..., 1])
     array([0., 1.])
     """

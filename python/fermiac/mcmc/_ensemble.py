@@ -93,11 +93,12 @@ class Stretch(_Walkers):
     Examples
     --------
     >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-    ...     fm.targets.banana(), kernel=fm.mcmc.Stretch(), n_chains=32, n_draws=500, rng=0
+    ...     law, kernel=fm.mcmc.Stretch(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape  # (walkers, draws, d)
-    (32, 500, 2)
+    (32, 2000, 2)
     """
 
     a: float = 2.0
@@ -144,11 +145,12 @@ class DE(_Walkers):
     Examples
     --------
     >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-    ...     fm.targets.banana(), kernel=fm.mcmc.DE(), n_chains=32, n_draws=500, rng=0
+    ...     law, kernel=fm.mcmc.DE(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
-    (32, 500, 2)
+    (32, 2000, 2)
     """
 
     factor: float | None = None
@@ -194,11 +196,12 @@ class DESnooker(_Walkers):
     Examples
     --------
     >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-    ...     fm.targets.banana(), kernel=fm.mcmc.DESnooker(), n_chains=32, n_draws=500, rng=0
+    ...     law, kernel=fm.mcmc.DESnooker(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
-    (32, 500, 2)
+    (32, 2000, 2)
     """
 
     factor: float = 1.7
@@ -230,9 +233,10 @@ class Ensemble(_Walkers):
     >>> import fermiac as fm
     >>> from fermiac.mcmc import DE, DESnooker
     >>> kernel = fm.mcmc.Ensemble([(DE(), 0.8), (DESnooker(), 0.2)])
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=kernel, n_chains=32, n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=2000, rng=0)
     >>> s.draws.shape
-    (32, 500, 2)
+    (32, 2000, 2)
     """
 
     moves: Any

@@ -63,7 +63,9 @@ class NUTS(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(fm.targets.eight_schools(), kernel=fm.mcmc.NUTS(), rng=0)
+    >>> s = fm.mcmc.sample(
+    ...     fm.targets.eight_schools(), kernel=fm.mcmc.NUTS(target_accept=0.95), rng=0
+    ... )
     >>> s.draws.shape
     (4, 1000, 10)
     """
@@ -130,7 +132,7 @@ class HMC(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> target = fm.targets.banana()
+    >>> target = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.HMC(trajectory_length=3.0), rng=0)
     >>> s.draws.shape
     (4, 1000, 2)

@@ -52,10 +52,10 @@ class MALA(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> target = fm.targets.banana()
-    >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.MALA(), n_draws=500, rng=0)
+    >>> target = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.MALA(), n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     needs_gradient: ClassVar[bool] = True
@@ -118,7 +118,8 @@ class ULA(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=fm.mcmc.ULA(), n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.ULA(), n_draws=2000, rng=0)
     >>> s.settings["bias"]
     'discretisation'
     """
@@ -179,9 +180,10 @@ class Barker(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=fm.mcmc.Barker(), n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.Barker(), n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     needs_gradient: ClassVar[bool] = True

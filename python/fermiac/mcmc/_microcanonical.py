@@ -60,9 +60,10 @@ class MCLMC(Kernel):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.MCLMC(adjusted=True)
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=kernel, n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     needs_gradient: ClassVar[bool] = True

@@ -68,9 +68,10 @@ class Slice(Kernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(fm.targets.banana(), kernel=fm.mcmc.Slice(), n_draws=500, rng=0)
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.Slice(), n_draws=2000, rng=0)
     >>> s.draws.shape
-    (4, 500, 2)
+    (4, 2000, 2)
     """
 
     width: float | None = None

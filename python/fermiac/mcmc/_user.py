@@ -77,11 +77,12 @@ class PythonKernel(Kernel):
     ...         if np.log(rng.uniform()) < there - value:
     ...             return (y, there), True
     ...         return state, False
+    >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-    ...     fm.targets.banana(), kernel=Metropolis(), n_warmup=0, n_draws=50, rng=0
+    ...     law, kernel=Metropolis(), n_warmup=0, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
-    (4, 50, 2)
+    (4, 2000, 2)
     """
 
     needs_density: ClassVar[bool] = True

@@ -100,9 +100,9 @@ class Normal(Law):
     >>> def given(i):
     ...     return fm.mcmc.conditionals.Normal(lambda x: (0.5 * x[:, i], 0.75**0.5))
     >>> kernel = fm.mcmc.Gibbs([("x", given(1)), ("y", given(0))], blocks={"x": 0, "y": 1})
-    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=1000, rng=0)
     >>> s.draws.shape
-    (4, 100, 2)
+    (4, 1000, 2)
     """
 
     _names = ("mean", "sd")
@@ -151,7 +151,7 @@ class InverseGamma(Law):
     ...     [("mean", of.Normal(mean)), ("variance", of.InverseGamma(variance))],
     ...     blocks={"mean": 0, "variance": 1},
     ... )
-    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, init=[5.0, 1.0], n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, init=[5.0, 1.0], n_draws=1000, rng=0)
     >>> bool((s.draws[..., 1] > 0).all())
     True
     """
