@@ -10,20 +10,23 @@ from fermiac.mcmc._chains import Chains
 
 __all__ = ["findings"]
 
-#: Numbers that are looked at; draws on disk may be more than the memory holds.
-_MOST = 2**27
+#: Numbers that are looked at: of larger samples some of the coordinates, so that neither time nor
+#: memory grow with them.
+_MOST = 2**24
+#: Fewer draws of a chain are too short to judge in any case.
+_FEWEST = 4
 #: Where the sum of autocorrelations ends, in units of itself.
 _WINDOW = (5.0, 0.0)
 
 
 def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
     """What the user must know of the draws, each with what to do about it."""
-    columns = max(_MOST // sample.n_draws, 1)
-    some = sample if columns >= sample.dim else sample._coordinates(range(columns))
-    if not sample.settings.get("ensemble"):
+    step = -(-sample.draws.size // _MOST)
+    some = sample if step == 1 else sample._coordinates(range(0, sample.dim, step))
+    n = sample.draws.shape[1]
+    if n < _FEWEST or not sample.settings.get("ensemble"):
         return list(_chains.findings(some))
     # Walkers depend on each other: there is nothing to compare.
-    n = sample.draws.shape[1]
     time = statistic("draws", some.draws, "windowed_time", None, _WINDOW)
     if is_long_enough(n, time):
         return []
