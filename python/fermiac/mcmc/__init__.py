@@ -10,6 +10,7 @@ from fermiac.mcmc._generator import RowGenerator
 from fermiac.mcmc._kernels import RWM, Kernel
 from fermiac.mcmc._langevin import MALA, ULA
 from fermiac.mcmc._run import sample
+from fermiac.mcmc._steps import State
 from fermiac.mcmc._tempering import Tempered, log_evidence
 from fermiac.mcmc._user import PythonKernel
 
@@ -26,6 +27,7 @@ __all__ = [
     "PythonKernel",
     "Repeat",
     "RowGenerator",
+    "State",
     "Tempered",
     "conditionals",
     "log_evidence",
