@@ -59,7 +59,7 @@ def test_a_step_is_that_of_the_minimal_norm_integrator() -> None:
     angles = np.linspace(0, 2 * np.pi, 20_001)[:-1]
     ends = [step(np.array([0.3, -0.2]), np.array([np.cos(a), np.sin(a)])) for a in angles[::50]]
     near = angles[::50][np.argmin([np.linalg.norm(end - x[0, 0]) for end, _, _ in ends])]
-    for width in [2e-2, 2e-4, 2e-6, 2e-8, 2e-10]:
+    for width in 2.0 * 10.0 ** -np.arange(2, 12):
         tries = near + width * np.linspace(-1, 1, 41)
         ends = [step(np.array([0.3, -0.2]), np.array([np.cos(a), np.sin(a)])) for a in tries]
         near = tries[np.argmin([np.linalg.norm(end - x[0, 0]) for end, _, _ in ends])]

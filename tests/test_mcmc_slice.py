@@ -93,6 +93,17 @@ def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> N
     assert abs(out["stats"][:, 3500:, 0].mean() - wanted) < 0.04
 
 
+@pytest.mark.parametrize("kernel", [RWM(), Slice(), Slice(direction="box")])
+def test_units_that_are_far_from_those_of_the_starts(kernel: Any) -> None:
+    root = np.array([[1e-4, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 6e3, 8e3]])
+    target = fm.targets.law_density(fm.distributions.MultivariateNormal([0, 0, 0], root @ root.T))
+    s = fm.mcmc.sample(target, kernel=kernel, n_warmup=2000, n_draws=3000, rng=2)
+    u = np.linalg.solve(root, s.draws.reshape(-1, 3).T).T
+    assert fm.diagnostics.rhat(s.draws).max() < 1.03
+    assert fm.diagnostics.ess(s.draws).min() > 400
+    assert ((u.std(axis=0) > 0.85) & (u.std(axis=0) < 1.15)).all()
+
+
 def test_slices_of_a_uniform_law() -> None:
     def flat(x: Any) -> Any:
         return np.where((np.abs(x) < 1).all(axis=1), 0.0, -np.inf)

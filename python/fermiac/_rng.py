@@ -91,9 +91,11 @@ def positive(name: str, value: Any, infinite: bool = False) -> float:
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
-        number = math.nan if isinstance(value, (str, bytes)) else float(value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}") from None
+        number = None
+    if number is None or isinstance(value, (str, bytes)):
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
     if not number > 0 or (math.isinf(number) and not infinite):
         raise ArgumentError(f"{name}: {number} was given; {needed}")
     return number

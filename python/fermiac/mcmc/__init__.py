@@ -16,6 +16,7 @@ from fermiac.mcmc._microcanonical import MCLMC
 from fermiac.mcmc._more import extend, open, start
 from fermiac.mcmc._run import sample
 from fermiac.mcmc._slice import EllipticalSlice, Slice
+from fermiac.mcmc._steps import State
 from fermiac.mcmc._stop import StopWhen
 from fermiac.mcmc._tempering import Tempered, log_evidence
 from fermiac.mcmc._underdamped import UnderdampedLangevin
@@ -44,6 +45,7 @@ __all__ = [
     "Repeat",
     "RowGenerator",
     "Slice",
+    "State",
     "StopWhen",
     "Stretch",
     "Tempered",

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import numbers
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.mcmc._steps import State, first_state, next_state
+from fermiac.random import Stream
 from fermiac.targets._density import LogDensity
 
 __all__ = ["RWM", "Kernel", "NoDensity", "Port", "Ports", "described", "metric_spec", "probability"]
@@ -72,6 +74,64 @@ class Kernel:
     needs_gradient: ClassVar[bool] = False
     #: Whether it asks for the log-density at all.
     needs_density: ClassVar[bool] = True
+
+    def init(self, target: Any, x0: ArrayLike) -> State:
+        """Start one chain, to be moved by `step`: for algorithms of your own.
+
+        Parameters
+        ----------
+        target : LogDensity, callable or law
+            As `fermiac.targets.as_target` takes it.
+        x0 : array_like of shape (d,)
+            Where the chain starts.
+
+        Returns
+        -------
+        State
+            With ``x``, ``log_density`` and ``gradient``.
+
+        Raises
+        ------
+        ArgumentError
+            If `x0` is no point, or the kernel cannot move this target.
+        TargetError
+            If the density is 0 at `x0`.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> kernel = fm.mcmc.RWM(scale=1.0)
+        >>> rng = fm.random.Stream(0)
+        >>> state = kernel.init(fm.targets.banana(), [0.0, 0.0])
+        >>> for _ in range(10):
+        ...     state, info = kernel.step(rng, state)
+        >>> state.x.shape, sorted(info)
+        ((2,), ['acceptance_rate', 'accepted', 'step_size'])
+        """
+        return first_state(self, target, x0)
+
+    def step(self, rng: Stream, state: State) -> tuple[State, dict[str, float]]:
+        """Make one transition, without adaptation; `sample` makes many, and far faster.
+
+        Parameters
+        ----------
+        rng : Stream
+            It moves on.
+        state : State
+            What `init` or `step` gave; it stays as it is.
+
+        Returns
+        -------
+        state : State
+        info : dict of str to float
+            What the kernel reports of the transition.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is of another type.
+        """
+        return next_state(rng, state)
 
     def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
         """What the core makes it from; what it asks beside the target it appends to `ports`."""

@@ -35,8 +35,8 @@ class Slice(Kernel):
     ----------
     width : float, optional
         The first width of a bracket, in the units of the metric. By default it starts at 3 and
-        follows the mean (geometric) length of the brackets in which points were found, during the
-        warm-up; for ``"box"`` twice that length.
+        follows the (geometric) mean length of the brackets in which points were found, during the
+        warm-up; for ``"box"`` three times that length.
     max_steps : int, default 32
         A bracket has at most this many widths. Of no effect on ``"box"``.
     direction : {"coordinates", "random", "box"}, default "coordinates"

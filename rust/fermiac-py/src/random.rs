@@ -60,6 +60,14 @@ impl PyStream {
     }
 }
 
+/// The stream that stands where a position says.
+pub(crate) fn stream_at(py: Python<'_>, position: &PyReadonlyArray1<'_, u64>) -> PyResult<Stream> {
+    let words: &[u64; POSITION_WORDS] = position.as_slice()?.try_into().map_err(|_| {
+        PyValueError::new_err(format!("position: {POSITION_WORDS} words are needed"))
+    })?;
+    check(py, Stream::from_position(words))
+}
+
 #[pymethods]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 impl PyStream {
@@ -76,10 +84,7 @@ impl PyStream {
 
     #[staticmethod]
     fn from_position(py: Python<'_>, position: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
-        let words: &[u64; POSITION_WORDS] = position.as_slice()?.try_into().map_err(|_| {
-            PyValueError::new_err(format!("position: {POSITION_WORDS} words are needed"))
-        })?;
-        Ok(Self(Mutex::new(check(py, Stream::from_position(words))?)))
+        Ok(Self(Mutex::new(stream_at(py, &position)?)))
     }
 
     fn position<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {

@@ -27,6 +27,8 @@ pub struct Track<'a> {
     first: u64,
     thin: u64,
     n_slots: usize,
+    /// Numbers a transition in `stats`; 0 if that is not filled.
+    n_stats: usize,
     draws: &'a mut [f64],
     log_densities: &'a mut [f64],
     gradients: &'a mut [f64],
@@ -53,6 +55,7 @@ impl<'a> Record<'a> {
         if shapes.iter().any(|(len, part)| *len != 0 && *len != n_chains * part) {
             return Err(Error::Internal(format!("a record of {shapes:?} for {n_chains} chains")));
         }
+        let n_stats = if self.stats.is_empty() { 0 } else { n_stats };
         let mut parts = [self.draws, self.log_densities, self.gradients, self.stats]
             .into_iter()
             .zip(shapes)
@@ -63,6 +66,7 @@ impl<'a> Record<'a> {
             first: self.first,
             thin: self.thin.max(1),
             n_slots: slots,
+            n_stats,
             draws: next(0),
             log_densities: next(1),
             gradients: next(2),
@@ -76,10 +80,15 @@ impl Track<'_> {
     /// Keeps the outcome of transition `t`, counted from 0, if it has a slot.
     #[inline]
     pub(super) fn keep(&mut self, t: u64, kernel: &dyn Kernel) {
-        if t < self.first || !(t - self.first + 1).is_multiple_of(self.thin) {
+        let Some(since) = t.checked_sub(self.first) else { return };
+        // Divisions cost as much as a cheap density.
+        let slot = if self.thin == 1 {
+            since as usize
+        } else if (since + 1).is_multiple_of(self.thin) {
+            (since / self.thin) as usize
+        } else {
             return;
-        }
-        let slot = ((t - self.first) / self.thin) as usize;
+        };
         if slot >= self.n_slots {
             return;
         }
@@ -98,9 +107,9 @@ impl Track<'_> {
                 to.copy_from_slice(point.gradient);
             }
         }
-        let n_stats = self.stats.len() / self.n_slots;
-        if n_stats > 0 {
-            kernel.write_stats(&mut self.stats[slot * n_stats..(slot + 1) * n_stats]);
+        if self.n_stats > 0 {
+            let at = slot * self.n_stats;
+            kernel.write_stats(&mut self.stats[at..at + self.n_stats]);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::ports::Port;
 use super::record::Record;
 use crate::kernel::{Archive, Kernel, Phase, Window};
 use crate::par::Context;
+use crate::rng::Stream;
 use crate::target::Style;
 use crate::{Error, Result};
 
@@ -73,6 +74,11 @@ impl Sampler {
     /// The chains.
     pub fn chains(&self) -> &[Chain] {
         &self.chains
+    }
+
+    /// The stream of a chain.
+    pub fn stream(&mut self, chain: usize) -> Option<&mut Stream> {
+        self.chains.get_mut(chain).map(|chain| &mut chain.stream)
     }
 
     /// Transitions that all chains have made.

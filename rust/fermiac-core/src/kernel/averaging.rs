@@ -70,25 +70,35 @@ impl DualAveraging {
     }
 }
 
-/// The Robbins–Monro recursion of the logarithm of a scale, with gains `n`^-0.6.
+/// The Robbins–Monro recursion of the logarithm of a scale, with gains `n`^-0.6, where `n` counts
+/// the changes of sign of the error: as long as it stays, the gain does, so that a scale that is
+/// far off is left soon.
+///
+/// # References
+/// H. Kesten, "Accelerated stochastic approximation", Annals of Mathematical Statistics 29 (1958).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RobbinsMonro {
     target: f64,
     log_step: f64,
     n: f64,
+    error: f64,
 }
 
 impl RobbinsMonro {
     /// From a first scale.
     pub fn new(step: f64, target: f64) -> Self {
-        Self { target, log_step: ln(step), n: 0.0 }
+        Self { target, log_step: ln(step), n: 0.0, error: 0.0 }
     }
 
     /// Takes in an acceptance probability; NaN counts as 0.
     pub fn update(&mut self, accept: f64) {
         let accept = if accept.is_nan() { 0.0 } else { accept };
-        self.n += 1.0;
-        self.log_step += exp(-0.6 * ln(self.n)) * (accept - self.target);
+        let error = accept - self.target;
+        if error * self.error <= 0.0 {
+            self.n += 1.0;
+        }
+        self.error = error;
+        self.log_step += exp(-0.6 * ln(self.n)) * error;
     }
 
     /// The logarithm of the scale.
@@ -104,7 +114,8 @@ impl RobbinsMonro {
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         archive.number(&mut self.target)?;
         archive.number(&mut self.log_step)?;
-        archive.number(&mut self.n)
+        archive.number(&mut self.n)?;
+        archive.number(&mut self.error)
     }
 }
 
@@ -176,6 +187,21 @@ impl EnergyErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scale_that_is_far_off_is_left_soon() {
+        let mut recursion = RobbinsMonro::new(1e6, 0.25);
+        let accept = |recursion: &RobbinsMonro, flip: f64| {
+            (exp(-exp(recursion.log_step())) + flip * 0.2).clamp(0.0, 1.0)
+        };
+        (0..60).for_each(|_| recursion.update(accept(&recursion, 0.0)));
+        assert!(recursion.log_step().abs() < 1.0);
+        // Noise of either sign settles.
+        for k in 0..2000 {
+            recursion.update(accept(&recursion, if k % 2 == 0 { 1.0 } else { -1.0 }));
+        }
+        assert!((exp(-exp(recursion.log_step())) - 0.25).abs() < 0.01);
+    }
 
     #[test]
     fn dual_averaging_takes_the_published_recursion() {

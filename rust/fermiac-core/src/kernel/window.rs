@@ -4,10 +4,10 @@ use super::{Archive, Metric, MetricKind};
 use crate::linalg::{Cholesky, SymmetricEigen, packed_start};
 use crate::{Error, Result};
 
-/// Numbers that stand for the draws that a window does not have: it shrinks towards the identity
-/// as if it had seen this many draws from it.
+/// Numbers that stand for the draws that a window does not have: it shrinks towards independent
+/// coordinates as if it had seen this many draws of them.
 const PRIOR_DRAWS: f64 = 5.0;
-/// The variance of those draws, of a covariance alone.
+/// The variance of those draws, of a covariance alone, in that of the window's: whatever the units.
 const PRIOR_VARIANCE: f64 = 1e-3;
 /// The weight of the identity where gradients are known as well: it decides only where neither
 /// draws nor gradients say anything.
@@ -174,23 +174,28 @@ impl Window {
         })
     }
 
-    fn shrink(&self) -> (f64, f64) {
-        let share = self.n / (self.n + PRIOR_DRAWS);
-        (share / (self.n - 1.0), PRIOR_VARIANCE * (1.0 - share))
+    /// The factor of the sums.
+    fn shrink(&self) -> f64 {
+        self.n / (self.n + PRIOR_DRAWS) / (self.n - 1.0)
+    }
+
+    /// What is added to the variance of a coordinate; one that stood still has none to go by.
+    fn ridge(&self, i: usize) -> f64 {
+        let variance = self.draws.squares(i, self.dense) / (self.n - 1.0);
+        let unit = if variance > 0.0 { variance } else { 1.0 };
+        PRIOR_VARIANCE * PRIOR_DRAWS / (self.n + PRIOR_DRAWS) * unit
     }
 
     fn shrunk_deviations(&self) -> Vec<f64> {
-        let (factor, ridge) = self.shrink();
-        (0..self.dim)
-            .map(|i| bounded(self.draws.squares(i, self.dense) * factor + ridge).sqrt())
-            .collect()
+        let variance = |i| self.draws.squares(i, self.dense) * self.shrink() + self.ridge(i);
+        (0..self.dim).map(|i| bounded(variance(i)).sqrt()).collect()
     }
 
     fn shrunk_covariance(&self) -> Result<Cholesky> {
-        let (factor, ridge) = self.shrink();
         let mut matrix = square(&self.draws.sums, self.dim);
+        let factor = self.shrink();
         matrix.iter_mut().for_each(|c| *c *= factor);
-        (0..self.dim).for_each(|i| matrix[i * self.dim + i] += ridge);
+        (0..self.dim).for_each(|i| matrix[i * self.dim + i] += self.ridge(i));
         Cholesky::new(&matrix, self.dim)
     }
 

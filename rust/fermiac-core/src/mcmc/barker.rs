@@ -46,26 +46,32 @@ impl Kernel for Ratio<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> f64 {
-        let (step, zero) = (V::splat(self.step), V::ZERO);
-        let term = |noise: V, force: V, other: V| {
-            let w = step * noise;
-            softplus::<FMA>(zero - w * force) - softplus::<FMA>(w * other)
-        };
+        let step = V::splat(self.step);
         let (noises, noise) = self.noise.as_chunks::<LANES>();
         let (forces, force) = self.force.as_chunks::<LANES>();
         let (others, other) = self.other.as_chunks::<LANES>();
         let mut sum = V::ZERO;
         for ((noise, force), other) in noises.iter().zip(forces).zip(others) {
-            sum = sum + term(V(*noise), V(*force), V(*other));
+            sum = sum + term::<FMA>(step * V(*noise), V(*force), V(*other));
         }
-        let padded = |rest: &[f64]| {
-            let mut lanes = V::ZERO;
-            lanes.0[..rest.len()].copy_from_slice(rest);
-            lanes
-        };
-        // Lanes of zeros add ln 2 - ln 2.
-        (sum + term(padded(noise), padded(force), padded(other))).sum()
+        if !noise.is_empty() {
+            // Lanes of zeros add ln 2 - ln 2.
+            sum = sum + term::<FMA>(step * padded(noise), padded(force), padded(other));
+        }
+        sum.sum()
     }
+}
+
+#[inline(always)]
+fn padded(rest: &[f64]) -> V {
+    let mut lanes = V::ZERO;
+    lanes.0.iter_mut().zip(rest).for_each(|(lane, x)| *lane = *x);
+    lanes
+}
+
+#[inline(always)]
+fn term<const FMA: bool>(w: V, force: V, other: V) -> V {
+    softplus::<FMA>(V::ZERO - w * force) - softplus::<FMA>(w * other)
 }
 
 #[inline(always)]

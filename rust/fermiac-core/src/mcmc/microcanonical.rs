@@ -15,8 +15,9 @@ use crate::simd::{exp, ln};
 const KICK: f64 = 0.193_183_327_503_783_6;
 /// The squared energy error of a step, per coordinate, that uncorrected steps are sized for.
 const ERROR: f64 = 5e-4;
-/// The length in correlation times of the draws.
+/// The length in correlation lengths of the draws, of steps and of trajectories.
 const LENGTH: f64 = 0.4;
+const ADJUSTED_LENGTH: f64 = 0.5;
 /// Steps of a trajectory at most.
 const MOST_STEPS: f64 = 1000.0;
 /// Energy errors above this are called divergences.
@@ -26,9 +27,9 @@ const DIVERGENT: f64 = 1000.0;
 /// length 1.
 ///
 /// Without a correction a transition is one step between two halves of a refreshment of the
-/// direction, which is forgotten over `length`. The step size follows the energy errors, and the
-/// length the correlation times of the draws: both in the warm-up. With the correction a transition
-/// is a trajectory of several steps, `length` long in the mean, in a direction drawn anew.
+/// direction, which is forgotten over `length`. With the correction a transition is a trajectory of
+/// several steps, `length` long in the mean, in a direction drawn anew. In the warm-up the step size
+/// follows the energy errors, or the acceptance rate, and the length the correlation of the draws.
 ///
 /// # References
 /// J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, "Microcanonical Hamiltonian Monte Carlo",
@@ -123,11 +124,7 @@ impl Microcanonical {
                 (None, Some(accept)) => StepSize::averaged(first, accept),
                 (None, None) => StepSize::energetic(first, ERROR),
             },
-            length: match (length, accept) {
-                (Some(length), _) => StepSize::fixed(length),
-                (None, Some(_)) => StepSize::fixed(unit),
-                (None, None) => StepSize::told(unit),
-            },
+            length: length.map_or_else(|| StepSize::told(unit), StepSize::fixed),
             recent: Recent::new(dim),
             learns: false,
             log_variance: 0.0,
@@ -334,7 +331,12 @@ impl Kernel for Microcanonical {
     fn rescaled(&mut self) {
         let mut length = self.length.get();
         if let Some(time) = self.recent.correlation_time() {
-            length = LENGTH * time * self.step.get();
+            let step = self.step.get();
+            length = if self.correct {
+                ADJUSTED_LENGTH * time * length.max(step)
+            } else {
+                LENGTH * time * step
+            };
         }
         // Lengths in z shrink as the metric grows.
         let now = self.find_log_variance();

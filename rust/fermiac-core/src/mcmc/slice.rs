@@ -256,11 +256,11 @@ impl Slice {
         true
     }
 
-    /// A width follows the brackets in which points were found, for a box twice their width: it
-    /// does not step out.
+    /// A width follows the brackets in which points were found; a box, which does not step out, is
+    /// to shrink to a third before: then it moves farthest by evaluation, in 2 to 30 dimensions.
     fn learn(&mut self) {
         let width = self.width().get();
-        let goal = if self.direction == Direction::Box { 2.0 } else { 1.0 };
+        let goal = if self.direction == Direction::Box { 3.0 } else { 1.0 };
         let lengths = self.lower.iter().zip(&self.upper).map(|(l, u)| ln(goal * (u - l) / width));
         let mean = lengths.sum::<f64>() / self.lower.len() as f64;
         self.width().observe(mean);

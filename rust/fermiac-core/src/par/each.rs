@@ -11,13 +11,18 @@ use super::pool::pool;
 use crate::{Error, Result};
 
 /// What a task looks at, and reports to.
-#[derive(Debug, Default)]
-pub struct Signal {
-    stop: AtomicBool,
-    done: AtomicU64,
+#[derive(Debug)]
+pub struct Signal<'a> {
+    stop: &'a AtomicBool,
+    done: &'a Count,
 }
 
-impl Signal {
+/// The finished work of one task, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicU64);
+
+impl Signal<'_> {
     /// Whether the task is to return as soon as it can.
     #[inline]
     pub fn is_set(&self) -> bool {
@@ -27,7 +32,9 @@ impl Signal {
     /// Counts finished work.
     #[inline]
     pub fn count(&self, amount: u64) {
-        self.done.fetch_add(amount, Ordering::Relaxed);
+        // The task is the only one that writes it.
+        let done = self.done.0.load(Ordering::Relaxed);
+        self.done.0.store(done + amount, Ordering::Relaxed);
     }
 }
 
@@ -41,37 +48,38 @@ impl Context<'_> {
         &self,
         items: Vec<T>,
         deadline: Option<Instant>,
-        work: impl Fn(T, &Signal) -> Result<()> + Sync,
+        work: impl Fn(T, &Signal<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let signal = Signal::default();
-        let (work, signal) = (&work, &signal);
         let n = items.len();
+        let stop = AtomicBool::new(false);
+        let counts: Vec<Count> = (0..n).map(|_| Count::default()).collect();
+        let (work, stop) = (&work, &stop);
         // The calling thread polls, so that even one task needs a thread of its own.
         let mut failure: Option<(usize, Error)> = None;
         pool(self.n_threads())?.in_place_scope(|scope| {
             let (sender, receiver) = channel();
-            for (i, item) in items.into_iter().enumerate() {
+            for (i, (item, done)) in items.into_iter().zip(&counts).enumerate() {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let result = catch_unwind(AssertUnwindSafe(|| work(item, signal)));
+                    let result = catch_unwind(AssertUnwindSafe(|| work(item, &Signal { stop, done })));
                     // The receiver is gone only when nobody wants the result.
                     let _ = sender.send((i, result));
                 });
             }
             let fail = |failure: &mut Option<(usize, Error)>, at: usize, error: Error| {
-                signal.stop.store(true, Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
                 if failure.as_ref().is_none_or(|(first, _)| at < *first) {
                     *failure = Some((at, error));
                 }
             };
-            let mut finished = 0;
+            let (mut finished, mut counted) = (0, 0);
             while finished < n {
                 let now = Instant::now();
                 let mut wait = POLL;
                 if let Some(deadline) = deadline {
                     wait = wait.min(deadline.saturating_duration_since(now));
                     if now >= deadline {
-                        signal.stop.store(true, Ordering::Relaxed);
+                        stop.store(true, Ordering::Relaxed);
                         wait = POLL;
                     }
                 }
@@ -83,7 +91,7 @@ impl Context<'_> {
                         }
                     }
                     Ok((_, Err(panic))) => {
-                        signal.stop.store(true, Ordering::Relaxed);
+                        stop.store(true, Ordering::Relaxed);
                         resume_unwind(panic);
                     }
                     Err(RecvTimeoutError::Timeout) => {}
@@ -92,7 +100,9 @@ impl Context<'_> {
                         break;
                     }
                 }
-                self.advance(signal.done.swap(0, Ordering::Relaxed));
+                let done = counts.iter().map(|done| done.0.load(Ordering::Relaxed)).sum::<u64>();
+                self.advance(done - counted);
+                counted = done;
                 if failure.is_none()
                     && let Err(error) = self.poll()
                 {
@@ -110,7 +120,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn spin(n: &mut u64, signal: &Signal) -> Result<()> {
+    fn spin(n: &mut u64, signal: &Signal<'_>) -> Result<()> {
         while *n < 1_000_000_000 && !signal.is_set() {
             *n += 1;
             std::thread::sleep(Duration::from_millis(1));

@@ -208,7 +208,17 @@ impl Stream {
         }
     }
 
-    fn fill_ziggurat<Z: Ziggurat>(&mut self, mut out: &mut [f64]) {
+    #[inline]
+    fn fill_ziggurat<Z: Ziggurat>(&mut self, out: &mut [f64]) {
+        if out.len() < LANES {
+            // No groups to come, so no room for them either.
+            out.iter_mut().for_each(|to| *to = self.ziggurat::<Z>());
+        } else {
+            self.fill_ziggurat_groups::<Z>(out);
+        }
+    }
+
+    fn fill_ziggurat_groups<Z: Ziggurat>(&mut self, mut out: &mut [f64]) {
         let mut buffer = [[0; LANES]; PASS];
         while !out.is_empty() {
             let groups = (out.len() / LANES).min(PASS);

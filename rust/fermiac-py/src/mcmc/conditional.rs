@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fermiac_core::linalg::Rows;
-use fermiac_core::rng::{Domain, POSITION_WORDS, Stream};
+use fermiac_core::rng::{Domain, Stream};
 use fermiac_core::target::{Conditional, Style};
 use fermiac_core::{Error, Result};
 use numpy::{
@@ -13,7 +13,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::enter::Raised;
-use crate::error::check;
+use crate::random::stream_at;
 use crate::target::points;
 
 /// The streams of the chains whose points are drawn for, in the order of the rows. They are here
@@ -86,11 +86,7 @@ impl PyRowStreams {
         row: usize,
         position: PyReadonlyArray1<'_, u64>,
     ) -> PyResult<()> {
-        let words: &[u64; POSITION_WORDS] = position
-            .as_slice()?
-            .try_into()
-            .map_err(|_| PyValueError::new_err("position: 33 words are needed"))?;
-        let moved = check(py, Stream::from_position(words))?;
+        let moved = stream_at(py, &position)?;
         *self.lock().get_mut(row).ok_or_else(ended)? = moved;
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::conditional::conditional;
 use super::kernels::kernel;
 use crate::enter::{Raised, enter};
 use crate::error::check;
+use crate::random::stream_at;
 use crate::target;
 
 /// Chains of one kernel, behind a lock.
@@ -196,6 +197,23 @@ impl PySampler {
         Ok(raw)
     }
 
+    /// Where the first chain's stream stands.
+    fn stream_position<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let position = self.lock().stream(0).map(|stream| stream.position());
+        Ok(PyArray1::from_slice(py, &position.ok_or_else(no_chain)?))
+    }
+
+    /// Moves the first chain's stream.
+    fn set_stream_position(
+        &self,
+        py: Python<'_>,
+        position: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let moved = stream_at(py, &position)?;
+        *self.lock().stream(0).ok_or_else(no_chain)? = moved;
+        Ok(())
+    }
+
     /// Everything that changes, as words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let mut archive = Archive::writer();
@@ -219,6 +237,10 @@ pub(super) fn mcmc_windows(n: u64, initial: u64, first: u64, last: u64) -> Segme
         .into_iter()
         .map(|s| (s.end, if s.phase == Phase::Learn { "learn" } else { "settle" }.into()))
         .collect()
+}
+
+fn no_chain() -> PyErr {
+    PyValueError::new_err("there is no chain")
 }
 
 fn segment((end, phase): (u64, String)) -> PyResult<Segment> {

@@ -74,19 +74,16 @@ impl Discrete {
         let dim = self.x.len();
         let Self { options, points, values, x, .. } = self;
         points.clear();
-        let n_values = match options.table {
-            Some(_) => {
-                points.extend_from_slice(x);
-                self.n_states
-            }
-            None => {
-                for (i, row) in options.states.chunks_exact(dim).enumerate() {
-                    if spared != Some(i) {
-                        points.extend_from_slice(row);
-                    }
+        let n_values = if options.table.is_some() {
+            points.extend_from_slice(x);
+            self.n_states
+        } else {
+            for (i, row) in options.states.chunks_exact(dim).enumerate() {
+                if spared != Some(i) {
+                    points.extend_from_slice(row);
                 }
-                points.len() / dim
             }
+            points.len() / dim
         };
         values.clear();
         values.resize(n_values, f64::NAN);

@@ -210,16 +210,14 @@ impl Kernel for Gibbs {
                     self.hand_over(stream);
                     self.at = At::Moving;
                 }
-                At::Between => match self.closing() {
-                    Some(ask) => {
+                At::Between => {
+                    if let Some(ask) = self.closing() {
                         self.at = At::Closing;
                         return Ok(Step::Ask(ask));
                     }
-                    None => {
-                        self.at = At::Idle;
-                        return Ok(Step::Done);
-                    }
-                },
+                    self.at = At::Idle;
+                    return Ok(Step::Done);
+                }
                 At::Moving => match self.blocks[self.mover].advance(stream)? {
                     Step::Ask(ask) => {
                         self.gather(ask);

@@ -34,7 +34,7 @@ impl Scan {
     /// Blocks drawn with these weights, so many a transition.
     pub fn random(weights: &[f64], turns: usize) -> Result<Self> {
         let total: f64 = weights.iter().sum();
-        if weights.iter().any(|w| !(*w > 0.0)) || !total.is_finite() {
+        if !weights.iter().all(|w| *w > 0.0) || !total.is_finite() {
             return Err(Error::argument("weights", "they must be finite and above 0"));
         }
         let mut sum = 0.0;
