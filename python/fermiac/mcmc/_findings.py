@@ -12,7 +12,7 @@ __all__ = ["findings"]
 
 #: Numbers that are looked at: of larger samples some of the coordinates, so that neither time nor
 #: memory grow with them.
-_MOST = 2**24
+_MOST = 2**23
 #: Fewer draws of a chain are too short to judge in any case.
 _FEWEST = 4
 #: Where the sum of autocorrelations ends, in units of itself.

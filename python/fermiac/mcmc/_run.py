@@ -188,7 +188,7 @@ def sample(
     -----
     ConvergenceWarning
         If the chains have not mixed: by R-hat, effective sample sizes, divergences, energies or
-        acceptance (for an ensemble by its autocorrelation time); of more than 16 million numbers
+        acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
         evenly spread coordinates are judged. If `stop` was not met or
         `max_time` was; or if the target failed at most points.
 
