@@ -19,8 +19,10 @@ __all__ = ["Arrays", "Settings"]
 
 Array = NDArray[np.float64]
 
-#: The warm-up: transitions for the step size alone before, the first window, and those after.
-_INITIAL, _FIRST, _LAST = 75, 25, 50
+#: The warm-up learns from the first transition on: gradients tell the scales of coordinates long
+#: before chains have arrived. The first window, and the share that adapts the step size alone at
+#: the end, with its least number of transitions.
+_FIRST, _LAST, _LEAST = 10, 0.25, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,8 @@ class Settings:
 
     def segments(self) -> list[tuple[int, str]]:
         """The segments of the warm-up."""
-        return _core.mcmc_windows(self.n_warmup, _INITIAL, _FIRST, _LAST)
+        last = max(int(_LAST * self.n_warmup), _LEAST)
+        return _core.mcmc_windows(self.n_warmup, 0, _FIRST, last)
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance."""
