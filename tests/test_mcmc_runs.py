@@ -62,7 +62,7 @@ def test_a_sample_knows_its_run(whole: fm.mcmc.Chains) -> None:
 
 
 def test_the_kernel_is_by_default_one_with_gradients() -> None:
-    assert_same(run(kernel=None), run(kernel=MALA()))
+    assert_same(run(kernel=None), run(kernel=fm.mcmc.NUTS()))
 
 
 @pytest.mark.parametrize("name", ["free", "lock"])
@@ -233,7 +233,8 @@ def test_time_may_end_a_run() -> None:
     assert 0 < n < 10**7
     assert s.status == "interrupted"
     assert s.warnings
-    np.testing.assert_array_equal(s.draws[:, :50], run().draws[:, :50])
+    k = min(n, 50)
+    np.testing.assert_array_equal(s.draws[:, :k], run().draws[:, :k])
     with pytest.raises(BudgetExhausted, match="which are the warm-up") as caught:
         run(n_warmup=10**7, max_time=0.05)
     assert caught.value.partial_result is None
@@ -246,7 +247,8 @@ def test_ctrl_c_gives_what_there_is() -> None:
         run(n_draws=10**7)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
-    np.testing.assert_array_equal(partial.draws[:, :50], run().draws[:, :50])
+    k = min(partial.draws.shape[1], 50)
+    np.testing.assert_array_equal(partial.draws[:, :k], run().draws[:, :k])
 
     def interrupted(x: Array) -> Array:
         raise KeyboardInterrupt
