@@ -18,6 +18,11 @@ __all__ = ["HMC", "NUTS"]
 _FIRST = 1.0
 
 
+def _check_estimator(estimator: Any) -> None:
+    if not isinstance(estimator, str) or estimator not in ("gradients", "draws"):
+        raise ArgumentError(f"estimator: {estimator!r} given; 'gradients' or 'draws' is needed")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NUTS(Kernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
@@ -36,10 +41,14 @@ class NUTS(Kernel):
         ``2**max_depth - 1`` gradients. From 1 to 30.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
-        What is learned of the inverse metric :math:`M^{-1}` from draws and their gradients:
-        nothing, its diagonal, all of it (``"auto"`` up to 200 coordinates); or variances (d,) or a
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
+        What is learned of the inverse metric :math:`M^{-1}`: nothing, its diagonal, all of it (up
+        to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
+        (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
         covariance (d, d) that stay.
+    estimator : {"gradients", "draws"}, default "gradients"
+        Whether it is learned from draws and their gradients, as the matrix that makes the
+        gradients fit the draws, or from the covariance of the draws alone.
 
     Raises
     ------
@@ -59,6 +68,8 @@ class NUTS(Kernel):
        Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014.
     .. [2] M. Betancourt, "A conceptual introduction to Hamiltonian Monte Carlo",
        arXiv:1701.02434, 2017.
+    .. [3] A. Seyboldt, E. L. Carlson, B. Carpenter, "Preconditioning Hamiltonian Monte Carlo by
+       minimizing Fisher divergence", arXiv:2603.18845, 2026.
 
     Examples
     --------
@@ -76,19 +87,21 @@ class NUTS(Kernel):
     max_depth: int = 10
     step_size: float | None = None
     metric: str | ArrayLike = "auto"
+    estimator: str = "gradients"
 
     def __post_init__(self) -> None:
         probability("target_accept", self.target_accept)
         whole("max_depth", self.max_depth, 1, 30)
         if self.step_size is not None:
             positive("step_size", self.step_size)
+        _check_estimator(self.estimator)
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         return "nuts", {
             "step": _FIRST if self.step_size is None else self.step_size,
             "target_accept": self.target_accept if self.step_size is None else None,
             "max_depth": self.max_depth,
-            "metric": metric_spec(self.metric, dim, gradients=True),
+            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }
 
 
@@ -114,7 +127,7 @@ class HMC(Kernel):
         The acceptance rate that the step size is adapted to.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric, estimator
         As of `NUTS`.
 
     Raises
@@ -146,6 +159,7 @@ class HMC(Kernel):
     target_accept: float = 0.8
     step_size: float | None = None
     metric: str | ArrayLike = "auto"
+    estimator: str = "gradients"
 
     def __post_init__(self) -> None:
         if self.n_steps is not None:
@@ -158,6 +172,7 @@ class HMC(Kernel):
         probability("target_accept", self.target_accept)
         if self.step_size is not None:
             positive("step_size", self.step_size)
+        _check_estimator(self.estimator)
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         return "hmc", {
@@ -166,5 +181,5 @@ class HMC(Kernel):
             "n_steps": self.n_steps,
             "trajectory_length": self.trajectory_length,
             "jitter": self.jitter,
-            "metric": metric_spec(self.metric, dim, gradients=True),
+            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }

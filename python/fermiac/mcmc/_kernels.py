@@ -61,6 +61,8 @@ class Ports(list[Port]):
 
 #: Up to this many coordinates a whole covariance is learned by default.
 _DENSE = 200
+#: Above this many one is refused: its factor would cost more than most targets.
+_MOST_DENSE = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,19 +207,27 @@ def metric_spec(
     """How the core learns a metric, and where it starts: names of the user's are resolved here."""
     if not isinstance(metric, str):
         return "fixed", _given(metric, dim)
-    if metric == "auto":
-        metric = "dense" if dim <= _DENSE else "diag"
-    if not adapt or metric == "unit":
-        return "fixed", None
     kinds = {
         "diag": "diagonal" if gradients else "variance",
         "dense": "dense" if gradients else "covariance",
+        **({"low_rank": "low_rank"} if gradients else {}),
     }
-    if metric not in kinds:
+    if metric not in ("auto", "unit", *kinds):
         known = ", ".join(map(repr, ("auto", "unit", *kinds)))
+        more = "" if gradients or metric != "low_rank" else " where gradients are not used"
         raise ArgumentError(
             f"metric: {metric!r} given; one of {known}, variances (d,) or a covariance (d, d) is "
-            "needed"
+            f"needed{more}"
+        )
+    if not adapt or metric == "unit":
+        return "fixed", None
+    if metric == "auto":
+        large = "low_rank" if gradients else "diag"
+        metric = "dense" if dim <= _DENSE else large
+    if metric == "dense" and dim > _MOST_DENSE:
+        raise ArgumentError(
+            f"metric: 'dense' given for {dim} coordinates, and learned for {_MOST_DENSE} at most; "
+            + ("use 'low_rank' or 'diag'" if gradients else "use 'diag'")
         )
     return kinds[metric], None
 

@@ -19,8 +19,10 @@ __all__ = ["Arrays", "Job", "Settings"]
 
 Array = NDArray[np.float64]
 
-#: The warm-up: transitions for the step size alone before, the first window, and those after.
-_INITIAL, _FIRST, _LAST = 75, 25, 50
+#: The warm-up learns from the first transition on: gradients tell the scales of coordinates long
+#: before chains have arrived. The first window, and the share that adapts the step size alone at
+#: the end, with its least number of transitions.
+_FIRST, _LAST, _LEAST = 10, 0.25, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Settings:
 
     def segments(self) -> list[tuple[int, str]]:
         """The segments of the warm-up."""
-        return _core.mcmc_windows(self.n_warmup, _INITIAL, _FIRST, _LAST)
+        last = max(int(_LAST * self.n_warmup), _LEAST)
+        return _core.mcmc_windows(self.n_warmup, 0, _FIRST, last)
 
     def transition(self, n_draws: int) -> int:
         """The transitions of a chain that has so many draws."""

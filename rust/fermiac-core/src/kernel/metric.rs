@@ -17,6 +17,16 @@ pub enum Metric {
     Diagonal(Vec<f64>),
     /// A lower triangle, packed by rows.
     Dense(Vec<f64>),
+    /// diag(sd) (I + U (Λ^½ - I) Uᵀ): the orthonormal columns of U one after the other, and the
+    /// diagonal of Λ^½ - I.
+    LowRank {
+        /// Standard deviations.
+        sd: Vec<f64>,
+        /// The columns of U.
+        vectors: Vec<f64>,
+        /// The diagonal of Λ^½ - I.
+        gains: Vec<f64>,
+    },
 }
 
 impl Metric {
@@ -32,6 +42,11 @@ impl Metric {
             Self::Unit => out.copy_from_slice(z),
             Self::Diagonal(sd) => scale(z, sd, out),
             Self::Dense(packed) => dispatch(Forward { packed, z, out }),
+            Self::LowRank { sd, vectors, gains } => {
+                out.copy_from_slice(z);
+                dispatch(Stretch { vectors, gains, out });
+                out.iter_mut().zip(sd).for_each(|(out, sd)| *out *= sd);
+            }
         }
     }
 
@@ -42,6 +57,10 @@ impl Metric {
             Self::Unit => out.copy_from_slice(g),
             Self::Diagonal(sd) => scale(g, sd, out),
             Self::Dense(packed) => dispatch(Backward { packed, g, out }),
+            Self::LowRank { sd, vectors, gains } => {
+                scale(g, sd, out);
+                dispatch(Stretch { vectors, gains, out });
+            }
         }
     }
 
@@ -88,6 +107,15 @@ impl Metric {
             Self::Dense(packed) => (0..dim)
                 .map(|i| packed[packed_start(i)..packed_start(i + 1)].iter().map(|l| l * l).sum())
                 .collect(),
+            Self::LowRank { sd, vectors, gains } => {
+                let mut shares = vec![1.0; dim];
+                for (u, gain) in vectors.chunks_exact(dim).zip(gains) {
+                    for (share, u) in shares.iter_mut().zip(u) {
+                        *share += gain * (2.0 + gain) * u * u;
+                    }
+                }
+                shares.iter().zip(sd).map(|(share, sd)| share * sd * sd).collect()
+            }
         }
     }
 
@@ -100,17 +128,23 @@ impl Metric {
     }
 
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        let (mut kind, mut numbers) = match self {
-            Self::Unit => (0, Vec::new()),
-            Self::Diagonal(sd) => (1, std::mem::take(sd)),
-            Self::Dense(packed) => (2, std::mem::take(packed)),
+        let take = std::mem::take;
+        let none = Vec::new();
+        let (mut kind, mut numbers, mut vectors, mut gains) = match self {
+            Self::Unit => (0, none, Vec::new(), Vec::new()),
+            Self::Diagonal(sd) => (1, take(sd), none, Vec::new()),
+            Self::Dense(packed) => (2, take(packed), none, Vec::new()),
+            Self::LowRank { sd, vectors, gains } => (3, take(sd), take(vectors), take(gains)),
         };
         archive.count(&mut kind)?;
-        archive.list(&mut numbers)?;
+        for list in [&mut numbers, &mut vectors, &mut gains] {
+            archive.list(list)?;
+        }
         *self = match kind {
             0 => Self::Unit,
             1 => Self::Diagonal(numbers),
-            _ => Self::Dense(numbers),
+            2 => Self::Dense(numbers),
+            _ => Self::LowRank { sd: numbers, vectors, gains },
         };
         Ok(())
     }
@@ -179,6 +213,39 @@ impl Kernel for Backward<'_> {
     }
 }
 
+struct Stretch<'a> {
+    vectors: &'a [f64],
+    gains: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Stretch<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let (outs, out_rest) = self.out.as_chunks_mut::<LANES>();
+        let dim = outs.len() * LANES + out_rest.len();
+        for (vector, gain) in self.vectors.chunks_exact(dim).zip(self.gains) {
+            let (us, u_rest) = vector.as_chunks::<LANES>();
+            let mut sum = V::ZERO;
+            for (out, u) in outs.iter().zip(us) {
+                sum = V(*out).mul_add::<FMA>(V(*u), sum);
+            }
+            let tail = out_rest.iter().zip(u_rest).fold(0.0, |s, (out, u)| s + out * u);
+            // The columns are orthonormal, so what was added before does not change the sum.
+            let factor = gain * (sum.sum() + tail);
+            let many = V::splat(factor);
+            for (out, u) in outs.iter_mut().zip(us) {
+                *out = V(*u).mul_add::<FMA>(many, V(*out)).0;
+            }
+            for (out, u) in out_rest.iter_mut().zip(u_rest) {
+                *out += factor * u;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +287,37 @@ mod tests {
             metric.forward(&z, &mut x);
             metric.solve(&x, &mut back);
             assert_eq!(back, z);
+        }
+    }
+
+    #[test]
+    fn the_low_rank_products_are_those_of_the_matrix() {
+        for dim in [2, 7, 8, 19] {
+            let root = (2f64).sqrt();
+            let (mut u, mut v) = (vec![0.0; dim], vec![0.0; dim]);
+            (u[0], u[dim - 1]) = (1.0 / root, 1.0 / root);
+            (v[0], v[dim - 1]) = (1.0 / root, -1.0 / root);
+            let sd: Vec<f64> = (0..dim).map(|i| 1.0 + i as f64).collect();
+            let gains = vec![2.0, -0.5];
+            let entry = |i: usize, j: usize| {
+                let one = f64::from(u8::from(i == j));
+                sd[i] * (one + 2.0 * u[i] * u[j] - 0.5 * v[i] * v[j])
+            };
+            let metric =
+                Metric::LowRank { sd: sd.clone(), vectors: [u.clone(), v.clone()].concat(), gains };
+            let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();
+            let (mut forward, mut backward) = (vec![0.0; dim], vec![0.0; dim]);
+            metric.forward(&z, &mut forward);
+            metric.backward(&z, &mut backward);
+            let variances = metric.variances(dim);
+            for i in 0..dim {
+                let row: f64 = (0..dim).map(|j| entry(i, j) * z[j]).sum();
+                let column: f64 = (0..dim).map(|k| entry(k, i) * z[k]).sum();
+                let variance: f64 = (0..dim).map(|j| entry(i, j) * entry(i, j)).sum();
+                assert!((forward[i] - row).abs() < 1e-12 * (1.0 + row.abs()));
+                assert!((backward[i] - column).abs() < 1e-11 * (1.0 + column.abs()));
+                assert!((variances[i] - variance).abs() < 1e-11 * variance);
+            }
         }
     }
 }

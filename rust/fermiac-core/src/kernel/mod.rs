@@ -9,6 +9,7 @@
 
 mod archive;
 mod averaging;
+mod balance;
 mod metric;
 mod tuning;
 mod window;

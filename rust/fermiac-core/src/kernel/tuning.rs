@@ -10,6 +10,10 @@ use crate::simd::{exp, ln};
 const CROSSING: f64 = 0.8;
 const MOST_TRIES: usize = 100;
 
+/// After so many changes of the metric the next one is close to the last, and the step size is kept
+/// instead of searched for.
+const SEARCHES: usize = 3;
+
 /// How a metric is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -23,6 +27,8 @@ pub enum MetricKind {
     Diagonal,
     /// The covariance that fits draws and gradients.
     Dense,
+    /// Variances that fit draws and gradients, and the directions in which that is not enough.
+    LowRank,
 }
 
 impl MetricKind {
@@ -33,7 +39,7 @@ impl MetricKind {
 
     /// Whether gradients count.
     pub fn uses_gradients(self) -> bool {
-        matches!(self, Self::Diagonal | Self::Dense)
+        matches!(self, Self::Diagonal | Self::Dense | Self::LowRank)
     }
 }
 
@@ -116,6 +122,8 @@ pub struct StepSize {
     /// The factor by which the search goes, 0 before it has one, and its tries.
     factor: f64,
     tries: usize,
+    /// How often the metric has changed.
+    changes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -153,7 +161,16 @@ impl StepSize {
     }
 
     fn new(step: f64, adapt: Option<Adapt>, rough: bool) -> Self {
-        Self { step, first: step, adapt, phase: Phase::Sample, rough, factor: 0.0, tries: 0 }
+        Self {
+            step,
+            first: step,
+            adapt,
+            phase: Phase::Sample,
+            rough,
+            factor: 0.0,
+            tries: 0,
+            changes: 0,
+        }
     }
 
     /// The step size.
@@ -195,7 +212,14 @@ impl StepSize {
     /// After the metric has changed.
     pub fn rescaled(&mut self) {
         match &mut self.adapt {
-            Some(Adapt::Averaging(_)) => self.rough = true,
+            Some(Adapt::Averaging(_)) if self.changes < SEARCHES => {
+                self.changes += 1;
+                self.rough = true;
+            }
+            Some(Adapt::Averaging(averaging)) => {
+                self.step = exp(averaging.log_average());
+                averaging.restart(self.step);
+            }
             Some(Adapt::Recursion(recursion)) => {
                 self.step = self.first;
                 recursion.restart(self.first);
@@ -269,6 +293,7 @@ impl StepSize {
         archive.flag(&mut self.rough)?;
         archive.number(&mut self.factor)?;
         archive.count(&mut self.tries)?;
+        archive.count(&mut self.changes)?;
         archive.choice(&mut self.phase, &[Phase::Settle, Phase::Learn, Phase::Sample])?;
         match &mut self.adapt {
             Some(Adapt::Averaging(averaging)) => averaging.persist(archive),

@@ -1,8 +1,9 @@
 //! The moments of a window of the warm-up, and the metric that they give.
 
+use super::balance::{Directions, balance, directions};
 use super::{Archive, Metric, MetricKind};
-use crate::linalg::{Cholesky, SymmetricEigen, packed_start};
-use crate::{Error, Result};
+use crate::Result;
+use crate::linalg::{Cholesky, packed_start};
 
 /// Numbers that stand for the draws that a window does not have: it shrinks towards independent
 /// coordinates as if it had seen this many draws of them.
@@ -12,6 +13,8 @@ const PRIOR_VARIANCE: f64 = 1e-3;
 /// The weight of the identity where gradients are known as well: it decides only where neither
 /// draws nor gradients say anything.
 const RIDGE: f64 = 1e-3;
+/// Draws of a window that are kept themselves.
+const MOST_ROWS: usize = 128;
 /// Variances stay within these bounds.
 const BOUNDS: (f64, f64) = (1e-20, 1e20);
 
@@ -23,6 +26,54 @@ pub struct Window {
     n: f64,
     draws: Moments,
     gradients: Option<Moments>,
+    rows: Option<Rows>,
+}
+
+/// Some of the draws and gradients themselves, evenly spread.
+#[derive(Debug, Clone, PartialEq)]
+struct Rows {
+    draws: Vec<f64>,
+    gradients: Vec<f64>,
+    /// Every how many draws one is kept, and how many have come since.
+    stride: usize,
+    since: usize,
+}
+
+impl Rows {
+    const fn new() -> Self {
+        Self { draws: Vec::new(), gradients: Vec::new(), stride: 1, since: 0 }
+    }
+
+    fn len(&self, dim: usize) -> usize {
+        self.draws.len() / dim
+    }
+
+    fn push(&mut self, x: &[f64], gradient: &[f64]) {
+        self.since += 1;
+        if self.since < self.stride {
+            return;
+        }
+        self.since = 0;
+        self.draws.extend_from_slice(x);
+        self.gradients.extend_from_slice(gradient);
+        let dim = x.len();
+        if self.len(dim) == 2 * MOST_ROWS {
+            self.stride *= 2;
+            for list in [&mut self.draws, &mut self.gradients] {
+                for k in 0..MOST_ROWS {
+                    list.copy_within((2 * k + 1) * dim..(2 * k + 2) * dim, k * dim);
+                }
+                list.truncate(MOST_ROWS * dim);
+            }
+        }
+    }
+
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.list(&mut self.draws)?;
+        archive.list(&mut self.gradients)?;
+        archive.count(&mut self.stride)?;
+        archive.count(&mut self.since)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +140,8 @@ impl Window {
     pub fn new(dim: usize, kind: MetricKind) -> Self {
         let dense = kind.is_dense();
         let gradients = kind.uses_gradients().then(|| Moments::new(dim, dense));
-        Self { dim, dense, n: 0.0, draws: Moments::new(dim, dense), gradients }
+        let rows = (kind == MetricKind::LowRank).then(Rows::new);
+        Self { dim, dense, n: 0.0, draws: Moments::new(dim, dense), gradients, rows }
     }
 
     /// Coordinates of a draw.
@@ -114,6 +166,9 @@ impl Window {
         if let Some(moments) = &mut self.gradients {
             moments.push(gradient, self.n, self.dense);
         }
+        if let Some(rows) = &mut self.rows {
+            rows.push(x, gradient);
+        }
     }
 
     /// Takes in the draws of another window.
@@ -133,6 +188,10 @@ impl Window {
         if let (Some(ours), Some(theirs)) = (&mut self.gradients, &other.gradients) {
             ours.merge(theirs, self.n, other.n, self.dense);
         }
+        if let (Some(ours), Some(theirs)) = (&mut self.rows, &other.rows) {
+            ours.draws.extend_from_slice(&theirs.draws);
+            ours.gradients.extend_from_slice(&theirs.gradients);
+        }
         self.n += other.n;
     }
 
@@ -143,6 +202,9 @@ impl Window {
             moments.mean.fill(0.0);
             moments.sums.fill(0.0);
         }
+        if let Some(rows) = &mut self.rows {
+            *rows = Rows::new();
+        }
     }
 
     /// The metric of the draws; `None` where they are too few to tell.
@@ -152,6 +214,9 @@ impl Window {
     pub fn metric(&self) -> Option<Metric> {
         if self.n < 3.0 {
             return None;
+        }
+        if let (Some(gradients), Some(rows)) = (&self.gradients, &self.rows) {
+            return Some(self.low_rank(gradients, rows).unwrap_or_else(|_| self.fallback()));
         }
         let metric = match (&self.gradients, self.dense) {
             (None, false) => Metric::Diagonal(self.shrunk_deviations()),
@@ -223,49 +288,34 @@ impl Window {
             (0..dim).for_each(|i| matrix[i * dim + i] += RIDGE / (self.n + RIDGE));
             matrix
         };
-        let draws = scaled(&self.draws.sums, true);
-        let slopes = Cholesky::new(&scaled(&gradients.sums, false), dim)?;
-        // With C(∇) = R Rᵀ: Σ = R⁻ᵀ (Rᵀ C(x) R)^½ R⁻¹.
-        let lower = |i: usize, j: usize| if j <= i { slopes.row(i)[j] } else { 0.0 };
-        let mut half = vec![0.0; dim * dim];
-        for i in 0..dim {
-            for k in 0..dim {
-                let entry = draws[i * dim + k];
-                for (j, r) in slopes.row(k).iter().enumerate() {
-                    half[i * dim + j] += entry * r;
-                }
-            }
-        }
-        let mut middle = vec![0.0; dim * dim];
-        for k in 0..dim {
-            for i in 0..=k {
-                let r = lower(k, i);
-                for j in 0..dim {
-                    middle[i * dim + j] += r * half[k * dim + j];
-                }
-            }
-        }
-        let eigen = SymmetricEigen::new(&middle, dim)?;
-        // The columns of R⁻ᵀ Q, scaled by the fourth roots.
-        let mut roots = vec![0.0; dim * dim];
-        let mut column = vec![0.0; dim];
-        for (k, value) in eigen.values.iter().enumerate() {
-            if !(*value > 0.0) {
-                return Err(Error::Numerical("a window's moments are singular".into()));
-            }
-            (0..dim).for_each(|i| column[i] = eigen.vectors[i * dim + k]);
-            slopes.solve_upper(&mut column);
-            let root = value.sqrt().sqrt();
-            (0..dim).for_each(|i| roots[i * dim + k] = column[i] * root * sd[i]);
-        }
-        let mut matrix = vec![0.0; dim * dim];
-        for i in 0..dim {
-            for j in 0..=i {
-                let (a, b) = (&roots[i * dim..(i + 1) * dim], &roots[j * dim..(j + 1) * dim]);
-                matrix[i * dim + j] = a.iter().zip(b).map(|(a, b)| a * b).sum();
-            }
+        let (draws, slopes) = (scaled(&self.draws.sums, true), scaled(&gradients.sums, false));
+        let mut matrix = balance(&draws, &slopes, dim)?;
+        for (k, entry) in matrix.iter_mut().enumerate() {
+            *entry *= sd[k / dim] * sd[k % dim];
         }
         Cholesky::new(&matrix, dim)
+    }
+
+    /// Deviations, and directions from the rows.
+    fn low_rank(&self, gradients: &Moments, rows: &Rows) -> Result<Metric> {
+        let (dim, sd) = (self.dim, self.balanced_deviations(gradients));
+        let n = rows.len(dim);
+        let chosen = n.min(MOST_ROWS);
+        let pick = |of: &[f64], mean: &[f64], inverse: bool| {
+            let mut out = Vec::with_capacity(chosen * dim);
+            for k in 0..chosen {
+                let row = &of[k * n / chosen * dim..];
+                out.extend(
+                    (0..dim)
+                        .map(|i| (row[i] - mean[i]) * if inverse { 1.0 / sd[i] } else { sd[i] }),
+                );
+            }
+            out
+        };
+        let draws = pick(&rows.draws, &self.draws.mean, true);
+        let slopes = pick(&rows.gradients, &gradients.mean, false);
+        let Directions { vectors, gains } = directions(&draws, &slopes, dim, RIDGE)?;
+        Ok(Metric::LowRank { sd, vectors, gains })
     }
 
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
@@ -274,7 +324,7 @@ impl Window {
             archive.numbers(&mut moments.mean)?;
             archive.numbers(&mut moments.sums)?;
         }
-        Ok(())
+        self.rows.as_mut().map_or(Ok(()), |rows| rows.persist(archive))
     }
 }
 

@@ -22,6 +22,7 @@ impl<'py> FromPyObject<'_, 'py> for MetricSpec {
             "covariance" => MetricKind::Covariance,
             "diagonal" => MetricKind::Diagonal,
             "dense" => MetricKind::Dense,
+            "low_rank" => MetricKind::LowRank,
             other => return Err(PyValueError::new_err(format!("unknown metric '{other}'"))),
         };
         let metric = match start {
