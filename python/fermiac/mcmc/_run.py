@@ -202,8 +202,8 @@ def sample(
     target in Python or torch must give each row a value that does not depend on the other rows, as
     most do up to rounding; chains in other batches may part ways otherwise.
 
-    The warm-up is 75 transitions for the step size, windows of 25, 50, 100 and so on that learn the
-    metric too, and 50 for the step size again [1]_; a shorter one in proportion.
+    The warm-up is windows of 10, 20, 40 and so on transitions that learn the metric and the step
+    size [1]_; its last quarter learns the step size alone.
 
     References
     ----------
