@@ -304,7 +304,7 @@ def test_failures_at_most_points_are_told() -> None:
         return np.where(np.abs(x[:, 0]) < 1e-3, 0.0, np.nan)
 
     with pytest.warns(ConvergenceWarning, match=r"points the target failed or gave NaN"):
-        run(narrow, dim=1, kernel=RWM(scale=1.0), init=np.zeros(1))
+        run(narrow, dim=1, kernel=RWM(scale=1.0, metric="unit"), init=np.zeros(1))
 
 
 def test_walkers_are_judged_by_their_autocorrelation_time() -> None:

@@ -82,16 +82,6 @@ impl Metric {
                     out[i] = (x - known) / row[i];
                 }
             }
-            Self::LowRank { sd, vectors, gains } => {
-                for ((out, x), sd) in out.iter_mut().zip(x).zip(sd) {
-                    *out = x / sd;
-                }
-                for (u, gain) in vectors.chunks_exact(sd.len()).zip(gains) {
-                    let along: f64 = u.iter().zip(&*out).map(|(u, z)| u * z).sum();
-                    let less = along * gain / (1.0 + gain);
-                    out.iter_mut().zip(u).for_each(|(out, u)| *out -= less * u);
-                }
-            }
         }
     }
 
@@ -105,14 +95,6 @@ impl Metric {
                 for (i, out) in out.iter_mut().enumerate().skip(k) {
                     *out = packed[packed_start(i) + k];
                 }
-            }
-            Self::LowRank { sd, vectors, gains } => {
-                out[k] = 1.0;
-                for (u, gain) in vectors.chunks_exact(sd.len()).zip(gains) {
-                    let share = gain * u[k];
-                    out.iter_mut().zip(u).for_each(|(out, u)| *out += share * u);
-                }
-                out.iter_mut().zip(sd).for_each(|(out, sd)| *out *= sd);
             }
         }
     }
@@ -289,27 +271,6 @@ mod tests {
                     (0..dim).map(|i| if i < k { 0.0 } else { packed[packed_start(i) + k] });
                 assert!(column.eq(backward.iter().copied()));
             }
-        }
-    }
-
-    #[test]
-    fn products_of_low_rank_are_undone_too() {
-        let dim = 5;
-        // Two orthonormal columns.
-        let vectors = vec![0.6, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.8, 0.6];
-        let sd = (1..=dim).map(|i| i as f64).collect();
-        let metric = Metric::LowRank { sd, vectors, gains: vec![3.0, -0.75] };
-        let z = [1.0, -2.0, 0.5, 3.0, -1.0];
-        let (mut x, mut back) = (vec![0.0; dim], vec![0.0; dim]);
-        metric.forward(&z, &mut x);
-        metric.solve(&x, &mut back);
-        assert!(back.iter().zip(&z).all(|(a, b)| (a - b).abs() < 1e-14));
-        for k in 0..dim {
-            let mut unit = vec![0.0; dim];
-            unit[k] = 1.0;
-            metric.forward(&unit, &mut x);
-            metric.column(k, &mut back);
-            assert!(back.iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-14));
         }
     }
 
