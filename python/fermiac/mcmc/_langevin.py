@@ -29,9 +29,10 @@ class MALA(Kernel):
         √h, in the units of the metric; by default it is adapted to `target_accept`.
     target_accept : float, default 0.574
         The acceptance rate that the step size is adapted to.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         What is learned of the inverse metric :math:`M^{-1}` from draws and their gradients:
-        nothing, its diagonal, all of it (``"auto"`` up to 200 coordinates); or variances (d,) or a
+        nothing, its diagonal, all of it, or a diagonal with up to 50 directions in which it is not
+        enough (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
         covariance (d, d) that stay.
     truncate : float, optional
         Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target is
@@ -97,7 +98,7 @@ class ULA(Kernel):
         rate `target_accept`.
     target_accept : float, default 0.9
         That rate.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
     tamed : bool, default False
         Divide the drift by 1 + (h/2) times its length: for gradients that grow faster than
