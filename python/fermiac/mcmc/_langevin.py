@@ -35,8 +35,8 @@ class MALA(Kernel):
         enough (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
         covariance (d, d) that stay.
     truncate : float, optional
-        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target is
-        kept: for gradients that grow faster than linearly.
+        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target
+        is kept: for gradients that grow faster than linearly.
 
     Raises
     ------
@@ -88,8 +88,9 @@ class ULA(Kernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
     Its draws follow the target up to a bias of order h, which no number of draws removes. While
-    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, so that no step
-    size on trial can throw a chain away.
+    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, and later those
+    that a correction would accept with a probability below e⁻¹⁰⁰⁰ are refused, so that no chain
+    goes off for good.
 
     Parameters
     ----------
@@ -152,9 +153,9 @@ class Barker(Kernel):
 
     With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
     :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
-    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but cannot
-    lengthen it, so the kernel bears step sizes that are far too large, and gradients without
-    bounds, better than `MALA`; per evaluation it mixes a little slower where both do well.
+    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but
+    cannot lengthen it, so the kernel bears step sizes that are far too large, and gradients
+    without bounds, better than `MALA`; where both do well it mixes more slowly.
 
     Parameters
     ----------

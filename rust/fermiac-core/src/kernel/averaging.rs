@@ -178,13 +178,8 @@ impl EnergyErrors {
     }
 
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        let fields = [
-            &mut self.wanted,
-            &mut self.log_step,
-            &mut self.sum,
-            &mut self.weight,
-            &mut self.most,
-        ];
+        let fields =
+            [&mut self.wanted, &mut self.log_step, &mut self.sum, &mut self.weight, &mut self.most];
         fields.into_iter().try_for_each(|field| archive.number(field))
     }
 }
