@@ -52,6 +52,35 @@ def test_numbers_follow_their_laws(name: str) -> None:
     assert scipy.stats.kstest(x, law.cdf).pvalue > 1e-6
 
 
+@pytest.mark.parametrize(
+    ("draw", "law"),
+    [
+        (lambda g: g.poisson(0.3), scipy.stats.poisson(0.3)),
+        (lambda g: g.poisson(400.0), scipy.stats.poisson(400)),
+        (lambda g: g.binomial(7, 0.2), scipy.stats.binom(7, 0.2)),
+        (lambda g: g.binomial(1000, 0.999), scipy.stats.binom(1000, 0.999)),
+        (lambda g: g.integers(3, 9), scipy.stats.randint(3, 9)),
+    ],
+)
+def test_counts_follow_their_laws(draw: Any, law: Any) -> None:
+    k = draw(mcmc.RowGenerator(3, N))
+    assert k.dtype == np.int64
+    u = mcmc.RowGenerator(3, N).random()
+    if law.dist.name != "randint":
+        np.testing.assert_array_equal(k, law.ppf(u))
+    assert abs(k.mean() - law.mean()) < 5 * law.std() / N**0.5
+    at = np.unique(k)
+    share = (k[:, None] <= at).mean(axis=0)
+    assert np.abs(share - law.cdf(at)).max() < 5 * 0.5 / N**0.5
+
+
+def test_counts_at_the_ends() -> None:
+    g = mcmc.RowGenerator(0, 3)
+    assert g.binomial(5, [[0.0, 1.0]]).tolist() == [[0, 5]] * 3
+    assert g.binomial(0, 0.5).tolist() == [0, 0, 0]
+    assert (np.abs(g.poisson(1e12) - 1e12) < 1e7).all()
+
+
 def test_a_tail_beyond_all_doubles_is_drawn_from() -> None:
     x = mcmc.RowGenerator(1, N).truncated_normal(0.0, 1.0, -np.inf, -50.0)
     # Below -a the excess has about an exponential law of rate a.

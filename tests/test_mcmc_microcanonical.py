@@ -66,7 +66,8 @@ def test_a_step_is_that_of_the_minimal_norm_integrator() -> None:
     at, u, error = step(np.array([0.3, -0.2]), np.array([np.cos(near), np.sin(near)]))
     errors = chains.stat(stats, "energy_error")[0]
     for i in range(3):
-        assert np.allclose(at, x[0, i], atol=1e-7) and abs(error - errors[i]) < 1e-7
+        assert np.allclose(at, x[0, i], atol=1e-7)
+        assert abs(error - errors[i]) < 1e-7
         at, u, error = step(at, u)
 
 
@@ -99,7 +100,8 @@ def test_the_step_size_gives_the_wanted_energy_errors() -> None:
     # All chains have agreed on both.
     assert np.ptp(chains.stat(stats, "step_size")) == np.ptp(chains.stat(stats, "length")) == 0
     length = chains.stat(stats, "length")[0, 0]
-    assert 1 < length < 20 and abs(length - np.sqrt(20)) > 1e-3
+    assert 1 < length < 20
+    assert abs(length - np.sqrt(20)) > 1e-3
 
 
 def test_adjusted_trajectories_are_tuned_to_the_wanted_rate() -> None:
@@ -148,7 +150,8 @@ def test_drivers_and_threads_give_the_same_bits(kernel: fm.mcmc.Kernel) -> None:
         return chains.run(280, driver=driver, n_threads=n_threads)[0]
 
     first = run("free", 1)
-    assert np.isfinite(first).all() and len(np.unique(first[..., 0])) > 100
+    assert np.isfinite(first).all()
+    assert len(np.unique(first[..., 0])) > 100
     for driver, n_threads in [("free", 2), ("free", 3), ("lock", 1), ("lock", 2)]:
         assert np.array_equal(run(driver, n_threads), first)
 
@@ -165,7 +168,8 @@ def test_what_is_saved_goes_on_as_it_was(kernel: fm.mcmc.Kernel, cut: int) -> No
     other.sampler.load(words)
     other.done = cut
     again, again_stats = other.run(150)
-    assert np.array_equal(draws, again) and np.array_equal(stats, again_stats, equal_nan=True)
+    assert np.array_equal(draws, again)
+    assert np.array_equal(stats, again_stats, equal_nan=True)
 
 
 @kernels

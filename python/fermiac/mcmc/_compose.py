@@ -101,8 +101,9 @@ class Gibbs(Composite):
     Notes
     -----
     Statistics bear the names of the blocks: ``"x.acceptance_rate"``, of the block's last turn.
-    Where the last block is drawn exactly and the first does not ask for the density, nor the scan
-    say which is first, the log-densities of the draws stay unknown.
+    A sample has log-densities where a transition ends with a block that knows them, or surely
+    begins with one that asks for them; it has gradients where it begins with one that asks for
+    those.
 
     A kernel without Metropolis correction (`ULA`) makes the whole composition inexact.
 

@@ -195,6 +195,29 @@ class RowGenerator:
         out: Array = _rows("mean", numbers("mean", mean), self.n, 1) + moved
         return out
 
+    def poisson(self, mean: ArrayLike, size: Size = None) -> Integers:
+        """Poisson numbers with mean `mean`."""
+        rate = _positive("mean", mean)
+        require("mean", rate, rate < 2**52, "numbers below 2**52 are needed")
+        u = self._draw(self._streams.fill_uniform, size, rate)
+        guess = rate + np.sqrt(rate) * special.ndtri(u)
+        return _counts(u, guess, lambda k: special.gammaincc(k + 1, rate))
+
+    def binomial(self, n: ArrayLike, p: ArrayLike, size: Size = None) -> Integers:
+        """How many of `n` trials succeed, each with probability `p`."""
+        trials, share = numbers("n", n), numbers("p", p)
+        whole = (trials >= 0) & (trials <= 2**53) & (trials == np.floor(trials))
+        require("n", trials, whole, "whole numbers from 0 on are needed")
+        require("p", share, (share >= 0) & (share <= 1), "numbers from 0 to 1 are needed")
+        u = self._draw(self._streams.fill_uniform, size, trials, share)
+
+        def cdf(k: Array) -> Array:
+            below = special.betaincc(k + 1, np.maximum(trials - k, 1), share)
+            return np.where(k >= trials, 1.0, below)
+
+        guess = trials * share + np.sqrt(trials * share * (1 - share)) * special.ndtri(u)
+        return _counts(u, np.minimum(guess, trials), cdf)
+
     def integers(
         self, low: ArrayLike, high: ArrayLike | None = None, size: Size = None
     ) -> Integers:
@@ -258,6 +281,26 @@ class RowGenerator:
                 "parameters of shape (n,), or (n, 1), (1, k) and (n, k)"
             )
         return shape
+
+
+def _counts(u: Array, guess: Array, cdf: Callable[[Array], Array]) -> Integers:
+    """The least counts whose cumulated probabilities reach `u`, searched from a guess on."""
+    high = np.maximum(np.floor(guess), 0)
+    low, step = high - 1, 1
+    while (short := cdf(high) < u).any():
+        low = np.where(short, high, low)
+        high, step = high + short * step, 2 * step
+    step = 1
+    while (far := (low >= 0) & (cdf(np.maximum(low, 0)) >= u)).any():
+        high = np.where(far, low, high)
+        low, step = np.maximum(low - far * step, -1), 2 * step
+    while (wide := high - low > 1).any():
+        middle = np.where(wide, np.floor((low + high) / 2), high)
+        reaches = cdf(middle) >= u
+        high = np.where(wide & reaches, middle, high)
+        low = np.where(wide & ~reaches, middle, low)
+    out: Integers = high.astype(np.int64)
+    return out
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, int]:

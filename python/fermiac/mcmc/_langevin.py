@@ -29,13 +29,14 @@ class MALA(Kernel):
         √h, in the units of the metric; by default it is adapted to `target_accept`.
     target_accept : float, default 0.574
         The acceptance rate that the step size is adapted to.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         What is learned of the inverse metric :math:`M^{-1}` from draws and their gradients:
-        nothing, its diagonal, all of it (``"auto"`` up to 200 coordinates); or variances (d,) or a
+        nothing, its diagonal, all of it, or a diagonal with up to 50 directions in which it is not
+        enough (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
         covariance (d, d) that stay.
     truncate : float, optional
-        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target is
-        kept: for gradients that grow faster than linearly.
+        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target
+        is kept: for gradients that grow faster than linearly.
 
     Raises
     ------
@@ -87,8 +88,9 @@ class ULA(Kernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
     Its draws follow the target up to a bias of order h, which no number of draws removes. While
-    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, so that no step
-    size on trial can throw a chain away.
+    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, and later those
+    that a correction would accept with a probability below e⁻¹⁰⁰⁰ are refused, so that no chain
+    goes off for good.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ class ULA(Kernel):
         rate `target_accept`.
     target_accept : float, default 0.9
         That rate.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
     tamed : bool, default False
         Divide the drift by 1 + (h/2) times its length: for gradients that grow faster than
@@ -152,9 +154,9 @@ class Barker(Kernel):
 
     With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
     :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
-    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but cannot
-    lengthen it, so the kernel bears step sizes that are far too large, and gradients without
-    bounds, better than `MALA`; per evaluation it mixes a little slower where both do well.
+    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but
+    cannot lengthen it, so the kernel bears step sizes that are far too large, and gradients
+    without bounds, better than `MALA`; where both do well it mixes more slowly.
 
     Parameters
     ----------

@@ -35,7 +35,8 @@ class MCLMC(Kernel):
     adjusted : bool, default False
         Accept or reject trajectories, each in a new direction and of uniform length, by their
         energy errors: the draws then follow the target exactly. Without it a transition is one
-        step, and the draws follow the target up to a bias of the step size.
+        step, refused only where its energy error is above 1000, and the draws follow the target
+        up to a bias: with the default step size, variances 2 % too small for a normal law.
     target_accept : float, default 0.9
         The acceptance rate that the step size of adjusted trajectories is adapted to.
     metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"

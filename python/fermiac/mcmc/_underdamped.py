@@ -47,9 +47,9 @@ class UnderdampedLangevin(Kernel):
         Accept steps by their work: the change of energy less that by friction. Where one is
         rejected the chain stays and its momentum turns round. Friction at the ends of the
         splitting is exact and outside of that. Without it, draws follow the target up to a bias
-        of order h², and only a point without density turns the momentum round; but while the
-        step size is adapted, in the warm-up, steps are corrected all the same, so that no step
-        size on trial can throw a chain away.
+        of order h². Even then steps are corrected while the step size is adapted, in the warm-up,
+        and later divergent ones, whose work is above 1000, are refused, so that no chain goes off
+        for good.
     target_accept : float, default 0.9
         The acceptance rate that the step size is adapted to in the warm-up: that of the
         correction, or that which it would have.
@@ -97,7 +97,7 @@ class UnderdampedLangevin(Kernel):
         if not isinstance(self.metropolis, bool):
             raise ArgumentError(f"metropolis: {self.metropolis!r} given; True or False is needed")
         letters = self._letters()
-        if not isinstance(letters, str) or set(letters) != set("ABO") or letters != letters[::-1]:
+        if set(letters) != set("ABO") or letters != letters[::-1]:
             raise ArgumentError(
                 f"splitting: {letters!r} given; a palindrome of the letters A, B and O with each "
                 "at least once is needed, such as 'BAOAB' or 'OBABO'"
@@ -105,7 +105,7 @@ class UnderdampedLangevin(Kernel):
 
     def _letters(self) -> str:
         if self.splitting is not None:
-            return self.splitting
+            return str(self.splitting)
         return "OBABO" if self.metropolis else "BAOAB"
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:

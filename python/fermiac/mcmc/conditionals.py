@@ -92,7 +92,7 @@ def _columns(given: list[ArrayLike]) -> list[ArrayLike]:
 
 
 class Normal(Law):
-    """Normal numbers by (mean, standard deviation); see `Law`.
+    """Normal numbers by (mean, standard deviation).
 
     Examples
     --------
@@ -113,7 +113,17 @@ class Normal(Law):
 
 
 class TruncatedNormal(Law):
-    """Normal numbers between bounds, by (mean, standard deviation, low, high); see `Law`."""
+    """Normal numbers between bounds, by (mean, standard deviation, low, high).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.conditionals.TruncatedNormal(lambda x: (0.0, 1.0, 0.0, np.inf))
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 1)
+    """
 
     _names = ("mean", "sd", "low", "high")
 
@@ -123,7 +133,16 @@ class TruncatedNormal(Law):
 
 
 class Gamma(Law):
-    """Gamma numbers by (shape, scale): mean shape times scale (1 / rate); see `Law`."""
+    """Gamma numbers by (shape, scale): mean shape times scale (1 / rate).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.conditionals.Gamma(lambda x: (2.0, 0.5))
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 1)
+    """
 
     _names = ("shape", "scale")
 
@@ -133,7 +152,7 @@ class Gamma(Law):
 
 
 class InverseGamma(Law):
-    """Inverse gamma numbers by (shape, scale), density x**(-shape - 1) exp(-scale / x): see `Law`.
+    """Inverse gamma numbers by (shape, scale), density x**(-shape - 1) exp(-scale / x).
 
     Examples
     --------
@@ -164,7 +183,16 @@ class InverseGamma(Law):
 
 
 class Beta(Law):
-    """Beta numbers by (a, b): density x**(a - 1) (1 - x)**(b - 1); see `Law`."""
+    """Beta numbers by (a, b): density x**(a - 1) (1 - x)**(b - 1).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.conditionals.Beta(lambda x: (2.0, 3.0))
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 1)
+    """
 
     _names = ("a", "b")
 
@@ -174,7 +202,16 @@ class Beta(Law):
 
 
 class Dirichlet(Law):
-    """Dirichlet numbers, which fill the block, by concentrations (n, b) or (b,); see `Law`."""
+    """Dirichlet numbers, which fill the block, by concentrations (n, b) or (b,).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.conditionals.Dirichlet(lambda x: [1.0, 2.0, 3.0])
+    >>> s = fm.mcmc.sample(None, 3, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 3)
+    """
 
     _names = ("alpha",)
 
@@ -183,10 +220,19 @@ class Dirichlet(Law):
 
 
 class MultivariateNormal(Law):
-    """A normal block by (shift, precision): mean P⁻¹ s and covariance P⁻¹; see `Law`.
+    """A normal block by (shift, precision): mean P⁻¹ s and covariance P⁻¹.
 
     The log-density of the block is sᵀx - xᵀPx/2: the shifts and precisions of independent normal
     terms add up. Shapes (n, b) or (b,), and (n, b, b) or (b, b).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> precision = [[2.0, 1.0], [1.0, 2.0]]
+    >>> kernel = fm.mcmc.conditionals.MultivariateNormal(lambda x: ([1.0, 0.0], precision))
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=100, rng=0)
+    >>> s.draws.shape
+    (4, 100, 2)
     """
 
     _names = ("shift", "precision")
@@ -205,9 +251,18 @@ class MultivariateNormal(Law):
 
 
 class Categorical(Law):
-    """A number 0, 1, ..., k - 1 by log-weights (n, k); see `Law`.
+    """A number 0, 1, ..., k - 1 by log-weights (n, k) or (k,).
 
     The weights need not sum to 1, and may be 0: -inf here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.conditionals.Categorical(lambda x: np.log([0.2, 0.5, 0.3]))
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> np.unique(s.draws)
+    array([0., 1., 2.])
     """
 
     _names = ("log_weights",)

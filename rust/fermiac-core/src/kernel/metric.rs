@@ -82,6 +82,13 @@ impl Metric {
                     out[i] = (x - known) / row[i];
                 }
             }
+            Self::LowRank { sd, vectors, gains } => {
+                for ((out, x), sd) in out.iter_mut().zip(x).zip(sd) {
+                    *out = x / sd;
+                }
+                let back: Vec<f64> = gains.iter().map(|gain| 1.0 / (1.0 + gain) - 1.0).collect();
+                dispatch(Stretch { vectors, gains: &back, out });
+            }
         }
     }
 
@@ -95,6 +102,11 @@ impl Metric {
                 for (i, out) in out.iter_mut().enumerate().skip(k) {
                     *out = packed[packed_start(i) + k];
                 }
+            }
+            Self::LowRank { sd, vectors, gains } => {
+                out[k] = 1.0;
+                dispatch(Stretch { vectors, gains, out });
+                out.iter_mut().zip(sd).for_each(|(out, sd)| *out *= sd);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Overdamped Langevin steps, with and without the Metropolis correction.
 
 use super::barker;
-use super::place::{Place, acceptance};
+use super::place::{DIVERGENT, Place, acceptance};
 use crate::Result;
 use crate::kernel::{
     Archive, Ask, Exchange, Kernel, Metric, MetricKind, Need, Phase, Point, Scale, Step, StepSize,
@@ -145,7 +145,7 @@ impl Langevin {
         self.accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
-            self.there.log_density > f64::NEG_INFINITY
+            log_ratio >= -DIVERGENT
         };
         if self.accepted {
             std::mem::swap(&mut self.here, &mut self.there);

@@ -1,7 +1,7 @@
 //! Microcanonical Langevin kernels: steps of constant speed in a direction that forces bend.
 
 use super::isokinetic::{kick, refresh};
-use super::place::{Place, acceptance};
+use super::place::{DIVERGENT, Place, acceptance};
 use super::recent::Recent;
 use crate::Result;
 use crate::kernel::{
@@ -20,8 +20,6 @@ const LENGTH: f64 = 0.4;
 const ADJUSTED_LENGTH: f64 = 0.5;
 /// Steps of a trajectory at most.
 const MOST_STEPS: f64 = 1000.0;
-/// Energy errors above this are called divergences.
-const DIVERGENT: f64 = 1000.0;
 
 /// Steps of the minimal-norm integrator of the isokinetic dynamics in z, of which the direction has
 /// length 1.
@@ -223,11 +221,8 @@ impl Microcanonical {
             return self.start(stream);
         }
         self.error = -log_ratio;
-        self.accepted = if self.correct {
-            -stream.exponential() < log_ratio
-        } else {
-            self.error.is_finite() && !(self.error > DIVERGENT && self.step.is_adapting())
-        };
+        self.accepted =
+            if self.correct { -stream.exponential() < log_ratio } else { self.error <= DIVERGENT };
         if self.accepted {
             std::mem::swap(&mut self.here, &mut self.there);
             std::mem::swap(&mut self.force, &mut self.moving_force);

@@ -3,6 +3,10 @@
 use crate::Result;
 use crate::kernel::{Archive, Exchange, Point};
 
+/// Energy errors above this are called divergences. Kernels without a correction refuse them: where
+/// gradients grow faster than linearly they would go off for good.
+pub(super) const DIVERGENT: f64 = 1000.0;
+
 /// A point, its log-density and its gradient: where a chain stands, or where it asks.
 #[derive(Debug, Clone)]
 pub(super) struct Place {

@@ -1,6 +1,6 @@
 //! Underdamped Langevin dynamics: splittings into drifts, kicks and friction.
 
-use super::place::{Place, acceptance};
+use super::place::{DIVERGENT, Place, acceptance};
 use crate::Result;
 use crate::kernel::{
     Archive, Ask, Exchange, Kernel, Metric, MetricKind, Need, Phase, Point, Scale, Step, StepSize,
@@ -8,9 +8,6 @@ use crate::kernel::{
 };
 use crate::rng::Stream;
 use crate::simd::exp;
-
-/// Energy errors above this are called divergences.
-const DIVERGENT: f64 = 1000.0;
 
 /// One part of a splitting, in z and with unit masses, for a time t.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub enum Letter {
 /// keeps the law as it is; the correction is about what lies between: its work, the change of
 /// energy less what friction inside has given, is accepted, or the chain goes back and turns its
 /// momentum round. Of an uncorrected chain the same work steers the step size, and once that is
-/// found only points without density turn it round.
+/// found only divergences and points without density turn it round.
 ///
 /// # References
 /// B. Leimkuhler, C. Matthews, "Rational construction of stochastic numerical methods for molecular
@@ -213,7 +210,7 @@ impl Underdamped {
         self.accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
-            self.there.log_density > f64::NEG_INFINITY
+            self.error <= DIVERGENT
         };
         if self.accepted {
             std::mem::swap(&mut self.here, &mut self.there);

@@ -61,7 +61,8 @@ impl Context<'_> {
             for (i, (item, done)) in items.into_iter().zip(&counts).enumerate() {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let result = catch_unwind(AssertUnwindSafe(|| work(item, &Signal { stop, done })));
+                    let result =
+                        catch_unwind(AssertUnwindSafe(|| work(item, &Signal { stop, done })));
                     // The receiver is gone only when nobody wants the result.
                     let _ = sender.send((i, result));
                 });

@@ -12,6 +12,7 @@ pub const POSITION_WORDS: usize = 33;
 
 /// Groups that one pass of a ziggurat fill proposes: its buffers stay in the first-level cache.
 const PASS: usize = 64;
+const SHORT_PASS: usize = 8;
 
 /// A stream of random numbers, made from an address.
 ///
@@ -210,15 +211,17 @@ impl Stream {
 
     #[inline]
     fn fill_ziggurat<Z: Ziggurat>(&mut self, out: &mut [f64]) {
+        // Few values need little room, the zeros of which cost as much as they do.
         if out.len() < LANES {
-            // No groups to come, so no room for them either.
             out.iter_mut().for_each(|to| *to = self.ziggurat::<Z>());
+        } else if out.len() < LANES * SHORT_PASS {
+            self.fill_in_passes::<Z, SHORT_PASS>(out);
         } else {
-            self.fill_ziggurat_groups::<Z>(out);
+            self.fill_in_passes::<Z, PASS>(out);
         }
     }
 
-    fn fill_ziggurat_groups<Z: Ziggurat>(&mut self, mut out: &mut [f64]) {
+    fn fill_in_passes<Z: Ziggurat, const PASS: usize>(&mut self, mut out: &mut [f64]) {
         let mut buffer = [[0; LANES]; PASS];
         while !out.is_empty() {
             let groups = (out.len() / LANES).min(PASS);

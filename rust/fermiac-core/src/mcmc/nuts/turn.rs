@@ -36,14 +36,14 @@ impl Kernel for Sum<'_> {
         let (a_chunks, a_rest) = self.a.as_chunks::<LANES>();
         let (b_chunks, b_rest) = self.b.as_chunks::<LANES>();
         let (out_chunks, out_rest) = self.out.as_chunks_mut::<LANES>();
-        let mut products = [V::ZERO; 2];
+        let (mut first, mut second) = (V::ZERO, V::ZERO);
         for ((a, b), out) in a_chunks.iter().zip(b_chunks).zip(out_chunks) {
             let sum = V(*a) + V(*b);
             *out = sum.0;
-            products[0] = V(*a).mul_add::<FMA>(sum, products[0]);
-            products[1] = V(*b).mul_add::<FMA>(sum, products[1]);
+            first = V(*a).mul_add::<FMA>(sum, first);
+            second = V(*b).mul_add::<FMA>(sum, second);
         }
-        let mut totals = products.map(V::sum);
+        let mut totals = [first.sum(), second.sum()];
         for ((a, b), out) in a_rest.iter().zip(b_rest).zip(out_rest) {
             *out = a + b;
             totals[0] += a * *out;
@@ -62,40 +62,55 @@ struct Join<'a> {
 impl Kernel for Join<'_> {
     type Output = [f64; 6];
 
+    // Plain statements: arrays of vectors that are mapped over do not stay in registers.
     #[inline(always)]
     fn run<const FMA: bool>(self) -> [f64; 6] {
-        let Self { ends, other, sum } = self;
-        let [a, b, c, d] = ends.map(|end| end.as_chunks::<LANES>());
-        let (others, other_rest) = other.as_chunks::<LANES>();
-        let (sums, sum_rest) = sum.as_chunks_mut::<LANES>();
-        let mut products = [V::ZERO; 6];
-        for (i, (sum, other)) in sums.iter_mut().zip(others).enumerate() {
-            let [a, b, c, d] = [a.0[i], b.0[i], c.0[i], d.0[i]].map(V);
-            let (first, second) = (V(*sum), V(*other));
+        let n = self.sum.len();
+        let [a, b, c, d] = self.ends;
+        let (a, a_rest) = a[..n].as_chunks::<LANES>();
+        let (b, b_rest) = b[..n].as_chunks::<LANES>();
+        let (c, c_rest) = c[..n].as_chunks::<LANES>();
+        let (d, d_rest) = d[..n].as_chunks::<LANES>();
+        let (other, other_rest) = self.other[..n].as_chunks::<LANES>();
+        let (sum, sum_rest) = self.sum.as_chunks_mut::<LANES>();
+        let (mut begin, mut end) = (V::ZERO, V::ZERO);
+        let (mut early_begin, mut early_end) = (V::ZERO, V::ZERO);
+        let (mut late_begin, mut late_end) = (V::ZERO, V::ZERO);
+        let m = sum.len();
+        let (a, b, c, d, other) = (&a[..m], &b[..m], &c[..m], &d[..m], &other[..m]);
+        for i in 0..m {
+            let (first, second) = (V(sum[i]), V(other[i]));
             let both = first + second;
-            *sum = both.0;
-            let (early, late) = (first + c, second + b);
-            for (product, (p, along)) in
-                products.iter_mut().zip(pairs(a, b, c, d, both, early, late))
-            {
-                *product = p.mul_add::<FMA>(along, *product);
-            }
+            let early = first + V(c[i]);
+            let late = second + V(b[i]);
+            sum[i] = both.0;
+            begin = V(a[i]).mul_add::<FMA>(both, begin);
+            end = V(d[i]).mul_add::<FMA>(both, end);
+            early_begin = V(a[i]).mul_add::<FMA>(early, early_begin);
+            early_end = V(c[i]).mul_add::<FMA>(early, early_end);
+            late_begin = V(b[i]).mul_add::<FMA>(late, late_begin);
+            late_end = V(d[i]).mul_add::<FMA>(late, late_end);
         }
-        let mut totals = products.map(V::sum);
-        for (i, (sum, other)) in sum_rest.iter_mut().zip(other_rest).enumerate() {
-            let [a, b, c, d] = [a.1[i], b.1[i], c.1[i], d.1[i]];
-            let (early, late) = (*sum + c, other + b);
-            *sum += other;
-            for (total, (p, along)) in totals.iter_mut().zip(pairs(a, b, c, d, *sum, early, late)) {
-                *total += p * along;
-            }
+        let mut totals = [
+            begin.sum(),
+            end.sum(),
+            early_begin.sum(),
+            early_end.sum(),
+            late_begin.sum(),
+            late_end.sum(),
+        ];
+        for i in 0..sum_rest.len() {
+            let (a, b, c, d) = (a_rest[i], b_rest[i], c_rest[i], d_rest[i]);
+            let (first, second) = (sum_rest[i], other_rest[i]);
+            let (both, early, late) = (first + second, first + c, second + b);
+            sum_rest[i] = both;
+            totals[0] += a * both;
+            totals[1] += d * both;
+            totals[2] += a * early;
+            totals[3] += c * early;
+            totals[4] += b * late;
+            totals[5] += d * late;
         }
         totals
     }
-}
-
-/// What must point along what.
-#[inline(always)]
-fn pairs<T: Copy>(a: T, b: T, c: T, d: T, both: T, early: T, late: T) -> [(T, T); 6] {
-    [(a, both), (d, both), (a, early), (c, early), (b, late), (d, late)]
 }
