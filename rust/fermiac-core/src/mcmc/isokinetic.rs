@@ -22,7 +22,7 @@ pub(super) fn kick(u: &mut [f64], force: &[f64], time: f64) -> f64 {
     if length == 0.0 {
         return 0.0;
     }
-    if !(length < f64::INFINITY) {
+    if !length.is_finite() {
         return f64::NAN;
     }
     let freedom = (u.len() - 1) as f64;

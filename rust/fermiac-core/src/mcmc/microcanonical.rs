@@ -50,8 +50,6 @@ pub struct Microcanonical {
     step: StepSize,
     length: StepSize,
     recent: Recent,
-    /// Whether the length is found from correlation times, and is to be while this phase lasts.
-    learns: bool,
     /// The mean logarithm of the metric's variances.
     log_variance: f64,
     at: At,
@@ -124,7 +122,6 @@ impl Microcanonical {
             },
             length: length.map_or_else(|| StepSize::told(unit), StepSize::fixed),
             recent: Recent::new(dim),
-            learns: false,
             log_variance: 0.0,
             at: At::Unknown,
             born: false,
@@ -238,9 +235,7 @@ impl Microcanonical {
             self.step.observe(failed * failed / self.direction.len() as f64);
         }
         self.scale.observe(&self.here.x, &self.here.gradient);
-        if self.learns {
-            self.recent.push(&self.here.x);
-        }
+        self.recent.push(&self.here.x);
         self.at = At::Idle;
         Step::Done
     }
@@ -310,8 +305,7 @@ impl Kernel for Microcanonical {
         self.scale.enter(phase);
         self.step.enter(phase);
         self.length.enter(phase);
-        self.learns = phase == Phase::Learn && self.length.is_adapting();
-        self.recent.open(self.learns);
+        self.recent.open(phase == Phase::Learn && self.length.is_adapting());
     }
 
     fn visit_scales(&mut self, visit: &mut dyn FnMut(&mut Scale)) {
@@ -363,7 +357,7 @@ impl Kernel for Microcanonical {
             self.length.get(),
             self.error,
             self.n_steps as f64,
-            yes(!(self.error <= DIVERGENT)),
+            yes(self.error.is_nan() || self.error > DIVERGENT),
         ]);
     }
 
@@ -378,7 +372,6 @@ impl Kernel for Microcanonical {
         self.step.persist(archive)?;
         self.length.persist(archive)?;
         self.recent.persist(archive)?;
-        archive.flag(&mut self.learns)?;
         archive.number(&mut self.log_variance)?;
         archive.choice(&mut self.at, &PLACES)?;
         archive.flag(&mut self.born)?;

@@ -10,9 +10,10 @@ const COORDINATES: usize = 16;
 /// Fewer say nothing.
 const FEWEST: usize = 100;
 
-/// A ring of draws, empty until it is opened.
+/// A ring of draws, which takes in those that come while it is open.
 #[derive(Debug, Clone)]
 pub(super) struct Recent {
+    open: bool,
     /// The coordinates that are kept, as `step`, 2 `step`, …
     width: usize,
     step: usize,
@@ -24,12 +25,12 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) fn new(dim: usize) -> Self {
         let step = dim.div_ceil(COORDINATES);
-        Self { width: dim.div_ceil(step), step, values: Vec::new(), next: 0 }
+        Self { open: false, width: dim.div_ceil(step), step, values: Vec::new(), next: 0 }
     }
 
     /// Forgets all draws, and makes room for new ones or gives it back.
     pub(super) fn open(&mut self, open: bool) {
-        self.next = 0;
+        (self.open, self.next) = (open, 0);
         self.values.clear();
         if open {
             self.values.reserve_exact(DRAWS * self.width);
@@ -39,6 +40,9 @@ impl Recent {
     }
 
     pub(super) fn push(&mut self, x: &[f64]) {
+        if !self.open {
+            return;
+        }
         let kept = x.iter().step_by(self.step);
         if self.values.len() < DRAWS * self.width {
             self.values.extend(kept);
@@ -67,6 +71,7 @@ impl Recent {
     }
 
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.flag(&mut self.open)?;
         archive.count(&mut self.next)?;
         archive.list(&mut self.values)
     }

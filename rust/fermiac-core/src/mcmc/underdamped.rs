@@ -61,7 +61,8 @@ pub struct Underdamped {
     work: f64,
     accept: f64,
     error: f64,
-    accepted: bool,
+    /// 1 or 0.
+    accepted: f64,
 }
 
 /// What a transition does, one after the other; times are shares of the step size.
@@ -131,7 +132,7 @@ impl Underdamped {
             work: 0.0,
             accept: f64::NAN,
             error: f64::NAN,
-            accepted: false,
+            accepted: 0.0,
         }
     }
 
@@ -207,12 +208,13 @@ impl Underdamped {
             return;
         }
         self.error = -log_ratio;
-        self.accepted = if self.correct || self.step.is_adapting() {
+        let accepted = if self.correct || self.step.is_adapting() {
             -stream.exponential() < log_ratio
         } else {
             self.error <= DIVERGENT
         };
-        if self.accepted {
+        self.accepted = f64::from(u8::from(accepted));
+        if accepted {
             std::mem::swap(&mut self.here, &mut self.there);
             std::mem::swap(&mut self.force, &mut self.moving_force);
         } else {
@@ -340,14 +342,14 @@ impl Kernel for Underdamped {
 
     fn write_stats(&self, out: &mut [f64]) {
         let kinetic = 0.5 * self.momentum.iter().map(|p| p * p).sum::<f64>();
-        let yes = |flag: bool| f64::from(u8::from(flag));
+        let diverging = self.error.is_nan() || self.error > DIVERGENT;
         out.copy_from_slice(&[
             self.accept,
-            yes(self.accepted),
+            self.accepted,
             self.step.get(),
             kinetic - self.here.log_density,
             self.error,
-            yes(!(self.error <= DIVERGENT)),
+            f64::from(u8::from(diverging)),
         ]);
     }
 
@@ -367,7 +369,7 @@ impl Kernel for Underdamped {
         for number in [&mut self.work, &mut self.accept, &mut self.error] {
             archive.number(number)?;
         }
-        archive.flag(&mut self.accepted)
+        archive.number(&mut self.accepted)
     }
 
     fn duplicate(&self) -> Box<dyn Kernel> {
