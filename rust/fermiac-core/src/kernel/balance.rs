@@ -33,7 +33,7 @@ pub(super) fn balance(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Vec<f
     // The rows of Qᵀ R⁻¹, scaled by the fourth roots of the eigenvalues.
     let mut roots = vec![0.0; dim * dim];
     for (k, row) in roots.chunks_exact_mut(dim).enumerate() {
-        if !(eigen.values[k] > 0.0) {
+        if eigen.values[k].is_nan() || eigen.values[k] <= 0.0 {
             return Err(Error::Numerical("a window's moments are singular".into()));
         }
         let root = eigen.values[k].sqrt().sqrt();

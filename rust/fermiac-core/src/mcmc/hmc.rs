@@ -174,7 +174,7 @@ impl Hmc {
     }
 
     fn decide(&mut self, error: f64, stream: &mut Stream) {
-        let diverging = !(error <= DIVERGENCE);
+        let diverging = error > DIVERGENCE;
         let accept = acceptance(-error);
         let accepted = !diverging && -stream.exponential() < -error;
         if accepted {
@@ -237,7 +237,7 @@ impl Kernel for Hmc {
             At::Moving => {
                 let error = self.land();
                 // What diverges is rejected in any case.
-                if self.made == self.n_steps || !(error <= DIVERGENCE) {
+                if self.made == self.n_steps || error > DIVERGENCE {
                     self.decide(error, stream);
                     return Ok(Step::Done);
                 }

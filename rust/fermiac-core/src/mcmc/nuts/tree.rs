@@ -183,7 +183,7 @@ impl Tree {
     ) -> Growth {
         let error = self.land(metric);
         self.n_steps += 1;
-        if !(error <= DIVERGENCE) {
+        if error > DIVERGENCE {
             self.diverging = true;
             return Growth::Ended;
         }
