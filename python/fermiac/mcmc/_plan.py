@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 #: before chains have arrived. The first window, and the share that adapts the step size alone at
 #: the end, with its least number of transitions.
 _FIRST, _LAST, _LEAST = 10, 0.25, 10
+#: Without gradients draws tell scales only once chains have arrived: Stan's windows.
+_WITHOUT = (75, 25, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,10 @@ class Settings:
     keep_warmup: bool
     keep_gradients: bool
 
-    def segments(self) -> list[tuple[int, str]]:
-        """The segments of the warm-up."""
+    def segments(self, gradients: bool) -> list[tuple[int, str]]:
+        """The segments of the warm-up, of a kernel with or without gradients."""
+        if not gradients:
+            return _core.mcmc_windows(self.n_warmup, *_WITHOUT)
         last = max(int(_LAST * self.n_warmup), _LEAST)
         return _core.mcmc_windows(self.n_warmup, 0, _FIRST, last)
 
@@ -77,7 +81,7 @@ class Job:
             (name, {**options, "n_points": n_points}),
             self.target.dim,
             x0,
-            settings.segments(),
+            settings.segments(self.kernel.needs_gradient),
             settings.pool,
             self.key,
         )

@@ -203,7 +203,8 @@ def sample(
     most do up to rounding; chains in other batches may part ways otherwise.
 
     The warm-up is windows of 10, 20, 40 and so on transitions that learn the metric and the step
-    size [1]_; its last quarter learns the step size alone.
+    size [1]_; its last quarter learns the step size alone. Kernels without gradients learn from
+    transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
     ----------

@@ -120,7 +120,7 @@ class TruncatedNormal(Law):
     >>> import numpy as np
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.conditionals.TruncatedNormal(lambda x: (0.0, 1.0, 0.0, np.inf))
-    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
     (4, 100, 1)
     """
@@ -139,7 +139,7 @@ class Gamma(Law):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.conditionals.Gamma(lambda x: (2.0, 0.5))
-    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
     (4, 100, 1)
     """
@@ -189,7 +189,7 @@ class Beta(Law):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.conditionals.Beta(lambda x: (2.0, 3.0))
-    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
     (4, 100, 1)
     """
@@ -208,7 +208,7 @@ class Dirichlet(Law):
     --------
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.conditionals.Dirichlet(lambda x: [1.0, 2.0, 3.0])
-    >>> s = fm.mcmc.sample(None, 3, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 3, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
     (4, 100, 3)
     """
@@ -230,7 +230,7 @@ class MultivariateNormal(Law):
     >>> import fermiac as fm
     >>> precision = [[2.0, 1.0], [1.0, 2.0]]
     >>> kernel = fm.mcmc.conditionals.MultivariateNormal(lambda x: ([1.0, 0.0], precision))
-    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
     (4, 100, 2)
     """
@@ -260,7 +260,7 @@ class Categorical(Law):
     >>> import numpy as np
     >>> import fermiac as fm
     >>> kernel = fm.mcmc.conditionals.Categorical(lambda x: np.log([0.2, 0.5, 0.3]))
-    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=100, rng=0)
+    >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> np.unique(s.draws)
     array([0., 1., 2.])
     """
