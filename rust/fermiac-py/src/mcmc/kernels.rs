@@ -5,10 +5,10 @@ use fermiac_core::mcmc::RandomWalk;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec, TemperedSpec};
+use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
 use super::hamiltonian::{HmcSpec, NutsSpec};
 use super::langevin::{LangevinSpec, MicrocanonicalSpec, UnderdampedSpec};
-use super::gradient_free::{EllipticalSliceSpec, EnsembleSpec, SliceSpec};
-use super::compose::{DiscreteSpec, DrawSpec, GibbsSpec, TemperedSpec};
 use super::metric::MetricSpec;
 
 /// The kernel of a description, for points of `dim` coordinates.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use fermiac_core::drive::{Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
 use fermiac_core::kernel::{Archive, Need, Phase};
-use numpy::{
-    PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn,
-};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -97,8 +95,10 @@ impl PySampler {
         driver: &str,
     ) -> PyResult<(bool, Option<PyErr>)> {
         let raised = Raised::default();
-        let ports =
-            ports.iter().map(|(kind, port)| answerer(kind, port, &raised)).collect::<PyResult<Vec<_>>>()?;
+        let ports = ports
+            .iter()
+            .map(|(kind, port)| answerer(kind, port, &raised))
+            .collect::<PyResult<Vec<_>>>()?;
         if let Some(port) = ports.iter().find(|port| port.dim() != self.dim) {
             return Err(PyValueError::new_err(format!(
                 "kernel: a part of it takes points of {} coordinates where the chains have {}; what \
