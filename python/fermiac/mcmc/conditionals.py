@@ -122,7 +122,7 @@ class TruncatedNormal(Law):
     >>> kernel = fm.mcmc.conditionals.TruncatedNormal(lambda x: (0.0, 1.0, 0.0, np.inf))
     >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
-    (4, 100, 1)
+    (4, 300, 1)
     """
 
     _names = ("mean", "sd", "low", "high")
@@ -141,7 +141,7 @@ class Gamma(Law):
     >>> kernel = fm.mcmc.conditionals.Gamma(lambda x: (2.0, 0.5))
     >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
-    (4, 100, 1)
+    (4, 300, 1)
     """
 
     _names = ("shape", "scale")
@@ -191,7 +191,7 @@ class Beta(Law):
     >>> kernel = fm.mcmc.conditionals.Beta(lambda x: (2.0, 3.0))
     >>> s = fm.mcmc.sample(None, 1, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
-    (4, 100, 1)
+    (4, 300, 1)
     """
 
     _names = ("a", "b")
@@ -210,7 +210,7 @@ class Dirichlet(Law):
     >>> kernel = fm.mcmc.conditionals.Dirichlet(lambda x: [1.0, 2.0, 3.0])
     >>> s = fm.mcmc.sample(None, 3, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
-    (4, 100, 3)
+    (4, 300, 3)
     """
 
     _names = ("alpha",)
@@ -232,7 +232,7 @@ class MultivariateNormal(Law):
     >>> kernel = fm.mcmc.conditionals.MultivariateNormal(lambda x: ([1.0, 0.0], precision))
     >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=300, rng=0)
     >>> s.draws.shape
-    (4, 100, 2)
+    (4, 300, 2)
     """
 
     _names = ("shift", "precision")

@@ -172,17 +172,21 @@ fn add(factor: f64, row: &[f64], out: &mut [f64]) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::rng::{Domain, Stream};
 
     const DIM: usize = 40;
 
+    /// A direction and the variance along it.
+    type Spike = (Vec<f64>, f64);
+
     /// Rows of a normal law of variance 1 but for two directions, and the gradients at them.
-    fn spiked(n: usize) -> ([Vec<f64>; 2], [(Vec<f64>, f64); 2]) {
+    fn spiked(n: usize) -> ([Vec<f64>; 2], [Spike; 2]) {
         let root = (DIM as f64).sqrt();
         let even = (0..DIM).map(|_| 1.0 / root).collect();
         let odd = (0..DIM).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 } / root).collect();
-        let spikes: [(Vec<f64>, f64); 2] = [(even, 100.0), (odd, 0.04)];
+        let spikes: [Spike; 2] = [(even, 100.0), (odd, 0.04)];
         let mut stream = Stream::new(5, Domain::Chain, 0, 0);
         let (mut draws, mut slopes) = (Vec::new(), Vec::new());
         for _ in 0..n {

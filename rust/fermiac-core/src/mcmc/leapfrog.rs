@@ -195,7 +195,7 @@ mod tests {
     fn steps_on_a_parabola_are_the_published_ones() {
         // (step, steps, x, p) from (1, 0.5) at curvature 1.
         let cases =
-            [(0.5, 3, 0.5703125, -0.939453125), (1.0, 1, 1.0, -0.5), (1.5, 1, 0.625, -0.71875)];
+            [(0.5, 3, 0.570_312_5, -0.939_453_125), (1.0, 1, 1.0, -0.5), (1.5, 1, 0.625, -0.71875)];
         for (step, n, x, p) in cases {
             for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), Metric::Dense(vec![1.0])] {
                 let (mut from, mut to) = (Spot::new(1), Spot::new(1));

@@ -121,6 +121,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    #[allow(clippy::unnecessary_wraps)]
     fn spin(n: &mut u64, signal: &Signal<'_>) -> Result<()> {
         while *n < 1_000_000_000 && !signal.is_set() {
             *n += 1;
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn a_deadline_stops_all_and_keeps_their_work() {
         let context = Context::new(2, |_, _| Ok(())).unwrap();
-        let mut counts = vec![0_u64; 2];
+        let mut counts = [0_u64; 2];
         let deadline = Instant::now() + Duration::from_millis(80);
         context.each(counts.iter_mut().collect(), Some(deadline), spin).unwrap();
         assert!(counts.iter().all(|n| *n > 3));

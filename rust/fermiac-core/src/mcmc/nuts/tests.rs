@@ -1,4 +1,5 @@
 //! The tree against the recursion that it stands for.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::rng::Domain;
