@@ -153,7 +153,9 @@ def test_a_momentum_turns_round_where_a_step_is_rejected() -> None:
 
     target = fm.targets.as_target(wall, 1, gradient=True)
     for metropolis in (False, True):
-        kernel = fixed(fm.mcmc.UnderdampedLangevin, 0.3, friction=1e-300, metropolis=metropolis)
+        kernel = fixed(
+            fm.mcmc.UnderdampedLangevin, 0.3, friction=1e-300, metropolis=metropolis
+        )
         chains = Chains(kernel, target, [[0.1]], rng=4)
         draws, stats = chains.run(60)
         x, moved = draws[0, :, 0], np.diff(draws[0, :, 0], prepend=0.1)
@@ -232,9 +234,7 @@ def test_targets_of_all_forms_serve(kernel: fm.mcmc.Kernel, make: Make) -> None:
     spread = (s.draws.mean(axis=(0, 1)) - MEAN) / SD
     assert np.abs(spread).max() < 0.5
     assert s.settings["kernel"] == type(kernel).__name__
-    assert (s.settings.get("bias") is None) != (
-        type(kernel) is fm.mcmc.ULA or kernel == RUNS["BAOAB"]
-    )
+    assert (s.settings.get("bias") is None) != (type(kernel) is fm.mcmc.ULA or kernel == RUNS["BAOAB"])
 
 
 @pytest.mark.parametrize(

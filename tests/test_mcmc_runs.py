@@ -112,7 +112,9 @@ def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path:
     opened = fm.mcmc.open(tmp_path / "run")
     assert opened.warmup_draws is not None
     np.testing.assert_array_equal(opened.warmup_draws, warm.warmup_draws)
-    np.testing.assert_array_equal(opened.warmup_stats["step_size"], warm.warmup_stats["step_size"])
+    np.testing.assert_array_equal(
+        opened.warmup_stats["step_size"], warm.warmup_stats["step_size"]
+    )
     assert_same(whole, run(max_time=1e6))
 
 
