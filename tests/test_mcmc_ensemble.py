@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -231,3 +232,125 @@ def test_short_runs_and_still_walkers_are_told() -> None:
             fm.diagnostics.autocorr_time(bad)
     with pytest.raises(ArgumentError, match=r"^window: "):
         fm.diagnostics.autocorr_time(moving, window=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_draws"), [("stretch", 2000), ("difference", 1000), ("mixture", 1500)]
+)
+def test_errors_of_averages_hold(name: str, n_draws: int) -> None:
+    target = fm.distributions.Normal([0.0, 0.0])
+    pulls, tails = [], []
+    for seed in range(40):
+        s = fm.mcmc.sample(
+            target, kernel=KERNELS[name], init=target, n_chains=16, n_warmup=100,
+            n_draws=n_draws, rng=seed,
+        )  # fmt: skip
+        e = s.expect(lambda x: np.column_stack([x, x**2]))
+        pulls.append((e.mean - [0.0, 0.0, 1.0, 1.0]) / e.stderr)
+        at, error = s.quantile([0.1], return_stderr=True)
+        tails.append((at[0] + 1.2815515655446004) / error[0])
+    # Of two coordinates each, that are independent.
+    for z in (np.array(pulls)[:, :2], np.array(pulls)[:, 2:], np.array(tails)):
+        assert abs(np.mean(np.abs(z) < 2) - 0.9545) < 4 * np.sqrt(0.9545 * 0.0455 / z.size)
+        assert abs(z.mean()) < 4 / np.sqrt(z.size)
+
+
+def test_errors_count_that_walkers_follow_each_other() -> None:
+    rng = np.random.default_rng(5)
+    common, own = rng.normal(size=(1, 4000, 1)), rng.normal(size=(10, 4000, 1))
+    x = np.sqrt(0.2) * common + np.sqrt(0.8) * own
+    s = replace(fm.Sample.from_arrays(x), settings={"ensemble": True})
+    # Var of the mean: (0.2 + 0.8 / 10) / 4000.
+    e = s.expect(lambda p: p[:, 0])
+    assert e.stderr == pytest.approx(np.sqrt(0.28 / 4000), rel=0.1)
+    assert e.ess == pytest.approx(4000 / 0.28, rel=0.2)
+    constant = s.expect(lambda p: np.ones(len(p)))
+    assert constant.mean == 1.0
+    assert constant.stderr < 1e-15
+    assert constant.warnings == ()
+
+
+def test_summaries_show_times_in_place_of_rhat() -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    s = fm.mcmc.sample(law, kernel=DE(), n_chains=16, n_draws=1000, rng=0)
+    assert s.warnings == ()
+    lines = s.summary().splitlines()
+    time = fm.diagnostics.autocorr_time(s.draws)
+    assert lines[0].startswith(
+        f"Sample of 16 walkers × 1000 draws in 2 dimensions: τ ≤ {time.max():.3g}"
+    )
+    assert lines[1].split()[-3:] == ["ess_mean", "ess_tail", "tau"]
+    e = s.expect(lambda x: x)
+    for line, tau, ess in zip(lines[2:4], time, e.ess, strict=True):
+        assert line.split()[-1] == f"{tau:.1f}"
+        assert line.split()[-3] == f"{ess:.0f}"
+    assert lines[4].startswith("16 walkers × 1000 draws after 1000 of warm-up")
+    assert "R-hat" not in s.summary() + repr(s)
+    wide = replace(fm.Sample.from_arrays(np.tile(s.draws, 25)), settings=s.settings)
+    assert f"the largest tau is {time.max():.1f} (x[" in wide.summary()
+
+
+def test_short_runs_and_still_walkers_are_warned_of() -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    with pytest.warns(ConvergenceWarning, match="300 draws of a walker are fewer than 50 auto"):
+        s = fm.mcmc.sample(law, kernel=Stretch(), n_chains=16, n_draws=300, rng=0)
+    assert len(s.warnings) == 1
+    with pytest.warns(ConvergenceWarning, match="300 draws of a walker are fewer than 50 auto"):
+        s.expect(lambda x: x)
+    x = np.random.default_rng(0).normal(size=(100, 400, 2))
+    x[:3] = x[:3, :1]
+    still = replace(fm.Sample.from_arrays(x), settings={"ensemble": True})
+    assert "3 of 100 walkers never moved" in still.summary()
+
+
+def test_rules_that_stop_ensembles() -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+
+    def run(**more: Any) -> Any:
+        stop = fm.mcmc.StopWhen(every=100, **more)
+        return fm.mcmc.sample(law, kernel=DE(), n_chains=16, n_draws=2000, stop=stop, rng=0)
+
+    with pytest.raises(ArgumentError, match=r"^stop: R-hat .* StopWhen\(rhat=None\)"):
+        run()
+    s = run(rhat=None, ess=50)
+    time = fm.diagnostics.autocorr_time(s.draws).max()
+    assert 50 * time <= s.draws.shape[1] < 2000
+    with pytest.warns(ConvergenceWarning, match=r"ESS of \d+ where 50000 .* time of .* 50 are"):
+        run(rhat=None, ess=50_000)
+
+
+def test_what_is_made_of_ensembles(tmp_path: Any) -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    one, two = (
+        fm.mcmc.sample(law, kernel=DE(), n_chains=16, n_draws=1000, rng=seed) for seed in (0, 1)
+    )
+    assert all(a.shape == (16, 1000) and (a == a[0]).all() for a in one.stats.values())
+    both = one.merge(two)
+    assert both.draws.shape == (32, 1000, 2)
+    assert "32 walkers" in repr(both)
+    chains = fm.mcmc.sample(law, kernel=fm.mcmc.MALA(), n_chains=16, n_draws=1000, rng=2)
+    with pytest.raises(ArgumentError, match="the coupling of chains of sample 1"):
+        one.merge(chains)
+    one.save(tmp_path / "run.safetensors")
+    assert fm.mcmc.Chains.load(tmp_path / "run.safetensors").summary() == one.summary()
+    shifted = one.reweight(lambda x: -0.5 * ((x - 0.1) ** 2).sum(axis=1))
+    e = shifted.expect(lambda x: x)
+    assert (np.abs(e.mean - 0.1) < 5 * e.stderr).all()
+    assert len(fm.mcmc.extend(one, 500).draws[0]) == 1500
+
+
+@pytest.mark.parametrize("kernel", [Stretch(), Ensemble([DE(), DESnooker()])])
+def test_ensembles_are_no_parts_of_other_kernels(kernel: Any) -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    one = fm.mcmc.EllipticalSlice(fm.distributions.Normal())
+    for part, said in ((kernel, "moves several points"), (one, "target='posterior'")):
+        for whole in (
+            fm.mcmc.Gibbs([("x", part)], blocks={"x": [0, 1]}),
+            fm.mcmc.Cycle([fm.mcmc.RWM(), part]),
+            fm.mcmc.Mixture([(part, 1.0)]),
+            fm.mcmc.Repeat(part, 2),
+            fm.mcmc.Tempered(part, reference=law),
+            fm.mcmc.Tempered(fm.mcmc.Cycle([part]), reference=law),
+        ):
+            with pytest.raises(ArgumentError, match=f"^kernel: .*{said}"):
+                fm.mcmc.sample(law, kernel=whole, n_chains=8, n_draws=2, rng=0)

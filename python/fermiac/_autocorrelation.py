@@ -12,13 +12,15 @@ from fermiac._convergence import statistic
 from fermiac._rng import positive
 from fermiac.errors import ConvergenceWarning
 
-__all__ = ["autocorr_time", "is_long_enough"]
+__all__ = ["LEAST_TIMES", "WINDOW", "autocorr_time", "is_long_enough"]
 
 #: A run shorter than this many autocorrelation times does not tell how long they are.
-_TIMES = 50
+LEAST_TIMES = 50
+#: How many times the time its window has.
+WINDOW = 5.0
 
 
-def autocorr_time(x: ArrayLike, *, window: float = 5.0, n_threads: int | None = None) -> Any:
+def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None = None) -> Any:
     r"""Estimate the integrated autocorrelation time of the walkers of an ensemble.
 
     The walkers of `fermiac.mcmc.Stretch` and its like depend on each other, so that R-hat and
@@ -77,7 +79,7 @@ def autocorr_time(x: ArrayLike, *, window: float = 5.0, n_threads: int | None = 
     draws = np.shape(x)[min(1, np.ndim(x) - 1)]
     if not is_long_enough(draws, time):
         warnings.warn(
-            f"x: {draws} draws of a walker are fewer than {_TIMES} autocorrelation times, the "
+            f"x: {draws} draws of a walker are fewer than {LEAST_TIMES} autocorrelation times, the "
             f"longest of which seems to be {np.max(time):.3g}; run longer",
             ConvergenceWarning,
             stacklevel=2,
@@ -87,4 +89,4 @@ def autocorr_time(x: ArrayLike, *, window: float = 5.0, n_threads: int | None = 
 
 def is_long_enough(n_draws: int, time: Any) -> bool:
     """Whether so many draws of a walker tell what the autocorrelation time is."""
-    return not bool(np.any(n_draws < _TIMES * np.asarray(time)))
+    return not bool(np.any(n_draws < LEAST_TIMES * np.asarray(time)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._autocorrelation import LEAST_TIMES, WINDOW, is_long_enough
 from fermiac._error_models import (
     DRIFT,
     Average,
@@ -30,8 +31,12 @@ __all__ = [
     "MOST_RHAT",
     "chain_shape",
     "convergence_findings",
+    "is_ensemble",
+    "length_findings",
     "rank_rhat",
     "statistic",
+    "walker_sizes",
+    "walker_times",
 ]
 
 Array = NDArray[np.float64]
@@ -45,6 +50,11 @@ def chain_shape(sample: Sample) -> tuple[int, int]:
     """Chains, and draws of each."""
     lead = sample.draws.shape[:-1]
     return (1, lead[0]) if len(lead) == 1 else (lead[0], lead[1])
+
+
+def is_ensemble(sample: Sample) -> bool:
+    """Whether the chains are walkers that move by each other's positions."""
+    return bool(sample.settings.get("ensemble"))
 
 
 def statistic(
@@ -66,6 +76,20 @@ def rank_rhat(draws: Array, n_threads: int) -> Array:
     return statistic(draws, "rhat_rank", n_threads)
 
 
+def walker_times(draws: Array, n_threads: int) -> Array:
+    """The autocorrelation time of the walkers of an ensemble, for each column."""
+    return statistic(draws, "windowed_time", n_threads, (WINDOW, 0.0))
+
+
+def walker_sizes(draws: Array, n_threads: int) -> Array:
+    """The effective draws of an ensemble for the mean of each column."""
+    size = draws.shape[0] * draws.shape[1]
+    parts = draws - draws.mean(axis=(0, 1))
+    variance = np.sum(parts**2, axis=(0, 1)) / (size - 1)
+    error = _squared_errors(parts / size, True, n_threads)
+    return effective_size(variance, error, float(size))
+
+
 def _chains(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
@@ -78,7 +102,8 @@ def _chains(
     got = regressed(sample, values, controls, sample._weights(law), n_threads)
     raw = got.raw
     parts = raw["parts"].reshape(chains, n, -1)
-    error = _squared_errors(parts, n_threads)
+    coupled = is_ensemble(sample)
+    error = _squared_errors(parts, coupled, n_threads)
     exact = is_exact(raw, got.variance, error)
     findings = list(got.findings)
     plain, size = error, float(sample.n_draws)
@@ -86,7 +111,7 @@ def _chains(
         plain_parts = _core.weighted_average(
             sample._weights(law), np.ascontiguousarray(values), n_threads
         )["parts"].reshape(parts.shape)
-        plain = _squared_errors(plain_parts, n_threads)
+        plain = _squared_errors(plain_parts, coupled, n_threads)
         size = float(effective_size(got.variance, plain, 1 / got.squares).min())
         # Errors that take draws as independent are too small here, by much for slow chains.
         if raw["drift"] > DRIFT:
@@ -96,29 +121,44 @@ def _chains(
         if not exact.all():
             findings += control_findings(raw, error, plain, size)
     judged = parts if sample.log_weights is not None else values.reshape(parts.shape)
+    rhat = None
+    if not coupled:
+        rhat = np.where(exact, 1.0, rank_rhat(judged, n_threads))
+    elif not exact.all():
+        findings += length_findings(n, walker_times(parts[..., ~exact], n_threads))
     return Average(
         mean=raw["mean"],
         cov=_covariance(parts, error),
         ess=effective_size(got.variance, error, 1 / got.squares),
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
-        rhat=np.where(exact, 1.0, rank_rhat(judged, n_threads)),
+        rhat=rhat,
     )
 
 
 register("chains", _chains)
 
 
-def _squared_errors(parts: Array, n_threads: int) -> Array:
-    """The squared error of each sum of parts, (chains, draws, columns)."""
+def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
+    """The squared error of each sum of parts, (chains, draws, columns).
+
+    Walkers of an ensemble are `coupled`: what they know of each other shows in the sums over all
+    of them, a series without a second one beside it; how slow they are, their own correlations
+    tell with less noise. The larger of both errors counts.
+    """
     size = parts.shape[0] * parts.shape[1]
     # The effective sample size takes differences below 1e-15 for none.
     scale = np.abs(parts).max(axis=(0, 1))
     scale[scale == 0] = 1.0
     scaled = parts / scale
-    ess = statistic(scaled, "ess_mean", n_threads)
-    squares = np.sum(scaled**2, axis=(0, 1)) * scale**2
-    error: Array = squares * (size / (size - 1)) * (size / ess)
+    squares = np.sum(scaled**2, axis=(0, 1)) * scale**2 * (size / (size - 1))
+    if not coupled:
+        error: Array = squares * (size / statistic(scaled, "ess_mean", n_threads))
+        return error
+    sums = scaled.sum(axis=0, keepdims=True)
+    of_sums = np.sum(sums**2, axis=(0, 1)) * scale**2 * walker_times(sums, n_threads)
+    error = np.maximum(squares * walker_times(scaled, n_threads), of_sums)
+    error[squares == 0] = 0.0
     return error
 
 
@@ -152,7 +192,7 @@ def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> floa
     products = weights * columns
     mean = products.sum(axis=0)
     parts = (products - weights * mean).reshape(*chain_shape(sample), -1)
-    error = np.sqrt(_squared_errors(parts, n_threads))
+    error = np.sqrt(_squared_errors(parts, is_ensemble(sample), n_threads))
     moved = np.divide(np.abs(mean), error, out=np.zeros_like(mean), where=error > 0)
     return float(moved.max())
 
@@ -195,3 +235,19 @@ def convergence_findings(
             )
         )
     return found
+
+
+def length_findings(n: int, times: Array) -> list[tuple[type[FermiacWarning], str]]:
+    """What the autocorrelation times of walkers say against `n` draws of each."""
+    if is_long_enough(n, times):
+        return []
+    longest = float(times.max())
+    return [
+        (
+            ConvergenceWarning,
+            f"{n} draws of a walker are fewer than {LEAST_TIMES} autocorrelation times, the "
+            f"longest of which seems to be {longest:.3g}, and is probably longer: errors are too "
+            f"small; draw {LEAST_TIMES * longest:.0f} of each or more, after a warm-up of several "
+            "such times",
+        )
+    ]

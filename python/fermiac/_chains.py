@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._chain_errors import chain_shape, convergence_findings, rank_rhat, statistic
+from fermiac._chain_errors import (
+    chain_shape,
+    convergence_findings,
+    is_ensemble,
+    length_findings,
+    rank_rhat,
+    statistic,
+    walker_sizes,
+    walker_times,
+)
 from fermiac._config import resolve_threads
 from fermiac._error_models import average
 from fermiac.errors import ConvergenceWarning, FermiacWarning
@@ -45,11 +54,16 @@ _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at lea
 
 @dataclass(frozen=True)
 class Convergence:
-    """R-hat and effective sample sizes of the first columns of a sample."""
+    """Effective sample sizes of the first columns of a sample, and R-hat.
 
-    rhat: Array
+    Of the walkers of an ensemble, which depend on each other, it is the autocorrelation time that
+    tells whether they have run enough; their `bulk` is the size for the mean.
+    """
+
     bulk: Array
     tail: Array
+    rhat_or_time: Array
+    is_ensemble: bool
 
 
 def convergence(sample: Sample, columns: int | None = None) -> Convergence | None:
@@ -59,17 +73,26 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
         return None
     draws = sample.draws.reshape(chains, n, -1)[..., :columns]
     threads = resolve_threads(None)
+    if is_ensemble(sample):
+        ends = np.quantile(draws, [0.05, 0.95], axis=(0, 1))
+        tails = [walker_sizes((draws <= end).astype(float), threads) for end in ends]
+        return Convergence(
+            walker_sizes(draws, threads),
+            np.minimum(*tails),
+            walker_times(draws, threads),
+            True,
+        )
     return Convergence(
-        rank_rhat(draws, threads),
         statistic(draws, "ess_bulk", threads),
         statistic(draws, "ess_tail", threads, (0.05, 0.95)),
+        rank_rhat(draws, threads),
+        False,
     )
 
 
 def headline(sample: Sample) -> str:
     """The first line of the repr, in a time that does not grow with the sample."""
-    chains, n = chain_shape(sample)
-    what = f"{chains} chain{'s' if chains > 1 else ''} × {n} draws"
+    what = _lengths(sample)
     what += " in 1 dimension" if sample.dim == 1 else f" in {sample.dim} dimensions"
     looked_at = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
     weighted = "" if sample.log_weights is None else f", weighted: ESS {np.min(sample.ess):.0f}"
@@ -78,9 +101,17 @@ def headline(sample: Sample) -> str:
         return f"Sample of {what}{weighted}"
     least = min(got.bulk.min(), got.tail.min())
     of = "" if looked_at == sample.dim else f" in the first {looked_at} of them"
+    worst = got.rhat_or_time.max()
+    told = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
     # A single chain of a few draws has no halves to compare.
-    rhat = "" if np.isnan(got.rhat).any() else f"R-hat ≤ {got.rhat.max():.3f}, "
-    return f"Sample of {what}: {rhat}ESS ≥ {least:.0f}{of}{weighted}"
+    told = "" if np.isnan(worst) else told
+    return f"Sample of {what}: {told}ESS ≥ {least:.0f}{of}{weighted}"
+
+
+def _lengths(sample: Sample) -> str:
+    chains, n = chain_shape(sample)
+    what = "walker" if is_ensemble(sample) else "chain"
+    return f"{chains} {what}{'s' if chains > 1 else ''} × {n} draws"
 
 
 def of_blocks(sample: Sample, name: str) -> dict[str, NDArray[np.generic]]:
@@ -122,9 +153,11 @@ def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
     got = convergence(sample)
     if got is None:
         found.append(_finding(_TOO_SHORT.format(n)))
+    elif got.is_ensemble:
+        found += _still_walkers(sample) + length_findings(n, got.rhat_or_time)
     else:
         sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
-        found += convergence_findings(sample._labels, got.rhat, sizes, chains)
+        found += convergence_findings(sample._labels, got.rhat_or_time, sizes, chains)
     for block, least in _bfmi(sample).items():
         if least < LEAST_BFMI:
             found.append(
@@ -147,6 +180,20 @@ def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
     return tuple(found)
 
 
+def _still_walkers(sample: Sample) -> Findings:
+    chains, n = chain_shape(sample)
+    draws = sample.draws.reshape(chains, n, -1)
+    still = np.all(draws == draws[:, :1], axis=(1, 2))
+    if not still.any():
+        return []
+    return [
+        _finding(
+            f"{_count(still)} of {chains} walkers never moved: averages are not those of the "
+            "target; start all of them in the bulk of the density, or run longer"
+        )
+    ]
+
+
 def summary(sample: Sample) -> str:
     """The table of `Sample.summary`, for chains."""
     shown = min(sample.dim, _ROWS)
@@ -166,11 +213,15 @@ def summary(sample: Sample) -> str:
         titles.append("mcse_mean")
     width = max(map(len, (*names, "name")))
     line = f"{'name':<{width}}" + "".join(f"  {title:>10}" for title in titles)
-    lines = [headline(sample), line if got is None else f"{line}  ess_bulk  ess_tail    rhat"]
+    lines = [headline(sample), line]
+    if got is not None:
+        size, last = ("ess_mean", "tau") if got.is_ensemble else ("ess_bulk", "rhat")
+        lines[1] += f"  {size}  ess_tail  {last:>6}"
     for j, name in enumerate(names):
         row = f"{name:<{width}}" + "".join(f"  {figure[j]:>10.4g}" for figure in figures)
         if got is not None:
-            row += f"  {got.bulk[j]:>8.0f}  {got.tail[j]:>8.0f}  {got.rhat[j]:>6.3f}"
+            last = f"{got.rhat_or_time[j]:.{1 if got.is_ensemble else 3}f}"
+            row += f"  {got.bulk[j]:>8.0f}  {got.tail[j]:>8.0f}  {last:>6}"
         lines.append(row)
     if sample.dim > shown:
         lines.append(f"… and {sample.dim - shown} more{_of_all(sample, got)}")
@@ -185,21 +236,23 @@ def _of_all(sample: Sample, got: Convergence | None) -> str:
     if got is None:
         return ""
     names = sample._labels
+    figures = got.rhat_or_time
     high, low, tail = (
-        int(np.nanargmax(got.rhat)) if np.isfinite(got.rhat).any() else 0,
+        int(np.nanargmax(figures)) if np.isfinite(figures).any() else 0,
         int(np.argmin(got.bulk)),
         int(np.argmin(got.tail)),
     )
+    largest = f"tau is {figures[high]:.1f}" if got.is_ensemble else f"R-hat is {figures[high]:.3f}"
+    size = "ess_mean" if got.is_ensemble else "ess_bulk"
     return (
-        f"; of all, the largest R-hat is {got.rhat[high]:.3f} ({names[high]}), the least ess_bulk "
+        f"; of all, the largest {largest} ({names[high]}), the least {size} "
         f"{got.bulk[low]:.0f} ({names[low]}), ess_tail {got.tail[tail]:.0f} ({names[tail]})"
     )
 
 
 def _footer(sample: Sample) -> list[str]:
     """How the run went."""
-    chains, n = chain_shape(sample)
-    first = f"{chains} chain{'s' if chains > 1 else ''} × {n} draws"
+    first = _lengths(sample)
     if n_warmup := sample.settings.get("n_warmup"):
         first += f" after {n_warmup} of warm-up"
     if sample.seed is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._chain_errors import chain_shape, statistic
+from fermiac._chain_errors import chain_shape, is_ensemble, statistic
 from fermiac._config import resolve_threads
 from fermiac._error_models import average
 from fermiac.errors import ArgumentError
@@ -44,7 +44,9 @@ def quantile(
     points, weights = sample._points, sample._weights()
     at = np.atleast_1d(wanted)
     chains = None
-    if sample.error_model == "chains" and sample.log_weights is None:
+    # Those of walkers are errors of averages, as those of weighted points are.
+    plain = sample.log_weights is None and not is_ensemble(sample)
+    if sample.error_model == "chains" and plain:
         chains = sample.draws.reshape(*chain_shape(sample), sample.dim)
     out = np.empty((at.size, sample.dim))
     error = np.empty_like(out)

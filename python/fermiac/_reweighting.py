@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _chains, _core
+from fermiac._chain_errors import is_ensemble
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, plain, whole
 from fermiac._sample import Sample
@@ -166,6 +167,7 @@ _COMPARED = (
     "laws",
     "error model",
     "log-weights",
+    "coupling of chains",
     "axes of draws",
     "draws of a chain",
 )
@@ -180,6 +182,7 @@ def _compared(sample: Sample) -> tuple[object, ...]:
         sample.n_laws,
         sample.error_model,
         weights,
+        "ensemble" if is_ensemble(sample) else "none",
         sample.draws.ndim,
         sample.draws.shape[1] if sample.draws.ndim == 3 else 1,
     )

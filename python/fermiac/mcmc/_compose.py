@@ -42,11 +42,7 @@ class Composite(Kernel):
     def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
         blocks = []
         for name, coordinates, kernel in self._placed(dim, ports):
-            if kernel._n_points(2) != 1:
-                raise ArgumentError(
-                    f"kernel: {type(kernel).__name__} moves several points at a time; a part of a "
-                    "composition moves one: use it alone, or a kernel of single chains"
-                )
+            kernel._check_part()
             with ports.within(coordinates):
                 blocks.append((name, coordinates, kernel._spec(len(coordinates), ports)))
         return "gibbs", {"blocks": blocks, **self._scan()}

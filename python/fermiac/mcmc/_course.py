@@ -69,6 +69,7 @@ class Course:
         self._keep_state = keep_state
         self._report = report
         self._start = start
+        self._coupled = sampler.n_points > 1
         groups = job.settings.n_chains // sampler.n_points
         self._total = groups * job.settings.transition(job.settings.n_draws)
         self._ended: str | None = None
@@ -105,9 +106,13 @@ class Course:
                     self._ended = "max_time"
                     self._late()
                     return
-            if n_draws and self._stop is not None and self._stop.met(self._arrays.shown(n_draws)):
+            if n_draws and self._is_enough(n_draws):
                 self._ended, self._stopped_at = "stop", n_draws
                 return
+
+    def _is_enough(self, n_draws: int) -> bool:
+        stop = self._stop
+        return stop is not None and stop.met(self._arrays.shown(n_draws), self._coupled)
 
     def _marks(self) -> Iterator[tuple[int, dict[str, Any], int]]:
         """Where all chains are to meet: the transition, the record, and the draws to be judged."""
@@ -186,7 +191,7 @@ class Course:
         columns = min(draws.shape[2], max(_GLANCE // (n * len(draws)), 1))
         step = max(n * len(draws) * columns // _GLANCE, 1)
         some = np.ascontiguousarray(draws[:, :n:step, :columns])
-        if len(draws) > 1 and some.shape[1] >= 4:
+        if len(draws) > 1 and some.shape[1] >= 4 and not self._coupled:
             rhat = _core.diagnostics_convergence(some, "rhat_rank", (0.0, 0.0), self._workers)
             notes.append(f"R-hat {np.max(rhat):.3f}")
         diverging = [i for i, name in enumerate(names) if name.endswith("diverging")]
@@ -334,6 +339,6 @@ class Course:
                 )
             )
         elif self._stop is not None and self._ended != "stop":
-            missed = self._stop.missed(self._arrays.shown(self._n()))
+            missed = self._stop.missed(self._arrays.shown(self._n()), self._coupled)
             found.append((ConvergenceWarning, missed))
         return found

@@ -77,9 +77,11 @@ class Stretch(_Walkers):
 
     Notes
     -----
-    The walkers depend on each other: the R-hat of walkers means nothing. How long a run must be is
-    told by `fermiac.diagnostics.autocorr_time`, a run of 50 times that is the least. Statistics
-    are those of the whole ensemble: ``acceptance_rate``, the mean acceptance probability;
+    The walkers depend on each other: the R-hat of walkers means nothing. `summary` shows the
+    autocorrelation time τ in its place (`fermiac.diagnostics.autocorr_time`), and a run shorter
+    than 50 τ is warned of. Errors of averages take the larger of τ and the time of the ensemble's
+    averages, in which the dependence shows. Statistics are those of the whole ensemble, the same
+    for each walker: ``acceptance_rate``, the mean acceptance probability;
     ``accepted``, the share of walkers that moved; ``move``, which one. Nothing is adapted; the
     warm-up is the way to the bulk of the density.
 
@@ -95,7 +97,12 @@ class Stretch(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
+<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.Stretch(), n_chains=32, n_draws=2000, rng=0
+=======
+    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.Stretch(), n_chains=32,
+    ...     n_draws=2000, rng=0,
+>>>>>>> ens
     ... )
     >>> s.draws.shape  # (walkers, draws, d)
     (32, 2000, 2)
@@ -147,10 +154,18 @@ class DE(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
+<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.DE(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
     (32, 2000, 2)
+=======
+    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.DE(), n_chains=32,
+    ...     n_draws=1000, rng=0,
+    ... )
+    >>> s.draws.shape
+    (32, 1000, 2)
+>>>>>>> ens
     """
 
     factor: float | None = None
@@ -198,10 +213,18 @@ class DESnooker(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
+<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.DESnooker(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
     (32, 2000, 2)
+=======
+    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.DESnooker(), n_chains=32,
+    ...     n_draws=1000, rng=0,
+    ... )
+    >>> s.draws.shape
+    (32, 1000, 2)
+>>>>>>> ens
     """
 
     factor: float = 1.7
@@ -233,10 +256,17 @@ class Ensemble(_Walkers):
     >>> import fermiac as fm
     >>> from fermiac.mcmc import DE, DESnooker
     >>> kernel = fm.mcmc.Ensemble([(DE(), 0.8), (DESnooker(), 0.2)])
+<<<<<<< HEAD
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=2000, rng=0)
     >>> s.draws.shape
     (32, 2000, 2)
+=======
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=1000, rng=0)
+    >>> s.draws.shape
+    (32, 1000, 2)
+>>>>>>> ens
     """
 
     moves: Any

@@ -143,6 +143,14 @@ class Kernel:
         """Chains that are one state of the kernel: all of them for an ensemble."""
         return 1
 
+    def _check_part(self) -> None:
+        """Refuse to be a part of another kernel."""
+        if self._n_points(2) != 1:
+            raise ArgumentError(
+                f"kernel: {type(self).__name__} moves several points at a time; a part of another "
+                "kernel moves one: use it alone, or a kernel of single chains"
+            )
+
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
 

@@ -262,7 +262,7 @@ def sample(
     if stop is not None:
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.mcmc.StopWhen is needed")
-        stop.check(settings.n_chains)
+        stop.check(settings.n_chains, kernel._n_points(2) > 1)
     limit = None if max_time is None else positive("max_time", max_time)
     labels = _labels(names, target)
     workers = resolve_threads(n_threads)

@@ -117,7 +117,8 @@ class EllipticalSlice(Kernel):
     ------
     ArgumentError
         If the prior is not normal, or `target` is not known; by `fermiac.mcmc.sample` if the prior
-        has another dimension.
+        has another dimension, or if ``"likelihood"`` is a part of another kernel, which takes the
+        `log_density` for that of the whole.
 
     Notes
     -----
@@ -160,6 +161,14 @@ class EllipticalSlice(Kernel):
             )
         object.__setattr__(self, "prior", law)
         choice("target", self.target, _TARGETS)
+
+    def _check_part(self) -> None:
+        if self.target == "likelihood":
+            raise ArgumentError(
+                "kernel: EllipticalSlice takes the log-density for that of the likelihood, and "
+                "what it is a part of for that of the whole; give the posterior's log-density, "
+                "and EllipticalSlice(prior, target='posterior')"
+            )
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         law: Law = self.prior

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._autocorrelation import LEAST_TIMES, is_long_enough
+from fermiac._chain_errors import walker_sizes, walker_times
 from fermiac._config import resolve_threads
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
@@ -34,13 +36,17 @@ class StopWhen:
     Raises
     ------
     ArgumentError
-        If a number is outside its domain, or both are None.
+        If a number is outside its domain, or both are None; by `sample` if there is an R-hat for a
+        single chain, or for the walkers of an ensemble.
 
     Notes
     -----
     A test takes place only when all chains have exactly a multiple of `every` draws, so that where
     the run ends depends on nothing but its draws. A rule that stops at the first good look is
     optimistic: take an ESS with room to spare.
+
+    The walkers of an ensemble depend on each other, and have no R-hat: ``StopWhen(rhat=None)`` ends
+    their run once it is 50 autocorrelation times long, too, and the ESS is that for the mean.
 
     Examples
     --------
@@ -66,33 +72,46 @@ class StopWhen:
             raise ArgumentError(f"rhat: {self.rhat:g} given; a number above 1 is needed")
         whole("every", self.every, 4, 2**40)
 
-    def check(self, n_chains: int) -> None:
-        """Refuse what cannot be judged."""
+    def check(self, n_chains: int, coupled: bool) -> None:
+        """Refuse what cannot be judged; the walkers of an ensemble are `coupled`."""
+        if self.rhat is not None and coupled:
+            raise ArgumentError(
+                "stop: R-hat compares chains that know nothing of each other, and the walkers of "
+                "an ensemble do; give StopWhen(rhat=None)"
+            )
         if self.rhat is not None and n_chains < 2:
             raise ArgumentError(
                 "stop: R-hat compares chains, and n_chains is 1; give StopWhen(rhat=None), or more "
                 "chains"
             )
 
-    def met(self, draws: Array) -> bool:
+    def met(self, draws: Array, coupled: bool) -> bool:
         """Whether draws (chains, n, d) are enough."""
-        ess, rhat = self._figures(draws)
-        return (self.ess is None or ess >= self.ess) and (self.rhat is None or rhat <= self.rhat)
+        ess, worst = self._figures(draws, coupled)
+        if coupled and not is_long_enough(draws.shape[1], worst):
+            return False
+        return (self.ess is None or ess >= self.ess) and (self.rhat is None or worst <= self.rhat)
 
-    def missed(self, draws: Array) -> str:
+    def missed(self, draws: Array, coupled: bool) -> str:
         """What is to be said of draws that are not."""
-        ess, rhat = self._figures(draws)
+        ess, worst = self._figures(draws, coupled)
         parts = []
         if self.ess is not None:
             parts.append(f"an ESS of {ess:.0f} where {self.ess:g} is asked for")
         if self.rhat is not None:
-            parts.append(f"an R-hat of {rhat:.3f} where {self.rhat:g} is")
+            parts.append(f"an R-hat of {worst:.3f} where {self.rhat:g} is")
+        if coupled:
+            parts.append(f"an autocorrelation time of {worst:.3g}, of which {LEAST_TIMES} are")
         return (
             f"stop: all {draws.shape[1]} draws of each chain have {', '.join(parts)}; raise n_draws"
         )
 
-    def _figures(self, draws: Array) -> tuple[float, float]:
+    def _figures(self, draws: Array, coupled: bool) -> tuple[float, float]:
+        """The least ESS and the largest R-hat, or autocorrelation time of walkers."""
         columns, threads = np.ascontiguousarray(draws), resolve_threads(None)
+        if coupled:
+            sizes, times = walker_sizes(columns, threads), walker_times(columns, threads)
+            return float(sizes.min()), float(times.max())
 
         def figure(name: str, prob: tuple[float, float] = (0.0, 0.0)) -> Array:
             return _core.diagnostics_convergence(columns, name, prob, threads)

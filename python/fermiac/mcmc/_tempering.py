@@ -54,8 +54,9 @@ class Tempered(Kernel):
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain; if the kernel is an ensemble, or has parts that
-        cannot be tempered (exact draws); if it moves a block of the coordinates only.
+        If an argument is outside its domain; if the kernel is an ensemble, takes the target for
+        the likelihood alone, or has parts that cannot be tempered (exact draws); if it moves a
+        block of the coordinates only.
 
     See Also
     --------
@@ -132,11 +133,7 @@ class Tempered(Kernel):
                 f"kernel: Tempered for a block of {dim} of {ports.target.dim} coordinates; it "
                 "moves whole points: temper the composition instead"
             )
-        if self.kernel._n_points(2) != 1:
-            raise ArgumentError(
-                f"kernel: {type(self.kernel).__name__} moves several points at a time; a kernel of "
-                "single chains can be tempered"
-            )
+        self.kernel._check_part()
         before = len(ports)
         spec = self.kernel._spec(dim, ports)
         if len(ports) != before:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._chain_errors import MOST_RHAT, chain_shape, rank_rhat, statistic
+from fermiac._autocorrelation import is_long_enough
+from fermiac._chain_errors import (
+    MOST_RHAT,
+    chain_shape,
+    is_ensemble,
+    rank_rhat,
+    statistic,
+    walker_sizes,
+    walker_times,
+)
 from fermiac._chains import LEAST_BFMI, of_blocks
 from fermiac._config import resolve_threads
 from fermiac._rng import whole
@@ -38,6 +47,8 @@ _MIN_DRAWS = 4
 
 def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
     """Draw the ways of the chains through each coordinate, with its R-hat.
+
+    Of an ensemble, whose walkers R-hat cannot compare, it is the autocorrelation time τ.
 
     Chains that have converged cover the same range at all times and cannot be told apart.
     Transitions that diverged are marked in red at the bottom.
@@ -72,8 +83,7 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     """
     draws, names = _chosen(sample, columns)
     out = panels(len(names), axes, abreast=1, size=(7.0, 1.7))
-    rhat = rank_rhat(draws, resolve_threads(None))
-    ess = statistic(draws, "ess_bulk", resolve_threads(None))
+    titles = _judgements(sample, draws)
     diverged = np.flatnonzero(divergences(sample).any(axis=0))
     for k, (ax, name) in enumerate(zip(out, names, strict=True)):
         for chain, color in zip(draws[..., k], _colors(len(draws)), strict=True):
@@ -84,10 +94,8 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
                 diverged, np.full(diverged.size, 0.02), "|", color=RED, ms=8, transform=bottom,
                 label="diverged",
             )  # fmt: skip
-        ax.set_title(
-            f"R-hat {rhat[k]:.3f}, ESS {ess[k]:.0f}",
-            fontsize="small", loc="left", color=RED if rhat[k] > MOST_RHAT else GREY,
-        )  # fmt: skip
+        text, bad = titles[k]
+        ax.set_title(text, fontsize="small", loc="left", color=RED if bad else GREY)
         ax.set_ylabel(name)
         ax.set_xlim(0, draws.shape[1] - 1)
         _plain(ax)
@@ -353,9 +361,26 @@ def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
     elif sample.dim <= _MOST:
         chosen = list(range(sample.dim))
     else:
-        rhat = rank_rhat(draws, resolve_threads(None))
-        chosen = sorted(map(int, np.argsort(-rhat, kind="stable")[:_MOST]))
+        judge = walker_times if is_ensemble(sample) else rank_rhat
+        worst = np.argsort(-judge(draws, resolve_threads(None)), kind="stable")[:_MOST]
+        chosen = sorted(map(int, worst))
     return draws[..., chosen], tuple(sample._labels[j] for j in chosen)
+
+
+def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:
+    """Of each column, what tells whether the chains have run enough, and whether it is bad."""
+    threads = resolve_threads(None)
+    if is_ensemble(sample):
+        times, sizes = walker_times(draws, threads), walker_sizes(draws, threads)
+        return [
+            (f"τ {time:.3g}, ESS {ess:.0f}", not is_long_enough(draws.shape[1], time))
+            for time, ess in zip(times, sizes, strict=True)
+        ]
+    rhats, sizes = rank_rhat(draws, threads), statistic(draws, "ess_bulk", threads)
+    return [
+        (f"R-hat {rhat:.3f}, ESS {ess:.0f}", bool(rhat > MOST_RHAT))
+        for rhat, ess in zip(rhats, sizes, strict=True)
+    ]
 
 
 def _autocorrelations(draws: Array, lags: int) -> Array:
