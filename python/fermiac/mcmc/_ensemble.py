@@ -97,12 +97,7 @@ class Stretch(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.Stretch(), n_chains=32, n_draws=2000, rng=0
-=======
-    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.Stretch(), n_chains=32,
-    ...     n_draws=2000, rng=0,
->>>>>>> ens
     ... )
     >>> s.draws.shape  # (walkers, draws, d)
     (32, 2000, 2)
@@ -154,18 +149,10 @@ class DE(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.DE(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
     (32, 2000, 2)
-=======
-    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.DE(), n_chains=32,
-    ...     n_draws=1000, rng=0,
-    ... )
-    >>> s.draws.shape
-    (32, 1000, 2)
->>>>>>> ens
     """
 
     factor: float | None = None
@@ -213,18 +200,10 @@ class DESnooker(_Walkers):
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(
-<<<<<<< HEAD
     ...     law, kernel=fm.mcmc.DESnooker(), n_chains=32, n_draws=2000, rng=0
     ... )
     >>> s.draws.shape
     (32, 2000, 2)
-=======
-    ...     fm.distributions.Normal([0.0, 0.0]), kernel=fm.mcmc.DESnooker(), n_chains=32,
-    ...     n_draws=1000, rng=0,
-    ... )
-    >>> s.draws.shape
-    (32, 1000, 2)
->>>>>>> ens
     """
 
     factor: float = 1.7
@@ -256,17 +235,10 @@ class Ensemble(_Walkers):
     >>> import fermiac as fm
     >>> from fermiac.mcmc import DE, DESnooker
     >>> kernel = fm.mcmc.Ensemble([(DE(), 0.8), (DESnooker(), 0.2)])
-<<<<<<< HEAD
     >>> law = fm.distributions.Normal([0.0, 1.0])
     >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=2000, rng=0)
     >>> s.draws.shape
     (32, 2000, 2)
-=======
-    >>> law = fm.distributions.Normal([0.0, 0.0])
-    >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=1000, rng=0)
-    >>> s.draws.shape
-    (32, 1000, 2)
->>>>>>> ens
     """
 
     moves: Any

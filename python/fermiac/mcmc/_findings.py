@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from fermiac import _chains
-from fermiac._autocorrelation import is_long_enough
-from fermiac._convergence import statistic
-from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.errors import FermiacWarning
 from fermiac.mcmc._chains import Chains
 
 __all__ = ["findings"]
@@ -13,28 +11,10 @@ __all__ = ["findings"]
 #: Numbers that are looked at: of larger samples some of the coordinates, so that neither time nor
 #: memory grow with them.
 _MOST = 2**23
-#: Fewer draws of a chain are too short to judge in any case.
-_FEWEST = 4
-#: Where the sum of autocorrelations ends, in units of itself.
-_WINDOW = (5.0, 0.0)
 
 
 def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
     """What the user must know of the draws, each with what to do about it."""
     step = -(-sample.draws.size // _MOST)
     some = sample if step == 1 else sample._coordinates(range(0, sample.dim, step))
-    n = sample.draws.shape[1]
-    if n < _FEWEST or not sample.settings.get("ensemble"):
-        return list(_chains.findings(some))
-    # Walkers depend on each other: there is nothing to compare.
-    time = statistic("draws", some.draws, "windowed_time", None, _WINDOW)
-    if is_long_enough(n, time):
-        return []
-    return [
-        (
-            ConvergenceWarning,
-            f"{n} draws of a walker are fewer than 50 autocorrelation times, the longest of which "
-            f"seems to be {time.max():.3g} draws: the run has not converged; draw more, or raise "
-            "thin",
-        )
-    ]
+    return list(_chains.findings(some))

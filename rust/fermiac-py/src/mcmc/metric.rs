@@ -27,17 +27,16 @@ impl<'py> FromPyObject<'_, 'py> for MetricSpec {
         };
         let metric = match start {
             None => Metric::Unit,
-            Some(start) => match start.extract::<PyReadonlyArray1<'_, f64>>() {
-                Ok(variances) => {
+            Some(start) => {
+                if let Ok(variances) = start.extract::<PyReadonlyArray1<'_, f64>>() {
                     Metric::Diagonal(variances.as_slice()?.iter().map(|v| v.sqrt()).collect())
-                }
-                Err(_) => {
+                } else {
                     let covariance = start.extract::<PyReadonlyArray2<'_, f64>>()?;
                     let matrix = covariance.as_slice()?;
                     let factor = Cholesky::new(matrix, matrix.len().isqrt());
                     Metric::dense(&check(spec.py(), factor)?)
                 }
-            },
+            }
         };
         Ok(Self(kind, metric))
     }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fermiac_core::drive::{Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
+use fermiac_core::drive::{Chain, Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
 use fermiac_core::kernel::{Archive, Need, Phase};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
 use pyo3::exceptions::PyValueError;
@@ -51,6 +51,7 @@ impl PySampler {
 }
 
 #[pymethods]
+#[allow(clippy::too_many_arguments)] // they are those of a Python call
 impl PySampler {
     /// Chains that start at the rows of `x0`, of which chain `i` has the address `first + i`.
     #[new]
@@ -135,7 +136,7 @@ impl PySampler {
         let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
             let mut sampler = self.lock();
             context.set_total(total);
-            context.advance(sampler.chains().iter().map(|chain| chain.n_done()).sum());
+            context.advance(sampler.chains().iter().map(Chain::n_done).sum());
             sampler
                 .run(&ports, until, record, budget, driver, context)
                 .map_err(|error| (error, None))
@@ -173,7 +174,7 @@ impl PySampler {
     /// Transitions made by each chain.
     #[getter]
     fn n_done(&self) -> Vec<u64> {
-        self.lock().chains().iter().map(|chain| chain.n_done()).collect()
+        self.lock().chains().iter().map(Chain::n_done).collect()
     }
 
     /// Evaluations of the target, and those of them that it refused.
