@@ -37,7 +37,7 @@ help: ## List the targets
 
 build: $(STAMP)-built ## Build the Rust core (release) and install fermiac into .venv
 
-demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress ## Run the worked examples; table and pictures go to demo/
+demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
 	$(PY) examples/demo.py --out demo
 
 test: $(STAMP)-built $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)

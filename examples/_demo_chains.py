@@ -173,10 +173,10 @@ def forms(builtin: fm.targets.LogDensity, pointer: Callable[[], Any], pair: Pair
     return [*made, Form("NumPy", fm.targets.as_target(pair, builtin.dim, gradient=True))]
 
 
-def run(form: Form, seed: int, n_chains: int = 4) -> Run:
+def run(form: Form, seed: int) -> Run:
     """Chains at the defaults, on one thread, so that seconds compare."""
     start = time.process_time()
-    sample = fm.mcmc.sample(form.target, n_chains=n_chains, rng=seed, n_threads=1, progress=False)
+    sample = fm.mcmc.sample(form.target, rng=seed, n_threads=1, progress=False)
     seconds = time.process_time() - start
     return Run(form.name, sample, seconds, float(np.min(fm.diagnostics.ess(sample.draws))))
 

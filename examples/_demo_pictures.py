@@ -226,3 +226,18 @@ def privacy(path: Path, kept: Any, broken: Any, weak: Any) -> None:
     panels[1, 1].set_title("Training that claims ε = 8: ROC and 95 % lower bound")
     figure.suptitle("Attacks that see all gradients: was the mislabelled digit in?")
     _save(figure, path)
+
+
+def traces(path: Path, sample: Any) -> None:
+    """Traces and ranks of the eight schools' mean and the logarithm of their spread."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
+    sample.plot_trace(axes[:, 0], columns=[0, 1])
+    sample.plot_ranks(axes[:, 1], columns=[0, 1])
+    _save(figure, path)
+
+
+def energies(path: Path, sample: Any) -> None:
+    """Whether the momenta move the energy enough."""
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    sample.plot_energy(axis)
+    _save(figure, path)
