@@ -231,8 +231,8 @@ def run_chains(out: Path) -> Section:
     pictures.traces(out / "schools_traces.png", sample)
     lines = [chains.HEAD, *map(chains.line, runs)]
     notes = [
-        f"Known answers: quadrature. Over {N_REPEATS} seeds {np.mean(np.abs(pulls) < 2):.0%} of the "
-        "errors lie within two standard errors.",
+        f"Known answers: quadrature. Over {N_REPEATS} seeds {np.mean(np.abs(pulls) < 2):.0%} of "
+        "the errors lie within two standard errors.",
         "Table: 4 chains of 1000 draws after 1000 of warm-up, on one thread; CPU time of the whole "
         "call. The forms differ by rounding, and so in time their chains.",
         "The centred form, which no sampler explores well, is told: "
