@@ -219,6 +219,7 @@ class Course:
                 "names": list(self._job.names),
                 "stat_names": self._sampler.stat_names,
                 "n_points": self._sampler.n_points,
+                "origin": self._origin.digest,
             }
         )
 
@@ -226,14 +227,16 @@ class Course:
         """Keep what there is, when an error ends the run."""
         if not isinstance(error, FermiacError | KeyboardInterrupt):
             error.add_note(f"raised while {self._where()}")
+        partial = None
         try:
             if not isinstance(error, InternalError):
                 self._settle()
-                self._keep_or_discard()
+            # Before it is kept, which may fail where the draws are still at hand.
             partial = self._sample(self._n(), "interrupted") if self._n() else None
+            if not isinstance(error, InternalError):
+                self._keep_or_discard()
         except Exception as failure:
             error.add_note(f"and what the run had could not be kept: {failure}")
-            partial = None
         error.partial_result = partial  # type: ignore[attr-defined]
 
     def _keep_or_discard(self) -> None:
