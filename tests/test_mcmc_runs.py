@@ -179,6 +179,24 @@ def test_draws_are_constrained() -> None:
     assert_same(run(law, init=law, **given), run(law, init=law, n_threads=3, **given))
 
 
+def test_constrained_draws_are_reweighted_from_their_own_density(tmp_path: Path) -> None:
+    old, new = fm.distributions.Gamma(3.0), fm.distributions.Gamma(3.2)
+    s = fm.mcmc.sample(old, transforms={0: "log"}, path=tmp_path / "run", rng=0)
+    s.save(tmp_path / "file")
+    # Log-densities of unconstrained points are no density of these: the mean would be 2.2.
+    for sample in (s, fm.load(tmp_path / "run"), fm.load(tmp_path / "file")):
+        assert isinstance(sample, fm.Sample)
+        assert sample.settings["transforms"] == "(above(0.0),)"
+        with pytest.raises(ArgumentError, match="unconstrained parameters"):
+            sample.reweight(new)
+    turned = s.reweight(new, old=old)
+    e = turned.expect(lambda x: x[:, 0])
+    assert abs(e.mean - 3.2) < 5 * e.stderr
+    # Its own are those of its draws.
+    back = turned.reweight(old).expect(lambda x: x[:, 0])
+    assert abs(back.mean - 3) < 5 * back.stderr
+
+
 def test_a_simplex_has_more_coordinates_than_its_chains(tmp_path: Path) -> None:
     def dirichlet(x: Array) -> Array:
         return np.log(x).sum(axis=1)

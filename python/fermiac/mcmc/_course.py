@@ -11,6 +11,7 @@ import numpy as np
 
 from fermiac import _core, _handle
 from fermiac._progress import annotate, finish
+from fermiac._sample_data import OTHER_SPACE
 from fermiac.errors import (
     BudgetExhausted,
     ConvergenceWarning,
@@ -257,6 +258,9 @@ class Course:
 
     def _provenance(self, n: int, status: str) -> dict[str, Any]:
         settings = {**self._job.settings.to_dict(), **self._job.kernel._settings()}
+        if self._job.space is not None:
+            settings["transforms"] = repr(self._job.space.transforms)
+            settings[OTHER_SPACE] = "of unconstrained points"
         if self._sampler.is_biased:
             settings["bias"] = "discretisation"
         if self._stop is not None:
