@@ -90,6 +90,13 @@ def test_what_the_kernel_says_comes_along() -> None:
     assert data["posterior"].attrs["tuning_steps"] == 20
 
 
+def test_draws_of_the_warmup_come_along() -> None:
+    law = fm.distributions.Normal([0.0, 1.0])
+    s = fm.mcmc.sample(law, n_chains=2, n_warmup=30, n_draws=200, keep_warmup=True, rng=0)
+    warmup = s.to_arviz()["warmup_posterior"]
+    np.testing.assert_array_equal(warmup["x"].values, s.warmup_draws)
+
+
 def test_odd_names_stay_names() -> None:
     s = fm.Sample.from_arrays(np.zeros((3, 4)), names=["v", "v[0]", "w[1]", "u[0]"])
     assert set(s.to_arviz()["posterior"].data_vars) == {"v", "v[0]", "w[1]", "u"}

@@ -189,6 +189,32 @@ def test_storage_cannot_be_changed(tmp_path: Path) -> None:
         run(checkpoint=tmp_path / "other", path=tmp_path / "draws")
 
 
+def test_a_checkpoint_and_the_folder_of_another_run(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        run(rng=seed, checkpoint=tmp_path / f"state{seed}", path=tmp_path / f"draws{seed}")
+    before = np.array(fm.mcmc.open(tmp_path / "draws2").draws)
+    with pytest.raises(CheckpointError, match="draws2: its draws are not those of the run"):
+        run(rng=1, n_draws=50, checkpoint=tmp_path / "state1", path=tmp_path / "draws2")
+    np.testing.assert_array_equal(fm.mcmc.open(tmp_path / "draws2").draws, before)
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = _state._store.write
+
+    def full(path: Any, kind: str, node: Any, tensors: Any) -> None:
+        if tensors.get("array.draws", np.empty((1, 0))).shape[1]:
+            raise CheckpointError("no space left")
+        write(path, kind, node, tensors)
+
+    monkeypatch.setattr(_state._store, "write", full)
+    with pytest.raises(CheckpointError, match="no space left") as caught:
+        run(checkpoint=tmp_path / "state")
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(partial.draws, run().draws)
+
+
 def test_a_random_target_may_be_let_through(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
 

@@ -181,8 +181,10 @@ def test_chains_that_cannot_be_drawn_are_refused() -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(ArgumentError, match="37 coordinates given, of which 36"):
         weighted(d=37, n=100).plot_marginals()
-    with pytest.raises(ArgumentError, match="9 coordinates given, of which 8"):
+    with pytest.raises(ArgumentError, match=r"9 coordinates given, of which 8 .* by columns="):
         weighted(d=9, n=100).plot_pairs()
+    with pytest.raises(ArgumentError, match="columns: 3 given; a sequence"):
+        weighted(d=9, n=100).plot_pairs(columns=3)  # type: ignore[arg-type]
     _, given = plt.subplots(2)
     with pytest.raises(ArgumentError, match="axes: 2 given for 3 coordinates"):
         weighted().plot_marginals(given)

@@ -36,12 +36,14 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
                 "resample=False, which puts the log-weights into sample_stats"
             )
         sample = sample.resample(n, rng=rng)
-    posterior, dims, coords = _variables(sample)
+    posterior, dims, coords = _variables(sample, sample.draws)
+    warmup = getattr(sample, "warmup_draws", None)
     known = {"lp": sample.log_densities, "log_weight": sample.log_weights}
     stats = {k: _chains(sample, v) for k, v in known.items() if v is not None}
     groups = {
         "posterior": posterior,
         "sample_stats": stats | _renamed(sample.stats),
+        "warmup_posterior": {} if warmup is None else _variables(sample, warmup)[0],
         "warmup_sample_stats": _renamed(sample.warmup_stats),
     }
     groups = {name: group for name, group in groups.items() if group}
@@ -76,10 +78,10 @@ def _chains(sample: Sample, array: Array) -> Array:
 
 
 def _variables(
-    sample: Sample,
+    sample: Sample, draws: Array
 ) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, NDArray[Any]]]:
     """Variables, their dimensions, and the labels of these."""
-    draws = _chains(sample, sample.draws)
+    draws = _chains(sample, draws)
     names = sample._labels
     if taken_by_axes := {"chain", "draw"}.intersection(names):
         raise ArgumentError(

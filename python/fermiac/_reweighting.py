@@ -13,6 +13,7 @@ from fermiac._chain_errors import is_ensemble
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, plain, whole
 from fermiac._sample import Sample
+from fermiac._sample_data import OTHER_SPACE
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.targets import as_target
@@ -89,6 +90,11 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     target = _log_densities(sample, new, used, "new")
     if old is not None:
         present = _log_densities(sample, old, used, "old")
+    elif OTHER_SPACE in sample.settings:
+        raise ArgumentError(
+            "the log-densities of this sample are those of unconstrained parameters, with the "
+            "Jacobian: give the target of the draws as old"
+        )
     elif sample.log_densities is not None:
         present = sample.log_densities.reshape(-1)
     else:
@@ -122,7 +128,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     reweighted = Sample(
         **_provenance(sample),
         seed=sample.seed,
-        settings=sample.settings,
+        settings={name: value for name, value in sample.settings.items() if name != OTHER_SPACE},
         warnings=sample.warnings + tuple(text for _, text in found),
         draws=sample.draws,
         log_weights=log_weights.reshape(lead),

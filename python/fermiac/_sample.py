@@ -374,7 +374,8 @@ class Sample(SampleViews):
         new : law, log-density or array_like, shape (n,)
             The new target, or the logarithm of its density at the points.
         old : law, log-density or array_like, shape (n,), optional
-            The present target; by default what `log_densities` holds.
+            The present target; by default what `log_densities` holds. Chains that were drawn with
+            ``transforms`` need it: their log-densities are of unconstrained points.
 
         Returns
         -------

@@ -14,9 +14,11 @@ from fermiac._result import Result
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["SampleData"]
+__all__ = ["OTHER_SPACE", "SampleData"]
 
 Array = NDArray[np.float64]
+#: The setting of samples whose log-densities are not those of the points that their draws are.
+OTHER_SPACE = "log_densities"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -43,9 +43,10 @@ class SampleViews(SampleData):
         xarray.DataTree or arviz.InferenceData
             The former from ArviZ 1 on. Groups ``posterior`` and, as far as there is something for
             them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
-            ``reached_max_depth`` becomes ``reached_max_tree_depth``) and
-            ``warmup_sample_stats``. Every name is a variable, names
-            like ``x[0]``, ``x[1]`` are one; without names all coordinates are the variable ``x``.
+            ``reached_max_depth`` becomes ``reached_max_tree_depth``),
+            ``warmup_sample_stats`` and, of `fermiac.mcmc.Chains`, ``warmup_posterior``. Every name
+            is a variable, names like ``x[0]``, ``x[1]`` are one; without names all coordinates are
+            the variable ``x``.
 
         Raises
         ------

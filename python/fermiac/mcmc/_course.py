@@ -11,6 +11,7 @@ import numpy as np
 
 from fermiac import _core, _handle
 from fermiac._progress import annotate, finish
+from fermiac._sample_data import OTHER_SPACE
 from fermiac.errors import (
     BudgetExhausted,
     ConvergenceWarning,
@@ -224,6 +225,7 @@ class Course:
                 "names": list(self._job.names),
                 "stat_names": self._sampler.stat_names,
                 "n_points": self._sampler.n_points,
+                "origin": self._origin.digest,
             }
         )
 
@@ -231,14 +233,16 @@ class Course:
         """Keep what there is, when an error ends the run."""
         if not isinstance(error, FermiacError | KeyboardInterrupt):
             error.add_note(f"raised while {self._where()}")
+        partial = None
         try:
             if not isinstance(error, InternalError):
                 self._settle()
-                self._keep_or_discard()
+            # Before it is kept, which may fail where the draws are still at hand.
             partial = self._sample(self._n(), "interrupted") if self._n() else None
+            if not isinstance(error, InternalError):
+                self._keep_or_discard()
         except Exception as failure:
             error.add_note(f"and what the run had could not be kept: {failure}")
-            partial = None
         error.partial_result = partial  # type: ignore[attr-defined]
 
     def _keep_or_discard(self) -> None:
@@ -259,6 +263,9 @@ class Course:
 
     def _provenance(self, n: int, status: str) -> dict[str, Any]:
         settings = {**self._job.settings.to_dict(), **self._job.kernel._settings()}
+        if self._job.space is not None:
+            settings["transforms"] = repr(self._job.space.transforms)
+            settings[OTHER_SPACE] = "of unconstrained points"
         if self._sampler.is_biased:
             settings["bias"] = "discretisation"
         if self._stop is not None:

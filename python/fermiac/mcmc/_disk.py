@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -19,23 +20,29 @@ Array = NDArray[np.float64]
 
 _INDEX = "index.json"
 _FORMAT = "fermiac mcmc 1"
+#: What a file system says that cannot take room in advance.
+_NO_SUCH_CALL = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class Folder:
     """The folder of a run. Each array is a file; the index says how much of them is filled."""
 
-    def __init__(self, path: str | os.PathLike[str], resumed: bool) -> None:
-        """Take a folder for a run: a new one, or that of the run that is resumed."""
+    def __init__(self, path: str | os.PathLike[str], origin: str | None) -> None:
+        """Take a folder for a run: a new one, or that of the run of this origin, to resume it."""
         try:
             self.path = Path(path).absolute()
         except TypeError:
             raise ArgumentError(
                 f"path: {type(path).__name__} given; the path of a folder is needed"
             ) from None
-        self.resumed = resumed
+        self.resumed = origin is not None
         self._maps: list[Array] = []
-        if resumed:
-            read_index(self.path)
+        if self.resumed:
+            if read_index(self.path).get("origin") != origin:
+                raise CheckpointError(
+                    f"{self.path}: its draws are not those of the run that the checkpoint belongs "
+                    "to; give the path= of that run"
+                )
             return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ArgumentError(
@@ -58,11 +65,14 @@ class Folder:
             elif self.resumed:
                 raise CheckpointError(f"{file}: it is missing, so that the run cannot go on")
             else:
-                found = open_memmap(file, mode="w+", dtype=np.float64, shape=shape)
+                found = _made(file, shape)
         except ValueError as error:
             raise CheckpointError(f"{file}: it is damaged: {error}") from error
         except OSError as error:
-            raise CheckpointError(f"{file}: it could not be opened: {error}") from error
+            if not self.resumed:
+                self.discard()
+            hint = "; lower n_draws, or give another path" if error.errno == errno.ENOSPC else ""
+            raise CheckpointError(f"{file}: it could not be opened: {error}{hint}") from error
         self._maps.append(found)
         return found
 
@@ -114,13 +124,31 @@ def read_array(path: Path, name: str, n: int) -> Array:
         raise CheckpointError(f"{file}: it is missing or damaged: {error}") from error
 
 
+def _made(file: Path, shape: tuple[int, ...]) -> Array:
+    """A new array, whose room on the disk is taken now.
+
+    A file with holes would end the process by a signal, where the disk is full once they are to be
+    filled.
+    """
+    made: Array = open_memmap(file, mode="w+", dtype=np.float64, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as handle:
+            try:
+                os.posix_fallocate(handle.fileno(), 0, os.fstat(handle.fileno()).st_size)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_CALL:
+                    file.unlink()
+                    raise
+    return made
+
+
 def _lengthened(file: Path, found: Array, shape: tuple[int, ...]) -> Array:
     """A file with more slots a chain, or fewer; the old one is replaced once it is written."""
     new = file.with_name(f".{file.name}.tmp")
-    made = open_memmap(new, mode="w+", dtype=np.float64, shape=shape)
+    made = _made(new, shape)
     n = min(found.shape[1], shape[1])
     for old, out in zip(found, made, strict=True):
         out[:n] = old[:n]
-    made.flush()
+    made.flush()  # type: ignore[attr-defined]  # a memmap
     os.replace(new, file)
     return made

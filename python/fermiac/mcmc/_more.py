@@ -92,13 +92,7 @@ def extend(
         course = Course(
             job, sampler, ports, arrays, origin, workers=workers, report=report, start=start
         )
-        try:
-            return concluded(course, joined)
-        except BaseException as error:
-            partial = getattr(error, "partial_result", None)
-            if isinstance(partial, Chains):
-                error.partial_result = joined(partial)  # type: ignore[attr-defined]
-            raise
+        return concluded(course, joined)
 
 
 def _going_on(chains: Any) -> tuple[Job, Any]:
@@ -148,6 +142,8 @@ def open(path: str | PathLike[str]) -> Chains:
     Chains
         The draws that all chains had when the index of the folder was last written, about a
         second ago of a run that goes on. Their arrays are read from the files as they are used.
+        With `transforms` the draws of the warm-up are not among them: the files have them
+        unconstrained.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +140,8 @@ def sample(
         By default that of targets in Python and native ones.
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
-        and so on as they come, and memory stays small. `open` shows them, also while the run goes
-        on.
+        and so on as they come, and memory stays small. Room for all `n_draws` is taken on the disk
+        at the start. `open` shows them, also while the run goes on.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state of all chains, and the draws unless they are under `path`; the
         same call resumes a run that was killed from it, to the same bits, and with a larger
@@ -297,7 +297,7 @@ def sample(
         sampler, ports = job.sampler(x0)
         if keeper is not None and resumed:
             keeper.restore_chains(sampler, job)  # before its files are touched
-        folder = None if path is None else Folder(path, resumed)
+        folder = None if path is None else Folder(path, origin.digest if resumed else None)
         arrays = Arrays(job, sampler, folder)
         if keeper is not None and resumed:
             keeper.restore_arrays(arrays)
@@ -320,10 +320,18 @@ def sample(
 
 def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
     """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = whole(course.run())
-    found = [*course.findings(), *findings(result)]
-    object.__setattr__(result, "warnings", tuple(text for _, text in found))
-    warn(found, result)
+    result = None
+    try:
+        result = whole(course.run())
+        found = [*course.findings(), *findings(result)]
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        # Ctrl-C while the draws are judged, or a warning that is an error, costs none of them.
+        partial = getattr(error, "partial_result", None)
+        whole_part = whole(partial) if isinstance(partial, Chains) else partial
+        error.partial_result = whole_part if result is None else result  # type: ignore[attr-defined]
+        raise
     return result
 
 
@@ -388,7 +396,8 @@ def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] 
         # Those of a target that was transformed before are of its constrained coordinates.
         before = isinstance(target, TransformedDensity)
         return None if before or target.names is None else tuple(target.names)
-    labels = tuple(str(name) for name in names)
+    given: object = names
+    labels = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
     if isinstance(names, str) or len(set(labels)) != len(labels) or len(labels) != target.dim:
         raise ArgumentError(
             f"names: {names!r:.100} given; a sequence of {target.dim} different names is needed, "

@@ -51,6 +51,11 @@ class Origin:
             values, _ = job.target._evaluate(rows.copy(), False)
         return cls(x0=rows, values=values, n_evals=n_evals + len(rows))
 
+    @property
+    def digest(self) -> str:
+        """By which a folder of draws and a checkpoint are known to be of one run."""
+        return blake2b(self.x0.tobytes() + self.values.tobytes(), digest_size=8).hexdigest()
+
 
 class Keeper:
     """The checkpoint of a run."""

@@ -99,7 +99,8 @@ class StopWhen:
         if self.ess is not None:
             parts.append(f"an ESS of {ess:.0f} where {self.ess:g} is asked for")
         if self.rhat is not None:
-            parts.append(f"an R-hat of {worst:.3f} where {self.rhat:g} is")
+            asked = "" if parts else " asked for"
+            parts.append(f"an R-hat of {worst:.3f} where {self.rhat:g} is{asked}")
         if coupled:
             parts.append(f"an autocorrelation time of {worst:.3g}, of which {LEAST_TIMES} are")
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -322,7 +322,8 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
 
 def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
     """The positions of coordinates that are given by position or name."""
-    if isinstance(columns, str) or len(columns) == 0:
+    given: object = columns
+    if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
         raise ArgumentError(
             f"columns: {columns!r} given; a sequence of positions or names is needed"
         )

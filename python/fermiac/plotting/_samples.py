@@ -51,7 +51,7 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0))
     >>> axes = s.plot_marginals()
     """
-    _readable(sample.dim, _MOST_MARGINALS)
+    _readable(sample.dim, _MOST_MARGINALS, _OF_SOME)
     points, weights, names = sample._points, sample._weights(), sample._labels
     out = panels(sample.dim, axes)
     quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
@@ -109,7 +109,7 @@ def plot_pairs(
     if columns is not None:
         sample = sample._coordinates(positions(sample, columns))
     d = sample.dim
-    _readable(d, _MOST_PAIRS)
+    _readable(d, _MOST_PAIRS, "choose some by columns=")
     points, weights, names = sample._points, sample._weights(), sample._labels
     if axes is None:
         side = 1.9 * d + 0.8
@@ -245,11 +245,15 @@ def _scale(excess: Array, khat: float) -> float:
     return float(np.exp(found.x))
 
 
-def _readable(dim: int, most: int) -> None:
+_OF_SOME = (
+    "make a sample of some: Sample.from_arrays(sample.draws[..., columns], sample.log_weights)"
+)
+
+
+def _readable(dim: int, most: int, advice: str) -> None:
     if dim > most:
         raise ArgumentError(
-            f"{dim} coordinates given, of which {most} can be read in one picture; make a sample "
-            "of some: Sample.from_arrays(sample.draws[..., columns], sample.log_weights)"
+            f"{dim} coordinates given, of which {most} can be read in one picture; {advice}"
         )
 
 
