@@ -280,10 +280,6 @@ def test_exact_draws_of_transformed_parameters_are_the_user_s() -> None:
             2,
             kernel=kernel,
             transforms=fm.targets.transforms.simplex(2),
-<<<<<<< HEAD
-            init=[0.3, 0.7],
-=======
->>>>>>> gibbs
             rng=1,
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fermiac import _chains
 from fermiac._autocorrelation import is_long_enough
 from fermiac._convergence import statistic
@@ -17,6 +20,8 @@ _MOST = 2**23
 _FEWEST = 4
 #: Where the sum of autocorrelations ends, in units of itself.
 _WINDOW = (5.0, 0.0)
+#: A walker that starts so many times farther out than others ever go has yet to arrive.
+_LATE = 20.0
 
 
 def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
@@ -26,7 +31,17 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
     n = sample.draws.shape[1]
     if n < _FEWEST or not sample.settings.get("ensemble"):
         return list(_chains.findings(some))
-    # Walkers depend on each other: there is nothing to compare.
+    # Walkers depend on each other: there is nothing to compare, but for how far out they are.
+    late = _late(some.draws)
+    if late:
+        return [
+            (
+                ConvergenceWarning,
+                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than the "
+                "others ever go: they have arrived late, or not at all, and averages are wrong; "
+                "give a longer warm-up, or starts nearer to the bulk (init=)",
+            )
+        ]
     time = statistic("draws", some.draws, "windowed_time", None, _WINDOW)
     if is_long_enough(n, time):
         return []
@@ -38,3 +53,12 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
             "thin",
         )
     ]
+
+
+def _late(draws: NDArray[np.float64]) -> int:
+    """How many walkers have not come from their starts to where the others are, of (w, n, d)."""
+    settled = draws[:, draws.shape[1] // 2 :]
+    centre = np.median(settled, axis=(0, 1))
+    reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)
+    far = np.abs(draws[:, 0] - centre) > _LATE * reach
+    return int(np.count_nonzero((far & (reach > 0)).any(axis=1)))
