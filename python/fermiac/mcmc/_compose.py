@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fermiac._arguments import numbers, require
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel, Ports
+from fermiac.mcmc._kernels import Kernel, Ports, yes
 from fermiac.mcmc._user import as_kernel
 
 __all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]
@@ -61,7 +61,7 @@ class Composite(Kernel):
         return [(n, np.asarray(c, np.intp), k) for n, c, k in self._parts(dim, names)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gibbs(Composite):
     r"""Kernels of blocks of coordinates that take turns, each with the others held.
 
@@ -157,6 +157,13 @@ class Gibbs(Composite):
             raise ArgumentError("weights: given without scan='random', which alone has any")
         _weights(self.weights, len(kernels))
         whole("sweeps", self.sweeps, 1, 2**31)
+        yes("overlap", self.overlap)
+        if self.blocks is not None and not isinstance(self.blocks, Mapping):
+            raise ArgumentError(
+                f"blocks: {self.blocks!r:.60} given; a dict of names and coordinates is needed"
+            )
+        for name, _ in kernels:
+            _keys(name)
         self._know(kernel for _, kernel in kernels)
 
     def _scan(self) -> dict[str, Any]:
@@ -167,11 +174,16 @@ class Gibbs(Composite):
         owner: dict[int, str] = {}
         parts: list[tuple[str, Any, Kernel]] = []
         for given, kernel in self.kernels:
-            keys = [given] if isinstance(given, str) else list(given)
+            keys = _keys(given)
             label = "+".join(map(str, keys))
             coordinates = [i for key in keys for i in _find(key, self.blocks, dim, names)]
+            if len(set(coordinates)) < len(coordinates):
+                raise ArgumentError(
+                    f"blocks: {label!r} names a coordinate twice, in {coordinates}; each once is "
+                    "needed"
+                )
             for i in coordinates:
-                if i in owner and not (self.overlap and owner[i] != label):
+                if i in owner and not self.overlap:
                     raise ArgumentError(
                         f"blocks: coordinate {_called(i, names)} is in {owner[i]!r} and in "
                         f"{label!r}; a block for each is needed, or overlap=True"
@@ -194,7 +206,7 @@ class Gibbs(Composite):
         return {"kernel": "Gibbs", **self._scan(), "blocks": [list(pair) for pair in blocks]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cycle(Composite):
     """Kernels of the whole point, one after the other.
 
@@ -234,7 +246,7 @@ class Cycle(Composite):
         return {"kernel": "Cycle", "kernels": [kernel._settings() for kernel in self.kernels]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixture(Composite):
     """A kernel that is drawn anew, with given weights, for every transition.
 
@@ -278,7 +290,7 @@ class Mixture(Composite):
         return {"kernel": "Mixture", "kernels": kernels}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Repeat(Composite):
     """Several transitions of a kernel that count as one.
 
@@ -337,6 +349,17 @@ def _called(i: int, names: Sequence[str] | None) -> str:
     return str(i) if names is None else f"{i} ({names[i]})"
 
 
+def _keys(given: Any) -> list[str]:
+    """The names that make up a block."""
+    keys = [given] if isinstance(given, str) else given
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        raise ArgumentError(
+            f"kernels: {given!r:.60} given for a name; one of blocks or of the coordinates is "
+            "needed, or a list of them"
+        )
+    return list(keys)
+
+
 def _find(
     key: Any, blocks: Mapping[str, Place] | None, dim: int, names: Sequence[str] | None
 ) -> list[int]:
@@ -356,7 +379,10 @@ def _find(
 
 def _indices(key: str, place: Place, dim: int) -> list[int]:
     if isinstance(place, slice):
-        for end in (place.start, place.stop):
+        ends = (place.start, place.stop, place.step)
+        if not all(end is None or isinstance(end, int | np.integer) for end in ends):
+            raise ArgumentError(f"blocks: {key!r} is {place}; whole numbers are needed in a slice")
+        for end in ends[:2]:
             if end is not None and not -dim <= end <= dim:
                 raise ArgumentError(
                     f"blocks: {key!r} is {place}, which does not fit {dim} coordinates"

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Draw = Callable[[Array, RowGenerator], ArrayLike]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conditional(Kernel):
     """An exact draw of a block from its law given the other coordinates.
 

@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc._kernels import Kernel, Ports, described
+from fermiac.mcmc._kernels import Kernel, Ports, described, yes
 
 __all__ = ["Discrete"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Discrete(Kernel):
     """A block on a finite set: drawn by the probabilities of all its states given the rest.
 
@@ -72,6 +72,7 @@ class Discrete(Kernel):
     metropolised: bool = False
 
     def __post_init__(self) -> None:
+        yes("metropolised", self.metropolised)
         states = self._states()
         if len(np.unique(states, axis=0)) < len(states):
             raise ArgumentError("support: a state is named twice; every state once is needed")

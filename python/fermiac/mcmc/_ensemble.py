@@ -23,7 +23,7 @@ Move: TypeAlias = tuple[str, list[float]]
 _FLATTEST = 1e8
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Walkers(Kernel):
     """What all ensembles share: the chains of a run are the walkers of one state."""
 
@@ -54,7 +54,7 @@ class _Walkers(Kernel):
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Stretch(_Walkers):
     r"""The affine-invariant ensemble by stretch moves.
 
@@ -113,7 +113,7 @@ class Stretch(_Walkers):
         return [(("stretch", [float(self.a)]), 1.0)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DE(_Walkers):
     r"""The ensemble by differential evolution.
 
@@ -171,7 +171,7 @@ class DE(_Walkers):
         return [(("difference", [factor, float(self.spread), float(self.jump)]), 1.0)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DESnooker(_Walkers):
     r"""The ensemble by the snooker update of differential evolution.
 
@@ -215,7 +215,7 @@ class DESnooker(_Walkers):
         return [(("snooker", [float(self.factor)]), 1.0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ensemble(_Walkers):
     """A mixture of moves of one ensemble: each transition takes one of them at random.
 

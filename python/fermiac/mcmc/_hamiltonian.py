@@ -23,7 +23,7 @@ def _check_estimator(estimator: Any) -> None:
         raise ArgumentError(f"estimator: {estimator!r} given; 'gradients' or 'draws' is needed")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class NUTS(Kernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
 
@@ -107,7 +107,7 @@ class NUTS(Kernel):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HMC(Kernel):
     r"""Hamiltonian Monte Carlo with trajectories of given length.
 

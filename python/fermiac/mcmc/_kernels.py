@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -17,7 +17,17 @@ from fermiac.mcmc._steps import State, first_state, next_state
 from fermiac.random import Stream
 from fermiac.targets._density import LogDensity
 
-__all__ = ["RWM", "Kernel", "NoDensity", "Port", "Ports", "described", "metric_spec", "probability"]
+__all__ = [
+    "RWM",
+    "Kernel",
+    "NoDensity",
+    "Port",
+    "Ports",
+    "described",
+    "metric_spec",
+    "probability",
+    "yes",
+]
 
 Array = NDArray[np.float64]
 #: A port of the driver beside the target: its kind, and what answers.
@@ -65,7 +75,7 @@ _DENSE = 200
 _MOST_DENSE = 2000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Kernel:
     """The base of all kernels: a description, without a state.
 
@@ -135,6 +145,19 @@ class Kernel:
         """
         return next_state(rng, state)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is a kernel of the same kind with the same fields."""
+        if not isinstance(other, Kernel) or type(other) is not type(self):
+            return NotImplemented
+        return all(
+            _same(a, b) for (_, a), (_, b) in zip(self._fields(), other._fields(), strict=True)
+        )
+
+    def __hash__(self) -> int:
+        """Of the fields that are numbers or names: others may not have one."""
+        plain = (v for _, v in self._fields() if isinstance(v, str | int | float | None))
+        return hash((type(self), *plain))
+
     def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
         """What the core makes it from; what it asks beside the target it appends to `ports`."""
         raise NotImplementedError
@@ -165,9 +188,22 @@ class Kernel:
         return ((f.name, getattr(self, f.name)) for f in fields(self))
 
 
+def _same(a: Any, b: Any) -> bool:
+    """Whether two fields are equal, arrays within them too."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return type(a) is type(b) and np.array_equal(a, b)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    return bool(a == b)
+
+
 def _kept(value: Any) -> Any:
     if isinstance(value, Kernel):
         return value._settings()
+    if isinstance(value, np.generic):
+        return _kept(value.item())
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
 
 
@@ -199,6 +235,13 @@ def described(function: Any) -> str:
     """What a function is called, the same in every run."""
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__qualname__
+
+
+def yes(name: str, value: Any) -> bool:
+    """Take `value` as a flag."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
+    return bool(value)
 
 
 def probability(name: str, value: Any) -> float:
@@ -240,6 +283,16 @@ def metric_spec(
     return kinds[metric], None
 
 
+def _is_definite(covariance: Array) -> bool:
+    if not np.isfinite(covariance).all():
+        return False
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
 def _given(metric: ArrayLike, dim: int) -> Array:
     array = np.ascontiguousarray(numbers("metric", metric))
     if array.shape not in ((dim,), (dim, dim)):
@@ -251,10 +304,15 @@ def _given(metric: ArrayLike, dim: int) -> Array:
         raise ArgumentError("metric: variances must be finite and above 0")
     if array.ndim == 2 and not np.allclose(array, array.T, rtol=1e-10):
         raise ArgumentError("metric: a covariance must be symmetric; give (m + m.T) / 2")
+    if array.ndim == 2 and not _is_definite(array):
+        raise ArgumentError(
+            "metric: a covariance must be finite and positive definite; add some of its diagonal, "
+            "or give variances"
+        )
     return array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RWM(Kernel):
     r"""Random-walk Metropolis with an adapted scale and covariance.
 

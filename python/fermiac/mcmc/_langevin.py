@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 
 from fermiac._rng import positive
-from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability
+from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability, yes
 
 __all__ = ["MALA", "ULA", "Barker"]
 
@@ -16,7 +16,7 @@ __all__ = ["MALA", "ULA", "Barker"]
 _FIRST = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MALA(Kernel):
     r"""The Metropolis-adjusted Langevin algorithm, with an adapted step and preconditioner.
 
@@ -83,7 +83,7 @@ class MALA(Kernel):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ULA(Kernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
@@ -137,6 +137,7 @@ class ULA(Kernel):
         if self.step_size is not None:
             positive("step_size", self.step_size)
         probability("target_accept", self.target_accept)
+        yes("tamed", self.tamed)
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         return "langevin", {
@@ -148,7 +149,7 @@ class ULA(Kernel):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Barker(Kernel):
     r"""Metropolis steps with Barker's proposal: noise whose signs lean along the gradient.
 
@@ -164,7 +165,7 @@ class Barker(Kernel):
         √h, in the units of the metric; by default it is adapted to `target_accept`.
     target_accept : float, default 0.4
         The acceptance rate that the step size is adapted to.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
     Raises

@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability
+from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability, yes
 
 __all__ = ["MCLMC"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MCLMC(Kernel):
     r"""Microcanonical Langevin Monte Carlo: constant speed, in a direction that gradients bend.
 
@@ -39,7 +39,7 @@ class MCLMC(Kernel):
         up to a bias: with the default step size, variances 2 % too small for a normal law.
     target_accept : float, default 0.9
         The acceptance rate that the step size of adjusted trajectories is adapted to.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
     Raises
@@ -81,8 +81,7 @@ class MCLMC(Kernel):
         if self.length is not None:
             positive("length", self.length)
         probability("target_accept", self.target_accept)
-        if not isinstance(self.adjusted, bool):
-            raise ArgumentError(f"adjusted: {self.adjusted!r} given; True or False is needed")
+        yes("adjusted", self.adjusted)
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         if dim < 2:

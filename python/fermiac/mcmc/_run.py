@@ -21,7 +21,7 @@ from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import Folder
 from fermiac.mcmc._findings import findings
 from fermiac.mcmc._hamiltonian import NUTS
-from fermiac.mcmc._kernels import Kernel, NoDensity
+from fermiac.mcmc._kernels import Kernel, NoDensity, yes
 from fermiac.mcmc._plan import Arrays, Job, Settings
 from fermiac.mcmc._start import check_gradient as compare
 from fermiac.mcmc._start import starts
@@ -251,14 +251,14 @@ def sample(
         n_warmup=whole("n_warmup", n_warmup, 0, 2**40),
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
-        pool=_yes("pool", pool),
-        keep_warmup=_yes("keep_warmup", keep_warmup),
-        keep_gradients=_yes("keep_gradients", keep_gradients),
+        pool=yes("pool", pool),
+        keep_warmup=yes("keep_warmup", keep_warmup),
+        keep_gradients=yes("keep_gradients", keep_gradients),
     )
-    keep_state = _yes("keep_state", keep_state)
+    keep_state = yes("keep_state", keep_state)
     if check_gradient is None:
         check_gradient = target.form in ("python", "native")
-    comparing = _yes("check_gradient", check_gradient) and kernel.needs_gradient
+    comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
     if stop is not None:
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.mcmc.StopWhen is needed")
@@ -383,12 +383,6 @@ def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
             "gradient= (a function, or True if log_density returns a pair), or use a kernel "
             "without gradients: RWM()"
         )
-
-
-def _yes(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
-    return bool(value)
 
 
 def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] | None:

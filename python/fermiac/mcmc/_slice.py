@@ -23,7 +23,7 @@ _DIRECTIONS = ("coordinates", "random", "box")
 _TARGETS = ("likelihood", "posterior")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Slice(Kernel):
     r"""Slice sampling, with brackets that are stepped out and shrunk.
 
@@ -94,7 +94,7 @@ class Slice(Kernel):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EllipticalSlice(Kernel):
     r"""Elliptical slice sampling, for a normal prior.
 

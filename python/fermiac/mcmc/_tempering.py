@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _POWER = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tempered(Kernel):
     r"""Parallel tempering: chains between a reference law and the target, which swap points.
 

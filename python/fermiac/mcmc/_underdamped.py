@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability
+from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability, yes
 
 __all__ = ["UnderdampedLangevin"]
 
@@ -17,7 +17,7 @@ __all__ = ["UnderdampedLangevin"]
 _FIRST = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class UnderdampedLangevin(Kernel):
     r"""Underdamped (kinetic) Langevin dynamics: a momentum that friction renews bit by bit.
 
@@ -53,7 +53,7 @@ class UnderdampedLangevin(Kernel):
     target_accept : float, default 0.9
         The acceptance rate that the step size is adapted to in the warm-up: that of the
         correction, or that which it would have.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
     Raises
@@ -94,8 +94,7 @@ class UnderdampedLangevin(Kernel):
             positive("step_size", self.step_size)
         positive("friction", self.friction)
         probability("target_accept", self.target_accept)
-        if not isinstance(self.metropolis, bool):
-            raise ArgumentError(f"metropolis: {self.metropolis!r} given; True or False is needed")
+        yes("metropolis", self.metropolis)
         letters = self._letters()
         if set(letters) != set("ABO") or letters != letters[::-1]:
             raise ArgumentError(

@@ -31,7 +31,7 @@ class UserKernel(Protocol):
         """A transition: the new state, and what is to be said of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PythonKernel(Kernel):
     """A kernel that is written in Python, one chain at a time: slow, for trying ideas out.
 

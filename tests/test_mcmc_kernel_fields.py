@@ -1,0 +1,121 @@
+"""Kernels as objects: what they refuse, when they are equal, and what provenance says of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fermiac as fm
+from fermiac import mcmc
+from fermiac.errors import ArgumentError, ConvergenceWarning
+
+LAW = fm.distributions.Normal([0.0, 1.0])
+
+
+@pytest.mark.parametrize("kind", [mcmc.NUTS, mcmc.RWM, mcmc.Slice])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        [[1.0, 2.0], [2.0, 1.0]],
+        np.ones((2, 2)),
+        np.zeros((2, 2)),
+        [[1.0, 0.0], [0.0, np.inf]],
+    ],
+)
+def test_a_metric_that_is_no_covariance_is_refused(kind: Any, metric: Any) -> None:
+    with pytest.raises(ArgumentError, match="positive definite"):
+        mcmc.sample(LAW, kernel=kind(metric=metric), rng=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (mcmc.ULA, {"tamed": "no"}),
+        (mcmc.UnderdampedLangevin, {"metropolis": 1}),
+        (mcmc.MCLMC, {"adjusted": 1}),
+        (mcmc.Discrete, {"support": [0, 1], "metropolised": "no"}),
+        (mcmc.Gibbs, {"kernels": [("x", mcmc.RWM())], "overlap": "no"}),
+    ],
+)
+def test_flags_are_flags(kind: Any, given: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="True or False"):
+        kind(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "text"),
+    [
+        (0, {"x": [0, 1]}, "for a name"),
+        (["x", ["y"]], {"x": 0, "y": 1}, "for a name"),
+        ("x", [0, 1], "a dict"),
+        ("x", {"x": [0, 0, 1]}, "twice"),
+        ("x", {"x": [-1, 0, 1]}, "twice"),
+        (["x", "x"], {"x": [0, 1]}, "twice"),
+        ("x", {"x": slice("a")}, "whole numbers"),
+        ("x", {"x": slice(0, 2.0)}, "whole numbers"),
+    ],
+)
+def test_blocks_that_name_no_coordinates_are_refused(name: Any, place: Any, text: str) -> None:
+    def run() -> None:
+        mcmc.sample(LAW, kernel=mcmc.Gibbs([(name, mcmc.RWM())], blocks=place), n_draws=1, rng=0)
+
+    with pytest.raises(ArgumentError, match=text):
+        run()
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_two_kernels_may_share_a_block_where_overlap_is_allowed() -> None:
+    kernels = [("x", mcmc.RWM()), ("x", mcmc.NUTS())]
+    with pytest.raises(ArgumentError, match="overlap=True"):
+        mcmc.sample(LAW, kernel=mcmc.Gibbs(kernels, blocks={"x": [0, 1]}), rng=0)
+    kernel = mcmc.Gibbs(kernels, blocks={"x": [0, 1]}, overlap=True)
+    s = mcmc.sample(LAW, kernel=kernel, n_warmup=20, n_draws=5, rng=0)
+    assert {"x.acceptance_rate", "x#2.acceptance_rate"} <= set(s.stats)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (mcmc.RWM(metric=np.array([1.0, 2.0])), mcmc.RWM(metric=np.array([1.0, 3.0]))),
+        (mcmc.NUTS(metric=np.eye(2)), mcmc.HMC(metric=np.eye(2))),
+        (mcmc.Discrete(np.arange(3)), mcmc.Discrete(np.arange(4))),
+        (
+            mcmc.Gibbs([("x", mcmc.RWM())], blocks={"x": np.arange(2)}),
+            mcmc.Gibbs([("x", mcmc.RWM())], blocks={"x": np.arange(3)}),
+        ),
+        (mcmc.Cycle([mcmc.RWM(metric=np.ones(2))]), mcmc.Cycle([mcmc.RWM(metric=np.zeros(2))])),
+        (
+            mcmc.Tempered(mcmc.RWM(), reference=LAW, betas=[1.0, 0.0]),
+            mcmc.Tempered(mcmc.RWM(), reference=LAW, betas=[1.0, 0.5, 0.0]),
+        ),
+    ],
+)
+def test_kernels_are_equal_by_their_fields(one: mcmc.Kernel, other: mcmc.Kernel) -> None:
+    for twin in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert one == twin
+        assert hash(one) == hash(twin)
+    assert one != other
+    assert one != 3
+
+
+def test_provenance_keeps_numbers_of_numpy_as_numbers() -> None:
+    kernel = mcmc.HMC(n_steps=np.int64(3), step_size=np.float32(0.5))  # type: ignore[arg-type]
+    settings = json.loads(json.dumps(kernel._settings()))
+    assert (settings["n_steps"], settings["step_size"]) == (3, 0.5)
+
+
+def test_walkers_that_arrive_late_are_told() -> None:
+    def narrow(x: Any) -> Any:
+        return -0.5 * ((x / 1e-6) ** 2).sum(axis=1)
+
+    with pytest.warns(ConvergenceWarning, match="farther out"):
+        s = mcmc.sample(narrow, 1, kernel=mcmc.DE(), n_chains=32, rng=0)
+    assert s.draws.std() > 1e-4
+    near = 1e-6 * np.random.default_rng(0).normal(size=(32, 1))
+    s = mcmc.sample(narrow, 1, kernel=mcmc.DE(), n_chains=32, init=near, n_warmup=0, rng=0)
+    assert s.warnings == ()
