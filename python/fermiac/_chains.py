@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core
 from fermiac._chain_errors import chain_shape, convergence_findings, rank_rhat, statistic
 from fermiac._config import resolve_threads
 from fermiac._error_models import average
@@ -59,11 +60,10 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
         return None
     draws = sample.draws.reshape(chains, n, -1)[..., :columns]
     threads = resolve_threads(None)
-    return Convergence(
-        rank_rhat(draws, threads),
-        statistic(draws, "ess_bulk", threads),
-        statistic(draws, "ess_tail", threads, (0.05, 0.95)),
-    )
+    values = np.ascontiguousarray(draws, dtype=float)
+    rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
+    # A single chain is compared with itself.
+    return Convergence(rank_rhat(draws, threads) if chains == 1 else rhat, bulk, tail)
 
 
 def headline(sample: Sample) -> str:
