@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core
 from fermiac._chain_errors import (
     chain_shape,
     convergence_findings,
@@ -82,11 +83,11 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
             walker_times(draws, threads),
             True,
         )
+    values = np.ascontiguousarray(draws, dtype=float)
+    rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
+    # A single chain is compared with itself.
     return Convergence(
-        statistic(draws, "ess_bulk", threads),
-        statistic(draws, "ess_tail", threads, (0.05, 0.95)),
-        rank_rhat(draws, threads),
-        False,
+        bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False
     )
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Transform",
     "__version__",
     "diagnostics_convergence",
+    "diagnostics_judgement",
     "diagnostics_khat_threshold",
     "diagnostics_psis",
     "importance_evidence",
@@ -262,6 +263,9 @@ def diagnostics_psis(
 def diagnostics_khat_threshold(n: int) -> float: ...
 def diagnostics_convergence(
     draws: _F, statistic: str, probabilities: tuple[float, float], n_threads: int
+) -> _F: ...
+def diagnostics_judgement(
+    draws: _F, probabilities: tuple[float, float], n_threads: int
 ) -> _F: ...
 def khat(weights: _F) -> float: ...
 def normalize_weights(log_weights: _F) -> tuple[_F, float]: ...

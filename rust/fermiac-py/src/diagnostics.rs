@@ -1,9 +1,9 @@
 //! Bindings of `fermiac_core::diagnostics`.
 
-use fermiac_core::diagnostics::{Statistic, convergence, khat_threshold, psis_columns};
+use fermiac_core::diagnostics::{Statistic, convergence, judgement, khat_threshold, psis_columns};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyReadonlyArray3, PyUntypedArrayMethods,
+    PyReadonlyArray3, PyUntypedArrayMethods, ToPyArray,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,7 +14,8 @@ use crate::enter::{Raised, enter};
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(diagnostics_psis, m)?)?;
     m.add_function(wrap_pyfunction!(diagnostics_khat_threshold, m)?)?;
-    m.add_function(wrap_pyfunction!(diagnostics_convergence, m)?)
+    m.add_function(wrap_pyfunction!(diagnostics_convergence, m)?)?;
+    m.add_function(wrap_pyfunction!(diagnostics_judgement, m)?)
 }
 
 type Smoothed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
@@ -82,4 +83,22 @@ fn diagnostics_convergence<'py>(
     })
     .map_err(|stopped| stopped.error)?;
     Ok(found.into_pyarray(py))
+}
+
+/// R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains, draws,
+/// columns) array; the tails end at the probabilities.
+#[pyfunction]
+fn diagnostics_judgement<'py>(
+    py: Python<'py>,
+    draws: PyReadonlyArray3<'py, f64>,
+    probabilities: [f64; 2],
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
+    let values = draws.as_slice()?;
+    let found = enter(py, n_threads, None, &Raised::default(), |context| {
+        judgement(values, shape, probabilities, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    found.as_flattened().to_pyarray(py).reshape([shape[2], 3])
 }

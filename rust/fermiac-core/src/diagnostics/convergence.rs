@@ -66,12 +66,38 @@ pub fn convergence(
     statistic: Statistic,
     context: &Context<'_>,
 ) -> Result<Vec<f64>> {
+    of_columns(values, shape, context, |shared, x| shared.of(statistic, x))
+}
+
+/// What chains are judged by, of each column of a (chains, draws, columns) array: `RhatRank`,
+/// `EssBulk` and `EssTail(low, high)`, which share the sorting of the draws.
+pub fn judgement(
+    values: &[f64],
+    shape: [usize; 3],
+    [low, high]: [f64; 2],
+    context: &Context<'_>,
+) -> Result<Vec<[f64; 3]>> {
+    of_columns(values, shape, context, |shared, x| {
+        let sorted = Sorted::new(&shared.split(&x));
+        let scores = shared.chains(&shared.scores().of(&sorted));
+        let rhat = scores.rhat().max(shared.rhat_of_scores(&sorted.folded()));
+        Ok([rhat, scores.ess(&shared.fourier), shared.of(Statistic::EssTail(low, high), x)?])
+    })
+}
+
+/// What a function makes of each column.
+fn of_columns<T: Send>(
+    values: &[f64],
+    shape: [usize; 3],
+    context: &Context<'_>,
+    of: impl Fn(&Shared, Vec<f64>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let [m, n, columns] = shape;
     if m == 0 || n < MIN_DRAWS {
         let why = format!("{m} chains of {n} draws given; {MIN_DRAWS} draws are needed");
         return Err(Error::argument("x", why));
     }
-    let shared = Shared { statistic, m, n, scores: OnceLock::new(), fourier: OnceLock::new() };
+    let shared = Shared { m, n, scores: OnceLock::new(), fourier: OnceLock::new() };
     // Neighbours share their cache lines.
     let width = (GATHER / (m * n)).clamp(1, 8);
     let mut found = Vec::with_capacity(columns);
@@ -87,7 +113,11 @@ pub fn convergence(
                 }
             }
             let each = gathered.into_iter().enumerate();
-            each.map(|(k, column)| shared.of(first + k, column)).collect::<Result<Vec<f64>>>()
+            each.map(|(k, column)| {
+                shared.check(first + k, &column)?;
+                of(&shared, column)
+            })
+            .collect::<Result<Vec<T>>>()
         },
         |_, part| {
             found.extend(part);
@@ -99,7 +129,6 @@ pub fn convergence(
 
 /// What all columns have in common.
 struct Shared {
-    statistic: Statistic,
     m: usize,
     n: usize,
     scores: OnceLock<Scores>,
@@ -107,7 +136,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn of(&self, quantity: usize, mut x: Vec<f64>) -> Result<f64> {
+    fn check(&self, quantity: usize, x: &[f64]) -> Result<()> {
         if let Some(at) = x.iter().position(|x| !x.is_finite()) {
             let why = format!(
                 "draw {} of chain {}, of quantity {quantity}, is {}; finite numbers are needed",
@@ -117,7 +146,11 @@ impl Shared {
             );
             return Err(Error::argument("x", why));
         }
-        Ok(match self.statistic {
+        Ok(())
+    }
+
+    fn of(&self, statistic: Statistic, mut x: Vec<f64>) -> Result<f64> {
+        Ok(match statistic {
             Statistic::RhatRank => {
                 let sorted = Sorted::new(&self.split(&x));
                 self.rhat_of_scores(&sorted).max(self.rhat_of_scores(&sorted.folded()))

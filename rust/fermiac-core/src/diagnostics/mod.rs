@@ -9,7 +9,7 @@ mod ranks;
 mod weights;
 
 pub use chains::correlation_time;
-pub use convergence::{MIN_DRAWS, Statistic, convergence};
+pub use convergence::{MIN_DRAWS, Statistic, convergence, judgement};
 pub use pareto::{khat, tail_length};
 pub use psis::{Smoothed, khat_threshold, log_khat, psis, psis_columns};
 pub use weights::normalize;

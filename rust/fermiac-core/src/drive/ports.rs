@@ -6,7 +6,7 @@ use crate::kernel::Need;
 use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::Stream;
-use crate::target::density::show;
+use crate::target::density::{all_finite, show};
 use crate::target::{Conditional, Integrand, LogDensity, RowStatus, Style, unwritten};
 use crate::{Error, Result};
 
@@ -178,9 +178,7 @@ fn settle(
             return Err(unwritten(&density.describe(), i, &what, x.row(i)));
         }
         let slopes = gradients.get(i * dim..(i + 1) * dim).unwrap_or_default();
-        // A sum tells whether all are finite, without a branch for each.
-        let finite = (slopes.iter().fold(0.0, |sum, s| sum + s * 0.0)) == 0.0;
-        if *status == RowStatus::Good && *value < f64::INFINITY && finite {
+        if *status == RowStatus::Good && *value < f64::INFINITY && all_finite(slopes) {
             continue;
         }
         if *status == RowStatus::Good && *value == f64::INFINITY {

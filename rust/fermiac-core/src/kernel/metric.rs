@@ -2,7 +2,7 @@
 
 use super::Archive;
 use crate::Result;
-use crate::linalg::{Cholesky, packed_start};
+use crate::linalg::{Cholesky, Triangle, packed_start};
 use crate::simd::{Kernel, LANES, V, dispatch};
 
 /// A factor L of the inverse metric M⁻¹ = L Lᵀ.
@@ -15,8 +15,8 @@ pub enum Metric {
     Unit,
     /// Standard deviations.
     Diagonal(Vec<f64>),
-    /// A lower triangle, packed by rows.
-    Dense(Vec<f64>),
+    /// A lower triangle.
+    Dense(Triangle),
     /// diag(sd) (I + U (Λ^½ - I) Uᵀ): the orthonormal columns of U one after the other, and the
     /// diagonal of Λ^½ - I.
     LowRank {
@@ -32,7 +32,7 @@ pub enum Metric {
 impl Metric {
     /// Of a covariance's Cholesky factor.
     pub fn dense(factor: &Cholesky) -> Self {
-        Self::Dense(factor.packed().to_vec())
+        Self::Dense(Triangle::new(factor.packed(), factor.dim()))
     }
 
     /// out = L z.
@@ -41,7 +41,7 @@ impl Metric {
         match self {
             Self::Unit => out.copy_from_slice(z),
             Self::Diagonal(sd) => scale(z, sd, out),
-            Self::Dense(packed) => dispatch(Forward { packed, z, out }),
+            Self::Dense(triangle) => triangle.forward(z, out),
             Self::LowRank { sd, vectors, gains } => {
                 out.copy_from_slice(z);
                 dispatch(Stretch { vectors, gains, out });
@@ -56,7 +56,7 @@ impl Metric {
         match self {
             Self::Unit => out.copy_from_slice(g),
             Self::Diagonal(sd) => scale(g, sd, out),
-            Self::Dense(packed) => dispatch(Backward { packed, g, out }),
+            Self::Dense(triangle) => triangle.backward(g, out),
             Self::LowRank { sd, vectors, gains } => {
                 scale(g, sd, out);
                 dispatch(Stretch { vectors, gains, out });
@@ -73,13 +73,10 @@ impl Metric {
                     *out = x / sd;
                 }
             }
-            Self::Dense(packed) => {
-                let mut rest = packed.as_slice();
+            Self::Dense(triangle) => {
                 for (i, x) in x.iter().enumerate() {
-                    let (row, after) = rest.split_at(i + 1);
-                    rest = after;
-                    let known: f64 = row.iter().zip(&out[..i]).map(|(l, z)| l * z).sum();
-                    out[i] = (x - known) / row[i];
+                    let known: f64 = (0..i).map(|j| triangle.entry(i, j) * out[j]).sum();
+                    out[i] = (x - known) / triangle.entry(i, i);
                 }
             }
             Self::LowRank { sd, vectors, gains } => {
@@ -98,9 +95,9 @@ impl Metric {
         match self {
             Self::Unit => out[k] = 1.0,
             Self::Diagonal(sd) => out[k] = sd[k],
-            Self::Dense(packed) => {
+            Self::Dense(triangle) => {
                 for (i, out) in out.iter_mut().enumerate().skip(k) {
-                    *out = packed[packed_start(i) + k];
+                    *out = triangle.entry(i, k);
                 }
             }
             Self::LowRank { sd, vectors, gains } => {
@@ -116,8 +113,8 @@ impl Metric {
         match self {
             Self::Unit => vec![1.0; dim],
             Self::Diagonal(sd) => sd.iter().map(|s| s * s).collect(),
-            Self::Dense(packed) => (0..dim)
-                .map(|i| packed[packed_start(i)..packed_start(i + 1)].iter().map(|l| l * l).sum())
+            Self::Dense(triangle) => (0..dim)
+                .map(|i| (0..=i).map(|j| triangle.entry(i, j)).map(|l| l * l).sum())
                 .collect(),
             Self::LowRank { sd, vectors, gains } => {
                 let mut shares = vec![1.0; dim];
@@ -133,7 +130,8 @@ impl Metric {
 
     /// L Lᵀ, row-major, of a dense metric.
     pub fn covariance(&self, dim: usize) -> Option<Vec<f64>> {
-        let Self::Dense(packed) = self else { return None };
+        let Self::Dense(triangle) = self else { return None };
+        let packed = triangle.packed();
         let row = |i: usize| &packed[packed_start(i)..packed_start(i + 1)];
         let entry = |k: usize| row(k / dim).iter().zip(row(k % dim)).map(|(a, b)| a * b).sum();
         Some((0..dim * dim).map(entry).collect())
@@ -145,7 +143,7 @@ impl Metric {
         let (mut kind, mut numbers, mut vectors, mut gains) = match self {
             Self::Unit => (0, none, Vec::new(), Vec::new()),
             Self::Diagonal(sd) => (1, take(sd), none, Vec::new()),
-            Self::Dense(packed) => (2, take(packed), none, Vec::new()),
+            Self::Dense(triangle) => (2, triangle.packed(), none, Vec::new()),
             Self::LowRank { sd, vectors, gains } => (3, take(sd), take(vectors), take(gains)),
         };
         archive.count(&mut kind)?;
@@ -155,7 +153,7 @@ impl Metric {
         *self = match kind {
             0 => Self::Unit,
             1 => Self::Diagonal(numbers),
-            2 => Self::Dense(numbers),
+            2 => Self::Dense(Triangle::new(&numbers, (8 * numbers.len() + 1).isqrt() / 2)),
             _ => Self::LowRank { sd: numbers, vectors, gains },
         };
         Ok(())
@@ -166,62 +164,6 @@ impl Metric {
 fn scale(a: &[f64], sd: &[f64], out: &mut [f64]) {
     for ((out, a), sd) in out.iter_mut().zip(a).zip(sd) {
         *out = a * sd;
-    }
-}
-
-struct Forward<'a> {
-    packed: &'a [f64],
-    z: &'a [f64],
-    out: &'a mut [f64],
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let mut rest = self.packed;
-        for (i, out) in self.out.iter_mut().enumerate() {
-            let (row, after) = rest.split_at(i + 1);
-            rest = after;
-            let (rows, row_rest) = row.as_chunks::<LANES>();
-            let (zs, z_rest) = self.z[..=i].as_chunks::<LANES>();
-            let mut sum = V::ZERO;
-            for (l, z) in rows.iter().zip(zs) {
-                sum = V(*l).mul_add::<FMA>(V(*z), sum);
-            }
-            let tail = row_rest.iter().zip(z_rest).fold(0.0, |s, (l, z)| s + l * z);
-            *out = sum.sum() + tail;
-        }
-    }
-}
-
-struct Backward<'a> {
-    packed: &'a [f64],
-    g: &'a [f64],
-    out: &'a mut [f64],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.out.fill(0.0);
-        let mut rest = self.packed;
-        for (i, g) in self.g.iter().enumerate() {
-            let (row, after) = rest.split_at(i + 1);
-            rest = after;
-            let factor = V::splat(*g);
-            let (rows, row_rest) = row.as_chunks::<LANES>();
-            let (outs, out_rest) = self.out[..=i].as_chunks_mut::<LANES>();
-            for (out, l) in outs.iter_mut().zip(rows) {
-                *out = V(*l).mul_add::<FMA>(factor, V(*out)).0;
-            }
-            for (out, l) in out_rest.iter_mut().zip(row_rest) {
-                *out += l * g;
-            }
-        }
     }
 }
 
@@ -268,7 +210,7 @@ mod tests {
             let packed: Vec<f64> =
                 (0..packed_start(dim)).map(|k| ((k * 7) % 11) as f64 - 5.0).collect();
             let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();
-            let metric = Metric::Dense(packed.clone());
+            let metric = Metric::Dense(Triangle::new(&packed, dim));
             let (mut forward, mut backward) = (vec![0.0; dim], vec![0.0; dim]);
             metric.forward(&z, &mut forward);
             metric.backward(&z, &mut backward);
@@ -294,7 +236,9 @@ mod tests {
             .collect();
         let sd = (1..=dim).map(|i| i as f64).collect();
         let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();
-        for metric in [Metric::Unit, Metric::Diagonal(sd), Metric::Dense(packed)] {
+        for metric in
+            [Metric::Unit, Metric::Diagonal(sd), Metric::Dense(Triangle::new(&packed, dim))]
+        {
             let (mut x, mut back) = (vec![0.0; dim], vec![0.0; dim]);
             metric.forward(&z, &mut x);
             metric.solve(&x, &mut back);

@@ -4,6 +4,7 @@ use super::balance::{Directions, balance, directions};
 use super::{Archive, Metric, MetricKind};
 use crate::Result;
 use crate::linalg::{Cholesky, packed_start};
+use crate::simd::{Kernel, dispatch, fma};
 
 /// Numbers that stand for the draws that a window does not have: it shrinks towards independent
 /// coordinates as if it had seen this many draws of them.
@@ -92,29 +93,22 @@ impl Moments {
 
     /// Takes in a point that moves the mean of `n` points, itself included.
     fn push(&mut self, x: &[f64], n: f64, dense: bool) {
+        let share = 1.0 / n;
         for ((delta, mean), x) in self.delta.iter_mut().zip(&mut self.mean).zip(x) {
             *delta = x - *mean;
-            *mean += *delta / n;
+            *mean += *delta * share;
         }
-        self.add_outer((n - 1.0) / n, dense);
+        self.add_outer((n - 1.0) * share, dense);
     }
 
     /// Adds `weight` · δ δᵀ.
     fn add_outer(&mut self, weight: f64, dense: bool) {
-        if !dense {
-            for (sum, delta) in self.sums.iter_mut().zip(&self.delta) {
-                *sum += weight * delta * delta;
-            }
+        if dense {
+            dispatch(AddOuter { weight, delta: &self.delta, sums: &mut self.sums });
             return;
         }
-        let mut rest = self.sums.as_mut_slice();
-        for (i, delta) in self.delta.iter().enumerate() {
-            let (row, after) = rest.split_at_mut(i + 1);
-            rest = after;
-            let factor = weight * delta;
-            for (sum, other) in row.iter_mut().zip(&self.delta) {
-                *sum += factor * other;
-            }
+        for (sum, delta) in self.sums.iter_mut().zip(&self.delta) {
+            *sum += weight * delta * delta;
         }
     }
 
@@ -132,6 +126,30 @@ impl Moments {
     /// The variance of coordinate `i` times n - 1.
     fn squares(&self, i: usize, dense: bool) -> f64 {
         self.sums[if dense { packed_start(i) + i } else { i }]
+    }
+}
+
+/// Adds `weight` · δ δᵀ to a packed triangle.
+struct AddOuter<'a> {
+    weight: f64,
+    delta: &'a [f64],
+    sums: &'a mut [f64],
+}
+
+impl Kernel for AddOuter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let mut rest = self.sums;
+        for (i, delta) in self.delta.iter().enumerate() {
+            let (row, after) = rest.split_at_mut(i + 1);
+            rest = after;
+            let factor = self.weight * delta;
+            for (sum, other) in row.iter_mut().zip(self.delta) {
+                *sum = fma::<FMA>(factor, *other, *sum);
+            }
+        }
     }
 }
 

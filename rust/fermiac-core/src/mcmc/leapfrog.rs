@@ -3,6 +3,7 @@
 use super::place::Place;
 use crate::Result;
 use crate::kernel::{Archive, Metric};
+use crate::linalg::Triangle;
 use crate::simd::{Kernel, LANES, V, dispatch};
 
 /// Above this error of the energy a trajectory has left the region where its steps make sense.
@@ -46,15 +47,30 @@ pub(super) fn leap(
     next: &mut [f64],
 ) {
     let (x, force, y) = (&from.place.x[..], &from.force[..], &mut to.place.x[..]);
-    if let Metric::Diagonal(sd) = metric {
-        dispatch(LeapDiagonal { step, x, force, sd, momentum, y, next });
-        return;
+    match metric {
+        Metric::Diagonal(sd) => dispatch(LeapDiagonal { step, x, force, sd, momentum, y, next }),
+        Metric::Dense(triangle) => {
+            dispatch(LeapDense { step, x, force, triangle, momentum, y, next });
+        }
+        _ => {
+            kick(0.5 * step, momentum, force, next);
+            metric.forward(next, y);
+            drift(step, x, y);
+        }
     }
-    let half = 0.5 * step;
+}
+
+/// Half of a kick.
+#[inline(always)]
+fn kick(half: f64, momentum: &[f64], force: &[f64], next: &mut [f64]) {
     for ((next, p), f) in next.iter_mut().zip(momentum).zip(force) {
         *next = p + half * f;
     }
-    metric.forward(next, y);
+}
+
+/// The move from x along a direction, which it replaces.
+#[inline(always)]
+fn drift(step: f64, x: &[f64], y: &mut [f64]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = x + step * *y;
     }
@@ -69,11 +85,15 @@ pub(super) fn land(metric: &Metric, step: f64, spot: &mut Spot, momentum: &mut [
     }
     let half = 0.5 * step;
     let (gradient, force) = (&spot.place.gradient[..], &mut spot.force[..]);
-    let kinetic = if let Metric::Diagonal(sd) = metric {
-        dispatch(LandDiagonal { half, gradient, sd, force, momentum })
-    } else {
-        metric.backward(gradient, force);
-        dispatch(Land { half, force, momentum })
+    let kinetic = match metric {
+        Metric::Diagonal(sd) => dispatch(LandDiagonal { half, gradient, sd, force, momentum }),
+        Metric::Dense(triangle) => {
+            dispatch(LandDense { half, gradient, triangle, force, momentum })
+        }
+        _ => {
+            metric.backward(gradient, force);
+            dispatch(Land { half, force, momentum })
+        }
     };
     let energy = kinetic - spot.place.log_density;
     // Momenta that overflowed may leave nothing that can be compared.
@@ -110,6 +130,45 @@ impl Kernel for LeapDiagonal<'_> {
             self.next[i] = p;
             y[i] = x[i] + self.step * sd[i] * p;
         }
+    }
+}
+
+struct LeapDense<'a> {
+    step: f64,
+    x: &'a [f64],
+    force: &'a [f64],
+    triangle: &'a Triangle,
+    momentum: &'a [f64],
+    y: &'a mut [f64],
+    next: &'a mut [f64],
+}
+
+impl Kernel for LeapDense<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        kick(0.5 * self.step, self.momentum, self.force, self.next);
+        self.triangle.multiply::<FMA>(self.next, self.y);
+        drift(self.step, self.x, self.y);
+    }
+}
+
+struct LandDense<'a> {
+    half: f64,
+    gradient: &'a [f64],
+    triangle: &'a Triangle,
+    force: &'a mut [f64],
+    momentum: &'a mut [f64],
+}
+
+impl Kernel for LandDense<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        self.triangle.multiply_transposed::<FMA>(self.gradient, self.force);
+        Land { half: self.half, force: self.force, momentum: self.momentum }.run::<FMA>()
     }
 }
 
@@ -197,7 +256,7 @@ mod tests {
         let cases =
             [(0.5, 3, 0.570_312_5, -0.939_453_125), (1.0, 1, 1.0, -0.5), (1.5, 1, 0.625, -0.71875)];
         for (step, n, x, p) in cases {
-            for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), Metric::Dense(vec![1.0])] {
+            for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), dense.clone()] {
                 let (mut from, mut to) = (Spot::new(1), Spot::new(1));
                 let (mut momentum, mut next) = (vec![0.5], vec![0.0]);
                 from.place.set(&[1.0], -0.5, &[-1.0]);

@@ -120,10 +120,16 @@ fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut 
     }
     let slopes = gradient.chunks_exact(x.dim());
     for ((value, slopes), status) in out.iter().zip(slopes).zip(status) {
-        if value.is_finite() && !slopes.iter().all(|s| s.is_finite()) {
+        if value.is_finite() && !all_finite(slopes) {
             *status = RowStatus::Failed;
         }
     }
+}
+
+/// Whether all are finite, by a count: it has neither branches nor a chain of additions.
+#[inline]
+pub(crate) fn all_finite(numbers: &[f64]) -> bool {
+    numbers.iter().filter(|number| number.is_finite()).count() == numbers.len()
 }
 
 /// A point, cut to its first coordinates.

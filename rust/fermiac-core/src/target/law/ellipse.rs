@@ -1,8 +1,7 @@
 //! Centre and shape of an elliptical law: what is done to eight points, one a lane.
 
-use super::triangle::Triangle;
 use super::{finite, scatter};
-use crate::linalg::Cholesky;
+use crate::linalg::{Cholesky, Triangle};
 use crate::simd::{Kernel, LANES, Real, V};
 use crate::{Error, Result};
 

@@ -10,7 +10,6 @@ mod independent;
 mod kernels;
 mod marginal;
 mod multivariate;
-mod triangle;
 
 pub use compound::{Mixture, Product};
 pub use independent::Independent;

@@ -3,13 +3,15 @@
 //!
 //! An entry is the same sum in the same order in both, and so is a sum of squares.
 
-use crate::linalg::packed_start;
-use crate::simd::{LANES, V};
+use std::ops::Range;
+
+use super::packed_start;
+use crate::simd::{Kernel, LANES, V, dispatch};
 
 /// A lower triangular matrix in blocks of eight rows and, once more, in blocks of eight columns;
 /// what lies above the diagonal in a block, or beyond the matrix, is 0.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Triangle {
+pub struct Triangle {
     dim: usize,
     /// Block after block, column by column up to the block's last row. The lanes are rows.
     rows: Vec<V>,
@@ -19,7 +21,7 @@ pub(super) struct Triangle {
 
 impl Triangle {
     /// From its rows up to the diagonal, one after the other.
-    pub(super) fn new(packed: &[f64], dim: usize) -> Self {
+    pub fn new(packed: &[f64], dim: usize) -> Self {
         let n = dim.div_ceil(LANES);
         let mut this = Self { dim, rows: Vec::new(), columns: Vec::new() };
         this.rows.resize((0..n).map(|b| this.width(b)).sum(), V::ZERO);
@@ -35,6 +37,33 @@ impl Triangle {
             }
         }
         this
+    }
+
+    /// Rows, and columns.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The entry of row `i` and column `j` ≤ `i`.
+    pub fn entry(&self, i: usize, j: usize) -> f64 {
+        self.rows[row_start(i / LANES) + j].0[i % LANES]
+    }
+
+    /// The rows up to the diagonal, one after the other.
+    pub fn packed(&self) -> Vec<f64> {
+        (0..self.dim).flat_map(|i| (0..=i).map(move |j| self.entry(i, j))).collect()
+    }
+
+    /// out = T z.
+    #[inline]
+    pub fn forward(&self, z: &[f64], out: &mut [f64]) {
+        dispatch(Forward { triangle: self, z, out });
+    }
+
+    /// out = Tᵀ g.
+    #[inline]
+    pub fn backward(&self, g: &[f64], out: &mut [f64]) {
+        dispatch(Backward { triangle: self, g, out });
     }
 
     /// Columns of a block of rows.
@@ -58,9 +87,22 @@ impl Triangle {
         &self.columns[self.column_start(block)..][..self.dim - block * LANES]
     }
 
+    /// out = T z.
+    #[inline(always)]
+    pub(crate) fn multiply<const FMA: bool>(&self, z: &[f64], out: &mut [f64]) {
+        self.apply_to_point::<FMA, true>(z, out);
+    }
+
+    /// out = Tᵀ g.
+    #[inline(always)]
+    pub(crate) fn multiply_transposed<const FMA: bool>(&self, g: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(g);
+        self.apply_transposed_to_row::<FMA>(out, |entries| entries);
+    }
+
     /// Replaces eight points c by T c; gives |T c|².
     #[inline(always)]
-    pub(super) fn apply<const FMA: bool>(&self, points: &mut [V]) -> V {
+    pub(crate) fn apply<const FMA: bool>(&self, points: &mut [V]) -> V {
         let mut squares = [V::ZERO; LANES];
         // From the last block up, so that what a block reads is not yet overwritten.
         for b in (0..self.dim.div_ceil(LANES)).rev() {
@@ -81,7 +123,7 @@ impl Triangle {
 
     /// Tᵀ z of eight points z.
     #[inline(always)]
-    pub(super) fn apply_transposed<const FMA: bool>(&self, points: &[V], product: &mut [V]) {
+    pub(crate) fn apply_transposed<const FMA: bool>(&self, points: &[V], product: &mut [V]) {
         for (b, product) in product.chunks_mut(LANES).enumerate() {
             sums::<FMA>(self.column_block(b), &points[b * LANES..], product.len(), product);
         }
@@ -89,14 +131,24 @@ impl Triangle {
 
     /// |T c|² for c = (`x` - `centre`) · `shrink`; T c goes to `product` unless that is empty.
     #[inline(always)]
-    pub(super) fn apply_to_row<const FMA: bool, const KEEP: bool>(
+    pub(crate) fn apply_to_row<const FMA: bool, const KEEP: bool>(
         &self,
         x: &[f64],
         centre: &[f64],
         shrink: f64,
         product: &mut [f64],
     ) -> f64 {
-        let point = Point { x: &x[..self.dim], centre: &centre[..self.dim], shrink };
+        let point = Shrunk { x: &x[..self.dim], centre: &centre[..self.dim], shrink };
+        self.apply_to_point::<FMA, KEEP>(point, product).sum()
+    }
+
+    /// The squares of the entries of T c, lane by lane; T c goes to `product` where `KEEP`.
+    #[inline(always)]
+    fn apply_to_point<const FMA: bool, const KEEP: bool>(
+        &self,
+        point: impl Point,
+        product: &mut [f64],
+    ) -> V {
         let mut squares = V::ZERO;
         let (mut first, n) = (0, self.dim.div_ceil(LANES));
         while first < n {
@@ -109,12 +161,12 @@ impl Triangle {
             }
             first += size;
         }
-        squares.sum()
+        squares
     }
 
     /// Replaces z by what `scale`, which must be inlined, makes of Tᵀ z.
     #[inline(always)]
-    pub(super) fn apply_transposed_to_row<const FMA: bool>(
+    pub(crate) fn apply_transposed_to_row<const FMA: bool>(
         &self,
         z: &mut [f64],
         scale: impl Fn(V) -> V + Copy,
@@ -139,7 +191,7 @@ impl Triangle {
     fn rows_of<const FMA: bool, const KEEP: bool, const B: usize>(
         &self,
         first: usize,
-        point: Point<'_>,
+        point: impl Point,
         squares: &mut V,
         product: &mut [f64],
     ) {
@@ -204,12 +256,46 @@ fn row_start(block: usize) -> usize {
     block * (block + 1) / 2 * LANES
 }
 
+/// The coordinates of a point c.
+trait Point: Copy {
+    /// Those in a range.
+    fn part(self, range: Range<usize>) -> Self;
+
+    /// Coordinate `j`.
+    fn at(&self, j: usize) -> f64;
+}
+
+impl Point for &[f64] {
+    #[inline(always)]
+    fn part(self, range: Range<usize>) -> Self {
+        &self[range]
+    }
+
+    #[inline(always)]
+    fn at(&self, j: usize) -> f64 {
+        self[j]
+    }
+}
+
 /// A point from its centre, shrunk.
 #[derive(Clone, Copy)]
-struct Point<'a> {
+struct Shrunk<'a> {
     x: &'a [f64],
     centre: &'a [f64],
     shrink: f64,
+}
+
+impl Point for Shrunk<'_> {
+    #[inline(always)]
+    fn part(self, range: Range<usize>) -> Self {
+        let (x, centre) = (&self.x[range.clone()], &self.centre[range]);
+        Self { x, centre, shrink: self.shrink }
+    }
+
+    #[inline(always)]
+    fn at(&self, j: usize) -> f64 {
+        (self.x[j] - self.centre[j]) * self.shrink
+    }
 }
 
 /// How many of `left` blocks are summed together: four sums hide the latency of the additions, so
@@ -229,8 +315,8 @@ fn group(left: usize) -> usize {
 #[inline(always)]
 fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
     blocks: [&[V]; B],
-    columns: std::ops::Range<usize>,
-    point: Point<'_>,
+    columns: Range<usize>,
+    point: impl Point,
     sums: &mut [V; B],
 ) {
     let n = columns.len();
@@ -238,9 +324,9 @@ fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
     for k in S..B {
         parts[k] = &blocks[k][columns.clone()][..n];
     }
-    let (x, centre) = (&point.x[columns.clone()][..n], &point.centre[columns][..n]);
+    let point = point.part(columns);
     for j in 0..n {
-        let c = V::splat((x[j] - centre[j]) * point.shrink);
+        let c = V::splat(point.at(j));
         for k in S..B {
             sums[k] = parts[k][j].mul_add::<FMA>(c, sums[k]);
         }
@@ -251,7 +337,7 @@ fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
 #[inline(always)]
 fn stage_columns<const FMA: bool, const B: usize, const S: usize>(
     blocks: [&[V]; B],
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     z: &[f64],
     sums: &mut [V; B],
 ) {
@@ -311,5 +397,35 @@ fn put(vector: V, place: &mut [f64]) {
         for (place, value) in place.iter_mut().zip(vector.0) {
             *place = value;
         }
+    }
+}
+
+struct Forward<'a> {
+    triangle: &'a Triangle,
+    z: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.triangle.multiply::<FMA>(self.z, self.out);
+    }
+}
+
+struct Backward<'a> {
+    triangle: &'a Triangle,
+    g: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.triangle.multiply_transposed::<FMA>(self.g, self.out);
     }
 }
