@@ -86,8 +86,7 @@ class StopWhen:
         if self.ess is not None:
             parts.append(f"an ESS of {ess:.0f} where {self.ess:g} is asked for")
         if self.rhat is not None:
-            asked = "" if parts else " asked for"
-            parts.append(f"an R-hat of {rhat:.3f} where {self.rhat:g} is{asked}")
+            parts.append(f"an R-hat of {rhat:.3f} where {self.rhat:g} is")
         return (
             f"stop: all {draws.shape[1]} draws of each chain have {', '.join(parts)}; raise n_draws"
         )
