@@ -449,3 +449,21 @@ def test_chains_are_not_resampled() -> None:
         )
     with pytest.warns(WeightWarning, match="heavy tail"):
         run().reweight(5 * run().draws[..., 0], old=np.zeros((4, 1000)))
+
+
+def test_constrained_draws_are_reweighted_from_their_own_density(tmp_path: Path) -> None:
+    old, new = fm.distributions.Gamma(3.0), fm.distributions.Gamma(3.2)
+    s = fm.mcmc.sample(old, transforms={0: "log"}, path=tmp_path / "run", rng=0)
+    s.save(tmp_path / "file")
+    # Log-densities of unconstrained points are no density of these: the mean would be 2.2.
+    for sample in (s, fm.load(tmp_path / "run"), fm.load(tmp_path / "file")):
+        assert isinstance(sample, fm.Sample)
+        assert sample.settings["transforms"] == "(above(0.0),)"
+        with pytest.raises(ArgumentError, match="unconstrained parameters"):
+            sample.reweight(new)
+    turned = s.reweight(new, old=old)
+    e = turned.expect(lambda x: x[:, 0])
+    assert abs(e.mean - 3.2) < 5 * e.stderr
+    # Its own are those of its draws.
+    back = turned.reweight(old).expect(lambda x: x[:, 0])
+    assert abs(back.mean - 3) < 5 * back.stderr

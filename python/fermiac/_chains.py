@@ -86,9 +86,7 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
     values = np.ascontiguousarray(draws, dtype=float)
     rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
     # A single chain is compared with itself.
-    return Convergence(
-        bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False
-    )
+    return Convergence(bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False)
 
 
 def headline(sample: Sample) -> str:
