@@ -107,6 +107,8 @@ def test_provenance_keeps_numbers_of_numpy_as_numbers() -> None:
     kernel = mcmc.HMC(n_steps=np.int64(3), step_size=np.float32(0.5))  # type: ignore[arg-type]
     settings = json.loads(json.dumps(kernel._settings()))
     assert (settings["n_steps"], settings["step_size"]) == (3, 0.5)
+    blocks = mcmc.Gibbs([("x", kernel)], blocks={"x": slice(0, 2)})._settings()
+    assert blocks["coordinates"] == {"x": "slice(0, 2, None)"}
 
 
 def test_walkers_that_arrive_late_are_told() -> None:

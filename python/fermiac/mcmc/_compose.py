@@ -51,6 +51,13 @@ class Composite(Kernel):
                 blocks.append((name, coordinates, kernel._spec(len(coordinates), ports)))
         return "gibbs", {"blocks": blocks, **self._scan()}
 
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        used = np.zeros(dim, dtype=bool)
+        for _, coordinates, kernel in self._placed(dim, ports):
+            with ports.within(coordinates):
+                used[coordinates] |= kernel._slopes(len(coordinates), ports)
+        return used
+
     def _settle(self, x: Array, ports: Ports) -> None:
         for _, coordinates, kernel in self._placed(x.shape[1], ports):
             part = x[:, coordinates]
@@ -207,7 +214,14 @@ class Gibbs(Composite):
 
     def _settings(self) -> dict[str, Any]:
         blocks = [(str(name), kernel._settings()) for name, kernel in self.kernels]
-        return {"kernel": "Gibbs", **self._scan(), "blocks": [list(pair) for pair in blocks]}
+        places = {str(name): repr(place) for name, place in (self.blocks or {}).items()}
+        return {
+            "kernel": "Gibbs",
+            **self._scan(),
+            "blocks": [list(pair) for pair in blocks],
+            "coordinates": places,
+            "overlap": bool(self.overlap),
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,10 @@ class Kernel:
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
 
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        """The coordinates whose part of the gradient it uses."""
+        return np.full(dim, self.needs_gradient)
+
     def _settle(self, x: Array, ports: Ports) -> None:
         """Move starts (n, d) that were drawn at large to where the kernel can be, in place."""
 

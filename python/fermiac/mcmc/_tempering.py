@@ -152,6 +152,9 @@ class Tempered(Kernel):
             "adapt": self.betas is None,
         }
 
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        return self.kernel._slopes(dim, ports)
+
     def _reference(self, target: LogDensity) -> LogDensity:
         """The reference over the chain's coordinates."""
         if isinstance(target, TransformedDensity):
