@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,23 @@ Place: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 class Composite(Kernel):
     """What compositions have in common: parts, each with a name and coordinates."""
 
+    _adds: ClassVar[bool] = False
+
     def _know(self, parts: Iterable[Kernel]) -> None:
         """Find out what the parts need."""
         parts = tuple(parts)
         object.__setattr__(self, "needs_gradient", any(k.needs_gradient for k in parts))
         object.__setattr__(self, "needs_density", any(k.needs_density for k in parts))
+        object.__setattr__(self, "_adds", any(k._adds_to_density() for k in parts))
+        if self._adds and sum(k.needs_density for k in parts) > 1:
+            raise ArgumentError(
+                "kernels: EllipticalSlice with target='likelihood' beside kernels that take the "
+                "log-density for that of the whole law; give the posterior's log-density, and say "
+                "EllipticalSlice(prior, 'posterior')"
+            )
+
+    def _adds_to_density(self) -> bool:
+        return self._adds
 
     def _parts(self, dim: int, names: Sequence[str] | None) -> list[tuple[str, Any, Kernel]]:
         """(name, coordinates, kernel) of every part."""

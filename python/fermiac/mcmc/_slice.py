@@ -161,6 +161,9 @@ class EllipticalSlice(Kernel):
         object.__setattr__(self, "prior", law)
         choice("target", self.target, _TARGETS)
 
+    def _adds_to_density(self) -> bool:
+        return self.target == "likelihood"
+
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         law: Law = self.prior
         if law.dim not in (1, dim):

@@ -103,6 +103,12 @@ class Tempered(Kernel):
                 f"kernel: {type(kernel).__name__} cannot be tempered; a kernel that is not written "
                 "in Python, nor tempered itself, is needed"
             )
+        if kernel._adds_to_density():
+            raise ArgumentError(
+                "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
+                "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
+                "'posterior')"
+            )
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "needs_gradient", kernel.needs_gradient)
         if self.reference is None:
