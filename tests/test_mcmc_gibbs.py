@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc._kernels import Ports
 from fermiac.targets import as_target
 from gibbs_help import RHO, Run, conditional, gradient, log_density, z_scores
 
@@ -340,3 +341,27 @@ def test_a_draw_outside_of_the_density_is_told() -> None:
     )
     with pytest.raises(TargetError, match="of the same law"):
         mcmc.sample(density, 2, kernel=kernel, init=[0.0, 0.0], n_draws=5, rng=0)
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_gradients_are_compared_where_they_are_used() -> None:
+    # A table by the state of a coordinate: a step in it, to which no slope belongs.
+    means = np.array([-2.0, 0.0, 3.0])
+
+    def density(x: Array) -> tuple[Array, Array]:
+        off = x[:, 0] - means[x[:, 1].astype(int)]
+        return -0.5 * off**2, np.stack([slope * off, np.zeros(len(x))], axis=1)
+
+    parts = [("x", mcmc.NUTS()), ("k", mcmc.Discrete([0, 1, 2]))]
+    kernel = mcmc.Gibbs(parts, blocks={"x": 0, "k": 1})
+    law = fm.distributions.Normal([0.0, 1.0], 3.0)
+    for whole in (kernel, mcmc.Cycle([kernel])):
+        slope = -1.0
+        s = mcmc.sample(density, 2, True, kernel=whole, n_warmup=20, n_draws=5, rng=3)
+        assert set(np.unique(s.draws[..., 1])) <= {0, 1, 2}
+        slope = 1.0
+        with pytest.raises(fm.errors.TargetError, match="in coordinate 0"):
+            mcmc.sample(density, 2, True, kernel=whole, n_warmup=20, n_draws=5, rng=3)
+    tempered = mcmc.Tempered(kernel, reference=law)
+    used = tempered._slopes(2, Ports(fm.targets.law_density(law)))
+    np.testing.assert_array_equal(used, [True, False])

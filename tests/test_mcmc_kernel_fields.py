@@ -107,6 +107,8 @@ def test_provenance_keeps_numbers_of_numpy_as_numbers() -> None:
     kernel = mcmc.HMC(n_steps=np.int64(3), step_size=np.float32(0.5))  # type: ignore[arg-type]
     settings = json.loads(json.dumps(kernel._settings()))
     assert (settings["n_steps"], settings["step_size"]) == (3, 0.5)
+    blocks = mcmc.Gibbs([("x", kernel)], blocks={"x": slice(0, 2)})._settings()
+    assert blocks["coordinates"] == {"x": "slice(0, 2, None)"}
 
 
 def test_walkers_that_arrive_late_are_told() -> None:
@@ -119,3 +121,34 @@ def test_walkers_that_arrive_late_are_told() -> None:
     near = 1e-6 * np.random.default_rng(0).normal(size=(32, 1))
     s = mcmc.sample(narrow, 1, kernel=mcmc.DE(), n_chains=32, init=near, n_warmup=0, rng=0)
     assert s.warnings == ()
+
+
+def test_a_likelihood_is_not_mixed_up_with_a_posterior() -> None:
+    prior = fm.distributions.Normal()
+    likely, whole = mcmc.EllipticalSlice(prior), mcmc.EllipticalSlice(prior, "posterior")
+    with pytest.raises(ArgumentError, match="'posterior'"):
+        mcmc.Cycle([likely, mcmc.RWM()])
+    with pytest.raises(ArgumentError, match="'posterior'"):
+        mcmc.Gibbs([("x", mcmc.Repeat(likely, 2)), ("y", mcmc.Discrete([0, 1]))])
+    with pytest.raises(ArgumentError, match="'posterior'"):
+        mcmc.Tempered(likely, reference=LAW)
+    mcmc.Cycle([whole, mcmc.RWM()])
+    mcmc.Tempered(whole, reference=LAW)
+    # An exact draw asks nobody for a density.
+    mcmc.Gibbs([("x", likely), ("y", mcmc.Conditional(lambda x, rng: rng.normal(x[:, 0])))])
+
+
+def test_what_a_user_s_function_gives_is_checked() -> None:
+    singular = mcmc.conditionals.MultivariateNormal(lambda x: ([0.0], [[0.0]]))
+    with pytest.raises(ArgumentError, match="not positive definite"):
+        mcmc.sample(None, 1, kernel=singular, rng=0)
+
+    class Empty:
+        def init(self, target: Any, x0: Any) -> Any:
+            return x0
+
+        def step(self, rng: Any, state: Any) -> Any:
+            return (), None
+
+    with pytest.raises(fm.errors.TargetError, match=r"a point of shape \(\)"):
+        mcmc.sample(LAW, kernel=Empty(), rng=0)

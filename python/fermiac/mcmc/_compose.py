@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,23 @@ Place: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 class Composite(Kernel):
     """What compositions have in common: parts, each with a name and coordinates."""
 
+    _adds: ClassVar[bool] = False
+
     def _know(self, parts: Iterable[Kernel]) -> None:
         """Find out what the parts need."""
         parts = tuple(parts)
         object.__setattr__(self, "needs_gradient", any(k.needs_gradient for k in parts))
         object.__setattr__(self, "needs_density", any(k.needs_density for k in parts))
+        object.__setattr__(self, "_adds", any(k._adds_to_density() for k in parts))
+        if self._adds and sum(k.needs_density for k in parts) > 1:
+            raise ArgumentError(
+                "kernels: EllipticalSlice with target='likelihood' beside kernels that take the "
+                "log-density for that of the whole law; give the posterior's log-density, and say "
+                "EllipticalSlice(prior, 'posterior')"
+            )
+
+    def _adds_to_density(self) -> bool:
+        return self._adds
 
     def _parts(self, dim: int, names: Sequence[str] | None) -> list[tuple[str, Any, Kernel]]:
         """(name, coordinates, kernel) of every part."""
@@ -46,6 +58,13 @@ class Composite(Kernel):
             with ports.within(coordinates):
                 blocks.append((name, coordinates, kernel._spec(len(coordinates), ports)))
         return "gibbs", {"blocks": blocks, **self._scan()}
+
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        used = np.zeros(dim, dtype=bool)
+        for _, coordinates, kernel in self._placed(dim, ports):
+            with ports.within(coordinates):
+                used[coordinates] |= kernel._slopes(len(coordinates), ports)
+        return used
 
     def _settle(self, x: Array, ports: Ports) -> None:
         for _, coordinates, kernel in self._placed(x.shape[1], ports):
@@ -203,7 +222,14 @@ class Gibbs(Composite):
 
     def _settings(self) -> dict[str, Any]:
         blocks = [(str(name), kernel._settings()) for name, kernel in self.kernels]
-        return {"kernel": "Gibbs", **self._scan(), "blocks": [list(pair) for pair in blocks]}
+        places = {str(name): repr(place) for name, place in (self.blocks or {}).items()}
+        return {
+            "kernel": "Gibbs",
+            **self._scan(),
+            "blocks": [list(pair) for pair in blocks],
+            "coordinates": places,
+            "overlap": bool(self.overlap),
+        }
 
 
 @dataclass(frozen=True, eq=False)

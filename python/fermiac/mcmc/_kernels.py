@@ -177,6 +177,14 @@ class Kernel:
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
 
+    def _adds_to_density(self) -> bool:
+        """Whether it draws from more than the target: other kernels would draw from another law."""
+        return False
+
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        """The coordinates whose part of the gradient it uses."""
+        return np.full(dim, self.needs_gradient)
+
     def _settle(self, x: Array, ports: Ports) -> None:
         """Move starts (n, d) that were drawn at large to where the kernel can be, in place."""
 

@@ -136,8 +136,9 @@ def sample(
         End after so many seconds, with the draws that all chains have. How many these are is not
         reproducible.
     check_gradient : bool, optional
-        Compare the gradient at the first start with differences, at the cost of five evaluations.
-        By default that of targets in Python and native ones.
+        Compare the gradient at the first start with differences, at the cost of five evaluations,
+        in the coordinates that are moved along it. By default that of targets in Python and native
+        ones.
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
         and so on as they come, and memory stays small. Room for all `n_draws` is taken on the disk
@@ -292,7 +293,7 @@ def sample(
             n_evals = n_evals if kernel.needs_density else 0
             kernel._check_starts(x0)
             if comparing:
-                n_evals += compare(job.target, x0[0])
+                n_evals += compare(job.target, x0[0], kernel._slopes(job.target.dim, job.ports()))
             origin = Origin.of(job, x0, n_evals, keeper is not None)
         sampler, ports = job.sampler(x0)
         if keeper is not None and resumed:

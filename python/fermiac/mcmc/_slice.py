@@ -162,13 +162,8 @@ class EllipticalSlice(Kernel):
         object.__setattr__(self, "prior", law)
         choice("target", self.target, _TARGETS)
 
-    def _check_part(self) -> None:
-        if self.target == "likelihood":
-            raise ArgumentError(
-                "kernel: EllipticalSlice takes the log-density for that of the likelihood, and "
-                "what it is a part of for that of the whole; give the posterior's log-density, "
-                "and EllipticalSlice(prior, target='posterior')"
-            )
+    def _adds_to_density(self) -> bool:
+        return self.target == "likelihood"
 
     def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
         law: Law = self.prior

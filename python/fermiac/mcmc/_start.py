@@ -189,13 +189,13 @@ def _short(x: Array) -> str:
     return f"{np.array2string(x[:6], precision=6)}{'' if len(x) <= 6 else ' …'}"
 
 
-def check_gradient(target: LogDensity, x: Array) -> int:
+def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int:
     """Compare the gradient at a point with differences; returns the evaluations that it took.
 
     One random direction tells whether it is right, and only if it is not all coordinates are gone
-    through.
+    through: those that are `used`, as a density need not be smooth in others.
     """
-    direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x)))
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x))) * used
     _, gradients = _evaluated(target, x[None], True)
     assert gradients is not None
     gradient = gradients[0]
@@ -203,13 +203,15 @@ def check_gradient(target: LogDensity, x: Array) -> int:
     n_evals = 1 + 2 * len(_STEPS)
     if not off[0]:
         return n_evals
-    off, slopes = _differences(target, x, np.eye(len(x)), gradient, gradient)
-    n_evals += 2 * len(_STEPS) * len(x)
+    each = np.flatnonzero(used)
+    off, slopes = _differences(target, x, np.eye(len(x))[each], gradient[each], gradient)
+    n_evals += 2 * len(_STEPS) * len(each)
     if off.any():
-        j = int(np.argmax(off))
+        i = int(np.argmax(off))
+        j = int(each[i])
         raise TargetError(
             f"gradient: it is {gradient[j]:.6g} in coordinate {j} at x = {_short(x)}, where "
-            f"differences of the log-density give {slopes[j]:.6g}; mend it, or say "
+            f"differences of the log-density give {slopes[i]:.6g}; mend it, or say "
             "check_gradient=False if the log-density is rounded or random"
         )
     return n_evals

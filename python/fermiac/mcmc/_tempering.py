@@ -104,6 +104,12 @@ class Tempered(Kernel):
                 f"kernel: {type(kernel).__name__} cannot be tempered; a kernel that is not written "
                 "in Python, nor tempered itself, is needed"
             )
+        if kernel._adds_to_density():
+            raise ArgumentError(
+                "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
+                "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
+                "'posterior')"
+            )
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "needs_gradient", kernel.needs_gradient)
         if self.reference is None:
@@ -148,6 +154,9 @@ class Tempered(Kernel):
             "port": ports.add("density", reference._handle),
             "adapt": self.betas is None,
         }
+
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        return self.kernel._slopes(dim, ports)
 
     def _reference(self, target: LogDensity) -> LogDensity:
         """The reference over the chain's coordinates."""

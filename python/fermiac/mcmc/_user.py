@@ -188,7 +188,7 @@ def _point(state: Any, dim: int, what: str) -> Array:
         if isinstance(state, dict):
             state = state.get("x")
         elif isinstance(state, tuple):
-            state = state[0]
+            state = state[0] if state else None
     try:
         point = np.asarray(state, np.float64)
     except (TypeError, ValueError) as error:

@@ -246,7 +246,10 @@ class MultivariateNormal(Law):
                 f"{precision.shape}; ({n}, {b}) and ({n}, {b}, {b}) are needed"
             )
         shift = np.broadcast_to(shift, size)[..., None]
-        mean = np.linalg.solve(np.broadcast_to(precision, (n, b, b)), shift)[..., 0]
+        try:
+            mean = np.linalg.solve(np.broadcast_to(precision, (n, b, b)), shift)[..., 0]
+        except np.linalg.LinAlgError as error:
+            raise ArgumentError("precision: a matrix is not positive definite") from error
         return rng.multivariate_normal(mean, precision=precision)
 
 
