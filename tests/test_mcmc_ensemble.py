@@ -342,15 +342,13 @@ def test_what_is_made_of_ensembles(tmp_path: Any) -> None:
 @pytest.mark.parametrize("kernel", [Stretch(), Ensemble([DE(), DESnooker()])])
 def test_ensembles_are_no_parts_of_other_kernels(kernel: Any) -> None:
     law = fm.distributions.Normal([0.0, 0.0])
-    one = fm.mcmc.EllipticalSlice(fm.distributions.Normal())
-    for part, said in ((kernel, "moves several points"), (one, "target='posterior'")):
-        for whole in (
-            fm.mcmc.Gibbs([("x", part)], blocks={"x": [0, 1]}),
-            fm.mcmc.Cycle([fm.mcmc.RWM(), part]),
-            fm.mcmc.Mixture([(part, 1.0)]),
-            fm.mcmc.Repeat(part, 2),
-            fm.mcmc.Tempered(part, reference=law),
-            fm.mcmc.Tempered(fm.mcmc.Cycle([part]), reference=law),
-        ):
-            with pytest.raises(ArgumentError, match=f"^kernel: .*{said}"):
-                fm.mcmc.sample(law, kernel=whole, n_chains=8, n_draws=2, rng=0)
+    for whole in (
+        fm.mcmc.Gibbs([("x", kernel)], blocks={"x": [0, 1]}),
+        fm.mcmc.Cycle([fm.mcmc.RWM(), kernel]),
+        fm.mcmc.Mixture([(kernel, 1.0)]),
+        fm.mcmc.Repeat(kernel, 2),
+        fm.mcmc.Tempered(kernel, reference=law),
+        fm.mcmc.Tempered(fm.mcmc.Cycle([kernel]), reference=law),
+    ):
+        with pytest.raises(ArgumentError, match="^kernel: .*moves several points"):
+            fm.mcmc.sample(law, kernel=whole, n_chains=8, n_draws=2, rng=0)
