@@ -343,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn a_judgement_is_three_statistics() {
+        let (values, shape, context) = (waves(3), [4, 100, 3], Context::serial());
+        let judged = judgement(&values, shape, [0.05, 0.95], &context).unwrap();
+        let kinds = [Statistic::RhatRank, Statistic::EssBulk, Statistic::EssTail(0.05, 0.95)];
+        for (k, statistic) in kinds.into_iter().enumerate() {
+            let alone = convergence(&values, shape, statistic, &context).unwrap();
+            assert!(judged.iter().map(|all| all[k]).eq(alone));
+        }
+    }
+
+    #[test]
     fn columns_are_apart_and_scales_do_not_count() {
         let shape = [4, 100, 19];
         let all = |statistic, n_threads| {

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_dense_products_are_those_of_the_triangle() {
-        for dim in [1, 2, 7, 8, 9, 31] {
+        for dim in [1, 2, 7, 8, 9, 31, 69] {
             let packed: Vec<f64> =
                 (0..packed_start(dim)).map(|k| ((k * 7) % 11) as f64 - 5.0).collect();
             let z: Vec<f64> = (0..dim).map(|i| ((i * 5) % 7) as f64 - 3.0).collect();

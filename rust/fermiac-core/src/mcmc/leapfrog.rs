@@ -256,7 +256,8 @@ mod tests {
         let cases =
             [(0.5, 3, 0.570_312_5, -0.939_453_125), (1.0, 1, 1.0, -0.5), (1.5, 1, 0.625, -0.71875)];
         for (step, n, x, p) in cases {
-            for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), dense.clone()] {
+            let dense = Metric::Dense(Triangle::new(&[1.0], 1));
+            for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), dense] {
                 let (mut from, mut to) = (Spot::new(1), Spot::new(1));
                 let (mut momentum, mut next) = (vec![0.5], vec![0.0]);
                 from.place.set(&[1.0], -0.5, &[-1.0]);
