@@ -350,5 +350,5 @@ def test_ensembles_are_no_parts_of_other_kernels(kernel: Any) -> None:
         fm.mcmc.Tempered(kernel, reference=law),
         fm.mcmc.Tempered(fm.mcmc.Cycle([kernel]), reference=law),
     ):
-        with pytest.raises(ArgumentError, match="^kernel: .*moves several points"):
+        with pytest.raises(ArgumentError, match=r"^kernel: .*moves several points"):
             fm.mcmc.sample(law, kernel=whole, n_chains=8, n_draws=2, rng=0)
