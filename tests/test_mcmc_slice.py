@@ -97,7 +97,7 @@ def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> N
 def test_units_that_are_far_from_those_of_the_starts(kernel: Any) -> None:
     root = np.array([[1e-4, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 6e3, 8e3]])
     target = fm.targets.law_density(fm.distributions.MultivariateNormal([0, 0, 0], root @ root.T))
-    s = fm.mcmc.sample(target, kernel=kernel, n_warmup=2000, n_draws=3000, rng=2)
+    s = fm.mcmc.sample(target, kernel=kernel, n_warmup=4000, n_draws=3000, rng=2)
     u = np.linalg.solve(root, s.draws.reshape(-1, 3).T).T
     assert fm.diagnostics.rhat(s.draws).max() < 1.03
     assert fm.diagnostics.ess(s.draws).min() > 400
