@@ -248,7 +248,7 @@ def sample(
         target = as_target(log_density, dim, gradient)
     _require_gradient(kernel, target)
     settings = Settings(
-        n_chains=whole("n_chains", n_chains, 1, 10**9),
+        n_chains=whole("n_chains", n_chains, 1, 10**6),
         n_warmup=whole("n_warmup", n_warmup, 0, 2**40),
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
