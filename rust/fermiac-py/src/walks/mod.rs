@@ -1,0 +1,10 @@
+//! Bindings of `fermiac_core::walks`.
+
+mod graph;
+
+use pyo3::prelude::*;
+
+/// Adds this folder's names to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    graph::register(m)
+}
