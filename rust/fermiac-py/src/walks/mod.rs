@@ -1,10 +1,12 @@
 //! Bindings of `fermiac_core::walks`.
 
 mod graph;
+mod walkers;
 
 use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    graph::register(m)
+    graph::register(m)?;
+    walkers::register(m)
 }

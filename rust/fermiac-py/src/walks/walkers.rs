@@ -1,0 +1,182 @@
+//! Walkers as a Python class that `fermiac.walks` drives slice by slice.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fermiac_core::walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Target, Walkers};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::graph::PyGraph;
+use crate::enter::{Raised, enter};
+use crate::error::check;
+
+/// Adds this file's names to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<PyWalkers>()
+}
+
+/// Walkers on a graph, behind a lock.
+#[pyclass(name = "Walkers", module = "fermiac._core", frozen)]
+pub(super) struct PyWalkers(Mutex<Walkers>);
+
+impl PyWalkers {
+    fn lock(&self) -> MutexGuard<'_, Walkers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fields of the dictionary of settings.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Settings<'py> {
+    kernel: String,
+    base: String,
+    largest: usize,
+    alpha: (String, f64, f64, f64),
+    laziness: f64,
+    target: (String, f64, f64),
+    weights: Option<PyReadonlyArray1<'py, f64>>,
+    pseudo: Option<PyReadonlyArray1<'py, f64>>,
+    pseudo_total: f64,
+    step_exponent: f64,
+    memory: String,
+}
+
+fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
+    Err(PyValueError::new_err(format!("unknown {what} '{name}'")))
+}
+
+impl Settings<'_> {
+    fn plan(&self, py: Python<'_>) -> PyResult<Plan> {
+        let base = match self.base.as_str() {
+            "srw" => Base::Simple,
+            "weighted" => Base::Weighted,
+            "maxdeg" => Base::MaxDegree { largest: self.largest },
+            "mhrw" => Base::Metropolis,
+            "barker" => Base::Barker,
+            "mhda" => Base::Delayed,
+            other => return unknown("base", other),
+        };
+        let kernel = match self.kernel.as_str() {
+            "none" => Kernel::Plain,
+            "srrw" => Kernel::Repellent,
+            "hdt" => Kernel::Target,
+            "tsaw" => Kernel::Avoiding,
+            other => return unknown("kernel", other),
+        };
+        let (name, from, to, steps) = &self.alpha;
+        let alpha = match name.as_str() {
+            "constant" => Schedule::Constant(*from),
+            "linear" => Schedule::Linear { from: *from, to: *to, steps: *steps },
+            "log" => Schedule::Log { scale: *from, to: *to },
+            other => return unknown("schedule", other),
+        };
+        let (name, pseudo, total) = &self.target;
+        let target = match (name.as_str(), &self.weights, &self.pseudo) {
+            ("uniform", _, _) => Target::Uniform { pseudo: *pseudo },
+            ("degree", _, _) => Target::Degree { pseudo: *pseudo, total: *total },
+            ("table", Some(weights), Some(pseudo)) => {
+                check(py, Target::table(weights.as_slice()?, pseudo.as_slice()?))?
+            }
+            (other, _, _) => return unknown("target", other),
+        };
+        let &Self { laziness, pseudo_total, step_exponent, .. } = self;
+        Ok(Plan { base, kernel, alpha, laziness, target, pseudo_total, step_exponent })
+    }
+}
+
+/// An array of nodes that a run fills.
+#[derive(FromPyObject)]
+enum PyPaths<'py> {
+    Short(PyReadwriteArray2<'py, u32>),
+    Long(PyReadwriteArray2<'py, u64>),
+}
+
+#[pymethods]
+impl PyWalkers {
+    /// Walkers that start at given nodes.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        graph: &PyGraph,
+        settings: &Bound<'_, PyAny>,
+        start: PyReadonlyArray1<'_, i64>,
+        key: u64,
+    ) -> PyResult<Self> {
+        let settings: Settings<'_> = settings.extract()?;
+        let memory = match settings.memory.as_str() {
+            "none" => Memory::Nothing,
+            "table" => Memory::Table,
+            other => return unknown("memory", other),
+        };
+        let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
+        let plan = settings.plan(py)?;
+        let graph = graph.0.clone();
+        let walkers = py.detach(|| Walkers::new(graph, plan, &start, memory, key));
+        Ok(Self(Mutex::new(check(py, walkers)?)))
+    }
+
+    /// Moves all to `until` steps, at most for `budget` seconds. Returns whether they got there,
+    /// and the exception that stopped them or None.
+    #[pyo3(signature = (until, paths, first, thin, budget, n_threads, total, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are those of a Python call
+    fn run(
+        &self,
+        py: Python<'_>,
+        until: u64,
+        mut paths: Option<PyPaths<'_>>,
+        first: u64,
+        thin: u64,
+        budget: Option<f64>,
+        n_threads: usize,
+        total: u64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(bool, Option<PyErr>)> {
+        let budget = budget.map(Duration::from_secs_f64);
+        let (n_slots, paths) = match &mut paths {
+            None => (0, Paths::Short(&mut [])),
+            Some(PyPaths::Short(array)) => {
+                (array.as_array().ncols(), Paths::Short(array.as_slice_mut()?))
+            }
+            Some(PyPaths::Long(array)) => {
+                (array.as_array().ncols(), Paths::Long(array.as_slice_mut()?))
+            }
+        };
+        let record = Record { first, thin, n_slots, paths };
+        let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+            let mut walkers = self.lock();
+            context.set_total(total);
+            context.advance(walkers.n_done() * walkers.n_walkers() as u64);
+            walkers.run(until, record, budget, context).map_err(|error| (error, None))
+        });
+        Ok(match outcome {
+            Ok(reached) => (reached, None),
+            Err(stopped) => (false, Some(stopped.error)),
+        })
+    }
+
+    /// Steps that all walkers have made.
+    #[getter]
+    fn n_done(&self) -> u64 {
+        self.lock().n_done()
+    }
+
+    /// Moves, of all steps of all walkers.
+    #[getter]
+    fn n_moves(&self) -> u64 {
+        self.lock().n_moves()
+    }
+
+    /// Where walkers stand.
+    fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let nodes = self.lock().positions().into_iter().map(|node| node as i64);
+        PyArray1::from_iter(py, nodes)
+    }
+
+    /// Visits of all nodes by one walker, or None where they are not counted.
+    fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
+        self.lock().visits(walker).map(|visits| PyArray1::from_slice(py, visits))
+    }
+}
