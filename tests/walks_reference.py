@@ -12,13 +12,13 @@ visits with the pseudo-counts in it; the start of a walk is not a visit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import combinations, permutations, product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 Base = str | tuple[Any, ...]
@@ -116,8 +116,8 @@ def log_tilted(target: Array, alpha: float, history: Array) -> Array:
 
 def log_ratio(graph: Graph, log_w: Array, i: int, j: int) -> float:
     """Logarithm of R(i, j) = w_j d_i / (w_i d_j)."""
-    d = graph.degrees
-    return float(log_w[j] - log_w[i] + math.log(d[i]) - math.log(d[j]))
+    d_i, d_j = len(graph.neighbors(i)), len(graph.neighbors(j))
+    return float(log_w[j] - log_w[i]) + math.log(d_i) - math.log(d_j)
 
 
 def accept(graph: Graph, log_w: Array, i: int, j: int, rule: str = "mhrw") -> float:
@@ -128,27 +128,37 @@ def accept(graph: Graph, log_w: Array, i: int, j: int, rule: str = "mhrw") -> fl
     return 1.0 / (1.0 + math.exp(-log_r)) if log_r > -700.0 else math.exp(log_r)
 
 
+def log_sum(logs: Iterable[float]) -> float:
+    """Logarithm of a sum of exponentials."""
+    logs = list(logs)
+    top = max(logs)
+    return top + math.log(math.fsum(math.exp(x - top) for x in logs))
+
+
 def log_balance(balance: str, log_r: float) -> float:
     """Logarithm of h(R), where h(u) = u h(1/u)."""
-    return log_r / 2 if balance == "sqrt" else -float(np.logaddexp(0.0, -log_r))
+    if balance == "sqrt":
+        return log_r / 2
+    return -math.log1p(math.exp(-log_r)) if log_r > 0 else log_r - math.log1p(math.exp(log_r))
 
 
 def multiple_try_row(graph: Graph, log_w: Array, n_tries: int, balance: str, i: int) -> Array:
     """Enumerate all tries, all choices among them and all references."""
-
-    def log_h(a: int, b: int) -> float:
-        return log_balance(balance, log_ratio(graph, log_w, a, b))
-
     row = np.zeros(graph.n)
     here = graph.neighbors(i)
+    log_h = {
+        (a, b): log_balance(balance, log_ratio(graph, log_w, a, b))
+        for a in (i, *here)
+        for b in graph.neighbors(a)
+    }
     for tries in product(here, repeat=n_tries):
-        scores = np.array([log_h(i, y) for y in tries])
-        total = logsumexp(scores)
+        scores = [log_h[i, y] for y in tries]
+        total = log_sum(scores)
         for y, score in zip(tries, scores, strict=True):
             chosen = math.exp(score - total) / len(here) ** n_tries
             there = graph.neighbors(y)
             for references in product(there, repeat=n_tries - 1):
-                back = logsumexp([log_h(y, x) for x in (*references, i)])
+                back = log_sum([log_h[y, x] for x in (*references, i)])
                 taken = math.exp(min(0.0, total - back)) / len(there) ** (n_tries - 1)
                 row[y] += chosen * taken
                 row[i] += chosen * (1.0 / len(there) ** (n_tries - 1) - taken)
@@ -187,7 +197,7 @@ def reweighted_row(row: Array, scores: Array) -> Array:
     reached = row > 0
     logs = np.log(row[reached]) + scores[reached]
     out = np.zeros_like(row)
-    out[reached] = np.exp(logs - logsumexp(logs))
+    out[reached] = np.exp(logs - log_sum(logs))
     return out
 
 
@@ -215,19 +225,6 @@ def node_row(
     raise ValueError(kernel)
 
 
-def transition(
-    graph: Graph,
-    base: Base,
-    weights: Array | None = None,
-    kernel: str = "none",
-    alpha: float = 0.0,
-    history: Array | None = None,
-) -> Array:
-    """The matrix (N, N) of a chain whose state is the node."""
-    rows = [node_row(graph, base, weights, kernel, alpha, history, i) for i in range(graph.n)]
-    return np.array(rows)
-
-
 # --- Chains whose state is the node and the one before ---
 
 
@@ -240,7 +237,8 @@ def states(graph: Graph) -> list[State]:
 
 def delayed_steps(graph: Graph, log_w: Array, before: int, i: int) -> dict[State, float]:
     """Metropolis with delayed acceptance: the law of the state after (before, i)."""
-    here, law = graph.neighbors(i), dict.fromkeys(states(graph), 0.0)
+    here = graph.neighbors(i)
+    law: dict[State, float] = defaultdict(float)
     a = {k: accept(graph, log_w, i, k) for k in here}
     for k in here:
         law[before, i] += (1.0 - a[k]) / len(here)
@@ -269,14 +267,50 @@ def state_steps(graph: Graph, base: Base, log_w: Array, before: int, i: int) -> 
         return {(i, k): 1.0 / len(onward) for k in onward}
     if name == "node2vec":
         p, q = options
-        near = {-1: set(here)}.get(before) or set(graph.neighbors(before))
+        near = graph.neighbors(before) if before >= 0 else here
         bias = [1 / p if k == before else 1.0 if k in near else 1 / q for k in here]
         mass = np.array(bias) * graph.edge_weights(i)
         return {(i, k): m / mass.sum() for k, m in zip(here, mass, strict=True)}
     raise ValueError(f"{name} has no memory")
 
 
-def arc_transition(
+def arc_row(
+    graph: Graph,
+    base: Base,
+    weights: Array | None,
+    kernel: str,
+    alpha: float,
+    history: Array | None,
+    k: int,
+) -> Array:
+    """The law of the state after the kth of `states`."""
+    log_w = np.log(target(graph, base, weights))
+    if kernel == "hdt":
+        assert history is not None
+        log_w = log_tilted(np.exp(log_w), alpha, history)
+    elif kernel != "none":
+        raise ValueError(f"{kernel} needs a chain whose state is the node")
+    names = states(graph)
+    row = np.zeros(len(names))
+    for state, mass in state_steps(graph, base, log_w, *names[k]).items():
+        row[names.index(state)] += mass
+    return row
+
+
+def chain_row(graph: Graph, base: Base, *arguments: Any) -> Array:
+    """`node_row` or `arc_row`; node i starts in state i in both."""
+    row = arc_row if parts(base)[0] in SECOND_ORDER else node_row
+    return row(graph, base, *arguments)
+
+
+def heads(graph: Graph, base: Base) -> NDArray[np.int64]:
+    """The node of every state."""
+    if parts(base)[0] in SECOND_ORDER:
+        return np.array([i for _, i in states(graph)])
+    return np.arange(graph.n)
+
+
+def transition(
     graph: Graph,
     base: Base,
     weights: Array | None = None,
@@ -284,33 +318,14 @@ def arc_transition(
     alpha: float = 0.0,
     history: Array | None = None,
 ) -> Array:
-    """The matrix of a chain whose state is one of `states`."""
-    w = target(graph, base, weights)
-    log_w = np.log(w)
-    if kernel == "hdt":
-        assert history is not None
-        log_w = log_tilted(w, alpha, history)
-    elif kernel != "none":
-        raise ValueError(f"{kernel} needs a chain whose state is the node")
-    where = {state: k for k, state in enumerate(states(graph))}
-    matrix = np.zeros((len(where), len(where)))
-    for (before, i), k in where.items():
-        for state, mass in state_steps(graph, base, log_w, before, i).items():
-            matrix[k, where[state]] += mass
-    return matrix
+    """The matrix over the states, which are the nodes themselves where nothing else matters."""
+    how = (graph, base, weights, kernel, alpha, history)
+    return np.array([chain_row(*how, k) for k in range(len(heads(graph, base)))])
 
 
-def chain(graph: Graph, base: Base, *arguments: Any) -> tuple[NDArray[np.int64], Array]:
-    """The node of every state, and the matrix over states; node i starts in state i."""
-    if parts(base)[0] in SECOND_ORDER:
-        heads = np.array([i for _, i in states(graph)])
-        return heads, arc_transition(graph, base, *arguments)
-    return np.arange(graph.n), transition(graph, base, *arguments)
-
-
-def to_nodes(law: Array, heads: NDArray[np.int64]) -> Array:
+def to_nodes(law: Array, nodes: NDArray[np.int64]) -> Array:
     """The law of the node, from that of the state."""
-    return np.bincount(heads, weights=law)
+    return np.bincount(nodes, weights=law)
 
 
 # --- Long runs ---
@@ -367,18 +382,19 @@ def path_law(
     step_exponent: float = 1.0,
 ) -> Array:
     """Joint law of the first nodes after the start, an array of shape (N,) * n_steps."""
-    law = np.zeros((graph.n,) * n_steps)
+    law, nodes = np.zeros((graph.n,) * n_steps), heads(graph, base)
 
     def follow(state: int, history: Array, path: tuple[int, ...], mass: float) -> None:
         n = len(path)
         if n == n_steps:
             law[path] += mass
             return
-        heads, matrix = chain(graph, base, weights, kernel, alpha_at(alpha, n), history)
-        for k in np.flatnonzero(matrix[state]):
-            node = int(heads[k])
+        how = (graph, base, weights, kernel, alpha_at(alpha, n), history)
+        row = chain_row(*how, state)
+        for k in np.flatnonzero(row):
+            node = int(nodes[k])
             later = visited(history, node, n + 1, step_exponent)
-            follow(int(k), later, (*path, node), mass * matrix[state, k])
+            follow(int(k), later, (*path, node), mass * row[k])
 
     follow(start, np.asarray(pseudo_counts, dtype=float), (), 1.0)
     return law
@@ -425,7 +441,7 @@ def roll(rng: np.random.Generator, base: Base, graph: Graph, log_w: Array, state
         there = graph.neighbors(y)
         others = [there[rng.integers(len(there))] for _ in range(n_tries - 1)] + [i]
         back = [log_balance(balance, log_ratio(graph, log_w, y, x)) for x in others]
-        taken = math.log(1.0 - rng.random()) < logsumexp(scores) - logsumexp(back)
+        taken = math.log(1.0 - rng.random()) < log_sum(scores) - log_sum(back)
         return (i, y) if taken else (before, i)
     if rng.random() >= accept(graph, log_w, i, k, "barker" if name == "barker" else "mhrw"):
         return before, i
