@@ -1,0 +1,1 @@
+"""History-driven random walks on graphs."""
