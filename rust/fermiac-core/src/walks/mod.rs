@@ -7,6 +7,7 @@ pub mod graph;
 mod history;
 mod metropolis;
 mod octet;
+mod persist;
 mod places;
 mod plan;
 mod record;
@@ -15,6 +16,7 @@ mod simple;
 mod target;
 mod walkers;
 
+pub use persist::{RowSlices, Rows};
 pub use plan::{Base, Kernel, Plan, Schedule};
 pub use record::{Paths, Record};
 pub use target::Target;

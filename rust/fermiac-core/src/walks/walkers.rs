@@ -32,15 +32,15 @@ pub enum Memory {
 
 /// Walkers on one graph.
 pub struct Walkers {
-    graph: Graph,
+    pub(super) graph: Graph,
     plan: Plan,
-    octets: Vec<Octet>,
-    histories: Histories,
+    pub(super) octets: Vec<Octet>,
+    pub(super) histories: Histories,
     n_walkers: usize,
 }
 
 /// Those of all octets.
-enum Histories {
+pub(super) enum Histories {
     Forgotten(Vec<Forgotten>),
     Dense(Vec<Dense>),
     Masses(Vec<Masses>),

@@ -22,7 +22,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 pub(super) struct PyWalkers(Mutex<Walkers>);
 
 impl PyWalkers {
-    fn lock(&self) -> MutexGuard<'_, Walkers> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Walkers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
