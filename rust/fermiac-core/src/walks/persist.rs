@@ -1,6 +1,7 @@
 //! Walkers written down and brought back: where they stand, and what they have visited.
 
 use super::graph::Graph;
+use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses};
 use super::octet::{OCTET, Octet};
 use super::walkers::{Histories, Walkers};
@@ -88,6 +89,38 @@ impl Visited for Masses {
     }
 }
 
+impl Visited for Hashed {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for cell in self.tables[lane].sorted() {
+            keep(cell.node as usize, cell.visits, f64::NAN);
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.tables[lane].visit(node, || ()).visits = visits;
+    }
+
+    fn clear(&mut self) {
+        self.tables = std::array::from_fn(|_| Open::new());
+    }
+}
+
+impl Visited for HashedMasses {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for cell in self.tables[lane].sorted() {
+            keep(cell.node as usize, cell.visits, cell.more);
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
+        self.tables[lane].visit(node, || log).visits = visits;
+    }
+
+    fn clear(&mut self) {
+        self.tables = std::array::from_fn(|_| Open::new());
+    }
+}
+
 impl Octet {
     /// Where the walkers stand, and what they have done.
     fn persist(&mut self, archive: &mut Archive, graph: &Graph) -> Result<()> {
@@ -127,6 +160,8 @@ impl Walkers {
             Histories::Forgotten(_) => None,
             Histories::Dense(all) => self.rows_of(all, false),
             Histories::Masses(all) => self.rows_of(all, true),
+            Histories::Hashed(all) => self.rows_of(all, false),
+            Histories::HashedMasses(all) => self.rows_of(all, true),
         }
     }
 
@@ -156,8 +191,14 @@ impl Walkers {
         match &mut self.histories {
             Histories::Forgotten(_) => Ok(()),
             Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),
-            Histories::Masses(_) if rows.logs.len() != rows.counts.len() => Err(unfit()),
+            Histories::Masses(_) | Histories::HashedMasses(_)
+                if rows.logs.len() != rows.counts.len() =>
+            {
+                Err(unfit())
+            }
             Histories::Masses(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Hashed(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
         }
     }
 }
