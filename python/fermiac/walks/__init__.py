@@ -1,7 +1,6 @@
-"""Random walks on graphs that know where they have been.
+"""Random walks on graphs that know where they have been, and what is estimated with them.
 
-Graphs come from SciPy, networkx, igraph, arrays or files that are too large for the memory; `graphs`
-has generators.
+Graphs come from SciPy, networkx, igraph, arrays or files that are too large for the memory.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from fermiac.walks._graph import Components, Graph
 from fermiac.walks._more import corpus, extend, start
 from fermiac.walks._result import Walk
 from fermiac.walks._stop import StopWhen
+from fermiac.walks._tokens import predict, token_covariance
+from fermiac.walks._variance import asymptotic_variance, spectral_gap
 from fermiac.walks._walk import walk
 
 __all__ = [
@@ -23,8 +24,12 @@ __all__ = [
     "StopWhen",
     "Walk",
     "as_graph",
+    "asymptotic_variance",
     "corpus",
     "extend",
+    "predict",
+    "spectral_gap",
     "start",
+    "token_covariance",
     "walk",
 ]
