@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "Graph",
     "Integrand",
     "Law",
     "LogDensity",
@@ -16,6 +17,7 @@ __all__ = [
     "Sampler",
     "Stream",
     "Transform",
+    "Walkers",
     "__version__",
     "diagnostics_convergence",
     "diagnostics_judgement",
@@ -43,6 +45,11 @@ __all__ = [
     "special",
     "store_read",
     "store_write",
+    "walkers_load",
+    "walkers_remember",
+    "walkers_save",
+    "walkers_visited",
+    "walks_rows",
     "watermark_align",
     "watermark_choose",
     "watermark_numbers",
@@ -329,3 +336,63 @@ def watermark_numbers(seed: int, tokens: NDArray[np.uint32], n: int) -> _F: ...
 def watermark_transform_key(
     seed: int, n: int, vocab_size: int
 ) -> tuple[_F, NDArray[np.uint32]]: ...
+
+@final
+class Graph:
+    def __new__(
+        cls,
+        starts: _U,
+        ids: NDArray[np.uint32] | _U,
+        weights: NDArray[np.float32] | _F | None = None,
+    ) -> Graph: ...
+    @property
+    def n_nodes(self) -> int: ...
+    def survey(self, full: bool, signed: bool, n_threads: int) -> tuple[bool, bool, int]: ...
+    def strengths(self, n_threads: int) -> _F: ...
+    def one_way(self, sorted: bool, n_threads: int) -> tuple[int, int, float, float] | None: ...
+    def parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+    def strong_parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+
+@final
+class Walkers:
+    def __new__(
+        cls, graph: Graph, settings: dict[str, Any], start: _I, key: int
+    ) -> Walkers: ...
+    def run(
+        self,
+        until: int,
+        paths: NDArray[np.uint32] | _U | None,
+        first: int,
+        thin: int,
+        budget: float | None,
+        n_threads: int,
+        total: int,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> tuple[bool, BaseException | None]: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def n_moves(self) -> int: ...
+    def positions(self) -> _I: ...
+    def visits(self, walker: int) -> NDArray[np.uint32] | None: ...
+
+def walkers_save(walkers: Walkers) -> _U: ...
+def walkers_load(walkers: Walkers, words: _U) -> None: ...
+def walkers_visited(
+    walkers: Walkers,
+) -> tuple[_I, NDArray[np.int32] | _I, NDArray[np.uint32], _F] | None: ...
+def walkers_remember(
+    walkers: Walkers,
+    starts: _I,
+    nodes: NDArray[np.int32] | _I,
+    counts: NDArray[np.uint32],
+    logs: _F,
+) -> None: ...
+def walks_rows(
+    edges: NDArray[np.uint32] | _U,
+    weights: _F | None,
+    n_nodes: int,
+    directed: bool,
+    merge: bool,
+    n_threads: int,
+) -> tuple[_I, Any, _F | None]: ...

@@ -90,22 +90,18 @@ impl<T: Copy + Default> Open<T> {
         }
     }
 
-    /// All that is known, node by node.
-    pub(super) fn sorted(&self) -> Vec<Cell<T>> {
-        let mut cells: Vec<_> =
-            self.cells.iter().filter(|cell| cell.visits != 0).copied().collect();
+    /// Calls `keep(node, visits, more)` for all nodes, in ascending order.
+    pub(super) fn each(&self, mut keep: impl FnMut(usize, u32, T)) {
+        let mut cells: Vec<_> = self.cells.iter().filter(|cell| cell.visits != 0).collect();
         cells.sort_unstable_by_key(|cell| cell.node);
-        cells
+        cells.iter().for_each(|cell| keep(cell.node as usize, cell.visits, cell.more));
     }
 
-    /// Of what [`sorted`](Self::sorted) gave.
-    pub(super) fn restored(cells: &[Cell<T>]) -> Self {
-        let mut table = Self::new();
-        for cell in cells {
-            let more = cell.more;
-            table.visit(cell.node as usize, || more).visits = cell.visits;
+    /// Takes one of these back.
+    pub(super) fn put(&mut self, node: usize, visits: u32, more: T) {
+        if visits > 0 {
+            self.visit(node, || more).visits = visits;
         }
-        table
     }
 }
 

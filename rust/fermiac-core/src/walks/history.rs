@@ -62,6 +62,11 @@ impl Dense {
     }
 
     /// Those of one walker.
+    pub(super) fn lane(&self, lane: usize) -> &[u32] {
+        &self.visits[lane * self.n_nodes..][..self.n_nodes]
+    }
+
+    /// The same, to be changed.
     pub(super) fn of(&mut self, lane: usize) -> &mut [u32] {
         &mut self.visits[lane * self.n_nodes..][..self.n_nodes]
     }

@@ -9,6 +9,7 @@ mod hashed;
 mod history;
 mod metropolis;
 mod octet;
+mod persist;
 mod places;
 mod plan;
 mod record;
@@ -21,6 +22,7 @@ mod tests;
 mod walkers;
 mod weighted;
 
+pub use persist::{RowSlices, Rows};
 pub use plan::{Base, Kernel, Plan, Schedule, Stuck};
 pub use record::{Paths, Record};
 pub use target::Target;

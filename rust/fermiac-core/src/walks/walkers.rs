@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::alias::AliasRows;
 use super::graph::{Graph, View};
-use super::hashed::{Hashed, HashedMasses, Open};
+use super::hashed::{Hashed, HashedMasses};
 use super::history::{Dense, Forgotten, History, Masses};
 use super::metropolis::Metropolis;
 use super::octet::{Crew, Member, Moves, OCTET, Octet};
@@ -37,17 +37,17 @@ pub enum Memory {
 
 /// Walkers on one graph.
 pub struct Walkers {
-    graph: Graph,
+    pub(super) graph: Graph,
     plan: Plan,
-    octets: Vec<Octet>,
-    histories: Histories,
+    pub(super) octets: Vec<Octet>,
+    pub(super) histories: Histories,
     n_walkers: usize,
     /// Tables for neighbours by weight; nothing inside where weights are equal.
     rows: Option<Option<AliasRows>>,
 }
 
 /// Those of all octets.
-enum Histories {
+pub(super) enum Histories {
     Forgotten(Vec<Forgotten>),
     Dense(Vec<Dense>),
     Masses(Vec<Masses>),
@@ -131,21 +131,6 @@ impl Walkers {
         }
     }
 
-    /// The nodes that one walker has visited, in order, and how often; where that is counted.
-    pub fn visited(&mut self, walker: usize) -> Option<(Vec<u64>, Vec<u32>)> {
-        let (octet, lane) = (walker / OCTET, walker % OCTET);
-        match &self.histories {
-            Histories::Hashed(all) => all.get(octet).map(|hashed| pairs(&hashed.tables[lane])),
-            Histories::HashedMasses(all) => {
-                all.get(octet).map(|hashed| pairs(&hashed.tables[lane]))
-            }
-            _ => self.visits(walker).map(|visits| {
-                let some = (0..).zip(visits).filter(|(_, visits)| **visits > 0);
-                some.map(|(node, visits): (u64, _)| (node, *visits)).unzip()
-            }),
-        }
-    }
-
     /// Moves every walker to `until` steps in all, at most for `budget`; whether all are there.
     ///
     /// After an error all walkers stand where they can go on from.
@@ -174,10 +159,6 @@ impl Walkers {
         }
         Ok(self.n_done() >= until)
     }
-}
-
-fn pairs<T: Copy + Default>(table: &Open<T>) -> (Vec<u64>, Vec<u32>) {
-    table.sorted().iter().map(|cell| (u64::from(cell.node), cell.visits)).unzip()
 }
 
 /// One call of [`Walkers::run`].
