@@ -4,6 +4,7 @@ use super::history::History;
 use super::octet::OCTET;
 use super::target::Target;
 use crate::simd::{exp, ln, ln1p_pos, prefetch};
+use crate::{Error, Result};
 
 /// Visits of the nodes that one walker has seen, with more about each.
 ///
@@ -28,6 +29,15 @@ pub(super) struct Cell<T> {
 const FIRST: u32 = 5;
 /// 2⁶⁴ / the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Refuses graphs whose nodes cells have no room for.
+pub(super) fn require_short(n_nodes: usize) -> Result<()> {
+    if u32::try_from(n_nodes).is_ok() {
+        return Ok(());
+    }
+    let why = format!("{n_nodes} nodes; sparse histories hold graphs of below 2³²");
+    Err(Error::argument("graph", why))
+}
 
 impl<T: Copy + Default> Open<T> {
     pub(super) fn new() -> Self {

@@ -31,8 +31,8 @@ pub(super) struct Octet {
     pub(super) gain: [f64; OCTET],
     /// Room for figures of the neighbours of one walker.
     pub(super) room: [Vec<V>; 2],
-    /// Room for places and nodes of several tries.
-    pub(super) tries: Vec<[usize; OCTET]>,
+    /// Room for places, nodes or words of several tries.
+    pub(super) tries: Vec<[u64; OCTET]>,
     /// Where walkers began, and the rows there.
     pub(super) home: [usize; OCTET],
     pub(super) home_row: [(usize, usize); OCTET],
