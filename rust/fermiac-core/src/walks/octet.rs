@@ -29,8 +29,8 @@ pub(super) struct Octet {
     pub(super) candidate: [usize; OCTET],
     pub(super) rest: [f64; OCTET],
     pub(super) gain: [f64; OCTET],
-    /// Room for figures of the neighbours of one walker.
-    pub(super) room: [Vec<V>; 2],
+    /// Room for the outcomes of one walker.
+    pub(super) room: Vec<V>,
     /// Steps done, and those of them that were moves.
     pub(super) done: u64,
     pub(super) moved: u64,
@@ -56,7 +56,7 @@ impl Octet {
             candidate: [NOWHERE; OCTET],
             rest: [0.0; OCTET],
             gain: [0.0; OCTET],
-            room: [Vec::new(), Vec::new()],
+            room: Vec::new(),
             done: 0,
             moved: 0,
             log_scale: 0.0,
@@ -103,6 +103,9 @@ pub(super) fn unit(word: u64) -> f64 {
 pub(super) trait Moves: Sync {
     /// 64-bit words that a walker takes for a step.
     const WORDS: usize;
+    /// Octets that are moved side by side, at most: enough that the memory answers some while
+    /// others go on, few enough that what they know stays in the cache.
+    const CREW: usize;
     /// Whether there are the stages after [`decide`](Self::decide).
     const TWICE: bool = false;
 

@@ -1,5 +1,6 @@
 //! The law that walkers are to visit nodes by, known up to a factor, and the counts they begin with.
 
+use crate::simd::{LANES, V};
 use crate::{Error, Result};
 
 /// Weights w of nodes, and the pseudo-counts c⁰ that histories begin with.
@@ -93,6 +94,23 @@ impl Target {
         }
     }
 
+    /// [`ratio`](Self::ratio) of a tile of nodes.
+    #[inline(always)]
+    pub(super) fn ratios(&self, nodes: &[usize; LANES], degrees: V, visits: V) -> V {
+        match self {
+            Self::Uniform { pseudo } => V::splat(*pseudo) + visits,
+            Self::Degree { pseudo, .. } => V::splat(*pseudo) + visits / degrees,
+            Self::Table { entries, .. } => {
+                let mut out = visits;
+                for l in 0..LANES {
+                    let entry = &entries[nodes[l]];
+                    out.0[l] = entry.pseudo + visits.0[l] * entry.inverse;
+                }
+                out
+            }
+        }
+    }
+
     /// c⁰ of a node of this degree.
     #[inline(always)]
     pub(super) fn pseudo(&self, node: usize, degree: usize) -> f64 {
@@ -105,10 +123,10 @@ impl Target {
 
     /// The share of the law that a node has.
     #[inline(always)]
-    pub(super) fn share(&self, node: usize, degree: usize, n_nodes: usize) -> f64 {
+    pub(super) fn share(&self, node: usize, degree: f64, n_nodes: usize) -> f64 {
         match self {
             Self::Uniform { .. } => 1.0 / n_nodes as f64,
-            Self::Degree { total, .. } => degree as f64 / total,
+            Self::Degree { total, .. } => degree / total,
             Self::Table { entries, total } => 1.0 / (entries[node].inverse * total),
         }
     }

@@ -15,9 +15,6 @@ use crate::par::Context;
 use crate::simd::dispatch;
 use crate::{Error, Result};
 
-/// Octets that one thread moves side by side, at most: enough that memory answers some while
-/// others go on, few enough for the first-level cache.
-const CREW: usize = 8;
 /// About the time between two looks at signals.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -37,6 +34,7 @@ pub struct Walkers {
     octets: Vec<Octet>,
     histories: Histories,
     n_walkers: usize,
+    degrees: Option<Vec<u32>>,
 }
 
 /// Those of all octets.
@@ -80,7 +78,7 @@ impl Walkers {
             }
             Memory::Table => Histories::Dense((0..each).map(|_| Dense::new(n)).collect()),
         };
-        Ok(Self { graph, plan, octets, histories, n_walkers: start.len() })
+        Ok(Self { graph, plan, octets, histories, n_walkers: start.len(), degrees: None })
     }
 
     /// Walkers.
@@ -104,12 +102,12 @@ impl Walkers {
     }
 
     /// Visits of all nodes by one walker, where they are counted.
-    pub fn visits(&mut self, walker: usize) -> Option<&[u32]> {
+    pub fn visits(&self, walker: usize) -> Option<Vec<u32>> {
         let (octet, lane) = (walker / OCTET, walker % OCTET);
-        match &mut self.histories {
+        match &self.histories {
             Histories::Forgotten(_) => None,
-            Histories::Dense(all) => all.get_mut(octet).map(|dense| &*dense.of(lane)),
-            Histories::Masses(all) => all.get_mut(octet).map(|masses| &*masses.dense.of(lane)),
+            Histories::Dense(all) => all.get(octet).map(|dense| dense.of(lane)),
+            Histories::Masses(all) => all.get(octet).map(|masses| masses.dense.of(lane)),
         }
     }
 
@@ -124,9 +122,13 @@ impl Walkers {
         context: &Context<'_>,
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
-        let Self { graph, plan, octets, histories, .. } = self;
-        let call = Call { plan, until, deadline: budget.map(|b| Instant::now() + b), context };
+        let Self { graph, plan, octets, histories, degrees, .. } = self;
         let view = graph.view();
+        let degrees = degrees.get_or_insert_with(|| {
+            plan.needs_degrees().then(|| view.degrees()).unwrap_or_default()
+        });
+        let call =
+            Call { plan, degrees, until, deadline: budget.map(|b| Instant::now() + b), context };
         match histories {
             Histories::Forgotten(all) => call.choose(&view, octets, all, &mut tracks)?,
             Histories::Dense(all) => call.choose(&view, octets, all, &mut tracks)?,
@@ -139,6 +141,8 @@ impl Walkers {
 /// One call of [`Walkers::run`].
 struct Call<'a, 'c> {
     plan: &'a Plan,
+    /// Degrees of the nodes at all places, where walkers need those of neighbours.
+    degrees: &'a [u32],
     until: u64,
     deadline: Option<Instant>,
     context: &'a Context<'c>,
@@ -157,12 +161,26 @@ impl Call<'_, '_> {
         match (kernel, base) {
             (Kernel::Repellent, _) => {
                 let (n_nodes, weights) = (view.n_nodes(), view.weights);
-                let moves = Scan::<false> { target, base, laziness, n_nodes, weights };
+                let moves = Scan::<false> {
+                    target,
+                    base,
+                    laziness,
+                    n_nodes,
+                    weights,
+                    degrees: self.degrees,
+                };
                 self.crews(&moves, view, octets, histories, tracks)
             }
             (Kernel::Avoiding, _) => {
                 let (n_nodes, weights) = (view.n_nodes(), view.weights);
-                let moves = Scan::<true> { target, base, laziness, n_nodes, weights };
+                let moves = Scan::<true> {
+                    target,
+                    base,
+                    laziness,
+                    n_nodes,
+                    weights,
+                    degrees: self.degrees,
+                };
                 self.crews(&moves, view, octets, histories, tracks)
             }
             (_, Base::Simple) => {
@@ -204,7 +222,7 @@ impl Call<'_, '_> {
         histories: &mut [H],
         tracks: &mut [Track<'_>],
     ) -> Result<()> {
-        let size = octets.len().div_ceil(self.context.n_threads()).clamp(1, CREW);
+        let size = octets.len().div_ceil(self.context.n_threads()).clamp(1, M::CREW);
         let mut crews: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
         for ((octet, history), track) in octets.iter_mut().zip(histories).zip(tracks) {
             let done = octet.done;
