@@ -1,12 +1,17 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod external;
 mod graph;
+mod random;
 mod walkers;
 
 use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    external::register(m)?;
     graph::register(m)?;
-    walkers::register(m)
+    random::register(m)?;
+    walkers::register(m)?;
+    Ok(())
 }
