@@ -256,9 +256,20 @@ def pecanpy_walks(graph: Csr, work: Work, n: int) -> Run:
     return run
 
 
+def _numba(work: Work, group: int | None, record: str | None) -> Any:
+    """The compiled walkers, if they can do this work."""
+    if group and work.n_walkers < group:
+        raise NotApplicable("fewer walkers than a group has")
+    if record and work.record != record:
+        raise NotApplicable("the histories are what is kept")
+    import peer_walks_numba
+
+    return peer_walks_numba
+
+
 def numba_srw(graph: Csr, work: Work, n: int, group: int | None = None) -> Run:
     """The simple walk; `group` walkers interleaved, or one after another."""
-    import peer_walks_numba as compiled
+    compiled = _numba(work, group, None)
 
     node = compiled.pack(graph.indptr)
     walk = compiled.srw_group if group else compiled.srw_lone
@@ -278,10 +289,7 @@ def numba_srw(graph: Csr, work: Work, n: int, group: int | None = None) -> Run:
 
 def numba_hdt_mhrw(graph: Csr, work: Work, n: int, group: int | None = None) -> Run:
     """MHRW to the uniform law, repelled by each walker's own counts."""
-    import peer_walks_numba as compiled
-
-    if work.record != "visits":
-        raise NotApplicable("the histories are what is kept")
+    compiled = _numba(work, group, "visits")
     node, table = compiled.pack(graph.indptr), compiled.power_table(ALPHA)
     walk = compiled.hdt_group if group else compiled.hdt_lone
 
@@ -298,10 +306,7 @@ def numba_hdt_mhrw(graph: Csr, work: Work, n: int, group: int | None = None) -> 
 
 def numba_srrw(graph: Csr, work: Work, n: int, group: int | None = None) -> Run:
     """SRRW on the simple walk, repelled by each walker's own counts."""
-    import peer_walks_numba as compiled
-
-    if work.record != "visits":
-        raise NotApplicable("the histories are what is kept")
+    compiled = _numba(work, group, "visits")
     node, whole = compiled.pack(graph.indptr), int(ALPHA) if ALPHA == int(ALPHA) else -1
     mean = float(graph.degrees.mean())
     walk = compiled.srrw_group if group else compiled.srrw_lone
