@@ -3,7 +3,8 @@
 A peer is a function of a graph and of the work that prepares what it needs and returns
 ``run(seed)``, which gives where it went. `rate` times it in CPU-seconds of the process, so that
 threads and neighbours on the machine are paid for by whoever has them.
-``python benches/peer_walks.py [nodes ...]`` prints million steps per CPU-second, without fermiac.
+``python benches/peer_walks.py [nodes or kernels ...]`` prints million steps per CPU-second; it needs
+no fermiac.
 """
 
 from __future__ import annotations
@@ -375,21 +376,22 @@ def rate(run: Run, rounds: int = ROUNDS) -> tuple[float, Walked]:
     return statistics.median(w.steps / t / 1e6 for w, t in each), each[-1][0]
 
 
-def main(sizes: list[int]) -> None:
-    for n, (kernel, peers), (what, work) in itertools.product(
-        sizes, KERNELS.items(), WORKS.items()
-    ):
-        for name, peer in peers.items():
+def main(kernels: list[str], sizes: list[int]) -> None:
+    for n, kernel, (what, work) in itertools.product(sizes, kernels, WORKS.items()):
+        for name, peer in KERNELS[kernel].items():
+            row = f"{n:>8} {kernel:9} {what:11} {name:22}"
             try:
-                run = peer.prepare(n, work)
-                steps, walked = rate(run)
-            except (ImportError, NotApplicable) as error:
-                print(f"{n:>8} {kernel:9} {what:11} {name:24} - {error}", flush=True)
+                steps, walked = rate(peer.prepare(n, work))
+            except (ImportError, NotApplicable) as reason:
+                print(f"{row}        - {reason}", flush=True)
                 continue
             error = degree_error(random_graph(n), walked, peer.law)
-            line = f"{n:>8} {kernel:9} {what:11} {name:24} {steps:8.2f}"
-            print(f"{line}  mean degree {error:+.2%}", flush=True)
+            print(f"{row} {steps:8.2f}  mean degree {error:+.2%}", flush=True)
 
 
 if __name__ == "__main__":
-    main([int(n) for n in sys.argv[1:]] or [100_000, 1_000_000])
+    given = sys.argv[1:]
+    main(
+        [name for name in given if name in KERNELS] or list(KERNELS),
+        [int(n) for n in given if n not in KERNELS] or [100_000, 1_000_000],
+    )
