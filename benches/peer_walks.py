@@ -3,8 +3,8 @@
 A peer is a function of a graph and of the work that prepares what it needs and returns
 ``run(seed)``, which gives where it went. `rate` times it in CPU-seconds of the process, so that
 threads and neighbours on the machine are paid for by whoever has them.
-``python benches/peer_walks.py [nodes or kernels ...]`` prints million steps per CPU-second; it needs
-no fermiac.
+``python benches/peer_walks.py [nodes or kernels ...]`` prints million steps per CPU-second, without
+fermiac.
 """
 
 from __future__ import annotations
