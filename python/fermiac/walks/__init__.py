@@ -11,9 +11,13 @@ from fermiac.walks._bases import MTM, Lazy, Node2Vec
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._files import open_csr
 from fermiac.walks._graph import Graph
+from fermiac.walks._more import corpus, extend, start
+from fermiac.walks._result import Walk
 from fermiac.walks._rows import Components
+from fermiac.walks._stop import StopWhen
 from fermiac.walks._tokens import predict, token_covariance
 from fermiac.walks._variance import asymptotic_variance, spectral_gap
+from fermiac.walks._walk import walk
 from fermiac.walks._write_csr import write_csr
 
 __all__ = [
@@ -22,12 +26,18 @@ __all__ = [
     "Graph",
     "Lazy",
     "Node2Vec",
+    "StopWhen",
+    "Walk",
     "as_graph",
     "asymptotic_variance",
+    "corpus",
+    "extend",
     "graphs",
     "open_csr",
     "predict",
     "spectral_gap",
+    "start",
     "token_covariance",
+    "walk",
     "write_csr",
 ]

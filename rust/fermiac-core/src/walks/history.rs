@@ -1,6 +1,7 @@
 //! What the walkers of an octet know of where they have been.
 
-use super::octet::OCTET;
+use super::octet::{OCTET, Octet};
+use super::places::Places;
 use super::target::Target;
 use crate::simd::{LANES, V, ln, prefetch};
 
@@ -21,6 +22,14 @@ pub(super) trait History: Send {
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
+    /// Looks around where walkers stand, before candidates are judged.
+    #[inline(always)]
+    fn survey<P: Places>(&mut self, _: &Target, _: &Octet, _: &P) {}
+    /// Walkers whose visits are counted together.
+    #[inline(always)]
+    fn walkers(&self) -> f64 {
+        1.0
+    }
 }
 
 /// None.
@@ -77,6 +86,29 @@ impl Dense {
             Counts::Short(counts) => counts[all].iter().map(|&count| count.into()).collect(),
             Counts::Long(counts) => counts[all].to_vec(),
         }
+    }
+
+    /// Sets a count.
+    pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
+        let at = lane * self.n_nodes + node;
+        loop {
+            // As when it was counted up to: a width whose largest count was reached is too small.
+            match &mut self.counts {
+                Counts::Byte(counts) if visits < u8::MAX.into() => counts[at] = visits as u8,
+                Counts::Short(counts) if visits < u16::MAX.into() => counts[at] = visits as u16,
+                Counts::Long(counts) => counts[at] = visits,
+                _ => {
+                    self.widen();
+                    continue;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.n_nodes);
     }
 
     /// Makes room for larger counts.

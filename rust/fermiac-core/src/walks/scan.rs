@@ -59,9 +59,10 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     ) -> V {
         let mut visits = V::ZERO;
         if AVOIDING {
+            let done = step.done as f64 * history.walkers();
             for k in 0..LANES {
                 let share = self.target.share(nodes[k], degrees.0[k], self.n_nodes);
-                visits.0[k] = history.visits(l, nodes[k]) - step.done as f64 * share;
+                visits.0[k] = history.visits(l, nodes[k]) - done * share;
             }
         } else if H::LOG {
             for k in 0..LANES {

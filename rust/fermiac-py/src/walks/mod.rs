@@ -2,6 +2,7 @@
 
 mod external;
 mod graph;
+mod persist;
 mod random;
 mod walkers;
 
@@ -11,6 +12,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     external::register(m)?;
     graph::register(m)?;
+    persist::register(m)?;
     random::register(m)?;
     walkers::register(m)?;
     Ok(())

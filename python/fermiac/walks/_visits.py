@@ -1,0 +1,105 @@
+"""Visits of walkers, in sparse rows, and what is summed over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+__all__ = ["Visits"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Visits:
+    """How often each walker was at each node: compressed rows, a row for each walker."""
+
+    indptr: NDArray[np.int64]
+    nodes: NDArray[Any]
+    counts: NDArray[Any]
+    n_nodes: int
+
+    @classmethod
+    def of_paths(cls, paths: NDArray[Any], n_nodes: int) -> Self:
+        """Those along paths (walkers, steps)."""
+        n_walkers, n_steps = paths.shape
+        kind = np.int32 if n_nodes <= 2**31 else np.int64
+        matrix = scipy.sparse.csr_array(
+            (
+                np.ones(paths.size, dtype=np.uint32),
+                paths.reshape(-1).astype(kind),
+                np.arange(n_walkers + 1, dtype=np.int64) * n_steps,
+            ),
+            shape=(n_walkers, n_nodes),
+        )
+        matrix.sum_duplicates()
+        return cls.of_matrix(matrix)
+
+    @classmethod
+    def of_matrix(cls, matrix: Any) -> Self:
+        """Those in a sparse matrix."""
+        return cls(
+            np.asarray(matrix.indptr, dtype=np.int64),
+            matrix.indices,
+            matrix.data.astype(np.uint32, copy=False),
+            matrix.shape[1],
+        )
+
+    def matrix(self) -> Any:
+        """As a sparse matrix, which shares the arrays where it can."""
+        # Both of one type, without a copy of the larger.
+        starts = self.indptr.astype(self.nodes.dtype) if self._is_small else self.indptr
+        nodes = self.nodes if self._is_small else self.nodes.astype(np.int64, copy=False)
+        out = scipy.sparse.csr_array(
+            (self.counts, nodes, starts), shape=(self.n_walkers, self.n_nodes)
+        )
+        out.has_sorted_indices = True
+        out.has_canonical_format = True
+        return out
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.nodes) < 2**31
+
+    @property
+    def n_walkers(self) -> int:
+        """Rows."""
+        return len(self.indptr) - 1
+
+    def minus(self, earlier: Visits) -> Visits:
+        """What has come after some of them."""
+        difference = self.matrix() - earlier.matrix()
+        difference.eliminate_zeros()
+        difference.sort_indices()
+        return Visits.of_matrix(difference)
+
+    def plus(self, more: Visits) -> Visits:
+        """Both together."""
+        total = self.matrix() + more.matrix()
+        total.sort_indices()
+        return Visits.of_matrix(total)
+
+    def beside(self, others: list[Visits]) -> Visits:
+        """The rows of all, one below the other."""
+        rows = [self, *others]
+        starts = np.cumsum([0, *(len(v.nodes) for v in rows[:-1])])
+        parts = [v.indptr[(0 if i == 0 else 1) :] + s for i, (v, s) in enumerate(zip(rows, starts))]
+        return Visits(
+            np.concatenate(parts),
+            np.concatenate([v.nodes for v in rows]),
+            np.concatenate([v.counts for v in rows]),
+            self.n_nodes,
+        )
+
+    def totals(self) -> NDArray[np.uint64]:
+        """Visits of each node by all walkers."""
+        ones = np.ones(self.n_walkers, dtype=np.uint64)
+        return np.asarray(self.matrix().T @ ones, dtype=np.uint64)
+
+    def sums(self, values: Array) -> Array:
+        """Of values (n_nodes, k) along the way of each walker: (walkers, k)."""
+        return np.asarray(self.matrix() @ values, dtype=np.float64)
