@@ -37,4 +37,6 @@ pub enum Domain {
     Start = 13,
     /// Swaps between tempering replicas.
     Swap = 14,
+    /// Mini-batches of tokens that walk on graphs.
+    Token = 15,
 }

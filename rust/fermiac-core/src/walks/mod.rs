@@ -13,6 +13,7 @@ mod record;
 mod scan;
 mod simple;
 mod target;
+pub mod token;
 mod walkers;
 
 pub use plan::{Base, Kernel, Plan, Schedule};
