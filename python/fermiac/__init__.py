@@ -21,6 +21,7 @@ from fermiac import (
     random,
     special,
     targets,
+    walks,
 )
 from fermiac._checkpoint import Checkpoint
 from fermiac._config import get_num_threads, isa_level, set_num_threads
@@ -53,4 +54,5 @@ __all__ = [
     "set_num_threads",
     "special",
     "targets",
+    "walks",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "Graph",
     "Integrand",
     "Law",
     "LogDensity",
@@ -43,6 +44,7 @@ __all__ = [
     "special",
     "store_read",
     "store_write",
+    "walks_rows",
     "watermark_align",
     "watermark_choose",
     "watermark_numbers",
@@ -329,3 +331,28 @@ def watermark_numbers(seed: int, tokens: NDArray[np.uint32], n: int) -> _F: ...
 def watermark_transform_key(
     seed: int, n: int, vocab_size: int
 ) -> tuple[_F, NDArray[np.uint32]]: ...
+
+@final
+class Graph:
+    def __new__(
+        cls,
+        starts: _U,
+        ids: NDArray[np.uint32] | _U,
+        weights: NDArray[np.float32] | _F | None = None,
+    ) -> Graph: ...
+    @property
+    def n_nodes(self) -> int: ...
+    def survey(self, full: bool, signed: bool, n_threads: int) -> tuple[bool, bool, int]: ...
+    def strengths(self, n_threads: int) -> _F: ...
+    def one_way(self, sorted: bool, n_threads: int) -> tuple[int, int, float, float] | None: ...
+    def parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+    def strong_parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+
+def walks_rows(
+    edges: NDArray[np.uint32] | _U,
+    weights: _F | None,
+    n_nodes: int,
+    directed: bool,
+    merge: bool,
+    n_threads: int,
+) -> tuple[_I, Any, _F | None]: ...

@@ -1,10 +1,18 @@
 //! A graph in compressed rows, wherever its arrays lie: on the heap, in NumPy, or in mapped files.
 
+mod build;
+mod check;
+mod parts;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::simd::prefetch;
 use crate::{Error, Result};
+
+pub use build::{Edges, Id, Rows, from_edges};
+pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
+pub use parts::{Parts, parts, strong_parts};
 
 /// An array that somebody keeps alive.
 pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
@@ -51,9 +59,13 @@ impl Graph {
         let n = view.ids.len() as u64;
         let (first, last) = (view.starts.first(), view.starts.last());
         if (first, last) != (Some(&0), Some(&n)) || view.starts.len() < 2 {
+            let shown =
+                |end: Option<&u64>| end.map_or("nothing".into(), |&end| (end as i64).to_string());
             let why = format!(
-                "it goes from {first:?} to {last:?}; 0 to {n}, the number of indices, is needed, \
-                 for one node at least"
+                "it goes from {} to {}; 0 to {n}, the number of indices, is needed, for one node \
+                 at least",
+                shown(first),
+                shown(last)
             );
             return Err(Error::argument("indptr", why));
         }
