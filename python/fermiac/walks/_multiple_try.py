@@ -1,0 +1,75 @@
+"""Exact acceptances of multiple-try Metropolis, by enumeration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.walks._bases import MTM
+
+__all__ = ["acceptances"]
+
+Array = NDArray[np.float64]
+
+# About ten seconds, and 100 MB.
+_ATOMS = 4_000_000
+_EDGES = 200_000
+
+
+def acceptances(
+    indptr: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], density: Array, base: MTM
+) -> Array:
+    """d_i times the probability that a step goes from i to j, for every edge.
+
+    `density` is the target over the degrees: its ratio is R. With h the balance, the neighbours
+    y of i and the references x of j, the step goes to j with probability
+    (K / d_i) h(R(i, j)) E[1 / max(S, S')], where S = h(R(i, j)) + the sum of K - 1 of h(R(i, y))
+    and S' = h(R(j, i)) + the sum of K - 1 of h(R(j, x)): two independent discrete laws.
+    """
+    ratio = density[columns] / density[rows]
+    h = ratio / (1.0 + ratio) if base.balance == "barker" else np.sqrt(ratio)
+    if len(rows) > _EDGES:
+        raise _too_much(f"{len(rows)} directed edges", f"{_EDGES} at most")
+    laws = []
+    atoms = 0
+    for start, end in zip(indptr[:-1], indptr[1:], strict=True):
+        laws.append(_sums(h[start:end], base.n_tries - 1, _ATOMS - atoms))
+        atoms += len(laws[-1][0])
+    # One direction of each edge: the other's probability follows from the balance.
+    there = np.flatnonzero(rows < columns)
+    back = np.lexsort((rows, columns))
+    back = back[rows[back] > columns[back]]
+    there = there[np.lexsort((columns[there], rows[there]))]
+    result = np.zeros(len(rows))
+    for e, r in zip(there, back, strict=True):
+        (s, p), (t, q) = laws[rows[e]], laws[columns[e]]
+        s, t = s + h[e], t + h[r]
+        below = np.concatenate([[0.0], np.cumsum(q)])[np.searchsorted(t, s, side="right")]
+        above = np.concatenate([[0.0], np.cumsum(p)])[np.searchsorted(s, t, side="left")]
+        mean = np.sum(p / s * below) + np.sum(q / t * above)
+        result[e] = base.n_tries * h[e] * mean
+        result[r] = result[e] * density[rows[e]] / density[columns[e]]
+    return result
+
+
+def _sums(values: Array, n: int, limit: int) -> tuple[Array, Array]:
+    """The law of the sum of n of the values drawn with replacement: where, and how likely."""
+    at, counts = np.unique(values, return_counts=True)
+    single = counts / len(values)
+    where, mass = np.zeros(1), np.ones(1)
+    for _ in range(n):
+        if len(where) * len(at) > limit:
+            raise _too_much("more than that many sums of weights", f"{_ATOMS} in all at most")
+        where, back = np.unique(np.add.outer(where, at), return_inverse=True)
+        mass = np.bincount(back.reshape(-1), np.multiply.outer(mass, single).reshape(-1))
+    return where, mass
+
+
+def _too_much(given: str, needed: str) -> ArgumentError:
+    return ArgumentError(
+        f"base: the exact matrix of MTM enumerates all tries, here {given}; {needed}; take fewer "
+        "tries or a smaller graph, the base 'barker' as a bound, or the spread of independent walks"
+    )

@@ -1,0 +1,190 @@
+"""Asymptotic covariances of averages along chains: spectral sums, and Poisson's equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.sparse import csgraph
+from scipy.sparse import linalg as iterative
+
+from fermiac.errors import ArgumentError, NumericalError
+from fermiac.walks._transition import Chain, EdgeChain, NodeChain
+
+__all__ = ["base_covariance", "fast_covariance", "gap", "repelled_covariance", "spectrum"]
+
+Array = NDArray[np.float64]
+
+DENSE = 1000
+LARGEST = 20_000
+
+
+def dense(chain: Chain, method: str) -> bool:
+    """Whether to factor full matrices."""
+    if method == "dense" and chain.n_states > LARGEST:
+        raise ArgumentError(
+            f"method: 'dense' for {chain.n_states} states, whose matrix takes "
+            f"{8e-9 * chain.n_states**2:.0f} GB; take 'iterative'"
+        )
+    return method == "dense" or (method == "auto" and chain.n_states <= DENSE)
+
+
+def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
+    """The eigenvalues of P, and the products of its left eigenvectors with the columns of f.
+
+    That of the eigenvalue 1 is reported as 0 with products that are 0: functions are centred.
+    """
+    root = np.sqrt(chain.mu)
+    matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
+    values, vectors = linalg.eigh(matrix, overwrite_a=True, check_finite=False, driver="evd")
+    return values, vectors.T @ _scaled(chain, f)
+
+
+def base_covariance(chain: Chain, f: Array, method: str) -> Array:
+    """The covariance of averages of the columns of f along the base chain."""
+    if isinstance(chain, EdgeChain):
+        return _of_edges(chain, f, dense(chain, method))
+    return repelled_covariance(chain, f, 0.0, 1.0, method)
+
+
+def repelled_covariance(
+    chain: NodeChain, f: Array, alpha: float, constant: float, method: str
+) -> Array:
+    """The sum over the modes of (1 + l) / (1 - l) / (2 alpha (1 + l) + constant)."""
+    if dense(chain, method):
+        l, b = spectrum(chain, f)
+        return _summed(b, (1 + l) / ((1 - l) * (2 * alpha * (1 + l) + constant)))
+    # In partial fractions, so that the error of each term is the square of the solver's.
+    scaled = _scaled(chain, f)
+    whole = 4 * alpha + constant
+    slow = _solve(chain, scaled, 1.0, -1.0)
+    smooth = _solve(chain, scaled, 2 * alpha + constant, 2 * alpha) if alpha else scaled / constant
+    return _symmetrised(scaled.T @ (2 * slow - constant * smooth) / whole)
+
+
+def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Array:
+    """The sum over the modes of (1 + l) / (1 - l) / (1 + alpha (1 + l))²."""
+    if dense(chain, method):
+        l, b = spectrum(chain, f)
+        return _summed(b, (1 + l) / ((1 - l) * (1 + alpha * (1 + l)) ** 2))
+    scaled = _solve(chain, _scaled(chain, f), 1 + alpha, alpha)
+    return _symmetrised(scaled.T @ (2 * _solve(chain, scaled, 1.0, -1.0) - scaled))
+
+
+def gap(chain: NodeChain, absolute: bool) -> float:
+    """1 minus the second eigenvalue, or minus the second largest modulus."""
+    if chain.n_states <= DENSE:
+        root = np.sqrt(chain.mu)
+        matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
+        values = np.sort(linalg.eigvalsh(matrix, overwrite_a=True))
+        # The eigenvalue 1 is now a 0: the one nearest to it is left out.
+        values = np.delete(values, np.argmin(np.abs(values)))
+        if not len(values):
+            return 1.0
+        return float(1.0 - (np.abs(values).max() if absolute else values[-1]))
+    # A shift keeps the eigenvalue that was 1 away from the upper end.
+    upper = _extreme(_shifted(chain, 1.0, 1.0, 2.0), "LA") - 1.0
+    if not absolute:
+        return 1.0 - upper
+    lower = _extreme(_shifted(chain, 1.0, -1.0, 2.0), "LA") - 1.0
+    return 1.0 - max(upper, lower)
+
+
+def _extreme(operator: Any, which: str) -> float:
+    start = np.random.default_rng(0).standard_normal(operator.shape[0])
+    try:
+        found = iterative.eigsh(
+            operator, k=1, which=which, v0=start, ncv=40, tol=1e-12, return_eigenvectors=False
+        )
+    except iterative.ArpackNoConvergence:
+        raise NumericalError(
+            f"the second eigenvalue of a chain on {operator.shape[0]} nodes was not found by "
+            "Lanczos' method: too many eigenvalues lie close to it"
+        ) from None
+    return float(found[0])
+
+
+def _scaled(chain: NodeChain, f: Array) -> Array:
+    """D^(1/2) times the centred functions."""
+    return np.sqrt(chain.mu)[:, None] * (f - chain.mu @ f)
+
+
+def _summed(b: Array, weights: Array) -> Array:
+    return _symmetrised((weights[:, None] * b).T @ b)
+
+
+def _symmetrised(matrix: Array) -> Array:
+    return np.asarray(0.5 * (matrix + matrix.T))
+
+
+def _shifted(chain: NodeChain, diagonal: float, factor: float, deflate: float) -> Any:
+    """The operator diagonal I + factor S - deflate v v^T, v the eigenvector of S for 1."""
+    s, v = chain.symmetric(), np.sqrt(chain.mu)
+
+    def apply(x: Array) -> Array:
+        x = x.reshape(-1)
+        return diagonal * x + factor * (s @ x) - (deflate * (v @ x)) * v
+
+    return iterative.LinearOperator(s.shape, apply, dtype=np.float64)
+
+
+def _solve(chain: NodeChain, b: Array, diagonal: float, factor: float) -> Array:
+    """Solve (diagonal I + factor S) x = b by conjugate gradients, column by column, off v."""
+    # v gets the eigenvalue that keeps the operator positive: `diagonal`.
+    operator = _shifted(chain, diagonal, factor, factor)
+    jacobi = 1.0 / (diagonal + factor * chain.matrix.diagonal())
+    return _columns(b, operator, lambda r: jacobi * r.reshape(-1), iterative.cg, 1e-10)
+
+
+def _columns(
+    b: Array, operator: Any, precondition: Callable[[Array], Array] | None, solver: Any, rtol: float
+) -> Array:
+    """Solve for every column, and see that it was solved."""
+    x = np.zeros_like(b)
+    for k in np.flatnonzero(np.abs(b).max(axis=0, initial=0.0) > 0):
+        options: dict[str, Any] = {"maxiter": 20 * len(b) + 1000, "rtol": rtol}
+        if precondition is not None:
+            options["M"] = iterative.LinearOperator(operator.shape, precondition, dtype=np.float64)
+        x[:, k], _ = solver(operator, b[:, k], **options)
+        left = np.linalg.norm(operator @ x[:, k] - b[:, k]) / np.linalg.norm(b[:, k])
+        if not left < 1e3 * rtol:
+            raise NumericalError(
+                f"Poisson's equation on {len(b)} states was solved to a relative error of "
+                f"{left:.1g} only: the chain mixes too slowly; method='dense' is exact where "
+                "memory allows"
+            )
+    return x
+
+
+def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
+    """The covariance of averages along a chain on directed edges."""
+    centred = f - chain.mu @ f
+    # Time is spent at the nodes; the jumps are reversible once edges are reversed.
+    h = chain.of_states(chain.holding[:, None] * centred)
+    flow = chain.flow / chain.flow.sum()
+    if full:
+        jumps = chain.jumps()
+        matrix = np.eye(chain.n_states) - jumps.toarray()
+        # On a cycle the two directions never meet.
+        classes, labels = csgraph.connected_components(jumps, connection="strong")
+        for c in range(classes):
+            within = labels == c
+            matrix[np.ix_(within, within)] += flow[within] / flow[within].sum()
+        g = linalg.solve(matrix, h, overwrite_a=True)
+    else:
+        root = np.sqrt(flow)
+        reverse = chain.reverse
+
+        def apply(x: Array) -> Array:
+            x = x.reshape(-1)
+            return x[reverse] - root * chain.jump_back(x / root)
+
+        operator = iterative.LinearOperator((len(root), len(root)), apply, dtype=np.float64)
+        b = root[:, None] * h[reverse]
+        g = _columns(b, operator, None, iterative.minres, 1e-12) / root[:, None]
+    # The flow is that of steps when weighed by the holding times, whose mean it has as its sum.
+    cross = h.T @ (flow[:, None] * g) * (chain.flow.sum() * (1.0 - chain.eps))
+    return _symmetrised(2 * cross - centred.T @ (chain.mu[:, None] * centred))
