@@ -16,7 +16,10 @@ __all__ = [
     "RowStreams",
     "Sampler",
     "Stream",
+    "TokenLoss",
+    "Tokens",
     "Transform",
+    "Walkers",
     "__version__",
     "diagnostics_convergence",
     "diagnostics_judgement",
@@ -356,3 +359,58 @@ def walks_rows(
     merge: bool,
     n_threads: int,
 ) -> tuple[_I, Any, _F | None]: ...
+
+@final
+class Walkers:
+    def __new__(cls, graph: Graph, settings: dict[str, Any], start: _I, key: int) -> Walkers: ...
+    def run(
+        self,
+        until: int,
+        paths: NDArray[np.uint32] | _U | None,
+        first: int,
+        thin: int,
+        budget: float | None,
+        n_threads: int,
+        total: int,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> tuple[bool, BaseException | None]: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def n_moves(self) -> int: ...
+    def positions(self) -> _I: ...
+    def visits(self, walker: int) -> NDArray[np.uint32] | None: ...
+
+@final
+class TokenLoss:
+    @staticmethod
+    def quadratic(b: _F, kind: str, a: _F) -> TokenLoss: ...
+    @staticmethod
+    def data(x: _F, y: _F, starts: _I, link: str, ridge: float) -> TokenLoss: ...
+    @staticmethod
+    def native(address: int, user_data: int, dim: int, name: str, owner: object) -> TokenLoss: ...
+    def look(self, theta: _F, nodes: _I, values: bool) -> _F: ...
+
+@final
+class Tokens:
+    def __new__(cls, settings: dict[str, Any], theta: _F, key: int) -> Tokens: ...
+    def run(
+        self,
+        loss: TokenLoss | Callable[[_F, _I], _F],
+        paths: NDArray[np.uint32] | _U,
+        first: int,
+        trace: _F,
+        trace_first: int,
+        every: int,
+        n_threads: int,
+        total: int,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> BaseException | None: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def lost(self) -> tuple[int, int, int] | None: ...
+    def theta(self) -> _F: ...
+    def mean(self) -> _F: ...
+    def save(self) -> _U: ...
+    def load(self, words: _U) -> None: ...

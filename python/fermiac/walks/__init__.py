@@ -7,6 +7,21 @@ has generators.
 from __future__ import annotations
 
 from fermiac.walks._conversions import as_graph
+from fermiac.walks._gradients import NativeLoss, TorchLoss
 from fermiac.walks._graph import Components, Graph
+from fermiac.walks._losses import LeastSquares, Logistic, Quadratic
+from fermiac.walks._optimize import optimize
+from fermiac.walks._optimum import Optimum
 
-__all__ = ["Components", "Graph", "as_graph"]
+__all__ = [
+    "Components",
+    "Graph",
+    "LeastSquares",
+    "Logistic",
+    "NativeLoss",
+    "Optimum",
+    "Quadratic",
+    "TorchLoss",
+    "as_graph",
+    "optimize",
+]

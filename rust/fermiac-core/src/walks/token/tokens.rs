@@ -170,6 +170,7 @@ impl Tokens {
         trace: Trace<'_>,
         context: &Context<'_>,
     ) -> Result<()> {
+        self.lost = None;
         let n_slots = nodes.len() / self.n;
         let until = first + n_slots as u64;
         if nodes.len() != n_slots * self.n || !(first..=until).contains(&self.done) {
