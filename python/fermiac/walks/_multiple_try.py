@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def acceptances(
         raise _too_much(f"{len(rows)} directed edges", f"{_EDGES} at most")
     laws = []
     atoms = 0
-    for start, end in zip(indptr[:-1], indptr[1:], strict=True):
+    for start, end in pairwise(indptr):
         laws.append(_sums(h[start:end], base.n_tries - 1, _ATOMS - atoms))
         atoms += len(laws[-1][0])
     # One direction of each edge: the other's probability follows from the balance.
@@ -59,12 +60,14 @@ def _sums(values: Array, n: int, limit: int) -> tuple[Array, Array]:
     """The law of the sum of n of the values drawn with replacement: where, and how likely."""
     at, counts = np.unique(values, return_counts=True)
     single = counts / len(values)
-    where, mass = np.zeros(1), np.ones(1)
+    where: Array = np.zeros(1)
+    mass: Array = np.ones(1)
     for _ in range(n):
         if len(where) * len(at) > limit:
             raise _too_much("more than that many sums of weights", f"{_ATOMS} in all at most")
         where, back = np.unique(np.add.outer(where, at), return_inverse=True)
-        mass = np.bincount(back.reshape(-1), np.multiply.outer(mass, single).reshape(-1))
+        products = np.multiply.outer(mass, single).reshape(-1)
+        mass = np.bincount(back.reshape(-1), products).astype(np.float64)
     return where, mass
 
 
