@@ -10,8 +10,12 @@ from fermiac.walks import graphs
 from fermiac.walks._bases import MTM, Lazy, Node2Vec
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._files import open_csr
+from fermiac.walks._gradients import NativeLoss, TorchLoss
 from fermiac.walks._graph import Graph
+from fermiac.walks._losses import LeastSquares, Logistic, Quadratic
 from fermiac.walks._more import corpus, extend, start
+from fermiac.walks._optimize import optimize
+from fermiac.walks._optimum import Optimum
 from fermiac.walks._result import Walk
 from fermiac.walks._rows import Components
 from fermiac.walks._stop import StopWhen
@@ -25,8 +29,14 @@ __all__ = [
     "Components",
     "Graph",
     "Lazy",
+    "LeastSquares",
+    "Logistic",
+    "NativeLoss",
     "Node2Vec",
+    "Optimum",
+    "Quadratic",
     "StopWhen",
+    "TorchLoss",
     "Walk",
     "as_graph",
     "asymptotic_variance",
@@ -34,6 +44,7 @@ __all__ = [
     "extend",
     "graphs",
     "open_csr",
+    "optimize",
     "predict",
     "spectral_gap",
     "start",

@@ -39,4 +39,6 @@ pub enum Domain {
     Swap = 14,
     /// Random graphs.
     Graph = 15,
+    /// Mini-batches of tokens that walk on graphs.
+    Token = 16,
 }

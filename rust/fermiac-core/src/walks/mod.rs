@@ -19,6 +19,7 @@ mod simple;
 mod target;
 #[cfg(test)]
 mod tests;
+pub mod token;
 mod walkers;
 mod weighted;
 

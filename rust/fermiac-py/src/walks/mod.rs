@@ -1,9 +1,11 @@
 //! Bindings of `fermiac_core::walks`.
 
 mod external;
+mod gradient;
 mod graph;
 mod persist;
 mod random;
+mod tokens;
 mod walkers;
 
 use pyo3::prelude::*;
@@ -14,6 +16,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     graph::register(m)?;
     persist::register(m)?;
     random::register(m)?;
+    tokens::register(m)?;
     walkers::register(m)?;
     Ok(())
 }
