@@ -179,6 +179,19 @@ def test_igraph() -> None:
     assert (g.n_edges, g.n_nodes) == (3, 4)
 
 
+def test_igraph_itself() -> None:
+    igraph = pytest.importorskip("igraph")
+    h = igraph.Graph.Famous("Zachary")
+    h.es["weight"] = [0.5 + i for i in range(78)]
+    assert same(as_graph(h), np.array(h.get_adjacency(attribute="weight").data))
+    h = igraph.Graph([(0, 1), (1, 2), (0, 1)], directed=True)
+    h.vs["name"] = ["a", "b", "c"]
+    g = as_graph(h)
+    assert g.labels == ("a", "b", "c")
+    assert g.directed
+    assert g.to_scipy().toarray()[0, 1] == 2
+
+
 def test_other_forms(tmp_path: Any) -> None:
     g = graphs.petersen()
     assert as_graph(g) is g
@@ -290,8 +303,9 @@ def test_a_look_at_a_sample_finds_what_is_everywhere() -> None:
     with pytest.raises(ArgumentError, match="indices"):
         Graph(indptr, ring + n, directed=True, validate="sample")
     g = Graph(indptr, ring + n, directed=True, validate="none")
-    with pytest.raises(ArgumentError, match="indices"):
-        g.asymmetry  # noqa: B018
+    for name in ("asymmetry", "components", "strong_components"):
+        with pytest.raises(ArgumentError, match="indices"):
+            getattr(g, name)
     with pytest.raises(ArgumentError, match="validate"):
         Graph(indptr, ring, validate="some")
 

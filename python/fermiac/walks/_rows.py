@@ -137,6 +137,7 @@ class Rows:
     @cached_property
     def components(self) -> Components:
         """The connected components; the directions of edges do not matter to them."""
+        self._fact("loops")  # refuses rows that were not looked at and are wrong
         return Components(*self._core.parts())
 
     @cached_property
@@ -144,6 +145,7 @@ class Rows:
         """The sets of nodes each of which can be reached from each other along the arcs."""
         if not self.directed:
             return self.components
+        self._fact("loops")
         return Components(*self._core.strong_parts())
 
     @property

@@ -136,7 +136,7 @@ def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
             edges = np.load(edges, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise ArgumentError(f"edges: the file cannot be read: {error}") from error
-    if isinstance(edges, list) and np.ndim(edges[:1]) == 2:
+    if isinstance(edges, list) and edges and _is_row(edges[0]):
         edges = np.asarray(edges)
     if isinstance(edges, np.ndarray):
         edges = map(edges.__getitem__, _slices(len(edges)))
@@ -147,6 +147,11 @@ def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
             f"edges: a {type(edges).__name__} was given; blocks of edges are needed"
         ) from None
     return map(_block, iterator)
+
+
+def _is_row(first: Any) -> bool:
+    """Whether a list begins with an edge, rather than with a block of them."""
+    return isinstance(first, list | tuple) and all(np.isscalar(end) for end in first)
 
 
 def _slices(n: int) -> Iterator[slice]:

@@ -161,7 +161,7 @@ impl<R: Record> Sorter<R> {
         }
         let end = self.sorting.n_nodes.unwrap_or(1 << 32);
         for (i, &[from, to]) in pairs.iter().enumerate() {
-            if i % EDGES == 0 {
+            if i.is_multiple_of(EDGES) {
                 context.poll()?;
             }
             let (from, to) = (from.get() as u64, to.get() as u64);
@@ -253,7 +253,7 @@ impl<R: Record> Sorter<R> {
         let mut read = 0_usize;
         loop {
             let next: Option<R> = runs.next().map_err(|error| failed(&error))?;
-            if read % EDGES == 0 {
+            if read.is_multiple_of(EDGES) {
                 context.poll()?;
                 context.advance(EDGES as u64);
             }

@@ -22,7 +22,7 @@ pub fn barabasi_albert(n: u64, m: u64, key: u64, context: &Context<'_>) -> Resul
     // The last node to have been joined to each.
     let mut joined = vec![0_u32; n as usize];
     for node in m + 1..n {
-        if node % NODES == 0 {
+        if node.is_multiple_of(NODES) {
             context.poll()?;
         }
         let ends = 2 * edges.len() as u64;
@@ -56,7 +56,7 @@ pub fn watts_strogatz(
     context: &Context<'_>,
 ) -> Result<Vec<Pair>> {
     check_nodes(n)?;
-    if k % 2 != 0 || k == 0 || k >= n {
+    if !k.is_multiple_of(2) || k == 0 || k >= n {
         let why = format!("{k} given; an even number from 2 to n - 1 = {} is needed", n - 1);
         return Err(Error::argument("k", why));
     }
@@ -72,7 +72,7 @@ pub fn watts_strogatz(
     let mut stream = stream(key, Model::SmallWorld, 0);
     for j in 0..half {
         for i in 0..n as usize {
-            if i as u64 % NODES == 0 {
+            if (i as u64).is_multiple_of(NODES) {
                 context.poll()?;
             }
             if stream.uniform() >= p || u64::from(degrees[i]) == n - 1 {

@@ -60,7 +60,7 @@ fn turned(digit: u64, other: u64, key: u64, base: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^= word >> 31;
-    let shift = (u128::from(word) * u128::from(base) >> 64) as u64;
+    let shift = ((u128::from(word) * u128::from(base)) >> 64) as u64;
     let sum = digit + shift;
     if sum < base { sum } else { sum - base }
 }

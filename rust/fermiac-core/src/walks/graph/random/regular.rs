@@ -25,7 +25,7 @@ const ENDS: f64 = 2e7;
 /// Algorithms 11(1).
 pub fn random_regular(n: u64, d: u64, key: u64, context: &Context<'_>) -> Result<Vec<Pair>> {
     check_nodes(n)?;
-    if d >= n || n * d % 2 != 0 {
+    if d >= n || !(n * d).is_multiple_of(2) {
         let why = format!("{d} given for {n} nodes; n · d must be even, and d below n");
         return Err(Error::argument("d", why));
     }
@@ -112,7 +112,7 @@ fn pairing(
     let ends = edges.as_flattened_mut();
     ends.iter_mut().enumerate().for_each(|(i, end)| *end = (i / d) as u32);
     for i in (1..ends.len()).rev() {
-        if i as u64 % NODES == 0 {
+        if (i as u64).is_multiple_of(NODES) {
             context.poll()?;
         }
         ends.swap(i, stream.below(i as u64 + 1) as usize);
