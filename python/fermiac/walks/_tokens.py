@@ -168,7 +168,10 @@ def predict(
     -----
     The noise of the walk is taken as white, with its long-run covariance. That fails where the
     token moves far while the walk mixes: where the step :math:`\beta_n` times the mixing time is
-    large, in the first steps above all.
+    large, in the first steps above all. With the history-driven target the Metropolis rules, which
+    have a kink where the history is even, come to the limit late: the error exceeds this by about
+    the relative size of the history's noise times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
+    V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
 
     Examples
     --------
