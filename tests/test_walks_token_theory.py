@@ -11,10 +11,23 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 import fermiac as fm
-from fermiac.walks import asymptotic_variance, predict, token_covariance
 from walks_help import barbell, base_covariance, metropolis, path, random_graph
 
 Array = NDArray[np.float64]
+
+
+def asymptotic_variance(graph: Any, *arguments: Any, **more: Any) -> Any:
+    return fm.walks.asymptotic_variance(sparse.csr_array(graph), *arguments, **more)
+
+
+def token_covariance(graph: Any, *arguments: Any, **more: Any) -> Any:
+    return fm.walks.token_covariance(sparse.csr_array(graph), *arguments, **more)
+
+
+def predict(graph: Any, *arguments: Any, **more: Any) -> Any:
+    return fm.walks.predict(sparse.csr_array(graph), *arguments, **more)
+
+
 BELLS = barbell(5, 2)
 PLACES = np.arange(12) - 5.5
 

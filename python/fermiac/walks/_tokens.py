@@ -101,7 +101,7 @@ def token_covariance(
     the token's variance down with its square:
 
     >>> import numpy as np, fermiac as fm
-    >>> path = np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> path = [[i, i + 1] for i in range(5)]
     >>> gradients = 2.5 - np.arange(6)
     >>> for alpha in 0.0, 5.0:
     ...     print(f"{fm.walks.token_covariance(path, gradients, 1.0, alpha):.4f}")
@@ -176,7 +176,7 @@ def predict(
     Examples
     --------
     >>> import numpy as np, fermiac as fm
-    >>> path = np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> path = [[i, i + 1] for i in range(5)]
     >>> gradients = 2.5 - np.arange(6)
     >>> n = np.array([1000, 10000])
     >>> error = fm.walks.predict(path, gradients, 1.0, n, start_error=3.0)
