@@ -1,6 +1,7 @@
 """Types of the compiled module; `mypy.stubtest` holds them against it."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Final, final
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "EdgeSorter",
+    "Graph",
     "Integrand",
     "Law",
     "LogDensity",
@@ -43,6 +46,13 @@ __all__ = [
     "special",
     "store_read",
     "store_write",
+    "walks_barabasi_albert",
+    "walks_erdos_renyi",
+    "walks_random_regular",
+    "walks_rmat",
+    "walks_rows",
+    "walks_stochastic_block",
+    "walks_watts_strogatz",
     "watermark_align",
     "watermark_choose",
     "watermark_numbers",
@@ -329,3 +339,57 @@ def watermark_numbers(seed: int, tokens: NDArray[np.uint32], n: int) -> _F: ...
 def watermark_transform_key(
     seed: int, n: int, vocab_size: int
 ) -> tuple[_F, NDArray[np.uint32]]: ...
+
+@final
+class Graph:
+    def __new__(
+        cls,
+        starts: _U,
+        ids: NDArray[np.uint32] | _U,
+        weights: NDArray[np.float32] | _F | None = None,
+    ) -> Graph: ...
+    @property
+    def n_nodes(self) -> int: ...
+    def survey(self, full: bool, signed: bool, n_threads: int) -> tuple[bool, bool, int]: ...
+    def strengths(self, n_threads: int) -> _F: ...
+    def one_way(self, sorted: bool, n_threads: int) -> tuple[int, int, float, float] | None: ...
+    def parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+    def strong_parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
+
+def walks_rows(
+    edges: NDArray[np.uint32] | _U,
+    weights: _F | None,
+    n_nodes: int,
+    directed: bool,
+    merge: bool,
+    n_threads: int,
+) -> tuple[_I, Any, _F | None]: ...
+
+@final
+class EdgeSorter:
+    def __new__(
+        cls,
+        folder: PathLike[str],
+        n_nodes: int | None,
+        weighted: bool,
+        directed: bool,
+        merge: bool,
+        memory: int,
+    ) -> EdgeSorter: ...
+    def push(self, edges: NDArray[np.uint32] | _U, weights: _F | None, n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int, progress: Callable[[int, int], object] | None
+    ) -> tuple[int, int, int, bool]: ...
+
+def walks_erdos_renyi(
+    n: int, m: int, directed: bool, range: tuple[int, int], key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_rmat(
+    scale: int, shares: Sequence[float], range: tuple[int, int], key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_barabasi_albert(n: int, m: int, key: int) -> NDArray[np.uint32]: ...
+def walks_watts_strogatz(n: int, k: int, p: float, key: int) -> NDArray[np.uint32]: ...
+def walks_stochastic_block(
+    sizes: Sequence[int], p: Sequence[float], directed: bool, key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_random_regular(n: int, d: int, key: int) -> NDArray[np.uint32]: ...

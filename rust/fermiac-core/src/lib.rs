@@ -19,5 +19,6 @@ pub mod simd;
 pub mod special;
 pub mod store;
 pub mod target;
+pub mod walks;
 
 pub use error::{Error, Result};

@@ -20,6 +20,7 @@ mod special;
 mod store;
 mod target;
 mod transforms;
+mod walks;
 
 use pyo3::prelude::*;
 
@@ -44,5 +45,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     diagnostics::register(m)?;
     averages::register(m)?;
     special::register(m)?;
+    walks::register(m)?;
     Ok(())
 }

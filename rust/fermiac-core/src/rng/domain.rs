@@ -37,4 +37,6 @@ pub enum Domain {
     Start = 13,
     /// Swaps between tempering replicas.
     Swap = 14,
+    /// Random graphs.
+    Graph = 15,
 }

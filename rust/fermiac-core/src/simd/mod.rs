@@ -11,6 +11,7 @@ mod normal;
 mod normal_tables;
 #[cfg(test)]
 mod normal_values;
+mod prefetch;
 mod real;
 mod trig;
 
@@ -22,6 +23,7 @@ pub use normal::{
     erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
     normal_quantile, normal_quantile_slice, normal_quantilev,
 };
+pub use prefetch::prefetch;
 pub(crate) use real::Real;
 pub use trig::{cos, cosv, sin, sinv};
 
