@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from fermiac._arguments import choice
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["MTM", "Base", "Lazy", "Node2Vec", "base_of", "inner_of", "takes_target"]
+__all__ = ["MTM", "Base", "Lazy", "Node2Vec", "base_of", "inner_of", "real", "takes_target"]
 
 NAMES = ("srw", "weighted", "mhrw", "mhda", "nbrw", "maxdeg", "barker", "lazy", "mtm")
 
@@ -37,7 +39,8 @@ class Lazy:
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.walks.spectral_gap([[0, 1, 1], [1, 0, 1], [1, 1, 0]], fm.walks.Lazy("srw", 0.5))
+    >>> triangle = [[0, 1], [1, 2], [2, 0]]
+    >>> round(fm.walks.spectral_gap(triangle, fm.walks.Lazy("srw", 0.5)), 12)
     0.75
     """
 
@@ -51,9 +54,7 @@ class Lazy:
                 f"base of Lazy: {self.base!r} was given; a chain that is not lazy itself, and of "
                 "first order, is needed"
             )
-        eps = math.nan
-        if isinstance(self.eps, int | float) and not isinstance(self.eps, bool):
-            eps = float(self.eps)
+        eps = real(self.eps)
         if not 0.0 <= eps < 1.0:
             raise ArgumentError(f"eps: {self.eps!r:.60} was given; a number in [0, 1) is needed")
         object.__setattr__(self, "base", inner)
@@ -130,6 +131,12 @@ class Node2Vec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", positive("p", self.p))
         object.__setattr__(self, "q", positive("q", self.q))
+
+
+def real(value: object) -> float:
+    """Give the number that `value` is, NaN if it is none."""
+    known = isinstance(value, int | float | np.integer | np.floating)
+    return float(value) if known and not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
 
 
 Base: TypeAlias = "str | Lazy | MTM | Node2Vec"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core, _handle
 from fermiac._progress import finish
-from fermiac.errors import FermiacError, InternalError
+from fermiac.errors import FermiacError, InternalError, TargetError
 from fermiac.walks._functions import NodeFunction
 from fermiac.walks._job import Job
 from fermiac.walks._memory import require_room
@@ -29,9 +29,21 @@ Array = NDArray[np.float64]
 OnBlock = Callable[[NDArray[Any]], object]
 
 #: About the time of a slice: all walkers are at the same step at its end.
-_SLICE = 0.05
+_SLICE = 0.2
+#: Seconds between two reports of progress, where slices are too short for the core to make them.
+_TELL = 0.1
 #: Seconds between two looks at a run that somebody watches.
 _TICK = 1.0
+
+
+class _Slice(NamedTuple):
+    """A part of a walk: its end, what is written on the way, and at which steps."""
+
+    until: int
+    block: NDArray[Any] | None
+    paths: NDArray[Any] | None
+    first: int
+    thin: int
 
 
 class Course:
@@ -72,7 +84,10 @@ class Course:
         self._recorded = max(self.done, job.burn_in)
         self._slice = 64
         self._end = job.n_steps
-        self._is_aligned = True
+        #: The slice that is under way, and the block that nobody has seen yet.
+        self._ahead: _Slice | None = None
+        self._block_of: NDArray[Any] | None = None
+        self._told = start
         self.paths = self._room()
         self.sums: Array | None = None if before is None else before._sums
         self.burned: Visits | None = None if before is None else before._burned
@@ -87,8 +102,7 @@ class Course:
             self.paths[:, : kept["paths"].shape[1]] = kept["paths"]
         self.sums = kept.get("sums")
         if "burned.indptr" in kept:
-            parts = (kept[f"burned.{name}"] for name in ("indptr", "nodes", "counts"))
-            self.burned = Visits(*parts, self._job.graph.n_nodes)
+            self.burned = Visits.named(kept, self._job.graph.n_nodes, "burned.")
 
     def _room(self) -> NDArray[Any] | None:
         """Where paths go."""
@@ -124,28 +138,30 @@ class Course:
 
     def _go(self) -> None:
         """One slice, and what follows it."""
-        job, begun = self._job, time.perf_counter()
-        until = self._next()
-        block, error = self._advance(until)
+        begun = time.perf_counter()
+        self._ahead = self._planned()
+        error = self._advance(self._report)
         taken = time.perf_counter() - begun
-        self.done = until
-        if block is not None:
-            self._take(block)
-        if until == job.burn_in and job.record == "visits":
-            self.burned = self._visits()
+        self._arrive()
         if error is not None:
             raise error
-        if self._stop is not None and self._stop.met(self.sums, until - job.burn_in):
-            self._end = until
+        self._deliver()
+        now = time.perf_counter()
+        if self._report is not None and now - self._told > _TELL:
+            self._told = now
+            self._report(self.done * self._job.n_walkers, self._total)
+        counted = self.done - self._job.burn_in
+        if self._stop is not None and self._stop.met(self.sums, counted):
+            self._end = self.done
         if taken < _SLICE / 2:
             self._slice *= 2
         elif taken > _SLICE:
             self._slice = max(self._slice // 2, 1)
         if self._keeper is not None and self._keeper.wait() == 0:
             self._save()
-        if self._watched and time.perf_counter() - self._seen > _TICK:
-            self._view = self._result("running") if self.done > job.burn_in else None
-            self._seen = time.perf_counter()
+        if self._watched and now - self._seen > _TICK:
+            self._view = self._result("running") if counted > 0 else None
+            self._seen = now
 
     @property
     def _needs_blocks(self) -> bool:
@@ -170,48 +186,63 @@ class Course:
             ends.append(done + every - (done - job.burn_in) % every)
         return min(ends)
 
-    def _advance(self, until: int) -> tuple[NDArray[Any] | None, BaseException | None]:
-        """Move all walkers to a step; what they passed, and what happened meanwhile."""
-        job, done = self._job, self.done
-        block, first, thin = None, 1, 1
-        paths = self.paths
+    def _planned(self) -> _Slice:
+        """The next slice, and where its nodes are written."""
+        job, done, until = self._job, self.done, self._next()
         if self._needs_blocks and done >= job.burn_in:
             kind = np.uint32 if job.graph.n_nodes <= 2**32 else np.uint64
-            block = paths = np.empty((job.n_walkers, until - done), dtype=kind)
-            first = done + 1
-        elif paths is not None:
-            thin = job.thin
-            first = self._recorded - (self._recorded - job.burn_in) % thin + thin
-        self._is_aligned = False
+            block = np.empty((job.n_walkers, until - done), dtype=kind)
+            return _Slice(until, block, block, done + 1, 1)
+        first = self._recorded - (self._recorded - job.burn_in) % job.thin + job.thin
+        return _Slice(until, None, self.paths, first, job.thin)
+
+    def _advance(self, report: Report | None) -> BaseException | None:
+        """Move all walkers to the end of the slice, unless something happens."""
+        assert self._ahead is not None
+        until, _, paths, first, thin = self._ahead
         how = (until, paths, first, thin, None, self._workers, self._total)
-        reached, error = self._walkers.run(*how, self._report)
+        reached, error = self._walkers.run(*how, report)
         if error is not None and not reached and not isinstance(error, InternalError):
             # All come to the same step, which takes a moment, so that there is something to show.
             reached, second = self._walkers.run(*how, None)
             if second is not None:
                 raise second
-        self._is_aligned = True
-        return block, error
+        return error
 
-    def _take(self, block: NDArray[Any]) -> None:
-        """What is done with a part of the paths."""
-        job = self._job
-        if self.paths is not None:
-            before = self.done - block.shape[1] - job.burn_in
-            first = -(before + 1) % job.thin
-            some = block[:, first :: job.thin]
-            at = (before + first + 1) // job.thin - 1 - (self._recorded - job.burn_in) // job.thin
-            self.paths[:, at : at + some.shape[1]] = some
-        if self._f is not None:
-            values = self._f.at(block.reshape(-1)).reshape(*block.shape, -1)
-            sums = values.sum(axis=1)
-            self.sums = sums if self.sums is None else self.sums + sums
-        if self._on_block is not None:
-            try:
-                self._on_block(block)
-            except Exception as error:
-                error.add_note(f"raised by on_block after {self.done} steps of each walker")
-                raise
+    def _arrive(self) -> None:
+        """Take stock at the end of a slice."""
+        assert self._ahead is not None
+        (until, block, *_), job = self._ahead, self._job
+        if block is not None:
+            if self.paths is not None:
+                self._thin(block)
+            if self._f is not None:
+                values = self._f.at(block.reshape(-1)).reshape(*block.shape, -1)
+                sums = values.sum(axis=1)
+                self.sums = sums if self.sums is None else self.sums + sums
+        self.done, self._ahead, self._block_of = until, None, block
+        if until == job.burn_in and job.record == "visits":
+            self.burned = self._visits()
+
+    def _thin(self, block: NDArray[Any]) -> None:
+        """Write the part of a block that is recorded to the paths."""
+        assert self.paths is not None
+        job, before = self._job, self.done - self._job.burn_in
+        first = -(before + 1) % job.thin
+        some = block[:, first :: job.thin]
+        at = (before + first + 1) // job.thin - 1 - (self._recorded - job.burn_in) // job.thin
+        self.paths[:, at : at + some.shape[1]] = some
+
+    def _deliver(self) -> None:
+        """Hand a block to the user."""
+        block, self._block_of = self._block_of, None
+        if self._on_block is None or block is None:
+            return
+        try:
+            self._on_block(block)
+        except Exception as error:
+            error.add_note(f"raised by on_block after {self.done} steps of each walker")
+            raise
 
     def _visits(self) -> Visits | None:
         found = _core.walkers_visited(self._walkers)
@@ -230,9 +261,7 @@ class Course:
         if self.sums is not None:
             out["sums"] = self.sums
         if self.burned is not None:
-            burned = self.burned
-            out |= {"burned.indptr": burned.indptr, "burned.nodes": burned.nodes}
-            out["burned.counts"] = burned.counts
+            out |= {f"burned.{k}": array for k, array in self.burned.fields().items()}
         return out
 
     def _n_slots(self) -> int:
@@ -247,13 +276,17 @@ class Course:
             error.add_note(f"raised while walkers were at step {self.done}")
         partial = None
         try:
-            if self._is_aligned:
+            if not isinstance(error, InternalError | TargetError):
+                if self._ahead is not None:
+                    self._advance(None)
+                    self._arrive()
+                self._deliver()
                 if self.done > self._job.burn_in:
                     partial = self._result("interrupted")
                 if self.done:
                     self._save()
-                elif self._keeper is not None:
-                    self._keeper.discard()
+            if not self.done and self._keeper is not None:
+                self._keeper.discard()
         except Exception as failure:
             error.add_note(f"and what the run had could not be kept: {failure}")
         error.partial_result = partial  # type: ignore[attr-defined]
@@ -266,7 +299,7 @@ class Course:
         if self._keep_state or job.record == "visits":
             state = state_of(walkers)
             if job.record == "visits":
-                seen = Visits(state["indptr"], state["nodes"], state["counts"], job.graph.n_nodes)
+                seen = Visits.named(state, job.graph.n_nodes)
                 if self.burned is not None:
                     seen = seen.minus(self.burned)
         paths = None

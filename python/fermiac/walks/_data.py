@@ -40,8 +40,8 @@ class WalkData(Sample):
     _law: Array | None = None
     _degrees: NDArray[np.int64] | None = None
     _prior: Array | None = None
-    #: Visits that count, as rows: indptr, nodes, counts. None where the state has them.
-    _rows: tuple[NDArray[Any], ...] | None = None
+    #: The fields of the visits that count; None where the state has them.
+    _rows: Mapping[str, NDArray[Any]] | None = None
     _sums: Array | None = None
     _state: Mapping[str, Any] | None = None
 
@@ -65,7 +65,7 @@ class WalkData(Sample):
         law = job.law
         rows = None
         if seen is not None and (state is None or burned is not None):
-            rows = (seen.indptr, seen.nodes, seen.counts)
+            rows = seen.fields()
         settings = {**job.to_dict(), "n_steps": n_steps}
         if f is not None:
             settings["f"] = "scalar" if f.scalar else "vector"
@@ -124,6 +124,24 @@ class WalkData(Sample):
         return int(self.settings["n_walkers"])
 
     @property
+    def _shares_history(self) -> bool:
+        """Whether walkers of one seed know of each other."""
+        settings = self.settings
+        return settings["history"] != "private" and settings["kernel"] in ("srrw", "hdt", "tsaw")
+
+    @property
+    def n_replicas(self) -> int:
+        """Walkers that know nothing of each other; seeds, where those of one share a history."""
+        return len(self._first_of_replicas)
+
+    @property
+    def _first_of_replicas(self) -> Ids:
+        if not self._shares_history:
+            return np.arange(self.n_walkers)
+        sizes = self.settings.get("sizes", [self.n_walkers])
+        return np.cumsum([0, *sizes[:-1]])
+
+    @property
     def _n_counted(self) -> int:
         """Steps of each walker that count."""
         if self.paths is not None:
@@ -141,10 +159,9 @@ class WalkData(Sample):
                 "record: 'none' was given to walk, so that nodes are not known; walk with "
                 "record='visits' or 'path'"
             )
-        if self._rows is not None:
-            return Visits(*self._rows, self.n_nodes)
-        assert self._state is not None
-        return Visits(*(self._state[k] for k in ("indptr", "nodes", "counts")), self.n_nodes)
+        rows = self._state if self._rows is None else self._rows
+        assert rows is not None
+        return Visits.named(rows, self.n_nodes)
 
     @cached_property
     def _totals(self) -> NDArray[np.uint64]:
@@ -201,7 +218,7 @@ class WalkData(Sample):
 
     def _degrees_at(self, nodes: Ids) -> Array:
         assert self._degrees is not None
-        return self._degrees[nodes].astype(np.float64)
+        return np.asarray(self._degrees[nodes], dtype=np.float64)
 
     @property
     def _reachable(self) -> Ids:
@@ -211,7 +228,7 @@ class WalkData(Sample):
     def _weights(self, law: int | None = None) -> Array:
         if self.paths is None:
             counts = self._totals[self.visited].astype(np.float64)
-            return counts / counts.sum()
+            return np.asarray(counts / counts.sum())
         return super()._weights(law)
 
     @property
@@ -229,7 +246,7 @@ class WalkData(Sample):
     def _shares(self) -> Array:
         """The law of the walk, normalised, of all nodes."""
         law = self._law_at(np.arange(self.n_nodes))
-        return law / law.sum()
+        return np.asarray(law / law.sum())
 
     def _measure(self) -> Array:
         """The measures that histories are, (walkers, n_nodes), pseudo-counts included."""
@@ -246,7 +263,7 @@ class WalkData(Sample):
         if "indptr" not in state:
             rows = self._visits
         else:
-            rows = Visits(*(state[k] for k in ("indptr", "nodes", "counts")), self.n_nodes)
+            rows = Visits.named(state, self.n_nodes)
         at = np.repeat(np.arange(self.n_walkers), np.diff(rows.indptr)), rows.nodes
         if self.settings["step_exponent"] < 1.0:
             # Beyond doubles, were they not made relative to the largest.

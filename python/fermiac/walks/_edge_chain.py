@@ -86,13 +86,13 @@ class EdgeChain:
         last = self._indptr[self._rows + 1]
         above = (more[place + 1] - more[first]).astype(np.float64)
         below = (less[last] - less[place + 1]).astype(np.float64)
-        return self.accept**2 * above + below
+        return np.asarray(self.accept**2 * above + below)
 
     def jump_back(self, g: Array) -> Array:
         """Average g after a jump from the reverse of every edge."""
         total = np.add.reduceat(self.accept * g, self._indptr[:-1])
         turned = (self._balance(g) - self._shares * g) * self._others / self.accept
-        return (total[self._rows] + turned) / (self._degree * self._leave[self._rows])
+        return np.asarray((total[self._rows] + turned) / (self._degree * self._leave[self._rows]))
 
     def jumps(self) -> Any:
         """The matrix of the jumps, sparse: as many entries as there are pairs of edges at nodes."""

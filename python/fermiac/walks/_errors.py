@@ -69,21 +69,19 @@ def _batches(
     if ratios is not None:
         moved *= ratios[:, None]
     moved /= parts.weights.mean() / n
-    whole_table = np.zeros((walk.n_nodes, moved.shape[1]))
-    whole_table[nodes] = moved
+    table = np.zeros((walk.n_nodes, moved.shape[1]))
+    table[nodes] = moved
     total = np.zeros(moved.shape[1])
     for path in walk.paths:
-        steps = whole_table[path]
+        steps = table[path]
         sums = np.vstack([np.zeros(steps.shape[1]), np.cumsum(steps, axis=0)])
         starts = np.arange(0, n - size + 1, 1 if overlapping else size)
         means = (sums[starts + size] - sums[starts]) / size
-        own = steps.mean(axis=0)
-        k = len(starts)
         if overlapping:
-            scale = n * size / ((n - size) * (n - size + 1))
+            centre, scale = steps.mean(axis=0), n * size / ((n - size) * (n - size + 1))
         else:
-            scale = size / (k - 1)
-        total += scale * np.sum((means - own) ** 2, axis=0) / n
+            centre, scale = means.mean(axis=0), size / (len(starts) - 1)
+        total += scale * np.sum((means - centre) ** 2, axis=0) / n
     return np.asarray(total / walk.n_walkers**2)
 
 
@@ -106,15 +104,12 @@ def _theory(
             "method: with a step_exponent below 1 the theory is about the weighted measure, not "
             "about plain averages; take method='replica'"
         )
-    weights = None if job.law is None or job.law.kind == "uniform" else job.law.weights
-    if job.law is not None and not takes_target(job.base):
-        weights = None
+    weights: Any = None
+    if takes_target(job.base) and job.law is not None and job.law.kind != "uniform":
+        weights = "degree" if job.law.kind == "degree" else job.law.table
     values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
-    each = [
-        asymptotic_variance(job.graph, column, job.kernel, job.base, walk._alpha, weights)
-        for column in values.T
-    ]
-    variance = np.array([float(v) for v in each]) / (walk._n_counted * walk.n_walkers)
+    limit = asymptotic_variance(job.graph, values, job.kernel, job.base, walk._alpha, weights)
+    variance = np.asarray(limit) / (walk._n_counted * walk.n_walkers)
     found = None
     noise = walk.history_noise
     if job.kernel == "hdt" and noise > 0.3:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.walks._result import Walk
 
-__all__ = ["Parts", "estimate", "expect", "parts_of", "ratio", "ratios_under"]
+__all__ = ["Parts", "expect", "few_walkers", "parts_of", "ratio", "ratios_under"]
 
 Array = NDArray[np.float64]
 
@@ -29,25 +29,29 @@ _FEW = 8
 
 
 class Parts:
-    """Weighted sums along the way of each walker, (W, k), and the weights' own, (W,)."""
+    """Weighted sums along the way of each replica, (R, k), and the weights' own, (R,)."""
 
-    def __init__(self, sums: Array, weights: Array, variance: Array) -> None:
-        self.sums = sums
-        self.weights = weights
+    def __init__(self, walk: Walk, sums: Array, weights: Array, variance: Array) -> None:
+        starts = walk._first_of_replicas
+        self.shared = walk._shares_history
+        self.sums = np.add.reduceat(sums, starts) if self.shared else sums
+        self.weights = np.add.reduceat(weights, starts) if self.shared else weights
         #: Of the function, under the law that is averaged over.
         self.variance = variance
 
 
 def ratio(parts: Parts) -> tuple[Array, Array]:
-    """The ratio of the sums to those of the weights, and its covariance from walker to walker."""
+    """The ratio of the sums to those of the weights, and its covariance from replica to replica."""
     n = len(parts.sums)
-    if n < 2:
+    if n < 2 and not parts.shared:
         raise ArgumentError(
             "n_walkers: one walker cannot tell an error; walk with at least 2, better 8 or more, "
             "or ask stderr(f, method='batch') of a path without repellence"
         )
     mean = parts.sums.sum(axis=0) / parts.weights.sum()
-    # The delta method: what each walker moves the ratio by.
+    if n < 2:
+        return mean, np.full((mean.size, mean.size), np.nan)
+    # The delta method: what each replica moves the ratio by.
     moved = (parts.sums - parts.weights[:, None] * mean) / parts.weights.mean()
     return mean, moved.T @ moved / (n * (n - 1))
 
@@ -64,26 +68,26 @@ def expect(
         function = NodeFunction("f", f, walk.n_nodes)
         parts = parts_of(walk, function, under, include_prior)
         scalar, n_evals = function.scalar, len(walk.visited) if callable(f) else 0
-    method = "mean" if under is None else "ratio"
-    settings = {"error_model": "replicas", "under": _described(under), "prior": include_prior}
-    return estimate(walk, parts, scalar, names, method, settings, n_evals, start)
+    settings = {
+        "error_model": "replicas",
+        "under": under if under is None or isinstance(under, str) else "given",
+        "prior": include_prior,
+    }
+    result, found = _estimate(walk, parts, scalar, names, settings, n_evals, start)
+    warn(found, result)
+    return result
 
 
-def _described(under: Any) -> Any:
-    return under if under is None or isinstance(under, str) else "given"
-
-
-def estimate(
+def _estimate(
     walk: Walk,
     parts: Parts,
     scalar: bool,
     names: Sequence[str] | None,
-    method: str,
     settings: dict[str, Any],
     n_evals: int,
     start: float,
-) -> Estimate:
-    """The estimate of a ratio, after warning of what is wrong with it."""
+) -> tuple[Estimate, list[tuple[type[FermiacWarning], str]]]:
+    """The estimate of a ratio, and what is wrong with it."""
     mean, cov = ratio(parts)
     variance = np.diag(cov)
     labels = tuple(f"E[{j}]" for j in range(mean.size)) if names is None else tuple(map(str, names))
@@ -93,7 +97,7 @@ def estimate(
         )
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
-    found = few_walkers(len(parts.sums))
+    found = few_walkers(walk)
 
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
@@ -113,23 +117,27 @@ def estimate(
         ess=shape(ess),
         khat=shape(np.full(mean.size, np.nan)),
         names=labels,
-        method=method,
+        method="mean" if settings["under"] is None else "ratio",
     )
-    warn(found, result)
-    return result
+    return result, found
 
 
-def few_walkers(n: int) -> list[tuple[type[FermiacWarning], str]]:
-    """What is to be said of errors from the spread of so few walkers."""
+def few_walkers(walk: Walk) -> list[tuple[type[FermiacWarning], str]]:
+    """What is to be said of errors from the spread of so few replicas."""
+    n = walk.n_replicas
     if n >= _FEW:
         return []
-    return [
-        (
-            FermiacWarning,
-            f"{n} walkers tell their spread, and so the error, to {100 / np.sqrt(2 * n - 2):.0f} % "
-            f"only; walk with {_FEW} or more",
+    if n == 1:
+        text = (
+            "walkers that share a history are no replicas, so that the error is not known; merge "
+            f"{_FEW} walks or more, of different seeds, or take history='private'"
         )
-    ]
+    else:
+        text = (
+            f"{n} {'walks' if walk._shares_history else 'walkers'} tell their spread, and so the "
+            f"error, to {100 / np.sqrt(2 * n - 2):.0f} % only; take {_FEW} or more"
+        )
+    return [(FermiacWarning, text)]
 
 
 def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
@@ -160,7 +168,7 @@ def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Pa
             )
     shares /= shares.sum()
     centred = values - shares @ values
-    return Parts(sums, weights, shares @ centred**2)
+    return Parts(walk, sums, weights, shares @ centred**2)
 
 
 def ratios_under(walk: Walk, under: Any, nodes: NDArray[Any]) -> Array | None:
@@ -205,7 +213,7 @@ def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
     sums, n = walk._sums, float(walk._n_counted)
     spread = np.full(sums.shape[1], np.nan)
     scalar = bool(walk.settings.get("f") == "scalar")
-    return Parts(sums, np.full(len(sums), n), spread), scalar
+    return Parts(walk, sums, np.full(len(sums), n), spread), scalar
 
 
 def _with_prior(walk: Walk, f: NodeFunction) -> Parts:
@@ -216,7 +224,7 @@ def _with_prior(walk: Walk, f: NodeFunction) -> Parts:
     sums = np.asarray(measure[:, nodes] @ values, dtype=np.float64)
     shares = np.asarray(measure.mean(axis=0))[nodes]
     centred = values - shares @ values
-    return Parts(sums, np.ones(walk.n_walkers), shares @ centred**2)
+    return Parts(walk, sums, np.ones(walk.n_walkers), shares @ centred**2)
 
 
 def _replicas(
@@ -236,13 +244,13 @@ def _replicas(
         sums = values.reshape(sample.n_walkers, -1, values.shape[1]).sum(axis=1)
     else:
         sums = sample._sums_of(values, sample.visited)
-    mean, cov = ratio(Parts(sums, np.full(len(sums), n), np.empty(0)))
+    mean, cov = ratio(Parts(sample, sums, np.full(len(sums), n), np.empty(0)))
     shares = sample._weights()
     spread = shares @ (values - shares @ values) ** 2
     ess = np.full(mean.size, np.inf)
     np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
     nan = np.full(mean.size, np.nan)
-    return Average(mean, cov, ess, nan, tuple(few_walkers(len(sums))))
+    return Average(mean, cov, ess, nan, tuple(few_walkers(sample)))
 
 
 register("replicas", _replicas)

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 W = TypeVar("W", bound="WalkData")
 
 #: Settings in which walks that are merged may differ.
-_OWN = ("seeds", "n_walkers", "f")
+_OWN = ("seeds", "sizes", "n_walkers", "f")
 
 
 def tvd(walk: Walk) -> float:
@@ -86,19 +86,20 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         raise ArgumentError("merge: two walks of one seed given, which are the same; use others")
     if walk.record == "none":
         raise ArgumentError("merge: walks that kept no nodes given (record='none')")
-    everyone = [walk, *same]
+    everyone: list[WalkData] = [walk, *same]
     n = sum(w.n_walkers for w in everyone)
+    sizes = [size for w in everyone for size in w.settings.get("sizes", [w.n_walkers])]
     rows = None
     paths = None
     if walk.paths is not None:
         paths = np.concatenate([w.paths for w in everyone if w.paths is not None])
     else:
         visits = walk._visits.beside([w._visits for w in same])
-        rows = (visits.indptr, visits.nodes, visits.counts)
+        rows = visits.fields()
     return replace(
         walk,
         seed=None,
-        settings={**settings, "n_walkers": n, "seeds": flat},
+        settings={**settings, "n_walkers": n, "seeds": flat, "sizes": sizes},
         acceptance=float(
             np.average([w.acceptance for w in everyone], weights=[w.n_walkers for w in everyone])
         ),

@@ -21,6 +21,8 @@ Ids = NDArray[np.int64]
 NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
 """What stands for a function of the nodes; see `fermiac.walks.Walk.expect`."""
 
+#: Functions of ctypes, whatever they take.
+_FUNCTION: Any = ctypes.CFUNCTYPE(None).__mro__[1]
 #: Nodes that a callable is given at a time.
 _BATCH = 65536
 
@@ -43,7 +45,7 @@ class NodeFunction:
         """The values at nodes, shape (n, k)."""
         if self._call is not None:
             self._evaluate(nodes)
-        return self._values[nodes]
+        return np.asarray(self._values[nodes])
 
     @property
     def n_columns(self) -> int:
@@ -145,7 +147,7 @@ def _address(given: Any) -> int | None:
     address = getattr(given, "address", None)
     if isinstance(address, int) and hasattr(given, "ctypes"):
         return address
-    if isinstance(given, ctypes._CFuncPtr):
+    if isinstance(given, _FUNCTION):
         return ctypes.cast(given, ctypes.c_void_p).value
     return None
 

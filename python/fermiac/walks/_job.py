@@ -16,10 +16,10 @@ from fermiac._laws_base import subkey
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.walks import _arrays
-from fermiac.walks._bases import MTM, Base, Lazy, Node2Vec, inner_of
+from fermiac.walks._bases import MTM, Base, Lazy, Node2Vec, inner_of, real
 from fermiac.walks._graph import Graph
 from fermiac.walks._laws import Law, targets
-from fermiac.walks._memory import memory_of
+from fermiac.walks._memory import memory_of, require_room
 
 __all__ = ["Alpha", "Job", "check_kernel", "schedule_of", "starts"]
 
@@ -154,15 +154,12 @@ def schedule_of(alpha: Any) -> tuple[str, float, float, float]:
 
 
 def _strength(alpha: Any) -> float:
-    needed = "a number from 0 on is needed, or ('linear', from, to, n_steps), ('log', factor, to)"
-    if isinstance(alpha, bool | np.bool_ | str) or alpha is None:
-        raise ArgumentError(f"alpha: {alpha!r:.60} was given; {needed}")
-    try:
-        value = float(alpha)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"alpha: {alpha!r:.60} was given; {needed}") from None
+    value = real(alpha)
     if not 0.0 <= value < math.inf:
-        raise ArgumentError(f"alpha: {value:g} was given; {needed}")
+        raise ArgumentError(
+            f"alpha: {alpha!r:.60} was given; a number from 0 on is needed, or a schedule: "
+            "('linear', from, to, n_steps) or ('log', factor, to)"
+        )
     return value
 
 
@@ -211,6 +208,7 @@ def _check_ways_back(kernel: str, inner: Base, graph: Graph) -> None:
 def starts(start: Any, n_walkers: int, law: Law | None, graph: Graph, key: int) -> Ids:
     """Where walkers start: the nodes given, or a draw of the law for each."""
     if start is None:
+        require_room(8 * n_walkers, f"the places of {n_walkers} walkers", "use fewer walkers")
         return _drawn(n_walkers, law, graph, key)
     nodes, signed = _arrays.nodes("start", np.atleast_1d(np.asarray(start)))
     if signed:
@@ -247,4 +245,4 @@ def _drawn(n: int, law: Law | None, graph: Graph, key: int) -> Ids:
     sums = np.cumsum(weights)
     nodes = np.searchsorted(sums, uniforms * sums[-1], "right")
     # Rounding must not lead past the last node of positive weight.
-    return np.minimum(nodes, np.flatnonzero(weights)[-1]).astype(np.int64)
+    return np.asarray(np.minimum(nodes, np.flatnonzero(weights)[-1]), dtype=np.int64)

@@ -80,7 +80,7 @@ def extend(
     """
     begun = time.perf_counter()
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
-    if not isinstance(walk, Walk) or job is None or state is None:
+    if job is None or state is None:
         raise ArgumentError(
             f"walk: {walk!r:.60} given, which does not know how to go on; what fermiac.walks.walk "
             "returned is needed, in the same process and with keep_state=True (else: call walk "

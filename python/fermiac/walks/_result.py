@@ -54,9 +54,10 @@ class Walk(WalkData):
     Examples
     --------
     >>> import numpy as np, fermiac as fm
-    >>> ring = np.column_stack([np.arange(20), (np.arange(20) + 1) % 20])
-    >>> w = fm.walks.walk(ring, n_steps=2000, rng=0)
-    >>> w.visits.sum() == w.n_walkers * w.n_steps
+    >>> clique = [[i, j] for i in range(10) for j in range(i)]
+    >>> edges = np.array(clique + [[i + 10, j + 10] for i, j in clique] + [[0, 10]])
+    >>> w = fm.walks.walk(edges, n_steps=2000, rng=0)
+    >>> bool(w.visits.sum() == w.n_walkers * w.n_steps)
     True
     >>> e = w.expect(np.arange(20.0))
     >>> bool(abs(e.mean - 9.5) < 5 * e.stderr)
@@ -178,13 +179,14 @@ class Walk(WalkData):
         --------
         >>> import numpy as np, fermiac as fm
         >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
-        >>> w = fm.walks.walk(ring, "none", "mhda", n_steps=4000, record="path", rng=0)
+        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=4000, record="path", rng=0)
         >>> f = np.arange(9.0)
         >>> bool(0.6 < w.stderr(f) / w.stderr(f, "batch") < 1.6)
         True
         """
         from fermiac.walks import _errors
 
+        error: float | Array
         error, found = _errors.stderr(self, f, method, under, batch_size)
         if found is not None:
             category, text = found
@@ -232,7 +234,7 @@ class Walk(WalkData):
         --------
         >>> import numpy as np, fermiac as fm
         >>> ring = np.column_stack([np.arange(25), (np.arange(25) + 1) % 25])
-        >>> w = fm.walks.walk(ring, "none", "mhda", n_steps=2000, record="path", rng=0)
+        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=2000, record="path", rng=0)
         >>> e = w.estimate_size()
         >>> bool(abs(e.mean[0] - 25) < 5 * e.stderr[0])
         True

@@ -89,7 +89,7 @@ def estimate_size(walk: Walk, gap: int) -> Estimate:
         each = np.array([figures(w) for w in range(n_walkers)])
         away = each - each.mean(axis=0)
         cov = (n_walkers - 1) / n_walkers * away.T @ away
-        found += few_walkers(n_walkers)
+        found += few_walkers(walk)
     stderr = np.sqrt(np.diag(cov))
     with np.errstate(invalid="ignore", divide="ignore"):
         ess = (mean / stderr) ** 2

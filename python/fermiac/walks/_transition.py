@@ -12,15 +12,16 @@ from scipy.sparse import csgraph
 
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.walks._as_graph_like import _as_graph_like
 from fermiac.walks._bases import MTM, Base, Node2Vec, base_of, inner_of, takes_target
+from fermiac.walks._conversions import as_graph
 from fermiac.walks._edge_chain import EdgeChain
 from fermiac.walks._multiple_try import acceptances
 
-__all__ = ["Chain", "NodeChain", "chain_of", "node_values"]
+__all__ = ["Chain", "NodeChain", "NodeFunction", "Weights", "chain_of", "node_values"]
 
 Array = NDArray[np.float64]
-Weights: TypeAlias = "str | ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | None"
+NodeFunction: TypeAlias = "ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]"
+Weights: TypeAlias = "str | NodeFunction | None"
 
 
 class NodeChain:
@@ -38,7 +39,7 @@ class NodeChain:
         return values
 
     def symmetric(self) -> Any:
-        """The matrix D^(1/2) P D^(-1/2), D the diagonal of mu: symmetric, with the spectrum of P."""
+        """The symmetric matrix D^(1/2) P D^(-1/2), D the diagonal of mu, similar to P."""
         root = np.sqrt(self.mu)
         scaled = sparse.diags_array(root) @ self.matrix @ sparse.diags_array(1.0 / root)
         return sparse.csr_array(0.5 * (scaled + scaled.T))
@@ -67,7 +68,7 @@ def chain_of(graph: Any, base: Base, weights: Weights = None, kernel: str = "non
             "base: the law of node2vec has no closed form, so that its theory is not defined; "
             "take another base, or the spread of independent walks"
         )
-    g = _as_graph_like(graph)
+    g = as_graph(graph)
     inner, eps = inner_of(base)
     _symmetric(g, inner == "weighted", kernel)
     if kernel == "srrw" and inner in ("mhda", "nbrw"):
@@ -99,26 +100,28 @@ def chain_of(graph: Any, base: Base, weights: Weights = None, kernel: str = "non
 
 
 def _metropolis(density: Array, rows: NDArray[Any], columns: NDArray[Any]) -> Array:
-    return np.minimum(1.0, density[columns] / density[rows])
+    return np.asarray(np.minimum(1.0, density[columns] / density[rows]))
 
 
 def _moves(g: Any, inner: Base, mu: Array, rows: NDArray[Any], columns: NDArray[Any]) -> Array:
     """The probabilities to move along every edge; what they lack is the probability to stay."""
-    uniform = 1.0 / g.degrees[rows]
+    uniform: Array = 1.0 / g.degrees[rows]
     if inner == "srw":
         return uniform
     if inner == "weighted":
-        edge_weights = np.ones(len(rows)) if g.weights is None else np.asarray(g.weights, float)
-        return edge_weights / np.bincount(rows, edge_weights, g.n_nodes)[rows]
+        if g.weights is None:
+            return uniform
+        edge_weights = np.asarray(g.weights, dtype=np.float64)
+        return np.asarray(edge_weights / np.bincount(rows, edge_weights, g.n_nodes)[rows])
     if inner == "maxdeg":
-        return _metropolis(mu, rows, columns) / g.degrees.max()
+        return np.asarray(_metropolis(mu, rows, columns) / g.degrees.max())
     density = mu / g.degrees
     if inner == "mhrw":
-        return uniform * _metropolis(density, rows, columns)
+        return np.asarray(uniform * _metropolis(density, rows, columns))
     if inner == "barker":
-        return uniform * density[columns] / (density[rows] + density[columns])
+        return np.asarray(uniform * density[columns] / (density[rows] + density[columns]))
     assert isinstance(inner, MTM)
-    return uniform * acceptances(np.asarray(g.indptr), rows, columns, density, inner)
+    return np.asarray(uniform * acceptances(g.indptr, rows, columns, density, inner))
 
 
 def _target(g: Any, base: Base, weights: Weights) -> Array:
@@ -132,7 +135,7 @@ def _target(g: Any, base: Base, weights: Weights) -> Array:
             )
         by_strength = inner_of(base)[0] == "weighted" and g.weights is not None
         mu = np.asarray(g.strengths if by_strength else g.degrees, dtype=np.float64)
-        return mu / mu.sum()
+        return np.asarray(mu / mu.sum())
     if weights is None:
         return np.full(g.n_nodes, 1.0 / g.n_nodes)
     if isinstance(weights, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -40,6 +41,13 @@ class Visits:
         return cls.of_matrix(matrix)
 
     @classmethod
+    def named(cls, arrays: Mapping[str, NDArray[Any]], n_nodes: int, prefix: str = "") -> Self:
+        """Those of arrays by the names of the fields."""
+        rows = (arrays[f"{prefix}{name}"] for name in ("indptr", "nodes", "counts"))
+        indptr, nodes, counts = rows
+        return cls(indptr, nodes, counts, n_nodes)
+
+    @classmethod
     def of_matrix(cls, matrix: Any) -> Self:
         """Those in a sparse matrix."""
         return cls(
@@ -60,6 +68,10 @@ class Visits:
         out.has_sorted_indices = True
         out.has_canonical_format = True
         return out
+
+    def fields(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {"indptr": self.indptr, "nodes": self.nodes, "counts": self.counts}
 
     @property
     def _is_small(self) -> bool:
@@ -86,10 +98,10 @@ class Visits:
     def beside(self, others: list[Visits]) -> Visits:
         """The rows of all, one below the other."""
         rows = [self, *others]
-        starts = np.cumsum([0, *(len(v.nodes) for v in rows[:-1])])
-        parts = [v.indptr[(0 if i == 0 else 1) :] + s for i, (v, s) in enumerate(zip(rows, starts))]
+        sizes = np.concatenate([np.diff(v.indptr) for v in rows])
+        starts = np.concatenate([[0], np.cumsum(sizes)])
         return Visits(
-            np.concatenate(parts),
+            starts,
             np.concatenate([v.nodes for v in rows]),
             np.concatenate([v.counts for v in rows]),
             self.n_nodes,

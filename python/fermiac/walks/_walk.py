@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac._arguments import choice
@@ -14,7 +13,7 @@ from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of
+from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of, real, takes_target
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._course import Course, OnBlock, restore
 from fermiac.walks._functions import NodeFunction, NodeFunctionLike
@@ -24,6 +23,7 @@ from fermiac.walks._keeper import Keeper, identity_of
 from fermiac.walks._laws import law_of, prior_of
 from fermiac.walks._result import Walk
 from fermiac.walks._stop import StopWhen
+from fermiac.walks._variance import exponent_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -81,8 +81,8 @@ def walk(
         or an array of edges; see `as_graph`.
     kernel : {"hdt", "srrw", "tsaw", "none", "rotor", "saw"}, default "hdt"
         What history does. ``"hdt"``: the target is bent away from nodes that were visited too often
-        [1]_; any base with a target, at its own price. ``"srrw"``: the probabilities of the base are
-        multiplied by (visits / target) to the power of -alpha [2]_, which takes a look at all
+        [1]_; any base with a target, at its own price. ``"srrw"``: the probabilities of the base
+        are multiplied by (visits / target) to the power of -alpha [2]_, which takes a look at all
         neighbours in each step. ``"tsaw"``: by exp(-alpha (visits - expected visits)), whose error
         falls like 1 / n [3]_. ``"none"``: the base chain. ``"rotor"``: the exits of each node in
         turn. ``"saw"``: to nodes not yet visited.
@@ -119,7 +119,8 @@ def walk(
         Steps for each node of the paths.
     step_exponent : float, default 1.0
         The measure of the history moves by (n + 1) to the power of minus this, from above 0.5 to 1.
-        Below 1 it forgets the first steps sooner.
+        Below 1 it forgets the first steps sooner, but is never quiet: averages have a bias that
+        falls like that power of n alone.
     pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
         Visits that a history begins with, one a node on average: in the shape of the target, so
         that no node is preferred at first.
@@ -154,8 +155,8 @@ def walk(
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, but of
         ``history="shared_async"``.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) steps of
-        all walkers, about ten times a second.
+        Show a progress bar (by default on a terminal only), or call this with (done, total) steps
+        of all walkers, about ten times a second.
 
     Returns
     -------
@@ -175,7 +176,8 @@ def walk(
     CheckpointError
         If the checkpoint is damaged, belongs to another walk, or cannot be written.
     KeyboardInterrupt
-        On Ctrl-C. This and every other exception has the walk so far as ``partial_result``, or None.
+        On Ctrl-C. This and every other exception has the walk so far as ``partial_result``, or
+        None.
 
     Warns
     -----
@@ -198,8 +200,8 @@ def walk(
     .. [2] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023.
     .. [3] D. J. Amit, G. Parisi, L. Peliti, "Asymptotic behavior of the 'true' self-avoiding walk",
        Physical Review B, 1983.
-    .. [4] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why you
-       should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
+    .. [4] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
+       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
 
     Examples
     --------
@@ -238,7 +240,15 @@ def walk(
     _check_streams(record, function, stop, on_block, many)
     nodes = None if start is None else starts(start, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
-    law = None if _is_unknown(name, chain, net) else law_of(net, chain, weights, allowed)
+    homeward = _share("restart", restart)
+    if homeward and (name != "none" or takes_target(chain)):
+        raise ArgumentError(
+            "restart: walks that go back to their start have another law than the one that this "
+            "base or kernel works towards; take kernel='none' and base='srw', 'weighted', 'nbrw' "
+            "or a Node2Vec"
+        )
+    unknown = homeward > 0 or _is_unknown(name, chain, net)
+    law = None if unknown else law_of(net, chain, weights, allowed)
     if law is None and weights is not None:
         raise ArgumentError("weights: given for a walk whose law cannot be chosen; leave them out")
     prior = None if law is None else prior_of(law, pseudo_counts)
@@ -256,7 +266,7 @@ def walk(
         step_exponent=exponent,
         history=history,
         memory_size=None if memory_size is None else whole("memory_size", memory_size, 1, 2**32),
-        restart=_share("restart", restart),
+        restart=homeward,
         on_stuck=on_stuck,
         start=starts(start, many, law, net, key),
         n_steps=steps,
@@ -320,7 +330,7 @@ def _is_unknown(kernel: str, base: Base, graph: Graph) -> bool:
 
 
 def _exponent(given: Any, kernel: str) -> float:
-    value = _share("step_exponent", given, 0.5, 1.0)
+    value = exponent_of("step_exponent", given)
     if value < 1.0 and kernel not in ("srrw", "hdt"):
         raise ArgumentError(
             f"step_exponent: {value:g} was given with kernel={kernel!r}, which has no measure that "
@@ -329,17 +339,10 @@ def _exponent(given: Any, kernel: str) -> float:
     return value
 
 
-def _share(name: str, given: Any, low: float = 0.0, high: float = 1.0) -> float:
-    closed = high if low else np.nextafter(high, 0)
-    needed = f"a number above {low:g} and up to {high:g}" if low else "a number in [0, 1)"
-    if isinstance(given, bool | np.bool_ | str) or given is None:
-        raise ArgumentError(f"{name}: {given!r:.60} was given; {needed} is needed")
-    try:
-        value = float(given)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{name}: {given!r:.60} was given; {needed} is needed") from None
-    if not (low <= value <= closed) or (low and value == low):
-        raise ArgumentError(f"{name}: {value:g} was given; {needed} is needed")
+def _share(name: str, given: Any) -> float:
+    value = real(given)
+    if not 0.0 <= value < 1.0:
+        raise ArgumentError(f"{name}: {given!r:.60} was given; a number in [0, 1) is needed")
     return value
 
 

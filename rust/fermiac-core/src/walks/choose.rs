@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     rows: Option<AliasRows>,
     /// Whether rows are known to be in order.
     sorted: bool,
+    /// Degrees of the nodes at all places, where walkers need those of neighbours.
+    degrees: Vec<u32>,
 }
 
 impl Prepared {
@@ -37,7 +39,8 @@ impl Prepared {
         } else {
             None
         };
-        Ok(Self { rows, sorted: second && in_order(view, context)? })
+        let degrees = if plan.needs_degrees() { view.degrees() } else { Vec::new() };
+        Ok(Self { rows, sorted: second && in_order(view, context)?, degrees })
     }
 }
 
@@ -110,7 +113,8 @@ impl Choice<'_> {
     /// A chain that history bends.
     pub(super) fn bent<D: Driver>(&self, driver: D) -> Result<()> {
         let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
-        let &Self { n_nodes, weights, .. } = self;
+        let &Self { n_nodes, weights, prepared, .. } = self;
+        let degrees = &prepared.degrees;
         if kernel == Kernel::Target {
             return self.towards(driver);
         }
@@ -119,9 +123,9 @@ impl Choice<'_> {
             return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
         }
         if kernel == Kernel::Avoiding {
-            driver.drive(&Scan::<true> { target, base, laziness, n_nodes, weights })
+            driver.drive(&Scan::<true> { target, base, laziness, n_nodes, weights, degrees })
         } else {
-            driver.drive(&Scan::<false> { target, base, laziness, n_nodes, weights })
+            driver.drive(&Scan::<false> { target, base, laziness, n_nodes, weights, degrees })
         }
     }
 

@@ -12,9 +12,6 @@ use crate::Result;
 use crate::par::Context;
 use crate::simd::dispatch;
 
-/// Octets that one thread moves side by side, at most: enough that memory answers some while
-/// others go on, few enough for the first-level cache.
-const CREW: usize = 8;
 /// About the time between two looks at signals.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -41,7 +38,7 @@ impl Call<'_, '_> {
         histories: &mut [H],
         tracks: &mut [Track<'_>],
     ) -> Result<()> {
-        let size = octets.len().div_ceil(self.context.n_threads()).clamp(1, CREW);
+        let size = octets.len().div_ceil(self.context.n_threads()).clamp(1, M::CREW);
         let mut crews: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
         for ((octet, history), track) in octets.iter_mut().zip(histories).zip(tracks) {
             let done = octet.done;

@@ -147,7 +147,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         step: &Step,
     ) {
         let n = o.n;
-        let mut room = std::mem::take(&mut o.room);
+        let mut room = std::mem::take(&mut o.scores);
         let [scores, potentials] = &mut room;
         scores.clear();
         potentials.clear();
@@ -193,7 +193,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         potentials.push(there);
         scores.clear();
         scores.push(self.balance::<FMA>(back - there));
-        o.room = room;
+        o.scores = room;
     }
 
     #[inline(always)]
@@ -216,7 +216,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         step: &Step,
     ) {
         let n = o.n;
-        let mut room = std::mem::take(&mut o.room);
+        let mut room = std::mem::take(&mut o.scores);
         let [scores, potentials] = &mut room;
         for nodes in &o.tries[..self.tries - 1] {
             let nodes = nodes.map(|node| node as usize);
@@ -237,6 +237,6 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
                 o.go(l, o.candidate[l], places.row(o.candidate[l]));
             }
         }
-        o.room = room;
+        o.scores = room;
     }
 }

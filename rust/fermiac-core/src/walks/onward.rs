@@ -16,6 +16,7 @@ pub(super) struct Onward {
 }
 
 impl Moves for Onward {
+    const CREW: usize = 8;
     const WORDS: usize = 2;
 
     #[inline(always)]

@@ -114,11 +114,11 @@ impl Walkers {
     }
 
     /// Visits of all nodes by one walker, where they are counted in a table of all nodes.
-    pub fn visits(&mut self, walker: usize) -> Option<&[u32]> {
+    pub fn visits(&self, walker: usize) -> Option<Vec<u32>> {
         let (octet, lane) = (walker / OCTET, walker % OCTET);
-        match &mut self.histories {
-            Histories::Dense(all) => all.get_mut(octet).map(|dense| &*dense.of(lane)),
-            Histories::Masses(all) => all.get_mut(octet).map(|masses| &*masses.dense.of(lane)),
+        match &self.histories {
+            Histories::Dense(all) => all.get(octet).map(|dense| dense.of(lane)),
+            Histories::Masses(all) => all.get(octet).map(|masses| masses.dense.of(lane)),
             _ => None,
         }
     }

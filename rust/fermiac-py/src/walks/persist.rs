@@ -18,10 +18,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Where walkers stand, as words.
 #[pyfunction]
-fn walkers_save<'py>(
-    py: Python<'py>,
-    walkers: &PyWalkers,
-) -> PyResult<Bound<'py, PyArray1<u64>>> {
+fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let mut archive = Archive::writer();
     let saved = walkers.lock().persist(&mut archive);
     check(py, saved)?;

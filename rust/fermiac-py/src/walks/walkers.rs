@@ -197,6 +197,6 @@ impl PyWalkers {
 
     /// Visits of all nodes by one walker, or None where there is no table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
-        self.lock().visits(walker).map(|visits| PyArray1::from_slice(py, visits))
+        self.lock().visits(walker).map(|visits| PyArray1::from_vec(py, visits))
     }
 }
