@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "ClusterWarning",
     "ConvergenceWarning",
+    "DivergedError",
     "FermiacError",
     "FermiacWarning",
     "HeavyTailWarning",
@@ -60,6 +61,19 @@ class TargetError(FermiacError, RuntimeError, ValueError):
 
 class NumericalError(FermiacError, ArithmeticError):
     """The arithmetic broke down, by a singular matrix for instance."""
+
+
+class DivergedError(NumericalError):
+    """Parameters of an optimisation are no longer finite.
+
+    The attributes `step`, `token` and `node` say where; `partial_result` is the `Optimum` of the
+    steps before.
+    """
+
+    step: int
+    token: int
+    node: int
+    partial_result: object = None
 
 
 class CheckpointError(FermiacError, OSError):

@@ -12,6 +12,7 @@ from fermiac.plotting._estimates import plot_correlation, plot_estimates, plot_s
 from fermiac.plotting._privacy import plot_posterior, plot_region
 from fermiac.plotting._roc import plot_roc
 from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
+from fermiac.plotting._tokens import plot_optimum
 from fermiac.plotting._walks import plot_convergence, plot_visits
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "plot_energy",
     "plot_estimates",
     "plot_marginals",
+    "plot_optimum",
     "plot_pairs",
     "plot_posterior",
     "plot_ranks",

@@ -23,6 +23,7 @@ FORMS = {
         "int (const double *x, intptr_t n, intptr_t d, intptr_t k, double *out, void *user)"
     ),
     "scalar": "double (double *x, intptr_t d, void *user)",
+    "node": "void (const double *theta, int64_t node, double *out, void *user)",
 }
 
 _ACCEPTED = (
@@ -164,6 +165,7 @@ def form_of(signature: str, wanted: list[str]) -> str:
         "gradient": "\nThe one given is that of gradient=True.",
         "batch": "\nThe one given is that of signature='batch' without gradient.",
         "outputs": "\nThe one given is that of fermiac.targets.native(f, dim, n_outputs=k).",
+        "node": "\nThe one given is that of a loss for fermiac.walks.optimize.",
     }
     raise ArgumentError(
         f"pointer: the signature of the function is\n    {signature}\nwhere one of these is "

@@ -1,14 +1,22 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod external;
+mod gradient;
 mod graph;
 mod persist;
+mod random;
+mod tokens;
 mod walkers;
 
 use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    external::register(m)?;
     graph::register(m)?;
     persist::register(m)?;
-    walkers::register(m)
+    random::register(m)?;
+    tokens::register(m)?;
+    walkers::register(m)?;
+    Ok(())
 }

@@ -2,7 +2,9 @@
 
 mod build;
 mod check;
+mod external;
 mod parts;
+pub mod random;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use crate::{Error, Result};
 
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
+pub use external::{Record, Sorter, Sorting, Written};
 pub use parts::{Parts, parts, strong_parts};
 
 /// An array that somebody keeps alive.
@@ -201,6 +204,13 @@ impl View<'_> {
     pub fn row(&self, node: usize) -> (usize, usize) {
         let (start, end) = (self.starts[node], self.starts[node + 1]);
         (start as usize, end.wrapping_sub(start) as usize)
+    }
+
+    /// The degrees of the nodes at all places (those above 2³² as 2³² - 1).
+    pub fn degrees(&self) -> Vec<u32> {
+        (0..self.ids.len())
+            .map(|place| u32::try_from(self.row(self.ids.at(place)).1).unwrap_or(u32::MAX))
+            .collect()
     }
 
     /// The nodes in a row, one for each place.
