@@ -91,8 +91,8 @@ class Job:
         if not isinstance(back, Node2Vec):
             back = Node2Vec()
         settings = {
-            "kernel": self.kernel,
-            "base": _name(inner),
+            "kernel": "none" if self.kernel == "rotor" else self.kernel,
+            "base": "rotor" if self.kernel == "rotor" else _name(inner),
             "alpha": self.alpha,
             "laziness": laziness,
             "largest": int(self.graph.degrees.max()) if inner == "maxdeg" else 0,
@@ -105,6 +105,7 @@ class Job:
             "step_exponent": self.step_exponent,
             "memory": self.memory,
             "memory_size": self.memory_size or 0,
+            "counts": self.record == "visits",
             **targets(self.law, self.prior, self.kernel, self.pseudo_counts),
         }
         return _core.Walkers(self.graph._core, settings, self.start, self.key)

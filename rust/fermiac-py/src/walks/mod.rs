@@ -5,6 +5,7 @@ mod gradient;
 mod graph;
 mod persist;
 mod random;
+mod saw;
 mod tokens;
 mod walkers;
 
@@ -16,6 +17,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     graph::register(m)?;
     persist::register(m)?;
     random::register(m)?;
+    saw::register(m)?;
     tokens::register(m)?;
     walkers::register(m)?;
     Ok(())

@@ -36,6 +36,10 @@ struct Settings<'py> {
     kernel: String,
     base: String,
     largest: usize,
+    tries: usize,
+    balance: String,
+    back: f64,
+    out: f64,
     alpha: (String, f64, f64, f64),
     laziness: f64,
     restart: f64,
@@ -46,6 +50,8 @@ struct Settings<'py> {
     pseudo_total: f64,
     step_exponent: f64,
     memory: String,
+    memory_size: usize,
+    counts: bool,
 }
 
 fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
@@ -61,6 +67,10 @@ impl Settings<'_> {
             "mhrw" => Base::Metropolis,
             "barker" => Base::Barker,
             "mhda" => Base::Delayed,
+            "nbrw" => Base::Onward,
+            "mtm" => Base::Multiple { tries: self.tries, root: self.balance == "sqrt" },
+            "node2vec" => Base::Second { back: self.back, out: self.out },
+            "rotor" => Base::Rotor,
             other => return unknown("base", other),
         };
         let kernel = match self.kernel.as_str() {
@@ -129,6 +139,9 @@ impl PyWalkers {
             "none" => Memory::Nothing,
             "table" => Memory::Table,
             "hashed" => Memory::Hashed,
+            "recent" => Memory::Recent { size: settings.memory_size, counts: settings.counts },
+            "shared" => Memory::Shared,
+            "unordered" => Memory::Unordered,
             other => return unknown("memory", other),
         };
         let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
@@ -193,6 +206,12 @@ impl PyWalkers {
     fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let nodes = self.lock().positions().into_iter().map(|node| node as i64);
         PyArray1::from_iter(py, nodes)
+    }
+
+    /// Visits of all nodes by all walkers, or None where these do not share their history.
+    fn totals<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
+        let totals = py.detach(|| self.lock().totals());
+        totals.map(|totals| PyArray1::from_vec(py, totals))
     }
 
     /// Visits of all nodes by one walker, or None where there is no table of them.
