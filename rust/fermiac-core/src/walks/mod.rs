@@ -4,17 +4,27 @@
 //! side in stages, so that each finds in the cache what the stage before asked the memory for.
 
 mod alias;
+mod choose;
+mod crews;
 pub mod graph;
 mod hashed;
 mod history;
 mod metropolis;
+mod multiple;
 mod octet;
+mod onward;
 mod persist;
 mod places;
 mod plan;
+mod rare;
+mod recent;
 mod record;
 mod restart;
+mod rotor;
+mod saw;
 mod scan;
+mod second;
+mod shared;
 mod simple;
 mod target;
 #[cfg(test)]
@@ -26,5 +36,6 @@ mod weighted;
 pub use persist::{RowSlices, Rows};
 pub use plan::{Base, Kernel, Plan, Schedule, Stuck};
 pub use record::{Paths, Record};
+pub use saw::{Avoided, self_avoiding};
 pub use target::Target;
 pub use walkers::{Memory, Walkers};

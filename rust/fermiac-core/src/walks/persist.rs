@@ -4,6 +4,7 @@ use super::graph::Graph;
 use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses};
 use super::octet::{OCTET, Octet};
+use super::recent::Recent;
 use super::walkers::{Histories, Walkers};
 use crate::kernel::Archive;
 use crate::rng::Stream;
@@ -90,33 +91,49 @@ impl Visited for Masses {
 
 impl Visited for Hashed {
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        for cell in self.tables[lane].sorted() {
-            keep(cell.node as usize, cell.visits, f64::NAN);
+        self.tables[lane].each(|node, visits, ()| keep(node, visits, f64::NAN));
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.tables[lane].put(node, visits, ());
+    }
+
+    fn clear(&mut self) {
+        self.tables.fill(Open::new());
+    }
+}
+
+impl Visited for Recent {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        if let Some(counts) = &self.counts {
+            counts[lane].each(|node, visits, ()| keep(node, visits, f64::NAN));
         }
     }
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
-        self.tables[lane].visit(node, || ()).visits = visits;
+        if let Some(counts) = &mut self.counts {
+            counts[lane].put(node, visits, ());
+        }
     }
 
     fn clear(&mut self) {
-        self.tables = std::array::from_fn(|_| Open::new());
+        if let Some(counts) = &mut self.counts {
+            counts.fill(Open::new());
+        }
     }
 }
 
 impl Visited for HashedMasses {
-    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        for cell in self.tables[lane].sorted() {
-            keep(cell.node as usize, cell.visits, cell.more);
-        }
+    fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64)) {
+        self.tables[lane].each(keep);
     }
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
-        self.tables[lane].visit(node, || log).visits = visits;
+        self.tables[lane].put(node, visits, log);
     }
 
     fn clear(&mut self) {
-        self.tables = std::array::from_fn(|_| Open::new());
+        self.tables.fill(Open::new());
     }
 }
 
@@ -130,6 +147,14 @@ impl Octet {
             let mut before = self.before[l].wrapping_add(1);
             archive.index(&mut before, n_nodes + 1)?;
             self.before[l] = before.wrapping_sub(1);
+            archive.index(&mut self.home[l], n_nodes)?;
+        }
+        for turns in self.turns.chunks_mut(n_nodes) {
+            for (node, turn) in turns.iter_mut().enumerate() {
+                let mut at = *turn as usize;
+                archive.index(&mut at, graph.view().row(node).1)?;
+                *turn = at as u32;
+            }
         }
         archive.word(&mut self.done)?;
         archive.word(&mut self.moved)?;
@@ -145,18 +170,27 @@ impl Octet {
 }
 
 impl Walkers {
-    /// Writes where all stand to an archive, or reads it; what they have visited is apart, in
+    /// Writes where all stand to an archive, or reads it; what they have visited each is apart, in
     /// [`rows`](Self::rows).
     pub fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        let Self { graph, octets, .. } = self;
+        let Self { graph, octets, histories, .. } = self;
         octets.iter_mut().try_for_each(|octet| octet.persist(archive, graph))?;
+        match histories {
+            Histories::Recent(all) => {
+                all.iter_mut().try_for_each(|recent| recent.persist(archive, graph.n_nodes()))?;
+            }
+            Histories::Shared(common) | Histories::Unordered(common) => common.persist(archive)?,
+            _ => {}
+        }
         archive.finish()
     }
 
     /// What walkers have visited, where that is counted; `None` too if `I` is too small for nodes.
     pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
         match &self.histories {
-            Histories::Forgotten(_) => None,
+            Histories::Forgotten(_) | Histories::Shared(_) | Histories::Unordered(_) => None,
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
+            Histories::Recent(all) => self.rows_of(all, false),
             Histories::Dense(all) => self.rows_of(all, false),
             Histories::Masses(all) => self.rows_of(all, true),
             Histories::Hashed(all) => self.rows_of(all, false),
@@ -188,7 +222,9 @@ impl Walkers {
     pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
         let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
         match &mut self.histories {
-            Histories::Forgotten(_) => Ok(()),
+            Histories::Forgotten(_) | Histories::Shared(_) | Histories::Unordered(_) => Ok(()),
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => Ok(()),
+            Histories::Recent(all) => restore(all, rows, n_walkers, n_nodes),
             Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),
             Histories::Masses(_) | Histories::HashedMasses(_)
                 if rows.logs.len() != rows.counts.len() =>

@@ -111,6 +111,16 @@ impl Target {
         }
     }
 
+    /// What a visit adds to (c / w) of a node of this degree.
+    #[inline(always)]
+    pub(super) fn per_visit(&self, node: usize, degree: usize) -> f64 {
+        match self {
+            Self::Uniform { .. } => 1.0,
+            Self::Degree { .. } => 1.0 / degree as f64,
+            Self::Table { entries, .. } => entries[node].inverse,
+        }
+    }
+
     /// c⁰ of a node of this degree.
     #[inline(always)]
     pub(super) fn pseudo(&self, node: usize, degree: usize) -> f64 {
