@@ -47,6 +47,10 @@ __all__ = [
     "special",
     "store_read",
     "store_write",
+    "walkers_load",
+    "walkers_remember",
+    "walkers_save",
+    "walkers_visited",
     "walks_rows",
     "watermark_align",
     "watermark_choose",
@@ -351,6 +355,41 @@ class Graph:
     def parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
     def strong_parts(self) -> tuple[_I, _I, NDArray[np.bool_]]: ...
 
+@final
+class Walkers:
+    def __new__(
+        cls, graph: Graph, settings: dict[str, Any], start: _I, key: int
+    ) -> Walkers: ...
+    def run(
+        self,
+        until: int,
+        paths: NDArray[np.uint32] | _U | None,
+        first: int,
+        thin: int,
+        budget: float | None,
+        n_threads: int,
+        total: int,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> tuple[bool, BaseException | None]: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def n_moves(self) -> int: ...
+    def positions(self) -> _I: ...
+    def visits(self, walker: int) -> NDArray[np.uint32] | None: ...
+
+def walkers_save(walkers: Walkers) -> _U: ...
+def walkers_load(walkers: Walkers, words: _U) -> None: ...
+def walkers_visited(
+    walkers: Walkers,
+) -> tuple[_I, NDArray[np.int32] | _I, NDArray[np.uint32], _F] | None: ...
+def walkers_remember(
+    walkers: Walkers,
+    starts: _I,
+    nodes: NDArray[np.int32] | _I,
+    counts: NDArray[np.uint32],
+    logs: _F,
+) -> None: ...
 def walks_rows(
     edges: NDArray[np.uint32] | _U,
     weights: _F | None,

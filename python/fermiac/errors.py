@@ -17,6 +17,7 @@ __all__ = [
     "FermiacWarning",
     "HeavyTailWarning",
     "InternalError",
+    "MemoryLimitError",
     "NumericalError",
     "RangeError",
     "TargetError",
@@ -35,6 +36,10 @@ class ArgumentError(FermiacError, ValueError):
 
 class RangeError(ArgumentError):
     """Values of a query lie outside of the range that was declared for them."""
+
+
+class MemoryLimitError(ArgumentError, MemoryError):
+    """A call would take more memory than there is; nothing was computed."""
 
 
 class BudgetExhausted(FermiacError, RuntimeError):

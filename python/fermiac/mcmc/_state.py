@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core, _store
 from fermiac._checkpoint import Checkpoint
+from fermiac._kept import Kept
 from fermiac.errors import CheckpointError
 from fermiac.mcmc._kernels import Kernel
 
@@ -26,8 +26,6 @@ __all__ = ["Keeper", "Origin", "identity_of"]
 Array = NDArray[np.float64]
 
 _KIND = "run of chains"
-#: Writing takes at most this share of the time, however large the file has become.
-_SHARE = 0.05
 #: Starts at which a resumed run compares the target with what it was.
 _VERIFIED = 3
 
@@ -57,42 +55,11 @@ class Origin:
         return blake2b(self.x0.tobytes() + self.values.tobytes(), digest_size=8).hexdigest()
 
 
-class Keeper:
+class Keeper(Kept):
     """The checkpoint of a run."""
 
     def __init__(self, given: Checkpoint | str | PathLike[str]) -> None:
-        self.checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
-        self.path = self.checkpoint.path
-        self._node: dict[str, Any] = {}
-        self._tensors: _store.Tensors = {}
-        self._written = time.monotonic()
-        self._cost = 0.0
-        try:
-            self.resumed = self.path.exists()
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: it could not be read: {error}") from error
-        if self.resumed:
-            self._node, self._tensors = _store.read(self.path, _KIND)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the run that the file belongs to."""
-        return self._node["identity"]["seed"] if self.resumed else None
-
-    def begin(self, identity: Mapping[str, Any]) -> None:
-        """Check that the file belongs to this run, if there is one."""
-        given = json.loads(json.dumps(identity), parse_constant=str)
-        if self.resumed:
-            stored = self._node["identity"]
-            for field in [*given, *stored]:
-                here, there = given.get(field), stored.get(field)
-                if here != there:
-                    raise CheckpointError(
-                        f"{self.path}: it belongs to another run: its {field} is {there!r}, that "
-                        f"of this call is {here!r}; use another path, or remove the file to start "
-                        "anew"
-                    )
-        self._node["identity"] = given
+        super().__init__(given, _KIND)
 
     def origin(self, job: Job) -> Origin:
         """How the run that is resumed began; the target must still be the same."""
@@ -131,11 +98,6 @@ class Keeper:
                 array[:, : kept.shape[1]] = kept
         self._tensors = {}
 
-    def wait(self) -> float:
-        """Seconds until the file is to be written again."""
-        pause = max(self.checkpoint.every, self._cost / _SHARE)
-        return max(self._written + pause - time.monotonic(), 0.0)
-
     def write(self, sampler: _core.Sampler, arrays: Arrays, origin: Origin, elapsed: float) -> None:
         """Write the file; draws on disk are there before the state that follows them."""
         start = time.monotonic()
@@ -148,15 +110,7 @@ class Keeper:
             arrays.folder.flush()
         else:
             tensors |= _filled(arrays, max(sampler.n_done))
-        node = {**self._node, "n_evals": origin.n_evals, "elapsed": elapsed}
-        _store.write(self.path, _KIND, node, tensors)
-        self._written = time.monotonic()
-        self._cost = self._written - start
-
-    def discard(self) -> None:
-        """Remove the file of a call that came to nothing."""
-        if not self.resumed:
-            self.path.resolve().unlink(missing_ok=True)
+        self.put(start, tensors, n_evals=origin.n_evals, elapsed=elapsed)
 
 
 def _filled(arrays: Arrays, done: int) -> _store.Tensors:

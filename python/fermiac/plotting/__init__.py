@@ -13,9 +13,11 @@ from fermiac.plotting._privacy import plot_posterior, plot_region
 from fermiac.plotting._roc import plot_roc
 from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
 from fermiac.plotting._tokens import plot_optimum
+from fermiac.plotting._walks import plot_convergence, plot_visits
 
 __all__ = [
     "plot_autocorrelation",
+    "plot_convergence",
     "plot_correlation",
     "plot_energy",
     "plot_estimates",
@@ -28,5 +30,6 @@ __all__ = [
     "plot_roc",
     "plot_stages",
     "plot_trace",
+    "plot_visits",
     "plot_weights",
 ]

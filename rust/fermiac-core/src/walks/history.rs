@@ -1,6 +1,7 @@
 //! What the walkers of an octet know of where they have been.
 
-use super::octet::OCTET;
+use super::octet::{OCTET, Octet};
+use super::places::Places;
 use super::target::Target;
 use crate::simd::{ln, prefetch};
 
@@ -16,6 +17,14 @@ pub(super) trait History: Send {
     fn visits(&self, lane: usize, node: usize) -> f64;
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
+    /// Looks around where walkers stand, before candidates are judged.
+    #[inline(always)]
+    fn survey<P: Places>(&mut self, _: &Target, _: &Octet, _: &P) {}
+    /// Walkers whose visits are counted together.
+    #[inline(always)]
+    fn walkers(&self) -> f64 {
+        1.0
+    }
 }
 
 /// None.
@@ -53,6 +62,11 @@ impl Dense {
     }
 
     /// Those of one walker.
+    pub(super) fn lane(&self, lane: usize) -> &[u32] {
+        &self.visits[lane * self.n_nodes..][..self.n_nodes]
+    }
+
+    /// The same, to be changed.
     pub(super) fn of(&mut self, lane: usize) -> &mut [u32] {
         &mut self.visits[lane * self.n_nodes..][..self.n_nodes]
     }

@@ -122,10 +122,12 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         let u = V(o.rest);
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
         for l in 0..o.n {
+            // A loop is an edge like others.
+            let waits = o.place[l] == NOWHERE;
             if DELAYED {
                 o.place[l] = NOWHERE;
             }
-            if bar.0[l] >= gain.0[l] || o.candidate[l] == o.at[l] {
+            if bar.0[l] >= gain.0[l] || waits {
                 continue;
             }
             if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {

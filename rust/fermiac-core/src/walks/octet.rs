@@ -31,6 +31,15 @@ pub(super) struct Octet {
     pub(super) gain: [f64; OCTET],
     /// Room for figures of the neighbours of one walker.
     pub(super) room: [Vec<V>; 2],
+    /// Room for places and nodes of several tries.
+    pub(super) tries: Vec<[usize; OCTET]>,
+    /// Where walkers began, and the rows there.
+    pub(super) home: [usize; OCTET],
+    pub(super) home_row: [(usize, usize); OCTET],
+    /// Walkers that had nowhere to go when the step began, bit by bit.
+    pub(super) stuck: u8,
+    /// The next place in each row, for walkers that take turns; walker by walker.
+    pub(super) turns: Vec<u32>,
     /// Steps done, and those of them that were moves.
     pub(super) done: u64,
     pub(super) moved: u64,
@@ -57,6 +66,11 @@ impl Octet {
             rest: [0.0; OCTET],
             gain: [0.0; OCTET],
             room: [Vec::new(), Vec::new()],
+            tries: Vec::new(),
+            home: all,
+            home_row: [(0, 0); OCTET],
+            stuck: 0,
+            turns: Vec::new(),
             done: 0,
             moved: 0,
             log_scale: 0.0,
@@ -69,6 +83,7 @@ impl Octet {
         places.require(self.at.iter().copied())?;
         for l in 0..self.n {
             (self.start[l], self.degree[l]) = places.row(self.at[l]);
+            self.home_row[l] = places.row(self.home[l]);
         }
         Ok(())
     }
@@ -101,10 +116,16 @@ pub(super) fn unit(word: u64) -> f64 {
 /// How walkers move. A stage reads what the one before it named; all octets pass a stage before
 /// any enters the next.
 pub(super) trait Moves: Sync {
-    /// 64-bit words that a walker takes for a step.
+    /// 64-bit words that a walker takes for a step, unless [`words`](Self::words) knows better.
     const WORDS: usize;
     /// Whether there are the stages after [`decide`](Self::decide).
     const TWICE: bool = false;
+
+    /// 64-bit words that a walker takes for a step.
+    #[inline(always)]
+    fn words(&self) -> usize {
+        Self::WORDS
+    }
 
     /// Names the places that are looked at.
     fn propose<P: Places, H: History>(
@@ -168,23 +189,33 @@ impl<M: Moves, P: Places, H: History> Kernel for Crew<'_, '_, '_, M, P, H> {
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Result<()> {
         let Self { moves, places, plan, members, n_steps } = self;
+        let homes = plan.leads_home();
+        let own = moves.words();
+        let each = own + usize::from(plan.restart > 0.0);
         let mut left = n_steps;
         while left > 0 {
             let steps = left.min(BLOCK) as usize;
             left -= steps as u64;
             for m in members.iter_mut() {
-                m.words.resize(BLOCK as usize * M::WORDS, [0; OCTET]);
-                m.octet.stream.fill_u64(m.words[..steps * M::WORDS].as_flattened_mut());
+                m.words.resize(BLOCK as usize * each, [0; OCTET]);
+                m.octet.stream.fill_u64(m.words[..steps * each].as_flattened_mut());
             }
             for t in 0..steps {
-                let words = t * M::WORDS..(t + 1) * M::WORDS;
+                let words = t * each..t * each + own;
                 let Some(first) = members.first() else { return Ok(()) };
                 let step = plan.step(first.octet);
+                if homes {
+                    members.iter_mut().for_each(|m| m.octet.look_stuck());
+                }
                 for m in members.iter_mut() {
                     moves.propose(m.octet, &m.words[words.clone()], places, m.history);
                 }
                 for m in members.iter_mut() {
                     moves.look(m.octet, places, m.history)?;
+                }
+                places.settle()?;
+                for m in members.iter_mut() {
+                    m.history.survey(&plan.target, m.octet, places);
                 }
                 for m in members.iter_mut() {
                     let words = &m.words[words.clone()];
@@ -194,6 +225,7 @@ impl<M: Moves, P: Places, H: History> Kernel for Crew<'_, '_, '_, M, P, H> {
                     for m in members.iter_mut() {
                         moves.look_again(m.octet, places, m.history)?;
                     }
+                    places.settle()?;
                     for m in members.iter_mut() {
                         let words = &m.words[words.clone()];
                         moves.decide_again::<FMA, P, H>(m.octet, words, places, m.history, &step);
@@ -201,6 +233,9 @@ impl<M: Moves, P: Places, H: History> Kernel for Crew<'_, '_, '_, M, P, H> {
                 }
                 for m in members.iter_mut() {
                     let o = &mut *m.octet;
+                    if homes {
+                        o.lead_home(plan, m.words.get(words.end));
+                    }
                     for l in 0..o.n {
                         m.history.visit(&plan.target, l, o.at[l], o.degree[l], step.log_weight);
                     }

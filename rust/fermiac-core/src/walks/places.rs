@@ -13,8 +13,13 @@ pub(super) trait Places {
     fn touch_row(&self, node: usize);
     /// Asks the memory for a place that is read soon.
     fn touch_place(&self, place: usize);
-    /// Sees to it that the rows of these nodes can be read.
+    /// Sees to it that the rows of these nodes can be read, once [`settle`](Self::settle) is done.
     fn require(&self, nodes: impl Iterator<Item = usize>) -> Result<()>;
+    /// Fails where a row that was required cannot be read yet.
+    #[inline(always)]
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Places for View<'_> {

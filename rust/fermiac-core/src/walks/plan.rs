@@ -22,6 +22,25 @@ pub enum Base {
     Barker,
     /// Metropolis and Hastings with delayed acceptance: does not turn back where it need not.
     Delayed,
+    /// A neighbour other than the last node, each as likely.
+    Onward,
+    /// Metropolis and Hastings with several tries.
+    Multiple {
+        /// How many.
+        tries: usize,
+        /// Whether tries are balanced by square roots, not by Barker's function.
+        root: bool,
+    },
+    /// A neighbour by the weight of the edge, times 1 / `back` for the last node, 1 for its
+    /// neighbours and 1 / `out` for others.
+    Second {
+        /// How unlikely it is to go back.
+        back: f64,
+        /// How unlikely it is to go on to where the last node does not lead.
+        out: f64,
+    },
+    /// Neighbours in turn.
+    Rotor,
 }
 
 /// How history bends the chain.
@@ -35,6 +54,15 @@ pub enum Kernel {
     Target,
     /// By differences of visits, not ratios: "true" self-avoiding.
     Avoiding,
+}
+
+/// What a walker does where no edge leads on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    /// Stays.
+    Stay,
+    /// Goes back to where it began, in a step.
+    Restart,
 }
 
 /// The strength of repellence, step by step.
@@ -86,6 +114,10 @@ pub struct Plan {
     pub alpha: Schedule,
     /// The probability to stay before anything else.
     pub laziness: f64,
+    /// The probability to go back to where the walker began, instead of a step.
+    pub restart: f64,
+    /// What walkers do that have nowhere to go.
+    pub stuck: Stuck,
     /// The law to visit by, and pseudo-counts.
     pub target: Target,
     /// The sum of the pseudo-counts.
@@ -106,6 +138,11 @@ pub(super) struct Step {
 }
 
 impl Plan {
+    /// Whether walkers may go back to where they began.
+    pub(super) fn leads_home(&self) -> bool {
+        self.restart > 0.0 || self.stuck == Stuck::Restart
+    }
+
     #[inline]
     pub(super) fn step(&self, octet: &Octet) -> Step {
         let done = octet.done;

@@ -51,8 +51,8 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         step: &Step,
     ) -> f64 {
         if AVOIDING {
-            let expected = step.done as f64 * self.target.share(node, degree, self.n_nodes);
-            history.visits(l, node) - expected
+            let done = step.done as f64 * history.walkers();
+            history.visits(l, node) - done * self.target.share(node, degree, self.n_nodes)
         } else {
             history.level(self.target, l, node, degree)
         }
@@ -128,7 +128,8 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
                 total = largest as f64;
                 stay = (largest - degree) as f64;
             }
-            Base::Simple => {}
+            // The others are not let in here.
+            _ => {}
         }
         stay += self.laziness / (1.0 - self.laziness) * total;
         let alpha = V::splat(-step.alpha);

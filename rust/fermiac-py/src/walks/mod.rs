@@ -1,7 +1,10 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod external;
 mod gradient;
 mod graph;
+mod persist;
+mod random;
 mod tokens;
 mod walkers;
 
@@ -9,7 +12,11 @@ use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    external::register(m)?;
     graph::register(m)?;
+    persist::register(m)?;
+    random::register(m)?;
+    tokens::register(m)?;
     walkers::register(m)?;
-    tokens::register(m)
+    Ok(())
 }

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fermiac_core::walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Target, Walkers};
+use fermiac_core::walks::{
+    Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers,
+};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -22,7 +24,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 pub(super) struct PyWalkers(Mutex<Walkers>);
 
 impl PyWalkers {
-    fn lock(&self) -> MutexGuard<'_, Walkers> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Walkers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -36,6 +38,8 @@ struct Settings<'py> {
     largest: usize,
     alpha: (String, f64, f64, f64),
     laziness: f64,
+    restart: f64,
+    on_stuck: String,
     target: (String, f64, f64),
     weights: Option<PyReadonlyArray1<'py, f64>>,
     pseudo: Option<PyReadonlyArray1<'py, f64>>,
@@ -82,10 +86,28 @@ impl Settings<'_> {
             }
             (other, _, _) => return unknown("target", other),
         };
-        let &Self { laziness, pseudo_total, step_exponent, .. } = self;
-        Ok(Plan { base, kernel, alpha, laziness, target, pseudo_total, step_exponent })
+        let stuck = match self.on_stuck.as_str() {
+            "stay" => Stuck::Stay,
+            "restart" => Stuck::Restart,
+            other => return unknown("on_stuck", other),
+        };
+        let &Self { laziness, restart, pseudo_total, step_exponent, .. } = self;
+        Ok(Plan {
+            base,
+            kernel,
+            alpha,
+            laziness,
+            restart,
+            stuck,
+            target,
+            pseudo_total,
+            step_exponent,
+        })
     }
 }
+
+/// Nodes and their visits.
+type Counts<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>);
 
 /// An array of nodes that a run fills.
 #[derive(FromPyObject)]
@@ -109,6 +131,7 @@ impl PyWalkers {
         let memory = match settings.memory.as_str() {
             "none" => Memory::Nothing,
             "table" => Memory::Table,
+            "hashed" => Memory::Hashed,
             other => return unknown("memory", other),
         };
         let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
@@ -175,7 +198,14 @@ impl PyWalkers {
         PyArray1::from_iter(py, nodes)
     }
 
-    /// Visits of all nodes by one walker, or None where they are not counted.
+    /// The nodes that one walker has visited, in order, and how often; None where that is not
+    /// counted.
+    fn visited<'py>(&self, py: Python<'py>, walker: usize) -> Option<Counts<'py>> {
+        let (nodes, visits) = self.lock().visited(walker)?;
+        Some((PyArray1::from_vec(py, nodes), PyArray1::from_vec(py, visits)))
+    }
+
+    /// Visits of all nodes by one walker, or None where there is no table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
         self.lock().visits(walker).map(|visits| PyArray1::from_slice(py, visits))
     }

@@ -1,0 +1,132 @@
+"""Visits of walkers, in sparse rows, and what is summed over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+__all__ = ["Visits"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Visits:
+    """How often each walker was at each node: compressed rows, a row for each walker."""
+
+    indptr: NDArray[np.int64]
+    nodes: NDArray[Any]
+    counts: NDArray[Any]
+    n_nodes: int
+
+    @classmethod
+    def of_paths(cls, paths: NDArray[Any], n_nodes: int) -> Self:
+        """Those along paths (walkers, steps)."""
+        n_walkers, n_steps = paths.shape
+        kind = np.int32 if n_nodes <= 2**31 else np.int64
+        matrix = scipy.sparse.csr_array(
+            (
+                np.ones(paths.size, dtype=np.uint32),
+                paths.reshape(-1).astype(kind),
+                np.arange(n_walkers + 1, dtype=np.int64) * n_steps,
+            ),
+            shape=(n_walkers, n_nodes),
+        )
+        matrix.sum_duplicates()
+        return cls.of_matrix(matrix)
+
+    @classmethod
+    def of_totals(cls, totals: NDArray[np.uint64]) -> Self:
+        """Those of all walkers together, in one row."""
+        nodes = np.flatnonzero(totals)
+        return cls(np.array([0, len(nodes)]), nodes, totals[nodes], len(totals))
+
+    @classmethod
+    def named(cls, arrays: Mapping[str, NDArray[Any]], n_nodes: int, prefix: str = "") -> Self:
+        """Those of arrays by the names of the fields."""
+        rows = (arrays[f"{prefix}{name}"] for name in ("indptr", "nodes", "counts"))
+        indptr, nodes, counts = rows
+        return cls(indptr, nodes, counts, n_nodes)
+
+    @classmethod
+    def of_matrix(cls, matrix: Any) -> Self:
+        """Those in a sparse matrix."""
+        return cls(
+            np.asarray(matrix.indptr, dtype=np.int64),
+            matrix.indices,
+            matrix.data,
+            matrix.shape[1],
+        )
+
+    def matrix(self) -> Any:
+        """As a sparse matrix, which shares the arrays where it can."""
+        # Both of one type, without a copy of the larger.
+        starts = self.indptr.astype(self.nodes.dtype) if self._is_small else self.indptr
+        nodes = self.nodes if self._is_small else self.nodes.astype(np.int64, copy=False)
+        out = scipy.sparse.csr_array(
+            (self.counts, nodes, starts), shape=(self.n_walkers, self.n_nodes)
+        )
+        out.has_sorted_indices = True
+        out.has_canonical_format = True
+        return out
+
+    def fields(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {"indptr": self.indptr, "nodes": self.nodes, "counts": self.counts}
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.nodes) < 2**31
+
+    @property
+    def n_walkers(self) -> int:
+        """Rows."""
+        return len(self.indptr) - 1
+
+    def minus(self, earlier: Visits) -> Visits:
+        """What has come after some of them."""
+        difference = self.matrix() - earlier.matrix()
+        difference.eliminate_zeros()
+        difference.sort_indices()
+        return Visits.of_matrix(difference)
+
+    def plus(self, more: Visits) -> Visits:
+        """Both together."""
+        total = self.matrix() + more.matrix()
+        total.sort_indices()
+        return Visits.of_matrix(total)
+
+    def beside(self, others: list[Visits]) -> Visits:
+        """The rows of all, one below the other."""
+        rows = [self, *others]
+        sizes = np.concatenate([np.diff(v.indptr) for v in rows])
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        return Visits(
+            starts,
+            np.concatenate([v.nodes for v in rows]),
+            np.concatenate([v.counts for v in rows]),
+            self.n_nodes,
+        )
+
+    def joined(self, sizes: NDArray[np.int64]) -> Visits:
+        """With so many rows after each other as one."""
+        n = self.n_walkers
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        ones = np.ones(n, dtype=np.uint64)
+        total = scipy.sparse.csr_array((ones, (groups, np.arange(n)))) @ self.matrix()
+        total.sort_indices()
+        return Visits(total.indptr.astype(np.int64), total.indices, total.data, self.n_nodes)
+
+    def totals(self) -> NDArray[np.uint64]:
+        """Visits of each node by all walkers."""
+        ones = np.ones(self.n_walkers, dtype=np.uint64)
+        return np.asarray(self.matrix().T @ ones, dtype=np.uint64)
+
+    def sums(self, values: Array) -> Array:
+        """Of values (n_nodes, k) along the way of each walker: (walkers, k)."""
+        return np.asarray(self.matrix() @ values, dtype=np.float64)

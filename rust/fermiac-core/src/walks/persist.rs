@@ -1,0 +1,232 @@
+//! Walkers written down and brought back: where they stand, and what they have visited.
+
+use super::graph::Graph;
+use super::hashed::{Hashed, HashedMasses, Open};
+use super::history::{Dense, Masses};
+use super::octet::{OCTET, Octet};
+use super::walkers::{Histories, Walkers};
+use crate::kernel::Archive;
+use crate::rng::Stream;
+use crate::{Error, Result};
+
+/// The nodes that walkers have visited, in rows: those of walker `i` are at
+/// `starts[i]..starts[i + 1]`, in ascending order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows<I> {
+    /// Where each row begins, and the end.
+    pub starts: Vec<i64>,
+    /// The nodes.
+    pub nodes: Vec<I>,
+    /// Visits of each.
+    pub counts: Vec<u32>,
+    /// ln of the mass of each, where visits weigh the more the later they are; else nothing.
+    pub logs: Vec<f64>,
+}
+
+/// Rows that somebody else keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSlices<'a, I> {
+    /// Where each row begins, and the end.
+    pub starts: &'a [i64],
+    /// The nodes.
+    pub nodes: &'a [I],
+    /// Visits of each.
+    pub counts: &'a [u32],
+    /// ln of the mass of each, or nothing.
+    pub logs: &'a [f64],
+}
+
+/// A history that can be written down.
+trait Visited {
+    /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
+    /// ascending order; the mass is NaN where there are none.
+    fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
+    /// Takes one of these back into an empty history.
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
+    /// Forgets all.
+    fn clear(&mut self);
+}
+
+impl Visited for Dense {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for (node, &visits) in self.lane(lane).iter().enumerate() {
+            if visits > 0 {
+                keep(node, visits, f64::NAN);
+            }
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.of(lane)[node] = visits;
+    }
+
+    fn clear(&mut self) {
+        self.visits.fill(0);
+    }
+}
+
+impl Visited for Masses {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        let visits = self.dense.lane(lane);
+        let logs = &self.logs[lane * visits.len()..][..visits.len()];
+        for (node, (&visits, &log)) in visits.iter().zip(logs).enumerate() {
+            if visits > 0 {
+                keep(node, visits, log);
+            }
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
+        let row = self.dense.of(lane);
+        row[node] = visits;
+        let at = lane * row.len() + node;
+        self.logs[at] = log;
+    }
+
+    fn clear(&mut self) {
+        self.dense.clear();
+        self.logs.fill(f64::NAN);
+    }
+}
+
+impl Visited for Hashed {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for cell in self.tables[lane].sorted() {
+            keep(cell.node as usize, cell.visits, f64::NAN);
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.tables[lane].visit(node, || ()).visits = visits;
+    }
+
+    fn clear(&mut self) {
+        self.tables = std::array::from_fn(|_| Open::new());
+    }
+}
+
+impl Visited for HashedMasses {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for cell in self.tables[lane].sorted() {
+            keep(cell.node as usize, cell.visits, cell.more);
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
+        self.tables[lane].visit(node, || log).visits = visits;
+    }
+
+    fn clear(&mut self) {
+        self.tables = std::array::from_fn(|_| Open::new());
+    }
+}
+
+impl Octet {
+    /// Where the walkers stand, and what they have done.
+    fn persist(&mut self, archive: &mut Archive, graph: &Graph) -> Result<()> {
+        let n_nodes = graph.n_nodes();
+        for l in 0..self.n {
+            archive.index(&mut self.at[l], n_nodes)?;
+            // Nowhere is the largest of all numbers, so that it becomes 0.
+            let mut before = self.before[l].wrapping_add(1);
+            archive.index(&mut before, n_nodes + 1)?;
+            self.before[l] = before.wrapping_sub(1);
+        }
+        archive.word(&mut self.done)?;
+        archive.word(&mut self.moved)?;
+        archive.number(&mut self.log_scale)?;
+        let mut position = self.stream.position();
+        position.iter_mut().try_for_each(|word| archive.word(word))?;
+        if archive.is_reading() {
+            self.stream = Stream::from_position(&position)?;
+            self.arrive(&graph.view())?;
+        }
+        Ok(())
+    }
+}
+
+impl Walkers {
+    /// Writes where all stand to an archive, or reads it; what they have visited is apart, in
+    /// [`rows`](Self::rows).
+    pub fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let Self { graph, octets, .. } = self;
+        octets.iter_mut().try_for_each(|octet| octet.persist(archive, graph))?;
+        archive.finish()
+    }
+
+    /// What walkers have visited, where that is counted; `None` too if `I` is too small for nodes.
+    pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
+        match &self.histories {
+            Histories::Forgotten(_) => None,
+            Histories::Dense(all) => self.rows_of(all, false),
+            Histories::Masses(all) => self.rows_of(all, true),
+            Histories::Hashed(all) => self.rows_of(all, false),
+            Histories::HashedMasses(all) => self.rows_of(all, true),
+        }
+    }
+
+    fn rows_of<I: TryFrom<usize>, H: Visited>(&self, all: &[H], weighted: bool) -> Option<Rows<I>> {
+        let mut rows =
+            Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
+        let mut fits = true;
+        for walker in 0..self.n_walkers() {
+            all.get(walker / OCTET)?.visited(walker % OCTET, |node, visits, log| {
+                match I::try_from(node) {
+                    Ok(node) => rows.nodes.push(node),
+                    Err(_) => fits = false,
+                }
+                rows.counts.push(visits);
+                if weighted {
+                    rows.logs.push(log);
+                }
+            });
+            rows.starts.push(rows.counts.len() as i64);
+        }
+        fits.then_some(rows)
+    }
+
+    /// Takes what [`rows`](Self::rows) gave in place of what walkers have visited.
+    pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
+        let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
+        match &mut self.histories {
+            Histories::Forgotten(_) => Ok(()),
+            Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Masses(_) | Histories::HashedMasses(_)
+                if rows.logs.len() != rows.counts.len() =>
+            {
+                Err(unfit())
+            }
+            Histories::Masses(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Hashed(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
+        }
+    }
+}
+
+fn restore<I: Copy + TryInto<usize>, H: Visited>(
+    all: &mut [H],
+    rows: RowSlices<'_, I>,
+    n_walkers: usize,
+    n_nodes: usize,
+) -> Result<()> {
+    let RowSlices { starts, nodes, counts, logs } = rows;
+    if starts.len() != n_walkers + 1 || nodes.len() != counts.len() {
+        return Err(unfit());
+    }
+    all.iter_mut().for_each(H::clear);
+    for (walker, ends) in starts.windows(2).enumerate() {
+        let history = all.get_mut(walker / OCTET).ok_or_else(unfit)?;
+        for at in ends[0]..ends[1] {
+            let at = at as usize;
+            let (node, visits) = nodes.get(at).zip(counts.get(at)).ok_or_else(unfit)?;
+            let node = (*node).try_into().ok().filter(|node| *node < n_nodes).ok_or_else(unfit)?;
+            let log = logs.get(at).copied().unwrap_or(f64::NAN);
+            history.restore(walker % OCTET, node, *visits, log);
+        }
+    }
+    Ok(())
+}
+
+fn unfit() -> Error {
+    Error::argument("state", "its visits are not those of these walkers on this graph")
+}

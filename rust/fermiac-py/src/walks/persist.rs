@@ -1,0 +1,93 @@
+//! What walkers have visited and where they stand, as arrays, for results and checkpoints.
+
+use fermiac_core::kernel::Archive;
+use fermiac_core::walks::{RowSlices, Rows};
+use numpy::{Element, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use super::walkers::PyWalkers;
+use crate::error::check;
+
+/// Adds this file's names to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(walkers_save, m)?)?;
+    m.add_function(wrap_pyfunction!(walkers_load, m)?)?;
+    m.add_function(wrap_pyfunction!(walkers_visited, m)?)?;
+    m.add_function(wrap_pyfunction!(walkers_remember, m)?)
+}
+
+/// Where walkers stand, as words.
+#[pyfunction]
+fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let mut archive = Archive::writer();
+    let saved = walkers.lock().persist(&mut archive);
+    check(py, saved)?;
+    Ok(PyArray1::from_vec(py, archive.into_words()))
+}
+
+/// Brings walkers to where `walkers_save` was called.
+#[pyfunction]
+fn walkers_load(
+    py: Python<'_>,
+    walkers: &PyWalkers,
+    words: PyReadonlyArray1<'_, u64>,
+) -> PyResult<()> {
+    let mut archive = Archive::reader(words.as_slice()?.to_vec());
+    let loaded = walkers.lock().persist(&mut archive);
+    check(py, loaded)
+}
+
+/// Where rows begin, their nodes, visits, and logarithms of masses or nothing.
+type Visited<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyAny>,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+/// The nodes that each walker has visited, in rows of ascending nodes; None where visits are not
+/// counted. Nodes are of 32 bits where that suffices.
+#[pyfunction]
+fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<'py>> {
+    fn arrays<'py, I: Element>(py: Python<'py>, rows: Rows<I>) -> Visited<'py> {
+        (
+            PyArray1::from_vec(py, rows.starts),
+            PyArray1::from_vec(py, rows.nodes).into_any(),
+            PyArray1::from_vec(py, rows.counts),
+            PyArray1::from_vec(py, rows.logs),
+        )
+    }
+    match py.detach(|| walkers.lock().rows::<i32>()) {
+        Some(rows) => Some(arrays(py, rows)),
+        None => py.detach(|| walkers.lock().rows::<i64>()).map(|rows| arrays(py, rows)),
+    }
+}
+
+#[derive(FromPyObject)]
+enum PyNodes<'py> {
+    Short(PyReadonlyArray1<'py, i32>),
+    Long(PyReadonlyArray1<'py, i64>),
+}
+
+/// Takes what `walkers_visited` gave in place of what walkers remember.
+#[pyfunction]
+fn walkers_remember(
+    py: Python<'_>,
+    walkers: &PyWalkers,
+    starts: PyReadonlyArray1<'_, i64>,
+    nodes: PyNodes<'_>,
+    counts: PyReadonlyArray1<'_, u32>,
+    logs: PyReadonlyArray1<'_, f64>,
+) -> PyResult<()> {
+    let (starts, counts, logs) = (starts.as_slice()?, counts.as_slice()?, logs.as_slice()?);
+    let mut walkers = walkers.lock();
+    let taken = match &nodes {
+        PyNodes::Short(nodes) => {
+            walkers.remember(RowSlices { starts, nodes: nodes.as_slice()?, counts, logs })
+        }
+        PyNodes::Long(nodes) => {
+            walkers.remember(RowSlices { starts, nodes: nodes.as_slice()?, counts, logs })
+        }
+    };
+    check(py, taken)
+}
