@@ -1,6 +1,7 @@
 """Types of the compiled module; `mypy.stubtest` holds them against it."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Final, final
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "EdgeSorter",
     "Graph",
     "Integrand",
     "Law",
@@ -51,7 +53,13 @@ __all__ = [
     "walkers_remember",
     "walkers_save",
     "walkers_visited",
+    "walks_barabasi_albert",
+    "walks_erdos_renyi",
+    "walks_random_regular",
+    "walks_rmat",
     "walks_rows",
+    "walks_stochastic_block",
+    "walks_watts_strogatz",
     "watermark_align",
     "watermark_choose",
     "watermark_numbers",
@@ -400,26 +408,33 @@ def walks_rows(
 ) -> tuple[_I, Any, _F | None]: ...
 
 @final
-class Walkers:
-    def __new__(cls, graph: Graph, settings: dict[str, Any], start: _I, key: int) -> Walkers: ...
-    def run(
-        self,
-        until: int,
-        paths: NDArray[np.uint32] | _U | None,
-        first: int,
-        thin: int,
-        budget: float | None,
-        n_threads: int,
-        total: int,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> tuple[bool, BaseException | None]: ...
-    @property
-    def n_done(self) -> int: ...
-    @property
-    def n_moves(self) -> int: ...
-    def positions(self) -> _I: ...
-    def visits(self, walker: int) -> NDArray[np.uint32] | None: ...
+class EdgeSorter:
+    def __new__(
+        cls,
+        folder: PathLike[str],
+        n_nodes: int | None,
+        weighted: bool,
+        directed: bool,
+        merge: bool,
+        memory: int,
+    ) -> EdgeSorter: ...
+    def push(self, edges: NDArray[np.uint32] | _U, weights: _F | None, n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int, progress: Callable[[int, int], object] | None
+    ) -> tuple[int, int, int, bool]: ...
 
+def walks_erdos_renyi(
+    n: int, m: int, directed: bool, range: tuple[int, int], key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_rmat(
+    scale: int, shares: Sequence[float], range: tuple[int, int], key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_barabasi_albert(n: int, m: int, key: int) -> NDArray[np.uint32]: ...
+def walks_watts_strogatz(n: int, k: int, p: float, key: int) -> NDArray[np.uint32]: ...
+def walks_stochastic_block(
+    sizes: Sequence[int], p: Sequence[float], directed: bool, key: int, n_threads: int
+) -> NDArray[np.uint32]: ...
+def walks_random_regular(n: int, d: int, key: int) -> NDArray[np.uint32]: ...
 @final
 class TokenLoss:
     @staticmethod

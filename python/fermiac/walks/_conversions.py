@@ -16,7 +16,7 @@ from fermiac._config import resolve_threads
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.walks import _arrays
-from fermiac.walks._graph import Graph, _names
+from fermiac.walks._graph import Graph
 
 __all__ = ["as_graph", "of_edges", "of_igraph", "of_networkx", "of_scipy"]
 
@@ -123,10 +123,10 @@ def of_edges(
     starts, ids, summed = rows
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
-    names = _names(labels, n_nodes)
+    names = _arrays.names(labels, n_nodes)
     # What came out of the core is right; this pass is for what is to be known of it.
     found = _core.Graph(starts.view(np.uint64), ids).survey(True, False, threads)
-    known = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
+    known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
     if not directed:
         known["asymmetry"] = None
     return Graph._of(starts, ids, summed, bool(directed), names, **known)

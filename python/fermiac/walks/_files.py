@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac import _core
 from fermiac._arguments import choice
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError, CheckpointError
@@ -22,7 +21,7 @@ from fermiac.walks._graph import VALIDATE, Graph
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["opened", "saved"]
+__all__ = ["describe", "open_csr", "opened", "replaced", "saved"]
 
 _FORMAT = "fermiac-graph"
 _VERSION = 1
@@ -62,6 +61,29 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     except ArgumentError as error:
         raise CheckpointError(f"{where}: the graph is damaged: {error}") from error
     return graph
+
+
+def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
+    """Open a graph of `write_csr`, whose arrays stay on the disk; `Graph.open` does the same.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder.
+    validate : {"full", "sample", "none"}, default "sample"
+        What is looked at; see `Graph`.
+
+    Returns
+    -------
+    Graph
+        The graph.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no such graph, or files that do not fit together.
+    """
+    return opened(folder, validate)
 
 
 def saved(graph: Graph, folder: str | PathLike[str], overwrite: bool = False) -> None:

@@ -37,6 +37,8 @@ pub enum Domain {
     Start = 13,
     /// Swaps between tempering replicas.
     Swap = 14,
+    /// Random graphs.
+    Graph = 15,
     /// Mini-batches of tokens that walk on graphs.
-    Token = 15,
+    Token = 16,
 }

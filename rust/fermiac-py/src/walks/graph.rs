@@ -176,8 +176,9 @@ fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(|number| number as i64).collect()
 }
 
+/// An (m, 2) array of edges.
 #[derive(FromPyObject)]
-enum PyPairs<'py> {
+pub(super) enum PyPairs<'py> {
     Short(PyReadonlyArray2<'py, u32>),
     Long(PyReadonlyArray2<'py, u64>),
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{EdgeWeights, Graph, IdSlice, Ids, View};
-use crate::par::{Context, Signal};
+use crate::par::Context;
 use crate::{Error, Result};
 
 /// Places that one task sorts.
@@ -79,7 +79,7 @@ pub fn from_edges<T: Id>(
     }
     starts.resize(n_nodes + 1, 0_u64);
     for (i, &[from, to]) in edges.pairs.iter().enumerate() {
-        if i % PLACES == 0 {
+        if i.is_multiple_of(PLACES) {
             context.poll()?;
         }
         let (from, to) = (from.get(), to.get());
@@ -111,7 +111,7 @@ pub fn from_edges<T: Id>(
         }
     };
     for (i, &[from, to]) in edges.pairs.iter().enumerate() {
-        if i % PLACES == 0 {
+        if i.is_multiple_of(PLACES) {
             context.poll()?;
         }
         let weight = edges.weights.map(|weights| weights[i]);
@@ -188,13 +188,15 @@ fn sort_rows<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()> {
         shares.push(Share { starts: &rows.starts[first..=last], ids: mine, weights: share });
         first = last;
     }
-    context.each(shares, None, sort_share)
+    context.each(shares, None, |share, signal| {
+        if !signal.is_set() {
+            sort_share(share);
+        }
+        Ok(())
+    })
 }
 
-fn sort_share<T: Id>(share: Share<'_, T>, signal: &Signal<'_>) -> Result<()> {
-    if signal.is_set() {
-        return Ok(());
-    }
+fn sort_share<T: Id>(share: Share<'_, T>) {
     let Share { starts, ids, mut weights } = share;
     let mut scratch = Vec::new();
     for row in starts.windows(2) {
@@ -217,14 +219,13 @@ fn sort_share<T: Id>(share: Share<'_, T>, signal: &Signal<'_>) -> Result<()> {
             (*to_id, *to_weight) = (*id, *weight);
         }
     }
-    Ok(())
 }
 
 /// Makes one edge of those that are repeated within a sorted row.
 fn merge_repeated<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()> {
     let (mut from, mut to) = (0, 0);
     for node in 0..rows.starts.len() - 1 {
-        if node % PLACES == 0 {
+        if node.is_multiple_of(PLACES) {
             context.poll()?;
         }
         let end = rows.starts[node + 1] as usize;
@@ -252,4 +253,47 @@ fn merge_repeated<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()
         weights.truncate(to);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::walks::graph::{Rigour, Survey, one_way, parts, survey};
+
+    fn graph(rows: Rows<u32>) -> Graph {
+        Graph::from_vecs(rows.starts, rows.ids, rows.weights).unwrap()
+    }
+
+    #[test]
+    fn edges_become_rows() {
+        let context = Context::serial();
+        let pairs = [[2_u32, 0], [1, 1], [0, 2], [3, 0]];
+        let weights = [1.0, 2.0, 4.0, 8.0];
+        let list = Edges { pairs: &pairs, weights: Some(&weights), directed: false, merge: true };
+        let rows = from_edges(5, list, &context).unwrap();
+        assert_eq!(rows.starts, [0, 2, 3, 4, 5, 5]);
+        assert_eq!(rows.ids, [2, 3, 1, 0, 0]);
+        assert_eq!(rows.weights.as_deref(), Some(&[5.0, 8.0, 2.0, 5.0, 8.0][..]));
+        let merged = graph(rows);
+        assert_eq!(one_way(merged.view(), true, &context).unwrap(), None);
+        let found = parts(merged.view(), &context).unwrap();
+        assert_eq!(found.labels, [0, 1, 0, 0, 2]);
+        assert_eq!(found.sizes, [3, 1, 1]);
+        assert_eq!(found.bipartite, [true, false, true]);
+        let list = Edges { directed: true, merge: false, ..list };
+        let kept = graph(from_edges(5, list, &context).unwrap());
+        let found = survey(kept.view(), Rigour::Full, false, &context).unwrap();
+        assert_eq!(found, Survey { sorted: true, repeated: false, loops: 1 });
+        let edge = one_way(kept.view(), true, &context).unwrap().unwrap();
+        assert_eq!((edge.from, edge.to, edge.there, edge.back), (0, 2, 4.0, 1.0));
+    }
+
+    #[test]
+    fn nodes_that_do_not_exist_are_named() {
+        let list =
+            Edges { pairs: &[[0_u32, 1], [2, 5]], weights: None, directed: true, merge: true };
+        let error = from_edges(5, list, &Context::serial()).unwrap_err();
+        assert!(error.to_string().contains("edge 1 leads from node 2 to node 5"), "{error}");
+    }
 }

@@ -129,7 +129,7 @@ fn survey_row(
 fn shown(ids: IdSlice<'_>, id: usize, signed: bool) -> i128 {
     match ids {
         IdSlice::Short(_) if signed => i128::from(id as u32 as i32),
-        IdSlice::Long(_) if signed => id as i64 as i128,
+        IdSlice::Long(_) if signed => i128::from(id as i64),
         _ => id as i128,
     }
 }
@@ -189,7 +189,7 @@ fn first_one_way(view: View<'_>, context: &Context<'_>) -> Result<Option<OneWay>
     let mut next = view.starts[..n].to_vec();
     let weight = |place: usize| view.weights.map_or(1.0, |weights| weights.at(place));
     for from in 0..n {
-        if from % 4096 == 0 {
+        if from.is_multiple_of(4096) {
             context.poll()?;
         }
         let (start, degree) = view.row(from);

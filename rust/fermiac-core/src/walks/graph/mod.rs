@@ -2,7 +2,9 @@
 
 mod build;
 mod check;
+mod external;
 mod parts;
+pub mod random;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use crate::{Error, Result};
 
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
+pub use external::{Record, Sorter, Sorting, Written};
 pub use parts::{Parts, parts, strong_parts};
 
 /// An array that somebody keeps alive.

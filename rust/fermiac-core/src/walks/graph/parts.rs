@@ -27,7 +27,7 @@ pub fn parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     let mut forest: Vec<u64> = (0..n as u64).map(|node| node << 1).collect();
     let mut odd = vec![false; n];
     for node in 0..n {
-        if node % ROWS == 0 {
+        if node.is_multiple_of(ROWS) {
             context.poll()?;
         }
         for to in view.neighbours(node) {
@@ -90,7 +90,7 @@ pub fn strong_parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     let (mut open, mut calls) = (Vec::new(), Vec::new());
     let (mut clock, mut found) = (0_u64, 0_u64);
     for start in 0..n {
-        if start % ROWS == 0 {
+        if start.is_multiple_of(ROWS) {
             context.poll()?;
         }
         if order[start] != 0 {
@@ -107,7 +107,7 @@ pub fn strong_parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
                 *place += 1;
                 if order[to] == 0 {
                     clock += 1;
-                    if clock % ROWS as u64 == 0 {
+                    if clock.is_multiple_of(ROWS as u64) {
                         context.poll()?;
                     }
                     order[to] = clock;

@@ -1,0 +1,441 @@
+"""Generators of graphs: random ones, each a function of its seed alone, and small ones with names.
+
+A random graph of a given seed is the same on any machine and any number of threads. Those that end
+in ``_edges`` give a graph that is too large for the memory block by block, for
+`fermiac.walks.write_csr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._arguments import numbers
+from fermiac._config import resolve_threads
+from fermiac._rng import RngLike, key_of, whole
+from fermiac.errors import ArgumentError
+from fermiac.walks._conversions import of_edges
+from fermiac.walks._graph import Graph
+from fermiac.walks._named_graphs import (
+    barbell,
+    complete,
+    cycle,
+    grid,
+    path,
+    petersen,
+    ring_of_cliques,
+    star,
+)
+
+__all__ = [
+    "barabasi_albert",
+    "barbell",
+    "complete",
+    "cycle",
+    "erdos_renyi",
+    "erdos_renyi_edges",
+    "grid",
+    "path",
+    "petersen",
+    "random_regular",
+    "ring_of_cliques",
+    "rmat",
+    "rmat_edges",
+    "star",
+    "stochastic_block",
+    "watts_strogatz",
+]
+
+_MOST = 2**32
+#: Blocks of edges are made of whole tasks of the core.
+_TASK = 2**15
+
+Edges = NDArray[np.uint32]
+
+
+def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) -> Graph:
+    """Draw a graph uniformly from those of `n` nodes and `m` edges, G(n, m).
+
+    Parameters
+    ----------
+    n : int
+        Nodes, from 1 to 2**32.
+    m : int
+        Edges, all different and none a loop; at most n (n - 1) / 2, or n (n - 1) if directed.
+    directed : bool, default False
+        Whether edges lead one way only.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph. It need not be connected.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    Notes
+    -----
+    The edges are the first m of all pairs in an order that a keyed permutation [1]_ gives, so that
+    none is drawn twice and no table is kept.
+
+    References
+    ----------
+    .. [1] J. Black and P. Rogaway (2002), "Ciphers with arbitrary finite domains", CT-RSA.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.graphs.erdos_renyi(1000, 6000, rng=0)
+    Graph: 1000 nodes, 6000 edges, undirected, without weights
+    """
+    m = _edges_of(n, m, directed)
+    edges = _core.walks_erdos_renyi(n, m, directed, (0, m), key_of(rng), resolve_threads(None))
+    return of_edges(edges, n, None, directed, merge=False)
+
+
+def erdos_renyi_edges(
+    n: int, m: int, *, directed: bool = False, block: int = 2**20, rng: RngLike = None
+) -> Iterator[Edges]:
+    """Give the edges of `erdos_renyi` block by block.
+
+    Parameters
+    ----------
+    n, m, directed, rng
+        As in `erdos_renyi`; the same seed gives the same graph.
+    block : int, default 2**20
+        Edges of a block, rounded up to a multiple of 32768.
+
+    Yields
+    ------
+    ndarray of uint32, shape (k, 2)
+        The ends of the edges.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> blocks = fm.walks.graphs.erdos_renyi_edges(10**7, 10**8, rng=0)
+    >>> next(blocks).shape
+    (1048576, 2)
+    """
+    m = _edges_of(n, m, directed)
+    key = key_of(rng)
+
+    def make(span: tuple[int, int]) -> Edges:
+        return _core.walks_erdos_renyi(n, m, directed, span, key, resolve_threads(None))
+
+    return (make(span) for span in _spans(m, block))
+
+
+def rmat(
+    scale: int,
+    edge_factor: float = 16,
+    *,
+    a: float = 0.57,
+    b: float = 0.19,
+    c: float = 0.19,
+    directed: bool = False,
+    rng: RngLike = None,
+) -> Graph:
+    """Draw an R-MAT graph, with few nodes of very large degree.
+
+    Each of ``edge_factor * 2**scale`` draws picks a quarter of the adjacency matrix, a quarter of
+    that, and so on down to one entry [1]_. Loops are dropped, and edges that come again are one.
+
+    Parameters
+    ----------
+    scale : int
+        There are ``2**scale`` nodes, from 2 to 2**32; many may have no edge.
+    edge_factor : float, default 16
+        Draws for each node.
+    a, b, c : float
+        The chances of the quarters low–low, low–high and high–low; high–high has the rest. The
+        defaults are those of the Graph500 benchmark.
+    directed : bool, default False
+        Whether edges lead one way only.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph. Nodes of low numbers have the large degrees.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    References
+    ----------
+    .. [1] D. Chakrabarti, Y. Zhan and C. Faloutsos (2004), "R-MAT: A recursive model for graph
+       mining", SDM.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> g = fm.walks.graphs.rmat(10, 8, rng=0)
+    >>> g.n_nodes, bool(g.degrees.max() > 100)
+    (1024, True)
+    """
+    (edges,) = rmat_edges(scale, edge_factor, a=a, b=b, c=c, block=2**62, rng=rng)
+    return of_edges(edges, 2**scale, None, directed)
+
+
+def rmat_edges(
+    scale: int,
+    edge_factor: float = 16,
+    *,
+    a: float = 0.57,
+    b: float = 0.19,
+    c: float = 0.19,
+    block: int = 2**20,
+    rng: RngLike = None,
+) -> Iterator[Edges]:
+    """Give the draws of `rmat` block by block, without the loops.
+
+    Parameters
+    ----------
+    scale, edge_factor, a, b, c, rng
+        As in `rmat`; the same seed gives the same graph.
+    block : int, default 2**20
+        Draws of a block, rounded up to a multiple of 32768.
+
+    Yields
+    ------
+    ndarray of uint32, shape (k, 2)
+        The ends of the edges; some come several times.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+    """
+    scale = whole("scale", scale, 1, 32)
+    factor = float(numbers("edge_factor", edge_factor))
+    if not 0 < factor <= 2**20:
+        raise ArgumentError(f"edge_factor: {factor:g} was given; above 0, at most 2**20 is needed")
+    shares = [float(numbers(name, x)) for name, x in (("a", a), ("b", b), ("c", c))]
+    if min(shares) < 0 or sum(shares) > 1 + 1e-12:
+        raise ArgumentError(
+            f"a, b, c: {a}, {b} and {c} were given; chances whose sum is 1 at most are needed"
+        )
+    key = key_of(rng)
+
+    def make(span: tuple[int, int]) -> Edges:
+        return _core.walks_rmat(scale, shares, span, key, resolve_threads(None))
+
+    return (make(span) for span in _spans(round(factor * 2**scale), block))
+
+
+def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
+    """Draw a graph of preferential attachment.
+
+    It starts as a star of m + 1 nodes. Each further node is joined to `m` different nodes, drawn
+    with chances proportional to their degrees [1]_.
+
+    Parameters
+    ----------
+    n : int
+        Nodes, up to 2**32.
+    m : int
+        Edges that a node brings, from 1 to n - 1.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph, connected, of m (n - m) edges.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    References
+    ----------
+    .. [1] A.-L. Barabási and R. Albert (1999), "Emergence of scaling in random networks", Science
+       286.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.graphs.barabasi_albert(1000, 3, rng=0)
+    Graph: 1000 nodes, 2991 edges, undirected, without weights
+    """
+    n = whole("n", n, 2, _MOST)
+    m = whole("m", m, 1, n - 1)
+    return of_edges(_core.walks_barabasi_albert(n, m, key_of(rng)), n, merge=False)
+
+
+def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
+    """Draw a small world: a ring some of whose edges are turned elsewhere.
+
+    Parameters
+    ----------
+    n : int
+        Nodes, up to 2**32.
+    k : int
+        Each node of the ring is joined to its `k` nearest; an even number from 2 to n - 1.
+    p : float
+        The chance that an edge is turned, to a node drawn uniformly from those that its first end
+        is not yet joined to [1]_.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph, of n k / 2 edges. It need not be connected.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    References
+    ----------
+    .. [1] D. J. Watts and S. H. Strogatz (1998), "Collective dynamics of 'small-world' networks",
+       Nature 393.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.graphs.watts_strogatz(1000, 6, 0.1, rng=0).n_edges
+    3000
+    """
+    n = whole("n", n, 3, _MOST)
+    k = whole("k", k, 2, n - 1)
+    edges = _core.walks_watts_strogatz(n, k, float(numbers("p", p)), key_of(rng))
+    return of_edges(edges, n, merge=False)
+
+
+def stochastic_block(
+    sizes: Sequence[int], p: ArrayLike, *, directed: bool = False, rng: RngLike = None
+) -> Graph:
+    """Draw a graph of groups: two nodes are joined by a chance that their groups decide.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The nodes of each group; groups are numbered one after the other.
+    p : array_like, shape (groups, groups)
+        The chance of an edge between two nodes of two groups; symmetric unless `directed`.
+    directed : bool, default False
+        Whether edges lead one way only, from the group of the row to that of the column.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph, without loops. It need not be connected.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range, and shapes that do not fit.
+
+    References
+    ----------
+    .. [1] P. W. Holland, K. B. Laskey and S. Leinhardt (1983), "Stochastic blockmodels: first
+       steps", Social Networks 5.
+    .. [2] V. Batagelj and U. Brandes (2005), "Efficient generation of large random networks",
+       Physical Review E 71.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> g = fm.walks.graphs.stochastic_block([50, 50], [[0.5, 0.01], [0.01, 0.5]], rng=0)
+    >>> g.n_nodes
+    100
+    """
+    if np.ndim(sizes) != 1:
+        raise ArgumentError(f"sizes: {sizes!r:.60} was given; a sequence of numbers is needed")
+    counts = [whole("sizes", size, 1, _MOST) for size in sizes]
+    chances = numbers("p", p)
+    if chances.shape != (len(counts), len(counts)):
+        raise ArgumentError(
+            f"p: shape {chances.shape} was given; {(len(counts),) * 2} is needed for "
+            f"{len(counts)} groups"
+        )
+    if not directed and not np.array_equal(chances, chances.T):
+        raise ArgumentError("p: it is not symmetric; make it so, or say directed=True")
+    edges = _core.walks_stochastic_block(
+        counts, chances.ravel().tolist(), directed, key_of(rng), resolve_threads(None)
+    )
+    return of_edges(edges, sum(counts), None, directed, merge=False)
+
+
+def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
+    """Draw a graph all nodes of which have the same degree.
+
+    Parameters
+    ----------
+    n : int
+        Nodes, up to 2**32.
+    d : int
+        Their degree, below `n`; ``n * d`` is even.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed; see `fermiac.random.key_of`.
+
+    Returns
+    -------
+    Graph
+        The graph, without loops or repeated edges. It need not be connected.
+
+    Raises
+    ------
+    ArgumentError
+        For numbers out of range.
+
+    Notes
+    -----
+    The ends of all edges are paired at random [1]_. Where ``n * d * exp((d**2 - 1) / 4)`` is 2e7 at
+    most this is done until no pair is a loop or repeated: then all graphs are equally likely.
+    Elsewhere such a pair trades an end with another edge, drawn at random [2]_; this law goes to
+    the uniform one as n grows.
+
+    References
+    ----------
+    .. [1] B. Bollobás (1980), "A probabilistic proof of an asymptotic formula for the number of
+       labelled regular graphs", European Journal of Combinatorics 1(4).
+    .. [2] B. D. McKay and N. C. Wormald (1990), "Uniform generation of random regular graphs of
+       moderate degree", Journal of Algorithms 11(1).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> g = fm.walks.graphs.random_regular(100, 3, rng=0)
+    >>> bool((g.degrees == 3).all())
+    True
+    """
+    n = whole("n", n, 1, _MOST)
+    d = whole("d", d, 0, n - 1)
+    return of_edges(_core.walks_random_regular(n, d, key_of(rng)), n, merge=False)
+
+
+def _edges_of(n: Any, m: Any, directed: bool) -> int:
+    """The number of edges of G(n, m)."""
+    n = whole("n", n, 1, _MOST)
+    pairs = n * (n - 1) if directed else n * (n - 1) // 2
+    return whole("m", m, 0, pairs, f"; {n} nodes have no more pairs")
+
+
+def _spans(m: int, block: int) -> Iterator[tuple[int, int]]:
+    """Cut m edges into blocks of whole tasks; one empty block if there are none."""
+    step = -(-whole("block", block, 1, 2**62) // _TASK) * _TASK
+    return ((at, min(at + step, m)) for at in range(0, max(m, 1), step))
