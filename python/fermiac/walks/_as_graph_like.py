@@ -1,4 +1,4 @@
-"""Graphs from sparse matrices and from anything that has their arrays."""
+"""Graphs from sparse matrices, edges and from anything that has their arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ def _as_graph_like(graph: Any) -> Any:
         return graph
     from scipy import sparse
 
-    matrix = sparse.csr_array(graph, dtype=np.float64)
+    if sparse.issparse(graph):
+        matrix = sparse.csr_array(graph, dtype=np.float64)
+    else:
+        i, j = np.asarray(graph, dtype=np.int64).reshape(-1, 2).T
+        n = 1 + max(i.max(), j.max())
+        matrix = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(n, n))
+        matrix = ((matrix + matrix.T) > 0).astype(np.float64)
     if matrix.shape[0] != matrix.shape[1] or not matrix.shape[0]:
         raise ArgumentError(
             f"graph: a matrix of shape {matrix.shape} was given; a square one that is not empty "

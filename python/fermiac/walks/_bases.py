@@ -39,7 +39,7 @@ class Lazy:
     Examples
     --------
     >>> import fermiac as fm
-    >>> triangle = [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    >>> triangle = [[0, 1], [1, 2], [2, 0]]
     >>> round(fm.walks.spectral_gap(triangle, fm.walks.Lazy("srw", 0.5)), 12)
     0.75
     """

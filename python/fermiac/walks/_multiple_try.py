@@ -15,7 +15,7 @@ __all__ = ["acceptances"]
 
 Array = NDArray[np.float64]
 
-# About ten seconds, and 100 MB.
+# A few seconds.
 _ATOMS = 4_000_000
 _EDGES = 200_000
 
@@ -35,10 +35,10 @@ def acceptances(
     if len(rows) > _EDGES:
         raise _too_much(f"{len(rows)} directed edges", f"{_EDGES} at most")
     laws = []
-    atoms = 0
+    left = _ATOMS
     for start, end in pairwise(indptr):
-        laws.append(_sums(h[start:end], base.n_tries - 1, _ATOMS - atoms))
-        atoms += len(laws[-1][0])
+        law, left = _sums(h[start:end], base.n_tries - 1, left)
+        laws.append(law)
     # One direction of each edge: the other's probability follows from the balance.
     there = np.flatnonzero(rows < columns)
     back = np.lexsort((rows, columns))
@@ -56,19 +56,20 @@ def acceptances(
     return result
 
 
-def _sums(values: Array, n: int, limit: int) -> tuple[Array, Array]:
-    """The law of the sum of n of the values drawn with replacement: where, and how likely."""
+def _sums(values: Array, n: int, left: int) -> tuple[tuple[Array, Array], int]:
+    """The law of the sum of n of the values drawn with replacement, and what is left to spend."""
     at, counts = np.unique(values, return_counts=True)
     single = counts / len(values)
     where: Array = np.zeros(1)
     mass: Array = np.ones(1)
     for _ in range(n):
-        if len(where) * len(at) > limit:
-            raise _too_much("more than that many sums of weights", f"{_ATOMS} in all at most")
+        left -= len(where) * len(at)
+        if left < 0:
+            raise _too_much("the sums of their weights", f"{_ATOMS} in all at most")
         where, back = np.unique(np.add.outer(where, at), return_inverse=True)
         products = np.multiply.outer(mass, single).reshape(-1)
         mass = np.bincount(back.reshape(-1), products).astype(np.float64)
-    return where, mass
+    return (where, mass), left
 
 
 def _too_much(given: str, needed: str) -> ArgumentError:

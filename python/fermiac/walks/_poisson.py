@@ -103,7 +103,7 @@ def _largest(operator: Any) -> float:
     start = np.random.default_rng(0).standard_normal(operator.shape[0])
     try:
         found = iterative.eigsh(
-            operator, k=1, which="LA", v0=start, ncv=40, tol=1e-12, return_eigenvectors=False
+            operator, k=1, which="LA", v0=start, ncv=60, tol=1e-9, return_eigenvectors=False
         )
     except iterative.ArpackNoConvergence:
         raise NumericalError(

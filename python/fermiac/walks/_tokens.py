@@ -101,7 +101,7 @@ def token_covariance(
     the token's variance down with its square:
 
     >>> import numpy as np, fermiac as fm
-    >>> path = np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> path = [[i, i + 1] for i in range(5)]
     >>> gradients = 2.5 - np.arange(6)
     >>> for alpha in 0.0, 5.0:
     ...     print(f"{fm.walks.token_covariance(path, gradients, 1.0, alpha):.4f}")
@@ -168,12 +168,15 @@ def predict(
     -----
     The noise of the walk is taken as white, with its long-run covariance. That fails where the
     token moves far while the walk mixes: where the step :math:`\beta_n` times the mixing time is
-    large, in the first steps above all.
+    large, in the first steps above all. With the history-driven target the Metropolis rules, which
+    have a kink where the history is even, come to the limit late: the error exceeds this by about
+    the relative size of the history's noise times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
+    V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
 
     Examples
     --------
     >>> import numpy as np, fermiac as fm
-    >>> path = np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> path = [[i, i + 1] for i in range(5)]
     >>> gradients = 2.5 - np.arange(6)
     >>> n = np.array([1000, 10000])
     >>> error = fm.walks.predict(path, gradients, 1.0, n, start_error=3.0)

@@ -153,8 +153,7 @@ def asymptotic_variance(
     On a star, a repellence of 5 divides the variance of averages over the leaves by 11:
 
     >>> import numpy as np, fermiac as fm
-    >>> star = np.zeros((6, 6))
-    >>> star[0, 1:] = star[1:, 0] = 1
+    >>> star = [[0, leaf] for leaf in range(1, 6)]
     >>> for alpha in 0.0, 5.0:
     ...     v = fm.walks.asymptotic_variance(star, np.arange(6), base="srw", alpha=alpha)
     ...     print(f"{v:.6f}")
@@ -214,8 +213,8 @@ def spectral_gap(
 
     Examples
     --------
-    >>> import numpy as np, fermiac as fm
-    >>> complete = np.ones((5, 5)) - np.eye(5)
+    >>> import fermiac as fm
+    >>> complete = [[i, j] for i in range(5) for j in range(i)]
     >>> round(fm.walks.spectral_gap(complete, "srw"), 12)
     1.25
     """
