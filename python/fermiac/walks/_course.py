@@ -222,7 +222,7 @@ class Course:
                 self.sums = sums if self.sums is None else self.sums + sums
         self.done, self._ahead, self._block_of = until, None, block
         if until == job.burn_in and job.record == "visits":
-            self.burned = self._visits()
+            self.burned = self._visits(state_of(self._walkers))
 
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the part of a block that is recorded to the paths."""
@@ -244,9 +244,12 @@ class Course:
             error.add_note(f"raised by on_block after {self.done} steps of each walker")
             raise
 
-    def _visits(self) -> Visits | None:
-        found = _core.walkers_visited(self._walkers)
-        return None if found is None else Visits(*found[:3], self._job.graph.n_nodes)
+    def _visits(self, state: dict[str, NDArray[Any]]) -> Visits:
+        """What was visited: by each walker, or by all that share a history."""
+        n = self._job.graph.n_nodes
+        if "indptr" in state:
+            return Visits.named(state, n)
+        return Visits.of_totals(self._walkers.totals())
 
     def _save(self) -> None:
         """Write the checkpoint."""
@@ -299,7 +302,7 @@ class Course:
         if self._keep_state or job.record == "visits":
             state = state_of(walkers)
             if job.record == "visits":
-                seen = Visits.named(state, job.graph.n_nodes)
+                seen = self._visits(state)
                 if self.burned is not None:
                     seen = seen.minus(self.burned)
         paths = None

@@ -64,7 +64,7 @@ class WalkData(Sample):
         """The result of a run."""
         law = job.law
         rows = None
-        if seen is not None and (state is None or burned is not None):
+        if seen is not None and (state is None or "indptr" not in state or burned is not None):
             rows = seen.fields()
         settings = {**job.to_dict(), "n_steps": n_steps}
         if f is not None:
@@ -129,17 +129,28 @@ class WalkData(Sample):
         settings = self.settings
         return settings["history"] != "private" and settings["kernel"] in ("srrw", "hdt", "tsaw")
 
+    @cached_property
+    def _sizes(self) -> Ids:
+        """Walkers of each replica: 1, or those of one seed, where they share a history."""
+        if not self._shares_history:
+            return np.ones(self.n_walkers, dtype=np.int64)
+        return np.asarray(self.settings.get("sizes", [self.n_walkers]), dtype=np.int64)
+
     @property
     def n_replicas(self) -> int:
         """Walkers that know nothing of each other; seeds, where those of one share a history."""
-        return len(self._first_of_replicas)
+        return len(self._sizes)
 
     @property
-    def _first_of_replicas(self) -> Ids:
+    def _steps(self) -> Array:
+        """Steps that count, of each replica."""
+        return np.asarray(self._sizes, dtype=np.float64) * self._n_counted
+
+    def _joined(self, sums: Array) -> Array:
+        """Sums of walkers, as those of replicas."""
         if not self._shares_history:
-            return np.arange(self.n_walkers)
-        sizes = self.settings.get("sizes", [self.n_walkers])
-        return np.cumsum([0, *sizes[:-1]])
+            return sums
+        return np.add.reduceat(sums, np.cumsum(self._sizes) - self._sizes, axis=0)
 
     @property
     def _n_counted(self) -> int:
@@ -153,7 +164,8 @@ class WalkData(Sample):
     @cached_property
     def _visits(self) -> Visits:
         if self.paths is not None:
-            return Visits.of_paths(self.paths, self.n_nodes)
+            visits = Visits.of_paths(self.paths, self.n_nodes)
+            return visits.joined(self._sizes) if self._shares_history else visits
         if self.record == "none":
             raise ArgumentError(
                 "record: 'none' was given to walk, so that nodes are not known; walk with "
@@ -184,7 +196,10 @@ class WalkData(Sample):
 
     @property
     def walker_visits(self) -> Any:
-        """How often each walker has visited each node: a sparse array (walkers, n_nodes)."""
+        """How often each walker has visited each node: a sparse array (walkers, n_nodes).
+
+        Of walkers that share a history there is one row, of all together.
+        """
         return self._visits.matrix()
 
     @property
@@ -200,7 +215,7 @@ class WalkData(Sample):
         return walkers.positions()
 
     def _sums_of(self, values: Array, nodes: Ids) -> Array:
-        """Of values at the visited nodes, along the way of each walker: (walkers, k)."""
+        """Of values at the visited nodes, along the way of each replica: (replicas, k)."""
         if len(nodes) == self.n_nodes:
             return self._visits.sums(values)
         whole = np.zeros((self.n_nodes, values.shape[1]))
@@ -248,30 +263,15 @@ class WalkData(Sample):
         law = self._law_at(np.arange(self.n_nodes))
         return np.asarray(law / law.sum())
 
-    def _measure(self) -> Array:
-        """The measures that histories are, (walkers, n_nodes), pseudo-counts included."""
+    def _histories(self) -> tuple[Visits, Array | None]:
+        """All visits of each walker, and the logarithms of their masses, where they have some."""
         state = self._state
-        if state is None or self.settings["history"] != "private":
+        if state is None or self._shares_history or self.settings["memory_size"] is not None:
             raise ArgumentError(
-                "include_prior: the walk does not know its histories; walk with keep_state=True "
-                "and history='private'"
+                "include_prior: the walk does not know its histories; walk with keep_state=True, "
+                "history='private' and without memory_size="
             )
-        prior = np.ones(self.n_nodes) if self._prior is None else self._prior
-        reachable = np.zeros(self.n_nodes, dtype=bool)
-        reachable[self._reachable] = True
-        out = np.tile(np.where(reachable, prior, 0.0), (self.n_walkers, 1))
-        if "indptr" not in state:
-            rows = self._visits
-        else:
-            rows = Visits.named(state, self.n_nodes)
-        at = np.repeat(np.arange(self.n_walkers), np.diff(rows.indptr)), rows.nodes
-        if self.settings["step_exponent"] < 1.0:
-            # Beyond doubles, were they not made relative to the largest.
-            with np.errstate(divide="ignore"):
-                logs = np.log(out)
-            logs[at] = state["logs"]
-            out = np.exp(logs - logs.max(axis=1, keepdims=True))
-        else:
-            out[at] += rows.counts
-        out /= out.sum(axis=1, keepdims=True)
-        return out
+        if "indptr" not in state:  # a walk without history
+            return self._visits, None
+        logs = state["logs"]
+        return Visits.named(state, self.n_nodes), logs if len(logs) else None

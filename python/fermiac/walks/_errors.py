@@ -68,7 +68,7 @@ def _batches(
     moved = f.at(nodes) - mean
     if ratios is not None:
         moved *= ratios[:, None]
-    moved /= parts.weights.mean() / n
+    moved /= parts.weights.sum() / (n * walk.n_walkers)
     table = np.zeros((walk.n_nodes, moved.shape[1]))
     table[nodes] = moved
     total = np.zeros(moved.shape[1])

@@ -32,10 +32,9 @@ class Parts:
     """Weighted sums along the way of each replica, (R, k), and the weights' own, (R,)."""
 
     def __init__(self, walk: Walk, sums: Array, weights: Array, variance: Array) -> None:
-        starts = walk._first_of_replicas
         self.shared = walk._shares_history
-        self.sums = np.add.reduceat(sums, starts) if self.shared else sums
-        self.weights = np.add.reduceat(weights, starts) if self.shared else weights
+        self.sums = sums
+        self.weights = weights
         #: Of the function, under the law that is averaged over.
         self.variance = variance
 
@@ -154,7 +153,7 @@ def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Pa
     ratios = ratios_under(walk, under, nodes)
     shares = walk._totals[nodes].astype(np.float64)
     if ratios is None:
-        weights = np.full(walk.n_walkers, float(walk._n_counted))
+        weights = walk._steps
         sums = walk._sums_of(values, nodes)
     else:
         shares *= ratios
@@ -210,21 +209,35 @@ def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
             "under, include_prior: the walk kept sums of f alone (record='none'), which are under "
             "its own law; walk with record='visits'"
         )
-    sums, n = walk._sums, float(walk._n_counted)
+    sums = walk._joined(walk._sums)
     spread = np.full(sums.shape[1], np.nan)
     scalar = bool(walk.settings.get("f") == "scalar")
-    return Parts(walk, sums, np.full(len(sums), n), spread), scalar
+    return Parts(walk, sums, walk._steps, spread), scalar
 
 
 def _with_prior(walk: Walk, f: NodeFunction) -> Parts:
     """By the measure that the theory is about: visits, or masses, and what they begin with."""
     nodes = walk._reachable
-    values = f.at(nodes)
-    measure = walk._measure()
-    sums = np.asarray(measure[:, nodes] @ values, dtype=np.float64)
-    shares = np.asarray(measure.mean(axis=0))[nodes]
+    prior = np.zeros(walk.n_nodes)
+    prior[nodes] = 1.0 if walk._prior is None else walk._prior[nodes]
+    at = f.at(nodes)
+    values = np.zeros((walk.n_nodes, at.shape[1]))
+    values[nodes] = at
+    rows, logs = walk._histories()
+    matrix = rows.matrix().astype(np.float64)
+    # Relative to the largest mass of each walker, as masses grow beyond doubles.
+    scale = np.ones(walk.n_walkers)
+    if logs is not None:
+        top = np.maximum.reduceat(logs, rows.indptr[:-1])
+        scale = np.exp(-top)
+        which = np.repeat(np.arange(walk.n_walkers), np.diff(rows.indptr))
+        matrix.data = np.exp(logs - top[which]) - scale[which] * prior[rows.nodes]
+    sums = scale[:, None] * (prior @ values) + matrix @ values
+    weights = scale * prior.sum() + np.asarray(matrix.sum(axis=1)).reshape(-1)
+    sums /= weights[:, None]
+    shares = (scale / weights).mean() * prior + matrix.T @ (1.0 / weights) / walk.n_walkers
     centred = values - shares @ values
-    return Parts(walk, sums, np.ones(walk.n_walkers), shares @ centred**2)
+    return Parts(walk, sums, np.ones(len(sums)), shares @ centred**2)
 
 
 def _replicas(
@@ -239,12 +252,12 @@ def _replicas(
         )
     if controls is not None:
         raise ArgumentError("controls: not for walks; the spread of walkers is their error")
-    n = float(sample._n_counted)
     if sample.record == "path":
         sums = values.reshape(sample.n_walkers, -1, values.shape[1]).sum(axis=1)
+        sums = sample._joined(sums)
     else:
         sums = sample._sums_of(values, sample.visited)
-    mean, cov = ratio(Parts(sample, sums, np.full(len(sums), n), np.empty(0)))
+    mean, cov = ratio(Parts(sample, sums, sample._steps, np.empty(0)))
     shares = sample._weights()
     spread = shares @ (values - shares @ values) ** 2
     ess = np.full(mean.size, np.inf)

@@ -33,26 +33,27 @@ def tvd(walk: Walk) -> float:
 def walker_tvd(walk: Walk) -> Array:
     """Of each."""
     rows, law = walk._visits, walk._shares()
-    which = np.repeat(np.arange(walk.n_walkers), np.diff(rows.indptr))
+    n = walk.n_replicas
+    which = np.repeat(np.arange(n), np.diff(rows.indptr))
     there = law[rows.nodes]
-    apart = np.abs(rows.counts / walk._n_counted - there)
-    near = np.bincount(which, apart, walk.n_walkers)
+    apart = np.abs(rows.counts / walk._steps[which] - there)
+    near = np.bincount(which, apart, n)
     # Nodes that a walker has not visited are off by all of their share.
-    missed = 1.0 - np.bincount(which, there, walk.n_walkers)
+    missed = 1.0 - np.bincount(which, there, n)
     return np.asarray(0.5 * (near + missed))
 
 
 def history_noise(walk: Walk) -> float:
     """Alpha times the largest relative deviation of a node's visits."""
-    if walk.n_walkers < 2:
-        raise ArgumentError("history_noise: one walker has no spread; walk with 8 or more")
+    if walk.n_replicas < 2:
+        raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
     if walk.settings["kernel"] not in ("srrw", "hdt") or walk._alpha == 0.0:
         return 0.0
     matrix = walk._visits.matrix().astype(np.float64)
-    n = walk.n_walkers
+    n = walk.n_replicas
     mean = np.asarray(matrix.mean(axis=0)).reshape(-1)
     square = np.asarray(matrix.multiply(matrix).mean(axis=0)).reshape(-1)
-    law = walk._shares() * walk._n_counted
+    law = walk._shares() * walk._steps.mean()
     variance = np.maximum(square - mean**2, 0.0) * n / (n - 1)
     reachable = walk._reachable
     if (mean[reachable] == 0).any():
@@ -125,7 +126,7 @@ def summary(walk: Walk) -> str:
                 f"  total variation from the law: {tvd(walk):.4g} of all walkers together, "
                 f"{each.mean():.4g} of one"
             )
-        if walk.n_walkers > 1 and walk.settings["kernel"] in ("srrw", "hdt"):
+        if walk.n_replicas > 1 and walk.settings["kernel"] in ("srrw", "hdt"):
             lines.append(f"  history noise {history_noise(walk):.3g}")
     lines.append(f"  seed {walk.seed}, {walk.wall_time:.3g} s, {walk.status}")
     lines += [f"warning: {w}" for w in walk.warnings]

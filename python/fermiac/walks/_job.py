@@ -32,6 +32,8 @@ KERNELS = ("none", "srrw", "hdt", "tsaw", "rotor", "saw")
 #: Base chains whose probabilities a kernel bends, neighbour by neighbour.
 _SCANNED = ("srw", "weighted", "maxdeg", "mhrw", "barker")
 _TARGETED = ("mhrw", "mhda", "barker")
+#: What chains towards the degrees are once their target is bent: they accept all while it is not.
+_ACCEPTING = {"srw": "mhrw", "nbrw": "mhda"}
 #: Which part of the key starts are drawn with.
 _STARTS = 1
 
@@ -92,7 +94,9 @@ class Job:
             back = Node2Vec()
         settings = {
             "kernel": self.kernel,
-            "base": _name(inner),
+            "base": _ACCEPTING.get(str(inner), _name(inner))
+            if self.kernel == "hdt"
+            else _name(inner),
             "alpha": self.alpha,
             "laziness": laziness,
             "largest": int(self.graph.degrees.max()) if inner == "maxdeg" else 0,
@@ -173,10 +177,12 @@ def check_kernel(kernel: Any, base: Base, graph: Graph) -> str:
                 f"base: {base!r} was given with kernel={name!r}, which moves along edges that all "
                 "count alike; take 'srw'"
             )
-    elif name == "hdt" and not (inner in _TARGETED or isinstance(inner, MTM)):
+    elif name == "hdt" and not (
+        inner in _TARGETED or inner in _ACCEPTING or isinstance(inner, MTM)
+    ):
         raise ArgumentError(
-            f"base: {base!r} was given with kernel='hdt', which bends the target of its base, and "
-            "this one has a law of its own; take 'mhda', 'mhrw', 'barker' or MTM(), or "
+            f"base: {base!r} was given with kernel='hdt', which bends the target of chains that "
+            "accept and refuse; take 'mhda', 'mhrw', 'barker', 'srw', 'nbrw' or MTM(), or "
             "kernel='srrw'"
         )
     elif name in ("srrw", "tsaw") and inner not in _SCANNED:

@@ -298,7 +298,10 @@ class Walk(WalkData):
 
     @property
     def walker_tvd(self) -> Array:
-        """The same for each walker by itself, shape (walkers,)."""
+        """The same for each walker by itself, shape (walkers,).
+
+        Of walkers that share a history there is one number, of all together.
+        """
         return _figures.walker_tvd(self)
 
     @property
@@ -308,9 +311,11 @@ class Walk(WalkData):
 
     @property
     def revisit_ratio(self) -> float:
-        """The share of steps that led a walker where it had been, or let it stay."""
-        seen = len(self._visits.nodes) / max(self.n_walkers * self._n_counted, 1)
-        return 1.0 - seen
+        """The share of steps that led a walker where it had been, or let it stay.
+
+        Of walkers that share a history: where one of them had been.
+        """
+        return 1.0 - len(self._visits.nodes) / max(float(self._steps.sum()), 1.0)
 
     @property
     def history_noise(self) -> float:

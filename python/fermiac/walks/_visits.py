@@ -41,6 +41,12 @@ class Visits:
         return cls.of_matrix(matrix)
 
     @classmethod
+    def of_totals(cls, totals: NDArray[np.uint64]) -> Self:
+        """Those of all walkers together, in one row."""
+        nodes = np.flatnonzero(totals)
+        return cls(np.array([0, len(nodes)]), nodes, totals[nodes], len(totals))
+
+    @classmethod
     def named(cls, arrays: Mapping[str, NDArray[Any]], n_nodes: int, prefix: str = "") -> Self:
         """Those of arrays by the names of the fields."""
         rows = (arrays[f"{prefix}{name}"] for name in ("indptr", "nodes", "counts"))
@@ -53,7 +59,7 @@ class Visits:
         return cls(
             np.asarray(matrix.indptr, dtype=np.int64),
             matrix.indices,
-            matrix.data.astype(np.uint32, copy=False),
+            matrix.data,
             matrix.shape[1],
         )
 
@@ -106,6 +112,15 @@ class Visits:
             np.concatenate([v.counts for v in rows]),
             self.n_nodes,
         )
+
+    def joined(self, sizes: NDArray[np.int64]) -> Visits:
+        """With so many rows after each other as one."""
+        n = self.n_walkers
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        ones = np.ones(n, dtype=np.uint64)
+        total = scipy.sparse.csr_array((ones, (groups, np.arange(n)))) @ self.matrix()
+        total.sort_indices()
+        return Visits(total.indptr.astype(np.int64), total.indices, total.data, self.n_nodes)
 
     def totals(self) -> NDArray[np.uint64]:
         """Visits of each node by all walkers."""

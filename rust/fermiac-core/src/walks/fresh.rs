@@ -29,6 +29,7 @@ fn free<'a, P: Places, H: History>(
 }
 
 impl Moves for Fresh {
+    const VECTORS: bool = false;
     const WORDS: usize = 1;
     const TWICE: bool = true;
 

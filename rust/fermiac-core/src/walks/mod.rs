@@ -19,6 +19,7 @@ mod onward;
 mod persist;
 mod places;
 mod plan;
+mod rare;
 mod recent;
 mod record;
 mod restart;
