@@ -1,5 +1,7 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod avoiding;
+mod crawlers;
 mod external;
 mod gradient;
 mod graph;
@@ -12,6 +14,8 @@ use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    avoiding::register(m)?;
+    crawlers::register(m)?;
     external::register(m)?;
     graph::register(m)?;
     persist::register(m)?;
