@@ -8,7 +8,6 @@ mod choose;
 mod crawl;
 mod crawlers;
 mod crews;
-mod fresh;
 pub mod graph;
 mod hashed;
 mod history;

@@ -1,6 +1,5 @@
 //! Bindings of `fermiac_core::walks`.
 
-mod avoiding;
 mod crawlers;
 mod external;
 mod gradient;
@@ -14,7 +13,6 @@ use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    avoiding::register(m)?;
     crawlers::register(m)?;
     external::register(m)?;
     graph::register(m)?;

@@ -36,10 +36,6 @@ pub(super) struct Settings<'py> {
     kernel: String,
     base: String,
     largest: usize,
-    tries: usize,
-    balance: String,
-    back: f64,
-    out: f64,
     alpha: (String, f64, f64, f64),
     laziness: f64,
     restart: f64,
@@ -50,8 +46,6 @@ pub(super) struct Settings<'py> {
     pseudo_total: f64,
     step_exponent: f64,
     memory: String,
-    memory_size: usize,
-    counts: bool,
 }
 
 fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
@@ -67,19 +61,10 @@ impl Settings<'_> {
             "mhrw" => Base::Metropolis,
             "barker" => Base::Barker,
             "mhda" => Base::Delayed,
-            "nbrw" => Base::Onward,
-            "mtm" => Base::Multiple { tries: self.tries.max(1), root: self.balance == "sqrt" },
-            "node2vec" => Base::Second { back: self.back, out: self.out },
             other => return unknown("base", other),
         };
-        // Turns and fresh nodes are chains of their own.
-        let base = match self.kernel.as_str() {
-            "rotor" => Base::Rotor,
-            "saw" => Base::Fresh,
-            _ => base,
-        };
         let kernel = match self.kernel.as_str() {
-            "none" | "rotor" | "saw" => Kernel::Plain,
+            "none" => Kernel::Plain,
             "srrw" => Kernel::Repellent,
             "hdt" => Kernel::Target,
             "tsaw" => Kernel::Avoiding,
@@ -162,9 +147,6 @@ impl PyWalkers {
             "none" => Memory::Nothing,
             "table" => Memory::Table,
             "hashed" => Memory::Hashed,
-            "recent" => Memory::Recent { size: settings.memory_size, counts: settings.counts },
-            "shared" => Memory::Shared { counts: settings.counts },
-            "unordered" => Memory::Unordered { counts: settings.counts },
             other => return unknown("memory", other),
         };
         let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
@@ -220,11 +202,6 @@ impl PyWalkers {
     fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let nodes = self.lock().positions().into_iter().map(|node| node as i64);
         PyArray1::from_iter(py, nodes)
-    }
-
-    /// Visits of all nodes by all walkers, where they share a history; else None.
-    fn totals<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
-        self.lock().totals().map(|totals| PyArray1::from_vec(py, totals))
     }
 
     /// Visits of all nodes by one walker, or None where there is no table of them.
