@@ -211,7 +211,7 @@ def test_tokens_come_to_the_minimum(kind: str) -> None:
         loss = getattr(fm.walks, kind)(x, y, nodes, ridge=0.2)
         weights = loss.sizes.astype(float)
     o = optimize(
-        loss, barbell(), n_steps=20_000, n_tokens=32, weights=weights, objective=True, rng=1
+        loss, barbell(), c=3.0, n_steps=20_000, n_tokens=32, weights=weights, objective=True, rng=1
     )
     best = loss.minimum(weights)
     assert o.stderr is not None

@@ -114,7 +114,7 @@ impl Choice<'_> {
     pub(super) fn bent<D: Driver>(&self, driver: D) -> Result<()> {
         let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
         let &Self { n_nodes, weights, prepared, .. } = self;
-        let degrees = &prepared.degrees;
+        let degrees = &prepared.degrees[..];
         if kernel == Kernel::Target {
             return self.towards(driver);
         }

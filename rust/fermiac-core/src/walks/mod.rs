@@ -18,6 +18,7 @@ mod onward;
 mod persist;
 mod places;
 mod plan;
+mod rare;
 mod recent;
 mod record;
 mod restart;

@@ -9,6 +9,7 @@ use super::hashed::{Hashed, HashedMasses, require_short};
 use super::history::{Dense, Forgotten, Masses};
 use super::octet::{OCTET, Octet};
 use super::plan::{Base, Kernel, Plan};
+use super::rare::Rare;
 use super::recent::Recent;
 use super::record::Record;
 use super::shared::{Common, Meanwhile, Together};
@@ -149,7 +150,8 @@ impl Walkers {
             Some(prepared) => prepared,
             None => prepared.insert(Prepared::new(&view, plan, context)?),
         };
-        let choice = Choice { plan, prepared, n_nodes: view.n_nodes(), weights: view.weights };
+        let (n_nodes, weights) = (view.n_nodes(), view.weights);
+        let choice = Choice { plan, prepared, n_nodes, weights };
         let (call, tracks) = (&Call { plan, until, deadline, context }, &mut *tracks);
         let places = &view;
         match histories {
@@ -159,23 +161,24 @@ impl Walkers {
             Histories::Dense(histories) => {
                 choice.any(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Masses(histories) => {
+            Histories::Masses(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Masses).collect::<Vec<_>>()[..];
                 choice.bent(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Hashed(histories) => {
+            Histories::Hashed(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Hashed).collect::<Vec<_>>()[..];
                 choice.any(Apart { call, places, octets, histories, tracks })
             }
-            Histories::HashedMasses(histories) => {
+            Histories::HashedMasses(all) => {
+                let histories = &mut all.iter_mut().map(Rare::HashedMasses).collect::<Vec<_>>()[..];
                 choice.bent(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Recent(histories) => {
+            Histories::Recent(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Recent).collect::<Vec<_>>()[..];
                 choice.towards(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Shared(common) if common.logs.is_empty() => {
-                choice.any(Together::<false> { call, view: places, octets, common, tracks })
-            }
             Histories::Shared(common) => {
-                choice.bent(Together::<true> { call, view: places, octets, common, tracks })
+                choice.any(Together { call, view: places, octets, common, tracks })
             }
             Histories::Unordered(common) => {
                 choice.any(Meanwhile { call, view: places, octets, common, tracks })

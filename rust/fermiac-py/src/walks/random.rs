@@ -23,11 +23,11 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 type PyEdges<'py> = Bound<'py, PyArray2<u32>>;
 
-fn made<'py>(
-    py: Python<'py>,
+fn made(
+    py: Python<'_>,
     n_threads: usize,
     make: impl FnOnce(&Context<'_>) -> Result<Vec<Pair>> + Send,
-) -> PyResult<PyEdges<'py>> {
+) -> PyResult<PyEdges<'_>> {
     let edges = entered(py, n_threads, make)?;
     let m = edges.len();
     let flat: Bound<'_, PyArray1<u32>> = edges.into_flattened().into_pyarray(py);

@@ -155,14 +155,16 @@ impl<L: Gradient> Kernel for Ride<'_, '_, L> {
                 }
                 let beta = course.size(step);
                 for _ in 0..rule.local_steps {
-                    let made =
-                        loss.gradient::<FMA>(node, seat.theta, &mut room, seat.stream).map(|()| {
+                    // No closure: what is in one is compiled for the baseline.
+                    let error = match loss.gradient::<FMA>(node, seat.theta, &mut room, seat.stream)
+                    {
+                        Ok(()) => {
                             let Seat { theta, velocity, .. } = &mut *seat;
-                            rule.step::<FMA>(beta, &mut room.gradient, theta, velocity)
-                        });
-                    let error = match made {
-                        Ok(true) => continue,
-                        Ok(false) => None,
+                            if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
+                                continue;
+                            }
+                            None
+                        }
                         Err(error) => Some(error),
                     };
                     failure = Some(Failure { step, token: seat.index, error });
