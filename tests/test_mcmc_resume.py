@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
+from fermiac import _kept
 from fermiac.errors import BudgetExhausted, CheckpointError
 from fermiac.mcmc import _state
 from forms import DIM, builtin_density, formula, slope
@@ -29,10 +30,10 @@ SCRIPT = """
     import os, sys, signal
     import numpy as np
     import fermiac as fm
-    from fermiac.mcmc import _state
+    from fermiac import _kept
 
     folder, last, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    _state._SHARE = 1e9
+    _kept._SHARE = 1e9
     calls = 0
 
     def density(x):
@@ -103,7 +104,7 @@ def test_a_run_that_is_killed_again_and_again(
 def test_a_run_that_is_saved_all_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, on_disk: bool
 ) -> None:
-    monkeypatch.setattr(_state, "_SHARE", 1e9)
+    monkeypatch.setattr(_kept, "_SHARE", 1e9)
     path = tmp_path / "draws" if on_disk else None
     kept = fm.Checkpoint(tmp_path / "state", every=1e-9)
     given: dict[str, Any] = {"n_warmup": 25, "n_draws": 10}

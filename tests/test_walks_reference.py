@@ -221,9 +221,10 @@ HALF = (np.arange(12) < 6).astype(float)
         (barbell(), "mhrw", "hdt", 1.0, HALF, 1.0, 4.944444444),
         (barbell(), "mhda", "hdt", 0.0, HALF, 1.0, 7.499862438),
         (barbell(), "mhda", "hdt", 5.0, HALF, 1.0, 0.6818056762),
+        (barbell(), TRIES[0], "hdt", 1.0, HALF, 1.0, 13.738 / 3),
         (barbell(), "nbrw", "none", 0.0, HALF, 1.0, 3.521739130),
-        (barbell(), ("mtm", 2, "barker"), "none", 0.0, HALF, 1.0, 13.738),
-        (barbell(), ("mtm", 2, "sqrt"), "none", 0.0, HALF, 1.0, 13.475),
+        (barbell(), TRIES[0], "none", 0.0, HALF, 1.0, 13.738),
+        (barbell(), TRIES[1], "none", 0.0, HALF, 1.0, 13.475),
     ],
 )
 def test_limits_by_linear_algebra(

@@ -1,4 +1,4 @@
-"""The memory that a walk takes, estimated before it is taken."""
+"""How walkers keep what they remember, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,35 @@ __all__ = ["memory_of", "require_room"]
 
 #: Walkers whose histories are kept side by side.
 _OCTET = 8
+#: Bytes of a visited node, at most, where histories are hashed; of one that is remembered.
+_CELL, _LINK = 32, 40
+#: Tables are faster: histories are hashed only where these are so many times larger.
+_WASTE = 4
 
 
 def memory_of(job: Job) -> str:
     """How the core keeps what walkers remember; refuses what no memory holds."""
+    n_nodes = job.graph.n_nodes
+    if job.has_history and job.history != "private":
+        require_room(16 * n_nodes, f"the visits of {n_nodes} nodes", "take a smaller graph")
+        return "shared" if job.history == "shared_sync" else "unordered"
     if not job.has_history and job.record != "visits":
         return "none"
-    size = 4 if job.step_exponent == 1.0 else 12
     n = -(-job.n_walkers // _OCTET) * _OCTET
+    weighed = job.step_exponent < 1.0
+    table = n * n_nodes * (12 if weighed else 4)
+    hashed = n * min(n_nodes, job.n_steps) * _CELL
+    what = f"the visits of {job.n_walkers} walkers on {n_nodes} nodes"
+    if job.has_history and job.memory_size is not None:
+        own = n * min(job.memory_size, n_nodes) * _LINK
+        counts = hashed if job.record == "visits" else 0
+        require_room(own + counts, what, "use fewer walkers or a smaller memory_size")
+        return "recent"
+    fits = n_nodes < 2**32 and _WASTE * hashed < table
     require_room(
-        n * job.graph.n_nodes * size,
-        f"the visits of {job.n_walkers} walkers on {job.graph.n_nodes} nodes",
-        "use fewer walkers",
+        hashed if fits else table, what, "use fewer walkers or steps, or history='shared_sync'"
     )
-    return "table"
+    return "hashed" if fits else "table"
 
 
 def require_room(n_bytes: int, what: str, advice: str) -> None:

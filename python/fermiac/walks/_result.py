@@ -330,6 +330,16 @@ class Walk(WalkData):
         return _figures.history_noise(self)
 
     @property
+    def exact_target(self) -> bool:
+        """Whether visits tend to the law of the walk; with `memory_size` they only come near."""
+        return self.settings["memory_size"] is None
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the same call gives the same bits: not with ``history="shared_async"``."""
+        return not self._shares_history or self.settings["history"] != "shared_async"
+
+    @property
     def ess(self) -> NoReturn:
         """Not for walks: ask ``expect(f).ess``."""
         raise ArgumentError("ess: it differs from function to function; ask walk.expect(f).ess")

@@ -12,8 +12,8 @@ from scipy.sparse import csgraph
 
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.walks._as_graph_like import _as_graph_like
 from fermiac.walks._bases import MTM, Base, Node2Vec, base_of, inner_of, takes_target
+from fermiac.walks._conversions import as_graph
 from fermiac.walks._edge_chain import EdgeChain
 from fermiac.walks._multiple_try import acceptances
 
@@ -68,7 +68,7 @@ def chain_of(graph: Any, base: Base, weights: Weights = None, kernel: str = "non
             "base: the law of node2vec has no closed form, so that its theory is not defined; "
             "take another base, or the spread of independent walks"
         )
-    g = _as_graph_like(graph)
+    g = as_graph(graph)
     inner, eps = inner_of(base)
     _symmetric(g, inner == "weighted", kernel)
     if kernel == "srrw" and inner in ("mhda", "nbrw"):

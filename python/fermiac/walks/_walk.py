@@ -235,6 +235,7 @@ def walk(
     if every > 1 and record != "path":
         raise ArgumentError(f"thin: {every} was given with record={record!r}; it thins paths")
     exponent = _exponent(step_exponent, name)
+    size = _memory_size(memory_size, name, history, exponent)
     workers = resolve_threads(n_threads)
     function = None if f is None else NodeFunction("f", f, net.n_nodes)
     _check_streams(record, function, stop, on_block, many)
@@ -265,7 +266,7 @@ def walk(
         pseudo_counts=pseudo_counts if isinstance(pseudo_counts, str) else "given",
         step_exponent=exponent,
         history=history,
-        memory_size=None if memory_size is None else whole("memory_size", memory_size, 1, 2**32),
+        memory_size=size,
         restart=homeward,
         on_stuck=on_stuck,
         start=starts(start, many, law, net, key),
@@ -337,6 +338,23 @@ def _exponent(given: Any, kernel: str) -> float:
             "forgets; take 'hdt' or 'srrw'"
         )
     return value
+
+
+def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int | None:
+    if history == "shared_async" and exponent < 1.0:
+        raise ArgumentError(
+            "history: 'shared_async' was given with a step_exponent below 1, for which visits must "
+            "come in order; take 'shared_sync'"
+        )
+    if given is None:
+        return None
+    size = whole("memory_size", given, 1, 2**31)
+    if kernel not in ("hdt", "srrw") or history != "private" or exponent < 1.0:
+        raise ArgumentError(
+            "memory_size: it needs kernel='hdt' or 'srrw', history='private' and step_exponent=1; "
+            "leave it out"
+        )
+    return size
 
 
 def _share(name: str, given: Any) -> float:

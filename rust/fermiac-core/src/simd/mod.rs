@@ -7,11 +7,11 @@
 mod dispatch;
 mod exp_log;
 mod isa;
+mod memory;
 mod normal;
 mod normal_tables;
 #[cfg(test)]
 mod normal_values;
-mod prefetch;
 mod real;
 mod trig;
 
@@ -19,11 +19,11 @@ pub use dispatch::{Kernel, dispatch};
 pub(crate) use exp_log::EXP;
 pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
 pub use isa::{Level, level, level_name};
+pub use memory::{prefer_huge_pages, prefetch};
 pub use normal::{
     erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
     normal_quantile, normal_quantile_slice, normal_quantilev,
 };
-pub use prefetch::prefetch;
 pub(crate) use real::Real;
 pub use trig::{cos, cosv, sin, sinv};
 

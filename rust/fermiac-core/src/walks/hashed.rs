@@ -4,6 +4,7 @@ use super::history::History;
 use super::octet::OCTET;
 use super::target::Target;
 use crate::simd::{exp, ln, ln1p_pos, prefetch};
+use crate::{Error, Result};
 
 /// Visits of the nodes that one walker has seen, with more about each.
 ///
@@ -28,6 +29,15 @@ pub(super) struct Cell<T> {
 const FIRST: u32 = 5;
 /// 2⁶⁴ / the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Refuses graphs whose nodes cells have no room for.
+pub(super) fn require_short(n_nodes: usize) -> Result<()> {
+    if u32::try_from(n_nodes).is_ok() {
+        return Ok(());
+    }
+    let why = format!("{n_nodes} nodes; sparse histories hold graphs of below 2³²");
+    Err(Error::argument("graph", why))
+}
 
 impl<T: Copy + Default> Open<T> {
     pub(super) fn new() -> Self {
@@ -90,22 +100,18 @@ impl<T: Copy + Default> Open<T> {
         }
     }
 
-    /// All that is known, node by node.
-    pub(super) fn sorted(&self) -> Vec<Cell<T>> {
-        let mut cells: Vec<_> =
-            self.cells.iter().filter(|cell| cell.visits != 0).copied().collect();
+    /// Calls `keep(node, visits, more)` for all nodes, in ascending order.
+    pub(super) fn each(&self, mut keep: impl FnMut(usize, u32, T)) {
+        let mut cells: Vec<_> = self.cells.iter().filter(|cell| cell.visits != 0).collect();
         cells.sort_unstable_by_key(|cell| cell.node);
-        cells
+        cells.iter().for_each(|cell| keep(cell.node as usize, cell.visits, cell.more));
     }
 
-    /// Of what [`sorted`](Self::sorted) gave.
-    pub(super) fn restored(cells: &[Cell<T>]) -> Self {
-        let mut table = Self::new();
-        for cell in cells {
-            let more = cell.more;
-            table.visit(cell.node as usize, || more).visits = cell.visits;
+    /// Takes one of these back.
+    pub(super) fn put(&mut self, node: usize, visits: u32, more: T) {
+        if visits > 0 {
+            self.visit(node, || more).visits = visits;
         }
-        table
     }
 }
 

@@ -3,7 +3,7 @@
 use super::octet::{OCTET, Octet};
 use super::places::Places;
 use super::target::Target;
-use crate::simd::{ln, prefetch};
+use crate::simd::{LANES, V, ln, prefetch};
 
 /// The counts of eight walkers, or those that they share.
 pub(super) trait History: Send {
@@ -15,6 +15,11 @@ pub(super) trait History: Send {
     fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64;
     /// The visits of a node.
     fn visits(&self, lane: usize, node: usize) -> f64;
+    /// The visits of a tile of nodes.
+    #[inline(always)]
+    fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
+        V(nodes.map(|node| self.visits(lane, node)))
+    }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
     /// Looks around where walkers stand, before candidates are judged.
@@ -51,24 +56,78 @@ impl History for Forgotten {
 }
 
 /// A table of visits, walker by walker.
+///
+/// Counts are bytes until one is full, and wider from then on: what is small stays in the cache,
+/// where random reads cost a tenth of those from memory.
 pub(super) struct Dense {
-    pub(super) visits: Vec<u32>,
+    counts: Counts,
     n_nodes: usize,
+}
+
+/// Counts of one width.
+enum Counts {
+    Byte(Vec<u8>),
+    Short(Vec<u16>),
+    Long(Vec<u32>),
 }
 
 impl Dense {
     pub(super) fn new(n_nodes: usize) -> Self {
-        Self { visits: vec![0; n_nodes * OCTET], n_nodes }
+        let counts = vec![0; n_nodes * OCTET];
+        crate::simd::prefer_huge_pages(&counts);
+        Self { counts: Counts::Byte(counts), n_nodes }
     }
 
     /// Those of one walker.
-    pub(super) fn lane(&self, lane: usize) -> &[u32] {
-        &self.visits[lane * self.n_nodes..][..self.n_nodes]
+    pub(super) fn of(&self, lane: usize) -> Vec<u32> {
+        let all = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        match &self.counts {
+            Counts::Byte(counts) => counts[all].iter().map(|&count| count.into()).collect(),
+            Counts::Short(counts) => counts[all].iter().map(|&count| count.into()).collect(),
+            Counts::Long(counts) => counts[all].to_vec(),
+        }
     }
 
-    /// The same, to be changed.
-    pub(super) fn of(&mut self, lane: usize) -> &mut [u32] {
-        &mut self.visits[lane * self.n_nodes..][..self.n_nodes]
+    /// Sets a count.
+    pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
+        let at = lane * self.n_nodes + node;
+        loop {
+            // As when it was counted up to: a width whose largest count was reached is too small.
+            match &mut self.counts {
+                Counts::Byte(counts) if visits < u8::MAX.into() => counts[at] = visits as u8,
+                Counts::Short(counts) if visits < u16::MAX.into() => counts[at] = visits as u16,
+                Counts::Long(counts) => counts[at] = visits,
+                _ => {
+                    self.widen();
+                    continue;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.n_nodes);
+    }
+
+    /// Makes room for larger counts.
+    #[cold]
+    fn widen(&mut self) {
+        self.counts = match &self.counts {
+            Counts::Byte(counts) => {
+                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u16>>();
+                crate::simd::prefer_huge_pages(&wider);
+                Counts::Short(wider)
+            }
+            Counts::Short(counts) => {
+                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u32>>();
+                crate::simd::prefer_huge_pages(&wider);
+                Counts::Long(wider)
+            }
+            // The driver refuses runs of 2³² steps.
+            Counts::Long(_) => return,
+        };
     }
 }
 
@@ -77,7 +136,12 @@ impl History for Dense {
 
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
-        prefetch(&self.visits, lane * self.n_nodes + node);
+        let at = lane * self.n_nodes + node;
+        match &self.counts {
+            Counts::Byte(counts) => prefetch(counts, at),
+            Counts::Short(counts) => prefetch(counts, at),
+            Counts::Long(counts) => prefetch(counts, at),
+        }
     }
 
     #[inline(always)]
@@ -87,13 +151,44 @@ impl History for Dense {
 
     #[inline(always)]
     fn visits(&self, lane: usize, node: usize) -> f64 {
-        f64::from(self.visits[lane * self.n_nodes + node])
+        let at = lane * self.n_nodes + node;
+        match &self.counts {
+            Counts::Byte(counts) => counts[at].into(),
+            Counts::Short(counts) => counts[at].into(),
+            Counts::Long(counts) => counts[at].into(),
+        }
+    }
+
+    #[inline(always)]
+    fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
+        let base = lane * self.n_nodes;
+        V(match &self.counts {
+            Counts::Byte(counts) => nodes.map(|node| counts[base + node].into()),
+            Counts::Short(counts) => nodes.map(|node| counts[base + node].into()),
+            Counts::Long(counts) => nodes.map(|node| counts[base + node].into()),
+        })
     }
 
     #[inline(always)]
     fn visit(&mut self, _: &Target, lane: usize, node: usize, _: usize, _: f64) {
-        // The driver refuses runs of 2³² steps.
-        self.visits[lane * self.n_nodes + node] += 1;
+        let at = lane * self.n_nodes + node;
+        let full = match &mut self.counts {
+            Counts::Byte(counts) => {
+                counts[at] += 1;
+                counts[at] == u8::MAX
+            }
+            Counts::Short(counts) => {
+                counts[at] += 1;
+                counts[at] == u16::MAX
+            }
+            Counts::Long(counts) => {
+                counts[at] += 1;
+                false
+            }
+        };
+        if full {
+            self.widen();
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
 }
 
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
+    const CREW: usize = 4;
     const WORDS: usize = if DELAYED { 2 } else { 1 };
     const TWICE: bool = DELAYED;
 
@@ -122,14 +123,12 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         let u = V(o.rest);
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
         for l in 0..o.n {
-            // A loop is an edge like others.
-            let waits = o.place[l] == NOWHERE;
-            if DELAYED {
-                o.place[l] = NOWHERE;
-            }
-            if bar.0[l] >= gain.0[l] || waits {
+            let stays = o.place[l] == NOWHERE || bar.0[l] >= gain.0[l];
+            o.place[l] = NOWHERE;
+            if stays {
                 continue;
             }
+            // A loop is a move like any other: the way back is to the node itself then.
             if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
                 self.reconsider(o, l, words[0][l], words[1][l], places);
                 // What the first choice was accepted with.

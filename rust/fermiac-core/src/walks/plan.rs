@@ -89,6 +89,17 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// The strength, if it is a whole number from 1 to 32 all the time; else 0.
+    #[inline]
+    fn power(&self) -> u32 {
+        match *self {
+            Self::Constant(alpha) if alpha.fract() == 0.0 && (1.0..=32.0).contains(&alpha) => {
+                alpha as u32
+            }
+            _ => 0,
+        }
+    }
+
     /// At step `n`.
     #[inline]
     pub fn at(&self, n: u64) -> f64 {
@@ -130,6 +141,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) alpha: f64,
+    /// `alpha`, where it is a small whole number all the time; else 0.
+    pub(super) power: u32,
     /// Steps before this one.
     pub(super) done: u64,
     /// ln of what a visit adds to masses.
@@ -138,6 +151,13 @@ pub(super) struct Step {
 }
 
 impl Plan {
+    /// Whether walkers look at the degrees of all neighbours.
+    pub(super) fn needs_degrees(&self) -> bool {
+        let scans = matches!(self.kernel, Kernel::Repellent | Kernel::Avoiding);
+        let accepts = matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed);
+        scans && (accepts || self.target.is_degree())
+    }
+
     /// Whether walkers may go back to where they began.
     pub(super) fn leads_home(&self) -> bool {
         self.restart > 0.0 || self.stuck == Stuck::Restart
@@ -153,6 +173,6 @@ impl Plan {
             log_scale = octet.log_scale - ln1p_pos(exp(log_gamma) / (1.0 - exp(log_gamma)));
             log_weight = log_gamma - log_scale + ln(self.pseudo_total);
         }
-        Step { alpha: self.alpha.at(done), done, log_weight, log_scale }
+        Step { alpha: self.alpha.at(done), power: self.alpha.power(), done, log_weight, log_scale }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Scan<'a, const AVOIDING: bool> {
     pub(super) n_nodes: usize,
     /// Weights of edges, place by place.
     pub(super) weights: Option<WeightSlice<'a>>,
+    /// Degrees of the nodes, place by place, where they are laid out so.
+    pub(super) degrees: &'a [u32],
 }
 
 /// Neighbours of a hub that are asked for ahead.
@@ -33,29 +35,82 @@ const AHEAD: usize = 128;
 const LINE: usize = 8;
 
 impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
-    /// Whether rows of all neighbours are read.
+    /// Whether a neighbour is accepted or refused, so that its degree counts.
     #[inline(always)]
-    fn needs_rows(&self) -> bool {
+    fn accepts(&self) -> bool {
         matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed)
-            || self.target.is_degree()
     }
 
-    /// Visits beyond what is expected, or the measure's ratio to the target.
+    /// Whether the degrees of all neighbours are needed.
     #[inline(always)]
-    fn level<H: History>(
+    fn needs_degrees(&self) -> bool {
+        self.accepts() || self.target.is_degree()
+    }
+
+    /// The logarithms by which the visits of a tile of nodes count.
+    #[inline(always)]
+    fn bend<const FMA: bool, H: History>(
         &self,
         history: &H,
         l: usize,
-        node: usize,
-        degree: usize,
+        nodes: &[usize; LANES],
+        degrees: V,
         step: &Step,
-    ) -> f64 {
+    ) -> V {
+        let mut visits = V::ZERO;
         if AVOIDING {
             let done = step.done as f64 * history.walkers();
-            history.visits(l, node) - done * self.target.share(node, degree, self.n_nodes)
+            for k in 0..LANES {
+                let share = self.target.share(nodes[k], degrees.0[k], self.n_nodes);
+                visits.0[k] = history.visits(l, nodes[k]) - done * share;
+            }
+        } else if H::LOG {
+            for k in 0..LANES {
+                visits.0[k] = history.level(self.target, l, nodes[k], degrees.0[k] as usize);
+            }
         } else {
-            history.level(self.target, l, node, degree)
+            let counts = history.gather(l, nodes);
+            visits = lnv::<FMA>(self.target.ratios(nodes, degrees, counts));
         }
+        V::splat(-step.alpha) * visits
+    }
+
+    /// The logarithms of the probabilities of the base chain to go to a tile of neighbours, and
+    /// not to be refused there, each times the degree (or strength); and those to be refused.
+    #[inline(always)]
+    fn base<const FMA: bool>(
+        &self,
+        nodes: &[usize; LANES],
+        degrees: V,
+        (first, last): (usize, usize),
+        (at, degree): (usize, usize),
+    ) -> (V, V) {
+        if let (Base::Weighted, Some(weights)) = (self.base, self.weights) {
+            let mut tile = V::splat(1.0);
+            for k in 0..LANES {
+                tile.0[k] = weights.at((first + k).min(last));
+            }
+            return (lnv::<FMA>(tile), V::ZERO);
+        }
+        if !self.accepts() {
+            return (V::ZERO, V::ZERO);
+        }
+        let mut gain = V::ZERO;
+        if !self.target.is_degree() {
+            gain = lnv::<FMA>(V::splat(degree as f64) / degrees);
+        }
+        if let Target::Table { .. } = self.target {
+            let own = self.target.log_of_table(at);
+            for k in 0..LANES {
+                gain.0[k] += self.target.log_of_table(nodes[k]) - own;
+            }
+        }
+        if self.base == Base::Barker {
+            let log = V::ZERO - ln1pv::<FMA>(expv::<FMA>(V::ZERO - gain));
+            return (log, V::splat(1.0) / (V::splat(1.0) + expv::<FMA>(gain)));
+        }
+        let log = gain.map(|gain| if gain < 0.0 { gain } else { 0.0 });
+        (log, V::ZERO - expm1v::<FMA>(log))
     }
 
     /// Chooses where walker `l` goes.
@@ -63,128 +118,227 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     fn outcome<const FMA: bool, P: Places, H: History>(
         &self,
         o: &Octet,
-        [levels, factors]: &mut [Vec<V>; 2],
+        room: &mut Vec<V>,
         l: usize,
         word: u64,
         places: &P,
         history: &H,
         step: &Step,
     ) -> usize {
-        let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
+        let (start, degree) = (o.start[l], o.degree[l]);
+        // The place after the last is that of staying.
         let tiles = (degree + 1).div_ceil(LANES);
-        levels.clear();
-        levels.resize(tiles, V::splat(1.0));
-        let accepts = matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed);
-        let weighted = self.base == Base::Weighted;
-        if accepts || weighted {
-            factors.clear();
-            factors.resize(tiles, V::splat(1.0));
+        if room.len() < 2 * tiles {
+            room.resize(2 * tiles, V::ZERO);
         }
-        let rows = self.needs_rows();
-        for k in 0..degree {
-            let node = places.node(start + k);
-            let d = if rows { places.row(node).1 } else { 1 };
-            levels[k / LANES].0[k % LANES] = self.level(history, l, node, d, step);
-            if accepts {
-                factors[k / LANES].0[k % LANES] =
-                    if self.target.is_degree() { 1.0 } else { degree as f64 / d as f64 };
-            } else if weighted && let Some(weights) = self.weights {
-                factors[k / LANES].0[k % LANES] = weights.at(start + k);
-            }
-        }
-        // The probabilities of the base chain times `total`; what is left over stays.
-        let mut total = degree as f64;
-        let mut stay = 0.0;
-        match self.base {
-            Base::Weighted => {
-                total = (0..degree).map(|k| factors[k / LANES].0[k % LANES]).sum();
-                for tile in factors.iter_mut() {
-                    *tile = lnv::<FMA>(*tile);
-                }
-            }
-            Base::Metropolis | Base::Barker | Base::Delayed => {
-                for (t, tile) in factors.iter_mut().enumerate() {
-                    let mut gain = lnv::<FMA>(*tile);
-                    let used = LANES.min(degree.saturating_sub(t * LANES));
-                    if let Target::Table { .. } = self.target {
-                        for k in 0..used {
-                            let node = places.node(start + t * LANES + k);
-                            gain.0[k] +=
-                                self.target.log_of_table(node) - self.target.log_of_table(at);
-                        }
-                    }
-                    let refused = if self.base == Base::Barker {
-                        let odds = expv::<FMA>(gain);
-                        *tile = V::ZERO - ln1pv::<FMA>(expv::<FMA>(V::ZERO - gain));
-                        V::splat(1.0) / (V::splat(1.0) + odds)
-                    } else {
-                        *tile = gain.map(|gain| gain.min(0.0));
-                        V::ZERO - expm1v::<FMA>(*tile)
-                    };
-                    stay += refused.0[..used].iter().sum::<f64>();
-                }
-            }
-            Base::MaxDegree { largest } => {
-                total = largest as f64;
-                stay = (largest - degree) as f64;
-            }
-            // The others are not let in here.
-            _ => {}
-        }
-        stay += self.laziness / (1.0 - self.laziness) * total;
-        let alpha = V::splat(-step.alpha);
-        let mut top = f64::NEG_INFINITY;
-        for (t, tile) in levels.iter_mut().enumerate() {
-            let level = if AVOIDING || H::LOG { *tile } else { lnv::<FMA>(*tile) };
-            *tile = alpha * level;
-            if accepts || weighted {
-                *tile = *tile + factors[t];
-            }
-            for k in degree.saturating_sub(t * LANES)..LANES {
-                tile.0[k] = f64::NEG_INFINITY;
-            }
-        }
-        if stay > 0.0 {
-            let level = self.level(history, l, at, degree, step);
-            let level = if AVOIDING || H::LOG { level } else { ln(level) };
-            levels[degree / LANES].0[degree % LANES] = ln(stay) - step.alpha * level;
-        }
-        let mut tops = V::splat(f64::NEG_INFINITY);
-        for tile in levels.iter() {
-            tops = tops.max(*tile);
-        }
-        for top_of_lane in tops.0 {
-            top = top.max(top_of_lane);
+        let (outcomes, rest) = room.split_at_mut(tiles);
+        let tame = !AVOIDING && !H::LOG && !matches!(self.target, Target::Table { .. });
+        if tame && step.power > 0 && self.base != Base::Weighted {
+            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, step);
+        } else {
+            self.by_logarithms::<FMA, P, H>(o, outcomes, l, places, history, step);
         }
         let mut sum = V::ZERO;
-        for tile in levels.iter_mut() {
-            *tile = expv::<FMA>(*tile - V::splat(top));
+        for tile in outcomes.iter() {
             sum = sum + *tile;
         }
-        let mut left = unit(word) * sum.sum();
-        let mut chosen = degree;
-        // Tile by tile, then within the one where the sum passes the bar.
-        for (t, tile) in levels.iter().enumerate() {
-            let mass = tile.sum();
-            if left < mass || t + 1 == tiles {
-                for k in 0..LANES {
-                    if tile.0[k] > 0.0 {
-                        chosen = t * LANES + k;
-                        left -= tile.0[k];
-                        if left < 0.0 {
-                            break;
-                        }
-                    }
-                }
-                break;
-            }
-            left -= mass;
-        }
+        let chosen = choose_by(outcomes, unit(word) * sum.sum());
         if chosen >= degree { NOWHERE } else { places.node(start + chosen) }
+    }
+
+    /// A tile of a row: its nodes, and their degrees where they count. Lanes beyond the row repeat
+    /// its last place: no branch, and nothing else to load.
+    #[inline(always)]
+    fn tile<P: Places>(&self, places: &P, first: usize, last: usize) -> ([usize; LANES], V) {
+        let mut nodes = [0; LANES];
+        let mut degrees = V::splat(1.0);
+        for k in 0..LANES {
+            nodes[k] = places.node((first + k).min(last));
+        }
+        if self.needs_degrees() {
+            for k in 0..LANES {
+                degrees.0[k] = self.degree(places, (first + k).min(last), nodes[k]);
+            }
+        }
+        (nodes, degrees)
+    }
+
+    /// The weights of all outcomes relative to about the largest, where ratios of visits are tame
+    /// and the strength is a whole number: as powers, at a third of the price of logarithms.
+    #[inline(always)]
+    fn by_powers<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &Octet,
+        (outcomes, factors): (&mut [V], &mut [V]),
+        l: usize,
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
+        let own = self.target.ratio(at, degree, history.visits(l, at));
+        let mut least = V::splat(f64::INFINITY);
+        let mut refused = V::ZERO;
+        let last = (start + degree).saturating_sub(1);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            let used = degree - t * LANES;
+            *outcome = V::splat(f64::INFINITY);
+            if used == 0 {
+                continue;
+            }
+            let (nodes, degrees) = self.tile(places, start + t * LANES, last);
+            let ratios = self.target.ratios(&nodes, degrees, history.gather(l, &nodes));
+            for k in 0..LANES {
+                outcome.0[k] = if k < used { ratios.0[k] } else { f64::INFINITY };
+            }
+            least = V::ZERO - (V::ZERO - least).max(V::ZERO - *outcome);
+            if self.accepts() && !self.target.is_degree() {
+                let odds = V::splat(degree as f64) / degrees;
+                let factor = if self.base == Base::Barker {
+                    odds / (V::splat(1.0) + odds)
+                } else {
+                    odds.map(|odds| if odds < 1.0 { odds } else { 1.0 })
+                };
+                factors[t] = factor;
+                for k in 0..LANES {
+                    refused.0[k] += if k < used { 1.0 - factor.0[k] } else { 0.0 };
+                }
+            } else if self.accepts() && self.base == Base::Barker {
+                factors[t] = V::splat(0.5);
+                refused = V::splat(degree as f64 / 2.0 / LANES as f64);
+            }
+        }
+        let stay = self.stay(refused.sum(), start, degree);
+        if stay > 0.0 {
+            outcomes[degree / LANES].0[degree % LANES] = own;
+            least.0[0] = least.0[0].min(own);
+        }
+        let least = least.0.iter().fold(f64::INFINITY, |a, &b| if b < a { b } else { a });
+        let factored = self.accepts() && !(self.target.is_degree() && self.base != Base::Barker);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            // The ratio of lanes beyond the row is infinite, and their weight 0.
+            let weight = power(V::splat(least) / *outcome, step.power);
+            *outcome = if factored { weight * factors[t] } else { weight };
+        }
+        if stay > 0.0 {
+            let weight = power(V::splat(least / own), step.power).0[0];
+            outcomes[degree / LANES].0[degree % LANES] = stay * weight;
+        }
+    }
+
+    /// The weights of all outcomes relative to the largest, whatever they are.
+    #[inline(always)]
+    fn by_logarithms<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &Octet,
+        outcomes: &mut [V],
+        l: usize,
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
+        let mut tops = V::splat(f64::NEG_INFINITY);
+        let mut refused = V::ZERO;
+        let last = (start + degree).saturating_sub(1);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            let first = start + t * LANES;
+            let used = degree - t * LANES;
+            *outcome = V::splat(f64::NEG_INFINITY);
+            if used == 0 {
+                continue;
+            }
+            let (nodes, degrees) = self.tile(places, first, last);
+            let (base, turned) = self.base::<FMA>(&nodes, degrees, (first, last), (at, degree));
+            let bend = self.bend::<FMA, H>(history, l, &nodes, degrees, step);
+            for k in 0..LANES {
+                if k < used {
+                    outcome.0[k] = base.0[k] + bend.0[k];
+                    refused.0[k] += turned.0[k];
+                }
+            }
+            tops = tops.max(*outcome);
+        }
+        let stay = self.stay(refused.sum(), start, degree);
+        if stay > 0.0 {
+            let degrees = V::splat(degree as f64);
+            let bend = self.bend::<FMA, H>(history, l, &[at; LANES], degrees, step);
+            let own = &mut outcomes[degree / LANES];
+            own.0[degree % LANES] = ln(stay) + bend.0[0];
+            tops = tops.max(*own);
+        }
+        let top = tops.0.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        for tile in outcomes.iter_mut() {
+            *tile = expv::<FMA>(*tile - V::splat(top));
+        }
+    }
+
+    /// The weight of staying: what is refused, what the base chain leaves over, and laziness.
+    #[inline(always)]
+    fn stay(&self, refused: f64, start: usize, degree: usize) -> f64 {
+        let (total, spare) = match self.base {
+            Base::MaxDegree { largest } => (largest as f64, (largest - degree) as f64),
+            Base::Weighted if self.laziness > 0.0 => (self.strength(start, degree), 0.0),
+            _ => (degree as f64, 0.0),
+        };
+        refused + spare + self.laziness / (1.0 - self.laziness) * total
+    }
+
+    /// The degree of the node at a place.
+    #[inline(always)]
+    fn degree(&self, places: &impl Places, place: usize, node: usize) -> f64 {
+        match self.degrees.get(place) {
+            Some(degree) => f64::from(*degree),
+            None => places.row(node).1 as f64,
+        }
+    }
+
+    /// The sum of the weights of a row.
+    fn strength(&self, start: usize, degree: usize) -> f64 {
+        self.weights.map_or(degree as f64, |weights| {
+            (start..start + degree).map(|place| weights.at(place)).sum()
+        })
     }
 }
 
+/// The outcome at which the sum of the weights passes a bar.
+#[inline(always)]
+fn choose_by(weights: &[V], mut left: f64) -> usize {
+    for (t, tile) in weights.iter().enumerate() {
+        let mass = tile.sum();
+        if left < mass || t + 1 == weights.len() {
+            let (mut passed, mut sum) = (0, 0.0);
+            for weight in tile.0 {
+                sum += weight;
+                passed += usize::from(sum <= left);
+            }
+            if passed == LANES {
+                // By rounding; the last that is possible.
+                passed = tile.0.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
+            }
+            return t * LANES + passed;
+        }
+        left -= mass;
+    }
+    0
+}
+
+/// A whole power, by squares.
+#[inline(always)]
+fn power(x: V, exponent: u32) -> V {
+    let (mut out, mut square, mut left) = (V::splat(1.0), x, exponent);
+    while left > 0 {
+        if left & 1 == 1 {
+            out = out * square;
+        }
+        square = square * square;
+        left >>= 1;
+    }
+    out
+}
+
 impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
+    const CREW: usize = 1;
     const WORDS: usize = 1;
     const TWICE: bool = true;
 
@@ -193,13 +347,14 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
         for l in 0..o.n {
             for k in (0..o.degree[l].min(AHEAD)).step_by(LINE) {
                 places.touch_place(o.start[l] + k);
+                crate::simd::prefetch(self.degrees, o.start[l] + k);
             }
         }
     }
 
     #[inline(always)]
     fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
-        let rows = self.needs_rows();
+        let rows = self.needs_degrees() && self.degrees.is_empty();
         for l in 0..o.n {
             let places_of = o.start[l]..o.start[l] + o.degree[l];
             for place in places_of.clone().take(AHEAD) {

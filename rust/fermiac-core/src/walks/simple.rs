@@ -15,6 +15,7 @@ pub(super) struct Simple {
 }
 
 impl Moves for Simple {
+    const CREW: usize = 8;
     const WORDS: usize = 1;
 
     #[inline(always)]

@@ -2,27 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::alias::AliasRows;
-use super::graph::{Graph, View};
-use super::hashed::{Hashed, HashedMasses, Open};
-use super::history::{Dense, Forgotten, History, Masses};
-use super::metropolis::Metropolis;
-use super::octet::{Crew, Member, Moves, OCTET, Octet};
-use super::places::Places;
+use super::choose::{Choice, Prepared};
+use super::crews::{Apart, Call};
+use super::graph::Graph;
+use super::hashed::{Hashed, HashedMasses, require_short};
+use super::history::{Dense, Forgotten, Masses};
+use super::octet::{OCTET, Octet};
 use super::plan::{Base, Kernel, Plan};
-use super::record::{Record, Track};
-use super::scan::Scan;
-use super::simple::Simple;
-use super::weighted::Weighted;
+use super::recent::Recent;
+use super::record::Record;
+use super::shared::{Common, Meanwhile, Together};
 use crate::par::Context;
-use crate::simd::dispatch;
 use crate::{Error, Result};
-
-/// Octets that one thread moves side by side, at most: enough that memory answers some while
-/// others go on, few enough for the first-level cache.
-const CREW: usize = 8;
-/// About the time between two looks at signals.
-const TURN: Duration = Duration::from_millis(5);
 
 /// What walkers remember.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +24,17 @@ pub enum Memory {
     Table,
     /// A table of the nodes that it has visited for each walker.
     Hashed,
+    /// The nodes that each walker has visited last.
+    Recent {
+        /// How many.
+        size: usize,
+        /// Whether all visits are counted too, for whoever asks.
+        counts: bool,
+    },
+    /// One table for all walkers, who see in each step what the steps before have left.
+    Shared,
+    /// One table for all walkers, who see what is there.
+    Unordered,
 }
 
 /// Walkers on one graph.
@@ -42,8 +44,7 @@ pub struct Walkers {
     pub(super) octets: Vec<Octet>,
     pub(super) histories: Histories,
     n_walkers: usize,
-    /// Tables for neighbours by weight; nothing inside where weights are equal.
-    rows: Option<Option<AliasRows>>,
+    prepared: Option<Prepared>,
 }
 
 /// Those of all octets.
@@ -53,6 +54,9 @@ pub(super) enum Histories {
     Masses(Vec<Masses>),
     Hashed(Vec<Hashed>),
     HashedMasses(Vec<HashedMasses>),
+    Recent(Vec<Recent>),
+    Shared(Common),
+    Unordered(Common),
 }
 
 impl Walkers {
@@ -78,27 +82,15 @@ impl Walkers {
             .zip(0..)
             .map(|(nodes, index)| Octet::new(nodes, key, index))
             .collect();
-        for octet in &mut octets {
-            octet.arrive(&graph.view())?;
+        let view = graph.view();
+        for (octet, index) in octets.iter_mut().zip(0..) {
+            octet.arrive(&view)?;
+            if plan.base == Base::Rotor {
+                octet.draw_turns(&view, key, index);
+            }
         }
-        let each = octets.len();
-        let weighs = plan.step_exponent < 1.0 && plan.kernel != Kernel::Plain;
-        let histories = match memory {
-            Memory::Nothing => Histories::Forgotten((0..each).map(|_| Forgotten).collect()),
-            Memory::Table if weighs => {
-                Histories::Masses((0..each).map(|_| Masses::new(n)).collect())
-            }
-            Memory::Table => Histories::Dense((0..each).map(|_| Dense::new(n)).collect()),
-            Memory::Hashed if u32::try_from(n).is_err() => {
-                let why = format!("{n} nodes; sparse histories hold graphs of below 2³²");
-                return Err(Error::argument("graph", why));
-            }
-            Memory::Hashed if weighs => {
-                Histories::HashedMasses((0..each).map(|_| HashedMasses::new()).collect())
-            }
-            Memory::Hashed => Histories::Hashed((0..each).map(|_| Hashed::new()).collect()),
-        };
-        Ok(Self { graph, plan, octets, histories, n_walkers: start.len(), rows: None })
+        let histories = Histories::new(&plan, memory, n, start.len())?;
+        Ok(Self { graph, plan, octets, histories, n_walkers: start.len(), prepared: None })
     }
 
     /// Walkers.
@@ -122,27 +114,20 @@ impl Walkers {
     }
 
     /// Visits of all nodes by one walker, where they are counted in a table of all nodes.
-    pub fn visits(&mut self, walker: usize) -> Option<&[u32]> {
+    pub fn visits(&self, walker: usize) -> Option<Vec<u32>> {
         let (octet, lane) = (walker / OCTET, walker % OCTET);
-        match &mut self.histories {
-            Histories::Forgotten(_) | Histories::Hashed(_) | Histories::HashedMasses(_) => None,
-            Histories::Dense(all) => all.get_mut(octet).map(|dense| &*dense.of(lane)),
-            Histories::Masses(all) => all.get_mut(octet).map(|masses| &*masses.dense.of(lane)),
+        match &self.histories {
+            Histories::Dense(all) => all.get(octet).map(|dense| dense.of(lane)),
+            Histories::Masses(all) => all.get(octet).map(|masses| masses.dense.of(lane)),
+            _ => None,
         }
     }
 
-    /// The nodes that one walker has visited, in order, and how often; where that is counted.
-    pub fn visited(&mut self, walker: usize) -> Option<(Vec<u64>, Vec<u32>)> {
-        let (octet, lane) = (walker / OCTET, walker % OCTET);
+    /// Visits of all nodes by all walkers, where these share their history.
+    pub fn totals(&self) -> Option<Vec<u64>> {
         match &self.histories {
-            Histories::Hashed(all) => all.get(octet).map(|hashed| pairs(&hashed.tables[lane])),
-            Histories::HashedMasses(all) => {
-                all.get(octet).map(|hashed| pairs(&hashed.tables[lane]))
-            }
-            _ => self.visits(walker).map(|visits| {
-                let some = (0..).zip(visits).filter(|(_, visits)| **visits > 0);
-                some.map(|(node, visits): (u64, _)| (node, *visits)).unzip()
-            }),
+            Histories::Shared(common) | Histories::Unordered(common) => Some(common.totals()),
+            _ => None,
         }
     }
 
@@ -158,170 +143,82 @@ impl Walkers {
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
         let deadline = budget.map(|b| Instant::now() + b);
-        let Self { graph, plan, octets, histories, rows, .. } = self;
+        let Self { graph, plan, octets, histories, prepared, .. } = self;
         let view = graph.view();
-        if plan.base == Base::Weighted && plan.kernel == Kernel::Plain && rows.is_none() {
-            *rows = Some(AliasRows::new(&view, context)?);
-        }
-        let rows = rows.as_ref().and_then(Option::as_ref);
-        let call = Call { plan, rows, until, deadline, context };
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => prepared.insert(Prepared::new(&view, plan, context)?),
+        };
+        let choice = Choice { plan, prepared, n_nodes: view.n_nodes(), weights: view.weights };
+        let (call, tracks) = (&Call { plan, until, deadline, context }, &mut *tracks);
+        let places = &view;
         match histories {
-            Histories::Forgotten(all) => call.plain(&view, octets, all, &mut tracks)?,
-            Histories::Dense(all) => call.choose(&view, octets, all, &mut tracks)?,
-            Histories::Masses(all) => call.bent(&view, octets, all, &mut tracks)?,
-            Histories::Hashed(all) => call.choose(&view, octets, all, &mut tracks)?,
-            Histories::HashedMasses(all) => call.bent(&view, octets, all, &mut tracks)?,
-        }
+            Histories::Forgotten(histories) => {
+                choice.plain(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::Dense(histories) => {
+                choice.any(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::Masses(histories) => {
+                choice.bent(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::Hashed(histories) => {
+                choice.any(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::HashedMasses(histories) => {
+                choice.bent(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::Recent(histories) => {
+                choice.towards(Apart { call, places, octets, histories, tracks })
+            }
+            Histories::Shared(common) if common.logs.is_empty() => {
+                choice.any(Together::<false> { call, view: places, octets, common, tracks })
+            }
+            Histories::Shared(common) => {
+                choice.bent(Together::<true> { call, view: places, octets, common, tracks })
+            }
+            Histories::Unordered(common) => {
+                choice.any(Meanwhile { call, view: places, octets, common, tracks })
+            }
+        }?;
         Ok(self.n_done() >= until)
     }
 }
 
-fn pairs<T: Copy + Default>(table: &Open<T>) -> (Vec<u64>, Vec<u32>) {
-    table.sorted().iter().map(|cell| (u64::from(cell.node), cell.visits)).unzip()
-}
-
-/// One call of [`Walkers::run`].
-struct Call<'a, 'c> {
-    plan: &'a Plan,
-    rows: Option<&'a AliasRows>,
-    until: u64,
-    deadline: Option<Instant>,
-    context: &'a Context<'c>,
-}
-
-impl Call<'_, '_> {
-    /// With the kernel that the plan names.
-    fn choose<H: History>(
-        &self,
-        view: &View<'_>,
-        octets: &mut [Octet],
-        histories: &mut [H],
-        tracks: &mut [Track<'_>],
-    ) -> Result<()> {
-        match self.plan.kernel {
-            Kernel::Plain => self.plain(view, octets, histories, tracks),
-            _ => self.bent(view, octets, histories, tracks),
+impl Histories {
+    /// Empty ones, of a walk.
+    fn new(plan: &Plan, memory: Memory, n_nodes: usize, n_walkers: usize) -> Result<Self> {
+        fn each<T>(n: usize, new: impl Fn() -> T) -> Vec<T> {
+            (0..n).map(|_| new()).collect()
         }
-    }
-
-    /// The base chains themselves.
-    fn plain<H: History>(
-        &self,
-        view: &View<'_>,
-        octets: &mut [Octet],
-        histories: &mut [H],
-        tracks: &mut [Track<'_>],
-    ) -> Result<()> {
-        let Plan { base, laziness, ref target, .. } = *self.plan;
-        match base {
-            Base::Simple => {
-                let moves = Simple { laziness, among: 0 };
-                self.crews(&moves, view, octets, histories, tracks)
-            }
-            Base::MaxDegree { largest } => {
-                let moves = Simple { laziness, among: largest };
-                self.crews(&moves, view, octets, histories, tracks)
-            }
-            Base::Weighted => match self.rows {
-                Some(rows) => {
-                    let moves = Weighted { rows, laziness };
-                    self.crews(&moves, view, octets, histories, tracks)
-                }
-                None => {
-                    let moves = Simple { laziness, among: 0 };
-                    self.crews(&moves, view, octets, histories, tracks)
-                }
-            },
-            Base::Metropolis | Base::Barker => {
-                let barker = base == Base::Barker;
-                let moves = Metropolis::<false, false> { target, laziness, barker };
-                self.crews(&moves, view, octets, histories, tracks)
-            }
-            Base::Delayed => {
-                let moves = Metropolis::<false, true> { target, laziness, barker: false };
-                self.crews(&moves, view, octets, histories, tracks)
-            }
-            _ => Err(Error::Internal("not yet".into())),
+        let n = n_walkers.div_ceil(OCTET);
+        let weighs = plan.step_exponent < 1.0 && plan.kernel != Kernel::Plain;
+        if matches!(memory, Memory::Hashed | Memory::Recent { .. }) {
+            require_short(n_nodes)?;
         }
-    }
-
-    /// The chains that history bends.
-    fn bent<H: History>(
-        &self,
-        view: &View<'_>,
-        octets: &mut [Octet],
-        histories: &mut [H],
-        tracks: &mut [Track<'_>],
-    ) -> Result<()> {
-        let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
-        let (n_nodes, weights) = (view.n_nodes(), view.weights);
-        match (kernel, base) {
-            (
-                Kernel::Repellent | Kernel::Avoiding,
-                Base::Onward | Base::Multiple { .. } | Base::Second { .. } | Base::Rotor,
-            ) => Err(self.unfit("a chain whose probabilities are those of the neighbours")),
-            (Kernel::Repellent, _) => {
-                let moves = Scan::<false> { target, base, laziness, n_nodes, weights };
-                self.crews(&moves, view, octets, histories, tracks)
+        let refuse = |why: &str| Err(Error::argument("step_exponent", why.to_owned()));
+        Ok(match memory {
+            Memory::Nothing => Self::Forgotten(each(n, || Forgotten)),
+            Memory::Table if weighs => Self::Masses(each(n, || Masses::new(n_nodes))),
+            Memory::Table => Self::Dense(each(n, || Dense::new(n_nodes))),
+            Memory::Hashed if weighs => Self::HashedMasses(each(n, HashedMasses::new)),
+            Memory::Hashed => Self::Hashed(each(n, Hashed::new)),
+            Memory::Recent { .. } if weighs => {
+                return refuse("below 1 given; histories of recent nodes need 1");
             }
-            (Kernel::Avoiding, _) => {
-                let moves = Scan::<true> { target, base, laziness, n_nodes, weights };
-                self.crews(&moves, view, octets, histories, tracks)
+            Memory::Recent { size: 0, .. } => {
+                return Err(Error::argument("memory_size", "0 given; 1 node is the least"));
             }
-            (_, Base::Delayed) => {
-                let moves = Metropolis::<true, true> { target, laziness, barker: false };
-                self.crews(&moves, view, octets, histories, tracks)
+            Memory::Recent { size, counts } => {
+                // More than all nodes are never remembered.
+                let size = size.min(n_nodes);
+                Self::Recent(each(n, || Recent::new(size, counts)))
             }
-            (_, Base::Metropolis | Base::Barker) => {
-                let barker = base == Base::Barker;
-                let moves = Metropolis::<true, false> { target, laziness, barker };
-                self.crews(&moves, view, octets, histories, tracks)
+            Memory::Shared => Self::Shared(Common::new(n_nodes, n_walkers, weighs)),
+            Memory::Unordered if weighs => {
+                return refuse("below 1 given; walkers that share a history out of order need 1");
             }
-            _ => Err(self.unfit("a chain that accepts and refuses")),
-        }
-    }
-
-    /// The base does not go with the kernel.
-    fn unfit(&self, needed: &str) -> Error {
-        let Plan { base, kernel, .. } = self.plan;
-        Error::argument("base", format!("{base:?} given; {kernel:?} needs {needed}"))
-    }
-
-    /// Octets in crews, a crew on a thread.
-    fn crews<M: Moves, P: Places + Sync, H: History>(
-        &self,
-        moves: &M,
-        places: &P,
-        octets: &mut [Octet],
-        histories: &mut [H],
-        tracks: &mut [Track<'_>],
-    ) -> Result<()> {
-        let size = octets.len().div_ceil(self.context.n_threads()).clamp(1, CREW);
-        let mut crews: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
-        for ((octet, history), track) in octets.iter_mut().zip(histories).zip(tracks) {
-            let done = octet.done;
-            let member = Member { octet, history, track, words: Vec::new() };
-            match crews.last_mut() {
-                // After an interrupt some have come further.
-                Some(crew) if crew.len() < size && crew[0].octet.done == done => crew.push(member),
-                _ => crews.push(vec![member]),
-            }
-        }
-        let (until, plan) = (self.until, self.plan);
-        self.context.each(crews, self.deadline, |mut members, signal| {
-            let walkers = members.iter().map(|m| m.octet.n as u64).sum::<u64>();
-            let mut turn = 1;
-            while let Some(first) = members.first()
-                && first.octet.done < until
-                && !signal.is_set()
-            {
-                let n_steps = until.min(first.octet.done + turn) - first.octet.done;
-                let begun = Instant::now();
-                dispatch(Crew { moves, places, plan, members: &mut members, n_steps })?;
-                signal.count(n_steps * walkers);
-                turn = if begun.elapsed() < TURN { turn * 2 } else { (turn / 2).max(1) };
-            }
-            Ok(())
+            Memory::Unordered => Self::Unordered(Common::new(n_nodes, n_walkers, false)),
         })
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Weighted<'a> {
 }
 
 impl Moves for Weighted<'_> {
+    const CREW: usize = 8;
     const WORDS: usize = 1;
 
     #[inline(always)]

@@ -106,9 +106,6 @@ impl Settings<'_> {
     }
 }
 
-/// Nodes and their visits.
-type Counts<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>);
-
 /// An array of nodes that a run fills.
 #[derive(FromPyObject)]
 enum PyPaths<'py> {
@@ -198,15 +195,8 @@ impl PyWalkers {
         PyArray1::from_iter(py, nodes)
     }
 
-    /// The nodes that one walker has visited, in order, and how often; None where that is not
-    /// counted.
-    fn visited<'py>(&self, py: Python<'py>, walker: usize) -> Option<Counts<'py>> {
-        let (nodes, visits) = self.lock().visited(walker)?;
-        Some((PyArray1::from_vec(py, nodes), PyArray1::from_vec(py, visits)))
-    }
-
     /// Visits of all nodes by one walker, or None where there is no table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
-        self.lock().visits(walker).map(|visits| PyArray1::from_slice(py, visits))
+        self.lock().visits(walker).map(|visits| PyArray1::from_vec(py, visits))
     }
 }

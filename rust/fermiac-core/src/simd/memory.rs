@@ -1,0 +1,38 @@
+//! Hints about memory: what is read soon, and what is read at random.
+#![allow(unsafe_code)]
+
+/// Asks for the cache line of an element that is read soon. Nothing happens where there is no such
+/// element, and on machines without the instruction.
+#[inline(always)]
+pub fn prefetch<T>(slice: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(element) = slice.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the pointer is one to a live element; a prefetch reads nothing anyway.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (slice, at);
+}
+
+/// Tells the system that a large array is read at random, so that large pages pay (a fifth of the
+/// time of a walk over 256 MB). It may do so or not.
+pub fn prefer_huge_pages<T>(slice: &[T]) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::ffi::{c_int, c_void};
+        const PAGE: usize = 4096;
+        const MADV_HUGEPAGE: c_int = 14;
+        unsafe extern "C" {
+            fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int;
+        }
+        let start = slice.as_ptr() as usize;
+        let (first, end) = (start.next_multiple_of(PAGE), start + size_of_val(slice));
+        if end > first {
+            // SAFETY: the pages lie within a live array, and the advice changes nothing in them.
+            unsafe { madvise(first as *mut c_void, end - first, MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = slice;
+}

@@ -1,0 +1,203 @@
+//! A history that all walkers share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::choose::Driver;
+use super::crews::{Call, step_together};
+use super::graph::View;
+use super::hashed::log_add;
+use super::history::History;
+use super::octet::{Member, Moves, Octet};
+use super::record::Track;
+use super::target::Target;
+use crate::Result;
+use crate::kernel::Archive;
+use crate::simd::{ln, prefetch};
+
+/// The visits of all walkers together.
+pub(super) struct Common {
+    pub(super) visits: Vec<AtomicU64>,
+    /// ln of masses, as bits; NaN where nobody was. Empty where all visits weigh the same.
+    pub(super) logs: Vec<AtomicU64>,
+    pub(super) n_walkers: usize,
+}
+
+impl Common {
+    pub(super) fn new(n_nodes: usize, n_walkers: usize, weighs: bool) -> Self {
+        let fill = |n: usize, value: u64| (0..n).map(|_| AtomicU64::new(value)).collect();
+        let n_logs = if weighs { n_nodes } else { 0 };
+        Self { visits: fill(n_nodes, 0), logs: fill(n_logs, f64::NAN.to_bits()), n_walkers }
+    }
+
+    pub(super) fn totals(&self) -> Vec<u64> {
+        self.visits.iter().map(|visits| visits.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Writes all to an archive, or reads it.
+    pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        self.visits
+            .iter_mut()
+            .chain(&mut self.logs)
+            .try_for_each(|word| archive.word(word.get_mut()))
+    }
+}
+
+/// When a visit is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// At once; nobody else counts.
+    Now,
+    /// At once, while others count too.
+    Meanwhile,
+    /// By somebody else.
+    Later,
+}
+
+/// What one octet sees of the visits of all. With `LOG` they weigh the more the later they are.
+///
+/// Nobody reads while somebody counts but under [`When::Meanwhile`], where any order will do.
+pub(super) struct Shared<'a, const LOG: bool> {
+    common: &'a Common,
+    when: When,
+    log_walkers: f64,
+}
+
+impl<'a, const LOG: bool> Shared<'a, LOG> {
+    fn new(common: &'a Common, when: When) -> Self {
+        Self { common, when, log_walkers: ln(common.n_walkers as f64) }
+    }
+}
+
+impl<const LOG: bool> History for Shared<'_, LOG> {
+    const LOG: bool = LOG;
+
+    #[inline(always)]
+    fn touch(&self, _: usize, node: usize) {
+        if LOG {
+            prefetch(&self.common.logs, node);
+        } else {
+            prefetch(&self.common.visits, node);
+        }
+    }
+
+    #[inline(always)]
+    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
+        if !LOG {
+            return target.ratio(node, degree, self.visits(lane, node));
+        }
+        let log = f64::from_bits(self.common.logs[node].load(Ordering::Relaxed));
+        if log.is_nan() {
+            ln(target.ratio(node, degree, 0.0))
+        } else {
+            log - target.log(node, degree)
+        }
+    }
+
+    #[inline(always)]
+    fn visits(&self, _: usize, node: usize) -> f64 {
+        self.common.visits[node].load(Ordering::Relaxed) as f64
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, target: &Target, _: usize, node: usize, degree: usize, weight: f64) {
+        let visits = &self.common.visits[node];
+        match self.when {
+            When::Later => return,
+            When::Now => visits.store(visits.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            When::Meanwhile => {
+                visits.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if LOG {
+            let cell = &self.common.logs[node];
+            let mut log = f64::from_bits(cell.load(Ordering::Relaxed));
+            if log.is_nan() {
+                log = ln(target.pseudo(node, degree));
+            }
+            // A round of all walkers is one step of the measure.
+            log = log_add(log, weight - self.log_walkers);
+            cell.store(log.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn walkers(&self) -> f64 {
+        self.common.n_walkers as f64
+    }
+}
+
+/// Octets that all see the visits of the steps before, and none of the step that is made.
+pub(super) struct Together<'a, 'c, 't, const LOG: bool> {
+    pub(super) call: &'a Call<'a, 'c>,
+    pub(super) view: &'a View<'a>,
+    pub(super) octets: &'a mut [Octet],
+    pub(super) common: &'a Common,
+    pub(super) tracks: &'a mut [Track<'t>],
+}
+
+/// Octets for each thread from which on it is worth to hand out every step.
+const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
+
+impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
+    fn drive<M: Moves>(self, moves: &M) -> Result<()> {
+        let Self { call, view, octets, common, tracks } = self;
+        let n_threads = call.context.n_threads().min(octets.len() / WORTHWHILE).max(1);
+        let when = if n_threads == 1 { When::Now } else { When::Later };
+        let mut histories: Vec<_> =
+            octets.iter().map(|_| Shared::<LOG>::new(common, when)).collect();
+        let mut members: Vec<_> = octets
+            .iter_mut()
+            .zip(&mut histories)
+            .zip(tracks)
+            .map(|((octet, history), track)| Member { octet, history, track, words: Vec::new() })
+            .collect();
+        if n_threads == 1 {
+            return call.each(moves, view, vec![members]);
+        }
+        // Sums do not depend on the order, but logarithms of sums do.
+        let (n_counters, count) = if LOG { (1, When::Now) } else { (n_threads, When::Meanwhile) };
+        let size = members.len().div_ceil(n_threads);
+        let counted = members.len().div_ceil(n_counters);
+        while members.first().is_some_and(|first| first.octet.done < call.until) && !call.is_late()
+        {
+            let step = members.first().map(|first| call.plan.step(first.octet));
+            let log_weight = step.map_or(0.0, |step| step.log_weight);
+            // All go through with the step and are counted, whatever happens meanwhile.
+            let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
+            let count = |chunk: &mut [Member<'_, '_, Shared<'_, LOG>>]| {
+                let mut history = Shared::<LOG>::new(common, count);
+                for m in chunk {
+                    let o = &*m.octet;
+                    for l in 0..o.n {
+                        history.visit(&call.plan.target, l, o.at[l], o.degree[l], log_weight);
+                    }
+                }
+            };
+            let chunks = members.chunks_mut(counted).collect();
+            moved.and(call.context.each(chunks, None, |chunk, _| {
+                count(chunk);
+                Ok(())
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+/// Octets that see the visits of the others as they come.
+pub(super) struct Meanwhile<'a, 'c, 't> {
+    pub(super) call: &'a Call<'a, 'c>,
+    pub(super) view: &'a View<'a>,
+    pub(super) octets: &'a mut [Octet],
+    pub(super) common: &'a Common,
+    pub(super) tracks: &'a mut [Track<'t>],
+}
+
+impl Driver for Meanwhile<'_, '_, '_> {
+    fn drive<M: Moves>(self, moves: &M) -> Result<()> {
+        let Self { call, view, octets, common, tracks } = self;
+        let when = if call.context.n_threads() == 1 { When::Now } else { When::Meanwhile };
+        let mut histories: Vec<_> =
+            octets.iter().map(|_| Shared::<false>::new(common, when)).collect();
+        call.crews(moves, view, octets, &mut histories, tracks)
+    }
+}

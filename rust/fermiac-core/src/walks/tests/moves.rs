@@ -1,0 +1,246 @@
+//! First steps of all chains beside their laws.
+#![allow(clippy::unwrap_used)]
+
+use super::super::{Base, Kernel, Memory, Plan, Stuck};
+use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows};
+
+/// A walk's paths follow a law.
+fn obeys(plan: Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
+    for memory in [Memory::Table, Memory::Hashed] {
+        let (nodes, _) = paths(graph(), plan.clone(), memory, (40_000, n_steps), 2);
+        follows(&nodes, n_steps, law);
+    }
+}
+
+fn weighted_row(node: usize) -> Vec<f64> {
+    let row = &rows()[node];
+    let sum: f64 = row.iter().map(|(_, w)| w).sum();
+    let mut law = vec![0.0; 6];
+    row.iter().for_each(|(to, w)| law[*to as usize] += w / sum);
+    law
+}
+
+fn lazy(mut law: Vec<f64>, node: usize, laziness: f64) -> Vec<f64> {
+    law.iter_mut().for_each(|p| *p *= 1.0 - laziness);
+    law[node] += laziness;
+    law
+}
+
+#[test]
+fn weighted_walks_follow_the_weights() {
+    for laziness in [0.0, 0.3] {
+        let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Weighted) };
+        obeys(plan, 3, &|path| {
+            let at = path[path.len() - 1];
+            lazy(weighted_row(at), at, laziness)
+        });
+    }
+}
+
+#[test]
+fn restarts_lead_home() {
+    let plan = Plan { restart: 0.25, ..plan(Kernel::Plain, Base::Weighted) };
+    obeys(plan, 3, &|path| {
+        let at = path[path.len() - 1];
+        lazy(weighted_row(at), 0, 0.25)
+    });
+}
+
+#[test]
+fn sinks_hold_walkers_or_send_them_home() {
+    let rows = vec![vec![(1, 1.0), (2, 2.0)], vec![(2, 1.0)], vec![]];
+    for (stuck, from_sink) in [(Stuck::Stay, [0.0, 0.0, 1.0]), (Stuck::Restart, [1.0, 0.0, 0.0])] {
+        for base in [Base::Simple, Base::Weighted] {
+            let plan = Plan { stuck, ..plan(Kernel::Plain, base) };
+            let (nodes, _) = paths(graph_of(&rows), plan, Memory::Nothing, (5000, 3), 1);
+            let p = if base == Base::Simple { 0.5 } else { 1.0 / 3.0 };
+            follows(&nodes, 3, &|path| match path[path.len() - 1] {
+                0 => vec![0.0, p, 1.0 - p],
+                1 => vec![0.0, 0.0, 1.0],
+                _ => from_sink.to_vec(),
+            });
+        }
+    }
+}
+
+#[test]
+fn onward_walks_turn_back_only_at_ends() {
+    for laziness in [0.0, 0.25] {
+        let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Onward) };
+        obeys(plan, 4, &|path| {
+            let at = path[path.len() - 1];
+            // A lazy walker keeps the node that it came from in mind.
+            let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
+            let before = moves.last().map(|two| two[0]);
+            let mut next: Vec<_> =
+                next_to(at).into_iter().filter(|to| Some(*to) != before).collect();
+            if next.is_empty() {
+                next = next_to(at);
+            }
+            let mut law = vec![0.0; 6];
+            next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64);
+            lazy(law, at, laziness)
+        });
+    }
+}
+
+#[test]
+fn second_order_walks_follow_their_weights() {
+    let plain: Vec<Vec<(u32, f64)>> =
+        rows().into_iter().map(|row| row.into_iter().map(|(to, _)| (to, 1.0)).collect()).collect();
+    let backward: Vec<Vec<(u32, f64)>> =
+        rows().into_iter().map(|row| row.into_iter().rev().collect()).collect();
+    for edges in [rows(), plain, backward] {
+        for (back, out) in [(0.1, 3.0), (4.0, 0.5), (0.5, 0.25), (1.0, 1.0), (1e6, 1e5)] {
+            let laziness = if back == 4.0 { 0.2 } else { 0.0 };
+            let base = Base::Second { back, out };
+            let plan = Plan { laziness, ..plan(Kernel::Plain, base) };
+            let (nodes, _) = paths(graph_of(&edges), plan, Memory::Nothing, (30_000, 3), 2);
+            follows(&nodes, 3, &|path| {
+                let at = path[path.len() - 1];
+                let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
+                let before = moves.last().map(|two| two[0]);
+                let mut law = vec![0.0; 6];
+                for (to, weight) in &edges[at] {
+                    let to = *to as usize;
+                    law[to] = weight
+                        * match before {
+                            None => 1.0,
+                            Some(before) if to == before => 1.0 / back,
+                            Some(before) if next_to(before).contains(&to) => 1.0,
+                            Some(_) => 1.0 / out,
+                        };
+                }
+                let sum: f64 = law.iter().sum();
+                lazy(law.iter().map(|p| p / sum).collect(), at, laziness)
+            });
+        }
+    }
+}
+
+#[test]
+fn second_order_walks_search_long_rows() {
+    // Two hubs that share their leaves, and one leaf of each alone.
+    let n = 40;
+    let mut edges: Vec<Vec<(u32, f64)>> = vec![Vec::new(); n + 4];
+    let mut join = |a: usize, b: usize| {
+        edges[a].push((b as u32, 1.0));
+        edges[b].push((a as u32, 1.0));
+    };
+    join(0, 1);
+    for leaf in 2..n + 2 {
+        join(0, leaf);
+        join(1, leaf);
+    }
+    join(0, n + 2);
+    join(1, n + 3);
+    edges.iter_mut().for_each(|row| row.sort_by_key(|(to, _)| *to));
+    let plan = plan(Kernel::Plain, Base::Second { back: 0.05, out: 0.02 });
+    let n_walkers = 60_000;
+    let (nodes, _) = paths(graph_of(&edges), plan, Memory::Nothing, (n_walkers, 2), 1);
+    // Of those that went to the other hub first.
+    let (mut seen, mut all) = ([0.0; 3], 0.0);
+    for path in nodes.chunks(2).filter(|path| path[0] == 1) {
+        all += 1.0;
+        seen[match path[1] {
+            0 => 0,
+            to if to as usize == n + 3 => 1,
+            _ => 2,
+        }] += 1.0;
+    }
+    let masses = [20.0, 50.0, n as f64];
+    let sum: f64 = masses.iter().sum();
+    for (seen, mass) in seen.iter().zip(masses) {
+        let p = mass / sum;
+        let z = (seen - all * p) / (all * p * (1.0 - p)).sqrt();
+        assert!(z.abs() < 5.0, "{seen} {p} {all} {z}");
+    }
+}
+
+/// All ways to choose `n` of some nodes, with repetition, in order.
+fn choices(of: &[usize], n: usize) -> Vec<Vec<usize>> {
+    (0..n).fold(vec![Vec::new()], |all, _| {
+        all.iter().flat_map(|some| of.iter().map(|one| [&some[..], &[*one]].concat())).collect()
+    })
+}
+
+fn multiple(at: usize, tries: usize, root: bool, potentials: &[f64]) -> Vec<f64> {
+    let h = |a: usize, b: usize| {
+        let ratio = (potentials[b] - potentials[a]).exp();
+        if root { ratio.sqrt() } else { ratio / (1.0 + ratio) }
+    };
+    let mut law = vec![0.0; 6];
+    let here = next_to(at);
+    for ys in choices(&here, tries) {
+        let total: f64 = ys.iter().map(|y| h(at, *y)).sum();
+        for y in &ys {
+            let chosen = h(at, *y) / total / (here.len() as f64).powi(tries as i32);
+            let there = next_to(*y);
+            for xs in choices(&there, tries - 1) {
+                let back = xs.iter().map(|x| h(*y, *x)).sum::<f64>() + h(*y, at);
+                let mass = chosen / (there.len() as f64).powi(tries as i32 - 1);
+                let taken = (total / back).min(1.0);
+                law[*y] += mass * taken;
+                law[at] += mass * (1.0 - taken);
+            }
+        }
+    }
+    law
+}
+
+#[test]
+fn several_tries_follow_their_law() {
+    for (tries, root, laziness) in
+        [(1, false, 0.0), (2, false, 0.3), (2, true, 0.0), (3, false, 0.0)]
+    {
+        for kernel in [Kernel::Plain, Kernel::Target] {
+            let plan = Plan { laziness, ..plan(kernel, Base::Multiple { tries, root }) };
+            obeys(plan, 2, &|path| {
+                let at = path[path.len() - 1];
+                let potentials: Vec<f64> = (0..6)
+                    .map(|node| {
+                        let visits = path[1..].iter().filter(|other| **other == node).count();
+                        let bent = ((1.0 + visits as f64) / super::TARGET[node]).ln();
+                        potential(node, if kernel == Kernel::Target { bent } else { 0.0 })
+                    })
+                    .collect();
+                lazy(multiple(at, tries, root, &potentials), at, laziness)
+            });
+        }
+    }
+}
+
+#[test]
+fn rotors_take_turns() {
+    let (nodes, _) =
+        paths(graph(), plan(Kernel::Plain, Base::Rotor), Memory::Table, (20_000, 4), 2);
+    follows(&nodes, 4, &|path| {
+        // The last way out, and the next after it; any where there was none.
+        let at = path[path.len() - 1];
+        let next = next_to(at);
+        let mut law = vec![0.0; 6];
+        match path.windows(2).rfind(|two| two[0] == at) {
+            Some(two) => {
+                let turn = next.iter().position(|to| *to == two[1]).unwrap();
+                law[next[(turn + 1) % next.len()]] = 1.0;
+            }
+            None => next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64),
+        }
+        law
+    });
+}
+
+#[test]
+fn rotors_visit_by_degree_with_bounded_error() {
+    let n_steps = 10_000;
+    let (nodes, _) =
+        paths(graph(), plan(Kernel::Plain, Base::Rotor), Memory::Nothing, (16, n_steps), 1);
+    let total: usize = rows().iter().map(Vec::len).sum();
+    for path in nodes.chunks(n_steps) {
+        for node in 0..6 {
+            let visits = path.iter().filter(|other| **other as usize == node).count() as f64;
+            let expected = n_steps as f64 * rows()[node].len() as f64 / total as f64;
+            assert!((visits - expected).abs() < 12.0, "{node}: {visits} of {expected}");
+        }
+    }
+}
