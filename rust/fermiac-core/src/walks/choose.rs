@@ -1,6 +1,7 @@
 //! Which chain a plan is.
 
 use super::alias::AliasRows;
+use super::fresh::Fresh;
 use super::graph::{View, WeightSlice};
 use super::metropolis::Metropolis;
 use super::multiple::Multiple;
@@ -106,6 +107,7 @@ impl Choice<'_> {
                 let sorted = prepared.sorted;
                 driver.drive(&Second { rows, weights, sorted, back, out, laziness })
             }
+            (Base::Fresh, _) => driver.drive(&Fresh),
             (Base::Rotor, _) => driver.drive(&Rotor { n_nodes: self.n_nodes }),
         }
     }
@@ -118,8 +120,10 @@ impl Choice<'_> {
         if kernel == Kernel::Target {
             return self.towards(driver);
         }
-        if matches!(base, Base::Onward | Base::Multiple { .. } | Base::Second { .. } | Base::Rotor)
-        {
+        if matches!(
+            base,
+            Base::Onward | Base::Multiple { .. } | Base::Second { .. } | Base::Rotor | Base::Fresh
+        ) {
             return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
         }
         if kernel == Kernel::Avoiding {

@@ -8,6 +8,7 @@ mod choose;
 mod crawl;
 mod crawlers;
 mod crews;
+mod fresh;
 pub mod graph;
 mod hashed;
 mod history;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::choose::Driver;
 use super::crews::{Call, step_together};
 use super::graph::View;
-use super::hashed::log_add;
+use super::hashed::{Hashed, log_add};
 use super::history::History;
 use super::octet::{Member, Moves, Octet};
 use super::record::Track;
@@ -42,6 +42,21 @@ impl Common {
     }
 }
 
+/// The visits of each walker, where they are asked for: one for each octet, or nothing.
+pub(super) type Counts = Option<Vec<Hashed>>;
+
+pub(super) fn new_counts(n_octets: usize, counts: bool) -> Counts {
+    counts.then(|| (0..n_octets).map(|_| Hashed::new()).collect())
+}
+
+/// One for each octet.
+fn each(counts: &mut Counts, n: usize) -> Vec<Option<&mut Hashed>> {
+    match counts {
+        Some(counts) => counts.iter_mut().map(Some).collect(),
+        None => (0..n).map(|_| None).collect(),
+    }
+}
+
 /// When a visit is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
@@ -58,13 +73,14 @@ pub(super) enum When {
 /// Nobody reads while somebody counts but under [`When::Meanwhile`], where any order will do.
 pub(super) struct Shared<'a, const LOG: bool> {
     common: &'a Common,
+    own: Option<&'a mut Hashed>,
     when: When,
     log_walkers: f64,
 }
 
 impl<'a, const LOG: bool> Shared<'a, LOG> {
-    fn new(common: &'a Common, when: When) -> Self {
-        Self { common, when, log_walkers: ln(common.n_walkers as f64) }
+    fn new(common: &'a Common, own: Option<&'a mut Hashed>, when: When) -> Self {
+        Self { common, own, when, log_walkers: ln(common.n_walkers as f64) }
     }
 }
 
@@ -99,7 +115,10 @@ impl<const LOG: bool> History for Shared<'_, LOG> {
     }
 
     #[inline(always)]
-    fn visit(&mut self, target: &Target, _: usize, node: usize, degree: usize, weight: f64) {
+    fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64) {
+        if let Some(own) = &mut self.own {
+            own.visit(target, lane, node, degree, weight);
+        }
         let visits = &self.common.visits[node];
         match self.when {
             When::Later => return,
@@ -132,6 +151,7 @@ pub(super) struct Together<'a, 'c, 't, const LOG: bool> {
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
+    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
@@ -140,11 +160,13 @@ const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
 
 impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, tracks } = self;
+        let Self { call, view, octets, common, counts, tracks } = self;
         let n_threads = call.context.n_threads().min(octets.len() / WORTHWHILE).max(1);
         let when = if n_threads == 1 { When::Now } else { When::Later };
-        let mut histories: Vec<_> =
-            octets.iter().map(|_| Shared::<LOG>::new(common, when)).collect();
+        let mut histories: Vec<_> = each(counts, octets.len())
+            .into_iter()
+            .map(|own| Shared::<LOG>::new(common, own, when))
+            .collect();
         let mut members: Vec<_> = octets
             .iter_mut()
             .zip(&mut histories)
@@ -165,7 +187,7 @@ impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
             // All go through with the step and are counted, whatever happens meanwhile.
             let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
             let count = |chunk: &mut [Member<'_, '_, Shared<'_, LOG>>]| {
-                let mut history = Shared::<LOG>::new(common, count);
+                let mut history = Shared::<LOG>::new(common, None, count);
                 for m in chunk {
                     let o = &*m.octet;
                     for l in 0..o.n {
@@ -189,15 +211,18 @@ pub(super) struct Meanwhile<'a, 'c, 't> {
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
+    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
 impl Driver for Meanwhile<'_, '_, '_> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, tracks } = self;
+        let Self { call, view, octets, common, counts, tracks } = self;
         let when = if call.context.n_threads() == 1 { When::Now } else { When::Meanwhile };
-        let mut histories: Vec<_> =
-            octets.iter().map(|_| Shared::<false>::new(common, when)).collect();
+        let mut histories: Vec<_> = each(counts, octets.len())
+            .into_iter()
+            .map(|own| Shared::<false>::new(common, own, when))
+            .collect();
         call.crews(moves, view, octets, &mut histories, tracks)
     }
 }

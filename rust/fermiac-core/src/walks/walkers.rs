@@ -11,7 +11,7 @@ use super::octet::{OCTET, Octet};
 use super::plan::{Base, Kernel, Plan};
 use super::recent::Recent;
 use super::record::Record;
-use super::shared::{Common, Meanwhile, Together};
+use super::shared::{Common, Counts, Meanwhile, Together, new_counts};
 use crate::par::Context;
 use crate::{Error, Result};
 
@@ -32,9 +32,15 @@ pub enum Memory {
         counts: bool,
     },
     /// One table for all walkers, who see in each step what the steps before have left.
-    Shared,
+    Shared {
+        /// Whether the visits of each are counted too, for whoever asks.
+        counts: bool,
+    },
     /// One table for all walkers, who see what is there.
-    Unordered,
+    Unordered {
+        /// Whether the visits of each are counted too, for whoever asks.
+        counts: bool,
+    },
 }
 
 /// Walkers on one graph.
@@ -55,8 +61,8 @@ pub(super) enum Histories {
     Hashed(Vec<Hashed>),
     HashedMasses(Vec<HashedMasses>),
     Recent(Vec<Recent>),
-    Shared(Common),
-    Unordered(Common),
+    Shared(Common, Counts),
+    Unordered(Common, Counts),
 }
 
 impl Walkers {
@@ -126,7 +132,7 @@ impl Walkers {
     /// Visits of all nodes by all walkers, where these share their history.
     pub fn totals(&self) -> Option<Vec<u64>> {
         match &self.histories {
-            Histories::Shared(common) | Histories::Unordered(common) => Some(common.totals()),
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
             _ => None,
         }
     }
@@ -171,14 +177,14 @@ impl Walkers {
             Histories::Recent(histories) => {
                 choice.towards(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Shared(common) if common.logs.is_empty() => {
-                choice.any(Together::<false> { call, view: places, octets, common, tracks })
+            Histories::Shared(common, counts) if common.logs.is_empty() => {
+                choice.any(Together::<false> { call, view: places, octets, common, counts, tracks })
             }
-            Histories::Shared(common) => {
-                choice.bent(Together::<true> { call, view: places, octets, common, tracks })
+            Histories::Shared(common, counts) => {
+                choice.bent(Together::<true> { call, view: places, octets, common, counts, tracks })
             }
-            Histories::Unordered(common) => {
-                choice.any(Meanwhile { call, view: places, octets, common, tracks })
+            Histories::Unordered(common, counts) => {
+                choice.any(Meanwhile { call, view: places, octets, common, counts, tracks })
             }
         }?;
         Ok(self.n_done() >= until)
@@ -193,7 +199,13 @@ impl Histories {
         }
         let n = n_walkers.div_ceil(OCTET);
         let weighs = plan.step_exponent < 1.0 && plan.kernel != Kernel::Plain;
-        if matches!(memory, Memory::Hashed | Memory::Recent { .. }) {
+        if matches!(
+            memory,
+            Memory::Hashed
+                | Memory::Recent { .. }
+                | Memory::Shared { counts: true }
+                | Memory::Unordered { counts: true }
+        ) {
             require_short(n_nodes)?;
         }
         let refuse = |why: &str| Err(Error::argument("step_exponent", why.to_owned()));
@@ -214,11 +226,15 @@ impl Histories {
                 let size = size.min(n_nodes);
                 Self::Recent(each(n, || Recent::new(size, counts)))
             }
-            Memory::Shared => Self::Shared(Common::new(n_nodes, n_walkers, weighs)),
-            Memory::Unordered if weighs => {
+            Memory::Shared { counts } => {
+                Self::Shared(Common::new(n_nodes, n_walkers, weighs), new_counts(n, counts))
+            }
+            Memory::Unordered { .. } if weighs => {
                 return refuse("below 1 given; walkers that share a history out of order need 1");
             }
-            Memory::Unordered => Self::Unordered(Common::new(n_nodes, n_walkers, false)),
+            Memory::Unordered { counts } => {
+                Self::Unordered(Common::new(n_nodes, n_walkers, false), new_counts(n, counts))
+            }
         })
     }
 }
