@@ -50,6 +50,23 @@ impl Archive {
         Ok(())
     }
 
+    /// Words whose count may change.
+    pub fn words(&mut self, values: &mut Vec<u64>) -> Result<()> {
+        self.resize(values)?;
+        values.iter_mut().try_for_each(|value| self.word(value))
+    }
+
+    /// Writes the length of a list, or makes it the one that is read.
+    fn resize<T: Clone + Default>(&mut self, values: &mut Vec<T>) -> Result<()> {
+        let mut n = values.len();
+        self.count(&mut n)?;
+        if self.reading && n > self.words.len() - self.at {
+            return Err(mismatch());
+        }
+        values.resize(n, T::default());
+        Ok(())
+    }
+
     /// A number.
     pub fn number(&mut self, value: &mut f64) -> Result<()> {
         let mut bits = value.to_bits();
@@ -95,12 +112,7 @@ impl Archive {
 
     /// Numbers whose count may change.
     pub fn list(&mut self, values: &mut Vec<f64>) -> Result<()> {
-        let mut n = values.len();
-        self.count(&mut n)?;
-        if self.reading && n > self.words.len() - self.at {
-            return Err(mismatch());
-        }
-        values.resize(n, 0.0);
+        self.resize(values)?;
         self.numbers(values)
     }
 }

@@ -79,7 +79,7 @@ impl Call<'_, '_> {
 }
 
 /// Steps of a crew, compiled for this machine where that pays.
-fn run<M: Moves, P: Places, H: History>(crew: Crew<'_, '_, '_, M, P, H>) -> Result<()> {
+pub(super) fn run<M: Moves, P: Places, H: History>(crew: Crew<'_, '_, '_, M, P, H>) -> Result<()> {
     if M::VECTORS { dispatch(crew) } else { crew.run::<false>() }
 }
 

@@ -5,6 +5,8 @@
 
 mod alias;
 mod choose;
+mod crawl;
+mod crawlers;
 mod crews;
 pub mod graph;
 mod hashed;
@@ -33,6 +35,8 @@ pub mod token;
 mod walkers;
 mod weighted;
 
+pub use crawl::Oracle;
+pub use crawlers::Crawlers;
 pub use persist::{RowSlices, Rows};
 pub use plan::{Base, Kernel, Plan, Schedule, Stuck};
 pub use record::{Paths, Record};

@@ -1,9 +1,9 @@
 //! Walkers written down and brought back: where they stand, and what they have visited.
 
-use super::graph::Graph;
 use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses};
 use super::octet::{OCTET, Octet};
+use super::places::Places;
 use super::recent::Recent;
 use super::walkers::{Histories, Walkers};
 use crate::kernel::Archive;
@@ -38,7 +38,7 @@ pub struct RowSlices<'a, I> {
 }
 
 /// A history that can be written down.
-trait Visited {
+pub(super) trait Visited {
     /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
     /// ascending order; the mass is NaN where there are none.
     fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
@@ -139,8 +139,12 @@ impl Visited for HashedMasses {
 
 impl Octet {
     /// Where the walkers stand, and what they have done.
-    fn persist(&mut self, archive: &mut Archive, graph: &Graph) -> Result<()> {
-        let n_nodes = graph.n_nodes();
+    pub(super) fn persist(
+        &mut self,
+        archive: &mut Archive,
+        n_nodes: usize,
+        places: &impl Places,
+    ) -> Result<()> {
         for l in 0..self.n {
             archive.index(&mut self.at[l], n_nodes)?;
             // Nowhere is the largest of all numbers, so that it becomes 0.
@@ -152,7 +156,7 @@ impl Octet {
         for turns in self.turns.chunks_mut(n_nodes) {
             for (node, turn) in turns.iter_mut().enumerate() {
                 let mut at = *turn as usize;
-                archive.index(&mut at, graph.view().row(node).1)?;
+                archive.index(&mut at, places.row(node).1)?;
                 *turn = at as u32;
             }
         }
@@ -163,7 +167,7 @@ impl Octet {
         position.iter_mut().try_for_each(|word| archive.word(word))?;
         if archive.is_reading() {
             self.stream = Stream::from_position(&position)?;
-            self.arrive(&graph.view())?;
+            self.arrive(places)?;
         }
         Ok(())
     }
@@ -174,10 +178,11 @@ impl Walkers {
     /// [`rows`](Self::rows).
     pub fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         let Self { graph, octets, histories, .. } = self;
-        octets.iter_mut().try_for_each(|octet| octet.persist(archive, graph))?;
+        let (view, n_nodes) = (graph.view(), graph.n_nodes());
+        octets.iter_mut().try_for_each(|octet| octet.persist(archive, n_nodes, &view))?;
         match histories {
             Histories::Recent(all) => {
-                all.iter_mut().try_for_each(|recent| recent.persist(archive, graph.n_nodes()))?;
+                all.iter_mut().try_for_each(|recent| recent.persist(archive, n_nodes))?;
             }
             Histories::Shared(common) | Histories::Unordered(common) => common.persist(archive)?,
             _ => {}
@@ -190,32 +195,12 @@ impl Walkers {
         match &self.histories {
             Histories::Forgotten(_) | Histories::Shared(_) | Histories::Unordered(_) => None,
             Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
-            Histories::Recent(all) => self.rows_of(all, false),
-            Histories::Dense(all) => self.rows_of(all, false),
-            Histories::Masses(all) => self.rows_of(all, true),
-            Histories::Hashed(all) => self.rows_of(all, false),
-            Histories::HashedMasses(all) => self.rows_of(all, true),
+            Histories::Recent(all) => rows_of(all, self.n_walkers(), false),
+            Histories::Dense(all) => rows_of(all, self.n_walkers(), false),
+            Histories::Masses(all) => rows_of(all, self.n_walkers(), true),
+            Histories::Hashed(all) => rows_of(all, self.n_walkers(), false),
+            Histories::HashedMasses(all) => rows_of(all, self.n_walkers(), true),
         }
-    }
-
-    fn rows_of<I: TryFrom<usize>, H: Visited>(&self, all: &[H], weighted: bool) -> Option<Rows<I>> {
-        let mut rows =
-            Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
-        let mut fits = true;
-        for walker in 0..self.n_walkers() {
-            all.get(walker / OCTET)?.visited(walker % OCTET, |node, visits, log| {
-                match I::try_from(node) {
-                    Ok(node) => rows.nodes.push(node),
-                    Err(_) => fits = false,
-                }
-                rows.counts.push(visits);
-                if weighted {
-                    rows.logs.push(log);
-                }
-            });
-            rows.starts.push(rows.counts.len() as i64);
-        }
-        fits.then_some(rows)
     }
 
     /// Takes what [`rows`](Self::rows) gave in place of what walkers have visited.
@@ -236,6 +221,54 @@ impl Walkers {
             Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
         }
     }
+}
+
+/// What walkers have visited, from their histories; `None` if `I` is too small for nodes.
+pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
+    all: &[H],
+    n_walkers: usize,
+    weighted: bool,
+) -> Option<Rows<I>> {
+    let mut rows =
+        Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
+    let mut fits = true;
+    for walker in 0..n_walkers {
+        all.get(walker / OCTET)?.visited(walker % OCTET, |node, visits, log| {
+            match I::try_from(node) {
+                Ok(node) => rows.nodes.push(node),
+                Err(_) => fits = false,
+            }
+            rows.counts.push(visits);
+            if weighted {
+                rows.logs.push(log);
+            }
+        });
+        rows.starts.push(rows.counts.len() as i64);
+    }
+    fits.then_some(rows)
+}
+
+/// Writes what walkers have visited to an archive, or reads it.
+pub(super) fn persist_rows<H: Visited>(
+    all: &mut [H],
+    archive: &mut Archive,
+    n_walkers: usize,
+    n_nodes: usize,
+) -> Result<()> {
+    let rows = rows_of::<u64, H>(all, n_walkers, false).ok_or_else(unfit)?;
+    let mut starts: Vec<u64> = rows.starts.iter().map(|start| *start as u64).collect();
+    let mut nodes = rows.nodes;
+    let mut counts: Vec<u64> = rows.counts.into_iter().map(u64::from).collect();
+    archive.words(&mut starts)?;
+    archive.words(&mut nodes)?;
+    archive.words(&mut counts)?;
+    if !archive.is_reading() {
+        return Ok(());
+    }
+    let starts: Vec<i64> = starts.into_iter().map(|start| start as i64).collect();
+    let counts: Vec<u32> = counts.into_iter().map(|count| count as u32).collect();
+    let rows = RowSlices { starts: &starts, nodes: &nodes, counts: &counts, logs: &[] };
+    restore(all, rows, n_walkers, n_nodes)
 }
 
 fn restore<I: Copy + TryInto<usize>, H: Visited>(

@@ -39,6 +39,11 @@ pub struct Entry {
 /// Weights may differ by this factor: ratios of theirs, times counts, stay within doubles.
 const SPAN: f64 = 1e280;
 
+/// The power of two below a positive number.
+fn power_of_two(x: f64) -> f64 {
+    f64::from_bits(x.max(f64::MIN_POSITIVE).to_bits() & 0x7ff0_0000_0000_0000)
+}
+
 impl Target {
     /// Of weights and pseudo-counts, all positive.
     pub fn table(weights: &[f64], pseudo: &[f64]) -> Result<Self> {
@@ -62,7 +67,7 @@ impl Target {
             return Err(Error::argument("weights", why));
         }
         // By a power of two, so that the factor of the weights changes no bit of the walk.
-        let unit = f64::from_bits(most.max(f64::MIN_POSITIVE).to_bits() & 0x7ff0_0000_0000_0000);
+        let unit = power_of_two(most);
         let mut entries = Vec::with_capacity(weights.len());
         let mut total = 0.0;
         for (&w, &c) in weights.iter().zip(pseudo) {
@@ -71,6 +76,40 @@ impl Target {
             total += w;
         }
         Ok(Self::Table { entries, total })
+    }
+
+    /// An empty table, for nodes that are learnt of one by one.
+    pub fn unknown() -> Self {
+        Self::Table { entries: Vec::new(), total: f64::NAN }
+    }
+
+    /// Takes the weight of a node into a table. Weights are kept relative to the first, and
+    /// pseudo-counts are in proportion to weights, 1 for the first. Fails with what is needed.
+    pub(super) fn learn(
+        &mut self,
+        node: usize,
+        w: f64,
+        first: f64,
+    ) -> std::result::Result<(), String> {
+        if !(w > 0.0 && w.is_finite()) {
+            return Err("positive finite numbers are needed".into());
+        }
+        let limit = SPAN.sqrt();
+        if !(1.0 / limit..=limit).contains(&(w / first)) {
+            return Err(format!(
+                "that of the first is {first}, and at most a factor of {limit} away \
+                                from it is possible"
+            ));
+        }
+        let unit = power_of_two(first);
+        let w = w / unit;
+        if let Self::Table { entries, .. } = self {
+            let unknown = Entry { pseudo: f64::NAN, inverse: f64::NAN, log: f64::NAN };
+            entries.resize(entries.len().max(node + 1), unknown);
+            entries[node] =
+                Entry { pseudo: unit / first, inverse: 1.0 / w, log: crate::simd::ln(w) };
+        }
+        Ok(())
     }
 
     /// Asks the memory for a node that is read soon.
@@ -94,6 +133,16 @@ impl Target {
         }
     }
 
+    /// What a visit adds to (c / w) of a node of this degree.
+    #[inline(always)]
+    pub(super) fn per_visit(&self, node: usize, degree: usize) -> f64 {
+        match self {
+            Self::Uniform { .. } => 1.0,
+            Self::Degree { .. } => 1.0 / degree as f64,
+            Self::Table { entries, .. } => entries[node].inverse,
+        }
+    }
+
     /// [`ratio`](Self::ratio) of a tile of nodes.
     #[inline(always)]
     pub(super) fn ratios(&self, nodes: &[usize; LANES], degrees: V, visits: V) -> V {
@@ -108,16 +157,6 @@ impl Target {
                 }
                 out
             }
-        }
-    }
-
-    /// What a visit adds to (c / w) of a node of this degree.
-    #[inline(always)]
-    pub(super) fn per_visit(&self, node: usize, degree: usize) -> f64 {
-        match self {
-            Self::Uniform { .. } => 1.0,
-            Self::Degree { .. } => 1.0 / degree as f64,
-            Self::Table { entries, .. } => entries[node].inverse,
         }
     }
 

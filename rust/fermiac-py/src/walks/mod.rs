@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod crawlers;
 mod external;
 mod gradient;
 mod graph;
@@ -12,6 +13,7 @@ use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    crawlers::register(m)?;
     external::register(m)?;
     graph::register(m)?;
     persist::register(m)?;

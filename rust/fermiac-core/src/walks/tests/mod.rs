@@ -5,6 +5,7 @@ use super::graph::Graph;
 use super::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers};
 use crate::par::Context;
 
+mod crawls;
 mod histories;
 mod moves;
 
