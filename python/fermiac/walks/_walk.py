@@ -402,7 +402,8 @@ def _notes(job: Job) -> list[str]:
     """What the user must know before the walk."""
     inner, laziness = inner_of(job.base)
     turns = inner in ("srw", "weighted", "nbrw") and laziness == 0.0 and job.restart == 0.0
-    if turns and job.is_plain and job.graph.components.bipartite.all():
+    alternates = turns and job.is_plain and job.law is not None
+    if alternates and job.graph.components.bipartite.all():
         return [
             "the graph is bipartite, so that a walk without repellence is at one side in every "
             "second step; averages are right, but the law of the last node never settles: "
