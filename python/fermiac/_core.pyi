@@ -58,6 +58,7 @@ __all__ = [
     "walks_random_regular",
     "walks_rmat",
     "walks_rows",
+    "walks_self_avoiding",
     "walks_stochastic_block",
     "walks_watts_strogatz",
     "watermark_align",
@@ -386,6 +387,14 @@ class Walkers:
     def positions(self) -> _I: ...
     def visits(self, walker: int) -> NDArray[np.uint32] | None: ...
 
+def walks_self_avoiding(
+    graph: Graph,
+    start: _I,
+    n_steps: int,
+    key: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[_I, NDArray[np.uint32], _F, NDArray[np.bool_]]: ...
 def walkers_save(walkers: Walkers) -> _U: ...
 def walkers_load(walkers: Walkers, words: _U) -> None: ...
 def walkers_visited(

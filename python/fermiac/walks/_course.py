@@ -245,11 +245,7 @@ class Course:
             raise
 
     def _visits(self, state: dict[str, NDArray[Any]]) -> Visits:
-        """What was visited: by each walker, or by all that share a history."""
-        n = self._job.graph.n_nodes
-        if "indptr" in state:
-            return Visits.named(state, n)
-        return Visits.of_totals(self._walkers.totals())
+        return Visits.named(state, self._job.graph.n_nodes)
 
     def _save(self) -> None:
         """Write the checkpoint."""

@@ -44,6 +44,8 @@ class WalkData(Sample):
     _rows: Mapping[str, NDArray[Any]] | None = None
     _sums: Array | None = None
     _state: Mapping[str, Any] | None = None
+    #: Of self-avoiding walks: lengths, log_weights, trapped.
+    _avoided: Mapping[str, NDArray[Any]] | None = None
 
     @classmethod
     def of_run(
@@ -60,6 +62,7 @@ class WalkData(Sample):
         n_moves: int,
         f: NodeFunction | None,
         burned: Visits | None,
+        avoided: dict[str, NDArray[Any]] | None = None,
     ) -> Self:
         """The result of a run."""
         law = job.law
@@ -87,6 +90,7 @@ class WalkData(Sample):
             _rows=rows,
             _sums=sums,
             _state=state,
+            _avoided=avoided,
         )
         result.__dict__.update(_of_job=job, _of_f=f, _of_burned=burned)
         return result
@@ -107,6 +111,9 @@ class WalkData(Sample):
         put = object.__setattr__
         if self.paths is not None:
             put(self, "draws", self.paths[:, :, None])
+            if self._avoided is not None:
+                after = np.arange(self.paths.shape[1]) >= self.lengths[:, None]
+                put(self, "log_weights", np.where(after, -np.inf, 0.0))
         elif self.record == "visits":
             put(self, "draws", self.visited[:, None].astype(np.float64))
             put(self, "log_weights", np.log(self._totals[self.visited].astype(np.float64)))
@@ -144,6 +151,8 @@ class WalkData(Sample):
     @property
     def _steps(self) -> Array:
         """Steps that count, of each replica."""
+        if self._avoided is not None:
+            return self.lengths.astype(np.float64)
         return np.asarray(self._sizes, dtype=np.float64) * self._n_counted
 
     def _joined(self, sums: Array) -> Array:
@@ -159,13 +168,41 @@ class WalkData(Sample):
             return int(self.paths.shape[1])
         return max(self.n_steps - int(self.settings["burn_in"]), 0)
 
+    @property
+    def lengths(self) -> Ids:
+        """Steps of each walker that count: all alike, but of self-avoiding walks."""
+        if self._avoided is None:
+            return np.full(self.n_walkers, self._n_counted)
+        return np.asarray(self._avoided["lengths"])
+
+    @property
+    def trapped(self) -> NDArray[np.bool_]:
+        """Of self-avoiding walks: whether each ended where all neighbours had been visited."""
+        return np.asarray(self._of_avoided("trapped"))
+
+    @property
+    def log_path_weights(self) -> Array:
+        """Of self-avoiding walks: ln of the product of the numbers of choices along each path.
+
+        The exponential is one over the path's probability; its mean over walkers, with 0 for those
+        that ended sooner, estimates the number of self-avoiding paths from the start (M. N.
+        Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of molecular
+        chains", Journal of Chemical Physics, 1955).
+        """
+        return np.asarray(self._of_avoided("log_weights"))
+
+    def _of_avoided(self, name: str) -> NDArray[Any]:
+        if self._avoided is None:
+            raise ArgumentError(f"{name}: known of self-avoiding walks only (kernel='saw')")
+        return self._avoided[name]
+
     # Visits
 
     @cached_property
     def _visits(self) -> Visits:
         if self.paths is not None:
-            visits = Visits.of_paths(self.paths, self.n_nodes)
-            return visits.joined(self._sizes) if self._shares_history else visits
+            lengths = None if self._avoided is None else self.lengths
+            return Visits.of_paths(self.paths, self.n_nodes, lengths)
         if self.record == "none":
             raise ArgumentError(
                 "record: 'none' was given to walk, so that nodes are not known; walk with "
@@ -177,7 +214,7 @@ class WalkData(Sample):
 
     @cached_property
     def _totals(self) -> NDArray[np.uint64]:
-        if self.paths is not None:
+        if self.paths is not None and self._avoided is None:
             out = np.zeros(self.n_nodes, dtype=np.uint64)
             for path in np.array_split(self.paths.reshape(-1), -(-self.paths.size // 2**24)):
                 out += np.bincount(path, minlength=self.n_nodes).astype(np.uint64)
@@ -196,10 +233,7 @@ class WalkData(Sample):
 
     @property
     def walker_visits(self) -> Any:
-        """How often each walker has visited each node: a sparse array (walkers, n_nodes).
-
-        Of walkers that share a history there is one row, of all together.
-        """
+        """How often each walker has visited each node: a sparse array (walkers, n_nodes)."""
         return self._visits.matrix()
 
     @property
@@ -216,11 +250,11 @@ class WalkData(Sample):
 
     def _sums_of(self, values: Array, nodes: Ids) -> Array:
         """Of values at the visited nodes, along the way of each replica: (replicas, k)."""
-        if len(nodes) == self.n_nodes:
-            return self._visits.sums(values)
-        whole = np.zeros((self.n_nodes, values.shape[1]))
-        whole[nodes] = values
-        return self._visits.sums(whole)
+        whole = values
+        if len(nodes) < self.n_nodes:
+            whole = np.zeros((self.n_nodes, values.shape[1]))
+            whole[nodes] = values
+        return self._joined(self._visits.sums(whole))
 
     def _law_at(self, nodes: Ids) -> Array:
         """The weights of the walk's law."""

@@ -253,6 +253,8 @@ def _replicas(
     if controls is not None:
         raise ArgumentError("controls: not for walks; the spread of walkers is their error")
     if sample.record == "path":
+        if sample.log_weights is not None:  # what comes after the end of a path
+            values = np.where(sample.log_weights.reshape(-1, 1) > -np.inf, values, 0.0)
         sums = values.reshape(sample.n_walkers, -1, values.shape[1]).sum(axis=1)
         sums = sample._joined(sums)
     else:

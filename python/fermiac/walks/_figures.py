@@ -33,10 +33,10 @@ def tvd(walk: Walk) -> float:
 def walker_tvd(walk: Walk) -> Array:
     """Of each."""
     rows, law = walk._visits, walk._shares()
-    n = walk.n_replicas
+    n = walk.n_walkers
     which = np.repeat(np.arange(n), np.diff(rows.indptr))
     there = law[rows.nodes]
-    apart = np.abs(rows.counts / walk._steps[which] - there)
+    apart = np.abs(rows.counts / walk.lengths[which] - there)
     near = np.bincount(which, apart, n)
     # Nodes that a walker has not visited are off by all of their share.
     missed = 1.0 - np.bincount(which, there, n)
@@ -49,8 +49,10 @@ def history_noise(walk: Walk) -> float:
         raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
     if walk.settings["kernel"] not in ("srrw", "hdt") or walk._alpha == 0.0:
         return 0.0
-    matrix = walk._visits.matrix().astype(np.float64)
-    n = walk.n_replicas
+    visits = walk._visits
+    if walk._shares_history:
+        visits = visits.joined(walk._sizes)
+    matrix, n = visits.matrix().astype(np.float64), walk.n_replicas
     mean = np.asarray(matrix.mean(axis=0)).reshape(-1)
     square = np.asarray(matrix.multiply(matrix).mean(axis=0)).reshape(-1)
     law = walk._shares() * walk._steps.mean()

@@ -32,6 +32,8 @@ KERNELS = ("none", "srrw", "hdt", "tsaw", "rotor", "saw")
 #: Base chains whose probabilities a kernel bends, neighbour by neighbour.
 _SCANNED = ("srw", "weighted", "maxdeg", "mhrw", "barker")
 _TARGETED = ("mhrw", "mhda", "barker")
+#: What chains towards the degrees are once their target is bent: they accept all while it is not.
+_ACCEPTING = {"srw": "mhrw", "nbrw": "mhda"}
 #: Which part of the key starts are drawn with.
 _STARTS = 1
 
@@ -90,9 +92,10 @@ class Job:
         tries, back = (inner, Node2Vec()) if isinstance(inner, MTM) else (MTM(), inner)
         if not isinstance(back, Node2Vec):
             back = Node2Vec()
+        kernel, base = self._engine()
         settings = {
-            "kernel": self.kernel,
-            "base": _name(inner),
+            "kernel": kernel,
+            "base": base,
             "alpha": self.alpha,
             "laziness": laziness,
             "largest": int(self.graph.degrees.max()) if inner == "maxdeg" else 0,
@@ -105,9 +108,17 @@ class Job:
             "step_exponent": self.step_exponent,
             "memory": self.memory,
             "memory_size": self.memory_size or 0,
+            "counts": self.record == "visits",
             **targets(self.law, self.prior, self.kernel, self.pseudo_counts),
         }
         return _core.Walkers(self.graph._core, settings, self.start, self.key)
+
+    def _engine(self) -> tuple[str, str]:
+        """The kernel and the base as the core has them."""
+        base = _name(inner_of(self.base)[0])
+        if self.kernel == "rotor":
+            return "none", "rotor"
+        return self.kernel, _ACCEPTING.get(base, base) if self.kernel == "hdt" else base
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance."""
@@ -173,10 +184,12 @@ def check_kernel(kernel: Any, base: Base, graph: Graph) -> str:
                 f"base: {base!r} was given with kernel={name!r}, which moves along edges that all "
                 "count alike; take 'srw'"
             )
-    elif name == "hdt" and not (inner in _TARGETED or isinstance(inner, MTM)):
+    elif name == "hdt" and not (
+        inner in _TARGETED or inner in _ACCEPTING or isinstance(inner, MTM)
+    ):
         raise ArgumentError(
-            f"base: {base!r} was given with kernel='hdt', which bends the target of its base, and "
-            "this one has a law of its own; take 'mhda', 'mhrw', 'barker' or MTM(), or "
+            f"base: {base!r} was given with kernel='hdt', which bends the target of chains that "
+            "accept and refuse; take 'mhda', 'mhrw', 'barker', 'srw', 'nbrw' or MTM(), or "
             "kernel='srrw'"
         )
     elif name in ("srrw", "tsaw") and inner not in _SCANNED:

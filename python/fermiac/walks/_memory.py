@@ -23,9 +23,6 @@ _WASTE = 4
 def memory_of(job: Job) -> str:
     """How the core keeps what walkers remember; refuses what no memory holds."""
     n_nodes = job.graph.n_nodes
-    if job.has_history and job.history != "private":
-        require_room(16 * n_nodes, f"the visits of {n_nodes} nodes", "take a smaller graph")
-        return "shared" if job.history == "shared_sync" else "unordered"
     if not job.has_history and job.record != "visits":
         return "none"
     n = -(-job.n_walkers // _OCTET) * _OCTET
@@ -33,15 +30,19 @@ def memory_of(job: Job) -> str:
     table = n * n_nodes * (12 if weighed else 4)
     hashed = n * min(n_nodes, job.n_steps) * _CELL
     what = f"the visits of {job.n_walkers} walkers on {n_nodes} nodes"
+    if job.has_history and job.history != "private":
+        counts = hashed if job.record == "visits" else 0
+        require_room(
+            16 * n_nodes + counts, what, "record='none', with f=, keeps those of all alone"
+        )
+        return "shared" if job.history == "shared_sync" else "unordered"
     if job.has_history and job.memory_size is not None:
         own = n * min(job.memory_size, n_nodes) * _LINK
         counts = hashed if job.record == "visits" else 0
         require_room(own + counts, what, "use fewer walkers or a smaller memory_size")
         return "recent"
     fits = n_nodes < 2**32 and _WASTE * hashed < table
-    require_room(
-        hashed if fits else table, what, "use fewer walkers or steps, or history='shared_sync'"
-    )
+    require_room(hashed if fits else table, what, "use fewer walkers or steps, or a memory_size")
     return "hashed" if fits else "table"
 
 

@@ -298,10 +298,7 @@ class Walk(WalkData):
 
     @property
     def walker_tvd(self) -> Array:
-        """The same for each walker by itself, shape (walkers,).
-
-        Of walkers that share a history there is one number, of all together.
-        """
+        """The same for each walker by itself, shape (walkers,)."""
         return _figures.walker_tvd(self)
 
     @property
@@ -311,10 +308,7 @@ class Walk(WalkData):
 
     @property
     def revisit_ratio(self) -> float:
-        """The share of steps that led a walker where it had been, or let it stay.
-
-        Of walkers that share a history: where one of them had been.
-        """
+        """The share of steps that led a walker where it had been, or let it stay."""
         return 1.0 - len(self._visits.nodes) / max(float(self._steps.sum()), 1.0)
 
     @property

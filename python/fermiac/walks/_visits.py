@@ -25,26 +25,26 @@ class Visits:
     n_nodes: int
 
     @classmethod
-    def of_paths(cls, paths: NDArray[Any], n_nodes: int) -> Self:
-        """Those along paths (walkers, steps)."""
+    def of_paths(
+        cls, paths: NDArray[Any], n_nodes: int, lengths: NDArray[np.int64] | None = None
+    ) -> Self:
+        """Those along paths (walkers, steps), all of them or so many steps of each."""
         n_walkers, n_steps = paths.shape
+        starts = np.arange(n_walkers + 1, dtype=np.int64) * n_steps
+        if lengths is not None:
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            paths = paths[np.arange(n_steps) < lengths[:, None]]
         kind = np.int32 if n_nodes <= 2**31 else np.int64
         matrix = scipy.sparse.csr_array(
             (
                 np.ones(paths.size, dtype=np.uint32),
                 paths.reshape(-1).astype(kind),
-                np.arange(n_walkers + 1, dtype=np.int64) * n_steps,
+                starts,
             ),
             shape=(n_walkers, n_nodes),
         )
         matrix.sum_duplicates()
         return cls.of_matrix(matrix)
-
-    @classmethod
-    def of_totals(cls, totals: NDArray[np.uint64]) -> Self:
-        """Those of all walkers together, in one row."""
-        nodes = np.flatnonzero(totals)
-        return cls(np.array([0, len(nodes)]), nodes, totals[nodes], len(totals))
 
     @classmethod
     def named(cls, arrays: Mapping[str, NDArray[Any]], n_nodes: int, prefix: str = "") -> Self:

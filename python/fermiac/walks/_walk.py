@@ -13,6 +13,7 @@ from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.walks._avoiding import avoiding
 from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of, real, takes_target
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._course import Course, OnBlock, restore
@@ -276,6 +277,16 @@ def walk(
         record=record,
         key=key,
     )
+    if name == "saw":
+        refused = {
+            "burn_in": burned,
+            "thin": every - 1,
+            "f": f is not None,
+            "stop": stop is not None,
+            "on_block": on_block is not None,
+            "checkpoint": keeper is not None,
+        }
+        return avoiding(job, refused, workers, progress, begun)
     walkers = job.walkers()
     block = (
         max(BLOCK // many, 1)

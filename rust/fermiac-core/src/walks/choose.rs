@@ -1,7 +1,6 @@
 //! Which chain a plan is.
 
 use super::alias::AliasRows;
-use super::fresh::Fresh;
 use super::graph::{View, WeightSlice};
 use super::metropolis::Metropolis;
 use super::multiple::Multiple;
@@ -107,7 +106,6 @@ impl Choice<'_> {
                 let sorted = prepared.sorted;
                 driver.drive(&Second { rows, weights, sorted, back, out, laziness })
             }
-            (Base::Fresh, _) => driver.drive(&Fresh),
             (Base::Rotor, _) => driver.drive(&Rotor { n_nodes: self.n_nodes }),
         }
     }
@@ -116,14 +114,12 @@ impl Choice<'_> {
     pub(super) fn bent<D: Driver>(&self, driver: D) -> Result<()> {
         let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
         let &Self { n_nodes, weights, prepared, .. } = self;
-        let degrees = &prepared.degrees;
+        let degrees = &prepared.degrees[..];
         if kernel == Kernel::Target {
             return self.towards(driver);
         }
-        if matches!(
-            base,
-            Base::Onward | Base::Multiple { .. } | Base::Second { .. } | Base::Rotor | Base::Fresh
-        ) {
+        if matches!(base, Base::Onward | Base::Multiple { .. } | Base::Second { .. } | Base::Rotor)
+        {
             return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
         }
         if kernel == Kernel::Avoiding {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Driver, Prepared};
 use super::crawl::{Crawl, Oracle};
+use super::crews::run;
 use super::hashed::Hashed;
 use super::octet::{Crew, Member, Moves, OCTET, Octet};
 use super::persist::{self, Rows};
@@ -11,7 +12,6 @@ use super::plan::{Base, Kernel, Plan};
 use super::record::{Record, Track};
 use crate::kernel::Archive;
 use crate::par::Context;
-use crate::simd::dispatch;
 use crate::{Error, Result};
 
 /// Walkers on a graph that is known where they have been.
@@ -198,7 +198,7 @@ impl Driver for Attempt<'_, '_, '_> {
                 })
                 .collect();
             let crew = Crew { moves, places: crawl, plan, members: &mut members, n_steps: 1 };
-            if let Err(error) = dispatch(crew) {
+            if let Err(error) = run(crew) {
                 std::mem::swap(octets, saved);
                 return Err(error);
             }

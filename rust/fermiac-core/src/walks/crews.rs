@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::record::Track;
 use crate::Result;
 use crate::par::Context;
-use crate::simd::dispatch;
+use crate::simd::{Kernel, dispatch};
 
 /// About the time between two looks at signals.
 const TURN: Duration = Duration::from_millis(5);
@@ -69,13 +69,18 @@ impl Call<'_, '_> {
             {
                 let n_steps = until.min(first.octet.done + turn) - first.octet.done;
                 let begun = Instant::now();
-                dispatch(Crew { moves, places, plan, members: &mut members, n_steps })?;
+                run(Crew { moves, places, plan, members: &mut members, n_steps })?;
                 signal.count(n_steps * walkers);
                 turn = if begun.elapsed() < TURN { turn * 2 } else { (turn / 2).max(1) };
             }
             Ok(())
         })
     }
+}
+
+/// Steps of a crew, compiled for this machine where that pays.
+pub(super) fn run<M: Moves, P: Places, H: History>(crew: Crew<'_, '_, '_, M, P, H>) -> Result<()> {
+    if M::VECTORS { dispatch(crew) } else { crew.run::<false>() }
 }
 
 /// One step of crews, each on a thread, and of all of them.
@@ -88,7 +93,7 @@ pub(super) fn step_together<M: Moves, P: Places + Sync, H: History>(
     let plan = call.plan;
     call.context.each(crews, None, |members, signal| {
         let walkers = members.iter().map(|m| m.octet.n as u64).sum::<u64>();
-        dispatch(Crew { moves, places, plan, members, n_steps: 1 })?;
+        run(Crew { moves, places, plan, members, n_steps: 1 })?;
         signal.count(walkers);
         Ok(())
     })

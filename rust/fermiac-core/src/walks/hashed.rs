@@ -127,8 +127,6 @@ impl Hashed {
 }
 
 impl History for Hashed {
-    const LOG: bool = false;
-
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         self.tables[lane].touch(node);
@@ -162,7 +160,10 @@ impl HashedMasses {
 }
 
 impl History for HashedMasses {
-    const LOG: bool = true;
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {

@@ -8,7 +8,10 @@ use crate::simd::{LANES, V, ln, prefetch};
 /// The counts of eight walkers, or those that they share.
 pub(super) trait History: Send {
     /// Whether [`level`](Self::level) is a logarithm already.
-    const LOG: bool;
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        false
+    }
     /// Asks the memory for a count that is read soon.
     fn touch(&self, lane: usize, node: usize);
     /// (c / w), or its logarithm, of a node of this degree.
@@ -36,7 +39,10 @@ pub(super) trait History: Send {
 pub(super) struct Forgotten;
 
 impl History for Forgotten {
-    const LOG: bool = true;
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn touch(&self, _: usize, _: usize) {}
@@ -132,8 +138,6 @@ impl Dense {
 }
 
 impl History for Dense {
-    const LOG: bool = false;
-
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         let at = lane * self.n_nodes + node;
@@ -207,7 +211,10 @@ impl Masses {
 }
 
 impl History for Masses {
-    const LOG: bool = true;
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {

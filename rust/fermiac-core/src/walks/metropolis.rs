@@ -41,7 +41,7 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
                 history.level(self.target, l, to, new_degree),
                 history.level(self.target, l, from, degree),
             );
-            gain -= alpha * if H::LOG { new - old } else { ln(new / old) };
+            gain -= alpha * if history.is_log() { new - old } else { ln(new / old) };
         }
         gain
     }
@@ -109,14 +109,14 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
             if BENT {
                 let new = history.level(self.target, l, to, rows[l].1);
                 let old = history.level(self.target, l, from, o.degree[l]);
-                levels.0[l] = if H::LOG { new - old } else { new / old };
+                levels.0[l] = if history.is_log() { new - old } else { new / old };
             }
         }
         if !self.target.is_degree() {
             gain = gain + lnv::<FMA>(degrees);
         }
         if BENT {
-            let levels = if H::LOG { levels } else { lnv::<FMA>(levels) };
+            let levels = if history.is_log() { levels } else { lnv::<FMA>(levels) };
             gain = gain - V::splat(step.alpha) * levels;
         }
         // Barker's R / (1 + R) is above u where R is above u / (1 - u).

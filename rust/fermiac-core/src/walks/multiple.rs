@@ -52,7 +52,7 @@ impl<const BENT: bool> Multiple<'_, BENT> {
             potential = potential - lnv::<FMA>(ds);
         }
         if BENT {
-            let levels = if H::LOG { levels } else { lnv::<FMA>(levels) };
+            let levels = if history.is_log() { levels } else { lnv::<FMA>(levels) };
             potential = potential - V::splat(step.alpha) * levels;
         }
         potential
@@ -147,7 +147,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         step: &Step,
     ) {
         let n = o.n;
-        let mut room = std::mem::take(&mut o.scores);
+        let mut room = std::mem::take(&mut o.room);
         let [scores, potentials] = &mut room;
         scores.clear();
         potentials.clear();
@@ -193,7 +193,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         potentials.push(there);
         scores.clear();
         scores.push(self.balance::<FMA>(back - there));
-        o.scores = room;
+        o.room = room;
     }
 
     #[inline(always)]
@@ -216,7 +216,7 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         step: &Step,
     ) {
         let n = o.n;
-        let mut room = std::mem::take(&mut o.scores);
+        let mut room = std::mem::take(&mut o.room);
         let [scores, potentials] = &mut room;
         for nodes in &o.tries[..self.tries - 1] {
             let nodes = nodes.map(|node| node as usize);
@@ -237,6 +237,6 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
                 o.go(l, o.candidate[l], places.row(o.candidate[l]));
             }
         }
-        o.scores = room;
+        o.room = room;
     }
 }

@@ -29,12 +29,10 @@ pub(super) struct Octet {
     pub(super) candidate: [usize; OCTET],
     pub(super) rest: [f64; OCTET],
     pub(super) gain: [f64; OCTET],
-    /// Room for the outcomes of one walker.
-    pub(super) room: Vec<V>,
+    /// Room for the outcomes of one walker, or the tries of all.
+    pub(super) room: [Vec<V>; 2],
     /// Room for places, nodes or words of several tries.
     pub(super) tries: Vec<[u64; OCTET]>,
-    /// Room for what becomes of several tries.
-    pub(super) scores: [Vec<V>; 2],
     /// Where walkers began, and the rows there.
     pub(super) home: [usize; OCTET],
     pub(super) home_row: [(usize, usize); OCTET],
@@ -67,9 +65,8 @@ impl Octet {
             candidate: [NOWHERE; OCTET],
             rest: [0.0; OCTET],
             gain: [0.0; OCTET],
-            room: Vec::new(),
+            room: [Vec::new(), Vec::new()],
             tries: Vec::new(),
-            scores: [Vec::new(), Vec::new()],
             home: all,
             home_row: [(0, 0); OCTET],
             stuck: 0,
@@ -124,6 +121,8 @@ pub(super) trait Moves: Sync {
     /// Octets that are moved side by side, at most: enough that the memory answers some while
     /// others go on, few enough that what they know stays in the cache.
     const CREW: usize = 4;
+    /// Whether the steps of several walkers are computed at once.
+    const VECTORS: bool = true;
     /// Whether there are the stages after [`decide`](Self::decide).
     const TWICE: bool = false;
 

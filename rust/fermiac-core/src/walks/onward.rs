@@ -16,7 +16,7 @@ pub(super) struct Onward {
 }
 
 impl Moves for Onward {
-    const CREW: usize = 8;
+    const VECTORS: bool = false;
     const WORDS: usize = 2;
 
     #[inline(always)]

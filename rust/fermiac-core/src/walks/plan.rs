@@ -41,8 +41,6 @@ pub enum Base {
     },
     /// Neighbours in turn.
     Rotor,
-    /// A neighbour that was not visited, each as likely.
-    Fresh,
 }
 
 /// How history bends the chain.

@@ -193,8 +193,6 @@ impl Recent {
 }
 
 impl History for Recent {
-    const LOG: bool = false;
-
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         let lane = &self.lanes[lane];

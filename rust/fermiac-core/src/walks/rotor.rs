@@ -38,7 +38,7 @@ impl Octet {
 }
 
 impl Moves for Rotor {
-    const CREW: usize = 8;
+    const VECTORS: bool = false;
     const WORDS: usize = 0;
 
     #[inline(always)]

@@ -64,7 +64,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
                 let share = self.target.share(nodes[k], degrees.0[k], self.n_nodes);
                 visits.0[k] = history.visits(l, nodes[k]) - done * share;
             }
-        } else if H::LOG {
+        } else if history.is_log() {
             for k in 0..LANES {
                 visits.0[k] = history.level(self.target, l, nodes[k], degrees.0[k] as usize);
             }
@@ -132,7 +132,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             room.resize(2 * tiles, V::ZERO);
         }
         let (outcomes, rest) = room.split_at_mut(tiles);
-        let tame = !AVOIDING && !H::LOG && !matches!(self.target, Target::Table { .. });
+        let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
         if tame && step.power > 0 && self.base != Base::Weighted {
             self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, step);
         } else {
@@ -384,7 +384,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
         let mut room = std::mem::take(&mut o.room);
         for l in 0..o.n {
             o.candidate[l] =
-                self.outcome::<FMA, P, H>(o, &mut room, l, words[0][l], places, history, step);
+                self.outcome::<FMA, P, H>(o, &mut room[0], l, words[0][l], places, history, step);
             if o.candidate[l] != NOWHERE {
                 places.touch_row(o.candidate[l]);
             }

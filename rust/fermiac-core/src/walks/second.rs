@@ -147,7 +147,7 @@ impl Second<'_> {
 }
 
 impl Moves for Second<'_> {
-    const CREW: usize = 8;
+    const VECTORS: bool = false;
     const WORDS: usize = TRIES + 1;
 
     fn words(&self) -> usize {

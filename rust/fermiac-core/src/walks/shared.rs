@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::choose::Driver;
 use super::crews::{Call, step_together};
 use super::graph::View;
-use super::hashed::{Hashed, log_add};
+use super::hashed::log_add;
 use super::history::History;
 use super::octet::{Member, Moves, Octet};
+use super::rare::Rare;
 use super::record::Track;
 use super::target::Target;
 use crate::Result;
@@ -42,21 +43,6 @@ impl Common {
     }
 }
 
-/// The visits of each walker, where they are asked for: one for each octet, or nothing.
-pub(super) type Counts = Option<Vec<Hashed>>;
-
-pub(super) fn new_counts(n_octets: usize, counts: bool) -> Counts {
-    counts.then(|| (0..n_octets).map(|_| Hashed::new()).collect())
-}
-
-/// One for each octet.
-fn each(counts: &mut Counts, n: usize) -> Vec<Option<&mut Hashed>> {
-    match counts {
-        Some(counts) => counts.iter_mut().map(Some).collect(),
-        None => (0..n).map(|_| None).collect(),
-    }
-}
-
 /// When a visit is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
@@ -68,28 +54,33 @@ pub(super) enum When {
     Later,
 }
 
-/// What one octet sees of the visits of all. With `LOG` they weigh the more the later they are.
+/// What one octet sees of the visits of all.
 ///
 /// Nobody reads while somebody counts but under [`When::Meanwhile`], where any order will do.
-pub(super) struct Shared<'a, const LOG: bool> {
+pub(super) struct Shared<'a> {
     common: &'a Common,
-    own: Option<&'a mut Hashed>,
     when: When,
+    /// Whether visits weigh the more the later they are.
+    weighs: bool,
     log_walkers: f64,
 }
 
-impl<'a, const LOG: bool> Shared<'a, LOG> {
-    fn new(common: &'a Common, own: Option<&'a mut Hashed>, when: When) -> Self {
-        Self { common, own, when, log_walkers: ln(common.n_walkers as f64) }
+impl<'a> Shared<'a> {
+    fn new(common: &'a Common, when: When) -> Self {
+        let (weighs, n) = (!common.logs.is_empty(), common.n_walkers as f64);
+        Self { common, when, weighs, log_walkers: ln(n) }
     }
 }
 
-impl<const LOG: bool> History for Shared<'_, LOG> {
-    const LOG: bool = LOG;
+impl History for Shared<'_> {
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        self.weighs
+    }
 
     #[inline(always)]
     fn touch(&self, _: usize, node: usize) {
-        if LOG {
+        if self.weighs {
             prefetch(&self.common.logs, node);
         } else {
             prefetch(&self.common.visits, node);
@@ -98,7 +89,7 @@ impl<const LOG: bool> History for Shared<'_, LOG> {
 
     #[inline(always)]
     fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        if !LOG {
+        if !self.weighs {
             return target.ratio(node, degree, self.visits(lane, node));
         }
         let log = f64::from_bits(self.common.logs[node].load(Ordering::Relaxed));
@@ -115,10 +106,7 @@ impl<const LOG: bool> History for Shared<'_, LOG> {
     }
 
     #[inline(always)]
-    fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64) {
-        if let Some(own) = &mut self.own {
-            own.visit(target, lane, node, degree, weight);
-        }
+    fn visit(&mut self, target: &Target, _: usize, node: usize, degree: usize, weight: f64) {
         let visits = &self.common.visits[node];
         match self.when {
             When::Later => return,
@@ -127,7 +115,7 @@ impl<const LOG: bool> History for Shared<'_, LOG> {
                 visits.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if LOG {
+        if self.weighs {
             let cell = &self.common.logs[node];
             let mut log = f64::from_bits(cell.load(Ordering::Relaxed));
             if log.is_nan() {
@@ -146,27 +134,24 @@ impl<const LOG: bool> History for Shared<'_, LOG> {
 }
 
 /// Octets that all see the visits of the steps before, and none of the step that is made.
-pub(super) struct Together<'a, 'c, 't, const LOG: bool> {
+pub(super) struct Together<'a, 'c, 't> {
     pub(super) call: &'a Call<'a, 'c>,
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
-    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
 /// Octets for each thread from which on it is worth to hand out every step.
 const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
 
-impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
+impl Driver for Together<'_, '_, '_> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, counts, tracks } = self;
+        let Self { call, view, octets, common, tracks } = self;
         let n_threads = call.context.n_threads().min(octets.len() / WORTHWHILE).max(1);
         let when = if n_threads == 1 { When::Now } else { When::Later };
-        let mut histories: Vec<_> = each(counts, octets.len())
-            .into_iter()
-            .map(|own| Shared::<LOG>::new(common, own, when))
-            .collect();
+        let mut histories: Vec<_> =
+            octets.iter().map(|_| Rare::Shared(Shared::new(common, when))).collect();
         let mut members: Vec<_> = octets
             .iter_mut()
             .zip(&mut histories)
@@ -177,7 +162,9 @@ impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
             return call.each(moves, view, vec![members]);
         }
         // Sums do not depend on the order, but logarithms of sums do.
-        let (n_counters, count) = if LOG { (1, When::Now) } else { (n_threads, When::Meanwhile) };
+        let weighs = !common.logs.is_empty();
+        let (n_counters, count) =
+            if weighs { (1, When::Now) } else { (n_threads, When::Meanwhile) };
         let size = members.len().div_ceil(n_threads);
         let counted = members.len().div_ceil(n_counters);
         while members.first().is_some_and(|first| first.octet.done < call.until) && !call.is_late()
@@ -186,8 +173,8 @@ impl<const LOG: bool> Driver for Together<'_, '_, '_, LOG> {
             let log_weight = step.map_or(0.0, |step| step.log_weight);
             // All go through with the step and are counted, whatever happens meanwhile.
             let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
-            let count = |chunk: &mut [Member<'_, '_, Shared<'_, LOG>>]| {
-                let mut history = Shared::<LOG>::new(common, None, count);
+            let count = |chunk: &mut [Member<'_, '_, Rare<'_>>]| {
+                let mut history = Shared::new(common, count);
                 for m in chunk {
                     let o = &*m.octet;
                     for l in 0..o.n {
@@ -211,18 +198,15 @@ pub(super) struct Meanwhile<'a, 'c, 't> {
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
-    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
 impl Driver for Meanwhile<'_, '_, '_> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, counts, tracks } = self;
+        let Self { call, view, octets, common, tracks } = self;
         let when = if call.context.n_threads() == 1 { When::Now } else { When::Meanwhile };
-        let mut histories: Vec<_> = each(counts, octets.len())
-            .into_iter()
-            .map(|own| Shared::<false>::new(common, own, when))
-            .collect();
+        let mut histories: Vec<_> =
+            octets.iter().map(|_| Rare::Shared(Shared::new(common, when))).collect();
         call.crews(moves, view, octets, &mut histories, tracks)
     }
 }

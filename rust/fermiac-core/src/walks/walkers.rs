@@ -9,9 +9,10 @@ use super::hashed::{Hashed, HashedMasses, require_short};
 use super::history::{Dense, Forgotten, Masses};
 use super::octet::{OCTET, Octet};
 use super::plan::{Base, Kernel, Plan};
+use super::rare::Rare;
 use super::recent::Recent;
 use super::record::Record;
-use super::shared::{Common, Counts, Meanwhile, Together, new_counts};
+use super::shared::{Common, Meanwhile, Together};
 use crate::par::Context;
 use crate::{Error, Result};
 
@@ -32,15 +33,9 @@ pub enum Memory {
         counts: bool,
     },
     /// One table for all walkers, who see in each step what the steps before have left.
-    Shared {
-        /// Whether the visits of each are counted too, for whoever asks.
-        counts: bool,
-    },
+    Shared,
     /// One table for all walkers, who see what is there.
-    Unordered {
-        /// Whether the visits of each are counted too, for whoever asks.
-        counts: bool,
-    },
+    Unordered,
 }
 
 /// Walkers on one graph.
@@ -61,8 +56,8 @@ pub(super) enum Histories {
     Hashed(Vec<Hashed>),
     HashedMasses(Vec<HashedMasses>),
     Recent(Vec<Recent>),
-    Shared(Common, Counts),
-    Unordered(Common, Counts),
+    Shared(Common),
+    Unordered(Common),
 }
 
 impl Walkers {
@@ -132,7 +127,7 @@ impl Walkers {
     /// Visits of all nodes by all walkers, where these share their history.
     pub fn totals(&self) -> Option<Vec<u64>> {
         match &self.histories {
-            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
+            Histories::Shared(common) | Histories::Unordered(common) => Some(common.totals()),
             _ => None,
         }
     }
@@ -155,7 +150,8 @@ impl Walkers {
             Some(prepared) => prepared,
             None => prepared.insert(Prepared::new(&view, plan, context)?),
         };
-        let choice = Choice { plan, prepared, n_nodes: view.n_nodes(), weights: view.weights };
+        let (n_nodes, weights) = (view.n_nodes(), view.weights);
+        let choice = Choice { plan, prepared, n_nodes, weights };
         let (call, tracks) = (&Call { plan, until, deadline, context }, &mut *tracks);
         let places = &view;
         match histories {
@@ -165,26 +161,27 @@ impl Walkers {
             Histories::Dense(histories) => {
                 choice.any(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Masses(histories) => {
+            Histories::Masses(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Masses).collect::<Vec<_>>()[..];
                 choice.bent(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Hashed(histories) => {
+            Histories::Hashed(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Hashed).collect::<Vec<_>>()[..];
                 choice.any(Apart { call, places, octets, histories, tracks })
             }
-            Histories::HashedMasses(histories) => {
+            Histories::HashedMasses(all) => {
+                let histories = &mut all.iter_mut().map(Rare::HashedMasses).collect::<Vec<_>>()[..];
                 choice.bent(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Recent(histories) => {
+            Histories::Recent(all) => {
+                let histories = &mut all.iter_mut().map(Rare::Recent).collect::<Vec<_>>()[..];
                 choice.towards(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Shared(common, counts) if common.logs.is_empty() => {
-                choice.any(Together::<false> { call, view: places, octets, common, counts, tracks })
+            Histories::Shared(common) => {
+                choice.any(Together { call, view: places, octets, common, tracks })
             }
-            Histories::Shared(common, counts) => {
-                choice.bent(Together::<true> { call, view: places, octets, common, counts, tracks })
-            }
-            Histories::Unordered(common, counts) => {
-                choice.any(Meanwhile { call, view: places, octets, common, counts, tracks })
+            Histories::Unordered(common) => {
+                choice.any(Meanwhile { call, view: places, octets, common, tracks })
             }
         }?;
         Ok(self.n_done() >= until)
@@ -199,13 +196,7 @@ impl Histories {
         }
         let n = n_walkers.div_ceil(OCTET);
         let weighs = plan.step_exponent < 1.0 && plan.kernel != Kernel::Plain;
-        if matches!(
-            memory,
-            Memory::Hashed
-                | Memory::Recent { .. }
-                | Memory::Shared { counts: true }
-                | Memory::Unordered { counts: true }
-        ) {
+        if matches!(memory, Memory::Hashed | Memory::Recent { .. }) {
             require_short(n_nodes)?;
         }
         let refuse = |why: &str| Err(Error::argument("step_exponent", why.to_owned()));
@@ -226,15 +217,11 @@ impl Histories {
                 let size = size.min(n_nodes);
                 Self::Recent(each(n, || Recent::new(size, counts)))
             }
-            Memory::Shared { counts } => {
-                Self::Shared(Common::new(n_nodes, n_walkers, weighs), new_counts(n, counts))
-            }
-            Memory::Unordered { .. } if weighs => {
+            Memory::Shared => Self::Shared(Common::new(n_nodes, n_walkers, weighs)),
+            Memory::Unordered if weighs => {
                 return refuse("below 1 given; walkers that share a history out of order need 1");
             }
-            Memory::Unordered { counts } => {
-                Self::Unordered(Common::new(n_nodes, n_walkers, false), new_counts(n, counts))
-            }
+            Memory::Unordered => Self::Unordered(Common::new(n_nodes, n_walkers, false)),
         })
     }
 }

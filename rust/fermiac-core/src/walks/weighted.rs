@@ -16,6 +16,7 @@ pub(super) struct Weighted<'a> {
 
 impl Moves for Weighted<'_> {
     const CREW: usize = 8;
+    const VECTORS: bool = false;
     const WORDS: usize = 1;
 
     #[inline(always)]

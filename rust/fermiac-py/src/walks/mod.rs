@@ -1,10 +1,12 @@
 //! Bindings of `fermiac_core::walks`.
 
+mod crawlers;
 mod external;
 mod gradient;
 mod graph;
 mod persist;
 mod random;
+mod saw;
 mod tokens;
 mod walkers;
 
@@ -12,10 +14,12 @@ use pyo3::prelude::*;
 
 /// Adds this folder's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    crawlers::register(m)?;
     external::register(m)?;
     graph::register(m)?;
     persist::register(m)?;
     random::register(m)?;
+    saw::register(m)?;
     tokens::register(m)?;
     walkers::register(m)?;
     Ok(())

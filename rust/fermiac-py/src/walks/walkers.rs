@@ -32,10 +32,14 @@ impl PyWalkers {
 /// The fields of the dictionary of settings.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Settings<'py> {
+pub(super) struct Settings<'py> {
     kernel: String,
     base: String,
     largest: usize,
+    tries: usize,
+    balance: String,
+    back: f64,
+    out: f64,
     alpha: (String, f64, f64, f64),
     laziness: f64,
     restart: f64,
@@ -46,6 +50,8 @@ struct Settings<'py> {
     pseudo_total: f64,
     step_exponent: f64,
     memory: String,
+    memory_size: usize,
+    counts: bool,
 }
 
 fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
@@ -53,7 +59,7 @@ fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
 }
 
 impl Settings<'_> {
-    fn plan(&self, py: Python<'_>) -> PyResult<Plan> {
+    pub(super) fn plan(&self, py: Python<'_>) -> PyResult<Plan> {
         let base = match self.base.as_str() {
             "srw" => Base::Simple,
             "weighted" => Base::Weighted,
@@ -61,6 +67,10 @@ impl Settings<'_> {
             "mhrw" => Base::Metropolis,
             "barker" => Base::Barker,
             "mhda" => Base::Delayed,
+            "nbrw" => Base::Onward,
+            "mtm" => Base::Multiple { tries: self.tries, root: self.balance == "sqrt" },
+            "node2vec" => Base::Second { back: self.back, out: self.out },
+            "rotor" => Base::Rotor,
             other => return unknown("base", other),
         };
         let kernel = match self.kernel.as_str() {
@@ -81,6 +91,8 @@ impl Settings<'_> {
         let target = match (name.as_str(), &self.weights, &self.pseudo) {
             ("uniform", _, _) => Target::Uniform { pseudo: *pseudo },
             ("degree", _, _) => Target::Degree { pseudo: *pseudo, total: *total },
+            // Of a crawl.
+            ("unknown", _, _) => Target::unknown(),
             ("table", Some(weights), Some(pseudo)) => {
                 check(py, Target::table(weights.as_slice()?, pseudo.as_slice()?))?
             }
@@ -108,9 +120,25 @@ impl Settings<'_> {
 
 /// An array of nodes that a run fills.
 #[derive(FromPyObject)]
-enum PyPaths<'py> {
+pub(super) enum PyPaths<'py> {
     Short(PyReadwriteArray2<'py, u32>),
     Long(PyReadwriteArray2<'py, u64>),
+}
+
+impl PyPaths<'_> {
+    /// Where a run writes, if anywhere.
+    pub(super) fn record(paths: &mut Option<Self>, first: u64, thin: u64) -> PyResult<Record<'_>> {
+        let (n_slots, paths) = match paths {
+            None => (0, Paths::Short(&mut [])),
+            Some(Self::Short(array)) => {
+                (array.as_array().ncols(), Paths::Short(array.as_slice_mut()?))
+            }
+            Some(Self::Long(array)) => {
+                (array.as_array().ncols(), Paths::Long(array.as_slice_mut()?))
+            }
+        };
+        Ok(Record { first, thin, n_slots, paths })
+    }
 }
 
 #[pymethods]
@@ -129,6 +157,9 @@ impl PyWalkers {
             "none" => Memory::Nothing,
             "table" => Memory::Table,
             "hashed" => Memory::Hashed,
+            "recent" => Memory::Recent { size: settings.memory_size, counts: settings.counts },
+            "shared" => Memory::Shared { counts: settings.counts },
+            "unordered" => Memory::Unordered { counts: settings.counts },
             other => return unknown("memory", other),
         };
         let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
@@ -155,16 +186,7 @@ impl PyWalkers {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(bool, Option<PyErr>)> {
         let budget = budget.map(Duration::from_secs_f64);
-        let (n_slots, paths) = match &mut paths {
-            None => (0, Paths::Short(&mut [])),
-            Some(PyPaths::Short(array)) => {
-                (array.as_array().ncols(), Paths::Short(array.as_slice_mut()?))
-            }
-            Some(PyPaths::Long(array)) => {
-                (array.as_array().ncols(), Paths::Long(array.as_slice_mut()?))
-            }
-        };
-        let record = Record { first, thin, n_slots, paths };
+        let record = PyPaths::record(&mut paths, first, thin)?;
         let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
             let mut walkers = self.lock();
             context.set_total(total);

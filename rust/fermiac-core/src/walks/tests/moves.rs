@@ -244,17 +244,3 @@ fn rotors_visit_by_degree_with_bounded_error() {
         }
     }
 }
-
-#[test]
-fn walkers_go_where_they_have_not_been() {
-    obeys(plan(Kernel::Plain, Base::Fresh), 4, &|path| {
-        let at = path[path.len() - 1];
-        let next: Vec<_> = next_to(at).into_iter().filter(|to| !path.contains(to)).collect();
-        let mut law = vec![0.0; 6];
-        next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64);
-        if next.is_empty() {
-            law[at] = 1.0;
-        }
-        law
-    });
-}
