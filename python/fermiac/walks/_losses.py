@@ -388,7 +388,7 @@ class Logistic(_Data):
     >>> x, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1]
     >>> loss = fm.walks.Logistic(x, y, shards=[0, 0, 1, 1], ridge=0.1)
     >>> print(f"{loss.minimum()[0]:.4f}")
-    0.3655
+    0.3553
     """
 
     __slots__ = ()
