@@ -134,7 +134,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     >>> run.result(timeout=60).n_steps
     1000
     """
-    verbs = {"walk": walk_on, "extend": extend, "optimize": optimize}
+    verbs: dict[str, Callable[..., Any]] = {"walk": walk_on, "extend": extend, "optimize": optimize}
     return _handle.start("walks", verbs, verb, args, kwargs)
 
 
