@@ -184,7 +184,9 @@ impl Walkers {
             Histories::Recent(all) => {
                 all.iter_mut().try_for_each(|recent| recent.persist(archive, n_nodes))?;
             }
-            Histories::Shared(common) | Histories::Unordered(common) => common.persist(archive)?,
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => {
+                common.persist(archive)?;
+            }
             _ => {}
         }
         archive.finish()
@@ -193,7 +195,10 @@ impl Walkers {
     /// What walkers have visited, where that is counted; `None` too if `I` is too small for nodes.
     pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
         match &self.histories {
-            Histories::Forgotten(_) | Histories::Shared(_) | Histories::Unordered(_) => None,
+            Histories::Forgotten(_) => None,
+            Histories::Shared(_, counts) | Histories::Unordered(_, counts) => {
+                rows_of(counts.as_ref()?, self.n_walkers(), false)
+            }
             Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
             Histories::Recent(all) => rows_of(all, self.n_walkers(), false),
             Histories::Dense(all) => rows_of(all, self.n_walkers(), false),
@@ -207,7 +212,12 @@ impl Walkers {
     pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
         let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
         match &mut self.histories {
-            Histories::Forgotten(_) | Histories::Shared(_) | Histories::Unordered(_) => Ok(()),
+            Histories::Forgotten(_)
+            | Histories::Shared(_, None)
+            | Histories::Unordered(_, None) => Ok(()),
+            Histories::Shared(_, Some(all)) | Histories::Unordered(_, Some(all)) => {
+                restore(all, rows, n_walkers, n_nodes)
+            }
             Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => Ok(()),
             Histories::Recent(all) => restore(all, rows, n_walkers, n_nodes),
             Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),

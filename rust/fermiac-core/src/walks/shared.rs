@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::choose::Driver;
 use super::crews::{Call, step_together};
 use super::graph::View;
-use super::hashed::log_add;
+use super::hashed::{Hashed, log_add};
 use super::history::History;
 use super::octet::{Member, Moves, Octet};
 use super::rare::Rare;
@@ -43,6 +43,27 @@ impl Common {
     }
 }
 
+/// The visits of each walker, where they are asked for: one for each octet, or nothing.
+pub(super) type Counts = Option<Vec<Hashed>>;
+
+pub(super) fn new_counts(n_octets: usize, counts: bool) -> Counts {
+    counts.then(|| (0..n_octets).map(|_| Hashed::new()).collect())
+}
+
+/// What each octet sees, with its own counts.
+fn histories<'a>(
+    common: &'a Common,
+    counts: &'a mut Counts,
+    when: When,
+    n_octets: usize,
+) -> Vec<Rare<'a>> {
+    let shared = |own| Rare::Shared(Shared::new(common, own, when));
+    match counts {
+        Some(counts) => counts.iter_mut().map(|own| shared(Some(own))).collect(),
+        None => (0..n_octets).map(|_| shared(None)).collect(),
+    }
+}
+
 /// When a visit is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
@@ -59,6 +80,7 @@ pub(super) enum When {
 /// Nobody reads while somebody counts but under [`When::Meanwhile`], where any order will do.
 pub(super) struct Shared<'a> {
     common: &'a Common,
+    own: Option<&'a mut Hashed>,
     when: When,
     /// Whether visits weigh the more the later they are.
     weighs: bool,
@@ -66,9 +88,9 @@ pub(super) struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
-    fn new(common: &'a Common, when: When) -> Self {
+    fn new(common: &'a Common, own: Option<&'a mut Hashed>, when: When) -> Self {
         let (weighs, n) = (!common.logs.is_empty(), common.n_walkers as f64);
-        Self { common, when, weighs, log_walkers: ln(n) }
+        Self { common, own, when, weighs, log_walkers: ln(n) }
     }
 }
 
@@ -106,7 +128,10 @@ impl History for Shared<'_> {
     }
 
     #[inline(always)]
-    fn visit(&mut self, target: &Target, _: usize, node: usize, degree: usize, weight: f64) {
+    fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64) {
+        if let Some(own) = &mut self.own {
+            own.visit(target, lane, node, degree, weight);
+        }
         let visits = &self.common.visits[node];
         match self.when {
             When::Later => return,
@@ -139,6 +164,7 @@ pub(super) struct Together<'a, 'c, 't> {
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
+    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
@@ -147,11 +173,10 @@ const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
 
 impl Driver for Together<'_, '_, '_> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, tracks } = self;
+        let Self { call, view, octets, common, counts, tracks } = self;
         let n_threads = call.context.n_threads().min(octets.len() / WORTHWHILE).max(1);
         let when = if n_threads == 1 { When::Now } else { When::Later };
-        let mut histories: Vec<_> =
-            octets.iter().map(|_| Rare::Shared(Shared::new(common, when))).collect();
+        let mut histories = histories(common, counts, when, octets.len());
         let mut members: Vec<_> = octets
             .iter_mut()
             .zip(&mut histories)
@@ -174,7 +199,7 @@ impl Driver for Together<'_, '_, '_> {
             // All go through with the step and are counted, whatever happens meanwhile.
             let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
             let count = |chunk: &mut [Member<'_, '_, Rare<'_>>]| {
-                let mut history = Shared::new(common, count);
+                let mut history = Shared::new(common, None, count);
                 for m in chunk {
                     let o = &*m.octet;
                     for l in 0..o.n {
@@ -198,15 +223,15 @@ pub(super) struct Meanwhile<'a, 'c, 't> {
     pub(super) view: &'a View<'a>,
     pub(super) octets: &'a mut [Octet],
     pub(super) common: &'a Common,
+    pub(super) counts: &'a mut Counts,
     pub(super) tracks: &'a mut [Track<'t>],
 }
 
 impl Driver for Meanwhile<'_, '_, '_> {
     fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, octets, common, tracks } = self;
+        let Self { call, view, octets, common, counts, tracks } = self;
         let when = if call.context.n_threads() == 1 { When::Now } else { When::Meanwhile };
-        let mut histories: Vec<_> =
-            octets.iter().map(|_| Rare::Shared(Shared::new(common, when))).collect();
+        let mut histories = histories(common, counts, when, octets.len());
         call.crews(moves, view, octets, &mut histories, tracks)
     }
 }

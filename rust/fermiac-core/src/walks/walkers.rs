@@ -12,7 +12,7 @@ use super::plan::{Base, Kernel, Plan};
 use super::rare::Rare;
 use super::recent::Recent;
 use super::record::Record;
-use super::shared::{Common, Meanwhile, Together};
+use super::shared::{Common, Counts, Meanwhile, Together, new_counts};
 use crate::par::Context;
 use crate::{Error, Result};
 
@@ -33,9 +33,15 @@ pub enum Memory {
         counts: bool,
     },
     /// One table for all walkers, who see in each step what the steps before have left.
-    Shared,
+    Shared {
+        /// Whether the visits of each are counted too, for whoever asks.
+        counts: bool,
+    },
     /// One table for all walkers, who see what is there.
-    Unordered,
+    Unordered {
+        /// Whether the visits of each are counted too, for whoever asks.
+        counts: bool,
+    },
 }
 
 /// Walkers on one graph.
@@ -56,8 +62,8 @@ pub(super) enum Histories {
     Hashed(Vec<Hashed>),
     HashedMasses(Vec<HashedMasses>),
     Recent(Vec<Recent>),
-    Shared(Common),
-    Unordered(Common),
+    Shared(Common, Counts),
+    Unordered(Common, Counts),
 }
 
 impl Walkers {
@@ -127,7 +133,7 @@ impl Walkers {
     /// Visits of all nodes by all walkers, where these share their history.
     pub fn totals(&self) -> Option<Vec<u64>> {
         match &self.histories {
-            Histories::Shared(common) | Histories::Unordered(common) => Some(common.totals()),
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
             _ => None,
         }
     }
@@ -177,11 +183,11 @@ impl Walkers {
                 let histories = &mut all.iter_mut().map(Rare::Recent).collect::<Vec<_>>()[..];
                 choice.towards(Apart { call, places, octets, histories, tracks })
             }
-            Histories::Shared(common) => {
-                choice.any(Together { call, view: places, octets, common, tracks })
+            Histories::Shared(common, counts) => {
+                choice.any(Together { call, view: places, octets, common, counts, tracks })
             }
-            Histories::Unordered(common) => {
-                choice.any(Meanwhile { call, view: places, octets, common, tracks })
+            Histories::Unordered(common, counts) => {
+                choice.any(Meanwhile { call, view: places, octets, common, counts, tracks })
             }
         }?;
         Ok(self.n_done() >= until)
@@ -196,7 +202,13 @@ impl Histories {
         }
         let n = n_walkers.div_ceil(OCTET);
         let weighs = plan.step_exponent < 1.0 && plan.kernel != Kernel::Plain;
-        if matches!(memory, Memory::Hashed | Memory::Recent { .. }) {
+        if matches!(
+            memory,
+            Memory::Hashed
+                | Memory::Recent { .. }
+                | Memory::Shared { counts: true }
+                | Memory::Unordered { counts: true }
+        ) {
             require_short(n_nodes)?;
         }
         let refuse = |why: &str| Err(Error::argument("step_exponent", why.to_owned()));
@@ -217,11 +229,15 @@ impl Histories {
                 let size = size.min(n_nodes);
                 Self::Recent(each(n, || Recent::new(size, counts)))
             }
-            Memory::Shared => Self::Shared(Common::new(n_nodes, n_walkers, weighs)),
-            Memory::Unordered if weighs => {
+            Memory::Shared { counts } => {
+                Self::Shared(Common::new(n_nodes, n_walkers, weighs), new_counts(n, counts))
+            }
+            Memory::Unordered { .. } if weighs => {
                 return refuse("below 1 given; walkers that share a history out of order need 1");
             }
-            Memory::Unordered => Self::Unordered(Common::new(n_nodes, n_walkers, false)),
+            Memory::Unordered { counts } => {
+                Self::Unordered(Common::new(n_nodes, n_walkers, false), new_counts(n, counts))
+            }
         })
     }
 }

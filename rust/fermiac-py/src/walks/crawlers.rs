@@ -132,6 +132,11 @@ impl PyCrawlers {
         PyArray1::from_slice(py, self.lock().names())
     }
 
+    /// Weights of all nodes in the target; NaN where nobody has asked, or there are none.
+    fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, self.lock().weights())
+    }
+
     /// What is known of the graph: `indptr` and `indices`; rows that nobody asked for are empty.
     fn known<'py>(
         &self,

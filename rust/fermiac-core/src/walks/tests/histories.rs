@@ -54,10 +54,12 @@ fn one_walker_shares_its_history_with_nobody() {
             for step_exponent in [1.0, 0.8] {
                 let plan = Plan { step_exponent, ..plan(kernel, base) };
                 let one = paths(graph(), plan.clone(), Memory::Table, (1, 300), 1);
-                let two = paths(graph(), plan.clone(), Memory::Shared, (1, 300), 1);
+                let two =
+                    paths(graph(), plan.clone(), Memory::Shared { counts: false }, (1, 300), 1);
                 assert_eq!(one.0, two.0);
                 if step_exponent == 1.0 {
-                    let three = paths(graph(), plan, Memory::Unordered, (1, 300), 1);
+                    let three =
+                        paths(graph(), plan, Memory::Unordered { counts: true }, (1, 300), 1);
                     assert_eq!(one.0, three.0);
                 }
             }
@@ -71,7 +73,8 @@ fn shared_histories_show_what_steps_before_have_left() {
     let mut joint = Vec::new();
     for key in 0..30_000 {
         let plan = plan(Kernel::Target, Base::Metropolis);
-        let mut walkers = Walkers::new(graph(), plan, &[0, 4], Memory::Shared, key).unwrap();
+        let mut walkers =
+            Walkers::new(graph(), plan, &[0, 4], Memory::Shared { counts: false }, key).unwrap();
         let mut nodes = vec![0; n_walkers * n_steps];
         let record =
             Record { first: 1, thin: 1, n_slots: n_steps, paths: Paths::Short(&mut nodes) };
@@ -100,9 +103,14 @@ fn shared_histories_are_the_same_on_any_number_of_threads() {
             let (starts, ids) = circulant(500);
             let run = |n_threads| {
                 let graph = Graph::from_vecs(starts.clone(), ids.clone(), None).unwrap();
-                let (nodes, walkers) =
-                    paths(graph, plan.clone(), Memory::Shared, (61, 60), n_threads);
-                (nodes, walkers.totals().unwrap())
+                let (nodes, walkers) = paths(
+                    graph,
+                    plan.clone(),
+                    Memory::Shared { counts: true },
+                    (61, 60),
+                    n_threads,
+                );
+                (nodes, walkers.totals().unwrap(), walkers.rows::<u32>())
             };
             let one = run(1);
             assert_eq!(one.1.iter().sum::<u64>(), 61 * 60);
@@ -117,13 +125,15 @@ fn shared_histories_are_the_same_on_any_number_of_threads() {
 fn unordered_visits_are_all_counted() {
     for n_threads in [1, 3] {
         let plan = plan(Kernel::Target, Base::Delayed);
-        let (nodes, walkers) = paths(graph(), plan, Memory::Unordered, (40, 500), n_threads);
+        let (nodes, walkers) =
+            paths(graph(), plan, Memory::Unordered { counts: true }, (40, 500), n_threads);
         let mut totals = vec![0; 6];
         nodes.iter().for_each(|node| totals[*node as usize] += 1);
         assert_eq!(walkers.totals().unwrap(), totals);
+        assert_eq!(walkers.rows::<u32>().unwrap().counts.iter().sum::<u32>(), 20_000);
     }
     let plan = Plan { step_exponent: 0.7, ..plan(Kernel::Target, Base::Delayed) };
-    assert!(Walkers::new(graph(), plan, &[0], Memory::Unordered, 1).is_err());
+    assert!(Walkers::new(graph(), plan, &[0], Memory::Unordered { counts: true }, 1).is_err());
 }
 
 /// The law of a walker that remembers `size` nodes.
@@ -174,11 +184,17 @@ fn walkers_go_on_where_they_were_saved() {
         (Kernel::Target, Base::Delayed, Memory::Hashed, 1.0),
         (Kernel::Target, Base::Metropolis, Memory::Hashed, 0.7),
         (Kernel::Target, Base::Metropolis, Memory::Recent { size: 3, counts: true }, 1.0),
-        (Kernel::Target, Base::Multiple { tries: 3, root: false }, Memory::Shared, 1.0),
-        (Kernel::Repellent, Base::Metropolis, Memory::Shared, 0.7),
+        (
+            Kernel::Target,
+            Base::Multiple { tries: 3, root: false },
+            Memory::Shared { counts: false },
+            1.0,
+        ),
+        (Kernel::Repellent, Base::Metropolis, Memory::Shared { counts: true }, 0.7),
         (Kernel::Plain, Base::Rotor, Memory::Nothing, 1.0),
         (Kernel::Plain, Base::Second { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
         (Kernel::Plain, Base::Onward, Memory::Table, 1.0),
+        (Kernel::Plain, Base::Fresh, Memory::Hashed, 1.0),
     ];
     for (kernel, base, memory, step_exponent) in cases {
         let plan = Plan { step_exponent, restart: 0.05, ..plan(kernel, base) };
