@@ -124,7 +124,7 @@ def average(network: Network, chain: Chain, seed: int, under: str | None = None)
         network.graph,
         **chain.settings,
         n_steps=AVERAGED,
-        burn_in=AVERAGED // 4,
+        burn_in=AVERAGED // 20,
         rng=seed,
         progress=False,
     )

@@ -368,7 +368,7 @@ def run_walks(out: Path) -> Section:
     for network in (characters, digits):
         lines += walks.lines(network, courses[network.title])
     notes = [
-        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, the first quarter left out; alpha 5. "
+        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, the first twentieth left out; alpha 5. "
         "Known answers: the mean over all nodes. By weights: a walk along scenes shared, reweighted.",
         "Table: mean square errors of single walkers from their first step on, n times them; theory "
         "is asymptotic_variance. HDT comes down to its limit late where degrees differ much.",
