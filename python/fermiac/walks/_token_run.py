@@ -328,6 +328,8 @@ class TokenRun:
         if "indptr" in walkers:
             np.add.at(visits, walkers["nodes"], walkers["counts"].astype(np.int64))
         else:
-            visits += self._walkers.totals().astype(np.int64)
+            totals = self._walkers.totals()
+            assert totals is not None
+            visits += totals.astype(np.int64)
         ahead = self._paths[:, self._tokens.n_done - self._before :]
         return visits - np.bincount(ahead.reshape(-1).astype(np.int64), minlength=n)
