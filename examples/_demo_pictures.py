@@ -12,10 +12,13 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9641e", "#777777"
+#: Of chains: without history first.
+SHADES = ("#777777", "#3a9e5c", "#d9641e", "#5aa0e0", "#123a70")
 Z95 = 1.96
 
 
@@ -240,4 +243,88 @@ def energies(path: Path, sample: Any) -> None:
     """Whether the momenta move the energy enough."""
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     sample.plot_energy(axis)
+    _save(figure, path)
+
+
+def walk_errors(path: Path, networks: Mapping[str, Sequence[Any]], steps: NDArray[Any]) -> None:
+    """Errors of walks as they go on, beside what theory says of them."""
+    figure, panels = plt.subplots(1, len(networks), figsize=(12, 5.4), layout="constrained")
+    for axes, (title, courses) in zip(panels, networks.items(), strict=True):
+        for course, colour in zip(courses, SHADES, strict=True):
+            axes.loglog(
+                steps, np.sqrt(course.mse), "o", ms=4.5, color=colour, label=course.chain.name
+            )
+            axes.loglog(steps, np.sqrt(course.variance / steps), "-", lw=1.2, color=colour)
+        axes.set_title(title)
+        axes.set_xlabel("steps of one walker")
+        axes.grid(alpha=0.25, which="major")
+    panels[0].set_ylabel("root mean square error of one walker's average")
+    panels[0].plot([], [], "-", color=GREY, lw=1.2, label="theory: (V / n)^½, in the limit")
+    panels[0].legend(loc="lower left", fontsize=9)
+    figure.suptitle("Averages over the nodes of two networks: history divides their variance")
+    _save(figure, path)
+
+
+def walk_visits(
+    path: Path, graph: Any, places: Array, seen: Mapping[str, tuple[Array, Array]]
+) -> None:
+    """One walker's visits of a network, and how the distance from the target falls."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 9.6), layout="constrained")
+    matrix = graph.to_scipy().tocoo()
+    segments = np.stack([places[matrix.row], places[matrix.col]], axis=1)
+    drawn = None
+    for axes, (name, (first, distances)) in zip(panels.flat, seen.items(), strict=False):
+        axes.add_collection(LineCollection(segments, colors="#bbbbbb", linewidths=0.4, zorder=1))
+        # Nodes without a visit are as blue as those with an eighth of their share.
+        drawn = axes.scatter(
+            *places.T, s=70, c=np.log2(np.maximum(first, 1 / 8)), cmap="RdBu_r", vmin=-2, vmax=2,
+            edgecolors=GREY, linewidths=0.6, zorder=2,
+        )  # fmt: skip
+        axes.set_title(
+            f"{name}: visits from {first.min():.1f} to {first.max():.1f} times the target,\n"
+            f"{np.count_nonzero(first == 0)} of {len(first)} characters never visited",
+            fontsize=10,
+        )
+        axes.set_axis_off()
+    bar = figure.colorbar(drawn, ax=panels[0, 1], shrink=0.8, extend="both")
+    bar.set_ticks([-2, -1, 0, 1, 2], labels=["¼", "½", "1", "2", "4"])
+    bar.set_label("visits ÷ target")
+    axes = panels[1, 1]
+    for (name, (_, distances)), colour in zip(seen.items(), (GREY, ORANGE, BLUE), strict=True):
+        axes.loglog(np.arange(1, len(distances) + 1), distances, color=colour, lw=1.6, label=name)
+    axes.set_xlabel("steps of a walker ÷ nodes")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylabel("total variation of its visits from the target")
+    axes.set_title("Mean of all walkers", fontsize=10)
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(fontsize=9)
+    figure.suptitle(
+        "Les Misérables, every character to be visited as often as any other:\n"
+        f"visits of one walker after {len(distances)} steps per character"
+    )
+    _save(figure, path)
+
+
+def tokens(path: Path, runs: Sequence[Any]) -> None:
+    """How tokens of several repellences come down to the optimum, beside what was foretold."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
+    for run, colour in zip(runs, SHADES[-len(runs) :], strict=True):
+        left.loglog(run.steps, run.excess, "-", lw=1.5, color=colour, label=f"α = {run.alpha:g}")
+        right.loglog(run.steps, run.square, "o", ms=3.5, color=colour, label=f"α = {run.alpha:g}")
+        # In the first steps, which are long, nothing is linear.
+        late = run.steps >= 1000
+        right.loglog(run.steps[late], run.predicted[late], "-", lw=1.2, color=colour)
+    left.set_ylabel("mean loss of all tumours − its least value")
+    left.set_title("Loss")
+    left.legend(loc="lower left", fontsize=9)
+    right.set_ylabel("mean square distance from the optimum")
+    right.set_title("Parameters, and what theory foretells of them")
+    right.plot([], [], "-", color=GREY, lw=1.2, label="foretold (linear theory)")
+    right.legend(loc="lower left", fontsize=9)
+    for axes in (left, right):
+        axes.set_xlabel("steps of a token")
+        axes.grid(alpha=0.25, which="major")
+    figure.suptitle("A logistic regression by tokens on a network: repellence divides the error")
     _save(figure, path)

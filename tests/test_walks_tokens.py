@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from token_help import Recorded, barbell, data, native_pull, pull, quadratic, ring
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, DivergedError, TargetError
+from token_help import Recorded, barbell, data, native_pull, pull, quadratic, ring
 
 Array = NDArray[np.float64]
 optimize = fm.walks.optimize
@@ -38,20 +38,20 @@ def test_rules_of_steps(central: bool) -> None:
     g, (a, b) = ring(9), quadratic(9, 3)
     loss = fm.walks.Quadratic(a, b)
     asked = Recorded(loss.gradient)
-    rule: dict[str, Any] = dict(
-        momentum=0.6,
-        average=10,
-        clip=0.5,
-        local_steps=2,
-        sync=7,
-        n_tokens=4,
-        step_sizes=lambda t: 0.3 / np.sqrt(t),
-        projection=("box", [-0.4, -9.0, -9.0], [0.4, 9.0, 0.2]),
-        theta0=np.arange(12.0).reshape(4, 3) / 10,
-        n_steps=40,
-        rng=1,
-        record_every=8,
-    )
+    rule: dict[str, Any] = {
+        "momentum": 0.6,
+        "average": 10,
+        "clip": 0.5,
+        "local_steps": 2,
+        "sync": 7,
+        "n_tokens": 4,
+        "step_sizes": lambda t: 0.3 / np.sqrt(t),
+        "projection": ("box", [-0.4, -9.0, -9.0], [0.4, 9.0, 0.2]),
+        "theta0": np.arange(12.0).reshape(4, 3) / 10,
+        "n_steps": 40,
+        "rng": 1,
+        "record_every": 8,
+    }
     known = optimize(asked, g, **rule)
     o = known if central else optimize(loss, g, **rule)
     theta = np.arange(12.0).reshape(4, 3) / 10
@@ -88,7 +88,7 @@ def test_all_forms_of_a_loss_agree() -> None:
     torch = pytest.importorskip("torch")
     g = ring(10)
     centers = np.column_stack([np.arange(10.0), -np.arange(10.0)])
-    call: dict[str, Any] = dict(graph=g, n_steps=300, n_tokens=5, dim=2, rng=2)
+    call: dict[str, Any] = {"graph": g, "n_steps": 300, "n_tokens": 5, "dim": 2, "rng": 2}
     built_in = optimize(fm.walks.Quadratic(1.0, centers), **call)
 
     def losses(theta: Any, nodes: Any) -> Any:
@@ -186,7 +186,13 @@ def test_mini_batches_are_draws_of_the_rows() -> None:
     loss = fm.walks.LeastSquares(x, y, nodes)
     g = fm.walks.as_graph(np.array([[0, 1]]))
     n, size = 4000, 3
-    call: dict[str, Any] = dict(n_steps=1, n_tokens=n, step_sizes=[1.0], base="srw", start=0)
+    call: dict[str, Any] = {
+        "n_steps": 1,
+        "n_tokens": n,
+        "step_sizes": [1.0],
+        "base": "srw",
+        "start": 0,
+    }
     o = optimize(loss, g, batch_size=size, theta0=np.ones(3), rng=5, **call)
     found = 1.0 - o.thetas
     rows = nodes == 1
@@ -232,7 +238,14 @@ def test_threads_and_blocks_change_no_bit(form: str, thread_counts: tuple[int, .
         "python": pull,
         "batches": fm.walks.LeastSquares(x, y, nodes),
     }[form]
-    call: dict[str, Any] = dict(n_steps=400, n_tokens=19, dim=2, sync=13, average=True, rng=4)
+    call: dict[str, Any] = {
+        "n_steps": 400,
+        "n_tokens": 19,
+        "dim": 2,
+        "sync": 13,
+        "average": True,
+        "rng": 4,
+    }
     if form == "batches":
         call["batch_size"] = 2
     first = optimize(loss, ring(9), n_threads=1, **call)
@@ -303,9 +316,10 @@ def test_a_callback_sees_steps_and_ends_the_run() -> None:
 def test_what_gains_nothing_is_warned_of() -> None:
     loss = fm.walks.Quadratic(1.0, np.arange(5.0))
     for a, b, word in ((0.9, 0.6, "nothing"), (0.8, 0.8, "little")):
-        with pytest.warns(ConvergenceWarning, match=word):
+        with pytest.warns(ConvergenceWarning, match=word) as caught:
             o = optimize(loss, ring(5), a=a, b=b, n_steps=10)
         assert len(o.warnings) == 1
+        assert caught[0].filename == __file__
     assert not optimize(loss, ring(5), alpha=0.0, a=0.9, b=0.6, n_steps=10).warnings
 
 
@@ -333,40 +347,40 @@ def test_results_are_shown_saved_and_drawn(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (dict(a=0.5), "a: 0.5"),
-        (dict(b=1.1), "b: 1.1"),
-        (dict(b=True), "b: the bool"),
-        (dict(alpha=-1.0), "alpha"),
-        (dict(alpha=True), "alpha"),
-        (dict(n_steps=-1), "n_steps"),
-        (dict(n_tokens=0), "n_tokens"),
-        (dict(momentum=1.0), "momentum"),
-        (dict(clip=0.0), "clip"),
-        (dict(sync=5), "sync"),
-        (dict(sync=0, n_tokens=2), "sync"),
-        (dict(c=-1.0), "c: -1"),
-        (dict(batch_size=3), "batch_size"),
-        (dict(local_steps=0), "local_steps"),
-        (dict(theta0=[0.0, 1.0]), "dim"),
-        (dict(theta0=[np.nan]), "theta0"),
-        (dict(theta0=np.zeros((3, 1)), n_tokens=2), "theta0"),
-        (dict(projection=("ball", -1.0)), "projection"),
-        (dict(projection=("box", 1.0, 0.0)), "box without points"),
-        (dict(projection="ball"), "projection"),
-        (dict(step_sizes=[1.0]), "step_sizes"),
-        (dict(step_sizes=[-1.0] * 10), "step_sizes"),
-        (dict(loss=3), "loss"),
-        (dict(loss=pull), "dim: not given"),
-        (dict(loss=fm.walks.Quadratic(1.0, np.arange(4.0))), "graph of 5 nodes"),
-        (dict(loss=pull, dim=2, objective=True), "objective"),
-        (dict(record_every=0), "record_every"),
-        (dict(start=5), "start"),
-        (dict(kernel="other"), "kernel"),
-        (dict(base="srw", weights=np.ones(5)), "weights"),
+        ({"a": 0.5}, "a: 0.5"),
+        ({"b": 1.1}, "b: 1.1"),
+        ({"b": True}, "b: the bool"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": True}, "alpha"),
+        ({"n_steps": -1}, "n_steps"),
+        ({"n_tokens": 0}, "n_tokens"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"clip": 0.0}, "clip"),
+        ({"sync": 5}, "sync"),
+        ({"sync": 0, "n_tokens": 2}, "sync"),
+        ({"c": -1.0}, "c: -1"),
+        ({"batch_size": 3}, "batch_size"),
+        ({"local_steps": 0}, "local_steps"),
+        ({"theta0": [0.0, 1.0]}, "dim"),
+        ({"theta0": [np.nan]}, "theta0"),
+        ({"theta0": np.zeros((3, 1)), "n_tokens": 2}, "theta0"),
+        ({"projection": ("ball", -1.0)}, "projection"),
+        ({"projection": ("box", 1.0, 0.0)}, "box without points"),
+        ({"projection": "ball"}, "projection"),
+        ({"step_sizes": [1.0]}, "step_sizes"),
+        ({"step_sizes": [-1.0] * 10}, "step_sizes"),
+        ({"loss": 3}, "loss"),
+        ({"loss": pull}, "dim: not given"),
+        ({"loss": fm.walks.Quadratic(1.0, np.arange(4.0))}, "graph of 5 nodes"),
+        ({"loss": pull, "dim": 2, "objective": True}, "objective"),
+        ({"record_every": 0}, "record_every"),
+        ({"start": 5}, "start"),
+        ({"kernel": "other"}, "kernel"),
+        ({"base": "srw", "weights": np.ones(5)}, "weights"),
     ],
 )
 def test_arguments_that_are_refused(given: dict[str, Any], words: str) -> None:
-    call: dict[str, Any] = dict(loss=fm.walks.Quadratic(1.0, np.arange(5.0)), n_steps=10)
+    call: dict[str, Any] = {"loss": fm.walks.Quadratic(1.0, np.arange(5.0)), "n_steps": 10}
     with pytest.raises(ArgumentError, match=words):
         optimize(graph=ring(5), **{**call, **given})
 

@@ -485,7 +485,7 @@ def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray
     return np.argsort(nodes, kind="stable"), starts.astype(np.int64)
 
 
-def _solved(matrix: Array, right: Array) -> Any:
+def _solved(matrix: Any, right: Any) -> Array:
     try:
         found = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:
@@ -495,4 +495,4 @@ def _solved(matrix: Array, right: Array) -> Any:
             "the mean of the second derivatives is singular: the losses do not determine the "
             "minimum; a ridge does"
         )
-    return found
+    return np.asarray(found, dtype=np.float64)

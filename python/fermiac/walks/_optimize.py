@@ -11,38 +11,38 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._config import resolve_threads
-from fermiac._progress import Report, finish, reporter
+from fermiac._progress import Report, reporter
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
-from fermiac.errors import ArgumentError, ConvergenceWarning, DivergedError, FermiacWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._gradients import LossLike, as_loss
+from fermiac.walks._job import Job
 from fermiac.walks._losses import LeastSquares, Logistic, Loss
 from fermiac.walks._optimum import Optimum
 from fermiac.walks._token_plan import Plan, exponent, starts_of
-from fermiac.walks._token_walk import Drive, drive_of
+from fermiac.walks._token_run import Callback, Judge, Keeper, TokenRun, before_of
+from fermiac.walks._token_walk import job_of, weights_of
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac._checkpoint import Checkpoint
     from fermiac.walks._bases import Base
+    from fermiac.walks._functions import NodeFunctionLike
+    from fermiac.walks._job import Alpha
 
 __all__ = ["optimize"]
 
 Array = NDArray[np.float64]
-Callback = Callable[[int, Array], object]
-
-#: Nodes of paths that are drawn ahead, and seconds that a block takes at most, about.
-_AHEAD = 2**16
-_SLICE = 0.2
 #: Records of a trace, if nothing is said.
 _RECORDS = 200
-#: Seconds between two reports of progress.
-_REPORT = 0.1
 
 
 def optimize(
     loss: LossLike,
     graph: Any,
-    alpha: Any = 5.0,
+    alpha: Alpha = 5.0,
     a: float = 0.7,
     b: float = 0.9,
     n_steps: int = 10**5,
@@ -52,7 +52,8 @@ def optimize(
     dim: int | None = None,
     kernel: str = "srrw",
     base: Base = "mhrw",
-    weights: Any = None,
+    weights: str | NodeFunctionLike | None = None,
+    pseudo_counts: str | ArrayLike = "target",
     start: ArrayLike | None = None,
     c: float = 1.0,
     step_sizes: ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | None = None,
@@ -64,11 +65,14 @@ def optimize(
     local_steps: int = 1,
     n_tokens: int = 1,
     sync: int | None = None,
+    history: str = "private",
     objective: bool | Callable[[Array], ArrayLike] | None = None,
     record_every: int | None = None,
     callback: Callback | None = None,
     callback_every: int | None = None,
     state: Mapping[str, Any] | None = None,
+    keep_state: bool = True,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Optimum:
@@ -113,6 +117,8 @@ def optimize(
     weights : None, "degree", array or callable, optional
         How much each node counts, up to a factor. By default all count the same (for the bases
         that visit by degree: as much as their degree).
+    pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
+        The counts that histories begin with, as for `walk`.
     start : int or array_like of shape (n_tokens,), optional
         Where tokens start; by default nodes are drawn.
     c : float, default 1
@@ -135,10 +141,12 @@ def optimize(
     local_steps : int, default 1
         Steps of the same size that are taken at each visit.
     n_tokens : int, default 1
-        Tokens, each with a walker and a history of its own.
+        Tokens, each with a walker of its own.
     sync : int, optional
         After every so many steps all tokens take the mean of their parameters (and momenta). By
         default they never meet: then they are independent, and their spread tells the error.
+    history : {"private", "shared_sync"}, default "private"
+        Whether each token's walker has a history of its own, or all read and write one.
     objective : bool or callable, optional
         A function of parameters (n, d) that gives (n,), evaluated along the trace; True for the
         mean of the losses under the walk's law, of losses that run in Rust.
@@ -151,7 +159,12 @@ def optimize(
         See `callback`.
     state : mapping, optional
         ``state`` of a result of the same call, which goes on from there for n_steps more steps,
-        as one run would have.
+        as one run would have. Its trace begins there.
+    keep_state : bool, default True
+        Whether the result has a `state`, which holds what all walkers remember.
+    checkpoint : str, path-like or fermiac.Checkpoint, optional
+        A file from which the same call, killed or not, goes on; a larger `n_steps` (with the same
+        `record_every`) makes the run longer.
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
@@ -197,15 +210,15 @@ def optimize(
     """
     begun = time.perf_counter()
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31)
-    n_steps = whole("n_steps", n_steps, 0, 2**53)
-    before = 0 if state is None else int(state["n_steps"])
+    n_steps = whole("n_steps", n_steps, 0, 2**32)
+    before = before_of(state)
     theta, dim = starts_of(theta0, dim, n_tokens)
     handle, dim = as_loss(loss, dim)
     if theta is None:
         theta = np.zeros((n_tokens, dim))
     plan = Plan.of(
         dim,
-        before + n_steps,
+        before.done + n_steps,
         n_tokens,
         b=b,
         c=c,
@@ -226,214 +239,72 @@ def optimize(
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
         raise ArgumentError(f"loss: {loss!r} was given for a graph of {g.n_nodes} nodes")
-    key = key_of(rng)
-    drive = drive_of(
+    keeper = None if checkpoint is None else Keeper(checkpoint)
+    if keeper is not None and state is not None:
+        raise ArgumentError("state: given with checkpoint=, which has a state of its own")
+    known = before.seed if keeper is None or rng is not None else keeper.seed
+    key = key_of(rng) if known is None else known
+    job = job_of(
         g,
         kernel=kernel,
         base=base,
         alpha=alpha,
         weights=weights,
+        pseudo_counts=pseudo_counts,
         start=start,
+        history=history,
         step_exponent=exponent("a", a),
         n_walkers=n_tokens,
+        n_steps=before.done + n_steps,
         key=key,
     )
-    every = _every(record_every, n_steps)
-    run = _Run(
+    every = _every("record_every", record_every, max(n_steps // _RECORDS, 1))
+    run = TokenRun(
         handle,
-        drive,
+        job,
         _core.Tokens(plan.settings(), theta, key),
+        settings={"a": float(a), **plan.to_dict(), "dim": dim, "record_every": every},
         every=every,
         n_steps=n_steps,
-        callback=callback,
-        callback_every=every
-        if callback_every is None
-        else whole("callback_every", callback_every, 1, 2**53),
-        workers=resolve_threads(n_threads),
-        provenance={
-            "seed": key,
-            "settings": {
-                **drive.settings,
-                "a": float(a),
-                **plan.to_dict(),
-                "n_tokens": n_tokens,
-                "n_steps": n_steps,
-            },
-        },
         local_steps=plan.local_steps,
+        callback=callback,
+        callback_every=_every("callback_every", callback_every, every),
+        keeper=keeper,
+        keep_state=keep_state,
+        workers=resolve_threads(n_threads),
         begun=begun,
     )
-    judge = _objective(objective, loss, drive)
+    if state is not None:
+        run.restore(before)
+    judge = _objective(objective, loss, job)
     with reporter(progress, "tokens", "steps") as report:
+        return _concluded(run, report, judge, _findings(job, float(a), plan))
+
+
+def _concluded(
+    run: TokenRun,
+    report: Report | None,
+    judge: Judge | None,
+    found: list[tuple[type[FermiacWarning], str]],
+) -> Optimum:
+    """Run, and warn in the name of the caller's caller."""
+    result = None
+    try:
         result = run.run(report, judge)
-    found = _findings(drive, float(a), plan)
-    object.__setattr__(result, "warnings", tuple(text for _, text in found))
-    warn(found, result)
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        if result is not None:  # Ctrl-C meanwhile, or a warning that is an error
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise
     return result
 
 
-class _Run:
-    """A run: blocks of paths, and the tokens that follow them."""
-
-    def __init__(
-        self,
-        loss: Any,
-        drive: Drive,
-        tokens: _core.Tokens,
-        *,
-        every: int,
-        n_steps: int,
-        callback: Callback | None,
-        callback_every: int,
-        workers: int,
-        provenance: dict[str, Any],
-        local_steps: int,
-        begun: float,
-    ) -> None:
-        self._loss = loss
-        self._drive = drive
-        self._tokens = tokens
-        self._every = every
-        self._callback = callback
-        self._callback_every = callback_every
-        self._workers = workers
-        self._provenance = provenance
-        self._local_steps = local_steps
-        self._begun = begun
-        theta = tokens.theta()
-        self._n = len(theta)
-        self._first = tokens.n_done
-        self._end = self._first + n_steps
-        # The last step has a record of its own where it is none of the others.
-        records = -(-n_steps // every) + 1
-        self._trace = np.empty((self._n, records, theta.shape[1]))
-        self._trace[:, 0] = theta
-        self._paths: NDArray[Any] = np.empty((self._n, 0), dtype=np.uint32)
-        #: The step before the paths.
-        self._base = self._first
-        self._block = max(min(256, _AHEAD // self._n), 1)
-        self._reported = begun
-
-    def run(self, report: Report | None, judge: Callable[[Array], Array] | None) -> Optimum:
-        try:
-            stopped = False
-            while self._tokens.n_done < self._end and not stopped:
-                stopped = self._go(report)
-            result = self._result("complete", judge)
-        except BaseException as error:
-            self._leave(error)
-            raise
-        finish(report, self._total, result)
-        return result
-
-    @property
-    def _total(self) -> int:
-        return self._n * self._end
-
-    def _go(self, report: Report | None) -> bool:
-        """One block; whether the callback ends the run."""
-        done = self._tokens.n_done
-        if done == self._base + self._paths.shape[1]:
-            self._draw(done)
-        begun = time.perf_counter()
-        trace = (self._trace, self._first, self._every)
-        error = self._tokens.run(
-            self._loss, self._paths, self._base, *trace, self._workers, self._total, report
-        )
-        if error is not None:
-            raise self._placed(error)
-        done = self._tokens.n_done
-        now = time.perf_counter()
-        if now - begun < _SLICE / 4:
-            self._block = min(2 * self._block, max(_AHEAD // self._n, 1))
-        elif now - begun > _SLICE:
-            self._block = max(self._block // 2, 1)
-        if report is not None and now - self._reported > _REPORT:
-            self._reported = now
-            report(self._n * done, self._total)
-        if self._callback is None or done % self._callback_every:
-            return False
-        return self._callback(done, self._tokens.theta()) is True
-
-    def _draw(self, done: int) -> None:
-        """Draw the paths of the next block."""
-        steps = min(self._block, self._end - done)
-        if self._callback is not None:
-            steps = min(steps, self._callback_every - done % self._callback_every)
-        size = np.uint32 if self._drive.settings["n_nodes"] <= 2**32 else np.uint64
-        self._paths, self._base = np.empty((self._n, steps), dtype=size), done
-        self._walk()
-
-    def _walk(self) -> None:
-        """Bring walkers to the end of the paths, which an interrupt may have cut short."""
-        until = self._base + self._paths.shape[1]
-        reached, error = self._drive.walkers.run(
-            until, self._paths, self._base + 1, 1, None, self._workers, self._total
-        )
-        if error is not None:
-            raise error
-        assert reached
-
-    def _placed(self, error: BaseException) -> BaseException:
-        """The error, with where it was if parameters diverged."""
-        if self._tokens.lost is None:
-            return error
-        diverged = DivergedError(str(error))
-        diverged.step, diverged.token, diverged.node = self._tokens.lost
-        return diverged
-
-    def _leave(self, error: BaseException) -> None:
-        """Keep what there is, when an error ends the run."""
-        try:
-            error.partial_result = self._result("interrupted", None)  # type: ignore[attr-defined]
-        except Exception as failure:
-            error.add_note(f"and what the run had could not be kept: {failure}")
-
-    def _result(self, status: str, judge: Callable[[Array], Array] | None) -> Optimum:
-        tokens, every = self._tokens, self._every
-        done = tokens.n_done - self._first
-        thetas, averages = tokens.theta(), tokens.mean()
-        steps = self._first + np.arange(0, done + 1, every)
-        trace = self._trace[:, : len(steps) + (done % every > 0)]
-        if done % every:
-            steps = np.append(steps, self._first + done)
-            trace[:, -1] = thetas
-        losses = None
-        if judge is not None:
-            losses = judge(trace.reshape(-1, trace.shape[2])).reshape(trace.shape[:2])
-        return Optimum(
-            **self._provenance,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            n_evals=self._n * done * self._local_steps,
-            wall_time=time.perf_counter() - self._begun,
-            status=status,
-            thetas=thetas,
-            averages=averages if len(averages) else None,
-            visits=self._visits(),
-            n_steps=tokens.n_done,
-            trace_steps=steps,
-            trace_theta=trace,
-            trace_loss=losses,
-            state=None,
-        )
-
-    def _visits(self) -> NDArray[np.int64]:
-        visits = np.zeros(self._drive.settings["n_nodes"], dtype=np.int64)
-        for i in range(self._n):
-            counted = self._drive.walkers.visits(i)
-            assert counted is not None
-            visits += counted
-        return visits
+def _every(name: str, given: int | None, default: int) -> int:
+    return default if given is None else whole(name, given, 1, 2**53)
 
 
-def _every(record_every: int | None, n_steps: int) -> int:
-    if record_every is None:
-        return max(n_steps // _RECORDS, 1)
-    return whole("record_every", record_every, 1, 2**53)
-
-
-def _objective(given: Any, loss: Any, drive: Drive) -> Callable[[Array], Array] | None:
+def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
     """The function that the trace is judged by."""
     if given is None or given is False:
         return None
@@ -443,7 +314,7 @@ def _objective(given: Any, loss: Any, drive: Drive) -> Callable[[Array], Array] 
                 "objective: True was given for a loss whose values are not known; give a function "
                 "of parameters (n, d) that gives (n,)"
             )
-        weights = drive.weights
+        weights = weights_of(job)
         return lambda theta: np.asarray(loss.objective(theta, weights))
     if not callable(given):
         raise ArgumentError(
@@ -463,8 +334,8 @@ def _objective(given: Any, loss: Any, drive: Drive) -> Callable[[Array], Array] 
     return judge
 
 
-def _findings(drive: Drive, a: float, plan: Plan) -> list[tuple[type[FermiacWarning], str]]:
-    if not drive.repels or plan.step_sizes is not None or plan.b > a:
+def _findings(job: Job, a: float, plan: Plan) -> list[tuple[type[FermiacWarning], str]]:
+    if job.is_plain or plan.step_sizes is not None or plan.b > a:
         return []
     gain = "little" if plan.b == a else "nothing"
     return [

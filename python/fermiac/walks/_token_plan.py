@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,8 @@ class Plan:
         """For provenance."""
         sizes = self.step_sizes
         out = dict(vars(self))
-        out["step_sizes"] = None if sizes is None else "given"
+        if sizes is not None:
+            out["step_sizes"] = f"given, {blake2b(sizes.tobytes(), digest_size=8).hexdigest()}"
         if self.projection is not None:
             out["projection"] = [
                 x.tolist() if isinstance(x, np.ndarray) else x for x in self.projection

@@ -79,6 +79,11 @@ impl Crawl {
         &self.names
     }
 
+    /// Weights of all nodes; NaN where nobody has asked, or there are none.
+    pub(super) fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
     /// Nodes whose rows were asked for.
     pub(super) fn n_asked(&self) -> usize {
         self.n_asked

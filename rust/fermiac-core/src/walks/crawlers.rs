@@ -8,6 +8,7 @@ use super::crews::run;
 use super::hashed::Hashed;
 use super::octet::{Crew, Member, Moves, OCTET, Octet};
 use super::persist::{self, Rows};
+use super::places::Places;
 use super::plan::{Base, Kernel, Plan};
 use super::record::{Record, Track};
 use crate::kernel::Archive;
@@ -85,6 +86,11 @@ impl Crawlers {
         self.crawl.names()
     }
 
+    /// Weights of all nodes in the target, if it is a table; NaN where nobody has asked.
+    pub fn weights(&self) -> &[f64] {
+        self.crawl.weights()
+    }
+
     /// Nodes whose rows were asked for.
     pub fn n_asked(&self) -> usize {
         self.crawl.n_asked()
@@ -97,8 +103,9 @@ impl Crawlers {
     }
 
     /// What walkers have visited.
-    pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
-        persist::rows_of(&self.histories, self.n_walkers, false)
+    pub fn rows(&self) -> Result<Rows<u32>> {
+        let rows = persist::rows_of(&self.histories, self.n_walkers, false);
+        rows.ok_or_else(|| Error::Internal("a node above 2³² in a crawl".into()))
     }
 
     /// Moves every walker to `until` steps in all, at most for `budget`; whether all are there.
@@ -123,6 +130,7 @@ impl Crawlers {
             nodes.dedup();
             crawl.ask(&nodes, &mut plan.target, oracle, sinks)?;
             octets.iter_mut().try_for_each(|octet| octet.arrive(&*crawl))?;
+            plan.target.begin(crawl.row(0).1);
             *begun = true;
         }
         let prepared = Prepared::default();
@@ -159,6 +167,9 @@ impl Crawlers {
         let n_nodes = crawl.names().len();
         octets.iter_mut().try_for_each(|octet| octet.persist(archive, n_nodes, &*crawl))?;
         persist::persist_rows(histories, archive, *n_walkers, n_nodes)?;
+        if *begun {
+            plan.target.begin(crawl.row(0).1);
+        }
         archive.finish()
     }
 }

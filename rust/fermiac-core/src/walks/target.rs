@@ -83,6 +83,13 @@ impl Target {
         Self::Table { entries: Vec::new(), total: f64::NAN }
     }
 
+    /// Gives the first node of a crawl, which has a degree, a pseudo-count of 1.
+    pub(super) fn begin(&mut self, degree: usize) {
+        if let Self::Degree { pseudo, .. } = self {
+            *pseudo = 1.0 / degree.max(1) as f64;
+        }
+    }
+
     /// Takes the weight of a node into a table. Weights are kept relative to the first, and
     /// pseudo-counts are in proportion to weights, 1 for the first. Fails with what is needed.
     pub(super) fn learn(

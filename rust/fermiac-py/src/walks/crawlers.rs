@@ -132,6 +132,11 @@ impl PyCrawlers {
         PyArray1::from_slice(py, self.lock().names())
     }
 
+    /// Weights of all nodes in the target; NaN where nobody has asked, or there are none.
+    fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, self.lock().weights())
+    }
+
     /// What is known of the graph: `indptr` and `indices`; rows that nobody asked for are empty.
     fn known<'py>(
         &self,
@@ -142,9 +147,9 @@ impl PyCrawlers {
     }
 
     /// The nodes that each walker has visited, in rows, and how often.
-    fn visited<'py>(&self, py: Python<'py>) -> Option<Visited<'py>> {
-        let rows = self.lock().rows::<u32>()?;
-        Some((
+    fn visited<'py>(&self, py: Python<'py>) -> PyResult<Visited<'py>> {
+        let rows = check(py, self.lock().rows())?;
+        Ok((
             rows.starts.into_pyarray(py),
             rows.nodes.into_pyarray(py),
             rows.counts.into_pyarray(py),

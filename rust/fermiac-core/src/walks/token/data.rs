@@ -74,23 +74,25 @@ impl Data {
         &self.rows[i * self.tiles..][..self.tiles]
     }
 
-    /// Adds the gradients of up to eight rows.
+    /// Adds the gradients of up to eight rows. Plain ranges: adaptors of iterators are not always
+    /// inlined here.
     #[inline(always)]
     fn add<const FMA: bool>(&self, rows: &[usize], theta: &[Tile], gradient: &mut [Tile]) {
         let (mut z, mut y) = (V::ZERO, V::ZERO);
-        for (l, &i) in rows.iter().enumerate() {
-            z.0[l] = product::<FMA>(self.row(i), theta);
-            y.0[l] = self.targets[i];
+        let n = rows.len().min(LANES);
+        for l in 0..n {
+            z.0[l] = product::<FMA>(self.row(rows[l]), theta);
+            y.0[l] = self.targets[rows[l]];
         }
         let slopes = match self.link {
             Link::Square => z - y,
             // Beyond the range of doubles the exponential is infinite, and the slope 0.
             Link::Logistic => (V::ZERO - y) / (V::splat(1.0) + expv::<FMA>(y * z)),
         };
-        for (l, &i) in rows.iter().enumerate() {
-            let slope = V::splat(slopes.0[l]);
-            for (to, x) in gradient.iter_mut().zip(self.row(i)) {
-                *to = V(*x).mul_add::<FMA>(slope, V(*to)).0;
+        for l in 0..n {
+            let (slope, row) = (V::splat(slopes.0[l]), self.row(rows[l]));
+            for k in 0..self.tiles {
+                gradient[k] = V(row[k]).mul_add::<FMA>(slope, V(gradient[k])).0;
             }
         }
     }
@@ -137,19 +139,20 @@ impl Gradient for Data {
         let n = rows.len().min(*batch);
         let drawn = n < rows.len();
         gradient.fill([0.0; LANES]);
-        for first in (0..n).step_by(LANES) {
+        for tile in 0..n.div_ceil(LANES) {
+            let first = tile * LANES;
             let used = LANES.min(n - first);
             let mut group = [0; LANES];
-            for (k, i) in group[..used].iter_mut().enumerate() {
+            for k in 0..used {
                 let place =
                     if drawn { stream.below(rows.len() as u64) as usize } else { first + k };
-                *i = rows.start + place;
+                group[k] = rows.start + place;
             }
             self.add::<FMA>(&group[..used], theta, gradient);
         }
         let (share, ridge) = (V::splat(1.0 / n as f64), V::splat(self.ridge));
-        for (to, theta) in gradient.iter_mut().zip(theta) {
-            *to = V(*theta).mul_add::<FMA>(ridge, share * V(*to)).0;
+        for k in 0..self.tiles {
+            gradient[k] = V(theta[k]).mul_add::<FMA>(ridge, share * V(gradient[k])).0;
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ fn tiled(rows: &[f64], dim: usize) -> Vec<Tile> {
 fn product<const FMA: bool>(a: &[Tile], b: &[Tile]) -> f64 {
     use crate::simd::V;
     let mut sum = V::ZERO;
-    for (a, b) in a.iter().zip(b) {
-        sum = V(*a).mul_add::<FMA>(V(*b), sum);
+    for k in 0..a.len().min(b.len()) {
+        sum = V(a[k]).mul_add::<FMA>(V(b[k]), sum);
     }
     sum.sum()
 }

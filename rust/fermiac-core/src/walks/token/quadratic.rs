@@ -143,18 +143,20 @@ impl Gradient for Quadratic {
                 }
             }
             Curvature::Full(a) => {
-                for (k, to) in rest.iter_mut().enumerate() {
-                    *to = away(k).0;
+                for k in 0..tiles {
+                    rest[k] = away(k).0;
                 }
+                // Plain ranges: adaptors of iterators are not always inlined here.
                 let away = &rest.as_flattened()[..dim];
                 let columns = &a[node * tiles * dim..][..tiles * dim];
-                for (to, columns) in gradient.iter_mut().zip(columns.chunks_exact(dim)) {
+                for (k, to) in gradient[..tiles].iter_mut().enumerate() {
+                    let columns = &columns[k * dim..][..dim];
                     // Two sums: one would wait for itself.
                     let (mut even, mut odd) = (V::ZERO, V::ZERO);
-                    let mut pairs = columns.chunks_exact(2).zip(away.chunks_exact(2));
-                    for (c, x) in &mut pairs {
-                        even = V(c[0]).mul_add::<FMA>(V::splat(x[0]), even);
-                        odd = V(c[1]).mul_add::<FMA>(V::splat(x[1]), odd);
+                    for j in 0..dim / 2 {
+                        even = V(columns[2 * j]).mul_add::<FMA>(V::splat(away[2 * j]), even);
+                        let (column, x) = (columns[2 * j + 1], away[2 * j + 1]);
+                        odd = V(column).mul_add::<FMA>(V::splat(x), odd);
                     }
                     if dim % 2 == 1 {
                         even = V(columns[dim - 1]).mul_add::<FMA>(V::splat(away[dim - 1]), even);

@@ -96,8 +96,9 @@ impl Seat<'_> {
             && step > after
         {
             let share = V::splat(1.0 / (step - after) as f64);
-            for (mean, theta) in self.mean.iter_mut().zip(&*self.theta) {
-                *mean = share.mul_add::<FMA>(V(*theta) - V(*mean), V(*mean)).0;
+            for k in 0..self.mean.len() {
+                let (mean, theta) = (V(self.mean[k]), V(self.theta[k]));
+                self.mean[k] = share.mul_add::<FMA>(theta - mean, mean).0;
             }
         }
         if self.trace.is_empty() || step < course.trace_first {

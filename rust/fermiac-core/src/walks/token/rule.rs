@@ -106,17 +106,17 @@ impl Rule {
         let mut odd = V::ZERO;
         if self.momentum > 0.0 {
             let momentum = V::splat(self.momentum);
-            for ((to, v), g) in theta.iter_mut().zip(velocity).zip(&*gradient) {
-                let along = momentum.mul_add::<FMA>(V(*v), V(*g));
-                let new = minus.mul_add::<FMA>(along, V(*to));
+            for k in 0..theta.len() {
+                let along = momentum.mul_add::<FMA>(V(velocity[k]), V(gradient[k]));
+                let new = minus.mul_add::<FMA>(along, V(theta[k]));
                 odd = odd + (new - new);
-                (*v, *to) = (along.0, new.0);
+                (velocity[k], theta[k]) = (along.0, new.0);
             }
         } else {
-            for (to, g) in theta.iter_mut().zip(&*gradient) {
-                let new = minus.mul_add::<FMA>(V(*g), V(*to));
+            for k in 0..theta.len() {
+                let new = minus.mul_add::<FMA>(V(gradient[k]), V(theta[k]));
                 odd = odd + (new - new);
-                *to = new.0;
+                theta[k] = new.0;
             }
         }
         // A difference of infinities or of NaN is NaN, of all else 0.
@@ -132,8 +132,8 @@ impl Rule {
                 }
             }
             Projection::Box { low, high } => {
-                for ((to, low), high) in theta.iter_mut().zip(low).zip(high) {
-                    *to = V(*to).zip(V(*low), f64::max).zip(V(*high), f64::min).0;
+                for k in 0..theta.len() {
+                    theta[k] = V(theta[k]).zip(V(low[k]), f64::max).zip(V(high[k]), f64::min).0;
                 }
             }
         }

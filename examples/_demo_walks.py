@@ -1,0 +1,272 @@
+"""Walks on three real networks, and a regression by tokens that walk on one of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.spatial import cKDTree
+from scipy.special import expit
+
+import fermiac as fm
+
+Array = NDArray[np.float64]
+
+#: Walkers of each chain, each a run of its own; steps after which their errors are looked at.
+N_WALKERS = 200
+CHECKED = np.unique(np.geomspace(100, 30_000, 13).astype(int))
+#: Steps of each of the 64 walkers whose averages are in the table.
+AVERAGED = 20_000
+#: Images that each image of a digit is joined to.
+N_NEAREST = 8
+#: Steps for each node after which visits are drawn.
+STEPS_PER_NODE = 30
+
+#: Repellence of the tokens; their number, their steps, and the scale of these.
+ALPHAS = (0.0, 1.0, 5.0, 20.0)
+N_TOKENS, TOKEN_STEPS, SCALE = 48, 30_000, 3.0
+RIDGE = 0.3
+MEASURED = 10
+
+
+class Network(NamedTuple):
+    """A graph with a function of its nodes, whose mean over the nodes is sought."""
+
+    title: str
+    graph: fm.walks.Graph
+    f: Array
+
+    @property
+    def known(self) -> float:
+        """The mean over all nodes."""
+        return float(self.f.mean())
+
+
+class Chain(NamedTuple):
+    """What is walked: a kernel, a base chain, a repellence."""
+
+    name: str
+    kernel: str
+    base: str
+    alpha: float
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As arguments."""
+        return {"kernel": self.kernel, "base": self.base, "alpha": self.alpha}
+
+
+class Course(NamedTuple):
+    """Mean square errors of one walker's average after `CHECKED` steps, n times them in the limit."""
+
+    chain: Chain
+    mse: Array
+    variance: float
+
+
+CHAINS = (
+    Chain("MHRW", "none", "mhrw", 0.0),
+    Chain("MHDA", "none", "mhda", 0.0),
+    Chain("HDT on MHDA, α = 5", "hdt", "mhda", 5.0),
+    Chain("SRRW on MHRW, α = 5", "srrw", "mhrw", 5.0),
+    Chain("SRRW on MHRW, α = 20", "srrw", "mhrw", 20.0),
+)
+#: Those whose visits are drawn.
+DRAWN = (CHAINS[0], CHAINS[2], CHAINS[3])
+
+
+def miserables() -> Network:
+    """Characters of Les Misérables, joined where they share a chapter; f is the degree."""
+    graph = fm.walks.Graph.from_networkx(nx.les_miserables_graph())
+    return Network("Les Misérables: mean degree", graph, graph.degrees.astype(float))
+
+
+def karate() -> Network:
+    """Members of a karate club; f is 1 for those who stayed with the instructor."""
+    club = nx.karate_club_graph()
+    stayed = [club.nodes[node]["club"] == "Mr. Hi" for node in club]
+    graph = fm.walks.Graph.from_networkx(club, weight=None)
+    return Network("Karate club: the instructor's part", graph, np.array(stayed, dtype=float))
+
+
+def digits(images: NDArray[Any], labels: NDArray[Any]) -> Network:
+    """Handwritten digits, each joined to those most like it; f is 1 for odd ones."""
+    points = images.astype(float)
+    near = cKDTree(points).query(points, N_NEAREST + 1)[1]
+    here = np.repeat(np.arange(len(points)), N_NEAREST)
+    graph = fm.walks.Graph.from_edges(np.column_stack([here, near[:, 1:].ravel()]))
+    return Network("Handwritten digits: share of odd ones", graph, (labels % 2).astype(float))
+
+
+def course(network: Network, chain: Chain, seed: int) -> Course:
+    """Errors of single walkers as they walk on."""
+    graph, f = network.graph, network.f
+    walk, mse = None, []
+    for n in CHECKED:
+        if walk is None:
+            walk = fm.walks.walk(
+                graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, rng=seed, progress=False
+            )
+        else:
+            walk = fm.walks.extend(walk, n - walk.n_steps, progress=False)
+        means = walk.walker_visits @ f / walk.n_steps
+        mse.append(np.mean((means - network.known) ** 2))
+    variance = fm.walks.asymptotic_variance(graph, f, **chain.settings)
+    return Course(chain, np.array(mse), variance)
+
+
+def average(network: Network, chain: Chain, seed: int, under: str | None = None) -> Any:
+    """An average and its error as they are asked for: 64 walkers, whose first steps do not count."""
+    walk = fm.walks.walk(
+        network.graph,
+        **chain.settings,
+        n_steps=AVERAGED,
+        burn_in=AVERAGED // 4,
+        rng=seed,
+        progress=False,
+    )
+    return walk.expect(network.f, under)
+
+
+def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
+    """One walker's visits over the target's share of them, and TVD of 200 by steps per node."""
+    n = network.graph.n_nodes
+    walk, distances = None, []
+    for per_node in range(1, STEPS_PER_NODE + 1):
+        if walk is None:
+            walk = fm.walks.walk(
+                network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, start=0, rng=seed,
+                progress=False,
+            )  # fmt: skip
+        else:
+            walk = fm.walks.extend(walk, n, progress=False)
+        distances.append(walk.walker_tvd.mean())
+        if per_node == STEPS_PER_NODE:
+            first = walk.walker_visits[[0]].toarray()[0] / per_node
+    return first, np.array(distances)
+
+
+def places(graph: fm.walks.Graph) -> Array:
+    """Where to draw the nodes, (n_nodes, 2)."""
+    net = nx.from_scipy_sparse_array(graph.to_scipy())
+    where = nx.kamada_kawai_layout(net, weight=None)
+    return np.array([where[node] for node in range(graph.n_nodes)])
+
+
+HEAD = (
+    f"  {'chain':<24}{'n MSE':>11}{'theory':>11}{'ratio':>8}{'MHRW / it':>11}"
+    f"   (n = {CHECKED[-1]:,}, {N_WALKERS} walkers)"
+)
+
+
+def lines(network: Network, courses: list[Course]) -> list[str]:
+    """A table of what was found of one network."""
+    last = CHECKED[-1]
+    plain = courses[0].mse[-1]
+    return [f"  {network.title}"] + [
+        f"    {c.chain.name:<22}{last * c.mse[-1]:>11.2f}{c.variance:>11.2f}"
+        f"{last * c.mse[-1] / c.variance:>8.2f}{plain / c.mse[-1]:>11.1f}"
+        for c in courses
+    ]
+
+
+class Task(NamedTuple):
+    """A loss on the nodes, where its mean is least, and what the theory needs to know there."""
+
+    graph: fm.walks.Graph
+    loss: fm.walks.Logistic
+    optimum: Array
+    difference: float
+    gradients: Array
+    hessian: Array
+
+
+class Descent(NamedTuple):
+    """Tokens of one repellence: what they recorded, mean square distances, and those foretold."""
+
+    alpha: float
+    result: Any
+    steps: NDArray[np.int64]
+    excess: Array
+    square: Array
+    moments: Array
+
+    @property
+    def predicted(self) -> Array:
+        """Of the mean square distance."""
+        return np.trace(self.moments, axis1=1, axis2=2)
+
+
+def task(x: Array, y: Array, graph: fm.walks.Graph) -> Task:
+    """Tumours on the nodes of a graph, such that near nodes hold tumours that are alike."""
+    x = x[:, : MEASURED + 1]
+    laplacian = np.diag(graph.degrees.astype(float)) - (graph.to_scipy().toarray() > 0)
+    line = np.linalg.eigh(laplacian)[1][:, 1]
+    component = np.linalg.svd(x[:, 1:], full_matrices=False)[0][:, 0]
+    node = np.empty(len(y), dtype=int)
+    node[np.argsort(component)] = np.argsort(line)[np.arange(len(y)) * graph.n_nodes // len(y)]
+    loss = fm.walks.Logistic(x, y, node, ridge=RIDGE)
+    optimum = loss.minimum()
+    # SciPy's, which knows the objective alone.
+    other = minimize(lambda theta: loss.objective(theta), np.zeros(loss.dim), tol=1e-12).x
+    gradients = loss.gradient(
+        np.broadcast_to(optimum, (graph.n_nodes, loss.dim)), np.arange(graph.n_nodes)
+    )
+    share = expit(loss.X @ optimum)
+    weight = share * (1 - share) / np.repeat(loss.sizes, loss.sizes) / graph.n_nodes
+    hessian = (loss.X.T * weight) @ loss.X + RIDGE * np.eye(loss.dim)
+    return Task(graph, loss, optimum, float(np.abs(other - optimum).max()), gradients, hessian)
+
+
+def descend(job: Task, alpha: float, seed: int) -> Descent:
+    """Tokens from zero towards the optimum."""
+    result = fm.walks.optimize(
+        job.loss,
+        job.graph,
+        alpha,
+        n_steps=TOKEN_STEPS,
+        rng=seed,
+        c=SCALE,
+        n_tokens=N_TOKENS,
+        record_every=50,
+        progress=False,
+    )
+    at = np.unique(np.geomspace(1, len(result.trace.steps) - 1, 40).astype(int))
+    losses = job.loss.objective(result.trace.theta[:, at].reshape(-1, job.loss.dim))
+    predicted = fm.walks.predict(
+        job.graph,
+        job.gradients,
+        job.hessian,
+        result.trace.steps[at],
+        alpha,
+        c=SCALE,
+        start_error=-job.optimum,
+    )
+    return Descent(
+        alpha,
+        result,
+        result.trace.steps[at],
+        losses.reshape(N_TOKENS, -1).mean(axis=0) - job.loss.objective(job.optimum),
+        (result.distance(job.optimum) ** 2).mean(axis=0)[at],
+        predicted,
+    )
+
+
+TOKEN_HEAD = (
+    f"  {'alpha':<12}{'distance² × 10⁶':>18}{'foretold':>12}{'ratio':>8}{'limit':>12}"
+    f"{'loss − least, × 10⁶':>22}   (after {TOKEN_STEPS:,} steps, {N_TOKENS} tokens)"
+)
+
+
+def token_line(job: Task, run: Descent) -> str:
+    """One line of a table of repellences."""
+    law = fm.walks.token_covariance(job.graph, job.gradients, job.hessian, run.alpha, c=SCALE)
+    limit = np.trace(law) * SCALE * (TOKEN_STEPS + 1.0) ** -0.9
+    square, predicted = run.square[-1], run.predicted[-1]
+    return (
+        f"  {run.alpha:<12g}{1e6 * square:>18.2f}{1e6 * predicted:>12.2f}{square / predicted:>8.2f}"
+        f"{1e6 * limit:>12.2f}{1e6 * run.excess[-1]:>22.2f}"
+    )
