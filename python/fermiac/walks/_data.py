@@ -137,6 +137,11 @@ class WalkData(Sample):
         return self._state
 
     @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """The user's names of the nodes, in the process where the walk ran; None without."""
+        return None if self._job is None else self._job.graph.labels
+
+    @property
     def record(self) -> str:
         """What was kept: ``"visits"``, ``"path"`` or ``"none"``."""
         return str(self.settings["record"])
