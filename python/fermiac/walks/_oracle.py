@@ -339,6 +339,7 @@ class Crawler:
             sums=None,
             state=None,
             n_moves=self._core.n_moves - moves,
+            positions=self._core.positions(),
             f=None,
             burned=None,
         )

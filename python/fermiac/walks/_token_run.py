@@ -172,7 +172,7 @@ class TokenRun:
 
     def _identity(self) -> str:
         """What makes a run the same run, in JSON."""
-        identity = {**identity_of(self._job), **self._settings}
+        identity = {**identity_of(self._job, None), **self._settings}
         for name in ("step_exponent", "record", "burn_in", "thin", "restart", "on_stuck"):
             del identity[name]
         if self._keeper is None:
