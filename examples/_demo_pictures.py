@@ -273,7 +273,7 @@ def walk_visits(
     matrix = graph.to_scipy().tocoo()
     segments = np.stack([places[matrix.row], places[matrix.col]], axis=1)
     drawn = None
-    for axes, (name, (first, distances)) in zip(panels.flat, seen.items(), strict=False):
+    for axes, (name, (first, _)) in zip(panels.flat, seen.items(), strict=False):
         axes.add_collection(LineCollection(segments, colors="#bbbbbb", linewidths=0.4, zorder=1))
         # Nodes without a visit are as blue as those with an eighth of their share.
         drawn = axes.scatter(
@@ -291,7 +291,8 @@ def walk_visits(
     bar.set_label("visits ÷ target")
     axes = panels[1, 1]
     for (name, (_, distances)), colour in zip(seen.items(), (GREY, ORANGE, BLUE), strict=True):
-        axes.loglog(np.arange(1, len(distances) + 1), distances, color=colour, lw=1.6, label=name)
+        n = len(distances)
+        axes.loglog(np.arange(1, n + 1), distances, color=colour, lw=1.6, label=name)
     axes.set_xlabel("steps of a walker ÷ nodes")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -302,7 +303,7 @@ def walk_visits(
     axes.legend(fontsize=9)
     figure.suptitle(
         "Les Misérables, every character to be visited as often as any other:\n"
-        f"visits of one walker after {len(distances)} steps per character"
+        f"visits of one walker after {n} steps per character"
     )
     _save(figure, path)
 

@@ -60,7 +60,7 @@ class Chain(NamedTuple):
 
 
 class Course(NamedTuple):
-    """Mean square errors of one walker's average after `CHECKED` steps, n times them in the limit."""
+    """Mean square errors of one walker's average after `CHECKED` steps, and V of the theory."""
 
     chain: Chain
     mse: Array
@@ -119,12 +119,12 @@ def course(network: Network, chain: Chain, seed: int) -> Course:
 
 
 def average(network: Network, chain: Chain, seed: int, under: str | None = None) -> Any:
-    """An average and its error as they are asked for: 64 walkers, whose first steps do not count."""
+    """An average and its error as a user asks for them: 64 walkers with a short burn-in."""
     walk = fm.walks.walk(
         network.graph,
         **chain.settings,
         n_steps=AVERAGED,
-        burn_in=AVERAGED // 4,
+        burn_in=AVERAGED // 20,
         rng=seed,
         progress=False,
     )

@@ -352,9 +352,7 @@ def run_walks(out: Path) -> Section:
     for name, network, chain, under in asked:
         answer = walks.average(network, chain, SEED, under)
         n_evals = 64 * walks.AVERAGED
-        rows.append(
-            Row(name, float(answer.mean), float(answer.stderr), network.known, n_evals)
-        )
+        rows.append(Row(name, float(answer.mean), float(answer.stderr), network.known, n_evals))
     courses = {
         network.title: [walks.course(network, chain, SEED) for chain in walks.CHAINS]
         for network in (characters, digits)
@@ -368,10 +366,10 @@ def run_walks(out: Path) -> Section:
     for network in (characters, digits):
         lines += walks.lines(network, courses[network.title])
     notes = [
-        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, the first quarter left out; alpha 5. "
-        "Known answers: the mean over all nodes. By weights: a walk along scenes shared, reweighted.",
-        "Table: mean square errors of single walkers from their first step on, n times them; theory "
-        "is asymptotic_variance. HDT comes down to its limit late where degrees differ much.",
+        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, the first twentieth left out; alpha 5. "
+        "Known answers: means over all nodes. By weights: along chapters shared, reweighted.",
+        "Table: n times the mean square error of one walker, from its first step on; theory is "
+        "asymptotic_variance. HDT comes down to its limit late where degrees differ much.",
     ]
     record = {
         "checked": walks.CHECKED.tolist(),
@@ -407,8 +405,8 @@ def run_tokens(out: Path) -> Section:
     notes = [
         "Rows: one token, alpha 5; its error is the one that theory foretells (predict). Known "
         f"answers: Newton's method, {job.difference:.0e} from SciPy's at most.",
-        f"{len(data.y)} tumours on {job.graph.n_nodes} nodes, alike ones near each other, so that a "
-        "token sees much of one kind before it sees another; a = 0.7, b = 0.9.",
+        f"{len(data.y)} tumours on {job.graph.n_nodes} nodes, alike ones near each other, so that "
+        "a token sees much of one kind before it sees another; a = 0.7, b = 0.9.",
         "Theory is linear about the optimum: it leaves out what early, long steps have bent, which "
         "large alphas show longest.",
     ]

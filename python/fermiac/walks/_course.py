@@ -16,6 +16,7 @@ from fermiac.walks._functions import NodeFunction
 from fermiac.walks._job import Job
 from fermiac.walks._memory import require_room
 from fermiac.walks._result import Walk
+from fermiac.walks._transient import Marks
 from fermiac.walks._visits import Visits
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Course:
         self.paths = self._room()
         self.sums: Array | None = None if before is None else before._sums
         self.burned: Visits | None = None if before is None else before._burned
+        self.marks = Marks(None if before is None else before._marks)
         self._view: Walk | None = None
         self._seen = 0.0
         self._watched = _handle.watch(lambda: self._view)
@@ -101,6 +103,7 @@ class Course:
         if self.paths is not None:
             self.paths[:, : kept["paths"].shape[1]] = kept["paths"]
         self.sums = kept.get("sums")
+        self.marks = Marks(unnamed(kept, "marks.") or None)
         if "burned.indptr" in kept:
             self.burned = Visits.named(kept, self._job.graph.n_nodes, "burned.")
 
@@ -181,6 +184,8 @@ class Course:
             ends.append(done + self._block - (done - job.burn_in) % self._block)
         else:
             ends.append(done + self._slice)
+        if self._marks_visits and done >= job.burn_in:
+            ends.append(job.burn_in + Marks.after(done - job.burn_in))
         if self._stop is not None and done >= job.burn_in:
             every = self._stop.every
             ends.append(done + every - (done - job.burn_in) % every)
@@ -223,6 +228,20 @@ class Course:
         self.done, self._ahead, self._block_of = until, None, block
         if until == job.burn_in and job.record == "visits":
             self.burned = self._visits(state_of(self._walkers))
+        if self._marks_visits and Marks.are_at(until - job.burn_in):
+            self._mark(until - job.burn_in)
+
+    @property
+    def _marks_visits(self) -> bool:
+        return self._job.record == "visits"
+
+    def _mark(self, counted: int) -> None:
+        """Mark what was visited until now."""
+        visits = self._walkers.totals()
+        if visits is not None and self.burned is not None:
+            visits = visits - self.burned.totals()
+        if visits is not None:
+            self.marks.put(counted, visits)
 
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the part of a block that is recorded to the paths."""
@@ -259,6 +278,7 @@ class Course:
             out["paths"] = self.paths[:, : self._n_slots()]
         if self.sums is not None:
             out["sums"] = self.sums
+        out |= {f"marks.{k}": array for k, array in (self.marks.arrays() or {}).items()}
         if self.burned is not None:
             out |= {f"burned.{k}": array for k, array in self.burned.fields().items()}
         return out
@@ -321,6 +341,7 @@ class Course:
             positions=walkers.positions(),
             f=self._f,
             burned=self.burned,
+            marks=self.marks.arrays(),
         )
 
 
@@ -331,6 +352,11 @@ def state_of(walkers: _core.Walkers) -> dict[str, NDArray[Any]]:
     if found is not None:
         out |= dict(zip(("indptr", "nodes", "counts", "logs"), found, strict=True))
     return out
+
+
+def unnamed(kept: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): array for k, array in kept.items() if k.startswith(prefix)}
 
 
 def restore(walkers: _core.Walkers, state: dict[str, NDArray[Any]]) -> None:

@@ -44,6 +44,8 @@ class WalkData(Sample):
     #: The fields of the visits that count; None where the state has them.
     _rows: Mapping[str, NDArray[Any]] | None = None
     _sums: Array | None = None
+    #: Visits of all nodes at two earlier steps.
+    _marks: Mapping[str, NDArray[Any]] | None = None
     _state: Mapping[str, Any] | None = None
     #: Of self-avoiding walks: lengths, log_weights, trapped.
     _avoided: Mapping[str, NDArray[Any]] | None = None
@@ -64,6 +66,7 @@ class WalkData(Sample):
         positions: Ids,
         f: NodeFunction | None,
         burned: Visits | None,
+        marks: dict[str, NDArray[Any]] | None = None,
         avoided: dict[str, NDArray[Any]] | None = None,
     ) -> Self:
         """The result of a run."""
@@ -92,6 +95,7 @@ class WalkData(Sample):
             _prior=job.prior,
             _rows=rows,
             _sums=sums,
+            _marks=marks,
             _state=state,
             _avoided=avoided,
         )

@@ -15,6 +15,7 @@ from fermiac._result import warn
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.walks._functions import NodeFunction
+from fermiac.walks._transient import unsettled
 
 if TYPE_CHECKING:
     from fermiac._sample import Sample
@@ -37,6 +38,8 @@ class Parts:
         self.weights = weights
         #: Of the function, under the law that is averaged over.
         self.variance = variance
+        #: Nodes that were visited, the values there, and the ratios of the laws, if there are any.
+        self.seen: tuple[NDArray[Any], Array, Array | None] | None = None
 
 
 def ratio(parts: Parts) -> tuple[Array, Array]:
@@ -97,6 +100,8 @@ def _estimate(
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
     found = few_walkers(walk)
+    if parts.seen is not None:
+        found += unsettled(walk, *parts.seen, mean, np.sqrt(variance))
 
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
@@ -167,7 +172,9 @@ def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Pa
             )
     shares /= shares.sum()
     centred = values - shares @ values
-    return Parts(walk, sums, weights, shares @ centred**2)
+    parts = Parts(walk, sums, weights, shares @ centred**2)
+    parts.seen = (nodes, values, ratios)
+    return parts
 
 
 def ratios_under(walk: Walk, under: Any, nodes: NDArray[Any]) -> Array | None:

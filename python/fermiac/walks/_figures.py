@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fermiac._sample import Sample
 from fermiac.errors import ArgumentError
+from fermiac.walks._transient import joined_marks
 
 if TYPE_CHECKING:
     from fermiac.walks._data import WalkData
@@ -111,6 +112,7 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         paths=paths,
         _rows=rows,
         _sums=None,
+        _marks=joined_marks([w._marks for w in everyone]),
         _state=None,
     )
 

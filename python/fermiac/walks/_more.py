@@ -20,6 +20,7 @@ from fermiac.walks._bases import Base, base_of
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._course import Course, restore
 from fermiac.walks._job import Job
+from fermiac.walks._optimize import optimize
 from fermiac.walks._result import Walk
 from fermiac.walks._walk import BLOCK, MOST_STEPS, concluded
 from fermiac.walks._walk import walk as walk_on
@@ -111,7 +112,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : str or function
-        ``"walk"`` or ``"extend"``, or the function itself.
+        ``"walk"``, ``"extend"`` or ``"optimize"``, or the function itself.
     *args, **kwargs
         What it takes.
 
@@ -133,7 +134,8 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     >>> run.result(timeout=60).n_steps
     1000
     """
-    return _handle.start("walks", {"walk": walk_on, "extend": extend}, verb, args, kwargs)
+    verbs: dict[str, Callable[..., Any]] = {"walk": walk_on, "extend": extend, "optimize": optimize}
+    return _handle.start("walks", verbs, verb, args, kwargs)
 
 
 def corpus(

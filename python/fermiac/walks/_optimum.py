@@ -77,7 +77,7 @@ class Optimum(Result):
     def stderr(self) -> Array | None:
         """The standard error of `theta`, by the spread of the tokens; shape (d,).
 
-        None where there is one token, or where they have met.
+        None where there is one token, where tokens have met, or share a history.
         """
         return self._spread(self.thetas)
 
@@ -92,7 +92,8 @@ class Optimum(Result):
         return len(self.thetas)
 
     def _spread(self, values: Array) -> Array | None:
-        if len(values) < 2 or self.settings["sync"] is not None:
+        shared = self.settings["sync"] is not None or self.settings["history"] != "private"
+        if len(values) < 2 or shared:
             return None
         return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
 
@@ -136,7 +137,7 @@ class Optimum(Result):
         Returns
         -------
         ndarray of shape (n_tokens, n_records)
-            Root mean squares over the coordinates are not taken: these are Euclidean lengths.
+            Euclidean lengths.
 
         Raises
         ------

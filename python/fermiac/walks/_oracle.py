@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._arguments import choice
 from fermiac._progress import finish, reporter
+from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of, takes_target
 from fermiac.walks._crawl import Crawl
 from fermiac.walks._functions import NodeFunction, NodeFunctionLike, called
@@ -36,6 +37,8 @@ Neighbors: TypeAlias = "Callable[[Ids], tuple[ArrayLike, ArrayLike] | Sequence[A
 
 #: Stands for a graph of which nothing is known.
 _ANY = Graph.from_csr([0, 1, 2], [1, 0])
+#: Steps of a walker for each node, from which on history leaves little bias.
+_FEW = 100
 #: Bases that see no more of the graph than what is near.
 _LOCAL = ("srw", "nbrw", "mhrw", "mhda", "barker")
 
@@ -116,8 +119,10 @@ class Crawler:
     ----------
     graph : Oracle or callable
         What knows the graph, or the function of an `Oracle`.
-    kernel : {"hdt", "srrw", "none"}, default "hdt"
-        As in `walk`. ``"srrw"`` asks for all neighbours of the nodes where walkers are.
+    kernel : {"none", "hdt", "srrw"}, default "none"
+        As in `walk`. ``"srrw"`` asks for all neighbours of the nodes where walkers are. History is
+        for walkers that come back to nodes many times: with few visits a node it drives them to
+        those not yet visited, of which most edges lead to nodes of high degree.
     base : str, Lazy, MTM or Node2Vec, default "mhda"
         As in `walk`: ``"srw"``, ``"nbrw"``, ``"mhrw"``, ``"mhda"``, ``"barker"``, an `MTM`, a
         `Node2Vec`, or a `Lazy` of one of them.
@@ -164,8 +169,8 @@ class Crawler:
     >>> import numpy as np, fermiac as fm
     >>> g = fm.walks.graphs.barabasi_albert(2000, 3, rng=0)
     >>> crawler = fm.walks.Crawler(lambda nodes: [g.neighbors(i) for i in nodes], start=0, rng=0)
-    >>> w = crawler.run(50)  # away from the start
-    >>> w = crawler.run(200)
+    >>> _ = crawler.run(50)  # away from the start
+    >>> w = crawler.run(300)
     >>> e = w.expect(lambda nodes: g.degrees[nodes])
     >>> bool(abs(e.mean - g.degrees.mean()) < 5 * e.stderr)
     True
@@ -174,7 +179,7 @@ class Crawler:
     def __init__(
         self,
         graph: Oracle | Neighbors,
-        kernel: str = "hdt",
+        kernel: str = "none",
         base: Base = "mhda",
         alpha: Alpha = 5.0,
         weights: str | NodeFunctionLike | None = None,
@@ -276,6 +281,11 @@ class Crawler:
         KeyboardInterrupt
             On Ctrl-C. This and every other exception has the steps so far as ``partial_result``,
             or None.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If walkers with history have made few steps for each node.
         """
         begun = time.perf_counter()
         steps = whole("n_steps", n_steps, 1, 2**32 - 1 - self.n_done)
@@ -308,8 +318,21 @@ class Crawler:
                 error.partial_result = partial  # type: ignore[attr-defined]
                 raise
             found = result("complete")
+            few = [(ConvergenceWarning, text) for text in self._notes()]
+            object.__setattr__(found, "warnings", tuple(text for _, text in few))
+            warn(few, found)
             finish(report, total, found)
             return found
+
+    def _notes(self) -> list[str]:
+        """What the user must know of a crawl."""
+        each = self.n_done / len(self.nodes)
+        if self._job.kernel == "none" or each >= _FEW:
+            return []
+        return [
+            f"walkers with history have made {each:.2g} steps for each node discovered; with fewer "
+            f"than {_FEW} the averages lean to nodes of high degree; walk on, or take kernel='none'"
+        ]
 
     def _result(
         self, job: Job, status: str, begun: float, since: tuple[int, int, Any], paths: Any
@@ -339,6 +362,7 @@ class Crawler:
             sums=None,
             state=None,
             n_moves=self._core.n_moves - moves,
+            positions=self._core.positions(),
             f=None,
             burned=None,
         )

@@ -172,7 +172,7 @@ class TokenRun:
 
     def _identity(self) -> str:
         """What makes a run the same run, in JSON."""
-        identity = {**identity_of(self._job), **self._settings}
+        identity = {**identity_of(self._job, None), **self._settings}
         for name in ("step_exponent", "record", "burn_in", "thin", "restart", "on_stuck"):
             del identity[name]
         if self._keeper is None:
@@ -324,12 +324,12 @@ class TokenRun:
     def _visits(self, walkers: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """What tokens have visited, without what their walkers have drawn ahead."""
         n = self._job.graph.n_nodes
-        visits = np.zeros(n, dtype=np.int64)
         if "indptr" in walkers:
-            np.add.at(visits, walkers["nodes"], walkers["counts"].astype(np.int64))
+            # Exact: counts are far below 2**53.
+            visits = np.bincount(walkers["nodes"], walkers["counts"], n).astype(np.int64)
         else:
             totals = self._walkers.totals()
             assert totals is not None
-            visits += totals.astype(np.int64)
+            visits = totals.astype(np.int64)
         ahead = self._paths[:, self._tokens.n_done - self._before :]
-        return visits - np.bincount(ahead.reshape(-1).astype(np.int64), minlength=n)
+        return np.asarray(visits - np.bincount(ahead.reshape(-1).astype(np.int64), minlength=n))

@@ -208,6 +208,21 @@ impl Walkers {
         }
     }
 
+    /// The visits of all nodes by all walkers together, where they are counted.
+    pub fn totals(&self) -> Option<Vec<u64>> {
+        let n = self.graph.n_nodes();
+        match &self.histories {
+            Histories::Forgotten(_) => None,
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
+            Histories::Recent(all) => Some(sum_of(all, n)),
+            Histories::Dense(all) => Some(sum_of(all, n)),
+            Histories::Masses(all) => Some(sum_of(all, n)),
+            Histories::Hashed(all) => Some(sum_of(all, n)),
+            Histories::HashedMasses(all) => Some(sum_of(all, n)),
+        }
+    }
+
     /// Takes what [`rows`](Self::rows) gave in place of what walkers have visited.
     pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
         let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
@@ -231,6 +246,16 @@ impl Walkers {
             Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
         }
     }
+}
+
+fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
+    let mut sums = vec![0; n_nodes];
+    for history in all {
+        for lane in 0..OCTET {
+            history.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
+        }
+    }
+    sums
 }
 
 /// What walkers have visited, from their histories; `None` if `I` is too small for nodes.

@@ -130,14 +130,6 @@ impl Walkers {
         }
     }
 
-    /// Visits of all nodes by all walkers, where these share their history.
-    pub fn totals(&self) -> Option<Vec<u64>> {
-        match &self.histories {
-            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
-            _ => None,
-        }
-    }
-
     /// Moves every walker to `until` steps in all, at most for `budget`; whether all are there.
     ///
     /// After an error all walkers stand where they can go on from.

@@ -121,6 +121,11 @@ impl PyCrawlers {
         self.lock().n_moves()
     }
 
+    /// Where walkers stand, as numbered here.
+    fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        PyArray1::from_iter(py, self.lock().positions().into_iter().map(|node| node as i64))
+    }
+
     /// Nodes whose rows were asked for.
     #[getter]
     fn n_asked(&self) -> usize {

@@ -9,6 +9,8 @@ mod loss;
 mod quadratic;
 mod ride;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use data::{Data, Link};
