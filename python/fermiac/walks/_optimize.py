@@ -18,8 +18,9 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._gradients import LossLike, as_loss
 from fermiac.walks._job import Job
-from fermiac.walks._losses import LeastSquares, Logistic, Loss
+from fermiac.walks._losses import Loss
 from fermiac.walks._optimum import Optimum
+from fermiac.walks._regressions import LeastSquares, Logistic
 from fermiac.walks._token_plan import Plan, exponent, starts_of
 from fermiac.walks._token_run import Callback, Judge, Keeper, TokenRun, before_of
 from fermiac.walks._token_walk import job_of, weights_of

@@ -109,17 +109,17 @@ impl Rule {
             for k in 0..theta.len() {
                 let along = momentum.mul_add::<FMA>(V(velocity[k]), V(gradient[k]));
                 let new = minus.mul_add::<FMA>(along, V(theta[k]));
-                odd = odd + (new - new);
+                odd = new.mul_add::<FMA>(V::ZERO, odd);
                 (velocity[k], theta[k]) = (along.0, new.0);
             }
         } else {
             for k in 0..theta.len() {
                 let new = minus.mul_add::<FMA>(V(gradient[k]), V(theta[k]));
-                odd = odd + (new - new);
+                odd = new.mul_add::<FMA>(V::ZERO, odd);
                 theta[k] = new.0;
             }
         }
-        // A difference of infinities or of NaN is NaN, of all else 0.
+        // 0 times infinity or NaN is NaN, times all else 0.
         if odd.sum().is_nan() {
             return false;
         }
