@@ -9,6 +9,7 @@ from __future__ import annotations
 from fermiac.walks import graphs
 from fermiac.walks._bases import MTM, Lazy, Node2Vec
 from fermiac.walks._conversions import as_graph
+from fermiac.walks._crawl import Crawl
 from fermiac.walks._files import open_csr
 from fermiac.walks._gradients import NativeLoss, TorchLoss
 from fermiac.walks._graph import Graph
@@ -16,6 +17,7 @@ from fermiac.walks._losses import Quadratic
 from fermiac.walks._more import corpus, extend, start
 from fermiac.walks._optimize import optimize
 from fermiac.walks._optimum import Optimum
+from fermiac.walks._oracle import Crawler, Oracle
 from fermiac.walks._regressions import LeastSquares, Logistic
 from fermiac.walks._result import Walk
 from fermiac.walks._rows import Components
@@ -28,6 +30,8 @@ from fermiac.walks._write_csr import write_csr
 __all__ = [
     "MTM",
     "Components",
+    "Crawl",
+    "Crawler",
     "Graph",
     "Lazy",
     "LeastSquares",
@@ -35,6 +39,7 @@ __all__ = [
     "NativeLoss",
     "Node2Vec",
     "Optimum",
+    "Oracle",
     "Quadratic",
     "StopWhen",
     "TorchLoss",

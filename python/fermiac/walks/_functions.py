@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
 
-__all__ = ["NodeFunction", "NodeFunctionLike"]
+__all__ = ["NodeFunction", "NodeFunctionLike", "called"]
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -33,7 +33,7 @@ class NodeFunction:
     def __init__(self, name: str, given: Any, n_nodes: int) -> None:
         self._name = name
         self._n_nodes = n_nodes
-        self._call: Callable[[Ids], Any] | None = _callable(given)
+        self._call: Callable[[Ids], Any] | None = called(given)
         self._values = np.empty((0, 1))
         self._known: NDArray[np.bool_] | None = None
         #: Whether there is one value a node, and not a row of them; known after the first call.
@@ -120,7 +120,7 @@ class NodeFunction:
         return values
 
 
-def _callable(given: Any) -> Callable[[Ids], Any] | None:
+def called(given: Any) -> Callable[[Ids], Any] | None:
     """What is called with nodes; None for arrays."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(given, torch.nn.Module):

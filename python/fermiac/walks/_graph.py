@@ -17,6 +17,8 @@ from fermiac.walks._rows import Rows
 if TYPE_CHECKING:
     from os import PathLike
 
+    from fermiac.walks._oracle import Neighbors, Oracle
+
 __all__ = ["Graph"]
 
 VALIDATE = ("full", "sample", "none")
@@ -284,6 +286,24 @@ class Graph(Rows):
         from fermiac.walks._conversions import of_igraph
 
         return cast(Self, of_igraph(graph, weight))
+
+    @staticmethod
+    def from_oracle(neighbors: Neighbors) -> Oracle:
+        """Know a graph by asking for neighbours; the same as ``Oracle(neighbors)``.
+
+        Parameters
+        ----------
+        neighbors : callable
+            As in `Oracle`.
+
+        Returns
+        -------
+        Oracle
+            What `Crawler` takes, and `walk` in place of a graph.
+        """
+        from fermiac.walks._oracle import Oracle
+
+        return Oracle(neighbors)
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, validate: str = "sample") -> Self:

@@ -16,12 +16,12 @@ from fermiac._laws_base import subkey
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.walks import _arrays
-from fermiac.walks._bases import MTM, Base, Lazy, Node2Vec, inner_of, real
+from fermiac.walks._bases import MTM, Base, Lazy, Node2Vec, inner_of, real, takes_target
 from fermiac.walks._graph import Graph
 from fermiac.walks._laws import Law, targets
 from fermiac.walks._memory import memory_of, require_room
 
-__all__ = ["Alpha", "Job", "check_kernel", "schedule_of", "starts"]
+__all__ = ["Alpha", "Job", "check_kernel", "restart_of", "schedule_of", "starts"]
 
 Ids = NDArray[np.int64]
 
@@ -88,12 +88,16 @@ class Job:
 
     def walkers(self) -> _core.Walkers:
         """The walkers at their starts."""
+        return _core.Walkers(self.graph._core, self.settings(), self.start, self.key)
+
+    def settings(self) -> dict[str, Any]:
+        """What the core is told."""
         inner, laziness = inner_of(self.base)
         tries, back = (inner, Node2Vec()) if isinstance(inner, MTM) else (MTM(), inner)
         if not isinstance(back, Node2Vec):
             back = Node2Vec()
         kernel, base = self._engine()
-        settings = {
+        return {
             "kernel": kernel,
             "base": base,
             "alpha": self.alpha,
@@ -111,7 +115,6 @@ class Job:
             "counts": self.record == "visits",
             **targets(self.law, self.prior, self.kernel, self.pseudo_counts),
         }
-        return _core.Walkers(self.graph._core, settings, self.start, self.key)
 
     def _engine(self) -> tuple[str, str]:
         """The kernel and the base as the core has them."""
@@ -216,6 +219,20 @@ def _check_ways_back(kernel: str, inner: Base, graph: Graph) -> None:
     elif graph.asymmetry is not None:
         bare = Graph.from_csr(graph.indptr, graph.indices, directed=True, validate="none")
         bare._require_symmetric(f"{reason}, or take kernel='none' with base='srw'")
+
+
+def restart_of(given: Any, kernel: str, base: Base) -> float:
+    """The probability to go back to the start, if it goes with the chain."""
+    value = real(given)
+    if not 0.0 <= value < 1.0:
+        raise ArgumentError(f"restart: {given!r:.60} was given; a number in [0, 1) is needed")
+    if value and (kernel != "none" or takes_target(base)):
+        raise ArgumentError(
+            "restart: walks that go back to their start have another law than the one that this "
+            "base or kernel works towards; take kernel='none' and base='srw', 'weighted', 'nbrw' "
+            "or a Node2Vec"
+        )
+    return value
 
 
 def starts(start: Any, n_walkers: int, law: Law | None, graph: Graph, key: int) -> Ids:

@@ -324,7 +324,12 @@ class TokenRun:
     def _visits(self, walkers: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """What tokens have visited, without what their walkers have drawn ahead."""
         n = self._job.graph.n_nodes
-        # Exact: counts are far below 2**53.
-        visits = np.bincount(walkers["nodes"], walkers["counts"], n).astype(np.int64)
+        if "indptr" in walkers:
+            # Exact: counts are far below 2**53.
+            visits = np.bincount(walkers["nodes"], walkers["counts"], n).astype(np.int64)
+        else:
+            totals = self._walkers.totals()
+            assert totals is not None
+            visits = totals.astype(np.int64)
         ahead = self._paths[:, self._tokens.n_done - self._before :]
         return np.asarray(visits - np.bincount(ahead.reshape(-1).astype(np.int64), minlength=n))

@@ -14,14 +14,15 @@ from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.walks._avoiding import avoiding
-from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of, real, takes_target
+from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._course import Course, OnBlock, restore
 from fermiac.walks._functions import NodeFunction, NodeFunctionLike
 from fermiac.walks._graph import Graph
-from fermiac.walks._job import Alpha, Job, check_kernel, schedule_of, starts
+from fermiac.walks._job import Alpha, Job, check_kernel, restart_of, schedule_of, starts
 from fermiac.walks._keeper import Keeper, identity_of
 from fermiac.walks._laws import law_of, prior_of
+from fermiac.walks._oracle import Crawler, Oracle, crawl
 from fermiac.walks._result import Walk
 from fermiac.walks._stop import StopWhen
 from fermiac.walks._variance import exponent_of
@@ -79,7 +80,8 @@ def walk(
     ----------
     graph : graph
         A `Graph`, a sparse matrix of SciPy, a graph of networkx or igraph, arrays (indptr, indices)
-        or an array of edges; see `as_graph`.
+        or an array of edges; see `as_graph`. An `Oracle` is walked on by a `Crawler`, whose
+        limits it has.
     kernel : {"hdt", "srrw", "tsaw", "none", "rotor", "saw"}, default "hdt"
         What history does. ``"hdt"``: the target is bent away from nodes that were visited too often
         [1]_; any base with a target, at its own price. ``"srrw"``: the probabilities of the base
@@ -220,6 +222,39 @@ def walk(
     True
     """
     begun = time.perf_counter()
+    if isinstance(graph, Oracle):
+        crawler = Crawler(
+            graph,
+            kernel,
+            base,
+            alpha,
+            weights,
+            start,
+            n_walkers,
+            rng,
+            restart=restart,
+            on_stuck="stop" if on_stuck == "error" else on_stuck,
+        )
+        unfit = {
+            "f": f is not None,
+            "step_exponent": step_exponent != 1.0,
+            "pseudo_counts": pseudo_counts != "target",
+            "history": history != "private",
+            "memory_size": memory_size is not None,
+            "component": component != "error",
+            "stop": stop is not None,
+            "on_block": on_block is not None,
+            "checkpoint": checkpoint is not None,
+        }
+        return crawl(
+            crawler,
+            n_steps,
+            unfit,
+            record=record,
+            burn_in=burn_in,
+            thin=thin,
+            progress=progress,
+        )
     net = as_graph(graph)
     chain = base_of(base)
     name = check_kernel(kernel, chain, net)
@@ -242,13 +277,7 @@ def walk(
     _check_streams(record, function, stop, on_block, many)
     nodes = None if start is None else starts(start, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
-    homeward = _share("restart", restart)
-    if homeward and (name != "none" or takes_target(chain)):
-        raise ArgumentError(
-            "restart: walks that go back to their start have another law than the one that this "
-            "base or kernel works towards; take kernel='none' and base='srw', 'weighted', 'nbrw' "
-            "or a Node2Vec"
-        )
+    homeward = restart_of(restart, name, chain)
     unknown = homeward > 0 or _is_unknown(name, chain, net)
     law = None if unknown else law_of(net, chain, weights, allowed)
     if law is None and weights is not None:
@@ -366,13 +395,6 @@ def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int 
             "leave it out"
         )
     return size
-
-
-def _share(name: str, given: Any) -> float:
-    value = real(given)
-    if not 0.0 <= value < 1.0:
-        raise ArgumentError(f"{name}: {given!r:.60} was given; a number in [0, 1) is needed")
-    return value
 
 
 def _check_streams(

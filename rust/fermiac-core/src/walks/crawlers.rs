@@ -103,8 +103,9 @@ impl Crawlers {
     }
 
     /// What walkers have visited.
-    pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
-        persist::rows_of(&self.histories, self.n_walkers, false)
+    pub fn rows(&self) -> Result<Rows<u32>> {
+        let rows = persist::rows_of(&self.histories, self.n_walkers, false);
+        rows.ok_or_else(|| Error::Internal("a node above 2³² in a crawl".into()))
     }
 
     /// Moves every walker to `until` steps in all, at most for `budget`; whether all are there.

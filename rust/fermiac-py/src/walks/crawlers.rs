@@ -147,9 +147,9 @@ impl PyCrawlers {
     }
 
     /// The nodes that each walker has visited, in rows, and how often.
-    fn visited<'py>(&self, py: Python<'py>) -> Option<Visited<'py>> {
-        let rows = self.lock().rows::<u32>()?;
-        Some((
+    fn visited<'py>(&self, py: Python<'py>) -> PyResult<Visited<'py>> {
+        let rows = check(py, self.lock().rows())?;
+        Ok((
             rows.starts.into_pyarray(py),
             rows.nodes.into_pyarray(py),
             rows.counts.into_pyarray(py),

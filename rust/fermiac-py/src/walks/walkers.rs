@@ -217,6 +217,11 @@ impl PyWalkers {
         PyArray1::from_iter(py, nodes)
     }
 
+    /// Visits of all nodes by all walkers, or None where these do not share a history.
+    fn totals<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
+        self.lock().totals().map(|totals| PyArray1::from_vec(py, totals))
+    }
+
     /// Visits of all nodes by one walker, or None where there is no table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
         self.lock().visits(walker).map(|visits| PyArray1::from_vec(py, visits))

@@ -120,7 +120,7 @@ fn crawls_are_walks_on_the_whole_graph() {
         asked.dedup();
         assert_eq!(asked.len(), oracle.asked.len());
         assert_eq!(asked.len(), crawl.n_asked());
-        let rows = crawl.rows::<u32>().unwrap();
+        let rows = crawl.rows().unwrap();
         assert_eq!(rows.counts.iter().sum::<u32>() as usize, 11 * N_STEPS);
     }
 }
@@ -149,7 +149,7 @@ fn crawls_go_on_after_errors_and_from_what_was_saved() {
                 assert_eq!(path, &whole[walker * N_STEPS + done as usize..][..left]);
             }
         }
-        assert_eq!(crawl.rows::<u32>(), other.rows());
+        assert_eq!(crawl.rows(), other.rows());
         assert_eq!(crawl.names(), other.names());
     }
 }
