@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,10 @@ def test_a_walk_is_a_sample(record: str) -> None:
             getattr(w, name)
     assert w.weights.sum() == pytest.approx(1)
     assert "total variation" in w.summary()
+    axes = w.plot_marginals()
+    assert len(axes) == 1
+    again = pickle.loads(pickle.dumps(walk(f=lambda nodes: nodes, record=record)))
+    assert again.expect(BELOW).stderr == walk(record=record).expect(BELOW).stderr
     assert len(repr(w).splitlines()) <= 6
     assert repr(w).startswith("Walk: 16 walkers × 2000 steps on 12 nodes")
     assert w.to_dict()["n_steps"] == 2000

@@ -187,6 +187,7 @@ def test_foreign_checkpoints(tmp_path: Path) -> None:
         ({"weights": WEIGHTS}, "its weights"),
         ({"rng": 7}, "its seed"),
         ({"burn_in": 7}, "its burn_in"),
+        ({"f": BELOW}, "its f"),
         ({"graph": [[i, (i + 1) % 12] for i in range(12)]}, "its graph"),
     ]:
         with pytest.raises(CheckpointError, match=f"belongs to another run: {what}"):

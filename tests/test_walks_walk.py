@@ -112,6 +112,16 @@ def test_start() -> None:
         walk(start=[1, 2, 3])
 
 
+def test_names_of_nodes() -> None:
+    networkx = pytest.importorskip("networkx")
+    graph = networkx.Graph([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
+    w = walk(graph, "none", "srw", start="d", n_steps=1)
+    assert w.labels == ("a", "b", "c", "d")
+    assert w.visits.tolist() == [0, 0, 16, 0]
+    with pytest.raises(ArgumentError, match="no node is called 'e'"):
+        walk(graph, start="e")
+
+
 # --- Histories and paths of other kinds ---
 
 

@@ -54,6 +54,7 @@ def avoiding(
             sums=None,
             state=None,
             n_moves=int(lengths.sum()),
+            positions=nodes[starts[1:] - 1].astype(np.int64),
             f=None,
             burned=None,
             avoided={"lengths": lengths, "log_weights": log_weights, "trapped": trapped},

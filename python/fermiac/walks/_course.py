@@ -318,6 +318,7 @@ class Course:
             sums=self.sums,
             state=state if self._keep_state else None,
             n_moves=walkers.n_moves,
+            positions=walkers.positions(),
             f=self._f,
             burned=self.burned,
         )

@@ -35,6 +35,7 @@ class WalkData(Sample):
     n_steps: int
     n_nodes: int
     acceptance: float
+    positions: Ids
     paths: NDArray[Any] | None = None
     #: The weights of the law, of all nodes; None where all are 1.
     _law: Array | None = None
@@ -60,6 +61,7 @@ class WalkData(Sample):
         sums: Array | None,
         state: dict[str, Any] | None,
         n_moves: int,
+        positions: Ids,
         f: NodeFunction | None,
         burned: Visits | None,
         avoided: dict[str, NDArray[Any]] | None = None,
@@ -83,6 +85,7 @@ class WalkData(Sample):
             n_steps=n_steps,
             n_nodes=job.graph.n_nodes,
             acceptance=n_moves / (n_steps * job.n_walkers) if n_steps else 0.0,
+            positions=positions,
             paths=paths,
             _law=None if law is None else law.weights,
             _degrees=job.graph.degrees,
@@ -119,6 +122,20 @@ class WalkData(Sample):
             put(self, "log_weights", np.log(self._totals[self.visited].astype(np.float64)))
         else:
             put(self, "draws", np.empty((0, 1)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The user's function and the run itself stay in the process.
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_of_")}
+
+    @property
+    def state(self) -> Mapping[str, NDArray[Any]] | None:
+        """Where the walkers stand and what they remember, from which `extend` goes on, or None."""
+        return self._state
+
+    @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """The user's names of the nodes, in the process where the walk ran; None without."""
+        return None if self._job is None else self._job.graph.labels
 
     @property
     def record(self) -> str:
@@ -235,18 +252,6 @@ class WalkData(Sample):
     def walker_visits(self) -> Any:
         """How often each walker has visited each node: a sparse array (walkers, n_nodes)."""
         return self._visits.matrix()
-
-    @property
-    def positions(self) -> Ids:
-        """Where the walkers stand."""
-        if self.paths is not None and self.settings["thin"] == 1 and self.paths.shape[1]:
-            return self.paths[:, -1].astype(np.int64)
-        job, state = self._job, self._state
-        if job is None or state is None:
-            raise ArgumentError("positions: not known, as the walk does not know its state")
-        walkers = job.walkers()
-        _core.walkers_load(walkers, state["words"])
-        return walkers.positions()
 
     def _sums_of(self, values: Array, nodes: Ids) -> Array:
         """Of values at the visited nodes, along the way of each replica: (replicas, k)."""

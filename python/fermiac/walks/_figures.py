@@ -107,6 +107,7 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
             np.average([w.acceptance for w in everyone], weights=[w.n_walkers for w in everyone])
         ),
         wall_time=sum(w.wall_time for w in everyone),
+        positions=np.concatenate([w.positions for w in everyone]),
         paths=paths,
         _rows=rows,
         _sums=None,

@@ -240,7 +240,10 @@ def starts(start: Any, n_walkers: int, law: Law | None, graph: Graph, key: int) 
     if start is None:
         require_room(8 * n_walkers, f"the places of {n_walkers} walkers", "use fewer walkers")
         return _drawn(n_walkers, law, graph, key)
-    nodes, signed = _arrays.nodes("start", np.atleast_1d(np.asarray(start)))
+    given = np.atleast_1d(np.asarray(start))
+    if graph.labels is not None and given.dtype.kind in "US":
+        given = np.array([graph.index(label) for label in given.tolist()])
+    nodes, signed = _arrays.nodes("start", given)
     if signed:
         nodes = nodes.view(f"i{nodes.itemsize}")
     if len(nodes) not in (1, n_walkers):

@@ -17,12 +17,15 @@ from fermiac.errors import CheckpointError
 
 if TYPE_CHECKING:
     from fermiac.walks._course import Course
+    from fermiac.walks._functions import NodeFunction
     from fermiac.walks._job import Job
 
 __all__ = ["Keeper", "identity_of"]
 
 #: Rows of a graph that are compared with those of the run that is resumed.
 _ROWS = 64
+#: Starts at which the function of a resumed run is compared with what it was.
+_VERIFIED = 3
 
 
 class Keeper(Kept):
@@ -63,10 +66,10 @@ class Keeper(Kept):
         self.put(start, tensors, elapsed=elapsed, done=course.done, arrays=arrays)
 
 
-def identity_of(job: Job) -> dict[str, Any]:
+def identity_of(job: Job, f: NodeFunction | None) -> dict[str, Any]:
     """What makes a walk the same walk: a flat mapping of JSON's types.
 
-    Not the number of steps: a walk may be made longer.
+    Not the number of steps: a walk may be made longer. A function is known by its first values.
     """
     settings = job.to_dict()
     del settings["n_steps"]
@@ -84,6 +87,7 @@ def identity_of(job: Job) -> dict[str, Any]:
         "start": _digest(job.start),
         "law": _digest(None if job.law is None else job.law.table),
         "counts": _digest(job.prior),
+        "f": None if f is None else _digest(f.at(job.start[:_VERIFIED])),
     }
 
 

@@ -39,6 +39,8 @@ class Walk(WalkData):
         Nodes of the graph.
     acceptance : float
         The share of the steps that moved.
+    positions : ndarray of int64, shape (walkers,)
+        Where the walkers stand in the end.
     paths : ndarray of uint32 or uint64, shape (walkers, steps), or None
         The node after each step that was recorded; with ``record="path"``.
     draws : ndarray

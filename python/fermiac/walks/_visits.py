@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 __all__ = ["Visits"]
 
 Array = NDArray[np.float64]
+#: Visited nodes of a part.
+_PART = 2**22
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,24 @@ class Visits:
         total.sort_indices()
         return Visits(total.indptr.astype(np.int64), total.indices, total.data, self.n_nodes)
 
+    def _parts(self) -> Iterator[Any]:
+        """The rows as matrices that are not too large, since SciPy copies what it multiplies."""
+        row = 0
+        while row < self.n_walkers:
+            end = int(np.searchsorted(self.indptr, self.indptr[row] + _PART, "right")) - 1
+            end = max(end, row + 1)
+            at = slice(self.indptr[row], self.indptr[end])
+            starts = self.indptr[row : end + 1] - self.indptr[row]
+            yield Visits(starts, self.nodes[at], self.counts[at], self.n_nodes).matrix()
+            row = end
+
     def totals(self) -> NDArray[np.uint64]:
         """Visits of each node by all walkers."""
-        ones = np.ones(self.n_walkers, dtype=np.uint64)
-        return np.asarray(self.matrix().T @ ones, dtype=np.uint64)
+        out = np.zeros(self.n_nodes, dtype=np.uint64)
+        for part in self._parts():
+            out += part.T @ np.ones(part.shape[0], dtype=np.uint64)
+        return out
 
     def sums(self, values: Array) -> Array:
         """Of values (n_nodes, k) along the way of each walker: (walkers, k)."""
-        return np.asarray(self.matrix() @ values, dtype=np.float64)
+        return np.concatenate([part @ values for part in self._parts()])

@@ -95,6 +95,8 @@ def walk(
         ``"barker"``, ``"mtm"`` (`MTM`). With a law of its own: ``"srw"`` (a neighbour, each as
         likely; by degree), ``"weighted"`` (by the weights of edges; by strength), ``"nbrw"`` (never
         back; by degree), ``"maxdeg"`` (uniform), `Node2Vec` (unknown). `Lazy` stays now and then.
+        ``"hdt"`` bends ``"srw"`` and ``"nbrw"`` as the chains ``"mhrw"`` and ``"mhda"`` towards the
+        degrees, which they are while nothing is bent.
     alpha : float or tuple, default 5.0
         The strength of repellence; a number, ``("linear", a0, a1, n1)``, which rises to step n1, or
         ``("log", a, a1)``, a ln(e + n) up to a1. The variance of averages falls like
@@ -103,7 +105,8 @@ def walk(
         The target, up to a factor: numbers above 0 for all nodes, or a function of nodes, an int64
         array, that gives them; by default uniform. Bases with a law of their own take none.
     start : None, int or array_like of int, shape (n_walkers,), default None
-        Where walkers start; by default at nodes that are drawn from the law of the walk.
+        Where walkers start: numbers of nodes, or names where these are texts; by default nodes that
+        are drawn from the law of the walk.
     n_steps : int, default 1_000_000
         Steps of each walker.
     n_walkers : int, default 64
@@ -325,7 +328,7 @@ def walk(
     with reporter(progress, "walk", "steps") as report:
         kept: dict[str, Any] = {}
         if keeper is not None:
-            keeper.begin(identity_of(job))
+            keeper.begin(identity_of(job, function))
             if keeper.resumed:
                 kept = keeper.kept(job)
                 restore(walkers, kept)
@@ -424,7 +427,8 @@ def _notes(job: Job) -> list[str]:
     """What the user must know before the walk."""
     inner, laziness = inner_of(job.base)
     turns = inner in ("srw", "weighted", "nbrw") and laziness == 0.0 and job.restart == 0.0
-    if turns and job.is_plain and job.graph.components.bipartite.all():
+    alternates = turns and job.is_plain and job.law is not None
+    if alternates and job.graph.components.bipartite.all():
         return [
             "the graph is bipartite, so that a walk without repellence is at one side in every "
             "second step; averages are right, but the law of the last node never settles: "
