@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["optimize"]
 
 Array = NDArray[np.float64]
-#: Records of a trace, if nothing is said.
-_RECORDS = 200
+#: Records of a trace, and numbers in it, at most, if nothing is said.
+_RECORDS, _NUMBERS = 200, 2**24
 
 
 def optimize(
@@ -152,7 +152,8 @@ def optimize(
         A function of parameters (n, d) that gives (n,), evaluated along the trace; True for the
         mean of the losses under the walk's law, of losses that run in Rust.
     record_every : int, optional
-        Steps between two records of the trace; by default such that there are 200.
+        Steps between two records of the trace; by default such that there are 200, or fewer where
+        these would be many numbers.
     callback : callable, optional
         Called with (step, parameters (n_tokens, d)) after every `callback_every` steps, by default
         those of the trace. If it returns True the run ends there.
@@ -259,7 +260,8 @@ def optimize(
         n_steps=before.done + n_steps,
         key=key,
     )
-    every = _every("record_every", record_every, max(n_steps // _RECORDS, 1))
+    records = max(min(_RECORDS, _NUMBERS // theta.size), 1)
+    every = _every("record_every", record_every, max(n_steps // records, 1))
     run = TokenRun(
         handle,
         job,

@@ -30,13 +30,13 @@ impl StepSizes {
                 sizes.iter_mut().for_each(|size| *size *= scale);
                 Ok(sizes)
             }
-            Self::Table(all) => match all.get(done as usize..done as usize + n) {
-                Some(sizes) => Ok(sizes.to_vec()),
-                None => {
+            Self::Table(all) => {
+                let Some(sizes) = all.get(done as usize..done as usize + n) else {
                     let why = format!("{} given for {} steps", all.len(), done + n as u64);
-                    Err(Error::argument("step_sizes", why))
-                }
-            },
+                    return Err(Error::argument("step_sizes", why));
+                };
+                Ok(sizes.to_vec())
+            }
         }
     }
 }
