@@ -115,6 +115,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
 
     /// Chooses where walker `l` goes.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // they are those of `decide`
     fn outcome<const FMA: bool, P: Places, H: History>(
         &self,
         o: &Octet,
