@@ -411,7 +411,7 @@ def _target(weights: Any, base: Base) -> tuple[Callable[[Ids], Any] | None, str]
                 "or take the base 'mhrw' or 'mhda'"
             )
         return None, "unknown" if isinstance(inner_of(base)[0], Node2Vec) else "degree"
-    if weights is None or weights == "degree":
+    if weights is None or (isinstance(weights, str) and weights == "degree"):
         return None, "uniform" if weights is None else "degree"
     call = called(weights)
     if call is None:
