@@ -353,10 +353,7 @@ def run_walks(out: Path) -> Section:
         answer = walks.average(network, chain, SEED, under)
         n_evals = 64 * walks.AVERAGED
         rows.append(Row(name, float(answer.mean), float(answer.stderr), network.known, n_evals))
-    courses = {
-        network.title: [walks.course(network, chain, SEED) for chain in walks.CHAINS]
-        for network in (characters, digits)
-    }
+    courses = {network.title: walks.courses(network, SEED) for network in (characters, digits)}
     pictures.walk_errors(out / "walks_errors.png", courses, walks.CHECKED)
     seen = {chain.name: walks.visits(characters, chain, SEED) for chain in walks.DRAWN}
     pictures.walk_visits(

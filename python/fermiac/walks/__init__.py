@@ -13,11 +13,12 @@ from fermiac.walks._crawl import Crawl
 from fermiac.walks._files import open_csr
 from fermiac.walks._gradients import NativeLoss, TorchLoss
 from fermiac.walks._graph import Graph
-from fermiac.walks._losses import LeastSquares, Logistic, Quadratic
+from fermiac.walks._losses import Quadratic
 from fermiac.walks._more import corpus, extend, start
 from fermiac.walks._optimize import optimize
 from fermiac.walks._optimum import Optimum
 from fermiac.walks._oracle import Crawler, Oracle
+from fermiac.walks._regressions import LeastSquares, Logistic
 from fermiac.walks._result import Walk
 from fermiac.walks._rows import Components
 from fermiac.walks._stop import StopWhen

@@ -106,6 +106,13 @@ class Course:
         self.marks = Marks(unnamed(kept, "marks.") or None)
         if "burned.indptr" in kept:
             self.burned = Visits.named(kept, self._job.graph.n_nodes, "burned.")
+        # What had ended there ends there.
+        self._end_if_known()
+
+    def _end_if_known(self) -> None:
+        counted = self.done - self._job.burn_in
+        if self._stop is not None and self._stop.met(self.sums, counted):
+            self._end = self.done
 
     def _room(self) -> NDArray[Any] | None:
         """Where paths go."""
@@ -154,8 +161,7 @@ class Course:
             self._told = now
             self._report(self.done * self._job.n_walkers, self._total)
         counted = self.done - self._job.burn_in
-        if self._stop is not None and self._stop.met(self.sums, counted):
-            self._end = self.done
+        self._end_if_known()
         if taken < _SLICE / 2:
             self._slice *= 2
         elif taken > _SLICE:

@@ -85,11 +85,23 @@ def _batches(
     return np.asarray(total / walk.n_walkers**2)
 
 
+def _arrival(alpha: tuple[str, float, float, float]) -> float:
+    """The step from which on alpha is constant."""
+    kind, low, high, steps = alpha
+    if kind == "linear":
+        return steps
+    if kind == "log" and low < high:
+        return float(np.exp(min(high / low, 700.0))) if low > 0.0 else np.inf
+    return 0.0
+
+
 def _theory(
     walk: Walk, f: Any, under: Any
 ) -> tuple[Array, tuple[type[ConvergenceWarning], str] | None]:
     """The variance that the limit theorem gives."""
     from fermiac.walks import asymptotic_variance
+    from fermiac.walks._poisson import late_covariance, late_share
+    from fermiac.walks._transition import chain_of
 
     job = walk._job
     if job is None:
@@ -99,7 +111,17 @@ def _theory(
         )
     if under is not None:
         raise ArgumentError("method: 'theory' is of averages under the law of the walk itself")
-    if walk.settings["step_exponent"] < 1.0:
+    settings = walk.settings
+    for name, given in (
+        ("restart", settings["restart"] > 0.0),
+        ("memory_size", settings["memory_size"] is not None),
+        ("thin", settings["thin"] > 1),
+    ):
+        if given:
+            raise ArgumentError(
+                f"method: 'theory' does not cover walks with {name}=; take method='replica'"
+            )
+    if settings["step_exponent"] < 1.0:
         raise ArgumentError(
             "method: with a step_exponent below 1 the theory is about the weighted measure, not "
             "about plain averages; take method='replica'"
@@ -108,11 +130,23 @@ def _theory(
     if takes_target(job.base) and job.law is not None and job.law.kind != "uniform":
         weights = "degree" if job.law.kind == "degree" else job.law.table
     values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
-    limit = asymptotic_variance(job.graph, values, job.kernel, job.base, walk._alpha, weights)
-    variance = np.asarray(limit) / (walk._n_counted * walk.n_walkers)
+    alpha, n, burned = walk._alpha, walk.n_steps, int(settings["burn_in"])
+    if _arrival(job.alpha) > (burned or n) / 2:
+        raise ArgumentError(
+            "method: 'theory' is about a constant alpha, and this one rose for too large a part of "
+            "the walk; take method='replica'"
+        )
+    if burned and job.kernel == "srrw":
+        chain = chain_of(job.graph, job.base, weights, job.kernel)
+        matrix = late_covariance(chain, values, alpha, n, burned)
+        variance = np.maximum(np.diagonal(matrix), 0.0) / walk.n_walkers
+    else:
+        limit = asymptotic_variance(job.graph, values, job.kernel, job.base, alpha, weights)
+        pull = alpha if job.kernel == "hdt" else 0.0
+        variance = np.asarray(limit) * late_share(pull, n, burned) / walk.n_walkers
     found = None
-    noise = walk.history_noise
-    if job.kernel == "hdt" and noise > 0.3:
+    noise = walk.history_noise if job.kernel == "hdt" and walk.n_replicas > 1 else 0.0
+    if noise > 0.3:
         found = (
             ConvergenceWarning,
             f"the history is still noisy (history_noise {noise:.2g}, where the limit wants less "

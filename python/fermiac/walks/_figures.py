@@ -79,15 +79,18 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
             raise ArgumentError(
                 f"merge: walks with {k} {settings[k]!r} and {theirs.get(k)!r} given; one is needed"
             )
-        if not np.array_equal(
-            walk._law_at(walk.visited), other._law_at(walk.visited)
-        ) or not np.array_equal(walk._degrees_at(walk.visited), other._degrees_at(walk.visited)):
+        if not _same(walk._law, other._law) or not _same(walk._degrees, other._degrees):
             raise ArgumentError("merge: walks of different laws, or on different graphs, given")
         seeds.append(other.settings.get("seeds", [other.seed]))
         same.append(other)
     flat = [seed for part in seeds for seed in part]
     if len(set(flat)) < len(flat):
         raise ArgumentError("merge: two walks of one seed given, which are the same; use others")
+    if walk._avoided is not None:
+        raise ArgumentError(
+            "merge: self-avoiding walks given, which are of their own lengths; walk with more "
+            "walkers, n_walkers="
+        )
     if walk.record == "none":
         raise ArgumentError("merge: walks that kept no nodes given (record='none')")
     everyone: list[WalkData] = [walk, *same]
@@ -115,6 +118,13 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         _marks=joined_marks([w._marks for w in everyone]),
         _state=None,
     )
+
+
+def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64] | None) -> bool:
+    """Whether two tables of the nodes, if there are any, are alike."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def summary(walk: Walk) -> str:

@@ -21,7 +21,7 @@ from fermiac.walks._graph import Graph
 from fermiac.walks._laws import Law, targets
 from fermiac.walks._memory import memory_of, require_room
 
-__all__ = ["Alpha", "Job", "check_kernel", "restart_of", "schedule_of", "starts"]
+__all__ = ["Alpha", "Job", "check_kernel", "goes_with", "restart_of", "schedule_of", "starts"]
 
 Ids = NDArray[np.int64]
 
@@ -187,7 +187,16 @@ def check_kernel(kernel: Any, base: Base, graph: Graph) -> str:
                 f"base: {base!r} was given with kernel={name!r}, which moves along edges that all "
                 "count alike; take 'srw'"
             )
-    elif name == "hdt" and not (
+    else:
+        goes_with(name, base)
+    _check_ways_back(name, inner, graph)
+    return name
+
+
+def goes_with(kernel: str, base: Base) -> None:
+    """Refuse a base chain that the kernel cannot bend."""
+    inner = inner_of(base)[0]
+    if kernel == "hdt" and not (
         inner in _TARGETED or inner in _ACCEPTING or isinstance(inner, MTM)
     ):
         raise ArgumentError(
@@ -195,14 +204,12 @@ def check_kernel(kernel: Any, base: Base, graph: Graph) -> str:
             "accept and refuse; take 'mhda', 'mhrw', 'barker', 'srw', 'nbrw' or MTM(), or "
             "kernel='srrw'"
         )
-    elif name in ("srrw", "tsaw") and inner not in _SCANNED:
+    if kernel in ("srrw", "tsaw") and inner not in _SCANNED:
         raise ArgumentError(
-            f"base: {base!r} was given with kernel={name!r}, which needs a reversible chain whose "
+            f"base: {base!r} was given with kernel={kernel!r}, which needs a reversible chain whose "
             "probabilities are known neighbour by neighbour; take 'mhrw', 'srw', 'weighted', "
             "'barker' or 'maxdeg', or kernel='hdt'"
         )
-    _check_ways_back(name, inner, graph)
-    return name
 
 
 def _check_ways_back(kernel: str, inner: Base, graph: Graph) -> None:

@@ -66,7 +66,7 @@ class Keeper(Kept):
         self.put(start, tensors, elapsed=elapsed, done=course.done, arrays=arrays)
 
 
-def identity_of(job: Job, f: NodeFunction | None) -> dict[str, Any]:
+def identity_of(job: Job, f: NodeFunction | None = None) -> dict[str, Any]:
     """What makes a walk the same walk: a flat mapping of JSON's types.
 
     Not the number of steps: a walk may be made longer. A function is known by its first values.

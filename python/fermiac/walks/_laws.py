@@ -15,7 +15,7 @@ from fermiac.walks._bases import Base, inner_of, takes_target
 from fermiac.walks._functions import NodeFunction
 from fermiac.walks._graph import Graph
 
-__all__ = ["Law", "law_of", "prior_of", "targets"]
+__all__ = ["Law", "law_of", "prior_of", "require_target", "targets"]
 
 Array = NDArray[np.float64]
 
@@ -70,12 +70,17 @@ def law_of(graph: Graph, base: Base, weights: Any, allowed: NDArray[np.bool_] | 
         law = Law(graph, allowed, "degree")
     else:
         law = Law(graph, allowed, "table", _table(weights, graph.n_nodes, allowed))
-    if inner == "maxdeg":
+    require_target(base)
+    return law
+
+
+def require_target(base: Base) -> None:
+    """Refuse a target for a chain whose law is uniform."""
+    if inner_of(base)[0] == "maxdeg":
         raise ArgumentError(
             "weights: given with base='maxdeg', whose law is uniform; leave them out, or take the "
             "base 'mhrw' or 'mhda'"
         )
-    return law
 
 
 def _table(given: Any, n_nodes: int, allowed: NDArray[np.bool_] | None) -> Array:

@@ -1,4 +1,4 @@
-"""Losses on the nodes of a graph, of which a token minimises the mean: those that run in Rust."""
+"""Losses on the nodes of a graph, of which a token minimises the mean; quadratic ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fermiac._arguments import numbers
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError, NumericalError
 
-__all__ = ["LeastSquares", "Logistic", "Loss", "Quadratic"]
+__all__ = ["Loss", "Quadratic", "finite", "solved"]
 
 Array = NDArray[np.float64]
 
@@ -178,14 +178,14 @@ class Quadratic(Loss):
     __slots__ = ("A", "b")
 
     def __init__(self, A: ArrayLike, b: ArrayLike) -> None:
-        centers = _finite("b", b)
+        centers = finite("b", b)
         centers = centers[:, None] if centers.ndim == 1 else centers
         if centers.ndim != 2 or not centers.size:
             raise ArgumentError(
                 f"b: shape {centers.shape} was given; (n_nodes, d) or (n_nodes,) is needed"
             )
         n, d = centers.shape
-        curvature = _finite("A", A)
+        curvature = finite("A", A)
         kinds = {(): "same", (n,): "scalars", (n, d): "diagonals", (n, d, d): "full"}
         kind = kinds.get(curvature.shape)
         if kind is None:
@@ -235,258 +235,22 @@ class Quadratic(Loss):
         if self.A.ndim == 3:
             mean = np.einsum("n,nij->ij", shares, self.A)
             right = np.einsum("n,nij,nj->i", shares, self.A, self.b)
-            return _solved(mean, right)
+            return solved(mean, right)
         diagonals = self.A if self.A.ndim == 2 else self.A.reshape(-1, 1)
         diagonals = np.broadcast_to(diagonals, self.b.shape)
-        return _solved(np.diag(shares @ diagonals), shares @ (diagonals * self.b))
+        return solved(np.diag(shares @ diagonals), shares @ (diagonals * self.b))
 
 
-class _Data(Loss):
-    """Rows of data that lie on nodes."""
-
-    __slots__ = ("X", "ridge", "starts", "y")
-
-    _link: str
-
-    def __init__(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        shards: ArrayLike,
-        *,
-        ridge: float = 0.0,
-    ) -> None:
-        rows = _finite("X", X)
-        if rows.ndim != 2 or not rows.size:
-            raise ArgumentError(f"X: shape {rows.shape} was given; (n, d) is needed")
-        targets = self._targets(y)
-        if targets.shape != (len(rows),):
-            raise ArgumentError(
-                f"y: shape {targets.shape} was given for {len(rows)} rows; ({len(rows)},) is needed"
-            )
-        self.ridge = float(_finite("ridge", ridge))
-        if isinstance(ridge, bool) or self.ridge < 0:
-            raise ArgumentError(f"ridge: {ridge!r} was given; a number of at least 0 is needed")
-        order, self.starts = _sorted(shards, len(rows))
-        if order is not None:
-            rows, targets = rows[order], targets[order]
-        self.X, self.y = np.ascontiguousarray(rows), np.ascontiguousarray(targets)
-        self.n_nodes, self.dim = len(self.starts) - 1, rows.shape[1]
-        self._handle = _core.TokenLoss.data(self.X, self.y, self.starts, self._link, self.ridge)
-
-    def _targets(self, y: ArrayLike) -> Array:
-        return _finite("y", y)
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """The rows of each node: as ``weights=`` they make all rows count the same."""
-        return np.diff(self.starts)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.X, self.y, self.starts, self.ridge)
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}: {len(self.y)} rows on {self.n_nodes} nodes, {self.dim} "
-            "parameters"
-        )
-
-    def _row_shares(self, weights: ArrayLike | None) -> Array:
-        return np.repeat(self._shares(weights) / self.sizes, self.sizes)
-
-
-class LeastSquares(_Data):
-    r"""Least squares: the mean of :math:`(x \cdot \theta - y)^2 / 2` over the rows of a node.
-
-    Parameters
-    ----------
-    X : array_like of shape (n, d)
-        Rows of data.
-    y : array_like of shape (n,)
-        What they are to give.
-    shards : array_like of int
-        The node of each row, shape (n,); or, where rows are sorted by node, where the rows of each
-        begin, and the end, shape (n_nodes + 1,).
-    ridge : float, default 0
-        ridge :math:`|\theta|^2 / 2` is added to the loss of every node.
-
-    Raises
-    ------
-    ArgumentError
-        For arrays of other shapes, numbers that are not finite, or a node without rows.
-
-    Notes
-    -----
-    Tokens minimise the mean over nodes, whatever their numbers of rows. With
-    ``weights=loss.sizes`` walks visit nodes by these, and every row counts the same.
-
-    Examples
-    --------
-    >>> import numpy as np, fermiac as fm
-    >>> X = np.column_stack([np.ones(6), np.arange(6.0)])
-    >>> loss = fm.walks.LeastSquares(X, 2.0 * np.arange(6) - 1.0, shards=[0, 0, 1, 1, 2, 2])
-    >>> print(np.round(loss.minimum(), 6))
-    [-1.  2.]
-    """
-
-    __slots__ = ()
-
-    _link = "square"
-
-    def minimum(self, weights: ArrayLike | None = None) -> Array:
-        """The minimum of the mean of the losses.
-
-        Parameters
-        ----------
-        weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
-
-        Returns
-        -------
-        ndarray of shape (d,)
-
-        Raises
-        ------
-        ArgumentError
-            For weights of another shape, or that are not positive.
-        NumericalError
-            If the rows do not determine it.
-        """
-        shares = self._row_shares(weights)
-        weighed = self.X * shares[:, None]
-        return _solved(weighed.T @ self.X + self.ridge * np.eye(self.dim), weighed.T @ self.y)
-
-
-class Logistic(_Data):
-    r"""Logistic regression: the mean of :math:`\ln(1 + \exp(-y\, x \cdot \theta))` over a node.
-
-    Parameters
-    ----------
-    X : array_like of shape (n, d)
-        Rows of data; a column of ones makes an intercept.
-    y : array_like of shape (n,)
-        Classes: 1 and -1, or 1 and 0, or booleans.
-    shards : array_like of int
-        The node of each row, shape (n,); or, where rows are sorted by node, where the rows of each
-        begin, and the end, shape (n_nodes + 1,).
-    ridge : float, default 0
-        ridge :math:`|\theta|^2 / 2` is added to the loss of every node.
-
-    Raises
-    ------
-    ArgumentError
-        For arrays of other shapes, numbers that are not finite, other classes, or a node without
-        rows.
-
-    Notes
-    -----
-    As for `LeastSquares`, ``weights=loss.sizes`` makes every row count the same.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> x, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1]
-    >>> loss = fm.walks.Logistic(x, y, shards=[0, 0, 1, 1], ridge=0.1)
-    >>> print(f"{loss.minimum()[0]:.4f}")
-    0.3553
-    """
-
-    __slots__ = ()
-
-    _link = "logistic"
-
-    def _targets(self, y: ArrayLike) -> Array:
-        given = np.asarray(plain("y", y))
-        classes = numbers("y", given.astype(np.float64) if given.dtype.kind == "b" else y)
-        found = set(np.unique(classes).tolist())
-        if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
-            raise ArgumentError(
-                f"y: the values {sorted(found)[:5]} were given; classes are 1 and -1, or 1 and 0"
-            )
-        return np.where(classes > 0, 1.0, -1.0)
-
-    def minimum(self, weights: ArrayLike | None = None) -> Array:
-        """The minimum of the mean of the losses, by Newton's method.
-
-        Parameters
-        ----------
-        weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
-
-        Returns
-        -------
-        ndarray of shape (d,)
-
-        Raises
-        ------
-        ArgumentError
-            For weights of another shape, or that are not positive.
-        NumericalError
-            If there is none: the classes can be separated, and ``ridge`` is 0.
-        """
-        shares = self._row_shares(weights)
-
-        def value(theta: Array) -> float:
-            losses = np.logaddexp(0.0, -self.y * (self.X @ theta))
-            return float(shares @ losses + 0.5 * self.ridge * theta @ theta)
-
-        theta = np.zeros(self.dim)
-        for _ in range(100):
-            wrong = 1.0 / (1.0 + np.exp(np.minimum(self.y * (self.X @ theta), 700.0)))
-            slope = self.ridge * theta - self.X.T @ (shares * self.y * wrong)
-            bend = (self.X * (shares * wrong * (1.0 - wrong))[:, None]).T @ self.X
-            step = _solved(bend + self.ridge * np.eye(self.dim), slope)
-            if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(theta).max()):
-                return theta - step
-            size, here = 1.0, value(theta)
-            # Near the minimum values differ by rounding alone.
-            while size > 1e-10 and value(theta - size * step) > here * (1.0 + 1e-13):
-                size /= 2.0
-            theta = theta - size * step
-        raise NumericalError(
-            "the mean of the losses has no minimum, or one that is too flat to be found: the "
-            "classes can be separated; give a ridge"
-        )
-
-
-def _restored(kind: type[_Data], x: Array, y: Array, starts: Array, ridge: float) -> _Data:
-    return kind(x, y, starts, ridge=ridge)
-
-
-def _finite(name: str, given: ArrayLike) -> Array:
+def finite(name: str, given: ArrayLike) -> Array:
+    """Take numbers that are finite."""
     array = numbers(name, given)
     if not np.isfinite(array).all():
         raise ArgumentError(f"{name}: infinity was given; finite numbers are needed")
     return array
 
 
-def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray[np.int64]]:
-    """The order that sorts rows by node, None if they are, and where those of each node begin."""
-    given = np.asarray(plain("shards", shards))
-    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"shards: {given.dtype} of shape {given.shape} was given; the node of each row, shape "
-            f"({n},), or where the rows of each node begin, and the end, are needed"
-        )
-    nodes = given.astype(np.int64)
-    # As nodes of rows these would leave one without any.
-    if nodes[0] == 0 and nodes[-1] == n and len(nodes) > 1:
-        return None, nodes
-    if len(nodes) != n or nodes.min() < 0:
-        raise ArgumentError(
-            f"shards: {len(nodes)} numbers from {nodes.min()} to {nodes.max()} were given for {n} "
-            f"rows; the node of each row is needed, or numbers from 0 to {n} where the rows of "
-            "each node begin, and the end"
-        )
-    if nodes.max() >= n:
-        raise ArgumentError(
-            f"shards: node {nodes.max()} was given, and there are {n} rows; every node needs a row"
-        )
-    starts = np.concatenate([[0], np.cumsum(np.bincount(nodes))])
-    return np.argsort(nodes, kind="stable"), starts.astype(np.int64)
-
-
-def _solved(matrix: Any, right: Any) -> Array:
+def solved(matrix: Any, right: Any) -> Array:
+    """The minimum of a quadratic function."""
     try:
         found = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:

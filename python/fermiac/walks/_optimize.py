@@ -18,8 +18,9 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._gradients import LossLike, as_loss
 from fermiac.walks._job import Job
-from fermiac.walks._losses import LeastSquares, Logistic, Loss
+from fermiac.walks._losses import Loss
 from fermiac.walks._optimum import Optimum
+from fermiac.walks._regressions import LeastSquares, Logistic
 from fermiac.walks._token_plan import Plan, exponent, starts_of
 from fermiac.walks._token_run import Callback, Judge, Keeper, TokenRun, before_of
 from fermiac.walks._token_walk import job_of, weights_of
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["optimize"]
 
 Array = NDArray[np.float64]
-#: Records of a trace, if nothing is said.
-_RECORDS = 200
+#: Records of a trace, and numbers in it, at most, if nothing is said.
+_RECORDS, _NUMBERS = 200, 2**24
 
 
 def optimize(
@@ -151,7 +152,8 @@ def optimize(
         A function of parameters (n, d) that gives (n,), evaluated along the trace; True for the
         mean of the losses under the walk's law, of losses that run in Rust.
     record_every : int, optional
-        Steps between two records of the trace; by default such that there are 200.
+        Steps between two records of the trace; by default such that there are 200, or fewer where
+        these would be many numbers.
     callback : callable, optional
         Called with (step, parameters (n_tokens, d)) after every `callback_every` steps, by default
         those of the trace. If it returns True the run ends there.
@@ -258,7 +260,8 @@ def optimize(
         n_steps=before.done + n_steps,
         key=key,
     )
-    every = _every("record_every", record_every, max(n_steps // _RECORDS, 1))
+    records = max(min(_RECORDS, _NUMBERS // theta.size), 1)
+    every = _every("record_every", record_every, max(n_steps // records, 1))
     run = TokenRun(
         handle,
         job,

@@ -411,11 +411,9 @@ def _target(weights: Any, base: Base) -> tuple[Callable[[Ids], Any] | None, str]
                 "or take the base 'mhrw' or 'mhda'"
             )
         return None, "unknown" if isinstance(inner_of(base)[0], Node2Vec) else "degree"
-    if weights is None:
-        return None, "uniform"
-    if isinstance(weights, str) and weights == "degree":
-        return None, "degree"
-    call = None if isinstance(weights, str) else called(weights)
+    if weights is None or (isinstance(weights, str) and weights == "degree"):
+        return None, "uniform" if weights is None else "degree"
+    call = called(weights)
     if call is None:
         raise ArgumentError(
             f"weights: {weights!r:.60} was given for a crawl; None, 'degree' or a callable is "

@@ -16,7 +16,16 @@ from fermiac.walks._edge_chain import EdgeChain
 from fermiac.walks._krylov import quadrature
 from fermiac.walks._transition import Chain, NodeChain
 
-__all__ = ["base_covariance", "fast_covariance", "gap", "modes", "repelled_covariance", "spectrum"]
+__all__ = [
+    "base_covariance",
+    "fast_covariance",
+    "gap",
+    "late_covariance",
+    "late_share",
+    "modes",
+    "repelled_covariance",
+    "spectrum",
+]
 
 Array = NDArray[np.float64]
 
@@ -72,6 +81,27 @@ def repelled_covariance(
     slow = _solve(chain, scaled, 1.0, -1.0)
     smooth = _solve(chain, scaled, 2 * alpha + constant, 2 * alpha) if alpha else scaled / constant
     return _symmetrised(scaled.T @ (2 * slow - constant * smooth) / whole)
+
+
+def late_share(pull: Any, n: int, burned: int) -> Any:
+    """The variance of an average over the steps after `burned` of n, over V.
+
+    A mode that the history pulls back with the strength p has the sum S over n steps with
+    dS = -p S dn / n + noise, so that the variance of S is V n, and the covariance of the sums over
+    m and over n steps is V m (m / n)^p.
+    """
+    m = float(burned)
+    return (n + m - 2.0 * m * (m / n) ** np.asarray(pull)) / (n - m) ** 2
+
+
+def late_covariance(chain: Chain, f: Array, alpha: float, n: int, burned: int) -> Array:
+    """The covariance of averages of the self-repellent walk over the steps after `burned` of n."""
+    if not isinstance(chain, NodeChain) or not _scaled(chain, f).any():
+        return np.zeros((f.shape[1], f.shape[1]))
+    values, b = modes(chain, f, "auto")
+    up = 1 + values
+    limit = up / ((1 - values) * (2 * alpha * up + 1))
+    return _summed(b, limit * late_share(alpha * np.maximum(up, 0.0), n, burned))
 
 
 def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Array:

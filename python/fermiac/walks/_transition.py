@@ -15,6 +15,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.walks._bases import MTM, Base, Node2Vec, base_of, inner_of, takes_target
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._edge_chain import EdgeChain
+from fermiac.walks._laws import require_target
 from fermiac.walks._multiple_try import acceptances
 
 __all__ = ["Chain", "NodeChain", "NodeFunction", "Weights", "chain_of", "node_values"]
@@ -138,6 +139,7 @@ def _target(g: Any, base: Base, weights: Weights) -> Array:
         return np.asarray(mu / mu.sum())
     if weights is None:
         return np.full(g.n_nodes, 1.0 / g.n_nodes)
+    require_target(base)
     if isinstance(weights, str):
         if weights != "degree":
             raise ArgumentError(
@@ -169,7 +171,9 @@ def node_values(name: str, f: Any, n_nodes: int) -> Array:
             raise
         wrong: type[ArgumentError] | type[TargetError] = TargetError
     else:
-        values, wrong = numbers(name, f), ArgumentError
+        is_set = name == "f" and np.asarray(f).dtype == np.bool_
+        values = np.asarray(f, dtype=np.float64) if is_set else numbers(name, f)
+        wrong = ArgumentError
     if values.ndim not in (1, 2) or len(values) != n_nodes:
         raise wrong(
             f"{name}: shape {values.shape} for {n_nodes} nodes; ({n_nodes},) or ({n_nodes}, k) is "

@@ -81,8 +81,8 @@ def asymptotic_variance(
     graph : graph
         An undirected, connected graph, as `fermiac.walks.as_graph` takes it.
     f : array (n_nodes,) or (n_nodes, k), or callable
-        The function of the nodes, or k of them; a callable takes all nodes, an int64 array
-        (n_nodes,), and gives such an array.
+        The function of the nodes, or k of them, numbers or booleans; a callable takes all nodes, an
+        int64 array (n_nodes,), and gives such an array.
     kernel : {"srrw", "hdt", "none"}, default "srrw"
         How the history drives the walk: the self-repellent walk, the history-driven target, or not
         at all: the base chain itself, `alpha` being ignored.
@@ -161,12 +161,14 @@ def asymptotic_variance(
     0.090909
     """
     from fermiac.walks import _poisson, _transition
+    from fermiac.walks._job import goes_with
 
     kernel, base = kernel_of(kernel), base_of(base)
     repellence = 0.0 if kernel == "none" else alpha_of(alpha)
     constant = 1.0 if exponent_of("step_exponent", step_exponent) == 1.0 else 2.0
     choice("method", method, METHODS)
     chain = _transition.chain_of(graph, base, weights, kernel)
+    goes_with(kernel, base)
     values = _transition.node_values("f", f, chain.n_nodes)
     columns = values.reshape(chain.n_nodes, -1)
     if kernel == "srrw" and isinstance(chain, _transition.NodeChain):

@@ -278,6 +278,11 @@ def walk(
     workers = resolve_threads(n_threads)
     function = None if f is None else NodeFunction("f", f, net.n_nodes)
     _check_streams(record, function, stop, on_block, many)
+    if stop is not None and history != "private" and name in ("srrw", "hdt", "tsaw"):
+        raise ArgumentError(
+            f"stop: given with history={history!r}, under which walkers are no replicas, so that "
+            "no error is known; take history='private'"
+        )
     nodes = None if start is None else starts(start, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
     homeward = restart_of(restart, name, chain)

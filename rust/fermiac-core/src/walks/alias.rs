@@ -103,9 +103,9 @@ impl Row {
         for (k, share) in (0_u32..).zip(shares.iter_mut()) {
             *share = *share / most * (degree as f64 / sum);
             if *share < 1.0 {
-                poor.push(k)
+                poor.push(k);
             } else {
-                rich.push(k)
+                rich.push(k);
             }
             // What nobody fills up is full already, but for rounding.
             cells.push(Cell { threshold: u32::MAX, other: k });

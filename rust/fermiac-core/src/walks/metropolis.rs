@@ -130,7 +130,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
             }
             // A loop is a move like any other: the way back is to the node itself then.
             if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
-                self.reconsider(o, l, words[0][l], words[1][l], places);
+                Self::reconsider(o, l, words[0][l], words[1][l], places);
                 // What the first choice was accepted with.
                 o.gain[l] = gain.0[l].min(0.0);
             } else {
@@ -186,7 +186,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
 impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
     /// The way back was chosen: looks at another neighbour first.
     #[inline(always)]
-    fn reconsider(&self, o: &mut Octet, l: usize, first: u64, second: u64, places: &impl Places) {
+    fn reconsider(o: &mut Octet, l: usize, first: u64, second: u64, places: &impl Places) {
         let (back, _) = choose(first, o.degree[l]);
         let (slot, rest) = choose(second, o.degree[l] - 1);
         o.place[l] = o.start[l] + slot + usize::from(slot >= back);

@@ -1,6 +1,6 @@
 //! Random walks on graphs that know where they have been, and what is estimated with them.
 //!
-//! Eight walkers make an [`octet`], which has one stream of random numbers; octets move side by
+//! Eight walkers make an octet, which has one stream of random numbers; octets move side by
 //! side in stages, so that each finds in the cache what the stage before asked the memory for.
 
 mod alias;

@@ -89,14 +89,14 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The strength, if it is a whole number from 1 to 32 all the time; else 0.
+    /// The strength, if it is a whole number up to 32 all the time.
     #[inline]
-    fn power(&self) -> u32 {
+    fn power(&self) -> Option<u32> {
         match *self {
-            Self::Constant(alpha) if alpha.fract() == 0.0 && (1.0..=32.0).contains(&alpha) => {
-                alpha as u32
+            Self::Constant(alpha) if alpha.fract() == 0.0 && (0.0..=32.0).contains(&alpha) => {
+                Some(alpha as u32)
             }
-            _ => 0,
+            _ => None,
         }
     }
 
@@ -141,8 +141,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) alpha: f64,
-    /// `alpha`, where it is a small whole number all the time; else 0.
-    pub(super) power: u32,
+    /// `alpha`, where it is a small whole number all the time.
+    pub(super) power: Option<u32>,
     /// Steps before this one.
     pub(super) done: u64,
     /// ln of what a visit adds to masses.

@@ -107,9 +107,10 @@ mod tests {
 
     #[test]
     fn walks_go_on_to_fresh_nodes() {
-        let one = self_avoiding(&graph(), &[0; 20_000], 3, 3, &Context::serial()).unwrap();
+        let start = vec![0; 20_000];
+        let one = self_avoiding(&graph(), &start, 3, 3, &Context::serial()).unwrap();
         let context = Context::new(3, |_, _| Ok(())).unwrap();
-        assert_eq!(one, self_avoiding(&graph(), &[0; 20_000], 3, 3, &context).unwrap());
+        assert_eq!(one, self_avoiding(&graph(), &start, 3, 3, &context).unwrap());
         let graph = graph();
         let view = graph.view();
         let fresh = |path: &[usize]| {

@@ -115,6 +115,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
 
     /// Chooses where walker `l` goes.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // they are those of `decide`
     fn outcome<const FMA: bool, P: Places, H: History>(
         &self,
         o: &Octet,
@@ -133,8 +134,9 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         }
         let (outcomes, rest) = room.split_at_mut(tiles);
         let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
-        if tame && step.power > 0 && self.base != Base::Weighted {
-            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, step);
+        let exponent = step.power.filter(|_| tame && self.base != Base::Weighted);
+        if let Some(exponent) = exponent {
+            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, exponent);
         } else {
             self.by_logarithms::<FMA, P, H>(o, outcomes, l, places, history, step);
         }
@@ -173,7 +175,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         l: usize,
         places: &P,
         history: &H,
-        step: &Step,
+        exponent: u32,
     ) {
         let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
         let own = self.target.ratio(at, degree, history.visits(l, at));
@@ -217,11 +219,11 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let factored = self.accepts() && !(self.target.is_degree() && self.base != Base::Barker);
         for (t, outcome) in outcomes.iter_mut().enumerate() {
             // The ratio of lanes beyond the row is infinite, and their weight 0.
-            let weight = power(V::splat(least) / *outcome, step.power);
+            let weight = power(V::splat(least) / *outcome, exponent);
             *outcome = if factored { weight * factors[t] } else { weight };
         }
         if stay > 0.0 {
-            let weight = power(V::splat(least / own), step.power).0[0];
+            let weight = power(V::splat(least / own), exponent).0[0];
             outcomes[degree / LANES].0[degree % LANES] = stay * weight;
         }
     }

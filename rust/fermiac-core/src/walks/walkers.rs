@@ -45,6 +45,7 @@ pub enum Memory {
 }
 
 /// Walkers on one graph.
+#[allow(clippy::struct_field_names)] // `n_walkers` is their number everywhere
 pub struct Walkers {
     pub(super) graph: Graph,
     plan: Plan,

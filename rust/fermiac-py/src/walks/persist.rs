@@ -49,7 +49,7 @@ type Visited<'py> = (
 /// counted. Nodes are of 32 bits where that suffices.
 #[pyfunction]
 fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<'py>> {
-    fn arrays<'py, I: Element>(py: Python<'py>, rows: Rows<I>) -> Visited<'py> {
+    fn arrays<I: Element>(py: Python<'_>, rows: Rows<I>) -> Visited<'_> {
         (
             PyArray1::from_vec(py, rows.starts),
             PyArray1::from_vec(py, rows.nodes).into_any(),

@@ -194,7 +194,6 @@ fn walkers_go_on_where_they_were_saved() {
         (Kernel::Plain, Base::Rotor, Memory::Nothing, 1.0),
         (Kernel::Plain, Base::Second { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
         (Kernel::Plain, Base::Onward, Memory::Table, 1.0),
-        (Kernel::Plain, Base::Fresh, Memory::Hashed, 1.0),
     ];
     for (kernel, base, memory, step_exponent) in cases {
         let plan = Plan { step_exponent, restart: 0.05, ..plan(kernel, base) };

@@ -5,7 +5,7 @@ use super::super::{Base, Kernel, Memory, Plan, Stuck};
 use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows};
 
 /// A walk's paths follow a law.
-fn obeys(plan: Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
+fn obeys(plan: &Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
     for memory in [Memory::Table, Memory::Hashed] {
         let (nodes, _) = paths(graph(), plan.clone(), memory, (40_000, n_steps), 2);
         follows(&nodes, n_steps, law);
@@ -30,7 +30,7 @@ fn lazy(mut law: Vec<f64>, node: usize, laziness: f64) -> Vec<f64> {
 fn weighted_walks_follow_the_weights() {
     for laziness in [0.0, 0.3] {
         let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Weighted) };
-        obeys(plan, 3, &|path| {
+        obeys(&plan, 3, &|path| {
             let at = path[path.len() - 1];
             lazy(weighted_row(at), at, laziness)
         });
@@ -40,7 +40,7 @@ fn weighted_walks_follow_the_weights() {
 #[test]
 fn restarts_lead_home() {
     let plan = Plan { restart: 0.25, ..plan(Kernel::Plain, Base::Weighted) };
-    obeys(plan, 3, &|path| {
+    obeys(&plan, 3, &|path| {
         let at = path[path.len() - 1];
         lazy(weighted_row(at), 0, 0.25)
     });
@@ -67,7 +67,7 @@ fn sinks_hold_walkers_or_send_them_home() {
 fn onward_walks_turn_back_only_at_ends() {
     for laziness in [0.0, 0.25] {
         let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Onward) };
-        obeys(plan, 4, &|path| {
+        obeys(&plan, 4, &|path| {
             let at = path[path.len() - 1];
             // A lazy walker keeps the node that it came from in mind.
             let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
@@ -100,7 +100,7 @@ fn second_order_walks_follow_their_weights() {
                 let at = path[path.len() - 1];
                 let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
                 let before = moves.last().map(|two| two[0]);
-                let mut law = vec![0.0; 6];
+                let mut law = [0.0; 6];
                 for (to, weight) in &edges[at] {
                     let to = *to as usize;
                     law[to] = weight
@@ -195,7 +195,7 @@ fn several_tries_follow_their_law() {
     {
         for kernel in [Kernel::Plain, Kernel::Target] {
             let plan = Plan { laziness, ..plan(kernel, Base::Multiple { tries, root }) };
-            obeys(plan, 2, &|path| {
+            obeys(&plan, 2, &|path| {
                 let at = path[path.len() - 1];
                 let potentials: Vec<f64> = (0..6)
                     .map(|node| {

@@ -30,13 +30,13 @@ impl StepSizes {
                 sizes.iter_mut().for_each(|size| *size *= scale);
                 Ok(sizes)
             }
-            Self::Table(all) => match all.get(done as usize..done as usize + n) {
-                Some(sizes) => Ok(sizes.to_vec()),
-                None => {
+            Self::Table(all) => {
+                let Some(sizes) = all.get(done as usize..done as usize + n) else {
                     let why = format!("{} given for {} steps", all.len(), done + n as u64);
-                    Err(Error::argument("step_sizes", why))
-                }
-            },
+                    return Err(Error::argument("step_sizes", why));
+                };
+                Ok(sizes.to_vec())
+            }
         }
     }
 }
@@ -109,17 +109,17 @@ impl Rule {
             for k in 0..theta.len() {
                 let along = momentum.mul_add::<FMA>(V(velocity[k]), V(gradient[k]));
                 let new = minus.mul_add::<FMA>(along, V(theta[k]));
-                odd = odd + (new - new);
+                odd = new.mul_add::<FMA>(V::ZERO, odd);
                 (velocity[k], theta[k]) = (along.0, new.0);
             }
         } else {
             for k in 0..theta.len() {
                 let new = minus.mul_add::<FMA>(V(gradient[k]), V(theta[k]));
-                odd = odd + (new - new);
+                odd = new.mul_add::<FMA>(V::ZERO, odd);
                 theta[k] = new.0;
             }
         }
-        // A difference of infinities or of NaN is NaN, of all else 0.
+        // 0 times infinity or NaN is NaN, times all else 0.
         if odd.sum().is_nan() {
             return false;
         }

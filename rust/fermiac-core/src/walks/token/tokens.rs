@@ -129,7 +129,7 @@ impl Tokens {
         let numbers = [theta, velocity, mean].into_iter().flatten().flatten();
         std::iter::once(self.done)
             .chain(numbers.map(|x| x.to_bits()))
-            .chain(streams.iter().flat_map(|stream| stream.position()))
+            .chain(streams.iter().flat_map(Stream::position))
             .collect()
     }
 
@@ -171,6 +171,7 @@ impl Tokens {
         context: &Context<'_>,
     ) -> Result<()> {
         self.lost = None;
+        let Trace { first: trace_first, every: trace_every, values } = trace;
         let n_slots = nodes.len() / self.n;
         let until = first + n_slots as u64;
         if nodes.len() != n_slots * self.n || !(first..=until).contains(&self.done) {
@@ -194,17 +195,17 @@ impl Tokens {
             first,
             sizes: &sizes,
             from,
-            trace_first: trace.first,
-            trace_every: trace.every.max(1),
+            trace_first,
+            trace_every: trace_every.max(1),
             dim: self.dim,
         };
         match loss {
-            Loss::Quadratic(loss) => self.apart(&**loss, &course, until, trace.values, context),
-            Loss::Data(loss) => self.apart(&**loss, &course, until, trace.values, context),
+            Loss::Quadratic(loss) => self.apart(&**loss, &course, until, values, context),
+            Loss::Data(loss) => self.apart(&**loss, &course, until, values, context),
             Loss::Foreign(loss) if loss.style() == Style::Threaded => {
-                self.apart(&OneByOne(&**loss), &course, until, trace.values, context)
+                self.apart(&OneByOne(&**loss), &course, until, values, context)
             }
-            Loss::Foreign(loss) => self.together(&**loss, &course, until, trace.values, context),
+            Loss::Foreign(loss) => self.together(&**loss, &course, until, values, context),
         }
     }
 
