@@ -149,8 +149,9 @@ def test_averages() -> None:
 def test_walk_takes_oracles(tmp_path: Any) -> None:
     oracle = fm.walks.Graph.from_oracle(Site())
     settings = {"start": NAMES[START], "n_steps": 50, "n_walkers": 24, "rng": 4}
-    with pytest.warns(ConvergenceWarning, match="high degree"):
+    with pytest.warns(ConvergenceWarning, match="high degree") as found:
         w = fm.walks.walk(oracle, burn_in=20, **settings)
+    assert len(found) == 1  # of the whole, and not of the burn-in
     assert w.warnings
     run = crawler(Site(), kernel="hdt")
     run.run(20)

@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
         ("hdt", "mhrw", WEIGHTS, 2.0),
     ],
 )
+# A false alarm now and then.
+@pytest.mark.filterwarnings("ignore:the average has not settled")
 def test_errors_of_replicas_cover(kernel: str, base: str, under: Any, alpha: float) -> None:
     law = WEIGHTS / WEIGHTS.sum() if isinstance(under, np.ndarray) else np.full(12, 1 / 12)
     z = []

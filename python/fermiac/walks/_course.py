@@ -229,6 +229,8 @@ class Course:
                 self._thin(block)
             if self._f is not None:
                 values = self._f.at(block.reshape(-1)).reshape(*block.shape, -1)
+                if job.record == "none":
+                    self.marks.put_sums(self.done - job.burn_in, self.sums, values)
                 sums = values.sum(axis=1)
                 self.sums = sums if self.sums is None else self.sums + sums
         self.done, self._ahead, self._block_of = until, None, block

@@ -15,7 +15,7 @@ from fermiac._result import warn
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.walks._functions import NodeFunction
-from fermiac.walks._transient import unsettled
+from fermiac.walks._transient import early_average, early_average_of_sums, unsettled
 
 if TYPE_CHECKING:
     from fermiac._sample import Sample
@@ -38,8 +38,8 @@ class Parts:
         self.weights = weights
         #: Of the function, under the law that is averaged over.
         self.variance = variance
-        #: Nodes that were visited, the values there, and the ratios of the laws, if there are any.
-        self.seen: tuple[NDArray[Any], Array, Array | None] | None = None
+        #: The steps of the first part of the walk, and the averages over them, if known.
+        self.early: tuple[int, Array] | None = None
 
 
 def ratio(parts: Parts) -> tuple[Array, Array]:
@@ -100,8 +100,14 @@ def _estimate(
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
     found = few_walkers(walk)
-    if parts.seen is not None:
-        found += unsettled(walk, *parts.seen, mean, np.sqrt(variance))
+    if parts.early is not None:
+        found += unsettled(walk, parts.early, mean, np.sqrt(variance))
+    if not walk.exact_target:
+        text = (
+            f"a history of {walk.settings['memory_size']} nodes (memory_size=) comes only near the "
+            "target, and the error does not hold how near"
+        )
+        found.append((FermiacWarning, text))
 
     def shape(a: NDArray[Any]) -> Any:
         return a.ravel()[0].item() if scalar else a
@@ -173,7 +179,7 @@ def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Pa
     shares /= shares.sum()
     centred = values - shares @ values
     parts = Parts(walk, sums, weights, shares @ centred**2)
-    parts.seen = (nodes, values, ratios)
+    parts.early = early_average(walk, nodes, values, ratios)
     return parts
 
 
@@ -219,7 +225,9 @@ def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
     sums = walk._joined(walk._sums)
     spread = np.full(sums.shape[1], np.nan)
     scalar = bool(walk.settings.get("f") == "scalar")
-    return Parts(walk, sums, walk._steps, spread), scalar
+    parts = Parts(walk, sums, walk._steps, spread)
+    parts.early = early_average_of_sums(walk)
+    return parts, scalar
 
 
 def _with_prior(walk: Walk, f: NodeFunction) -> Parts:

@@ -206,8 +206,8 @@ def goes_with(kernel: str, base: Base) -> None:
         )
     if kernel in ("srrw", "tsaw") and inner not in _SCANNED:
         raise ArgumentError(
-            f"base: {base!r} was given with kernel={kernel!r}, which needs a reversible chain whose "
-            "probabilities are known neighbour by neighbour; take 'mhrw', 'srw', 'weighted', "
+            f"base: {base!r} was given with kernel={kernel!r}, which needs a reversible chain "
+            "whose probabilities are known neighbour by neighbour; take 'mhrw', 'srw', 'weighted', "
             "'barker' or 'maxdeg', or kernel='hdt'"
         )
 

@@ -193,6 +193,10 @@ def optimize(
 
     Notes
     -----
+    `Optimum.stderr` is the spread of the tokens, and does not hold what all of them have in common:
+    what is left of the way from `theta0` after a short run, and the transient of their histories.
+    The trace shows whether the former is over.
+
     The error that is left after n steps is what `predict` computes for losses whose gradients are
     known at the minimum, and `token_covariance` its limit.
 

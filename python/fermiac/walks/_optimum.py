@@ -77,6 +77,7 @@ class Optimum(Result):
     def stderr(self) -> Array | None:
         """The standard error of `theta`, by the spread of the tokens; shape (d,).
 
+        It does not hold what tokens have in common: how far they still are on their way.
         None where there is one token, where tokens have met, or share a history.
         """
         return self._spread(self.thetas)

@@ -197,6 +197,7 @@ class Crawler:
         choice("on_stuck", on_stuck, ("stop", "restart"))
         self._weigh, self._kind = _target(weights, chain)
         many = whole("n_walkers", n_walkers, 1, 2**40)
+        self._burns = False
         self._job = Job(
             graph=_ANY,
             kernel=name,
@@ -324,8 +325,21 @@ class Crawler:
             finish(report, total, found)
             return found
 
+    def _burn(self, n_steps: int, progress: bool | Report | None) -> None:
+        """Steps that are no part of a result, of which nobody is warned."""
+        self._burns = True
+        try:
+            self.run(n_steps, progress=progress)
+        except BaseException as error:
+            error.partial_result = None  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._burns = False
+
     def _notes(self) -> list[str]:
         """What the user must know of a crawl."""
+        if self._burns:
+            return []
         each = self.n_done / len(self.nodes)
         if self._job.kernel == "none" or each >= _FEW:
             return []
@@ -462,5 +476,5 @@ def crawl(
     steps = whole("n_steps", n_steps, 1, 2**32 - 1)
     burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
-        crawler.run(burned, progress=progress)
+        crawler._burn(burned, progress)
     return crawler.run(steps - burned, record=record, thin=thin, progress=progress)

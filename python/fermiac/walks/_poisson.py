@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 # Below, full matrices are as fast; above, iterations are faster by far, and as exact.
 DENSE = 500
 LARGEST = 20_000
+#: Gaps are known to some 1e-15, which leaves three digits of this one.
+_LEAST_GAP = 1e-12
 
 
 def dense(chain: Chain, method: str) -> bool:
@@ -52,6 +54,11 @@ def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
     root = np.sqrt(chain.mu)
     matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
     values, vectors = linalg.eigh(matrix, overwrite_a=True, driver="evd")
+    if not 1.0 - values[-1] > _LEAST_GAP:
+        raise NumericalError(
+            f"the chain mixes too slowly: its spectral gap, {1.0 - values[-1]:.1g}, is not above "
+            "the rounding of its eigenvalues; its averages settle in no time that could be walked"
+        )
     return values, vectors.T @ _scaled(chain, f)
 
 

@@ -110,7 +110,12 @@ class Walk(WalkData):
         Warns
         -----
         FermiacWarning
-            If there are fewer than 8 walkers, so that the errors themselves are rough.
+            If there are fewer than 8 walkers, so that the errors themselves are rough; with
+            `memory_size`, if the law of the walk is but near the target.
+        ConvergenceWarning
+            If the first part of the walk had another average than all of it, by more than chance:
+            then the bias of the start is larger than the error, or not much smaller. With the
+            kernels ``"tsaw"`` and ``"rotor"`` it always may be, without a burn-in.
 
         Notes
         -----
@@ -141,7 +146,7 @@ class Walk(WalkData):
         under: str | NodeFunctionLike | None = None,
         batch_size: int | None = None,
     ) -> float | Array:
-        """Give the standard error of an average, by a method of choice.
+        r"""Give the standard error of an average, by a method of choice.
 
         Parameters
         ----------
@@ -165,12 +170,21 @@ class Walk(WalkData):
         ArgumentError
             For batches of a walk with history, whose steps look like those of the base chain: their
             means would show the error of a walk without it; if there are no paths for batches; or
-            if the theory does not cover the walk.
+            if the theory does not cover the walk: `restart`, `memory_size`, `thin`, a
+            `step_exponent` below 1, an alpha that rises late.
 
         Warns
         -----
         ConvergenceWarning
             With ``method="theory"``, if the history is too noisy for the limit (`history_noise`).
+
+        Notes
+        -----
+        After a burn-in of m of n steps the theory has the variance
+        :math:`V [n + m - 2 n (m / n)^q] / (n - m)^2`, mode by mode with
+        :math:`q = 1 + \alpha (1 + \lambda)` for ``"srrw"``, and :math:`q = 1 + \alpha` for
+        ``"hdt"``: what the history makes up for in the steps that count is in part what came too
+        often in those that do not. Without history this is :math:`V / (n - m)`.
 
         References
         ----------
@@ -327,8 +341,9 @@ class Walk(WalkData):
 
     @property
     def exact_target(self) -> bool:
-        """Whether visits tend to the law of the walk; with `memory_size` they only come near."""
-        return self.settings["memory_size"] is None
+        """Whether visits tend to the law: not with `memory_size` below `n_nodes`."""
+        size = self.settings["memory_size"]
+        return size is None or bool(size >= self.n_nodes)
 
     @property
     def reproducible(self) -> bool:

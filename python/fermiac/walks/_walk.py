@@ -136,7 +136,8 @@ def walk(
         reproducible. Walkers that share a history are no replicas: errors come from private ones.
     memory_size : int, optional
         Nodes that a history keeps, those of the last visits; the visits of others are guessed from
-        neighbours. It saves memory, and has no theory.
+        neighbours. It saves memory, has no theory, and comes only near the target, which
+        ``expect`` warns of. For ``kernel="hdt"``.
     component : {"error", "start", "largest"}, default "error"
         What to do with a graph of several components: refuse it, or walk in that of the start, or
         in the largest; the law is that of the component then.
@@ -397,10 +398,10 @@ def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int 
     if given is None:
         return None
     size = whole("memory_size", given, 1, 2**31)
-    if kernel not in ("hdt", "srrw") or history != "private" or exponent < 1.0:
+    if kernel != "hdt" or history != "private" or exponent < 1.0:
         raise ArgumentError(
-            "memory_size: it needs kernel='hdt' or 'srrw', history='private' and step_exponent=1; "
-            "leave it out"
+            "memory_size: it needs kernel='hdt', history='private' and step_exponent=1; leave it "
+            "out"
         )
     return size
 
