@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 # --- Estimates ---
 
 
+@pytest.mark.filterwarnings("ignore:the average has not settled")  # now and then, by chance
 @pytest.mark.parametrize(
     ("kernel", "base", "under", "alpha"),
     [
