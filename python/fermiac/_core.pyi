@@ -396,9 +396,7 @@ class Crawlers:
 
 @final
 class Walkers:
-    def __new__(
-        cls, graph: Graph, settings: dict[str, Any], start: _I, key: int
-    ) -> Walkers: ...
+    def __new__(cls, graph: Graph, settings: dict[str, Any], start: _I, key: int) -> Walkers: ...
     def run(
         self,
         until: int,
@@ -475,6 +473,7 @@ def walks_stochastic_block(
     sizes: Sequence[int], p: Sequence[float], directed: bool, key: int, n_threads: int
 ) -> NDArray[np.uint32]: ...
 def walks_random_regular(n: int, d: int, key: int) -> NDArray[np.uint32]: ...
+
 @final
 class TokenLoss:
     @staticmethod
