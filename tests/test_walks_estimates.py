@@ -19,8 +19,7 @@ Array = NDArray[np.float64]
 # --- Estimates ---
 
 
-# One walk of a hundred seems to move still.
-@pytest.mark.filterwarnings("ignore:the average has not settled")
+@pytest.mark.filterwarnings("ignore:the average has not settled")  # now and then, by chance
 @pytest.mark.parametrize(
     ("kernel", "base", "under", "alpha"),
     [

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["choice", "columns", "numbers", "require", "unwrapped"]
+__all__ = ["choice", "columns", "numbers", "require", "unwrapped", "yes"]
 
 Array = NDArray[np.float64]
 
@@ -69,3 +69,10 @@ def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], i
 def unwrapped(array: NDArray[Any]) -> Any:
     """Give a number for a result without axes."""
     return array.item() if array.ndim == 0 else array
+
+
+def yes(name: str, value: Any) -> bool:
+    """Take `value` as a flag."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
+    return bool(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,15 @@ _LEVELS = ("baseline", "avx2", "avx512")
 
 
 def _check(n: object, name: str) -> int:
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
+    try:
+        value = None if isinstance(n, bool) else operator.index(n)  # type: ignore[arg-type]
+    except TypeError:
+        value = None
+    if value is None:
         raise ArgumentError(f"{name}: {n!r} given; it must be an integer, at least 1")
-    value = n.__index__()
     if not 1 <= value <= _core.MAX_THREADS:
         raise ArgumentError(f"{name}: {value} given; it must be from 1 to {_core.MAX_THREADS}")
-    return int(value)
+    return value
 
 
 def set_num_threads(n: int | None) -> None:

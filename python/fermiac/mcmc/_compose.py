@@ -9,10 +9,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._arguments import numbers, require
+from fermiac._arguments import numbers, require, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel, Ports, yes
+from fermiac.mcmc._kernels import Kernel, Ports
 from fermiac.mcmc._user import as_kernel
 
 __all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]

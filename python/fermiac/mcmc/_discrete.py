@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._arguments import numbers
+from fermiac._arguments import numbers, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc._kernels import Kernel, Ports, described, yes
+from fermiac.mcmc._kernels import Kernel, Ports, described
 
 __all__ = ["Discrete"]
 

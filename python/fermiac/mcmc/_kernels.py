@@ -26,7 +26,6 @@ __all__ = [
     "described",
     "metric_spec",
     "probability",
-    "yes",
 ]
 
 Array = NDArray[np.float64]
@@ -243,13 +242,6 @@ def described(function: Any) -> str:
     """What a function is called, the same in every run."""
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__qualname__
-
-
-def yes(name: str, value: Any) -> bool:
-    """Take `value` as a flag."""
-    if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
-    return bool(value)
 
 
 def probability(name: str, value: Any) -> float:

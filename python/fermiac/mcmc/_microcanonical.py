@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
+from fermiac._arguments import yes
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
-from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability, yes
+from fermiac.mcmc._kernels import Kernel, Port, metric_spec, probability
 
 __all__ = ["MCLMC"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._arguments import yes
 from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
 from fermiac._progress import reporter
@@ -21,7 +22,7 @@ from fermiac.mcmc._course import Course
 from fermiac.mcmc._disk import Folder
 from fermiac.mcmc._findings import findings
 from fermiac.mcmc._hamiltonian import NUTS
-from fermiac.mcmc._kernels import Kernel, NoDensity, yes
+from fermiac.mcmc._kernels import Kernel, NoDensity
 from fermiac.mcmc._plan import Arrays, Job, Settings
 from fermiac.mcmc._start import check_gradient as compare
 from fermiac.mcmc._start import starts

@@ -75,9 +75,7 @@ def plot_visits(walk: Walk, ax: Axes | None = None) -> Axes:
         means = own.mean(axis=0)
         several = walk.n_walkers > 1
         errors = 2 * own.std(axis=0, ddof=1) / np.sqrt(walk.n_walkers) if several else None
-    ax.errorbar(
-        each, means, errors, fmt="o", color=BLUE, ms=4, capsize=2, label="all of a degree"
-    )
+    ax.errorbar(each, means, errors, fmt="o", color=BLUE, ms=4, capsize=2, label="all of a degree")
     ax.axhline(1.0, color=ORANGE, lw=1)
     if each[-1] > 20 * each[0]:
         ax.set_xscale("log")

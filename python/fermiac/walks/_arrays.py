@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["edge_weights", "locked", "names", "nodes", "whole_numbers"]
+__all__ = ["edge_weights", "locked", "names", "nodes", "taken", "whole_numbers"]
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -22,9 +22,18 @@ def locked(array: A) -> A:
     return view
 
 
+def taken(name: str, given: Any) -> NDArray[Any]:
+    """Take an array of whatever type, but not one that NumPy would guess at."""
+    value = plain(name, given)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(f"{name}: no array can be made of what was given: {error}") from None
+
+
 def whole_numbers(name: str, given: ArrayLike, n_dims: int = 1) -> NDArray[Any]:
     """Take an array of whole numbers, of any integer type."""
-    array = np.asarray(plain(name, given))
+    array = taken(name, given)
     if array.ndim != n_dims and not (array.size == 0 and n_dims == 2):
         raise ArgumentError(
             f"{name}: an array of shape {array.shape} was given; one with {n_dims} "
@@ -52,7 +61,7 @@ def nodes(name: str, given: ArrayLike, n_dims: int = 1) -> tuple[Any, bool]:
 
 def edge_weights(name: str, given: ArrayLike) -> Any:
     """Take an array of weights as float32 or float64."""
-    array = np.asarray(plain(name, given))
+    array = taken(name, given)
     if array.ndim != 1:
         raise ArgumentError(
             f"{name}: an array of shape {array.shape} was given; one with one axis is needed"
@@ -71,7 +80,12 @@ def names(labels: Any, n: int) -> tuple[Any, ...] | None:
         return None
     if isinstance(labels, (str, bytes)):
         raise ArgumentError("labels: one text was given; a sequence of names is needed")
-    given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    try:
+        given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    except TypeError:
+        raise ArgumentError(
+            f"labels: {labels!r:.60} was given; a sequence of names is needed"
+        ) from None
     if len(given) != n:
         raise ArgumentError(f"labels: {len(given)} given for {n} nodes; one for each is needed")
     try:

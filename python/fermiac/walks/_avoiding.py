@@ -37,9 +37,13 @@ def avoiding(
     n_walkers, n_steps = job.n_walkers, min(job.n_steps, job.graph.n_nodes - 1)
     require_room(8 * n_walkers * n_steps, f"the paths of {n_walkers} walkers", "make fewer steps")
     with reporter(progress, "walk", "steps") as report:
-        starts, nodes, log_weights, trapped = _core.walks_self_avoiding(
-            job.graph._core, job.start, n_steps, job.key, workers, report
-        )
+        try:
+            starts, nodes, log_weights, trapped = _core.walks_self_avoiding(
+                job.graph._core, job.start, n_steps, job.key, workers, report
+            )
+        except BaseException as error:
+            error.partial_result = None  # type: ignore[attr-defined]
+            raise
         lengths = np.diff(starts) - 1
         longest = int(lengths.max())
         # A walk that is trapped stays, so that all are of one length.

@@ -12,6 +12,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._arguments import yes
 from fermiac._config import resolve_threads
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
@@ -59,12 +60,12 @@ def as_graph(graph: Any) -> Graph:
         return Graph.open(graph)
     if isinstance(graph, tuple) and len(graph) in (2, 3) and np.ndim(graph[0]) == 1:
         return Graph(*graph)
-    if all(hasattr(graph, name) for name in ("adj", "nodes", "edges", "is_directed")):
+    if _is_networkx(graph):
         return of_networkx(graph)
-    if all(hasattr(graph, name) for name in ("get_edgelist", "vcount", "es", "is_directed")):
+    if _is_igraph(graph):
         return of_igraph(graph)
     if isinstance(graph, np.ndarray | list):
-        edges = np.asarray(graph)
+        edges = _arrays.taken("graph", graph)
         if edges.ndim == 2 and edges.shape[1] == 2 and edges.dtype.kind in "iu":
             return of_edges(edges)
         raise ArgumentError(
@@ -78,6 +79,14 @@ def as_graph(graph: Any) -> Graph:
     )
 
 
+def _is_networkx(graph: Any) -> bool:
+    return all(hasattr(graph, name) for name in ("adj", "nodes", "edges", "is_directed"))
+
+
+def _is_igraph(graph: Any) -> bool:
+    return all(hasattr(graph, name) for name in ("get_edgelist", "vcount", "es", "is_directed"))
+
+
 def of_edges(
     edges: ArrayLike,
     n_nodes: int | None = None,
@@ -89,6 +98,7 @@ def of_edges(
     plain_weights: bool = False,
 ) -> Graph:
     """Make a graph of edges; with `plain_weights`, weights that all are 1 are dropped."""
+    one_way = yes("directed", directed)
     pairs, signed = _arrays.nodes("edges", edges, 2)
     if not pairs.size:
         pairs = pairs.reshape(0, 2)
@@ -119,7 +129,7 @@ def of_edges(
                 "not count"
             )
     threads = resolve_threads(None)
-    rows = _core.walks_rows(pairs, strengths, n_nodes, bool(directed), merge, threads)
+    rows = _core.walks_rows(pairs, strengths, n_nodes, one_way, merge, threads)
     starts, ids, summed = rows
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
@@ -127,9 +137,9 @@ def of_edges(
     # What came out of the core is right; this pass is for what is to be known of it.
     found = _core.Graph(starts.view(np.uint64), ids).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
-    if not directed:
+    if not one_way:
         known["asymmetry"] = None
-    return Graph._of(starts, ids, summed, bool(directed), names, **known)
+    return Graph._of(starts, ids, summed, one_way, names, **known)
 
 
 def of_scipy(
@@ -147,6 +157,8 @@ def of_scipy(
         raise ArgumentError(f"matrix: shape {matrix.shape} was given; a square one is needed")
     if matrix.dtype.kind not in "biuf":
         raise ArgumentError(f"matrix: {matrix.dtype} was given; real numbers are needed")
+    if directed is not None:
+        directed = yes("directed", directed)
     rows = matrix.tocsr()
     if rows.data.dtype.kind == "b":
         if not rows.data.all():
@@ -185,6 +197,8 @@ def of_scipy(
 
 def of_networkx(graph: Any, weight: str | None = "weight") -> Graph:
     """Make a graph of one of networkx."""
+    if not _is_networkx(graph):
+        raise ArgumentError(f"graph: a {type(graph).__name__} was given; one of networkx is needed")
     names = list(graph.nodes)
     if not names:
         raise ArgumentError("graph: it has no nodes; one is needed")
@@ -214,6 +228,8 @@ def of_networkx(graph: Any, weight: str | None = "weight") -> Graph:
 
 def of_igraph(graph: Any, weight: str | None = "weight") -> Graph:
     """Make a graph of one of igraph."""
+    if not _is_igraph(graph):
+        raise ArgumentError(f"graph: a {type(graph).__name__} was given; one of igraph is needed")
     n = graph.vcount()
     if not n:
         raise ArgumentError("graph: it has no nodes; one is needed")

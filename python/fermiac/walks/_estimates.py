@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._arguments import yes
 from fermiac._error_models import Average, Controls, register
 from fermiac._result import warn
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -92,10 +93,12 @@ def _estimate(
     """The estimate of a ratio, and what is wrong with it."""
     mean, cov = ratio(parts)
     variance = np.diag(cov)
-    labels = tuple(f"E[{j}]" for j in range(mean.size)) if names is None else tuple(map(str, names))
-    if isinstance(names, str) or len(labels) != mean.size or len(set(labels)) != mean.size:
+    given: Any = [f"E[{j}]" for j in range(mean.size)] if names is None else names
+    known = isinstance(given, Iterable) and not isinstance(given, str)
+    labels = tuple(map(str, given)) if known else ()
+    if len(labels) != mean.size or len(set(labels)) != mean.size:
         raise ArgumentError(
-            f"names: {names!r} given; {mean.size} different ones are needed, in a sequence"
+            f"names: {names!r:.60} given; {mean.size} different ones are needed, in a sequence"
         )
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
@@ -152,7 +155,7 @@ def few_walkers(walk: Walk) -> list[tuple[type[FermiacWarning], str]]:
 
 def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
     """What the walkers have summed up of a function."""
-    if include_prior:
+    if yes("include_prior", include_prior):
         if under is not None:
             raise ArgumentError(
                 "include_prior: given with under=, but pseudo-counts belong to the law of the "

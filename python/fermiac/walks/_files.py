@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._arguments import choice
+from fermiac._arguments import choice, yes
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks._graph import VALIDATE, Graph
@@ -46,7 +46,7 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
             if array.shape != (length,) or array.dtype.name not in known:
                 raise ValueError(f"{name}.npy does not fit: {array.dtype}, {array.shape}")
         directed, facts = bool(meta["directed"]), dict(meta["known"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{os.fspath(folder)}: no graph can be opened there: {error}"
         ) from error
@@ -115,7 +115,7 @@ def describe(folder: Path, **meta: Any) -> None:
 def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
     """Give a folder to fill, which then takes the name: all of it or nothing is ever there."""
     final = Path(os.path.abspath(folder))
-    if final.exists() and not overwrite:
+    if not yes("overwrite", overwrite) and final.exists():
         raise CheckpointError(
             f"{final}: it exists; overwrite=True replaces the graph that is there"
         )

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.walks._arrays import taken
 
 __all__ = ["NodeFunction", "NodeFunctionLike", "called"]
 
@@ -47,14 +48,10 @@ class NodeFunction:
             self._evaluate(nodes)
         return np.asarray(self._values[nodes])
 
-    @property
-    def n_columns(self) -> int:
-        """How many values a node has; known after the first call."""
-        return self._values.shape[1]
-
     def _table(self, given: Any) -> Array:
-        is_set = self._name == "f" and np.asarray(given).dtype == np.bool_
-        values = np.asarray(given, dtype=np.float64) if is_set else numbers(self._name, given)
+        array = taken(self._name, given)
+        is_set = self._name == "f" and array.dtype == np.bool_
+        values = array.astype(np.float64) if is_set else numbers(self._name, given)
         n = self._n_nodes
         if values.ndim not in (1, 2) or len(values) != n or values.size == 0:
             raise ArgumentError(
@@ -99,7 +96,12 @@ class NodeFunction:
         except Exception as error:
             error.add_note(f"raised where {self._name} was evaluated at {len(nodes)} nodes")
             raise
-        values = np.asarray(got)
+        try:
+            values = np.asarray(got)
+        except ValueError as error:
+            raise TargetError(f"{self._name}: gave what is no array: {error}") from error
+        if np.ma.is_masked(got):
+            raise TargetError(f"{self._name}: gave masked values; finite numbers are needed")
         if (
             values.dtype.kind not in "biuf"
             or values.ndim not in (1, 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fermiac._arguments import choice
+from fermiac._arguments import choice, yes
 from fermiac._config import resolve_threads
 from fermiac.errors import ArgumentError
 from fermiac.walks import _arrays
@@ -84,23 +84,20 @@ class Graph(Rows):
         validate: str = "full",
     ) -> None:
         choice("validate", validate, VALIDATE)
-        if not isinstance(directed, bool | np.bool_):
-            raise ArgumentError(f"directed: {directed!r:.60} was given; True or False is needed")
+        one_way = yes("directed", directed)
         starts = _arrays.whole_numbers("indptr", indptr)
         ids, signed = _arrays.nodes("indices", indices)
         edge_weights = None if weights is None else _arrays.edge_weights("weights", weights)
         if len(starts) < 2:
             raise ArgumentError("indptr: a graph without nodes was given; one node is needed")
         starts = np.ascontiguousarray(starts, dtype=np.int64)
-        self._fill(
-            starts, ids, edge_weights, bool(directed), _arrays.names(labels, len(starts) - 1)
-        )
+        self._fill(starts, ids, edge_weights, one_way, _arrays.names(labels, len(starts) - 1))
         if validate != "none":
             threads = resolve_threads(None)
             found = self._core.survey(validate == "full", signed, threads)
             if validate == "full":
                 self._known.update(zip(("sorted", "repeated", "loops"), found, strict=True))
-                if not directed:
+                if not one_way:
                     self._require_symmetric(
                         "an edge of an undirected graph stands in the rows of both its ends; give "
                         "both (Graph.from_edges does it), or say directed=True"

@@ -244,10 +244,10 @@ def restart_of(given: Any, kernel: str, base: Base) -> float:
 
 def starts(start: Any, n_walkers: int, law: Law | None, graph: Graph, key: int) -> Ids:
     """Where walkers start: the nodes given, or a draw of the law for each."""
+    require_room(8 * n_walkers, f"the places of {n_walkers} walkers", "use fewer walkers")
     if start is None:
-        require_room(8 * n_walkers, f"the places of {n_walkers} walkers", "use fewer walkers")
         return _drawn(n_walkers, law, graph, key)
-    given = np.atleast_1d(np.asarray(start))
+    given = np.atleast_1d(start if isinstance(start, str) else _arrays.taken("start", start))
     if graph.labels is not None and given.dtype.kind in "US":
         given = np.array([graph.index(label) for label in given.tolist()])
     nodes, signed = _arrays.nodes("start", given)

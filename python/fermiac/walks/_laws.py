@@ -57,6 +57,11 @@ def law_of(graph: Graph, base: Base, weights: Any, allowed: NDArray[np.bool_] | 
                 "'mhrw' or 'mhda'"
             )
         if inner == "weighted":
+            if not np.isfinite(graph.strengths.max()):
+                raise ArgumentError(
+                    "graph: the weights of the edges of a node add up to infinity; give weights "
+                    "that are smaller by a common factor"
+                )
             return Law(graph, allowed, "table", graph.strengths / graph.strengths.max())
         return Law(graph, allowed, "degree")
     if weights is None:

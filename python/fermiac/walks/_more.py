@@ -16,10 +16,12 @@ from fermiac._laws_base import subkey
 from fermiac._progress import reporter
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
+from fermiac.walks._arrays import taken
 from fermiac.walks._bases import Base, base_of
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._course import Course, restore
 from fermiac.walks._job import Job
+from fermiac.walks._memory import require_room
 from fermiac.walks._optimize import optimize
 from fermiac.walks._result import Walk
 from fermiac.walks._walk import BLOCK, MOST_STEPS, concluded
@@ -180,6 +182,8 @@ def corpus(
     ------
     ArgumentError
         For an argument outside its domain.
+    MemoryLimitError
+        If a part would take more memory than the machine has.
 
     Examples
     --------
@@ -197,6 +201,8 @@ def corpus(
     if part_size is not None:
         size = whole("part_size", part_size, 1, 2**40)
     nodes = np.arange(net.n_nodes) if start is None else _nodes(start, net.n_nodes)
+    room = 16 * min(size, len(nodes)) * (steps + 1)
+    require_room(room, "a part of the corpus", "give a smaller part_size or length")
     workers, key = resolve_threads(n_threads), key_of(rng)
     kind = np.uint32 if net.n_nodes <= 2**32 else np.uint64
 
@@ -223,7 +229,7 @@ def corpus(
 
 
 def _nodes(start: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
-    nodes = np.atleast_1d(np.asarray(start))
+    nodes = np.atleast_1d(taken("start", start))
     if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or not nodes.size:
         raise ArgumentError(f"start: {start!r:.60} was given; an array of nodes is needed")
     if nodes.min() < 0 or nodes.max() >= n_nodes:

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import yes
 from fermiac._config import resolve_threads
 from fermiac._progress import Report, reporter
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._gradients import LossLike, as_loss
 from fermiac.walks._job import Job
 from fermiac.walks._losses import Loss
+from fermiac.walks._memory import require_room
 from fermiac.walks._optimum import Optimum
 from fermiac.walks._regressions import LeastSquares, Logistic
 from fermiac.walks._token_plan import Plan, exponent, starts_of
@@ -184,7 +186,10 @@ def optimize(
     DivergedError
         If parameters are no longer finite; with the step, the node, and ``partial_result``.
     TargetError
-        If a gradient has another shape, or a native function leaves numbers unwritten.
+        If a gradient or `objective` has another shape, or a native function leaves numbers
+        unwritten.
+    MemoryLimitError
+        If parameters or the trace would take more memory than the machine has.
 
     Warns
     -----
@@ -220,6 +225,7 @@ def optimize(
     before = before_of(state)
     theta, dim = starts_of(theta0, dim, n_tokens)
     handle, dim = as_loss(loss, dim)
+    require_room(32 * n_tokens * dim, f"the parameters of {n_tokens} tokens", "use fewer")
     if theta is None:
         theta = np.zeros((n_tokens, dim))
     plan = Plan.of(
@@ -242,6 +248,9 @@ def optimize(
             "batch_size: given for a loss without rows of data; LeastSquares and Logistic have "
             "them, and a function can draw its own"
         )
+    if callback is not None and not callable(callback):
+        raise ArgumentError(f"callback: {callback!r:.60} was given; a callable is needed")
+    keep_state = yes("keep_state", keep_state)
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
         raise ArgumentError(f"loss: {loss!r} was given for a graph of {g.n_nodes} nodes")
@@ -266,6 +275,11 @@ def optimize(
     )
     records = max(min(_RECORDS, _NUMBERS // theta.size), 1)
     every = _every("record_every", record_every, max(n_steps // records, 1))
+    require_room(
+        8 * theta.size * (n_steps // every + 2),
+        f"a trace of {n_steps // every} records",
+        "give a larger record_every",
+    )
     run = TokenRun(
         handle,
         job,
@@ -330,13 +344,13 @@ def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
         )
 
     def judge(theta: Array) -> Array:
-        values = np.asarray(given(theta), dtype=np.float64)
-        if values.shape != (len(theta),):
-            raise ArgumentError(
-                f"objective: it gave shape {values.shape} for parameters of shape {theta.shape}; "
-                f"({len(theta)},) is needed"
+        values = np.asarray(given(theta))
+        if values.shape != (len(theta),) or values.dtype.kind not in "biuf":
+            raise TargetError(
+                f"objective: it gave shape {values.shape} and type {values.dtype} for parameters "
+                f"of shape {theta.shape}; real numbers of shape ({len(theta)},) are needed"
             )
-        return values
+        return values.astype(np.float64)
 
     return judge
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._arguments import numbers
 from fermiac._result import Result
 from fermiac.errors import ArgumentError
 
@@ -145,7 +146,7 @@ class Optimum(Result):
         ArgumentError
             For a point of another shape.
         """
-        point = np.asarray(optimum, dtype=np.float64)
+        point = numbers("optimum", optimum)
         if point.shape != self.thetas.shape[1:]:
             raise ArgumentError(
                 f"optimum: shape {point.shape} was given; {self.thetas.shape[1:]} is needed"

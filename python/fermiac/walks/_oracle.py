@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +16,7 @@ from fermiac._progress import finish, reporter
 from fermiac._result import warn
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
+from fermiac.walks._arrays import taken
 from fermiac.walks._bases import Base, Node2Vec, base_of, inner_of, takes_target
 from fermiac.walks._crawl import Crawl
 from fermiac.walks._functions import NodeFunction, NodeFunctionLike, called
@@ -51,7 +52,7 @@ class Oracle:
     neighbors : callable
         Takes nodes, an int64 array (n,) without repetition, and gives their neighbours: a tuple
         (indptr, indices), n + 1 limits and the neighbours of one node after the other, or a list of
-        n arrays. Nodes are any numbers of 64 bits. Edges must lead both ways, and the same node
+        n arrays. Nodes are any numbers of an int64. Edges must lead both ways, and the same node
         must always have the same neighbours; no node is asked for twice in a crawl.
 
     Raises
@@ -92,6 +93,11 @@ class Oracle:
                     "array for each node is needed"
                 )
             return _ids("limits", given[0]), _ids("neighbours", given[1])
+        if not isinstance(given, Iterable):
+            raise TargetError(
+                f"neighbors: gave a {type(given).__name__}; (indptr, indices) or a list with an "
+                "array for each node is needed"
+            )
         rows = [_ids("neighbours", row) for row in given]
         if len(rows) != len(nodes):
             raise TargetError(
@@ -103,7 +109,10 @@ class Oracle:
 
 
 def _ids(what: str, given: Any) -> Ids:
-    array = np.asarray(given)
+    try:
+        array = taken("neighbors", given)
+    except ArgumentError as error:
+        raise TargetError(f"neighbors: gave {what} that are none; {error}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TargetError(
             f"neighbors: gave {what} of shape {array.shape} and type {array.dtype}; whole numbers "
@@ -403,7 +412,12 @@ class Crawler:
         ArgumentError
             If it is not the state of such a crawler.
         """
-        self._core.load(np.ascontiguousarray(state, dtype=np.uint64))
+        words = taken("state", state)
+        if words.dtype != np.uint64:
+            raise ArgumentError(
+                f"state: numbers of type {words.dtype} were given; the state of a Crawler is needed"
+            )
+        self._core.load(np.ascontiguousarray(words))
 
 
 def _check_local(base: Base) -> None:
@@ -447,7 +461,7 @@ def _target(weights: Any, base: Base) -> tuple[Callable[[Ids], Any] | None, str]
 def _starts(start: Any, n_walkers: int) -> Ids:
     if start is None:
         raise ArgumentError("start: a crawl needs to know a node where to start")
-    nodes = np.atleast_1d(np.asarray(start))
+    nodes = np.atleast_1d(taken("start", start))
     if nodes.dtype.kind not in "iu" or nodes.ndim != 1 or len(nodes) not in (1, n_walkers):
         raise ArgumentError(
             f"start: {start!r:.60} was given; a node, or one for each of {n_walkers} walkers, is "

@@ -11,6 +11,7 @@ from fermiac import _core
 from fermiac._arguments import numbers
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError, NumericalError
+from fermiac.walks._bases import real
 from fermiac.walks._losses import Loss, finite, solved
 
 __all__ = ["LeastSquares", "Logistic"]
@@ -41,9 +42,9 @@ class _Data(Loss):
             raise ArgumentError(
                 f"y: shape {targets.shape} was given for {len(rows)} rows; ({len(rows)},) is needed"
             )
-        self.ridge = float(finite("ridge", ridge))
-        if isinstance(ridge, bool) or self.ridge < 0:
-            raise ArgumentError(f"ridge: {ridge!r} was given; a number of at least 0 is needed")
+        self.ridge = real(ridge)
+        if not 0.0 <= self.ridge < np.inf:
+            raise ArgumentError(f"ridge: {ridge!r:.60} was given; a number from 0 on is needed")
         order, self.starts = _sorted(shards, len(rows))
         if order is not None:
             rows, targets = rows[order], targets[order]

@@ -218,6 +218,7 @@ class Rows:
         """
         import scipy.sparse
 
+        self._check_rows()  # SciPy does not look where columns lead
         small = max(self.n_nodes, len(self.indices)) < 2**31
         kind = np.int32 if small else np.int64
         data = np.ones(len(self.indices)) if self.weights is None else self.weights.astype(float)
@@ -243,6 +244,10 @@ class Rows:
             found = self._core.survey(True, False, resolve_threads(None))
             self._known.update(zip(("sorted", "repeated", "loops"), found, strict=True))
         return self._known[name]
+
+    def _check_rows(self) -> None:
+        """Refuse nodes that do not exist, in rows that nobody has looked at."""
+        self._core.survey(True, False, resolve_threads(None))
 
     # What walks ask
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._arguments import yes
 from fermiac._rng import positive, whole
 
 __all__ = ["StopWhen"]
@@ -52,6 +53,7 @@ class StopWhen:
 
     def __post_init__(self) -> None:
         positive("stderr", self.stderr)
+        yes("relative", self.relative)
         whole("every", self.every, 1, 2**40)
 
     def met(self, sums: NDArray[np.float64] | None, n_steps: int) -> bool:

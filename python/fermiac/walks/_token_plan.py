@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fermiac._arguments import numbers
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.walks._bases import real
 
 __all__ = ["Plan", "exponent", "starts_of"]
 
@@ -46,8 +47,8 @@ class Plan:
     @classmethod
     def of(cls, dim: int, n_steps: int, n_tokens: int, **given: Any) -> Plan:
         """The plan, checked; `n_steps` are those of the whole run."""
-        momentum = float(numbers("momentum", given["momentum"]))
-        if isinstance(given["momentum"], bool) or not 0.0 <= momentum < 1.0:
+        momentum = real(given["momentum"])
+        if not 0.0 <= momentum < 1.0:
             raise ArgumentError(
                 f"momentum: {given['momentum']!r:.60} was given; a number from 0 on, below 1, is "
                 "needed"

@@ -14,14 +14,15 @@ from fermiac.walks._bases import Base, base_of
 from fermiac.walks._variance import METHODS, alpha_of, exponent_of, kernel_of
 
 if TYPE_CHECKING:
-    from fermiac.walks._transition import NodeFunction, Weights
+    from fermiac.walks._functions import NodeFunctionLike
+    from fermiac.walks._transition import Weights
 
 __all__ = ["predict", "token_covariance"]
 
 
 def token_covariance(
     graph: Any,
-    gradients: NodeFunction,
+    gradients: NodeFunctionLike,
     hessian: ArrayLike,
     alpha: float | tuple[Any, ...] = 5.0,
     a: float = 0.7,
@@ -119,7 +120,7 @@ def token_covariance(
 
 def predict(
     graph: Any,
-    gradients: NodeFunction,
+    gradients: NodeFunctionLike,
     hessian: ArrayLike,
     n_steps: int | ArrayLike,
     alpha: float | tuple[Any, ...] = 5.0,
@@ -217,7 +218,7 @@ def _settings(
 
 def _problem(
     graph: Any,
-    gradients: NodeFunction,
+    gradients: NodeFunctionLike,
     hessian: ArrayLike,
     kernel: str,
     base: Base,

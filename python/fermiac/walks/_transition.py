@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fermiac._arguments import numbers
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.walks._bases import MTM, Base, Node2Vec, base_of, inner_of, takes_target
 from fermiac.walks._conversions import as_graph
 from fermiac.walks._edge_chain import EdgeChain
+from fermiac.walks._functions import NodeFunction, NodeFunctionLike
 from fermiac.walks._laws import require_target
 from fermiac.walks._multiple_try import acceptances
 
-__all__ = ["Chain", "NodeChain", "NodeFunction", "Weights", "chain_of", "node_values"]
+__all__ = ["Chain", "NodeChain", "Weights", "chain_of", "node_values"]
 
 Array = NDArray[np.float64]
-NodeFunction: TypeAlias = "ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]"
-Weights: TypeAlias = "str | NodeFunction | None"
+Weights: TypeAlias = "str | NodeFunctionLike | None"
 
 
 class NodeChain:
@@ -70,6 +68,7 @@ def chain_of(graph: Any, base: Base, weights: Weights = None, kernel: str = "non
             "take another base, or the spread of independent walks"
         )
     g = as_graph(graph)
+    g._check_rows()
     inner, eps = inner_of(base)
     _symmetric(g, inner == "weighted", kernel)
     if kernel == "srrw" and inner in ("mhda", "nbrw"):
@@ -163,26 +162,9 @@ def _target(g: Any, base: Base, weights: Weights) -> Array:
 
 def node_values(name: str, f: Any, n_nodes: int) -> Array:
     """The values of a function of the nodes, shape (n_nodes,) or (n_nodes, k), finite."""
-    if callable(f):
-        try:
-            values = np.asarray(f(np.arange(n_nodes, dtype=np.int64)), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            error.add_note(f"raised where {name} was evaluated at all nodes")
-            raise
-        wrong: type[ArgumentError] | type[TargetError] = TargetError
-    else:
-        is_set = name == "f" and np.asarray(f).dtype == np.bool_
-        values = np.asarray(f, dtype=np.float64) if is_set else numbers(name, f)
-        wrong = ArgumentError
-    if values.ndim not in (1, 2) or len(values) != n_nodes:
-        raise wrong(
-            f"{name}: shape {values.shape} for {n_nodes} nodes; ({n_nodes},) or ({n_nodes}, k) is "
-            "needed, a row for each node"
-        )
-    if not np.isfinite(values).all():
-        at = int(np.argmin(np.isfinite(values).reshape(n_nodes, -1).all(axis=1)))
-        raise wrong(f"{name}: {values[at]} at node {at}; finite numbers are needed")
-    return values
+    function = NodeFunction(name, f, n_nodes)
+    values = function.at(np.arange(n_nodes))
+    return values[:, 0] if function.scalar else values
 
 
 def _pattern(g: Any, with_weights: bool = False) -> Any:

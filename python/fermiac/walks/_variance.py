@@ -12,7 +12,8 @@ from fermiac.errors import ArgumentError
 from fermiac.walks._bases import Base, base_of, real
 
 if TYPE_CHECKING:
-    from fermiac.walks._transition import NodeFunction, Weights
+    from fermiac.walks._functions import NodeFunctionLike
+    from fermiac.walks._transition import Weights
 
 __all__ = ["alpha_of", "asymptotic_variance", "exponent_of", "kernel_of", "spectral_gap"]
 
@@ -60,7 +61,7 @@ def exponent_of(name: str, exponent: Any) -> float:
 
 def asymptotic_variance(
     graph: Any,
-    f: NodeFunction,
+    f: NodeFunctionLike,
     kernel: str = "srrw",
     base: Base = "mhrw",
     alpha: float | tuple[Any, ...] = 5.0,

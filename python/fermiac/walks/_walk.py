@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fermiac._arguments import choice
+from fermiac._arguments import choice, yes
 from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._result import warn
@@ -22,6 +22,7 @@ from fermiac.walks._graph import Graph
 from fermiac.walks._job import Alpha, Job, check_kernel, restart_of, schedule_of, starts
 from fermiac.walks._keeper import Keeper, identity_of
 from fermiac.walks._laws import law_of, prior_of
+from fermiac.walks._memory import require_room
 from fermiac.walks._oracle import Crawler, Oracle, crawl
 from fermiac.walks._result import Walk
 from fermiac.walks._stop import StopWhen
@@ -272,6 +273,7 @@ def walk(
     choice("on_stuck", on_stuck, ("error", "stop", "restart"))
     burned = whole("burn_in", burn_in, 0, steps - 1)
     every = whole("thin", thin, 1, steps)
+    keep_state = yes("keep_state", keep_state)
     if every > 1 and record != "path":
         raise ArgumentError(f"thin: {every} was given with record={record!r}; it thins paths")
     exponent = _exponent(step_exponent, name)
@@ -331,6 +333,8 @@ def walk(
         if block_size is None
         else whole("block_size", block_size, 1, MOST_STEPS)
     )
+    room = 8 * many * min(block, steps)
+    require_room(room, f"a block of {many} walkers", "give a smaller block_size")
     with reporter(progress, "walk", "steps") as report:
         kept: dict[str, Any] = {}
         if keeper is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._arguments import choice
+from fermiac._arguments import choice, yes
 from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._rng import whole
@@ -97,6 +97,7 @@ def write_csr(
     (1000, 5000)
     """
     choice("multi", multi, ("merge", "keep"))
+    one_way = yes("directed", directed)
     n = None if n_nodes is None else whole("n_nodes", n_nodes, 1, 2**32)
     memory = whole("memory", memory, 2**20, 2**62)
     threads = resolve_threads(n_threads)
@@ -104,7 +105,7 @@ def write_csr(
     first = next(blocks, (np.empty((0, 2), dtype=np.uint32), None))
     weighted = first[1] is not None
     with replaced(folder, overwrite) as place:
-        sorter = _core.EdgeSorter(place, n, weighted, bool(directed), multi == "merge", memory)
+        sorter = _core.EdgeSorter(place, n, weighted, one_way, multi == "merge", memory)
         for pairs, weights in chain([first], blocks):
             sorter.push(pairs, weights, threads)
         with reporter(progress, "write_csr", "entries") as bar:
@@ -113,13 +114,13 @@ def write_csr(
             place,
             n_nodes=written,
             n_entries=entries,
-            directed=bool(directed),
+            directed=one_way,
             weighted=weighted,
             known={
                 "sorted": True,
                 "repeated": repeated,
                 "loops": loops,
-                "symmetric": not directed,
+                "symmetric": not one_way,
             },
         )
     return opened(folder)
