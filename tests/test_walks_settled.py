@@ -168,3 +168,9 @@ def test_gaps_below_rounding_are_refused() -> None:
         fm.walks.asymptotic_variance(
             path, [1.0, 0.0, -1.0], "none", "mhrw", weights=[1.0, 1e-14, 1.0]
         )
+
+
+def test_measures_that_forget_are_never_quiet() -> None:
+    w = walk(BARBELL, "hdt", "mhrw", step_exponent=0.7, n_steps=2000, burn_in=200)
+    with pytest.warns(ConvergenceWarning, match="never quiet"):
+        w.expect(BELOW)

@@ -13,7 +13,7 @@ from fermiac import _core
 from fermiac._arguments import yes
 from fermiac._error_models import Average, Controls, register
 from fermiac._result import warn
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.walks._functions import NodeFunction
 from fermiac.walks._transient import early_average, early_average_of_sums, unsettled
@@ -105,6 +105,13 @@ def _estimate(
     found = few_walkers(walk)
     if parts.early is not None:
         found += unsettled(walk, parts.early, mean, np.sqrt(variance))
+    exponent = walk.settings["step_exponent"]
+    if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
+        text = (
+            f"with step_exponent={exponent:g} the history is never quiet, and averages have a bias "
+            f"of the order n^-{exponent:g} that the error does not hold; take 1 where it matters"
+        )
+        found.append((ConvergenceWarning, text))
     if not walk.exact_target:
         text = (
             f"a history of {walk.settings['memory_size']} nodes (memory_size=) comes only near the "
