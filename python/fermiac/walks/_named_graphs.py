@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._arguments import yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.walks._conversions import of_edges
@@ -56,7 +58,8 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
     lengths = shape if isinstance(shape, Sequence | np.ndarray) else [shape]
     sides = [whole("shape", side, 1, _MOST) for side in lengths]
     n = whole("shape", int(np.prod(sides, dtype=object)), 1, _MOST)
-    closed = [periodic] * len(sides) if isinstance(periodic, bool) else list(periodic)
+    given: Any = periodic if np.ndim(periodic) == 1 else [periodic] * len(sides)
+    closed = [yes("periodic", side) for side in given]
     if len(closed) != len(sides):
         raise ArgumentError(f"periodic: {len(closed)} given for {len(sides)} axes")
     nodes = np.arange(n, dtype=np.uint32).reshape(sides)

@@ -17,7 +17,7 @@ from fermiac._config import resolve_threads
 from fermiac._progress import reporter
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.walks._arrays import edge_weights, nodes
+from fermiac.walks._arrays import edge_weights, nodes, taken
 from fermiac.walks._files import describe, opened, replaced
 from fermiac.walks._graph import Graph
 
@@ -138,8 +138,8 @@ def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
         except (OSError, ValueError) as error:
             raise ArgumentError(f"edges: the file cannot be read: {error}") from error
     if isinstance(edges, list) and edges and _is_row(edges[0]):
-        edges = np.asarray(edges)
-    if isinstance(edges, np.ndarray):
+        edges = taken("edges", edges)
+    if isinstance(edges, np.ndarray) and edges.ndim:
         edges = map(edges.__getitem__, _slices(len(edges)))
     try:
         iterator = iter(edges)
@@ -165,7 +165,7 @@ def _block(given: Any) -> tuple[Any, NDArray[np.float64] | None]:
         edges, weights = given
         weights = np.asarray(edge_weights("edges", weights), dtype=np.float64)
     else:
-        edges, weights = np.asarray(given), None
+        edges, weights = taken("edges", given), None
         if edges.ndim == 2 and edges.shape[1] == 3:
             edges, weights = edges[:, :2], np.array(edges[:, 2], dtype=np.float64)
             whole_ends = edges.astype(np.int64)

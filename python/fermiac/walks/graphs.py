@@ -7,6 +7,7 @@ in ``_edges`` give a graph that is too large for the memory block by block, for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._arguments import numbers
+from fermiac._arguments import numbers, yes
 from fermiac._config import resolve_threads
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
+from fermiac.walks._bases import real
 from fermiac.walks._conversions import of_edges
 from fermiac.walks._graph import Graph
 from fermiac.walks._named_graphs import (
@@ -96,7 +98,7 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
     >>> fm.walks.graphs.erdos_renyi(1000, 6000, rng=0)
     Graph: 1000 nodes, 6000 edges, undirected, without weights
     """
-    m = _edges_of(n, m, directed)
+    m = _edges_of(n, m, yes("directed", directed))
     edges = _core.walks_erdos_renyi(n, m, directed, (0, m), key_of(rng), resolve_threads(None))
     return of_edges(edges, n, None, directed, merge=False)
 
@@ -130,7 +132,7 @@ def erdos_renyi_edges(
     >>> next(blocks).shape
     (1048576, 2)
     """
-    m = _edges_of(n, m, directed)
+    m = _edges_of(n, m, yes("directed", directed))
     key = key_of(rng)
 
     def make(span: tuple[int, int]) -> Edges:
@@ -224,10 +226,12 @@ def rmat_edges(
         For numbers out of range.
     """
     scale = whole("scale", scale, 1, 32)
-    factor = float(numbers("edge_factor", edge_factor))
+    factor = real(edge_factor)
     if not 0 < factor <= 2**20:
-        raise ArgumentError(f"edge_factor: {factor:g} was given; above 0, at most 2**20 is needed")
-    shares = [float(numbers(name, x)) for name, x in (("a", a), ("b", b), ("c", c))]
+        raise ArgumentError(
+            f"edge_factor: {edge_factor!r:.60} was given; above 0, at most 2**20 is needed"
+        )
+    shares = [_chance(name, x) for name, x in (("a", a), ("b", b), ("c", c))]
     if min(shares) < 0 or sum(shares) > 1 + 1e-12:
         raise ArgumentError(
             f"a, b, c: {a}, {b} and {c} were given; chances whose sum is 1 at most are needed"
@@ -319,7 +323,7 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     """
     n = whole("n", n, 3, _MOST)
     k = whole("k", k, 2, n - 1)
-    edges = _core.walks_watts_strogatz(n, k, float(numbers("p", p)), key_of(rng))
+    edges = _core.walks_watts_strogatz(n, k, _chance("p", p), key_of(rng))
     return of_edges(edges, n, merge=False)
 
 
@@ -367,17 +371,18 @@ def stochastic_block(
         raise ArgumentError(f"sizes: {sizes!r:.60} was given; a sequence of numbers is needed")
     counts = [whole("sizes", size, 1, _MOST) for size in sizes]
     chances = numbers("p", p)
+    one_way = yes("directed", directed)
     if chances.shape != (len(counts), len(counts)):
         raise ArgumentError(
             f"p: shape {chances.shape} was given; {(len(counts),) * 2} is needed for "
             f"{len(counts)} groups"
         )
-    if not directed and not np.array_equal(chances, chances.T):
+    if not one_way and not np.array_equal(chances, chances.T):
         raise ArgumentError("p: it is not symmetric; make it so, or say directed=True")
     edges = _core.walks_stochastic_block(
-        counts, chances.ravel().tolist(), directed, key_of(rng), resolve_threads(None)
+        counts, chances.ravel().tolist(), one_way, key_of(rng), resolve_threads(None)
     )
-    return of_edges(edges, sum(counts), None, directed, merge=False)
+    return of_edges(edges, sum(counts), None, one_way, merge=False)
 
 
 def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
@@ -426,6 +431,14 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
     n = whole("n", n, 1, _MOST)
     d = whole("d", d, 0, n - 1)
     return of_edges(_core.walks_random_regular(n, d, key_of(rng)), n, merge=False)
+
+
+def _chance(name: str, given: Any) -> float:
+    """A number between 0 and 1; what lies outside, the core refuses."""
+    value = real(given)
+    if math.isnan(value):
+        raise ArgumentError(f"{name}: {given!r:.60} was given; a number from 0 to 1 is needed")
+    return value
 
 
 def _edges_of(n: Any, m: Any, directed: bool) -> int:
