@@ -236,8 +236,11 @@ class Course:
         self.done, self._ahead, self._block_of = until, None, block
         if until == job.burn_in and job.record == "visits":
             self.burned = self._visits(state_of(self._walkers))
-        if self._marks_visits and Marks.are_at(until - job.burn_in):
-            self._mark(until - job.burn_in)
+        counted = until - job.burn_in
+        # The last two are wanted, and a look at all histories takes its time.
+        late = self._stop is not None or 4 * counted > job.n_steps - job.burn_in
+        if self._marks_visits and late and Marks.are_at(counted):
+            self._mark(counted)
 
     @property
     def _marks_visits(self) -> bool:

@@ -27,7 +27,8 @@ def memory_of(job: Job) -> str:
         return "none"
     n = -(-job.n_walkers // _OCTET) * _OCTET
     weighed = job.step_exponent < 1.0
-    table = n * n_nodes * (12 if weighed else 4)
+    # Counts are bytes at first.
+    table = n * n_nodes * (9 if weighed else 1)
     hashed = n * min(n_nodes, job.n_steps) * _CELL
     what = f"the visits of {job.n_walkers} walkers on {n_nodes} nodes"
     if job.has_history and job.history != "private":

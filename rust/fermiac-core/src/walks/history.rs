@@ -94,6 +94,22 @@ impl Dense {
         }
     }
 
+    /// Adds those of all walkers.
+    pub(super) fn add_to(&self, sums: &mut [u64]) {
+        fn add<T: Copy + Into<u64>>(counts: &[T], sums: &mut [u64]) {
+            for row in counts.chunks_exact(sums.len()) {
+                for (sum, &count) in sums.iter_mut().zip(row) {
+                    *sum += count.into();
+                }
+            }
+        }
+        match &self.counts {
+            Counts::Byte(counts) => add(counts, sums),
+            Counts::Short(counts) => add(counts, sums),
+            Counts::Long(counts) => add(counts, sums),
+        }
+    }
+
     /// Sets a count.
     pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
         let at = lane * self.n_nodes + node;

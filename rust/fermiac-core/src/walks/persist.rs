@@ -42,6 +42,13 @@ pub(super) trait Visited {
     /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
     /// ascending order; the mass is NaN where there are none.
     fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
+
+    /// Adds the visits of all walkers.
+    fn add_to(&self, sums: &mut [u64]) {
+        for lane in 0..OCTET {
+            self.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
+        }
+    }
     /// Takes one of these back into an empty history.
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
     /// Forgets all.
@@ -49,6 +56,10 @@ pub(super) trait Visited {
 }
 
 impl Visited for Dense {
+    fn add_to(&self, sums: &mut [u64]) {
+        Self::add_to(self, sums);
+    }
+
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
         for (node, visits) in self.of(lane).into_iter().enumerate() {
             if visits > 0 {
@@ -67,6 +78,10 @@ impl Visited for Dense {
 }
 
 impl Visited for Masses {
+    fn add_to(&self, sums: &mut [u64]) {
+        self.dense.add_to(sums);
+    }
+
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
         let visits = self.dense.of(lane);
         let logs = &self.logs[lane * visits.len()..][..visits.len()];
@@ -250,11 +265,7 @@ impl Walkers {
 
 fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
     let mut sums = vec![0; n_nodes];
-    for history in all {
-        for lane in 0..OCTET {
-            history.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
-        }
-    }
+    all.iter().for_each(|history| history.add_to(&mut sums));
     sums
 }
 

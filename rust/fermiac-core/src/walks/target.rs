@@ -62,8 +62,9 @@ impl Target {
         let (least, most) =
             weights.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), &w| (a.min(w), b.max(w)));
         if most / least > SPAN {
-            let why =
-                format!("they go from {least} to {most}; at most a factor of {SPAN} is possible");
+            let why = format!(
+                "they go from {least:e} to {most:e}; at most a factor of {SPAN:e} is possible"
+            );
             return Err(Error::argument("weights", why));
         }
         // By a power of two, so that the factor of the weights changes no bit of the walk.

@@ -214,6 +214,10 @@ impl Histories {
             Memory::Recent { .. } if weighs => {
                 return refuse("below 1 given; histories of recent nodes need 1");
             }
+            Memory::Recent { .. } if plan.kernel != Kernel::Target => {
+                let why = "given where history does not bend a target; take hdt";
+                return Err(Error::argument("memory_size", why));
+            }
             Memory::Recent { size: 0, .. } => {
                 return Err(Error::argument("memory_size", "0 given; 1 node is the least"));
             }
