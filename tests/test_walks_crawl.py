@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def weigh(nodes: Ids) -> Any:
     return WEIGHTS[[NUMBERS[name] for name in nodes.tolist()]]
 
 
+def named(case: object) -> str:
+    """A name of a case that every process gives it."""
+    return re.sub(r" at 0x\w+", "", str(case))
+
+
 CASES: list[dict[str, Any]] = [
     {"kernel": "hdt"},
     {"weights": weigh, "kernel": "hdt", "base": "mhda"},
@@ -65,7 +71,7 @@ def crawler(site: Any, **how: Any) -> fm.walks.Crawler:
     return fm.walks.Crawler(site, start=NAMES[START], n_walkers=24, rng=4, **how)
 
 
-@pytest.mark.parametrize("how", CASES, ids=str)
+@pytest.mark.parametrize("how", CASES, ids=named)
 @pytest.mark.parametrize("ragged", [False, True])
 def test_crawls_are_walks_on_the_whole_graph(how: dict[str, Any], ragged: bool) -> None:
     site = Site(ragged=ragged)
@@ -105,7 +111,7 @@ def test_runs_go_on() -> None:
     assert later.n_steps == 50
 
 
-@pytest.mark.parametrize("how", CASES[:6], ids=str)
+@pytest.mark.parametrize("how", CASES[:6], ids=named)
 def test_walkers_stand_where_the_last_step_has_led_when_the_site_is_down(
     how: dict[str, Any],
 ) -> None:
@@ -181,7 +187,7 @@ def test_walk_takes_oracles(tmp_path: Any) -> None:
         ({"restart": 0.1, "base": "mhrw"}, "restart"),
         ({"on_stuck": "error"}, "on_stuck"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_arguments(how: dict[str, Any], text: str) -> None:
     with pytest.raises(ArgumentError, match=text):

@@ -139,13 +139,14 @@ impl Crawl {
         let (starts, ids) = oracle.rows(&names)?;
         let rises = starts.first() == Some(&0) && starts.is_sorted();
         if !rises || starts.len() != names.len() + 1 || starts.last() != Some(&(ids.len() as i64)) {
+            let end = |limit: Option<&i64>| limit.copied().unwrap_or(0);
             let why = format!(
-                "the rows of {} nodes were given with {} limits from {:?} to {:?}, for {} \
-                 neighbours; one limit more than nodes is needed, from 0 to the number of neighbours",
+                "the rows of {} nodes were given with {} limits from {} to {}, for {} neighbours; \
+                 one limit more than nodes is needed, rising from 0 to the number of neighbours",
                 names.len(),
                 starts.len(),
-                starts.first(),
-                starts.last(),
+                end(starts.first()),
+                end(starts.last()),
                 ids.len()
             );
             return Err(Error::target(why));

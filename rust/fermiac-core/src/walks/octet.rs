@@ -144,15 +144,22 @@ pub(super) trait Moves: Sync {
     /// Finds the nodes there, whose rows and counts are needed.
     fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()>;
 
-    /// Moves or stays.
+    /// Moves or stays; by itself to what was looked at, where there was a place to look at.
+    #[inline(always)]
     fn decide<const FMA: bool, P: Places, H: History>(
         &self,
         o: &mut Octet,
-        words: &[[u64; OCTET]],
+        _words: &[[u64; OCTET]],
         places: &P,
-        history: &H,
-        step: &Step,
-    );
+        _: &H,
+        _: &Step,
+    ) {
+        for l in 0..o.n {
+            if o.place[l] != NOWHERE {
+                o.go(l, o.candidate[l], places.row(o.candidate[l]));
+            }
+        }
+    }
 
     /// Like `look`, for a second choice.
     fn look_again<P: Places, H: History>(&self, _: &mut Octet, _: &P, _: &H) -> Result<()> {

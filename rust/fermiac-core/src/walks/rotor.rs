@@ -4,7 +4,6 @@ use super::graph::View;
 use super::history::History;
 use super::octet::{Moves, NOWHERE, OCTET, Octet, choose};
 use super::places::Places;
-use super::plan::Step;
 use crate::Result;
 use crate::rng::{Domain, Stream};
 use crate::simd::prefetch;
@@ -63,21 +62,5 @@ impl Moves for Rotor {
             prefetch(&o.turns, l * self.n_nodes + o.candidate[l]);
         }
         places.require(o.candidate[..o.n].iter().copied())
-    }
-
-    #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
-        &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
-        _: &H,
-        _: &Step,
-    ) {
-        for l in 0..o.n {
-            if o.place[l] != NOWHERE {
-                o.go(l, o.candidate[l], places.row(o.candidate[l]));
-            }
-        }
     }
 }

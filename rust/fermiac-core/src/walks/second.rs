@@ -5,7 +5,6 @@ use super::graph::WeightSlice;
 use super::history::History;
 use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
 use super::places::Places;
-use super::plan::Step;
 use crate::Result;
 
 /// To a neighbour by the weight of the edge, times 1 / `back` for the node before, 1 for those that
@@ -188,21 +187,5 @@ impl Moves for Second<'_> {
             history.touch(l, o.candidate[l]);
         }
         places.require(o.candidate[..o.n].iter().copied())
-    }
-
-    #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
-        &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
-        _: &H,
-        _: &Step,
-    ) {
-        for l in 0..o.n {
-            if o.place[l] != NOWHERE {
-                o.go(l, o.candidate[l], places.row(o.candidate[l]));
-            }
-        }
     }
 }

@@ -4,7 +4,6 @@ use super::alias::{AliasRows, TWO_32};
 use super::history::History;
 use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
 use super::places::Places;
-use super::plan::Step;
 use crate::Result;
 
 /// To a neighbour, by the weights of the edges.
@@ -54,21 +53,5 @@ impl Moves for Weighted<'_> {
             history.touch(l, o.candidate[l]);
         }
         places.require(o.candidate[..o.n].iter().copied())
-    }
-
-    #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
-        &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
-        _: &H,
-        _: &Step,
-    ) {
-        for l in 0..o.n {
-            if o.place[l] != NOWHERE {
-                o.go(l, o.candidate[l], places.row(o.candidate[l]));
-            }
-        }
     }
 }

@@ -169,8 +169,9 @@ impl<R: Record> Sorter<R> {
             let edge = self.n_edges;
             if from.max(to) >= end {
                 let why = format!(
-                    "edge {edge} leads from node {from} to node {to}; nodes are numbered from 0 \
-                     to {}",
+                    "edge {edge} leads from node {} to node {}; nodes are numbered from 0 to {}",
+                    from as i64,
+                    to as i64,
                     end - 1
                 );
                 return Err(Error::argument("edges", why));

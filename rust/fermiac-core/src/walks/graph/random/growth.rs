@@ -67,7 +67,12 @@ pub fn watts_strogatz(
     // Edge j of node i is at half · i + j. An edge stays with the node that it began with, so that
     // two nodes are joined if one has the other among its own.
     let mut edges = list(n.saturating_mul(k / 2))?;
-    edges.extend((0..n).flat_map(|i| (1..=k / 2).map(move |j| [i as u32, ((i + j) % n) as u32])));
+    for first in (0..n).step_by(NODES as usize) {
+        context.poll()?;
+        let nodes = first..n.min(first + NODES);
+        edges
+            .extend(nodes.flat_map(|i| (1..=k / 2).map(move |j| [i as u32, ((i + j) % n) as u32])));
+    }
     let mut degrees = vec![k as u32; n as usize];
     let mut stream = stream(key, Model::SmallWorld, 0);
     for j in 0..half {
