@@ -89,11 +89,11 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The strength, if it is a whole number up to 32 all the time.
+    /// The strength, if it is a whole number from 1 to 32 all the time.
     #[inline]
     fn power(&self) -> Option<u32> {
         match *self {
-            Self::Constant(alpha) if alpha.fract() == 0.0 && (0.0..=32.0).contains(&alpha) => {
+            Self::Constant(alpha) if alpha.fract() == 0.0 && (1.0..=32.0).contains(&alpha) => {
                 Some(alpha as u32)
             }
             _ => None,
