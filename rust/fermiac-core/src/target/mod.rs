@@ -174,6 +174,16 @@ pub trait Law: Send + Sync {
         Err(Error::argument("law", "its log-density has no gradient"))
     }
 
+    /// Whether [`Law::from_unit`] can be called.
+    fn has_unit_map(&self) -> bool {
+        false
+    }
+
+    /// Maps points of the open unit cube to points of the law.
+    fn from_unit(&self, _u: Rows<'_>, _out: &mut [f64]) -> Result<()> {
+        Err(Error::argument("law", "it has no map from the unit cube"))
+    }
+
     /// Fills `out` (a whole number of rows, row-major) with independent draws.
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()>;
 

@@ -307,6 +307,26 @@ impl Law for Product {
         Ok(())
     }
 
+    fn has_unit_map(&self) -> bool {
+        self.laws.iter().all(|law| law.has_unit_map())
+    }
+
+    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim)?;
+        let mut first = 0;
+        for law in &self.laws {
+            let columns = first..first + law.dim();
+            first = columns.end;
+            let block = block(u, columns.clone());
+            let mut mapped = vec![0.0; block.len()];
+            law.from_unit(Rows::new(&block, law.dim()), &mut mapped)?;
+            for (row, part) in out.chunks_exact_mut(self.dim).zip(mapped.chunks_exact(law.dim())) {
+                row[columns.clone()].copy_from_slice(part);
+            }
+        }
+        Ok(())
+    }
+
     fn has_gradient(&self) -> bool {
         self.laws.iter().all(|law| law.has_gradient())
     }

@@ -138,6 +138,28 @@ impl Law for Independent {
         Ok(())
     }
 
+    fn has_unit_map(&self) -> bool {
+        true
+    }
+
+    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        check_draws(out, self.dim())?;
+        if self.marginals.iter().all(Marginal::is_uniform) {
+            for (row, u) in out.chunks_exact_mut(self.dim()).zip(u.iter()) {
+                for ((x, u), marginal) in row.iter_mut().zip(u).zip(&self.marginals) {
+                    *x = marginal.at_uniform(*u);
+                }
+            }
+            return Ok(());
+        }
+        for (row, u) in out.chunks_exact_mut(self.dim()).zip(u.iter()) {
+            for ((x, u), marginal) in row.iter_mut().zip(u).zip(&self.marginals) {
+                *x = marginal.quantile(*u);
+            }
+        }
+        Ok(())
+    }
+
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
         // Bulk fills are several times faster than single draws.

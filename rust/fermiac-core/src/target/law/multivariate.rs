@@ -8,7 +8,7 @@ use crate::Result;
 use crate::linalg::{Cholesky, Rows};
 use crate::rng::Stream;
 use crate::simd::{Kernel, Real, V, dispatch, exp, ln};
-use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma};
+use crate::special::{LN_SQRT_2PI, ln_beta, ln_gamma, normal_quantile};
 use crate::target::{Law, Support};
 
 /// The multivariate normal law.
@@ -156,6 +156,17 @@ impl Law for MultivariateNormal {
         check_rows(x, self.dim(), out)?;
         dispatch(NormalDensity { law: self, x, out });
         Ok(())
+    }
+
+    fn has_unit_map(&self) -> bool {
+        true
+    }
+
+    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        for (z, u) in out.iter_mut().zip(u.data()) {
+            *z = normal_quantile(*u);
+        }
+        self.place(out)
     }
 
     fn has_gradient(&self) -> bool {

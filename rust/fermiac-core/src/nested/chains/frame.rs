@@ -1,0 +1,256 @@
+//! What the chains of a batch share: the survivors, where circles are cut, and the shapes of modes.
+
+use crate::linalg::Cholesky;
+use crate::nested::bound::Bound;
+use crate::nested::points::Points;
+use crate::rng::Stream;
+
+/// Added to the diagonal of a covariance that has no factor, as a share of its largest entry.
+const JITTER: f64 = 1e-10;
+
+/// Where each circle is cut: in the middle of the largest gap between points.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut {
+    /// (axis, place of the cut).
+    cuts: Vec<(usize, f64)>,
+}
+
+impl Cut {
+    fn new(u: &[f64], dim: usize, circles: &[bool]) -> Self {
+        let mut cuts = Vec::new();
+        for axis in (0..dim).filter(|&axis| circles[axis]) {
+            let mut values: Vec<f64> = u.iter().skip(axis).step_by(dim).copied().collect();
+            values.sort_unstable_by(f64::total_cmp);
+            let (Some(&first), Some(&last)) = (values.first(), values.last()) else { continue };
+            let (mut widest, mut place) = (first + 1.0 - last, last + 0.5 * (first + 1.0 - last));
+            for pair in values.windows(2) {
+                if pair[1] - pair[0] > widest {
+                    widest = pair[1] - pair[0];
+                    place = pair[0] + 0.5 * widest;
+                }
+            }
+            cuts.push((axis, if place >= 1.0 { place - 1.0 } else { place }));
+        }
+        Self { cuts }
+    }
+
+    /// Turns circles so that their cuts come to lie at 0.
+    fn turn(&self, point: &mut [f64]) {
+        for &(axis, cut) in &self.cuts {
+            let turned = point[axis] - cut;
+            point[axis] = if turned < 0.0 { turned + 1.0 } else { turned };
+        }
+    }
+
+    /// Turns them back; false where rounding put the point on the end of an axis.
+    #[inline]
+    pub(super) fn turn_back(&self, point: &mut [f64]) -> bool {
+        for &(axis, cut) in &self.cuts {
+            let turned = point[axis] + cut;
+            point[axis] = if turned >= 1.0 { turned - 1.0 } else { turned };
+        }
+        self.cuts.iter().all(|&(axis, _)| point[axis] > 0.0 && point[axis] < 1.0)
+    }
+}
+
+/// Mean and Cholesky factor of the covariance of some points.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) mean: Vec<f64>,
+    pub(super) factor: Cholesky,
+}
+
+impl Shape {
+    /// `None` where the points do not span the space.
+    fn new(points: &[f64], dim: usize, members: &[usize]) -> Option<Self> {
+        let n = members.len() as f64;
+        let mut mean = vec![0.0; dim];
+        for &i in members {
+            for (m, x) in mean.iter_mut().zip(&points[i * dim..(i + 1) * dim]) {
+                *m += x;
+            }
+        }
+        mean.iter_mut().for_each(|m| *m /= n);
+        let mut covariance = vec![0.0; dim * dim];
+        let mut centred = vec![0.0; dim];
+        for &i in members {
+            for ((c, x), m) in
+                centred.iter_mut().zip(&points[i * dim..(i + 1) * dim]).zip(&mean)
+            {
+                *c = x - m;
+            }
+            for (a, row) in covariance.chunks_exact_mut(dim).enumerate() {
+                let x = centred[a];
+                for (sum, y) in row[..=a].iter_mut().zip(&centred) {
+                    *sum += x * y;
+                }
+            }
+        }
+        covariance.iter_mut().for_each(|c| *c /= n);
+        let largest = (0..dim).fold(0.0_f64, |m, k| m.max(covariance[k * dim + k]));
+        if largest <= 0.0 {
+            return None;
+        }
+        if let Ok(factor) = Cholesky::new(&covariance, dim) {
+            return Some(Self { mean, factor });
+        }
+        for k in 0..dim {
+            covariance[k * dim + k] += JITTER * largest;
+        }
+        Cholesky::new(&covariance, dim).ok().map(|factor| Self { mean, factor })
+    }
+
+    /// L⁻¹ (x - mean).
+    fn whiten(&self, x: &[f64], out: &mut [f64]) {
+        for ((y, x), m) in out.iter_mut().zip(x).zip(&self.mean) {
+            *y = x - m;
+        }
+        self.factor.solve_lower(out);
+    }
+}
+
+/// The survivors of a batch as its chains see them.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    dim: usize,
+    pub(super) cut: Cut,
+    /// Survivors, circles turned.
+    points: Vec<f64>,
+    /// The same, whitened by all of them.
+    white: Vec<f64>,
+    pub(super) ell: Vec<f64>,
+    pub(super) family: Vec<u64>,
+    /// The shape of all, then those of the modes.
+    pub(super) shapes: Vec<Shape>,
+    /// The shape that a chain from each survivor takes its directions from.
+    pub(super) label: Vec<usize>,
+}
+
+impl Frame {
+    /// The frame of these survivors, with the modes that `bound` tells apart.
+    pub fn new(survivors: &Points, circles: &[bool], bound: Option<&Bound>) -> Self {
+        let dim = circles.len();
+        let n = survivors.len();
+        let cut = Cut::new(&survivors.u, dim, circles);
+        let mut points = survivors.u.clone();
+        if circles.contains(&true) {
+            points.chunks_exact_mut(dim).for_each(|point| cut.turn(point));
+        }
+        let all: Vec<usize> = (0..n).collect();
+        let whole = Shape::new(&points, dim, &all).unwrap_or_else(|| unit(dim));
+        let mut shapes = vec![whole];
+        let mut label = vec![0; n];
+        if let Some(bound) = bound.filter(|bound| bound.n_parts() > 1) {
+            let parts: Vec<usize> = (0..n).map(|i| bound.label(survivors.u(i))).collect();
+            for part in 0..bound.n_parts() {
+                let members: Vec<usize> =
+                    all.iter().copied().filter(|&i| parts[i] == part).collect();
+                // A shape of few points says more of their noise than of the mode.
+                if members.len() < 2 * dim {
+                    continue;
+                }
+                if let Some(shape) = Shape::new(&points, dim, &members) {
+                    members.iter().for_each(|&i| label[i] = shapes.len());
+                    shapes.push(shape);
+                }
+            }
+        }
+        let mut white = vec![0.0; points.len()];
+        for (out, x) in white.chunks_exact_mut(dim).zip(points.chunks_exact(dim)) {
+            shapes[0].whiten(x, out);
+        }
+        Self {
+            dim,
+            cut,
+            points,
+            white,
+            ell: survivors.ell.clone(),
+            family: survivors.family.clone(),
+            shapes,
+            label,
+        }
+    }
+
+    pub(super) fn n_survivors(&self) -> usize {
+        self.ell.len()
+    }
+
+    pub(super) fn point(&self, i: usize) -> &[f64] {
+        &self.points[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// A random direction of the ball that is whitened by a shape: L z / |z|.
+    pub(super) fn whitened(&self, shape: usize, stream: &mut Stream, noise: &mut [f64], line: &mut [f64]) {
+        stream.fill_normal(noise);
+        let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
+        let factor = &self.shapes[shape].factor;
+        for (i, v) in line.iter_mut().enumerate() {
+            let row = factor.row(i);
+            let sum: f64 = row.iter().zip(noise.iter()).map(|(l, z)| l * z).sum();
+            *v = sum / length;
+        }
+    }
+
+    /// An axis of the cube, as long as the spread of the survivors along it.
+    pub(super) fn axis(&self, stream: &mut Stream, line: &mut [f64]) {
+        let axis = stream.below(self.dim as u64) as usize;
+        let row = self.shapes[0].factor.row(axis);
+        line.fill(0.0);
+        line[axis] = row.iter().map(|l| l * l).sum::<f64>().sqrt();
+    }
+
+    /// The direction from one survivor to another, of length 1 where all are whitened; false where
+    /// the two coincide.
+    pub(super) fn differential(&self, stream: &mut Stream, line: &mut [f64]) -> bool {
+        let n = self.n_survivors() as u64;
+        if n < 2 {
+            return false;
+        }
+        let i = stream.below(n) as usize;
+        let other = stream.below(n - 1) as usize;
+        let j = if other >= i { other + 1 } else { other };
+        let d = self.dim;
+        let pairs = self.white[i * d..(i + 1) * d].iter().zip(&self.white[j * d..(j + 1) * d]);
+        let length = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+        for ((v, a), b) in line.iter_mut().zip(self.point(i)).zip(self.point(j)) {
+            *v = (a - b) / length;
+        }
+        length > 0.0
+    }
+
+    /// The distance of two points where all survivors are whitened.
+    pub(super) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
+        let mut difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+        self.shapes[0].factor.solve_lower(&mut difference);
+        difference.iter().map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    /// The mean distance of `most` survivors to their nearest others.
+    pub(super) fn nearest(&self, most: usize) -> f64 {
+        let (n, d) = (self.n_survivors(), self.dim);
+        let looked = most.min(n);
+        let mut total = 0.0;
+        for k in 0..looked {
+            let i = k * n / looked;
+            let here = &self.white[i * d..(i + 1) * d];
+            let mut least = f64::INFINITY;
+            for (j, there) in self.white.chunks_exact(d).enumerate() {
+                if i != j {
+                    let square: f64 = here.iter().zip(there).map(|(a, b)| (a - b) * (a - b)).sum();
+                    least = least.min(square);
+                }
+            }
+            total += least.sqrt();
+        }
+        total / looked as f64
+    }
+}
+
+/// Where points do not span the space: directions of the cube.
+fn unit(dim: usize) -> Shape {
+    let mut identity = vec![0.0; dim * dim];
+    (0..dim).for_each(|k| identity[k * dim + k] = 1.0);
+    let factor = Cholesky::new(&identity, dim);
+    let factor = factor.unwrap_or_else(|_| unreachable!("the identity has a factor"));
+    Shape { mean: vec![0.5; dim], factor }
+}

@@ -1,0 +1,387 @@
+//! One chain: a state machine that asks for the log-likelihood of one point at a time.
+
+use super::frame::Frame;
+use super::{Direction, Moves};
+use crate::Result;
+use crate::kernel::Archive;
+use crate::rng::{POSITION_WORDS, Stream};
+use crate::simd::{exp, ln};
+
+/// Points that are tried within a bracket before it counts as stuck.
+const MOST_TRIES: u32 = 100;
+/// The width of a bracket, as a share of its ends, below which doubles do not divide it.
+const SMALLEST: f64 = 1e-14;
+/// Steps outwards of a bracket at most, both ends together.
+const MOST_STEPS: u64 = 128;
+/// How often a walk without a move is prolonged, and how often a chain starts anew.
+const PROLONGED: u32 = 4;
+const MOST_STARTS: u32 = 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Between moves.
+    Idle,
+    /// The lower end, or the upper end, of a bracket waits for its value.
+    Low,
+    High,
+    /// A point of the bracket waits for its value.
+    Within,
+    /// A step of a walk waits for its value.
+    Walking,
+    /// It has come to its end.
+    Done,
+}
+
+const PLACES: [At; 6] = [At::Idle, At::Low, At::High, At::Within, At::Walking, At::Done];
+
+/// What a chain counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Points of which it asked the log-likelihood.
+    pub evals: u64,
+    /// Moves that it finished; of walks, accepted steps.
+    pub moves: u64,
+    /// Tries within brackets; of walks, steps.
+    pub tries: u64,
+    /// Steps outwards.
+    pub steps_out: u64,
+    /// How often it got stuck and started anew.
+    pub stuck: u64,
+}
+
+/// One chain of a batch.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    stream: Stream,
+    /// The survivor that it started from.
+    pub(super) start: usize,
+    pub(super) here: Vec<f64>,
+    line: Vec<f64>,
+    noise: Vec<f64>,
+    /// The point that it asks about, circles turned back.
+    pub(super) asked: Vec<f64>,
+    tried: Vec<f64>,
+    pub(super) ell: f64,
+    pub(super) extras: Vec<f64>,
+    /// The bracket, the part of the line in the cube, and the place on it that is tried.
+    low: f64,
+    high: f64,
+    floor: f64,
+    ceiling: f64,
+    place: f64,
+    /// Steps outwards that the ends still have.
+    steps: [u64; 2],
+    tries: u32,
+    /// Moves made since the start.
+    made: u32,
+    accepted: u32,
+    starts: u32,
+    at: At,
+    pub(super) counts: Counts,
+}
+
+impl Lane {
+    /// A chain that starts from a survivor chosen at random.
+    pub(super) fn new(mut stream: Stream, frame: &Frame, n_extras: usize) -> Self {
+        let start = stream.below(frame.n_survivors() as u64) as usize;
+        let here = frame.point(start).to_vec();
+        let dim = here.len();
+        Self {
+            stream,
+            start,
+            here,
+            line: vec![0.0; dim],
+            noise: vec![0.0; dim],
+            asked: vec![0.0; dim],
+            tried: vec![0.0; dim],
+            ell: frame.ell[start],
+            extras: vec![f64::NAN; n_extras],
+            low: 0.0,
+            high: 0.0,
+            floor: 0.0,
+            ceiling: 0.0,
+            place: 0.0,
+            steps: [0; 2],
+            tries: 0,
+            made: 0,
+            accepted: 0,
+            starts: 1,
+            at: At::Idle,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.at == At::Done
+    }
+
+    /// Whether it came to its end without an independent point.
+    pub(super) fn is_lost(&self) -> bool {
+        self.starts > MOST_STARTS
+    }
+
+    /// Runs to the next point that it asks about; false at its end.
+    pub(super) fn advance(&mut self, frame: &Frame, moves: &Moves) -> bool {
+        loop {
+            let asks = match (self.at, *moves) {
+                (At::Done, _) => return false,
+                (At::Idle, Moves::Slice { n_slices, .. }) => {
+                    if self.made >= n_slices {
+                        self.at = At::Done;
+                        return false;
+                    }
+                    self.open(frame, moves)
+                }
+                (At::Idle, Moves::Walk { n_steps, scale }) => {
+                    if self.made >= n_steps && self.accepted > 0 {
+                        self.at = At::Done;
+                        return false;
+                    }
+                    if self.made >= PROLONGED * n_steps {
+                        self.restart(frame);
+                        false
+                    } else {
+                        self.walk(frame, scale)
+                    }
+                }
+                (At::Low | At::High, _) => self.step_out(frame),
+                (At::Within, _) => self.attempt(frame),
+                (At::Walking, _) => true,
+            };
+            if asks {
+                return true;
+            }
+        }
+    }
+
+    /// Takes the answer to what it asked.
+    pub(super) fn answer(&mut self, ell: f64, extras: &[f64], level: f64, moves: &Moves) {
+        self.counts.evals += 1;
+        let inside = ell > level;
+        match self.at {
+            At::Low | At::High => {
+                if let Moves::Slice { width, .. } = moves {
+                    self.stepped(inside, *width);
+                }
+            }
+            At::Within if inside => {
+                self.counts.moves += 1;
+                self.counts.tries += u64::from(self.tries);
+                self.made += 1;
+                self.go(ell, extras);
+            }
+            At::Within => self.cut(),
+            At::Walking => {
+                self.at = At::Idle;
+                if inside {
+                    self.accepted += 1;
+                    self.counts.moves += 1;
+                    self.go(ell, extras);
+                }
+            }
+            At::Idle | At::Done => {}
+        }
+    }
+
+    /// Goes to the point that was tried.
+    fn go(&mut self, ell: f64, extras: &[f64]) {
+        std::mem::swap(&mut self.here, &mut self.tried);
+        self.ell = ell;
+        self.extras.copy_from_slice(extras);
+        self.at = At::Idle;
+    }
+
+    /// Starts anew, from another survivor.
+    fn restart(&mut self, frame: &Frame) {
+        self.counts.stuck += 1;
+        self.starts += 1;
+        if self.starts > MOST_STARTS {
+            self.at = At::Done;
+            return;
+        }
+        self.start = self.stream.below(frame.n_survivors() as u64) as usize;
+        self.here.copy_from_slice(frame.point(self.start));
+        self.ell = frame.ell[self.start];
+        (self.made, self.accepted, self.at) = (0, 0, At::Idle);
+    }
+
+    /// Chooses a line and places a bracket on it; whether a point waits for its value.
+    fn open(&mut self, frame: &Frame, moves: &Moves) -> bool {
+        let Moves::Slice { direction, width, step_out, .. } = *moves else { return false };
+        let differential = match direction {
+            Direction::Whitened | Direction::Axes => false,
+            Direction::Differential => true,
+            Direction::Mixture => self.stream.next_u64() >> 63 == 1,
+        };
+        if direction == Direction::Axes {
+            frame.axis(&mut self.stream, &mut self.line);
+        } else if !(differential && frame.differential(&mut self.stream, &mut self.line)) {
+            let shape = frame.label[self.start];
+            frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+        }
+        self.low = -width * self.stream.uniform();
+        self.high = self.low + width;
+        self.chord();
+        self.tries = 0;
+        if step_out {
+            let left = self.stream.below(MOST_STEPS);
+            self.steps = [left, MOST_STEPS - 1 - left];
+            self.at = At::Low;
+            self.step_out(frame)
+        } else {
+            self.begin(frame)
+        }
+    }
+
+    /// Asks at the ends of the bracket as long as they lie in the slice, then within.
+    fn step_out(&mut self, frame: &Frame) -> bool {
+        if self.at == At::Low {
+            if self.steps[0] > 0 && self.low > self.floor && self.put(self.low, frame) {
+                return true;
+            }
+            self.at = At::High;
+        }
+        if self.steps[1] > 0 && self.high < self.ceiling && self.put(self.high, frame) {
+            return true;
+        }
+        self.begin(frame)
+    }
+
+    /// The answer at an end.
+    fn stepped(&mut self, inside: bool, width: f64) {
+        if self.at == At::Low {
+            if inside {
+                self.low -= width;
+                self.steps[0] -= 1;
+                self.counts.steps_out += 1;
+            } else {
+                self.steps[0] = 0;
+            }
+        } else if inside {
+            self.high += width;
+            self.steps[1] -= 1;
+            self.counts.steps_out += 1;
+        } else {
+            self.steps[1] = 0;
+        }
+    }
+
+    /// Cuts the bracket to the cube and asks within.
+    fn begin(&mut self, frame: &Frame) -> bool {
+        self.low = self.low.max(self.floor);
+        self.high = self.high.min(self.ceiling);
+        self.at = At::Within;
+        self.attempt(frame)
+    }
+
+    /// Asks at a random point of the bracket.
+    fn attempt(&mut self, frame: &Frame) -> bool {
+        loop {
+            self.tries += 1;
+            // A bracket that no double divides ends where the chain stands.
+            let closed = self.high - self.low <= SMALLEST * (self.high.abs() + self.low.abs());
+            if self.tries > MOST_TRIES || (closed && self.tries > 1) {
+                self.restart(frame);
+                return false;
+            }
+            let place = self.low + self.stream.uniform() * (self.high - self.low);
+            self.place = place;
+            if self.put(place, frame) && self.tried != self.here {
+                return true;
+            }
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.place < 0.0 {
+            self.low = self.place;
+        } else {
+            self.high = self.place;
+        }
+    }
+
+    /// Puts a point of the line into the question; false where it is not in the open cube.
+    fn put(&mut self, place: f64, frame: &Frame) -> bool {
+        let mut least = f64::INFINITY;
+        let mut most = f64::NEG_INFINITY;
+        for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
+            *y = x + place * v;
+            least = least.min(*y);
+            most = most.max(*y);
+        }
+        self.asked.copy_from_slice(&self.tried);
+        least > 0.0 && most < 1.0 && frame.cut.turn_back(&mut self.asked)
+    }
+
+    /// The part of the line that lies in the cube.
+    fn chord(&mut self) {
+        let (mut floor, mut ceiling) = (f64::NEG_INFINITY, f64::INFINITY);
+        for (x, v) in self.here.iter().zip(&self.line) {
+            let inverse = 1.0 / v;
+            let (a, b) = (-x * inverse, (1.0 - x) * inverse);
+            floor = floor.max(a.min(b));
+            ceiling = ceiling.min(a.max(b));
+        }
+        (self.floor, self.ceiling) = (floor, ceiling);
+    }
+
+    /// A step of a walk, uniform in a ball of the whitened space; false where it leaves the cube.
+    fn walk(&mut self, frame: &Frame, scale: f64) -> bool {
+        self.made += 1;
+        self.counts.tries += 1;
+        let shape = frame.label[self.start];
+        frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+        let dim = self.here.len() as f64;
+        let radius = scale * exp(ln(self.stream.uniform()) / dim);
+        self.at = At::Walking;
+        if self.put(radius, frame) {
+            return true;
+        }
+        self.at = At::Idle;
+        false
+    }
+
+    /// Writes or reads it.
+    pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let mut position: [u64; POSITION_WORDS] = self.stream.position();
+        position.iter_mut().try_for_each(|word| archive.word(word))?;
+        if archive.is_reading() {
+            self.stream = Stream::from_position(&position)?;
+        }
+        archive.count(&mut self.start)?;
+        for list in [&mut self.here, &mut self.line, &mut self.asked, &mut self.tried] {
+            archive.list(list)?;
+        }
+        archive.number(&mut self.ell)?;
+        archive.list(&mut self.extras)?;
+        for number in [
+            &mut self.low,
+            &mut self.high,
+            &mut self.floor,
+            &mut self.ceiling,
+            &mut self.place,
+        ] {
+            archive.number(number)?;
+        }
+        self.steps.iter_mut().try_for_each(|steps| archive.word(steps))?;
+        for count in [&mut self.tries, &mut self.made, &mut self.accepted, &mut self.starts] {
+            let mut word = u64::from(*count);
+            archive.word(&mut word)?;
+            *count = word as u32;
+        }
+        archive.choice(&mut self.at, &PLACES)?;
+        let counts = &mut self.counts;
+        for count in [
+            &mut counts.evals,
+            &mut counts.moves,
+            &mut counts.tries,
+            &mut counts.steps_out,
+            &mut counts.stuck,
+        ] {
+            archive.word(count)?;
+        }
+        Ok(())
+    }
+}
