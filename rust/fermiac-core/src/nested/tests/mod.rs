@@ -1,6 +1,7 @@
 //! A sampler that knows each point's prior mass, so that all is known of its runs.
 #![allow(clippy::unwrap_used)]
 
+mod errors;
 mod ranks;
 mod volumes;
 
