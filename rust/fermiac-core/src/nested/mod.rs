@@ -2,14 +2,27 @@
 //!
 //! Points die in the order of their likelihoods while new ones, drawn from the prior above the
 //! level of the dead, take their places; what prior mass is left after each death is known up to a
-//! law that does not depend on the problem. [`run`] is the run, [`bound`] and [`chains`] find the
-//! new points, [`volume`] and its neighbours turn births and deaths into an evidence with errors.
+//! law that does not depend on the problem. [`run`] is the run; [`bound`] and [`chains`] find the
+//! new points. All that is said of the dead points — masses, evidence, errors — is a function of
+//! their likelihoods and of the levels at which they were born.
 
+mod bootstrap;
 pub mod bound;
 pub mod chains;
 pub mod points;
 pub mod problem;
-pub mod ranks;
+mod ranks;
+mod replicates;
 pub mod run;
-pub mod running;
-pub mod volume;
+mod running;
+mod simulate;
+#[cfg(test)]
+mod tests;
+mod volume;
+
+pub use bootstrap::bootstrap;
+pub use ranks::Ranks;
+pub use replicates::Simulated;
+pub use running::Running;
+pub use simulate::simulate;
+pub use volume::{Volumes, n_alive, volumes};
