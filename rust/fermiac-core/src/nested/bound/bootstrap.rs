@@ -3,7 +3,7 @@
 //! J. Buchner (2016), "A statistical test for nested sampling algorithms", Statistics and Computing
 //! 26, 383: a region that is built on some of the points has to contain the others.
 
-use super::ellipsoid::Standard;
+use super::ellipsoid::{Ellipsoids, Standard};
 use super::split::Decomposition;
 use super::tiles::{gather, norms, shift};
 use crate::Result;
@@ -30,11 +30,11 @@ impl Rounds {
         self,
         set: &Standard,
         context: &Context<'_>,
-        round: impl Fn(Vec<u32>, &[u32]) -> Result<f64> + Sync,
+        round: impl Fn(&[u32], &[u32]) -> Result<f64> + Sync,
     ) -> Result<f64> {
         let run = |b: usize| {
             let (drawn, left) = self.draw(b, set.len());
-            if drawn.len() < 2 || left.is_empty() { Ok(0.0) } else { round(drawn, &left) }
+            if left.is_empty() { Ok(0.0) } else { round(&drawn, &left) }
         };
         let mut largest = 0.0_f64;
         if set.len() * set.d * set.d < WORTH {
@@ -62,16 +62,32 @@ impl Rounds {
 
 /// The factor by which the axes of ellipsoids about the drawn points have to grow so that those
 /// which were left are inside one of them.
-pub(super) fn stretch(set: &Standard, drawn: Vec<u32>, left: &[u32], split: bool) -> Result<f64> {
-    let union = Decomposition::new(set, drawn, split)?;
+///
+/// The drawn points are parted as all points are. A decomposition of their own would have other
+/// parts, often fewer, and then say nothing of the parts that are to be stretched.
+pub(super) fn stretch(whole: &Decomposition<'_>, drawn: &[u32], left: &[u32]) -> Result<f64> {
+    let set = whole.ellipsoids.set;
     let d = set.d;
+    let mut is_drawn = vec![false; set.len()];
+    drawn.iter().for_each(|p| is_drawn[*p as usize] = true);
+    let mut ellipsoids = Ellipsoids::new(set, drawn.len());
+    let mut order = Vec::with_capacity(drawn.len());
+    for &k in &whole.leaves {
+        let (shape, start) = (whole.ellipsoids.shapes[k], order.len());
+        let part = &whole.order[shape.start..shape.end];
+        order.extend(part.iter().copied().filter(|p| is_drawn[*p as usize]));
+        if order.len() > start {
+            let mean = set.mean(&order[start..]);
+            ellipsoids.fit(&order, start, order.len(), &mean)?;
+        }
+    }
     let (mut tiles, mut shifted, mut radii) = (Vec::new(), Vec::new(), Vec::new());
     gather(&set.points, left, &vec![0.0; d], &mut tiles);
     let mut nearest = vec![V::splat(f64::INFINITY); tiles.len() / d];
-    for &k in &union.leaves {
-        let per = V::splat(1.0 / union.ellipsoids.shapes[k].radius2);
-        shift(&tiles, union.ellipsoids.mean(k), &mut shifted);
-        norms(&shifted, d, union.ellipsoids.inverse(k), &mut radii);
+    for (k, shape) in ellipsoids.shapes.iter().enumerate() {
+        let per = V::splat(1.0 / shape.radius2);
+        shift(&tiles, ellipsoids.mean(k), &mut shifted);
+        norms(&shifted, d, ellipsoids.inverse(k), &mut radii);
         for (nearest, radius) in nearest.iter_mut().zip(&radii) {
             *nearest = nearest.zip(*radius * per, f64::min);
         }

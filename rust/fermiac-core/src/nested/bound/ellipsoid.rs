@@ -3,15 +3,17 @@
 use std::f64::consts::PI;
 
 use super::tiles::{covariance, gather, norms};
-use crate::linalg::{Cholesky, packed_len};
+use crate::kernel::Archive;
+use crate::linalg::{Cholesky, packed_len, packed_start};
 use crate::simd::{LANES, V, ln};
 use crate::special::ln_gamma;
-use crate::{Error, Result};
+use crate::Result;
 
 /// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
 /// leave outside.
 const MARGIN: f64 = 1.0 / (1.0 - 1e-3);
-/// The least eigenvalue of a covariance, relative to its trace.
+/// The least eigenvalue of a covariance, relative to its trace, and the least trace, relative to
+/// that of all points.
 const FLOOR: f64 = 1e-11;
 
 /// ln of the volume of the unit ball.
@@ -64,6 +66,94 @@ impl Standard {
 
     pub(super) fn len(&self) -> usize {
         self.points.len() / self.d
+    }
+
+    /// The mean of the chosen points.
+    pub(super) fn mean(&self, chosen: &[u32]) -> Vec<f64> {
+        let mut mean = vec![0.0; self.d];
+        for &p in chosen {
+            let row = &self.points[p as usize * self.d..];
+            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= chosen.len() as f64);
+        mean
+    }
+}
+
+/// Maps b ↦ c + A b between spaces of the same dimension, A lower triangular.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Maps {
+    d: usize,
+    centres: Vec<f64>,
+    /// The A, row-major, and their inverses, packed by rows.
+    axes: Vec<f64>,
+    inverses: Vec<f64>,
+}
+
+impl Maps {
+    pub(super) fn new(d: usize) -> Self {
+        Self { d, ..Self::default() }
+    }
+
+    /// Adds one that is given in the units of a set, by its A and the inverse, packed by rows.
+    pub(super) fn push(&mut self, set: &Standard, centre: &[f64], factor: &[f64], inverse: &[f64]) {
+        for i in 0..self.d {
+            self.centres.push(set.centre[i] + set.unit[i] * centre[i]);
+            let row = packed_start(i)..packed_start(i + 1);
+            self.axes.extend(factor[row.clone()].iter().map(|a| set.unit[i] * a));
+            self.axes.extend((i + 1..self.d).map(|_| 0.0));
+            self.inverses.extend(inverse[row].iter().zip(&set.unit).map(|(w, unit)| w / unit));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.centres.len() / self.d
+    }
+
+    #[inline(always)]
+    pub(super) fn centre(&self, k: usize) -> &[f64] {
+        &self.centres[k * self.d..][..self.d]
+    }
+
+    pub(super) fn axes(&self, k: usize) -> &[f64] {
+        &self.axes[k * self.d * self.d..][..self.d * self.d]
+    }
+
+    #[inline(always)]
+    pub(super) fn inverse(&self, k: usize) -> &[f64] {
+        &self.inverses[k * packed_len(self.d)..][..packed_len(self.d)]
+    }
+
+    /// Where map `k` takes `b` times `scale`, and whether that is in the cube.
+    #[inline]
+    pub(super) fn forth(&self, k: usize, b: &[f64], scale: f64, x: &mut [f64]) -> bool {
+        let axes = self.axes(k);
+        let mut is_in = true;
+        for (i, (x, centre)) in x.iter_mut().zip(self.centre(k)).enumerate() {
+            let row = &axes[i * self.d..][..=i];
+            *x = centre + scale * row.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b);
+            is_in &= *x > 0.0 && *x < 1.0;
+        }
+        is_in
+    }
+
+    /// Coordinate `i` of what map `k` takes to `x`.
+    #[inline]
+    pub(super) fn back(&self, k: usize, i: usize, x: &[f64]) -> f64 {
+        let row = &self.inverse(k)[packed_start(i)..packed_start(i + 1)];
+        row.iter().zip(x).zip(self.centre(k)).fold(0.0, |sum, ((w, x), c)| sum + w * (x - c))
+    }
+
+    /// Writes them to an archive, or reads them.
+    pub(super) fn persist(&mut self, archive: &mut Archive, d: usize) -> Result<()> {
+        self.d = d;
+        archive.list(&mut self.centres)?;
+        archive.list(&mut self.axes)?;
+        archive.list(&mut self.inverses)?;
+        let k = self.len();
+        let sizes = [self.centres.len(), self.axes.len(), self.inverses.len()];
+        let fits = k > 0 && sizes == [k * d, k * d * d, k * packed_len(d)];
+        if fits { Ok(()) } else { Err(super::unfit()) }
     }
 }
 
@@ -157,13 +247,10 @@ impl<'a> Ellipsoids<'a> {
         let half = d as f64 / 2.0;
         let unit = self.log_ball + 0.5 * factor.log_determinant();
         let least = self.log_mass(n);
-        let mut radius2 = farthest * MARGIN;
+        let mut radius2 = (farthest * MARGIN).max(f64::EPSILON);
         let mut log_volume = unit + half * ln(radius2);
         if log_volume < least {
             (radius2, log_volume) = (((least - unit) / half).exp(), least);
-        }
-        if !log_volume.is_finite() {
-            return Err(Error::Numerical("an ellipsoid has no finite volume".into()));
         }
         self.shapes.push(Shape { start, end, radius2, log_volume });
         self.means.extend_from_slice(mean);
@@ -173,14 +260,15 @@ impl<'a> Ellipsoids<'a> {
     }
 }
 
-/// The factor of a covariance, the eigenvalues of which are not left to vanish.
-fn factor(covariance: &mut [f64], d: usize) -> Result<Cholesky> {
+/// The factor of a covariance in units of the set, the eigenvalues of which are not left to vanish.
+pub(super) fn factor(covariance: &mut [f64], d: usize) -> Result<Cholesky> {
     let trace = (0..d).fold(0.0, |sum, i| sum + covariance[i * d + i]);
+    let least = FLOOR * trace.max(FLOOR * d as f64);
     if let Ok(factor) = Cholesky::new(covariance, d)
-        && (0..d).all(|i| factor.row(i)[i].powi(2) > FLOOR * trace)
+        && (0..d).all(|i| factor.row(i)[i].powi(2) > least)
     {
         return Ok(factor);
     }
-    (0..d).for_each(|i| covariance[i * d + i] += FLOOR * trace);
+    (0..d).for_each(|i| covariance[i * d + i] += least);
     Cholesky::new(covariance, d)
 }

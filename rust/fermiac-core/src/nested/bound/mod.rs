@@ -112,7 +112,7 @@ impl Bound {
         let split = options.kind == BoundKind::Multi;
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
         let largest =
-            rounds.largest(&set, context, |drawn, left| stretch(&set, drawn, left, split))?;
+            rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
         this.radius_scale = largest.max(1.0);
         this.region = Region::Union(Union::new(&union, this.radius_scale, options.enlarge));
         Ok(this)

@@ -41,11 +41,7 @@ impl<'a> Decomposition<'a> {
             direction: vec![0.0; d],
             others: Vec::new(),
         };
-        let mut mean = vec![0.0; d];
-        for &p in &this.order {
-            mean.iter_mut().zip(&set.points[p as usize * d..]).for_each(|(sum, x)| *sum += x);
-        }
-        mean.iter_mut().for_each(|sum| *sum /= n as f64);
+        let mean = set.mean(&this.order);
         this.ellipsoids.fit(&this.order, 0, n, &mean)?;
         if split {
             this.split(0)?;

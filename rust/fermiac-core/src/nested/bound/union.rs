@@ -1,12 +1,13 @@
 //! A union of ellipsoids within the unit cube, and points that are uniform on it.
 
+use super::ellipsoid::Maps;
 use super::split::Decomposition;
 use super::tiles::norms_of;
+use crate::Result;
 use crate::kernel::Archive;
-use crate::linalg::{dot, packed_len, packed_start};
+use crate::linalg::dot;
 use crate::rng::Stream;
 use crate::simd::{Kernel, LANES, V, dispatch, exp, ln};
-use crate::Result;
 
 /// Candidates that are made together at most.
 const BLOCK: usize = 64;
@@ -14,14 +15,11 @@ const BLOCK: usize = 64;
 const TRIES: usize = 1 << 12;
 const LEAST_TRIES: usize = 1 << 20;
 
-/// Ellipsoids c + r A b, where b is in the unit ball and A is lower triangular.
+/// Ellipsoids c + r A b, where b is in the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Union {
     d: usize,
-    means: Vec<f64>,
-    /// The A, row-major, and their inverses, packed by rows.
-    axes: Vec<f64>,
-    inverses: Vec<f64>,
+    maps: Maps,
     /// The r².
     radii2: Vec<f64>,
     log_volumes: Vec<f64>,
@@ -37,19 +35,9 @@ impl Union {
         let d = set.d;
         let log_factor = ln(stretch) + ln(enlarge) / d as f64;
         let log_unit = set.unit.iter().fold(0.0, |sum, unit| sum + ln(*unit));
-        let mut this = Self { d, ..Self::default() };
+        let mut this = Self { d, maps: Maps::new(d), ..Self::default() };
         for &k in &of.leaves {
-            let (mean, factor, inverse) = (all.mean(k), all.factor(k), all.inverse(k));
-            for i in 0..d {
-                this.means.push(set.centre[i] + set.unit[i] * mean[i]);
-                for j in 0..d {
-                    let at = packed_start(i) + j;
-                    this.axes.push(if j <= i { set.unit[i] * factor[at] } else { 0.0 });
-                }
-                for j in 0..=i {
-                    this.inverses.push(inverse[packed_start(i) + j] / set.unit[j]);
-                }
-            }
+            this.maps.push(set, all.mean(k), all.factor(k), all.inverse(k));
             let shape = all.shapes[k];
             this.radii2.push(shape.radius2 * exp(2.0 * log_factor));
             this.log_volumes.push(shape.log_volume + log_unit + d as f64 * log_factor);
@@ -78,28 +66,15 @@ impl Union {
     }
 
     pub(super) fn axes(&self, k: usize) -> &[f64] {
-        let size = self.d * self.d;
-        &self.axes[k * size..][..size]
-    }
-
-    fn mean(&self, k: usize) -> &[f64] {
-        &self.means[k * self.d..][..self.d]
-    }
-
-    fn inverse(&self, k: usize) -> &[f64] {
-        let size = packed_len(self.d);
-        &self.inverses[k * size..][..size]
+        self.maps.axes(k)
     }
 
     /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
     /// more of it than exceeds `limit`.
     fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
-        let (mean, inverse) = (self.mean(k), self.inverse(k));
         let (limit, mut sum) = (limit * self.radii2[k], 0.0);
         for i in 0..self.d {
-            let row = &inverse[packed_start(i)..packed_start(i + 1)];
-            let z = row.iter().zip(x).zip(mean).fold(0.0, |z, ((w, x), c)| z + w * (x - c));
-            sum += z * z;
+            sum += self.maps.back(k, i, x).powi(2);
             if sum > limit {
                 break;
             }
@@ -184,31 +159,16 @@ impl Union {
             // d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball; the
             // other two squares sum to twice an exponential number.
             let scale = (self.radii2[k] / (dot(z, z) + 2.0 * block.radial[c])).sqrt();
-            let axes = self.axes(k);
-            let mut is_in = true;
-            for (i, (x, mean)) in x.iter_mut().zip(self.mean(k)).enumerate() {
-                let row = &axes[i * d..][..=i];
-                *x = mean + scale * row.iter().zip(z).fold(0.0, |sum, (a, z)| sum + a * z);
-                is_in &= *x > 0.0 && *x < 1.0;
-            }
-            block.is_in[c] = is_in;
+            block.is_in[c] = self.maps.forth(k, z, scale, x);
         }
     }
 
     pub(super) fn persist(&mut self, archive: &mut Archive, d: usize) -> Result<()> {
         self.d = d;
-        for list in [
-            &mut self.means,
-            &mut self.axes,
-            &mut self.inverses,
-            &mut self.radii2,
-            &mut self.log_volumes,
-        ] {
-            archive.list(list)?;
-        }
-        let k = self.len();
-        let sizes = [self.means.len(), self.axes.len(), self.inverses.len(), self.log_volumes.len()];
-        if k == 0 || sizes != [k * d, k * d * d, k * packed_len(d), k] {
+        self.maps.persist(archive, d)?;
+        archive.list(&mut self.radii2)?;
+        archive.list(&mut self.log_volumes)?;
+        if [self.radii2.len(), self.log_volumes.len()] != [self.maps.len(); 2] {
             return Err(super::unfit());
         }
         self.sum_volumes();
@@ -275,10 +235,10 @@ impl Kernel for Count<'_> {
             }
             let mut times = V::ZERO;
             for k in 0..union.len() {
-                for ((to, x), c) in block.centred.iter_mut().zip(&block.tile).zip(union.mean(k)) {
+                for ((to, x), c) in block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k)) {
                     *to = *x - V::splat(*c);
                 }
-                let [norm] = norms_of::<FMA, 1>(&block.centred, d, union.inverse(k));
+                let [norm] = norms_of::<FMA, 1>(&block.centred, d, union.maps.inverse(k));
                 let limit = V::splat(union.radii2[k]);
                 times = times + norm.zip(limit, |a, b| if a <= b { 1.0 } else { 0.0 });
             }
