@@ -48,13 +48,13 @@ def flat(z: Array, matter: Array) -> Array:
 
 
 def curved(z: Array, matter: Array, curvature: Array) -> Array:
-    """The same with curvature; -1 at all redshifts if it is not positive up to the largest one."""
+    """The same with curvature; NaN at all redshifts if it is not positive up to the largest one."""
     x = 1 + z
     rest = 1 - matter - curvature
     # A cubic in x that starts at 1: where it is least between 1 and the largest x.
     turn = np.clip(-2 * curvature / np.maximum(3 * matter, 1e-300), 1.0, x.max())
     least = matter * turn**3 + curvature * turn**2 + rest
-    return np.where(least > 0, matter * x**3 + curvature * x**2 + rest, -1.0)
+    return np.where(least > 0, matter * x**3 + curvature * x**2 + rest, np.nan)
 
 
 def dark_energy(z: Array, matter: Array, w: Array) -> Array:
@@ -104,20 +104,23 @@ def load_known(path: Path) -> dict[str, dict[str, float]]:
     return known
 
 
+def rates(model: Model, x: Array, z: Array) -> Array:
+    """Expansion rates of universes at redshifts, (n, d) and (m,) -> (n, m); see `curved`."""
+    shape = x[:, 1 : 1 + model.n_shape].T[:, :, None]
+    out: Array = x[:, :1] * np.sqrt(model.squared(z, *shape))
+    return out
+
+
 def log_likelihood(model: Model, data: Rates) -> Callable[[Array], Array]:
     """The normalised normal likelihood of independent errors, of a batch: (n, d) -> (n,)."""
     constant = -float(np.sum(np.log(data.error)) + 0.5 * len(data.z) * np.log(2 * np.pi))
 
     def f(x: Array) -> Array:
-        shape = x[:, 1 : 1 + model.n_shape].T[:, :, None]
-        squared = model.squared(data.z, *shape)
-        expected = x[:, :1] * np.sqrt(np.maximum(squared, 0.0))
-        log_factor = np.zeros(len(x))
+        expected, log_factor = rates(model, x, data.z), np.zeros(len(x))
         if model.errors:
-            expected = expected + x[:, -2:-1]
-            log_factor = x[:, -1]
+            expected, log_factor = expected + x[:, -2:-1], x[:, -1]
         chi_square = (((data.rate - expected) / data.error) ** 2).sum(axis=1)
         value = constant - len(data.z) * log_factor - 0.5 * chi_square * np.exp(-2 * log_factor)
-        return np.where((squared > 0).all(axis=1), value, -np.inf)
+        return np.where(np.isnan(value), -np.inf, value)
 
     return f
