@@ -195,7 +195,7 @@ def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
         f"Posterior standard deviations (known), in the order of the means: {sds}.",
         "Errors free: an offset of all rates, and a factor of all errors, which come out "
         f"{np.exp(free.known['mean log_factor']):.2f} times as large as published.",
-        f"With a surrogate, fitted while the run goes and corrected by the likelihood itself, "
+        f"With a surrogate, fitted to a first short run and corrected by the likelihood itself, "
         f"{saved.n_points:,} calls in place of {free.n_points:,}: {ratio:.1f} times fewer.",
         f"Eggbox: {n_modes(draws)} of 18 modes in 2,000 posterior draws.",
     ]
@@ -231,4 +231,4 @@ def draw_pictures(
     pictures.drawn(
         out / "nested_corner.png", free.result.plot_corner(), "Posterior: curved, errors free"
     )
-    pictures.eggbox(out / "nested_eggbox.png", eggbox, EGGBOX_SIDE, draws, len(box.draws))
+    pictures.eggbox(out / "nested_eggbox.png", eggbox, EGGBOX_SIDE, box.draws, draws)

@@ -358,21 +358,22 @@ def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) ->
 
 
 def eggbox(
-    path: Path, log_likelihood: Callable[[Array], Array], side: float, draws: Array, n_dead: int
+    path: Path, log_likelihood: Callable[[Array], Array], side: float, dead: Array, draws: Array
 ) -> None:
-    """Posterior draws over the levels of the likelihood that they come from."""
+    """Dead points on their way up the levels of the likelihood, and posterior draws."""
     line = np.linspace(0.0, side, 241)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     levels = log_likelihood(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
-    shade = axes.contourf(line, line, levels, 24, cmap="Greys", alpha=0.7)
-    axes.plot(*draws.T, ".", color=BLUE, ms=2, label=f"{len(draws):,} posterior draws")
+    shade = axes.contourf(line, line, levels, 24, cmap="Greys", alpha=0.6)
+    axes.plot(*dead.T, ".", color=BLUE, ms=1.5, alpha=0.6, label=f"{len(dead):,} dead points")
+    axes.plot(*draws.T, ".", color=ORANGE, ms=2.5, label=f"{len(draws):,} posterior draws")
     figure.colorbar(shade, ax=axes, label="log-likelihood")
     axes.set_aspect("equal")
     axes.set_xlim(0.0, side)
     axes.set_ylim(0.0, side)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    axes.set_title(f"Eighteen modes of one height: posterior draws from {n_dead:,} dead points")
-    axes.legend(loc="lower right", fontsize=9, framealpha=1.0)
+    axes.set_title("Eighteen modes of one height, ten of them cut by the edges")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, markerscale=4)
     _save(figure, path)
