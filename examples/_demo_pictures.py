@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -328,4 +328,52 @@ def tokens(path: Path, runs: Sequence[Any]) -> None:
         axes.set_xlabel("steps of a token")
         axes.grid(alpha=0.25, which="major")
     figure.suptitle("A logistic regression by tokens on a network: repellence divides the error")
+    _save(figure, path)
+
+
+def drawn(path: Path, axes: Any, title: str) -> None:
+    """A picture that a result drew of itself."""
+    figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) -> None:
+    """Measured expansion rates, and what the posteriors of several models say of all redshifts."""
+    figure, axes = plt.subplots(figsize=(8.5, 5.4), layout="constrained")
+    for (title, (low, middle, high)), colour in zip(
+        bands.items(), (GREY, BLUE, ORANGE), strict=True
+    ):
+        axes.fill_between(z, low, high, color=colour, alpha=0.18, lw=0)
+        axes.plot(z, middle, color=colour, lw=1.5, label=f"{title}, median and 5 % to 95 %")
+    axes.errorbar(
+        data.z, data.rate, data.error, fmt="o", ms=4, color="black", lw=0.8, capsize=2,
+        label=f"{len(data.z)} measurements",
+    )  # fmt: skip
+    axes.set_xlabel("redshift z")
+    axes.set_ylabel("expansion rate H(z) (km/s/Mpc)")
+    axes.set_title("What the rates say of three universes")
+    axes.legend(loc="upper left", fontsize=9)
+    _save(figure, path)
+
+
+def eggbox(
+    path: Path, log_likelihood: Callable[[Array], Array], side: float, dead: Array, draws: Array
+) -> None:
+    """Dead points on their way up the levels of the likelihood, and posterior draws."""
+    line = np.linspace(0.0, side, 241)
+    grid = np.stack(np.meshgrid(line, line), axis=-1)
+    levels = log_likelihood(grid.reshape(-1, 2)).reshape(grid.shape[:2])
+    figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
+    shade = axes.contourf(line, line, levels, 24, cmap="Greys", alpha=0.6)
+    axes.plot(*dead.T, ".", color=BLUE, ms=1.5, alpha=0.6, label=f"{len(dead):,} dead points")
+    axes.plot(*draws.T, ".", color=ORANGE, ms=2.5, label=f"{len(draws):,} posterior draws")
+    figure.colorbar(shade, ax=axes, label="log-likelihood")
+    axes.set_aspect("equal")
+    axes.set_xlim(0.0, side)
+    axes.set_ylim(0.0, side)
+    axes.set_xlabel("x")
+    axes.set_ylabel("y")
+    axes.set_title("Eighteen modes of one height, ten of them cut by the edges")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, markerscale=4)
     _save(figure, path)

@@ -1,4 +1,4 @@
-"""Demo: expectations from one run, an evidence, Markov chains, walks, audits of private training.
+"""Demo: expectations from one run, evidences, Markov chains, walks, audits of private training.
 
 ``python examples/demo.py --out demo`` prints one table and writes its pictures and results.json.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import _demo_beam as beam
 import _demo_chains as chains
+import _demo_nested as nested
 import _demo_oring as oring
 import _demo_pictures as pictures
 import _demo_privacy as privacy
@@ -441,6 +442,7 @@ def main() -> None:
         "walks": run_walks(out),
         "tokens": run_tokens(out),
         "privacy": run_privacy(out),
+        "nested": nested.run(out, DATA, SEED, N_REPEATS),
     }
     print(format_table(list(sections.values())))
     for result in (oring_result, beam_result):

@@ -1,0 +1,234 @@
+"""Nested sampling: which universe the Hubble rates speak for, a surrogate, and eighteen modes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import _cosmology as cosmology
+import _demo_pictures as pictures
+import fermiac as fm
+from _demo_table import Row, Section
+
+Array = NDArray[np.float64]
+
+#: Live points; of the eggbox, whose modes have to be told apart, twice as many.
+N_LIVE = 500
+#: By composite Gauss-Legendre rules. The lattices of even and of odd modes weigh the same.
+EGGBOX_LOG_EVIDENCE = 235.855940332
+EGGBOX_SIDE = 10 * np.pi
+LAWS = {"uniform": fm.distributions.Uniform, "normal": fm.distributions.Normal}
+
+
+class Counted:
+    """A log-likelihood that counts the points at which it was asked for."""
+
+    def __init__(self, model: cosmology.Model, data: cosmology.Rates) -> None:
+        self.n_points = 0
+        self._log_likelihood = cosmology.log_likelihood(model, data)
+
+    def __call__(self, x: Array) -> Array:
+        """Values at a batch of points, (n, d) -> (n,)."""
+        self.n_points += len(x)
+        return self._log_likelihood(x)
+
+
+class Fit(NamedTuple):
+    """A model's run, the points at which its likelihood was asked for, and the known answers."""
+
+    model: cosmology.Model
+    result: Any
+    n_points: int
+    known: dict[str, float]
+
+    @property
+    def pull(self) -> float:
+        """Error of the log evidence over its standard error."""
+        error: float = self.result.log_evidence - self.known["log_evidence"]
+        return error / float(self.result.log_evidence_stderr)
+
+
+def fit(name: str, folder: Path, seed: int, **options: Any) -> Fit:
+    """Evidence and posterior of one model."""
+    model = cosmology.MODELS[name]
+    target = Counted(model, cosmology.load(folder / "hubble_rates.csv"))
+    prior = [LAWS[kind](a, b) for kind, a, b in model.prior.values()]
+    result = fm.nested.sample(
+        target,
+        prior,
+        n_live=N_LIVE,
+        names=list(model.prior),
+        rng=seed,
+        progress=False,
+        **options,
+    )
+    known = cosmology.load_known(folder / "cosmology_values.csv")[name]
+    return Fit(model, result, target.n_points, known)
+
+
+def difference(a: Fit, b: Fit) -> tuple[float, float, float]:
+    """Logarithm of the Bayes factor of two models: estimate, standard error, known."""
+    return (
+        a.result.log_evidence - b.result.log_evidence,
+        float(np.hypot(a.result.log_evidence_stderr, b.result.log_evidence_stderr)),
+        a.known["log_evidence"] - b.known["log_evidence"],
+    )
+
+
+def eggbox(x: Array) -> Array:
+    """Eighteen modes of one height on a square, ten of them cut by its edges: (n, 2) -> (n,)."""
+    out: Array = (2 + np.cos(x[:, 0] / 2) * np.cos(x[:, 1] / 2)) ** 5
+    return out
+
+
+def is_even(x: Array) -> Array:
+    """1 where x is nearer to an even multiple of 2π, else 0: (n, 2) -> (n, 1)."""
+    return (np.cos(x[:, :1] / 2) > 0).astype(float)
+
+
+def run_eggbox(seed: int) -> Any:
+    """The evidence and the posterior of the eggbox."""
+    prior = fm.distributions.Uniform([0.0, 0.0], [EGGBOX_SIDE, EGGBOX_SIDE])
+    return fm.nested.sample(
+        eggbox, prior, n_live=2 * N_LIVE, names=["x", "y"], rng=seed, progress=False
+    )
+
+
+def n_modes(x: Array) -> int:
+    """How many of the eighteen modes are the nearest one to some point, (n, 2)."""
+    cell = np.rint(x / (2 * np.pi)).astype(int)
+    return len(np.unique(cell[cell.sum(axis=1) % 2 == 0], axis=0))
+
+
+HEAD = (
+    f"  {'model':<26}{'log evidence':>14}{'known':>12}{'information':>13}{'known':>9}"
+    f"{'dead points':>13}{'calls':>11}{'rank z':>8}"
+)
+
+
+def line(title: str, run: Fit) -> str:
+    """One line of a table of runs."""
+    r = run.result
+    return (
+        f"  {title:<26}{r.log_evidence:>14.3f}{run.known['log_evidence']:>12.3f}"
+        f"{r.information:>13.2f}{run.known['information']:>9.2f}{len(r.draws):>13,}"
+        f"{run.n_points:>11,}{r.rank_z:>8.1f}"
+    )
+
+
+def bands(fits: list[Fit], z: Array, seed: int) -> dict[str, Array]:
+    """5 %, 50 % and 95 % quantiles of the posterior expansion rates at redshifts, (3, m) each."""
+    return {
+        f.model.title: np.quantile(
+            cosmology.rates(f.model, f.result.posterior(2000, rng=seed).draws, z),
+            [0.05, 0.5, 0.95],
+            axis=0,
+        )
+        for f in fits
+    }
+
+
+def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
+    """Evidences, Bayes factors and posteriors of the models of the Hubble rates; the eggbox."""
+    # Seeds of their own: errors of models that share their random numbers would be alike.
+    flat, curved, wcdm, free = fits = [
+        fit(name, folder, seed + k) for k, name in enumerate(cosmology.MODELS)
+    ]
+    with warnings.catch_warnings():
+        # It is told that a surrogate cannot pay here: only the calls that it saves are looked at.
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        saved = fit("errors", folder, seed, surrogate=fm.nested.Surrogate())
+    box = run_eggbox(seed)
+
+    rows = [
+        Row(f"log Z, {f.model.title}", f.result.log_evidence, f.result.log_evidence_stderr,
+            f.known["log_evidence"], f.n_points)
+        for f in (flat, curved, wcdm)
+    ]  # fmt: skip
+    rows += [
+        Row("log Z, errors free", free.result.log_evidence, free.result.log_evidence_stderr,
+            free.known["log_evidence"], free.n_points),
+        Row("the same by a surrogate", saved.result.log_evidence, saved.result.log_evidence_stderr,
+            saved.known["log_evidence"], saved.n_points),
+    ]  # fmt: skip
+    for name, other in (("curved", curved), ("wCDM", wcdm)):
+        rows.append(Row(f"log B, flat over {name}", *difference(flat, other),
+                        flat.n_points + other.n_points))  # fmt: skip
+    for f in fits:
+        mean = f.result.expect(lambda x: x)
+        short = f.model.title.split(", ")[-1]
+        rows += [
+            Row(f"{name}, {short}", mean.mean[k], mean.stderr[k], f.known[f"mean {name}"],
+                f.n_points)
+            for k, name in enumerate(f.model.prior)
+        ]  # fmt: skip
+    even = box.expect(is_even)
+    rows += [
+        Row("log Z, eggbox", box.log_evidence, box.log_evidence_stderr,
+            EGGBOX_LOG_EVIDENCE, box.n_evals),
+        Row("share of even modes", float(even.mean[0]), float(even.stderr[0]), 0.5, box.n_evals),
+    ]  # fmt: skip
+
+    repeats = [
+        fit(name, folder, 100 + s).pull
+        for name in ("flat", "curved", "wcdm")
+        for s in range(n_repeats)
+    ]
+    draws = box.posterior(2000, rng=seed).draws
+    draw_pictures(out, folder, fits, box, draws, seed)
+    sds = "; ".join(
+        f"{name} {np.sqrt(f.result.cov[k, k]):.3g} ({f.known[f'sd {name}']:.3g})"
+        for f in (flat, curved, wcdm)
+        for k, name in enumerate(f.model.prior)
+    )
+    ratio = free.n_points / saved.n_points
+    notes = [
+        "Known answers: quadrature, ten digits. Over "
+        f"{n_repeats} seeds of three models {np.mean(np.abs(repeats) < 2):.0%} of the errors of "
+        "the log evidence lie within two standard errors.",
+        "log B: logarithm of the Bayes factor. The rates ask for neither curvature nor w; that "
+        "depends on how wide the priors of these are.",
+        f"Posterior standard deviations (known), in the order of the means: {sds}.",
+        "Errors free: an offset of all rates, and a factor of all errors, which come out "
+        f"{np.exp(free.known['mean log_factor']):.2f} times as large as published.",
+        f"With a surrogate, fitted to a first short run and corrected by the likelihood itself, "
+        f"{saved.n_points:,} calls in place of {free.n_points:,}: {ratio:.1f} times fewer.",
+        f"Eggbox: {n_modes(draws)} of 18 modes in 2,000 posterior draws.",
+    ]
+    record = {
+        "share_within_two_stderr": float(np.mean(np.abs(repeats) < 2)),
+        "calls": {f.model.title: f.n_points for f in fits},
+        "calls_surrogate": saved.n_points,
+        "rank_z": {f.model.title: f.result.rank_z for f in fits},
+        "warnings": {f.model.title: list(f.result.warnings) for f in fits},
+        "eggbox_modes": n_modes(draws),
+    }
+    lines = [
+        HEAD,
+        *(line(f.model.title, f) for f in fits),
+        line("errors free, surrogate", saved),
+    ]
+    title = "Hubble rates: evidences of four universes by nested sampling; a box of eighteen modes"
+    return Section(title, rows, notes, record, lines)
+
+
+def draw_pictures(
+    out: Path, folder: Path, fits: list[Fit], box: Any, draws: Array, seed: int
+) -> None:
+    """All pictures of the section."""
+    _, curved, wcdm, free = fits
+    z = np.linspace(0.0, 2.1, 85)
+    data = cosmology.load(folder / "hubble_rates.csv")
+    pictures.hubble_rates(out / "nested_rates.png", data, z, bands(fits[:3], z, seed))
+    pictures.drawn(out / "nested_run.png", curved.result.plot_run(), "One run: the curved universe")
+    pictures.drawn(
+        out / "nested_trace.png", wcdm.result.plot_trace(), "Dead points: a flat universe with w"
+    )
+    pictures.drawn(
+        out / "nested_corner.png", free.result.plot_corner(), "Posterior: curved, errors free"
+    )
+    pictures.eggbox(out / "nested_eggbox.png", eggbox, EGGBOX_SIDE, box.draws, draws)
