@@ -204,15 +204,17 @@ def loggamma() -> Problem:
     """Four modes with heavy tails, after Beaujean and Caldwell (2013)."""
     log_norm = -0.5 * LOG_2PI
 
-    def tail(z: Any) -> Any:
-        return z - np.exp(z)
+    def tail(z: Array) -> Array:
+        out: Array = z - np.exp(z)
+        return out
 
     def values(x: Array) -> Array:
         low, high = 30.0 * x - 10.0, 30.0 * x - 20.0
         out: Array = np.logaddexp(tail(low[:, 0]), tail(high[:, 0]))
         out += np.logaddexp(-0.5 * low[:, 1] ** 2, -0.5 * high[:, 1] ** 2)
         out += tail(high[:, 2:6]).sum(axis=1) - 0.5 * (high[:, 6:] ** 2).sum(axis=1)
-        return out + (10.0 * math.log(30.0) + 5.0 * log_norm - 2.0 * math.log(2.0))
+        out += 10.0 * math.log(30.0) + 5.0 * log_norm - 2.0 * math.log(2.0)
+        return out
 
     def scalar(x):  # type: ignore[no-untyped-def]
         low, high = 30.0 * x[0] - 10.0, 30.0 * x[0] - 20.0
