@@ -1,4 +1,4 @@
-"""Nested sampling of known evidences: fermiac beside dynesty, UltraNest and jaxns.
+"""Nested sampling of known evidences: fermiac beside dynesty, UltraNest, jaxns and blackjax.
 
 ``pytest benches/bench_nested.py --benchmark-group-by=group``. Every round is a run from another
 seed; a row's extra_info says how far off the log-evidences of the rounds were (`rms_error`), what
@@ -72,7 +72,7 @@ def _ours(sampler: str, *forms: str) -> dict[str, Ours]:
 
 
 def _peers(*names: str, rounds: int = 5) -> dict[str, Peer]:
-    return {name: Peer(name, rounds, name.startswith("jaxns")) for name in names}
+    return {name: Peer(name, rounds, name.startswith(("jaxns", "blackjax"))) for name in names}
 
 
 ALL_FORMS = "builtin", "native", "batch"
@@ -80,11 +80,11 @@ METHODS: dict[str, dict[str, Ours | Peer]] = {
     "gauss5": {
         **_ours("unif", *ALL_FORMS),
         **_ours("slice", *ALL_FORMS),
-        **_peers("dynesty unif", "ultranest", "jaxns", "jaxns, n_live roots"),
+        **_peers("dynesty unif", "ultranest", "jaxns", "jaxns, n_live roots", "blackjax nss"),
     },
     "gauss20": {
         **_ours("slice", *ALL_FORMS),
-        **_peers("dynesty rslice", "ultranest slices", "jaxns", rounds=3),
+        **_peers("dynesty rslice", "ultranest slices", "jaxns", "blackjax nss", rounds=3),
     },
     "eggbox": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
     "shells2": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
@@ -93,11 +93,11 @@ METHODS: dict[str, dict[str, Ours | Peer]] = {
     "shells10": {**_ours("slice", "native", "batch"), **_peers("dynesty rslice", rounds=3)},
     "rosenbrock10": {
         **_ours("slice", "native", "batch"),
-        **_peers("dynesty rwalk", "dynesty rslice", rounds=3),
+        **_peers("dynesty rwalk", "dynesty rslice", "blackjax nss", rounds=3),
     },
     "mix10": {
-        **_ours("slice", "builtin", "native", "batch"),
-        **_peers("dynesty rwalk", "dynesty rslice", rounds=3),
+        **_ours("slice", *ALL_FORMS),
+        **_peers("dynesty rwalk", "dynesty rslice", "blackjax nss", rounds=3),
     },
     "loggamma10": {
         **_ours("slice", "native", "batch"),

@@ -142,6 +142,15 @@ def rosenbrock(dim: int) -> Problem:
             total -= 100.0 * bent * bent + short * short
         return total
 
+    def jax() -> Callable[[Any], Any]:
+        import jax.numpy as jnp
+
+        def f(x: Any) -> Any:
+            bent, short = x[1:] - x[:-1] ** 2, 1.0 - x[:-1]
+            return -100.0 * jnp.sum(bent * bent) - jnp.sum(short * short)
+
+        return f
+
     exact = {2: -5.8041323638, 10: -43.1083552147}
     means = np.array(VALLEY_MEANS[dim])
     return Problem(f"rosenbrock {dim}", *_box(dim, -5.0, 5.0), values, scalar, exact[dim], means)
@@ -171,6 +180,15 @@ def _normals(
             of_b -= 0.5 * b * b
         return max(of_a, of_b) + math.log1p(math.exp(-abs(of_a - of_b)))
 
+    def jax() -> Callable[[Any], Any]:
+        import jax.numpy as jnp
+
+        def f(x: Any) -> Any:
+            a, b = (x - at_a) / sd_a, (x - at_b) / sd_b
+            return jnp.logaddexp(log_a - 0.5 * (a @ a), log_b - 0.5 * (b @ b))
+
+        return f
+
     def builtin() -> Any:
         import fermiac as fm
 
@@ -182,7 +200,7 @@ def _normals(
         return fm.targets.law_density(fm.distributions.Mixture(shares, laws))
 
     mean = np.full(dim, share_a * at_a + share_b * at_b)
-    return Problem(name, low, high, values, scalar, log_evidence, mean, builtin=builtin)
+    return Problem(name, low, high, values, scalar, log_evidence, mean, jax=jax, builtin=builtin)
 
 
 def mix() -> Problem:

@@ -2,7 +2,8 @@
 
 A peer is a function of a problem and of a number of live points that prepares what it needs and
 returns ``run(seed)``, which gives `Found`. dynesty calls one point at a time and gets a compiled
-function; UltraNest and nautilus get batches of NumPy; jaxns compiles the whole run with XLA.
+function; UltraNest and nautilus get batches of NumPy; jaxns and blackjax compile the whole run, or
+a step of it, with XLA.
 ``python benches/peer_nested.py out.jsonl peer problem --seeds 0:10`` adds a line of JSON for each
 run, and ``python benches/peer_nested.py out.jsonl`` prints the table of all lines.
 """
@@ -173,6 +174,57 @@ def jaxns(p: Problem, n_live: int | None = None) -> Run:
     return run
 
 
+def blackjax(p: Problem, n_live: int = N_LIVE) -> Run:
+    """Nested slice sampling, a tenth replaced at a time by chains of 2 d slices, 5 or more."""
+    if p.jax is None:
+        raise NotApplicable(f"{p.name} has no form in JAX")
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import blackjax as peer
+    from blackjax.ns import utils
+
+    if not hasattr(peer, "nss"):
+        raise ImportError("blackjax has no nested sampling")
+    jnp, f = jax.numpy, p.jax()
+    low, high = jnp.asarray(p.low), jnp.asarray(p.high)
+
+    def likelihood(x: Any) -> Any:
+        return jnp.where(jnp.all((x >= low) & (x <= high)), f(x), -jnp.inf)
+
+    algorithm = peer.nss(
+        logprior_fn=lambda x: jnp.zeros(()),
+        loglikelihood_fn=likelihood,
+        num_inner_steps=max(5, 2 * p.dim),
+        num_delete=n_live // 10,
+    )
+    start, step = jax.jit(algorithm.init), jax.jit(algorithm.step)
+
+    def run(seed: int) -> Found:
+        key, first = jax.random.split(jax.random.key(seed))
+        state = start(low + (high - low) * jax.random.uniform(first, (n_live, p.dim)))
+        dead, calls = [], n_live
+        # The evidence that live points may add is to be below a hundredth. That is looked at after
+        # every ten steps, as what comes after the run is compiled anew for each number of them.
+        while len(dead) % 10 or (
+            state.integrator.logX + state.particles.loglikelihood.max() - state.integrator.logZ
+            > math.log(0.01)
+        ):
+            key, each = jax.random.split(key)
+            state, info = step(each, state)
+            dead.append(info)
+            moves = info.update_info
+            ends = 2 * moves.num_shrink.size  # of brackets, before they are stepped out
+            calls += int(moves.num_expansions.sum() + moves.num_shrink.sum()) + ends
+        every = utils.finalise(state, dead)
+        log_w = np.asarray(utils.log_weights(key, every))
+        log_z = np.logaddexp.reduce(log_w, axis=0)
+        ess = kish(log_w.mean(axis=1))
+        return Found(float(log_z.mean()), float(log_z.std(ddof=1)), calls, ess)
+
+    return run
+
+
 PEERS: dict[str, Callable[[Problem, int], Run]] = {
     "dynesty unif": dynesty,
     "dynesty unif, own stop": lambda p, n: dynesty(p, n, dlogz=None),
@@ -183,6 +235,7 @@ PEERS: dict[str, Callable[[Problem, int], Run]] = {
     "nautilus": lambda p, n: nautilus(p),
     "jaxns": lambda p, n: jaxns(p),
     "jaxns, n_live roots": jaxns,
+    "blackjax nss": blackjax,
 }
 
 
