@@ -153,7 +153,8 @@ def rosenbrock(dim: int) -> Problem:
 
     exact = {2: -5.8041323638, 10: -43.1083552147}
     means = np.array(VALLEY_MEANS[dim])
-    return Problem(f"rosenbrock {dim}", *_box(dim, -5.0, 5.0), values, scalar, exact[dim], means)
+    box = _box(dim, -5.0, 5.0)
+    return Problem(f"rosenbrock {dim}", *box, values, scalar, exact[dim], means, jax=jax)
 
 
 def _normals(
