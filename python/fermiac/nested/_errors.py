@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,9 @@ def derived_key(result: Sample, purpose: int) -> int:
 
 def simulated(
     result: Nested, n_sets: int, key: int, values: Array | None = None, n_threads: int | None = None
-) -> dict[str, Any]:
-    """Figures of a result with prior masses drawn from their law, set by set."""
-    return _core.nested_simulate(
+) -> tuple[Array, Array]:
+    """Log-evidences, and means of `values`, with prior masses drawn from their law, set by set."""
+    got = _core.nested_simulate(
         result.log_densities,
         result.n_alive,
         n_sets,
@@ -53,6 +53,7 @@ def simulated(
         resolve_threads(n_threads),
         values=values,
     )
+    return got["log_evidence"], got["means"]
 
 
 def bootstrapped(
@@ -62,11 +63,11 @@ def bootstrapped(
     key: int,
     values: Array | None = None,
     n_threads: int | None = None,
-) -> dict[str, Any]:
-    """Figures of a result with groups of its points drawn anew, set by set."""
+) -> tuple[Array, Array]:
+    """Log-evidences, and means of `values`, with groups of points drawn anew, set by set."""
     if result.is_reweighted:
         raise ArgumentError("TODO")
-    return _core.nested_bootstrap(
+    got = _core.nested_bootstrap(
         result.log_likelihoods,
         result.births,
         groups,
@@ -75,6 +76,7 @@ def bootstrapped(
         resolve_threads(n_threads),
         values=values,
     )
+    return got["log_evidence"], got["means"]
 
 
 def _nested(
@@ -109,10 +111,10 @@ def _nested(
     n_lineages = np.unique(sample.lineages).size
     key = derived_key(sample, 1)
     if n_lineages >= _LEAST_LINEAGES:
-        means = bootstrapped(sample, sample.lineages, _SETS, key, columns, n_threads)["means"]
+        means = bootstrapped(sample, sample.lineages, _SETS, key, columns, n_threads)[1]
         cov = np.atleast_2d(np.cov(means, rowvar=False))
     else:
-        means = simulated(sample, _SETS, key, columns, n_threads)["means"]
+        means = simulated(sample, _SETS, key, columns, n_threads)[1]
         cov = np.atleast_2d(np.cov(means, rowvar=False))
         cov[: values.shape[1], : values.shape[1]] += raw["cov"]
         findings.append(

@@ -17,7 +17,15 @@ from fermiac.nested._points import sensitivities
 if TYPE_CHECKING:
     from fermiac.nested._result import Nested
 
-__all__ = ["FORBIDDEN", "labels_of", "to_anesthetic", "to_dynesty", "to_getdist", "tokens_of"]
+__all__ = [
+    "FORBIDDEN",
+    "labels_of",
+    "running",
+    "to_anesthetic",
+    "to_dynesty",
+    "to_getdist",
+    "tokens_of",
+]
 
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float | None, float | None]]
@@ -46,7 +54,9 @@ def to_getdist(result: Nested, root: str | os.PathLike[str] | None, ranges: Rang
     weights = weights[used] / weights.max()
     points, minus_ell = result.draws[used], -result.log_densities[used]
     tokens = tokens_of(result)
-    bounds = {t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)}
+    bounds = {
+        t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)
+    }
     if root is not None:
         write_table(f"{os.fspath(root)}.txt", [weights, minus_ell, *points.T])
         write_names(result, root)
@@ -107,14 +117,11 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
     """What `Nested.to_dynesty` does."""
     ell = result.log_densities
     assert ell is not None
-    log_weights = result.log_prior_masses + ell
-    with np.errstate(invalid="ignore"):
-        log_z = np.logaddexp.accumulate(log_weights)
     unit = result.unit_draws
     # Those drawn above a level follow the last death at or below it.
     born = np.searchsorted(result.log_likelihoods, result.births, side="right")
     born[result.births == -np.inf] = 0
-    information, variance = _running(result, log_z)
+    log_z, information, variance = running(result)
     n_evals = max(result.n_evals, 1)
     out: dict[str, Any] = {
         "nlive": result.n_live,
@@ -122,7 +129,7 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
         "ncall": _spread(result.n_evals, result.n_draws),
         "eff": 100.0 * result.n_draws / n_evals,
         "logl": ell.copy(),
-        "logwt": log_weights,
+        "logwt": result.log_prior_masses + ell,
         "logvol": result.log_x.copy(),
         "logz": log_z,
         "logzerr": np.sqrt(variance),
@@ -138,15 +145,16 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
     return out
 
 
-def _running(result: Nested, log_z: Array) -> tuple[Array, Array]:
-    """The information so far after each death, and the variance of the logarithm of the evidence.
+def running(result: Nested) -> tuple[Array, Array, Array]:
+    """The logarithm of the evidence after each death, the information then, and its variance.
 
-    With p the posterior masses of the points so far, the former is sum p ell - log Z. The latter
+    With p the posterior masses of the points so far, the former is sum p ell - log Z. The variance
     is sum ((C - C before) / (n S))^2, where C are the running sums of the sensitivities and S is
     the evidence so far: all of it by running sums.
     """
     ell = result.log_densities
     assert ell is not None
+    log_z: Array = np.logaddexp.accumulate(result.log_prior_masses + ell)
     total = float(log_z[-1])
     evidence = np.exp(log_z - total)
     known = evidence > 1e-150  # of the whole: its square is a number still
@@ -159,10 +167,11 @@ def _running(result: Nested, log_z: Array) -> tuple[Array, Array]:
     noise = 1.0 / result.n_alive.astype(float) ** 2
     sums = [np.cumsum(noise * (until - slopes) ** k) for k in range(3)]
     variance = (until**2 * sums[0] - 2 * until * sums[1] + sums[2]) * inverse**2
-    return np.maximum(information, 0.0), np.maximum(variance, 0.0)
+    return log_z, np.maximum(information, 0.0), np.maximum(variance, 0.0)
 
 
 def _spread(total: int, n: int) -> NDArray[np.int64]:
     """A whole number in n parts that are as equal as can be."""
-    ends = np.arange(n + 1) * (total / n)
-    return np.diff(np.rint(ends)).astype(np.int64)
+    ends = np.rint(np.arange(n + 1) * (total / n)).astype(np.int64)
+    parts: NDArray[np.int64] = np.diff(ends)
+    return parts

@@ -27,7 +27,10 @@ def merge(first: Nested, others: tuple[Sample, ...]) -> Nested:
     seeds = _reweighting.comparable(samples)
     runs = [run for run in samples if isinstance(run, Nested)]
     _check(runs)
-    raws, origins = [points_of(run) for run in runs], [_origin(run, i) for i, run in enumerate(runs)]
+    raws, origins = (
+        [points_of(run) for run in runs],
+        [_origin(run, i) for i, run in enumerate(runs)],
+    )
     for name in ("lineages", "families"):
         offsets = _offsets([raw[name] for raw in raws], origins)
         for raw, offset in zip(raws, offsets, strict=True):
@@ -115,9 +118,7 @@ def _origin(run: Nested, i: int) -> tuple[Any, ...]:
     return ("parts", *(part[name] for name in names))
 
 
-def _offsets(
-    numbers: list[NDArray[np.int64]], origins: list[tuple[Any, ...]]
-) -> list[int]:
+def _offsets(numbers: list[NDArray[np.int64]], origins: list[tuple[Any, ...]]) -> list[int]:
     """What to add to the numbers of each run so that runs of different origins share none."""
     start: dict[tuple[Any, ...], int] = {}
     end = 0

@@ -22,7 +22,9 @@ Array = NDArray[np.float64]
 _BY_POINT = ("unit_draws", "births", "lineages", "families", "blobs", "log_densities")
 
 
-def from_points(raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **provenance: Any) -> Nested:
+def from_points(
+    raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **provenance: Any
+) -> Nested:
     """The result of a run from its points, in any order.
 
     Parameters
@@ -55,7 +57,9 @@ def from_points(raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **proven
         columns["families"] = columns["lineages"]
     # No lineage has two points of one level, so that the order does not depend on the given one.
     order = np.lexsort((columns["lineages"], ell))
-    chosen = {k: None if v is None else np.asarray(v)[order] for k, v in columns.items()}
+    chosen: dict[str, Any] = {
+        k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
+    }
     ell, target = ell[order], chosen.pop("log_densities")
     if target is None:
         target = ell
@@ -164,9 +168,7 @@ def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
     return out
 
 
-def _evidence(
-    log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]
-) -> dict[str, float]:
+def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) -> dict[str, float]:
     """The evidence of a likelihood that did not order the points, its error and information."""
     weights, log_mean = _core.normalize_weights(log_w + ell)
     log_z = log_mean + float(np.log(len(ell)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ class Nested(NestedViews):
         """The logarithm of the evidence under 200 simulated sets of prior masses, (200,)."""
         from fermiac.nested import _errors
 
-        return _errors.simulated(self, 200, _errors.derived_key(self, 0))["log_evidence"]
+        return _errors.simulated(self, 200, _errors.derived_key(self, 0))[0]
 
     @property
     def log_evidence_unbiased(self) -> float:
@@ -178,7 +178,7 @@ class Nested(NestedViews):
         """
         from fermiac.nested import _errors
 
-        return _errors.simulated(self, whole("n", n, 2, 2**31), key_of(rng))["log_evidence"]
+        return _errors.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def bootstrap(self, n: int = 100, *, by: str = "lineage", rng: RngLike = None) -> Array:
         """Draw lineages or families of points anew, and compute the evidence with each set.
@@ -214,7 +214,7 @@ class Nested(NestedViews):
         groups = {"lineage": self.lineages, "family": self.families}.get(by)
         if groups is None:
             raise ArgumentError(f"by: {by!r} given; it must be 'lineage' or 'family'")
-        return _errors.bootstrapped(self, groups, whole("n", n, 2, 2**31), key_of(rng))["log_evidence"]
+        return _errors.bootstrapped(self, groups, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def posterior(self, n: int | None = None, *, rng: RngLike = None) -> Sample:
         """Draw points in proportion to their weights, so that all count equally: `resample`.

@@ -169,9 +169,7 @@ class NestedViews(Sample):
 
         return plotting.plot_corner(cast("Nested", self), axes, columns=columns, truths=truths)
 
-    def plot_live(
-        self, level: float, axes: Any = None, *, columns: Columns = None
-    ) -> NDArray[Any]:
+    def plot_live(self, level: float, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
         """Draw the points alive at a log-likelihood; see `fermiac.plotting.plot_live`."""
         from fermiac import plotting
 
