@@ -123,13 +123,24 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
     born[result.births == -np.inf] = 0
     log_z, information, variance = running(result)
     n_evals = max(result.n_evals, 1)
-    out: dict[str, Any] = {
-        "nlive": result.n_live,
-        "niter": result.n_draws,
-        "ncall": _spread(result.n_evals, result.n_draws),
-        "eff": 100.0 * result.n_draws / n_evals,
-        "logl": ell.copy(),
-        "logwt": result.log_prior_masses + ell,
+    n, first = result.n_draws, int(result.n_alive[0])
+    kind: dict[str, Any]
+    if np.array_equal(result.n_alive, np.minimum(first, np.arange(n, 0, -1))):
+        # The live points that are left in the end are no iterations there.
+        kind = {"nlive": first, "niter": n - first}
+    else:
+        kind = {
+            "niter": n,
+            "samples_batch": np.zeros(n, np.int64),
+            "batch_logl_bounds": np.array([(-np.inf, np.inf)]),
+            "batch_nlive": np.array([first]),
+        }
+    return {
+        **kind,
+        "ncall": _spread(result.n_evals, n),
+        "eff": 100.0 * n / n_evals,
+        "logl": np.maximum(ell, -1e300),
+        "logwt": np.maximum(result.log_prior_masses + ell, -1e300),
         "logvol": result.log_x.copy(),
         "logz": log_z,
         "logzerr": np.sqrt(variance),
@@ -139,10 +150,8 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
         "samples_id": result.lineages.copy(),
         "samples_it": born,
         "samples_n": result.n_alive.copy(),
+        "blob": np.full(n, None) if result.blobs is None else result.blobs.copy(),
     }
-    if result.blobs is not None:
-        out["blob"] = result.blobs.copy()
-    return out
 
 
 def running(result: Nested) -> tuple[Array, Array, Array]:

@@ -116,16 +116,20 @@ class NestedViews(Sample):
         Returns
         -------
         dict
-            What ``dynesty.results.Results`` takes: ``nlive`` and ``niter``, ``ncall`` and ``eff``
-            (in percent), ``logl``, ``logwt``, ``logvol``, the running ``logz``, ``logzerr`` and
-            ``information``, ``samples``, ``samples_u``, ``samples_id`` (the lineages),
-            ``samples_it`` (the death after which a point was drawn), ``samples_n`` (live points)
-            and ``blob``.
+            What ``dynesty.results.Results`` takes: ``niter``, ``ncall`` and ``eff`` (in percent),
+            ``logl``, ``logwt``, ``logvol``, the running ``logz``, ``logzerr`` and ``information``,
+            ``samples``, ``samples_u``, ``samples_id`` (the lineages), ``samples_it`` (the death
+            after which a point was drawn), ``samples_n`` (live points) and ``blob`` (None for each
+            point where there are none). With ``nlive`` it is a static run there, which a run is
+            whose points died one at a time; others come as dynamic ones, with ``samples_batch``,
+            ``batch_logl_bounds`` and ``batch_nlive``.
 
         Notes
         -----
-        The points of the cube are NaN where they are not known. ``logwt`` are logarithms of
-        likelihood times prior mass, here as there.
+        The points of the cube are NaN where they are not known; a log-likelihood of -inf is
+        -1e300, as dynesty has it. ``jitter_run`` there gives what `simulate` gives here;
+        ``resample_run`` takes lineages for gapless, which they are not where several points died
+        at once: `bootstrap` knows.
         """
         from fermiac.nested import _exports
 
