@@ -25,7 +25,7 @@ from fermiac.targets._callable import CallableIntegrand
 if TYPE_CHECKING:
     from fermiac._sample import Sample
 
-__all__ = ["expect", "moments", "summary"]
+__all__ = ["expect", "moments", "summary", "table"]
 
 Array = NDArray[np.float64]
 #: Points that a function is given at a time.
@@ -244,6 +244,15 @@ def summary(sample: Sample) -> str:
     sample._log_weights()  # refuses several laws
     if sample.error_model == "chains":
         return _chains.summary(sample)
+    head = f"{sample._headline()}"
+    if sample.log_weights is not None:
+        limit = khat_threshold(max(sample.n_draws, 2))
+        head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
+    return "\n".join([head, *table(sample), *(f"warning: {w}" for w in sample.warnings)])
+
+
+def table(sample: Sample) -> list[str]:
+    """A line for each coordinate, below a line of titles."""
     got = average(sample, sample._points)
     sd = np.sqrt(np.diag(moments(sample)[1]))
     quantiles = sample.quantile([0.05, 0.5, 0.95])
@@ -259,8 +268,4 @@ def summary(sample: Sample) -> str:
     for name, *numbers, ess in rows:
         figures = "  ".join(f"{x:>10.4g}" for x in numbers)
         lines.append(f"{name:<{width}}  {figures}  {ess:>8.0f}")
-    head = f"{sample._headline()}"
-    if sample.log_weights is not None:
-        limit = khat_threshold(max(sample.n_draws, 2))
-        head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
-    return "\n".join([head, *lines, *(f"warning: {w}" for w in sample.warnings)])
+    return lines

@@ -21,7 +21,7 @@ from fermiac.targets import as_target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["merge", "resample", "reweight"]
+__all__ = ["comparable", "log_densities", "merge", "resample", "reweight"]
 
 Array = NDArray[np.float64]
 #: Error models of samples whose points have weights of their own.
@@ -87,9 +87,9 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         )
     before = sample._log_weights()
     used = before > -np.inf
-    target = _log_densities(sample, new, used, "new")
+    target = log_densities(sample, new, used, "new")
     if old is not None:
-        present = _log_densities(sample, old, used, "old")
+        present = log_densities(sample, old, used, "old")
     elif OTHER_SPACE in sample.settings:
         raise ArgumentError(
             "the log-densities of this sample are those of unconstrained parameters, with the "
@@ -142,7 +142,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     return reweighted
 
 
-def _log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
+def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
     """At all points, checked where they have weight."""
     what = f"the {name} log-density"
     n = sample.n_draws
@@ -194,10 +194,16 @@ def _compared(sample: Sample) -> tuple[object, ...]:
     )
 
 
-def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
-    """What `Sample.merge` does."""
-    samples = (first, *others)
+def comparable(samples: Sequence[Sample]) -> dict[int, int]:
+    """Refuse samples that cannot be one: of different kinds, or not independent.
+
+    Returns
+    -------
+    dict
+        The seeds that they came from, each with the position of its sample.
+    """
     seen: dict[int, int] = {}
+    first = samples[0]
     for i, sample in enumerate(samples):
         if not isinstance(sample, Sample):
             raise ArgumentError(f"merge: a {type(sample).__name__} given; samples are needed")
@@ -207,11 +213,6 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
                     f"merge: the {name} of sample {i} ({given}) are not those of sample 0 ({own}); "
                     "only samples of the same target and method can be merged"
                 )
-        if sample.error_model not in _BY_POINT:
-            raise ArgumentError(
-                f"merge: samples with the error model {sample.error_model!r} cannot be merged "
-                "point by point"
-            )
         for seed in seeds(sample):
             if seed in seen:
                 raise ArgumentError(
@@ -226,6 +227,18 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
                     "and the errors come out too small"
                 )
         seen |= dict.fromkeys(seeds(sample), i)
+    return seen
+
+
+def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
+    """What `Sample.merge` does."""
+    samples = (first, *others)
+    if first.error_model not in _BY_POINT:
+        raise ArgumentError(
+            f"merge: samples with the error model {first.error_model!r} cannot be merged "
+            "point by point"
+        )
+    seen = comparable(samples)
 
     def joined(name: str) -> Array | None:
         arrays = [getattr(sample, name) for sample in samples]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fermiac._sample import Sample
 
-__all__ = ["plot_marginals", "plot_pairs", "plot_weights"]
+__all__ = ["edges_of", "histogram", "plot_marginals", "plot_pairs", "plot_weights"]
 
 Array = NDArray[np.float64]
 #: More panels than these cannot be read.
@@ -57,7 +57,7 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
     for ax, x, name, (low, median, high) in zip(out, points.T, names, quantiles.T, strict=True):
         ax.axvspan(low, high, color=ORANGE, alpha=0.12, lw=0)
-        _histogram(ax, x, weights, _edges(x, weights))
+        histogram(ax, x, weights, edges_of(x, weights))
         ax.axvline(median, color=ORANGE, lw=1.2)
         ax.set_xlabel(name)
         ax.set_yticks([])
@@ -120,7 +120,7 @@ def plot_pairs(
     if grid.size != d * d:
         raise ArgumentError(f"axes: {grid.size} given for {d} x {d} pairs")
     grid = grid.reshape(d, d)
-    edges = [_edges(x, weights) for x in points.T]
+    edges = [edges_of(x, weights) for x in points.T]
     diverged = points[divergences(sample).ravel()]
     for i in range(d):
         for j in range(d):
@@ -129,7 +129,7 @@ def plot_pairs(
                 ax.set_axis_off()
                 continue
             if i == j:
-                _histogram(ax, points[:, i], weights, edges[i])
+                histogram(ax, points[:, i], weights, edges[i])
                 ax.set_yticks([])
                 ax.set_ylim(bottom=0)
             else:
@@ -257,7 +257,7 @@ def _readable(dim: int, most: int, advice: str) -> None:
         )
 
 
-def _edges(x: Array, weights: Array) -> Array:
+def edges_of(x: Array, weights: Array) -> Array:
     """Bins over all but the outermost 0.05 % of the mass at each side."""
     order = np.argsort(x)
     reached = np.cumsum(weights[order])
@@ -272,10 +272,12 @@ def _edges(x: Array, weights: Array) -> Array:
     return np.linspace(low - margin, high + margin, n + 1)
 
 
-def _histogram(ax: Axes, x: Array, weights: Array, edges: Array) -> None:
-    heights, _ = np.histogram(x, edges, weights=weights)
-    ax.stairs(heights / np.diff(edges), edges, fill=True, color=BLUE, alpha=0.35, lw=0)
-    ax.stairs(heights / np.diff(edges), edges, color=BLUE, lw=1.2)
+def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool = False) -> None:
+    """A weighted histogram as a density; `across` with its bars from left to right."""
+    heights = np.histogram(x, edges, weights=weights)[0] / np.diff(edges)
+    turned: Literal["horizontal", "vertical"] = "horizontal" if across else "vertical"
+    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, lw=0, orientation=turned)
+    ax.stairs(heights, edges, color=BLUE, lw=1.2, orientation=turned)
 
 
 def _density(ax: Axes, x: Array, y: Array, weights: Array, ex: Array, ey: Array) -> None:

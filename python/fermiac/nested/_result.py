@@ -1,0 +1,329 @@
+"""What nested sampling returns: the evidence, and weighted points of the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._rng import RngLike, key_of, whole
+from fermiac._sample import Sample
+from fermiac.errors import ArgumentError
+from fermiac.nested._views import NestedViews
+
+if TYPE_CHECKING:
+    from fermiac.distributions import Law
+    from fermiac.targets._density import LogDensity
+
+__all__ = ["Nested"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Nested(NestedViews):
+    r"""The points of a nested sampling run, weighted for the posterior, and their evidence.
+
+    A `fermiac.Sample` with the error model ``"nested"``: averages over it are posterior means, and
+    their errors come from lineages of live points that are drawn anew.
+
+    Attributes
+    ----------
+    draws : ndarray, shape (n, d)
+        The points, in the order of their log-likelihoods, in which they died.
+    log_evidence : float
+        The logarithm of the evidence :math:`Z = \int L \, d\pi`.
+    log_evidence_stderr : float
+        Its standard error from the unknown prior masses; see the notes.
+    information : float
+        The Kullback-Leibler divergence of the posterior from the prior, in nats.
+    log_densities : ndarray, shape (n,)
+        The logarithms of the likelihood.
+    log_likelihoods : ndarray, shape (n,)
+        Those that the run ordered its points by: the same, but for a result of `reweight`.
+    births : ndarray, shape (n,)
+        The level above which each point was drawn; -inf for a draw from the whole prior.
+    lineages : ndarray of int64, shape (n,)
+        The place among the live points that each point had: points of one place replaced each
+        other.
+    families : ndarray of int64, shape (n,)
+        The initial point that each descends from, by the chains that led to it.
+    n_alive : ndarray of int64, shape (n,)
+        Live points when each died, itself included.
+    log_x : ndarray, shape (n,)
+        The mean logarithm of the prior mass that is left above each point.
+    log_prior_masses : ndarray, shape (n,)
+        Logarithms of the prior masses :math:`w_i` of the points, which sum to one.
+    log_weights : ndarray, shape (n,)
+        :math:`\log w_i + \log L_i + \log n`: the mean of their exponentials is the evidence.
+    unit_draws : ndarray, shape (n, d), or None
+        The points in the unit cube that the prior maps to `draws`.
+    blobs : ndarray, shape (n, B), or None
+        What the likelihood gave beside its logarithm.
+    converged : bool
+        Whether the run ended by its own rule, not by a limit.
+    rank_z : float
+        The test of the ranks at which new points came in, as a standard normal; NaN if unknown.
+    trace : mapping of str to ndarray
+        Of each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``,
+        ``n_evals``, ``n_clusters``.
+    timings : mapping of str to float
+        Seconds: ``target`` and ``total``.
+
+    Notes
+    -----
+    With :math:`n_i` points alive when point i died, its death shrank the prior mass by a factor
+    whose logarithm has the mean :math:`-1/n_i` and the standard deviation :math:`1/n_i`. The masses
+    of the points are those of the trapezoid rule [1]_. The variance of the logarithm of the
+    evidence is :math:`\sum_i D_i^2 / n_i^2`, where :math:`D_i` is its derivative by the logarithm
+    of the factor at point i: the posterior mass above that point, nearly. `simulate` gives its
+    whole law, and `bootstrap` adds the noise of the points [2]_.
+
+    References
+    ----------
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [2] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
+       parameter estimation", Bayesian Analysis, 2018.
+    """
+
+    log_evidence: float
+    log_evidence_stderr: float
+    information: float
+    log_likelihoods: Array
+    births: Array
+    lineages: Ints
+    families: Ints
+    n_alive: Ints
+    log_x: Array
+    log_prior_masses: Array
+    unit_draws: Array | None = None
+    blobs: NDArray[Any] | None = None
+    converged: bool = True
+    rank_z: float = float("nan")
+    trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def n_live(self) -> int:
+        """The number of live points that the run aimed at, or the largest that it had."""
+        given = self.settings.get("n_live")
+        if given is not None:
+            return int(given)
+        possible = self.log_likelihoods > -np.inf
+        return int(self.n_alive[possible].max(initial=1))
+
+    @property
+    def is_reweighted(self) -> bool:
+        """Whether `log_densities` are those of another target than ordered the points."""
+        return not np.array_equal(self.log_densities, self.log_likelihoods)  # type: ignore[arg-type]
+
+    @cached_property
+    def log_evidence_samples(self) -> Array:
+        """The logarithm of the evidence under 200 simulated sets of prior masses, (200,)."""
+        from fermiac.nested import _errors
+
+        return _errors.simulated(self, 200, _errors.derived_key(self, 0))[0]
+
+    @property
+    def log_evidence_unbiased(self) -> float:
+        r"""The logarithm of an estimate of the evidence itself that has no bias.
+
+        Where k of n live points die, the prior mass is taken to shrink by :math:`(n - k)/n`, and
+        the points count with the mass that went with them. `log_evidence` has no bias as a
+        logarithm, so that its exponential is too large on average, by half its variance.
+
+        References
+        ----------
+        .. [1] C. Walter, "Point process-based Monte Carlo estimation", Statistics and Computing,
+           2017.
+        .. [2] C.-E. Bréhier, T. Lelièvre, M. Rousset, "Analysis of adaptive multilevel splitting
+           algorithms in an idealized case", ESAIM: Probability and Statistics, 2015.
+        """
+        assert self.log_densities is not None
+        alive = self.n_alive.astype(float)
+        with np.errstate(divide="ignore"):  # the last point takes all that is left
+            before = np.concatenate([[0.0], np.cumsum(np.log1p(-1 / alive[:-1]))])
+        return float(np.logaddexp.reduce(before - np.log(alive) + self.log_densities))
+
+    def simulate(self, n: int = 200, *, rng: RngLike = None) -> Array:
+        """Draw prior masses from their law, and compute the evidence with each set of them.
+
+        Parameters
+        ----------
+        n : int, default 200
+            Sets.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed; an int in [0, 2**64) is the key itself.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Logarithms of the evidence. Their standard deviation is `log_evidence_stderr`, within
+            its own noise.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain.
+
+        References
+        ----------
+        .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis,
+           2006.
+        """
+        from fermiac.nested import _errors
+
+        return _errors.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
+
+    def bootstrap(self, n: int = 100, *, by: str = "lineage", rng: RngLike = None) -> Array:
+        """Draw lineages or families of points anew, and compute the evidence with each set.
+
+        Parameters
+        ----------
+        n : int, default 100
+            Sets.
+        by : {"lineage", "family"}, default "lineage"
+            What is drawn: the places of the live points, or the initial points with all that
+            descend from them. Where chains do not go from one mode to another, the masses of the
+            modes drift with the families that are left in them, and only families show it.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed; an int in [0, 2**64) is the key itself.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Logarithms of the evidence.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain.
+
+        References
+        ----------
+        .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
+           parameter estimation", Bayesian Analysis, 2018.
+        """
+        from fermiac.nested import _errors
+
+        groups = {"lineage": self.lineages, "family": self.families}.get(by)
+        if groups is None:
+            raise ArgumentError(f"by: {by!r} given; it must be 'lineage' or 'family'")
+        return _errors.bootstrapped(self, groups, whole("n", n, 2, 2**31), key_of(rng))[0]
+
+    def posterior(self, n: int | None = None, *, rng: RngLike = None) -> Sample:
+        """Draw points in proportion to their weights, so that all count equally: `resample`.
+
+        Parameters
+        ----------
+        n : int, optional
+            How many; by default the effective sample size.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed; an int in [0, 2**64) is the key itself.
+
+        Returns
+        -------
+        Sample
+            With the error model ``"iid"``, in random order.
+        """
+        return self.resample(n, rng=rng)
+
+    def reweight(
+        self,
+        new: Law | LogDensity | Callable[[Array], ArrayLike] | ArrayLike,
+        *,
+        old: Law | LogDensity | Callable[[Array], ArrayLike] | ArrayLike | None = None,
+    ) -> Nested:
+        """Turn the run towards another likelihood, or another prior.
+
+        Parameters
+        ----------
+        new : law, log-density or array_like, shape (n,)
+            The new log-likelihood, or its values at the points.
+        old : law, log-density or array_like, shape (n,), optional
+            What the new one takes the place of, where that is a factor of the posterior: for a new
+            prior, the log-density of the present one. By default it is the whole likelihood.
+
+        Returns
+        -------
+        Nested
+            The same points with the same prior masses, and the evidence of the new likelihood.
+
+        Raises
+        ------
+        ArgumentError
+            If the new density is 0 at all points, or the old one is 0 where it is not.
+        TargetError
+            If a density gives a wrong shape, a NaN or +inf.
+
+        Warns
+        -----
+        WeightWarning
+            If the k-hat of the weights is above min(1 - 1/log10(n), 0.7).
+        """
+        from fermiac.nested import _points
+
+        return _points.reweight(self, new, old)
+
+    def merge(self, *others: Sample) -> Nested:
+        """Join independent runs on the same problem into one, as of all their live points.
+
+        Parameters
+        ----------
+        *others : Nested
+            Runs with the same likelihood, prior and names; their numbers of live points may differ.
+
+        Returns
+        -------
+        Nested
+            All points. `lineages` and `families` of later runs go on counting; parts that `split`
+            made of one run keep theirs, so that all of them together are that run again.
+
+        Raises
+        ------
+        ArgumentError
+            If the runs do not fit, or two came from the same seed or share points.
+        """
+        from fermiac.nested import _merge
+
+        return _merge.merge(self, others)
+
+    def split(self, k: int, *, rng: RngLike = None) -> tuple[Nested, ...]:
+        """Deal the lineages out to k runs, which have fewer live points each.
+
+        Parameters
+        ----------
+        k : int
+            Runs, at most as many as there are lineages from the whole prior.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed; an int in [0, 2**64) is the key itself.
+
+        Returns
+        -------
+        tuple of Nested
+            Independent of each other, but for batches that replaced several points at one level.
+
+        Raises
+        ------
+        ArgumentError
+            If `k` is out of range.
+        """
+        from fermiac.nested import _merge
+
+        return _merge.split(self, k, rng)
+
+    def summary(self) -> str:
+        """Return the evidence, how the run went, and a table of every coordinate as text."""
+        from fermiac.nested import _text
+
+        return _text.summary(self)
+
+    def _headline(self) -> str:
+        from fermiac.nested import _text
+
+        return _text.headline(self)
