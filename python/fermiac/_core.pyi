@@ -7,6 +7,9 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core_nested
+from fermiac._core_nested import *
+
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
@@ -68,6 +71,7 @@ __all__ = [
     "watermark_transform_key",
     "weighted_average",
 ]
+__all__ += _core_nested.__all__
 
 __version__: Final[str]
 isa_level: Final[str]

@@ -79,11 +79,8 @@ impl Points {
 
     /// Adds a copy of point `i` of others.
     pub fn push_from(&mut self, other: &Self, i: usize) {
-        let origin = Origin {
-            birth: other.birth[i],
-            lineage: other.lineage[i],
-            family: other.family[i],
-        };
+        let origin =
+            Origin { birth: other.birth[i], lineage: other.lineage[i], family: other.family[i] };
         self.push(other.u(i), other.x(i), other.ell[i], other.extras(i), origin);
     }
 

@@ -3,11 +3,11 @@
 use std::f64::consts::PI;
 
 use super::tiles::{covariance, gather, norms};
+use crate::Result;
 use crate::kernel::Archive;
 use crate::linalg::{Cholesky, packed_len, packed_start};
 use crate::simd::{LANES, V, ln};
 use crate::special::ln_gamma;
-use crate::Result;
 
 /// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
 /// leave outside.
@@ -235,7 +235,13 @@ impl<'a> Ellipsoids<'a> {
 
     /// Adds the ellipsoid about the points of `order[start..end]`, whose mean is given: as large as
     /// its farthest point asks, and no smaller than the mass that its points stand for.
-    pub(super) fn fit(&mut self, order: &[u32], start: usize, end: usize, mean: &[f64]) -> Result<()> {
+    pub(super) fn fit(
+        &mut self,
+        order: &[u32],
+        start: usize,
+        end: usize,
+        mean: &[f64],
+    ) -> Result<()> {
         let (d, n) = (self.set.d, end - start);
         gather(&self.set.points, &order[start..end], mean, &mut self.tiles);
         covariance(&self.tiles, d, n, &mut self.sums, &mut self.covariance);

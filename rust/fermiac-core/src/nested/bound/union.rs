@@ -235,7 +235,9 @@ impl Kernel for Count<'_> {
             }
             let mut times = V::ZERO;
             for k in 0..union.len() {
-                for ((to, x), c) in block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k)) {
+                for ((to, x), c) in
+                    block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k))
+                {
                     *to = *x - V::splat(*c);
                 }
                 let [norm] = norms_of::<FMA, 1>(&block.centred, d, union.maps.inverse(k));

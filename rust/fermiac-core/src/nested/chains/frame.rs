@@ -74,9 +74,7 @@ impl Shape {
         let mut covariance = vec![0.0; dim * dim];
         let mut centred = vec![0.0; dim];
         for &i in members {
-            for ((c, x), m) in
-                centred.iter_mut().zip(&points[i * dim..(i + 1) * dim]).zip(&mean)
-            {
+            for ((c, x), m) in centred.iter_mut().zip(&points[i * dim..(i + 1) * dim]).zip(&mean) {
                 *c = x - m;
             }
             for (a, row) in covariance.chunks_exact_mut(dim).enumerate() {
@@ -180,7 +178,13 @@ impl Frame {
     }
 
     /// A random direction of the ball that is whitened by a shape: L z / |z|.
-    pub(super) fn whitened(&self, shape: usize, stream: &mut Stream, noise: &mut [f64], line: &mut [f64]) {
+    pub(super) fn whitened(
+        &self,
+        shape: usize,
+        stream: &mut Stream,
+        noise: &mut [f64],
+        line: &mut [f64],
+    ) {
         stream.fill_normal(noise);
         let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
         let factor = &self.shapes[shape].factor;

@@ -51,7 +51,7 @@ pub struct Counts {
 
 /// One chain of a batch.
 #[derive(Debug, Clone)]
-pub struct Lane {
+pub(super) struct Lane {
     stream: Stream,
     /// The survivor that it started from.
     pub(super) start: usize,
@@ -356,13 +356,9 @@ impl Lane {
         }
         archive.number(&mut self.ell)?;
         archive.list(&mut self.extras)?;
-        for number in [
-            &mut self.low,
-            &mut self.high,
-            &mut self.floor,
-            &mut self.ceiling,
-            &mut self.place,
-        ] {
+        for number in
+            [&mut self.low, &mut self.high, &mut self.floor, &mut self.ceiling, &mut self.place]
+        {
             archive.number(number)?;
         }
         self.steps.iter_mut().try_for_each(|steps| archive.word(steps))?;

@@ -99,9 +99,10 @@ impl Chains {
     /// Starts `n` chains; chain `i` has the stream at index `first + i` of the batch.
     pub fn start(&mut self, n: usize, frame: &Frame, n_extras: usize, key: u64, batch: u32) {
         self.lanes.clear();
-        self.lanes.extend((0..n as u64).map(|i| {
-            Lane::new(Stream::new(key, Domain::Nested, i, batch), frame, n_extras)
-        }));
+        self.lanes.extend(
+            (0..n as u64)
+                .map(|i| Lane::new(Stream::new(key, Domain::Nested, i, batch), frame, n_extras)),
+        );
     }
 
     /// Runs the chains to their ends, or until a round ends after the deadline; whether they got
@@ -193,7 +194,12 @@ impl Chains {
     }
 
     /// Writes or reads the chains.
-    pub fn persist(&mut self, archive: &mut Archive, frame: Option<&Frame>, n_extras: usize) -> Result<()> {
+    pub fn persist(
+        &mut self,
+        archive: &mut Archive,
+        frame: Option<&Frame>,
+        n_extras: usize,
+    ) -> Result<()> {
         let mut n = self.lanes.len();
         archive.count(&mut n)?;
         if archive.is_reading()

@@ -214,7 +214,12 @@ impl Run {
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
         let mut u = vec![0.0; n * d];
         stream.fill_uniform(&mut u);
-        problem.evaluate_together(&u, &std::cell::RefCell::new(1e-6), context, &mut self.answers)?;
+        problem.evaluate_together(
+            &u,
+            &std::cell::RefCell::new(1e-6),
+            context,
+            &mut self.answers,
+        )?;
         self.n_evals += n as u64;
         for i in 0..n {
             let ell = self.answers.ell[i];
@@ -322,7 +327,8 @@ impl Run {
         let mut survivors = Points::new(self.circles.len(), 0);
         for &slot in &self.order {
             let i = slot as usize;
-            let origin = Origin { birth: self.live.birth[i], lineage: 0, family: self.live.family[i] };
+            let origin =
+                Origin { birth: self.live.birth[i], lineage: 0, family: self.live.family[i] };
             survivors.push(self.live.u(i), &[], self.live.ell[i], &[], origin);
         }
         survivors
@@ -388,8 +394,7 @@ impl Run {
         };
         let rows = Rows::new(&survivors.u, self.circles.len());
         let number = self.batch;
-        self.modes =
-            Some(Bound::fit(rows, log_x, &options, self.settings.key, number, context)?);
+        self.modes = Some(Bound::fit(rows, log_x, &options, self.settings.key, number, context)?);
         Ok(())
     }
 
@@ -439,8 +444,7 @@ impl Run {
             return Ok(());
         }
         let lineages = self.lineages();
-        let report =
-            self.chains.finish(problem, &frame, self.level, &lineages, &mut self.fresh)?;
+        let report = self.chains.finish(problem, &frame, self.level, &lineages, &mut self.fresh)?;
         self.moves = Some(tune(moves, &report, problem.dim()));
         self.watch(&report)?;
         self.take_in();
@@ -553,6 +557,16 @@ impl Run {
         self.n_evals
     }
 
+    /// Points so far, dead and alive.
+    pub fn n_points(&self) -> usize {
+        self.dead.len() + self.order.len()
+    }
+
+    /// The factor by which the newest bound was enlarged along its axes.
+    pub fn radius_scale(&self) -> f64 {
+        self.rejection.bound.radius_scale()
+    }
+
     /// Batches so far.
     pub fn n_batches(&self) -> u64 {
         u64::from(self.batch - self.settings.first_batch)
@@ -588,8 +602,7 @@ impl Run {
             archive.word(&mut word)?;
             *count = word as u32;
         }
-        for count in
-            [&mut self.blocks, &mut self.batch_evals, &mut self.n_evals, &mut self.n_stuck]
+        for count in [&mut self.blocks, &mut self.batch_evals, &mut self.n_evals, &mut self.n_stuck]
         {
             archive.word(count)?;
         }

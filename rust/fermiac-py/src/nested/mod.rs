@@ -1,0 +1,12 @@
+//! Bindings of `fermiac_core::nested`, one file for each of its parts.
+
+mod run;
+mod volumes;
+
+use pyo3::prelude::*;
+
+/// Adds this directory's names to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    run::register(m)?;
+    volumes::register(m)
+}

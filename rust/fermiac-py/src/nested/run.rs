@@ -1,0 +1,418 @@
+//! A nested-sampling run as a Python class that `fermiac.nested` drives slice by slice.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fermiac_core::kernel::Archive;
+use fermiac_core::linalg::Rows;
+use fermiac_core::nested::bound::BoundKind;
+use fermiac_core::nested::chains::Direction;
+use fermiac_core::nested::points::{Origin, Points};
+use fermiac_core::nested::problem::{
+    CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
+};
+use fermiac_core::nested::run::{Opening, Run, Sampler, Settings, Status};
+use fermiac_core::target::Style;
+use fermiac_core::{Error, Result};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::enter::{Raised, enter};
+use crate::error::check;
+use crate::target;
+
+/// Adds this file's class to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<NestedRun>()
+}
+
+/// A run, behind a lock.
+#[pyclass(module = "fermiac._core", frozen)]
+struct NestedRun {
+    inner: Mutex<Run>,
+    edges: Vec<Edge>,
+    nan: NanMeans,
+    counts: Mutex<Counts>,
+}
+
+/// What the problems of the slices counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    nan: u64,
+    coded: u64,
+    seconds: f64,
+}
+
+/// The settings dictionary.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Options {
+    n_live: usize,
+    batch: usize,
+    sampler: String,
+    n_moves: u32,
+    direction: String,
+    step_out: bool,
+    bound: String,
+    bootstrap: usize,
+    enlarge: f64,
+    dlogz: f64,
+    likelihood_tol: f64,
+    max_evals: u64,
+    max_iter: u64,
+    max_init_blocks: u64,
+    key: u64,
+    first_batch: u32,
+    edges: String,
+    nan: String,
+}
+
+/// Where a run within levels begins.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Between<'py> {
+    unit_draws: PyReadonlyArray2<'py, f64>,
+    log_likelihoods: PyReadonlyArray1<'py, f64>,
+    families: PyReadonlyArray1<'py, i64>,
+    low: f64,
+    log_x: f64,
+    high: f64,
+}
+
+impl Options {
+    fn settings(&self) -> PyResult<Settings> {
+        let direction = match self.direction.as_str() {
+            "whitened" => Direction::Whitened,
+            "axes" => Direction::Axes,
+            "differential" => Direction::Differential,
+            "mixture" => Direction::Mixture,
+            other => return Err(unknown("direction", other)),
+        };
+        let n = self.n_moves;
+        let sampler = match self.sampler.as_str() {
+            "auto" => Sampler::Auto { rejection: true, n_slices: n },
+            "uniform" => Sampler::Rejection,
+            "slice" => Sampler::Slice { n_slices: n, direction, step_out: self.step_out },
+            "rwalk" => Sampler::Walk { n_steps: n },
+            other => return Err(unknown("sampler", other)),
+        };
+        let bound = match self.bound.as_str() {
+            "none" => BoundKind::None,
+            "single" => BoundKind::Single,
+            "multi" => BoundKind::Multi,
+            "friends" => BoundKind::Friends,
+            other => return Err(unknown("bound", other)),
+        };
+        Ok(Settings {
+            n_live: self.n_live,
+            batch: self.batch,
+            sampler,
+            bound,
+            bootstrap: self.bootstrap,
+            enlarge: self.enlarge,
+            dlogz: self.dlogz,
+            ell_tol: self.likelihood_tol,
+            max_evals: self.max_evals,
+            max_iter: self.max_iter,
+            max_init_blocks: self.max_init_blocks,
+            key: self.key,
+            first_batch: self.first_batch,
+        })
+    }
+
+    /// One letter an axis: h, p or r.
+    fn edges(&self) -> PyResult<Vec<Edge>> {
+        let edge = |letter| match letter {
+            'h' => Ok(Edge::Hard),
+            'p' => Ok(Edge::Periodic),
+            'r' => Ok(Edge::Reflective),
+            other => Err(unknown("edge", &other.to_string())),
+        };
+        self.edges.chars().map(edge).collect()
+    }
+
+    fn nan(&self) -> PyResult<NanMeans> {
+        match self.nan.as_str() {
+            "raise" => Ok(NanMeans::Error),
+            "-inf" => Ok(NanMeans::Zero),
+            other => Err(unknown("nan", other)),
+        }
+    }
+}
+
+fn unknown(what: &str, given: &str) -> PyErr {
+    PyValueError::new_err(format!("unknown {what} '{given}'"))
+}
+
+/// A prior that is a function in Python.
+struct ForeignPrior {
+    call: Py<PyAny>,
+    dim: usize,
+    raised: Raised,
+}
+
+impl Prior for ForeignPrior {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
+        Python::attach(|py| -> PyResult<()> {
+            let result = self.call.bind(py).call1((target::points(py, u)?,))?;
+            let values: PyReadonlyArray2<'_, f64> = result.extract()?;
+            x.copy_from_slice(values.as_slice()?);
+            Ok(())
+        })
+        .map_err(|error| self.raised.keep(error, "in the prior"))
+    }
+
+    fn style(&self) -> Style {
+        Style::Central
+    }
+}
+
+/// A prior: a built-in law with a map from the cube, (callable, dim), or the cube's dimension.
+fn prior(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Prior>> {
+    if let Ok(dim) = object.extract::<usize>() {
+        return Ok(Arc::new(CubePrior(dim)));
+    }
+    if let Ok(handle) = object.cast::<crate::distributions::Law>() {
+        let law = Arc::clone(&handle.borrow().inner);
+        if law.has_unit_map() {
+            return Ok(Arc::new(LawPrior(law)));
+        }
+        return Err(PyValueError::new_err("the law has no map from the unit cube"));
+    }
+    let (call, dim) = object.extract::<(Py<PyAny>, usize)>().map_err(|_| {
+        PyTypeError::new_err("a prior is a built-in law, (callable, dim) or a dimension")
+    })?;
+    Ok(Arc::new(ForeignPrior { call, dim, raised: raised.clone() }))
+}
+
+/// A log-likelihood: a log-density, or (integrand, number of blobs).
+fn likelihood(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Likelihood> {
+    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>()
+        && n_blobs > 0
+        && !table.is_callable()
+    {
+        return Ok(Likelihood::Table(target::integrand(&table, raised)?, n_blobs));
+    }
+    Ok(Likelihood::Density(target::log_density(object, raised)?))
+}
+
+impl NestedRun {
+    fn lock(&self) -> MutexGuard<'_, Run> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problem(
+        &self,
+        py: Python<'_>,
+        prior_object: &Bound<'_, PyAny>,
+        likelihood_object: &Bound<'_, PyAny>,
+        raised: &Raised,
+    ) -> PyResult<Problem> {
+        let made = Problem::new(
+            prior(prior_object, raised)?,
+            likelihood(likelihood_object, raised)?,
+            self.edges.clone(),
+            self.nan,
+        );
+        check(py, made)
+    }
+}
+
+#[pymethods]
+impl NestedRun {
+    /// A run that has not begun; `between` makes it one between two levels.
+    #[new]
+    #[pyo3(signature = (prior, likelihood, options, between=None))]
+    fn new(
+        py: Python<'_>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
+        options: Options,
+        between: Option<Between<'_>>,
+    ) -> PyResult<Self> {
+        let (edges, nan) = (options.edges()?, options.nan()?);
+        let raised = Raised::default();
+        let problem = check(
+            py,
+            Problem::new(
+                self::prior(prior, &raised)?,
+                self::likelihood(likelihood, &raised)?,
+                edges.clone(),
+                nan,
+            ),
+        )?;
+        let opening = match between {
+            None => Opening::Prior,
+            Some(between) => opening(&between, problem.dim())?,
+        };
+        let run = check(py, Run::new(&problem, options.settings()?, opening))?;
+        Ok(Self { inner: Mutex::new(run), edges, nan, counts: Mutex::new(Counts::default()) })
+    }
+
+    /// Runs to the end, at most for `budget` seconds; returns the exception that stopped it or None.
+    #[pyo3(signature = (prior, likelihood, budget, n_threads, progress=None))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
+        budget: Option<f64>,
+        n_threads: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Option<PyErr>> {
+        let raised = Raised::default();
+        let problem = self.problem(py, prior, likelihood, &raised)?;
+        let deadline = budget.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+        let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
+            let mut run = self.lock();
+            run.run(&problem, deadline, context).map(|_| ()).map_err(|error| (error, None))
+        });
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.nan += problem.n_nan();
+        counts.coded += problem.n_coded();
+        counts.seconds += problem.seconds();
+        Ok(outcome.err().map(|stopped| stopped.error))
+    }
+
+    /// How the run stands.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.lock();
+        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let raw = PyDict::new(py);
+        raw.set_item(
+            "status",
+            match run.status() {
+                Status::Running => "running",
+                Status::Converged => "converged",
+                Status::Plateau => "plateau",
+                Status::Passed => "passed",
+                Status::Evals => "max_evals",
+                Status::Batches => "max_iter",
+            },
+        )?;
+        raw.set_item("log_evidence", run.running().log_evidence())?;
+        raw.set_item("log_evidence_stderr", run.running().stderr())?;
+        raw.set_item("information", run.running().information())?;
+        raw.set_item("log_x", run.running().log_x())?;
+        raw.set_item("remaining", run.remaining())?;
+        raw.set_item("n_evals", run.n_evals())?;
+        raw.set_item("n_batches", run.n_batches())?;
+        raw.set_item("n_points", run.n_points())?;
+        raw.set_item("n_stuck", run.n_stuck())?;
+        raw.set_item("n_waiting", run.n_waiting())?;
+        raw.set_item("n_nan", counts.nan)?;
+        raw.set_item("n_coded", counts.coded)?;
+        raw.set_item("seconds", counts.seconds)?;
+        raw.set_item("radius_scale", run.radius_scale())?;
+        raw.set_item("rank_z", run.ranks().z())?;
+        raw.set_item("rank_windows", PyArray1::from_slice(py, run.ranks().windows()))?;
+        raw.set_item("rank_p_value", run.ranks().smallest_p_value())?;
+        Ok(raw)
+    }
+
+    /// Figures of every batch.
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.lock();
+        let trace = run.trace();
+        let raw = PyDict::new(py);
+        for (name, list) in [
+            ("log_x", &trace.log_x),
+            ("log_evidence", &trace.log_evidence),
+            ("level", &trace.level),
+            ("efficiency", &trace.efficiency),
+            ("n_parts", &trace.n_parts),
+            ("moved", &trace.moved),
+            ("tries", &trace.tries),
+        ] {
+            raw.set_item(name, PyArray1::from_slice(py, list))?;
+        }
+        Ok(raw)
+    }
+
+    /// All points, in the order in which they die.
+    fn points<'py>(
+        &self,
+        py: Python<'py>,
+        prior: &Bound<'py, PyAny>,
+        likelihood: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
+        let points = self.lock().points();
+        let (n, d, b) = (points.len(), problem.dim(), problem.n_extras());
+        let raw = PyDict::new(py);
+        raw.set_item("unit_draws", problem.unfold(&points.u).into_pyarray(py).reshape([n, d])?)?;
+        raw.set_item("run_draws", points.u.into_pyarray(py).reshape([n, d])?)?;
+        raw.set_item("draws", points.x.into_pyarray(py).reshape([n, d])?)?;
+        raw.set_item("log_likelihoods", points.ell.into_pyarray(py))?;
+        raw.set_item("births", points.birth.into_pyarray(py))?;
+        raw.set_item("lineages", signed(points.lineage).into_pyarray(py))?;
+        raw.set_item("families", signed(points.family).into_pyarray(py))?;
+        if b > 0 {
+            raw.set_item("blobs", points.extras.into_pyarray(py).reshape([n, b])?)?;
+        }
+        Ok(raw)
+    }
+
+    /// Everything that changes, as words.
+    fn save<'py>(
+        &self,
+        py: Python<'py>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
+        let mut archive = Archive::writer();
+        let saved = self.lock().persist(&problem, &mut archive);
+        check(py, saved)?;
+        let mut words = archive.into_words();
+        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        words.extend([counts.nan, counts.coded, counts.seconds.to_bits()]);
+        Ok(PyArray1::from_vec(py, words))
+    }
+
+    /// Goes where `save` was called.
+    #[allow(clippy::needless_pass_by_value)]
+    fn load(
+        &self,
+        py: Python<'_>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
+        words: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
+        let words = words.as_slice()?;
+        let Some((rest, last)) = words.split_last_chunk::<3>() else {
+            return check(py, Err(Error::argument("state", "it is cut short")));
+        };
+        let mut archive = Archive::reader(rest.to_vec());
+        let loaded = self.lock().persist(&problem, &mut archive).and_then(|()| archive.finish());
+        check(py, loaded)?;
+        let counts = Counts { nan: last[0], coded: last[1], seconds: f64::from_bits(last[2]) };
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        Ok(())
+    }
+}
+
+fn signed(numbers: Vec<u64>) -> Vec<i64> {
+    numbers.into_iter().map(u64::cast_signed).collect()
+}
+
+fn opening(between: &Between<'_>, dim: usize) -> PyResult<Opening> {
+    let mut seeds = Points::new(dim, 0);
+    let (u, ell) = (between.unit_draws.as_slice()?, between.log_likelihoods.as_slice()?);
+    let families = between.families.as_slice()?;
+    for ((u, &ell), &family) in u.chunks_exact(dim).zip(ell).zip(families) {
+        let origin = Origin { birth: between.low, lineage: 0, family: family.cast_unsigned() };
+        seeds.push(u, &[], ell, &[], origin);
+    }
+    if seeds.len() < 2 {
+        return Err(PyValueError::new_err("seeds: at least two points above the level are needed"));
+    }
+    Ok(Opening::Between { seeds, low: between.low, log_x: between.log_x, high: between.high })
+}
