@@ -22,7 +22,7 @@ from fermiac.executor import Sharded, Shards
 from fermiac.targets._density import LogDensity
 from fermiac.targets._factory import Factory, as_factory
 
-__all__ = ["evaluation"]
+__all__ = ["evaluated", "evaluation"]
 
 Array = NDArray[np.float64]
 Target = TypeVar("Target")
@@ -104,6 +104,49 @@ def evaluation(
     finally:
         if shards is not None:
             shards.close()
+
+
+@contextmanager
+def evaluated(
+    target: Any,
+    executor: Executor | Sharded | None,
+    target_factory: str | Factory | None,
+    workers: int,
+    report: Report | None,
+    integrand: bool = False,
+) -> Iterator[tuple[Any, Report | None]]:
+    """The target as a method that keeps its own state asks it, and the callback for progress."""
+    last = (0, 0)
+
+    def remember(done: int, total: int) -> None:
+        nonlocal last
+        last = (done, total)
+        if report is not None:
+            report(done, total)
+
+    def again(_done: int, _total: int) -> None:
+        # From within a batch of an executor, so that a handle can end the run there.
+        if report is not None and last[1]:
+            report(*last)
+
+    with evaluation(
+        target,
+        executor=executor,
+        target_factory=target_factory,
+        log=None,
+        identity=dict,
+        n_threads=workers,
+        report=again,
+        total=1,
+        integrand=integrand,
+    ) as (asked, _):
+        watched = report is not None and executor is not None
+        try:
+            yield asked, remember if watched else report
+        except BaseException as error:
+            if not hasattr(error, "partial_result"):  # before there was anything
+                error.partial_result = None  # type: ignore[attr-defined]
+            raise
 
 
 class _Ticker:

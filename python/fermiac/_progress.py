@@ -39,6 +39,7 @@ class _Bar:
         if self._bar is not None:
             if self.note:
                 self._bar.set_postfix_str(self.note, refresh=False)
+            self._bar.total = total  # of some methods an estimate
             self._bar.update(done - self._bar.n)
         elif sys.stderr.isatty():
             share = 100 * done // max(total, 1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import yes
 from fermiac._config import resolve_threads
-from fermiac._evaluation import evaluation
+from fermiac._evaluation import evaluated
 from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import positive, whole
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from fermiac.targets._factory import Factory
     from fermiac.targets._transformed import Spec
 
-__all__ = ["concluded", "evaluated", "sample"]
+__all__ = ["concluded", "sample"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
@@ -335,47 +334,6 @@ def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: p
         error.partial_result = whole_part if result is None else result  # type: ignore[attr-defined]
         raise
     return result
-
-
-@contextmanager
-def evaluated(
-    target: LogDensity,
-    executor: Executor | Sharded | None,
-    target_factory: str | Factory | None,
-    workers: int,
-    report: Report | None,
-) -> Iterator[tuple[LogDensity, Report | None]]:
-    """The target as the chains are to ask it, and the callback for progress."""
-    last = (0, 0)
-
-    def remember(done: int, total: int) -> None:
-        nonlocal last
-        last = (done, total)
-        if report is not None:
-            report(done, total)
-
-    def again(_done: int, _total: int) -> None:
-        # From within a batch of an executor, so that a handle can end the run there.
-        if report is not None and last[1]:
-            report(*last)
-
-    with evaluation(
-        target,
-        executor=executor,
-        target_factory=target_factory,
-        log=None,
-        identity=dict,
-        n_threads=workers,
-        report=again,
-        total=1,
-    ) as (asked, _):
-        watched = report is not None and executor is not None
-        try:
-            yield asked, remember if watched else report
-        except BaseException as error:
-            if not hasattr(error, "partial_result"):  # before there were any chains
-                error.partial_result = None  # type: ignore[attr-defined]
-            raise
 
 
 def _require_gradient(kernel: Kernel, target: LogDensity) -> None:

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from fermiac.nested._files import read_dead_birth
 from fermiac.nested._result import Nested
+from fermiac.nested._samplers import RandomWalk, Sampler, Slice, Uniform
+from fermiac.nested._sampling import sample
 
-__all__ = ["Nested", "read_dead_birth"]
+__all__ = ["Nested", "RandomWalk", "Sampler", "Slice", "Uniform", "read_dead_birth", "sample"]

@@ -140,6 +140,12 @@ impl Law {
         self.inner.dim()
     }
 
+    /// Whether the core can map the unit cube to it.
+    #[getter]
+    fn has_unit_map(&self) -> bool {
+        self.inner.has_unit_map()
+    }
+
     /// The bounds (low, high) of every coordinate.
     #[getter]
     fn support(&self) -> Vec<(f64, f64)> {

@@ -58,6 +58,8 @@ impl Cut {
 pub(super) struct Shape {
     pub(super) mean: Vec<f64>,
     pub(super) factor: Cholesky,
+    /// Half of ln det of the covariance.
+    log_volume: f64,
 }
 
 impl Shape {
@@ -90,12 +92,17 @@ impl Shape {
             return None;
         }
         if let Ok(factor) = Cholesky::new(&covariance, dim) {
-            return Some(Self { mean, factor });
+            return Some(Self::of(mean, factor));
         }
         for k in 0..dim {
             covariance[k * dim + k] += JITTER * largest;
         }
-        Cholesky::new(&covariance, dim).ok().map(|factor| Self { mean, factor })
+        Cholesky::new(&covariance, dim).ok().map(|factor| Self::of(mean, factor))
+    }
+
+    fn of(mean: Vec<f64>, factor: Cholesky) -> Self {
+        let log_volume = 0.5 * factor.log_determinant();
+        Self { mean, factor, log_volume }
     }
 
     /// L⁻¹ (x - mean).
@@ -222,6 +229,46 @@ impl Frame {
         length > 0.0
     }
 
+    /// Modes that are told apart; 1 where there is but the shape of all.
+    pub(super) fn n_modes(&self) -> usize {
+        (self.shapes.len() - 1).max(1)
+    }
+
+    /// The mode that a point belongs to: the shape of least Mahalanobis distance. `room` is two
+    /// points' worth of scratch.
+    pub(super) fn mode_of(&self, x: &[f64], room: &mut Vec<f64>) -> usize {
+        let mut nearest = (f64::INFINITY, 1);
+        room.resize(x.len(), 0.0);
+        for (k, shape) in self.shapes.iter().enumerate().skip(1) {
+            shape.whiten(x, room);
+            let square: f64 = room.iter().map(|y| y * y).sum();
+            if square < nearest.0 {
+                nearest = (square, k);
+            }
+        }
+        nearest.1
+    }
+
+    /// The point of one mode that corresponds to a point of another, and the logarithm of the ratio
+    /// of volumes.
+    pub(super) fn carry(
+        &self,
+        from: usize,
+        to: usize,
+        x: &[f64],
+        out: &mut [f64],
+        room: &mut Vec<f64>,
+    ) -> f64 {
+        let (a, b) = (&self.shapes[from], &self.shapes[to]);
+        room.resize(x.len(), 0.0);
+        a.whiten(x, room);
+        for (i, y) in out.iter_mut().enumerate() {
+            let row = b.factor.row(i);
+            *y = b.mean[i] + row.iter().zip(room.iter()).map(|(l, z)| l * z).sum::<f64>();
+        }
+        b.log_volume - a.log_volume
+    }
+
     /// The distance of two points where all survivors are whitened.
     pub(super) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
         let mut difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
@@ -256,5 +303,5 @@ fn unit(dim: usize) -> Shape {
     (0..dim).for_each(|k| identity[k * dim + k] = 1.0);
     let factor = Cholesky::new(&identity, dim);
     let factor = factor.unwrap_or_else(|_| unreachable!("the identity has a factor"));
-    Shape { mean: vec![0.5; dim], factor }
+    Shape::of(vec![0.5; dim], factor)
 }

@@ -11,6 +11,8 @@ use crate::simd::{exp, ln};
 const MOST_TRIES: u32 = 100;
 /// The width of a bracket, as a share of its ends, below which doubles do not divide it.
 const SMALLEST: f64 = 1e-14;
+/// The share of slices that are jumps instead, where there are several modes.
+const JUMPS: f64 = 0.1;
 /// Steps outwards of a bracket at most, both ends together.
 const MOST_STEPS: u64 = 128;
 /// How often a walk without a move is prolonged, and how often a chain starts anew.
@@ -28,11 +30,14 @@ enum At {
     Within,
     /// A step of a walk waits for its value.
     Walking,
+    /// A jump to another mode waits for its value.
+    Jumping,
     /// It has come to its end.
     Done,
 }
 
-const PLACES: [At; 6] = [At::Idle, At::Low, At::High, At::Within, At::Walking, At::Done];
+const PLACES: [At; 7] =
+    [At::Idle, At::Low, At::High, At::Within, At::Walking, At::Jumping, At::Done];
 
 /// What a chain counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +50,8 @@ pub struct Counts {
     pub tries: u64,
     /// Steps outwards.
     pub steps_out: u64,
+    /// Jumps to other modes that were made.
+    pub jumps: u64,
     /// How often it got stuck and started anew.
     pub stuck: u64,
 }
@@ -147,7 +154,7 @@ impl Lane {
                 }
                 (At::Low | At::High, _) => self.step_out(frame),
                 (At::Within, _) => self.attempt(frame),
-                (At::Walking, _) => true,
+                (At::Walking | At::Jumping, _) => true,
             };
             if asks {
                 return true;
@@ -180,6 +187,14 @@ impl Lane {
                     self.go(ell, extras);
                 }
             }
+            At::Jumping => {
+                self.made += 1;
+                self.at = At::Idle;
+                if inside {
+                    self.counts.jumps += 1;
+                    self.go(ell, extras);
+                }
+            }
             At::Idle | At::Done => {}
         }
     }
@@ -209,6 +224,9 @@ impl Lane {
     /// Chooses a line and places a bracket on it; whether a point waits for its value.
     fn open(&mut self, frame: &Frame, moves: &Moves) -> bool {
         let Moves::Slice { direction, width, step_out, .. } = *moves else { return false };
+        if frame.n_modes() > 1 && self.stream.uniform() < JUMPS {
+            return self.jump(frame);
+        }
         let differential = match direction {
             Direction::Whitened | Direction::Axes => false,
             Direction::Differential => true,
@@ -232,6 +250,27 @@ impl Lane {
         } else {
             self.begin(frame)
         }
+    }
+
+    /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
+    /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
+    fn jump(&mut self, frame: &Frame) -> bool {
+        let from = frame.mode_of(&self.here, &mut self.noise);
+        let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
+        let to = if other >= from { other + 1 } else { other };
+        let ratio = frame.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
+        self.asked.copy_from_slice(&self.tried);
+        let within = self.tried.iter().all(|x| *x > 0.0 && *x < 1.0);
+        let goes = ln(self.stream.uniform()) < ratio
+            && within
+            && frame.mode_of(&self.tried, &mut self.noise) == to
+            && frame.cut.turn_back(&mut self.asked);
+        if goes {
+            self.at = At::Jumping;
+        } else {
+            self.made += 1;
+        }
+        goes
     }
 
     /// Asks at the ends of the bracket as long as they lie in the slice, then within.
@@ -374,6 +413,7 @@ impl Lane {
             &mut counts.moves,
             &mut counts.tries,
             &mut counts.steps_out,
+            &mut counts.jumps,
             &mut counts.stuck,
         ] {
             archive.word(count)?;

@@ -123,6 +123,7 @@ impl Chains {
         if central || alone {
             let mut crew = Crew::default();
             while crew.round(&mut self.lanes, problem, frame, moves, level)? {
+                context.advance(crew.members.len() as u64);
                 context.poll()?;
                 if late() {
                     return Ok(self.are_done());
@@ -134,6 +135,7 @@ impl Chains {
             context.each(crews, deadline, |lanes, signal| {
                 let mut crew = Crew::default();
                 while crew.round(lanes, problem, frame, moves, level)? {
+                    signal.count(crew.members.len() as u64);
                     if signal.is_set() {
                         return Ok(());
                     }
@@ -248,6 +250,7 @@ impl Counts {
         self.moves += other.moves;
         self.tries += other.tries;
         self.steps_out += other.steps_out;
+        self.jumps += other.jumps;
         self.stuck += other.stuck;
     }
 }

@@ -13,6 +13,7 @@ mod tune;
 
 pub use settings::{Sampler, Settings};
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use super::bound::{Bound, BoundKind, FitOptions};
@@ -24,6 +25,7 @@ use crate::kernel::Archive;
 use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
+use crate::simd::ln;
 use crate::{Error, Result};
 use rejection::{Rejection, Search};
 use tune::tune;
@@ -192,7 +194,9 @@ impl Run {
         deadline: Option<Instant>,
         context: &Context<'_>,
     ) -> Result<Status> {
+        context.advance(self.n_evals);
         while self.status == Status::Running {
+            context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
                 Phase::Between => self.begin(problem, context)?,
@@ -207,6 +211,18 @@ impl Run {
         Ok(self.status)
     }
 
+    /// Evaluations that are still needed, by how many it took to come here: a guess for progress.
+    fn expected(&self) -> u64 {
+        let log_x = self.running.log_x();
+        let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
+        let excess = best + log_x - self.running.log_evidence();
+        if !excess.is_finite() || log_x >= 0.0 {
+            return 10 * self.settings.n_live as u64;
+        }
+        let way = (excess - ln(self.settings.dlogz)).max(0.1);
+        (self.n_evals as f64 * way / -log_x).min(1e15) as u64 + self.settings.batch as u64
+    }
+
     /// Draws the first points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let Opening::Prior = self.opening else { return self.open_between(problem, context) };
@@ -214,12 +230,8 @@ impl Run {
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
         let mut u = vec![0.0; n * d];
         stream.fill_uniform(&mut u);
-        problem.evaluate_together(
-            &u,
-            &std::cell::RefCell::new(1e-6),
-            context,
-            &mut self.answers,
-        )?;
+        problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
+        context.advance(n as u64);
         self.n_evals += n as u64;
         for i in 0..n {
             let ell = self.answers.ell[i];
@@ -409,6 +421,7 @@ impl Run {
             context,
             &mut self.fresh,
         )?;
+        context.advance(asked);
         self.n_evals += asked;
         self.batch_evals += asked;
         if done {

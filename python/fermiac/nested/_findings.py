@@ -1,0 +1,87 @@
+"""What is wrong with a run, each with what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+
+if TYPE_CHECKING:
+    from fermiac.nested._result import Nested
+
+__all__ = ["findings"]
+
+Finding = tuple[type[FermiacWarning], str]
+#: A rank test beyond this is warned of.
+_RANKS = 4.0
+#: The share of chains that must end away from their starts.
+_MOVED = 0.5
+#: Bounds that the bootstrap enlarges by more than this hardly bound.
+_LOOSE = 3.0
+#: A run whose first points had likelihood this rarely wasted its time there.
+_RARE = 0.01
+
+
+def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
+    """What the user must know of a run."""
+    found: list[Finding] = []
+    if not result.converged:
+        found.append((ConvergenceWarning, _ended(result, state, max_time)))
+    z = result.rank_z
+    if abs(z) > _RANKS:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"new points did not come in at random ranks (z = {z:.1f}): they are not uniform "
+                "above the level, and the evidence is probably wrong; use longer chains (for "
+                "instance sampler=fermiac.nested.Slice(n_slices=...)) or a wider bound",
+            )
+        )
+    moved = result.trace.get("moved", np.empty(0))
+    moved = moved[np.isfinite(moved)]
+    if len(moved) and float(np.median(moved)) < _MOVED:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"chains are too short: in most batches only {100 * float(np.median(moved)):.0f} % "
+                "of them ended farther from their start than points lie from each other; double "
+                "their length",
+            )
+        )
+    if state["radius_scale"] > _LOOSE:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the bound had to be made {state['radius_scale']:.1f} times as wide as its points "
+                "suggest: there are too few live points for so many dimensions; raise n_live, or "
+                "use sampler='slice'",
+            )
+        )
+    if state["n_coded"]:
+        found.append(
+            (
+                FermiacWarning,
+                f"the log-likelihood was finite and below -1e200 at {state['n_coded']} points: a "
+                "number that stands for 'impossible' makes a plateau of them; give -inf instead",
+            )
+        )
+    if state["n_nan"]:
+        found.append(
+            (
+                FermiacWarning,
+                f"the log-likelihood was NaN at {state['n_nan']} points, which were taken for "
+                "impossible (nan='-inf')",
+            )
+        )
+    return found
+
+
+def _ended(result: Nested, state: dict[str, Any], max_time: float | None) -> str:
+    what = f"max_time ({max_time:g} s)" if max_time is not None else str(state["status"])
+    return (
+        f"the run ended by {what} before it had converged: log Z can still grow by "
+        f"{state['remaining']:.2g}; the points that were alive are counted in, and the errors do "
+        "not know what was not reached. Go on with extend(), or raise the limit"
+    )

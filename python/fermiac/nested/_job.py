@@ -1,0 +1,216 @@
+"""What a run is to do, as the core takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fermiac import _core
+from fermiac._rng import positive, whole
+from fermiac.errors import ArgumentError
+from fermiac.nested._likelihood import Blobs, handle_of
+from fermiac.nested._prior import Prior
+from fermiac.nested._samplers import Sampler
+
+__all__ = ["BOUNDS", "Job", "job_of"]
+
+BOUNDS = ("multi", "single", "friends", "none")
+#: More evaluations or batches than any run makes.
+_NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run: its problem and its settings, checked."""
+
+    prior: Prior
+    target: Any
+    sampler: Sampler
+    bound: str
+    n_live: int
+    batch: int
+    dlogz: float
+    likelihood_tol: float
+    max_evals: int | None
+    max_iter: int | None
+    max_init_blocks: int
+    periodic: tuple[int, ...]
+    reflective: tuple[int, ...]
+    nan: str
+    names: tuple[str, ...]
+    blobs: Blobs
+    key: int
+    first_batch: int = 0
+
+    @property
+    def dim(self) -> int:
+        return self.prior.dim
+
+    @property
+    def ports(self) -> tuple[Any, Any]:
+        """Prior and likelihood as the core takes them."""
+        return self.prior.handle, handle_of(self.target, self.dim, self.blobs[0])
+
+    def options(self) -> dict[str, Any]:
+        """The settings as the core takes them."""
+        edges = ["h"] * self.dim
+        for letter, given in (("p", self.periodic), ("r", self.reflective)):
+            for axis in given:
+                edges[axis] = letter
+        return {
+            "n_moves": 1,
+            "direction": "mixture",
+            "step_out": False,
+            "bootstrap": 0,
+            "enlarge": 1.0,
+            **self.sampler._options(self.dim),
+            "bound": self.bound,
+            "n_live": self.n_live,
+            "batch": self.batch,
+            "dlogz": self.dlogz,
+            "likelihood_tol": self.likelihood_tol,
+            "max_evals": _NO_LIMIT if self.max_evals is None else self.max_evals,
+            "max_iter": _NO_LIMIT if self.max_iter is None else self.max_iter,
+            "max_init_blocks": self.max_init_blocks,
+            "key": self.key,
+            "first_batch": self.first_batch,
+            "edges": "".join(edges),
+            "nan": self.nan,
+        }
+
+    def make(self, between: dict[str, Any] | None = None) -> _core.NestedRun:
+        """The run, before its first point."""
+        return _core.NestedRun(*self.ports, self.options(), between)
+
+    def with_target(self, target: Any) -> Job:
+        """The same, of a likelihood that is evaluated elsewhere."""
+        return replace(self, target=target)
+
+    def settings(self) -> dict[str, Any]:
+        """For the result: what was chosen, defaults filled in."""
+        return {
+            "n_live": self.n_live,
+            "batch": self.batch,
+            "sampler": repr(self.sampler),
+            "bound": self.bound,
+            "dlogz": self.dlogz,
+            "likelihood_tol": self.likelihood_tol,
+            "max_evals": self.max_evals,
+            "max_iter": self.max_iter,
+            "periodic": list(self.periodic),
+            "reflective": list(self.reflective),
+            "nan": self.nan,
+            "blobs": list(self.blobs[1]) or self.blobs[0],
+            "prior": repr(self.prior),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run the same run, as types of JSON."""
+        options = self.options()
+        # A run may be made longer.
+        for name in ("max_evals", "max_iter", "key"):
+            del options[name]
+        return {
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "seed": self.key,
+            "dim": self.dim,
+            **options,
+        }
+
+
+def axes(
+    name: str, given: Iterable[int] | None, dim: int, names: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Axes by their numbers or names, or flags of all of them."""
+    if given is None:
+        return ()
+    if isinstance(given, str):
+        given = (given,)
+    array = np.asarray(list(given))
+    if array.dtype == bool and array.shape == (dim,):
+        return tuple(int(axis) for axis in np.flatnonzero(array))
+    found = []
+    for axis in array.tolist():
+        if isinstance(axis, str) and axis in names:
+            found.append(names.index(axis))
+        elif isinstance(axis, int) and -dim <= axis < dim:
+            found.append(axis % dim)
+        else:
+            raise ArgumentError(
+                f"{name}: {axis!r} given; numbers of axes from 0 to {dim - 1}, their names, or "
+                f"{dim} booleans are needed"
+            )
+    return tuple(sorted(set(found)))
+
+
+def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
+    """The names of the parameters."""
+    if names is None:
+        return ()
+    given = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
+        raise ArgumentError(
+            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
+            "each parameter"
+        )
+    return given
+
+
+def job_of(
+    *,
+    prior: Prior,
+    target: Any,
+    sampler: Sampler,
+    bound: str,
+    n_live: Any,
+    batch: Any,
+    dlogz: Any,
+    likelihood_tol: Any,
+    max_evals: Any,
+    max_iter: Any,
+    max_init_blocks: Any,
+    periodic: Any,
+    reflective: Any,
+    nan: str,
+    names: Sequence[str] | None,
+    blobs: Blobs,
+    key: int,
+) -> Job:
+    """Check the settings of a call."""
+    dim = prior.dim
+    known = labels(names, dim)
+    n_live = whole("n_live", n_live, 1, 2**31)
+    circles, mirrors = (
+        axes(n, a, dim, known) for n, a in (("periodic", periodic), ("reflective", reflective))
+    )
+    both = set(circles) & set(mirrors)
+    if both:
+        raise ArgumentError(
+            f"periodic, reflective: axis {min(both)} is in both; an axis has one kind of end"
+        )
+    tolerance = float(likelihood_tol)
+    if not tolerance >= 0:
+        raise ArgumentError(f"likelihood_tol: {likelihood_tol!r} given; 0 or more is needed")
+    return Job(
+        prior=prior,
+        target=target,
+        sampler=sampler,
+        bound=bound,
+        n_live=n_live,
+        batch=max(1, n_live // 8) if batch is None else whole("batch", batch, 1, 2**31),
+        dlogz=positive("dlogz", dlogz),
+        likelihood_tol=tolerance,
+        max_evals=None if max_evals is None else whole("max_evals", max_evals, 1, _NO_LIMIT),
+        max_iter=None if max_iter is None else whole("max_iter", max_iter, 1, _NO_LIMIT),
+        max_init_blocks=whole("max_init_blocks", max_init_blocks, 1, 2**40),
+        periodic=circles,
+        reflective=mirrors,
+        nan=nan,
+        names=known,
+        blobs=blobs,
+        key=key,
+    )
