@@ -30,7 +30,7 @@ pub(super) struct Heights {
     /// That of each block, less `top`.
     blocks: Vec<f64>,
     /// The likelihoods over the largest one of the block.
-    pub(super) heights: Vec<f64>,
+    pub(super) of: Vec<f64>,
     /// The log-likelihoods less `top`; 0 for those of -inf, which have no height.
     pub(super) levels: Vec<f64>,
 }
@@ -42,12 +42,12 @@ impl Heights {
         let top = largest(ell);
         let relative = |l: f64| if l > f64::NEG_INFINITY { l - top } else { f64::NEG_INFINITY };
         let blocks: Vec<f64> = ell.chunks(BLOCK).map(|part| relative(largest(part))).collect();
-        let mut heights = Vec::with_capacity(ell.len());
+        let mut of = Vec::with_capacity(ell.len());
         for (part, block) in ell.chunks(BLOCK).zip(&blocks) {
-            heights.extend(part.iter().map(|l| height(relative(*l), *block)));
+            of.extend(part.iter().map(|l| height(relative(*l), *block)));
         }
         let levels = ell.iter().map(|l| relative(*l).max(f64::MIN)).collect();
-        Self { top, blocks, heights, levels }
+        Self { top, blocks, of, levels }
     }
 
     /// The number of blocks.
@@ -64,7 +64,7 @@ impl Heights {
     /// The likelihood of point `i` over the largest one of block `b`.
     pub(super) fn height_in(&self, i: usize, b: usize) -> f64 {
         let own = self.blocks[i / BLOCK];
-        self.heights[i] * height(own, self.blocks[b])
+        self.of[i] * height(own, self.blocks[b])
     }
 }
 
