@@ -12,8 +12,8 @@ use crate::simd::{Kernel, LANES, V, dispatch, exp, ln};
 /// Candidates that are made together at most.
 const BLOCK: usize = 64;
 /// Candidates for a point that is asked for, and for a call, before a call gives up.
-const TRIES: usize = 1 << 12;
-const LEAST_TRIES: usize = 1 << 20;
+pub(super) const TRIES: usize = 1 << 12;
+pub(super) const LEAST_TRIES: usize = 1 << 20;
 
 /// Ellipsoids c + r A b, where b is in the unit ball.
 #[derive(Debug, Clone, Default)]
