@@ -79,18 +79,7 @@ impl Cloud {
         let n_tiles = self.tiles.len() / self.d;
         let (mut low, mut high) = (from / LANES, from / LANES + 1);
         let (mut least, mut at) = (f64::INFINITY, 0);
-        let visit = |tile: usize, least: &mut f64, at: &mut usize| {
-            let mut all = self.distances2::<FMA>(tile, x);
-            if let Some(more) = more {
-                all = all + more[tile];
-            }
-            for l in 0..LANES {
-                if all.0[l] < *least {
-                    (*least, *at) = (all.0[l], tile * LANES + l);
-                }
-            }
-        };
-        visit(low, &mut least, &mut at);
+        self.visit::<FMA>(low, x, more, &mut least, &mut at);
         loop {
             // The sorted coordinate alone keeps all further points on a side away.
             let below = low > 0 && (x[0] - self.firsts[low * LANES - 1]).powi(2) < least;
@@ -100,11 +89,36 @@ impl Cloud {
             }
             if below {
                 low -= 1;
-                visit(low, &mut least, &mut at);
+                self.visit::<FMA>(low, x, more, &mut least, &mut at);
             }
             if above {
-                visit(high, &mut least, &mut at);
+                self.visit::<FMA>(high, x, more, &mut least, &mut at);
                 high += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn visit<const FMA: bool>(
+        &self,
+        tile: usize,
+        x: &[f64],
+        more: Option<&[V]>,
+        least: &mut f64,
+        at: &mut usize,
+    ) {
+        let mut all = self.distances2::<FMA>(tile, x);
+        if let Some(more) = more {
+            all = all + more[tile];
+        }
+        let [a, b, c, d, e, f, g, h] = all.0;
+        let nearest = min(min(min(a, e), min(c, g)), min(min(b, f), min(d, h)));
+        if nearest < *least {
+            *least = nearest;
+            for l in 0..LANES {
+                if all.0[l] == nearest {
+                    *at = tile * LANES + l;
+                }
             }
         }
     }
@@ -158,6 +172,11 @@ impl Cloud {
     fn copy(&self, i: usize, x: &mut [f64]) {
         x.iter_mut().enumerate().for_each(|(j, x)| *x = self.at(i, j));
     }
+}
+
+#[inline(always)]
+fn min(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
 }
 
 struct Nearest<'a> {

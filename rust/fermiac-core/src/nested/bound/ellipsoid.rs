@@ -3,18 +3,20 @@
 use std::f64::consts::PI;
 
 use super::tiles::{covariance, gather, norms};
+use crate::Result;
 use crate::kernel::Archive;
 use crate::linalg::{Cholesky, packed_len, packed_start};
 use crate::simd::{LANES, V, ln};
 use crate::special::ln_gamma;
-use crate::Result;
 
 /// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
 /// leave outside.
 const MARGIN: f64 = 1.0 / (1.0 - 1e-3);
-/// The least eigenvalue of a covariance, relative to its trace, and the least trace, relative to
-/// that of all points.
-const FLOOR: f64 = 1e-11;
+/// The least eigenvalue of a covariance, relative to its trace.
+pub(super) const FLOOR: f64 = 1e-11;
+/// The least eigenvalue of the covariance of some of the points, in units of the set: far above
+/// rounding, where all are the same.
+const LEAST: f64 = 1e-17;
 
 /// ln of the volume of the unit ball.
 pub(super) fn log_ball(d: usize) -> f64 {
@@ -235,7 +237,13 @@ impl<'a> Ellipsoids<'a> {
 
     /// Adds the ellipsoid about the points of `order[start..end]`, whose mean is given: as large as
     /// its farthest point asks, and no smaller than the mass that its points stand for.
-    pub(super) fn fit(&mut self, order: &[u32], start: usize, end: usize, mean: &[f64]) -> Result<()> {
+    pub(super) fn fit(
+        &mut self,
+        order: &[u32],
+        start: usize,
+        end: usize,
+        mean: &[f64],
+    ) -> Result<()> {
         let (d, n) = (self.set.d, end - start);
         gather(&self.set.points, &order[start..end], mean, &mut self.tiles);
         covariance(&self.tiles, d, n, &mut self.sums, &mut self.covariance);
@@ -247,7 +255,8 @@ impl<'a> Ellipsoids<'a> {
         let half = d as f64 / 2.0;
         let unit = self.log_ball + 0.5 * factor.log_determinant();
         let least = self.log_mass(n);
-        let mut radius2 = (farthest * MARGIN).max(f64::EPSILON);
+        // The mean square is the dimension, unless the points are the same but for rounding.
+        let mut radius2 = (farthest * MARGIN).max(1.0);
         let mut log_volume = unit + half * ln(radius2);
         if log_volume < least {
             (radius2, log_volume) = (((least - unit) / half).exp(), least);
@@ -263,7 +272,7 @@ impl<'a> Ellipsoids<'a> {
 /// The factor of a covariance in units of the set, the eigenvalues of which are not left to vanish.
 pub(super) fn factor(covariance: &mut [f64], d: usize) -> Result<Cholesky> {
     let trace = (0..d).fold(0.0, |sum, i| sum + covariance[i * d + i]);
-    let least = FLOOR * trace.max(FLOOR * d as f64);
+    let least = (FLOOR * trace).max(LEAST);
     if let Ok(factor) = Cholesky::new(covariance, d)
         && (0..d).all(|i| factor.row(i)[i].powi(2) > least)
     {

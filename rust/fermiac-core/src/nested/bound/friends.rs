@@ -7,7 +7,7 @@
 
 use super::bootstrap::{Rounds, stretch};
 use super::cloud::Cloud;
-use super::ellipsoid::{Maps, Standard, factor, log_ball};
+use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
 use super::union::{LEAST_TRIES, TRIES, Union};
@@ -63,9 +63,10 @@ impl Friends {
         for _ in 0..WHITENINGS {
             let before = clusters.n;
             let (cloud, order) = Cloud::sorted(&white.apply(set), d);
-            // Balls that overlap nowhere have at least the volume of the set.
+            // Balls that overlap nowhere have at least the volume of the set, and none is so small
+            // that rounding decides what is in it.
             let log_unit = log_balls + white.log_determinant(d);
-            let least = exp((set.log_x - log_unit) * 2.0 / d as f64);
+            let least = exp((set.log_x - log_unit) * 2.0 / d as f64).max(FLOOR);
             let radius2 = radius2(set, &cloud, &order, rounds, context)?.max(least);
             let (labels, n_clusters) = cloud.clusters(radius2);
             clusters.n = n_clusters;
@@ -118,11 +119,16 @@ impl Friends {
     pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let tries = n.saturating_mul(TRIES).max(LEAST_TRIES);
         // Candidates come from the smaller volume.
-        if self.log_volume < self.wrap.log_volume().min(0.0) {
+        if self.is_smaller_than_wrap() {
             self.propose_from_balls(n, tries, stream, out);
         } else {
             self.propose_from_wrap(n, tries, stream, out);
         }
+    }
+
+    /// Whether all balls together are smaller than what they are within.
+    pub(super) fn is_smaller_than_wrap(&self) -> bool {
+        self.log_volume < self.wrap.log_volume().min(0.0)
     }
 
     fn propose_from_wrap(&self, n: usize, tries: usize, stream: &mut Stream, out: &mut Vec<f64>) {
@@ -210,7 +216,8 @@ fn radius2(
     rounds.largest(set, context, |_, left| {
         let mut is_left = vec![false; n];
         left.iter().for_each(|p| is_left[*p as usize] = true);
-        let asked: Vec<u32> = (0..n as u32).filter(|i| is_left[order[*i as usize] as usize]).collect();
+        let asked: Vec<u32> =
+            (0..n as u32).filter(|i| is_left[order[*i as usize] as usize]).collect();
         Ok(cloud.farthest2(&asked, |i| !is_left[order[i] as usize]))
     })
 }

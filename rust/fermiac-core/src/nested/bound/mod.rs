@@ -107,7 +107,8 @@ impl Bound {
         if options.periodic.contains(&true) {
             this.shifts = periodic::shifts(u.data(), d, &options.periodic);
             for row in u.iter() {
-                rotated.extend(row.iter().zip(&this.shifts).map(|(x, by)| periodic::forth(*x, *by)));
+                rotated
+                    .extend(row.iter().zip(&this.shifts).map(|(x, by)| periodic::forth(*x, *by)));
             }
         }
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
@@ -120,8 +121,7 @@ impl Bound {
             (this.region, this.radius_scale) = (Region::Friends(friends), scale);
             return Ok(this);
         }
-        let largest =
-            rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
+        let largest = rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
         this.radius_scale = largest.max(1.0);
         this.region = Region::Union(Union::new(&union, this.radius_scale, options.enlarge));
         Ok(this)

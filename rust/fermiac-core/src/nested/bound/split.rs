@@ -157,9 +157,8 @@ impl<'a> Decomposition<'a> {
 /// The direction of the largest variance, by power iteration.
 fn major_axis(covariance: &[f64], axis: &mut [f64]) {
     let d = axis.len();
-    let widest = (0..d).fold(0, |at, i| {
-        if covariance[i * d + i] > covariance[at * d + at] { i } else { at }
-    });
+    let widest = (0..d)
+        .fold(0, |at, i| if covariance[i * d + i] > covariance[at * d + at] { i } else { at });
     axis.copy_from_slice(&covariance[widest * d..][..d]);
     let mut next = vec![0.0; d];
     for _ in 0..POWER {

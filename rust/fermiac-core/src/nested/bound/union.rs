@@ -19,7 +19,7 @@ pub(super) const LEAST_TRIES: usize = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Union {
     d: usize,
-    maps: Maps,
+    pub(super) maps: Maps,
     /// The r².
     radii2: Vec<f64>,
     log_volumes: Vec<f64>,
@@ -71,7 +71,7 @@ impl Union {
 
     /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
     /// more of it than exceeds `limit`.
-    fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
+    pub(super) fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
         let (limit, mut sum) = (limit * self.radii2[k], 0.0);
         for i in 0..self.d {
             sum += self.maps.back(k, i, x).powi(2);
@@ -235,7 +235,9 @@ impl Kernel for Count<'_> {
             }
             let mut times = V::ZERO;
             for k in 0..union.len() {
-                for ((to, x), c) in block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k)) {
+                for ((to, x), c) in
+                    block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k))
+                {
                     *to = *x - V::splat(*c);
                 }
                 let [norm] = norms_of::<FMA, 1>(&block.centred, d, union.maps.inverse(k));
