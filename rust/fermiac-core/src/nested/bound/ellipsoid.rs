@@ -12,9 +12,11 @@ use crate::special::ln_gamma;
 /// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
 /// leave outside.
 const MARGIN: f64 = 1.0 / (1.0 - 1e-3);
-/// The least eigenvalue of a covariance, relative to its trace, and the least trace, relative to
-/// that of all points.
-const FLOOR: f64 = 1e-11;
+/// The least eigenvalue of a covariance, relative to its trace.
+pub(super) const FLOOR: f64 = 1e-11;
+/// The least eigenvalue of the covariance of some of the points, in units of the set: far above
+/// rounding, where all are the same.
+const LEAST: f64 = 1e-17;
 
 /// ln of the volume of the unit ball.
 pub(super) fn log_ball(d: usize) -> f64 {
@@ -253,7 +255,8 @@ impl<'a> Ellipsoids<'a> {
         let half = d as f64 / 2.0;
         let unit = self.log_ball + 0.5 * factor.log_determinant();
         let least = self.log_mass(n);
-        let mut radius2 = (farthest * MARGIN).max(f64::EPSILON);
+        // The mean square is the dimension, unless the points are the same but for rounding.
+        let mut radius2 = (farthest * MARGIN).max(1.0);
         let mut log_volume = unit + half * ln(radius2);
         if log_volume < least {
             (radius2, log_volume) = (((least - unit) / half).exp(), least);
@@ -269,7 +272,7 @@ impl<'a> Ellipsoids<'a> {
 /// The factor of a covariance in units of the set, the eigenvalues of which are not left to vanish.
 pub(super) fn factor(covariance: &mut [f64], d: usize) -> Result<Cholesky> {
     let trace = (0..d).fold(0.0, |sum, i| sum + covariance[i * d + i]);
-    let least = FLOOR * trace.max(FLOOR * d as f64);
+    let least = (FLOOR * trace).max(LEAST);
     if let Ok(factor) = Cholesky::new(covariance, d)
         && (0..d).all(|i| factor.row(i)[i].powi(2) > least)
     {

@@ -2,7 +2,9 @@
 //! to the points that are known to be above it, and uniform proposals from them.
 
 mod bootstrap;
+mod cloud;
 mod ellipsoid;
+mod friends;
 mod periodic;
 mod split;
 #[cfg(test)]
@@ -12,6 +14,7 @@ mod union;
 
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
+use self::friends::Friends;
 use self::split::Decomposition;
 use self::union::Union;
 use crate::kernel::Archive;
@@ -61,6 +64,7 @@ enum Region {
     /// The cube, and the axes of its points.
     Cube(Vec<f64>),
     Union(Union),
+    Friends(Friends),
 }
 
 impl Region {
@@ -112,6 +116,11 @@ impl Bound {
         let rounds = Rounds { n: options.bootstrap, key, number };
         let split = options.kind == BoundKind::Multi;
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
+        if options.kind == BoundKind::Friends {
+            let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
+            (this.region, this.radius_scale) = (Region::Friends(friends), scale);
+            return Ok(this);
+        }
         let largest = rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
         this.radius_scale = largest.max(1.0);
         this.region = Region::Union(Union::new(&union, this.radius_scale, options.enlarge));
@@ -129,6 +138,7 @@ impl Bound {
                 stream.fill_uniform(&mut out[start..]);
             }
             Region::Union(union) => union.propose(n, stream, out),
+            Region::Friends(friends) => friends.propose(n, stream, out),
         }
         if !self.shifts.is_empty() {
             for row in out[start..].chunks_exact_mut(self.dim) {
@@ -142,6 +152,7 @@ impl Bound {
         match &self.region {
             Region::Cube(_) => true,
             Region::Union(union) => self.rotated(u, |x| union.contains(x)),
+            Region::Friends(friends) => self.rotated(u, |x| friends.contains(x)),
         }
     }
 
@@ -150,6 +161,7 @@ impl Bound {
         match &self.region {
             Region::Cube(_) => 0.0,
             Region::Union(union) => union.log_volume(),
+            Region::Friends(friends) => friends.log_volume(),
         }
     }
 
@@ -158,6 +170,7 @@ impl Bound {
         match &self.region {
             Region::Cube(_) => 1,
             Region::Union(union) => union.len(),
+            Region::Friends(friends) => friends.n_parts(),
         }
     }
 
@@ -166,6 +179,7 @@ impl Bound {
         match &self.region {
             Region::Cube(_) => 0,
             Region::Union(union) => self.rotated(u, |x| union.label(x)),
+            Region::Friends(friends) => self.rotated(u, |x| friends.label(x)),
         }
     }
 
@@ -174,6 +188,7 @@ impl Bound {
         match &self.region {
             Region::Cube(axes) => axes,
             Region::Union(union) => union.axes(part),
+            Region::Friends(friends) => friends.axes(part),
         }
     }
 
@@ -190,12 +205,14 @@ impl Bound {
         let mut kind = match self.region {
             Region::Cube(_) => 0,
             Region::Union(_) => 1,
+            Region::Friends(_) => 2,
         };
-        archive.index(&mut kind, 2)?;
+        archive.index(&mut kind, 3)?;
         if archive.is_reading() {
             self.region = match kind {
                 0 => Region::cube(self.dim),
-                _ => Region::Union(Union::default()),
+                1 => Region::Union(Union::default()),
+                _ => Region::Friends(Friends::default()),
             };
         }
         if !self.shifts.is_empty() && self.shifts.len() != self.dim {
@@ -204,6 +221,7 @@ impl Bound {
         match &mut self.region {
             Region::Cube(_) => Ok(()),
             Region::Union(union) => union.persist(archive, self.dim),
+            Region::Friends(friends) => friends.persist(archive, self.dim),
         }
     }
 

@@ -12,14 +12,14 @@ use crate::simd::{Kernel, LANES, V, dispatch, exp, ln};
 /// Candidates that are made together at most.
 const BLOCK: usize = 64;
 /// Candidates for a point that is asked for, and for a call, before a call gives up.
-const TRIES: usize = 1 << 12;
-const LEAST_TRIES: usize = 1 << 20;
+pub(super) const TRIES: usize = 1 << 12;
+pub(super) const LEAST_TRIES: usize = 1 << 20;
 
 /// Ellipsoids c + r A b, where b is in the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Union {
     d: usize,
-    maps: Maps,
+    pub(super) maps: Maps,
     /// The r².
     radii2: Vec<f64>,
     log_volumes: Vec<f64>,
@@ -71,7 +71,7 @@ impl Union {
 
     /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
     /// more of it than exceeds `limit`.
-    fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
+    pub(super) fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
         let (limit, mut sum) = (limit * self.radii2[k], 0.0);
         for i in 0..self.d {
             sum += self.maps.back(k, i, x).powi(2);
