@@ -80,7 +80,8 @@ METHODS: dict[str, dict[str, Ours | Peer]] = {
     "gauss5": {
         **_ours("unif", *ALL_FORMS),
         **_ours("slice", *ALL_FORMS),
-        **_peers("dynesty unif", "ultranest", "jaxns", "jaxns, n_live roots", "blackjax nss"),
+        **_peers("dynesty unif", "dynesty unif, dlogz 0.01", "ultranest"),
+        **_peers("jaxns", "jaxns, n_live roots", "blackjax nss"),
     },
     "gauss20": {
         **_ours("slice", *ALL_FORMS),
