@@ -3,19 +3,24 @@
 //! A quadratic in whitened coordinates takes the bulk of the log-likelihood, an ensemble of
 //! multilayer perceptrons the rest. [`Guarded`] asks it inside the region of its training points
 //! where the ensemble agrees, and the true log-likelihood elsewhere; [`gate`] judges it on points
-//! that it has not seen.
+//! that it has not seen. [`maximize`] and [`search_architecture`] are genetic algorithms: one finds
+//! points of high likelihood, the other widths and rates of the perceptrons.
 
 mod adam;
+mod architecture;
 mod gate;
 mod guarded;
 mod mlp;
 mod quadratic;
+mod search;
 mod singles;
 mod train;
 mod trust;
 
+pub use architecture::{Architecture, SearchOptions, search_architecture};
 pub use gate::{Gate, gate};
 pub use guarded::Guarded;
+pub use search::{MaximizeOptions, Maximum, maximize};
 pub use train::{Fitted, TrainOptions, train};
 pub use trust::Trust;
 

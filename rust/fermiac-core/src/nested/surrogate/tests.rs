@@ -141,6 +141,21 @@ fn training_can_be_cancelled() {
     assert_eq!(result.unwrap_err(), Error::Cancelled);
 }
 
+#[test]
+fn the_search_for_an_architecture_finds_a_good_one_on_any_number_of_threads() {
+    let (u, ell) = points(500, 5, 0.5, 1);
+    let rows = Rows::new(&u, 5);
+    let search = SearchOptions { population: 4, generations: 2, epochs: 4, ..Default::default() };
+    let find = |n_threads| {
+        let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
+        search_architecture(rows, &ell, &short(), &search, 8, &context).unwrap()
+    };
+    let found = find(1);
+    assert_eq!(find(3), found);
+    assert!((4..=12).contains(&found.n_trials) && found.loss < 0.9, "{found:?}");
+    assert_eq!((found.options.max_epochs, found.options.n_heads), (8, 3));
+}
+
 /// Keeps the rows that it is asked for; refuses those whose first coordinate is above 0.9.
 struct Watched(Mutex<Vec<Vec<f64>>>);
 

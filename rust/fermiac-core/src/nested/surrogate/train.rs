@@ -53,7 +53,7 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let widths = &self.widths;
         if !(1..=MAX_LAYERS).contains(&widths.len())
             || widths.iter().any(|width| !(1..=MAX_WIDTH).contains(width))
