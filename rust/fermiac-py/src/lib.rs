@@ -14,6 +14,7 @@ mod importance;
 mod integrands;
 mod mcmc;
 mod native;
+mod nested;
 mod privacy;
 mod random;
 mod special;
@@ -46,5 +47,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     averages::register(m)?;
     special::register(m)?;
     walks::register(m)?;
+    nested::register(m)?;
     Ok(())
 }

@@ -135,7 +135,7 @@ impl Quadratic {
         // One column for each coefficient and one for the values: eight points a tile.
         let mut columns = vec![V::ZERO; n.div_ceil(LANES) * (p + 1)];
         for (i, row) in z.iter().enumerate() {
-            let (tile, l) = (&mut columns[i / LANES * (p + 1)..][..p + 1], i % LANES);
+            let (tile, l) = (&mut columns[i / LANES * (p + 1)..][..=p], i % LANES);
             let root = weights[i].sqrt();
             tile[0].0[l] = root;
             let mut at = 1 + dim;

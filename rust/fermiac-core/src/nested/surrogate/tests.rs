@@ -236,32 +236,3 @@ fn the_truth_is_asked_for_what_is_outside_and_for_nothing_else() {
     let small = Trust::fit(Rows::new(&u[..30], 3), &ell[..10]).unwrap();
     assert!(make(Arc::new(small)).is_err());
 }
-
-#[test]
-#[ignore = "prints timings"]
-fn timings() {
-    let (u, ell) = points(4000, 5, 0.5, 1);
-    let start = std::time::Instant::now();
-    let context = Context::new(1, |_, _| Ok(())).unwrap();
-    let fitted = train(Rows::new(&u, 5), &ell, &TrainOptions::default(), 42, &context).unwrap();
-    let seconds = start.elapsed().as_secs_f64();
-    let epochs: usize = fitted.epochs().iter().sum();
-    println!(
-        "train {seconds:.2} s, {:?} epochs, {:.2} ms each",
-        fitted.epochs(),
-        seconds * 1e3 / epochs as f64
-    );
-    println!("{:?} {:?}", fitted.validation_errors(), judge(&fitted, 0.5));
-    let (mut mean, mut spread) = (vec![0.0; 4000], vec![0.0; 4000]);
-    for n in [1, 8, 60, 4000] {
-        let start = std::time::Instant::now();
-        let rounds = 80_000 / n;
-        for _ in 0..rounds {
-            fitted.predict(Rows::new(&u[..n * 5], 5), &mut mean[..n], &mut spread[..n]).unwrap();
-        }
-        println!(
-            "predict {n}: {:.3} us a row",
-            start.elapsed().as_secs_f64() * 1e6 / (rounds * n) as f64
-        );
-    }
-}

@@ -352,7 +352,7 @@ impl Fitted {
         if archive.is_reading() {
             *heads = vec![Net::zero(dim, widths); n_heads];
         }
-        for vector in heads.iter_mut().flat_map(|net| net.parameters_mut()) {
+        for vector in heads.iter_mut().flat_map(Net::parameters_mut) {
             for pair in vector.0.as_chunks_mut::<2>().0 {
                 let mut word = u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32;
                 archive.word(&mut word)?;
