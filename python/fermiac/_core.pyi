@@ -7,8 +7,17 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core_nested
-from fermiac._core_nested import *
+from fermiac._core_nested import (
+    GuardedDensity,
+    NestedRun,
+    Surrogate,
+    nested_architecture,
+    nested_bootstrap,
+    nested_gate,
+    nested_maximize,
+    nested_simulate,
+    nested_volumes,
+)
 
 __all__ = [
     "CHUNK",
@@ -16,12 +25,15 @@ __all__ = [
     "Crawlers",
     "EdgeSorter",
     "Graph",
+    "GuardedDensity",
     "Integrand",
     "Law",
     "LogDensity",
+    "NestedRun",
     "RowStreams",
     "Sampler",
     "Stream",
+    "Surrogate",
     "TokenLoss",
     "Tokens",
     "Transform",
@@ -38,6 +50,12 @@ __all__ = [
     "mcmc_windows",
     "native_density",
     "native_integrand",
+    "nested_architecture",
+    "nested_bootstrap",
+    "nested_gate",
+    "nested_maximize",
+    "nested_simulate",
+    "nested_volumes",
     "normalize_weights",
     "privacy_bootstrap",
     "privacy_gaussian",
@@ -71,7 +89,6 @@ __all__ = [
     "watermark_transform_key",
     "weighted_average",
 ]
-__all__ += _core_nested.__all__
 
 __version__: Final[str]
 isa_level: Final[str]

@@ -29,7 +29,8 @@ pub(crate) fn integrand(
     Ok(Arc::new(Callable { call, dim, outputs: OnceLock::new(), raised: raised.clone() }))
 }
 
-/// A log-density: a handle of one that runs in Rust, or (evaluate, dim, has_gradient) of an adapter:
+/// A log-density: a handle of one that runs in Rust or that a surrogate stands for, or (evaluate,
+/// dim, has_gradient) of an adapter:
 /// `evaluate(x, with_gradient)` gives checked C-contiguous arrays, (n,) and (n, d) or None.
 pub(crate) fn log_density(
     object: &Bound<'_, PyAny>,
@@ -37,6 +38,9 @@ pub(crate) fn log_density(
 ) -> PyResult<Arc<dyn LogDensity>> {
     if let Ok(handle) = object.cast::<crate::densities::LogDensity>() {
         return Ok(Arc::clone(&handle.borrow().inner));
+    }
+    if let Ok(guarded) = object.cast::<crate::nested::surrogate::GuardedDensity>() {
+        return guarded.borrow().density(object.py(), raised);
     }
     let (call, dim, has_gradient) = object.extract::<(Py<PyAny>, usize, bool)>().map_err(|_| {
         PyTypeError::new_err("a log-density is a built-in handle or (evaluate, dim, has_gradient)")

@@ -16,6 +16,7 @@ mod replicates;
 pub mod run;
 mod running;
 mod simulate;
+pub mod surrogate;
 #[cfg(test)]
 mod tests;
 mod volume;

@@ -1,6 +1,7 @@
 //! Bindings of `fermiac_core::nested`, one file for each of its parts.
 
 mod run;
+mod surrogate;
 mod volumes;
 
 use pyo3::prelude::*;
@@ -8,5 +9,6 @@ use pyo3::prelude::*;
 /// Adds this directory's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     run::register(m)?;
+    surrogate::register(m)?;
     volumes::register(m)
 }

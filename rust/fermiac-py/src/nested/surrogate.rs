@@ -1,0 +1,371 @@
+//! Surrogate log-likelihoods, their judgement and their guard, and genetic searches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fermiac_core::Result;
+use fermiac_core::linalg::Rows;
+use fermiac_core::nested::surrogate::{
+    Fitted, Guarded, MaximizeOptions, SearchOptions, TrainOptions, Trust, gate, maximize,
+    search_architecture, train,
+};
+use fermiac_core::par::CHUNK;
+use fermiac_core::target::LogDensity;
+use fermiac_core::target::density::evaluate;
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArrayMethods,
+};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::array::rows;
+use crate::enter::{Raised, enter};
+use crate::error::check;
+use crate::target;
+
+/// Adds this file's names to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Surrogate>()?;
+    m.add_class::<GuardedDensity>()?;
+    m.add_function(wrap_pyfunction!(nested_gate, m)?)?;
+    m.add_function(wrap_pyfunction!(nested_maximize, m)?)?;
+    m.add_function(wrap_pyfunction!(nested_architecture, m)?)
+}
+
+/// Replaces what a dictionary has an entry for that is not None.
+fn take<'py, T: FromPyObjectOwned<'py>>(
+    options: &Bound<'py, PyDict>,
+    name: &str,
+    to: &mut T,
+) -> PyResult<()> {
+    if let Some(value) = options.get_item(name)?.filter(|value| !value.is_none()) {
+        *to = value.extract().map_err(Into::into)?;
+    }
+    Ok(())
+}
+
+/// The options of training; those that are left out have their defaults.
+fn training(options: &Bound<'_, PyDict>) -> PyResult<TrainOptions> {
+    let mut made = TrainOptions::default();
+    take(options, "widths", &mut made.widths)?;
+    take(options, "n_heads", &mut made.n_heads)?;
+    take(options, "learning_rate", &mut made.learning_rate)?;
+    take(options, "batch", &mut made.batch)?;
+    take(options, "max_epochs", &mut made.max_epochs)?;
+    take(options, "patience", &mut made.patience)?;
+    take(options, "validation", &mut made.validation)?;
+    Ok(made)
+}
+
+/// The options of `nested_maximize`.
+fn maximizing(options: &Bound<'_, PyDict>, dim: usize) -> PyResult<MaximizeOptions> {
+    let mut made = MaximizeOptions::new(dim);
+    take(options, "population", &mut made.population)?;
+    take(options, "generations", &mut made.generations)?;
+    take(options, "crossover", &mut made.crossover)?;
+    take(options, "crossover_index", &mut made.crossover_index)?;
+    take(options, "mutation", &mut made.mutation)?;
+    take(options, "mutation_index", &mut made.mutation_index)?;
+    take(options, "elitism", &mut made.elitism)?;
+    take(options, "sharing", &mut made.sharing)?;
+    Ok(made)
+}
+
+/// The search options of `nested_architecture`.
+fn searching(options: &Bound<'_, PyDict>) -> PyResult<SearchOptions> {
+    let mut made = SearchOptions::default();
+    take(options, "population", &mut made.population)?;
+    take(options, "generations", &mut made.generations)?;
+    take(options, "crossover", &mut made.crossover)?;
+    take(options, "mutation", &mut made.mutation)?;
+    take(options, "epochs", &mut made.epochs)?;
+    Ok(made)
+}
+
+/// (n,) means and spreads.
+type Prediction<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
+/// A trained surrogate.
+#[pyclass(frozen, module = "fermiac._core")]
+pub(super) struct Surrogate(Arc<Fitted>);
+
+#[pymethods]
+impl Surrogate {
+    /// Trains one on the log-likelihoods (n,) of points (n, d) of the unit cube.
+    #[staticmethod]
+    #[pyo3(signature = (u, ell, options, key, n_threads, progress=None))]
+    fn train(
+        py: Python<'_>,
+        u: PyReadonlyArray2<'_, f64>,
+        ell: PyReadonlyArray1<'_, f64>,
+        options: &Bound<'_, PyDict>,
+        key: u64,
+        n_threads: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let options = training(options)?;
+        let (u, ell) = (all_rows(&u)?, ell.as_slice()?);
+        let made = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+            train(u, ell, &options, key, context).map_err(|error| (error, None))
+        });
+        made.map(|fitted| Self(Arc::new(fitted))).map_err(|stopped| stopped.error)
+    }
+
+    /// The surrogate that these words are of.
+    #[staticmethod]
+    fn load(py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
+        Ok(Self(Arc::new(check(py, Fitted::load(words.as_slice()?.to_vec()))?)))
+    }
+
+    /// The words that `load` takes.
+    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        Ok(PyArray1::from_vec(py, check(py, self.0.save())?))
+    }
+
+    /// Coordinates of a point.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    /// The root mean square error of each perceptron on its validation points, in nats.
+    #[getter]
+    fn validation_errors(&self) -> Vec<f64> {
+        self.0.validation_errors()
+    }
+
+    /// Passes over the training points that each perceptron took.
+    #[getter]
+    fn epochs(&self) -> Vec<usize> {
+        self.0.epochs().to_vec()
+    }
+
+    /// The ensemble's means and standard deviations at the rows of a C-contiguous (n, d) array.
+    fn predict<'py>(
+        &self,
+        py: Python<'py>,
+        u: PyReadonlyArray2<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Prediction<'py>> {
+        let dim = self.0.dim();
+        let u = rows(&u, dim)?;
+        let n_threads = if u.len() <= CHUNK { 1 } else { n_threads };
+        let (mut means, mut spreads) = (Vec::new(), Vec::new());
+        enter(py, n_threads, None, &Raised::default(), |context| {
+            let work = |c: usize| {
+                let end = ((c + 1) * CHUNK).min(u.len());
+                let part = Rows::new(&u.data()[c * CHUNK * dim..end * dim], dim);
+                let (mut mean, mut spread) = (vec![0.0; part.len()], vec![0.0; part.len()]);
+                self.0.predict(part, &mut mean, &mut spread)?;
+                Ok((mean, spread))
+            };
+            let fold = |_, (mean, spread): (Vec<f64>, Vec<f64>)| {
+                means.extend_from_slice(&mean);
+                spreads.extend_from_slice(&spread);
+                Ok(())
+            };
+            let done = context.ordered(u.len().div_ceil(CHUNK), work, fold);
+            done.map_err(|error| (error, None))
+        })
+        .map_err(|stopped| stopped.error)?;
+        Ok((PyArray1::from_vec(py, means), PyArray1::from_vec(py, spreads)))
+    }
+}
+
+/// A log-likelihood on the unit cube that asks a surrogate where it may be trusted.
+#[pyclass(frozen, name = "GuardedDensity", module = "fermiac._core")]
+pub(crate) struct GuardedDensity {
+    surrogate: Arc<Fitted>,
+    trust: Arc<Trust>,
+    truth: Py<PyAny>,
+    n_true: Arc<AtomicU64>,
+}
+
+impl GuardedDensity {
+    /// The log-density of one call: what the truth raises is kept where that call looks for it.
+    pub(crate) fn density(&self, py: Python<'_>, raised: &Raised) -> PyResult<Arc<dyn LogDensity>> {
+        let truth = target::log_density(self.truth.bind(py), raised)?;
+        let (surrogate, trust) = (Arc::clone(&self.surrogate), Arc::clone(&self.trust));
+        let made = Guarded::new(surrogate, trust, truth, Arc::clone(&self.n_true));
+        Ok(Arc::new(check(py, made)?))
+    }
+}
+
+#[pymethods]
+impl GuardedDensity {
+    /// A surrogate that is trusted near the better ones of the points `u` with log-likelihoods
+    /// `ell`, and the true log-likelihood, a handle or (evaluate, dim, has_gradient).
+    #[new]
+    fn new(
+        py: Python<'_>,
+        surrogate: &Surrogate,
+        u: PyReadonlyArray2<'_, f64>,
+        ell: PyReadonlyArray1<'_, f64>,
+        log_density: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let trust = check(py, Trust::fit(rows(&u, surrogate.0.dim())?, ell.as_slice()?))?;
+        let made = Self {
+            surrogate: Arc::clone(&surrogate.0),
+            trust: Arc::new(trust),
+            truth: log_density,
+            n_true: Arc::default(),
+        };
+        // What does not fit together is told now, not in the first run.
+        made.density(py, &Raised::default())?;
+        Ok(made)
+    }
+
+    /// Coordinates of a point.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.surrogate.dim()
+    }
+
+    /// Rows that the true log-likelihood was asked for so far.
+    #[getter]
+    fn n_true(&self) -> u64 {
+        self.n_true.load(Ordering::Relaxed)
+    }
+
+    /// Whether each row of a C-contiguous (n, d) array is where the surrogate is trusted.
+    fn trusts<'py>(
+        &self,
+        py: Python<'py>,
+        u: PyReadonlyArray2<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let u = rows(&u, self.trust.dim())?;
+        let inside = py.detach(|| u.iter().map(|row| self.trust.contains(row)).collect());
+        Ok(PyArray1::from_vec(py, inside))
+    }
+
+    /// The values at the rows of a C-contiguous (n, d) array.
+    fn log_density<'py>(
+        &self,
+        py: Python<'py>,
+        u: PyReadonlyArray2<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let raised = Raised::default();
+        let density = self.density(py, &raised)?;
+        let u = rows(&u, self.surrogate.dim())?;
+        let values = enter(py, 1, None, &raised, |_| {
+            let mut values = vec![0.0; u.len()];
+            let done = evaluate(density.as_ref(), u, 0, &mut values);
+            done.map(|()| values).map_err(|error| (error, None))
+        });
+        values.map(|values| values.into_pyarray(py)).map_err(|stopped| stopped.error)
+    }
+}
+
+/// What held-out errors say of a surrogate.
+#[pyfunction]
+fn nested_gate<'py>(
+    py: Python<'py>,
+    errors: PyReadonlyArray1<'_, f64>,
+    ell: PyReadonlyArray1<'_, f64>,
+    ell_max: f64,
+    dim: usize,
+    tol: f64,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (errors, ell) = (errors.as_slice()?, ell.as_slice()?);
+    if errors.len() != ell.len() {
+        let why = format!("{} errors for {} log-likelihoods", errors.len(), ell.len());
+        return Err(PyValueError::new_err(why));
+    }
+    let found = gate(errors, ell, ell_max, dim, tol);
+    let raw = PyDict::new(py);
+    raw.set_item("n", found.n)?;
+    raw.set_item("median", found.median)?;
+    raw.set_item("sd", found.sd)?;
+    raw.set_item("tail", found.tail)?;
+    raw.set_item("bound", found.bound)?;
+    raw.set_item("passed", found.passed)?;
+    Ok(raw)
+}
+
+/// Searches the unit cube for the largest value of a function from a C-contiguous (n, dim) array to
+/// one of (n,).
+#[pyfunction]
+fn nested_maximize<'py>(
+    py: Python<'py>,
+    function: Py<PyAny>,
+    dim: usize,
+    options: &Bound<'py, PyDict>,
+    key: u64,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = maximizing(options, dim)?;
+    let raised = Raised::default();
+    let ask = |u: Rows<'_>, out: &mut [f64]| -> Result<()> {
+        let call = Python::attach(|py| -> PyResult<()> {
+            let result = function.bind(py).call1((target::points(py, u)?,))?;
+            let values: PyReadonlyArray1<'_, f64> = result.extract()?;
+            if values.len() != out.len() {
+                let why = format!("{} values were given for {} points", values.len(), out.len());
+                return Err(PyValueError::new_err(why));
+            }
+            out.copy_from_slice(values.as_slice()?);
+            Ok(())
+        });
+        call.map_err(|error| raised.keep(error, "in the function to maximize"))
+    };
+    let found = enter(py, 1, None, &raised, |context| {
+        let mut evaluate = |u: Rows<'_>, out: &mut [f64]| {
+            context.poll()?;
+            ask(u, out)
+        };
+        maximize(dim, &options, key, &mut evaluate).map_err(|error| (error, None))
+    });
+    let found = found.map_err(|stopped| stopped.error)?;
+    let raw = PyDict::new(py);
+    raw.set_item("u", matrix(py, found.u, dim)?)?;
+    raw.set_item("ell", found.ell.into_pyarray(py))?;
+    raw.set_item("elite_u", matrix(py, found.elite_u, dim)?)?;
+    raw.set_item("elite_ell", found.elite_ell.into_pyarray(py))?;
+    raw.set_item("generations", found.generations)?;
+    Ok(raw)
+}
+
+/// Searches for the shape and the rates of the perceptrons.
+#[pyfunction]
+#[pyo3(signature = (u, ell, options, search, key, n_threads, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "they are those of a Python call")]
+fn nested_architecture<'py>(
+    py: Python<'py>,
+    u: PyReadonlyArray2<'_, f64>,
+    ell: PyReadonlyArray1<'_, f64>,
+    options: &Bound<'py, PyDict>,
+    search: &Bound<'py, PyDict>,
+    key: u64,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = training(options)?;
+    let search = searching(search)?;
+    let (u, ell) = (all_rows(&u)?, ell.as_slice()?);
+    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        search_architecture(u, ell, &options, &search, key, context).map_err(|error| (error, None))
+    });
+    let found = found.map_err(|stopped| stopped.error)?;
+    let raw = PyDict::new(py);
+    raw.set_item("widths", found.options.widths)?;
+    raw.set_item("learning_rate", found.options.learning_rate)?;
+    raw.set_item("batch", found.options.batch)?;
+    raw.set_item("loss", found.loss)?;
+    raw.set_item("n_trials", found.n_trials)?;
+    Ok(raw)
+}
+
+/// The rows of a C-contiguous array of at least one column.
+fn all_rows<'a>(array: &'a PyReadonlyArray2<'_, f64>) -> PyResult<Rows<'a>> {
+    match array.shape()[1] {
+        0 => Err(PyValueError::new_err("an array without columns was given")),
+        dim => rows(array, dim),
+    }
+}
+
+fn matrix(py: Python<'_>, values: Vec<f64>, dim: usize) -> PyResult<Bound<'_, PyArray2<f64>>> {
+    let n = values.len() / dim;
+    values.into_pyarray(py).reshape([n, dim])
+}
