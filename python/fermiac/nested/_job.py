@@ -44,6 +44,7 @@ class Job:
     blobs: Blobs
     key: int
     first_batch: int = 0
+    high: float = float("inf")
 
     @property
     def dim(self) -> int:
@@ -71,6 +72,7 @@ class Job:
             "n_live": self.n_live,
             "batch": self.batch,
             "dlogz": self.dlogz,
+            "high": self.high,
             "likelihood_tol": self.likelihood_tol,
             "max_evals": _NO_LIMIT if self.max_evals is None else self.max_evals,
             "max_iter": _NO_LIMIT if self.max_iter is None else self.max_iter,
@@ -81,9 +83,9 @@ class Job:
             "nan": self.nan,
         }
 
-    def make(self, between: dict[str, Any] | None = None) -> _core.NestedRun:
+    def make(self, above: dict[str, Any] | None = None) -> _core.NestedRun:
         """The run, before its first point."""
-        return _core.NestedRun(*self.ports, self.options(), between)
+        return _core.NestedRun(*self.ports, self.options(), above)
 
     def with_target(self, target: Any) -> Job:
         """The same, of a likelihood that is evaluated elsewhere."""
@@ -111,7 +113,7 @@ class Job:
         """What makes a run the same run, as types of JSON."""
         options = self.options()
         # A run may be made longer.
-        for name in ("max_evals", "max_iter", "key"):
+        for name in ("max_evals", "max_iter", "key", "high"):
             del options[name]
         return {
             "version": _core.__version__,

@@ -36,10 +36,10 @@ impl Running {
         Self::default()
     }
 
-    /// Before the first death of a run that begins within a level, above which there is the prior
-    /// mass whose logarithm is given.
-    pub fn above(log_x: f64) -> Self {
-        Self { log_x, ..Self::default() }
+    /// Before the first death of a run that begins above a level: the logarithms of the prior mass
+    /// above it, and of the evidence below it.
+    pub fn above(log_x: f64, log_evidence: f64) -> Self {
+        Self { log_x, log_evidence, ..Self::default() }
     }
 
     /// Takes in a death at the level `ell`, not below the one before it, out of `n_alive` points.

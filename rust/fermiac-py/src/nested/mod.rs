@@ -1,7 +1,7 @@
 //! Bindings of `fermiac_core::nested`, one file for each of its parts.
 
 mod run;
-mod surrogate;
+pub(crate) mod surrogate;
 mod volumes;
 
 use pyo3::prelude::*;

@@ -59,6 +59,7 @@ struct Options {
     bootstrap: usize,
     enlarge: f64,
     dlogz: f64,
+    high: f64,
     likelihood_tol: f64,
     max_evals: u64,
     max_iter: u64,
@@ -69,16 +70,16 @@ struct Options {
     nan: String,
 }
 
-/// Where a run within levels begins.
+/// Where a run above a level begins.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Between<'py> {
-    unit_draws: PyReadonlyArray2<'py, f64>,
+struct Above<'py> {
+    run_draws: PyReadonlyArray2<'py, f64>,
     log_likelihoods: PyReadonlyArray1<'py, f64>,
     families: PyReadonlyArray1<'py, i64>,
-    low: f64,
+    level: f64,
     log_x: f64,
-    high: f64,
+    log_evidence: f64,
 }
 
 impl Options {
@@ -113,6 +114,7 @@ impl Options {
             bootstrap: self.bootstrap,
             enlarge: self.enlarge,
             dlogz: self.dlogz,
+            high: self.high,
             ell_tol: self.likelihood_tol,
             max_evals: self.max_evals,
             max_iter: self.max_iter,
@@ -226,15 +228,15 @@ impl NestedRun {
 
 #[pymethods]
 impl NestedRun {
-    /// A run that has not begun; `between` makes it one between two levels.
+    /// A run that has not begun; `above` lets it begin above a level.
     #[new]
-    #[pyo3(signature = (prior, likelihood, options, between=None))]
+    #[pyo3(signature = (prior, likelihood, options, above=None))]
     fn new(
         py: Python<'_>,
         prior: &Bound<'_, PyAny>,
         likelihood: &Bound<'_, PyAny>,
         options: Options,
-        between: Option<Between<'_>>,
+        above: Option<Above<'_>>,
     ) -> PyResult<Self> {
         let (edges, nan) = (options.edges()?, options.nan()?);
         let raised = Raised::default();
@@ -247,9 +249,9 @@ impl NestedRun {
                 nan,
             ),
         )?;
-        let opening = match between {
+        let opening = match above {
             None => Opening::Prior,
-            Some(between) => opening(&between, problem.dim())?,
+            Some(above) => opening(&above, problem.dim())?,
         };
         let run = check(py, Run::new(&problem, options.settings()?, opening))?;
         Ok(Self { inner: Mutex::new(run), edges, nan, counts: Mutex::new(Counts::default()) })
@@ -403,16 +405,17 @@ fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(u64::cast_signed).collect()
 }
 
-fn opening(between: &Between<'_>, dim: usize) -> PyResult<Opening> {
+fn opening(above: &Above<'_>, dim: usize) -> PyResult<Opening> {
     let mut seeds = Points::new(dim, 0);
-    let (u, ell) = (between.unit_draws.as_slice()?, between.log_likelihoods.as_slice()?);
-    let families = between.families.as_slice()?;
+    let (u, ell) = (above.run_draws.as_slice()?, above.log_likelihoods.as_slice()?);
+    let families = above.families.as_slice()?;
     for ((u, &ell), &family) in u.chunks_exact(dim).zip(ell).zip(families) {
-        let origin = Origin { birth: between.low, lineage: 0, family: family.cast_unsigned() };
+        let origin = Origin { birth: above.level, lineage: 0, family: family.cast_unsigned() };
         seeds.push(u, &[], ell, &[], origin);
     }
     if seeds.len() < 2 {
         return Err(PyValueError::new_err("seeds: at least two points above the level are needed"));
     }
-    Ok(Opening::Between { seeds, low: between.low, log_x: between.log_x, high: between.high })
+    let (level, log_x, log_evidence) = (above.level, above.log_x, above.log_evidence);
+    Ok(Opening::Above { seeds, level, log_x, log_evidence })
 }

@@ -35,22 +35,21 @@ const TIES: u64 = 1 << 33;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
 const STUCK: u32 = 10;
 
-/// Where a run begins.
+/// Where a run begins: with draws from the whole prior, or above a level.
 #[derive(Debug, Clone)]
 pub enum Opening {
     /// With draws from the whole prior.
     Prior,
-    /// With points above a level, found from points that lie above it; it ends when the worst live
-    /// point lies above the upper level, whose live points then die without replacement.
-    Between {
+    /// With points above a level, found from points that lie above it.
+    Above {
         /// Points uniform above the level.
         seeds: Points,
-        /// The level, and the prior mass above it.
-        low: f64,
-        /// Its logarithm.
+        /// The level.
+        level: f64,
+        /// The logarithm of the prior mass above it.
         log_x: f64,
-        /// The upper level.
-        high: f64,
+        /// The log-evidence of what lies below it.
+        log_evidence: f64,
     },
 }
 
@@ -225,7 +224,7 @@ impl Run {
 
     /// Draws the first points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let Opening::Prior = self.opening else { return self.open_between(problem, context) };
+        let Opening::Prior = self.opening else { return self.open_above(problem, context) };
         let (n, d, b) = (self.settings.n_live, problem.dim(), problem.n_extras());
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
         let mut u = vec![0.0; n * d];
@@ -264,10 +263,12 @@ impl Run {
     }
 
     /// The first batch of a run that begins above a level: the seeds are its survivors.
-    fn open_between(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+    fn open_above(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let n = self.settings.n_live;
-        let Opening::Between { low, log_x, .. } = &self.opening else { return Ok(()) };
-        (self.level, self.running) = (*low, Running::above(*log_x));
+        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else {
+            return Ok(());
+        };
+        (self.level, self.running) = (*level, Running::above(*log_x, *log_evidence));
         self.doomed = (0..n as u64).collect();
         self.start_batch(problem, context)
     }
@@ -290,11 +291,9 @@ impl Run {
         let batches = u64::from(self.batch - self.settings.first_batch);
         self.status = if worst == best || best - worst < self.settings.ell_tol {
             Status::Plateau
-        } else if matches!(self.opening, Opening::Between { high, .. } if worst > high) {
+        } else if worst > self.settings.high {
             Status::Passed
-        } else if matches!(self.opening, Opening::Prior)
-            && self.running.remaining(best) < self.settings.dlogz
-        {
+        } else if self.running.remaining(best) < self.settings.dlogz {
             Status::Converged
         } else if self.n_evals >= self.settings.max_evals {
             Status::Evals
@@ -333,7 +332,7 @@ impl Run {
 
     /// The points that the new ones are to be found among.
     fn survivors(&self) -> Points {
-        if let (Opening::Between { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
+        if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
             return seeds.clone();
         }
         let mut survivors = Points::new(self.circles.len(), 0);
@@ -384,7 +383,7 @@ impl Run {
         if self.chaining || self.moves.is_none() {
             return;
         }
-        let above = matches!(self.opening, Opening::Between { .. });
+        let above = matches!(self.opening, Opening::Above { .. });
         let margin = if self.settings.sampler.has_bound() { 2.0 } else { 0.5 };
         let cost = 1.0 / self.rejection.efficiency();
         self.chaining = above || cost > margin * self.settings.sampler.cost();

@@ -87,6 +87,8 @@ pub struct Settings {
     pub enlarge: f64,
     /// The run ends when log Z can grow by no more than this.
     pub dlogz: f64,
+    /// It ends when the worst live point lies above this level; +inf for a run to the top.
+    pub high: f64,
     /// It ends when the log-likelihoods of the live points differ by less than this.
     pub ell_tol: f64,
     /// It ends after so many evaluations, or batches.
