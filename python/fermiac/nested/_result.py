@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import RngLike, key_of, whole
 from fermiac._sample import Sample
 from fermiac.errors import ArgumentError
+from fermiac.nested import _errors
 from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
@@ -125,8 +126,6 @@ class Nested(NestedViews):
     @cached_property
     def log_evidence_samples(self) -> Array:
         """The logarithm of the evidence under 200 simulated sets of prior masses, (200,)."""
-        from fermiac.nested import _errors
-
         return _errors.simulated(self, 200, _errors.derived_key(self, 0))[0]
 
     @property
@@ -176,8 +175,6 @@ class Nested(NestedViews):
         .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis,
            2006.
         """
-        from fermiac.nested import _errors
-
         return _errors.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def bootstrap(self, n: int = 100, *, by: str = "lineage", rng: RngLike = None) -> Array:
@@ -209,8 +206,6 @@ class Nested(NestedViews):
         .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
            parameter estimation", Bayesian Analysis, 2018.
         """
-        from fermiac.nested import _errors
-
         groups = {"lineage": self.lineages, "family": self.families}.get(by)
         if groups is None:
             raise ArgumentError(f"by: {by!r} given; it must be 'lineage' or 'family'")
