@@ -7,6 +7,8 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._core_nested import nested_bootstrap, nested_simulate, nested_volumes
+
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
@@ -35,6 +37,9 @@ __all__ = [
     "mcmc_windows",
     "native_density",
     "native_integrand",
+    "nested_bootstrap",
+    "nested_simulate",
+    "nested_volumes",
     "normalize_weights",
     "privacy_bootstrap",
     "privacy_gaussian",

@@ -12,6 +12,7 @@ pub mod importance;
 pub mod kernel;
 pub mod linalg;
 pub mod mcmc;
+pub mod nested;
 pub mod par;
 pub mod privacy;
 pub mod rng;

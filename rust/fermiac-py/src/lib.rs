@@ -14,6 +14,7 @@ mod importance;
 mod integrands;
 mod mcmc;
 mod native;
+mod nested;
 mod privacy;
 mod random;
 mod special;
@@ -37,6 +38,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     transforms::register(m)?;
     integrands::register(m)?;
     native::register(m)?;
+    nested::register(m)?;
     privacy::register(m)?;
     mcmc::register(m)?;
     importance::register(m)?;

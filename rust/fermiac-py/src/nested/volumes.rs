@@ -1,0 +1,111 @@
+//! Bindings of the volumes, simulations and bootstraps of nested sampling.
+
+use fermiac_core::linalg::Rows;
+use fermiac_core::nested::{Simulated, bootstrap, n_alive, simulate, volumes};
+use numpy::{
+    IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::enter::{Raised, enter};
+use crate::error::check;
+
+/// Adds this file's functions to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(nested_volumes, m)?)?;
+    m.add_function(wrap_pyfunction!(nested_simulate, m)?)?;
+    m.add_function(wrap_pyfunction!(nested_bootstrap, m)?)
+}
+
+/// What dead points, sorted by log-likelihood, stand for.
+#[pyfunction]
+fn nested_volumes<'py>(
+    py: Python<'py>,
+    log_likelihoods: PyReadonlyArray1<'py, f64>,
+    births: PyReadonlyArray1<'py, f64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (ell, births) = (log_likelihoods.as_slice()?, births.as_slice()?);
+    let found = py.detach(|| {
+        let alive = n_alive(ell, births)?;
+        let volumes = volumes(ell, &alive);
+        Ok((alive, volumes))
+    });
+    let (alive, volumes) = check(py, found)?;
+    let out = PyDict::new(py);
+    out.set_item("n_alive", PyArray1::from_iter(py, alive.into_iter().map(|n| n as i64)))?;
+    out.set_item("log_x", volumes.log_x.into_pyarray(py))?;
+    out.set_item("log_prior_masses", volumes.log_prior_masses.into_pyarray(py))?;
+    out.set_item("log_evidence", volumes.log_evidence)?;
+    out.set_item("log_evidence_stderr", volumes.log_evidence_stderr)?;
+    out.set_item("information", volumes.information)?;
+    out.set_item("ess", volumes.ess)?;
+    Ok(out)
+}
+
+/// Evidences, informations and means of `values` (one row a point) under simulated shrinkage.
+#[pyfunction]
+#[pyo3(signature = (log_likelihoods, n_alive, n_sets, key, n_threads, values=None, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "as Python gives them")]
+fn nested_simulate<'py>(
+    py: Python<'py>,
+    log_likelihoods: PyReadonlyArray1<'py, f64>,
+    n_alive: PyReadonlyArray1<'py, i64>,
+    n_sets: usize,
+    key: u64,
+    n_threads: usize,
+    values: Option<PyReadonlyArray2<'py, f64>>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let ell = log_likelihoods.as_slice()?;
+    // What is not positive is refused as zero is.
+    let alive = n_alive.as_slice()?.iter().map(|n| u64::try_from(*n).unwrap_or(0));
+    let alive: Vec<u64> = alive.collect();
+    let values = values.as_ref().map(rows).transpose()?;
+    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        simulate(ell, &alive, n_sets, key, values, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    to_dict(py, found, n_sets)
+}
+
+/// Evidences, informations and means of `values` (one row a point) of bootstrapped groups.
+#[pyfunction]
+#[pyo3(signature = (
+    log_likelihoods, births, groups, n_sets, key, n_threads, values=None, progress=None
+))]
+#[expect(clippy::too_many_arguments, reason = "as Python gives them")]
+fn nested_bootstrap<'py>(
+    py: Python<'py>,
+    log_likelihoods: PyReadonlyArray1<'py, f64>,
+    births: PyReadonlyArray1<'py, f64>,
+    groups: PyReadonlyArray1<'py, i64>,
+    n_sets: usize,
+    key: u64,
+    n_threads: usize,
+    values: Option<PyReadonlyArray2<'py, f64>>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (ell, births) = (log_likelihoods.as_slice()?, births.as_slice()?);
+    let groups = groups.as_slice()?;
+    let values = values.as_ref().map(rows).transpose()?;
+    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        bootstrap(ell, births, groups, n_sets, key, values, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    to_dict(py, found, n_sets)
+}
+
+fn rows<'a>(values: &'a PyReadonlyArray2<'_, f64>) -> PyResult<Rows<'a>> {
+    crate::array::rows(values, values.shape()[1])
+}
+
+fn to_dict(py: Python<'_>, found: Simulated, n_sets: usize) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    let n_values = found.means.len() / n_sets.max(1);
+    out.set_item("log_evidence", found.log_evidence.into_pyarray(py))?;
+    out.set_item("information", found.information.into_pyarray(py))?;
+    out.set_item("means", found.means.into_pyarray(py).reshape([n_sets, n_values])?)?;
+    Ok(out)
+}
