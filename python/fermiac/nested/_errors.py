@@ -65,8 +65,6 @@ def bootstrapped(
     n_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Log-evidences, and means of `values`, with groups of points drawn anew, set by set."""
-    if result.is_reweighted:
-        raise ArgumentError("TODO")
     got = _core.nested_bootstrap(
         result.log_likelihoods,
         result.births,
@@ -75,6 +73,7 @@ def bootstrapped(
         key,
         resolve_threads(n_threads),
         values=values,
+        target=result.log_densities,
     )
     return got["log_evidence"], got["means"]
 

@@ -13,7 +13,7 @@ mod simulate;
 mod tests;
 mod volume;
 
-pub use bootstrap::bootstrap;
+pub use bootstrap::{bootstrap, bootstrap_for};
 pub use ranks::Ranks;
 pub use replicates::Simulated;
 pub use running::Running;
