@@ -119,6 +119,15 @@ class Nested(NestedViews):
         return int(self.n_alive[possible].max(initial=1))
 
     @property
+    def khat(self) -> float:
+        """The tail shape of the posterior masses that lineages have, -inf where they are equal.
+
+        Above 0.7 a few lineages carry the posterior, and averages are unreliable. NaN for fewer
+        than ten lineages.
+        """
+        return float(_errors.tails(self._weights()[:, None], self.lineages)[0][0])
+
+    @property
     def is_reweighted(self) -> bool:
         """Whether `log_densities` are those of another target than ordered the points."""
         return not np.array_equal(self.log_densities, self.log_likelihoods)  # type: ignore[arg-type]
@@ -259,7 +268,12 @@ class Nested(NestedViews):
         Warns
         -----
         WeightWarning
-            If the k-hat of the weights is above min(1 - 1/log10(n), 0.7).
+            If `khat` is above min(1 - 1/log10(n), 0.7).
+
+        References
+        ----------
+        .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
+           sampling", Journal of Machine Learning Research, 2024.
         """
         from fermiac.nested import _points
 
