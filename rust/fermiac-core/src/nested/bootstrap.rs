@@ -5,7 +5,7 @@ use super::volume::check;
 use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
-use crate::simd::{Kernel, LANES, V, dispatch, expm1v};
+use crate::simd::{Kernel, LANES, V, dispatch, exp, expm1v};
 use crate::{Error, Result};
 
 /// Streams of bootstraps, beside those of runs and simulations.
@@ -169,14 +169,13 @@ impl Kernel for Sweep<'_> {
             }
             let largest = heights.block(b);
             if b > 0 && heights.block(b - 1) < largest {
-                let ratio = heights.block(b - 1) - largest;
-                last.height = last.height * V::splat(crate::simd::exp(ratio));
+                last.height = last.height * V::splat(exp(heights.block(b - 1) - largest));
             }
             sums.fill(V::ZERO);
             let mut left = V::splat(1.0);
             for (j, i) in block.enumerate() {
                 let here = copies.of[lives.group[i]];
-                let own_height = V::splat(heights.heights[i]);
+                let own_height = V::splat(heights.of[i]);
                 let started = |last: f64, own: f64| if last.is_nan() { own } else { last };
                 let fresh = last.height;
                 let below = fresh.zip(own_height, started);

@@ -30,7 +30,7 @@ pub(super) struct Heights {
     /// That up to the end of each block, less `top`.
     blocks: Vec<f64>,
     /// The likelihoods over that of their block.
-    pub(super) heights: Vec<f64>,
+    pub(super) of: Vec<f64>,
     /// The log-likelihoods less `top`; 0 for those of -inf, which have no height.
     pub(super) levels: Vec<f64>,
 }
@@ -47,12 +47,12 @@ impl Heights {
         for b in 1..blocks.len() {
             blocks[b] = blocks[b].max(blocks[b - 1]);
         }
-        let mut heights = Vec::with_capacity(ell.len());
+        let mut of = Vec::with_capacity(ell.len());
         for (part, block) in ell.chunks(BLOCK).zip(&blocks) {
-            heights.extend(part.iter().map(|l| height(relative(*l), *block)));
+            of.extend(part.iter().map(|l| height(relative(*l), *block)));
         }
         let levels = ell.iter().map(|l| relative(*l).max(f64::MIN)).collect();
-        Self { top, blocks, heights, levels }
+        Self { top, blocks, of, levels }
     }
 
     /// The number of blocks.
@@ -69,7 +69,7 @@ impl Heights {
     /// The likelihood of point `i` over that of block `b`.
     pub(super) fn height_in(&self, i: usize, b: usize) -> f64 {
         let own = self.blocks[i / BLOCK];
-        self.heights[i] * height(own, self.blocks[b])
+        self.of[i] * height(own, self.blocks[b])
     }
 }
 

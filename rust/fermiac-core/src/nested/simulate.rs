@@ -56,7 +56,7 @@ struct Columns {
 
 impl Columns {
     fn new(heights: &Heights, values: Option<Rows<'_>>) -> Self {
-        let (n, n_values) = (heights.heights.len(), values.map_or(0, Rows::dim));
+        let (n, n_values) = (heights.of.len(), values.map_or(0, Rows::dim));
         let width = 2 + n_values;
         let of = |i: usize, c: usize| match (c, values) {
             (0, _) => 1.0,
@@ -70,14 +70,14 @@ impl Columns {
             for c in 0..width {
                 for i in start..(start + BLOCK).min(n) {
                     let below = i.saturating_sub(1);
-                    let height = if i == start { before } else { heights.heights[below] };
-                    shells.push(0.5 * (heights.heights[i] * of(i, c) + height * of(below, c)));
+                    let height = if i == start { before } else { heights.of[below] };
+                    shells.push(0.5 * (heights.of[i] * of(i, c) + height * of(below, c)));
                 }
             }
         }
         let end = match n {
             0 => vec![0.0; width],
-            _ => (0..width).map(|c| heights.heights[n - 1] * of(n - 1, c)).collect(),
+            _ => (0..width).map(|c| heights.of[n - 1] * of(n - 1, c)).collect(),
         };
         Self { n_values, shells, end }
     }

@@ -9,6 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::array;
 use crate::enter::{Raised, enter};
 use crate::error::check;
 
@@ -62,7 +63,7 @@ fn nested_simulate<'py>(
     // What is not positive is refused as zero is.
     let alive = n_alive.as_slice()?.iter().map(|n| u64::try_from(*n).unwrap_or(0));
     let alive: Vec<u64> = alive.collect();
-    let values = values.as_ref().map(rows).transpose()?;
+    let values = rows(values.as_ref())?;
     let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
         simulate(ell, &alive, n_sets, key, values, context).map_err(|error| (error, None))
     })
@@ -92,7 +93,7 @@ fn nested_bootstrap<'py>(
     let (ell, births) = (log_likelihoods.as_slice()?, births.as_slice()?);
     let groups = groups.as_slice()?;
     let target = target.as_ref().map_or(Ok(ell), |target| target.as_slice())?;
-    let values = values.as_ref().map(rows).transpose()?;
+    let values = rows(values.as_ref())?;
     let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
         bootstrap_for(target, ell, births, groups, n_sets, key, values, context)
             .map_err(|error| (error, None))
@@ -101,8 +102,10 @@ fn nested_bootstrap<'py>(
     to_dict(py, found, n_sets)
 }
 
-fn rows<'a>(values: &'a PyReadonlyArray2<'_, f64>) -> PyResult<Rows<'a>> {
-    crate::array::rows(values, values.shape()[1])
+fn rows<'a>(values: Option<&'a PyReadonlyArray2<'_, f64>>) -> PyResult<Option<Rows<'a>>> {
+    // Rows of nothing are no rows.
+    let some = values.filter(|values| values.shape()[1] > 0);
+    some.map(|values| array::rows(values, values.shape()[1])).transpose()
 }
 
 fn to_dict(py: Python<'_>, found: Simulated, n_sets: usize) -> PyResult<Bound<'_, PyDict>> {
