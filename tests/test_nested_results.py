@@ -29,7 +29,8 @@ def runs() -> list[Nested]:
     return [result_of(GAUSSIAN, seed) for seed in range(100)]
 
 
-def test_volumes_are_those_of_the_formulas(run: Nested) -> None:
+def test_volumes_are_those_of_the_formulas() -> None:
+    run = result_of(GAUSSIAN, 1, 60, 7)
     alive = reference.n_alive(run.log_likelihoods, run.births)
     expected = reference.volumes(run.log_likelihoods, alive)
     np.testing.assert_array_equal(run.n_alive, alive)
@@ -111,11 +112,11 @@ def test_the_unbiased_evidence(runs: list[Nested]) -> None:
     ratios = np.exp([r.log_evidence_unbiased - GAUSSIAN.log_evidence for r in runs])
     error = ratios.std(ddof=1) / 10
     assert abs(ratios.mean() - 1) < 5 * error
-    few = [result_of(GAUSSIAN, seed, 10, 1) for seed in range(400)]
+    few = [result_of(GAUSSIAN, seed, 8, 1) for seed in range(100)]
     unbiased = np.exp([r.log_evidence_unbiased - GAUSSIAN.log_evidence for r in few])
     plain = np.exp([r.log_evidence - GAUSSIAN.log_evidence for r in few])
-    assert abs(unbiased.mean() - 1) < 5 * unbiased.std(ddof=1) / 20
-    # What has no bias as a logarithm is too large as a number: by a quarter here.
+    assert abs(unbiased.mean() - 1) < 5 * unbiased.std(ddof=1) / 10
+    # What has no bias as a logarithm is too large as a number: by a third here.
     assert plain.mean() > unbiased.mean() + 0.1
 
 
@@ -166,7 +167,7 @@ def test_controls(run: Nested) -> None:
     assert e.stderr < 0.5 * plain.stderr
     assert e.stderr == pytest.approx(alone.stderr, rel=0.2)
     with pytest.warns(fm.errors.FermiacWarning, match="standard errors from zero"):
-        run.expect(x[:, 0], controls=x[:, 1] + 1)
+        run.expect(x[:, 0] ** 2 + x[:, 1], controls=x[:, 1] + 0.3)
     with pytest.raises(ArgumentError, match="needs the gradients"):
         run.expect(x[:, 0], controls="stein")
 
@@ -223,16 +224,19 @@ def test_reweighting_to_another_prior(run: Nested) -> None:
 
 def test_errors_of_reweighted_averages() -> None:
     scores = []
-    for seed in range(60):
-        r = result_of(GAUSSIAN, seed).reweight(lambda x: -0.5 * np.sum(x**2, axis=1) / 0.15**2)
+    for seed in range(50):
+        run = result_of(GAUSSIAN, seed, 200, 50)
+        r = run.reweight(lambda x: -0.5 * np.sum(x**2, axis=1) / 0.15**2)
         e = r.expect(np.column_stack([r.draws[:, 0], r.draws[:, 0] ** 2]))
         scores.append((e.mean - [0, 0.15**2]) / e.stderr)
-    assert np.all(np.mean(np.abs(scores) < np.array(2), axis=0) >= 0.85)
+    # The scatter of 50 numbers is known to 10 %.
+    assert np.all(np.mean(np.abs(scores) < np.array(2), axis=0) >= 0.84)
     assert np.all((np.std(scores, axis=0) > 0.7) & (np.std(scores, axis=0) < 1.35))
+    assert np.all(np.abs(np.mean(scores, axis=0)) < 0.6)
 
 
 def test_reweighting_that_fails(run: Nested) -> None:
-    with pytest.warns(WeightWarning, match="heavy tail") as caught:
+    with pytest.warns(WeightWarning, match="a few lineages carry") as caught:
         far = run.reweight(lambda x: -0.5 * np.sum((x - 0.2) ** 2, axis=1) / 0.005**2)
     assert caught[0].message.result is far  # type: ignore[union-attr]
     assert far.warnings
@@ -289,7 +293,7 @@ def test_a_constant_likelihood() -> None:
 def test_points_without_likelihood() -> None:
     problem = reference.half_forbidden()
     off = []
-    for seed in range(60):
+    for seed in range(40):
         r = result_of(problem, seed)
         off.append(r.log_evidence - problem.log_evidence)
         forbidden = r.log_likelihoods == -np.inf
@@ -297,7 +301,7 @@ def test_points_without_likelihood() -> None:
         # Of N0 points of which m are alive after these deaths, about the share m / N0 is left.
         left = np.mean(~forbidden[r.births == -np.inf])
         assert np.exp(r.log_x[forbidden.sum() - 1]) == pytest.approx(left, rel=0.02)
-    assert abs(np.mean(off)) < 5 * np.std(off) / np.sqrt(60)
+    assert abs(np.mean(off)) < 5 * np.std(off) / np.sqrt(40)
     assert np.isfinite(r.expect(lambda x: x[:, 0]).stderr)
     assert np.isfinite(r.information)
     assert r.n_live == 100

@@ -30,6 +30,8 @@ __all__ = ["expect", "moments", "summary", "table"]
 Array = NDArray[np.float64]
 #: Points that a function is given at a time.
 _BATCH = 65536
+#: The share of a variance above which a part of it stands out.
+_STANDS_OUT = 0.1
 
 
 def expect(
@@ -58,10 +60,12 @@ def expect(
     found = list(got.findings) + _unseen(sample, values, labels, is_complex, law)
     limit = khat_threshold(max(sample.n_draws, 2))
     heavy = khat > limit
-    if sample.log_weights is None:
+    if got.largest is not None:
+        heavy &= got.largest > _STANDS_OUT
+    elif sample.log_weights is None:
         # Without weights a skew integrand is the rule: here a point must stand out as well.
         squares = (scaled - scaled.mean(axis=0)) ** 2
-        heavy &= squares.max(axis=0) > 0.1 * squares.sum(axis=0)
+        heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
     rhat = got.rhat
     if is_complex:
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)

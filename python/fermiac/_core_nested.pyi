@@ -30,6 +30,7 @@ def nested_bootstrap(
     n_threads: int,
     values: _F | None = None,
     progress: Callable[[int, int], object] | None = None,
+    target: _F | None = None,
 ) -> dict[str, Any]: ...
 
 @final

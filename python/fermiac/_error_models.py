@@ -40,6 +40,9 @@ class Average:
     ess: Array
     khat: Array
     findings: tuple[tuple[type[FermiacWarning], str], ...] = ()
+    #: The largest share that one of the independent parts has of a squared error, where these are
+    #: not the points.
+    largest: Array | None = None
     #: Of chains: R-hat, 1 where the average is exact.
     rhat: Array | None = None
 

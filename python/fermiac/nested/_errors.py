@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.nested._result import Nested
 
-__all__ = ["bootstrapped", "derived_key", "simulated"]
+__all__ = ["bootstrapped", "derived_key", "simulated", "tails"]
 
 Array = NDArray[np.float64]
 #: Times that lineages are drawn anew for the error of an average.
@@ -45,6 +45,7 @@ def simulated(
     result: Nested, n_sets: int, key: int, values: Array | None = None, n_threads: int | None = None
 ) -> tuple[Array, Array]:
     """Log-evidences, and means of `values`, with prior masses drawn from their law, set by set."""
+    assert result.log_densities is not None
     got = _core.nested_simulate(
         result.log_densities,
         result.n_alive,
@@ -65,8 +66,6 @@ def bootstrapped(
     n_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Log-evidences, and means of `values`, with groups of points drawn anew, set by set."""
-    if result.is_reweighted:
-        raise ArgumentError("TODO")
     got = _core.nested_bootstrap(
         result.log_likelihoods,
         result.births,
@@ -75,8 +74,23 @@ def bootstrapped(
         key,
         resolve_threads(n_threads),
         values=values,
+        target=result.log_densities,
     )
     return got["log_evidence"], got["means"]
+
+
+def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
+    """The tail shape of what lineages have of each column's sum, and the largest share of squares.
+
+    The parts of single points rise and fall along the run, and are no draws from anything;
+    lineages are.
+    """
+    which = np.unique(lineages, return_inverse=True)[1]
+    sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
+    shapes = [_core.khat(s / s.sum()) if s.any() else -np.inf for s in sums]
+    squares = sums**2
+    total = squares.sum(axis=1)
+    return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)
 
 
 def _nested(
@@ -137,12 +151,14 @@ def _nested(
             findings.append(drift_finding(drift, controls))
         if not exact.all():
             findings += control_findings(raw, error, squares[k : 2 * k], 1 / got.squares)
+    khat, largest = tails(raw["parts"], sample.lineages)
     return Average(
         mean=raw["mean"],
         cov=cov,
         ess=effective_size(got.variance, error, 1 / got.squares),
-        khat=np.where(exact, -np.inf, raw["khat"]),
+        khat=np.where(exact, -np.inf, khat),
         findings=tuple(findings),
+        largest=largest,
     )
 
 

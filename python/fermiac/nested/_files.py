@@ -51,6 +51,22 @@ def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
     ----------
     .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
        algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
+
+    Examples
+    --------
+    Two points from the whole prior, and one that took the place of the first:
+
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run_dead-birth.txt")
+    ...     with open(path, "w") as file:
+    ...         print("0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\\n", file=file)
+    ...     r = fm.nested.read_dead_birth(path)
+    >>> r.n_alive, r.lineages
+    (array([2, 2, 1]), array([0, 1, 0]))
+    >>> round(r.log_evidence, 3)
+    -1.175
     """
     given = os.fspath(path)
     root = given.removesuffix(_ENDING)

@@ -136,11 +136,11 @@ def reweight(result: Nested, new: Any, old: Any) -> Nested:
     raw = {**points_of(result), "log_densities": target}
     reweighted = from_points(raw, names=result.names, **kept(result))
     found: list[tuple[type[FermiacWarning], str]] = []
-    khat, limit = float(reweighted.khat), khat_threshold(max(result.n_draws, 2))
+    khat, limit = reweighted.khat, khat_threshold(max(result.n_draws, 2))
     if khat > limit:
         text = (
-            f"the new weights have a heavy tail: k-hat {khat:.2f}, above {limit:.2f}; the points "
-            "are too few where the new target is large: sample it itself, or a target nearer to it"
+            f"a few lineages carry the new weights: k-hat {khat:.2f}, above {limit:.2f}; there are "
+            "too few points where the new target is large: sample it, or a target nearer to it"
         )
         found.append((WeightWarning, text))
     told = (*result.warnings, *(text for _, text in found))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import RngLike, key_of, whole
 from fermiac._sample import Sample
 from fermiac.errors import ArgumentError
+from fermiac.nested import _errors
 from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
@@ -118,6 +119,15 @@ class Nested(NestedViews):
         return int(self.n_alive[possible].max(initial=1))
 
     @property
+    def khat(self) -> float:
+        """The tail shape of the posterior masses that lineages have, -inf where they are equal.
+
+        Above 0.7 a few lineages carry the posterior, and averages are unreliable. NaN for fewer
+        than ten lineages.
+        """
+        return float(_errors.tails(self._weights()[:, None], self.lineages)[0][0])
+
+    @property
     def is_reweighted(self) -> bool:
         """Whether `log_densities` are those of another target than ordered the points."""
         return not np.array_equal(self.log_densities, self.log_likelihoods)  # type: ignore[arg-type]
@@ -125,8 +135,6 @@ class Nested(NestedViews):
     @cached_property
     def log_evidence_samples(self) -> Array:
         """The logarithm of the evidence under 200 simulated sets of prior masses, (200,)."""
-        from fermiac.nested import _errors
-
         return _errors.simulated(self, 200, _errors.derived_key(self, 0))[0]
 
     @property
@@ -176,8 +184,6 @@ class Nested(NestedViews):
         .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis,
            2006.
         """
-        from fermiac.nested import _errors
-
         return _errors.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def bootstrap(self, n: int = 100, *, by: str = "lineage", rng: RngLike = None) -> Array:
@@ -209,8 +215,6 @@ class Nested(NestedViews):
         .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
            parameter estimation", Bayesian Analysis, 2018.
         """
-        from fermiac.nested import _errors
-
         groups = {"lineage": self.lineages, "family": self.families}.get(by)
         if groups is None:
             raise ArgumentError(f"by: {by!r} given; it must be 'lineage' or 'family'")
@@ -264,7 +268,12 @@ class Nested(NestedViews):
         Warns
         -----
         WeightWarning
-            If the k-hat of the weights is above min(1 - 1/log10(n), 0.7).
+            If `khat` is above min(1 - 1/log10(n), 0.7).
+
+        References
+        ----------
+        .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
+           sampling", Journal of Machine Learning Research, 2024.
         """
         from fermiac.nested import _points
 

@@ -34,13 +34,31 @@ pub fn bootstrap(
     values: Option<Rows<'_>>,
     context: &Context<'_>,
 ) -> Result<Simulated> {
+    bootstrap_for(ell, ell, birth, groups, n_sets, key, values, context)
+}
+
+/// The same for another `target` than the log-likelihoods that ordered the points: evidence,
+/// information and means are those of the target, the prior masses those of the run.
+#[expect(clippy::too_many_arguments, reason = "those of `bootstrap`, and one more")]
+pub fn bootstrap_for(
+    target: &[f64],
+    ell: &[f64],
+    birth: &[f64],
+    groups: &[i64],
+    n_sets: usize,
+    key: u64,
+    values: Option<Rows<'_>>,
+    context: &Context<'_>,
+) -> Result<Simulated> {
     check(ell, birth)?;
-    if groups.len() != ell.len() {
-        let why = format!("{} given for {} points; one each", groups.len(), ell.len());
-        return Err(Error::argument("groups", why));
+    for (name, given) in [("groups", groups.len()), ("target", target.len())] {
+        if given != ell.len() {
+            let why = format!("{given} given for {} points; one each", ell.len());
+            return Err(Error::argument(name, why));
+        }
     }
     check_values(values, ell.len())?;
-    let (heights, lives) = (Heights::new(ell), Lives::new(ell, birth, groups));
+    let (heights, lives) = (Heights::new(target), Lives::new(ell, birth, groups));
     collect(n_sets, &heights, context, |group| {
         let copies = Copies::draw(lives.n_groups, key, LANES * group);
         dispatch(Sweep { heights: &heights, lives: &lives, copies: &copies, values })

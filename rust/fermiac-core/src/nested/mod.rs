@@ -21,7 +21,7 @@ pub mod surrogate;
 mod tests;
 mod volume;
 
-pub use bootstrap::bootstrap;
+pub use bootstrap::{bootstrap, bootstrap_for};
 pub use ranks::Ranks;
 pub use replicates::Simulated;
 pub use running::Running;

@@ -23,13 +23,13 @@ pub struct Simulated {
     pub means: Vec<f64>,
 }
 
-/// Likelihoods relative to the largest one of their block.
+/// Likelihoods relative to the largest one up to the end of their block.
 pub(super) struct Heights {
     /// The largest log-likelihood.
     top: f64,
-    /// That of each block, less `top`.
+    /// That up to the end of each block, less `top`.
     blocks: Vec<f64>,
-    /// The likelihoods over the largest one of the block.
+    /// The likelihoods over that of their block.
     pub(super) of: Vec<f64>,
     /// The log-likelihoods less `top`; 0 for those of -inf, which have no height.
     pub(super) levels: Vec<f64>,
@@ -41,7 +41,12 @@ impl Heights {
         let largest = |part: &[f64]| part.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let top = largest(ell);
         let relative = |l: f64| if l > f64::NEG_INFINITY { l - top } else { f64::NEG_INFINITY };
-        let blocks: Vec<f64> = ell.chunks(BLOCK).map(|part| relative(largest(part))).collect();
+        // Of another target than ordered the points, what is left has less mass than what went: where
+        // it is lower than all before by more than numbers can tell, it adds nothing.
+        let mut blocks: Vec<f64> = ell.chunks(BLOCK).map(|part| relative(largest(part))).collect();
+        for b in 1..blocks.len() {
+            blocks[b] = blocks[b].max(blocks[b - 1]);
+        }
         let mut of = Vec::with_capacity(ell.len());
         for (part, block) in ell.chunks(BLOCK).zip(&blocks) {
             of.extend(part.iter().map(|l| height(relative(*l), *block)));
@@ -55,13 +60,13 @@ impl Heights {
         self.blocks.len()
     }
 
-    /// The logarithm of the largest likelihood of a block, relative to the run's; -inf where the
-    /// block has no likelihood at all.
+    /// The logarithm of the largest likelihood up to the end of a block, relative to the run's; -inf
+    /// where there is none up to there.
     pub(super) fn block(&self, b: usize) -> f64 {
         self.blocks[b]
     }
 
-    /// The likelihood of point `i` over the largest one of block `b`.
+    /// The likelihood of point `i` over that of block `b`.
     pub(super) fn height_in(&self, i: usize, b: usize) -> f64 {
         let own = self.blocks[i / BLOCK];
         self.of[i] * height(own, self.blocks[b])

@@ -1,7 +1,7 @@
 //! Bindings of the volumes, simulations and bootstraps of nested sampling.
 
 use fermiac_core::linalg::Rows;
-use fermiac_core::nested::{Simulated, bootstrap, n_alive, simulate, volumes};
+use fermiac_core::nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
 use numpy::{
     IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -71,10 +71,11 @@ fn nested_simulate<'py>(
     to_dict(py, found, n_sets)
 }
 
-/// Evidences, informations and means of `values` (one row a point) of bootstrapped groups.
+/// Evidences, informations and means of `values` (one row a point) of bootstrapped groups,
+/// for the likelihood or another `target`.
 #[pyfunction]
 #[pyo3(signature = (
-    log_likelihoods, births, groups, n_sets, key, n_threads, values=None, progress=None
+    log_likelihoods, births, groups, n_sets, key, n_threads, values=None, progress=None, target=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
 fn nested_bootstrap<'py>(
@@ -87,12 +88,15 @@ fn nested_bootstrap<'py>(
     n_threads: usize,
     values: Option<PyReadonlyArray2<'py, f64>>,
     progress: Option<Py<PyAny>>,
+    target: Option<PyReadonlyArray1<'py, f64>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (ell, births) = (log_likelihoods.as_slice()?, births.as_slice()?);
     let groups = groups.as_slice()?;
+    let target = target.as_ref().map_or(Ok(ell), |target| target.as_slice())?;
     let values = rows(values.as_ref())?;
     let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        bootstrap(ell, births, groups, n_sets, key, values, context).map_err(|error| (error, None))
+        bootstrap_for(target, ell, births, groups, n_sets, key, values, context)
+            .map_err(|error| (error, None))
     })
     .map_err(|stopped| stopped.error)?;
     to_dict(py, found, n_sets)

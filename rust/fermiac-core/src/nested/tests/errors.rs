@@ -3,7 +3,7 @@
 use super::volumes::{of, scatter};
 use super::{constant, gaussian, plateaus, run, supported};
 use crate::linalg::Rows;
-use crate::nested::{bootstrap, n_alive, simulate, volumes};
+use crate::nested::{bootstrap, bootstrap_for, n_alive, simulate, volumes};
 use crate::par::Context;
 
 fn moments(values: &[f64]) -> (f64, f64) {
@@ -54,6 +54,33 @@ fn a_bootstrap_of_one_group_is_the_run_itself() {
             assert!((drawn.means[s] / mean - 1.0).abs() < 1e-10);
         }
     }
+}
+
+/// Targets that jump up and down between points, by more than numbers have range, and to nothing.
+#[test]
+fn another_target_has_the_masses_of_the_run() {
+    let dead = run(&supported(), 100, 10, 1.0, 3);
+    let masses = of(&dead).log_prior_masses;
+    let n = dead.ell.len();
+    let context = Context::serial();
+    let targets: [fn(usize) -> f64; 4] = [
+        |_| 2.5,
+        |i| (i % 7) as f64 - (i % 11) as f64,
+        |i| if i % 3 == 0 { f64::NEG_INFINITY } else { -30.0 * (i % 97) as f64 },
+        |i| if (200..700).contains(&i) { f64::NEG_INFINITY } else { -3.0 * i as f64 },
+    ];
+    let drawn = |target: &[f64], groups: &[i64], n_sets| {
+        bootstrap_for(target, &dead.ell, &dead.birth, groups, n_sets, 1, None, &context)
+    };
+    for target in targets {
+        let target: Vec<f64> = (0..n).map(target).collect();
+        let found = drawn(&target, &vec![0; n], 1).unwrap();
+        let sum: f64 = masses.iter().zip(&target).map(|(w, l)| (w + l).exp()).sum();
+        assert!((found.log_evidence[0] - sum.ln()).abs() < 1e-10, "{found:?} {}", sum.ln());
+    }
+    let plain = bootstrap(&dead.ell, &dead.birth, &dead.lineage, 9, 1, None, &context).unwrap();
+    assert_eq!(drawn(&dead.ell, &dead.lineage, 9).unwrap(), plain);
+    assert!(drawn(&[1.0], &dead.lineage, 9).is_err());
 }
 
 /// The replicate that has each point so many times, put together by hand.
