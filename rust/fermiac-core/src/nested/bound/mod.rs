@@ -5,6 +5,7 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
+mod merge;
 mod periodic;
 mod split;
 #[cfg(test)]
@@ -121,9 +122,10 @@ impl Bound {
             (this.region, this.radius_scale) = (Region::Friends(friends), scale);
             return Ok(this);
         }
-        let largest = rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
-        this.radius_scale = largest.max(1.0);
-        this.region = Region::Union(Union::new(&union, this.radius_scale, options.enlarge));
+        let factors =
+            rounds.largest(&set, context, |drawn, _, rest| stretch(&union, drawn, rest))?;
+        let (union, scale) = Union::new(&union, &factors, options.enlarge);
+        (this.region, this.radius_scale) = (Region::Union(union), scale);
         Ok(this)
     }
 
