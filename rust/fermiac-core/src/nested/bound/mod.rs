@@ -65,7 +65,7 @@ enum Region {
     /// The cube, and the axes of its points.
     Cube(Vec<f64>),
     Union(Union),
-    Friends(Friends),
+    Friends(Box<Friends>),
 }
 
 impl Region {
@@ -119,7 +119,7 @@ impl Bound {
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
         if options.kind == BoundKind::Friends {
             let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
-            (this.region, this.radius_scale) = (Region::Friends(friends), scale);
+            (this.region, this.radius_scale) = (Region::Friends(Box::new(friends)), scale);
             return Ok(this);
         }
         let factors =
@@ -214,7 +214,7 @@ impl Bound {
             self.region = match kind {
                 0 => Region::cube(self.dim),
                 1 => Region::Union(Union::default()),
-                _ => Region::Friends(Friends::default()),
+                _ => Region::Friends(Box::default()),
             };
         }
         if !self.shifts.is_empty() && self.shifts.len() != self.dim {
