@@ -6,7 +6,7 @@ use super::tiles::{covariance, gather, norms};
 use crate::Result;
 use crate::kernel::Archive;
 use crate::linalg::{Cholesky, packed_len, packed_start};
-use crate::simd::{LANES, V, ln};
+use crate::simd::{LANES, V, exp, ln};
 use crate::special::ln_gamma;
 
 /// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
@@ -162,7 +162,7 @@ impl Maps {
 /// One ellipsoid of a list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// The points about which it lies, as a range of the order of the list.
+    /// The points about which it lies, as a range of an order of them.
     pub(super) start: usize,
     pub(super) end: usize,
     /// Its squared size in units of the covariance.
@@ -226,6 +226,11 @@ impl<'a> Ellipsoids<'a> {
         self.set.log_x + ln(n as f64 / self.n as f64)
     }
 
+    /// ln of the volume of an ellipsoid with the factor of a covariance and a squared size.
+    pub(super) fn log_volume(&self, factor: &Cholesky, radius2: f64) -> f64 {
+        self.log_ball + 0.5 * (factor.log_determinant() + self.set.d as f64 * ln(radius2))
+    }
+
     /// Forgets all from the `k`-th on.
     pub(super) fn truncate(&mut self, k: usize) {
         let size = packed_len(self.set.d);
@@ -252,14 +257,13 @@ impl<'a> Ellipsoids<'a> {
         norms(&self.tiles, d, &inverse, &mut self.norms);
         let farthest = self.norms.iter().fold(V::ZERO, |far, norm| far.max(*norm));
         let farthest = farthest.0.iter().fold(0.0_f64, |far, norm| far.max(*norm));
-        let half = d as f64 / 2.0;
-        let unit = self.log_ball + 0.5 * factor.log_determinant();
-        let least = self.log_mass(n);
         // The mean square is the dimension, unless the points are the same but for rounding.
         let mut radius2 = (farthest * MARGIN).max(1.0);
-        let mut log_volume = unit + half * ln(radius2);
+        let mut log_volume = self.log_volume(&factor, radius2);
+        let least = self.log_mass(n);
         if log_volume < least {
-            (radius2, log_volume) = (((least - unit) / half).exp(), least);
+            radius2 *= exp(2.0 / d as f64 * (least - log_volume));
+            log_volume = least;
         }
         self.shapes.push(Shape { start, end, radius2, log_volume });
         self.means.extend_from_slice(mean);

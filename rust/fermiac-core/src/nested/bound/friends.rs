@@ -50,8 +50,7 @@ impl Friends {
     ) -> Result<(Self, f64)> {
         let set = whole.ellipsoids.set;
         let (d, n) = (set.d, set.len());
-        let scale =
-            rounds.largest(set, context, |drawn, left| stretch(whole, drawn, left))?.max(1.0);
+        let factors = rounds.largest(set, context, |drawn, _, rest| stretch(whole, drawn, rest))?;
         let mut white = White {
             centre: whole.ellipsoids.mean(0).to_vec(),
             factor: whole.ellipsoids.factor(0).to_vec(),
@@ -85,7 +84,8 @@ impl Friends {
             white = White { centre: white.centre, ..pooled };
         }
         this.clusters = clusters.shapes(set)?;
-        this.wrap = Union::new(whole, scale, enlarge);
+        let (wrap, scale) = Union::new(whole, &factors, enlarge);
+        this.wrap = wrap;
         Ok((this, scale))
     }
 
@@ -213,13 +213,14 @@ fn radius2(
         let all: Vec<u32> = (0..n as u32).collect();
         return Ok(cloud.farthest2(&all, |_| true));
     }
-    rounds.largest(set, context, |_, left| {
+    let largest = rounds.largest(set, context, |_, left, _| {
         let mut is_left = vec![false; n];
         left.iter().for_each(|p| is_left[*p as usize] = true);
         let asked: Vec<u32> =
             (0..n as u32).filter(|i| is_left[order[*i as usize] as usize]).collect();
-        Ok(cloud.farthest2(&asked, |i| !is_left[order[i] as usize]))
-    })
+        Ok(vec![cloud.farthest2(&asked, |i| !is_left[order[i] as usize])])
+    })?;
+    Ok(largest.first().copied().unwrap_or(0.0))
 }
 
 /// The map that makes the covariance of a set the identity.

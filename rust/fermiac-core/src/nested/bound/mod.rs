@@ -5,6 +5,7 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
+mod merge;
 mod periodic;
 mod split;
 #[cfg(test)]
@@ -64,7 +65,7 @@ enum Region {
     /// The cube, and the axes of its points.
     Cube(Vec<f64>),
     Union(Union),
-    Friends(Friends),
+    Friends(Box<Friends>),
 }
 
 impl Region {
@@ -118,12 +119,13 @@ impl Bound {
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
         if options.kind == BoundKind::Friends {
             let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
-            (this.region, this.radius_scale) = (Region::Friends(friends), scale);
+            (this.region, this.radius_scale) = (Region::Friends(Box::new(friends)), scale);
             return Ok(this);
         }
-        let largest = rounds.largest(&set, context, |drawn, left| stretch(&union, drawn, left))?;
-        this.radius_scale = largest.max(1.0);
-        this.region = Region::Union(Union::new(&union, this.radius_scale, options.enlarge));
+        let factors =
+            rounds.largest(&set, context, |drawn, _, rest| stretch(&union, drawn, rest))?;
+        let (union, scale) = Union::new(&union, &factors, options.enlarge);
+        (this.region, this.radius_scale) = (Region::Union(union), scale);
         Ok(this)
     }
 
@@ -212,7 +214,7 @@ impl Bound {
             self.region = match kind {
                 0 => Region::cube(self.dim),
                 1 => Region::Union(Union::default()),
-                _ => Region::Friends(Friends::default()),
+                _ => Region::Friends(Box::default()),
             };
         }
         if !self.shifts.is_empty() && self.shifts.len() != self.dim {

@@ -18,7 +18,7 @@ const POWER: usize = 12;
 /// A union of ellipsoids about some of the points of a set.
 pub(super) struct Decomposition<'a> {
     pub(super) ellipsoids: Ellipsoids<'a>,
-    /// The points, those of an ellipsoid together.
+    /// Points, those of an ellipsoid together.
     pub(super) order: Vec<u32>,
     /// Which of the ellipsoids make up the union.
     pub(super) leaves: Vec<usize>,
@@ -45,6 +45,7 @@ impl<'a> Decomposition<'a> {
         this.ellipsoids.fit(&this.order, 0, n, &mean)?;
         if split {
             this.split(0)?;
+            this.merge()?;
         } else {
             this.leaves.push(0);
         }
@@ -171,7 +172,7 @@ fn major_axis(covariance: &[f64], axis: &mut [f64]) {
     }
 }
 
-fn log_add(a: f64, b: f64) -> f64 {
+pub(super) fn log_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     high + ln(1.0 + exp(low - high))
 }

@@ -22,28 +22,36 @@ pub(super) struct Union {
     pub(super) maps: Maps,
     /// The r².
     radii2: Vec<f64>,
-    log_volumes: Vec<f64>,
+    pub(super) log_volumes: Vec<f64>,
     /// Sums of volumes, relative to the largest.
     cumulative: Vec<f64>,
     log_volume: f64,
 }
 
 impl Union {
-    /// The ellipsoids of a decomposition, their axes stretched and their volumes then enlarged.
-    pub(super) fn new(of: &Decomposition<'_>, stretch: f64, enlarge: f64) -> Self {
+    /// The ellipsoids of a decomposition, their axes stretched by factors, if there are some, and
+    /// their volumes then enlarged; also how far they were stretched on the average of volumes.
+    pub(super) fn new(of: &Decomposition<'_>, stretch: &[f64], enlarge: f64) -> (Self, f64) {
         let (all, set) = (&of.ellipsoids, of.ellipsoids.set);
         let d = set.d;
-        let log_factor = ln(stretch) + ln(enlarge) / d as f64;
-        let log_unit = set.unit.iter().fold(0.0, |sum, unit| sum + ln(*unit));
         let mut this = Self { d, maps: Maps::new(d), ..Self::default() };
+        let log_unit = set.unit.iter().fold(ln(enlarge), |sum, unit| sum + ln(*unit));
         for &k in &of.leaves {
             this.maps.push(set, all.mean(k), all.factor(k), all.inverse(k));
             let shape = all.shapes[k];
-            this.radii2.push(shape.radius2 * exp(2.0 * log_factor));
-            this.log_volumes.push(shape.log_volume + log_unit + d as f64 * log_factor);
+            this.radii2.push(shape.radius2 * exp(2.0 / d as f64 * ln(enlarge)));
+            this.log_volumes.push(shape.log_volume + log_unit);
         }
         this.sum_volumes();
-        this
+        let before = this.log_volume;
+        for (k, factor) in stretch.iter().enumerate() {
+            let factor = factor.max(1.0);
+            this.radii2[k] *= factor * factor;
+            this.log_volumes[k] += d as f64 * ln(factor);
+        }
+        this.sum_volumes();
+        let scale = exp((this.log_volume - before) / d as f64);
+        (this, scale)
     }
 
     fn sum_volumes(&mut self) {

@@ -45,6 +45,26 @@ fn without_the_bootstrap_more_are_missed() {
 }
 
 #[test]
+fn a_small_part_does_not_stretch_a_large_one() {
+    let d = 2;
+    let mut numbers = stream(23);
+    let mut u = Vec::new();
+    (0..500).for_each(|_| push_ball(d, 0.3, 0.2, &mut numbers, &mut u));
+    (0..8).for_each(|_| push_ball(d, 0.8, 0.02, &mut numbers, &mut u));
+    let log_x = log_ball(d, 0.2);
+    let bound = fit(&u, d, log_x, &options(BoundKind::Multi, 20));
+    assert_eq!(bound.n_parts(), 2);
+    let Region::Union(union) = &bound.region else { unreachable!() };
+    let (large, small) = (bound.label(&[0.3, 0.3]), bound.label(&[0.8, 0.8]));
+    let bare = fit(&u, d, log_x, &options(BoundKind::Multi, 0));
+    let Region::Union(before) = &bare.region else { unreachable!() };
+    let stretch = |k: usize| (union.log_volumes[k] - before.log_volumes[k]) / d as f64;
+    assert!(stretch(large) < 1.1_f64.ln(), "{}", stretch(large));
+    assert!(stretch(small) > 1.5_f64.ln(), "{}", stretch(small));
+    assert!(bound.radius_scale() < 1.2);
+}
+
+#[test]
 fn few_points_for_the_dimension_stretch_the_axes() {
     let d = 12;
     let u = Shape::Ball.points(40, d, &mut stream(20));

@@ -146,7 +146,7 @@ fn the_volume_of_two_that_overlap() {
         parts.ellipsoids.fit(&all, start, start + n, &mean).unwrap();
         parts.leaves.push(parts.ellipsoids.shapes.len() - 1);
     }
-    let union = Union::new(&parts, 1.0, 1.0);
+    let (union, _) = Union::new(&parts, &[], 1.0);
     let (mut out, m) = (Vec::new(), 100_000);
     union.propose(m, &mut numbers, &mut out);
     let both = out.chunks(2).filter(|u| (0..2).all(|k| union.distance2(k, u, 2.0) < 1.0)).count();
