@@ -62,7 +62,7 @@ class Peer(NamedTuple):
     warm: bool = False
 
     def prepare(self, p: Problem, n_live: int) -> Run:
-        if n_live == SMOKE_LIVE and (self.warm or p.dim > 5):
+        if n_live == SMOKE_LIVE and (self.warm or p.dim > 2):
             raise NotApplicable(f"{self.name} takes too long for a run that is not timed")
         return PEERS[self.name](p, n_live)
 
