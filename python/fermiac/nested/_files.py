@@ -27,7 +27,7 @@ def write_dead_birth(result: Nested, root: str | os.PathLike[str]) -> None:
 
 
 def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
-    """Read a run that PolyChord wrote, or `Nested.write_dead_birth`.
+    r"""Read a run that PolyChord wrote, or `Nested.write_dead_birth`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "run_dead-birth.txt")
     ...     with open(path, "w") as file:
-    ...         print("0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\\n", file=file)
+    ...         print("0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\n", file=file)
     ...     r = fm.nested.read_dead_birth(path)
     >>> r.n_alive, r.lineages
     (array([2, 2, 1]), array([0, 1, 0]))
