@@ -282,6 +282,11 @@ impl NestedRun {
         Ok(outcome.err().map(|stopped| stopped.error))
     }
 
+    /// Lets a run that has ended go on, with other rules of when to end.
+    fn prolong(&self, dlogz: f64, max_evals: u64, max_iter: u64) {
+        self.lock().prolong(dlogz, max_evals, max_iter);
+    }
+
     /// How the run stands.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();

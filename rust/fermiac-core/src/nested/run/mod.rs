@@ -222,6 +222,13 @@ impl Run {
         (self.n_evals as f64 * way / -log_x).min(1e15) as u64 + self.settings.batch as u64
     }
 
+    /// Lets a run that has ended go on, with other rules of when to end.
+    pub fn prolong(&mut self, dlogz: f64, max_evals: u64, max_iter: u64) {
+        self.settings.dlogz = dlogz;
+        (self.settings.max_evals, self.settings.max_iter) = (max_evals, max_iter);
+        self.status = Status::Running;
+    }
+
     /// Draws the first points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let Opening::Prior = self.opening else { return self.open_above(problem, context) };
