@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fermiac.nested._allocation import Dynamic
 from fermiac.nested._files import read_dead_birth
 from fermiac.nested._more import start
 from fermiac.nested._result import Nested
@@ -9,6 +10,7 @@ from fermiac.nested._samplers import RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested._sampling import sample
 
 __all__ = [
+    "Dynamic",
     "Nested",
     "RandomWalk",
     "Sampler",

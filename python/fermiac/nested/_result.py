@@ -75,6 +75,9 @@ class Nested(NestedViews):
         ``n_evals``, ``n_clusters``.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
+    validation : mapping of str to ndarray
+        Of runs with longer and longer chains (``validate=True``): ``n_slices``, the moves of a
+        chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
 
     Notes
     -----
@@ -108,6 +111,11 @@ class Nested(NestedViews):
     rank_z: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, Array] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a run needs to go on does not leave the process.
+        return {name: value for name, value in self.__dict__.items() if name != "_courses"}
 
     @property
     def n_live(self) -> int:

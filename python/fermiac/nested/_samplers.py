@@ -9,7 +9,7 @@ from fermiac._arguments import choice, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler"]
+__all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler", "plain"]
 
 _DIRECTIONS = ("mixture", "whitened", "differential", "axes")
 
@@ -182,3 +182,10 @@ def as_sampler(given: str | Sampler) -> Sampler:
             "fermiac.nested.Slice(n_slices=50) is needed"
         )
     return _BY_NAME[given]()
+
+
+def plain(sampler: Sampler, dim: int, bounded: bool) -> Sampler:
+    """What ``"auto"`` has settled for: rejection, if all points came from a bound, or chains."""
+    if not isinstance(sampler, _Auto):
+        return sampler
+    return Uniform() if bounded and dim < _MANY else Slice(n_slices=3 * dim)
