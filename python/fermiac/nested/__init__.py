@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.nested._allocation import Dynamic
+from fermiac.nested._extend import extend
 from fermiac.nested._files import read_dead_birth
 from fermiac.nested._more import start
 from fermiac.nested._result import Nested
@@ -16,6 +17,7 @@ __all__ = [
     "Sampler",
     "Slice",
     "Uniform",
+    "extend",
     "read_dead_birth",
     "sample",
     "start",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,12 +90,6 @@ class Course:
         self._prolong()
         self.state = self._look()
 
-    def again(self, job: Job, **ports: Any) -> Self:
-        """A course from where this one stands, with other rules of when to end."""
-        course = type(self)(job, **ports)
-        course.take(self.kept(), self._elapsed())
-        return course
-
     def _prolong(self) -> None:
         options = self._now.options()
         self.run.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
@@ -135,7 +129,7 @@ class Course:
         self.state = self._look()
         if error is not None:
             raise error
-        self._late = self._max_time is not None and self._elapsed() >= self._max_time
+        self._late = self._max_time is not None and self.elapsed >= self._max_time
         if self._keeper is not None and self._keeper.wait() == 0:
             self._save()
         if self._view.watched and self.state["n_points"] > 1:
@@ -147,10 +141,12 @@ class Course:
         if self._keeper is not None:
             limits.append(self._keeper.wait())
         if self._max_time is not None:
-            limits.append(self._max_time - self._elapsed())
+            limits.append(self._max_time - self.elapsed)
         return max(min(limits), 0.0) if limits else None
 
-    def _elapsed(self) -> float:
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it has taken."""
         now = time.perf_counter() if self._end is None else self._end
         return self._before + now - self._start
 
@@ -168,7 +164,7 @@ class Course:
     def _save(self) -> None:
         """Write the checkpoint."""
         if self._keeper is not None:
-            self._keeper.write(self.kept(), self._elapsed())
+            self._keeper.write(self.kept(), self.elapsed)
 
     def _leave(self, error: BaseException) -> None:
         """Keep what there is, when an error ends the run."""
@@ -216,7 +212,7 @@ class Course:
 
     def _made(self, status: str, converged: bool) -> Nested:
         state, job = self.state, self.job
-        wall = self._elapsed()
+        wall = self.elapsed
         return from_points(
             self.points(),
             names=job.names,

@@ -236,7 +236,8 @@ class DynamicCourse(Course):
         return self._why or "max_time"
 
     def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
-        self.state["short"] = _SHORT.get(self._why, "").format(
+        short = _SHORT.get(self._why, "").format(
             ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
         )
+        self.state.update(status=self._how(), short=short)
         return super().findings(result)

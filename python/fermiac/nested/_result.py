@@ -310,6 +310,37 @@ class Nested(NestedViews):
 
         return _merge.merge(self, others)
 
+    def extend(self, n_live: int | None = None, dlogz: float | None = None, **rules: Any) -> Nested:
+        """Go on with the run: to a smaller rest of evidence, with more points, or after a limit.
+
+        Parameters
+        ----------
+        n_live : int, optional
+            Live points more: a run of their own with its own random numbers, merged with the
+            others.
+        dlogz : float, optional
+            The run goes on until the live points can raise log Z by no more than this.
+        **rules
+            The other arguments of `fermiac.nested.extend`: ``dynamic``, ``max_evals``,
+            ``max_iter``, ``max_time``, ``n_threads``, ``executor``, ``target_factory``,
+            ``progress``.
+
+        Returns
+        -------
+        Nested
+            All points. With `dlogz` alone, to the last bit what `sample` would have given with it;
+            without arguments, what it would have given without limits.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or the result does not know its run: it was loaded
+            from a file, merged, split or reweighted.
+        """
+        from fermiac.nested._extend import extend
+
+        return extend(self, n_live, dlogz, **rules)
+
     def split(self, k: int, *, rng: RngLike = None) -> tuple[Nested, ...]:
         """Deal the lineages out to k runs, which have fewer live points each.
 
