@@ -1,5 +1,6 @@
 //! What the chains of a batch share: the survivors, where circles are cut, and the shapes of modes.
 
+use super::Report;
 use crate::linalg::Cholesky;
 use crate::nested::bound::Bound;
 use crate::nested::points::Points;
@@ -269,11 +270,26 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of two points where all survivors are whitened.
-    pub(super) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
-        let mut difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        self.shapes[0].factor.solve_lower(&mut difference);
-        difference.iter().map(|x| x * x).sum::<f64>().sqrt()
+    /// The distance of a point from a survivor where all survivors are whitened; adds the products
+    /// of their coordinates to the report.
+    pub(super) fn compare(
+        &self,
+        survivor: usize,
+        point: &[f64],
+        white: &mut [f64],
+        report: &mut Report,
+    ) -> f64 {
+        self.shapes[0].whiten(point, white);
+        let start = &self.white[survivor * self.dim..(survivor + 1) * self.dim];
+        let [cross, before, after] = &mut report.products;
+        let mut square = 0.0;
+        for (k, (a, b)) in start.iter().zip(white.iter()).enumerate() {
+            square += (a - b) * (a - b);
+            cross[k] += a * b;
+            before[k] += a * a;
+            after[k] += b * b;
+        }
+        square.sqrt()
     }
 
     /// The mean distance of `most` survivors to their nearest others.

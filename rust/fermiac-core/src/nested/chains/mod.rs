@@ -79,12 +79,14 @@ pub struct Chains {
 }
 
 /// What a batch of chains tells.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
     /// The share of chains that ended further from their start than survivors lie from each other.
     pub moved: f64,
+    /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
+    pub products: [Vec<f64>; 3],
 }
 
 /// Room for the questions of a crew.
@@ -176,14 +178,16 @@ impl Chains {
         }
         let mut answers = Answers::default();
         problem.transform(&ends, &mut answers)?;
-        let mut report = Report::default();
+        let mut report =
+            Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
+        let mut white = vec![0.0; dim];
         let near = frame.nearest(32);
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
         for ((lane, &lineage), (u, x)) in self.lanes.iter().zip(lineages).zip(rows) {
             let origin = Origin { birth: level, lineage, family: frame.family[lane.start] };
             out.push(u, x, lane.ell, &lane.extras, origin);
-            moved += usize::from(frame.distance(frame.point(lane.start), &lane.here) > near);
+            moved += usize::from(frame.compare(lane.start, &lane.here, &mut white, &mut report) > near);
             report.counts.add(&lane.counts);
         }
         report.moved = moved as f64 / self.lanes.len().max(1) as f64;
