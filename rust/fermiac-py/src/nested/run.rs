@@ -86,7 +86,7 @@ struct Above<'py> {
 impl Options {
     fn settings(&self) -> PyResult<Settings> {
         let direction = match self.direction.as_str() {
-            "whitened" => Direction::Whitened,
+            "sweeps" => Direction::Sweeps,
             "axes" => Direction::Axes,
             "differential" => Direction::Differential,
             "mixture" => Direction::Mixture,

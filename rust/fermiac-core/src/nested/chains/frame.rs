@@ -106,6 +106,13 @@ impl Shape {
         Self { mean, factor, log_volume }
     }
 
+    /// L z.
+    fn factor_times(&self, z: &[f64], out: &mut [f64]) {
+        for (i, y) in out.iter_mut().enumerate() {
+            *y = self.factor.row(i).iter().zip(z).map(|(l, z)| l * z).sum();
+        }
+    }
+
     /// L⁻¹ (x - mean).
     fn whiten(&self, x: &[f64], out: &mut [f64]) {
         for ((y, x), m) in out.iter_mut().zip(x).zip(&self.mean) {
@@ -130,6 +137,9 @@ pub struct Frame {
     pub(super) shapes: Vec<Shape>,
     /// The shape that a chain from each survivor takes its directions from.
     pub(super) label: Vec<usize>,
+    /// Directions for sweeps, one basis after the other for each shape: `n_bases` × d lines.
+    lines: Vec<f64>,
+    n_bases: usize,
 }
 
 impl Frame {
@@ -174,7 +184,34 @@ impl Frame {
             family: survivors.family.clone(),
             shapes,
             label,
+            lines: Vec::new(),
+            n_bases: 0,
         }
+    }
+
+    /// Draws `n` random orthonormal bases for sweeps, which all chains share.
+    pub(super) fn draw_bases(&mut self, n: usize, stream: &mut Stream) {
+        let d = self.dim;
+        let mut bases = vec![0.0; n * d * d];
+        stream.fill_normal(&mut bases);
+        bases.chunks_exact_mut(d * d).for_each(|basis| orthonormalise(basis, d));
+        self.n_bases = n;
+        self.lines = vec![0.0; self.shapes.len() * n * d * d];
+        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.shapes) {
+            for (line, z) in lines.chunks_exact_mut(d).zip(bases.chunks_exact(d)) {
+                shape.factor_times(z, line);
+            }
+        }
+    }
+
+    /// A direction of a basis for a shape.
+    pub(super) fn line(&self, shape: usize, basis: usize, k: usize) -> &[f64] {
+        let first = ((shape * self.n_bases + basis % self.n_bases) * self.dim + k) * self.dim;
+        &self.lines[first..first + self.dim]
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.dim
     }
 
     pub(super) fn n_survivors(&self) -> usize {
@@ -320,4 +357,18 @@ fn unit(dim: usize) -> Shape {
     let factor = Cholesky::new(&identity, dim);
     let factor = factor.unwrap_or_else(|_| unreachable!("the identity has a factor"));
     Shape::of(vec![0.5; dim], factor)
+}
+
+/// Makes the rows of a matrix orthonormal, one after the other.
+fn orthonormalise(rows: &mut [f64], dim: usize) {
+    for i in 0..dim {
+        let (before, rest) = rows.split_at_mut(i * dim);
+        let row = &mut rest[..dim];
+        for other in before.chunks_exact(dim) {
+            let product: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(other).for_each(|(a, b)| *a -= product * b);
+        }
+        let length = row.iter().map(|a| a * a).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|a| *a /= length);
+    }
 }

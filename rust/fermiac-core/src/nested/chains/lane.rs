@@ -79,6 +79,9 @@ pub(super) struct Lane {
     /// Steps outwards that the ends still have.
     steps: [u64; 2],
     tries: u32,
+    /// Directions taken from bases, and where each basis is begun.
+    swept: usize,
+    offset: usize,
     /// Moves made since the start.
     made: u32,
     accepted: u32,
@@ -93,6 +96,7 @@ impl Lane {
         let start = stream.below(frame.n_survivors() as u64) as usize;
         let here = frame.point(start).to_vec();
         let dim = here.len();
+        let offset = stream.below(dim as u64) as usize;
         Self {
             stream,
             start,
@@ -110,6 +114,8 @@ impl Lane {
             place: 0.0,
             steps: [0; 2],
             tries: 0,
+            swept: 0,
+            offset,
             made: 0,
             accepted: 0,
             starts: 1,
@@ -228,15 +234,14 @@ impl Lane {
             return self.jump(frame);
         }
         let differential = match direction {
-            Direction::Whitened | Direction::Axes => false,
+            Direction::Sweeps | Direction::Axes => false,
             Direction::Differential => true,
             Direction::Mixture => self.stream.next_u64() >> 63 == 1,
         };
         if direction == Direction::Axes {
             frame.axis(&mut self.stream, &mut self.line);
         } else if !(differential && frame.differential(&mut self.stream, &mut self.line)) {
-            let shape = frame.label[self.start];
-            frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+            self.sweep(frame);
         }
         self.low = -width * self.stream.uniform();
         self.high = self.low + width;
@@ -250,6 +255,16 @@ impl Lane {
         } else {
             self.begin(frame)
         }
+    }
+
+    /// The next direction of the sweep: chains go through the bases in the same order, but each
+    /// begins every basis at a direction of its own.
+    fn sweep(&mut self, frame: &Frame) {
+        let dim = self.here.len();
+        let (basis, k) = (self.swept / dim, self.swept % dim);
+        let direction = (k + self.offset) % dim;
+        self.line.copy_from_slice(frame.line(frame.label[self.start], basis, direction));
+        self.swept += 1;
     }
 
     /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
@@ -389,7 +404,9 @@ impl Lane {
         if archive.is_reading() {
             self.stream = Stream::from_position(&position)?;
         }
-        archive.count(&mut self.start)?;
+        for count in [&mut self.start, &mut self.swept, &mut self.offset] {
+            archive.count(count)?;
+        }
         for list in [&mut self.here, &mut self.line, &mut self.asked, &mut self.tried] {
             archive.list(list)?;
         }

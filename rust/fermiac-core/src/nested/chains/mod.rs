@@ -33,13 +33,13 @@ use lane::Lane;
 /// Where slices point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Anywhere, where the mode of the start is whitened.
-    Whitened,
+    /// Through random orthonormal bases, where the mode of the start is whitened.
+    Sweeps,
     /// Along an axis of the cube.
     Axes,
     /// From one survivor to another.
     Differential,
-    /// Half whitened, half differential.
+    /// Half sweeps, half differential.
     Mixture,
 }
 
@@ -65,6 +65,21 @@ pub enum Moves {
         /// Their longest length.
         scale: f64,
     },
+}
+
+/// The address of the stream of a batch's bases: above that of any chain.
+const BASES: u64 = 1 << 34;
+/// Bases of a batch at most; chains that need more go through them again.
+const MOST_BASES: u32 = 16;
+
+impl Moves {
+    /// Draws what the chains of a batch share.
+    pub fn prepare(&self, frame: &mut Frame, key: u64, batch: u32) {
+        if let Self::Slice { n_slices, .. } = self {
+            let n = n_slices.div_ceil(frame.dim() as u32).min(MOST_BASES);
+            frame.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
+        }
+    }
 }
 
 /// Seconds of work below which a batch stays on one thread.

@@ -366,7 +366,7 @@ impl Run {
         if self.chaining {
             self.phase = Phase::Chaining;
             self.look_for_modes(&survivors, context)?;
-            let frame = Frame::new(&survivors, &self.circles, self.modes.as_ref());
+            let frame = self.frame_of(&survivors);
             self.chains.start(
                 self.doomed.len(),
                 &frame,
@@ -400,6 +400,16 @@ impl Run {
         let margin = if self.settings.sampler.has_bound() { 2.0 } else { 0.5 };
         let cost = 1.0 / self.rejection.efficiency();
         self.chaining = above || cost > margin * self.settings.sampler.cost();
+    }
+
+    /// What the chains of this batch share.
+    fn frame_of(&self, survivors: &Points) -> Frame {
+        let mut frame = Frame::new(survivors, &self.circles, self.modes.as_ref());
+        if let Some(moves) = self.moves {
+            let moves = moves.longer(self.memory.factor);
+            moves.prepare(&mut frame, self.settings.key, self.batch);
+        }
+        frame
     }
 
     /// Fits the bound that tells chains of modes, every now and then.
@@ -660,7 +670,7 @@ impl Run {
         if self.phase == Phase::Chaining {
             if archive.is_reading() {
                 let survivors = self.survivors();
-                self.frame = Some(Frame::new(&survivors, &self.circles, self.modes.as_ref()));
+                self.frame = Some(self.frame_of(&survivors));
             }
             self.chains.persist(archive, self.frame.as_ref(), problem.n_extras())?;
         }

@@ -150,6 +150,7 @@ impl Rejection {
         self.rounds += 1;
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n = self.proposals.len() / problem.dim();
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
