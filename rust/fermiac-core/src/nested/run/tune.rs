@@ -100,7 +100,8 @@ impl Memory {
         }
         self.chains = fade * self.chains + n_chains as f64;
         let [cross, before, after] = &self.products;
-        let correlations = cross.iter().zip(before).zip(after).map(|((c, a), b)| c / (a * b).sqrt());
+        let correlations =
+            cross.iter().zip(before).zip(after).map(|((c, a), b)| c / (a * b).sqrt());
         let most = correlations.fold(0.0, f64::max);
         if adapts && self.chains > 0.5 * CHAINS {
             let factor = self.factor;
