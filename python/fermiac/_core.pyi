@@ -7,18 +7,28 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._core_nested import (
+    GuardedDensity,
+    Surrogate,
+    nested_architecture,
+    nested_gate,
+    nested_maximize,
+)
+
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
     "Crawlers",
     "EdgeSorter",
     "Graph",
+    "GuardedDensity",
     "Integrand",
     "Law",
     "LogDensity",
     "RowStreams",
     "Sampler",
     "Stream",
+    "Surrogate",
     "TokenLoss",
     "Tokens",
     "Transform",
@@ -35,6 +45,9 @@ __all__ = [
     "mcmc_windows",
     "native_density",
     "native_integrand",
+    "nested_architecture",
+    "nested_gate",
+    "nested_maximize",
     "normalize_weights",
     "privacy_bootstrap",
     "privacy_gaussian",

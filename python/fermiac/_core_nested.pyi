@@ -1,4 +1,4 @@
-"""Types of what nested sampling has in the compiled module."""
+"""Types of the nested-sampling part of the compiled module; `_core.pyi` takes them in."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from fermiac._core import LogDensity
 
 _F = NDArray[np.float64]
-
-# --- Surrogates ---
 
 @final
 class Surrogate:

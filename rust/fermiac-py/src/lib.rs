@@ -38,6 +38,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     transforms::register(m)?;
     integrands::register(m)?;
     native::register(m)?;
+    nested::register(m)?;
     privacy::register(m)?;
     mcmc::register(m)?;
     importance::register(m)?;
@@ -47,6 +48,5 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     averages::register(m)?;
     special::register(m)?;
     walks::register(m)?;
-    nested::register(m)?;
     Ok(())
 }
