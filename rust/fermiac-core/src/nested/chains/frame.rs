@@ -306,17 +306,22 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor where all survivors are whitened; adds the products
-    /// of their coordinates to the report.
+    /// The distance of a point from a survivor, both whitened by their modes; adds the products of
+    /// their coordinates to the report.
     pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
-        let shape = &self.shapes[0];
-        let mut white = vec![0.0; 2 * self.dim];
-        let (start, end) = white.split_at_mut(self.dim);
-        shape.whiten(self.point(survivor), start);
-        shape.whiten(point, end);
+        // What counts is where a point lies in its mode: which mode that is, jumps decide.
+        let mut end = vec![0.0; self.dim];
+        let (from, to) = if self.n_modes() > 1 {
+            (self.mode_of(self.point(survivor), &mut end), self.mode_of(point, &mut end))
+        } else {
+            (0, 0)
+        };
+        let mut start = vec![0.0; self.dim];
+        self.shapes[from].whiten(self.point(survivor), &mut start);
+        self.shapes[to].whiten(point, &mut end);
         let [cross, before, after] = &mut report.products;
         let mut square = 0.0;
-        for (k, (a, b)) in start.iter().zip(end.iter()).enumerate() {
+        for (k, (a, b)) in start.iter().zip(&end).enumerate() {
             square += (a - b) * (a - b);
             cross[k] += a * b;
             before[k] += a * a;
