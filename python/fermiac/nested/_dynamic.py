@@ -199,7 +199,7 @@ class DynamicCourse(Course):
         def left(limit: int | None, name: str) -> int | None:
             return None if limit is None else max(limit - int(sum(notes[name])), 1)
 
-        bounded = np.all(np.isnan(self._traces["moved"]))
+        bounded = np.all(np.isnan(self._traces["tries"]))
         return replace(
             job,
             sampler=plain(job.sampler, job.dim, bool(bounded)),

@@ -52,7 +52,8 @@ def as_doublings(given: bool | int) -> int:
 def lengthened(sampler: Sampler, dim: int, times: int) -> Sampler:
     """The sampler whose chains are doubled so often; rejection is checked by chains of slices."""
     for _ in range(times):
-        sampler = sampler._doubled(dim) or Slice()
+        longer = sampler._doubled(dim)
+        sampler = Slice() if longer is None else longer
     return sampler
 
 
