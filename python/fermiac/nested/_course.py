@@ -74,7 +74,11 @@ class Course:
         self._end: float | None = None
         self._before = 0.0
         self._late = False
+        #: Evaluations of other courses of the call, and of runs of this one that have ended.
         self._evals_before = evals_before
+        self._evals_ended = 0
+        #: How many there will be at least, for progress.
+        self._total = 0
         # What is known of the run at rest; others may look at it while it goes on.
         self.state = self.run.state()
         self._view = View() if view is None else view
@@ -106,7 +110,8 @@ class Course:
         except BaseException as error:
             self._leave(error)
             raise
-        finish(self._told(), self.state["n_evals"], result)
+        self._total = 0
+        finish(self._told(self._evals_before), self.state["n_evals"], result)
         return result
 
     def _next(self) -> bool:
@@ -117,15 +122,16 @@ class Course:
         """How the course stands."""
         return self.run.state()
 
-    def _told(self) -> Report | None:
-        """The callback for progress, for the evaluations of this course."""
-        report, before = self._report, self._evals_before
+    def _told(self, before: int) -> Report | None:
+        """The callback for progress, after so many evaluations of other runs."""
+        report = self._report
         if report is None or not before:
             return report
-        return lambda done, total: report(before + done, before + total)
+        return lambda done, total: report(before + done, max(before + total, self._total))
 
     def _slice(self) -> None:
-        error = self.run.run(*self.job.ports, self._budget(), self._workers, self._told())
+        report = self._told(self._evals_before + self._evals_ended)
+        error = self.run.run(*self.job.ports, self._budget(), self._workers, report)
         self.state = self._look()
         if error is not None:
             raise error

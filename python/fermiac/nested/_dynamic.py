@@ -14,7 +14,6 @@ from fermiac.nested._course import Course
 from fermiac.nested._samplers import plain
 
 if TYPE_CHECKING:
-    from fermiac._progress import Report
     from fermiac._store import Tensors
     from fermiac.errors import FermiacWarning
     from fermiac.nested._job import Job
@@ -121,13 +120,6 @@ class DynamicCourse(Course):
         runs = {name: [*notes[name], now[name]] for name in now}
         return {**super()._settings(), "dynamic": asdict(self._aim), "runs": runs}
 
-    def _told(self) -> Report | None:
-        report = super()._told()
-        before = int(sum(self._notes["n_evals"]))
-        if report is None or not before:
-            return report
-        return lambda done, total: report(before + done, before + total)
-
     def _annotate(self) -> None:
         if not self._n_runs:
             super()._annotate()
@@ -156,6 +148,11 @@ class DynamicCourse(Course):
         self._ended = points
         self.run = self._begun(volumes)
         self.state = self._look()
+        if self._report is not None:
+            # Runs may be too short to report; whoever pauses or aborts does it here.
+            done = self._evals_before + self._evals_ended
+            self._total = max(int(done * self._aim.measure(ess, stderr)), done + 1)
+            self._report(done, self._total)
         return True
 
     def _enough(self, ess: float, stderr: float) -> str:
@@ -189,6 +186,7 @@ class DynamicCourse(Course):
         if aim.explore_every and self._n_runs % aim.explore_every == 0:
             low = -np.inf
         self._low, self._high = low, high
+        self._evals_ended = int(sum(self._notes["n_evals"]))
         self._now = self._batch_job(n)
         above = None if low == -np.inf else seeds_above(points, low, volumes)
         return self._now.make(above)
