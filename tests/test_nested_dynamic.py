@@ -85,7 +85,7 @@ def test_points_add_up() -> None:
     assert (low[0], high[0]) == (-np.inf, np.inf)
     order = np.lexsort((r.lineages, r.log_likelihoods))
     np.testing.assert_array_equal(order, np.arange(r.n_draws))
-    n_alive = [np.sum((r.births < ell)) - i for i, ell in enumerate(r.log_likelihoods)]
+    n_alive = [np.sum(r.births < ell) - i for i, ell in enumerate(r.log_likelihoods)]
     np.testing.assert_array_equal(r.n_alive, n_alive)
     # Each batch has a hundred lineages of its own.
     _, first = np.unique(r.lineages, return_index=True)

@@ -106,7 +106,7 @@ def test_other_targets() -> None:
     broad = run(dynamic=small).extend(n_live=100)
     assert broad.n_live == 160
     assert broad.ess > 1300
-    with pytest.raises(ArgumentError, match="posterior_share is 0.5"):
+    with pytest.raises(ArgumentError, match=r"posterior_share is 0\.5"):
         run(dynamic=small).extend(dynamic=Dynamic(posterior_share=0.5))
     with pytest.raises(ArgumentError, match="dlogz: the batches of a dynamic run"):
         run(dynamic=small).extend(dlogz=1e-6)

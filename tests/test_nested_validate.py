@@ -11,7 +11,7 @@ import pytest
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Nested, RandomWalk, Slice, Uniform
-from fermiac.nested._validate import Repeats, lengthened, length
+from fermiac.nested._validate import Repeats, length, lengthened
 from nested_runs import EXACT, LAW, PRIOR, assert_same_run
 
 TEN = fm.distributions.Normal([0.0] * 10)
