@@ -43,8 +43,18 @@ class View:
     """What others see of a call while it goes on."""
 
     def __init__(self) -> None:
-        self.shown: Nested | None = None
-        self.watched = _handle.watch(lambda: self.shown)
+        self._shown: Nested | None = None
+        self._next = 0.0
+        self.watched = _handle.watch(lambda: self._shown)
+
+    def due(self) -> bool:
+        """Whether somebody looks, and what there is to see has aged."""
+        return self.watched and time.monotonic() >= self._next
+
+    def show(self, result: Nested) -> None:
+        """Let it be seen."""
+        self._shown = result
+        self._next = time.monotonic() + _TICK / 2
 
 
 class Course:
@@ -138,8 +148,8 @@ class Course:
         self._late = self._max_time is not None and self.elapsed >= self._max_time
         if self._keeper is not None and self._keeper.wait() == 0:
             self._save()
-        if self._view.watched and self.state["n_points"] > 1:
-            self._view.shown = self._made("running", False)
+        if self._view.due() and self.state["n_points"] > 1:
+            self._view.show(self._made("running", False))
         self._annotate()
 
     def _budget(self) -> float | None:

@@ -62,7 +62,8 @@ def extend(
         Targets up to which a run adds points where they are worth most: those of a dynamic run
         anew, or first ones of another.
     max_evals, max_iter : int, optional
-        Limits as in `sample`, with what there has been counted in; none by default.
+        Limits as in `sample`, with what there has been counted in, of each run where there are
+        several; none by default.
     max_time : float, optional
         Seconds that this call may take for each run.
     n_threads : int, optional
