@@ -32,9 +32,6 @@ use tune::{Memory, tune};
 
 /// The address of a batch's stream for ties: above that of any chain and round.
 const TIES: u64 = 1 << 33;
-/// What a split into modes has to save, as a share of what a bound would ask for: chains lose
-/// nothing by modes that are none.
-const EAGER: f64 = 0.2;
 /// Every so many batches chains are compared with the distances of survivors.
 const LOOKS: u32 = 8;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
@@ -428,7 +425,7 @@ impl Run {
         let options = FitOptions {
             kind: BoundKind::Multi,
             enlarge: self.settings.enlarge,
-            penalty: EAGER,
+            modes: true,
             bootstrap: 0,
             periodic: self.circles.clone(),
         };
