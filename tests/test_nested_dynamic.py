@@ -16,6 +16,12 @@ from fermiac.nested._allocation import Volumes, joined, seeds_above
 from fermiac.nested._keeper import Keeper
 from nested_runs import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
 
+# What is said of runs with few points, or chains that are short on purpose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:families of points disagree"),
+    pytest.mark.filterwarnings("ignore:chains end where they began"),
+]
+
 
 def run(**given: Any) -> Nested:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 100, "rng": 3, **given}
@@ -30,8 +36,8 @@ def alive_at(r: Nested, level: float) -> int:
 def test_evidence_and_posterior_have_no_bias(share: float) -> None:
     aim = Dynamic(posterior_share=share, target_ess=2500, target_stderr=0.17)
     runs = [run(rng=seed, dynamic=aim) for seed in range(12)]
-    z = np.array([float((r.log_evidence - EXACT) / r.log_evidence_stderr) for r in runs])
-    assert abs(np.mean(z)) < 1
+    z = np.array([float(r.log_evidence - EXACT) / r.log_evidence_stderr for r in runs])
+    assert abs(z.mean()) < 1
     assert np.max(np.abs(z)) < 4
     assert 0.5 < np.std(z) < 1.7
     averages = [r.expect(lambda x: x) for r in runs]

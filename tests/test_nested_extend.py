@@ -16,6 +16,12 @@ from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested import Dynamic, Nested
 from nested_runs import EXACT, LAW, PRIOR, assert_same_run
 
+# What is said of runs with few points, or chains that are short on purpose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:families of points disagree"),
+    pytest.mark.filterwarnings("ignore:chains end where they began"),
+]
+
 
 def run(**given: Any) -> Nested:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 60, "rng": 5, **given}

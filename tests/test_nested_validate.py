@@ -11,8 +11,15 @@ import pytest
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Nested, RandomWalk, Slice, Uniform
-from fermiac.nested._validate import Repeats, length, lengthened
+from fermiac.nested._samplers import as_sampler
+from fermiac.nested._validate import Repeats, lengthened
 from nested_runs import EXACT, LAW, PRIOR, assert_same_run
+
+# What is said of runs with few points, or chains that are short on purpose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:families of points disagree"),
+    pytest.mark.filterwarnings("ignore:chains end where they began"),
+]
 
 TEN = fm.distributions.Normal([0.0] * 10)
 BOX = fm.distributions.Uniform([-10.0] * 10, [10.0] * 10)
@@ -81,13 +88,11 @@ def test_rejection_is_compared_with_chains() -> None:
 
 
 def test_how_chains_are_lengthened() -> None:
-    assert lengthened(Uniform(), 4, 0) == Uniform()
-    assert lengthened(Uniform(), 4, 1) == Slice()
-    assert lengthened(Uniform(), 4, 3) == Slice(n_slices=48)
-    assert lengthened(Slice(n_slices=3, step_out=True), 4, 2) == Slice(n_slices=12, step_out=True)
-    assert lengthened(RandomWalk(), 4, 1) == RandomWalk(n_steps=48)
-    assert length(Uniform(), 4) == 0
-    assert length(RandomWalk(), 4) == 24
+    assert lengthened(Uniform(), 0) == Slice()
+    assert lengthened(Uniform(), 12) == Slice(n_slices=24)
+    assert lengthened(Slice(n_slices=3, step_out=True), 3) == Slice(n_slices=6, step_out=True)
+    assert lengthened(RandomWalk(), 25) == RandomWalk(n_steps=50)
+    assert lengthened(as_sampler("auto"), 25) == Slice(n_slices=50)
 
 
 def test_what_is_a_trend() -> None:

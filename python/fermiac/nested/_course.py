@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fermiac.nested._keeper import Keeper
     from fermiac.nested._result import Nested
 
-__all__ = ["Course", "View"]
+__all__ = ["Course", "View", "longest"]
 
 #: Seconds between two looks at a run that somebody watches.
 _TICK = 1.0
@@ -37,6 +38,11 @@ _ENDS = {
     "max_iter": ("stopped", False),
     "max_time": ("stopped", False),
 }
+
+
+def longest(trace: Mapping[str, Any]) -> int:
+    """Moves of the longest chains of a run; 0 for rejection."""
+    return int(np.nanmax(trace["n_moves"], initial=0))
 
 
 class View:

@@ -10,8 +10,8 @@ import numpy as np
 from fermiac._progress import annotate
 from fermiac.errors import ArgumentError
 from fermiac.nested._allocation import Dynamic, Volumes, joined, seeds_above
-from fermiac.nested._course import Course
-from fermiac.nested._samplers import plain
+from fermiac.nested._course import Course, longest
+from fermiac.nested._samplers import settled
 
 if TYPE_CHECKING:
     from fermiac._store import Tensors
@@ -197,10 +197,9 @@ class DynamicCourse(Course):
         def left(limit: int | None, name: str) -> int | None:
             return None if limit is None else max(limit - int(sum(notes[name])), 1)
 
-        bounded = np.all(np.isnan(self._traces["tries"]))
         return replace(
             job,
-            sampler=plain(job.sampler, job.dim, bool(bounded)),
+            sampler=settled(job.sampler, job.dim, longest(self._traces)),
             n_live=n,
             batch=max(1, min(round(job.batch * n / job.n_live), n // 2)),
             max_evals=left(job.max_evals, "n_evals"),

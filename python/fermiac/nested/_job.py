@@ -72,7 +72,6 @@ class Job:
             "step_out": False,
             "bootstrap": 0,
             "enlarge": 1.0,
-            "adapt_length": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.nested._course import Course, View
+from fermiac.nested._course import Course, View, longest
 from fermiac.nested._errors import seeded_key
 from fermiac.nested._samplers import Sampler, Slice
 from fermiac.nested._text import with_error
@@ -49,17 +49,9 @@ def as_doublings(given: bool | int) -> int:
     return whole("validate", given, 0, 20)
 
 
-def lengthened(sampler: Sampler, dim: int, times: int) -> Sampler:
-    """The sampler whose chains are doubled so often; rejection is checked by chains of slices."""
-    for _ in range(times):
-        longer = sampler._doubled(dim)
-        sampler = Slice() if longer is None else longer
-    return sampler
-
-
-def length(sampler: Sampler, dim: int) -> int:
-    """Slices or steps of a chain; 0 for rejection."""
-    return int(sampler._options(dim).get("n_moves", 0))
+def lengthened(sampler: Sampler, n_moves: int) -> Sampler:
+    """The sampler with twice the moves; rejection is checked by chains of slices."""
+    return sampler._moving(2 * n_moves) if n_moves else Slice()
 
 
 class Repeats:
@@ -84,7 +76,7 @@ class Repeats:
                 if best is not None:
                     error.partial_result = best  # type: ignore[attr-defined]
                 raise
-            best = self._noted(course, result)
+            best = self._noted(result)
             if not result.converged or self._settled() or len(self._rows) > self._n:
                 return best
 
@@ -94,16 +86,16 @@ class Repeats:
         if times:
             # Independent of all others.
             key = seeded_key(job.key, _REPEATS + times)
-            job = replace(job, sampler=lengthened(job.sampler, job.dim, times), key=key)
+            job = replace(job, sampler=lengthened(job.sampler, int(self._rows[-1][0])), key=key)
             if self._keeper is not None:
                 self._keeper.beside = {_TREND: np.array(self._rows)}
         start = time.perf_counter() if times else self._start
         evals = int(sum(row[-1] for row in self._rows))
         return self._make(job, start=start, view=view, evals_before=evals)
 
-    def _noted(self, course: Course, result: Nested) -> Nested:
+    def _noted(self, result: Nested) -> Nested:
         if self._n:
-            n_slices = length(course.job.sampler, course.job.dim)
+            n_slices = longest(result.trace)
             stderr = result.log_evidence_stderr
             self._rows.append([n_slices, result.log_evidence, stderr, result.n_evals])
             columns = np.array(self._rows).T
