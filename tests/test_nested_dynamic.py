@@ -42,7 +42,7 @@ def test_evidence_and_posterior_have_no_bias(share: float) -> None:
     assert 0.5 < np.std(z) < 1.7
     averages = [r.expect(lambda x: x) for r in runs]
     off = np.array([e.mean - MEANS for e in averages])
-    error = np.mean([e.stderr for e in averages], axis=0)
+    error = np.array([e.stderr for e in averages]).mean(axis=0)
     assert np.all(np.abs(off.mean(axis=0)) < 5 * error / np.sqrt(len(runs)))
     assert np.all(off.std(axis=0) < 2 * error)
     assert np.all(off.std(axis=0) > 0.4 * error)
