@@ -112,15 +112,19 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What makes a run the same run, as types of JSON."""
         options = self.options()
-        # A run may be made longer.
-        for name in ("max_evals", "max_iter", "key", "high"):
+        # A run may be made longer; the ends of axes go by the names that users know.
+        for name in ("max_evals", "max_iter", "key", "high", "edges"):
             del options[name]
         return {
             "version": _core.__version__,
             "isa": _core.isa_level,
             "seed": self.key,
             "dim": self.dim,
+            "sampler": options.pop("sampler"),
             **options,
+            "periodic": list(self.periodic),
+            "reflective": list(self.reflective),
+            "blobs": self.blobs[0],
         }
 
 
