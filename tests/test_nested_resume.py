@@ -70,7 +70,7 @@ def every_look(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
     whole = run(**how)
     kept = tmp_path / "run"
-    for limit in ({"max_evals": 70}, {"max_evals": 300}, {"max_iter": 20}, {"max_evals": 10**9}):
+    for limit in ({"max_evals": 70}, {"max_iter": 5}, {"max_iter": 25}, {"max_evals": 10**9}):
         part = run(checkpoint=kept, **how, **limit)
         assert part.status == ("complete" if part.converged else "stopped")
         assert_same(part, run(**how, **limit))
@@ -112,8 +112,7 @@ def test_interrupts_anywhere(tmp_path: Path, how: dict[str, Any]) -> None:
             partial = error.partial_result  # type: ignore[attr-defined]
             assert partial.status == "interrupted"
             assert not partial.converged
-            n = partial.n_draws
-            assert n >= 60
+            assert partial.n_draws >= 60
             assert np.isfinite(partial.log_evidence)
         else:
             break
@@ -127,10 +126,14 @@ def test_partial_results(sampler: str) -> None:
     """They are the points of the whole run, up to where it came."""
     whole = run(sampler=sampler)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(Stops(40), sampler=sampler)
+        run(Stops(12), sampler=sampler)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
-    dead = partial.log_likelihoods[partial.n_alive == 60]
-    np.testing.assert_array_equal(dead, whole.log_likelihoods[: len(dead)])
+    dead = int((partial.log_likelihoods <= partial.births.max()).sum())
+    assert dead > 0
+    for name in ("draws", "births", "lineages", "log_prior_masses"):
+        last = dead - 1 if name == "log_prior_masses" else dead
+        one, other = getattr(partial, name), getattr(whole, name)
+        np.testing.assert_array_equal(one[:last], other[:last])
     # With nothing yet, there is nothing.
     with pytest.raises(KeyboardInterrupt) as caught:
         run(Stops(1), sampler=sampler)
@@ -147,18 +150,18 @@ def test_exceptions_pass_through(tmp_path: Path, sampler: str, where: str) -> No
     error = Own("mine")
     stops = Stops(25, error=error)
     how: dict[str, Any] = {"sampler": sampler, "checkpoint": tmp_path / "run"}
-    with ThreadPoolExecutor(1) as pool, pytest.raises(Own) as caught:
-        if where == "prior":
-            run(prior=lambda u: 18.0 * u - 8.0 + 0.0 * stops(u)[:, None], dim=DIM, **how)
-        elif where == "blobs":
-            run(lambda x: (stops(x), x), blobs=DIM, **how)
-        else:
-            more = {"executor": fm.executor.Sharded(pool, rows=10**6)} if where[0] == "e" else {}
-            run(stops, **how, **more)
+    with ThreadPoolExecutor(1) as pool:
+        more: dict[str, Any] = {
+            "likelihood": {"f": stops},
+            "prior": {"prior": lambda u: 18 * u - 8 + 0 * stops(u)[:, None], "dim": DIM},
+            "executor": {"f": stops, "executor": fm.executor.Sharded(pool, rows=10**6)},
+            "blobs": {"f": lambda x: (stops(x), x), "blobs": DIM},
+        }[where]
+        with pytest.raises(Own) as caught:
+            run(**how, **more)
     assert caught.value is error
     notes = " ".join(error.__notes__)
     assert "of nested sampling, after" in notes
-    assert ("in the prior" in notes) == (where == "prior")
     assert error.partial_result.n_draws >= 60  # type: ignore[attr-defined]
     assert (tmp_path / "run").exists()
 
@@ -232,7 +235,7 @@ def test_a_run_that_is_killed_again_and_again(
         ({"dlogz": 0.1}, "its dlogz is 0.5"),
         ({"likelihood_tol": 0.1}, "its likelihood_tol is 0"),
         ({"sampler": fm.nested.Uniform(bootstrap=7)}, "its (sampler|bootstrap)"),
-        ({"periodic": [0]}, "its edges is 'hhh'"),
+        ({"periodic": [0]}, r"its periodic is \[\]"),
         ({"nan": "-inf"}, "its nan is 'raise'"),
         ({"blobs": 1, "f": lambda x: (formula(x), x[:, 0])}, "its (n_)?blobs"),
         ({"f": lambda x: formula(x) + 1e-3}, "the log-likelihood is"),
