@@ -20,6 +20,8 @@ from forms import DIM, c_types, formula, native_density
 from nested_runs import assert_same, run
 
 Array = NDArray[np.float64]
+# Chains of the tests may be short.
+pytestmark = pytest.mark.filterwarnings("ignore:(chains|families) :fermiac.errors.FermiacWarning")
 SAMPLERS: list[dict[str, Any]] = [
     {"sampler": "unif"},
     {"sampler": "unif", "bound": "friends"},
