@@ -62,7 +62,7 @@ class Stops:
 
 @pytest.fixture
 def every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let checkpoints be written whenever they are due, whatever that costs, and not to the disk."""
+    """Let checkpoints be written whenever they are due, whatever it costs, in memory."""
     monkeypatch.setattr(_kept, "_SHARE", 1e9)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
