@@ -14,7 +14,7 @@ from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Dynamic, Nested
 from fermiac.nested._allocation import Volumes, joined, seeds_above
 from fermiac.nested._keeper import Keeper
-from nested_runs import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
+from nested_gauss import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
 
 # What is said of runs with few points, or chains that are short on purpose.
 pytestmark = [

@@ -14,7 +14,7 @@ import pytest
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested import Dynamic, Nested
-from nested_runs import EXACT, LAW, PRIOR, assert_same_run
+from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
 
 # What is said of runs with few points, or chains that are short on purpose.
 pytestmark = [

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Nested, RandomWalk, Slice, Uniform
 from fermiac.nested._samplers import as_sampler
 from fermiac.nested._validate import Repeats, lengthened
-from nested_runs import EXACT, LAW, PRIOR, assert_same_run
+from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
 
 # What is said of runs with few points, or chains that are short on purpose.
 pytestmark = [
