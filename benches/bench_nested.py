@@ -90,7 +90,7 @@ METHODS: dict[str, dict[str, Ours | Peer]] = {
     "eggbox": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
     "shells2": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
     "rosenbrock2": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
-    "alias": {**_ours("auto", "native", "batch"), **_peers("dynesty unif", "ultranest")},
+    "alias": {**_ours("auto", "native", "batch"), **_peers("dynesty rwalk", rounds=3)},
     "shells10": {**_ours("slice", "native", "batch"), **_peers("dynesty rslice", rounds=3)},
     "rosenbrock10": {
         **_ours("slice", "native", "batch"),

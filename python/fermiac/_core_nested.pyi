@@ -35,9 +35,7 @@ def nested_bootstrap(
 
 @final
 class NestedRun:
-    def __new__(
-        cls, prior: Any, likelihood: Any, options: Any, above: Any = None
-    ) -> NestedRun: ...
+    def __new__(cls, prior: Any, likelihood: Any, options: Any, above: Any = None) -> NestedRun: ...
     def run(
         self,
         prior: Any,
@@ -52,8 +50,6 @@ class NestedRun:
     def points(self, prior: Any, likelihood: Any) -> dict[str, Any]: ...
     def save(self, prior: Any, likelihood: Any) -> NDArray[np.uint64]: ...
     def load(self, prior: Any, likelihood: Any, words: NDArray[np.uint64]) -> None: ...
-
-# --- Surrogates ---
 
 @final
 class Surrogate:

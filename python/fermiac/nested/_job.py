@@ -63,7 +63,8 @@ class Job:
                 edges[axis] = letter
         return {
             "n_moves": 1,
-            "direction": "mixture",
+            "direction": "sweeps",
+            "adapt_length": True,
             "step_out": False,
             "bootstrap": 0,
             "enlarge": 1.0,

@@ -55,6 +55,7 @@ struct Options {
     n_moves: u32,
     direction: String,
     step_out: bool,
+    adapt_length: bool,
     bound: String,
     bootstrap: usize,
     enlarge: f64,
@@ -85,7 +86,7 @@ struct Above<'py> {
 impl Options {
     fn settings(&self) -> PyResult<Settings> {
         let direction = match self.direction.as_str() {
-            "whitened" => Direction::Whitened,
+            "sweeps" => Direction::Sweeps,
             "axes" => Direction::Axes,
             "differential" => Direction::Differential,
             "mixture" => Direction::Mixture,
@@ -110,6 +111,7 @@ impl Options {
             n_live: self.n_live,
             batch: self.batch,
             sampler,
+            adapt_length: self.adapt_length,
             bound,
             bootstrap: self.bootstrap,
             enlarge: self.enlarge,
@@ -336,6 +338,8 @@ impl NestedRun {
             ("n_parts", &trace.n_parts),
             ("moved", &trace.moved),
             ("tries", &trace.tries),
+            ("correlation", &trace.correlation),
+            ("n_moves", &trace.n_moves),
         ] {
             raw.set_item(name, PyArray1::from_slice(py, list))?;
         }

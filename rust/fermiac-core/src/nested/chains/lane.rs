@@ -65,9 +65,9 @@ pub(super) struct Lane {
     pub(super) here: Vec<f64>,
     line: Vec<f64>,
     noise: Vec<f64>,
-    /// The point that it asks about, circles turned back.
-    pub(super) asked: Vec<f64>,
+    /// The point that it tries, and the same with circles turned back.
     tried: Vec<f64>,
+    asked: Vec<f64>,
     pub(super) ell: f64,
     pub(super) extras: Vec<f64>,
     /// The bracket, the part of the line in the cube, and the place on it that is tried.
@@ -79,6 +79,9 @@ pub(super) struct Lane {
     /// Steps outwards that the ends still have.
     steps: [u64; 2],
     tries: u32,
+    /// Directions taken from bases, and where each basis is begun.
+    swept: usize,
+    offset: usize,
     /// Moves made since the start.
     made: u32,
     accepted: u32,
@@ -93,14 +96,15 @@ impl Lane {
         let start = stream.below(frame.n_survivors() as u64) as usize;
         let here = frame.point(start).to_vec();
         let dim = here.len();
+        let offset = stream.below(dim as u64) as usize;
         Self {
             stream,
             start,
             here,
             line: vec![0.0; dim],
             noise: vec![0.0; dim],
-            asked: vec![0.0; dim],
             tried: vec![0.0; dim],
+            asked: vec![0.0; dim],
             ell: frame.ell[start],
             extras: vec![f64::NAN; n_extras],
             low: 0.0,
@@ -110,6 +114,8 @@ impl Lane {
             place: 0.0,
             steps: [0; 2],
             tries: 0,
+            swept: 0,
+            offset,
             made: 0,
             accepted: 0,
             starts: 1,
@@ -228,19 +234,18 @@ impl Lane {
             return self.jump(frame);
         }
         let differential = match direction {
-            Direction::Whitened | Direction::Axes => false,
+            Direction::Sweeps | Direction::Axes => false,
             Direction::Differential => true,
             Direction::Mixture => self.stream.next_u64() >> 63 == 1,
         };
         if direction == Direction::Axes {
             frame.axis(&mut self.stream, &mut self.line);
         } else if !(differential && frame.differential(&mut self.stream, &mut self.line)) {
-            let shape = frame.label[self.start];
-            frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+            self.sweep(frame);
         }
         self.low = -width * self.stream.uniform();
         self.high = self.low + width;
-        self.chord();
+        self.chord(step_out);
         self.tries = 0;
         if step_out {
             let left = self.stream.below(MOST_STEPS);
@@ -252,6 +257,16 @@ impl Lane {
         }
     }
 
+    /// The next direction of the sweep: chains go through the bases in the same order, but each
+    /// begins every basis at a direction of its own.
+    fn sweep(&mut self, frame: &Frame) {
+        let dim = self.here.len();
+        let (basis, k) = (self.swept / dim, self.swept % dim);
+        let direction = (k + self.offset) % dim;
+        self.line.copy_from_slice(frame.line(frame.label[self.start], basis, direction));
+        self.swept += 1;
+    }
+
     /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
     /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
     fn jump(&mut self, frame: &Frame) -> bool {
@@ -259,12 +274,11 @@ impl Lane {
         let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
         let to = if other >= from { other + 1 } else { other };
         let ratio = frame.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
-        self.asked.copy_from_slice(&self.tried);
         let within = self.tried.iter().all(|x| *x > 0.0 && *x < 1.0);
         let goes = ln(self.stream.uniform()) < ratio
             && within
             && frame.mode_of(&self.tried, &mut self.noise) == to
-            && frame.cut.turn_back(&mut self.asked);
+            && self.turned_back(frame);
         if goes {
             self.at = At::Jumping;
         } else {
@@ -343,19 +357,45 @@ impl Lane {
 
     /// Puts a point of the line into the question; false where it is not in the open cube.
     fn put(&mut self, place: f64, frame: &Frame) -> bool {
-        let mut least = f64::INFINITY;
-        let mut most = f64::NEG_INFINITY;
+        let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
-            least = least.min(*y);
-            most = most.max(*y);
+            out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
         }
-        self.asked.copy_from_slice(&self.tried);
-        least > 0.0 && most < 1.0 && frame.cut.turn_back(&mut self.asked)
+        out == 0 && self.turned_back(frame)
     }
 
-    /// The part of the line that lies in the cube.
-    fn chord(&mut self) {
+    /// Turns the circles of the point that is tried back, for the question.
+    fn turned_back(&mut self, frame: &Frame) -> bool {
+        if frame.cut.is_none() {
+            return true;
+        }
+        self.asked.copy_from_slice(&self.tried);
+        frame.cut.turn_back(&mut self.asked)
+    }
+
+    /// The point that it asks about, on the cube.
+    pub(super) fn question(&self, frame: &Frame) -> &[f64] {
+        if frame.cut.is_none() { &self.tried } else { &self.asked }
+    }
+
+    /// Whether a place of the line lies in the cube.
+    fn reaches(&self, place: f64) -> bool {
+        let mut out = 0_usize;
+        for (x, v) in self.here.iter().zip(&self.line) {
+            let y = x + place * v;
+            out += usize::from(y <= 0.0) + usize::from(y >= 1.0);
+        }
+        out == 0
+    }
+
+    /// The part of the line that lies in the cube; more than is asked for is not looked for.
+    fn chord(&mut self, step_out: bool) {
+        // The cube is convex, so that both ends tell; divisions cost more than all else here.
+        if !step_out && self.reaches(self.low) && self.reaches(self.high) {
+            (self.floor, self.ceiling) = (self.low, self.high);
+            return;
+        }
         let (mut floor, mut ceiling) = (f64::NEG_INFINITY, f64::INFINITY);
         for (x, v) in self.here.iter().zip(&self.line) {
             let inverse = 1.0 / v;
@@ -389,7 +429,9 @@ impl Lane {
         if archive.is_reading() {
             self.stream = Stream::from_position(&position)?;
         }
-        archive.count(&mut self.start)?;
+        for count in [&mut self.start, &mut self.swept, &mut self.offset] {
+            archive.count(count)?;
+        }
         for list in [&mut self.here, &mut self.line, &mut self.asked, &mut self.tried] {
             archive.list(list)?;
         }

@@ -28,10 +28,12 @@ use crate::rng::{Domain, Stream};
 use crate::simd::ln;
 use crate::{Error, Result};
 use rejection::{Rejection, Search};
-use tune::tune;
+use tune::{Memory, tune};
 
 /// The address of a batch's stream for ties: above that of any chain and round.
 const TIES: u64 = 1 << 33;
+/// Every so many batches chains are compared with the distances of survivors.
+const LOOKS: u32 = 8;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
 const STUCK: u32 = 10;
 
@@ -107,6 +109,10 @@ pub struct Trace {
     pub moved: Vec<f64>,
     /// Tries for each move of chains; NaN for rejection.
     pub tries: Vec<f64>,
+    /// The correlation of the ends of chains with their starts; NaN for rejection.
+    pub correlation: Vec<f64>,
+    /// Moves of a chain; NaN for rejection.
+    pub n_moves: Vec<f64>,
 }
 
 /// A run.
@@ -132,6 +138,7 @@ pub struct Run {
     rejection: Rejection,
     chains: Chains,
     moves: Option<Moves>,
+    memory: Memory,
     /// Whether chains have taken over for good.
     chaining: bool,
     /// Not saved: made anew from the live points.
@@ -173,6 +180,7 @@ impl Run {
             rejection: Rejection::new(dim, n_extras),
             chains: Chains::default(),
             moves,
+            memory: Memory::new(),
             chaining: false,
             frame: None,
             modes: None,
@@ -331,7 +339,7 @@ impl Run {
         if refilled == 0 {
             self.batch += 1;
             self.batch_evals = 0;
-            self.note(f64::NAN, f64::NAN);
+            self.note([f64::NAN; 4]);
             return Ok(());
         }
         self.start_batch(problem, context)
@@ -360,7 +368,7 @@ impl Run {
         if self.chaining {
             self.phase = Phase::Chaining;
             self.look_for_modes(&survivors, context)?;
-            let frame = Frame::new(&survivors, &self.circles, self.modes.as_ref());
+            let frame = self.frame_of(&survivors);
             self.chains.start(
                 self.doomed.len(),
                 &frame,
@@ -396,6 +404,16 @@ impl Run {
         self.chaining = above || cost > margin * self.settings.sampler.cost();
     }
 
+    /// What the chains of this batch share.
+    fn frame_of(&self, survivors: &Points) -> Frame {
+        let mut frame = Frame::new(survivors, &self.circles, self.modes.as_ref());
+        if let Some(moves) = self.moves {
+            let moves = moves.longer(self.memory.factor);
+            moves.prepare(&mut frame, self.settings.key, self.batch);
+        }
+        frame
+    }
+
     /// Fits the bound that tells chains of modes, every now and then.
     fn look_for_modes(&mut self, survivors: &Points, context: &Context<'_>) -> Result<()> {
         let log_x = self.running.log_x();
@@ -407,6 +425,7 @@ impl Run {
         let options = FitOptions {
             kind: BoundKind::Multi,
             enlarge: self.settings.enlarge,
+            modes: true,
             bootstrap: 0,
             periodic: self.circles.clone(),
         };
@@ -432,7 +451,7 @@ impl Run {
         self.batch_evals += asked;
         if done {
             self.take_in();
-            self.note(f64::NAN, f64::NAN);
+            self.note([f64::NAN; 4]);
         }
         Ok(())
     }
@@ -443,9 +462,10 @@ impl Run {
         deadline: Option<Instant>,
         context: &Context<'_>,
     ) -> Result<()> {
-        let (Some(moves), Some(frame)) = (self.moves, self.frame.take()) else {
+        let (Some(tuned), Some(frame)) = (self.moves, self.frame.take()) else {
             return Err(Error::Internal("a batch of chains without a frame".into()));
         };
+        let moves = tuned.longer(self.memory.factor);
         let before = self.chains.n_evals();
         let done = self.chains.run(problem, &frame, &moves, self.level, deadline, context);
         let asked = self.chains.n_evals() - before;
@@ -463,12 +483,17 @@ impl Run {
             return Ok(());
         }
         let lineages = self.lineages();
-        let report = self.chains.finish(problem, &frame, self.level, &lineages, &mut self.fresh)?;
-        self.moves = Some(tune(moves, &report, problem.dim()));
+        let looks = self.batch % LOOKS == 0;
+        let report =
+            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh)?;
+        self.moves = Some(tune(tuned, &report, problem.dim()));
+        let adapts = self.settings.adapt_length;
+        let correlation = self.memory.learn(&report, self.doomed.len(), adapts);
         self.watch(&report)?;
         self.take_in();
         let counts = report.counts;
-        self.note(report.moved, counts.tries as f64 / counts.moves.max(1) as f64);
+        let tries = counts.tries as f64 / counts.moves.max(1) as f64;
+        self.note([report.moved, tries, correlation, moves.n_moves()]);
         Ok(())
     }
 
@@ -532,7 +557,7 @@ impl Run {
         self.order = merged;
     }
 
-    fn note(&mut self, moved: f64, tries: f64) {
+    fn note(&mut self, of_chains: [f64; 4]) {
         let trace = &mut self.trace;
         trace.log_x.push(self.running.log_x());
         trace.log_evidence.push(self.running.log_evidence());
@@ -540,8 +565,11 @@ impl Run {
         trace.efficiency.push(self.fresh.len() as f64 / self.batch_evals.max(1) as f64);
         let bound = self.modes.as_ref().unwrap_or(&self.rejection.bound);
         trace.n_parts.push(bound.n_parts() as f64);
+        let [moved, tries, correlation, n_moves] = of_chains;
         trace.moved.push(moved);
         trace.tries.push(tries);
+        trace.correlation.push(correlation);
+        trace.n_moves.push(n_moves);
     }
 
     /// All points, in the order in which they die: the live ones last.
@@ -634,6 +662,7 @@ impl Run {
         if let Some(moves) = &mut self.moves {
             archive.number(moves.scale())?;
         }
+        self.memory.persist(archive)?;
         let mut modal = self.modes.is_some();
         archive.flag(&mut modal)?;
         if modal {
@@ -646,7 +675,7 @@ impl Run {
         if self.phase == Phase::Chaining {
             if archive.is_reading() {
                 let survivors = self.survivors();
-                self.frame = Some(Frame::new(&survivors, &self.circles, self.modes.as_ref()));
+                self.frame = Some(self.frame_of(&survivors));
             }
             self.chains.persist(archive, self.frame.as_ref(), problem.n_extras())?;
         }
@@ -655,7 +684,7 @@ impl Run {
 }
 
 impl Trace {
-    fn lists(&mut self) -> [&mut Vec<f64>; 7] {
+    fn lists(&mut self) -> [&mut Vec<f64>; 9] {
         [
             &mut self.log_x,
             &mut self.log_evidence,
@@ -664,6 +693,8 @@ impl Trace {
             &mut self.n_parts,
             &mut self.moved,
             &mut self.tries,
+            &mut self.correlation,
+            &mut self.n_moves,
         ]
     }
 }

@@ -97,6 +97,7 @@ impl Rejection {
             let options = FitOptions {
                 kind: settings.bound,
                 enlarge: settings.enlarge,
+                modes: false,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
             };
@@ -150,6 +151,7 @@ impl Rejection {
         self.rounds += 1;
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n = self.proposals.len() / problem.dim();
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;

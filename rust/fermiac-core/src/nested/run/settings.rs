@@ -79,6 +79,8 @@ pub struct Settings {
     pub batch: usize,
     /// How new points are found.
     pub sampler: Sampler,
+    /// Whether chains that remember their starts are made longer.
+    pub adapt_length: bool,
     /// The bound that rejection draws from, and that tells chains of modes.
     pub bound: BoundKind,
     /// Bootstrap rounds of a bound for rejection.
