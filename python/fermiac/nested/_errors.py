@@ -83,11 +83,11 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     """The tail shape of what lineages have of each column's sum, and the largest share of squares.
 
     The parts of single points rise and fall along the run, and are no draws from anything;
-    lineages are.
+    lineages are. Those of impossible points, which have nothing, are no tail of the others.
     """
     which = np.unique(lineages, return_inverse=True)[1]
     sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
-    shapes = [_core.khat(s / s.sum()) if s.any() else -np.inf for s in sums]
+    shapes = [_core.khat(s[s > 0] / s.sum()) if s.any() else -np.inf for s in sums]
     squares = sums**2
     total = squares.sum(axis=1)
     return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)

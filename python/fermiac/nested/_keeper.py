@@ -37,6 +37,10 @@ class Keeper(Kept):
     def restore(self, job: Job, run: _core.NestedRun) -> None:
         """Bring a run to where it was; the likelihood must still be the same."""
         run.load(*job.ports, self._tensors["words"])
+        if run.state()["status"] in ("max_evals", "max_iter"):
+            # The limits of this call may be higher.
+            options = job.options()
+            run.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
         if self.checkpoint.verify and run.state()["n_points"]:
             self._verify(job, run)
         self._tensors = {}

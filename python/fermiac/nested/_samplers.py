@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fermiac._arguments import choice, yes
-from fermiac._rng import whole
+from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
 __all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler"]
@@ -53,7 +53,7 @@ class Uniform(Sampler):
 
     def __post_init__(self) -> None:
         whole("bootstrap", self.bootstrap, 0, 1000)
-        if not 1.0 <= self.enlarge < float("inf"):
+        if positive("enlarge", self.enlarge) < 1.0:
             raise ArgumentError(
                 f"enlarge: {self.enlarge!r} given; a finite number from 1 up is needed"
             )
