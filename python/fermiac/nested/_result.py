@@ -72,7 +72,8 @@ class Nested(NestedViews):
         The test of the ranks at which new points came in, as a standard normal; NaN if unknown.
     trace : mapping of str to ndarray
         Of each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``,
-        ``n_evals``, ``n_clusters``.
+        ``n_parts`` of the bound; of chains ``n_moves``, ``tries`` a move, ``correlation`` of ends
+        with starts, ``moved``, the share that ended away from them. NaN where there is none.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
     validation : mapping of str to ndarray
