@@ -5,10 +5,11 @@ from __future__ import annotations
 from fermiac.nested._files import read_dead_birth
 from fermiac.nested._more import start
 from fermiac.nested._result import Nested
-from fermiac.nested._samplers import RandomWalk, Sampler, Slice, Uniform
+from fermiac.nested._samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested._sampling import sample
 
 __all__ = [
+    "Galilean",
     "Nested",
     "RandomWalk",
     "Sampler",

@@ -65,6 +65,7 @@ class Job:
             "n_moves": 1,
             "direction": "mixture",
             "step_out": False,
+            "step": None,
             "bootstrap": 0,
             "enlarge": 1.0,
             **self.sampler._options(self.dim),
