@@ -53,8 +53,6 @@ class NestedRun:
     def save(self, prior: Any, likelihood: Any) -> NDArray[np.uint64]: ...
     def load(self, prior: Any, likelihood: Any, words: NDArray[np.uint64]) -> None: ...
 
-# --- Surrogates ---
-
 @final
 class Surrogate:
     @staticmethod

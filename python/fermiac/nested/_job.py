@@ -68,6 +68,7 @@ class Job:
             "step": None,
             "bootstrap": 0,
             "enlarge": 1.0,
+            "adapt_length": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,

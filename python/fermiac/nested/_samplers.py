@@ -12,7 +12,7 @@ from fermiac.errors import ArgumentError
 
 __all__ = ["Galilean", "RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler"]
 
-_DIRECTIONS = ("mixture", "whitened", "differential", "axes")
+_DIRECTIONS = ("mixture", "sweeps", "differential", "axes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Slice(Sampler):
     n_slices : int, optional
         Slices of each chain; 3 d by default. Chains that are too short bias the evidence upwards,
         and no test shows it for certain: compare runs with twice as many (``validate=True``).
-    direction : {"mixture", "whitened", "differential", "axes"}, default "mixture"
+    direction : {"mixture", "sweeps", "differential", "axes"}, default "mixture"
         Where the lines point: anywhere, after the covariance of the points of the mode (or of all)
         is made a unit matrix; from one point to another; half of each; or along an axis.
     step_out : bool, default False

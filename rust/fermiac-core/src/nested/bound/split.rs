@@ -26,11 +26,13 @@ pub(super) struct Decomposition<'a> {
     sums: Vec<V>,
     direction: Vec<f64>,
     others: Vec<u32>,
+    penalty: f64,
 }
 
 impl<'a> Decomposition<'a> {
-    /// Decomposes the chosen points, or puts one ellipsoid about them.
-    pub(super) fn new(set: &'a Standard, chosen: Vec<u32>, split: bool) -> Result<Self> {
+    /// Decomposes the chosen points, where a split costs this times what its parameters do, or puts
+    /// one ellipsoid about them.
+    pub(super) fn new(set: &'a Standard, chosen: Vec<u32>, split: Option<f64>) -> Result<Self> {
         let (d, n) = (set.d, chosen.len());
         let mut this = Self {
             ellipsoids: Ellipsoids::new(set, n),
@@ -40,10 +42,12 @@ impl<'a> Decomposition<'a> {
             sums: Vec::new(),
             direction: vec![0.0; d],
             others: Vec::new(),
+            penalty: 1.0,
         };
         let mean = set.mean(&this.order);
         this.ellipsoids.fit(&this.order, 0, n, &mean)?;
-        if split {
+        if let Some(penalty) = split {
+            this.penalty = penalty;
             this.split(0)?;
             this.merge()?;
         } else {
@@ -58,7 +62,7 @@ impl<'a> Decomposition<'a> {
         let shape = self.ellipsoids.shapes[k];
         let n = shape.end - shape.start;
         let parameters = (d * (d + 3)) as f64 / 2.0;
-        let cost = parameters * ln(n as f64) / n as f64;
+        let cost = self.penalty * parameters * ln(n as f64) / n as f64;
         // No ellipsoid is smaller than the mass of its points, so that no split can save more.
         let most = shape.log_volume - self.ellipsoids.log_mass(n);
         if n < 4 * d || most <= cost {

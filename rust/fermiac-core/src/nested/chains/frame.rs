@@ -35,6 +35,12 @@ impl Cut {
         Self { cuts }
     }
 
+    /// Whether there is no circle.
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.cuts.is_empty()
+    }
+
     /// Turns circles so that their cuts come to lie at 0.
     fn turn(&self, point: &mut [f64]) {
         for &(axis, cut) in &self.cuts {
@@ -129,8 +135,6 @@ pub struct Frame {
     pub(super) cut: Cut,
     /// Survivors, circles turned.
     points: Vec<f64>,
-    /// The same, whitened by all of them.
-    white: Vec<f64>,
     pub(super) ell: Vec<f64>,
     pub(super) family: Vec<u64>,
     /// The shape of all, then those of the modes.
@@ -171,15 +175,10 @@ impl Frame {
                 }
             }
         }
-        let mut white = vec![0.0; points.len()];
-        for (out, x) in white.chunks_exact_mut(dim).zip(points.chunks_exact(dim)) {
-            shapes[0].whiten(x, out);
-        }
         Self {
             dim,
             cut,
             points,
-            white,
             ell: survivors.ell.clone(),
             family: survivors.family.clone(),
             shapes,
@@ -258,12 +257,12 @@ impl Frame {
         let i = stream.below(n) as usize;
         let other = stream.below(n - 1) as usize;
         let j = if other >= i { other + 1 } else { other };
-        let d = self.dim;
-        let pairs = self.white[i * d..(i + 1) * d].iter().zip(&self.white[j * d..(j + 1) * d]);
-        let length = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
-        for ((v, a), b) in line.iter_mut().zip(self.point(i)).zip(self.point(j)) {
-            *v = (a - b) / length;
-        }
+        let mut white: Vec<f64> =
+            self.point(i).iter().zip(self.point(j)).map(|(a, b)| a - b).collect();
+        line.copy_from_slice(&white);
+        self.shapes[0].factor.solve_lower(&mut white);
+        let length = white.iter().map(|y| y * y).sum::<f64>().sqrt();
+        line.iter_mut().for_each(|v| *v /= length);
         length > 0.0
     }
 
@@ -307,20 +306,22 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor where all survivors are whitened; adds the products
-    /// of their coordinates to the report.
-    pub(super) fn compare(
-        &self,
-        survivor: usize,
-        point: &[f64],
-        white: &mut [f64],
-        report: &mut Report,
-    ) -> f64 {
-        self.shapes[0].whiten(point, white);
-        let start = &self.white[survivor * self.dim..(survivor + 1) * self.dim];
+    /// The distance of a point from a survivor, both whitened by their modes; adds the products of
+    /// their coordinates to the report.
+    pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
+        // What counts is where a point lies in its mode: which mode that is, jumps decide.
+        let mut end = vec![0.0; self.dim];
+        let (from, to) = if self.n_modes() > 1 {
+            (self.mode_of(self.point(survivor), &mut end), self.mode_of(point, &mut end))
+        } else {
+            (0, 0)
+        };
+        let mut start = vec![0.0; self.dim];
+        self.shapes[from].whiten(self.point(survivor), &mut start);
+        self.shapes[to].whiten(point, &mut end);
         let [cross, before, after] = &mut report.products;
         let mut square = 0.0;
-        for (k, (a, b)) in start.iter().zip(white.iter()).enumerate() {
+        for (k, (a, b)) in start.iter().zip(&end).enumerate() {
             square += (a - b) * (a - b);
             cross[k] += a * b;
             before[k] += a * a;
@@ -329,16 +330,20 @@ impl Frame {
         square.sqrt()
     }
 
-    /// The mean distance of `most` survivors to their nearest others.
+    /// The mean distance of `most` survivors to their nearest others, where all are whitened.
     pub(super) fn nearest(&self, most: usize) -> f64 {
         let (n, d) = (self.n_survivors(), self.dim);
+        let mut white = vec![0.0; n * d];
+        for (out, x) in white.chunks_exact_mut(d).zip(self.points.chunks_exact(d)) {
+            self.shapes[0].whiten(x, out);
+        }
         let looked = most.min(n);
         let mut total = 0.0;
         for k in 0..looked {
             let i = k * n / looked;
-            let here = &self.white[i * d..(i + 1) * d];
+            let here = &white[i * d..(i + 1) * d];
             let mut least = f64::INFINITY;
-            for (j, there) in self.white.chunks_exact(d).enumerate() {
+            for (j, there) in white.chunks_exact(d).enumerate() {
                 if i != j {
                     let square: f64 = here.iter().zip(there).map(|(a, b)| (a - b) * (a - b)).sum();
                     least = least.min(square);

@@ -83,14 +83,12 @@ impl Lane {
         self.before.clear();
         self.before.extend_from_slice(&self.line);
         if self.reflect(frame) {
-            let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+            let mut out = 0_usize;
             for (y, v) in self.tried.iter_mut().zip(&self.line) {
                 *y += v;
-                least = least.min(*y);
-                most = most.max(*y);
+                out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
             }
-            self.asked.copy_from_slice(&self.tried);
-            if least > 0.0 && most < 1.0 && frame.cut.turn_back(&mut self.asked) {
+            if out == 0 && self.turned_back(frame) {
                 self.at = At::Reflected;
                 return true;
             }

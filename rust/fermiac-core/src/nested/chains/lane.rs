@@ -83,9 +83,9 @@ pub(super) struct Lane {
     /// The direction of its line, or its velocity.
     pub(super) line: Vec<f64>,
     pub(super) noise: Vec<f64>,
-    /// The point that it asks about, circles turned back.
-    pub(super) asked: Vec<f64>,
+    /// The point that it tries, and the same with circles turned back.
     pub(super) tried: Vec<f64>,
+    asked: Vec<f64>,
     /// Of a flight: the slope where it left the level set, and the velocity that it had.
     pub(super) slope: Vec<f64>,
     pub(super) before: Vec<f64>,
@@ -124,8 +124,8 @@ impl Lane {
             here,
             line: vec![0.0; dim],
             noise: vec![0.0; dim],
-            asked: vec![0.0; dim],
             tried: vec![0.0; dim],
+            asked: vec![0.0; dim],
             slope: Vec::new(),
             before: Vec::new(),
             ell: frame.ell[start],
@@ -281,7 +281,7 @@ impl Lane {
         }
         self.low = -width * self.stream.uniform();
         self.high = self.low + width;
-        self.chord();
+        self.chord(step_out);
         self.tries = 0;
         if step_out {
             let left = self.stream.below(MOST_STEPS);
@@ -310,12 +310,11 @@ impl Lane {
         let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
         let to = if other >= from { other + 1 } else { other };
         let ratio = frame.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
-        self.asked.copy_from_slice(&self.tried);
         let within = self.tried.iter().all(|x| *x > 0.0 && *x < 1.0);
         let goes = ln(self.stream.uniform()) < ratio
             && within
             && frame.mode_of(&self.tried, &mut self.noise) == to
-            && frame.cut.turn_back(&mut self.asked);
+            && self.turned_back(frame);
         if goes {
             self.at = At::Jumping;
         } else {
@@ -394,19 +393,45 @@ impl Lane {
 
     /// Puts a point of the line into the question; false where it is not in the open cube.
     pub(super) fn put(&mut self, place: f64, frame: &Frame) -> bool {
-        let mut least = f64::INFINITY;
-        let mut most = f64::NEG_INFINITY;
+        let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
-            least = least.min(*y);
-            most = most.max(*y);
+            out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
         }
-        self.asked.copy_from_slice(&self.tried);
-        least > 0.0 && most < 1.0 && frame.cut.turn_back(&mut self.asked)
+        out == 0 && self.turned_back(frame)
     }
 
-    /// The part of the line that lies in the cube.
-    fn chord(&mut self) {
+    /// Turns the circles of the point that is tried back, for the question.
+    pub(super) fn turned_back(&mut self, frame: &Frame) -> bool {
+        if frame.cut.is_none() {
+            return true;
+        }
+        self.asked.copy_from_slice(&self.tried);
+        frame.cut.turn_back(&mut self.asked)
+    }
+
+    /// The point that it asks about, on the cube.
+    pub(super) fn question(&self, frame: &Frame) -> &[f64] {
+        if frame.cut.is_none() { &self.tried } else { &self.asked }
+    }
+
+    /// Whether a place of the line lies in the cube.
+    fn reaches(&self, place: f64) -> bool {
+        let mut out = 0_usize;
+        for (x, v) in self.here.iter().zip(&self.line) {
+            let y = x + place * v;
+            out += usize::from(y <= 0.0) + usize::from(y >= 1.0);
+        }
+        out == 0
+    }
+
+    /// The part of the line that lies in the cube; more than is asked for is not looked for.
+    fn chord(&mut self, step_out: bool) {
+        // The cube is convex, so that both ends tell; divisions cost more than all else here.
+        if !step_out && self.reaches(self.low) && self.reaches(self.high) {
+            (self.floor, self.ceiling) = (self.low, self.high);
+            return;
+        }
         let (mut floor, mut ceiling) = (f64::NEG_INFINITY, f64::INFINITY);
         for (x, v) in self.here.iter().zip(&self.line) {
             let inverse = 1.0 / v;

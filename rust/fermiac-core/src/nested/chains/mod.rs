@@ -97,6 +97,8 @@ impl Moves {
     }
 }
 
+/// Survivors whose nearest neighbours are looked for.
+const NEIGHBOURS: usize = 32;
 /// Seconds of work below which a batch stays on one thread.
 const WORTH: f64 = 4e-4;
 
@@ -113,7 +115,8 @@ pub struct Chains {
 pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
-    /// The share of chains that ended further from their start than survivors lie from each other.
+    /// The share of chains that ended further from their start than survivors lie from each other;
+    /// NaN where nobody looked.
     pub moved: f64,
     /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
     pub products: [Vec<f64>; 3],
@@ -183,13 +186,15 @@ impl Chains {
         self.lanes.iter().all(Lane::is_done)
     }
 
-    /// The ends of the chains as points born at `level`; their lineages are given.
+    /// The ends of the chains as points born at `level`; their lineages are given. `looks` also
+    /// compares how far they went with how far survivors lie from each other.
     pub fn finish(
         &mut self,
         problem: &Problem,
         frame: &Frame,
         level: f64,
         lineages: &[u64],
+        looks: bool,
         out: &mut Points,
     ) -> Result<Report> {
         let dim = problem.dim();
@@ -210,18 +215,17 @@ impl Chains {
         problem.transform(&ends, &mut answers)?;
         let mut report =
             Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
-        let mut white = vec![0.0; dim];
-        let near = frame.nearest(32);
+        // What it costs to look for nearest neighbours is paid now and then only.
+        let near = if looks { frame.nearest(NEIGHBOURS) } else { f64::NAN };
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
         for ((lane, &lineage), (u, x)) in self.lanes.iter().zip(lineages).zip(rows) {
             let origin = Origin { birth: level, lineage, family: frame.family[lane.start] };
             out.push(u, x, lane.ell, &lane.extras, origin);
-            moved +=
-                usize::from(frame.compare(lane.start, &lane.here, &mut white, &mut report) > near);
+            moved += usize::from(frame.compare(lane.start, &lane.here, &mut report) > near);
             report.counts.add(&lane.counts);
         }
-        report.moved = moved as f64 / self.lanes.len().max(1) as f64;
+        report.moved = if looks { moved as f64 / self.lanes.len().max(1) as f64 } else { f64::NAN };
         Ok(report)
     }
 
@@ -262,7 +266,7 @@ impl Crew {
         self.members.clear();
         for (i, lane) in lanes.iter_mut().enumerate() {
             if lane.advance(frame, moves) {
-                self.asked.extend_from_slice(&lane.asked);
+                self.asked.extend_from_slice(lane.question(frame));
                 self.members.push(i);
             }
         }

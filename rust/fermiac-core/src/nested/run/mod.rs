@@ -32,6 +32,11 @@ use tune::{Memory, tune};
 
 /// The address of a batch's stream for ties: above that of any chain and round.
 const TIES: u64 = 1 << 33;
+/// What a split into modes has to save, as a share of what a bound would ask for: chains lose
+/// nothing by modes that are none.
+const EAGER: f64 = 0.2;
+/// Every so many batches chains are compared with the distances of survivors.
+const LOOKS: u32 = 8;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
 const STUCK: u32 = 10;
 
@@ -426,6 +431,7 @@ impl Run {
         let options = FitOptions {
             kind: BoundKind::Multi,
             enlarge: self.settings.enlarge,
+            penalty: EAGER,
             bootstrap: 0,
             periodic: self.circles.clone(),
         };
@@ -483,7 +489,9 @@ impl Run {
             return Ok(());
         }
         let lineages = self.lineages();
-        let report = self.chains.finish(problem, &frame, self.level, &lineages, &mut self.fresh)?;
+        let looks = self.batch % LOOKS == 0;
+        let report =
+            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh)?;
         self.moves = Some(tune(tuned, &report, problem.dim()));
         let adapts = self.settings.adapt_length;
         let correlation = self.memory.learn(&report, self.doomed.len(), adapts);

@@ -97,6 +97,7 @@ impl Rejection {
             let options = FitOptions {
                 kind: settings.bound,
                 enlarge: settings.enlarge,
+                penalty: 1.0,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
             };

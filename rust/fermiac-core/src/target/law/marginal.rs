@@ -283,6 +283,14 @@ impl Marginal {
         matches!(self.form, Form::Uniform { .. })
     }
 
+    /// Where the law is uniform: low, width and high.
+    pub(super) fn interval(&self) -> Option<[f64; 3]> {
+        match self.form {
+            Form::Uniform { low, high } => Some([low, high - low, high]),
+            _ => None,
+        }
+    }
+
     /// The draw that a standard normal `z` stands for; NaN for other than normal-based laws.
     pub(super) fn at_normal(&self, z: f64) -> f64 {
         match self.form {
