@@ -7,12 +7,16 @@ from fermiac.nested._more import start
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested._sampling import sample
+from fermiac.nested._surrogate.options import Surrogate
+from fermiac.nested._surrogate.report import SurrogateReport
 
 __all__ = [
     "Nested",
     "RandomWalk",
     "Sampler",
     "Slice",
+    "Surrogate",
+    "SurrogateReport",
     "Uniform",
     "read_dead_birth",
     "sample",

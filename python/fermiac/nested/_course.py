@@ -64,6 +64,12 @@ class Course:
         self._watched = _handle.watch(lambda: self._shown)
 
     def go(self) -> Nested:
+        """Run to the end, and say so."""
+        result = self.advance()
+        finish(self._report, self.state["n_evals"], result)
+        return result
+
+    def advance(self) -> Nested:
         """Run to the end."""
         try:
             self._save()
@@ -74,7 +80,6 @@ class Course:
         except BaseException as error:
             self._leave(error)
             raise
-        finish(self._report, self.state["n_evals"], result)
         return result
 
     def _slice(self) -> None:

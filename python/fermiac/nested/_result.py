@@ -18,6 +18,7 @@ from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
+    from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
 __all__ = ["Nested"]
@@ -75,6 +76,8 @@ class Nested(NestedViews):
         ``n_evals``, ``n_clusters``.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
+    surrogate : SurrogateReport or None
+        How a surrogate of the likelihood fared, where one was asked for.
 
     Notes
     -----
@@ -108,6 +111,7 @@ class Nested(NestedViews):
     rank_z: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    surrogate: SurrogateReport | None = None
 
     @property
     def n_live(self) -> int:
