@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,16 @@ from fermiac import _core
 from fermiac.nested._job import Job
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import Slice
-from fermiac.nested._surrogate.models import Model, alone
+from fermiac.nested._surrogate.models import Model, alone, window
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Asked, Cube, Truth
 
-__all__ = ["audit", "effective", "judge"]
+__all__ = ["Fresh", "audit", "draw", "effective", "judge"]
 
 Array = NDArray[np.float64]
-#: Errors are cut here, in nats, so that one point cannot make arithmetic overflow.
-_FAR = 1e3
+#: Distances of errors from their median are cut here, in nats: beyond it the tail has the say, not
+#: the standard deviation.
+_FAR = 1.5
 #: The share of fresh points that must count once they are reweighted.
 _ESS = 0.5
 #: How far below a level the audit looks, and how far above it the likelihood must not be.
@@ -39,25 +40,32 @@ def effective(log_p: Array, log_ratios: Array) -> float:
     return float((p @ r) ** 2 * (p @ p) / (p.sum() ** 2 * ((p * r) @ (p * r))))
 
 
-def judge(
-    model: Model, truth: Truth, job: Job, options: Surrogate, key: int, workers: int
-) -> dict[str, Any]:
-    """What fresh points say, which the surrogate drew by nested sampling of itself alone.
+@dataclass(frozen=True)
+class Fresh:
+    """Points that a surrogate drew, its values there, and the logarithms of their masses."""
+
+    u: Array
+    values: Array
+    log_p: Array
+
+
+def draw(
+    model: Model, truth: Truth, job: Job, key: int, workers: int, n_points: int
+) -> Fresh | None:
+    """Points by nested sampling of the surrogate alone, where its posterior is; in random order.
 
     They lie where the run will go, and where the surrogate is wrong about there being anything.
+    None where it is trusted nowhere.
     """
     dim = job.dim
-    u, ell = truth.known()
+    u, _ = truth.known()
     values, trusted = model.predict(u)
     values = np.where(trusted, values, -np.inf)
-    failed = {"n": 0, "passed": False}
-    top = float(values.max())
-    level = top - (0.5 * dim + 10.0)
+    level = float(values.max()) - window(dim)
     seeds = values > level
-    if seeds.sum() < 2 or not np.isfinite(top):
-        return failed
-    n_points = max(200, 20 * dim)
-    fresh = replace(
+    if seeds.sum() < 2:
+        return None
+    alone_job = replace(
         job,
         prior=Cube(dim),
         target=Asked(alone(model, dim)),
@@ -80,19 +88,34 @@ def judge(
         "log_x": 0.0,
         "log_evidence": -np.inf,
     }
-    run = fresh.make(above)
-    error = run.run(*fresh.ports, None, workers)
+    run = alone_job.make(above)
+    error = run.run(*alone_job.ports, None, workers)
     if error is not None:
         raise error
-    points = run.points(*fresh.ports)
-    f = points["log_likelihoods"]
-    masses = _core.nested_volumes(f, np.where(points["births"] <= level, -np.inf, points["births"]))
+    points = run.points(*alone_job.ports)
+    f, births = points["log_likelihoods"], points["births"]
+    masses = _core.nested_volumes(f, np.where(births <= level, -np.inf, births))
+    log_p = masses["log_prior_masses"] + f
     rows = np.random.default_rng(key).permutation(len(f))[:n_points]
-    true = truth.at(points["unit_draws"][rows])
-    errors = np.clip(f[rows] - true, -_FAR, _FAR)
-    best = max(float(ell.max()), float(true.max()))
-    told: dict[str, Any] = _core.nested_gate(errors, true, best, dim, options.tol)
-    told["ess"] = effective((masses["log_prior_masses"] + f)[rows], true - f[rows])
+    return Fresh(points["unit_draws"][rows], f[rows], log_p[rows])
+
+
+def judge(
+    model: Model, truth: Truth, job: Job, options: Surrogate, key: int, workers: int
+) -> dict[str, Any]:
+    """What fresh points say of a surrogate."""
+    dim = job.dim
+    fresh = draw(model, truth, job, key, workers, max(200, 20 * dim))
+    if fresh is None:
+        return {"n": 0, "passed": False}
+    ell = truth.at(fresh.u)
+    errors = fresh.values - ell
+    top = float(truth.known()[1].max())
+    near = errors[ell > top - window(dim)]
+    middle = float(np.median(near)) if len(near) else 0.0
+    cut = np.clip(errors, middle - _FAR, middle + _FAR)
+    told: dict[str, Any] = _core.nested_gate(cut, ell, top, dim, options.tol)
+    told["ess"] = effective(fresh.log_p, -errors)
     told["passed"] = bool(told["passed"] and told["ess"] >= _ESS)
     return told
 
@@ -112,7 +135,7 @@ def audit(
     u, g, births = result.unit_draws, result.log_likelihoods, result.births
     assert u is not None
     dim = u.shape[1]
-    rows = np.flatnonzero(births > g.max() - (0.5 * dim + 10.0))
+    rows = np.flatnonzero(births > g.max() - window(dim))
     if len(rows) < 3 * dim:
         return True
     picked = rng.choice(rows, _TRIES * n_points)

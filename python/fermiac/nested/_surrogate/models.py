@@ -12,16 +12,30 @@ from fermiac.errors import ArgumentError
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Truth
 
-__all__ = ["Model", "Perceptrons", "Region", "alone", "train"]
+__all__ = ["Model", "Perceptrons", "Region", "alone", "reach", "train", "window"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 #: The ensemble guesses where its spread is not below this, in nats.
 _SPREAD = 1.0
-#: Good points of a region: this many nats below the best at most, and the factor of its volume.
-_DEPTH, _ENLARGE = 30.0, 1.2
+#: Spreads above the mean within which it is sure that a value lies.
+_SURE = 3.0
+#: A region of the core reaches this many nats below the best point.
+_DEPTH = 30.0
+#: The factor by which a region's volume exceeds what just holds its points.
+_ENLARGE = 1.2
 #: More points than this teach a surrogate little, and take it long.
 _MOST = 20_000
+
+
+def window(dim: int) -> float:
+    """How many nats below the top a posterior reaches, nearly."""
+    return 0.5 * dim + 10.0
+
+
+def reach(dim: int) -> float:
+    """How many nats below the top values are told apart in training."""
+    return 50.0 + 2.0 * dim
 
 
 class Model(Protocol):
@@ -40,14 +54,23 @@ class Model(Protocol):
 
 
 class Perceptrons:
-    """The surrogate of the core."""
+    """The surrogate of the core.
+
+    Its region reaches as far down as training does. In it the likelihood is asked where the
+    ensemble guesses, unless it is sure that nothing there counts.
+    """
 
     def __init__(
         self, core: _core.Surrogate, u: Array, ell: Array, truth: Truth, told: dict[str, Any]
     ) -> None:
+        dim = u.shape[1]
         self.told = told
         self._core = core
-        self._guarded = _core.GuardedDensity(core, u, ell, truth._handle)
+        self._truth = truth
+        self._low = float(ell.max()) - window(dim)
+        self._guarded = _core.GuardedDensity(
+            core, u, ell * (_DEPTH / reach(dim)), (self._ask, dim, False)
+        )
 
     @property
     def handle(self) -> Any:
@@ -56,18 +79,27 @@ class Perceptrons:
     def predict(self, u: Array) -> tuple[Array, Flags]:
         u = np.ascontiguousarray(u)
         values, spread = self._core.predict(u, 1)
-        return values, self._guarded.trusts(u) & (spread < _SPREAD)
+        sure = (spread < _SPREAD) | (values + _SURE * spread < self._low)
+        return values, self._guarded.trusts(u) & sure
+
+    def _ask(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
+        values, trusted = self.predict(u)
+        asked = ~trusted
+        if asked.any():
+            values[asked] = self._truth._evaluate(u[asked], False)[0]
+        return values, None
 
 
 class Region:
     """The ellipsoid about the good ones of some points."""
 
     def __init__(self, u: Array, ell: Array) -> None:
-        good = u[ell > ell.max() - _DEPTH]
-        n, dim = good.shape
+        dim = u.shape[1]
+        good = u[ell > ell.max() - reach(dim)]
+        n = len(good)
         if n <= dim:
             raise ArgumentError(
-                f"{n} points lie within {_DEPTH:g} nats of the best; {dim + 1} are needed for a "
+                f"{n} points lie within {reach(dim):g} nats of the best; {dim + 1} are needed for a "
                 f"region in {dim} dimensions"
             )
         self._centre = good.mean(axis=0)

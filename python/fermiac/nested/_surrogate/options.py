@@ -42,11 +42,10 @@ class Surrogate:
     learning_rate : float, default 3e-3
         Of the training, at first.
     pilot_live : int, optional
-        Live points of the pilot; 20 d by default, from 50 up to as many as the run has. With
+        Live points of the pilot; 12 d by default, from 50 up to as many as the run has. With
         ``mode="switch"`` the pilot has those of the run.
-    start_dlogz : float, optional
-        The pilot ends when its live points can raise log Z by no more than this; 3 + 2 d by
-        default.
+    start_dlogz : float, default 3
+        The pilot ends when its live points can raise log Z by no more than this.
     pilot_evals : int, optional
         Evaluations after which it ends in any case.
     tune : bool, default False
@@ -116,7 +115,7 @@ class Surrogate:
     heads: int = 3
     learning_rate: float = 3e-3
     pilot_live: int | None = None
-    start_dlogz: float | None = None
+    start_dlogz: float = 3.0
     pilot_evals: int | None = None
     tune: bool = False
     module: Any = field(default=None, repr=False)
@@ -139,8 +138,7 @@ class Surrogate:
         for name in ("pilot_live", "pilot_evals"):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), 1, 2**31)
-        if self.start_dlogz is not None:
-            positive("start_dlogz", self.start_dlogz)
+        positive("start_dlogz", self.start_dlogz)
         for name in ("tune", "trained"):
             yes(name, getattr(self, name))
         if not 0.0 <= self.audit <= 1.0:

@@ -29,7 +29,7 @@ from fermiac.nested._surrogate.correction import (
     corrected,
     correction_findings,
 )
-from fermiac.nested._surrogate.judging import audit, judge
+from fermiac.nested._surrogate.judging import audit, draw, judge
 from fermiac.nested._surrogate.models import Model, train
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.report import SurrogateReport
@@ -218,7 +218,7 @@ def _finished(
         with work.stage("correction", "n_corrected"):
             correction = correct(result, model, work.truth, options, work.key(50))
         work.told |= correction.told
-        if not correction.told["khat"] < KHAT:
+        if not (correction.told["khat"] < KHAT or correction.told["ess_ratio"] > 0.3):
             raise Refused(
                 f"a few points carry the correction, k-hat {correction.told['khat']:.2f}"
             )
@@ -292,12 +292,12 @@ class Pilot:
         dim = job.dim
         n_live = options.pilot_live
         if n_live is None:
-            n_live = min(job.n_live, max(50, 20 * dim))
+            n_live = min(job.n_live, max(50, 12 * dim))
         self._n_runs = 0
         self._settings: dict[str, Any] = {
             "n_live": n_live,
             "batch": max(1, n_live // 8),
-            "dlogz": 3.0 + 2.0 * dim if options.start_dlogz is None else options.start_dlogz,
+            "dlogz": float(options.start_dlogz),
             "max_evals": options.pilot_evals,
             "max_iter": None,
         }
@@ -319,10 +319,16 @@ class Pilot:
         if self._course.state["status"] == "running":
             raise Refused("max_time ended the pilot")
 
-    def _collect(self) -> None:
-        """Evaluate as many points again as there are."""
+    def _collect(self, model: Model | None) -> None:
+        """Evaluate as many points again as there are: half of them where the surrogate points."""
         work = self._work
         wanted = 2 * work.truth.n
+        if model is not None:
+            with work.stage("pilot", "n_pilot"):
+                key = work.key(60 + self._n_trainings)
+                fresh = draw(model, work.truth, work.job, key, work.workers, work.truth.n // 2)
+                if fresh is not None:
+                    work.truth.at(fresh.u)
         with work.stage("pilot", "n_pilot"):
             while work.truth.n < wanted:
                 missing = wanted - work.truth.n
@@ -339,10 +345,10 @@ class Pilot:
     def trained(self, again: bool = False) -> Model:
         """A surrogate that fresh points found good."""
         work = self._work
-        reason = ""
+        reason, model = "", None
         for attempt in range(1 if again else 1 + _RETRAININGS):
             if attempt:
-                self._collect()
+                self._collect(model)
             self._n_trainings += 1
             number = self._n_trainings
             try:
