@@ -9,6 +9,8 @@ from fermiac.nested._more import start
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested._sampling import sample
+from fermiac.nested._surrogate.options import Surrogate
+from fermiac.nested._surrogate.report import SurrogateReport
 
 __all__ = [
     "Dynamic",
@@ -17,6 +19,8 @@ __all__ = [
     "RandomWalk",
     "Sampler",
     "Slice",
+    "Surrogate",
+    "SurrogateReport",
     "Uniform",
     "extend",
     "read_dead_birth",

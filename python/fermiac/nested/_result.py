@@ -18,6 +18,7 @@ from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
+    from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
 __all__ = ["Nested"]
@@ -79,6 +80,8 @@ class Nested(NestedViews):
     validation : mapping of str to ndarray
         Of runs with longer and longer chains (``validate=True``): ``n_slices``, the moves of a
         chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
+    surrogate : SurrogateReport or None
+        How a surrogate of the likelihood fared, where one was asked for.
 
     Notes
     -----
@@ -113,6 +116,7 @@ class Nested(NestedViews):
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
+    surrogate: SurrogateReport | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What a run needs to go on does not leave the process.

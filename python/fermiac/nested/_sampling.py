@@ -16,6 +16,7 @@ from fermiac._evaluation import evaluated
 from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import positive
+from fermiac.errors import ArgumentError
 from fermiac.nested._allocation import Dynamic
 from fermiac.nested._dynamic import as_dynamic, course_of
 from fermiac.nested._job import BOUNDS, job_of
@@ -24,6 +25,8 @@ from fermiac.nested._likelihood import as_blobs, as_likelihood
 from fermiac.nested._prior import as_prior
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import Sampler, as_sampler
+from fermiac.nested._surrogate.options import Surrogate
+from fermiac.nested._surrogate.run import run_surrogate
 from fermiac.nested._validate import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 
@@ -66,6 +69,7 @@ def sample(
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
+    surrogate: Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -134,6 +138,9 @@ def sample(
     max_init_blocks : int, default 1000
         Blocks of `n_live` draws from the prior, at most, among which `n_live` must have a
         likelihood above 0.
+    surrogate : Surrogate, optional
+        Sample a surrogate of a dear likelihood, and correct for it; see `Surrogate`. Limits hold
+        for the run on the surrogate then, but for `max_time`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -228,6 +235,8 @@ def sample(
     target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
+    if surrogate is not None and checkpoint is not None:
+        raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
     keeper = None if checkpoint is None else Keeper(checkpoint)
     kept = None if keeper is None or rng is not None else keeper.seed
     job = job_of(
@@ -259,6 +268,10 @@ def sample(
         ),
     ):
         job = job.with_target(asked)
+        if surrogate is not None:
+            return run_surrogate(
+                job, surrogate, workers=workers, start=start, max_time=limit, report=report
+            )
         if keeper is not None:
             keeper.begin({**job.identity(), "validate": doublings > 0})
         make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)
