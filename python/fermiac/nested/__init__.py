@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fermiac.nested._allocation import Dynamic
+from fermiac.nested._extend import extend
 from fermiac.nested._files import read_dead_birth
 from fermiac.nested._more import start
 from fermiac.nested._result import Nested
@@ -9,11 +11,13 @@ from fermiac.nested._samplers import RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested._sampling import sample
 
 __all__ = [
+    "Dynamic",
     "Nested",
     "RandomWalk",
     "Sampler",
     "Slice",
     "Uniform",
+    "extend",
     "read_dead_birth",
     "sample",
     "start",

@@ -31,10 +31,11 @@ _RARE = 0.01
 
 
 def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
-    """What the user must know of a run."""
+    """What the user must know of a run; its state may have as `short` why it fell short."""
     found: list[Finding] = []
     if not result.converged:
-        found.append((ConvergenceWarning, _ended(result, state, max_time)))
+        short = state.get("short") or _ended(result, state, max_time)
+        found.append((ConvergenceWarning, short))
     z = result.rank_z
     if abs(z) > _RANKS:
         found.append(

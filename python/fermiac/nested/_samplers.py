@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fermiac._arguments import choice, yes
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler"]
+__all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler", "settled"]
 
 _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
@@ -22,9 +22,9 @@ class Sampler:
         """What the core takes."""
         raise NotImplementedError
 
-    def _doubled(self, dim: int) -> Sampler | None:
-        """The sampler with chains twice as long; None where there are no chains."""
-        return None
+    def _moving(self, n_moves: int) -> Sampler:
+        """The sampler with chains of so many moves; chains of slices, where it has none."""
+        return Slice(n_slices=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +115,8 @@ class Slice(Sampler):
             "step_out": self.step_out,
         }
 
-    def _doubled(self, dim: int) -> Sampler:
-        n_slices = 2 * (self.n_slices or 3 * dim)
-        return Slice(n_slices=n_slices, direction=self.direction, step_out=self.step_out)
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_slices=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +151,8 @@ class RandomWalk(Sampler):
             "adapt_length": self.n_steps is None,
         }
 
-    def _doubled(self, dim: int) -> Sampler:
-        return RandomWalk(n_steps=2 * (self.n_steps or 20 + dim))
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_steps=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +168,6 @@ class _Auto(Sampler):
             "n_moves": 3 * dim,
             "adapt_length": True,
         }
-
-    def _doubled(self, dim: int) -> Sampler:
-        return Slice(n_slices=6 * dim)
 
 
 #: From this dimension on rejection is not tried.
@@ -196,3 +192,10 @@ def as_sampler(given: str | Sampler) -> Sampler:
             "fermiac.nested.Slice(n_slices=50) is needed"
         )
     return _BY_NAME[given]()
+
+
+def settled(sampler: Sampler, dim: int, n_moves: int) -> Sampler:
+    """What a run came to use, whose longest chains had so many moves; none of rejection."""
+    if n_moves:
+        return sampler._moving(n_moves)
+    return Uniform() if isinstance(sampler, _Auto) and dim < _MANY else sampler

@@ -106,10 +106,13 @@ impl Rejection {
                 Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
             self.n_fits += 1;
             self.fitted_at = log_x;
-            // No bound is larger than the cube.
-            self.bound = if bound.log_volume() < 0.0 { bound } else { Bound::cube(circles.len()) };
-            (self.proposed, self.accepted) = (0.0, 0.0);
-            self.fresh = 0.0;
+            self.fresh = self.efficiency;
+            // The old bound holds what is left of the region too, so that a fit that came out larger,
+            // for few points a mode say little of its width, is not needed.
+            if bound.log_volume() < self.bound.log_volume() {
+                self.bound = bound;
+                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+            }
         }
         Ok(())
     }
