@@ -59,6 +59,7 @@ def sample(
     periodic: Iterable[int | str] | None = (),
     reflective: Iterable[int | str] | None = (),
     names: Sequence[str] | None = None,
+    gradient: bool | Callable[[Array], Any] | None = None,
     blobs: int | Sequence[str] | None = None,
     nan: str = "raise",
     max_evals: int | None = None,
@@ -97,9 +98,10 @@ def sample(
         Points that are replaced at a time; n_live / 8 by default, at most half of them. A setting
         of the algorithm: it does not depend on threads. The error of log Z grows by 3 % where an
         eighth is replaced, by 20 % at a half.
-    sampler : {"auto", "unif", "slice", "rwalk"} or Sampler, default "auto"
-        How new points are found: `Uniform`, `Slice`, `RandomWalk`. ``"auto"`` draws from a bound in
-        up to nine dimensions until chains of slices are cheaper, and uses those from ten on.
+    sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
+        How new points are found: `Uniform`, `Slice`, `RandomWalk`, `Galilean`. ``"auto"`` draws
+        from a bound in up to nine dimensions until chains of slices are cheaper, and uses those
+        from ten on.
     bound : {"multi", "single", "friends", "none"}, default "multi"
         What `Uniform` draws from: ellipsoids that split up as the points ask for, one ellipsoid,
         balls about all points, or the cube. Chains learn from ellipsoids which modes there are.
@@ -116,6 +118,9 @@ def sample(
         or names of `names`.
     names : sequence of str, optional
         Names of the parameters.
+    gradient : True or callable, optional
+        The gradient of a likelihood that is a Python function, for `Galilean`: a function
+        (n, d) -> (n, d), or True if it gives a pair (value, gradient) itself.
     blobs : int or sequence of str, optional
         How many numbers the likelihood gives beside its logarithm, or their names: a function then
         gives a pair, shapes (n,) and (n, B); a native one 1 + B numbers a point.
@@ -220,7 +225,7 @@ def sample(
     known = getattr(log_likelihood, "dim", None)
     mapped = as_prior(prior, dim, known if isinstance(known, int) else None)
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0])
+    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     keeper = None if checkpoint is None else Keeper(checkpoint)

@@ -55,6 +55,7 @@ struct Options {
     n_moves: u32,
     direction: String,
     step_out: bool,
+    step: Option<f64>,
     adapt_length: bool,
     bound: String,
     bootstrap: usize,
@@ -98,6 +99,7 @@ impl Options {
             "uniform" => Sampler::Rejection,
             "slice" => Sampler::Slice { n_slices: n, direction, step_out: self.step_out },
             "rwalk" => Sampler::Walk { n_steps: n },
+            "galilean" => Sampler::Galilean { n_steps: n, step: self.step },
             other => return Err(unknown("sampler", other)),
         };
         let bound = match self.bound.as_str() {
