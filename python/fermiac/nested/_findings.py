@@ -65,8 +65,8 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             (
                 ConvergenceWarning,
                 f"chains end where they began: the correlation of their ends with their starts is "
-                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased or "
-                "drifts; make them longer, or leave their length to the run",
+                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased "
+                "or drifts; make them longer, or leave their length to the run",
             )
         )
     drift = _drift(result)
@@ -74,8 +74,8 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
         found.append(
             (
                 ConvergenceWarning,
-                f"families of points disagree about log Z by {drift:.2g}, where its error is said to "
-                f"be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
+                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
             )
         )
     # A bound that was left for chains is told of no more.

@@ -68,7 +68,6 @@ class Job:
         return {
             "n_moves": 1,
             "direction": "sweeps",
-            "adapt_length": True,
             "step_out": False,
             "step": None,
             "bootstrap": 0,
