@@ -247,7 +247,7 @@ _BY_NAME: dict[str, type[Sampler]] = {
 }
 
 
-def as_sampler(given: str | Sampler) -> Sampler:
+def as_sampler(given: Any) -> Sampler:
     """Take a sampler, or the name of one with its defaults."""
     if isinstance(given, Sampler):
         return given
