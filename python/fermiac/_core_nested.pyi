@@ -35,9 +35,7 @@ def nested_bootstrap(
 
 @final
 class NestedRun:
-    def __new__(
-        cls, prior: Any, likelihood: Any, options: Any, above: Any = None
-    ) -> NestedRun: ...
+    def __new__(cls, prior: Any, likelihood: Any, options: Any, above: Any = None) -> NestedRun: ...
     def run(
         self,
         prior: Any,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.nested._result import Nested
 
-__all__ = ["bootstrapped", "derived_key", "simulated", "tails"]
+__all__ = ["bootstrapped", "derived_key", "seeded_key", "simulated", "tails"]
 
 Array = NDArray[np.float64]
 #: Times that lineages are drawn anew for the error of an average.
@@ -37,8 +37,12 @@ _LEAST_LINEAGES = 10
 
 def derived_key(result: Sample, purpose: int) -> int:
     """A key for random numbers that a result needs of itself: the same at every call."""
-    words = np.random.SeedSequence([result.seed or 0, purpose]).generate_state(1, np.uint64)
-    return int(words[0])
+    return seeded_key(result.seed or 0, purpose)
+
+
+def seeded_key(seed: int, purpose: int) -> int:
+    """A key beside that of a seed, for each purpose another."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
 def simulated(
@@ -83,11 +87,11 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     """The tail shape of what lineages have of each column's sum, and the largest share of squares.
 
     The parts of single points rise and fall along the run, and are no draws from anything;
-    lineages are.
+    lineages are. Those of impossible points, which have nothing, are no tail of the others.
     """
     which = np.unique(lineages, return_inverse=True)[1]
     sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
-    shapes = [_core.khat(s / s.sum()) if s.any() else -np.inf for s in sums]
+    shapes = [_core.khat(s[s > 0] / s.sum()) if s.any() else -np.inf for s in sums]
     squares = sums**2
     total = squares.sum(axis=1)
     return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)

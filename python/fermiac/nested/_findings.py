@@ -18,6 +18,12 @@ Finding = tuple[type[FermiacWarning], str]
 _RANKS = 4.0
 #: The share of chains that must end away from their starts.
 _MOVED = 0.5
+#: A correlation of ends and starts above this is warned of; runs that adapt aim at 0.2.
+_MEMORY = 0.35
+#: Errors by families that are so many times larger than by simulation are warned of.
+_DRIFT = 1.6
+#: Points up to which families are looked at.
+_MOST_POINTS = 200_000
 #: Bounds that the bootstrap enlarges by more than this hardly bound.
 _LOOSE = 3.0
 #: A run whose first points had likelihood this rarely wasted its time there.
@@ -25,10 +31,11 @@ _RARE = 0.01
 
 
 def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
-    """What the user must know of a run."""
+    """What the user must know of a run; its state may have as `short` why it fell short."""
     found: list[Finding] = []
     if not result.converged:
-        found.append((ConvergenceWarning, _ended(result, state, max_time)))
+        short = state.get("short") or _ended(result, state, max_time)
+        found.append((ConvergenceWarning, short))
     z = result.rank_z
     if abs(z) > _RANKS:
         found.append(
@@ -40,6 +47,7 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             )
         )
     moved = result.trace.get("moved", np.empty(0))
+    rejecting = bool(np.isnan(moved[-1:]).all())
     moved = moved[np.isfinite(moved)]
     if len(moved) and float(np.median(moved)) < _MOVED:
         found.append(
@@ -50,7 +58,28 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 "their length",
             )
         )
-    if state["radius_scale"] > _LOOSE:
+    memory = result.trace.get("correlation", np.empty(0))
+    memory = memory[np.isfinite(memory)]
+    if len(memory) and float(np.median(memory)) > _MEMORY:
+        found.append(
+            (
+                ConvergenceWarning,
+                "chains end where they began: the correlation of their ends with their starts is "
+                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased "
+                "or drifts; make them longer, or leave their length to the run",
+            )
+        )
+    drift = _drift(result)
+    if drift > _DRIFT * result.log_evidence_stderr:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
+                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+            )
+        )
+    # A bound that was left for chains is told of no more.
+    if state["radius_scale"] > _LOOSE and rejecting:
         found.append(
             (
                 ConvergenceWarning,
@@ -76,6 +105,15 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             )
         )
     return found
+
+
+def _drift(result: Nested) -> float:
+    """The error of log Z by families, where there were modes that could drift apart."""
+    parts = result.trace.get("n_parts", np.empty(0))
+    chained = np.isfinite(result.trace.get("correlation", np.empty(0)))
+    if not (len(parts) and np.any(parts[chained] > 1)) or result.n_draws > _MOST_POINTS:
+        return 0.0
+    return float(result.bootstrap(50, by="family", rng=0).std(ddof=1))
 
 
 def _ended(result: Nested, state: dict[str, Any], max_time: float | None) -> str:

@@ -199,10 +199,7 @@ fn prior(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Prior>>
 
 /// A log-likelihood: a log-density, or (integrand, number of blobs).
 fn likelihood(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Likelihood> {
-    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>()
-        && n_blobs > 0
-        && !table.is_callable()
-    {
+    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>() {
         return Ok(Likelihood::Table(target::integrand(&table, raised)?, n_blobs));
     }
     Ok(Likelihood::Density(target::log_density(object, raised)?))

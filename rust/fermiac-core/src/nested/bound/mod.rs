@@ -16,7 +16,7 @@ mod union;
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
 use self::friends::Friends;
-use self::split::Decomposition;
+use self::split::{Decomposition, Split};
 use self::union::Union;
 use crate::kernel::Archive;
 use crate::linalg::Rows;
@@ -44,9 +44,8 @@ pub struct FitOptions {
     pub kind: BoundKind,
     /// The factor by which volumes are enlarged after all else.
     pub enlarge: f64,
-    /// How much a split has to save, as a multiple of what its parameters cost; 1 for a bound that is
-    /// drawn from, less where nothing but modes are told apart.
-    pub penalty: f64,
+    /// Whether points are split to tell modes from each other, not to be drawn from.
+    pub modes: bool,
     /// Rounds of bootstrap that say how far axes have to be stretched; 0 for none.
     pub bootstrap: usize,
     /// Which axes are periodic; none where empty.
@@ -118,7 +117,8 @@ impl Bound {
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
         let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
         let rounds = Rounds { n: options.bootstrap, key, number };
-        let split = (options.kind == BoundKind::Multi).then_some(options.penalty);
+        let rule = if options.modes { Split::Modes } else { Split::Volume };
+        let split = (options.kind == BoundKind::Multi).then_some(rule);
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
         if options.kind == BoundKind::Friends {
             let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;

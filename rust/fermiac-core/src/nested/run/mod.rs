@@ -32,9 +32,8 @@ use tune::{Memory, tune};
 
 /// The address of a batch's stream for ties: above that of any chain and round.
 const TIES: u64 = 1 << 33;
-/// What a split into modes has to save, as a share of what a bound would ask for: chains lose
-/// nothing by modes that are none.
-const EAGER: f64 = 0.2;
+/// Evaluations for each live point that rejection may be dearer than chains.
+const PATIENCE: u64 = 4;
 /// Every so many batches chains are compared with the distances of survivors.
 const LOOKS: u32 = 8;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
@@ -138,6 +137,9 @@ pub struct Run {
     doomed: Vec<u64>,
     fresh: Points,
     batch_evals: u64,
+    /// Evaluations of the last batch, and of all since rejection was last cheaper than chains.
+    last_evals: u64,
+    dear_evals: u64,
     rejection: Rejection,
     chains: Chains,
     moves: Option<Moves>,
@@ -183,6 +185,8 @@ impl Run {
             doomed: Vec::new(),
             fresh: Points::new(dim, n_extras),
             batch_evals: 0,
+            last_evals: 0,
+            dear_evals: 0,
             rejection: Rejection::new(dim, n_extras),
             chains: Chains::default(),
             moves,
@@ -367,7 +371,7 @@ impl Run {
     }
 
     fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        self.batch_evals = 0;
+        (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
         self.fresh = Points::new(problem.dim(), problem.n_extras());
         let survivors = self.survivors();
         self.turn_to_chains();
@@ -399,15 +403,22 @@ impl Run {
     }
 
     /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
-    /// cube lies above the level, nothing is.
+    /// cube lies above the level, nothing is; and a bound that happens to be bad is fitted anew
+    /// before it is given up.
     fn turn_to_chains(&mut self) {
         if self.chaining || self.moves.is_none() {
             return;
         }
         let above = matches!(self.opening, Opening::Above { .. });
-        let margin = if self.settings.sampler.has_bound() { 2.0 } else { 0.5 };
-        let cost = 1.0 / self.rejection.efficiency();
-        self.chaining = above || cost > margin * self.settings.sampler.cost();
+        let sampler = &self.settings.sampler;
+        let (margin, patience) = if sampler.has_bound() {
+            (2.0, PATIENCE * self.settings.n_live as u64)
+        } else {
+            (0.5, 0)
+        };
+        let dear = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
+        self.dear_evals = if dear { self.dear_evals + self.last_evals } else { 0 };
+        self.chaining = above || (dear && self.dear_evals >= patience);
     }
 
     /// What the chains of this batch share.
@@ -431,7 +442,7 @@ impl Run {
         let options = FitOptions {
             kind: BoundKind::Multi,
             enlarge: self.settings.enlarge,
-            penalty: EAGER,
+            modes: true,
             bootstrap: 0,
             periodic: self.circles.clone(),
         };
@@ -655,8 +666,14 @@ impl Run {
             archive.word(&mut word)?;
             *count = word as u32;
         }
-        for count in [&mut self.blocks, &mut self.batch_evals, &mut self.n_evals, &mut self.n_stuck]
-        {
+        for count in [
+            &mut self.blocks,
+            &mut self.batch_evals,
+            &mut self.last_evals,
+            &mut self.dear_evals,
+            &mut self.n_evals,
+            &mut self.n_stuck,
+        ] {
             archive.word(count)?;
         }
         archive.flag(&mut self.chaining)?;

@@ -10,6 +10,7 @@ use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
+use crate::simd::ln;
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -91,13 +92,13 @@ impl Rejection {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
         let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
-        let open = self.n_fits == 0 && self.efficiency > OPEN;
+        let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
                 kind: settings.bound,
                 enlarge: settings.enlarge,
-                penalty: 1.0,
+                modes: false,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
             };
@@ -106,10 +107,13 @@ impl Rejection {
                 Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
             self.n_fits += 1;
             self.fitted_at = log_x;
-            // No bound is larger than the cube.
-            self.bound = if bound.log_volume() < 0.0 { bound } else { Bound::cube(circles.len()) };
-            (self.proposed, self.accepted) = (0.0, 0.0);
-            self.fresh = 0.0;
+            self.fresh = self.efficiency;
+            // The old bound holds what is left of the region too, so that a fit that came out larger,
+            // for few points a mode say little of its width, is not needed.
+            if bound.log_volume() < self.bound.log_volume() {
+                self.bound = bound;
+                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+            }
         }
         Ok(())
     }
