@@ -309,13 +309,16 @@ def test_the_clock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["builtin", "native", "python"])
 def test_ctrl_c(form: str) -> None:
     f = {"builtin": builtin_density, "native": native_density, "python": lambda: formula}[form]()
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    start = time.perf_counter()
+    sent: list[float] = []
+
+    def press(done: int, _total: int) -> None:
+        if done >= 40_000 and not sent:
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(f, n_live=40_000, sampler="slice", dlogz=1e-9)
-    assert time.perf_counter() - start < 20
-    timer.join()
+        run(f, n_live=40_000, sampler="slice", dlogz=1e-9, progress=press)
+    assert time.perf_counter() - sent[0] < 20
     assert caught.value.partial_result.n_draws >= 40_000  # type: ignore[attr-defined]
 
 
