@@ -115,6 +115,13 @@ class Course:
         self.run.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
 
     def go(self) -> Nested:
+        """Run to the end, and say so."""
+        result = self.advance()
+        self._total = 0
+        finish(self._told(self._evals_before), self.state["n_evals"], result)
+        return result
+
+    def advance(self) -> Nested:
         """Run to the end."""
         try:
             self._save()
@@ -126,8 +133,6 @@ class Course:
         except BaseException as error:
             self._leave(error)
             raise
-        self._total = 0
-        finish(self._told(self._evals_before), self.state["n_evals"], result)
         return result
 
     def _next(self) -> bool:

@@ -18,6 +18,7 @@ from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
+    from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
 __all__ = ["Nested"]
@@ -72,12 +73,15 @@ class Nested(NestedViews):
         The test of the ranks at which new points came in, as a standard normal; NaN if unknown.
     trace : mapping of str to ndarray
         Of each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``,
-        ``n_evals``, ``n_clusters``.
+        ``n_parts`` of the bound; of chains ``n_moves``, ``tries`` a move, ``correlation`` of ends
+        with starts, ``moved``, the share that ended away from them. NaN where there is none.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
     validation : mapping of str to ndarray
         Of runs with longer and longer chains (``validate=True``): ``n_slices``, the moves of a
         chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
+    surrogate : SurrogateReport or None
+        How a surrogate of the likelihood fared, where one was asked for.
 
     Notes
     -----
@@ -112,6 +116,7 @@ class Nested(NestedViews):
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
+    surrogate: SurrogateReport | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What a run needs to go on does not leave the process.
