@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac import _kept
+from fermiac import _kept, _store
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from forms import DIM, builtin_density, formula, native_density
 from nested_runs import PRIOR, assert_same, run
@@ -60,13 +60,6 @@ class Stops:
         return formula(x)
 
 
-@pytest.fixture
-def every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let checkpoints be written whenever they are due, whatever it costs, in memory."""
-    monkeypatch.setattr(_kept, "_SHARE", 1e9)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.mark.filterwarnings(STOPPED)
 @each_sampler
 def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
@@ -83,15 +76,22 @@ def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
 
 @each_sampler
 @pytest.mark.parametrize("form", ["python", "native"])
-def test_a_run_that_is_saved_all_the_time(
-    tmp_path: Path, every_look: None, how: dict[str, Any], form: str
+def test_a_run_that_is_saved_after_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], form: str
 ) -> None:
-    kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
+    """It is the same as one that is not, and so is one that goes on from any of its files."""
     f = formula if form == "python" else native_density()
-    for n_threads in (1, 2):
-        path = fm.Checkpoint(tmp_path / f"run{n_threads}", every=1e-9)
-        assert_same(run(**how), run(f, checkpoint=path, n_threads=n_threads, **how))
-    assert kept.every == 1e-9
+    whole = run(f, **how)
+    kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
+    written: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(_kept, "_SHARE", 1e9)
+        patch.setattr(_store, "write", lambda *file: written.append(file))
+        assert_same(whole, run(f, checkpoint=kept, **how))
+    assert len(written) > 20
+    for i in np.linspace(1, len(written) - 1, 9).astype(int):
+        _store.write(*written[i])
+        assert_same(whole, run(f, checkpoint=kept.path, n_threads=2, **how))
 
 
 @each_sampler
@@ -179,7 +179,7 @@ SCRIPT = """
     import os, signal, sys
     sys.path.insert(0, {tests!r})
     import fermiac as fm
-    from fermiac import _kept
+    from fermiac import _kept, _store
     from nested_runs import run
     from test_nested_resume import SAMPLERS, Stops, formula
 

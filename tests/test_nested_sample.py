@@ -22,7 +22,7 @@ N_SEEDS = 12
 # Few live points and short chains: what a run says of them has tests of its own below.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}:fermiac.errors.FermiacWarning")
-    for text in ("chains ", "families of points disagree", "the weighted values of")
+    for text in ("chains ", "families of points", "the weighted values of", "the bound had to be")
 ]
 
 
@@ -271,6 +271,14 @@ def loggamma(x: Array) -> Array:
 def test_heavy_tails(sampler: str) -> None:
     # The tails beyond the box have less than 1e-4 of the mass.
     check(runs_of(loggamma, box(3), sampler=sampler, n_live=150), 0.0)
+
+
+def test_a_bound_of_too_few_points() -> None:
+    """With hardly a point for each mode some run ends with a bound of little use, and says so."""
+    runs = runs_of(loggamma, box(3), 20, n_live=20, sampler="unif")
+    told = [text for r in runs for text in r.warnings if text.startswith("the bound had to be")]
+    assert 0 < len(told) < 20
+    assert all("raise n_live, or use sampler='slice'" in text for text in told)
 
 
 def spike_and_slab(x: Array) -> Array:

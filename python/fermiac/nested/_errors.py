@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.nested._result import Nested
 
-__all__ = ["bootstrapped", "derived_key", "simulated", "tails"]
+__all__ = ["bootstrapped", "derived_key", "seeded_key", "simulated", "tails"]
 
 Array = NDArray[np.float64]
 #: Times that lineages are drawn anew for the error of an average.
@@ -37,8 +37,12 @@ _LEAST_LINEAGES = 10
 
 def derived_key(result: Sample, purpose: int) -> int:
     """A key for random numbers that a result needs of itself: the same at every call."""
-    words = np.random.SeedSequence([result.seed or 0, purpose]).generate_state(1, np.uint64)
-    return int(words[0])
+    return seeded_key(result.seed or 0, purpose)
+
+
+def seeded_key(seed: int, purpose: int) -> int:
+    """A key beside that of a seed, for each purpose another."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
 def simulated(

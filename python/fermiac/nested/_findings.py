@@ -31,10 +31,11 @@ _RARE = 0.01
 
 
 def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
-    """What the user must know of a run."""
+    """What the user must know of a run; its state may have as `short` why it fell short."""
     found: list[Finding] = []
     if not result.converged:
-        found.append((ConvergenceWarning, _ended(result, state, max_time)))
+        short = state.get("short") or _ended(result, state, max_time)
+        found.append((ConvergenceWarning, short))
     z = result.rank_z
     if abs(z) > _RANKS:
         found.append(
@@ -63,9 +64,9 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
         found.append(
             (
                 ConvergenceWarning,
-                f"chains end where they began: the correlation of their ends with their starts is "
-                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased or "
-                "drifts; make them longer, or leave their length to the run",
+                "chains end where they began: the correlation of their ends with their starts is "
+                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased "
+                "or drifts; make them longer, or leave their length to the run",
             )
         )
     drift = _drift(result)
@@ -73,8 +74,8 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
         found.append(
             (
                 ConvergenceWarning,
-                f"families of points disagree about log Z by {drift:.2g}, where its error is said to "
-                f"be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
+                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
             )
         )
     # A bound that was left for chains is told of no more.

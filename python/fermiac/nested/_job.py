@@ -11,6 +11,7 @@ import numpy as np
 from fermiac import _core
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.nested._allocation import Dynamic
 from fermiac.nested._likelihood import Blobs, handle_of
 from fermiac.nested._prior import Prior
 from fermiac.nested._samplers import Sampler
@@ -45,6 +46,9 @@ class Job:
     key: int
     first_batch: int = 0
     high: float = float("inf")
+    dynamic: Dynamic | None = None
+    #: The likelihood itself, where another stands for it that is evaluated elsewhere.
+    source: Any = None
 
     @property
     def dim(self) -> int:
@@ -64,10 +68,11 @@ class Job:
         return {
             "n_moves": 1,
             "direction": "sweeps",
-            "adapt_length": True,
             "step_out": False,
+            "step": None,
             "bootstrap": 0,
             "enlarge": 1.0,
+            "adapt_length": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,
@@ -90,7 +95,11 @@ class Job:
 
     def with_target(self, target: Any) -> Job:
         """The same, of a likelihood that is evaluated elsewhere."""
-        return replace(self, target=target)
+        return replace(self, target=target, source=self.source or self.target)
+
+    def at_home(self) -> Job:
+        """The same, of the likelihood itself."""
+        return self if self.source is None else replace(self, target=self.source, source=None)
 
     def settings(self) -> dict[str, Any]:
         """For the result: what was chosen, defaults filled in."""
@@ -116,12 +125,15 @@ class Job:
         # A run may be made longer; the ends of axes go by the names that users know.
         for name in ("max_evals", "max_iter", "key", "high", "edges"):
             del options[name]
+        aim = self.dynamic
+        dynamic = None if aim is None else [aim.posterior_share, aim.n_batch, aim.explore_every]
         return {
             "version": _core.__version__,
             "isa": _core.isa_level,
             "seed": self.key,
             "dim": self.dim,
             "sampler": options.pop("sampler"),
+            "dynamic": dynamic,
             **options,
             "periodic": list(self.periodic),
             "reflective": list(self.reflective),
@@ -184,6 +196,7 @@ def job_of(
     names: Sequence[str] | None,
     blobs: Blobs,
     key: int,
+    dynamic: Dynamic | None = None,
 ) -> Job:
     """Check the settings of a call."""
     dim = prior.dim
@@ -216,4 +229,5 @@ def job_of(
         names=known,
         blobs=blobs,
         key=key,
+        dynamic=dynamic,
     )

@@ -12,7 +12,7 @@ const MOST_TRIES: u32 = 100;
 /// The width of a bracket, as a share of its ends, below which doubles do not divide it.
 const SMALLEST: f64 = 1e-14;
 /// The share of slices that are jumps instead, where there are several modes.
-const JUMPS: f64 = 0.1;
+pub(super) const JUMPS: f64 = 0.1;
 /// Steps outwards of a bracket at most, both ends together.
 const MOST_STEPS: u64 = 128;
 /// How often a walk without a move is prolonged, and how often a chain starts anew.
@@ -20,7 +20,7 @@ const PROLONGED: u32 = 4;
 const MOST_STARTS: u32 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// Between moves.
     Idle,
     /// The lower end, or the upper end, of a bracket waits for its value.
@@ -30,14 +30,29 @@ enum At {
     Within,
     /// A step of a walk waits for its value.
     Walking,
+    /// The end of a step of a flight waits for its value, a velocity is to be reflected there, or
+    /// the point where it leads waits for its value.
+    Flying,
+    Turning,
+    Reflected,
     /// A jump to another mode waits for its value.
     Jumping,
     /// It has come to its end.
     Done,
 }
 
-const PLACES: [At; 7] =
-    [At::Idle, At::Low, At::High, At::Within, At::Walking, At::Jumping, At::Done];
+const PLACES: [At; 10] = [
+    At::Idle,
+    At::Low,
+    At::High,
+    At::Within,
+    At::Walking,
+    At::Flying,
+    At::Turning,
+    At::Reflected,
+    At::Jumping,
+    At::Done,
+];
 
 /// What a chain counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +65,8 @@ pub struct Counts {
     pub tries: u64,
     /// Steps outwards.
     pub steps_out: u64,
+    /// Steps of flights that met the boundary.
+    pub met: u64,
     /// Jumps to other modes that were made.
     pub jumps: u64,
     /// How often it got stuck and started anew.
@@ -59,15 +76,19 @@ pub struct Counts {
 /// One chain of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// The survivor that it started from.
     pub(super) start: usize,
     pub(super) here: Vec<f64>,
-    line: Vec<f64>,
-    noise: Vec<f64>,
+    /// The direction of its line, or its velocity.
+    pub(super) line: Vec<f64>,
+    pub(super) noise: Vec<f64>,
     /// The point that it tries, and the same with circles turned back.
-    tried: Vec<f64>,
+    pub(super) tried: Vec<f64>,
     asked: Vec<f64>,
+    /// Of a flight: the slope where it left the level set, and the velocity that it had.
+    pub(super) slope: Vec<f64>,
+    pub(super) before: Vec<f64>,
     pub(super) ell: f64,
     pub(super) extras: Vec<f64>,
     /// The bracket, the part of the line in the cube, and the place on it that is tried.
@@ -83,10 +104,10 @@ pub(super) struct Lane {
     swept: usize,
     offset: usize,
     /// Moves made since the start.
-    made: u32,
-    accepted: u32,
+    pub(super) made: u32,
+    pub(super) accepted: u32,
     starts: u32,
-    at: At,
+    pub(super) at: At,
     pub(super) counts: Counts,
 }
 
@@ -105,6 +126,8 @@ impl Lane {
             noise: vec![0.0; dim],
             tried: vec![0.0; dim],
             asked: vec![0.0; dim],
+            slope: Vec::new(),
+            before: Vec::new(),
             ell: frame.ell[start],
             extras: vec![f64::NAN; n_extras],
             low: 0.0,
@@ -147,25 +170,37 @@ impl Lane {
                     self.open(frame, moves)
                 }
                 (At::Idle, Moves::Walk { n_steps, scale }) => {
-                    if self.made >= n_steps && self.accepted > 0 {
-                        self.at = At::Done;
+                    if !self.goes_on(n_steps, frame) {
                         return false;
                     }
-                    if self.made >= PROLONGED * n_steps {
-                        self.restart(frame);
-                        false
-                    } else {
-                        self.walk(frame, scale)
+                    self.walk(frame, scale)
+                }
+                (At::Idle, Moves::Galilean { n_steps, step, .. }) => {
+                    if !self.goes_on(n_steps, frame) {
+                        return false;
                     }
+                    self.fly(frame, step)
                 }
                 (At::Low | At::High, _) => self.step_out(frame),
                 (At::Within, _) => self.attempt(frame),
-                (At::Walking | At::Jumping, _) => true,
+                (At::Turning, _) => self.turn(frame),
+                (At::Walking | At::Flying | At::Reflected | At::Jumping, _) => true,
             };
             if asks {
                 return true;
             }
         }
+    }
+
+    /// Whether a chain of so many steps has not come to its end. One that has not moved is
+    /// prolonged, and then starts anew.
+    fn goes_on(&mut self, n_steps: u32, frame: &Frame) -> bool {
+        if self.made >= n_steps && self.accepted > 0 {
+            self.at = At::Done;
+        } else if self.made >= PROLONGED * n_steps {
+            self.restart(frame);
+        }
+        self.at != At::Done
     }
 
     /// Takes the answer to what it asked.
@@ -201,12 +236,13 @@ impl Lane {
                     self.go(ell, extras);
                 }
             }
-            At::Idle | At::Done => {}
+            At::Flying | At::Reflected => self.flown(inside, ell, extras),
+            At::Idle | At::Turning | At::Done => {}
         }
     }
 
     /// Goes to the point that was tried.
-    fn go(&mut self, ell: f64, extras: &[f64]) {
+    pub(super) fn go(&mut self, ell: f64, extras: &[f64]) {
         std::mem::swap(&mut self.here, &mut self.tried);
         self.ell = ell;
         self.extras.copy_from_slice(extras);
@@ -269,7 +305,7 @@ impl Lane {
 
     /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
     /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
-    fn jump(&mut self, frame: &Frame) -> bool {
+    pub(super) fn jump(&mut self, frame: &Frame) -> bool {
         let from = frame.mode_of(&self.here, &mut self.noise);
         let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
         let to = if other >= from { other + 1 } else { other };
@@ -356,7 +392,7 @@ impl Lane {
     }
 
     /// Puts a point of the line into the question; false where it is not in the open cube.
-    fn put(&mut self, place: f64, frame: &Frame) -> bool {
+    pub(super) fn put(&mut self, place: f64, frame: &Frame) -> bool {
         let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
@@ -366,7 +402,7 @@ impl Lane {
     }
 
     /// Turns the circles of the point that is tried back, for the question.
-    fn turned_back(&mut self, frame: &Frame) -> bool {
+    pub(super) fn turned_back(&mut self, frame: &Frame) -> bool {
         if frame.cut.is_none() {
             return true;
         }
@@ -432,7 +468,14 @@ impl Lane {
         for count in [&mut self.start, &mut self.swept, &mut self.offset] {
             archive.count(count)?;
         }
-        for list in [&mut self.here, &mut self.line, &mut self.asked, &mut self.tried] {
+        for list in [
+            &mut self.here,
+            &mut self.line,
+            &mut self.asked,
+            &mut self.tried,
+            &mut self.slope,
+            &mut self.before,
+        ] {
             archive.list(list)?;
         }
         archive.number(&mut self.ell)?;
@@ -455,6 +498,7 @@ impl Lane {
             &mut counts.moves,
             &mut counts.tries,
             &mut counts.steps_out,
+            &mut counts.met,
             &mut counts.jumps,
             &mut counts.stuck,
         ] {

@@ -166,6 +166,9 @@ impl Run {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
         let moves = settings.sampler.moves(dim);
+        if moves.is_some_and(|moves| moves.needs_gradient()) {
+            problem.check_gradient()?;
+        }
         Ok(Self {
             circles: problem.circles(),
             opening,

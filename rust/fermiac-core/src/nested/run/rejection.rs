@@ -10,6 +10,7 @@ use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
+use crate::simd::ln;
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -91,7 +92,7 @@ impl Rejection {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
         let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
-        let open = self.n_fits == 0 && self.efficiency > OPEN;
+        let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
