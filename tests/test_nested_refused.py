@@ -11,6 +11,7 @@ from scipy import stats
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
+from fermiac.nested._findings import findings
 from forms import DIM, formula, native_density, native_moments
 from nested_runs import PRIOR, run
 
@@ -194,6 +195,17 @@ def test_ways_to_name_axes() -> None:
         assert r.settings["periodic"] == [1]
     flags = np.array([True, False, True])
     assert run(reflective=flags, sampler="unif").settings["reflective"] == [0, 2]
+
+
+@pytest.mark.filterwarnings("ignore:chains ")
+def test_a_bound_that_hardly_bounds() -> None:
+    """It is told of, but not where it was left for chains."""
+    for sampler, told in (("unif", 1), ("slice", 0)):
+        r = run(sampler=sampler)
+        state = {"radius_scale": 4.25, "n_coded": 0, "n_nan": 0}
+        found = [text for _, text in findings(r, state, None) if "the bound had to be" in text]
+        assert len(found) == told
+        assert all("4.2 times as wide" in text and "raise n_live" in text for text in found)
 
 
 def test_warnings_that_are_errors_cost_nothing() -> None:

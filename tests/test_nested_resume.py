@@ -199,7 +199,7 @@ SCRIPT = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it kills with SIGKILL")
-@pytest.mark.parametrize(("index", "kills"), [(0, (6, 9)), (3, (30, 157)), (5, (40, 101))])
+@pytest.mark.parametrize(("index", "kills"), [(0, (6, 9)), (3, (30, 157))])
 def test_a_run_that_is_killed_again_and_again(
     tmp_path: Path, index: int, kills: tuple[int, ...]
 ) -> None:
@@ -299,9 +299,9 @@ def test_the_clock(tmp_path: Path) -> None:
         part = run(slow, max_time=0.05, **how)
     assert part.status == "stopped"
     assert part.settings["max_time"] == 0.05
-    # The time of all calls counts.
+    # The time of all calls counts: this one has no more than a round.
     with pytest.warns(ConvergenceWarning, match="max_time"):
-        assert run(slow, max_time=0.05, **how).n_evals == part.n_evals
+        assert run(slow, max_time=0.05, **how).n_evals <= part.n_evals + 60
     assert_same(run(sampler="slice"), run(**how))
 
 

@@ -18,7 +18,7 @@ from nested_problems import problem
 
 Array = NDArray[np.float64]
 Runs = Sequence[fm.nested.Nested]
-N_SEEDS = 12
+N_SEEDS = 10
 # Few live points and short chains: what a run says of them has tests of its own below.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}:fermiac.errors.FermiacWarning")
@@ -152,7 +152,7 @@ def test_a_plateau_at_the_top() -> None:
     # The plateau, and the integral of exp(3 x - 3) from 1/3 to 1.
     exact = math.log(math.exp(2.0) / 3 + (1 - math.exp(-2.0)) / 3)
     for sampler in ("unif", "slice", "rwalk"):
-        runs = runs_of(values, box(2), 12, sampler=sampler, dlogz=1e-9)
+        runs = runs_of(values, box(2), sampler=sampler, dlogz=1e-9)
         check(runs, exact, status="plateau")
         for r in runs:
             top = r.log_likelihoods == 2.0
@@ -273,14 +273,6 @@ def test_heavy_tails(sampler: str) -> None:
     check(runs_of(loggamma, box(3), sampler=sampler, n_live=150), 0.0)
 
 
-def test_a_bound_of_too_few_points() -> None:
-    """With hardly a point for each mode some run ends with a bound of little use, and says so."""
-    runs = runs_of(loggamma, box(3), 20, n_live=20, sampler="unif")
-    told = [text for r in runs for text in r.warnings if text.startswith("the bound had to be")]
-    assert 0 < len(told) < 20
-    assert all("raise n_live, or use sampler='slice'" in text for text in told)
-
-
 def spike_and_slab(x: Array) -> Array:
     """A narrow law with 100 times the mass of a wide one, after Skilling (2006)."""
     dim, (wide, narrow) = x.shape[1], (0.1, 0.01)
@@ -294,7 +286,7 @@ def spike_and_slab(x: Array) -> Array:
 def test_a_spike_on_a_slab() -> None:
     """Runs that are patient enough find the spike; those that are not end on the slab."""
     prior = box(8, -0.5, 0.5)
-    runs = runs_of(spike_and_slab, prior, 6, sampler="slice", dlogz=1e-10)
+    runs = runs_of(spike_and_slab, prior, 4, sampler="slice", dlogz=1e-10)
     check(runs, 0.0, [0.03 * 100 / 101] * 8)
     hasty = runs_of(spike_and_slab, prior, 6, sampler="slice", dlogz=0.5)
     errors = np.array([(r.log_evidence + math.log(101)) / r.log_evidence_stderr for r in hasty])

@@ -47,7 +47,6 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             )
         )
     moved = result.trace.get("moved", np.empty(0))
-    rejecting = bool(np.isnan(moved[-1:]).all())
     moved = moved[np.isfinite(moved)]
     if len(moved) and float(np.median(moved)) < _MOVED:
         found.append(
@@ -78,7 +77,8 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
             )
         )
-    # A bound that was left for chains is told of no more.
+    # A bound that was left for chains is told of no more; rejection has no tries.
+    rejecting = bool(np.isnan(result.trace.get("tries", np.empty(0))[-1:]).all())
     if state["radius_scale"] > _LOOSE and rejecting:
         found.append(
             (
