@@ -26,7 +26,8 @@ pub(super) enum At {
     /// The lower end, or the upper end, of a bracket waits for its value.
     Low,
     High,
-    /// A point of the bracket waits for its value.
+    /// A point of the bracket is to be chosen, or waits for its value.
+    Trying,
     Within,
     /// A step of a walk waits for its value.
     Walking,
@@ -169,9 +170,9 @@ impl Lane {
                     self.fly(frame, step)
                 }
                 (At::Low | At::High, _) => self.step_out(frame),
-                (At::Within, _) => self.attempt(frame),
+                (At::Trying, _) => self.attempt(frame),
                 (At::Turning, _) => self.turn(frame),
-                (At::Walking | At::Flying | At::Reflected | At::Jumping, _) => true,
+                (At::Within | At::Walking | At::Flying | At::Reflected | At::Jumping, _) => true,
             };
             if asks {
                 return true;
@@ -206,7 +207,10 @@ impl Lane {
                 self.made += 1;
                 self.go(ell, extras);
             }
-            At::Within => self.cut(),
+            At::Within => {
+                self.cut();
+                self.at = At::Trying;
+            }
             At::Walking => {
                 self.at = At::Idle;
                 if inside {
@@ -224,7 +228,7 @@ impl Lane {
                 }
             }
             At::Flying | At::Reflected => self.flown(inside, ell, extras),
-            At::Idle | At::Turning | At::Done => {}
+            At::Idle | At::Trying | At::Turning | At::Done => {}
         }
     }
 
@@ -347,7 +351,7 @@ impl Lane {
     fn begin(&mut self, frame: &Frame) -> bool {
         self.low = self.low.max(self.floor);
         self.high = self.high.min(self.ceiling);
-        self.at = At::Within;
+        self.at = At::Trying;
         self.attempt(frame)
     }
 
@@ -364,6 +368,7 @@ impl Lane {
             let place = self.low + self.stream.uniform() * (self.high - self.low);
             self.place = place;
             if self.put(place, frame) && self.tried != self.here {
+                self.at = At::Within;
                 return true;
             }
             self.cut();

@@ -152,11 +152,12 @@ impl Rejection {
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
-        self.rounds += 1;
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
+        // Only now: what raises is asked again.
+        self.rounds += 1;
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
         for i in 0..n {

@@ -5,10 +5,11 @@ use crate::Result;
 use crate::kernel::Archive;
 use crate::rng::{POSITION_WORDS, Stream};
 
-const PLACES: [At; 10] = [
+const PLACES: [At; 11] = [
     At::Idle,
     At::Low,
     At::High,
+    At::Trying,
     At::Within,
     At::Walking,
     At::Flying,
