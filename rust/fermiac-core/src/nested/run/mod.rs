@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use super::bound::{Bound, BoundKind, FitOptions};
 use super::chains::{Chains, Frame, Moves, Report};
+use super::importance::Importance;
 use super::points::{Origin, Points};
 use super::problem::{Answers, Problem};
 use super::{Ranks, Running};
@@ -165,6 +166,11 @@ impl Run {
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
+        let from_prior = matches!(opening, Opening::Prior);
+        if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
+            let why = "only runs from the whole prior by rejection can have it";
+            return Err(Error::argument("importance", why));
+        }
         let moves = settings.sampler.moves(dim);
         Ok(Self {
             circles: problem.circles(),
@@ -184,7 +190,7 @@ impl Run {
             batch_evals: 0,
             last_evals: 0,
             dear_evals: 0,
-            rejection: Rejection::new(dim, n_extras),
+            rejection: Rejection::new(dim, n_extras, settings.importance),
             chains: Chains::default(),
             moves,
             memory: Memory::new(),
@@ -254,6 +260,9 @@ impl Run {
         problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
         context.advance(n as u64);
         self.n_evals += n as u64;
+        if let Some(book) = &mut self.rejection.book {
+            book.note(&u, &self.answers.ell);
+        }
         for i in 0..n {
             let ell = self.answers.ell[i];
             let id = self.blocks * n as u64 + i as u64;
@@ -596,6 +605,15 @@ impl Run {
     /// The evidence that the dead points have gathered.
     pub fn running(&self) -> &Running {
         &self.running
+    }
+
+    /// The evidence by all points that were evaluated, where the run keeps them.
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub fn importance(&self, context: &Context<'_>) -> Result<Option<Importance>> {
+        let book = self.rejection.book.as_ref();
+        book.map(|book| book.evidence(self.settings.key, context)).transpose()
     }
 
     /// The test of the ranks of new points.
