@@ -72,6 +72,7 @@ class Job:
             "step_out": False,
             "bootstrap": 0,
             "enlarge": 1.0,
+            "importance": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,
