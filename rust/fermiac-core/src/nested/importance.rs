@@ -116,10 +116,10 @@ impl Book {
         Ok(volumes)
     }
 
-    /// ln of the density of the mixture at every point.
-    fn log_densities(&self, volumes: &[Volume], context: &Context<'_>) -> Result<Vec<f64>> {
-        let n = self.ell.len();
-        let log_n = ln(n as f64);
+    /// The bounds with ln of what each adds to the density of the mixture: from the highest on, so
+    /// that the first that contains a point sets the scale of its sum.
+    fn heights(&self, volumes: &[Volume]) -> Vec<(&Bound, f64)> {
+        let log_n = ln(self.ell.len() as f64);
         let mut heights: Vec<(&Bound, f64)> = self
             .bounds
             .iter()
@@ -127,8 +127,14 @@ impl Book {
             .filter(|((_, n), _)| *n > 0)
             .map(|((bound, n), volume)| (bound, ln(*n as f64) - log_n - volume.log))
             .collect();
-        // From the highest on: the first that contains a point sets the scale of its sum.
         heights.sort_by(|a, b| b.1.total_cmp(&a.1));
+        heights
+    }
+
+    /// ln of the density of the mixture at every point.
+    fn log_densities(&self, volumes: &[Volume], context: &Context<'_>) -> Result<Vec<f64>> {
+        let n = self.ell.len();
+        let heights = self.heights(volumes);
         let mut out = Vec::with_capacity(n);
         context.ordered(
             n.div_ceil(ROWS),
@@ -212,4 +218,109 @@ fn log_mixture(heights: &[(&Bound, f64)], u: &[f64], dim: usize) -> Vec<f64> {
     }
     let height = |first: u32| heights.get(first as usize).map_or(f64::NEG_INFINITY, |(_, h)| *h);
     first.iter().zip(&sums).map(|(first, sum)| height(*first) + ln(*sum)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::linalg::Rows;
+    use crate::nested::bound::{BoundKind, FitOptions};
+
+    const D: usize = 3;
+
+    /// Points on a bent sheet, across the end of the first axis.
+    fn points(n: usize, thick: f64, stream: &mut Stream) -> Vec<f64> {
+        let mut out = Vec::new();
+        for _ in 0..n {
+            let a = 0.8 + 0.35 * stream.uniform();
+            let b = stream.uniform();
+            let c = 0.3 + 0.6 * (b - 0.5).powi(2) + thick * stream.uniform();
+            out.extend([a % 1.0, b, c]);
+        }
+        out
+    }
+
+    /// A book of bounds that shrink, with draws from each.
+    fn book(kind: BoundKind) -> Book {
+        let mut stream = Stream::new(3, Domain::User, 1, 0);
+        let mut book = Book::new(D);
+        let mut bound = Bound::cube(D);
+        for (level, thick) in [0.4, 0.2, 0.1, 0.05].into_iter().enumerate() {
+            let mut u = Vec::new();
+            bound.propose(500 + 300 * level, &mut stream, &mut u);
+            book.note(&u, &vec![0.0; u.len() / D]);
+            let log_x = (0.35 * thick).ln();
+            let periodic = vec![true, false, false];
+            let options = FitOptions { kind, enlarge: 1.2, modes: false, bootstrap: 0, periodic };
+            let rows = points(300, thick, &mut stream);
+            let rows = Rows::new(&rows, D);
+            bound = Bound::fit(rows, log_x, &options, 1, 0, &Context::serial()).unwrap();
+            book.turn_to(&bound);
+        }
+        book
+    }
+
+    #[test]
+    fn the_density_of_the_mixture_integrates_to_one() {
+        for kind in [BoundKind::None, BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
+            let book = book(kind);
+            let volumes = book.volumes(5, &Context::serial()).unwrap();
+            let heights = book.heights(&volumes);
+            let n = 200_000;
+            let mut u = vec![0.0; n * D];
+            Stream::new(4, Domain::User, 2, 0).fill_uniform(&mut u);
+            let density: Vec<f64> = log_mixture(&heights, &u, D).into_iter().map(exp).collect();
+            let mean = density.iter().sum::<f64>() / n as f64;
+            let variance = density.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
+            let of_volumes: f64 = book
+                .bounds
+                .iter()
+                .zip(&volumes)
+                .map(|((_, m), v)| (*m as f64 / 3800.0).powi(2) * v.relative_variance)
+                .sum();
+            let error = (variance / n as f64 + of_volumes).sqrt();
+            assert!((mean - 1.0).abs() <= 5.0 * error, "{kind:?}: {mean} ± {error}");
+            assert!(error < 0.02, "{kind:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_evidence_of_a_constant_is_the_constant() {
+        for kind in [BoundKind::Multi, BoundKind::Friends] {
+            let mut book = book(kind);
+            book.ell.fill(-7.0);
+            let got = book.evidence(5, &Context::serial()).unwrap();
+            let z = (got.log_evidence + 7.0) / got.log_evidence_stderr;
+            assert!(z.abs() < 5.0, "{kind:?}: {z}");
+            assert!((0.001..0.05).contains(&got.log_evidence_stderr), "{kind:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_deep_within_tiny_bounds_has_a_density() {
+        // The share of the cube would vanish beside that of a bound of volume exp(-900).
+        let cube = Bound::cube(1);
+        let heights = [(&cube, 900.0), (&cube, -3.0)];
+        assert_eq!(log_mixture(&heights, &[0.5], 1), [900.0]);
+        assert_eq!(log_mixture(&heights[1..], &[0.5], 1), [-3.0]);
+    }
+
+    #[test]
+    fn a_book_that_is_read_goes_on_with_the_same_bits() {
+        let context = Context::serial();
+        let mut whole = book(BoundKind::Multi);
+        let mut archive = Archive::writer();
+        whole.persist(&mut archive).unwrap();
+        let mut read = Book::new(D);
+        let mut archive = Archive::reader(archive.into_words());
+        read.persist(&mut archive).unwrap();
+        archive.finish().unwrap();
+        for book in [&mut whole, &mut read] {
+            book.note(&[0.9, 0.5, 0.31], &[1.0]);
+        }
+        let (a, b) = (whole.evidence(1, &context).unwrap(), read.evidence(1, &context).unwrap());
+        assert_eq!(a.log_weights, b.log_weights);
+        assert_eq!(a.log_evidence_stderr.to_bits(), b.log_evidence_stderr.to_bits());
+    }
 }
