@@ -12,6 +12,7 @@ from fermiac import _handle
 from fermiac._progress import annotate, finish
 from fermiac.errors import FermiacError, InternalError
 from fermiac.nested._findings import findings
+from fermiac.nested._importance import importance_of
 from fermiac.nested._job import Job
 from fermiac.nested._points import from_points
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fermiac._progress import Report
     from fermiac._store import Tensors
     from fermiac.errors import FermiacWarning
+    from fermiac.nested._importance import ImportanceEvidence
     from fermiac.nested._keeper import Keeper
     from fermiac.nested._result import Nested
 
@@ -252,6 +254,7 @@ class Course:
             rank_z=state["rank_z"],
             trace=self._trace(),
             timings={"target": state["seconds"], "total": wall},
+            importance=None if status == "running" else self._importance(),
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -263,6 +266,9 @@ class Course:
     def points(self) -> dict[str, Any]:
         """All points so far."""
         return self.run.points(*self.job.ports)
+
+    def _importance(self) -> ImportanceEvidence | None:
+        return importance_of(self.run, self.job, self._workers)
 
     def _trace(self) -> dict[str, Any]:
         return self.run.trace()

@@ -17,6 +17,7 @@ from fermiac.nested._course import Course, View
 from fermiac.nested._dynamic import as_dynamic, course_of
 from fermiac.nested._errors import seeded_key
 from fermiac.nested._result import Nested
+from fermiac.nested._samplers import refuse_importance
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -74,7 +75,8 @@ def extend(
     Returns
     -------
     Nested
-        All points, those of `result` among them. With `dlogz` or `dynamic` alone, to the last bit
+        All points, those of `result` among them; its `importance` is kept up where no run was
+        added to the first. With `dlogz` or `dynamic` alone, to the last bit
         what `sample` would have given with it; without any, what it would have given without
         limits.
 
@@ -170,6 +172,7 @@ def _longer(
     rules: dict[str, Any] = dict(limits)
     if dynamic is not None:
         aim = as_dynamic(dynamic)
+        refuse_importance(job.sampler, dynamic=True, validate=False)
         if job.dynamic is not None:
             assert aim is not None
             _same(job.dynamic, aim)

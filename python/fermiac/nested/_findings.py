@@ -28,6 +28,8 @@ _DRIFT = 1.6
 _MOST_POINTS = 200_000
 #: Bounds that the bootstrap enlarges by more than this hardly bound.
 _LOOSE = 3.0
+#: Standard errors by which two estimates of the evidence may differ.
+_DIFFERENT = 4.0
 #: A run whose first points had likelihood this rarely wasted its time there.
 _RARE = 0.01
 
@@ -69,6 +71,20 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 "them longer, or raise n_live where the run chose their length",
             )
         )
+    other = result.importance
+    if other is not None:
+        apart = other.log_evidence - result.log_evidence
+        error = float(np.hypot(other.log_evidence_stderr, result.log_evidence_stderr))
+        if abs(apart) > _DIFFERENT * error:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"all points together give log Z = {other.log_evidence:.6g}, which differs by "
+                    f"{abs(apart) / error:.1f} standard errors from that of the run: a bound cut "
+                    "off what lies above the level, or few points carry the weights; raise n_live, "
+                    "or enlarge the bound (Uniform(enlarge=...))",
+                )
+            )
     drift = _drift(result)
     if drift > _DRIFT * result.log_evidence_stderr:
         found.append(

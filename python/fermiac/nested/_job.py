@@ -73,6 +73,7 @@ class Job:
             "bootstrap": 0,
             "enlarge": 1.0,
             "adapt_length": False,
+            "importance": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,

@@ -18,6 +18,7 @@ from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
+    from fermiac.nested._importance import ImportanceEvidence
     from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
@@ -82,6 +83,9 @@ class Nested(NestedViews):
         chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
     surrogate : SurrogateReport or None
         How a surrogate of the likelihood fared, where one was asked for.
+    importance : ImportanceEvidence or None
+        The evidence by all points that were evaluated, of ``Uniform(importance=True)``. Results of
+        `merge`, `split` and `reweight` have none.
 
     Notes
     -----
@@ -117,6 +121,7 @@ class Nested(NestedViews):
     timings: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
     surrogate: SurrogateReport | None = None
+    importance: ImportanceEvidence | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What a run needs to go on does not leave the process.

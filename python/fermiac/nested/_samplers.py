@@ -10,7 +10,16 @@ from fermiac._arguments import choice, yes
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["Galilean", "RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler", "settled"]
+__all__ = [
+    "Galilean",
+    "RandomWalk",
+    "Sampler",
+    "Slice",
+    "Uniform",
+    "as_sampler",
+    "refuse_importance",
+    "settled",
+]
 
 _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
@@ -41,19 +50,26 @@ class Uniform(Sampler):
         Rounds of the bootstrap by which the bound is enlarged; more of them make a wider bound.
     enlarge : float, default 1.0
         A factor of the volume of the bound beside that of the bootstrap; 1 or more.
+    importance : bool, default False
+        Estimate the evidence a second time, from all points that were evaluated, also those below
+        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory.
 
     References
     ----------
     .. [1] F. Feroz, M. P. Hobson, M. Bridges, "MultiNest: an efficient and robust Bayesian
        inference tool for cosmology and particle physics", Monthly Notices of the Royal
        Astronomical Society, 2009.
+    .. [2] F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
+       MultiNest algorithm", Open Journal of Astrophysics, 2019.
     """
 
     bootstrap: int = 5
     enlarge: float = 1.0
+    importance: bool = False
 
     def __post_init__(self) -> None:
         whole("bootstrap", self.bootstrap, 0, 1000)
+        yes("importance", self.importance)
         if positive("enlarge", self.enlarge) < 1.0:
             raise ArgumentError(
                 f"enlarge: {self.enlarge!r} given; a finite number from 1 up is needed"
@@ -64,6 +80,7 @@ class Uniform(Sampler):
             "sampler": "uniform",
             "bootstrap": self.bootstrap,
             "enlarge": float(self.enlarge),
+            "importance": self.importance,
         }
 
 
@@ -258,6 +275,17 @@ def as_sampler(given: Any) -> Sampler:
             "fermiac.nested.Slice(n_slices=50) is needed"
         )
     return _BY_NAME[given]()
+
+
+def refuse_importance(sampler: Sampler, *, dynamic: bool, validate: bool) -> None:
+    """Refuse importance where the points of a result are not all from bounds of one run."""
+    if not (dynamic or validate) or not getattr(sampler, "importance", False):
+        return
+    other = "dynamic" if dynamic else "validate"
+    raise ArgumentError(
+        f"sampler: importance=True was given with {other}, whose points are not all drawn from the "
+        "bounds of one run; leave one of them out"
+    )
 
 
 def settled(sampler: Sampler, dim: int, n_moves: int) -> Sampler:

@@ -24,7 +24,7 @@ from fermiac.nested._keeper import Keeper
 from fermiac.nested._likelihood import as_blobs, as_likelihood
 from fermiac.nested._prior import as_prior
 from fermiac.nested._result import Nested
-from fermiac.nested._samplers import Sampler, as_sampler
+from fermiac.nested._samplers import Sampler, as_sampler, refuse_importance
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.run import run_surrogate
 from fermiac.nested._validate import Repeats, as_doublings
@@ -192,7 +192,8 @@ def sample(
         If a limit ended the run, new points did not come in at random ranks, chains ended near
         their starts, the families of points disagree about the evidence by more than its error (a
         mode was lost, or drifts), a bound had to be made far wider than its points, `dynamic` did
-        not reach its targets, or the evidence still changes with the length of chains (`validate`).
+        not reach its targets, the evidence still changes with the length of chains (`validate`), or
+        that of all points (``Uniform(importance=True)``) differs by more than 4 standard errors.
     FermiacWarning
         If the log-likelihood was finite and below -1e200, or NaN at points that were let pass.
 
@@ -237,12 +238,14 @@ def sample(
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
+    refuse_importance(chosen, dynamic=aim is not None, validate=doublings > 0)
     keeper = None if checkpoint is None else Keeper(checkpoint)
     kept = None if keeper is None or rng is not None else keeper.seed
     job = job_of(
         prior=mapped,
         target=target,
-        sampler=as_sampler(sampler),
+        sampler=chosen,
         bound=choice("bound", bound, BOUNDS),
         n_live=n_live,
         batch=batch,
@@ -257,7 +260,7 @@ def sample(
         names=names if names is not None else getattr(target, "names", None),
         blobs=n_blobs,
         key=key_of(rng) if kept is None else kept,
-        dynamic=as_dynamic(dynamic),
+        dynamic=aim,
     )
     workers = resolve_threads(n_threads)
     with (

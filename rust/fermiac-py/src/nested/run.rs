@@ -9,7 +9,7 @@ use fermiac_core::nested::bound::BoundKind;
 use fermiac_core::nested::chains::Direction;
 use fermiac_core::nested::points::{Origin, Points};
 use fermiac_core::nested::problem::{
-    CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
+    Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
 };
 use fermiac_core::nested::run::{Opening, Run, Sampler, Settings, Status};
 use fermiac_core::target::Style;
@@ -60,6 +60,7 @@ struct Options {
     bound: String,
     bootstrap: usize,
     enlarge: f64,
+    importance: bool,
     dlogz: f64,
     high: f64,
     likelihood_tol: f64,
@@ -117,6 +118,7 @@ impl Options {
             bound,
             bootstrap: self.bootstrap,
             enlarge: self.enlarge,
+            importance: self.importance,
             dlogz: self.dlogz,
             high: self.high,
             ell_tol: self.likelihood_tol,
@@ -367,6 +369,37 @@ impl NestedRun {
             raw.set_item("blobs", points.extras.into_pyarray(py).reshape([n, b])?)?;
         }
         Ok(raw)
+    }
+
+    /// The evidence by all points that were evaluated, and these.
+    fn importance<'py>(
+        &self,
+        py: Python<'py>,
+        prior: &Bound<'py, PyAny>,
+        likelihood: &Bound<'py, PyAny>,
+        n_threads: usize,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let raised = Raised::default();
+        let problem = self.problem(py, prior, likelihood, &raised)?;
+        let outcome = enter(py, n_threads, None, &raised, |context| {
+            let all = self.lock().importance(context).map_err(|error| (error, None))?;
+            let mut answers = Answers::default();
+            if let Some(all) = &all {
+                problem.transform(&all.u, &mut answers).map_err(|error| (error, None))?;
+            }
+            Ok(all.map(|all| (all, answers.x)))
+        });
+        let Some((all, x)) = outcome.map_err(|stopped| stopped.error)? else { return Ok(None) };
+        let (n, d) = (all.ell.len(), problem.dim());
+        let raw = PyDict::new(py);
+        raw.set_item("draws", x.into_pyarray(py).reshape([n, d])?)?;
+        raw.set_item("log_likelihoods", all.ell.into_pyarray(py))?;
+        raw.set_item("log_weights", all.log_weights.into_pyarray(py))?;
+        raw.set_item("log_evidence", all.log_evidence)?;
+        raw.set_item("log_evidence_stderr", all.log_evidence_stderr)?;
+        raw.set_item("counts", signed(all.counts).into_pyarray(py))?;
+        raw.set_item("log_volumes", all.log_volumes.into_pyarray(py))?;
+        Ok(Some(raw))
     }
 
     /// Everything that changes, as words.

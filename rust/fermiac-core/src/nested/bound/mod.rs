@@ -5,6 +5,7 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
+mod measure;
 mod merge;
 mod periodic;
 mod split;
@@ -12,6 +13,8 @@ mod split;
 mod tests;
 mod tiles;
 mod union;
+
+pub use self::measure::Volume;
 
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
@@ -109,10 +112,7 @@ impl Bound {
         let mut rotated = Vec::new();
         if options.periodic.contains(&true) {
             this.shifts = periodic::shifts(u.data(), d, &options.periodic);
-            for row in u.iter() {
-                rotated
-                    .extend(row.iter().zip(&this.shifts).map(|(x, by)| periodic::forth(*x, *by)));
-            }
+            periodic::rotate(u.data(), &this.shifts, &mut rotated);
         }
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
         let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
@@ -158,6 +158,32 @@ impl Bound {
             Region::Cube(_) => true,
             Region::Union(union) => self.rotated(u, |x| union.contains(x)),
             Region::Friends(friends) => self.rotated(u, |x| friends.contains(x)),
+        }
+    }
+
+    /// Whether each of some points of the cube, row-major, is in the bound.
+    pub fn covers(&self, u: &[f64], out: &mut [bool]) {
+        let mut rotated = Vec::new();
+        let x = if self.shifts.is_empty() {
+            u
+        } else {
+            periodic::rotate(u, &self.shifts, &mut rotated);
+            &rotated
+        };
+        match &self.region {
+            Region::Cube(_) => out.fill(true),
+            Region::Union(union) => union.covers(x, out),
+            Region::Friends(friends) => friends.covers(x, out),
+        }
+    }
+
+    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid in it, else
+    /// by more than 10 000 draws.
+    pub fn volume(&self, stream: &mut Stream) -> Volume {
+        match &self.region {
+            Region::Cube(_) => Volume::exact(0.0),
+            Region::Union(union) => union.volume(stream),
+            Region::Friends(friends) => friends.volume(stream),
         }
     }
 
@@ -235,8 +261,8 @@ impl Bound {
         if self.shifts.is_empty() {
             return f(u);
         }
-        let x: Vec<f64> =
-            u.iter().zip(&self.shifts).map(|(x, by)| periodic::forth(*x, *by)).collect();
+        let mut x = Vec::new();
+        periodic::rotate(u, &self.shifts, &mut x);
         f(&x)
     }
 }

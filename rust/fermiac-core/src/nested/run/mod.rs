@@ -84,6 +84,11 @@ impl Run {
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
+        let from_prior = matches!(opening, Opening::Prior);
+        if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
+            let why = "only runs from the whole prior by rejection can have it";
+            return Err(Error::argument("importance", why));
+        }
         let moves = settings.sampler.moves(dim);
         if moves.is_some_and(|moves| moves.needs_gradient()) {
             problem.check_gradient()?;
@@ -106,7 +111,7 @@ impl Run {
             batch_evals: 0,
             last_evals: 0,
             dear_evals: 0,
-            rejection: Rejection::new(dim, n_extras),
+            rejection: Rejection::new(dim, n_extras, settings.importance),
             chains: Chains::default(),
             moves,
             memory: Memory::new(),
@@ -176,6 +181,9 @@ impl Run {
         problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
         context.advance(n as u64);
         self.n_evals += n as u64;
+        if let Some(book) = &mut self.rejection.book {
+            book.note(&u, &self.answers.ell);
+        }
         for i in 0..n {
             let ell = self.answers.ell[i];
             let id = self.blocks * n as u64 + i as u64;

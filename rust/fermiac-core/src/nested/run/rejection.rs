@@ -6,6 +6,7 @@ use super::settings::Settings;
 use crate::Result;
 use crate::kernel::Archive;
 use crate::nested::bound::{Bound, BoundKind, FitOptions};
+use crate::nested::importance::Book;
 use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
@@ -31,6 +32,8 @@ const ROUNDS: u64 = 1 << 32;
 pub(super) struct Rejection {
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
+    /// All points and bounds, where they are wanted.
+    pub(super) book: Option<Book>,
     /// Prior mass when the bound was fitted.
     fitted_at: f64,
     /// Share of proposals above the level: now, and soon after the fit.
@@ -55,10 +58,11 @@ pub(super) struct Search<'a> {
 }
 
 impl Rejection {
-    pub(super) fn new(dim: usize, n_extras: usize) -> Self {
+    pub(super) fn new(dim: usize, n_extras: usize, importance: bool) -> Self {
         Self {
             bound: Bound::cube(dim),
             n_fits: 0,
+            book: importance.then(|| Book::new(dim)),
             fitted_at: 0.0,
             efficiency: 1.0,
             fresh: 1.0,
@@ -112,6 +116,9 @@ impl Rejection {
             // for few points a mode say little of its width, is not needed.
             if bound.log_volume() < self.bound.log_volume() {
                 self.bound = bound;
+                if let Some(book) = &mut self.book {
+                    book.turn_to(&self.bound);
+                }
                 (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
             }
         }
@@ -158,6 +165,9 @@ impl Rejection {
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
         // Only now: what raises is asked again.
         self.rounds += 1;
+        if let Some(book) = &mut self.book {
+            book.note(&self.proposals, &answers.ell);
+        }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
         for i in 0..n {
@@ -209,6 +219,7 @@ impl Rejection {
             archive.number(number)?;
         }
         self.queue.persist(archive)?;
-        archive.word(&mut self.rounds)
+        archive.word(&mut self.rounds)?;
+        self.book.as_mut().map_or(Ok(()), |book| book.persist(archive))
     }
 }

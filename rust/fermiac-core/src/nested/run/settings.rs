@@ -99,6 +99,8 @@ pub struct Settings {
     pub bootstrap: usize,
     /// The factor of the volume of a bound.
     pub enlarge: f64,
+    /// Whether rejection keeps all points and bounds, for a second estimate of the evidence.
+    pub importance: bool,
     /// The run ends when log Z can grow by no more than this.
     pub dlogz: f64,
     /// It ends when the worst live point lies above this level; +inf for a run to the top.

@@ -5,9 +5,11 @@ use super::state::{PHASES, Phase, STATUSES, Status, Trace};
 use crate::Result;
 use crate::kernel::Archive;
 use crate::nested::bound::Bound;
+use crate::nested::importance::Importance;
 use crate::nested::points::Points;
 use crate::nested::problem::Problem;
 use crate::nested::{Ranks, Running};
+use crate::par::Context;
 
 impl Run {
     /// All points, in the order in which they die: the live ones last.
@@ -20,6 +22,15 @@ impl Run {
     /// The evidence that the dead points have gathered.
     pub fn running(&self) -> &Running {
         &self.running
+    }
+
+    /// The evidence by all points that were evaluated, where the run keeps them.
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub fn importance(&self, context: &Context<'_>) -> Result<Option<Importance>> {
+        let book = self.rejection.book.as_ref();
+        book.map(|book| book.evidence(self.settings.key, context)).transpose()
     }
 
     /// The test of the ranks of new points.

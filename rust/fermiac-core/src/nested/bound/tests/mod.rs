@@ -4,6 +4,7 @@
 mod cover;
 mod state;
 mod uniform;
+mod volume;
 
 use super::*;
 use crate::rng::Domain;
