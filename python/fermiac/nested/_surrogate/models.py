@@ -110,8 +110,8 @@ class Region:
         n = len(good)
         if n <= dim:
             raise ArgumentError(
-                f"{n} points lie within {reach(dim):g} nats of the best; {dim + 1} are needed for a "
-                f"region in {dim} dimensions"
+                f"{n} points lie within {reach(dim):g} nats of the best; {dim + 1} are needed for "
+                f"a region in {dim} dimensions"
             )
         self._centre = good.mean(axis=0)
         spread = np.atleast_2d(np.cov(good.T)) + 1e-12 * np.eye(dim)
