@@ -16,9 +16,13 @@ import fermiac as fm
 from fermiac import _core
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
 from fermiac.nested import Surrogate
-from fermiac.nested._surrogate.correction import inclusion, systematic
-from fermiac.nested._surrogate.frames import Mixture
+from fermiac.nested._prior import as_prior
+from fermiac.nested._surrogate.correction import correction_findings, inclusion, systematic, usable
+from fermiac.nested._surrogate.frames import Frame, Mixture
+from fermiac.nested._surrogate.judging import audit
 from fermiac.nested._surrogate.switch import joined
+from fermiac.nested._surrogate.truth import Truth
+from fermiac.nested._surrogate.work import Refused
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA = EXAMPLES / "data"
@@ -36,12 +40,15 @@ RUN = ("n_live", "n_threads", "nan", "names", "blobs")
 class Counted:
     """A log-likelihood that counts the points at which it was asked for."""
 
-    def __init__(self, f: Any) -> None:
+    def __init__(self, f: Any, limit: float = np.inf) -> None:
         self.n = 0
         self._f = f
+        self._limit = limit
 
     def __call__(self, x: Any) -> Any:
         self.n += len(x)
+        if self.n > self._limit:
+            raise RuntimeError("no more")
         return self._f(x)
 
 
@@ -109,8 +116,11 @@ def test_gaussian_evidence_and_posterior() -> None:
         s = r.surrogate
         assert not s.rejected
         assert not s.biased
-        assert f.n == s.n_true == r.n_evals == sum(
-            (s.n_pilot, s.n_gate, s.n_guarded, s.n_audit, s.n_corrected)
+        assert (
+            f.n
+            == s.n_true
+            == r.n_evals
+            == sum((s.n_pilot, s.n_gate, s.n_guarded, s.n_audit, s.n_corrected))
         )
         pulls.append((r.log_evidence - EXACT) / r.log_evidence_stderr)
         e = r.expect(lambda x: x**2)
@@ -334,16 +344,52 @@ def test_errors_of_the_likelihood_pass() -> None:
     r = sampled(late, n_live=100, nan="-inf")
     assert abs(r.log_evidence - EXACT) < 5 * r.log_evidence_stderr
 
-    def failing(x: Any) -> Any:
-        if f.n > 2500:
-            raise RuntimeError("no more")
-        return gaussian(x)
 
-    f = Counted(failing)
-    with pytest.raises(RuntimeError, match="no more") as caught:
-        sampled(f, n_live=400)
-    partial = caught.value.partial_result  # type: ignore[attr-defined]
-    assert partial is None or partial.draws.shape[1] == DIM
+def test_partial_results_are_of_the_space_of_the_parameters() -> None:
+    s = sampled(gaussian, n_live=100).surrogate
+    ends = np.cumsum([s.n_pilot, s.n_gate, s.n_guarded])
+    for limit, biased in ((ends[0] - 100, False), ((ends[1] + ends[2]) // 2, True)):
+        f = Counted(gaussian, limit)
+        with pytest.raises(RuntimeError, match="no more") as caught:
+            sampled(f, n_live=100)
+        partial = caught.value.partial_result  # type: ignore[attr-defined]
+        assert partial.status == "interrupted"
+        assert partial.surrogate.biased is biased
+        assert partial.draws.min() < -1
+        assert partial.draws.max() > 1
+        np.testing.assert_allclose(partial.draws, 8 * partial.unit_draws - 3, rtol=0, atol=1e-12)
+
+
+def test_the_audit_sees_what_is_hidden() -> None:
+    cube = fm.distributions.Uniform([0.0] * 3, [1.0] * 3)
+
+    def f(u: Any) -> Any:
+        return -0.5 * ((u - 0.5) ** 2).sum(axis=1) / 0.1**2
+
+    def hidden(u: Any) -> Any:
+        return np.where(u[:, 0] > 0.65, 0.0, f(u))
+
+    class Blind:
+        def predict(self, u: Any) -> Any:
+            return f(u), np.ones(len(u), bool)
+
+    r = fm.nested.sample(f, cube, n_live=100, rng=0, progress=False)
+    for target, agrees in ((f, True), (hidden, False), (lambda u: f(u) + 50, True)):
+        truth = Truth(as_prior(cube, None, None), fm.targets.as_target(target, 3), "raise")
+        offset = 0.0 if target in (f, hidden) else -50.0
+        model: Any = Blind()
+        options = Surrogate(audit=0.2)
+        assert audit(model, truth, Frame(3), r, options, offset, 1) is agrees
+        assert 0 < truth.n <= np.ceil(0.2 * r.n_draws)
+
+
+def test_a_correction_that_a_few_points_carry_is_refused() -> None:
+    usable({"khat": 0.9, "ess_ratio": 0.9})
+    usable({"khat": 0.1, "ess_ratio": 0.1})
+    with pytest.raises(Refused, match="a few points carry the correction"):
+        usable({"khat": 0.9, "ess_ratio": 0.1})
+    found = correction_findings({"ess_ratio": 0.1})
+    assert [category for category, _ in found] == [fm.errors.WeightWarning]
 
 
 def test_bad_options() -> None:
@@ -357,6 +403,9 @@ def test_bad_options() -> None:
         ({"audit": 2.0}, "audit"),
         ({"tol": -1.0}, "tol"),
         ({"init_use": "both"}, "init_use"),
+        ({"init_use": "audit"}, "finds no points"),
+        ({"mode": "switch", "pilot_live": 50}, "pilot_live"),
+        ({"mode": "switch", "init": "genetic", "init_use": "mixture"}, "two-pass"),
     ):
         with pytest.raises(ArgumentError, match=text):
             Surrogate(**options)

@@ -86,15 +86,14 @@ class Pilot:
             try:
                 with work.stage("training"):
                     model, n = train(work.options, work.truth, work.key(10 + number), work.workers)
+                with work.stage("gate", "n_gate"):
+                    key = work.key(20 + number)
+                    gate = judge(model, work.truth, work.job, work.options, key, work.workers)
             except (ArgumentError, NumericalError) as error:
                 reason = str(error)
                 continue
             finally:
                 work.told["n_trainings"] = number
-            with work.stage("gate", "n_gate"):
-                gate = judge(
-                    model, work.truth, work.job, work.options, work.key(20 + number), work.workers
-                )
             passed = gate.pop("passed")
             work.told |= {"n_points": n, "architecture": model.told, "gate": gate}
             if passed:

@@ -46,6 +46,12 @@ def run_surrogate(
     report: Report | None,
 ) -> Nested:
     """Run with a surrogate, or without it where it is refused, and warn of what is wrong."""
+    if not isinstance(options, Surrogate):
+        raise ArgumentError(
+            f"surrogate: {type(options).__name__} given; a fermiac.nested.Surrogate is needed"
+        )
+    if options.mode == "switch" and job.reflective:
+        raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     if job.blobs[0]:
         raise ArgumentError("surrogate: given with blobs, which a surrogate does not give")
     truth = Truth(job.prior, job.target, job.nan)
@@ -81,11 +87,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
         key = work.job.key if attempt == 0 else work.key(30)
         target = _in_frame(model, frame)
         course = work.course(target, {"key": key}, frame=frame, biased=True)
-        with work.stage("run", "n_guarded"):
-            before = work.truth.n
-            result = course.advance()
-            asked = work.truth.n - before
-        work.count("n_surrogate", course.state["n_evals"] - asked)
+        result = work.on_surrogate(course)
         with work.stage("gate", "n_audit"):
             offset, key = work.told["gate"]["median"], work.key(40 + attempt)
             agrees = audit(model, work.truth, frame, result, work.options, offset, key)

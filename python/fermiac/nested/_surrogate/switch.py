@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import ArgumentError
 from fermiac.nested._findings import findings
 from fermiac.nested._points import from_points, kept
 from fermiac.nested._result import Nested
@@ -29,9 +28,6 @@ _COLUMNS = ("draws", "unit_draws", "log_likelihoods", "births", "lineages", "fam
 
 def switched(work: Work) -> tuple[Nested, list[Finding]]:
     """A run with the likelihood up to a level, and on the surrogate above it."""
-    job = work.job
-    if job.reflective:
-        raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     pilot = Pilot(work)
     model = pilot.trained()
     first = pilot.course.result()
@@ -50,18 +46,13 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
         above=_seeds(work, model, level, pilot.course.state, share),
         biased=True,
     )
-    with work.stage("run", "n_guarded"):
-        before = work.truth.n
-        second = course.advance()
-        asked = work.truth.n - before
-    work.count("n_surrogate", course.state["n_evals"] - asked)
-    work.told["log_evidence"] = float("nan")
+    second = work.on_surrogate(course)
     told = findings(second, course.state, work.max_time)
     if work.options.correct is False:
         true = second.log_likelihoods
     else:
         with work.stage("correction", "n_corrected"):
-            frame = Frame(job.dim)
+            frame = Frame(work.job.dim)
             correction = correct(second, model, work.truth, frame, work.options, work.key(50))
         work.told |= correction.told
         usable(correction.told)

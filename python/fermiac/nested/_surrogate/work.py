@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac import _core
-from fermiac.errors import FermiacWarning
+from fermiac.errors import FermiacWarning, NumericalError
 from fermiac.nested._course import Course
 from fermiac.nested._job import Job
 from fermiac.nested._result import Nested
@@ -81,6 +81,18 @@ class Work:
             "timings": timings,
         }
         return SurrogateReport(**{**common, **self.told, **fields})
+
+    def on_surrogate(self, course: Course) -> Nested:
+        """Go through a run on a surrogate, and count."""
+        with self.stage("run", "n_guarded"):
+            before = self.truth.n
+            try:
+                result = course.advance()
+            except NumericalError as error:
+                raise Refused(f"the run on it broke down: {error}") from error
+            asked = self.truth.n - before
+        self.count("n_surrogate", course.state["n_evals"] - asked)
+        return result
 
     def course(
         self,
