@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.nested._findings import findings
 from forms import formula
 from nested_problems import problem
 from nested_runs import assert_same, run
@@ -75,7 +77,8 @@ def test_what_it_holds() -> None:
     sample = second.sample
     assert second.n_evals == r.n_evals == sample.n_draws
     assert 1 < second.n_bounds < 100
-    assert second.ess == sample.ess and second.khat == sample.khat < 0.7
+    assert second.ess == sample.ess
+    assert second.khat == sample.khat < 0.7
     log_mean = float(np.logaddexp.reduce(sample.log_weights) - math.log(sample.n_draws))
     assert log_mean == pytest.approx(second.log_evidence, abs=1e-12)
     # Every point of the run is among them, and all have the likelihood at their place.
@@ -120,7 +123,8 @@ def test_extended() -> None:
     assert second_of(part).n_evals == part.n_evals
     assert_same_second(whole, part.extend())
     more = whole.extend(n_live=40)
-    assert more.importance is None and more.n_live == 100
+    assert more.importance is None
+    assert more.n_live == 100
 
 
 def test_interrupted() -> None:
@@ -140,7 +144,7 @@ def test_interrupted() -> None:
 
 
 def test_saved(tmp_path: Path) -> None:
-    r = run(sampler=SAMPLER, names=["a", "b", "c"][: run().n_dim])
+    r = run(sampler=SAMPLER, names=["a", "b", "c"])
     path = tmp_path / "run.safetensors"
     r.save(path)
     loaded = fm.load(path)
@@ -164,25 +168,16 @@ def test_points_without_likelihood_count() -> None:
     assert abs(second.log_evidence - exact) < 5 * second.log_evidence_stderr
 
 
-def test_a_bound_that_cuts_is_warned_of() -> None:
-    """The run misses a mode that its first points had met; all points know of it."""
-    wide = fm.nested.sample(*_lost(), sampler=SAMPLER, n_live=60, rng=0, batch=30)
-    other = fm.nested.ImportanceEvidence(
-        **{
-            **{f: getattr(second_of(wide), f) for f in second_of(wide).__dataclass_fields__},
-            "log_evidence": wide.log_evidence + 4.1 * wide.log_evidence_stderr + 1.0,
-        }
-    )
-    object.__setattr__(wide, "importance", other)
+def test_two_evidences_that_differ_are_warned_of() -> None:
+    r = run(sampler=SAMPLER)
     state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
-    from fermiac.nested._findings import findings
-
-    found = findings(wide, state, None)
-    assert any(kind is ConvergenceWarning and "all points" in text for kind, text in found)
-
-
-def _lost() -> tuple[Any, Any]:
-    return (lambda x: -0.5 * (x**2).sum(axis=1)), fm.distributions.Uniform([-9.0] * 2, [9.0] * 2)
+    error = math.hypot(r.log_evidence_stderr, second_of(r).log_evidence_stderr)
+    for by, warned in ((3.9, False), (-4.1, True), (4.1, True)):
+        other = replace(second_of(r), log_evidence=r.log_evidence + by * error)
+        found = findings(replace(r, importance=other), state, None)
+        assert [kind for kind, text in found if "all points together" in text] == (
+            [ConvergenceWarning] if warned else []
+        )
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Uniform(Sampler):
             "sampler": "uniform",
             "bootstrap": self.bootstrap,
             "enlarge": float(self.enlarge),
-            "importance": self.importance,
+            "importance": bool(self.importance),
         }
 
 
