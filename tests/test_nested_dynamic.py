@@ -212,7 +212,7 @@ def test_a_killed_run_gives_the_same_bits(
         n_writes += 1
         if n_writes > last:
             raise Killed
-        if n_writes > last - 3:
+        if n_writes == last:
             put(self, *args, **kwargs)
 
     put = Keeper.put
@@ -309,7 +309,6 @@ def test_auto_settles_for_rejection_or_chains() -> None:
     assert abs(r.log_evidence + 2 * np.log(2) - 2 * np.log(0.9545)) < 5 * r.log_evidence_stderr
 
 
-@pytest.mark.xfail(reason="the first bound above a level is the whole cube", strict=True)
 def test_rejection_above_a_level_has_a_bound() -> None:
     aim = Dynamic(posterior_share=1.0, target_ess=1500, explore_every=None)
     r = run(sampler="unif", dynamic=aim, max_evals=500_000)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac import _kept
+from fermiac import _kept, _store
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from forms import DIM, builtin_density, formula, native_density
 from nested_runs import PRIOR, assert_same, run
@@ -60,13 +59,6 @@ class Stops:
         return formula(x)
 
 
-@pytest.fixture
-def every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let checkpoints be written whenever they are due, whatever it costs, in memory."""
-    monkeypatch.setattr(_kept, "_SHARE", 1e9)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.mark.filterwarnings(STOPPED)
 @each_sampler
 def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
@@ -83,15 +75,22 @@ def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
 
 @each_sampler
 @pytest.mark.parametrize("form", ["python", "native"])
-def test_a_run_that_is_saved_all_the_time(
-    tmp_path: Path, every_look: None, how: dict[str, Any], form: str
+def test_a_run_that_is_saved_after_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], form: str
 ) -> None:
-    kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
+    """It is the same as one that is not, and so is one that goes on from any of its files."""
     f = formula if form == "python" else native_density()
-    for n_threads in (1, 2):
-        path = fm.Checkpoint(tmp_path / f"run{n_threads}", every=1e-9)
-        assert_same(run(**how), run(f, checkpoint=path, n_threads=n_threads, **how))
-    assert kept.every == 1e-9
+    whole = run(f, **how)
+    kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
+    written: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(_kept, "_SHARE", 1e9)
+        patch.setattr(_store, "write", lambda *file: written.append(file))
+        assert_same(whole, run(f, checkpoint=kept, **how))
+    assert len(written) > 20
+    for i in np.linspace(1, len(written) - 1, 9).astype(int):
+        _store.write(*written[i])
+        assert_same(whole, run(f, checkpoint=kept.path, n_threads=2, **how))
 
 
 @each_sampler
@@ -179,7 +178,7 @@ SCRIPT = """
     import os, signal, sys
     sys.path.insert(0, {tests!r})
     import fermiac as fm
-    from fermiac import _kept
+    from fermiac import _kept, _store
     from nested_runs import run
     from test_nested_resume import SAMPLERS, Stops, formula
 
@@ -199,7 +198,7 @@ SCRIPT = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it kills with SIGKILL")
-@pytest.mark.parametrize(("index", "kills"), [(0, (6, 9)), (3, (30, 157)), (5, (40, 101))])
+@pytest.mark.parametrize(("index", "kills"), [(0, (6, 9)), (3, (30, 157))])
 def test_a_run_that_is_killed_again_and_again(
     tmp_path: Path, index: int, kills: tuple[int, ...]
 ) -> None:
@@ -299,9 +298,9 @@ def test_the_clock(tmp_path: Path) -> None:
         part = run(slow, max_time=0.05, **how)
     assert part.status == "stopped"
     assert part.settings["max_time"] == 0.05
-    # The time of all calls counts.
+    # The time of all calls counts: this one has no more than a round.
     with pytest.warns(ConvergenceWarning, match="max_time"):
-        assert run(slow, max_time=0.05, **how).n_evals == part.n_evals
+        assert run(slow, max_time=0.05, **how).n_evals <= part.n_evals + 60
     assert_same(run(sampler="slice"), run(**how))
 
 
@@ -309,13 +308,16 @@ def test_the_clock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["builtin", "native", "python"])
 def test_ctrl_c(form: str) -> None:
     f = {"builtin": builtin_density, "native": native_density, "python": lambda: formula}[form]()
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    start = time.perf_counter()
+    sent: list[float] = []
+
+    def press(done: int, _total: int) -> None:
+        if done >= 40_000 and not sent:
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(f, n_live=40_000, sampler="slice", dlogz=1e-9)
-    assert time.perf_counter() - start < 20
-    timer.join()
+        run(f, n_live=40_000, sampler="slice", dlogz=1e-9, progress=press)
+    assert time.perf_counter() - sent[0] < 20
     assert caught.value.partial_result.n_draws >= 40_000  # type: ignore[attr-defined]
 
 

@@ -18,11 +18,11 @@ from nested_problems import problem
 
 Array = NDArray[np.float64]
 Runs = Sequence[fm.nested.Nested]
-N_SEEDS = 12
+N_SEEDS = 10
 # Few live points and short chains: what a run says of them has tests of its own below.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}:fermiac.errors.FermiacWarning")
-    for text in ("chains ", "families of points disagree", "the weighted values of")
+    for text in ("chains ", "families of points", "the weighted values of", "the bound had to be")
 ]
 
 
@@ -152,7 +152,7 @@ def test_a_plateau_at_the_top() -> None:
     # The plateau, and the integral of exp(3 x - 3) from 1/3 to 1.
     exact = math.log(math.exp(2.0) / 3 + (1 - math.exp(-2.0)) / 3)
     for sampler in ("unif", "slice", "rwalk"):
-        runs = runs_of(values, box(2), 12, sampler=sampler, dlogz=1e-9)
+        runs = runs_of(values, box(2), sampler=sampler, dlogz=1e-9)
         check(runs, exact, status="plateau")
         for r in runs:
             top = r.log_likelihoods == 2.0
@@ -286,7 +286,7 @@ def spike_and_slab(x: Array) -> Array:
 def test_a_spike_on_a_slab() -> None:
     """Runs that are patient enough find the spike; those that are not end on the slab."""
     prior = box(8, -0.5, 0.5)
-    runs = runs_of(spike_and_slab, prior, 6, sampler="slice", dlogz=1e-10)
+    runs = runs_of(spike_and_slab, prior, 4, sampler="slice", dlogz=1e-10)
     check(runs, 0.0, [0.03 * 100 / 101] * 8)
     hasty = runs_of(spike_and_slab, prior, 6, sampler="slice", dlogz=0.5)
     errors = np.array([(r.log_evidence + math.log(101)) / r.log_evidence_stderr for r in hasty])

@@ -79,11 +79,12 @@ class Course:
         report: Report | None = None,
         view: View | None = None,
         evals_before: int = 0,
+        run: _core.NestedRun | None = None,
     ) -> None:
         self.job = job
         #: The job of the run under way.
         self._now = job
-        self.run = job.make()
+        self.run = job.make() if run is None else run
         self._workers = workers
         self._keeper = keeper
         self._max_time = max_time
@@ -117,6 +118,13 @@ class Course:
         self.run.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
 
     def go(self) -> Nested:
+        """Run to the end, and say so."""
+        result = self.advance()
+        self._total = 0
+        finish(self._told(self._evals_before), self.state["n_evals"], result)
+        return result
+
+    def advance(self) -> Nested:
         """Run to the end."""
         try:
             self._save()
@@ -128,8 +136,6 @@ class Course:
         except BaseException as error:
             self._leave(error)
             raise
-        self._total = 0
-        finish(self._told(self._evals_before), self.state["n_evals"], result)
         return result
 
     def _next(self) -> bool:

@@ -20,19 +20,30 @@ from fermiac._error_models import (
     register,
     regressed,
 )
-from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 
 if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.nested._result import Nested
 
-__all__ = ["bootstrapped", "derived_key", "seeded_key", "simulated", "tails"]
+__all__ = [
+    "LEAST_FAMILIES",
+    "bootstrapped",
+    "derived_key",
+    "effective_families",
+    "has_modes",
+    "seeded_key",
+    "simulated",
+    "tails",
+]
 
 Array = NDArray[np.float64]
 #: Times that lineages are drawn anew for the error of an average.
 _SETS = 100
 #: Fewer lineages than this cannot stand for all that there might have been.
 _LEAST_LINEAGES = 10
+#: Families on which a posterior must rest for errors by them.
+LEAST_FAMILIES = 5.0
 
 
 def derived_key(result: Sample, purpose: int) -> int:
@@ -97,6 +108,36 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)
 
 
+def effective_families(sample: Nested) -> float:
+    """How many families the posterior rests on: one over the sum of their squared shares."""
+    which = np.unique(sample.families, return_inverse=True)[1]
+    shares = np.bincount(which, sample._weights(0))
+    return float(1 / np.sum(shares**2))
+
+
+def has_modes(sample: Nested) -> bool:
+    """Whether chains ran among several modes, whose masses then drift with their families."""
+    parts = sample.trace.get("n_parts", np.empty(0))
+    chained = np.isfinite(sample.trace.get("correlation", np.empty(0)))
+    return len(parts) == len(chained) and bool(np.any(parts[chained] > 1))
+
+
+def _groups(sample: Nested) -> tuple[NDArray[np.int64], list[tuple[type[FermiacWarning], str]]]:
+    """What is drawn anew for errors: families where modes drift with them, else lineages."""
+    if not has_modes(sample):
+        return sample.lineages, []
+    effective = effective_families(sample)
+    if effective >= LEAST_FAMILIES:
+        return sample.families, []
+    return sample.lineages, [
+        (
+            ConvergenceWarning,
+            f"the posterior rests on {effective:.1f} families of points, too few to be drawn anew: "
+            "the masses of modes may be farther off than the error says; raise n_live",
+        )
+    ]
+
+
 def _nested(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
@@ -129,7 +170,9 @@ def _nested(
     n_lineages = np.unique(sample.lineages).size
     key = derived_key(sample, 1)
     if n_lineages >= _LEAST_LINEAGES:
-        means = bootstrapped(sample, sample.lineages, _SETS, key, columns, n_threads)[1]
+        groups, few = _groups(sample)
+        findings += few
+        means = bootstrapped(sample, groups, _SETS, key, columns, n_threads)[1]
         cov = np.atleast_2d(np.cov(means, rowvar=False))
     else:
         means = simulated(sample, _SETS, key, columns, n_threads)[1]

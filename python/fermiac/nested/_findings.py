@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.nested._errors import LEAST_FAMILIES, effective_families, has_modes
 
 if TYPE_CHECKING:
     from fermiac.nested._result import Nested
@@ -20,6 +21,7 @@ _RANKS = 4.0
 _MOVED = 0.5
 #: A correlation of ends and starts above this is warned of; runs that adapt aim at 0.2.
 _MEMORY = 0.35
+_MEMORY_ADAPTED = 0.6
 #: Errors by families that are so many times larger than by simulation are warned of.
 _DRIFT = 1.6
 #: Points up to which families are looked at.
@@ -49,7 +51,6 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             )
         )
     moved = result.trace.get("moved", np.empty(0))
-    rejecting = bool(np.isnan(moved[-1:]).all())
     moved = moved[np.isfinite(moved)]
     if len(moved) and float(np.median(moved)) < _MOVED:
         found.append(
@@ -60,15 +61,14 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 "their length",
             )
         )
-    memory = result.trace.get("correlation", np.empty(0))
-    memory = memory[np.isfinite(memory)]
-    if len(memory) and float(np.median(memory)) > _MEMORY:
+    memory = _memory(result)
+    if memory > 0:
         found.append(
             (
                 ConvergenceWarning,
-                f"chains end where they began: the correlation of their ends with their starts is "
-                f"{float(np.median(memory)):.2f} in most batches, so that the evidence is biased or "
-                "drifts; make them longer, or leave their length to the run",
+                "chains end where they began: the correlation of their ends with their starts is "
+                f"{memory:.2f} in most batches, so that the evidence is biased or drifts; make "
+                "them longer, or raise n_live where the run chose their length",
             )
         )
     other = result.importance
@@ -90,11 +90,12 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
         found.append(
             (
                 ConvergenceWarning,
-                f"families of points disagree about log Z by {drift:.2g}, where its error is said to "
-                f"be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
+                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
             )
         )
-    # A bound that was left for chains is told of no more.
+    # A bound that was left for chains is told of no more; rejection has no tries.
+    rejecting = bool(np.isnan(result.trace.get("tries", np.empty(0))[-1:]).all())
     if state["radius_scale"] > _LOOSE and rejecting:
         found.append(
             (
@@ -123,12 +124,25 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
     return found
 
 
+def _memory(result: Nested) -> float:
+    """The correlation of the ends of chains with their starts, where it is too high; else 0."""
+    memory = result.trace.get("correlation", np.empty(0))
+    chained = np.isfinite(memory)
+    if not chained.any():
+        return 0.0
+    lengths = result.trace["n_moves"][chained]
+    # A run that makes chains longer follows what it finds, some batches late.
+    most = _MEMORY if lengths.min() == lengths.max() else _MEMORY_ADAPTED
+    typical = float(np.median(memory[chained]))
+    return typical if typical > most else 0.0
+
+
 def _drift(result: Nested) -> float:
     """The error of log Z by families, where there were modes that could drift apart."""
-    parts = result.trace.get("n_parts", np.empty(0))
-    chained = np.isfinite(result.trace.get("correlation", np.empty(0)))
-    if not (len(parts) and np.any(parts[chained] > 1)) or result.n_draws > _MOST_POINTS:
+    if not has_modes(result) or result.n_draws > _MOST_POINTS:
         return 0.0
+    if effective_families(result) < LEAST_FAMILIES:
+        return 0.0  # so few tell nothing
     return float(result.bootstrap(50, by="family", rng=0).std(ddof=1))
 
 

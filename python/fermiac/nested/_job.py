@@ -68,10 +68,11 @@ class Job:
         return {
             "n_moves": 1,
             "direction": "sweeps",
-            "adapt_length": True,
             "step_out": False,
+            "step": None,
             "bootstrap": 0,
             "enlarge": 1.0,
+            "adapt_length": False,
             "importance": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,

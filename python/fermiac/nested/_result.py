@@ -19,6 +19,7 @@ from fermiac.nested._views import NestedViews
 if TYPE_CHECKING:
     from fermiac.distributions import Law
     from fermiac.nested._importance import ImportanceEvidence
+    from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
 __all__ = ["Nested"]
@@ -80,6 +81,8 @@ class Nested(NestedViews):
     validation : mapping of str to ndarray
         Of runs with longer and longer chains (``validate=True``): ``n_slices``, the moves of a
         chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
+    surrogate : SurrogateReport or None
+        How a surrogate of the likelihood fared, where one was asked for.
     importance : ImportanceEvidence or None
         The evidence by all points that were evaluated, of ``Uniform(importance=True)``. Results of
         `merge`, `split` and `reweight` have none.
@@ -117,6 +120,7 @@ class Nested(NestedViews):
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
+    surrogate: SurrogateReport | None = None
     importance: ImportanceEvidence | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
 __all__ = [
+    "Galilean",
     "RandomWalk",
     "Sampler",
     "Slice",
@@ -172,6 +174,70 @@ class RandomWalk(Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Galilean(Sampler):
+    """Flights by the gradient: each new point is the end of one that starts above the level.
+
+    Steps go straight on, and reflect where they would leave the region above the level, by the
+    gradient of the log-likelihood there; if that leads out too, they turn back. Part of the
+    velocity is drawn anew before each step. The likelihood must have a gradient, and the prior be
+    a law of `fermiac.distributions` (or a list of laws), for the gradient is carried to the unit
+    cube.
+
+    Parameters
+    ----------
+    n_steps : int, optional
+        Steps of each flight, one evaluation each, and another where it meets the boundary;
+        10 √d by default, rounded up. A flight without a step that went on is prolonged, and starts
+        anew after four times as many: no copy of its start is ever returned.
+    step : float, optional
+        The root mean square length of steps, after the covariance of the points of the mode (or of
+        all) is made a unit matrix. By default it is tuned between batches, so that one step in
+        three meets the boundary.
+
+    References
+    ----------
+    .. [1] J. Skilling, "Bayesian computation in big spaces: nested sampling and Galilean Monte
+       Carlo", AIP Conference Proceedings, 2012.
+    .. [2] F. Feroz, J. Skilling, "Exploring multi-modal distributions with nested sampling", AIP
+       Conference Proceedings, 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> normal = fm.distributions.Normal([0.0] * 20)
+    >>> prior = fm.distributions.Uniform([-5.0] * 20, [5.0] * 20)
+    >>> r = fm.nested.sample(normal, prior, sampler="galilean", n_live=100, rng=0)
+    >>> bool(abs(r.log_evidence + 20 * np.log(10)) < 5 * r.log_evidence_stderr)
+    True
+    """
+
+    n_steps: int | None = None
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_steps is not None:
+            whole("n_steps", self.n_steps, 1, 10**6)
+        if self.step is not None:
+            positive("step", self.step)
+
+    def _length(self, dim: int) -> int:
+        return self.n_steps or math.ceil(10 * math.sqrt(dim))
+
+    def _options(self, dim: int) -> dict[str, Any]:
+        step = None if self.step is None else float(self.step)
+        return {
+            "sampler": "galilean",
+            "n_moves": self._length(dim),
+            "adapt_length": self.n_steps is None,
+            "step": step,
+        }
+
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_steps=n_moves)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Auto(Sampler):
     """Rejection in up to nine dimensions, until chains of slices are cheaper; else those."""
 
@@ -194,10 +260,11 @@ _BY_NAME: dict[str, type[Sampler]] = {
     "uniform": Uniform,
     "slice": Slice,
     "rwalk": RandomWalk,
+    "galilean": Galilean,
 }
 
 
-def as_sampler(given: str | Sampler) -> Sampler:
+def as_sampler(given: Any) -> Sampler:
     """Take a sampler, or the name of one with its defaults."""
     if isinstance(given, Sampler):
         return given

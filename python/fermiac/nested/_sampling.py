@@ -16,6 +16,7 @@ from fermiac._evaluation import evaluated
 from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import positive
+from fermiac.errors import ArgumentError
 from fermiac.nested._allocation import Dynamic
 from fermiac.nested._dynamic import as_dynamic, course_of
 from fermiac.nested._job import BOUNDS, job_of
@@ -24,6 +25,8 @@ from fermiac.nested._likelihood import as_blobs, as_likelihood
 from fermiac.nested._prior import as_prior
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import Sampler, as_sampler, refuse_importance
+from fermiac.nested._surrogate.options import Surrogate
+from fermiac.nested._surrogate.run import run_surrogate
 from fermiac.nested._validate import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 
@@ -59,12 +62,14 @@ def sample(
     periodic: Iterable[int | str] | None = (),
     reflective: Iterable[int | str] | None = (),
     names: Sequence[str] | None = None,
+    gradient: bool | Callable[[Array], Any] | None = None,
     blobs: int | Sequence[str] | None = None,
     nan: str = "raise",
     max_evals: int | None = None,
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
+    surrogate: Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -97,9 +102,10 @@ def sample(
         Points that are replaced at a time; n_live / 8 by default, at most half of them. A setting
         of the algorithm: it does not depend on threads. The error of log Z grows by 3 % where an
         eighth is replaced, by 20 % at a half.
-    sampler : {"auto", "unif", "slice", "rwalk"} or Sampler, default "auto"
-        How new points are found: `Uniform`, `Slice`, `RandomWalk`. ``"auto"`` draws from a bound in
-        up to nine dimensions until chains of slices are cheaper, and uses those from ten on.
+    sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
+        How new points are found: `Uniform`, `Slice`, `RandomWalk`, `Galilean`. ``"auto"`` draws
+        from a bound in up to nine dimensions until chains of slices are cheaper, and uses those
+        from ten on.
     bound : {"multi", "single", "friends", "none"}, default "multi"
         What `Uniform` draws from: ellipsoids that split up as the points ask for, one ellipsoid,
         balls about all points, or the cube. Chains learn from ellipsoids which modes there are.
@@ -116,6 +122,9 @@ def sample(
         or names of `names`.
     names : sequence of str, optional
         Names of the parameters.
+    gradient : True or callable, optional
+        The gradient of a likelihood that is a Python function, for `Galilean`: a function
+        (n, d) -> (n, d), or True if it gives a pair (value, gradient) itself.
     blobs : int or sequence of str, optional
         How many numbers the likelihood gives beside its logarithm, or their names: a function then
         gives a pair, shapes (n,) and (n, B); a native one 1 + B numbers a point.
@@ -129,6 +138,9 @@ def sample(
     max_init_blocks : int, default 1000
         Blocks of `n_live` draws from the prior, at most, among which `n_live` must have a
         likelihood above 0.
+    surrogate : Surrogate, optional
+        Sample a surrogate of a dear likelihood, and correct for it; see `Surrogate`. Limits hold
+        for the run on the surrogate then, but for `max_time`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -221,9 +233,11 @@ def sample(
     known = getattr(log_likelihood, "dim", None)
     mapped = as_prior(prior, dim, known if isinstance(known, int) else None)
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0])
+    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
+    if surrogate is not None and checkpoint is not None:
+        raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
     chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
     refuse_importance(chosen, dynamic=aim is not None, validate=doublings > 0)
     keeper = None if checkpoint is None else Keeper(checkpoint)
@@ -257,6 +271,10 @@ def sample(
         ),
     ):
         job = job.with_target(asked)
+        if surrogate is not None:
+            return run_surrogate(
+                job, surrogate, workers=workers, start=start, max_time=limit, report=report
+            )
         if keeper is not None:
             keeper.begin({**job.identity(), "validate": doublings > 0})
         make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)

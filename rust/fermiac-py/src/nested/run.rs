@@ -55,6 +55,7 @@ struct Options {
     n_moves: u32,
     direction: String,
     step_out: bool,
+    step: Option<f64>,
     adapt_length: bool,
     bound: String,
     bootstrap: usize,
@@ -99,6 +100,7 @@ impl Options {
             "uniform" => Sampler::Rejection,
             "slice" => Sampler::Slice { n_slices: n, direction, step_out: self.step_out },
             "rwalk" => Sampler::Walk { n_steps: n },
+            "galilean" => Sampler::Galilean { n_steps: n, step: self.step },
             other => return Err(unknown("sampler", other)),
         };
         let bound = match self.bound.as_str() {
@@ -199,10 +201,7 @@ fn prior(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Prior>>
 
 /// A log-likelihood: a log-density, or (integrand, number of blobs).
 fn likelihood(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Likelihood> {
-    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>()
-        && n_blobs > 0
-        && !table.is_callable()
-    {
+    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>() {
         return Ok(Likelihood::Table(target::integrand(&table, raised)?, n_blobs));
     }
     Ok(Likelihood::Density(target::log_density(object, raised)?))

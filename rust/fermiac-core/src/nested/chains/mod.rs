@@ -1,5 +1,5 @@
-//! New points by Markov chains within the level: slices and random walks, suspended between
-//! questions.
+//! New points by Markov chains within the level: slices, random walks and flights that reflect,
+//! suspended between questions.
 //!
 //! A chain starts at a survivor chosen at random, makes a fixed number of moves that leave the
 //! uniform law on {ell > level} invariant, and ends at a point that hardly depends on its start.
@@ -13,6 +13,7 @@
 //!   Monthly Notices of the Royal Astronomical Society, 2015.
 
 mod frame;
+mod galilean;
 mod lane;
 
 pub use frame::Frame;
@@ -65,6 +66,15 @@ pub enum Moves {
         /// Their longest length.
         scale: f64,
     },
+    /// Straight steps that reflect by the gradient where they leave the level set.
+    Galilean {
+        /// Steps of a chain.
+        n_steps: u32,
+        /// Their root mean square length, where the mode of the start is whitened.
+        step: f64,
+        /// Whether that is tuned.
+        tuned: bool,
+    },
 }
 
 /// The address of the stream of a batch's bases: above that of any chain.
@@ -73,6 +83,11 @@ const BASES: u64 = 1 << 34;
 const MOST_BASES: u32 = 16;
 
 impl Moves {
+    /// Whether chains ask for gradients.
+    pub fn needs_gradient(&self) -> bool {
+        matches!(self, Self::Galilean { .. })
+    }
+
     /// Draws what the chains of a batch share.
     pub fn prepare(&self, frame: &mut Frame, key: u64, batch: u32) {
         if let Self::Slice { n_slices, .. } = self {
@@ -258,9 +273,18 @@ impl Crew {
         if self.members.is_empty() {
             return Ok(false);
         }
-        problem.evaluate(&self.asked, &mut self.answers)?;
+        let sloped = moves.needs_gradient();
+        if sloped {
+            problem.evaluate_gradient(&self.asked, &mut self.answers)?;
+        } else {
+            problem.evaluate(&self.asked, &mut self.answers)?;
+        }
         let b = problem.n_extras();
         for (row, &i) in self.members.iter().enumerate() {
+            if sloped {
+                let dim = problem.dim();
+                lanes[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
+            }
             let extras = &self.answers.extras[row * b..(row + 1) * b];
             lanes[i].answer(self.answers.ell[row], extras, level, moves);
         }
@@ -274,6 +298,7 @@ impl Counts {
         self.moves += other.moves;
         self.tries += other.tries;
         self.steps_out += other.steps_out;
+        self.met += other.met;
         self.jumps += other.jumps;
         self.stuck += other.stuck;
     }

@@ -11,6 +11,7 @@ use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
+use crate::simd::ln;
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -95,7 +96,7 @@ impl Rejection {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
         let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
-        let open = self.n_fits == 0 && self.efficiency > OPEN;
+        let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
@@ -158,11 +159,12 @@ impl Rejection {
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
-        self.rounds += 1;
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
+        // Only now: what raises is asked again.
+        self.rounds += 1;
         if let Some(book) = &mut self.book {
             book.note(&self.proposals, &answers.ell);
         }

@@ -30,6 +30,13 @@ pub enum Sampler {
         /// Steps of a walk.
         n_steps: u32,
     },
+    /// By flights that reflect by the gradient.
+    Galilean {
+        /// Steps of a flight.
+        n_steps: u32,
+        /// Their length where the survivors are whitened; tuned where it is not given.
+        step: Option<f64>,
+    },
 }
 
 impl Sampler {
@@ -49,6 +56,9 @@ impl Sampler {
                 Some(Moves::Slice { n_slices, direction, width, step_out })
             }
             Self::Walk { n_steps } => Some(Moves::Walk { n_steps, scale: 1.0 }),
+            Self::Galilean { n_steps, step } => {
+                Some(Moves::Galilean { n_steps, step: step.unwrap_or(1.0), tuned: step.is_none() })
+            }
         }
     }
 
@@ -66,6 +76,8 @@ impl Sampler {
             }
             Self::Slice { n_slices, .. } => 4.5 * f64::from(n_slices),
             Self::Walk { n_steps } => f64::from(n_steps),
+            // One step in three meets the boundary and asks again.
+            Self::Galilean { n_steps, .. } => 1.35 * f64::from(n_steps),
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::simd::exp;
 const TRIES: f64 = 2.0;
 /// The share of steps that walks aim to accept.
 const ACCEPTANCE: f64 = 0.5;
+/// The share of steps of flights that meet the boundary. More of them make longer ways, of which
+/// fewer are reflected.
+const MET: f64 = 0.35;
 /// The most by which a batch changes a length.
 const MOST: f64 = 2.0;
 
@@ -28,6 +31,7 @@ impl Moves {
         match self {
             Self::Slice { width, .. } => width,
             Self::Walk { scale, .. } => scale,
+            Self::Galilean { step, .. } => step,
         }
     }
 
@@ -35,7 +39,7 @@ impl Moves {
     pub(super) fn n_moves(&self) -> f64 {
         match *self {
             Self::Slice { n_slices, .. } => f64::from(n_slices),
-            Self::Walk { n_steps, .. } => f64::from(n_steps),
+            Self::Walk { n_steps, .. } | Self::Galilean { n_steps, .. } => f64::from(n_steps),
         }
     }
 
@@ -43,7 +47,7 @@ impl Moves {
     pub(super) fn longer(mut self, factor: f64) -> Self {
         let n = match &mut self {
             Self::Slice { n_slices, .. } => n_slices,
-            Self::Walk { n_steps, .. } => n_steps,
+            Self::Walk { n_steps, .. } | Self::Galilean { n_steps, .. } => n_steps,
         };
         *n = (f64::from(*n) * factor).ceil() as u32;
         self
@@ -67,6 +71,11 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
             let change = (made / tries - ACCEPTANCE) / (0.5 * dim as f64);
             *scale *= exp(change).clamp(1.0 / MOST, MOST);
         }
+        Moves::Galilean { step, tuned: true, .. } => {
+            let met = counts.met.max(1) as f64;
+            *step *= (MET * tries / met).sqrt().clamp(1.0 / MOST, MOST);
+        }
+        Moves::Galilean { .. } => {}
     }
     moves
 }

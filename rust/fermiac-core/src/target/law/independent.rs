@@ -163,6 +163,19 @@ impl Law for Independent {
         Ok(())
     }
 
+    fn has_unit_derivative(&self) -> bool {
+        true
+    }
+
+    fn pull_back(&self, _u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        for (row, x) in gradient.chunks_exact_mut(self.dim()).zip(x.iter()) {
+            for ((slope, x), marginal) in row.iter_mut().zip(x).zip(&self.marginals) {
+                *slope *= marginal.stretch(*x);
+            }
+        }
+        Ok(())
+    }
+
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
         // Bulk fills are several times faster than single draws.

@@ -253,6 +253,14 @@ impl Marginal {
         }
     }
 
+    /// The derivative of the quantile where it takes the value `x`: one over the density.
+    pub(super) fn stretch(&self, x: f64) -> f64 {
+        match self.form {
+            Form::Uniform { low, high } => high - low,
+            _ => exp(-self.log_density::<f64, false>(x)),
+        }
+    }
+
     /// One draw.
     pub fn draw(&self, rng: &mut Stream) -> f64 {
         match self.form {

@@ -1,0 +1,1 @@
+"""Nested sampling on a surrogate of the likelihood, corrected by the likelihood itself."""
