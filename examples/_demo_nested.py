@@ -21,6 +21,14 @@ N_LIVE = 500
 #: By composite Gauss-Legendre rules. The lattices of even and of odd modes weigh the same.
 EGGBOX_LOG_EVIDENCE = 235.855940332
 EGGBOX_SIDE = 10 * np.pi
+LABELS = {
+    "H0": "$H_0$ (km/s/Mpc)",
+    "Omega_m": r"$\Omega_m$",
+    "Omega_k": r"$\Omega_k$",
+    "w": "$w$",
+    "offset": "offset (km/s/Mpc)",
+    "log_factor": "log factor of errors",
+}
 LAWS = {"uniform": fm.distributions.Uniform, "normal": fm.distributions.Normal}
 
 
@@ -44,6 +52,11 @@ class Fit(NamedTuple):
     result: Any
     n_points: int
     known: dict[str, float]
+
+    @property
+    def short(self) -> str:
+        """A title that fits into the first column of the table."""
+        return self.model.title.split(", ")[-1]
 
     @property
     def pull(self) -> float:
@@ -123,7 +136,8 @@ def line(title: str, run: Fit) -> str:
 def bands(fits: list[Fit], z: Array, seed: int) -> dict[str, Array]:
     """5 %, 50 % and 95 % quantiles of the posterior expansion rates at redshifts, (3, m) each."""
     return {
-        f.model.title: np.quantile(
+        f"{f.model.title}, log Z {f.result.log_evidence:.2f} ± "
+        f"{f.result.log_evidence_stderr:.2f}": np.quantile(
             cosmology.rates(f.model, f.result.posterior(2000, rng=seed).draws, z),
             [0.05, 0.5, 0.95],
             axis=0,
@@ -141,28 +155,26 @@ def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
     with warnings.catch_warnings():
         # It is told that a surrogate cannot pay here: only the calls that it saves are looked at.
         warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-        saved = fit("errors", folder, seed, surrogate=fm.nested.Surrogate())
+        surrogate = fm.nested.Surrogate(layers=(32, 32))
+        saved = fit("errors", folder, seed + len(fits), surrogate=surrogate)
     box = run_eggbox(seed)
 
     rows = [
-        Row(f"log Z, {f.model.title}", f.result.log_evidence, f.result.log_evidence_stderr,
+        Row(f"log Z, {f.short}", f.result.log_evidence, f.result.log_evidence_stderr,
             f.known["log_evidence"], f.n_points)
-        for f in (flat, curved, wcdm)
+        for f in fits
     ]  # fmt: skip
-    rows += [
-        Row("log Z, errors free", free.result.log_evidence, free.result.log_evidence_stderr,
-            free.known["log_evidence"], free.n_points),
+    rows.append(
         Row("the same by a surrogate", saved.result.log_evidence, saved.result.log_evidence_stderr,
-            saved.known["log_evidence"], saved.n_points),
-    ]  # fmt: skip
+            saved.known["log_evidence"], saved.n_points)
+    )  # fmt: skip
     for name, other in (("curved", curved), ("wCDM", wcdm)):
         rows.append(Row(f"log B, flat over {name}", *difference(flat, other),
                         flat.n_points + other.n_points))  # fmt: skip
     for f in fits:
         mean = f.result.expect(lambda x: x)
-        short = f.model.title.split(", ")[-1]
         rows += [
-            Row(f"{name}, {short}", mean.mean[k], mean.stderr[k], f.known[f"mean {name}"],
+            Row(f"{name}, {f.short}", mean.mean[k], mean.stderr[k], f.known[f"mean {name}"],
                 f.n_points)
             for k, name in enumerate(f.model.prior)
         ]  # fmt: skip
@@ -185,7 +197,6 @@ def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
         for f in (flat, curved, wcdm)
         for k, name in enumerate(f.model.prior)
     )
-    ratio = free.n_points / saved.n_points
     notes = [
         "Known answers: quadrature, ten digits. Over "
         f"{n_repeats} seeds of three models {np.mean(np.abs(repeats) < 2):.0%} of the errors of "
@@ -195,8 +206,9 @@ def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
         f"Posterior standard deviations (known), in the order of the means: {sds}.",
         "Errors free: an offset of all rates, and a factor of all errors, which come out "
         f"{np.exp(free.known['mean log_factor']):.2f} times as large as published.",
-        f"With a surrogate, fitted to a first short run and corrected by the likelihood itself, "
-        f"{saved.n_points:,} calls in place of {free.n_points:,}: {ratio:.1f} times fewer.",
+        f"With a surrogate, learnt in a first short run and corrected by the likelihood itself, "
+        f"{saved.n_points:,} calls in place of {free.n_points:,}: "
+        f"{free.n_points / saved.n_points:.1f} times fewer.",
         f"Eggbox: {n_modes(draws)} of 18 modes in 2,000 posterior draws.",
     ]
     record = {
@@ -224,11 +236,22 @@ def draw_pictures(
     z = np.linspace(0.0, 2.1, 85)
     data = cosmology.load(folder / "hubble_rates.csv")
     pictures.hubble_rates(out / "nested_rates.png", data, z, bands(fits[:3], z, seed))
-    pictures.drawn(out / "nested_run.png", curved.result.plot_run(), "One run: the curved universe")
-    pictures.drawn(
-        out / "nested_trace.png", wcdm.result.plot_trace(), "Dead points: a flat universe with w"
-    )
-    pictures.drawn(
-        out / "nested_corner.png", free.result.plot_corner(), "Posterior: curved, errors free"
-    )
+    for file, axes, title in (
+        (
+            "run",
+            curved.result.plot_run(truth=curved.known["log_evidence"]),
+            "A run of nested sampling: the curved universe",
+        ),
+        (
+            "trace",
+            wcdm.result.plot_trace(),
+            "Points of a run as the prior mass shrinks: a flat universe, w free",
+        ),
+        (
+            "corner",
+            free.result.plot_corner(),
+            "Posterior of a curved universe, errors of the rates free",
+        ),
+    ):
+        pictures.drawn(out / f"nested_{file}.png", axes, title, LABELS)
     pictures.eggbox(out / "nested_eggbox.png", eggbox, EGGBOX_SIDE, box.draws, draws)

@@ -331,11 +331,15 @@ def tokens(path: Path, runs: Sequence[Any]) -> None:
     _save(figure, path)
 
 
-def drawn(path: Path, axes: Any, title: str) -> None:
-    """A picture that a result drew of itself."""
-    figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
-    figure.suptitle(title)
-    _save(figure, path)
+def drawn(path: Path, axes: Any, title: str, labels: Mapping[str, str]) -> None:
+    """A picture that a result drew of itself, with labels in place of names."""
+    every = np.ravel(np.asarray(axes, dtype=object))
+    for one in every:
+        one.set_xlabel(labels.get(one.get_xlabel(), one.get_xlabel()))
+        one.set_ylabel(labels.get(one.get_ylabel(), one.get_ylabel()))
+    every[0].figure.align_ylabels()
+    every[0].figure.suptitle(title)
+    _save(every[0].figure, path)
 
 
 def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) -> None:
@@ -344,15 +348,17 @@ def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) ->
     for (title, (low, middle, high)), colour in zip(
         bands.items(), (GREY, BLUE, ORANGE), strict=True
     ):
-        axes.fill_between(z, low, high, color=colour, alpha=0.18, lw=0)
-        axes.plot(z, middle, color=colour, lw=1.5, label=f"{title}, median and 5 % to 95 %")
+        axes.fill_between(z, low, high, color=colour, alpha=0.13, lw=0)
+        axes.plot(z, np.transpose([low, high]), color=colour, lw=0.8, ls="--")
+        axes.plot(z, middle, color=colour, lw=1.6, label=title)
     axes.errorbar(
         data.z, data.rate, data.error, fmt="o", ms=4, color="black", lw=0.8, capsize=2,
         label=f"{len(data.z)} measurements",
     )  # fmt: skip
+    axes.set_xlim(-0.03, z[-1])
     axes.set_xlabel("redshift z")
     axes.set_ylabel("expansion rate H(z) (km/s/Mpc)")
-    axes.set_title("What the rates say of three universes")
+    axes.set_title("What the rates say of three universes: posterior medians, 5 % and 95 %")
     axes.legend(loc="upper left", fontsize=9)
     _save(figure, path)
 
@@ -361,19 +367,33 @@ def eggbox(
     path: Path, log_likelihood: Callable[[Array], Array], side: float, dead: Array, draws: Array
 ) -> None:
     """Dead points on their way up the levels of the likelihood, and posterior draws."""
-    line = np.linspace(0.0, side, 241)
-    grid = np.stack(np.meshgrid(line, line), axis=-1)
-    levels = log_likelihood(grid.reshape(-1, 2)).reshape(grid.shape[:2])
-    figure, axes = plt.subplots(figsize=(7.2, 6.2), layout="constrained")
-    shade = axes.contourf(line, line, levels, 24, cmap="Greys", alpha=0.6)
-    axes.plot(*dead.T, ".", color=BLUE, ms=1.5, alpha=0.6, label=f"{len(dead):,} dead points")
-    axes.plot(*draws.T, ".", color=ORANGE, ms=2.5, label=f"{len(draws):,} posterior draws")
-    figure.colorbar(shade, ax=axes, label="log-likelihood")
-    axes.set_aspect("equal")
-    axes.set_xlim(0.0, side)
-    axes.set_ylim(0.0, side)
-    axes.set_xlabel("x")
-    axes.set_ylabel("y")
-    axes.set_title("Eighteen modes of one height, ten of them cut by the edges")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9, markerscale=4)
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5.9), layout="constrained")
+    whole, near = panels
+    middle, reach = 4 * np.pi, 0.75
+    edges = (0.0, side), (middle - reach, middle + reach)
+    for axes, ends, size in zip(panels, edges, (1.5, 4.5), strict=True):
+        line = np.linspace(*ends, 241)
+        grid = np.stack(np.meshgrid(line, line), axis=-1)
+        levels = log_likelihood(grid.reshape(-1, 2)).reshape(grid.shape[:2])
+        if axes is whole:
+            shade = axes.imshow(
+                levels, cmap="Greys", alpha=0.7, origin="lower", extent=(*ends, *ends),
+                interpolation="bilinear",
+            )  # fmt: skip
+            figure.colorbar(shade, ax=axes, label="log-likelihood", shrink=0.9)
+        else:
+            heights = [200, 210, 220, 230, 235, 240]
+            rings = axes.contour(line, line, levels, heights, colors=GREY, linewidths=0.9)
+            axes.clabel(rings, fontsize=8)
+        axes.plot(*dead.T, ".", color=BLUE, ms=size, alpha=0.6, label=f"{len(dead):,} dead points")
+        axes.plot(*draws.T, ".", color=ORANGE, ms=size, label=f"{len(draws):,} posterior draws")
+        axes.set_aspect("equal")
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        axes.set_xlabel("x")
+        axes.set_ylabel("y")
+    whole.set_title("Eighteen modes of one height")
+    near.set_title("One of them, with levels of the log-likelihood")
+    handles, labels = whole.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, markerscale=4)
     _save(figure, path)

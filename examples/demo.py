@@ -1,4 +1,4 @@
-"""Demo: expectations from one run, evidences, Markov chains, walks, audits of private training.
+"""Demo: expectations from one run, evidences, Markov chains, walks, nested sampling, audits.
 
 ``python examples/demo.py --out demo`` prints one table and writes its pictures and results.json.
 """

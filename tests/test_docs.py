@@ -13,7 +13,7 @@ import table_narrowness
 from fermiac.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/privacy.md", "docs/mcmc.md", "docs/walks.md")
+PAGES = ("README.md", "docs/privacy.md", "docs/mcmc.md", "docs/nested.md", "docs/walks.md")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

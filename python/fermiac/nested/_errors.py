@@ -20,25 +20,40 @@ from fermiac._error_models import (
     register,
     regressed,
 )
-from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 
 if TYPE_CHECKING:
     from fermiac._sample import Sample
     from fermiac.nested._result import Nested
 
-__all__ = ["bootstrapped", "derived_key", "simulated", "tails"]
+__all__ = [
+    "LEAST_FAMILIES",
+    "bootstrapped",
+    "derived_key",
+    "effective_families",
+    "has_modes",
+    "seeded_key",
+    "simulated",
+    "tails",
+]
 
 Array = NDArray[np.float64]
 #: Times that lineages are drawn anew for the error of an average.
 _SETS = 100
 #: Fewer lineages than this cannot stand for all that there might have been.
 _LEAST_LINEAGES = 10
+#: Families on which a posterior must rest for errors by them.
+LEAST_FAMILIES = 5.0
 
 
 def derived_key(result: Sample, purpose: int) -> int:
     """A key for random numbers that a result needs of itself: the same at every call."""
-    words = np.random.SeedSequence([result.seed or 0, purpose]).generate_state(1, np.uint64)
-    return int(words[0])
+    return seeded_key(result.seed or 0, purpose)
+
+
+def seeded_key(seed: int, purpose: int) -> int:
+    """A key beside that of a seed, for each purpose another."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
 def simulated(
@@ -83,14 +98,44 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     """The tail shape of what lineages have of each column's sum, and the largest share of squares.
 
     The parts of single points rise and fall along the run, and are no draws from anything;
-    lineages are.
+    lineages are. Those of impossible points, which have nothing, are no tail of the others.
     """
     which = np.unique(lineages, return_inverse=True)[1]
     sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
-    shapes = [_core.khat(s / s.sum()) if s.any() else -np.inf for s in sums]
+    shapes = [_core.khat(s[s > 0] / s.sum()) if s.any() else -np.inf for s in sums]
     squares = sums**2
     total = squares.sum(axis=1)
     return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)
+
+
+def effective_families(sample: Nested) -> float:
+    """How many families the posterior rests on: one over the sum of their squared shares."""
+    which = np.unique(sample.families, return_inverse=True)[1]
+    shares = np.bincount(which, sample._weights(0))
+    return float(1 / np.sum(shares**2))
+
+
+def has_modes(sample: Nested) -> bool:
+    """Whether chains ran among several modes, whose masses then drift with their families."""
+    parts = sample.trace.get("n_parts", np.empty(0))
+    chained = np.isfinite(sample.trace.get("correlation", np.empty(0)))
+    return len(parts) == len(chained) and bool(np.any(parts[chained] > 1))
+
+
+def _groups(sample: Nested) -> tuple[NDArray[np.int64], list[tuple[type[FermiacWarning], str]]]:
+    """What is drawn anew for errors: families where modes drift with them, else lineages."""
+    if not has_modes(sample):
+        return sample.lineages, []
+    effective = effective_families(sample)
+    if effective >= LEAST_FAMILIES:
+        return sample.families, []
+    return sample.lineages, [
+        (
+            ConvergenceWarning,
+            f"the posterior rests on {effective:.1f} families of points, too few to be drawn anew: "
+            "the masses of modes may be farther off than the error says; raise n_live",
+        )
+    ]
 
 
 def _nested(
@@ -125,7 +170,9 @@ def _nested(
     n_lineages = np.unique(sample.lineages).size
     key = derived_key(sample, 1)
     if n_lineages >= _LEAST_LINEAGES:
-        means = bootstrapped(sample, sample.lineages, _SETS, key, columns, n_threads)[1]
+        groups, few = _groups(sample)
+        findings += few
+        means = bootstrapped(sample, groups, _SETS, key, columns, n_threads)[1]
         cov = np.atleast_2d(np.cov(means, rowvar=False))
     else:
         means = simulated(sample, _SETS, key, columns, n_threads)[1]

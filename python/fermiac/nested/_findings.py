@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.nested._errors import LEAST_FAMILIES, effective_families, has_modes
 
 if TYPE_CHECKING:
     from fermiac.nested._result import Nested
@@ -18,17 +19,27 @@ Finding = tuple[type[FermiacWarning], str]
 _RANKS = 4.0
 #: The share of chains that must end away from their starts.
 _MOVED = 0.5
+#: A correlation of ends and starts above this is warned of; runs that adapt aim at 0.2.
+_MEMORY = 0.35
+_MEMORY_ADAPTED = 0.6
+#: Errors by families that are so many times larger than by simulation are warned of.
+_DRIFT = 1.6
+#: Points up to which families are looked at.
+_MOST_POINTS = 200_000
 #: Bounds that the bootstrap enlarges by more than this hardly bound.
 _LOOSE = 3.0
+#: Standard errors by which two estimates of the evidence may differ.
+_DIFFERENT = 4.0
 #: A run whose first points had likelihood this rarely wasted its time there.
 _RARE = 0.01
 
 
 def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
-    """What the user must know of a run."""
+    """What the user must know of a run; its state may have as `short` why it fell short."""
     found: list[Finding] = []
     if not result.converged:
-        found.append((ConvergenceWarning, _ended(result, state, max_time)))
+        short = state.get("short") or _ended(result, state, max_time)
+        found.append((ConvergenceWarning, short))
     z = result.rank_z
     if abs(z) > _RANKS:
         found.append(
@@ -50,7 +61,42 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 "their length",
             )
         )
-    if state["radius_scale"] > _LOOSE:
+    memory = _memory(result)
+    if memory > 0:
+        found.append(
+            (
+                ConvergenceWarning,
+                "chains end where they began: the correlation of their ends with their starts is "
+                f"{memory:.2f} in most batches, so that the evidence is biased or drifts; make "
+                "them longer, or raise n_live where the run chose their length",
+            )
+        )
+    other = result.importance
+    if other is not None:
+        apart = other.log_evidence - result.log_evidence
+        error = float(np.hypot(other.log_evidence_stderr, result.log_evidence_stderr))
+        if abs(apart) > _DIFFERENT * error:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"all points together give log Z = {other.log_evidence:.6g}, which differs by "
+                    f"{abs(apart) / error:.1f} standard errors from that of the run: a bound cut "
+                    "off what lies above the level, or few points carry the weights; raise n_live, "
+                    "or enlarge the bound (Uniform(enlarge=...))",
+                )
+            )
+    drift = _drift(result)
+    if drift > _DRIFT * result.log_evidence_stderr:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
+                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+            )
+        )
+    # A bound that was left for chains is told of no more; rejection has no tries.
+    rejecting = bool(np.isnan(result.trace.get("tries", np.empty(0))[-1:]).all())
+    if state["radius_scale"] > _LOOSE and rejecting:
         found.append(
             (
                 ConvergenceWarning,
@@ -76,6 +122,28 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             )
         )
     return found
+
+
+def _memory(result: Nested) -> float:
+    """The correlation of the ends of chains with their starts, where it is too high; else 0."""
+    memory = result.trace.get("correlation", np.empty(0))
+    chained = np.isfinite(memory)
+    if not chained.any():
+        return 0.0
+    lengths = result.trace["n_moves"][chained]
+    # A run that makes chains longer follows what it finds, some batches late.
+    most = _MEMORY if lengths.min() == lengths.max() else _MEMORY_ADAPTED
+    typical = float(np.median(memory[chained]))
+    return typical if typical > most else 0.0
+
+
+def _drift(result: Nested) -> float:
+    """The error of log Z by families, where there were modes that could drift apart."""
+    if not has_modes(result) or result.n_draws > _MOST_POINTS:
+        return 0.0
+    if effective_families(result) < LEAST_FAMILIES:
+        return 0.0  # so few tell nothing
+    return float(result.bootstrap(50, by="family", rng=0).std(ddof=1))
 
 
 def _ended(result: Nested, state: dict[str, Any], max_time: float | None) -> str:

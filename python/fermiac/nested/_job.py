@@ -11,6 +11,7 @@ import numpy as np
 from fermiac import _core
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.nested._allocation import Dynamic
 from fermiac.nested._likelihood import Blobs, handle_of
 from fermiac.nested._prior import Prior
 from fermiac.nested._samplers import Sampler
@@ -45,6 +46,9 @@ class Job:
     key: int
     first_batch: int = 0
     high: float = float("inf")
+    dynamic: Dynamic | None = None
+    #: The likelihood itself, where another stands for it that is evaluated elsewhere.
+    source: Any = None
 
     @property
     def dim(self) -> int:
@@ -63,10 +67,13 @@ class Job:
                 edges[axis] = letter
         return {
             "n_moves": 1,
-            "direction": "mixture",
+            "direction": "sweeps",
             "step_out": False,
+            "step": None,
             "bootstrap": 0,
             "enlarge": 1.0,
+            "adapt_length": False,
+            "importance": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,
@@ -89,7 +96,11 @@ class Job:
 
     def with_target(self, target: Any) -> Job:
         """The same, of a likelihood that is evaluated elsewhere."""
-        return replace(self, target=target)
+        return replace(self, target=target, source=self.source or self.target)
+
+    def at_home(self) -> Job:
+        """The same, of the likelihood itself."""
+        return self if self.source is None else replace(self, target=self.source, source=None)
 
     def settings(self) -> dict[str, Any]:
         """For the result: what was chosen, defaults filled in."""
@@ -112,38 +123,43 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What makes a run the same run, as types of JSON."""
         options = self.options()
-        # A run may be made longer.
-        for name in ("max_evals", "max_iter", "key", "high"):
+        # A run may be made longer; the ends of axes go by the names that users know.
+        for name in ("max_evals", "max_iter", "key", "high", "edges"):
             del options[name]
+        aim = self.dynamic
+        dynamic = None if aim is None else [aim.posterior_share, aim.n_batch, aim.explore_every]
         return {
             "version": _core.__version__,
             "isa": _core.isa_level,
             "seed": self.key,
             "dim": self.dim,
+            "sampler": options.pop("sampler"),
+            "dynamic": dynamic,
             **options,
+            "periodic": list(self.periodic),
+            "reflective": list(self.reflective),
+            "blobs": self.blobs[0],
         }
 
 
-def axes(
-    name: str, given: Iterable[int] | None, dim: int, names: tuple[str, ...]
-) -> tuple[int, ...]:
+def axes(name: str, given: Any, dim: int, names: tuple[str, ...]) -> tuple[int, ...]:
     """Axes by their numbers or names, or flags of all of them."""
     if given is None:
         return ()
-    if isinstance(given, str):
-        given = (given,)
-    array = np.asarray(list(given))
-    if array.dtype == bool and array.shape == (dim,):
-        return tuple(int(axis) for axis in np.flatnonzero(array))
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if len(listed) == dim and all(isinstance(flag, bool | np.bool_) for flag in listed):
+        return tuple(axis for axis, flag in enumerate(listed) if flag)
     found = []
-    for axis in array.tolist():
+    for axis in listed:
         if isinstance(axis, str) and axis in names:
             found.append(names.index(axis))
-        elif isinstance(axis, int) and -dim <= axis < dim:
-            found.append(axis % dim)
+        elif (
+            isinstance(axis, int | np.integer) and not isinstance(axis, bool) and -dim <= axis < dim
+        ):
+            found.append(int(axis) % dim)
         else:
             raise ArgumentError(
-                f"{name}: {axis!r} given; numbers of axes from 0 to {dim - 1}, their names, or "
+                f"{name}: {axis!r:.60} given; numbers of axes from 0 to {dim - 1}, their names, or "
                 f"{dim} booleans are needed"
             )
     return tuple(sorted(set(found)))
@@ -181,6 +197,7 @@ def job_of(
     names: Sequence[str] | None,
     blobs: Blobs,
     key: int,
+    dynamic: Dynamic | None = None,
 ) -> Job:
     """Check the settings of a call."""
     dim = prior.dim
@@ -194,9 +211,7 @@ def job_of(
         raise ArgumentError(
             f"periodic, reflective: axis {min(both)} is in both; an axis has one kind of end"
         )
-    tolerance = float(likelihood_tol)
-    if not tolerance >= 0:
-        raise ArgumentError(f"likelihood_tol: {likelihood_tol!r} given; 0 or more is needed")
+    tolerance = 0.0 if likelihood_tol == 0 else positive("likelihood_tol", likelihood_tol)
     return Job(
         prior=prior,
         target=target,
@@ -215,4 +230,5 @@ def job_of(
         names=known,
         blobs=blobs,
         key=key,
+        dynamic=dynamic,
     )

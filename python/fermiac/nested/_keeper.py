@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from fermiac._kept import Kept
 from fermiac.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from fermiac import _core
-    from fermiac.nested._job import Job
+    from fermiac._store import Tensors
+    from fermiac.nested._course import Course
 
 __all__ = ["Keeper"]
 
@@ -28,21 +28,29 @@ class Keeper(Kept):
 
     def __init__(self, given: Checkpoint | str | PathLike[str]) -> None:
         super().__init__(given, _KIND)
+        #: What is to be kept beside the run.
+        self.beside: Tensors = {}
 
     @property
     def elapsed(self) -> float:
         """Seconds that the run took before this call."""
         return float(self._node.get("elapsed", 0.0))
 
-    def restore(self, job: Job, run: _core.NestedRun) -> None:
-        """Bring a run to where it was; the likelihood must still be the same."""
-        run.load(*job.ports, self._tensors["words"])
-        if self.checkpoint.verify and run.state()["n_points"]:
-            self._verify(job, run)
+    def taken(self, name: str) -> list[Any]:
+        """What was kept beside the run, row by row."""
+        return self._tensors.pop(name).tolist() if name in self._tensors else []
+
+    def restore(self, course: Course) -> None:
+        """Bring a course to where it was; the likelihood must still be the same."""
+        if not self._tensors:
+            return
+        course.take(self._tensors, self.elapsed)
+        if self.checkpoint.verify and course.state["n_points"]:
+            self._verify(course)
         self._tensors = {}
 
-    def _verify(self, job: Job, run: _core.NestedRun) -> None:
-        points = run.points(*job.ports)
+    def _verify(self, course: Course) -> None:
+        job, points = course.job, course.points()
         u, then = points["unit_draws"][-_VERIFIED:], points["log_likelihoods"][-_VERIFIED:]
         x = np.ascontiguousarray(job.prior.transform(u))
         if job.blobs[0]:
@@ -57,7 +65,7 @@ class Keeper(Kept):
                 "Checkpoint(..., verify=False) if its values are random"
             )
 
-    def write(self, job: Job, run: _core.NestedRun, elapsed: float) -> None:
+    def write(self, tensors: Tensors, elapsed: float) -> None:
         """Write the file."""
         start = time.monotonic()
-        self.put(start, {"words": run.save(*job.ports)}, elapsed=elapsed)
+        self.put(start, {**self.beside, **tensors}, elapsed=elapsed)

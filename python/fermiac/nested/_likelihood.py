@@ -66,10 +66,20 @@ def as_blobs(given: int | Sequence[str] | None) -> Blobs:
     )
 
 
-def as_likelihood(given: Any, dim: int, n_blobs: int) -> LogDensity | WithBlobs | NativeTarget:
+def as_likelihood(
+    given: Any,
+    dim: int,
+    n_blobs: int,
+    gradient: bool | Callable[[Array], Any] | None = None,
+) -> LogDensity | WithBlobs | NativeTarget:
     """Take a log-likelihood as it comes."""
     if n_blobs == 0:
-        return as_target(given, dim)
+        return as_target(given, dim, gradient)
+    if gradient is not None:
+        raise ArgumentError(
+            "gradient: given with blobs; a likelihood that gives blobs has no gradient: leave out "
+            "one of the two"
+        )
     target = adapted(given, dim)
     if isinstance(target, NativeTarget):
         if target.n_outputs != 1 + n_blobs or target.dim != dim:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fermiac import _handle
 from fermiac._handle import Run
+from fermiac.nested._extend import extend
 from fermiac.nested._sampling import sample
 
 __all__ = ["start"]
@@ -18,7 +19,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : str or function
-        What to call: ``"sample"``, or that function itself.
+        What to call: ``"sample"``, ``"extend"``, or one of these functions itself.
     *args, **kwargs
         Its arguments. A callable ``progress`` is called on the thread of the run.
 
@@ -45,4 +46,4 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     >>> partial.status
     'interrupted'
     """
-    return _handle.start("nested", {"sample": sample}, verb, args, kwargs)
+    return _handle.start("nested", {"sample": sample, "extend": extend}, verb, args, kwargs)

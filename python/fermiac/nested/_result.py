@@ -18,6 +18,7 @@ from fermiac.nested._views import NestedViews
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
+    from fermiac.nested._importance import ImportanceEvidence
     from fermiac.nested._surrogate.report import SurrogateReport
     from fermiac.targets._density import LogDensity
 
@@ -73,11 +74,18 @@ class Nested(NestedViews):
         The test of the ranks at which new points came in, as a standard normal; NaN if unknown.
     trace : mapping of str to ndarray
         Of each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``,
-        ``n_evals``, ``n_clusters``.
+        ``n_parts`` of the bound; of chains ``n_moves``, ``tries`` a move, ``correlation`` of ends
+        with starts, ``moved``, the share that ended away from them. NaN where there is none.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
+    validation : mapping of str to ndarray
+        Of runs with longer and longer chains (``validate=True``): ``n_slices``, the moves of a
+        chain (0 for rejection), ``log_evidence``, ``stderr`` and ``n_evals``. Empty without.
     surrogate : SurrogateReport or None
         How a surrogate of the likelihood fared, where one was asked for.
+    importance : ImportanceEvidence or None
+        The evidence by all points that were evaluated, of ``Uniform(importance=True)``. Results of
+        `merge`, `split` and `reweight` have none.
 
     Notes
     -----
@@ -111,7 +119,13 @@ class Nested(NestedViews):
     rank_z: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, Array] = field(default_factory=dict)
     surrogate: SurrogateReport | None = None
+    importance: ImportanceEvidence | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a run needs to go on does not leave the process.
+        return {name: value for name, value in self.__dict__.items() if name != "_courses"}
 
     @property
     def n_live(self) -> int:
@@ -305,6 +319,37 @@ class Nested(NestedViews):
         from fermiac.nested import _merge
 
         return _merge.merge(self, others)
+
+    def extend(self, n_live: int | None = None, dlogz: float | None = None, **rules: Any) -> Nested:
+        """Go on with the run: to a smaller rest of evidence, with more points, or after a limit.
+
+        Parameters
+        ----------
+        n_live : int, optional
+            Live points more: a run of their own with its own random numbers, merged with the
+            others.
+        dlogz : float, optional
+            The run goes on until the live points can raise log Z by no more than this.
+        **rules
+            The other arguments of `fermiac.nested.extend`: ``dynamic``, ``max_evals``,
+            ``max_iter``, ``max_time``, ``n_threads``, ``executor``, ``target_factory``,
+            ``progress``.
+
+        Returns
+        -------
+        Nested
+            All points. With `dlogz` alone, to the last bit what `sample` would have given with it;
+            without arguments, what it would have given without limits.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or the result does not know its run: it was loaded
+            from a file, merged, split or reweighted.
+        """
+        from fermiac.nested._extend import extend
+
+        return extend(self, n_live, dlogz, **rules)
 
     def split(self, k: int, *, rng: RngLike = None) -> tuple[Nested, ...]:
         """Deal the lineages out to k runs, which have fewer live points each.

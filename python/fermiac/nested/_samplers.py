@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fermiac._arguments import choice, yes
-from fermiac._rng import whole
+from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["RandomWalk", "Sampler", "Slice", "Uniform", "as_sampler"]
+__all__ = [
+    "Galilean",
+    "RandomWalk",
+    "Sampler",
+    "Slice",
+    "Uniform",
+    "as_sampler",
+    "refuse_importance",
+    "settled",
+]
 
-_DIRECTIONS = ("mixture", "whitened", "differential", "axes")
+_DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +32,9 @@ class Sampler:
         """What the core takes."""
         raise NotImplementedError
 
-    def _doubled(self, dim: int) -> Sampler | None:
-        """The sampler with chains twice as long; None where there are no chains."""
-        return None
+    def _moving(self, n_moves: int) -> Sampler:
+        """The sampler with chains of so many moves; chains of slices, where it has none."""
+        return Slice(n_slices=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +50,27 @@ class Uniform(Sampler):
         Rounds of the bootstrap by which the bound is enlarged; more of them make a wider bound.
     enlarge : float, default 1.0
         A factor of the volume of the bound beside that of the bootstrap; 1 or more.
+    importance : bool, default False
+        Estimate the evidence a second time, from all points that were evaluated, also those below
+        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory.
 
     References
     ----------
     .. [1] F. Feroz, M. P. Hobson, M. Bridges, "MultiNest: an efficient and robust Bayesian
        inference tool for cosmology and particle physics", Monthly Notices of the Royal
        Astronomical Society, 2009.
+    .. [2] F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
+       MultiNest algorithm", Open Journal of Astrophysics, 2019.
     """
 
     bootstrap: int = 5
     enlarge: float = 1.0
+    importance: bool = False
 
     def __post_init__(self) -> None:
         whole("bootstrap", self.bootstrap, 0, 1000)
-        if not 1.0 <= self.enlarge < float("inf"):
+        yes("importance", self.importance)
+        if positive("enlarge", self.enlarge) < 1.0:
             raise ArgumentError(
                 f"enlarge: {self.enlarge!r} given; a finite number from 1 up is needed"
             )
@@ -63,6 +80,7 @@ class Uniform(Sampler):
             "sampler": "uniform",
             "bootstrap": self.bootstrap,
             "enlarge": float(self.enlarge),
+            "importance": self.importance,
         }
 
 
@@ -77,11 +95,14 @@ class Slice(Sampler):
     Parameters
     ----------
     n_slices : int, optional
-        Slices of each chain; 3 d by default. Chains that are too short bias the evidence upwards,
-        and no test shows it for certain: compare runs with twice as many (``validate=True``).
-    direction : {"mixture", "whitened", "differential", "axes"}, default "mixture"
-        Where the lines point: anywhere, after the covariance of the points of the mode (or of all)
-        is made a unit matrix; from one point to another; half of each; or along an axis.
+        Slices of each chain, for the whole run. By default they are 3 d, and more from batch to
+        batch as long as chains end where they began: while the correlation of ends and starts in
+        any coordinate of the mode is above 0.2, up to 48 d. Chains that are too short bias the
+        evidence upwards.
+    direction : {"sweeps", "differential", "mixture", "axes"}, default "sweeps"
+        Where the lines point: through random orthonormal bases, after the covariance of the points
+        of the mode is made a unit matrix; from one point to another; half of each; or along an
+        axis.
     step_out : bool, default False
         Let the ends of the bracket step out until they lie below the level. Brackets that do not
         are as right, and took less than half of the evaluations for the same error in tests.
@@ -94,7 +115,7 @@ class Slice(Sampler):
     """
 
     n_slices: int | None = None
-    direction: str = "mixture"
+    direction: str = "sweeps"
     step_out: bool = False
 
     def __post_init__(self) -> None:
@@ -107,13 +128,13 @@ class Slice(Sampler):
         return {
             "sampler": "slice",
             "n_moves": self.n_slices or 3 * dim,
+            "adapt_length": self.n_slices is None,
             "direction": self.direction,
             "step_out": self.step_out,
         }
 
-    def _doubled(self, dim: int) -> Sampler:
-        n_slices = 2 * (self.n_slices or 3 * dim)
-        return Slice(n_slices=n_slices, direction=self.direction, step_out=self.step_out)
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_slices=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +147,8 @@ class RandomWalk(Sampler):
     Parameters
     ----------
     n_steps : int, optional
-        Steps of each walk, accepted or not; 20 + d by default. A walk without an accepted step goes
+        Steps of each walk, accepted or not, for the whole run; by default 20 + d, and more as long
+        as walks end where they began, as with `Slice`. A walk without an accepted step goes
         on, and starts anew after four times as many: no copy of its start is ever returned.
 
     References
@@ -141,10 +163,78 @@ class RandomWalk(Sampler):
             whole("n_steps", self.n_steps, 1, 10**6)
 
     def _options(self, dim: int) -> dict[str, Any]:
-        return {"sampler": "rwalk", "n_moves": self.n_steps or 20 + dim}
+        return {
+            "sampler": "rwalk",
+            "n_moves": self.n_steps or 20 + dim,
+            "adapt_length": self.n_steps is None,
+        }
 
-    def _doubled(self, dim: int) -> Sampler:
-        return RandomWalk(n_steps=2 * (self.n_steps or 20 + dim))
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_steps=n_moves)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Galilean(Sampler):
+    """Flights by the gradient: each new point is the end of one that starts above the level.
+
+    Steps go straight on, and reflect where they would leave the region above the level, by the
+    gradient of the log-likelihood there; if that leads out too, they turn back. Part of the
+    velocity is drawn anew before each step. The likelihood must have a gradient, and the prior be
+    a law of `fermiac.distributions` (or a list of laws), for the gradient is carried to the unit
+    cube.
+
+    Parameters
+    ----------
+    n_steps : int, optional
+        Steps of each flight, one evaluation each, and another where it meets the boundary;
+        10 √d by default, rounded up. A flight without a step that went on is prolonged, and starts
+        anew after four times as many: no copy of its start is ever returned.
+    step : float, optional
+        The root mean square length of steps, after the covariance of the points of the mode (or of
+        all) is made a unit matrix. By default it is tuned between batches, so that one step in
+        three meets the boundary.
+
+    References
+    ----------
+    .. [1] J. Skilling, "Bayesian computation in big spaces: nested sampling and Galilean Monte
+       Carlo", AIP Conference Proceedings, 2012.
+    .. [2] F. Feroz, J. Skilling, "Exploring multi-modal distributions with nested sampling", AIP
+       Conference Proceedings, 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> normal = fm.distributions.Normal([0.0] * 20)
+    >>> prior = fm.distributions.Uniform([-5.0] * 20, [5.0] * 20)
+    >>> r = fm.nested.sample(normal, prior, sampler="galilean", n_live=100, rng=0)
+    >>> bool(abs(r.log_evidence + 20 * np.log(10)) < 5 * r.log_evidence_stderr)
+    True
+    """
+
+    n_steps: int | None = None
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_steps is not None:
+            whole("n_steps", self.n_steps, 1, 10**6)
+        if self.step is not None:
+            positive("step", self.step)
+
+    def _length(self, dim: int) -> int:
+        return self.n_steps or math.ceil(10 * math.sqrt(dim))
+
+    def _options(self, dim: int) -> dict[str, Any]:
+        step = None if self.step is None else float(self.step)
+        return {
+            "sampler": "galilean",
+            "n_moves": self._length(dim),
+            "adapt_length": self.n_steps is None,
+            "step": step,
+        }
+
+    def _moving(self, n_moves: int) -> Sampler:
+        return replace(self, n_steps=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +244,12 @@ class _Auto(Sampler):
     def _options(self, dim: int) -> dict[str, Any]:
         if dim >= _MANY:
             return Slice()._options(dim)
-        return {**Uniform()._options(dim), "sampler": "auto", "n_moves": 3 * dim}
-
-    def _doubled(self, dim: int) -> Sampler:
-        return Slice(n_slices=6 * dim)
+        return {
+            **Uniform()._options(dim),
+            "sampler": "auto",
+            "n_moves": 3 * dim,
+            "adapt_length": True,
+        }
 
 
 #: From this dimension on rejection is not tried.
@@ -168,10 +260,11 @@ _BY_NAME: dict[str, type[Sampler]] = {
     "uniform": Uniform,
     "slice": Slice,
     "rwalk": RandomWalk,
+    "galilean": Galilean,
 }
 
 
-def as_sampler(given: str | Sampler) -> Sampler:
+def as_sampler(given: Any) -> Sampler:
     """Take a sampler, or the name of one with its defaults."""
     if isinstance(given, Sampler):
         return given
@@ -182,3 +275,21 @@ def as_sampler(given: str | Sampler) -> Sampler:
             "fermiac.nested.Slice(n_slices=50) is needed"
         )
     return _BY_NAME[given]()
+
+
+def refuse_importance(sampler: Sampler, *, dynamic: bool, validate: bool) -> None:
+    """Refuse importance where the points of a result are not all from bounds of one run."""
+    if not (dynamic or validate) or not getattr(sampler, "importance", False):
+        return
+    other = "dynamic" if dynamic else "validate"
+    raise ArgumentError(
+        f"sampler: importance=True was given with {other}, whose points are not all drawn from the "
+        "bounds of one run; leave one of them out"
+    )
+
+
+def settled(sampler: Sampler, dim: int, n_moves: int) -> Sampler:
+    """What a run came to use, whose longest chains had so many moves; none of rejection."""
+    if n_moves:
+        return sampler._moving(n_moves)
+    return Uniform() if isinstance(sampler, _Auto) and dim < _MANY else sampler

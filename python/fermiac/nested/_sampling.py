@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,17 @@ from fermiac._progress import reporter
 from fermiac._result import warn
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
-from fermiac.nested._course import Course
+from fermiac.nested._allocation import Dynamic
+from fermiac.nested._dynamic import as_dynamic, course_of
 from fermiac.nested._job import BOUNDS, job_of
 from fermiac.nested._keeper import Keeper
 from fermiac.nested._likelihood import as_blobs, as_likelihood
 from fermiac.nested._prior import as_prior
 from fermiac.nested._result import Nested
-from fermiac.nested._samplers import Sampler, as_sampler
+from fermiac.nested._samplers import Sampler, as_sampler, refuse_importance
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.run import run_surrogate
+from fermiac.nested._validate import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 
 if TYPE_CHECKING:
@@ -53,11 +56,13 @@ def sample(
     batch: int | None = None,
     sampler: str | Sampler = "auto",
     bound: str = "multi",
+    dynamic: bool | Dynamic = False,
     dlogz: float = 0.01,
     likelihood_tol: float = 0.0,
     periodic: Iterable[int | str] | None = (),
     reflective: Iterable[int | str] | None = (),
     names: Sequence[str] | None = None,
+    gradient: bool | Callable[[Array], Any] | None = None,
     blobs: int | Sequence[str] | None = None,
     nan: str = "raise",
     max_evals: int | None = None,
@@ -71,6 +76,7 @@ def sample(
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
+    validate: bool | int = False,
 ) -> Nested:
     r"""Sample a posterior by nested sampling, and integrate its likelihood under the prior.
 
@@ -96,12 +102,16 @@ def sample(
         Points that are replaced at a time; n_live / 8 by default, at most half of them. A setting
         of the algorithm: it does not depend on threads. The error of log Z grows by 3 % where an
         eighth is replaced, by 20 % at a half.
-    sampler : {"auto", "unif", "slice", "rwalk"} or Sampler, default "auto"
-        How new points are found: `Uniform`, `Slice`, `RandomWalk`. ``"auto"`` draws from a bound in
-        up to nine dimensions until chains of slices are cheaper, and uses those from ten on.
+    sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
+        How new points are found: `Uniform`, `Slice`, `RandomWalk`, `Galilean`. ``"auto"`` draws
+        from a bound in up to nine dimensions until chains of slices are cheaper, and uses those
+        from ten on.
     bound : {"multi", "single", "friends", "none"}, default "multi"
         What `Uniform` draws from: ellipsoids that split up as the points ask for, one ellipsoid,
         balls about all points, or the cube. Chains learn from ellipsoids which modes there are.
+    dynamic : bool or Dynamic, default False
+        Go on after the run, and add batches of live points where they are worth most, until a
+        target for the effective sample size and the error of log Z is reached; see `Dynamic`.
     dlogz : float, default 0.01
         The run ends when the live points can raise log Z by no more than this. It can be as small
         as 1e-12, for a narrow peak on a broad one.
@@ -112,15 +122,19 @@ def sample(
         or names of `names`.
     names : sequence of str, optional
         Names of the parameters.
+    gradient : True or callable, optional
+        The gradient of a likelihood that is a Python function, for `Galilean`: a function
+        (n, d) -> (n, d), or True if it gives a pair (value, gradient) itself.
     blobs : int or sequence of str, optional
         How many numbers the likelihood gives beside its logarithm, or their names: a function then
         gives a pair, shapes (n,) and (n, B); a native one 1 + B numbers a point.
     nan : {"raise", "-inf"}, default "raise"
         What a log-likelihood of NaN means: an error, or an impossible point that is counted.
     max_evals, max_iter : int, optional
-        Evaluations and batches after which the run ends; looked at between batches.
+        Evaluations and batches after which the run ends, with `validate` each of its runs; looked
+        at between batches.
     max_time : float, optional
-        Seconds after which it ends. Such a run is not reproducible.
+        Seconds after which it ends, likewise. Such a run is not reproducible.
     max_init_blocks : int, default 1000
         Blocks of `n_live` draws from the prior, at most, among which `n_live` must have a
         likelihood above 0.
@@ -142,6 +156,11 @@ def sample(
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total)
         evaluations; the total is a guess that changes.
+    validate : bool or int, default False
+        Repeat the run with chains twice as long and other random numbers until log Z changes by
+        less than its error twice in a row, at most 4 times or as often as is said. The result is
+        that of the last run; its `validation` has the figures of all. Chains of slices check on
+        rejection, which has none to be made longer.
 
     Returns
     -------
@@ -172,7 +191,9 @@ def sample(
     ConvergenceWarning
         If a limit ended the run, new points did not come in at random ranks, chains ended near
         their starts, the families of points disagree about the evidence by more than its error (a
-        mode was lost, or drifts), or a bound had to be made far wider than its points.
+        mode was lost, or drifts), a bound had to be made far wider than its points, `dynamic` did
+        not reach its targets, the evidence still changes with the length of chains (`validate`), or
+        that of all points (``Uniform(importance=True)``) differs by more than 4 standard errors.
     FermiacWarning
         If the log-likelihood was finite and below -1e200, or NaN at points that were let pass.
 
@@ -212,16 +233,19 @@ def sample(
     known = getattr(log_likelihood, "dim", None)
     mapped = as_prior(prior, dim, known if isinstance(known, int) else None)
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0])
+    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
     limit = None if max_time is None else positive("max_time", max_time)
+    doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
+    refuse_importance(chosen, dynamic=aim is not None, validate=doublings > 0)
     keeper = None if checkpoint is None else Keeper(checkpoint)
     kept = None if keeper is None or rng is not None else keeper.seed
     job = job_of(
         prior=mapped,
         target=target,
-        sampler=as_sampler(sampler),
+        sampler=chosen,
         bound=choice("bound", bound, BOUNDS),
         n_live=n_live,
         batch=batch,
@@ -236,6 +260,7 @@ def sample(
         names=names if names is not None else getattr(target, "names", None),
         blobs=n_blobs,
         key=key_of(rng) if kept is None else kept,
+        dynamic=aim,
     )
     workers = resolve_threads(n_threads)
     with (
@@ -251,17 +276,12 @@ def sample(
                 job, surrogate, workers=workers, start=start, max_time=limit, report=report
             )
         if keeper is not None:
-            keeper.begin(job.identity())
-        run = job.make()
-        if keeper is not None and keeper.resumed:
-            keeper.restore(job, run)
-        course = Course(
-            job, run, workers=workers, start=start, keeper=keeper, max_time=limit, report=report
-        )
-        return concluded(course)
+            keeper.begin({**job.identity(), "validate": doublings > 0})
+        make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)
+        return concluded(Repeats(job, make, doublings, start=start, keeper=keeper))
 
 
-def concluded(course: Course) -> Nested:
+def concluded(course: Repeats) -> Nested:
     """Run, and warn of what is wrong in the name of the caller's caller."""
     result = None
     try:

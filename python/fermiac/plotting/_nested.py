@@ -61,9 +61,9 @@ def plot_run(result: Nested, axes: Any = None, *, truth: float | None = None) ->
     out[0].set_ylim(0, 1.1 * result.n_alive.max())
     out[0].set_ylabel("live points")
     _likelihood(out[1], gone[used], result.log_densities[used])
-    # Points stand for steps of unequal length where their number changes.
+    # The trapezoid rule gives a point half of the step before it and half of the one after it.
     steps = np.diff(gone, prepend=0.0)
-    height = weights / steps
+    height = 2 * weights / (steps + np.append(steps[1:], steps[-1:]))
     out[2].fill_between(gone, height, color=BLUE, alpha=0.35, lw=0)
     out[2].plot(gone, height, color=BLUE, lw=1.2)
     out[2].set_ylim(bottom=0)
@@ -90,11 +90,13 @@ def _likelihood(ax: Any, gone: Array, ell: Array) -> None:
 
 def _evidence(ax: Any, result: Nested, gone: Array, truth: float | None) -> None:
     log_z, _, variance = running(result)
-    share, spread = np.exp(log_z - result.log_evidence), np.exp(2 * np.sqrt(variance))
+    share = np.exp(log_z - result.log_evidence)
     # Of the first points the logarithm is uncertain beyond all measure, and the share nothing.
     seen = share > 1e-3
-    band = (share[seen] / spread[seen], share[seen] * spread[seen])
-    ax.fill_between(gone[seen], *band, color=BLUE, alpha=0.2, lw=0)
+    spread = np.exp(2 * np.sqrt(variance[seen]))
+    ax.fill_between(
+        gone[seen], share[seen] / spread, share[seen] * spread, color=BLUE, alpha=0.2, lw=0
+    )
     ax.plot(gone, share, color=BLUE, lw=1.2)
     ends = np.quantile(result.log_evidence_samples, [0.025, 0.975]) - result.log_evidence
     low, high = np.exp(ends)
@@ -103,7 +105,7 @@ def _evidence(ax: Any, result: Nested, gone: Array, truth: float | None) -> None
     ax.errorbar([at], [1.0], [[max(1 - low, 0)], [max(high - 1, 0)]], color=BLUE, capsize=3, lw=1.2)
     if truth is not None:
         known = float(np.exp(truth - result.log_evidence))
-        ax.axhline(known, color=RED, lw=1, ls="--", label=f"known: {truth:.4g}")
+        ax.axhline(known, color=RED, lw=1, ls="--", label=f"known: {truth:.6g}")
         ax.legend(frameon=False, fontsize="small", loc="upper left")
         top = max(top, min(known, 10.0))
     ax.set_ylim(0, 1.1 * top)

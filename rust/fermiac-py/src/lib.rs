@@ -48,6 +48,5 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     averages::register(m)?;
     special::register(m)?;
     walks::register(m)?;
-    nested::register(m)?;
     Ok(())
 }

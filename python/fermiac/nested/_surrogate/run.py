@@ -143,7 +143,6 @@ def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
     with work.stage("plain"):
         course = Course(
             work.job,
-            work.job.make(),
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,

@@ -134,7 +134,7 @@ class _Stage(Course):
         self._biased = biased
         super().__init__(
             job,
-            run,
+            run=run,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,

@@ -9,6 +9,7 @@
 mod bootstrap;
 pub mod bound;
 pub mod chains;
+pub mod importance;
 pub mod points;
 pub mod problem;
 mod ranks;

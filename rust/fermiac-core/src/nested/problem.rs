@@ -19,6 +19,17 @@ pub trait Prior: Send + Sync {
     /// Maps rows of the open unit cube.
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()>;
 
+    /// Whether [`Prior::pull_back`] can be called.
+    fn has_derivative(&self) -> bool {
+        false
+    }
+
+    /// Turns gradients with respect to the rows of `x` into those with respect to the rows of `u`
+    /// that they were mapped from.
+    fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
+        Err(Error::argument("prior", "its map from the unit cube has no derivative"))
+    }
+
     /// Where it may run.
     fn style(&self) -> Style;
 }
@@ -33,6 +44,14 @@ impl Prior for LawPrior {
 
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
         self.0.from_unit(u, x)
+    }
+
+    fn has_derivative(&self) -> bool {
+        self.0.has_unit_derivative()
+    }
+
+    fn pull_back(&self, u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        self.0.pull_back(u, x, gradient)
     }
 
     fn style(&self) -> Style {
@@ -50,6 +69,14 @@ impl Prior for CubePrior {
 
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
         x.copy_from_slice(u.data());
+        Ok(())
+    }
+
+    fn has_derivative(&self) -> bool {
+        true
+    }
+
+    fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
         Ok(())
     }
 
@@ -115,6 +142,9 @@ pub struct Answers {
     pub ell: Vec<f64>,
     /// Further numbers of each.
     pub extras: Vec<f64>,
+    /// Where it was asked for, the gradient of each with respect to the rows that were given; 0
+    /// where it has no direction.
+    pub gradient: Vec<f64>,
     folded: Vec<f64>,
     table: Vec<f64>,
     status: Vec<RowStatus>,
@@ -264,20 +294,52 @@ impl Problem {
         folded
     }
 
+    /// Refuses a problem that has no gradient on the cube.
+    ///
+    /// # Errors
+    /// Where the likelihood has none, or the prior no derivative.
+    pub fn check_gradient(&self) -> Result<()> {
+        if !matches!(&self.likelihood, Likelihood::Density(density) if density.has_gradient()) {
+            let why = "it has no gradient, by which this sampler reflects; give gradient=, a \
+                       likelihood that has its own, or choose another sampler";
+            return Err(Error::argument("log_likelihood", why));
+        }
+        if !self.prior.has_derivative() {
+            let why = "its map from the unit cube has no derivative, which this sampler needs; \
+                       give a law of fermiac.distributions, or a list of laws, or choose another \
+                       sampler";
+            return Err(Error::argument("prior", why));
+        }
+        Ok(())
+    }
+
     /// Maps and evaluates rows on this thread.
     pub fn evaluate(&self, u: &[f64], out: &mut Answers) -> Result<()> {
+        self.ask(u, out, false)
+    }
+
+    /// The same, with gradients.
+    pub fn evaluate_gradient(&self, u: &[f64], out: &mut Answers) -> Result<()> {
+        self.ask(u, out, true)
+    }
+
+    fn ask(&self, w: &[f64], out: &mut Answers, sloped: bool) -> Result<()> {
         let start = Instant::now();
         let dim = self.dim();
-        let n = u.len() / dim;
-        let Answers { x, ell, extras, folded, table, status } = out;
-        x.resize(u.len(), 0.0);
+        let n = w.len() / dim;
+        let Answers { x, ell, extras, gradient, folded, table, status } = out;
+        x.resize(w.len(), 0.0);
         ell.resize(n, 0.0);
         status.clear();
         status.resize(n, RowStatus::Good);
-        let u = self.fold(u, folded);
+        let u = self.fold(w, folded);
         self.prior.transform(Rows::new(u, dim), x)?;
         let rows = Rows::new(x, dim);
         match &self.likelihood {
+            Likelihood::Density(density) if sloped => {
+                gradient.resize(w.len(), 0.0);
+                density.log_density_gradient(rows, ell, gradient, status)?;
+            }
             Likelihood::Density(density) => density.log_density(rows, ell, status)?,
             Likelihood::Table(integrand, n_extras) => {
                 integrand.eval(rows, table, status)?;
@@ -298,8 +360,48 @@ impl Problem {
             }
         }
         self.settle(rows, ell, status)?;
+        if sloped {
+            self.settle_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
+        }
         let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(spent, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// From gradients with respect to the parameters to those with respect to the samplers'
+    /// coordinates.
+    fn settle_gradient(
+        &self,
+        w: &[f64],
+        u: Rows<'_>,
+        x: Rows<'_>,
+        ell: &[f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        let dim = self.dim();
+        for (i, (ell, row)) in ell.iter().zip(gradient.chunks_exact_mut(dim)).enumerate() {
+            if *ell == f64::NEG_INFINITY {
+                row.fill(0.0);
+            } else if let Some(k) = row.iter().position(|slope| !slope.is_finite()) {
+                return Err(Error::Target {
+                    row: Some(i),
+                    why: format!(
+                        "the gradient of the log-likelihood is {} in coordinate {k} at theta = {}; \
+                         it must be finite wherever the likelihood is not 0",
+                        row[k],
+                        show(x.row(i))
+                    ),
+                });
+            }
+        }
+        self.prior.pull_back(u, x, gradient)?;
+        for (row, w) in gradient.chunks_exact_mut(dim).zip(w.chunks_exact(dim)) {
+            for ((slope, w), edge) in row.iter_mut().zip(w).zip(&self.edges) {
+                if *edge == Edge::Reflective {
+                    *slope *= if *w < 0.5 { 2.0 } else { -2.0 };
+                }
+            }
+        }
         Ok(())
     }
 

@@ -184,6 +184,17 @@ pub trait Law: Send + Sync {
         Err(Error::argument("law", "it has no map from the unit cube"))
     }
 
+    /// Whether [`Law::pull_back`] can be called.
+    fn has_unit_derivative(&self) -> bool {
+        false
+    }
+
+    /// Turns the gradients (rows × dim) of a function with respect to the rows of `x` into those
+    /// with respect to the rows of `u` that [`Law::from_unit`] mapped to them.
+    fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
+        Err(Error::argument("law", "its map from the unit cube has no derivative"))
+    }
+
     /// Fills `out` (a whole number of rows, row-major) with independent draws.
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()>;
 

@@ -9,7 +9,7 @@ use fermiac_core::nested::bound::BoundKind;
 use fermiac_core::nested::chains::Direction;
 use fermiac_core::nested::points::{Origin, Points};
 use fermiac_core::nested::problem::{
-    CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
+    Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
 };
 use fermiac_core::nested::run::{Opening, Run, Sampler, Settings, Status};
 use fermiac_core::target::Style;
@@ -55,9 +55,12 @@ struct Options {
     n_moves: u32,
     direction: String,
     step_out: bool,
+    step: Option<f64>,
+    adapt_length: bool,
     bound: String,
     bootstrap: usize,
     enlarge: f64,
+    importance: bool,
     dlogz: f64,
     high: f64,
     likelihood_tol: f64,
@@ -85,7 +88,7 @@ struct Above<'py> {
 impl Options {
     fn settings(&self) -> PyResult<Settings> {
         let direction = match self.direction.as_str() {
-            "whitened" => Direction::Whitened,
+            "sweeps" => Direction::Sweeps,
             "axes" => Direction::Axes,
             "differential" => Direction::Differential,
             "mixture" => Direction::Mixture,
@@ -97,6 +100,7 @@ impl Options {
             "uniform" => Sampler::Rejection,
             "slice" => Sampler::Slice { n_slices: n, direction, step_out: self.step_out },
             "rwalk" => Sampler::Walk { n_steps: n },
+            "galilean" => Sampler::Galilean { n_steps: n, step: self.step },
             other => return Err(unknown("sampler", other)),
         };
         let bound = match self.bound.as_str() {
@@ -110,9 +114,11 @@ impl Options {
             n_live: self.n_live,
             batch: self.batch,
             sampler,
+            adapt_length: self.adapt_length,
             bound,
             bootstrap: self.bootstrap,
             enlarge: self.enlarge,
+            importance: self.importance,
             dlogz: self.dlogz,
             high: self.high,
             ell_tol: self.likelihood_tol,
@@ -195,10 +201,7 @@ fn prior(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Prior>>
 
 /// A log-likelihood: a log-density, or (integrand, number of blobs).
 fn likelihood(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Likelihood> {
-    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>()
-        && n_blobs > 0
-        && !table.is_callable()
-    {
+    if let Ok((table, n_blobs)) = object.extract::<(Bound<'_, PyAny>, usize)>() {
         return Ok(Likelihood::Table(target::integrand(&table, raised)?, n_blobs));
     }
     Ok(Likelihood::Density(target::log_density(object, raised)?))
@@ -336,6 +339,8 @@ impl NestedRun {
             ("n_parts", &trace.n_parts),
             ("moved", &trace.moved),
             ("tries", &trace.tries),
+            ("correlation", &trace.correlation),
+            ("n_moves", &trace.n_moves),
         ] {
             raw.set_item(name, PyArray1::from_slice(py, list))?;
         }
@@ -364,6 +369,37 @@ impl NestedRun {
             raw.set_item("blobs", points.extras.into_pyarray(py).reshape([n, b])?)?;
         }
         Ok(raw)
+    }
+
+    /// The evidence by all points that were evaluated, and these.
+    fn importance<'py>(
+        &self,
+        py: Python<'py>,
+        prior: &Bound<'py, PyAny>,
+        likelihood: &Bound<'py, PyAny>,
+        n_threads: usize,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let raised = Raised::default();
+        let problem = self.problem(py, prior, likelihood, &raised)?;
+        let outcome = enter(py, n_threads, None, &raised, |context| {
+            let all = self.lock().importance(context).map_err(|error| (error, None))?;
+            let mut answers = Answers::default();
+            if let Some(all) = &all {
+                problem.transform(&all.u, &mut answers).map_err(|error| (error, None))?;
+            }
+            Ok(all.map(|all| (all, answers.x)))
+        });
+        let Some((all, x)) = outcome.map_err(|stopped| stopped.error)? else { return Ok(None) };
+        let (n, d) = (all.ell.len(), problem.dim());
+        let raw = PyDict::new(py);
+        raw.set_item("draws", x.into_pyarray(py).reshape([n, d])?)?;
+        raw.set_item("log_likelihoods", all.ell.into_pyarray(py))?;
+        raw.set_item("log_weights", all.log_weights.into_pyarray(py))?;
+        raw.set_item("log_evidence", all.log_evidence)?;
+        raw.set_item("log_evidence_stderr", all.log_evidence_stderr)?;
+        raw.set_item("counts", signed(all.counts).into_pyarray(py))?;
+        raw.set_item("log_volumes", all.log_volumes.into_pyarray(py))?;
+        Ok(Some(raw))
     }
 
     /// Everything that changes, as words.

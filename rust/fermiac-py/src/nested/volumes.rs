@@ -92,7 +92,10 @@ fn nested_bootstrap<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let (ell, births) = (log_likelihoods.as_slice()?, births.as_slice()?);
     let groups = groups.as_slice()?;
-    let target = target.as_ref().map_or(Ok(ell), |target| target.as_slice())?;
+    let target = match &target {
+        Some(target) => target.as_slice()?,
+        None => ell,
+    };
     let values = rows(values.as_ref())?;
     let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
         bootstrap_for(target, ell, births, groups, n_sets, key, values, context)

@@ -8,6 +8,7 @@
 use super::bootstrap::{Rounds, stretch};
 use super::cloud::Cloud;
 use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
+use super::measure::{Mean, Volume};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
 use super::union::{LEAST_TRIES, TRIES, Union};
@@ -102,7 +103,7 @@ impl Friends {
     }
 
     pub(super) fn contains(&self, x: &[f64]) -> bool {
-        self.wrap.contains(x) && self.cloud.count(&self.white(x), self.radius2, 1.0) > 0.0
+        self.wrap.contains(x) && self.has_near(x, &mut vec![0.0; self.d])
     }
 
     pub(super) fn label(&self, x: &[f64]) -> usize {
@@ -144,8 +145,7 @@ impl Friends {
                 return;
             }
             for x in candidates.chunks_exact(self.d) {
-                w.iter_mut().enumerate().for_each(|(i, w)| *w = self.map.back(0, i, x));
-                if missing > 0 && self.cloud.count(&w, self.radius2, 1.0) > 0.0 {
+                if missing > 0 && self.has_near(x, &mut w) {
                     out.extend_from_slice(x);
                     missing -= 1;
                 }
@@ -159,11 +159,7 @@ impl Friends {
         let (mut w, mut x) = (vec![0.0; d], vec![0.0; d]);
         while missing > 0 && tries > 0 {
             tries -= 1;
-            let point = stream.below(self.cloud.len() as u64) as usize;
-            stream.fill_normal(&mut w);
-            // As in a union of ellipsoids: d of d + 2 coordinates of a uniform direction.
-            let scale = (self.radius2 / (dot(&w, &w) + 2.0 * stream.exponential())).sqrt();
-            w.iter_mut().enumerate().for_each(|(j, w)| *w = self.cloud.at(point, j) + scale * *w);
+            self.draw(stream, &mut w);
             let most = 1.0 / stream.uniform();
             if self.map.forth(0, &w, 1.0, &mut x)
                 && self.wrap.contains(&x)
@@ -174,6 +170,47 @@ impl Friends {
                 missing -= 1;
             }
         }
+    }
+
+    /// A point of one of the balls, in the space of the cloud.
+    fn draw(&self, stream: &mut Stream, w: &mut [f64]) {
+        let point = stream.below(self.cloud.len() as u64) as usize;
+        stream.fill_normal(w);
+        // As in a union of ellipsoids: d of d + 2 coordinates of a uniform direction.
+        let scale = (self.radius2 / (dot(w, w) + 2.0 * stream.exponential())).sqrt();
+        w.iter_mut().enumerate().for_each(|(j, w)| *w = self.cloud.at(point, j) + scale * *w);
+    }
+
+    /// The volume of what is in the ellipsoid and in the cube.
+    pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
+        let mut w = vec![0.0; self.d];
+        if !self.is_smaller_than_wrap() {
+            return self.wrap.volume_where(stream, |x| self.has_near(x, &mut w));
+        }
+        let mut mean = Mean::default();
+        let mut x = vec![0.0; self.d];
+        while mean.is_poor() {
+            self.draw(stream, &mut w);
+            let is_in = self.map.forth(0, &w, 1.0, &mut x) && self.wrap.contains(&x);
+            let count = || self.cloud.count(&w, self.radius2, f64::INFINITY).max(1.0);
+            mean.add(if is_in { 1.0 / count() } else { 0.0 });
+        }
+        mean.volume(self.log_volume)
+    }
+
+    /// Whether each of the rows of `x` is in it.
+    pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
+        self.wrap.covers(x, out);
+        let mut w = vec![0.0; self.d];
+        for (x, out) in x.chunks_exact(self.d).zip(out) {
+            *out = *out && self.has_near(x, &mut w);
+        }
+    }
+
+    /// Whether a point is in a ball; `w` is room for where it is in the space of the cloud.
+    fn has_near(&self, x: &[f64], w: &mut [f64]) -> bool {
+        w.iter_mut().enumerate().for_each(|(i, w)| *w = self.map.back(0, i, x));
+        self.cloud.count(w, self.radius2, 1.0) > 0.0
     }
 
     /// Writes the balls to an archive, or reads them.

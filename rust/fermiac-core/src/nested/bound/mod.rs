@@ -5,6 +5,7 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
+mod measure;
 mod merge;
 mod periodic;
 mod split;
@@ -13,10 +14,12 @@ mod tests;
 mod tiles;
 mod union;
 
+pub use self::measure::Volume;
+
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
 use self::friends::Friends;
-use self::split::Decomposition;
+use self::split::{Decomposition, Split};
 use self::union::Union;
 use crate::kernel::Archive;
 use crate::linalg::Rows;
@@ -44,6 +47,8 @@ pub struct FitOptions {
     pub kind: BoundKind,
     /// The factor by which volumes are enlarged after all else.
     pub enlarge: f64,
+    /// Whether points are split to tell modes from each other, not to be drawn from.
+    pub modes: bool,
     /// Rounds of bootstrap that say how far axes have to be stretched; 0 for none.
     pub bootstrap: usize,
     /// Which axes are periodic; none where empty.
@@ -107,15 +112,13 @@ impl Bound {
         let mut rotated = Vec::new();
         if options.periodic.contains(&true) {
             this.shifts = periodic::shifts(u.data(), d, &options.periodic);
-            for row in u.iter() {
-                rotated
-                    .extend(row.iter().zip(&this.shifts).map(|(x, by)| periodic::forth(*x, *by)));
-            }
+            periodic::rotate(u.data(), &this.shifts, &mut rotated);
         }
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
         let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
         let rounds = Rounds { n: options.bootstrap, key, number };
-        let split = options.kind == BoundKind::Multi;
+        let rule = if options.modes { Split::Modes } else { Split::Volume };
+        let split = (options.kind == BoundKind::Multi).then_some(rule);
         let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
         if options.kind == BoundKind::Friends {
             let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
@@ -155,6 +158,32 @@ impl Bound {
             Region::Cube(_) => true,
             Region::Union(union) => self.rotated(u, |x| union.contains(x)),
             Region::Friends(friends) => self.rotated(u, |x| friends.contains(x)),
+        }
+    }
+
+    /// Whether each of some points of the cube, row-major, is in the bound.
+    pub fn covers(&self, u: &[f64], out: &mut [bool]) {
+        let mut rotated = Vec::new();
+        let x = if self.shifts.is_empty() {
+            u
+        } else {
+            periodic::rotate(u, &self.shifts, &mut rotated);
+            &rotated
+        };
+        match &self.region {
+            Region::Cube(_) => out.fill(true),
+            Region::Union(union) => union.covers(x, out),
+            Region::Friends(friends) => friends.covers(x, out),
+        }
+    }
+
+    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid in it, else
+    /// by more than 10 000 draws.
+    pub fn volume(&self, stream: &mut Stream) -> Volume {
+        match &self.region {
+            Region::Cube(_) => Volume::exact(0.0),
+            Region::Union(union) => union.volume(stream),
+            Region::Friends(friends) => friends.volume(stream),
         }
     }
 
@@ -232,8 +261,8 @@ impl Bound {
         if self.shifts.is_empty() {
             return f(u);
         }
-        let x: Vec<f64> =
-            u.iter().zip(&self.shifts).map(|(x, by)| periodic::forth(*x, *by)).collect();
+        let mut x = Vec::new();
+        periodic::rotate(u, &self.shifts, &mut x);
         f(&x)
     }
 }

@@ -27,6 +27,13 @@ fn gap<'a>(points: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
     if first + 1.0 - last > widest { back(0.5 * (first + 1.0 + last), 0.0) } else { middle }
 }
 
+/// Appends rows of points, rotated.
+pub(super) fn rotate(u: &[f64], shifts: &[f64], out: &mut Vec<f64>) {
+    for row in u.chunks_exact(shifts.len()) {
+        out.extend(row.iter().zip(shifts).map(|(x, by)| forth(*x, *by)));
+    }
+}
+
 /// A coordinate, rotated.
 pub(super) fn forth(x: f64, shift: f64) -> f64 {
     let y = x - shift;

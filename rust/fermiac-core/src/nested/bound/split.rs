@@ -15,6 +15,22 @@ const LLOYD: usize = 10;
 /// Steps towards the major axis; where it is not clear by then, another does as well.
 const POWER: usize = 12;
 
+/// When points are split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Split {
+    /// Where that saves the volume that its parameters cost.
+    Volume,
+    /// Where it saves a share of that, or the two sides stand apart: to tell modes from each other,
+    /// which costs nothing where they are none.
+    Modes,
+}
+
+/// The share of the cost of parameters that modes have to save.
+const EAGER: f64 = 0.2;
+/// How far the means of two sides that stand apart lie from each other, in standard deviations of a
+/// side along the line that joins them. The two halves of a normal law have 2.6.
+const APART: f64 = 4.0;
+
 /// A union of ellipsoids about some of the points of a set.
 pub(super) struct Decomposition<'a> {
     pub(super) ellipsoids: Ellipsoids<'a>,
@@ -26,11 +42,12 @@ pub(super) struct Decomposition<'a> {
     sums: Vec<V>,
     direction: Vec<f64>,
     others: Vec<u32>,
+    rule: Split,
 }
 
 impl<'a> Decomposition<'a> {
     /// Decomposes the chosen points, or puts one ellipsoid about them.
-    pub(super) fn new(set: &'a Standard, chosen: Vec<u32>, split: bool) -> Result<Self> {
+    pub(super) fn new(set: &'a Standard, chosen: Vec<u32>, split: Option<Split>) -> Result<Self> {
         let (d, n) = (set.d, chosen.len());
         let mut this = Self {
             ellipsoids: Ellipsoids::new(set, n),
@@ -40,12 +57,16 @@ impl<'a> Decomposition<'a> {
             sums: Vec::new(),
             direction: vec![0.0; d],
             others: Vec::new(),
+            rule: Split::Volume,
         };
         let mean = set.mean(&this.order);
         this.ellipsoids.fit(&this.order, 0, n, &mean)?;
-        if split {
+        if let Some(split) = split {
+            this.rule = split;
             this.split(0)?;
-            this.merge()?;
+            if split == Split::Volume {
+                this.merge()?;
+            }
         } else {
             this.leaves.push(0);
         }
@@ -58,10 +79,11 @@ impl<'a> Decomposition<'a> {
         let shape = self.ellipsoids.shapes[k];
         let n = shape.end - shape.start;
         let parameters = (d * (d + 3)) as f64 / 2.0;
-        let cost = parameters * ln(n as f64) / n as f64;
+        let modes = self.rule == Split::Modes;
+        let cost = if modes { EAGER } else { 1.0 } * parameters * ln(n as f64) / n as f64;
         // No ellipsoid is smaller than the mass of its points, so that no split can save more.
         let most = shape.log_volume - self.ellipsoids.log_mass(n);
-        if n < 4 * d || most <= cost {
+        if n < 4 * d || (most <= cost && !modes) {
             self.leaves.push(k);
             return Ok(shape.log_volume);
         }
@@ -69,6 +91,7 @@ impl<'a> Decomposition<'a> {
             self.leaves.push(k);
             return Ok(shape.log_volume);
         };
+        let apart = modes && self.separation(n, first) > APART;
         let middle = self.partition(shape.start, shape.end, first);
         let (mut one, mut two) = (vec![0.0; d], vec![0.0; d]);
         for (j, mean) in self.ellipsoids.mean(k).iter().enumerate() {
@@ -86,7 +109,9 @@ impl<'a> Decomposition<'a> {
         let both = log_add(volume(left), volume(right));
         let all = log_add(left_all, right_all);
         let parts = self.leaves.len() - before;
-        if both - shape.log_volume < -cost || all - shape.log_volume < -cost * (parts - 1) as f64 {
+        let saved =
+            both - shape.log_volume < -cost || all - shape.log_volume < -cost * (parts - 1) as f64;
+        if saved || apart {
             return Ok(all);
         }
         self.leaves.truncate(before);
@@ -101,6 +126,9 @@ impl<'a> Decomposition<'a> {
     fn two_means(&mut self, n: usize) -> Option<usize> {
         let d = self.ellipsoids.set.d;
         major_axis(&self.ellipsoids.covariance, &mut self.direction);
+        if self.rule == Split::Modes {
+            self.look_along_axes();
+        }
         let tiles = &self.ellipsoids.tiles;
         self.sides.clear();
         self.sides.resize(tiles.len() / d, V::splat(-1.0));
@@ -135,6 +163,53 @@ impl<'a> Decomposition<'a> {
         (first.min(n - first) >= 2 * d).then_some(first)
     }
 
+    /// Turns the first direction of 2-means to the axis along which the points look most like two
+    /// heaps: with the least kurtosis, 1 for two points and 3 for a normal law.
+    fn look_along_axes(&mut self) {
+        let d = self.ellipsoids.set.d;
+        // Of every axis, and of the major one: Σ x² and Σ x⁴.
+        let mut sums = vec![[0.0; 2]; d + 1];
+        for tile in self.ellipsoids.tiles.chunks_exact(d) {
+            let mut along = V::ZERO;
+            for ((x, c), sum) in tile.iter().zip(&self.direction).zip(&mut sums) {
+                along = along + *x * V::splat(*c);
+                add_moments(*x, sum);
+            }
+            add_moments(along, &mut sums[d]);
+        }
+        let kurtosis = |[second, fourth]: [f64; 2]| fourth / (second * second);
+        let mut least = kurtosis(sums[d]);
+        for j in 0..d {
+            if kurtosis(sums[j]) < least {
+                least = kurtosis(sums[j]);
+                self.direction.fill(0.0);
+                self.direction[j] = 1.0;
+            }
+        }
+    }
+
+    /// How far the two sides of the last 2-means stand apart, in standard deviations of a side.
+    fn separation(&self, n: usize, first: usize) -> f64 {
+        let d = self.ellipsoids.set.d;
+        let (mut squares, mut seen) = (0.0, 0);
+        for tile in self.ellipsoids.tiles.chunks_exact(d) {
+            let mut place = V::ZERO;
+            for (x, c) in tile.iter().zip(&self.direction) {
+                place = place + *x * V::splat(*c);
+            }
+            for l in 0..LANES.min(n - seen) {
+                squares += place.0[l] * place.0[l];
+            }
+            seen += LANES.min(n - seen);
+        }
+        // The sum of the offsets of the first side is `direction`: both means lie along it.
+        let length = self.direction.iter().fold(0.0, |sum, c| sum + c * c);
+        let (one, two) = (length / first as f64, -length / (n - first) as f64);
+        let between = (first as f64) * one * one + (n - first) as f64 * two * two;
+        let within = ((squares - between) / n as f64).max(0.0);
+        (one - two) / within.sqrt()
+    }
+
     /// Brings the points of the first side to the front, all in the order that they had.
     fn partition(&mut self, start: usize, end: usize, first: usize) -> usize {
         let order = &mut self.order[start..end];
@@ -153,6 +228,12 @@ impl<'a> Decomposition<'a> {
         debug_assert_eq!(at, first);
         start + at
     }
+}
+
+fn add_moments(x: V, sums: &mut [f64; 2]) {
+    let square = x * x;
+    sums[0] += square.sum();
+    sums[1] += (square * square).sum();
 }
 
 /// The direction of the largest variance, by power iteration.

@@ -1,6 +1,7 @@
 //! A union of ellipsoids within the unit cube, and points that are uniform on it.
 
 use super::ellipsoid::Maps;
+use super::measure::{Mean, Volume};
 use super::split::Decomposition;
 use super::tiles::norms_of;
 use crate::Result;
@@ -69,6 +70,14 @@ impl Union {
         self.radii2.len()
     }
 
+    pub(super) fn dim(&self) -> usize {
+        self.d
+    }
+
+    pub(super) fn radius2(&self, k: usize) -> f64 {
+        self.radii2[k]
+    }
+
     pub(super) fn log_volume(&self) -> f64 {
         self.log_volume
     }
@@ -119,16 +128,7 @@ impl Union {
         while missing > 0 && tries > 0 {
             let m = missing.next_multiple_of(LANES).min(size);
             tries = tries.saturating_sub(m);
-            if from_cube {
-                stream.fill_uniform(&mut block.x[..m * d]);
-                block.own[..m].fill(usize::MAX);
-                block.is_in[..m].fill(true);
-            } else {
-                self.candidates(m, stream, &mut block);
-            }
-            if test {
-                dispatch(Count { union: self, block: &mut block, m });
-            }
+            self.draw(from_cube, test, m, stream, &mut block);
             if !from_cube && test {
                 stream.fill_uniform(&mut block.picks[..m]);
             }
@@ -143,6 +143,73 @@ impl Union {
                     out.extend_from_slice(&block.x[c * d..][..d]);
                     missing -= 1;
                 }
+            }
+        }
+    }
+
+    /// Candidates of the cube or of single ellipsoids, and how many others contain each.
+    fn draw(&self, from_cube: bool, test: bool, m: usize, stream: &mut Stream, block: &mut Block) {
+        if from_cube {
+            stream.fill_uniform(&mut block.x[..m * self.d]);
+            block.own[..m].fill(usize::MAX);
+            block.is_in[..m].fill(true);
+        } else {
+            self.candidates(m, stream, block);
+        }
+        if test {
+            dispatch(Count { union: self, block, m });
+        }
+    }
+
+    /// The volume of what is in the cube.
+    pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
+        let (low, high) = self.corners();
+        if self.len() == 1 && low.iter().all(|x| *x > 0.0) && high.iter().all(|x| *x < 1.0) {
+            return Volume::exact(self.log_volume);
+        }
+        self.volume_where(stream, |_| true)
+    }
+
+    /// The volume of what is in the cube and for which the predicate holds. Each candidate counts
+    /// as one of as many as there are ellipsoids that contain it.
+    pub(super) fn volume_where(
+        &self,
+        stream: &mut Stream,
+        mut holds: impl FnMut(&[f64]) -> bool,
+    ) -> Volume {
+        let from_cube = self.log_volume > 0.0;
+        let mut block = Block::new(BLOCK, self.d);
+        let mut mean = Mean::default();
+        while mean.is_poor() {
+            self.draw(from_cube, true, BLOCK, stream, &mut block);
+            for c in 0..BLOCK {
+                let times = block.times[c / LANES].0[c % LANES];
+                let is_in = if from_cube { times > 0.0 } else { block.is_in[c] };
+                let counts = is_in && holds(&block.x[c * self.d..][..self.d]);
+                let share = if from_cube { 1.0 } else { 1.0 / (1.0 + times).max(1.0) };
+                mean.add(if counts { share } else { 0.0 });
+            }
+        }
+        mean.volume(if from_cube { 0.0 } else { self.log_volume })
+    }
+
+    /// Whether each of the rows of `x` is in it.
+    pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
+        let d = self.d;
+        let (low, high) = self.corners();
+        let mut block = Block::new(BLOCK, d);
+        block.own.fill(usize::MAX);
+        for (rows, out) in x.chunks(BLOCK * d).zip(out.chunks_mut(BLOCK)) {
+            block.x[..rows.len()].copy_from_slice(rows);
+            block.is_in.fill(false);
+            for (row, is_in) in rows.chunks_exact(d).zip(&mut block.is_in) {
+                let mut within = low.iter().zip(&high).zip(row);
+                *is_in = within.all(|((low, high), x)| low <= x && x <= high);
+            }
+            let m = out.len().next_multiple_of(LANES);
+            dispatch(Count { union: self, block: &mut block, m });
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = block.is_in[c] && block.times[c / LANES].0[c % LANES] > 0.0;
             }
         }
     }

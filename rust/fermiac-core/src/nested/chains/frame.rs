@@ -1,5 +1,6 @@
 //! What the chains of a batch share: the survivors, where circles are cut, and the shapes of modes.
 
+use super::Report;
 use crate::linalg::Cholesky;
 use crate::nested::bound::Bound;
 use crate::nested::points::Points;
@@ -32,6 +33,12 @@ impl Cut {
             cuts.push((axis, if place >= 1.0 { place - 1.0 } else { place }));
         }
         Self { cuts }
+    }
+
+    /// Whether there is no circle.
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.cuts.is_empty()
     }
 
     /// Turns circles so that their cuts come to lie at 0.
@@ -105,6 +112,13 @@ impl Shape {
         Self { mean, factor, log_volume }
     }
 
+    /// L z.
+    fn factor_times(&self, z: &[f64], out: &mut [f64]) {
+        for (i, y) in out.iter_mut().enumerate() {
+            *y = self.factor.row(i).iter().zip(z).map(|(l, z)| l * z).sum();
+        }
+    }
+
     /// L⁻¹ (x - mean).
     fn whiten(&self, x: &[f64], out: &mut [f64]) {
         for ((y, x), m) in out.iter_mut().zip(x).zip(&self.mean) {
@@ -121,14 +135,15 @@ pub struct Frame {
     pub(super) cut: Cut,
     /// Survivors, circles turned.
     points: Vec<f64>,
-    /// The same, whitened by all of them.
-    white: Vec<f64>,
     pub(super) ell: Vec<f64>,
     pub(super) family: Vec<u64>,
     /// The shape of all, then those of the modes.
     pub(super) shapes: Vec<Shape>,
     /// The shape that a chain from each survivor takes its directions from.
     pub(super) label: Vec<usize>,
+    /// Directions for sweeps, one basis after the other for each shape: `n_bases` × d lines.
+    lines: Vec<f64>,
+    n_bases: usize,
 }
 
 impl Frame {
@@ -160,20 +175,42 @@ impl Frame {
                 }
             }
         }
-        let mut white = vec![0.0; points.len()];
-        for (out, x) in white.chunks_exact_mut(dim).zip(points.chunks_exact(dim)) {
-            shapes[0].whiten(x, out);
-        }
         Self {
             dim,
             cut,
             points,
-            white,
             ell: survivors.ell.clone(),
             family: survivors.family.clone(),
             shapes,
             label,
+            lines: Vec::new(),
+            n_bases: 0,
         }
+    }
+
+    /// Draws `n` random orthonormal bases for sweeps, which all chains share.
+    pub(super) fn draw_bases(&mut self, n: usize, stream: &mut Stream) {
+        let d = self.dim;
+        let mut bases = vec![0.0; n * d * d];
+        stream.fill_normal(&mut bases);
+        bases.chunks_exact_mut(d * d).for_each(|basis| orthonormalise(basis, d));
+        self.n_bases = n;
+        self.lines = vec![0.0; self.shapes.len() * n * d * d];
+        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.shapes) {
+            for (line, z) in lines.chunks_exact_mut(d).zip(bases.chunks_exact(d)) {
+                shape.factor_times(z, line);
+            }
+        }
+    }
+
+    /// A direction of a basis for a shape.
+    pub(super) fn line(&self, shape: usize, basis: usize, k: usize) -> &[f64] {
+        let first = ((shape * self.n_bases + basis % self.n_bases) * self.dim + k) * self.dim;
+        &self.lines[first..first + self.dim]
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.dim
     }
 
     pub(super) fn n_survivors(&self) -> usize {
@@ -220,12 +257,12 @@ impl Frame {
         let i = stream.below(n) as usize;
         let other = stream.below(n - 1) as usize;
         let j = if other >= i { other + 1 } else { other };
-        let d = self.dim;
-        let pairs = self.white[i * d..(i + 1) * d].iter().zip(&self.white[j * d..(j + 1) * d]);
-        let length = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
-        for ((v, a), b) in line.iter_mut().zip(self.point(i)).zip(self.point(j)) {
-            *v = (a - b) / length;
-        }
+        let mut white: Vec<f64> =
+            self.point(i).iter().zip(self.point(j)).map(|(a, b)| a - b).collect();
+        line.copy_from_slice(&white);
+        self.shapes[0].factor.solve_lower(&mut white);
+        let length = white.iter().map(|y| y * y).sum::<f64>().sqrt();
+        line.iter_mut().for_each(|v| *v /= length);
         length > 0.0
     }
 
@@ -269,23 +306,44 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of two points where all survivors are whitened.
-    pub(super) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
-        let mut difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        self.shapes[0].factor.solve_lower(&mut difference);
-        difference.iter().map(|x| x * x).sum::<f64>().sqrt()
+    /// The distance of a point from a survivor, both whitened by their modes; adds the products of
+    /// their coordinates to the report.
+    pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
+        // What counts is where a point lies in its mode: which mode that is, jumps decide.
+        let mut end = vec![0.0; self.dim];
+        let (from, to) = if self.n_modes() > 1 {
+            (self.mode_of(self.point(survivor), &mut end), self.mode_of(point, &mut end))
+        } else {
+            (0, 0)
+        };
+        let mut start = vec![0.0; self.dim];
+        self.shapes[from].whiten(self.point(survivor), &mut start);
+        self.shapes[to].whiten(point, &mut end);
+        let [cross, before, after] = &mut report.products;
+        let mut square = 0.0;
+        for (k, (a, b)) in start.iter().zip(&end).enumerate() {
+            square += (a - b) * (a - b);
+            cross[k] += a * b;
+            before[k] += a * a;
+            after[k] += b * b;
+        }
+        square.sqrt()
     }
 
-    /// The mean distance of `most` survivors to their nearest others.
+    /// The mean distance of `most` survivors to their nearest others, where all are whitened.
     pub(super) fn nearest(&self, most: usize) -> f64 {
         let (n, d) = (self.n_survivors(), self.dim);
+        let mut white = vec![0.0; n * d];
+        for (out, x) in white.chunks_exact_mut(d).zip(self.points.chunks_exact(d)) {
+            self.shapes[0].whiten(x, out);
+        }
         let looked = most.min(n);
         let mut total = 0.0;
         for k in 0..looked {
             let i = k * n / looked;
-            let here = &self.white[i * d..(i + 1) * d];
+            let here = &white[i * d..(i + 1) * d];
             let mut least = f64::INFINITY;
-            for (j, there) in self.white.chunks_exact(d).enumerate() {
+            for (j, there) in white.chunks_exact(d).enumerate() {
                 if i != j {
                     let square: f64 = here.iter().zip(there).map(|(a, b)| (a - b) * (a - b)).sum();
                     least = least.min(square);
@@ -304,4 +362,18 @@ fn unit(dim: usize) -> Shape {
     let factor = Cholesky::new(&identity, dim);
     let factor = factor.unwrap_or_else(|_| unreachable!("the identity has a factor"));
     Shape::of(vec![0.5; dim], factor)
+}
+
+/// Makes the rows of a matrix orthonormal, one after the other.
+fn orthonormalise(rows: &mut [f64], dim: usize) {
+    for i in 0..dim {
+        let (before, rest) = rows.split_at_mut(i * dim);
+        let row = &mut rest[..dim];
+        for other in before.chunks_exact(dim) {
+            let product: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(other).for_each(|(a, b)| *a -= product * b);
+        }
+        let length = row.iter().map(|a| a * a).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|a| *a /= length);
+    }
 }

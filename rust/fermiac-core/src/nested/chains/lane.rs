@@ -1,10 +1,10 @@
 //! One chain: a state machine that asks for the log-likelihood of one point at a time.
 
+mod persist;
+
 use super::frame::Frame;
 use super::{Direction, Moves};
-use crate::Result;
-use crate::kernel::Archive;
-use crate::rng::{POSITION_WORDS, Stream};
+use crate::rng::Stream;
 use crate::simd::{exp, ln};
 
 /// Points that are tried within a bracket before it counts as stuck.
@@ -12,7 +12,7 @@ const MOST_TRIES: u32 = 100;
 /// The width of a bracket, as a share of its ends, below which doubles do not divide it.
 const SMALLEST: f64 = 1e-14;
 /// The share of slices that are jumps instead, where there are several modes.
-const JUMPS: f64 = 0.1;
+pub(super) const JUMPS: f64 = 0.1;
 /// Steps outwards of a bracket at most, both ends together.
 const MOST_STEPS: u64 = 128;
 /// How often a walk without a move is prolonged, and how often a chain starts anew.
@@ -20,24 +20,27 @@ const PROLONGED: u32 = 4;
 const MOST_STARTS: u32 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// Between moves.
     Idle,
     /// The lower end, or the upper end, of a bracket waits for its value.
     Low,
     High,
-    /// A point of the bracket waits for its value.
+    /// A point of the bracket is to be chosen, or waits for its value.
+    Trying,
     Within,
     /// A step of a walk waits for its value.
     Walking,
+    /// The end of a step of a flight waits for its value, a velocity is to be reflected there, or
+    /// the point where it leads waits for its value.
+    Flying,
+    Turning,
+    Reflected,
     /// A jump to another mode waits for its value.
     Jumping,
     /// It has come to its end.
     Done,
 }
-
-const PLACES: [At; 7] =
-    [At::Idle, At::Low, At::High, At::Within, At::Walking, At::Jumping, At::Done];
 
 /// What a chain counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +53,8 @@ pub struct Counts {
     pub tries: u64,
     /// Steps outwards.
     pub steps_out: u64,
+    /// Steps of flights that met the boundary.
+    pub met: u64,
     /// Jumps to other modes that were made.
     pub jumps: u64,
     /// How often it got stuck and started anew.
@@ -59,15 +64,19 @@ pub struct Counts {
 /// One chain of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// The survivor that it started from.
     pub(super) start: usize,
     pub(super) here: Vec<f64>,
-    line: Vec<f64>,
-    noise: Vec<f64>,
-    /// The point that it asks about, circles turned back.
-    pub(super) asked: Vec<f64>,
-    tried: Vec<f64>,
+    /// The direction of its line, or its velocity.
+    pub(super) line: Vec<f64>,
+    pub(super) noise: Vec<f64>,
+    /// The point that it tries, and the same with circles turned back.
+    pub(super) tried: Vec<f64>,
+    asked: Vec<f64>,
+    /// Of a flight: the slope where it left the level set, and the velocity that it had.
+    pub(super) slope: Vec<f64>,
+    pub(super) before: Vec<f64>,
     pub(super) ell: f64,
     pub(super) extras: Vec<f64>,
     /// The bracket, the part of the line in the cube, and the place on it that is tried.
@@ -79,11 +88,14 @@ pub(super) struct Lane {
     /// Steps outwards that the ends still have.
     steps: [u64; 2],
     tries: u32,
+    /// Directions taken from bases, and where each basis is begun.
+    swept: usize,
+    offset: usize,
     /// Moves made since the start.
-    made: u32,
-    accepted: u32,
+    pub(super) made: u32,
+    pub(super) accepted: u32,
     starts: u32,
-    at: At,
+    pub(super) at: At,
     pub(super) counts: Counts,
 }
 
@@ -93,14 +105,17 @@ impl Lane {
         let start = stream.below(frame.n_survivors() as u64) as usize;
         let here = frame.point(start).to_vec();
         let dim = here.len();
+        let offset = stream.below(dim as u64) as usize;
         Self {
             stream,
             start,
             here,
             line: vec![0.0; dim],
             noise: vec![0.0; dim],
-            asked: vec![0.0; dim],
             tried: vec![0.0; dim],
+            asked: vec![0.0; dim],
+            slope: Vec::new(),
+            before: Vec::new(),
             ell: frame.ell[start],
             extras: vec![f64::NAN; n_extras],
             low: 0.0,
@@ -110,6 +125,8 @@ impl Lane {
             place: 0.0,
             steps: [0; 2],
             tries: 0,
+            swept: 0,
+            offset,
             made: 0,
             accepted: 0,
             starts: 1,
@@ -141,25 +158,37 @@ impl Lane {
                     self.open(frame, moves)
                 }
                 (At::Idle, Moves::Walk { n_steps, scale }) => {
-                    if self.made >= n_steps && self.accepted > 0 {
-                        self.at = At::Done;
+                    if !self.goes_on(n_steps, frame) {
                         return false;
                     }
-                    if self.made >= PROLONGED * n_steps {
-                        self.restart(frame);
-                        false
-                    } else {
-                        self.walk(frame, scale)
+                    self.walk(frame, scale)
+                }
+                (At::Idle, Moves::Galilean { n_steps, step, .. }) => {
+                    if !self.goes_on(n_steps, frame) {
+                        return false;
                     }
+                    self.fly(frame, step)
                 }
                 (At::Low | At::High, _) => self.step_out(frame),
-                (At::Within, _) => self.attempt(frame),
-                (At::Walking | At::Jumping, _) => true,
+                (At::Trying, _) => self.attempt(frame),
+                (At::Turning, _) => self.turn(frame),
+                (At::Within | At::Walking | At::Flying | At::Reflected | At::Jumping, _) => true,
             };
             if asks {
                 return true;
             }
         }
+    }
+
+    /// Whether a chain of so many steps has not come to its end. One that has not moved is
+    /// prolonged, and then starts anew.
+    fn goes_on(&mut self, n_steps: u32, frame: &Frame) -> bool {
+        if self.made >= n_steps && self.accepted > 0 {
+            self.at = At::Done;
+        } else if self.made >= PROLONGED * n_steps {
+            self.restart(frame);
+        }
+        self.at != At::Done
     }
 
     /// Takes the answer to what it asked.
@@ -178,7 +207,10 @@ impl Lane {
                 self.made += 1;
                 self.go(ell, extras);
             }
-            At::Within => self.cut(),
+            At::Within => {
+                self.cut();
+                self.at = At::Trying;
+            }
             At::Walking => {
                 self.at = At::Idle;
                 if inside {
@@ -195,12 +227,13 @@ impl Lane {
                     self.go(ell, extras);
                 }
             }
-            At::Idle | At::Done => {}
+            At::Flying | At::Reflected => self.flown(inside, ell, extras),
+            At::Idle | At::Trying | At::Turning | At::Done => {}
         }
     }
 
     /// Goes to the point that was tried.
-    fn go(&mut self, ell: f64, extras: &[f64]) {
+    pub(super) fn go(&mut self, ell: f64, extras: &[f64]) {
         std::mem::swap(&mut self.here, &mut self.tried);
         self.ell = ell;
         self.extras.copy_from_slice(extras);
@@ -228,19 +261,18 @@ impl Lane {
             return self.jump(frame);
         }
         let differential = match direction {
-            Direction::Whitened | Direction::Axes => false,
+            Direction::Sweeps | Direction::Axes => false,
             Direction::Differential => true,
             Direction::Mixture => self.stream.next_u64() >> 63 == 1,
         };
         if direction == Direction::Axes {
             frame.axis(&mut self.stream, &mut self.line);
         } else if !(differential && frame.differential(&mut self.stream, &mut self.line)) {
-            let shape = frame.label[self.start];
-            frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+            self.sweep(frame);
         }
         self.low = -width * self.stream.uniform();
         self.high = self.low + width;
-        self.chord();
+        self.chord(step_out);
         self.tries = 0;
         if step_out {
             let left = self.stream.below(MOST_STEPS);
@@ -252,19 +284,28 @@ impl Lane {
         }
     }
 
+    /// The next direction of the sweep: chains go through the bases in the same order, but each
+    /// begins every basis at a direction of its own.
+    fn sweep(&mut self, frame: &Frame) {
+        let dim = self.here.len();
+        let (basis, k) = (self.swept / dim, self.swept % dim);
+        let direction = (k + self.offset) % dim;
+        self.line.copy_from_slice(frame.line(frame.label[self.start], basis, direction));
+        self.swept += 1;
+    }
+
     /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
     /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
-    fn jump(&mut self, frame: &Frame) -> bool {
+    pub(super) fn jump(&mut self, frame: &Frame) -> bool {
         let from = frame.mode_of(&self.here, &mut self.noise);
         let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
         let to = if other >= from { other + 1 } else { other };
         let ratio = frame.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
-        self.asked.copy_from_slice(&self.tried);
         let within = self.tried.iter().all(|x| *x > 0.0 && *x < 1.0);
         let goes = ln(self.stream.uniform()) < ratio
             && within
             && frame.mode_of(&self.tried, &mut self.noise) == to
-            && frame.cut.turn_back(&mut self.asked);
+            && self.turned_back(frame);
         if goes {
             self.at = At::Jumping;
         } else {
@@ -310,7 +351,7 @@ impl Lane {
     fn begin(&mut self, frame: &Frame) -> bool {
         self.low = self.low.max(self.floor);
         self.high = self.high.min(self.ceiling);
-        self.at = At::Within;
+        self.at = At::Trying;
         self.attempt(frame)
     }
 
@@ -327,6 +368,7 @@ impl Lane {
             let place = self.low + self.stream.uniform() * (self.high - self.low);
             self.place = place;
             if self.put(place, frame) && self.tried != self.here {
+                self.at = At::Within;
                 return true;
             }
             self.cut();
@@ -342,20 +384,46 @@ impl Lane {
     }
 
     /// Puts a point of the line into the question; false where it is not in the open cube.
-    fn put(&mut self, place: f64, frame: &Frame) -> bool {
-        let mut least = f64::INFINITY;
-        let mut most = f64::NEG_INFINITY;
+    pub(super) fn put(&mut self, place: f64, frame: &Frame) -> bool {
+        let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
-            least = least.min(*y);
-            most = most.max(*y);
+            out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
         }
-        self.asked.copy_from_slice(&self.tried);
-        least > 0.0 && most < 1.0 && frame.cut.turn_back(&mut self.asked)
+        out == 0 && self.turned_back(frame)
     }
 
-    /// The part of the line that lies in the cube.
-    fn chord(&mut self) {
+    /// Turns the circles of the point that is tried back, for the question.
+    pub(super) fn turned_back(&mut self, frame: &Frame) -> bool {
+        if frame.cut.is_none() {
+            return true;
+        }
+        self.asked.copy_from_slice(&self.tried);
+        frame.cut.turn_back(&mut self.asked)
+    }
+
+    /// The point that it asks about, on the cube.
+    pub(super) fn question(&self, frame: &Frame) -> &[f64] {
+        if frame.cut.is_none() { &self.tried } else { &self.asked }
+    }
+
+    /// Whether a place of the line lies in the cube.
+    fn reaches(&self, place: f64) -> bool {
+        let mut out = 0_usize;
+        for (x, v) in self.here.iter().zip(&self.line) {
+            let y = x + place * v;
+            out += usize::from(y <= 0.0) + usize::from(y >= 1.0);
+        }
+        out == 0
+    }
+
+    /// The part of the line that lies in the cube; more than is asked for is not looked for.
+    fn chord(&mut self, step_out: bool) {
+        // The cube is convex, so that both ends tell; divisions cost more than all else here.
+        if !step_out && self.reaches(self.low) && self.reaches(self.high) {
+            (self.floor, self.ceiling) = (self.low, self.high);
+            return;
+        }
         let (mut floor, mut ceiling) = (f64::NEG_INFINITY, f64::INFINITY);
         for (x, v) in self.here.iter().zip(&self.line) {
             let inverse = 1.0 / v;
@@ -380,44 +448,5 @@ impl Lane {
         }
         self.at = At::Idle;
         false
-    }
-
-    /// Writes or reads it.
-    pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        let mut position: [u64; POSITION_WORDS] = self.stream.position();
-        position.iter_mut().try_for_each(|word| archive.word(word))?;
-        if archive.is_reading() {
-            self.stream = Stream::from_position(&position)?;
-        }
-        archive.count(&mut self.start)?;
-        for list in [&mut self.here, &mut self.line, &mut self.asked, &mut self.tried] {
-            archive.list(list)?;
-        }
-        archive.number(&mut self.ell)?;
-        archive.list(&mut self.extras)?;
-        for number in
-            [&mut self.low, &mut self.high, &mut self.floor, &mut self.ceiling, &mut self.place]
-        {
-            archive.number(number)?;
-        }
-        self.steps.iter_mut().try_for_each(|steps| archive.word(steps))?;
-        for count in [&mut self.tries, &mut self.made, &mut self.accepted, &mut self.starts] {
-            let mut word = u64::from(*count);
-            archive.word(&mut word)?;
-            *count = word as u32;
-        }
-        archive.choice(&mut self.at, &PLACES)?;
-        let counts = &mut self.counts;
-        for count in [
-            &mut counts.evals,
-            &mut counts.moves,
-            &mut counts.tries,
-            &mut counts.steps_out,
-            &mut counts.jumps,
-            &mut counts.stuck,
-        ] {
-            archive.word(count)?;
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! New points by Markov chains within the level: slices and random walks, suspended between
-//! questions.
+//! New points by Markov chains within the level: slices, random walks and flights that reflect,
+//! suspended between questions.
 //!
 //! A chain starts at a survivor chosen at random, makes a fixed number of moves that leave the
 //! uniform law on {ell > level} invariant, and ends at a point that hardly depends on its start.
@@ -13,6 +13,7 @@
 //!   Monthly Notices of the Royal Astronomical Society, 2015.
 
 mod frame;
+mod galilean;
 mod lane;
 
 pub use frame::Frame;
@@ -33,13 +34,13 @@ use lane::Lane;
 /// Where slices point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Anywhere, where the mode of the start is whitened.
-    Whitened,
+    /// Through random orthonormal bases, where the mode of the start is whitened.
+    Sweeps,
     /// Along an axis of the cube.
     Axes,
     /// From one survivor to another.
     Differential,
-    /// Half whitened, half differential.
+    /// Half sweeps, half differential.
     Mixture,
 }
 
@@ -65,8 +66,39 @@ pub enum Moves {
         /// Their longest length.
         scale: f64,
     },
+    /// Straight steps that reflect by the gradient where they leave the level set.
+    Galilean {
+        /// Steps of a chain.
+        n_steps: u32,
+        /// Their root mean square length, where the mode of the start is whitened.
+        step: f64,
+        /// Whether that is tuned.
+        tuned: bool,
+    },
 }
 
+/// The address of the stream of a batch's bases: above that of any chain.
+const BASES: u64 = 1 << 34;
+/// Bases of a batch at most; chains that need more go through them again.
+const MOST_BASES: u32 = 16;
+
+impl Moves {
+    /// Whether chains ask for gradients.
+    pub fn needs_gradient(&self) -> bool {
+        matches!(self, Self::Galilean { .. })
+    }
+
+    /// Draws what the chains of a batch share.
+    pub fn prepare(&self, frame: &mut Frame, key: u64, batch: u32) {
+        if let Self::Slice { n_slices, .. } = self {
+            let n = n_slices.div_ceil(frame.dim() as u32).min(MOST_BASES);
+            frame.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
+        }
+    }
+}
+
+/// Survivors whose nearest neighbours are looked for.
+const NEIGHBOURS: usize = 32;
 /// Seconds of work below which a batch stays on one thread.
 const WORTH: f64 = 4e-4;
 
@@ -79,12 +111,15 @@ pub struct Chains {
 }
 
 /// What a batch of chains tells.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
-    /// The share of chains that ended further from their start than survivors lie from each other.
+    /// The share of chains that ended further from their start than survivors lie from each other;
+    /// NaN where nobody looked.
     pub moved: f64,
+    /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
+    pub products: [Vec<f64>; 3],
 }
 
 /// Room for the questions of a crew.
@@ -151,13 +186,15 @@ impl Chains {
         self.lanes.iter().all(Lane::is_done)
     }
 
-    /// The ends of the chains as points born at `level`; their lineages are given.
+    /// The ends of the chains as points born at `level`; their lineages are given. `looks` also
+    /// compares how far they went with how far survivors lie from each other.
     pub fn finish(
         &mut self,
         problem: &Problem,
         frame: &Frame,
         level: f64,
         lineages: &[u64],
+        looks: bool,
         out: &mut Points,
     ) -> Result<Report> {
         let dim = problem.dim();
@@ -176,17 +213,19 @@ impl Chains {
         }
         let mut answers = Answers::default();
         problem.transform(&ends, &mut answers)?;
-        let mut report = Report::default();
-        let near = frame.nearest(32);
+        let mut report =
+            Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
+        // What it costs to look for nearest neighbours is paid now and then only.
+        let near = if looks { frame.nearest(NEIGHBOURS) } else { f64::NAN };
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
         for ((lane, &lineage), (u, x)) in self.lanes.iter().zip(lineages).zip(rows) {
             let origin = Origin { birth: level, lineage, family: frame.family[lane.start] };
             out.push(u, x, lane.ell, &lane.extras, origin);
-            moved += usize::from(frame.distance(frame.point(lane.start), &lane.here) > near);
+            moved += usize::from(frame.compare(lane.start, &lane.here, &mut report) > near);
             report.counts.add(&lane.counts);
         }
-        report.moved = moved as f64 / self.lanes.len().max(1) as f64;
+        report.moved = if looks { moved as f64 / self.lanes.len().max(1) as f64 } else { f64::NAN };
         Ok(report)
     }
 
@@ -227,16 +266,25 @@ impl Crew {
         self.members.clear();
         for (i, lane) in lanes.iter_mut().enumerate() {
             if lane.advance(frame, moves) {
-                self.asked.extend_from_slice(&lane.asked);
+                self.asked.extend_from_slice(lane.question(frame));
                 self.members.push(i);
             }
         }
         if self.members.is_empty() {
             return Ok(false);
         }
-        problem.evaluate(&self.asked, &mut self.answers)?;
+        let sloped = moves.needs_gradient();
+        if sloped {
+            problem.evaluate_gradient(&self.asked, &mut self.answers)?;
+        } else {
+            problem.evaluate(&self.asked, &mut self.answers)?;
+        }
         let b = problem.n_extras();
         for (row, &i) in self.members.iter().enumerate() {
+            if sloped {
+                let dim = problem.dim();
+                lanes[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
+            }
             let extras = &self.answers.extras[row * b..(row + 1) * b];
             lanes[i].answer(self.answers.ell[row], extras, level, moves);
         }
@@ -250,6 +298,7 @@ impl Counts {
         self.moves += other.moves;
         self.tries += other.tries;
         self.steps_out += other.steps_out;
+        self.met += other.met;
         self.jumps += other.jumps;
         self.stuck += other.stuck;
     }

@@ -7,107 +7,34 @@
 //! - A. Fowlie, W. Handley, L. Su, "Nested sampling with plateaus", Monthly Notices of the Royal
 //!   Astronomical Society, 2021.
 
+mod batch;
 mod rejection;
 mod settings;
+mod state;
 mod tune;
+mod view;
 
 pub use settings::{Sampler, Settings};
+pub use state::{Opening, Status, Trace};
 
 use std::cell::RefCell;
 use std::time::Instant;
 
-use super::bound::{Bound, BoundKind, FitOptions};
-use super::chains::{Chains, Frame, Moves, Report};
+use super::bound::Bound;
+use super::chains::{Chains, Frame, Moves};
 use super::points::{Origin, Points};
 use super::problem::{Answers, Problem};
 use super::{Ranks, Running};
-use crate::kernel::Archive;
-use crate::linalg::Rows;
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
 use crate::simd::ln;
 use crate::{Error, Result};
-use rejection::{Rejection, Search};
-use tune::tune;
+use rejection::Rejection;
+use state::Phase;
+use tune::Memory;
 
 /// The address of a batch's stream for ties: above that of any chain and round.
 const TIES: u64 = 1 << 33;
-/// Batches in which more than one chain in a hundred gets stuck before the run is given up.
-const STUCK: u32 = 10;
-
-/// Where a run begins: with draws from the whole prior, or above a level.
-#[derive(Debug, Clone)]
-pub enum Opening {
-    /// With draws from the whole prior.
-    Prior,
-    /// With points above a level, found from points that lie above it.
-    Above {
-        /// Points uniform above the level.
-        seeds: Points,
-        /// The level.
-        level: f64,
-        /// The logarithm of the prior mass above it.
-        log_x: f64,
-        /// The log-evidence of what lies below it.
-        log_evidence: f64,
-    },
-}
-
-/// How a run came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It goes on.
-    Running,
-    /// What is left of the evidence is small enough.
-    Converged,
-    /// All live points have the same log-likelihood, or nearly.
-    Plateau,
-    /// The upper level was passed.
-    Passed,
-    /// The evaluations are used up.
-    Evals,
-    /// The batches are used up.
-    Batches,
-}
-
-const STATUSES: [Status; 6] = [
-    Status::Running,
-    Status::Converged,
-    Status::Plateau,
-    Status::Passed,
-    Status::Evals,
-    Status::Batches,
-];
-
-/// Whether a run waits for a batch to begin, or is in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Opening,
-    Between,
-    Rejecting,
-    Chaining,
-}
-
-const PHASES: [Phase; 4] = [Phase::Opening, Phase::Between, Phase::Rejecting, Phase::Chaining];
-
-/// What each batch tells, one list for each figure.
-#[derive(Debug, Clone, Default)]
-pub struct Trace {
-    /// log X at its end, and the log-evidence so far.
-    pub log_x: Vec<f64>,
-    /// The log-evidence of the dead points.
-    pub log_evidence: Vec<f64>,
-    /// The level.
-    pub level: Vec<f64>,
-    /// Points found for each evaluation.
-    pub efficiency: Vec<f64>,
-    /// Parts of the bound.
-    pub n_parts: Vec<f64>,
-    /// The share of chains that moved away from their start; NaN for rejection.
-    pub moved: Vec<f64>,
-    /// Tries for each move of chains; NaN for rejection.
-    pub tries: Vec<f64>,
-}
 
 /// A run.
 pub struct Run {
@@ -129,9 +56,13 @@ pub struct Run {
     doomed: Vec<u64>,
     fresh: Points,
     batch_evals: u64,
+    /// Evaluations of the last batch, and of all since rejection was last cheaper than chains.
+    last_evals: u64,
+    dear_evals: u64,
     rejection: Rejection,
     chains: Chains,
     moves: Option<Moves>,
+    memory: Memory,
     /// Whether chains have taken over for good.
     chaining: bool,
     /// Not saved: made anew from the live points.
@@ -153,7 +84,15 @@ impl Run {
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
+        let from_prior = matches!(opening, Opening::Prior);
+        if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
+            let why = "only runs from the whole prior by rejection can have it";
+            return Err(Error::argument("importance", why));
+        }
         let moves = settings.sampler.moves(dim);
+        if moves.is_some_and(|moves| moves.needs_gradient()) {
+            problem.check_gradient()?;
+        }
         Ok(Self {
             circles: problem.circles(),
             opening,
@@ -170,9 +109,12 @@ impl Run {
             doomed: Vec::new(),
             fresh: Points::new(dim, n_extras),
             batch_evals: 0,
-            rejection: Rejection::new(dim, n_extras),
+            last_evals: 0,
+            dear_evals: 0,
+            rejection: Rejection::new(dim, n_extras, settings.importance),
             chains: Chains::default(),
             moves,
+            memory: Memory::new(),
             chaining: false,
             frame: None,
             modes: None,
@@ -239,6 +181,9 @@ impl Run {
         problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
         context.advance(n as u64);
         self.n_evals += n as u64;
+        if let Some(book) = &mut self.rejection.book {
+            book.note(&u, &self.answers.ell);
+        }
         for i in 0..n {
             let ell = self.answers.ell[i];
             let id = self.blocks * n as u64 + i as u64;
@@ -331,161 +276,10 @@ impl Run {
         if refilled == 0 {
             self.batch += 1;
             self.batch_evals = 0;
-            self.note(f64::NAN, f64::NAN);
+            self.note([f64::NAN; 4]);
             return Ok(());
         }
         self.start_batch(problem, context)
-    }
-
-    /// The points that the new ones are to be found among.
-    fn survivors(&self) -> Points {
-        if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
-            return seeds.clone();
-        }
-        let mut survivors = Points::new(self.circles.len(), 0);
-        for &slot in &self.order {
-            let i = slot as usize;
-            let origin =
-                Origin { birth: self.live.birth[i], lineage: 0, family: self.live.family[i] };
-            survivors.push(self.live.u(i), &[], self.live.ell[i], &[], origin);
-        }
-        survivors
-    }
-
-    fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        self.batch_evals = 0;
-        self.fresh = Points::new(problem.dim(), problem.n_extras());
-        let survivors = self.survivors();
-        self.turn_to_chains();
-        if self.chaining {
-            self.phase = Phase::Chaining;
-            self.look_for_modes(&survivors, context)?;
-            let frame = Frame::new(&survivors, &self.circles, self.modes.as_ref());
-            self.chains.start(
-                self.doomed.len(),
-                &frame,
-                problem.n_extras(),
-                self.settings.key,
-                self.batch,
-            );
-            self.frame = Some(frame);
-        } else {
-            self.phase = Phase::Rejecting;
-            let log_x = self.running.log_x();
-            self.rejection.begin(
-                &survivors,
-                log_x,
-                self.level,
-                &self.settings,
-                &self.circles,
-                context,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
-    /// cube lies above the level, nothing is.
-    fn turn_to_chains(&mut self) {
-        if self.chaining || self.moves.is_none() {
-            return;
-        }
-        let above = matches!(self.opening, Opening::Above { .. });
-        let margin = if self.settings.sampler.has_bound() { 2.0 } else { 0.5 };
-        let cost = 1.0 / self.rejection.efficiency();
-        self.chaining = above || cost > margin * self.settings.sampler.cost();
-    }
-
-    /// Fits the bound that tells chains of modes, every now and then.
-    fn look_for_modes(&mut self, survivors: &Points, context: &Context<'_>) -> Result<()> {
-        let log_x = self.running.log_x();
-        let due = self.modes_at - log_x > 0.5;
-        if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
-            return Ok(());
-        }
-        self.modes_at = log_x;
-        let options = FitOptions {
-            kind: BoundKind::Multi,
-            enlarge: self.settings.enlarge,
-            bootstrap: 0,
-            periodic: self.circles.clone(),
-        };
-        let rows = Rows::new(&survivors.u, self.circles.len());
-        let number = self.batch;
-        self.modes = Some(Bound::fit(rows, log_x, &options, self.settings.key, number, context)?);
-        Ok(())
-    }
-
-    fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let lineages = self.lineages();
-        let search = Search { level: self.level, batch: self.batch, lineages: &lineages };
-        let (done, asked) = self.rejection.round(
-            &search,
-            problem,
-            &mut self.answers,
-            &self.settings,
-            context,
-            &mut self.fresh,
-        )?;
-        context.advance(asked);
-        self.n_evals += asked;
-        self.batch_evals += asked;
-        if done {
-            self.take_in();
-            self.note(f64::NAN, f64::NAN);
-        }
-        Ok(())
-    }
-
-    fn chain(
-        &mut self,
-        problem: &Problem,
-        deadline: Option<Instant>,
-        context: &Context<'_>,
-    ) -> Result<()> {
-        let (Some(moves), Some(frame)) = (self.moves, self.frame.take()) else {
-            return Err(Error::Internal("a batch of chains without a frame".into()));
-        };
-        let before = self.chains.n_evals();
-        let done = self.chains.run(problem, &frame, &moves, self.level, deadline, context);
-        let asked = self.chains.n_evals() - before;
-        self.n_evals += asked;
-        self.batch_evals += asked;
-        let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                self.frame = Some(frame);
-                return Err(error);
-            }
-        };
-        if !done {
-            self.frame = Some(frame);
-            return Ok(());
-        }
-        let lineages = self.lineages();
-        let report = self.chains.finish(problem, &frame, self.level, &lineages, &mut self.fresh)?;
-        self.moves = Some(tune(moves, &report, problem.dim()));
-        self.watch(&report)?;
-        self.take_in();
-        let counts = report.counts;
-        self.note(report.moved, counts.tries as f64 / counts.moves.max(1) as f64);
-        Ok(())
-    }
-
-    /// Gives up where chains get stuck batch after batch.
-    fn watch(&mut self, report: &Report) -> Result<()> {
-        self.n_stuck += report.counts.stuck;
-        let many = 100 * report.counts.stuck > self.doomed.len() as u64;
-        self.stuck_batches = if many { self.stuck_batches + 1 } else { 0 };
-        if self.stuck_batches < STUCK {
-            return Ok(());
-        }
-        Err(Error::Numerical(format!(
-            "chains got stuck in {STUCK} batches one after the other, at the level {} of the \
-             log-likelihood: the region is narrower than doubles resolve, or has no volume; raise \
-             dlogz, or rescale the parameters",
-            self.level
-        )))
     }
 
     fn lineages(&self) -> Vec<u64> {
@@ -532,7 +326,7 @@ impl Run {
         self.order = merged;
     }
 
-    fn note(&mut self, moved: f64, tries: f64) {
+    fn note(&mut self, of_chains: [f64; 4]) {
         let trace = &mut self.trace;
         trace.log_x.push(self.running.log_x());
         trace.log_evidence.push(self.running.log_evidence());
@@ -540,130 +334,10 @@ impl Run {
         trace.efficiency.push(self.fresh.len() as f64 / self.batch_evals.max(1) as f64);
         let bound = self.modes.as_ref().unwrap_or(&self.rejection.bound);
         trace.n_parts.push(bound.n_parts() as f64);
+        let [moved, tries, correlation, n_moves] = of_chains;
         trace.moved.push(moved);
         trace.tries.push(tries);
-    }
-
-    /// All points, in the order in which they die: the live ones last.
-    pub fn points(&self) -> Points {
-        let mut all = self.dead.clone();
-        self.order.iter().for_each(|&slot| all.push_from(&self.live, slot as usize));
-        all
-    }
-
-    /// The evidence that the dead points have gathered.
-    pub fn running(&self) -> &Running {
-        &self.running
-    }
-
-    /// The test of the ranks of new points.
-    pub fn ranks(&self) -> &Ranks {
-        &self.ranks
-    }
-
-    /// What the batches told.
-    pub fn trace(&self) -> &Trace {
-        &self.trace
-    }
-
-    /// How the run stands.
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// Evaluations of the likelihood.
-    pub fn n_evals(&self) -> u64 {
-        self.n_evals
-    }
-
-    /// Points so far, dead and alive.
-    pub fn n_points(&self) -> usize {
-        self.dead.len() + self.order.len()
-    }
-
-    /// The factor by which the newest bound was enlarged along its axes.
-    pub fn radius_scale(&self) -> f64 {
-        self.rejection.bound.radius_scale()
-    }
-
-    /// Batches so far.
-    pub fn n_batches(&self) -> u64 {
-        u64::from(self.batch - self.settings.first_batch)
-    }
-
-    /// Chains that got stuck and started anew.
-    pub fn n_stuck(&self) -> u64 {
-        self.n_stuck
-    }
-
-    /// Points above the level that wait for a batch that needs them.
-    pub fn n_waiting(&self) -> usize {
-        self.rejection.n_waiting()
-    }
-
-    /// By how much the log-evidence can still grow.
-    pub fn remaining(&self) -> f64 {
-        let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
-        self.running.remaining(best)
-    }
-
-    /// Writes or reads everything that changes.
-    pub fn persist(&mut self, problem: &Problem, archive: &mut Archive) -> Result<()> {
-        self.live.persist(archive)?;
-        archive.words(&mut self.order)?;
-        self.dead.persist(archive)?;
-        self.running.persist(archive)?;
-        self.ranks.persist(archive)?;
-        archive.choice(&mut self.status, &STATUSES)?;
-        archive.choice(&mut self.phase, &PHASES)?;
-        for count in [&mut self.batch, &mut self.stuck_batches] {
-            let mut word = u64::from(*count);
-            archive.word(&mut word)?;
-            *count = word as u32;
-        }
-        for count in [&mut self.blocks, &mut self.batch_evals, &mut self.n_evals, &mut self.n_stuck]
-        {
-            archive.word(count)?;
-        }
-        archive.flag(&mut self.chaining)?;
-        archive.number(&mut self.level)?;
-        archive.number(&mut self.modes_at)?;
-        archive.words(&mut self.doomed)?;
-        self.fresh.persist(archive)?;
-        self.rejection.persist(archive)?;
-        if let Some(moves) = &mut self.moves {
-            archive.number(moves.scale())?;
-        }
-        let mut modal = self.modes.is_some();
-        archive.flag(&mut modal)?;
-        if modal {
-            let dim = self.circles.len();
-            self.modes.get_or_insert_with(|| Bound::cube(dim)).persist(archive)?;
-        }
-        for list in self.trace.lists() {
-            archive.list(list)?;
-        }
-        if self.phase == Phase::Chaining {
-            if archive.is_reading() {
-                let survivors = self.survivors();
-                self.frame = Some(Frame::new(&survivors, &self.circles, self.modes.as_ref()));
-            }
-            self.chains.persist(archive, self.frame.as_ref(), problem.n_extras())?;
-        }
-        Ok(())
-    }
-}
-
-impl Trace {
-    fn lists(&mut self) -> [&mut Vec<f64>; 7] {
-        [
-            &mut self.log_x,
-            &mut self.log_evidence,
-            &mut self.level,
-            &mut self.efficiency,
-            &mut self.n_parts,
-            &mut self.moved,
-            &mut self.tries,
-        ]
+        trace.correlation.push(correlation);
+        trace.n_moves.push(n_moves);
     }
 }

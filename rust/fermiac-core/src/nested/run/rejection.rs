@@ -6,10 +6,12 @@ use super::settings::Settings;
 use crate::Result;
 use crate::kernel::Archive;
 use crate::nested::bound::{Bound, BoundKind, FitOptions};
+use crate::nested::importance::Book;
 use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
+use crate::simd::ln;
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -30,6 +32,8 @@ const ROUNDS: u64 = 1 << 32;
 pub(super) struct Rejection {
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
+    /// All points and bounds, where they are wanted.
+    pub(super) book: Option<Book>,
     /// Prior mass when the bound was fitted.
     fitted_at: f64,
     /// Share of proposals above the level: now, and soon after the fit.
@@ -54,10 +58,11 @@ pub(super) struct Search<'a> {
 }
 
 impl Rejection {
-    pub(super) fn new(dim: usize, n_extras: usize) -> Self {
+    pub(super) fn new(dim: usize, n_extras: usize, importance: bool) -> Self {
         Self {
             bound: Bound::cube(dim),
             n_fits: 0,
+            book: importance.then(|| Book::new(dim)),
             fitted_at: 0.0,
             efficiency: 1.0,
             fresh: 1.0,
@@ -91,12 +96,13 @@ impl Rejection {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
         let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
-        let open = self.n_fits == 0 && self.efficiency > OPEN;
+        let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
                 kind: settings.bound,
                 enlarge: settings.enlarge,
+                modes: false,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
             };
@@ -105,10 +111,16 @@ impl Rejection {
                 Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
             self.n_fits += 1;
             self.fitted_at = log_x;
-            // No bound is larger than the cube.
-            self.bound = if bound.log_volume() < 0.0 { bound } else { Bound::cube(circles.len()) };
-            (self.proposed, self.accepted) = (0.0, 0.0);
-            self.fresh = 0.0;
+            self.fresh = self.efficiency;
+            // The old bound holds what is left of the region too, so that a fit that came out larger,
+            // for few points a mode say little of its width, is not needed.
+            if bound.log_volume() < self.bound.log_volume() {
+                self.bound = bound;
+                if let Some(book) = &mut self.book {
+                    book.turn_to(&self.bound);
+                }
+                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+            }
         }
         Ok(())
     }
@@ -147,10 +159,15 @@ impl Rejection {
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
-        self.rounds += 1;
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n = self.proposals.len() / problem.dim();
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
+        // Only now: what raises is asked again.
+        self.rounds += 1;
+        if let Some(book) = &mut self.book {
+            book.note(&self.proposals, &answers.ell);
+        }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
         for i in 0..n {
@@ -202,6 +219,7 @@ impl Rejection {
             archive.number(number)?;
         }
         self.queue.persist(archive)?;
-        archive.word(&mut self.rounds)
+        archive.word(&mut self.rounds)?;
+        self.book.as_mut().map_or(Ok(()), |book| book.persist(archive))
     }
 }

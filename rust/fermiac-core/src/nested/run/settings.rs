@@ -30,6 +30,13 @@ pub enum Sampler {
         /// Steps of a walk.
         n_steps: u32,
     },
+    /// By flights that reflect by the gradient.
+    Galilean {
+        /// Steps of a flight.
+        n_steps: u32,
+        /// Their length where the survivors are whitened; tuned where it is not given.
+        step: Option<f64>,
+    },
 }
 
 impl Sampler {
@@ -49,6 +56,9 @@ impl Sampler {
                 Some(Moves::Slice { n_slices, direction, width, step_out })
             }
             Self::Walk { n_steps } => Some(Moves::Walk { n_steps, scale: 1.0 }),
+            Self::Galilean { n_steps, step } => {
+                Some(Moves::Galilean { n_steps, step: step.unwrap_or(1.0), tuned: step.is_none() })
+            }
         }
     }
 
@@ -66,6 +76,8 @@ impl Sampler {
             }
             Self::Slice { n_slices, .. } => 4.5 * f64::from(n_slices),
             Self::Walk { n_steps } => f64::from(n_steps),
+            // One step in three meets the boundary and asks again.
+            Self::Galilean { n_steps, .. } => 1.35 * f64::from(n_steps),
         }
     }
 }
@@ -79,12 +91,16 @@ pub struct Settings {
     pub batch: usize,
     /// How new points are found.
     pub sampler: Sampler,
+    /// Whether chains that remember their starts are made longer.
+    pub adapt_length: bool,
     /// The bound that rejection draws from, and that tells chains of modes.
     pub bound: BoundKind,
     /// Bootstrap rounds of a bound for rejection.
     pub bootstrap: usize,
     /// The factor of the volume of a bound.
     pub enlarge: f64,
+    /// Whether rejection keeps all points and bounds, for a second estimate of the evidence.
+    pub importance: bool,
     /// The run ends when log Z can grow by no more than this.
     pub dlogz: f64,
     /// It ends when the worst live point lies above this level; +inf for a run to the top.

@@ -45,7 +45,8 @@ impl Default for SearchOptions {
 pub struct Architecture {
     /// The options that it was searched with, with its widths, learning rate and batch.
     pub options: TrainOptions,
-    /// Its mean square error on the validation points, relative to that of the quadratic alone.
+    /// Its mean square error on the validation points, in units of the variance of what the
+    /// quadratic leaves of the training points.
     pub loss: f64,
     /// Architectures that were tried.
     pub n_trials: usize,

@@ -365,9 +365,8 @@ impl Fitted {
     /// The surrogate that these words are of.
     pub fn load(words: Vec<u64>) -> Result<Self> {
         let (mut fitted, mut archive) = (Self::default(), Archive::reader(words));
-        fitted.persist(&mut archive)?;
-        archive.finish()?;
-        Ok(fitted)
+        let read = fitted.persist(&mut archive).and_then(|()| archive.finish());
+        read.map(|()| fitted).map_err(|_| unfit())
     }
 
     /// The words that [`load`](Self::load) takes.

@@ -327,6 +327,24 @@ impl Law for Product {
         Ok(())
     }
 
+    fn has_unit_derivative(&self) -> bool {
+        self.laws.iter().all(|law| law.has_unit_derivative())
+    }
+
+    fn pull_back(&self, u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        let mut first = 0;
+        for law in &self.laws {
+            let columns = first..first + law.dim();
+            first = columns.end;
+            let mut slopes = block(Rows::new(gradient, self.dim), columns.clone());
+            let (u, x) = (block(u, columns.clone()), block(x, columns.clone()));
+            law.pull_back(Rows::new(&u, law.dim()), Rows::new(&x, law.dim()), &mut slopes)?;
+            let rows = gradient.chunks_exact_mut(self.dim).zip(slopes.chunks_exact(law.dim()));
+            rows.for_each(|(row, slopes)| row[columns.clone()].copy_from_slice(slopes));
+        }
+        Ok(())
+    }
+
     fn has_gradient(&self) -> bool {
         self.laws.iter().all(|law| law.has_gradient())
     }

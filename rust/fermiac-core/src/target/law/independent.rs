@@ -11,6 +11,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Independent {
     marginals: Vec<Marginal>,
+    /// (low, width, high) of every coordinate, where all are uniform.
+    boxes: Option<Vec<[f64; 3]>>,
 }
 
 impl Independent {
@@ -19,7 +21,8 @@ impl Independent {
         if marginals.is_empty() {
             return Err(Error::argument("marginals", "none was given; at least one is needed"));
         }
-        Ok(Self { marginals })
+        let boxes = marginals.iter().map(Marginal::interval).collect();
+        Ok(Self { marginals, boxes })
     }
 
     /// The laws of the coordinates.
@@ -144,10 +147,10 @@ impl Law for Independent {
 
     fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
-        if self.marginals.iter().all(Marginal::is_uniform) {
+        if let Some(boxes) = &self.boxes {
             for (row, u) in out.chunks_exact_mut(self.dim()).zip(u.iter()) {
-                for ((x, u), marginal) in row.iter_mut().zip(u).zip(&self.marginals) {
-                    *x = marginal.at_uniform(*u);
+                for ((x, u), [low, width, high]) in row.iter_mut().zip(u).zip(boxes) {
+                    *x = (low + width * u).min(*high);
                 }
             }
             return Ok(());
@@ -155,6 +158,19 @@ impl Law for Independent {
         for (row, u) in out.chunks_exact_mut(self.dim()).zip(u.iter()) {
             for ((x, u), marginal) in row.iter_mut().zip(u).zip(&self.marginals) {
                 *x = marginal.quantile(*u);
+            }
+        }
+        Ok(())
+    }
+
+    fn has_unit_derivative(&self) -> bool {
+        true
+    }
+
+    fn pull_back(&self, _u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        for (row, x) in gradient.chunks_exact_mut(self.dim()).zip(x.iter()) {
+            for ((slope, x), marginal) in row.iter_mut().zip(x).zip(&self.marginals) {
+                *slope *= marginal.stretch(*x);
             }
         }
         Ok(())

@@ -253,6 +253,14 @@ impl Marginal {
         }
     }
 
+    /// The derivative of the quantile where it takes the value `x`: one over the density.
+    pub(super) fn stretch(&self, x: f64) -> f64 {
+        match self.form {
+            Form::Uniform { low, high } => high - low,
+            _ => exp(-self.log_density::<f64, false>(x)),
+        }
+    }
+
     /// One draw.
     pub fn draw(&self, rng: &mut Stream) -> f64 {
         match self.form {
@@ -273,6 +281,14 @@ impl Marginal {
     /// Whether the law is uniform.
     pub(super) fn is_uniform(&self) -> bool {
         matches!(self.form, Form::Uniform { .. })
+    }
+
+    /// Where the law is uniform: low, width and high.
+    pub(super) fn interval(&self) -> Option<[f64; 3]> {
+        match self.form {
+            Form::Uniform { low, high } => Some([low, high - low, high]),
+            _ => None,
+        }
     }
 
     /// The draw that a standard normal `z` stands for; NaN for other than normal-based laws.

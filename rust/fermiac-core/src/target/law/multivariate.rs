@@ -169,6 +169,23 @@ impl Law for MultivariateNormal {
         self.place(out)
     }
 
+    fn has_unit_derivative(&self) -> bool {
+        true
+    }
+
+    fn pull_back(&self, u: Rows<'_>, _x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        for (row, u) in gradient.chunks_exact_mut(self.dim()).zip(u.iter()) {
+            // Lᵀ g in place: the slope of column j needs those of the rows from j on.
+            for (j, u) in u.iter().enumerate() {
+                let rows = row[j..].iter().enumerate();
+                let sum: f64 = rows.map(|(k, g)| self.ellipse.factor.row(j + k)[j] * g).sum();
+                let z = normal_quantile(*u);
+                row[j] = sum * exp(0.5 * z * z + LN_SQRT_2PI);
+            }
+        }
+        Ok(())
+    }
+
     fn has_gradient(&self) -> bool {
         true
     }

@@ -5,7 +5,7 @@ use crate::nested::bound::cloud::Cloud;
 
 /// The share of fresh points that bounds miss, over some fits.
 fn missed(shape: Shape, d: usize, n: usize, options: &FitOptions) -> f64 {
-    let (fits, fresh) = (40, 1000);
+    let (fits, fresh) = (24, 500);
     let mut missed = 0;
     for number in 0..fits {
         let mut numbers = stream(1000 + u64::from(number));

@@ -4,6 +4,7 @@
 mod cover;
 mod state;
 mod uniform;
+mod volume;
 
 use super::*;
 use crate::rng::Domain;
@@ -13,7 +14,7 @@ const KINDS: [BoundKind; 4] =
     [BoundKind::None, BoundKind::Single, BoundKind::Multi, BoundKind::Friends];
 
 fn options(kind: BoundKind, bootstrap: usize) -> FitOptions {
-    FitOptions { kind, enlarge: 1.0, bootstrap, periodic: Vec::new() }
+    FitOptions { kind, enlarge: 1.0, modes: false, bootstrap, periodic: Vec::new() }
 }
 
 fn fit(u: &[f64], d: usize, log_x: f64, options: &FitOptions) -> Bound {

@@ -137,7 +137,7 @@ fn the_volume_of_two_that_overlap() {
         }
     }
     let set = Standard::new(&u, 2, -9.0).unwrap();
-    let mut parts = Decomposition::new(&set, (0..2 * n as u32).collect(), false).unwrap();
+    let mut parts = Decomposition::new(&set, (0..2 * n as u32).collect(), None).unwrap();
     parts.leaves.clear();
     for start in [0, n] {
         let order: Vec<u32> = (start as u32..(start + n) as u32).collect();
