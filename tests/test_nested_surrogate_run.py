@@ -434,8 +434,18 @@ def test_bad_options() -> None:
             Surrogate(**options)
     with pytest.raises(ArgumentError, match="blobs"):
         sampled(lambda x: (gaussian(x), x), blobs=DIM)
-    with pytest.raises(ArgumentError, match="checkpoint"):
-        fm.nested.sample(gaussian, BOX, surrogate=Surrogate(), checkpoint="x")
+    calls: tuple[dict[str, Any], ...] = (
+        {"checkpoint": "x"},
+        {"validate": True},
+        {"dynamic": True},
+        {"sampler": fm.nested.Uniform(importance=True)},
+        {"surrogate": "yes"},
+    )
+    for call in calls:
+        with pytest.raises(ArgumentError, match="surrogate"):
+            fm.nested.sample(gaussian, BOX, **{"surrogate": Surrogate(), **call})
+    with pytest.raises(ArgumentError, match="reflective"):
+        fm.nested.sample(gaussian, BOX, reflective=[0], surrogate=Surrogate(mode="switch"))
 
 
 @pytest.mark.torch
