@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.nested._findings import findings
 from forms import formula
 from nested_problems import problem
 from nested_runs import assert_same, run
@@ -39,21 +41,25 @@ def assert_same_second(a: fm.nested.Nested, b: fm.nested.Nested) -> None:
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("gauss5", {}),
     ("gauss5", {"bound": "single"}),
-    ("eggbox", {}),
-    ("eggbox", {"bound": "friends"}),
+    # With fewer points small modes are lost, which both evidences then miss.
+    ("eggbox", {"n_live": 400}),
     ("shells2", {}),
-    ("shells2", {"bound": "friends"}),
     ("von_mises", {}),
+    ("von_mises", {"bound": "friends"}),
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), CASES, ids=lambda x: str(x))
+@pytest.mark.filterwarnings("ignore:the bound had to be made:fermiac.errors.FermiacWarning")
+@pytest.mark.parametrize(("name", "how"), CASES, ids=str)
 def test_known_evidences(name: str, how: dict[str, Any]) -> None:
     p = problem(name)
     n = 20
     runs = [
         fm.nested.sample(
-            p.values, p.prior, sampler=SAMPLER, n_live=200, periodic=p.periodic, rng=seed, **how
+            p.values,
+            p.prior,
+            **{"sampler": SAMPLER, "n_live": 200, "periodic": p.periodic, **how},
+            rng=seed,
         )
         for seed in range(n)
     ]
@@ -63,10 +69,10 @@ def test_known_evidences(name: str, how: dict[str, Any]) -> None:
     z = apart / errors
     assert abs(z.mean()) < 1, z
     assert np.abs(z).max() < 5, z
-    assert z.std() < 1.8, z.std()
+    assert 0.4 < z.std() < 1.6, z.std()
     plain = np.array([r.log_evidence_stderr for r in runs])
-    assert np.all(errors < 0.6 * plain), (errors, plain)
-    assert not any(r.warnings for r in runs)
+    assert np.all(errors < 0.3 * plain), (errors, plain)
+    assert not any("all points" in text for r in runs for text in r.warnings)
 
 
 def test_what_it_holds() -> None:
@@ -142,7 +148,7 @@ def test_interrupted() -> None:
 
 
 def test_saved(tmp_path: Path) -> None:
-    r = run(sampler=SAMPLER, names=["a", "b", "c"][: run().n_dim])
+    r = run(sampler=SAMPLER, names=["a", "b", "c"])
     path = tmp_path / "run.safetensors"
     r.save(path)
     loaded = fm.load(path)
@@ -166,42 +172,27 @@ def test_points_without_likelihood_count() -> None:
     assert abs(second.log_evidence - exact) < 5 * second.log_evidence_stderr
 
 
-def test_a_bound_that_cuts_is_warned_of() -> None:
-    """The run misses a mode that its first points had met; all points know of it."""
-    wide = fm.nested.sample(*_lost(), sampler=SAMPLER, n_live=60, rng=0, batch=30)
-    other = fm.nested.ImportanceEvidence(
-        **{
-            **{f: getattr(second_of(wide), f) for f in second_of(wide).__dataclass_fields__},
-            "log_evidence": wide.log_evidence + 4.1 * wide.log_evidence_stderr + 1.0,
-        }
-    )
-    object.__setattr__(wide, "importance", other)
+def test_two_evidences_that_differ_are_warned_of() -> None:
+    r = run(sampler=SAMPLER)
     state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
-    from fermiac.nested._findings import findings
+    error = math.hypot(r.log_evidence_stderr, second_of(r).log_evidence_stderr)
+    for by, warned in ((3.9, False), (-4.1, True), (4.1, True)):
+        other = replace(second_of(r), log_evidence=r.log_evidence + by * error)
+        found = findings(replace(r, importance=other), state, None)
+        assert [kind for kind, text in found if "all points together" in text] == (
+            [ConvergenceWarning] if warned else []
+        )
 
-    found = findings(wide, state, None)
-    assert any(kind is ConvergenceWarning and "all points" in text for kind, text in found)
 
-
-def _lost() -> tuple[Any, Any]:
-    return (lambda x: -0.5 * (x**2).sum(axis=1)), fm.distributions.Uniform([-9.0] * 2, [9.0] * 2)
-
-
-@pytest.mark.parametrize(
-    ("how", "text"),
-    [
-        ({"sampler": SAMPLER, "dynamic": True}, "importance=True was given with dynamic"),
-        ({"sampler": SAMPLER, "validate": True}, "importance=True was given with validate"),
-    ],
-)
-def test_refused(how: dict[str, Any], text: str) -> None:
-    with pytest.raises(ArgumentError, match=text):
-        run(**how)
+@pytest.mark.parametrize("other", ["dynamic", "validate", "surrogate"])
+def test_refused(other: str) -> None:
+    with pytest.raises(ArgumentError, match=f"importance=True was given with {other}="):
+        run(sampler=SAMPLER, **{other: True})
 
 
 def test_not_a_flag() -> None:
     with pytest.raises(ArgumentError, match="importance"):
         fm.nested.Uniform(importance=1)  # type: ignore[arg-type]
     r = run(sampler=SAMPLER)
-    with pytest.raises(ArgumentError, match="importance=True was given with dynamic"):
+    with pytest.raises(ArgumentError, match="importance=True was given with dynamic="):
         r.extend(dynamic=fm.nested.Dynamic())

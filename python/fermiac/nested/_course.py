@@ -17,6 +17,7 @@ from fermiac.nested._job import Job
 from fermiac.nested._points import from_points
 
 if TYPE_CHECKING:
+    from fermiac import _core
     from fermiac._progress import Report
     from fermiac._store import Tensors
     from fermiac.errors import FermiacWarning
@@ -79,11 +80,12 @@ class Course:
         report: Report | None = None,
         view: View | None = None,
         evals_before: int = 0,
+        run: _core.NestedRun | None = None,
     ) -> None:
         self.job = job
         #: The job of the run under way.
         self._now = job
-        self.run = job.make()
+        self.run = job.make() if run is None else run
         self._workers = workers
         self._keeper = keeper
         self._max_time = max_time

@@ -172,7 +172,7 @@ def _longer(
     rules: dict[str, Any] = dict(limits)
     if dynamic is not None:
         aim = as_dynamic(dynamic)
-        refuse_importance(job.sampler, dynamic=True, validate=False)
+        refuse_importance(job.sampler, dynamic=True)
         if job.dynamic is not None:
             assert aim is not None
             _same(job.dynamic, aim)

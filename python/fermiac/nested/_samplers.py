@@ -52,7 +52,8 @@ class Uniform(Sampler):
         A factor of the volume of the bound beside that of the bootstrap; 1 or more.
     importance : bool, default False
         Estimate the evidence a second time, from all points that were evaluated, also those below
-        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory.
+        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory; not for
+        runs with ``dynamic``, ``validate`` or ``surrogate``.
 
     References
     ----------
@@ -80,7 +81,7 @@ class Uniform(Sampler):
             "sampler": "uniform",
             "bootstrap": self.bootstrap,
             "enlarge": float(self.enlarge),
-            "importance": self.importance,
+            "importance": bool(self.importance),
         }
 
 
@@ -277,15 +278,14 @@ def as_sampler(given: Any) -> Sampler:
     return _BY_NAME[given]()
 
 
-def refuse_importance(sampler: Sampler, *, dynamic: bool, validate: bool) -> None:
-    """Refuse importance where the points of a result are not all from bounds of one run."""
-    if not (dynamic or validate) or not getattr(sampler, "importance", False):
-        return
-    other = "dynamic" if dynamic else "validate"
-    raise ArgumentError(
-        f"sampler: importance=True was given with {other}, whose points are not all drawn from the "
-        "bounds of one run; leave one of them out"
-    )
+def refuse_importance(sampler: Sampler, **others: bool) -> None:
+    """Refuse importance beside arguments with which points are not all from bounds of one run."""
+    given = [name for name, is_given in others.items() if is_given]
+    if given and getattr(sampler, "importance", False):
+        raise ArgumentError(
+            f"sampler: importance=True was given with {given[0]}=, with which not all points are "
+            "drawn from the bounds of one run on the likelihood; leave one of them out"
+        )
 
 
 def settled(sampler: Sampler, dim: int, n_moves: int) -> Sampler:

@@ -11,25 +11,27 @@ from fermiac.diagnostics import psis
 from fermiac.errors import FermiacWarning, WeightWarning
 from fermiac.nested._points import from_points, kept, points_of
 from fermiac.nested._result import Nested
+from fermiac.nested._surrogate.frames import Frame
 from fermiac.nested._surrogate.judging import effective
 from fermiac.nested._surrogate.models import Model
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Truth
+from fermiac.nested._surrogate.work import Refused
 
 __all__ = [
-    "KHAT",
     "Correction",
     "correct",
     "corrected",
     "correction_findings",
     "inclusion",
     "systematic",
+    "usable",
 ]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 #: Above this tail shape of the ratios the correction is not to be relied on.
-KHAT = 0.7
+_KHAT = 0.7
 #: A correction that leaves less of the effective sample size is warned of.
 _ESS = 0.3
 #: Draws of the posterior by which the tail of the ratios is judged.
@@ -38,16 +40,23 @@ _DRAWS = 4000
 
 @dataclass(frozen=True)
 class Correction:
-    """The new target of the points, and how it relates to the surrogate."""
+    """The new target of the points, and how it relates to the surrogate.
+
+    The target is the likelihood, times the number of points that each stands for.
+    """
 
     target: Array
+    ell: Array
     told: dict[str, float]
 
 
-def correct(result: Nested, model: Model, truth: Truth, options: Surrogate, key: int) -> Correction:
+def correct(
+    result: Nested, model: Model, truth: Truth, frame: Frame, options: Surrogate, key: int
+) -> Correction:
     """The likelihood at the points of a run on the surrogate, or at some of them.
 
-    Where the run asked the likelihood already, it is not asked again.
+    Where the run asked the likelihood already, it is not asked again. Values are by the density of
+    the frame.
     """
     u, g = result.unit_draws, result.log_likelihoods
     assert u is not None
@@ -64,13 +73,13 @@ def correct(result: Nested, model: Model, truth: Truth, options: Surrogate, key:
         chances[unknown] = wanted[taken]
     ell = g.copy()
     if len(unknown):
-        ell[unknown] = truth.at(u[unknown])
+        ell[unknown] = truth.at(u[unknown]) - frame.log_density(u[unknown])
     used = chances > 0
     target = np.full(len(g), -np.inf)
     target[used] = ell[used] - np.log(chances[used])
     used &= g > -np.inf
     told = _told(log_p[used] - np.log(chances[used]), ell[used] - g[used], rng)
-    return Correction(target, told)
+    return Correction(target, ell, told)
 
 
 def inclusion(p: Array, n: int) -> Array:
@@ -116,12 +125,24 @@ def _told(log_q: Array, ratios: Array, rng: np.random.Generator) -> dict[str, fl
     }
 
 
-def corrected(result: Nested, correction: Correction, draws: Array) -> Nested:
-    """The result of the likelihood, at points in the space of the parameters."""
-    raw = {**points_of(result), "draws": draws, "log_densities": correction.target}
+def corrected(result: Nested, correction: Correction) -> Nested:
+    """The result of the likelihood."""
+    raw = {**points_of(result), "log_densities": correction.target}
     made = from_points(raw, names=result.names, **kept(result))
     error = float(np.hypot(made.log_evidence_stderr, correction.told["ratio_stderr"]))
-    return replace(made, log_evidence_stderr=error)
+    masses = made.log_prior_masses + correction.target - made.log_evidence
+    used = masses > -np.inf
+    information = float(np.exp(masses[used]) @ correction.ell[used]) - made.log_evidence
+    return replace(made, log_evidence_stderr=error, information=max(information, 0.0))
+
+
+def usable(told: dict[str, float]) -> None:
+    """Refuse a correction that a few points carry."""
+    if not (told["khat"] < _KHAT or told["ess_ratio"] >= _ESS):
+        raise Refused(
+            f"a few points carry the correction: k-hat {told['khat']:.2f}, and "
+            f"{100 * told['ess_ratio']:.0f} % of the effective sample size are left"
+        )
 
 
 def correction_findings(told: dict[str, float]) -> list[tuple[type[FermiacWarning], str]]:

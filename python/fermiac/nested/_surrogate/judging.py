@@ -12,6 +12,7 @@ from fermiac import _core
 from fermiac.nested._job import Job
 from fermiac.nested._result import Nested
 from fermiac.nested._samplers import Slice
+from fermiac.nested._surrogate.frames import Frame
 from fermiac.nested._surrogate.models import Model, alone, window
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Asked, Cube, Truth
@@ -121,7 +122,13 @@ def judge(
 
 
 def audit(
-    model: Model, truth: Truth, result: Nested, options: Surrogate, offset: float, key: int
+    model: Model,
+    truth: Truth,
+    frame: Frame,
+    result: Nested,
+    options: Surrogate,
+    offset: float,
+    key: int,
 ) -> bool:
     """Whether the likelihood agrees, at some points that the surrogate rejected.
 
@@ -148,8 +155,10 @@ def audit(
     inside = ((moved > 0) & (moved < 1)).all(axis=1)
     moved, levels = moved[inside], levels[inside]
     f, trusted = model.predict(moved)
+    density = frame.log_density(moved)
+    f -= density
     near = np.flatnonzero(trusted & (f <= levels) & (f > levels - _NEAR))[:n_points]
     if not len(near):
         return True
-    ell = truth.at(moved[near]) + offset
+    ell = truth.at(moved[near]) - density[near] + offset
     return not (ell > levels[near] + _ABOVE + options.tol).any()

@@ -12,7 +12,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Truth
 
-__all__ = ["Model", "Perceptrons", "Region", "alone", "reach", "train", "window"]
+__all__ = ["Model", "Perceptrons", "Region", "alone", "guarded", "reach", "train", "window"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -52,6 +52,9 @@ class Model(Protocol):
     def predict(self, u: Array) -> tuple[Array, Flags]:
         """Its values, and whether they may be trusted."""
 
+    def guarded(self, u: Array) -> Array:
+        """What the handle gives."""
+
 
 class Perceptrons:
     """The surrogate of the core.
@@ -82,12 +85,20 @@ class Perceptrons:
         sure = (spread < _SPREAD) | (values + _SURE * spread < self._low)
         return values, self._guarded.trusts(u) & sure
 
+    def guarded(self, u: Array) -> Array:
+        return guarded(self, self._truth, u)
+
     def _ask(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
-        values, trusted = self.predict(u)
-        asked = ~trusted
-        if asked.any():
-            values[asked] = self._truth._evaluate(u[asked], False)[0]
-        return values, None
+        return self.guarded(u), None
+
+
+def guarded(model: Model, truth: Truth, u: Array) -> Array:
+    """The values of a surrogate where it is trusted, and those of the likelihood elsewhere."""
+    values, trusted = model.predict(u)
+    asked = ~trusted
+    if asked.any():
+        values[asked] = truth._evaluate(u[asked], False)[0]
+    return values
 
 
 class Region:
@@ -99,8 +110,8 @@ class Region:
         n = len(good)
         if n <= dim:
             raise ArgumentError(
-                f"{n} points lie within {reach(dim):g} nats of the best; {dim + 1} are needed for a "
-                f"region in {dim} dimensions"
+                f"{n} points lie within {reach(dim):g} nats of the best; {dim + 1} are needed for "
+                f"a region in {dim} dimensions"
             )
         self._centre = good.mean(axis=0)
         spread = np.atleast_2d(np.cov(good.T)) + 1e-12 * np.eye(dim)
@@ -134,9 +145,9 @@ def train(options: Surrogate, truth: Truth, key: int, workers: int) -> tuple[Mod
         rows = np.linspace(0, len(ell) - 1, _MOST).astype(int)
         u, ell = u[rows], ell[rows]
     if options.module is not None:
-        from fermiac.nested._surrogate.modules import module_model
+        from fermiac.nested._surrogate.modules import Module
 
-        return module_model(options, truth, u, ell, key), len(ell)
+        return Module(options, truth, u, ell, key), len(ell)
     told: dict[str, Any] = options._training()
     if options.tune:
         found = _core.nested_architecture(u, ell, told, {}, key, workers)

@@ -58,7 +58,7 @@ class Surrogate:
         arrays, if it has one; else it is trained here, on scaled points and values.
     audit : float, default 0.02
         Points which the surrogate rejected, and at which the likelihood is asked nevertheless, for
-        each point of the run.
+        each point of the run. Where it is high there the surrogate is trained anew, once.
     correct : {True, "subsample", False}, default True
         Evaluate the likelihood at all points of the run, at the `n_corrected` most telling of them,
         or at none: the result is then biased, and says so.
@@ -80,8 +80,18 @@ class Surrogate:
     -----
     The points of the run are those of exact nested sampling of the surrogate. Their prior masses
     are right whatever the surrogate is, so that the likelihood in its place gives an unbiased
-    evidence. Published schemes replace the likelihood in the middle of a run and do not correct for
-    it [1]_, or use the network for bounds alone [2]_.
+    evidence. With ``mode="switch"`` the points that both have above the level of the switch go on,
+    so that no mass is counted twice. Published schemes replace the likelihood in the middle of a
+    run and do not correct for it [1]_, or use the network for bounds alone [2]_.
+
+    What lies beyond the points of the pilot is asked of the likelihood. A peak among them that is
+    so narrow that none met it is not: the surrogate has none there, and what the audit and the
+    genetic algorithm see of it is chance.
+
+    With ``correct="subsample"`` the most telling points are those that carry the surrogate's
+    posterior. Each is taken with a chance in proportion to what it carries, and counts the more
+    often the smaller that chance was: `Nested.log_densities` has the logarithm of it added, and is
+    -inf at points that were left out.
 
     References
     ----------
@@ -160,16 +170,35 @@ class Surrogate:
                 "near them and divides the likelihood by as much, or 'training' or 'audit'"
             )
         choice("init_use", self.init_use, _USES)
-        if self.mode == "switch" and self.correct == "subsample":
+        if self.init == "prior" and self.init_use != "training":
             raise ArgumentError(
-                "correct: 'subsample' given with mode='switch', which has to know of every point "
-                "whether the likelihood is above the level of the switch; use correct=True"
+                f"init_use: {self.init_use!r} given with init='prior', which finds no points; give "
+                "init='genetic'"
             )
+        if self.mode == "switch":
+            self._check_switch()
         if self.module is None and self.trained:
             raise ArgumentError("trained: given without a module; give the module that is trained")
         if self.module is not None and self.tune:
             raise ArgumentError(
                 "tune: given with a module, whose layers are its own; leave one of them out"
+            )
+
+    def _check_switch(self) -> None:
+        if self.correct == "subsample":
+            raise ArgumentError(
+                "correct: 'subsample' given with mode='switch', which has to know of every point "
+                "whether the likelihood is above the level of the switch; use correct=True"
+            )
+        if self.pilot_live is not None:
+            raise ArgumentError(
+                "pilot_live: given with mode='switch', where the pilot is the run itself; give "
+                "n_live to the call"
+            )
+        if self.init_use == "mixture":
+            raise ArgumentError(
+                "init_use: 'mixture' given with mode='switch', whose first part samples the prior "
+                "as it is; use mode='two-pass'"
             )
 
     def _training(self) -> dict[str, Any]:

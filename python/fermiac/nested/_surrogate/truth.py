@@ -90,6 +90,15 @@ class Truth:
             )
         return values
 
+    @property
+    def n_known(self) -> int:
+        """Points whose values are known."""
+        return sum(map(len, self._ell))
+
+    def forget(self) -> None:
+        """Let what was asked so far not be known; it stays counted."""
+        self._u, self._ell = [], []
+
     def known(self) -> tuple[Array, Array]:
         """All points that it was asked for so far, and the values, -inf for NaN."""
         ell = np.concatenate(self._ell)
