@@ -138,7 +138,7 @@ fn paraboloid(x: &[f64], slope: &mut [f64], centre: [f64; 3]) -> f64 {
 
 #[test]
 fn a_ball_is_filled_uniformly() {
-    for step in [0.15, 0.3] {
+    for step in [0.2, 0.4] {
         let f = |x: &[f64], slope: &mut [f64]| paraboloid(x, slope, [0.5; 3]);
         let (points, report) = ends(f, -0.16, [0.55, 0.4, 0.5], 200, step);
         assert_ball(&points, [0.5; 3], [0.0, 0.4], [false; 3]);
