@@ -138,12 +138,11 @@ fn paraboloid(x: &[f64], slope: &mut [f64], centre: [f64; 3]) -> f64 {
 
 #[test]
 fn a_ball_is_filled_uniformly() {
-    for step in [0.1, 0.3] {
+    for step in [0.2, 0.4] {
         let f = |x: &[f64], slope: &mut [f64]| paraboloid(x, slope, [0.5; 3]);
         let (points, report) = ends(f, -0.16, [0.55, 0.4, 0.5], 200, step);
         assert_ball(&points, [0.5; 3], [0.0, 0.4], [false; 3]);
         assert!(report.counts.met as f64 > 0.2 * report.counts.tries as f64);
-        assert!(report.counts.evals as f64 > 1.1 * report.counts.tries as f64);
     }
 }
 
@@ -211,7 +210,8 @@ fn where_there_is_no_gradient_chains_turn_back() {
     }
     let (points, report) = ends(f, -1.0, [0.5; 3], 400, 0.2);
     assert_ball(&points, [0.5; 3], [0.0, 0.4], [false; 3]);
-    assert_eq!(report.counts.evals, report.counts.tries);
+    // Nothing is asked about but the ends of steps, where they lie in the cube.
+    assert!(report.counts.evals <= report.counts.tries);
 }
 
 /// Sines of all coordinates, on and on.
