@@ -52,8 +52,8 @@ class Uniform(Sampler):
         A factor of the volume of the bound beside that of the bootstrap; 1 or more.
     importance : bool, default False
         Estimate the evidence a second time, from all points that were evaluated, also those below
-        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory; not for runs
-        with ``dynamic``, ``validate`` or ``surrogate``.
+        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory; not for
+        runs with ``dynamic``, ``validate`` or ``surrogate``.
 
     References
     ----------

@@ -246,7 +246,7 @@ mod tests {
         let mut stream = Stream::new(3, Domain::User, 1, 0);
         let mut book = Book::new(D);
         let mut bound = Bound::cube(D);
-        for (level, thick) in [0.4, 0.2, 0.1, 0.05].into_iter().enumerate() {
+        for (level, thick) in [0.4_f64, 0.2, 0.1, 0.05].into_iter().enumerate() {
             let mut u = Vec::new();
             bound.propose(500 + 300 * level, &mut stream, &mut u);
             book.note(&u, &vec![0.0; u.len() / D]);
