@@ -196,3 +196,26 @@ def test_results_without_a_run(tmp_path: Path) -> None:
 def test_arguments_are_checked(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         run().extend(**given)
+
+
+@pytest.mark.parametrize("sampler", ["slice", "unif"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_ctrl_c_within_the_likelihood(sampler: str, share: float) -> None:
+    left = np.inf
+
+    def target(x: np.ndarray) -> np.ndarray:
+        nonlocal left
+        left -= len(x)
+        if left < 0:
+            left = np.inf
+            raise KeyboardInterrupt
+        return LAW.log_density(x)
+
+    given: dict[str, Any] = {
+        "target": target, "sampler": sampler, "dynamic": Dynamic(target_ess=800, target_stderr=0.3)
+    }  # fmt: skip
+    whole = run(**given)
+    left = share * whole.n_evals
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(**given)
+    assert_same_run(caught.value.partial_result.extend(), whole)  # type: ignore[attr-defined]

@@ -169,7 +169,7 @@ def test_steps_are_tuned() -> None:
     evals = 1 / np.asarray(r.trace["efficiency"])
     assert 24 < np.median(evals[len(evals) // 2 :]) < 30
     assert Galilean()._options(20)["n_moves"] == 45
-    assert Galilean()._doubled(20) == Galilean(n_steps=90)
+    assert Galilean()._moving(90) == Galilean(n_steps=90)
 
 
 def test_what_is_refused() -> None:
@@ -177,9 +177,9 @@ def test_what_is_refused() -> None:
         run(formula, sampler="galilean")
     for prior in (lambda u: 18 * u - 8, [stats.gumbel_r()] * DIM):
         with pytest.raises(ArgumentError, match=r"prior: .*no derivative.*fermiac\.distributions"):
-            run(formula, prior, DIM, gradient=slope, sampler="galilean")
+            fm.nested.sample(formula, prior, DIM, gradient=slope, sampler="galilean")
     with pytest.raises(ArgumentError, match="gradient: given with blobs"):
-        run(pair, PRIOR, gradient=True, blobs=1)
+        fm.nested.sample(pair, PRIOR, gradient=True, blobs=1)
     with pytest.raises(ArgumentError, match="step: "):
         Galilean(step=0.0)
     with pytest.raises(ArgumentError, match="n_steps: 0"):

@@ -17,6 +17,7 @@ from fermiac.nested._job import Job
 from fermiac.nested._points import from_points
 
 if TYPE_CHECKING:
+    from fermiac import _core
     from fermiac._progress import Report
     from fermiac._store import Tensors
     from fermiac.errors import FermiacWarning

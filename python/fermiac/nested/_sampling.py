@@ -238,6 +238,8 @@ def sample(
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    if surrogate is not None and doublings:
+        raise ArgumentError("validate: given with a surrogate; validate the plain run")
     chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)

@@ -40,9 +40,13 @@ _DRAWS = 4000
 
 @dataclass(frozen=True)
 class Correction:
-    """The new target of the points, and how it relates to the surrogate."""
+    """The new target of the points, and how it relates to the surrogate.
+
+    The target is the likelihood, times the number of points that each stands for.
+    """
 
     target: Array
+    ell: Array
     told: dict[str, float]
 
 
@@ -75,7 +79,7 @@ def correct(
     target[used] = ell[used] - np.log(chances[used])
     used &= g > -np.inf
     told = _told(log_p[used] - np.log(chances[used]), ell[used] - g[used], rng)
-    return Correction(target, told)
+    return Correction(target, ell, told)
 
 
 def inclusion(p: Array, n: int) -> Array:
@@ -126,7 +130,10 @@ def corrected(result: Nested, correction: Correction) -> Nested:
     raw = {**points_of(result), "log_densities": correction.target}
     made = from_points(raw, names=result.names, **kept(result))
     error = float(np.hypot(made.log_evidence_stderr, correction.told["ratio_stderr"]))
-    return replace(made, log_evidence_stderr=error)
+    masses = made.log_prior_masses + correction.target - made.log_evidence
+    used = masses > -np.inf
+    information = float(np.exp(masses[used]) @ correction.ell[used]) - made.log_evidence
+    return replace(made, log_evidence_stderr=error, information=max(information, 0.0))
 
 
 def usable(told: dict[str, float]) -> None:

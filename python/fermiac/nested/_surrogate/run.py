@@ -50,6 +50,12 @@ def run_surrogate(
         raise ArgumentError(
             f"surrogate: {type(options).__name__} given; a fermiac.nested.Surrogate is needed"
         )
+    if job.dynamic is not None or getattr(job.sampler, "importance", False):
+        other = "dynamic" if job.dynamic is not None else "importance=True"
+        raise ArgumentError(
+            f"surrogate: given with {other}, whose points are not those of one static run; leave "
+            "one of them out"
+        )
     if options.mode == "switch" and job.reflective:
         raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     if job.blobs[0]:

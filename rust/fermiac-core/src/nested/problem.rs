@@ -43,7 +43,7 @@ impl Prior for LawPrior {
     }
 
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
-        self.0.from_unit(u, x)
+        self.0.map_unit(u, x)
     }
 
     fn has_derivative(&self) -> bool {

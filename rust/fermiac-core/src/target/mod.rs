@@ -174,13 +174,13 @@ pub trait Law: Send + Sync {
         Err(Error::argument("law", "its log-density has no gradient"))
     }
 
-    /// Whether [`Law::from_unit`] can be called.
+    /// Whether [`Law::map_unit`] can be called.
     fn has_unit_map(&self) -> bool {
         false
     }
 
     /// Maps points of the open unit cube to points of the law.
-    fn from_unit(&self, _u: Rows<'_>, _out: &mut [f64]) -> Result<()> {
+    fn map_unit(&self, _u: Rows<'_>, _out: &mut [f64]) -> Result<()> {
         Err(Error::argument("law", "it has no map from the unit cube"))
     }
 
@@ -190,7 +190,7 @@ pub trait Law: Send + Sync {
     }
 
     /// Turns the gradients (rows × dim) of a function with respect to the rows of `x` into those
-    /// with respect to the rows of `u` that [`Law::from_unit`] mapped to them.
+    /// with respect to the rows of `u` that [`Law::map_unit`] mapped to them.
     fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
         Err(Error::argument("law", "its map from the unit cube has no derivative"))
     }

@@ -458,5 +458,5 @@ fn opening(above: &Above<'_>, dim: usize) -> PyResult<Opening> {
         return Err(PyValueError::new_err("seeds: at least two points above the level are needed"));
     }
     let (level, log_x, log_evidence) = (above.level, above.log_x, above.log_evidence);
-    Ok(Opening::Above { seeds, level, log_x, log_evidence })
+    Ok(Opening::Above { seeds: Box::new(seeds), level, log_x, log_evidence })
 }

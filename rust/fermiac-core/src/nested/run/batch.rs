@@ -24,7 +24,7 @@ impl Run {
     /// The points that the new ones are to be found among.
     pub(super) fn survivors(&self) -> Points {
         if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
-            return seeds.clone();
+            return seeds.as_ref().clone();
         }
         let mut survivors = Points::new(self.circles.len(), 0);
         for &slot in &self.order {
@@ -170,7 +170,7 @@ impl Run {
             return Ok(());
         }
         let lineages = self.lineages();
-        let looks = self.batch % LOOKS == 0;
+        let looks = self.batch.is_multiple_of(LOOKS);
         let report =
             self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh)?;
         self.moves = Some(tune(tuned, &report, problem.dim()));

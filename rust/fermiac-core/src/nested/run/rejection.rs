@@ -11,7 +11,7 @@ use crate::nested::points::{Origin, Points};
 use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
-use crate::simd::ln;
+use crate::simd::{exp, ln};
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -34,6 +34,8 @@ pub(super) struct Rejection {
     pub(super) n_fits: u32,
     /// All points and bounds, where they are wanted.
     pub(super) book: Option<Book>,
+    /// The sum over the fits of ln of the factor by which axes were stretched.
+    stretched: f64,
     /// Prior mass when the bound was fitted.
     fitted_at: f64,
     /// Share of proposals above the level: now, and soon after the fit.
@@ -63,6 +65,7 @@ impl Rejection {
             bound: Bound::cube(dim),
             n_fits: 0,
             book: importance.then(|| Book::new(dim)),
+            stretched: 0.0,
             fitted_at: 0.0,
             efficiency: 1.0,
             fresh: 1.0,
@@ -110,6 +113,7 @@ impl Rejection {
             let bound =
                 Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
             self.n_fits += 1;
+            self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.fresh = self.efficiency;
             // The old bound holds what is left of the region too, so that a fit that came out larger,
@@ -199,6 +203,11 @@ impl Rejection {
         self.fresh = self.fresh.max(self.efficiency);
     }
 
+    /// The factor by which the bounds were stretched along their axes, on average.
+    pub(super) fn radius_scale(&self) -> f64 {
+        exp(self.stretched / f64::from(self.n_fits.max(1)))
+    }
+
     /// The points that wait, on the cube: as many evaluations as bought no point yet.
     pub(super) fn n_waiting(&self) -> usize {
         self.queue.len()
@@ -210,6 +219,7 @@ impl Rejection {
         archive.word(&mut fits)?;
         self.n_fits = fits as u32;
         for number in [
+            &mut self.stretched,
             &mut self.fitted_at,
             &mut self.efficiency,
             &mut self.fresh,

@@ -10,7 +10,7 @@ pub enum Opening {
     /// With points above a level, found from points that lie above it.
     Above {
         /// Points uniform above the level.
-        seeds: Points,
+        seeds: Box<Points>,
         /// The level.
         level: f64,
         /// The logarithm of the prior mass above it.

@@ -58,9 +58,9 @@ impl Run {
         self.dead.len() + self.order.len()
     }
 
-    /// The factor by which the newest bound was enlarged along its axes.
+    /// The factor by which the bounds were stretched along their axes, on average.
     pub fn radius_scale(&self) -> f64 {
-        self.rejection.bound.radius_scale()
+        self.rejection.radius_scale()
     }
 
     /// Batches so far.

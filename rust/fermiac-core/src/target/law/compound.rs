@@ -311,7 +311,7 @@ impl Law for Product {
         self.laws.iter().all(|law| law.has_unit_map())
     }
 
-    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+    fn map_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim)?;
         let mut first = 0;
         for law in &self.laws {
@@ -319,7 +319,7 @@ impl Law for Product {
             first = columns.end;
             let block = block(u, columns.clone());
             let mut mapped = vec![0.0; block.len()];
-            law.from_unit(Rows::new(&block, law.dim()), &mut mapped)?;
+            law.map_unit(Rows::new(&block, law.dim()), &mut mapped)?;
             for (row, part) in out.chunks_exact_mut(self.dim).zip(mapped.chunks_exact(law.dim())) {
                 row[columns.clone()].copy_from_slice(part);
             }

@@ -145,7 +145,7 @@ impl Law for Independent {
         true
     }
 
-    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+    fn map_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
         if let Some(boxes) = &self.boxes {
             for (row, u) in out.chunks_exact_mut(self.dim()).zip(u.iter()) {

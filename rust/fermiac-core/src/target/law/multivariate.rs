@@ -162,7 +162,7 @@ impl Law for MultivariateNormal {
         true
     }
 
-    fn from_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+    fn map_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
         for (z, u) in out.iter_mut().zip(u.data()) {
             *z = normal_quantile(*u);
         }
