@@ -38,6 +38,25 @@ fn push_ball(d: usize, centre: f64, radius: f64, stream: &mut Stream, out: &mut 
     out.extend(direction.iter().map(|x| centre + scale * x));
 }
 
+/// Balls about few points of the square, far apart in tight groups, so that all of them together
+/// are smaller than their ellipsoid.
+fn small_balls() -> Bound {
+    let d = 2;
+    let mut numbers = stream(14);
+    let mut tight = Vec::new();
+    for _ in 0..60 {
+        push_ball(d, 0.2, 0.1, &mut numbers, &mut tight);
+        let start = tight.len() - d;
+        if let corner @ 0..2 = numbers.below(3) as usize {
+            tight[start + corner] += 0.6;
+        }
+    }
+    let bound = fit(&tight, d, 0.01_f64.ln(), &options(BoundKind::Friends, 0));
+    let Region::Friends(balls) = &bound.region else { unreachable!() };
+    assert!(balls.is_smaller_than_wrap());
+    bound
+}
+
 /// What bounds are fitted to; points are uniform on it.
 #[derive(Debug, Clone, Copy)]
 enum Shape {

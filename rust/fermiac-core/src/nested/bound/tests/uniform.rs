@@ -82,20 +82,7 @@ fn balls_from_their_ellipsoid_and_from_themselves() {
     let wide = Shape::Shell.points(400, d, &mut stream(13));
     let bound = fit(&wide, d, Shape::Shell.log_volume(d), &options(BoundKind::Friends, 5));
     assert_uniform(&bound, d, "balls from their ellipsoid");
-    // Few points, far apart in tight groups, so that all balls together are small.
-    let mut numbers = stream(14);
-    let mut tight = Vec::new();
-    for _ in 0..60 {
-        push_ball(d, 0.2, 0.1, &mut numbers, &mut tight);
-        let start = tight.len() - d;
-        if let corner @ 0..2 = numbers.below(3) as usize {
-            tight[start + corner] += 0.6;
-        }
-    }
-    let bound = fit(&tight, d, 0.01_f64.ln(), &options(BoundKind::Friends, 0));
-    let Region::Friends(balls) = &bound.region else { unreachable!() };
-    assert!(balls.is_smaller_than_wrap());
-    assert_uniform(&bound, d, "balls from themselves");
+    assert_uniform(&small_balls(), d, "balls from themselves");
 }
 
 #[test]

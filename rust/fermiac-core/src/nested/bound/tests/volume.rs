@@ -40,16 +40,7 @@ fn volumes_are_those_within_the_cube() {
 
 #[test]
 fn balls_that_are_smaller_than_their_ellipsoid() {
-    let d = 2;
-    let mut numbers = stream(21);
-    let mut u = Vec::new();
-    for k in 0..60 {
-        push_ball(d, if k % 2 == 0 { 0.15 } else { 0.85 }, 0.1, &mut numbers, &mut u);
-    }
-    let bound = fit(&u, d, 0.01_f64.ln(), &options(BoundKind::Friends, 0));
-    let Region::Friends(balls) = &bound.region else { unreachable!() };
-    assert!(balls.is_smaller_than_wrap());
-    assert_measured(&bound, d, "balls from themselves");
+    assert_measured(&small_balls(), 2, "balls from themselves");
 }
 
 #[test]
