@@ -291,7 +291,7 @@ fn what_has_no_gradient_is_refused() {
         let likelihood = Likelihood::Density(Arc::new(Surface { dim: 2, sloped, f: waves }));
         let problem = Problem::new(prior, likelihood, vec![Edge::Hard; 2], NanMeans::Error);
         match problem.unwrap().check_gradient() {
-            Err(Error::Argument { name, .. }) => Some(name.to_string()),
+            Err(Error::Argument { name, .. }) => Some(name.clone()),
             _ => None,
         }
     };
