@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import plain
 from fermiac.errors import ArgumentError
 
-__all__ = ["choice", "columns", "numbers", "require", "unwrapped", "yes"]
+__all__ = ["choice", "columns", "labels", "numbers", "require", "unwrapped", "yes"]
 
 Array = NDArray[np.float64]
 
@@ -46,6 +47,19 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
         words = ", ".join(repr(word) for word in known)
         raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
     return value
+
+
+def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
+    """Take the names of the coordinates; none where there are none."""
+    if names is None:
+        return ()
+    given = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
+        raise ArgumentError(
+            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
+            "each coordinate"
+        )
+    return given
 
 
 def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import labels
 from fermiac._checkpoint import Checkpoint, Log, identity_of
 from fermiac._config import resolve_threads
 from fermiac._evaluation import evaluation
@@ -282,7 +283,7 @@ def evidence(
             shown = ", ".join(map(repr, choices))
             raise ArgumentError(f"{name}: {value!r} given; it must be one of {shown}")
     target = as_target(log_density, law.dim, gradient)
-    labels = _labels(names, law.dim)
+    named = labels(names, law.dim)
     try:
         numbers = {"df": float(df), "defensive": float(defensive)}
     except (TypeError, ValueError):
@@ -330,7 +331,7 @@ def evidence(
                 except (KeyboardInterrupt, WorkerError) as stop:
                     error, stopped = stop, True
             took = time.perf_counter() - start
-            result = _to_result(raw, gradients, settings, key, labels, stopped, took)
+            result = _to_result(raw, gradients, settings, key, named, stopped, took)
         if error is not None:
             if stopped:
                 error.partial_result = result  # type: ignore[attr-defined]
@@ -344,18 +345,6 @@ def _gradients(target: LogDensity, draws: Array) -> Array:
     batch = 16 * _core.CHUNK
     parts = range(0, len(draws), batch)
     return np.vstack([target.log_density_and_gradient(draws[i : i + batch])[1] for i in parts])
-
-
-def _labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    labels = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(labels)) != len(labels) or len(labels) != dim:
-        raise ArgumentError(
-            f"names: {names!r} given; a sequence of {dim} different names is needed, one for each "
-            "coordinate"
-        )
-    return labels
 
 
 def _to_result(

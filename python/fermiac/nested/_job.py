@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fermiac import _core
+from fermiac._arguments import labels
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested._allocation import Dynamic
@@ -163,19 +164,6 @@ def axes(name: str, given: Any, dim: int, names: tuple[str, ...]) -> tuple[int, 
                 f"{dim} booleans are needed"
             )
     return tuple(sorted(set(found)))
-
-
-def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
-    """The names of the parameters."""
-    if names is None:
-        return ()
-    given = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
-        raise ArgumentError(
-            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
-            "each parameter"
-        )
-    return given
 
 
 def job_of(
