@@ -15,7 +15,7 @@ from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets._density import LogDensity
 
-__all__ = ["TorchTarget", "torch"]
+__all__ = ["TorchTarget", "import_torch", "torch"]
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class TorchTarget(LogDensity):
     has_gradient = True
 
     def __init__(self, module: Any, dim: int, device: str, dtype: Any, max_batch: int | None):
-        self._torch = _import_torch()
+        self._torch = import_torch()
         self.module = module
         self.dim = dim
         self.device = device
@@ -259,7 +259,7 @@ def torch(
     >>> f.log_density_and_gradient([[1.0, 2.0]])  # doctest: +SKIP
     (array([-2.5]), array([[-1., -2.]]))
     """
-    library = _import_torch()
+    library = import_torch()
     dim = whole("dim", dim, 1, 2**31)
     if max_batch is not None:
         max_batch = whole("max_batch", max_batch, 1, 2**62)
@@ -324,7 +324,7 @@ def _release(held: list[Any]) -> None:
                 module.training = True
 
 
-def _import_torch() -> Any:
+def import_torch() -> Any:
     # By name, and late: torch takes seconds to import, and is not needed to use fermiac.
     try:
         return importlib.import_module("torch")

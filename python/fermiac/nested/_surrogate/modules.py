@@ -11,6 +11,7 @@ from fermiac.nested._surrogate.models import Region, guarded, reach
 from fermiac.nested._surrogate.options import Surrogate
 from fermiac.nested._surrogate.truth import Truth
 from fermiac.targets import torch as torch_target
+from fermiac.targets._torch import import_torch
 
 __all__ = ["Module"]
 
@@ -77,7 +78,7 @@ def _train(
     """Train a module by Adam until validation stops gaining; its best error, and the passes."""
     import copy
 
-    import torch
+    torch = import_torch()
 
     rng = np.random.default_rng(key)
     order = rng.permutation(len(y))
