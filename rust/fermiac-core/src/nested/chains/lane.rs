@@ -17,6 +17,8 @@ pub(super) const JUMPS: f64 = 0.1;
 const MOST_STEPS: u64 = 128;
 /// How often a walk without a move is prolonged, and how often a chain starts anew.
 const PROLONGED: u32 = 4;
+/// Steps of a walk for which it is prolonged, at least: a short one has often not moved.
+const SHORTEST: u32 = 25;
 const MOST_STARTS: u32 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +187,7 @@ impl Lane {
     fn goes_on(&mut self, n_steps: u32, frame: &Frame) -> bool {
         if self.made >= n_steps && self.accepted > 0 {
             self.at = At::Done;
-        } else if self.made >= PROLONGED * n_steps {
+        } else if self.made >= PROLONGED * n_steps.max(SHORTEST) {
             self.restart(frame);
         }
         self.at != At::Done
@@ -257,7 +259,8 @@ impl Lane {
     /// Chooses a line and places a bracket on it; whether a point waits for its value.
     fn open(&mut self, frame: &Frame, moves: &Moves) -> bool {
         let Moves::Slice { direction, width, step_out, .. } = *moves else { return false };
-        if frame.n_modes() > 1 && self.stream.uniform() < JUMPS {
+        // Not before a slice: a chain whose jumps all failed would end where it began.
+        if self.made > 0 && frame.n_modes() > 1 && self.stream.uniform() < JUMPS {
             return self.jump(frame);
         }
         let differential = match direction {

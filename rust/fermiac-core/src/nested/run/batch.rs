@@ -36,14 +36,20 @@ impl Run {
         survivors
     }
 
-    pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+    /// Gets a batch ready to start, after its points have died.
+    pub(super) fn ready(&mut self, problem: &Problem) {
         (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
         self.fresh = Points::new(problem.dim(), problem.n_extras());
-        let survivors = self.survivors();
         self.turn_to_chains();
+        self.phase = Phase::Starting;
+    }
+
+    /// Starts a batch; after an error it can be called again.
+    pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let survivors = self.survivors();
         if self.chaining {
-            self.phase = Phase::Chaining;
             self.look_for_modes(&survivors, context)?;
+            self.phase = Phase::Chaining;
             let frame = self.frame_of(&survivors);
             self.chains.start(
                 self.doomed.len(),
@@ -54,7 +60,6 @@ impl Run {
             );
             self.frame = Some(frame);
         } else {
-            self.phase = Phase::Rejecting;
             let log_x = self.running.log_x();
             self.rejection.begin(
                 &survivors,
@@ -64,6 +69,7 @@ impl Run {
                 &self.circles,
                 context,
             )?;
+            self.phase = Phase::Rejecting;
         }
         Ok(())
     }
@@ -108,7 +114,6 @@ impl Run {
         if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
             return Ok(());
         }
-        self.modes_at = log_x;
         let options = FitOptions {
             kind: BoundKind::Multi,
             enlarge: self.settings.enlarge,
@@ -119,6 +124,7 @@ impl Run {
         let rows = Rows::new(&survivors.u, self.circles.len());
         let number = self.batch;
         self.modes = Some(Bound::fit(rows, log_x, &options, self.settings.key, number, context)?);
+        self.modes_at = log_x;
         Ok(())
     }
 
@@ -171,23 +177,30 @@ impl Run {
         }
         let lineages = self.lineages();
         let looks = self.batch.is_multiple_of(LOOKS);
-        let report =
-            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh)?;
+        let ends =
+            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh);
+        let report = match ends {
+            Ok(report) => report,
+            Err(error) => {
+                self.frame = Some(frame);
+                return Err(error);
+            }
+        };
         self.moves = Some(tune(tuned, &report, problem.dim()));
         let adapts = self.settings.adapt_length;
-        let correlation = self.memory.learn(&report, self.doomed.len(), adapts);
-        self.watch(&report)?;
+        let n_chains = self.doomed.len();
+        let correlation = self.memory.learn(&report, n_chains, adapts);
         self.take_in();
         let counts = report.counts;
         let tries = counts.tries as f64 / counts.moves.max(1) as f64;
         self.note([report.moved, tries, correlation, moves.n_moves()]);
-        Ok(())
+        self.watch(&report, n_chains)
     }
 
     /// Gives up where chains get stuck batch after batch.
-    pub(super) fn watch(&mut self, report: &Report) -> Result<()> {
+    pub(super) fn watch(&mut self, report: &Report, n_chains: usize) -> Result<()> {
         self.n_stuck += report.counts.stuck;
-        let many = 100 * report.counts.stuck > self.doomed.len() as u64;
+        let many = 100 * report.counts.stuck > n_chains as u64;
         self.stuck_batches = if many { self.stuck_batches + 1 } else { 0 };
         if self.stuck_batches < STUCK {
             return Ok(());
@@ -195,7 +208,7 @@ impl Run {
         Err(Error::Numerical(format!(
             "chains got stuck in {STUCK} batches one after the other, at the level {} of the \
              log-likelihood: the region is narrower than doubles resolve, or has no volume; raise \
-             dlogz, or rescale the parameters",
+             dlogz, rescale the parameters, or make walks longer",
             self.level
         )))
     }

@@ -140,7 +140,8 @@ impl Run {
             context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
-                Phase::Between => self.begin(problem, context)?,
+                Phase::Between => self.begin(problem),
+                Phase::Starting => self.start_batch(problem, context)?,
                 Phase::Rejecting => self.reject(problem, context)?,
                 Phase::Chaining => self.chain(problem, deadline, context)?,
             }
@@ -173,7 +174,10 @@ impl Run {
 
     /// Draws the first points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let Opening::Prior = self.opening else { return self.open_above(problem, context) };
+        let Opening::Prior = self.opening else {
+            self.open_above(problem);
+            return Ok(());
+        };
         let (n, d, b) = (self.settings.n_live, problem.dim(), problem.n_extras());
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
         let mut u = vec![0.0; n * d];
@@ -215,14 +219,11 @@ impl Run {
     }
 
     /// The first batch of a run that begins above a level: the seeds are its survivors.
-    fn open_above(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let n = self.settings.n_live;
-        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else {
-            return Ok(());
-        };
+    fn open_above(&mut self, problem: &Problem) {
+        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else { return };
         (self.level, self.running) = (*level, Running::above(*log_x, *log_evidence));
-        self.doomed = (0..n as u64).collect();
-        self.start_batch(problem, context)
+        self.doomed = (0..self.settings.n_live as u64).collect();
+        self.ready(problem);
     }
 
     fn sort(&mut self) {
@@ -237,7 +238,7 @@ impl Run {
     }
 
     /// Ends the run where a rule says so; else lets the worst points die and looks for new ones.
-    fn begin(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+    fn begin(&mut self, problem: &Problem) {
         let n = self.order.len();
         let (worst, best) = (self.ranked(0), self.ranked(n - 1));
         let batches = u64::from(self.batch - self.settings.first_batch);
@@ -255,14 +256,14 @@ impl Run {
             Status::Running
         };
         if self.status != Status::Running {
-            return Ok(());
+            return;
         }
         self.level = self.ranked(self.settings.batch.min(n) - 1);
         let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
         let mut doomed: Vec<u64> = dying.copied().collect();
         if doomed.len() == n {
             self.status = Status::Plateau;
-            return Ok(());
+            return;
         }
         self.order.drain(..doomed.len());
         for (k, &slot) in doomed.iter().enumerate() {
@@ -277,9 +278,9 @@ impl Run {
             self.batch += 1;
             self.batch_evals = 0;
             self.note([f64::NAN; 4]);
-            return Ok(());
+            return;
         }
-        self.start_batch(problem, context)
+        self.ready(problem);
     }
 
     fn lineages(&self) -> Vec<u64> {

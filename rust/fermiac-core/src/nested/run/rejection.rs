@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use super::settings::Settings;
-use crate::Result;
 use crate::kernel::Archive;
 use crate::nested::bound::{Bound, BoundKind, FitOptions};
 use crate::nested::importance::Book;
@@ -12,6 +11,7 @@ use crate::nested::problem::{Answers, Problem};
 use crate::par::Context;
 use crate::rng::{Domain, Stream};
 use crate::simd::{exp, ln};
+use crate::{Error, Result};
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -24,6 +24,8 @@ const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
 /// While more of the cube than this lies above the level, there is no bound.
 const OPEN: f64 = 0.5;
+/// Rounds without a proposal after which the bound is given up.
+const MOST_EMPTY: u32 = 10;
 /// The address of the streams of proposals among those of a batch: above that of any chain.
 const ROUNDS: u64 = 1 << 32;
 
@@ -48,6 +50,8 @@ pub(super) struct Rejection {
     queue: Points,
     /// Rounds of this batch.
     rounds: u64,
+    /// Rounds without a proposal, one after the other.
+    n_empty: u32,
     proposals: Vec<f64>,
     seconds_a_row: RefCell<f64>,
 }
@@ -73,6 +77,7 @@ impl Rejection {
             accepted: 0.0,
             queue: Points::new(dim, n_extras),
             rounds: 0,
+            n_empty: 0,
             proposals: Vec::new(),
             seconds_a_row: RefCell::new(0.0),
         }
@@ -166,6 +171,10 @@ impl Rejection {
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
+        if n == 0 {
+            return self.found_nothing(search.level);
+        }
+        self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
         // Only now: what raises is asked again.
         self.rounds += 1;
@@ -193,6 +202,20 @@ impl Rejection {
         }
         self.learn(n as f64, f64::from(accepted));
         Ok((out.len() == wanted, n as u64))
+    }
+
+    /// A round in which the bound gave no point of the cube.
+    fn found_nothing(&mut self, level: f64) -> Result<(bool, u64)> {
+        self.rounds += 1;
+        self.n_empty += 1;
+        self.learn(LEAST, 0.0);
+        if self.n_empty < MOST_EMPTY {
+            return Ok((false, 0));
+        }
+        Err(Error::Numerical(format!(
+            "the bound about the points above the level {level} of the log-likelihood has next to \
+             no volume in the unit cube; use sampler=\"slice\", or more live points"
+        )))
     }
 
     fn learn(&mut self, proposed: f64, accepted: f64) {

@@ -39,11 +39,16 @@ pub enum Sampler {
     },
 }
 
+/// The width of brackets at first: about the chord of the unit ball whose coordinates have variance
+/// 1 when whitened.
+pub(super) fn first_width(dim: usize) -> f64 {
+    2.0 * ((dim + 2) as f64).sqrt() / (dim as f64).sqrt()
+}
+
 impl Sampler {
     /// How chains of it move at first; `None` for rejection.
     pub(super) fn moves(&self, dim: usize) -> Option<Moves> {
-        // About the chord of the unit ball whose coordinates have variance 1 when whitened.
-        let width = 2.0 * ((dim + 2) as f64).sqrt() / (dim as f64).sqrt();
+        let width = first_width(dim);
         match *self {
             Self::Rejection => None,
             Self::Auto { n_slices, .. } => Some(Moves::Slice {

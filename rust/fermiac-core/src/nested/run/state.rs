@@ -51,12 +51,13 @@ pub(super) const STATUSES: [Status; 6] = [
 pub(super) enum Phase {
     Opening,
     Between,
+    Starting,
     Rejecting,
     Chaining,
 }
 
-pub(super) const PHASES: [Phase; 4] =
-    [Phase::Opening, Phase::Between, Phase::Rejecting, Phase::Chaining];
+pub(super) const PHASES: [Phase; 5] =
+    [Phase::Opening, Phase::Between, Phase::Starting, Phase::Rejecting, Phase::Chaining];
 
 /// What each batch tells, one list for each figure.
 #[derive(Debug, Clone, Default)]

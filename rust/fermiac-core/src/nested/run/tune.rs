@@ -1,5 +1,6 @@
 //! The length of moves and the number of them, tuned between batches; within one they stand still.
 
+use super::settings::first_width;
 use crate::Result;
 use crate::kernel::Archive;
 use crate::nested::chains::{Moves, Report};
@@ -14,6 +15,8 @@ const ACCEPTANCE: f64 = 0.5;
 const MET: f64 = 0.35;
 /// The most by which a batch changes a length.
 const MOST: f64 = 2.0;
+/// The widest bracket, in first widths.
+const WIDEST: f64 = 16.0;
 
 /// Chains that the memory of starts is taken over, about.
 const CHAINS: f64 = 1000.0;
@@ -65,7 +68,10 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
             *width *= (2.0 * out / (out + shrunk)).clamp(1.0 / MOST, MOST);
         }
         Moves::Slice { width, .. } => {
+            // Where the prior is flat, brackets are cut to the cube, and their width means nothing.
+            let widest = WIDEST * first_width(dim);
             *width *= (TRIES * made / tries).powi(2).clamp(1.0 / MOST, MOST);
+            *width = width.min(widest);
         }
         Moves::Walk { scale, .. } => {
             let change = (made / tries - ACCEPTANCE) / (0.5 * dim as f64);
