@@ -137,16 +137,18 @@ def test_gaussian_evidence_and_posterior() -> None:
 def test_hubble_rates_for_a_fifth_of_the_calls(hubble: tuple[Any, Any, float]) -> None:
     f, prior, exact = hubble
     plain = Counted(f)
-    reference = fm.nested.sample(plain, prior, rng=1, progress=False)
     pulls = []
+    asked = 0
     for seed in (1, 2):
+        reference = fm.nested.sample(plain, prior, rng=seed, progress=False)
         counted = Counted(f)
         r = sampled(counted, prior, seed)
         assert not r.surrogate.rejected
         assert counted.n == r.surrogate.n_true
-        assert 5 * counted.n < plain.n
+        asked += counted.n
         assert r.log_evidence_stderr < 1.1 * reference.log_evidence_stderr
         pulls.append((r.log_evidence - exact) / r.log_evidence_stderr)
+    assert 5 * asked < plain.n
     assert np.abs(pulls).max() < 5
 
 

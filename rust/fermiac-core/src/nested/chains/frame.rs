@@ -112,6 +112,23 @@ impl Shape {
         Self { mean, factor, log_volume }
     }
 
+    /// Whether the ellipsoids of uniform laws with these covariances touch on the line that joins
+    /// their means.
+    fn touches(&self, other: &Self) -> bool {
+        let between: Vec<f64> = self.mean.iter().zip(&other.mean).map(|(a, b)| a - b).collect();
+        let square: f64 = between.iter().map(|x| x * x).sum();
+        // Standard deviations along the line are |Lᵀ u|.
+        let reach = |shape: &Self| {
+            let mut along = vec![0.0; between.len()];
+            for (i, x) in between.iter().enumerate() {
+                let row = shape.factor.row(i);
+                row.iter().zip(&mut along).for_each(|(l, sum)| *sum += l * x);
+            }
+            along.iter().map(|x| x * x).sum::<f64>().sqrt()
+        };
+        square <= ((between.len() + 2) as f64).sqrt() * (reach(self) + reach(other))
+    }
+
     /// L z.
     fn factor_times(&self, z: &[f64], out: &mut [f64]) {
         for (i, y) in out.iter_mut().enumerate() {
@@ -137,11 +154,17 @@ pub struct Frame {
     points: Vec<f64>,
     pub(super) ell: Vec<f64>,
     pub(super) family: Vec<u64>,
-    /// The shape of all, then those of the modes.
-    pub(super) shapes: Vec<Shape>,
-    /// The shape that a chain from each survivor takes its directions from.
+    /// The shape of all, then those of the parts that they fall into, for jumps.
+    shapes: Vec<Shape>,
+    /// The shape of all, then those of the heaps: of parts that touch, taken together.
+    pub(super) heaps: Vec<Shape>,
+    /// The heap of every part.
+    heap_of: Vec<usize>,
+    /// The heap that a chain from each survivor takes its directions from. Not the part: chains that
+    /// can leave it must not move by a law that depends on where they began, or they would not leave
+    /// the uniform law as it is.
     pub(super) label: Vec<usize>,
-    /// Directions for sweeps, one basis after the other for each shape: `n_bases` × d lines.
+    /// Directions for sweeps, one basis after the other for each heap: `n_bases` × d lines.
     lines: Vec<f64>,
     n_bases: usize,
 }
@@ -158,21 +181,31 @@ impl Frame {
         }
         let all: Vec<usize> = (0..n).collect();
         let whole = Shape::new(&points, dim, &all).unwrap_or_else(|| unit(dim));
-        let mut shapes = vec![whole];
-        let mut label = vec![0; n];
+        let mut shapes = vec![whole.clone()];
         if let Some(bound) = bound.filter(|bound| bound.n_parts() > 1) {
             let parts: Vec<usize> = (0..n).map(|i| bound.label(survivors.u(i))).collect();
             for part in 0..bound.n_parts() {
                 let members: Vec<usize> =
                     all.iter().copied().filter(|&i| parts[i] == part).collect();
                 // A shape of few points says more of their noise than of the mode.
-                if members.len() < 2 * dim {
-                    continue;
+                if members.len() >= 2 * dim {
+                    shapes.extend(Shape::new(&points, dim, &members));
                 }
-                if let Some(shape) = Shape::new(&points, dim, &members) {
-                    members.iter().for_each(|&i| label[i] = shapes.len());
-                    shapes.push(shape);
-                }
+            }
+        }
+        let (heap_of, n_heaps) = heaps_of(&shapes);
+        let (mut heaps, mut label) = (vec![whole], vec![0; n]);
+        if n_heaps > 1 {
+            let mut room = Vec::new();
+            for (label, x) in label.iter_mut().zip(points.chunks_exact(dim)) {
+                *label = heap_of[nearest_part(&shapes, x, &mut room)];
+            }
+            for heap in 1..=n_heaps {
+                let members: Vec<usize> =
+                    all.iter().copied().filter(|&i| label[i] == heap).collect();
+                let shape =
+                    if members.is_empty() { None } else { Shape::new(&points, dim, &members) };
+                heaps.push(shape.unwrap_or_else(|| heaps[0].clone()));
             }
         }
         Self {
@@ -182,6 +215,8 @@ impl Frame {
             ell: survivors.ell.clone(),
             family: survivors.family.clone(),
             shapes,
+            heaps,
+            heap_of,
             label,
             lines: Vec::new(),
             n_bases: 0,
@@ -195,8 +230,8 @@ impl Frame {
         stream.fill_normal(&mut bases);
         bases.chunks_exact_mut(d * d).for_each(|basis| orthonormalise(basis, d));
         self.n_bases = n;
-        self.lines = vec![0.0; self.shapes.len() * n * d * d];
-        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.shapes) {
+        self.lines = vec![0.0; self.heaps.len() * n * d * d];
+        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.heaps) {
             for (line, z) in lines.chunks_exact_mut(d).zip(bases.chunks_exact(d)) {
                 shape.factor_times(z, line);
             }
@@ -231,7 +266,7 @@ impl Frame {
     ) {
         stream.fill_normal(noise);
         let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
-        let factor = &self.shapes[shape].factor;
+        let factor = &self.heaps[shape].factor;
         for (i, v) in line.iter_mut().enumerate() {
             let row = factor.row(i);
             let sum: f64 = row.iter().zip(noise.iter()).map(|(l, z)| l * z).sum();
@@ -271,19 +306,9 @@ impl Frame {
         (self.shapes.len() - 1).max(1)
     }
 
-    /// The mode that a point belongs to: the shape of least Mahalanobis distance. `room` is two
-    /// points' worth of scratch.
+    /// The part that a point belongs to.
     pub(super) fn mode_of(&self, x: &[f64], room: &mut Vec<f64>) -> usize {
-        let mut nearest = (f64::INFINITY, 1);
-        room.resize(x.len(), 0.0);
-        for (k, shape) in self.shapes.iter().enumerate().skip(1) {
-            shape.whiten(x, room);
-            let square: f64 = room.iter().map(|y| y * y).sum();
-            if square < nearest.0 {
-                nearest = (square, k);
-            }
-        }
-        nearest.1
+        nearest_part(&self.shapes, x, room)
     }
 
     /// The point of one mode that corresponds to a point of another, and the logarithm of the ratio
@@ -306,19 +331,17 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor, both whitened by their modes; adds the products of
+    /// The distance of a point from a survivor, both whitened by their heaps; adds the products of
     /// their coordinates to the report.
     pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
-        // What counts is where a point lies in its mode: which mode that is, jumps decide.
+        // What counts is where a point lies in its heap: which heap that is, jumps decide.
         let mut end = vec![0.0; self.dim];
-        let (from, to) = if self.n_modes() > 1 {
-            (self.mode_of(self.point(survivor), &mut end), self.mode_of(point, &mut end))
-        } else {
-            (0, 0)
-        };
+        let from = self.label[survivor];
+        let to = if self.heaps.len() > 1 { self.heap_of[self.mode_of(point, &mut end)] } else { 0 };
+        end.resize(self.dim, 0.0);
         let mut start = vec![0.0; self.dim];
-        self.shapes[from].whiten(self.point(survivor), &mut start);
-        self.shapes[to].whiten(point, &mut end);
+        self.heaps[from].whiten(self.point(survivor), &mut start);
+        self.heaps[to].whiten(point, &mut end);
         let [cross, before, after] = &mut report.products;
         let mut square = 0.0;
         for (k, (a, b)) in start.iter().zip(&end).enumerate() {
@@ -353,6 +376,39 @@ impl Frame {
         }
         total / looked as f64
     }
+}
+
+/// The part of least Mahalanobis distance; `room` is scratch.
+fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
+    let mut nearest = (f64::INFINITY, 1);
+    room.resize(x.len(), 0.0);
+    for (k, shape) in shapes.iter().enumerate().skip(1) {
+        shape.whiten(x, room);
+        let square: f64 = room.iter().map(|y| y * y).sum();
+        if square < nearest.0 {
+            nearest = (square, k);
+        }
+    }
+    nearest.1
+}
+
+/// The heap of every part, counted from 1, and how many there are: parts whose ellipsoids touch on
+/// the line that joins their means are of one.
+fn heaps_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
+    let mut heap: Vec<usize> = (0..shapes.len()).collect();
+    for i in 1..shapes.len() {
+        for j in i + 1..shapes.len() {
+            if heap[i] != heap[j] && shapes[i].touches(&shapes[j]) {
+                let (low, high) = (heap[i].min(heap[j]), heap[i].max(heap[j]));
+                heap.iter_mut().filter(|h| **h == high).for_each(|h| *h = low);
+            }
+        }
+    }
+    let mut names: Vec<usize> = heap[1..].to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let number = |h: usize| names.iter().position(|&name| name == h).map_or(0, |at| at + 1);
+    (heap.iter().map(|&h| number(h)).collect(), names.len())
 }
 
 /// Where points do not span the space: directions of the cube.

@@ -57,7 +57,7 @@ impl Lane {
         let dim = self.here.len();
         let (kept, new) = if self.made == 0 { (0.0, 1.0) } else { (KEPT, RENEWED) };
         self.stream.fill_normal(&mut self.noise);
-        let factor = &frame.shapes[frame.label[self.start]].factor;
+        let factor = &frame.heaps[frame.label[self.start]].factor;
         let length = new * step / (dim as f64).sqrt();
         for (i, v) in self.line.iter_mut().enumerate() {
             let sum: f64 = factor.row(i).iter().zip(&self.noise).map(|(l, z)| l * z).sum();
@@ -104,7 +104,7 @@ impl Lane {
         if largest == 0.0 || !all_finite(&self.slope) {
             return false;
         }
-        let factor = &frame.shapes[frame.label[self.start]].factor;
+        let factor = &frame.heaps[frame.label[self.start]].factor;
         let (white, mut product) = (&mut self.noise, 0.0);
         white.fill(0.0);
         for (i, (g, v)) in self.slope.iter_mut().zip(&self.line).enumerate() {
