@@ -368,3 +368,20 @@ def test_what_is_known_of_a_run() -> None:
     assert (r.n_alive[-100:] == np.arange(100, 0, -1)).all()
     left = np.logaddexp(r.log_x[-101] + r.log_likelihoods[-1], r.log_evidence) - r.log_evidence
     assert left < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
+@pytest.mark.parametrize("name", ["corner", "log-gamma"])
+def test_one_mode_that_is_no_ellipsoid(name: str) -> None:
+    """A bound cuts such a mode into parts; chains must not take them for modes."""
+
+    def f(x: Array) -> Array:
+        y = 200 * x if name == "corner" else 200 * (x - 0.7)
+        return (-y if name == "corner" else y - np.exp(y)).sum(axis=1)
+
+    exact = -5 * np.log(200)
+    prior = fm.distributions.Uniform(np.zeros(5), np.ones(5))
+    runs = [fm.nested.sample(f, prior, n_live=200, sampler="slice", rng=k) for k in range(10)]
+    z = np.array([(r.log_evidence - exact) / r.log_evidence_stderr for r in runs])
+    assert abs(z.mean()) < 1, z
+    assert np.abs(z).max() < 5, z

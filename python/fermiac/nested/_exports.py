@@ -97,8 +97,18 @@ def write_table(path: str, columns: list[Array]) -> None:
             file.write(" ".join(map(repr, row)) + "\n")
 
 
+def refuse_reweighted(result: Nested, name: str) -> None:
+    """Refuses a result whose weights likelihoods and births do not tell."""
+    if result.is_reweighted:
+        raise ArgumentError(
+            f"{name}: the weights of this result are those of another likelihood than ordered its "
+            "points, and the format has no place for them; use to_getdist or to_dynesty"
+        )
+
+
 def to_anesthetic(result: Nested) -> Any:
     """What `Nested.to_anesthetic` does."""
+    refuse_reweighted(result, "to_anesthetic")
     try:
         anesthetic: Any = importlib.import_module("anesthetic")
     except ImportError as error:

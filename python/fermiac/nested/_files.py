@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from fermiac.errors import ArgumentError
-from fermiac.nested._exports import FORBIDDEN, write_names, write_table
+from fermiac.nested._exports import FORBIDDEN, refuse_reweighted, write_names, write_table
 from fermiac.nested._points import from_points
 from fermiac.nested._result import Nested
 
@@ -20,6 +20,7 @@ _NO_BIRTH = -1e30
 
 def write_dead_birth(result: Nested, root: str | os.PathLike[str]) -> None:
     """What `Nested.write_dead_birth` does."""
+    refuse_reweighted(result, "write_dead_birth")
     ell = np.maximum(result.log_likelihoods, FORBIDDEN)
     births = np.maximum(result.births, _NO_BIRTH)
     write_table(os.fspath(root) + _ENDING, [*result.draws.T, ell, births])

@@ -30,8 +30,6 @@ _MOST_POINTS = 200_000
 _LOOSE = 3.0
 #: Standard errors by which two estimates of the evidence may differ.
 _DIFFERENT = 4.0
-#: A run whose first points had likelihood this rarely wasted its time there.
-_RARE = 0.01
 
 
 def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
@@ -130,9 +128,9 @@ def _memory(result: Nested) -> float:
     chained = np.isfinite(memory)
     if not chained.any():
         return 0.0
-    lengths = result.trace["n_moves"][chained]
     # A run that makes chains longer follows what it finds, some batches late.
-    most = _MEMORY if lengths.min() == lengths.max() else _MEMORY_ADAPTED
+    sampler = str(result.settings.get("sampler"))
+    most = _MEMORY_ADAPTED if sampler == "auto" or "=None" in sampler else _MEMORY
     typical = float(np.median(memory[chained]))
     return typical if typical > most else 0.0
 

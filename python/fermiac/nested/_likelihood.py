@@ -42,12 +42,13 @@ class WithBlobs:
             )
         values = np.asarray(got[0], dtype=np.float64)
         blobs = np.asarray(got[1], dtype=np.float64)
-        if values.shape != (n,) or blobs.reshape(n, -1).shape != (n, self.n_blobs):
+        wanted = [(n, self.n_blobs), *([(n,)] if self.n_blobs == 1 else [])]
+        if values.shape != (n,) or blobs.shape not in wanted:
             raise TargetError(
                 f"the log-likelihood gave arrays of shapes {values.shape} and {blobs.shape}; "
                 f"({n},) and ({n}, {self.n_blobs}) are needed"
             )
-        return np.column_stack([values, blobs.reshape(n, -1)])
+        return np.column_stack([values, blobs])
 
 
 def as_blobs(given: int | Sequence[str] | None) -> Blobs:

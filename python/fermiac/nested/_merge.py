@@ -97,6 +97,17 @@ def _check(runs: list[Nested]) -> None:
                 f"merge: of run {i} and run 0 one has the weights of another target than its own; "
                 "merge the runs as they were, and reweight the result"
             )
+        priors = [one.settings.get("prior") for one in (runs[0], run)]
+        if None not in priors and priors[0] != priors[1]:
+            raise ArgumentError(
+                f"merge: run {i} has the prior {priors[1]}, run 0 {priors[0]}; runs of one problem "
+                "can be merged"
+            )
+        made = run.surrogate is not None and not run.surrogate.rejected
+        if made and run.settings.get(_PART) is None:
+            raise ArgumentError(
+                f"merge: run {i} was ordered by a surrogate of its own, whose levels are no others'"
+            )
         # Parameters may be discrete, so that only points of the cube are all different.
         cube = run.unit_draws
         rows = {run.draws.tobytes()} if cube is None else {row.tobytes() for row in cube}

@@ -238,9 +238,12 @@ class Galilean(Sampler):
         return replace(self, n_steps=n_moves)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class _Auto(Sampler):
     """Rejection in up to nine dimensions, until chains of slices are cheaper; else those."""
+
+    def __repr__(self) -> str:
+        return "auto"
 
     def _options(self, dim: int) -> dict[str, Any]:
         if dim >= _MANY:

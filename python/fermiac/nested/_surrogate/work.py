@@ -119,7 +119,8 @@ class Work:
             Whether the target is a surrogate.
         """
         frame = frame or Frame(self.job.dim)
-        job = replace(self.job, prior=Cube(frame.dim), target=Asked(handle), **changes)
+        names = self.job.names if frame.dim == self.job.dim else ()
+        job = replace(self.job, prior=Cube(frame.dim), target=Asked(handle), names=names, **changes)
         return _Stage(self, job, frame, job.make(above), biased)
 
 
@@ -148,6 +149,7 @@ class _Stage(Course):
         return replace(
             result,
             draws=work.truth.prior.transform(u.copy()),
+            names=work.job.names,
             unit_draws=u,
             seed=work.job.key,
             settings={**work.job.settings(), "surrogate": work.options._settings()},
