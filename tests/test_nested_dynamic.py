@@ -166,7 +166,7 @@ def test_plateaus_and_impossible_points() -> None:
 def test_limits() -> None:
     aim = Dynamic(target_ess=4000)
     whole = run(dynamic=aim)
-    with pytest.warns(ConvergenceWarning, match="ended by max_evals"):
+    with pytest.warns(ConvergenceWarning, match="ended by max_evals before its targets"):
         some = run(dynamic=aim, max_evals=whole.n_evals // 2)
     assert whole.n_evals // 2 <= some.n_evals < 0.6 * whole.n_evals
     assert some.status == "stopped"

@@ -370,6 +370,19 @@ def test_what_is_known_of_a_run() -> None:
     assert left < 0.1
 
 
+def test_ranks_of_single_points_are_tested_in_windows() -> None:
+    prior = fm.distributions.Uniform(np.zeros(3), np.ones(3))
+
+    def f(x: Array) -> Array:
+        return -200 * ((x - 0.5) ** 2).sum(axis=1)
+
+    how = {"n_live": 60, "sampler": "unif"}
+    found = [fm.nested.sample(f, prior, batch=1, rng=k, **how).rank_p_value for k in range(5)]
+    assert all(1e-4 < p <= 1 for p in found), found
+    assert len(set(found)) > 1
+    assert np.isnan(fm.nested.sample(f, prior, rng=0, **how).rank_p_value)
+
+
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 @pytest.mark.parametrize("name", ["corner", "log-gamma"])
 def test_one_mode_that_is_no_ellipsoid(name: str) -> None:

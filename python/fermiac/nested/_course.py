@@ -254,6 +254,7 @@ class Course:
             status=status,
             converged=converged,
             rank_z=state["rank_z"],
+            rank_p_value=state["rank_p_value"] if job.batch == 1 else float("nan"),
             trace=self._trace(),
             timings={"target": state["seconds"], "total": wall},
             importance=None if status == "running" else self._importance(),

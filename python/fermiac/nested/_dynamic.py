@@ -40,6 +40,9 @@ _SHORT = {
     "max_batches": "max_batches ended the run before its targets were reached: "
     + _REACHED
     + "go on with extend(dynamic=...), or raise max_batches",
+    "limit": "the run ended by {how} before its targets were reached: "
+    + _REACHED
+    + "go on with extend(), or raise the limit",
     "no gain": "two batches in a row brought the targets no nearer: "
     + _REACHED
     + "use more live points in each (n_batch), or lower the targets",
@@ -100,6 +103,8 @@ class DynamicCourse(Course):
             # Each is a standard normal number, and tells the more the more points it is of.
             root = np.sqrt(n[known])
             state["rank_z"] = float(root @ z[known] / np.sqrt(root @ root))
+        if self._n_runs:
+            state["rank_p_value"] = float("nan")  # of one run of several
         state["n_points"] = int(n.sum())
         state["radius_scale"] = max(*self._notes["radius_scale"], state["radius_scale"], 0.0)
         return state
@@ -233,8 +238,10 @@ class DynamicCourse(Course):
         return self._why or "max_time"
 
     def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
-        short = _SHORT.get(self._why, "").format(
-            ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
+        # The rest of the batch under way says nothing of the evidence, which the first run had.
+        why = self._why if self._why in _SHORT or not self._n_runs else "limit"
+        short = _SHORT.get(why, "").format(
+            how=self._how(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
         )
         self.state.update(status=self._how(), short=short)
         return super().findings(result)

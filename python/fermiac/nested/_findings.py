@@ -17,6 +17,8 @@ __all__ = ["findings"]
 Finding = tuple[type[FermiacWarning], str]
 #: A rank test beyond this is warned of.
 _RANKS = 4.0
+#: A p-value of the ranks of a part below this is.
+_UNLIKELY = 1e-5
 #: The share of chains that must end away from their starts.
 _MOVED = 0.5
 #: A correlation of ends and starts above this is warned of; runs that adapt aim at 0.2.
@@ -46,6 +48,15 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 f"new points did not come in at random ranks (z = {z:.1f}): they are not uniform "
                 "above the level, and the evidence is probably wrong; use longer chains (for "
                 "instance sampler=fermiac.nested.Slice(n_slices=...)) or a wider bound",
+            )
+        )
+    if result.rank_p_value < _UNLIKELY:
+        found.append(
+            (
+                ConvergenceWarning,
+                "in a part of the run new points did not come in at random ranks (p = "
+                f"{result.rank_p_value:.1e}): they were not uniform above the level there; use "
+                "longer chains or a wider bound",
             )
         )
     moved = result.trace.get("moved", np.empty(0))

@@ -67,6 +67,7 @@ def split(run: Nested, k: int, rng: RngLike) -> tuple[Nested, ...]:
         "log_evidence": run.log_evidence,
         "settings": dict(run.settings),
         "rank_z": run.rank_z,
+        "rank_p_value": run.rank_p_value,
         "trace": dict(run.trace),
     }
     parts = []
@@ -80,6 +81,7 @@ def split(run: Nested, k: int, rng: RngLike) -> tuple[Nested, ...]:
             "wall_time": run.wall_time * float(shares[j]),
             "timings": {name: t * float(shares[j]) for name, t in run.timings.items()},
             "rank_z": float("nan"),
+            "rank_p_value": float("nan"),
             "trace": {},
         }
         rows = part_of_point == j
@@ -171,8 +173,8 @@ def _provenance(
     part = first.settings.get(_PART)
     if part is not None and len(set(origins)) == 1 and len(runs) == part["n_parts"]:
         # All parts of one run are that run.
-        again = {name: part[name] for name in ("seed", "settings", "rank_z", "trace")}
-        return {**out, **again}
+        told = ("seed", "settings", "rank_z", "rank_p_value", "trace")
+        return {**out, **{name: part[name] for name in told}}
     settings = {k: v for k, v in first.settings.items() if k not in (_PART, "part")}
     n_live = sum(run.n_live for run in runs)
     # Under no bias each is a standard normal number.

@@ -158,7 +158,8 @@ def reweight(result: Nested, new: Any, old: Any) -> Nested:
 def kept(result: Nested) -> dict[str, Any]:
     """The fields that say how a result came about."""
     fields = (
-        "seed version isa settings n_evals wall_time status warnings converged rank_z trace timings"
+        "seed version isa settings n_evals wall_time status warnings converged rank_z rank_p_value "
+        "trace timings"
     )
     return {name: getattr(result, name) for name in fields.split()}
 

@@ -72,6 +72,9 @@ class Nested(NestedViews):
         Whether the run ended by its own rule, not by a limit.
     rank_z : float
         The test of the ranks at which new points came in, as a standard normal; NaN if unknown.
+    rank_p_value : float
+        For ``batch=1``: the smallest p-value of the Kolmogorov-Smirnov tests of these ranks, in
+        windows as long as there are live points, corrected for their number; else NaN.
     trace : mapping of str to ndarray
         Of each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``,
         ``n_parts`` of the bound; of chains ``n_moves``, ``tries`` a move, ``correlation`` of ends
@@ -117,6 +120,7 @@ class Nested(NestedViews):
     blobs: NDArray[Any] | None = None
     converged: bool = True
     rank_z: float = float("nan")
+    rank_p_value: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)

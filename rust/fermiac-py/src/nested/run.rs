@@ -315,13 +315,11 @@ impl NestedRun {
         raw.set_item("n_batches", run.n_batches())?;
         raw.set_item("n_points", run.n_points())?;
         raw.set_item("n_stuck", run.n_stuck())?;
-        raw.set_item("n_waiting", run.n_waiting())?;
         raw.set_item("n_nan", counts.nan)?;
         raw.set_item("n_coded", counts.coded)?;
         raw.set_item("seconds", counts.seconds)?;
         raw.set_item("radius_scale", run.radius_scale())?;
         raw.set_item("rank_z", run.ranks().z())?;
-        raw.set_item("rank_windows", PyArray1::from_slice(py, run.ranks().windows()))?;
         raw.set_item("rank_p_value", run.ranks().smallest_p_value())?;
         Ok(raw)
     }

@@ -266,12 +266,8 @@ impl Frame {
     ) {
         stream.fill_normal(noise);
         let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
-        let factor = &self.heaps[shape].factor;
-        for (i, v) in line.iter_mut().enumerate() {
-            let row = factor.row(i);
-            let sum: f64 = row.iter().zip(noise.iter()).map(|(l, z)| l * z).sum();
-            *v = sum / length;
-        }
+        self.heaps[shape].factor_times(noise, line);
+        line.iter_mut().for_each(|v| *v /= length);
     }
 
     /// An axis of the cube, as long as the spread of the survivors along it.

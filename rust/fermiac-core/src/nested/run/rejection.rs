@@ -231,11 +231,6 @@ impl Rejection {
         exp(self.stretched / f64::from(self.n_fits.max(1)))
     }
 
-    /// The points that wait, on the cube: as many evaluations as bought no point yet.
-    pub(super) fn n_waiting(&self) -> usize {
-        self.queue.len()
-    }
-
     pub(super) fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         self.bound.persist(archive)?;
         let mut fits = u64::from(self.n_fits);

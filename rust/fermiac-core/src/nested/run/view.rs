@@ -73,11 +73,6 @@ impl Run {
         self.n_stuck
     }
 
-    /// Points above the level that wait for a batch that needs them.
-    pub fn n_waiting(&self) -> usize {
-        self.rejection.n_waiting()
-    }
-
     /// By how much the log-evidence can still grow.
     pub fn remaining(&self) -> f64 {
         let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
