@@ -16,6 +16,7 @@ pub mod nested;
 pub mod par;
 pub mod privacy;
 pub mod rng;
+pub mod score;
 pub mod simd;
 pub mod special;
 pub mod store;

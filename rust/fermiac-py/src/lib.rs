@@ -17,6 +17,7 @@ mod native;
 mod nested;
 mod privacy;
 mod random;
+mod score;
 mod special;
 mod store;
 mod target;
@@ -46,6 +47,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     evidence::register(m)?;
     diagnostics::register(m)?;
     averages::register(m)?;
+    score::register(m)?;
     special::register(m)?;
     walks::register(m)?;
     Ok(())

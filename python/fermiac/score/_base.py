@@ -1,0 +1,209 @@
+"""What every score model is: a law of data, seen through Gaussian noise of any level."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._arguments import numbers
+from fermiac.errors import ArgumentError, FermiacWarning
+
+__all__ = ["Model", "is_tensor", "like", "rows_of"]
+
+Array = NDArray[np.float64]
+
+
+class Model:
+    """The base of the score models.
+
+    A model gives, for a point y = x + s z, where x is data and z standard normal noise, the mean of
+    the data behind it, D(y, s) = E[x | y]. The score of the noisy law is (D - y) / s².
+
+    Attributes
+    ----------
+    dim : int or None
+        Coordinates of a point; None for a network that takes what it is given.
+    sigma_range : tuple of float or None
+        The levels on which the model may be asked, where it says so.
+    """
+
+    dim: int | None = None
+    sigma_range: tuple[float, float] | None = None
+    #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
+    clamp: bool = False
+
+    # What a model implements: (n, d) and (1,) or (n,), checked and C-contiguous, to (n, d) or (n,).
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        raise NotImplementedError
+
+    def _score(self, y: Array, sigma: Array) -> Array:
+        return (self._denoise(y, sigma) - y) / np.square(sigma)[:, None]
+
+    @property
+    def has_log_density(self) -> bool:
+        """Whether `log_density` can be called."""
+        return False
+
+    def _log_density(self, y: Array, sigma: Array) -> Array:
+        raise ArgumentError(
+            f"model: {type(self).__name__} does not know its log-density; see `log_likelihood` for "
+            "that of the probability-flow equation"
+        )
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether the model knows the trace of its derivative."""
+        return False
+
+    def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
+        """Give D and tr ∂D/∂y."""
+        raise ArgumentError(f"model: {type(self).__name__} does not know its derivative")
+
+    def _core(self, dim: int) -> Any:
+        """What the bindings take: a handle, or callables."""
+        return (
+            self._denoise,
+            dim,
+            self._log_density if self.has_log_density else None,
+            self._with_trace if self.has_trace else None,
+        )
+
+    def denoise(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the mean of the data behind noisy points, E[x | x + s z = y].
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n, d)
+            A tensor where a tensor was given.
+
+        Raises
+        ------
+        ArgumentError
+            If a shape does not fit, or a level is negative, not finite or beyond `sigma_range`.
+        TargetError
+            If the model gives something that cannot be used.
+        """
+        points, levels = self._asked(y, sigma)
+        return like(y, self._denoise(points, levels))
+
+    def score(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the score of the noisy law, the gradient of its log-density.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`.
+        NumericalError
+            If a level is 0 where the law of the data has no density.
+        """
+        points, levels = self._asked(y, sigma)
+        return like(y, self._score(points, levels))
+
+    def log_density(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the log-density of the noisy law.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`, and if the model does not know it.
+        """
+        points, levels = self._asked(y, sigma)
+        return like(y, self._log_density(points, levels))
+
+    def _asked(self, y: Any, sigma: ArrayLike) -> tuple[Array, Array]:
+        points = rows_of("y", y, self.dim)
+        return points, self._levels(sigma, len(points))
+
+    def _levels(self, sigma: ArrayLike, n: int) -> Array:
+        levels = numbers("sigma", to_numpy(sigma))
+        if levels.shape not in ((), (1,), (n,)):
+            raise ArgumentError(
+                f"sigma: shape {levels.shape} was given; a number or shape ({n},), one for each "
+                "row, is needed"
+            )
+        bad = ~((levels >= 0) & np.isfinite(levels))
+        if bad.any():
+            raise ArgumentError(
+                f"sigma: {levels[bad].flat[0]} was given; noise levels are finite and not negative"
+            )
+        return self._within(np.ascontiguousarray(levels.reshape(-1)))
+
+    def _within(self, levels: Array) -> Array:
+        """Hold levels to `sigma_range`; 0 stands for no noise at all and always passes."""
+        if self.sigma_range is None or not levels.size:
+            return levels
+        low, high = self.sigma_range
+        # A grid's ends are computed, and may be off by rounding.
+        slack = 1e-9
+        out = (levels > high * (1 + slack)) | ((levels < low * (1 - slack)) & (levels > 0))
+        if not out.any():
+            return levels
+        first = levels[out].flat[0]
+        text = f"sigma: {first:g} lies outside of the model's range from {low:g} to {high:g}"
+        if not self.clamp:
+            raise ArgumentError(f"{text}; stay inside, or make the model with clamp=True")
+        warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=4)
+        moved = np.clip(levels, low, high)
+        return np.where(levels > 0, moved, 0.0)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is a torch tensor; torch is not imported for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(value: Any) -> Any:
+    """Give a tensor's numbers as an array, and all else as it is."""
+    return value.detach().cpu().double().numpy() if is_tensor(value) else value
+
+
+def rows_of(name: str, value: Any, dim: int | None) -> Array:
+    """Take points of shape (n, d) as C-contiguous float64."""
+    array = np.ascontiguousarray(numbers(name, to_numpy(value)))
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] == 0:
+        needed = "(n, d)" if dim is None else f"(n, {dim})"
+        raise ArgumentError(f"{name}: shape {array.shape} was given; {needed} is needed")
+    return array
+
+
+def like(given: Any, array: Array) -> Any:
+    """Give `array` as what was given is: a tensor of its type on its device, or an array."""
+    if not is_tensor(given):
+        return array
+    torch = sys.modules["torch"]
+    dtype = given.dtype if given.is_floating_point() else torch.float64
+    return torch.from_numpy(array).to(device=given.device, dtype=dtype)

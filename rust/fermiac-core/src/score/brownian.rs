@@ -1,0 +1,1 @@
+//! Brownian noise that does not depend on the grid: a tree of bridges for each row.

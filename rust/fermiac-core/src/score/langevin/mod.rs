@@ -1,0 +1,1 @@
+//! Denoising Langevin Gibbs: chains over points and noise levels.

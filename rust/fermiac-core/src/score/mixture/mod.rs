@@ -1,0 +1,1 @@
+//! The exact model of a mixture of normal laws, and of data points.

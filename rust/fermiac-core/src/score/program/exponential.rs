@@ -1,0 +1,1 @@
+//! The functions of exponential integrators, and their stable forms.

@@ -1,0 +1,1 @@
+//! Polynomials through earlier evaluations: Adams-Bashforth in any variable, momentum.

@@ -1,0 +1,79 @@
+//! Integrators as programs: on a grid of noise levels every one of them is a list of linear
+//! combinations of points, denoised points and noise, whose coefficients depend on the grid alone.
+//!
+//! The list itself ([`Op`]) depends on the method and the number of steps; the coefficients belong
+//! to a grid, so rows that follow grids of their own share the list. What carries programs out is
+//! in [`run`](super::run); a device that holds a model carries out the same lists.
+
+mod compile;
+mod exponential;
+mod history;
+mod multistep;
+mod settings;
+mod single;
+mod stochastic;
+mod unipc;
+
+pub use compile::compile;
+pub use settings::{BForm, Churn, Corrector, Method, Options, SdeSolver, Start, Variable};
+
+/// One instruction. Registers hold points (rows × dim); register 0 is where the run stands. `at`
+/// is a position among the coefficients.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// register\[to\] = Σ c\[at + j\] register\[terms\[j\]\], plus c\[at + terms.len()\] times the
+    /// standard normal numbers of draw `noise`. `to` may be among the terms.
+    Combine {
+        /// Where the sum goes.
+        to: usize,
+        /// Registers that are summed.
+        terms: Vec<usize>,
+        /// The first coefficient.
+        at: usize,
+        /// The number of the draw that is added.
+        noise: Option<usize>,
+    },
+    /// register\[to\] = D(register\[from\], c\[at\]).
+    Denoise {
+        /// The noisy points.
+        from: usize,
+        /// Where the denoised points go.
+        to: usize,
+        /// Their level.
+        at: usize,
+    },
+    /// A Langevin step of register 0 at level s = c\[at\], given the denoised points: with the score
+    /// g = (D - y) / s² and the normal numbers z of draw `noise`, y += ζ g + √(2ζ) z, where
+    /// ζ = 2 (snr ‖z‖ / ‖g‖)², norms of the row or averages over all rows.
+    Langevin {
+        /// The denoised points.
+        denoised: usize,
+        /// The level.
+        at: usize,
+        /// The number of the draw.
+        noise: usize,
+    },
+    /// The end of a step: register 0 stands at level c\[at\].
+    Step {
+        /// The level.
+        at: usize,
+    },
+}
+
+/// The list of an integrator, and its sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The instructions.
+    pub ops: Vec<Op>,
+    /// Registers that they use.
+    pub n_registers: usize,
+    /// Coefficients of a grid.
+    pub n_coefficients: usize,
+    /// For every draw, the positions of the levels (higher, lower) between which its noise lies:
+    /// what a Brownian path needs.
+    pub draws: Vec<(usize, usize)>,
+    /// Calls of the model.
+    pub n_evals: usize,
+    /// Steps, each of which ends with [`Op::Step`].
+    pub n_steps: usize,
+}

@@ -1,0 +1,1 @@
+//! DPM-Solver++ with evaluations of earlier steps, for the ordinary and the stochastic equation.

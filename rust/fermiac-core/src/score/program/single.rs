@@ -1,0 +1,1 @@
+//! Methods that evaluate within the step: Euler, Heun, midpoint, Runge-Kutta, DPM-Solver++.

@@ -1,0 +1,1 @@
+//! Steps with noise: ancestral, Euler-Maruyama, Langevin correctors.

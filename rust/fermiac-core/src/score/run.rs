@@ -1,0 +1,1 @@
+//! Programs carried out: rows of points through a list of instructions.

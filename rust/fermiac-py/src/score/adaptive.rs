@@ -1,0 +1,8 @@
+//! Adaptive integrators and likelihoods.
+
+use pyo3::prelude::*;
+
+/// Adds this file's names to the module.
+pub(super) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}

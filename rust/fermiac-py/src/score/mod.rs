@@ -1,0 +1,20 @@
+//! Bindings of `fermiac_core::score`, one file for each of its parts.
+
+mod adaptive;
+mod langevin;
+pub(crate) mod models;
+mod programs;
+mod run;
+mod schedules;
+
+use pyo3::prelude::*;
+
+/// Adds this directory's names to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    adaptive::register(m)?;
+    langevin::register(m)?;
+    models::register(m)?;
+    programs::register(m)?;
+    run::register(m)?;
+    schedules::register(m)
+}
