@@ -2,7 +2,7 @@
 //! combinations of points, denoised points and noise, whose coefficients depend on the grid alone.
 //!
 //! The list itself ([`Op`]) depends on the method and the number of steps; the coefficients belong
-//! to a grid, so rows that follow grids of their own share the list. What carries programs out is
+//! to a grid and begin with its levels, so rows that follow grids of their own share the list. What carries programs out is
 //! in [`run`](super::run); a device that holds a model carries out the same lists.
 
 mod compile;

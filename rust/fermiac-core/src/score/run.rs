@@ -1,1 +1,0 @@
-//! Programs carried out: rows of points through a list of instructions.

@@ -1,0 +1,362 @@
+//! One block of rows: its registers, and where in the program it stands.
+
+use super::clip::Threshold;
+use super::combine::Combine;
+use crate::kernel::Archive;
+use crate::linalg::Rows;
+use crate::score::Model;
+use crate::score::noise::{Purpose, stream};
+use crate::score::program::{Op, Program};
+use crate::simd::dispatch;
+use crate::target::Style;
+use crate::{Error, Result};
+
+/// What is done with a row that the model gives a number for that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNan {
+    /// The call fails.
+    Raise,
+    /// The row stays where it stood at the end of the step before.
+    Freeze,
+    /// The number is used.
+    Ignore,
+}
+
+/// What is carried out.
+#[derive(Clone)]
+pub struct Plan<'a> {
+    /// The list.
+    pub program: &'a Program,
+    /// Its coefficients: those of one grid, or row by row.
+    pub coefficients: &'a [f64],
+    /// The key of the noise, and what it is for.
+    pub key: u64,
+    /// What the noise is for.
+    pub purpose: Purpose,
+    /// The number of the first draw.
+    pub first_draw: u32,
+    /// How denoised points are held to a range.
+    pub threshold: Option<Threshold>,
+    /// What is done with numbers that are not finite.
+    pub on_nan: OnNan,
+    /// The signal-to-noise ratio of Langevin steps.
+    pub snr: f64,
+    /// Whether their norms are averages over all rows.
+    pub batch_norm: bool,
+}
+
+impl Plan<'_> {
+    /// Whether a row's outcome depends on the others.
+    pub fn couples_rows(&self) -> bool {
+        self.batch_norm && self.program.ops.iter().any(|op| matches!(op, Op::Langevin { .. }))
+    }
+
+    /// Coefficient `at` of a row.
+    #[inline]
+    fn coefficient(&self, row: usize, at: usize) -> f64 {
+        let n = self.program.n_coefficients;
+        if self.coefficients.len() == n {
+            self.coefficients[at]
+        } else {
+            self.coefficients[row * n + at]
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.coefficients.len() == self.program.n_coefficients
+    }
+
+    /// The level at which a row starts.
+    pub fn first_level(&self, row: usize) -> f64 {
+        self.coefficient(row, 0)
+    }
+}
+
+/// Registers of a block of rows.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Registers × rows × dim, and one more for noise.
+    data: Vec<f64>,
+    dim: usize,
+    n: usize,
+    /// The first row, counted from the call's first, and the address of that one.
+    offset: usize,
+    first: u64,
+    /// The next instruction.
+    at: usize,
+    steps: usize,
+    /// The number of the coefficient that is the level of the last step.
+    level: usize,
+    /// Rows that stay where they are, and where; empty without any.
+    frozen: Vec<bool>,
+    kept: Vec<f64>,
+    sigma: Vec<f64>,
+    scratch: Vec<f64>,
+    before: Vec<f64>,
+}
+
+impl State {
+    /// The rows of `y`, which begin with row `offset` of the call.
+    pub fn new(plan: &Plan<'_>, y: &[f64], dim: usize, offset: usize, first: u64) -> Self {
+        let mut data = vec![0.0; (plan.program.n_registers + 1) * y.len()];
+        data[..y.len()].copy_from_slice(y);
+        let kept = if plan.on_nan == OnNan::Freeze { y.to_vec() } else { Vec::new() };
+        Self {
+            data,
+            dim,
+            n: y.len() / dim,
+            offset,
+            first,
+            at: 0,
+            steps: 0,
+            level: 0,
+            frozen: vec![false; if kept.is_empty() { 0 } else { y.len() / dim }],
+            kept,
+            sigma: Vec::new(),
+            scratch: Vec::new(),
+            before: Vec::new(),
+        }
+    }
+
+    /// Steps made.
+    pub fn n_steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Where the rows stand; between steps.
+    pub fn y(&self) -> &[f64] {
+        &self.data[..self.n * self.dim]
+    }
+
+    /// Appends the rows' levels.
+    pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
+        out.extend((0..self.n).map(|i| plan.coefficient(self.offset + i, self.level)));
+    }
+
+    /// Makes the next step; `poll` is called after every call of the model. After an error the
+    /// rows stand where the last step ended, and can go on from there if `poll` or a model that
+    /// runs on the calling thread alone failed.
+    pub fn advance(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        if self.n == 0 {
+            self.steps += 1;
+            return Ok(());
+        }
+        // All registers where the model costs more than the copy; else what can be shown.
+        let all = model.style() == Style::Central;
+        let size = if all { self.data.len() } else { self.size() };
+        self.before.clear();
+        self.before.extend_from_slice(&self.data[..size]);
+        let at = self.at;
+        let outcome = self.step(plan, model, poll);
+        if outcome.is_err() {
+            self.data[..size].copy_from_slice(&self.before);
+            self.at = at;
+        }
+        outcome
+    }
+
+    /// One step: the instructions up to its end.
+    fn step(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let program = plan.program;
+        while let Some(op) = program.ops.get(self.at) {
+            self.at += 1;
+            match op {
+                Op::Combine { to, terms, at, noise } => {
+                    self.combine(plan, *to, terms, *at, *noise);
+                }
+                Op::Denoise { from, to, at } => {
+                    self.denoise(plan, model, *from, *to, *at)?;
+                    poll()?;
+                }
+                Op::Langevin { denoised, at, noise } => {
+                    self.langevin(plan, *denoised, *at, *noise);
+                }
+                Op::Step { at } => {
+                    self.level = *at;
+                    self.steps += 1;
+                    self.hold();
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::Internal("a program of fewer steps than it says".into()))
+    }
+
+    fn size(&self) -> usize {
+        self.n * self.dim
+    }
+
+    fn combine(
+        &mut self,
+        plan: &Plan<'_>,
+        to: usize,
+        terms: &[usize],
+        at: usize,
+        noise: Option<usize>,
+    ) {
+        let (size, dim, m) = (self.size(), self.dim, terms.len());
+        let noisy = noise.is_some_and(|draw| self.draw(plan, draw, at + m));
+        let noise = noisy.then_some(plan.program.n_registers);
+        let n_terms = m + usize::from(noisy);
+        let blocks = if plan.is_shared() { 1 } else { self.n };
+        for b in 0..blocks {
+            let range = if blocks == 1 { 0..size } else { b * dim..(b + 1) * dim };
+            let first =
+                if blocks == 1 { 0 } else { (self.offset + b) * plan.program.n_coefficients };
+            let c = &plan.coefficients[first + at..][..n_terms];
+            let data = &mut self.data;
+            dispatch(Combine { data, size, range, to, terms, noise, c });
+        }
+    }
+
+    /// Fills the last register with the normal numbers of a draw, for the rows whose coefficient
+    /// is not 0; false if there are none.
+    fn draw(&mut self, plan: &Plan<'_>, draw: usize, at: usize) -> bool {
+        let (size, dim) = (self.size(), self.dim);
+        let mut any = false;
+        let noise = &mut self.data[plan.program.n_registers * size..];
+        for (i, row) in noise.chunks_exact_mut(dim).enumerate() {
+            if plan.coefficient(self.offset + i, at) == 0.0 {
+                row.fill(0.0);
+                continue;
+            }
+            any = true;
+            let address = self.first + (self.offset + i) as u64;
+            let draw = plan.first_draw.wrapping_add(draw as u32);
+            stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+        }
+        any
+    }
+
+    fn denoise(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        from: usize,
+        to: usize,
+        at: usize,
+    ) -> Result<()> {
+        let (size, dim) = (self.size(), self.dim);
+        self.sigma.clear();
+        let levels = if plan.is_shared() { 1 } else { self.n };
+        self.sigma.extend((0..levels).map(|i| plan.coefficient(self.offset + i, at)));
+        let (y, out) = two(&mut self.data, size, from, to);
+        model.denoise(Rows::new(y, dim), &self.sigma, out)?;
+        if plan.on_nan != OnNan::Ignore {
+            for (i, (row, y)) in out.chunks_exact_mut(dim).zip(y.chunks_exact(dim)).enumerate() {
+                // A sum of finite numbers may overflow; then the row is looked at more closely.
+                if row.iter().sum::<f64>().is_finite() || row.iter().all(|x| x.is_finite()) {
+                    continue;
+                }
+                if plan.on_nan == OnNan::Raise {
+                    let s = plan.coefficient(self.offset + i, at);
+                    return Err(not_finite(model, self.offset + i, self.steps, s, row));
+                }
+                self.frozen[i] = true;
+                row.copy_from_slice(y);
+            }
+        }
+        if let Some(threshold) = plan.threshold {
+            out.chunks_exact_mut(dim).for_each(|row| threshold.apply(row, &mut self.scratch));
+        }
+        Ok(())
+    }
+
+    fn langevin(&mut self, plan: &Plan<'_>, denoised: usize, at: usize, noise: usize) {
+        let (size, dim, n) = (self.size(), self.dim, self.n);
+        for (i, row) in
+            self.data[plan.program.n_registers * size..].chunks_exact_mut(dim).enumerate()
+        {
+            let address = self.first + (self.offset + i) as u64;
+            let draw = plan.first_draw.wrapping_add(noise as u32);
+            stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+        }
+        let mut norms = Vec::with_capacity(n);
+        for i in 0..n {
+            let s = plan.coefficient(self.offset + i, at);
+            let z = &self.data[plan.program.n_registers * size + i * dim..][..dim];
+            let y = &self.data[i * dim..][..dim];
+            let d = &self.data[denoised * size + i * dim..][..dim];
+            let g: f64 = d.iter().zip(y).map(|(d, y)| ((d - y) / (s * s)).powi(2)).sum();
+            let z: f64 = z.iter().map(|z| z * z).sum();
+            norms.push((z.sqrt(), g.sqrt()));
+        }
+        if plan.batch_norm {
+            let sum = norms.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+            let mean = (sum.0 / n as f64, sum.1 / n as f64);
+            norms.fill(mean);
+        }
+        for (i, (z_norm, g_norm)) in norms.into_iter().enumerate() {
+            let s = plan.coefficient(self.offset + i, at);
+            // Where the score is 0 there is no scale for a step.
+            let ratio = if g_norm > 0.0 { plan.snr * z_norm / g_norm } else { 0.0 };
+            let step = 2.0 * ratio * ratio;
+            let (drift, width) = (step / (s * s), (2.0 * step).sqrt());
+            for j in i * dim..(i + 1) * dim {
+                let (d, z) = (
+                    self.data[denoised * size + j],
+                    self.data[plan.program.n_registers * size + j],
+                );
+                let y = &mut self.data[j];
+                *y += drift * (d - *y) + width * z;
+            }
+        }
+    }
+
+    /// Puts frozen rows back, and remembers where the others stand.
+    fn hold(&mut self) {
+        let dim = self.dim;
+        let rows = self.data.chunks_exact_mut(dim).zip(self.kept.chunks_exact_mut(dim));
+        for ((y, kept), frozen) in rows.zip(&self.frozen) {
+            if *frozen {
+                y.copy_from_slice(kept);
+            } else {
+                kept.copy_from_slice(y);
+            }
+        }
+    }
+
+    /// Writes or reads everything that changes.
+    pub fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.numbers(&mut self.data)?;
+        archive.count(&mut self.at)?;
+        archive.count(&mut self.steps)?;
+        archive.count(&mut self.level)?;
+        self.frozen.iter_mut().try_for_each(|frozen| archive.flag(frozen))?;
+        archive.numbers(&mut self.kept)
+    }
+}
+
+fn not_finite(model: &dyn Model, row: usize, steps: usize, sigma: f64, d: &[f64]) -> Error {
+    let (at, x) = d.iter().enumerate().find(|(_, x)| !x.is_finite()).unwrap_or((0, &f64::NAN));
+    Error::Target {
+        row: Some(row),
+        why: format!(
+            "step {}, row {row}: {} gave {x} for coordinate {at} at sigma = {sigma:e}; \
+             on_nan=\"freeze\" keeps such rows where they are, on_nan=\"ignore\" goes on with them",
+            steps + 1,
+            model.describe()
+        ),
+    }
+}
+
+/// One register to read and another to write.
+fn two(data: &mut [f64], size: usize, from: usize, to: usize) -> (&[f64], &mut [f64]) {
+    if from < to {
+        let (low, high) = data.split_at_mut(to * size);
+        (&low[from * size..][..size], &mut high[..size])
+    } else {
+        let (low, high) = data.split_at_mut(from * size);
+        (&high[..size], &mut low[to * size..][..size])
+    }
+}
