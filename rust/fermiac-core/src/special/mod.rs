@@ -29,6 +29,7 @@ pub use gamma::{
     LN_SQRT_2PI, ln_abs_gamma, ln_abs_gamma_slice, ln_beta, ln_gamma, stirling_correction,
 };
 pub use gamma_ratio::{IncompleteGamma, gamma_lower, gamma_upper};
+pub(crate) use gauss::MANY as GAUSS_LEGENDRE;
 pub use laws::{beta_fill, beta_quantile_fill, gamma_fill, gamma_quantile_fill};
 pub(crate) use normal::mills;
 pub use normal::{normal_ln_cdf, normal_ln_cdf_slice, normal_survival, normal_survival_quantile};

@@ -5,6 +5,7 @@
 //! to a grid and begin with its levels, so rows that follow grids of their own share the list. What carries programs out is
 //! in [`run`](super::run); a device that holds a model carries out the same lists.
 
+mod builder;
 mod compile;
 mod exponential;
 mod history;
@@ -14,7 +15,7 @@ mod single;
 mod stochastic;
 mod unipc;
 
-pub use compile::compile;
+pub use compile::{compile, compile_rows};
 pub use settings::{BForm, Churn, Corrector, Method, Options, SdeSolver, Start, Variable};
 
 /// One instruction. Registers hold points (rows × dim); register 0 is where the run stands. `at`
@@ -70,7 +71,8 @@ pub struct Program {
     /// Coefficients of a grid.
     pub n_coefficients: usize,
     /// For every draw, the positions of the levels (higher, lower) between which its noise lies:
-    /// what a Brownian path needs.
+    /// what a Brownian path needs. Two equal positions stand for noise that lies on no path and is
+    /// independent of all other.
     pub draws: Vec<(usize, usize)>,
     /// Calls of the model.
     pub n_evals: usize,

@@ -1,5 +1,8 @@
 //! The methods, by name, and their options.
 
+use crate::score::schedule::VpLinear;
+use crate::{Error, Result};
+
 /// A variable in which an Adams-Bashforth polynomial is fitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Variable {
@@ -72,7 +75,7 @@ pub enum Method {
         order: usize,
         /// 0 for the ordinary equation, 1 for the reverse stochastic one.
         eta: f64,
-        /// What the second order makes of the last two evaluations where `eta` > 0.
+        /// What the second order makes of the last two evaluations.
         solver: SdeSolver,
         /// Third order with the weight of the second derivative that makes it so.
         corrected: bool,
@@ -93,8 +96,8 @@ pub enum Method {
     },
     /// Generalised heavy-ball momentum on Adams-Bashforth.
     Ghvb {
-        /// Above 0, at most 4; its fraction is the damping.
-        order: f64,
+        /// 1 to 4.
+        order: usize,
         /// Above 0, at most 1.
         beta: f64,
     },
@@ -141,4 +144,72 @@ pub struct Options {
     pub lower_order_final: bool,
     /// Langevin steps.
     pub corrector: Option<Corrector>,
+}
+
+impl Method {
+    /// Refuses settings outside of their ranges, and options that the method cannot have.
+    pub(super) fn check(&self, options: Options) -> Result<()> {
+        let order = |order: usize, least: usize, most: usize| {
+            demand((least..=most).contains(&order), "order", order as f64, |_| {
+                format!("a whole number from {least} to {most} is needed")
+            })
+        };
+        let eta = |eta: f64| {
+            demand((0.0..f64::INFINITY).contains(&eta), "eta", eta, |_| {
+                "a finite number from 0 on is needed; 1 is the reverse equation".into()
+            })
+        };
+        let beta = |beta: f64| {
+            demand(beta > 0.0 && beta <= 1.0, "beta", beta, |_| {
+                "a number above 0 and up to 1 is needed".into()
+            })
+        };
+        match *self {
+            Self::Euler | Self::Dpm2 | Self::EulerMaruyama => Ok(()),
+            Self::Heun(Churn { churn, low, noise, high }) => {
+                let fine = |x: f64| (0.0..f64::INFINITY).contains(&x);
+                demand(fine(churn), "churn", churn, |_| {
+                    "a finite number from 0 on is needed".into()
+                })?;
+                demand(fine(noise), "churn_noise", noise, |_| {
+                    "a finite number from 0 on is needed".into()
+                })?;
+                demand(low <= high, "churn_range", low, |_| format!("it lies above {high}"))
+            }
+            Self::RungeKutta { order: given } => order(given, 3, 4),
+            Self::Single { order: given } => order(given, 1, 3),
+            Self::Multi { order: given, eta: noise, .. } => {
+                order(given, 1, 3)?;
+                eta(noise)?;
+                demand(noise == 0.0 || options.start == Start::Low, "start", noise, |eta| {
+                    format!("single-step methods have no noise, and eta is {eta}; start low")
+                })
+            }
+            Self::Ancestral { eta: noise } => eta(noise),
+            Self::Deis { degree, variable } => {
+                demand(degree <= 3, "order", degree as f64, |_| {
+                    "a whole number from 0 to 3 is needed".into()
+                })?;
+                match variable {
+                    Variable::VpTime { beta_min, beta_max } => {
+                        VpLinear::new(beta_min, beta_max).map(|_| ())
+                    }
+                    Variable::Sigma | Variable::Log => Ok(()),
+                }
+            }
+            Self::Ghvb { order: given, beta: damping }
+            | Self::HeavyBall { order: given, beta: damping } => {
+                order(given, 1, 4)?;
+                beta(damping)
+            }
+            Self::UniPc { order: given, .. } => order(given, 1, 4),
+        }
+    }
+}
+
+fn demand(good: bool, name: &str, given: f64, why: impl Fn(f64) -> String) -> Result<()> {
+    if good {
+        return Ok(());
+    }
+    Err(Error::argument(name, format!("{given} was given; {}", why(given))))
 }
