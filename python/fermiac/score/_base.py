@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, FermiacWarning
 
-__all__ = ["Model", "is_tensor", "like", "rows_of"]
+__all__ = ["Model", "is_tensor", "like", "rows_of", "to_numpy"]
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,11 @@ class Model:
 
     dim: int | None = None
     sigma_range: tuple[float, float] | None = None
+    @property
+    def _event(self) -> tuple[int, ...] | None:
+        """The shape of a point, where the model has one."""
+        return None if self.dim is None else (self.dim,)
+
     #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
     clamp: bool = False
 
@@ -42,6 +47,24 @@ class Model:
 
     def _score(self, y: Array, sigma: Array) -> Array:
         return (self._denoise(y, sigma) - y) / np.square(sigma)[:, None]
+
+    @property
+    def runs_on_device(self) -> bool:
+        """Whether whole loops run where the model is, in torch."""
+        return False
+
+    def _shaped(self, event: tuple[int, ...]) -> Model:
+        """The model for points of this shape; most take them as rows of numbers."""
+        return self
+
+    def _sampling_range(self) -> tuple[float, float]:
+        """The lowest and the highest level for a sampler that is not told."""
+        if self.sigma_range is None:
+            raise ArgumentError(
+                "sigma_range: not given, and the model does not say; give (lowest, highest) level: "
+                "the highest large against the data, the lowest below what is to be resolved"
+            )
+        return self.sigma_range
 
     @property
     def has_log_density(self) -> bool:

@@ -1,8 +1,196 @@
-//! Runs of integrators.
+//! Runs of integrators: whole ones, and step by step.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fermiac_core::kernel::Archive;
+use fermiac_core::score::noise::Purpose;
+use fermiac_core::score::run::{OnNan, Plan, Reached, Run, State, Threshold, integrate};
+use numpy::{
+    PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
+};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::models::model;
+use super::programs::PyProgram;
+use crate::enter::{Raised, enter};
+use crate::error::check;
+
+/// How a program is carried out, as Python gives it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Settings {
+    key: u64,
+    first: u64,
+    /// ("static", bound, 1) or ("dynamic", bound, probability).
+    threshold: Option<(String, f64, f64)>,
+    on_nan: String,
+    snr: f64,
+    batch_norm: bool,
+}
+
+fn plan<'a>(program: &'a PyProgram, settings: &Settings) -> PyResult<Plan<'a>> {
+    let threshold = settings.threshold.as_ref().map(|(kind, bound, probability)| {
+        if kind == "static" {
+            Threshold::Static(*bound)
+        } else {
+            Threshold::Dynamic { probability: *probability, bound: *bound }
+        }
+    });
+    let on_nan = match settings.on_nan.as_str() {
+        "raise" => OnNan::Raise,
+        "freeze" => OnNan::Freeze,
+        "ignore" => OnNan::Ignore,
+        other => return Err(PyValueError::new_err(format!("unknown policy '{other}'"))),
+    };
+    Ok(Plan {
+        program: &program.inner,
+        coefficients: &program.coefficients,
+        key: settings.key,
+        purpose: Purpose::Integrate,
+        first_draw: 0,
+        threshold,
+        on_nan,
+        snr: settings.snr,
+        batch_norm: settings.batch_norm,
+    })
+}
+
+/// Points (rows, dim), levels (rows,), and the path (rows, levels, dim) where it was asked for.
+type Outcome<'py> =
+    (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray3<f64>>>);
+
+fn outcome<'py>(
+    py: Python<'py>,
+    reached: Reached,
+    dim: usize,
+    nodes: usize,
+) -> PyResult<Outcome<'py>> {
+    let n = reached.sigma.len();
+    let path = if reached.path.is_empty() {
+        None
+    } else {
+        Some(PyArray1::from_vec(py, reached.path).reshape([n, nodes, dim])?)
+    };
+    let y = PyArray1::from_vec(py, reached.y).reshape([n, dim])?;
+    Ok((y, PyArray1::from_vec(py, reached.sigma), path))
+}
+
+/// Carries a program out for the rows of `y`. Returns where they stand, and the exception that
+/// stopped it or None.
+#[pyfunction]
+#[pyo3(signature = (spec, program, y, settings, keep_path, n_threads, progress=None))]
+#[allow(clippy::too_many_arguments)] // they are those of a Python call
+fn score_integrate<'py>(
+    py: Python<'py>,
+    spec: &Bound<'py, PyAny>,
+    program: &PyProgram,
+    y: PyReadonlyArray2<'py, f64>,
+    settings: Settings,
+    keep_path: bool,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<(Option<Outcome<'py>>, Option<PyErr>)> {
+    let raised = Raised::default();
+    let model = model(spec, &raised)?;
+    let plan = plan(program, &settings)?;
+    let (y, dim) = (y.as_slice()?, model.dim());
+    let run = enter(py, n_threads, progress.as_ref(), &raised, |context| {
+        integrate(&plan, model.as_ref(), y, settings.first, keep_path, context)
+    });
+    let (reached, error) = match run {
+        Ok(reached) => (Some(reached), None),
+        Err(stopped) => (stopped.partial.map(|partial| *partial), Some(stopped.error)),
+    };
+    let nodes = program.inner.n_steps + 1;
+    let reached = reached.map(|reached| outcome(py, reached, dim, nodes)).transpose()?;
+    Ok((reached, error))
+}
+
+/// A run that goes step by step, behind a lock.
+#[pyclass(name = "ScoreRun", module = "fermiac._core", frozen)]
+struct PyRun {
+    program: Py<PyProgram>,
+    settings: Settings,
+    states: Mutex<Vec<State>>,
+    dim: usize,
+}
+
+impl PyRun {
+    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PyRun {
+    /// The rows of `y` before the first step.
+    #[new]
+    fn new(
+        spec: &Bound<'_, PyAny>,
+        program: Py<PyProgram>,
+        y: PyReadonlyArray2<'_, f64>,
+        settings: Settings,
+    ) -> PyResult<Self> {
+        let model = model(spec, &Raised::default())?;
+        let run = Run::new(
+            plan(program.get(), &settings)?,
+            model.as_ref(),
+            y.as_slice()?,
+            settings.first,
+        );
+        let states = Mutex::new(run.into_states());
+        Ok(Self { program, settings, states, dim: y.shape()[1] })
+    }
+
+    /// Makes the next step of all rows.
+    #[pyo3(signature = (spec, n_threads))]
+    fn step(&self, py: Python<'_>, spec: &Bound<'_, PyAny>, n_threads: usize) -> PyResult<()> {
+        let raised = Raised::default();
+        let model = model(spec, &raised)?;
+        let plan = plan(self.program.get(), &self.settings)?;
+        enter(py, n_threads, None, &raised, |context| {
+            let mut states = self.lock();
+            let mut run = Run::from_states(plan, std::mem::take(&mut *states));
+            let outcome = run.step(model.as_ref(), context);
+            *states = run.into_states();
+            outcome.map_err(|error| (error, None))
+        })
+        .map_err(|stopped| stopped.error)
+    }
+
+    /// Points and levels, and how many steps all rows have made.
+    fn reached<'py>(&self, py: Python<'py>) -> PyResult<(Outcome<'py>, usize)> {
+        let plan = plan(self.program.get(), &self.settings)?;
+        let mut states = self.lock();
+        let run = Run::from_states(plan, std::mem::take(&mut *states));
+        let (reached, n_steps) = (run.reached(), run.n_steps());
+        *states = run.into_states();
+        Ok((outcome(py, reached, self.dim, 0)?, n_steps))
+    }
+
+    /// Everything that changes, as words.
+    fn save(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
+        let mut archive = Archive::writer();
+        let written = self.lock().iter_mut().try_for_each(|state| state.persist(&mut archive));
+        check(py, written)?;
+        Ok(archive.into_words())
+    }
+
+    /// Goes where `save` was called.
+    fn restore(&self, py: Python<'_>, words: Vec<u64>) -> PyResult<()> {
+        let mut archive = Archive::reader(words);
+        let mut states = self.lock();
+        let read = states
+            .iter_mut()
+            .try_for_each(|state| state.persist(&mut archive))
+            .and_then(|()| archive.finish());
+        check(py, read)
+    }
+}
+
 /// Adds this file's names to the module.
-pub(super) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(score_integrate, m)?)?;
+    m.add_class::<PyRun>()
 }

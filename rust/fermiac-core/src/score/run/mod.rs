@@ -88,9 +88,14 @@ impl<'a> Run<'a> {
         reached
     }
 
-    /// The blocks, to be saved and restored.
-    pub fn states(&mut self) -> &mut [State] {
-        &mut self.states
+    /// A run that goes on with blocks of one with the same plan.
+    pub fn from_states(plan: Plan<'a>, states: Vec<State>) -> Self {
+        Self { plan, states }
+    }
+
+    /// The blocks, to be saved, restored, or gone on with.
+    pub fn into_states(self) -> Vec<State> {
+        self.states
     }
 }
 

@@ -1,0 +1,180 @@
+"""Integrators step by step, with what a run is when it is put aside."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core, _store
+from fermiac._rng import RngLike
+from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.score._base import Model
+from fermiac.score._integrate import Call, Threshold
+from fermiac.score._integrators import Integrator
+
+__all__ = ["Stepper", "stepper"]
+
+Array = NDArray[np.float64]
+
+_KIND = "score_stepper"
+
+
+class Stepper:
+    """A run of an integrator that is suspended between steps; `stepper` makes one.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps of the whole run.
+    step_index : int
+        Steps made.
+    """
+
+    def __init__(self, call: Call) -> None:
+        if call.on_device:
+            raise ArgumentError(
+                "model: its loop runs on its device, where runs cannot be suspended; make it with "
+                "ScoreModel(..., on_device=False), or use the callback of integrate"
+            )
+        self._call = call
+        self._core = call.model._core(call.dim)
+        self._run = _core.ScoreRun(self._core, call.program(), call.y, call.settings())
+        self.n_steps = call.n_steps
+        self.step_index = 0
+
+    def step(self) -> Any:
+        """Make the next step.
+
+        Returns
+        -------
+        ndarray or torch.Tensor
+            The points after it, as `y`.
+
+        Raises
+        ------
+        ArgumentError
+            If the run is done.
+        TargetError
+            As of `integrate`; the points stay where they were.
+        """
+        if self.done:
+            raise ArgumentError(f"the run is done: all {self.n_steps} steps were made")
+        self._run.step(self._core, self._call.workers)
+        self.step_index += 1
+        return self.y
+
+    def run(self) -> Any:
+        """Make all steps that are left, and give the points."""
+        while not self.done:
+            self.step()
+        return self.y
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made."""
+        return self.step_index >= self.n_steps
+
+    @property
+    def y(self) -> Any:
+        """Where the points stand, a copy, as they were given."""
+        return self._call.shaped(self._run.reached()[0][0])
+
+    @property
+    def sigma(self) -> Array:
+        """The level of each point, shape (n,)."""
+        return self._run.reached()[0][1]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to a file, from which `load` goes on with the same bits.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in the safetensors format; it is replaced at once or not at all.
+        """
+        node = {"identity": self._call.identity(), "step": self.step_index}
+        words = np.array(self._run.save(), dtype=np.uint64).view(np.int64)
+        _store.write(path, _KIND, node, {"state": words})
+
+    def load(self, path: str | os.PathLike[str]) -> Stepper:
+        """Go where a run with the same arguments was saved.
+
+        Parameters
+        ----------
+        path : path-like
+            What `save` wrote.
+
+        Returns
+        -------
+        Stepper
+            This one.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged or of a run with other arguments, which is named.
+        """
+        node, tensors = _store.read(path, _KIND)
+        here = self._call.identity()
+        for field, value in node["identity"].items():
+            mine = here.get(field)
+            if (list(mine) if isinstance(mine, tuple) else mine) != value:
+                raise CheckpointError(
+                    f"{os.fspath(path)}: it belongs to another run: its {field} is {value!r}, that "
+                    f"of this one is {mine!r}"
+                )
+        self._run.restore(tensors["state"].view(np.uint64).tolist())
+        self.step_index = int(node["step"])
+        return self
+
+    def __repr__(self) -> str:
+        call = self._call
+        return (
+            f"<Stepper {call.integrator!r}, {len(call.y)} rows, step {self.step_index} of "
+            f"{self.n_steps}>"
+        )
+
+
+def stepper(
+    model: Model,
+    y0: Any,
+    sigmas: ArrayLike,
+    integrator: str | Integrator = "dpmpp_2m",
+    *,
+    rng: RngLike = None,
+    first_row: int = 0,
+    threshold: float | Threshold | None = None,
+    on_nan: str = "raise",
+    n_threads: int | None = None,
+) -> Stepper:
+    """Begin a run of an integrator that goes step by step.
+
+    Parameters
+    ----------
+    model, y0, sigmas, integrator, rng, first_row, threshold, on_nan, n_threads
+        As of `integrate`.
+
+    Returns
+    -------
+    Stepper
+        Its ``step()`` makes the next step; it can be saved between steps.
+
+    Raises
+    ------
+    ArgumentError
+        As of `integrate`.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> m = fm.score.GaussianMixture([1.0], [[0.0, 0.0]], [1.0])
+    >>> run = fm.score.stepper(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")
+    >>> bool((run.step() < 1).all()), run.step_index, run.sigma.tolist()
+    (True, 1, [1.0, 1.0, 1.0])
+    >>> bool((run.run() == fm.score.integrate(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")).all())
+    True
+    """
+    return Stepper(Call(model, y0, sigmas, integrator, rng, first_row, threshold, on_nan, n_threads))

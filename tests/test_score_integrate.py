@@ -1,0 +1,387 @@
+"""Integrators over arrays: shapes, forms, threads, executors, interrupts, resumed runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from executor_help import spawned
+from fermiac.errors import ArgumentError, CheckpointError, TargetError
+from score_forms import DIM, LEVELS, Numbers, denoise, exact, points
+
+Array = NDArray[np.float64]
+
+NOISY = ["ancestral", "dpmpp_2m_sde", fm.score.Heun(churn=4.0)]
+SOME = ["dpmpp_2m", "heun", "unipc3", *NOISY]
+
+
+def named(integrator: Any) -> str:
+    return integrator if isinstance(integrator, str) else type(integrator).__name__
+
+
+each = pytest.mark.parametrize("integrator", SOME, ids=named)
+
+
+@each
+def test_threads_blocks_and_parts_give_the_same_bits(integrator: Any) -> None:
+    model, y0 = exact(), points(333)
+    whole = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, n_threads=1)
+    for n in (2, 3, 8):
+        again = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, n_threads=n)
+        np.testing.assert_array_equal(whole, again)
+    parts = [
+        fm.score.integrate(model, y0[a:b], LEVELS, integrator, rng=3, first_row=a)
+        for a, b in ((0, 1), (1, 7), (7, 200), (200, 333))
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+    by_row = np.tile(LEVELS, (333, 1))
+    same = fm.score.integrate(model, y0, by_row, integrator, rng=3)
+    np.testing.assert_allclose(same, whole, rtol=1e-12, atol=1e-12)
+
+
+@each
+def test_forms_agree(integrator: Any) -> None:
+    y0 = points()
+    ours = fm.score.integrate(exact(), y0, LEVELS, integrator, rng=1)
+    theirs = fm.score.integrate(Numbers(), y0, LEVELS, integrator, rng=1)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_euler_is_the_formula() -> None:
+    y = y0 = points()
+    for s, t in zip(LEVELS[:-1], LEVELS[1:], strict=True):
+        y = t / s * y + (1 - t / s) * denoise(y, np.array([s]))
+    np.testing.assert_allclose(
+        fm.score.integrate(exact(), y0, LEVELS, "euler"), y, rtol=1e-12, atol=1e-13
+    )
+
+
+@each
+def test_trajectories_callbacks_and_steps_are_the_same_run(integrator: Any) -> None:
+    y0 = points(70)
+    seen: list[tuple[int, float, Array]] = []
+    path = fm.score.integrate(exact(), y0, LEVELS, integrator, rng=5, return_trajectory=True)
+    assert path.shape == (len(LEVELS), 70, DIM)
+    np.testing.assert_array_equal(path[0], y0)
+    last = fm.score.integrate(
+        exact(), y0, LEVELS, integrator, rng=5, callback=lambda *a: seen.append(a)
+    )
+    np.testing.assert_array_equal(last, path[-1])
+    assert [s[0] for s in seen] == list(range(1, len(LEVELS)))
+    np.testing.assert_array_equal([s[1] for s in seen], LEVELS[1:])
+    run = fm.score.stepper(exact(), y0, LEVELS, integrator, rng=5)
+    for k, (_, _, y) in enumerate(seen, 1):
+        np.testing.assert_array_equal(y, path[k])
+        np.testing.assert_array_equal(run.step(), path[k])
+        assert (run.sigma == LEVELS[k]).all()
+    assert run.done
+    with pytest.raises(ArgumentError, match="done"):
+        run.step()
+
+
+@each
+@pytest.mark.parametrize("form", [exact, Numbers], ids=["rust", "numpy"])
+def test_a_run_is_put_aside_and_goes_on(tmp_path: Path, integrator: Any, form: Any) -> None:
+    y0, path = points(70), tmp_path / "run"
+    whole = fm.score.integrate(form(), y0, LEVELS, integrator, rng=5)
+    for k in (0, 1, 4, len(LEVELS) - 1):
+        run = fm.score.stepper(form(), y0, LEVELS, integrator, rng=5)
+        for _ in range(k):
+            run.step()
+        run.save(path)
+        again = fm.score.stepper(form(), y0, LEVELS, integrator, rng=5).load(path)
+        assert again.step_index == k
+        np.testing.assert_array_equal(again.run(), whole)
+    other = fm.score.stepper(form(), y0, LEVELS, integrator, rng=6)
+    with pytest.raises(CheckpointError, match="seed"):
+        other.load(path)
+
+
+def test_a_step_that_fails_leaves_the_run_where_it_was() -> None:
+    y0 = points(20)
+    for integrator in ("unipc3", "ghvb2", "heun", "dpmpp_3s", "deis_log_ab3"):
+        whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator)
+        for stop in (1, 2, 3, 5, 8):
+            run = fm.score.stepper(Numbers(stop_at=stop), y0, LEVELS, integrator)
+            failures = 0
+            while not run.done:
+                try:
+                    run.step()
+                except KeyboardInterrupt:
+                    failures += 1
+            assert failures == 1
+            np.testing.assert_array_equal(run.y, whole)
+
+
+def test_shapes_and_kinds_of_points() -> None:
+    y0 = points(12)
+    flat = fm.score.integrate(exact(), y0, LEVELS)
+    cubes = fm.score.integrate(exact(), y0.reshape(12, 1, 2, 1), LEVELS)
+    np.testing.assert_array_equal(cubes.reshape(12, 2), flat)
+    np.testing.assert_array_equal(fm.score.integrate(exact(), y0.tolist(), LEVELS), flat)
+    ints = fm.score.integrate(exact(), np.array([[1, 2]]), LEVELS)
+    np.testing.assert_array_equal(ints, fm.score.integrate(exact(), [[1.0, 2.0]], LEVELS))
+    model = Numbers()
+    assert fm.score.integrate(model, np.empty((0, DIM)), LEVELS).shape == (0, DIM)
+    assert fm.score.sample(model, 0, sigma_range=(0.1, 5.0)).shape == (0, DIM)
+    assert model.calls == 0
+
+
+@pytest.mark.torch
+def test_tensors_come_back_as_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    y0 = points(12)
+    for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-6)):
+        x = fm.score.integrate(exact(), torch.tensor(y0, dtype=dtype).reshape(12, 2, 1), LEVELS)
+        assert x.dtype == dtype and x.shape == (12, 2, 1)
+        expected = fm.score.integrate(exact(), torch.tensor(y0, dtype=dtype).double().numpy(), LEVELS)
+        np.testing.assert_allclose(x.numpy().reshape(12, 2), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_thresholds() -> None:
+    y0 = points(50)
+    held = fm.score.integrate(exact(), y0, LEVELS, threshold=0.5)
+    assert np.abs(held).max() <= 0.5
+    y = y0
+    for s, t in zip(LEVELS[:-1], LEVELS[1:], strict=True):
+        d = denoise(y, np.array([s]))
+        q = np.maximum(np.quantile(np.abs(d), 0.7, axis=1, keepdims=True), 0.8)
+        y = t / s * y + (1 - t / s) * np.clip(d, -q, q) * 0.8 / q
+    ours = fm.score.integrate(
+        exact(), y0, LEVELS, "euler", threshold=fm.score.Threshold(0.8, quantile=0.7)
+    )
+    np.testing.assert_allclose(ours, y, rtol=1e-12, atol=1e-13)
+
+
+class Broken(Numbers):
+    """Row 3 becomes NaN below a level."""
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        out = super()._denoise(y, sigma)
+        if sigma[0] < 1.0:
+            out[3, 1] = np.nan
+        return out
+
+
+def test_numbers_that_are_not_finite() -> None:
+    y0 = points(10)
+    with pytest.raises(TargetError, match=r"row 3.*coordinate 1 at sigma") as caught:
+        fm.score.integrate(Broken(), y0, LEVELS)
+    reached = caught.value.partial_result  # type: ignore[attr-defined]
+    first = int(np.argmax(LEVELS < 1.0))
+    assert f"step {first + 1}," in str(caught.value)
+    assert (reached.sigma == LEVELS[first]).all()
+    good = fm.score.integrate(Numbers(), y0, LEVELS, return_trajectory=True)
+    np.testing.assert_array_equal(reached.y, good[first])
+    frozen = fm.score.integrate(Broken(), y0, LEVELS, on_nan="freeze")
+    rest = np.arange(10) != 3
+    np.testing.assert_array_equal(frozen[rest], good[-1][rest])
+    np.testing.assert_array_equal(frozen[3], good[first][3])
+    assert np.isnan(fm.score.integrate(Broken(), y0, LEVELS, on_nan="ignore")[3]).any()
+
+
+def test_executors_give_the_bits_of_a_local_run() -> None:
+    y0 = points(64)
+    local = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1)
+    with ThreadPoolExecutor(2) as pool:
+        sharded = fm.executor.Sharded(pool, rows=16)
+        far = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1, executor=sharded)
+        np.testing.assert_array_equal(far, local)
+        ours = fm.score.integrate(exact(), y0, LEVELS, "heun", executor=sharded)
+        np.testing.assert_array_equal(ours, fm.score.integrate(exact(), y0, LEVELS, "heun"))
+    with spawned(2) as processes:
+        made = fm.score.integrate(
+            Numbers(error=KeyboardInterrupt()),
+            y0,
+            LEVELS,
+            "heun",
+            rng=1,
+            executor=processes,
+            target_factory="score_forms:made",
+        )
+    np.testing.assert_array_equal(made, local)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
+        fm.score.integrate(
+            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.targets:powers"
+        )
+
+
+@each
+def test_a_checkpoint_resumes(tmp_path: Path, integrator: Any) -> None:
+    y0, path = points(30), tmp_path / "kept"
+    whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator, rng=9)
+    for stop in (3, 2):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fm.score.integrate(
+                Numbers(stop_at=stop), y0, LEVELS, integrator, rng=9, checkpoint=path
+            )
+        assert caught.value.partial_result.y.shape == y0.shape  # type: ignore[attr-defined]
+    model = Numbers()
+    again = fm.score.integrate(model, y0, LEVELS, integrator, checkpoint=path)
+    np.testing.assert_array_equal(again, whole)
+    spent = Numbers()
+    fm.score.integrate(spent, y0, LEVELS, integrator, checkpoint=path)
+    assert spent.calls == 1  # the comparison with the log
+    with pytest.raises(CheckpointError, match="integrator"):
+        fm.score.integrate(model, y0, LEVELS, "dpm2", rng=9, checkpoint=path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
+    path, out = tmp_path / "kept", tmp_path / "out.npy"
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        import numpy as np, fermiac as fm
+        from score_forms import LEVELS, Numbers, points
+        class Slow(Numbers):
+            def _denoise(self, y, sigma):
+                time.sleep(float(sys.argv[1]))
+                print("call", flush=True)
+                return super()._denoise(y, sigma)
+        kept = fm.Checkpoint({str(path)!r}, every=0.001)
+        x = fm.score.integrate(Slow(), points(20), LEVELS, "ancestral", rng=2, checkpoint=kept)
+        np.save({str(out)!r}, x)
+        """
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen([*command, "0.2"], env=env, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for _ in range(4):
+            run.stdout.readline()
+        run.kill()
+    done = subprocess.run([*command, "0"], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.count("call") < len(LEVELS) + 1
+    whole = fm.score.integrate(Numbers(), points(20), LEVELS, "ancestral", rng=2)
+    np.testing.assert_array_equal(np.load(out), whole)
+
+
+def test_ctrl_c_ends_a_run_in_rust(tmp_path: Path) -> None:
+    model = fm.score.Empirical(np.random.default_rng(0).standard_normal((20_000, 16)))
+    y0 = 5.0 * np.random.default_rng(1).standard_normal((2000, 16))
+    grid = fm.score.karras(500, 0.01, 5.0)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.integrate(model, y0, grid, n_threads=2)
+    assert time.monotonic() - start < 20
+    reached = caught.value.partial_result  # type: ignore[attr-defined]
+    assert reached.y.shape == y0.shape
+    assert np.isin(reached.sigma, grid).all()
+
+
+def test_draws_are_those_of_the_law() -> None:
+    n = 20_000
+    x = fm.score.sample(exact(), n, DIM, 60, "dpmpp_2m", sigma_range=(0.01, 80.0), rng=0)
+    right = x[:, 0] > -0.6
+    share = right.mean()
+    assert abs(share - 0.7) < 5 * np.sqrt(0.21 / n) + 0.004
+    error = 5 * np.sqrt(0.36 / right.sum()) + 0.01
+    assert np.abs(x[right].mean(axis=0) - [1.0, -1.0]).max() < error
+    same = fm.score.sample(exact(), n, n_steps=60, sigma_range=(0.01, 80.0), rng=0, n_threads=1)
+    np.testing.assert_array_equal(x, same)
+    part = fm.score.sample(
+        exact(), 10, n_steps=60, sigma_range=(0.01, 80.0), rng=0, first_row=100
+    )
+    np.testing.assert_array_equal(part, x[100:110])
+
+
+def test_budgets_of_evaluations() -> None:
+    for integrator, final, most in (("heun", "zero", 11), ("heun", "min", 10), ("dpmpp_2m", "zero", 10)):
+        model = Numbers()
+        fm.score.sample(
+            model, 3, integrator=integrator, sigma_range=(0.1, 5.0), final=final, nfe_budget=11
+        )
+        assert model.calls <= 11 and model.calls >= most - 1
+    with pytest.raises(ArgumentError, match="nfe_budget: 1 given; one step"):
+        fm.score.sample(
+            Numbers(), 3, integrator="heun", sigma_range=(0.1, 5.0), final="min", nfe_budget=1
+        )
+
+
+def test_schedules_by_name_function_and_array() -> None:
+    def geometric(n: int, low: float, high: float) -> Array:
+        return np.geomspace(high, low, n + 1)
+
+    a = fm.score.sample(
+        exact(), 5, n_steps=6, schedule=geometric, sigma_range=(0.1, 5.0), final="min", rng=0
+    )
+    b = fm.score.sample(
+        exact(), 5, n_steps=6, schedule="exponential", sigma_range=(0.1, 5.0), final="min", rng=0
+    )
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"model": denoise}, r"model: function given; a score model"),
+    "a level that rises": ({"sigmas": [4.0, 1.0, 2.0]}, r"sigmas.*2"),
+    "a level twice": ({"sigmas": [4.0, 1.0, 1.0]}, r"sigmas.*2"),
+    "a negative level": ({"sigmas": [4.0, 1.0, -1.0]}, r"sigmas.*2"),
+    "zero before the end": ({"sigmas": [4.0, 0.0, 0.0]}, r"sigmas"),
+    "an infinite level": ({"sigmas": [np.inf, 1.0]}, r"sigmas.*0"),
+    "NaN among the levels": ({"sigmas": [4.0, np.nan]}, r"sigmas: NaN"),
+    "a single level": ({"sigmas": [4.0]}, r"sigmas: shape \(1,\)"),
+    "grids of other rows": ({"sigmas": np.tile(LEVELS, (3, 1))}, r"sigmas: shape \(3, 9\)"),
+    "points without axes": ({"y0": [1.0, 2.0]}, r"y0"),
+    "points of other size": ({"y0": [[1.0, 2.0, 3.0]]}, r"y0: shape \(1, 3\).*\(n, 2\)"),
+    "NaN among the points": ({"y0": [[1.0, np.nan]]}, r"y0: NaN"),
+    "an unknown integrator": ({"integrator": "rk5"}, r"integrator: 'rk5'.*dpmpp_2m"),
+    "an unknown policy": ({"on_nan": "skip"}, r"on_nan: 'skip'"),
+    "no threshold": ({"threshold": -1.0}, r"threshold"),
+    "a bad quantile": ({"threshold": fm.score.Threshold(1.0, 1.5)}, r"quantile of 1.5"),
+    "no callback": ({"callback": 3}, r"callback: 3"),
+    "a negative row": ({"first_row": -1}, r"first_row"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str) -> None:
+    change, text = REFUSED[case]
+    given = {"model": exact(), "y0": points(5), "sigmas": LEVELS, "integrator": "euler", **change}
+    model, y0, sigmas = given.pop("model"), given.pop("y0"), given.pop("sigmas")
+    with pytest.raises(ArgumentError, match=text):
+        fm.score.integrate(model, y0, sigmas, **given)
+
+
+def test_levels_beyond_the_range_of_a_model() -> None:
+    model = Numbers()
+    model.sigma_range = (0.1, 10.0)
+    with pytest.raises(ArgumentError, match=r"20 lies outside of the model's range from 0\.1 to 10"):
+        fm.score.integrate(model, points(5), [20.0, 1.0])
+    with pytest.raises(ArgumentError, match=r"0\.01 lies outside"):
+        model.score(points(5), 0.01)
+    fm.score.integrate(model, points(5), [10.0, 0.1, 0.0])
+    model.clamp = True
+    with pytest.warns(fm.errors.FermiacWarning, match="moved to its end"):
+        np.testing.assert_array_equal(
+            model.denoise(points(5), 20.0), model.denoise(points(5), 10.0)
+        )
+
+
+def test_handles() -> None:
+    run = fm.score.start("sample", exact(), 50, sigma_range=(0.1, 10.0), rng=0)
+    np.testing.assert_array_equal(
+        run.result(), fm.score.sample(exact(), 50, sigma_range=(0.1, 10.0), rng=0)
+    )
+
+
+def test_models_survive_pickling() -> None:
+    y0 = points(5)
+    again = pickle.loads(pickle.dumps(exact()))
+    np.testing.assert_array_equal(again.score(y0, 0.5), exact().score(y0, 0.5))
