@@ -14,7 +14,7 @@ def score_integrate(
     spec: Any,
     program: Program,
     y: _F,
-    settings: tuple[Any, ...],
+    settings: dict[str, Any],
     keep_path: bool,
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
@@ -22,7 +22,7 @@ def score_integrate(
 @final
 class ScoreRun:
     def __new__(
-        cls, spec: Any, program: Program, y: _F, settings: tuple[Any, ...]
+        cls, spec: Any, program: Program, y: _F, settings: dict[str, Any]
     ) -> ScoreRun: ...
     def step(self, spec: Any, n_threads: int) -> None: ...
     def reached(self) -> tuple[tuple[_F, _F, _F | None], int]: ...

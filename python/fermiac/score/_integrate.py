@@ -260,10 +260,17 @@ class Call:
         """The integrator on the grid."""
         return self.integrator._program(self.grid)
 
-    def settings(self) -> tuple[Any, ...]:
+    def settings(self) -> dict[str, Any]:
         """How the core carries it out."""
         snr, batch_norm = self.integrator._langevin()
-        return (self.key, self.first, self.threshold, self.on_nan, snr, batch_norm)
+        return {
+            "key": self.key,
+            "first": self.first,
+            "threshold": self.threshold,
+            "on_nan": self.on_nan,
+            "snr": snr,
+            "batch_norm": batch_norm,
+        }
 
     def shaped(self, y: Array) -> Any:
         """Points as they were given."""
