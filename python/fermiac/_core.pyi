@@ -18,6 +18,7 @@ from fermiac._core_nested import (
     nested_simulate,
     nested_volumes,
 )
+from fermiac._core_score_adaptive import score_adaptive, score_brownian
 
 __all__ = [
     "CHUNK",
@@ -68,6 +69,8 @@ __all__ = [
     "privacy_split",
     "privacy_stream",
     "resample_indices",
+    "score_adaptive",
+    "score_brownian",
     "special",
     "store_read",
     "store_write",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._likelihood import Likelihood, log_likelihood
 
-__all__ = ["Model"]
+__all__ = ["Adaptive", "Likelihood", "Model", "log_likelihood"]

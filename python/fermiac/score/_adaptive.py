@@ -1,0 +1,152 @@
+"""Integrators whose steps each row chooses for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._arguments import choice, numbers
+from fermiac._rng import whole
+from fermiac.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from fermiac._progress import Report
+    from fermiac.score._base import Model
+
+__all__ = ["Adaptive", "integrate_adaptive"]
+
+Array = NDArray[np.float64]
+
+#: Below it rounding decides which steps are accepted.
+_MIN_RTOL = 1e-14
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """A Runge-Kutta pair with steps in log s that keep an error estimate within tolerances.
+
+    Every row has steps and an error of its own, so that its result does not depend on the rows
+    beside it. The integrators ``"rk45"`` and ``"dop853"`` are ``Adaptive("dopri5")`` and
+    ``Adaptive("dop853")``.
+
+    Parameters
+    ----------
+    method : {"dop853", "dopri5"}
+        Hairer, Nørsett and Wanner's pair of order 8(5, 3), 12 evaluations a step; or Dormand and
+        Prince's of order 5(4), 6 evaluations a step, for loose tolerances.
+    rtol, atol : float
+        A step is accepted where the root mean square over the coordinates of
+        error / (atol + rtol |y|) is at most 1.
+    max_steps : int
+        Steps that a row may try before a `NumericalError`.
+
+    Notes
+    -----
+    In t = log s the probability-flow equation is dy/dt = y - D(y, eᵗ). The variable keeps steps
+    of like size from the largest level to the smallest. Errors of single steps add up: at the end
+    they are some ten to a hundred times the tolerance. Steps end at every level that was asked
+    for; a last level of 0 is the denoised point of the level before it.
+
+    References
+    ----------
+    .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
+       Computational and Applied Mathematics, 1980.
+    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I:
+       Nonstiff Problems", Springer, 1993.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Adaptive(rtol=1e-8)
+    Adaptive(method='dop853', rtol=1e-08, atol=1e-08, max_steps=10000)
+    """
+
+    method: str = "dop853"
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Hold the settings to their domains."""
+        choice("method", self.method, ("dop853", "dopri5"))
+        if not _MIN_RTOL <= _number("rtol", self.rtol) < 1:
+            raise ArgumentError(
+                f"rtol: {self.rtol!r} was given; from {_MIN_RTOL:g} to below 1 is needed"
+            )
+        if not 0 <= _number("atol", self.atol) < np.inf:
+            raise ArgumentError(
+                f"atol: {self.atol!r} was given; a finite number, at least 0, is needed"
+            )
+        whole("max_steps", self.max_steps, 1, 2**32 - 1)
+
+
+def _number(name: str, value: Any) -> float:
+    array = numbers(name, value)
+    if array.ndim:
+        raise ArgumentError(f"{name}: shape {array.shape} was given; a number is needed")
+    return float(array)
+
+
+def integrate_adaptive(
+    model: Model,
+    y: Array,
+    sigmas: Array,
+    integrator: Adaptive,
+    *,
+    trace: Any = None,
+    on_nan: str = "raise",
+    return_trajectory: bool = False,
+    n_threads: int = 1,
+    report: Report | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]:
+    """Carry rows through levels, up or down; every step ends at the next of them at most.
+
+    Parameters
+    ----------
+    model : Model
+    y : ndarray, shape (n, d)
+        C-contiguous points at the first level.
+    sigmas : ndarray, shape (L,) or (n, L)
+        Levels of all rows, or of each its own, strictly decreasing or increasing; the last may be
+        0 at the end of a descent.
+    integrator : Adaptive
+    trace : tuple, optional
+        (None, 1) to carry along what the log-density changes by with the model's own traces of
+        ∂D/∂y, or (callable, count): ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
+    on_nan : {"raise", "freeze"}
+        Whether a value of the model that is not finite ends the call, or leaves its row where it
+        stands.
+    return_trajectory : bool
+    n_threads : int
+    report : callable, optional
+        Called with (done, total) rows.
+
+    Returns
+    -------
+    raw : dict or None
+        ``y`` (n, d), ``sigma`` (n,) the levels that were reached, ``log_change`` (n, count),
+        ``trajectory`` (n, L, d) or (n, 0, d), ``n_evals``, ``n_accepted``, ``n_rejected`` (n,).
+    error : BaseException or None
+        What ended the call early; then `raw`, where there is one, says how far the rows came.
+
+    Raises
+    ------
+    ArgumentError
+        If levels or settings are outside their domains.
+    """
+    choice("on_nan", on_nan, ("raise", "freeze"))
+    levels = np.ascontiguousarray(model._within(np.atleast_2d(sigmas)))
+    options = {
+        "method": integrator.method,
+        "rtol": float(integrator.rtol),
+        "atol": float(integrator.atol),
+        "max_steps": int(integrator.max_steps),
+        "freeze": on_nan == "freeze",
+    }
+    return _core.score_adaptive(
+        model._core(y.shape[1]), y, levels, options, trace, return_trajectory, n_threads, report
+    )
