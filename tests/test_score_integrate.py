@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
@@ -63,7 +64,7 @@ def test_forms_agree(integrator: Any) -> None:
 
 def test_euler_is_the_formula() -> None:
     y = y0 = points()
-    for s, t in zip(LEVELS[:-1], LEVELS[1:], strict=True):
+    for s, t in itertools.pairwise(LEVELS):
         y = t / s * y + (1 - t / s) * denoise(y, np.array([s]))
     np.testing.assert_allclose(
         fm.score.integrate(exact(), y0, LEVELS, "euler"), y, rtol=1e-12, atol=1e-13
@@ -147,9 +148,14 @@ def test_tensors_come_back_as_tensors() -> None:
     y0 = points(12)
     for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-6)):
         x = fm.score.integrate(exact(), torch.tensor(y0, dtype=dtype).reshape(12, 2, 1), LEVELS)
-        assert x.dtype == dtype and x.shape == (12, 2, 1)
-        expected = fm.score.integrate(exact(), torch.tensor(y0, dtype=dtype).double().numpy(), LEVELS)
-        np.testing.assert_allclose(x.numpy().reshape(12, 2), expected, rtol=tolerance, atol=tolerance)
+        assert x.dtype == dtype
+        assert x.shape == (12, 2, 1)
+        expected = fm.score.integrate(
+            exact(), torch.tensor(y0, dtype=dtype).double().numpy(), LEVELS
+        )
+        np.testing.assert_allclose(
+            x.numpy().reshape(12, 2), expected, rtol=tolerance, atol=tolerance
+        )
 
 
 def test_thresholds() -> None:
@@ -157,7 +163,7 @@ def test_thresholds() -> None:
     held = fm.score.integrate(exact(), y0, LEVELS, threshold=0.5)
     assert np.abs(held).max() <= 0.5
     y = y0
-    for s, t in zip(LEVELS[:-1], LEVELS[1:], strict=True):
+    for s, t in itertools.pairwise(LEVELS):
         d = denoise(y, np.array([s]))
         q = np.maximum(np.quantile(np.abs(d), 0.7, axis=1, keepdims=True), 0.8)
         y = t / s * y + (1 - t / s) * np.clip(d, -q, q) * 0.8 / q
@@ -296,19 +302,22 @@ def test_draws_are_those_of_the_law() -> None:
     assert np.abs(x[right].mean(axis=0) - [1.0, -1.0]).max() < error
     same = fm.score.sample(exact(), n, n_steps=60, sigma_range=(0.01, 80.0), rng=0, n_threads=1)
     np.testing.assert_array_equal(x, same)
-    part = fm.score.sample(
-        exact(), 10, n_steps=60, sigma_range=(0.01, 80.0), rng=0, first_row=100
-    )
+    part = fm.score.sample(exact(), 10, n_steps=60, sigma_range=(0.01, 80.0), rng=0, first_row=100)
     np.testing.assert_array_equal(part, x[100:110])
 
 
 def test_budgets_of_evaluations() -> None:
-    for integrator, final, most in (("heun", "zero", 11), ("heun", "min", 10), ("dpmpp_2m", "zero", 10)):
+    for integrator, final, most in (
+        ("heun", "zero", 11),
+        ("heun", "min", 10),
+        ("dpmpp_2m", "zero", 10),
+    ):
         model = Numbers()
         fm.score.sample(
             model, 3, integrator=integrator, sigma_range=(0.1, 5.0), final=final, nfe_budget=11
         )
-        assert model.calls <= 11 and model.calls >= most - 1
+        assert model.calls <= 11
+        assert model.calls >= most - 1
     with pytest.raises(ArgumentError, match="nfe_budget: 1 given; one step"):
         fm.score.sample(
             Numbers(), 3, integrator="heun", sigma_range=(0.1, 5.0), final="min", nfe_budget=1
@@ -362,7 +371,9 @@ def test_what_is_refused(case: str) -> None:
 def test_levels_beyond_the_range_of_a_model() -> None:
     model = Numbers()
     model.sigma_range = (0.1, 10.0)
-    with pytest.raises(ArgumentError, match=r"20 lies outside of the model's range from 0\.1 to 10"):
+    with pytest.raises(
+        ArgumentError, match=r"20 lies outside of the model's range from 0\.1 to 10"
+    ):
         fm.score.integrate(model, points(5), [20.0, 1.0])
     with pytest.raises(ArgumentError, match=r"0\.01 lies outside"):
         model.score(points(5), 0.01)

@@ -33,6 +33,7 @@ class Model:
 
     dim: int | None = None
     sigma_range: tuple[float, float] | None = None
+
     @property
     def _event(self) -> tuple[int, ...] | None:
         """The shape of a point, where the model has one."""

@@ -24,12 +24,14 @@ from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._outside import asked
 from fermiac.targets._factory import Factory
 
-__all__ = ["Reached", "Threshold", "integrate"]
+__all__ = ["Call", "Reached", "Threshold", "integrate", "levels_of"]
 
 Array = NDArray[np.float64]
 
 #: What is done with rows for which a model gives no number.
-NAN_POLICIES = ("raise", "freeze", "ignore")
+_NAN_POLICIES = ("raise", "freeze", "ignore")
+#: How closely Brownian paths meet a level, in log s.
+_TOLERANCE = 1e-5
 
 
 class Reached(NamedTuple):
@@ -86,6 +88,7 @@ def integrate(
     *,
     rng: RngLike = None,
     first_row: int = 0,
+    brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
     on_nan: str = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
@@ -118,6 +121,10 @@ def integrate(
     first_row : int, default 0
         The number of the first row, so that parts of a large call, made one by one, get the noise
         that they would get in it.
+    brownian : bool or tuple of float, default False
+        Take the noise of a row from one Brownian path in the level, the same for all grids between
+        the lowest and the highest level that is above 0, or between these two levels: finer
+        grids then lead to the same points. It costs some dozens of normal numbers for each.
     threshold : float or Threshold, optional
         Hold denoised points to [-threshold, threshold], or as `Threshold` says.
     on_nan : {"raise", "freeze", "ignore"}, default "raise"
@@ -178,7 +185,17 @@ def integrate(
     True
     """
     call = Call(
-        model, y0, sigmas, integrator, rng, first_row, threshold, on_nan, n_threads, checkpoint
+        model,
+        y0,
+        sigmas,
+        integrator,
+        rng,
+        first_row,
+        brownian,
+        threshold,
+        on_nan,
+        n_threads,
+        checkpoint,
     )
     return_trajectory = yes("return_trajectory", return_trajectory)
     if callback is not None and not callable(callback):
@@ -188,6 +205,22 @@ def integrate(
             call.refuse_outside(executor, target_factory)
             return call.device_run(callback, return_trajectory, report)
         return _run(call, callback, return_trajectory, executor, target_factory, report)
+
+
+def levels_of(name: str, given: tuple[float, float]) -> tuple[float, float]:
+    """Take a lowest and a highest level."""
+    try:
+        low, high = given
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"{name}: {given!r:.60} given; (lowest, highest) level is needed"
+        ) from None
+    low, high = positive(name, low), positive(name, high)
+    if low >= high:
+        raise ArgumentError(
+            f"{name}: ({low:g}, {high:g}) given; the lowest level must be below the highest"
+        )
+    return low, high
 
 
 class Call:
@@ -201,6 +234,7 @@ class Call:
         integrator: str | Integrator,
         rng: RngLike,
         first_row: int,
+        brownian: bool | tuple[float, float],
         threshold: float | Threshold | None,
         on_nan: str,
         n_threads: int | None,
@@ -208,8 +242,8 @@ class Call:
     ) -> None:
         if not isinstance(model, Model):
             raise ArgumentError(
-                f"model: {type(model).__name__} given; a score model is needed: one of fermiac.score, "
-                "or ScoreModel(...) of a network or function"
+                f"model: {type(model).__name__} given; a score model is needed: one of "
+                "fermiac.score, or ScoreModel(...) of a network or function"
             )
         self.given = y0
         self.event = tuple(y0.shape[1:]) if is_tensor(y0) else np.shape(y0)[1:]
@@ -227,8 +261,9 @@ class Call:
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self.threshold = None if threshold is None else threshold._spec()
-        self.on_nan = choice("on_nan", on_nan, NAN_POLICIES)
+        self.on_nan = choice("on_nan", on_nan, _NAN_POLICIES)
         self.workers = resolve_threads(n_threads)
+        self.brownian = self._paths(brownian)
         self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self._empty(flat), model.dim)
 
     def _empty(self, flat: Any) -> Any:
@@ -245,6 +280,16 @@ class Call:
                 f"or ({n}, N + 1) with a grid for each row"
             )
         return self.model._within(grid.reshape(-1)).reshape(grid.shape)
+
+    def _paths(self, given: bool | tuple[float, float]) -> tuple[float, float, float] | None:
+        """The ends of Brownian paths, and how closely levels are met in log s."""
+        if given is False:
+            return None
+        if given is True:
+            above = self.grid[self.grid > 0]
+            return float(above.min()), float(above.max()), _TOLERANCE
+        low, high = levels_of("brownian", given)
+        return low, high, _TOLERANCE
 
     @property
     def dim(self) -> int:
@@ -270,6 +315,7 @@ class Call:
             "on_nan": self.on_nan,
             "snr": snr,
             "batch_norm": batch_norm,
+            "brownian": self.brownian,
         }
 
     def shaped(self, y: Array) -> Any:
@@ -288,6 +334,7 @@ class Call:
             "integrator": repr(self.integrator),
             "points and levels": digest,
             "first_row": self.first,
+            "brownian": self.brownian,
             "threshold": self.threshold,
             "on_nan": self.on_nan,
         }

@@ -16,11 +16,11 @@ from fermiac import _core
 from fermiac._arguments import choice
 from fermiac._checkpoint import Checkpoint, Log
 from fermiac._progress import Report
-from fermiac._rng import RngLike, key_of, positive, whole
+from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.executor import Sharded
 from fermiac.score._base import Model
-from fermiac.score._integrate import Threshold, integrate
+from fermiac.score._integrate import Threshold, integrate, levels_of
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._factory import Factory
@@ -46,6 +46,7 @@ def sample(
     nfe_budget: int | None = None,
     rng: RngLike = None,
     first_row: int = 0,
+    brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
     on_nan: str = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
@@ -82,7 +83,7 @@ def sample(
         Instead of `n_steps`: as many steps as this number of model calls pays for.
     rng : int, SeedSequence, Generator or None
         The seed of the starting points, and of an integrator's noise.
-    first_row, threshold, on_nan, callback, return_trajectory, n_threads
+    first_row, brownian, threshold, on_nan, callback, return_trajectory, n_threads
         As of `integrate`.
     executor, target_factory, checkpoint, progress
         As of `integrate`.
@@ -135,6 +136,7 @@ def sample(
         method,
         rng=key,
         first_row=first,
+        brownian=brownian,
         threshold=threshold,
         on_nan=on_nan,
         callback=callback,
@@ -165,18 +167,7 @@ def range_of(model: Model, given: tuple[float, float] | None) -> tuple[float, fl
     """Take the lowest and the highest level."""
     if given is None:
         return model._sampling_range()
-    try:
-        low, high = given
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"sigma_range: {given!r:.60} given; (lowest, highest) level is needed"
-        ) from None
-    low, high = positive("sigma_range", low), positive("sigma_range", high)
-    if low >= high:
-        raise ArgumentError(
-            f"sigma_range: ({low:g}, {high:g}) given; the lowest level must be below the highest"
-        )
-    return low, high
+    return levels_of("sigma_range", given)
 
 
 def start_noise(key: int, first: int, n: int, dim: int) -> Array:

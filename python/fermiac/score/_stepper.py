@@ -146,6 +146,7 @@ def stepper(
     *,
     rng: RngLike = None,
     first_row: int = 0,
+    brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
     on_nan: str = "raise",
     n_threads: int | None = None,
@@ -154,7 +155,7 @@ def stepper(
 
     Parameters
     ----------
-    model, y0, sigmas, integrator, rng, first_row, threshold, on_nan, n_threads
+    model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads
         As of `integrate`.
 
     Returns
@@ -177,4 +178,6 @@ def stepper(
     >>> bool((run.run() == fm.score.integrate(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")).all())
     True
     """
-    return Stepper(Call(model, y0, sigmas, integrator, rng, first_row, threshold, on_nan, n_threads))
+    return Stepper(
+        Call(model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads)
+    )

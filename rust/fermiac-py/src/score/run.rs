@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fermiac_core::kernel::Archive;
+use fermiac_core::score::brownian::Brownian;
 use fermiac_core::score::noise::Purpose;
 use fermiac_core::score::run::{OnNan, Plan, Reached, Run, State, Threshold, integrate};
 use numpy::{
@@ -27,9 +28,16 @@ struct Settings {
     on_nan: String,
     snr: f64,
     batch_norm: bool,
+    /// The lowest and the highest level of Brownian paths, and their tolerance in log s.
+    brownian: Option<(f64, f64, f64)>,
 }
 
-fn plan<'a>(program: &'a PyProgram, settings: &Settings) -> PyResult<Plan<'a>> {
+fn plan<'a>(
+    py: Python<'_>,
+    program: &'a PyProgram,
+    settings: &Settings,
+    dim: usize,
+) -> PyResult<Plan<'a>> {
     let threshold = settings.threshold.as_ref().map(|(kind, bound, probability)| {
         if kind == "static" {
             Threshold::Static(*bound)
@@ -43,6 +51,12 @@ fn plan<'a>(program: &'a PyProgram, settings: &Settings) -> PyResult<Plan<'a>> {
         "ignore" => OnNan::Ignore,
         other => return Err(PyValueError::new_err(format!("unknown policy '{other}'"))),
     };
+    let brownian = settings
+        .brownian
+        .map(|(low, high, tolerance)| {
+            check(py, Brownian::new(settings.key, low, high, dim, tolerance))
+        })
+        .transpose()?;
     Ok(Plan {
         program: &program.inner,
         coefficients: &program.coefficients,
@@ -53,6 +67,7 @@ fn plan<'a>(program: &'a PyProgram, settings: &Settings) -> PyResult<Plan<'a>> {
         on_nan,
         snr: settings.snr,
         batch_norm: settings.batch_norm,
+        brownian,
     })
 }
 
@@ -93,8 +108,8 @@ fn score_integrate<'py>(
 ) -> PyResult<(Option<Outcome<'py>>, Option<PyErr>)> {
     let raised = Raised::default();
     let model = model(spec, &raised)?;
-    let plan = plan(program, &settings)?;
     let (y, dim) = (y.as_slice()?, model.dim());
+    let plan = plan(py, program, &settings, dim)?;
     let run = enter(py, n_threads, progress.as_ref(), &raised, |context| {
         integrate(&plan, model.as_ref(), y, settings.first, keep_path, context)
     });
@@ -127,18 +142,15 @@ impl PyRun {
     /// The rows of `y` before the first step.
     #[new]
     fn new(
+        py: Python<'_>,
         spec: &Bound<'_, PyAny>,
         program: Py<PyProgram>,
         y: PyReadonlyArray2<'_, f64>,
         settings: Settings,
     ) -> PyResult<Self> {
         let model = model(spec, &Raised::default())?;
-        let run = Run::new(
-            plan(program.get(), &settings)?,
-            model.as_ref(),
-            y.as_slice()?,
-            settings.first,
-        );
+        let plan = plan(py, program.get(), &settings, model.dim())?;
+        let run = Run::new(plan, model.as_ref(), y.as_slice()?, settings.first);
         let states = Mutex::new(run.into_states());
         Ok(Self { program, settings, states, dim: y.shape()[1] })
     }
@@ -148,7 +160,7 @@ impl PyRun {
     fn step(&self, py: Python<'_>, spec: &Bound<'_, PyAny>, n_threads: usize) -> PyResult<()> {
         let raised = Raised::default();
         let model = model(spec, &raised)?;
-        let plan = plan(self.program.get(), &self.settings)?;
+        let plan = plan(py, self.program.get(), &self.settings, self.dim)?;
         enter(py, n_threads, None, &raised, |context| {
             let mut states = self.lock();
             let mut run = Run::from_states(plan, std::mem::take(&mut *states));
@@ -161,7 +173,7 @@ impl PyRun {
 
     /// Points and levels, and how many steps all rows have made.
     fn reached<'py>(&self, py: Python<'py>) -> PyResult<(Outcome<'py>, usize)> {
-        let plan = plan(self.program.get(), &self.settings)?;
+        let plan = plan(py, self.program.get(), &self.settings, self.dim)?;
         let mut states = self.lock();
         let run = Run::from_states(plan, std::mem::take(&mut *states));
         let (reached, n_steps) = (run.reached(), run.n_steps());

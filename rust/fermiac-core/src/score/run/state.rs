@@ -5,6 +5,7 @@ use super::combine::Combine;
 use crate::kernel::Archive;
 use crate::linalg::Rows;
 use crate::score::Model;
+use crate::score::brownian::Brownian;
 use crate::score::noise::{Purpose, stream};
 use crate::score::program::{Op, Program};
 use crate::simd::dispatch;
@@ -43,6 +44,8 @@ pub struct Plan<'a> {
     pub snr: f64,
     /// Whether their norms are averages over all rows.
     pub batch_norm: bool,
+    /// The paths that noise between two levels is taken from.
+    pub brownian: Option<Brownian>,
 }
 
 impl Plan<'_> {
@@ -172,7 +175,7 @@ impl State {
             self.at += 1;
             match op {
                 Op::Combine { to, terms, at, noise } => {
-                    self.combine(plan, *to, terms, *at, *noise);
+                    self.combine(plan, *to, terms, *at, *noise)?;
                 }
                 Op::Denoise { from, to, at } => {
                     self.denoise(plan, model, *from, *to, *at)?;
@@ -203,9 +206,9 @@ impl State {
         terms: &[usize],
         at: usize,
         noise: Option<usize>,
-    ) {
+    ) -> Result<()> {
         let (size, dim, m) = (self.size(), self.dim, terms.len());
-        let noisy = noise.is_some_and(|draw| self.draw(plan, draw, at + m));
+        let noisy = noise.map_or(Ok(false), |draw| self.draw(plan, draw, at + m))?;
         let noise = noisy.then_some(plan.program.n_registers);
         let n_terms = m + usize::from(noisy);
         let blocks = if plan.is_shared() { 1 } else { self.n };
@@ -217,25 +220,41 @@ impl State {
             let data = &mut self.data;
             dispatch(Combine { data, size, range, to, terms, noise, c });
         }
+        Ok(())
     }
 
     /// Fills the last register with the normal numbers of a draw, for the rows whose coefficient
     /// is not 0; false if there are none.
-    fn draw(&mut self, plan: &Plan<'_>, draw: usize, at: usize) -> bool {
+    fn draw(&mut self, plan: &Plan<'_>, draw: usize, at: usize) -> Result<bool> {
         let (size, dim) = (self.size(), self.dim);
+        let (high, low) = plan.program.draws[draw];
+        // Noise between equal levels is independent of all other.
+        let path = plan.brownian.as_ref().filter(|_| high != low);
+        let mut increment = None;
         let mut any = false;
         let noise = &mut self.data[plan.program.n_registers * size..];
+        self.scratch.resize(dim, 0.0);
         for (i, row) in noise.chunks_exact_mut(dim).enumerate() {
-            if plan.coefficient(self.offset + i, at) == 0.0 {
+            let at_row = |at| plan.coefficient(self.offset + i, at);
+            if at_row(at) == 0.0 {
                 row.fill(0.0);
                 continue;
             }
             any = true;
             let address = self.first + (self.offset + i) as u64;
-            let draw = plan.first_draw.wrapping_add(draw as u32);
-            stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+            if let Some(path) = path {
+                if increment.is_none() || !plan.is_shared() {
+                    increment = Some(path.between(at_row(high), at_row(low))?);
+                }
+                if let Some(increment) = &increment {
+                    path.fill_with(address, increment, row, &mut self.scratch);
+                }
+            } else {
+                let draw = plan.first_draw.wrapping_add(draw as u32);
+                stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+            }
         }
-        any
+        Ok(any)
     }
 
     fn denoise(

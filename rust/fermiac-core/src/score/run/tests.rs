@@ -68,6 +68,7 @@ fn plan<'a>(program: &'a Program, coefficients: &'a [f64]) -> Plan<'a> {
         on_nan: OnNan::Raise,
         snr: 0.16,
         batch_norm: false,
+        brownian: None,
     }
 }
 
