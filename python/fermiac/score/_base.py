@@ -39,6 +39,8 @@ class Model:
         """The shape of a point, where the model has one."""
         return None if self.dim is None else (self.dim,)
 
+    #: Whether whole loops run where the model is, in torch.
+    runs_on_device: bool = False
     #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
     clamp: bool = False
 
@@ -48,11 +50,6 @@ class Model:
 
     def _score(self, y: Array, sigma: Array) -> Array:
         return (self._denoise(y, sigma) - y) / np.square(sigma)[:, None]
-
-    @property
-    def runs_on_device(self) -> bool:
-        """Whether whole loops run where the model is, in torch."""
-        return False
 
     def _shaped(self, event: tuple[int, ...]) -> Model:
         """The model for points of this shape; most take them as rows of numbers."""
