@@ -34,15 +34,15 @@ class Model:
     dim: int | None = None
     sigma_range: tuple[float, float] | None = None
 
-    @property
-    def _event(self) -> tuple[int, ...] | None:
-        """The shape of a point, where the model has one."""
-        return None if self.dim is None else (self.dim,)
-
     #: Whether whole loops run where the model is, in torch.
     runs_on_device: bool = False
     #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
     clamp: bool = False
+
+    @property
+    def _event(self) -> tuple[int, ...] | None:
+        """The shape of a point, where the model has one."""
+        return None if self.dim is None else (self.dim,)
 
     # What a model implements: (n, d) and (1,) or (n,), checked and C-contiguous, to (n, d) or (n,).
     def _denoise(self, y: Array, sigma: Array) -> Array:
