@@ -44,11 +44,6 @@ impl VpLinear {
         let root = (self.beta_min * self.beta_min + 2.0 * slope * integral).sqrt();
         2.0 * integral / (self.beta_min + root)
     }
-
-    /// The part of the signal that is left at level `s`, a = 1 / √(1 + s²).
-    pub fn signal(s: f64) -> f64 {
-        1.0 / s.hypot(1.0)
-    }
 }
 
 /// How the levels of a grid are spread.
@@ -174,7 +169,6 @@ mod tests {
         // ∫β over the whole process is (β0 + β1) / 2.
         let whole = (10.05_f64).exp_m1().sqrt();
         assert!((process.level(1.0) / whole - 1.0).abs() < 1e-14);
-        assert!((VpLinear::signal(0.75) - 0.8).abs() < 1e-15);
     }
 
     #[test]

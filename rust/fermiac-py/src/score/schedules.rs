@@ -1,8 +1,37 @@
 //! Grids of noise levels.
 
+use fermiac_core::score::schedule::{Spread, VpLinear};
+use numpy::PyArray1;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::error::check;
+
+/// `n_steps + 1` levels from `high` to `low`, spread as `kind` says: "karras" and "polyexponential"
+/// with ρ in `power`, "poly_t" with κ in it and the β of a variance-preserving process.
+#[pyfunction]
+fn score_grid<'py>(
+    py: Python<'py>,
+    kind: &str,
+    n_steps: usize,
+    low: f64,
+    high: f64,
+    power: f64,
+    beta_range: (f64, f64),
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let spread = match kind {
+        "karras" => Spread::Power { rho: power },
+        "polyexponential" => Spread::LogPower { rho: power },
+        "poly_t" => {
+            let process = check(py, VpLinear::new(beta_range.0, beta_range.1))?;
+            Spread::TimePower { kappa: power, process }
+        }
+        other => return Err(PyValueError::new_err(format!("there is no spread {other:?}"))),
+    };
+    Ok(PyArray1::from_vec(py, check(py, spread.grid(n_steps, low, high))?))
+}
+
 /// Adds this file's names to the module.
-pub(super) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(score_grid, m)?)
 }

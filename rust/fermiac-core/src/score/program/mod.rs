@@ -13,6 +13,8 @@ mod multistep;
 mod settings;
 mod single;
 mod stochastic;
+#[cfg(test)]
+mod tests;
 mod unipc;
 
 pub use compile::{compile, compile_rows};
