@@ -19,6 +19,8 @@ from fermiac._core_nested import (
     nested_volumes,
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
+from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
+from fermiac._core_score_runs import ScoreRun, score_integrate
 
 __all__ = [
     "CHUNK",
@@ -31,8 +33,10 @@ __all__ = [
     "Law",
     "LogDensity",
     "NestedRun",
+    "Program",
     "RowStreams",
     "Sampler",
+    "ScoreRun",
     "Stream",
     "Surrogate",
     "TokenLoss",
@@ -71,6 +75,10 @@ __all__ = [
     "resample_indices",
     "score_adaptive",
     "score_brownian",
+    "score_compile",
+    "score_grid",
+    "score_integrate",
+    "score_noise",
     "special",
     "store_read",
     "store_write",

@@ -251,7 +251,9 @@ def _grid(
     zero = choice("final", final, ("min", "zero")) == "zero"
     low, high = real("sigma_min", sigma_min), real("sigma_max", sigma_max)
     if not isinstance(beta_range, (tuple, list)) or len(beta_range) != 2:
-        raise ArgumentError(f"beta_range: {beta_range!r:.60} was given; β at times 0 and 1 is needed")
+        raise ArgumentError(
+            f"beta_range: {beta_range!r:.60} was given; β at times 0 and 1 is needed"
+        )
     betas = real("beta_range", beta_range[0]), real("beta_range", beta_range[1])
 
     def spread(n_steps: int, low: float, high: float) -> Array:
