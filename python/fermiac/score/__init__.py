@@ -5,5 +5,6 @@ from __future__ import annotations
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
 from fermiac.score._likelihood import Likelihood, log_likelihood
+from fermiac.score._network import ScoreModel
 
-__all__ = ["Adaptive", "Likelihood", "Model", "log_likelihood"]
+__all__ = ["Adaptive", "Likelihood", "Model", "ScoreModel", "log_likelihood"]
