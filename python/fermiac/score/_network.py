@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._arguments import choice, numbers, yes
+from fermiac._arguments import numbers, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, is_tensor, like, rows_of
@@ -212,8 +212,10 @@ class ScoreModel(Model):
     def _range(self, given: Any) -> tuple[float, float] | None:
         if given is None:
             inner = self._network
-            return inner.sigma_range if isinstance(inner, Model) else (
-                self.parametrisation.sigma_range()
+            return (
+                inner.sigma_range
+                if isinstance(inner, Model)
+                else (self.parametrisation.sigma_range())
             )
         ends = numbers("sigma_range", given)
         if ends.shape != (2,) or not 0 <= ends[0] < ends[1] < math.inf:

@@ -49,7 +49,8 @@ _EDM_LEVELS = (0.002, 80.0)
 class Scales(NamedTuple):
     """What a network gets and what becomes of its output, at levels s.
 
-    Each is a number, or an array or tensor with one number for each level.
+    Each is an array or tensor with one number for each level, or one number where it is the same
+    at all levels.
     """
 
     #: x_t / y
@@ -127,17 +128,17 @@ class Parametrisation:
         elif self.kind == "edm":
             into = 1.0 / xp.sqrt(s * s + self.sigma_data**2)
         else:
-            into = xp.ones_like(s)
+            into = 1.0
         return Scales(into, self.time(s), *self._of_output(s, xp))
 
     def _of_output(self, s: Any, xp: Any) -> tuple[Any, Any]:
         if self.prediction == "eps":
-            return xp.ones_like(s), -s
+            return 1.0, -s
         if self.prediction == "x0":
-            return xp.zeros_like(s), xp.ones_like(s)
+            return 0.0, 1.0
         if self.prediction == "score":
             # b² / a = s² a, where the network gives the score in x_t.
-            return xp.ones_like(s), s * s * self._shrink(s, xp)
+            return 1.0, s * s * self._shrink(s, xp)
         if self.prediction == "flow":
             return 1.0 / (1.0 + s), -s / (1.0 + s)
         if self.prediction == "v":
@@ -153,11 +154,11 @@ class Parametrisation:
         """
         xp = _library(s)
         if self.prediction == "eps":
-            return xp.zeros_like(s), -1.0 / s
+            return 0.0, -1.0 / s
         if self.prediction == "x0":
             return -1.0 / (s * s), 1.0 / (s * s)
         if self.prediction == "score":
-            return xp.zeros_like(s), self._shrink(s, xp)
+            return 0.0, self._shrink(s, xp)
         if self.prediction == "flow":
             scale = -1.0 / (s * (1.0 + s))
             return scale, scale
@@ -171,7 +172,7 @@ class Parametrisation:
         """The factor a, by which a noisy point is smaller than y."""
         if self.kind == "vp":
             return 1.0 / xp.sqrt(1.0 + s * s)
-        return 1.0 / (1.0 + s) if self.kind == "flow" else xp.ones_like(s)
+        return 1.0 / (1.0 + s) if self.kind == "flow" else 1.0
 
     def time(self, s: Any) -> Any:
         """The network's time at levels above 0."""

@@ -35,7 +35,9 @@ class ArrayNetwork:
         try:
             self.dtype = np.dtype(np.float64 if dtype is None else dtype)
         except TypeError as error:
-            raise ArgumentError(f"dtype: {dtype!r} given; a floating-point type is needed") from error
+            raise ArgumentError(
+                f"dtype: {dtype!r} given; a floating-point type is needed"
+            ) from error
         if self.dtype.kind != "f":
             raise ArgumentError(f"dtype: {self.dtype} given; a floating-point type is needed")
         self.max_batch = max_batch

@@ -40,7 +40,10 @@ class TorchNetwork:
         self.event_shape = event_shape
         self.device, self.dtype = where_it_runs(module, devices[0] if devices else device, dtype)
         #: All devices, the first of which holds what comes and goes.
-        self.devices = [self.device, *(where_it_runs(None, d, None)[0] for d in (devices or [])[1:])]
+        self.devices = [
+            self.device,
+            *(where_it_runs(None, d, None)[0] for d in (devices or [])[1:]),
+        ]
         self.max_batch = max_batch
         self._limit = max_batch
         self._warned = False
@@ -139,11 +142,18 @@ class TorchNetwork:
         if of_score:
             skip, out = self.parametrisation.score_scales(sigma)
             scales = scales._replace(skip=skip, out=out)
-        if sigma.size == 1:
-            return Scales(*(value.item() for value in scales))
-        torch = sys.modules["torch"]
-        stacked = torch.from_numpy(np.stack(scales)).to(self.device, self.accumulator)
-        return Scales(*stacked)
+        torch, one = sys.modules["torch"], sigma.size == 1
+        return Scales(
+            *(
+                value
+                if isinstance(value, float)
+                else value.item()
+                if one
+                # Never in the memory of the levels themselves, which a network may write to.
+                else torch.tensor(value, device=self.device, dtype=self.accumulator)
+                for value in scales
+            )
+        )
 
     def denoise_tensor(self, y: Any, sigma: Any) -> Any:
         """D of rows on the device at levels (1,) or (n,) above 0, which may lie there too."""
@@ -152,7 +162,7 @@ class TorchNetwork:
         return self.apply(y, self.parametrisation.scales(sigma))
 
     def apply(self, y: Any, scales: Scales) -> Any:
-        """skip y + out F of rows that lie on the device, where F is what the module gives."""
+        """Skip y + out F of rows that lie on the device, where F is what the module gives."""
         torch = sys.modules["torch"]
 
         def work(module: Any, device: str, rows: slice) -> Any:
@@ -267,10 +277,8 @@ class TorchNetwork:
 
 
 def _rows(scales: Scales, rows: slice) -> Scales:
-    """The scales of some rows: numbers, or tensors with one number for all, serve all rows."""
-    if isinstance(scales.skip, float) or len(scales.skip) == 1:
-        return scales
-    return Scales(*(value[rows] for value in scales))
+    """The scales of some rows: a number, also one in a tensor, serves all rows."""
+    return Scales(*(s if isinstance(s, float) or len(s) == 1 else s[rows] for s in scales))
 
 
 def _column(scale: Any) -> Any:
@@ -278,11 +286,12 @@ def _column(scale: Any) -> Any:
 
 
 def _combined(y: Any, given: Any, scales: Scales) -> Any:
-    """skip y + out F in the type of y; never in the memory of F, which the module may use again."""
+    """Skip y + out F in the type of y; never in the memory of F, which the module may use again."""
     torch = sys.modules["torch"]
-    skip, out = scales.skip, scales.out
-    if not isinstance(skip, float):
-        return torch.addcmul(given * out[:, None], y, skip[:, None])
-    if skip == 0.0:
+    skip, out = scales.skip, _column(scales.out)
+    if isinstance(skip, float) and skip == 0.0:
         return given.to(y.dtype) * out
-    return torch.add(y if skip == 1.0 else y * skip, given, alpha=out)
+    shrunk = y if isinstance(skip, float) and skip == 1.0 else y * _column(skip)
+    if isinstance(out, float):
+        return torch.add(shrunk, given, alpha=out)
+    return torch.addcmul(shrunk, given.to(y.dtype), out)
