@@ -38,12 +38,19 @@ def integrate_on_device(
     y = call.tensor if is_tensor(call.tensor) else torch.from_numpy(np.array(call.tensor, float))
     y = y.detach().to(network.device, network.accumulator).contiguous()
     if y.ndim != 2 or call.model.dim not in (None, y.shape[1]):
-        raise ArgumentError(f"y0: shape {tuple(y.shape)} was given; (n, {call.model.dim}) is needed")
+        raise ArgumentError(
+            f"y0: shape {tuple(y.shape)} was given; (n, {call.model.dim}) is needed"
+        )
     if y.isnan().any():
         raise ArgumentError("y0: NaN was given; numbers are needed; leave such rows out")
     program = call.program()
     rules = Rules(
-        call.threshold, call.on_nan, *call.integrator._langevin(), call.brownian, call.key, call.first
+        call.threshold,
+        call.on_nan,
+        *call.integrator._langevin(),
+        call.brownian,
+        call.key,
+        call.first,
     )
     path, n, total = [y], len(y), len(y) * call.n_steps
     sigma = np.broadcast_to(np.atleast_1d(call.grid[..., 0]), n)

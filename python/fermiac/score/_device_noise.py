@@ -106,7 +106,9 @@ class DeviceNoise:
         self._shape = shape
         self._device = device
         self._dtype = dtype
-        rows = torch.arange(first, first + shape[0], device=device, dtype=torch.int64)[None, :, None]
+        rows = torch.arange(first, first + shape[0], device=device, dtype=torch.int64)[
+            None, :, None
+        ]
         self._high, self._low = (rows >> 32) << 16, rows & _MASK
         #: The draws that were made ahead: their purpose, the first, and the numbers.
         self._ahead: tuple[int, int, Any] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from _ctypes import CFuncPtr
@@ -320,6 +321,33 @@ class ScoreModel(Model):
         if isinstance(inner, Model):
             return inner._core(dim)
         return inner.core(dim) if isinstance(inner, NativeNetwork) else super()._core(dim)
+
+    @property
+    def _event(self) -> tuple[int, ...] | None:
+        return self.event_shape if self.event_shape is not None else super()._event
+
+    def _shaped(self, event: tuple[int, ...]) -> ScoreModel:
+        own = self.event_shape
+        if (
+            own is None
+            and len(event) > 1
+            and isinstance(self._network, TorchNetwork | ArrayNetwork)
+        ):
+            shaped = copy.copy(self)
+            shaped._network = copy.copy(self._network)
+            shaped._network.event_shape = shaped.event_shape = event
+            shaped.dim = _shapes(self.dim, event)[0]
+            return shaped
+        if own is not None and event not in (own, (self.dim,)):
+            raise ArgumentError(
+                f"y0: points of shape {event} were given; the model's have shape {own}"
+            )
+        return self
+
+    def _to_device(self, y: Array) -> Any:
+        """Points as a tensor where the module is."""
+        network = self.network
+        return sys.modules["torch"].from_numpy(y).to(network.device, network.accumulator)
 
     def _denoise_tensor(self, y: Any, sigma: Any) -> Any:
         """D of rows that lie on the device, at levels above 0: a tensor (1,) or (n,)."""
