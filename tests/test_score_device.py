@@ -206,14 +206,14 @@ def test_devices_are_asked_now_and_then(
     program = _core.score_compile(("euler",), LOW, GRID)
     registers = _device.Registers(program, y, None, _device.Rules())
     judge = _device._Judge(m.network, registers, "raise")
-    judge._waits = True
+    judge.watch._waits = True
     calls = 0
     with pytest.raises(TargetError, match="step 3, row 3"):  # noqa: PT012
         for step, at in enumerate(op[3] for op in program.ops if op[0] == "denoise"):
             calls += 1
             level = torch.tensor(registers.levels(at)).expand(9)
             judge.look(broken(y, level), y, step, at)
-        judge.settle()
+        judge.watch.settle()
     assert calls == {1: 3, 3: 3, 100: 7}[every]
 
 

@@ -21,7 +21,7 @@ from fermiac.score._parametrisation import Scales
 from fermiac.score._torch_network import TorchNetwork
 from fermiac.targets._modules import evaluating
 
-__all__ = ["Ask", "Done", "Registers", "Rules", "clipped", "noise_for", "run_program"]
+__all__ = ["Ask", "Done", "Registers", "Rules", "Watch", "clipped", "noise_for", "run_program"]
 
 Array = NDArray[np.float64]
 
@@ -195,54 +195,69 @@ def clipped(denoised: Any, threshold: tuple[str, float, float]) -> Any:
     return denoised.clamp(-q, q) * (bound / q)
 
 
+class Watch:
+    """Looks at whether rows are as they should be: at once on a CPU, elsewhere now and then.
+
+    Every look holds up a device until it has done all that it was told.
+    """
+
+    def __init__(self, n: int, device: Any) -> None:
+        torch = sys.modules["torch"]
+        self._waits = device.type != "cpu"
+        #: The look at which a row was not good first, or -1; and what to say of each look.
+        self._first = torch.full((n,), -1, dtype=torch.int32, device=device)
+        self._texts: list[Callable[[int], str]] = []
+
+    def look(self, good: Any, text: Callable[[int], str]) -> None:
+        """Fail with the text for a row that is not `good`, now or later."""
+        if not self._waits:
+            if not good.all():
+                raise TargetError(text(int(good.int().argmin())))
+            return
+        number = len(self._texts)
+        self._texts.append(text)
+        self._first = sys.modules["torch"].where((self._first < 0) & ~good, number, self._first)
+        if len(self._texts) == _LOOK_EVERY:
+            self.settle()
+
+    def settle(self) -> None:
+        """Fail if any row was not good since the last time."""
+        if not self._texts:
+            return
+        first, texts = self._first.numpy(force=True), self._texts
+        self._texts = []
+        if (first >= 0).any():
+            number = first[first >= 0].min()
+            raise TargetError(texts[number](int(np.argmax(first == number))))
+
+
 class _Judge:
     """What becomes of denoised points that are not finite."""
 
     def __init__(self, network: TorchNetwork, registers: Registers, on_nan: str) -> None:
         torch = sys.modules["torch"]
         y = registers.y
-        self._what = f"{type(network.module).__name__}"
+        self._what = type(network.module).__name__
         self._registers = registers
         self._policy = on_nan
-        self._waits = y.device.type != "cpu"
         self._frozen = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-        #: The evaluation in which a row was not finite first, or -1.
-        self._first = torch.full((len(y),), -1, dtype=torch.int32, device=y.device)
-        self._seen: list[tuple[int, int]] = []
         self._held = y
+        self.watch = Watch(len(y), y.device)
 
     def look(self, denoised: Any, y: Any, step: int, at: int) -> Any:
         """Take denoised points as they are, or as they have to be."""
         if self._policy == "ignore":
             return denoised
-        torch = sys.modules["torch"]
         good = denoised.isfinite().all(dim=1)
         if self._policy == "freeze":
             self._frozen |= ~good
-            return torch.where(good[:, None], denoised, y)
-        if not self._waits:
-            if not good.all():
-                self._fail(int(good.int().argmin()), step, at)
-            return denoised
-        number = len(self._seen)
-        self._seen.append((step, at))
-        self._first = torch.where((self._first < 0) & ~good, number, self._first)
-        if number % _LOOK_EVERY == _LOOK_EVERY - 1:
-            self.settle()
+            return sys.modules["torch"].where(good[:, None], denoised, y)
+        self.watch.look(good, lambda row: self._text(row, step, at))
         return denoised
 
-    def settle(self) -> None:
-        """Fail if anything was not finite since the last time."""
-        if not self._seen:
-            return
-        first = self._first.numpy(force=True)
-        if (first >= 0).any():
-            number = first[first >= 0].min()
-            self._fail(int(np.argmax(first == number)), *self._seen[number])
-
-    def _fail(self, row: int, step: int, at: int) -> None:
+    def _text(self, row: int, step: int, at: int) -> str:
         levels = self._registers.levels(at)
-        raise TargetError(
+        return (
             f"step {step + 1}, row {row}: {self._what} gave a number that is not finite at sigma = "
             f'{levels[row if len(levels) > 1 else 0]:e}; on_nan="freeze" keeps such rows where '
             'they are, on_nan="ignore" goes on with them'
@@ -313,5 +328,5 @@ def run_program(
             judge.hold()
             if after_step is not None:
                 after_step(step, event.at, registers.y)
-        judge.settle()
+        judge.watch.settle()
     return registers.y
