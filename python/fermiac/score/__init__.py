@@ -23,6 +23,7 @@ from fermiac.score._integrators import (
 )
 from fermiac.score._likelihood import Likelihood, log_likelihood
 from fermiac.score._more import start
+from fermiac.score._network import ScoreModel
 from fermiac.score._sample import sample
 from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score._stepper import Stepper, stepper
@@ -44,6 +45,7 @@ __all__ = [
     "Model",
     "Reached",
     "RungeKutta",
+    "ScoreModel",
     "Stepper",
     "Threshold",
     "UniPC",

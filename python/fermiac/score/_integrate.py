@@ -359,7 +359,9 @@ class Call:
         report: Report | None,
     ) -> Any:
         """The run in torch, on the device of the model."""
-        raise NotImplementedError
+        from fermiac.score._device_integrate import integrate_on_device
+
+        return integrate_on_device(self, callback, return_trajectory, report)
 
 
 def _run(

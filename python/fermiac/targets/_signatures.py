@@ -24,6 +24,9 @@ FORMS = {
     ),
     "scalar": "double (double *x, intptr_t d, void *user)",
     "node": "void (const double *theta, int64_t node, double *out, void *user)",
+    "denoiser": (
+        "void (const double *y, const double *s, double *out, size_t n, size_t d, void *user)"
+    ),
 }
 
 _ACCEPTED = (
@@ -166,6 +169,7 @@ def form_of(signature: str, wanted: list[str]) -> str:
         "batch": "\nThe one given is that of signature='batch' without gradient.",
         "outputs": "\nThe one given is that of fermiac.targets.native(f, dim, n_outputs=k).",
         "node": "\nThe one given is that of a loss for fermiac.walks.optimize.",
+        "denoiser": "\nThe one given is that of a fermiac.score.ScoreModel.",
     }
     raise ArgumentError(
         f"pointer: the signature of the function is\n    {signature}\nwhere one of these is "

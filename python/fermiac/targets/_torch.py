@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets._density import LogDensity
+from fermiac.targets._modules import evaluating, import_torch, out_of_memory, where_it_runs
 
 __all__ = ["TorchTarget", "import_torch", "torch"]
 
@@ -99,11 +97,7 @@ class TorchTarget(LogDensity):
         n, at = len(x), 0
         values: list[Array] = []
         slopes: list[Array | None] = []
-        # Evaluation mode for all submodules, and each back in its own afterwards.
-        held: list[Any] = []
-        try:
-            if isinstance(self.module, self._torch.nn.Module):
-                _hold(list(self.module.modules()), held)
+        with evaluating(self.module):
             while at < n or not values:
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
@@ -116,8 +110,6 @@ class TorchTarget(LogDensity):
                 values.append(part[0])
                 slopes.append(part[1])
                 at += size
-        finally:
-            _release(held)
         if len(values) == 1:
             return values[0], slopes[0]
         if len({v.shape[1:] for v in values}) > 1:
@@ -135,7 +127,7 @@ class TorchTarget(LogDensity):
         try:
             return self._part(x, with_gradient)
         except Exception as error:
-            if _out_of_memory(error) and len(x) > 1:
+            if out_of_memory(error) and len(x) > 1:
                 return None
             if not isinstance(error, TargetError):
                 error.add_note(
@@ -259,7 +251,7 @@ def torch(
     >>> f.log_density_and_gradient([[1.0, 2.0]])  # doctest: +SKIP
     (array([-2.5]), array([[-1., -2.]]))
     """
-    library = import_torch()
+    import_torch()
     dim = whole("dim", dim, 1, 2**31)
     if max_batch is not None:
         max_batch = whole("max_batch", max_batch, 1, 2**62)
@@ -268,76 +260,5 @@ def torch(
             f"module: {type(module).__name__} given; a torch.nn.Module or a callable on tensors "
             "is needed"
         )
-    tensors: list[Any] = []
-    if isinstance(module, library.nn.Module):
-        tensors = [*module.parameters(), *module.buffers()]
-    if device is None:
-        device = tensors[0].device if tensors else "cpu"
-    if dtype is None:
-        dtype = next((t.dtype for t in tensors if t.is_floating_point()), library.float64)
-    try:
-        device = str(library.device(device))
-    except (TypeError, RuntimeError) as error:
-        raise ArgumentError(f"device: {device!r} given, which is no device: {error}") from error
-    given = dtype
-    if isinstance(dtype, str):
-        dtype = getattr(library, dtype.removeprefix("torch."), None)
-    if not isinstance(dtype, library.dtype) or not dtype.is_floating_point:
-        raise ArgumentError(f"dtype: {given!r} given; a floating-point torch.dtype is needed")
+    device, dtype = where_it_runs(module, device, dtype)
     return TorchTarget(module, dim, device, dtype, max_batch)
-
-
-#: The submodules that calls under way hold in evaluation mode, and how many calls each.
-_held: dict[int, int] = {}
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _hold(submodules: list[Any], held: list[Any]) -> None:
-    """Bring all into evaluation mode; `held` gets those that `_release` is to bring back.
-
-    Threads may evaluate one module at a time: the last that leaves restores it.
-    """
-    with _lock:
-        for module in submodules:
-            if module.training or id(module) in _held:
-                _held[id(module)] = _held.get(id(module), 0) + 1
-                held.append(module)
-                if module.training:
-                    module.training = False
-
-
-def _release(held: list[Any]) -> None:
-    with _lock:
-        for module in held:
-            _held[id(module)] -= 1
-            if not _held[id(module)]:
-                del _held[id(module)]
-                module.training = True
-
-
-def import_torch() -> Any:
-    # By name, and late: torch takes seconds to import, and is not needed to use fermiac.
-    try:
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise ImportError(
-            "fermiac.targets.torch needs PyTorch: pip install 'fermiac[torch]'", name="torch"
-        ) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # torch.OutOfMemoryError is a RuntimeError; the allocator of the CPU raises a plain one.
-    return isinstance(error, RuntimeError) and (
-        type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in str(error).lower()
-        or "can't allocate memory" in str(error).lower()
-    )
