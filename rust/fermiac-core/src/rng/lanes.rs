@@ -16,6 +16,20 @@ pub(super) type Group = [u64; LANES];
 pub(super) struct Lanes(pub(super) [Group; 4]);
 
 impl Lanes {
+    /// The first lane whose state is all zeros, which no lane may have.
+    #[inline(always)]
+    pub(super) fn all_zero(&self) -> Option<usize> {
+        let [s0, s1, s2, s3] = &self.0;
+        let mut least = u64::MAX;
+        for l in 0..LANES {
+            least = least.min(s0[l] | s1[l] | s2[l] | s3[l]);
+        }
+        if least > 0 {
+            return None;
+        }
+        (0..LANES).find(|&l| s0[l] | s1[l] | s2[l] | s3[l] == 0)
+    }
+
     /// The words that the present states stand for.
     #[inline(always)]
     pub(super) fn output(&self) -> Group {

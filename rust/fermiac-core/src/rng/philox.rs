@@ -3,6 +3,8 @@
 //! Reference: J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random
 //! numbers: as easy as 1, 2, 3", SC '11.
 
+use crate::simd::{Kernel, LANES};
+
 const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 const KEY_STEPS: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
 const ROUNDS: usize = 10;
@@ -23,3 +25,56 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     }
     counter
 }
+
+/// The hashes of sixteen counters that differ in their last word alone: with 2 l (even) and 2 l + 1
+/// (odd) in its lower four bits, for each lane l. Word by word, the lanes side by side, which takes
+/// less than half of the time of sixteen calls of [`philox4x32`].
+pub(super) struct Sixteen {
+    pub(super) counter: [u32; 4],
+    pub(super) key: [u32; 2],
+}
+
+/// Words of eight hashes.
+pub(super) type Hashes = [[u64; LANES]; 4];
+
+impl Kernel for Sixteen {
+    /// Even and odd.
+    type Output = [Hashes; 2];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [Hashes; 2] {
+        [self.eight(0), self.eight(1)]
+    }
+}
+
+impl Sixteen {
+    #[inline(always)]
+    fn eight(&self, odd: u64) -> Hashes {
+        let [c0, c1, c2, c3] = self.counter;
+        let (mut c0, mut c1, mut c2, mut c3) = (
+            [u64::from(c0); LANES],
+            [u64::from(c1); LANES],
+            [u64::from(c2); LANES],
+            [u64::from(c3); LANES],
+        );
+        for l in 0..LANES {
+            c3[l] |= 2 * l as u64 + odd;
+        }
+        let [mut k0, mut k1] = self.key;
+        for _ in 0..ROUNDS {
+            for l in 0..LANES {
+                // Words below 2³², so that a product is one instruction.
+                let p0 = u64::from(MULTIPLIERS[0]) * (c0[l] & LOW);
+                let p1 = u64::from(MULTIPLIERS[1]) * (c2[l] & LOW);
+                c0[l] = (p1 >> 32) ^ c1[l] ^ u64::from(k0);
+                c2[l] = (p0 >> 32) ^ c3[l] ^ u64::from(k1);
+                c1[l] = p1 & LOW;
+                c3[l] = p0 & LOW;
+            }
+            (k0, k1) = (k0.wrapping_add(KEY_STEPS[0]), k1.wrapping_add(KEY_STEPS[1]));
+        }
+        [c0, c1, c2, c3]
+    }
+}
+
+const LOW: u64 = 0xffff_ffff;

@@ -2,7 +2,7 @@
 
 use super::domain::Domain;
 use super::lanes::{Fill, Group, Lanes, open_unit};
-use super::philox::philox4x32;
+use super::philox::Sixteen;
 use super::ziggurat::{Exponential, Normal, Ziggurat};
 use crate::simd::{LANES, dispatch};
 use crate::{Error, Result};
@@ -36,28 +36,17 @@ pub struct Stream {
 impl Stream {
     /// The stream at an address.
     pub fn new(key: u64, domain: Domain, index: u64, block: u32) -> Self {
-        let key = [key as u32, (key >> 32) as u32];
-        let address = |j: u32| {
-            // Sixteen hashes to a block. The four bits of the block that `16 · block` pushes out
-            // go where domains have no bits, so that all 2³² blocks differ.
-            let top = domain as u32 | (block >> 28) << 28;
-            [top, index as u32, (index >> 32) as u32, (block << 4) | j]
-        };
-        let mut lanes = Lanes([[0; LANES]; 4]);
-        for l in 0..LANES {
-            let j = 2 * l as u32;
-            let mut hash_key = key;
-            let mut words = [0; 4];
-            // Xoshiro cannot leave the state of all zeros.
-            while words == [0; 4] {
-                let [a, b, c, d] = philox4x32(address(j), hash_key);
-                let [e, f, g, h] = philox4x32(address(j + 1), hash_key);
-                words = [join(a, b), join(c, d), join(e, f), join(g, h)];
-                hash_key[1] = hash_key[1].wrapping_add(1);
-            }
-            for (row, word) in lanes.0.iter_mut().zip(words) {
-                row[l] = word;
-            }
+        let mut key = [key as u32, (key >> 32) as u32];
+        // Sixteen hashes to a block. The four bits of the block that `16 · block` pushes out
+        // go where domains have no bits, so that all 2³² blocks differ.
+        let top = domain as u32 | (block >> 28) << 28;
+        let counter = [top, index as u32, (index >> 32) as u32, block << 4];
+        let mut lanes = Lanes(states_at(counter, key));
+        // Xoshiro cannot leave the state of all zeros.
+        while let Some(l) = lanes.all_zero() {
+            key[1] = key[1].wrapping_add(1);
+            let states = states_at(counter, key);
+            lanes.0.iter_mut().zip(states).for_each(|(row, state)| row[l] = state[l]);
         }
         Self::at_group(lanes, 0)
     }
@@ -87,7 +76,7 @@ impl Stream {
             let why = format!("its last word, the offset, is {offset}; 0 to 7 is needed");
             return Err(Error::argument("position", why));
         }
-        if let Some(l) = (0..LANES).find(|&l| lanes.0.iter().all(|row| row[l] == 0)) {
+        if let Some(l) = lanes.all_zero() {
             let why = format!(
                 "lane {l} is all zeros, which no stream reaches; give what `position` gave"
             );
@@ -267,7 +256,16 @@ fn accepted_run<Z: Ziggurat>(words: &[u64], out: &mut [f64]) -> usize {
 // See `Lanes`: a stream must stand wherever its owner is allocated.
 const _: () = assert!(align_of::<Stream>() <= 16);
 
+/// The states of eight generators: word by word, lanes side by side.
 #[inline]
-fn join(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
+fn states_at(counter: [u32; 4], key: [u32; 2]) -> [Group; 4] {
+    let [even, odd] = dispatch(Sixteen { counter, key });
+    let mut states = [[0; LANES]; 4];
+    for l in 0..LANES {
+        states[0][l] = even[0][l] | even[1][l] << 32;
+        states[1][l] = even[2][l] | even[3][l] << 32;
+        states[2][l] = odd[0][l] | odd[1][l] << 32;
+        states[3][l] = odd[2][l] | odd[3][l] << 32;
+    }
+    states
 }

@@ -9,7 +9,6 @@ use crate::score::brownian::Brownian;
 use crate::score::noise::{Purpose, stream};
 use crate::score::program::{Op, Program};
 use crate::simd::dispatch;
-use crate::target::Style;
 use crate::{Error, Result};
 
 /// What is done with a row that the model gives a number for that is not finite.
@@ -95,6 +94,7 @@ pub struct State {
     kept: Vec<f64>,
     sigma: Vec<f64>,
     scratch: Vec<f64>,
+    /// Where the rows stood before a step that is under way; empty between steps.
     before: Vec<f64>,
 }
 
@@ -126,9 +126,9 @@ impl State {
         self.steps
     }
 
-    /// Where the rows stand; between steps.
+    /// Where the rows stand.
     pub fn y(&self) -> &[f64] {
-        &self.data[..self.n * self.dim]
+        if self.before.is_empty() { &self.data[..self.n * self.dim] } else { &self.before }
     }
 
     /// Appends the rows' levels.
@@ -136,9 +136,8 @@ impl State {
         out.extend((0..self.n).map(|i| plan.coefficient(self.offset + i, self.level)));
     }
 
-    /// Makes the next step; `poll` is called after every call of the model. After an error the
-    /// rows stand where the last step ended, and can go on from there if `poll` or a model that
-    /// runs on the calling thread alone failed.
+    /// Makes the next step; `poll` is called after every call of the model. After an error the rows
+    /// still stand where the last step ended, and the step goes on where it failed.
     pub fn advance(
         &mut self,
         plan: &Plan<'_>,
@@ -149,18 +148,12 @@ impl State {
             self.steps += 1;
             return Ok(());
         }
-        // All registers where the model costs more than the copy; else what can be shown.
-        let all = model.style() == Style::Central;
-        let size = if all { self.data.len() } else { self.size() };
-        self.before.clear();
-        self.before.extend_from_slice(&self.data[..size]);
-        let at = self.at;
-        let outcome = self.step(plan, model, poll);
-        if outcome.is_err() {
-            self.data[..size].copy_from_slice(&self.before);
-            self.at = at;
+        if self.before.is_empty() {
+            self.before.extend_from_slice(&self.data[..self.n * self.dim]);
         }
-        outcome
+        self.step(plan, model, poll)?;
+        self.before.clear();
+        Ok(())
     }
 
     /// One step: the instructions up to its end.
@@ -172,25 +165,28 @@ impl State {
     ) -> Result<()> {
         let program = plan.program;
         while let Some(op) = program.ops.get(self.at) {
-            self.at += 1;
             match op {
                 Op::Combine { to, terms, at, noise } => {
                     self.combine(plan, *to, terms, *at, *noise)?;
                 }
                 Op::Denoise { from, to, at } => {
                     self.denoise(plan, model, *from, *to, *at)?;
+                    self.at += 1;
                     poll()?;
+                    continue;
                 }
                 Op::Langevin { denoised, at, noise } => {
                     self.langevin(plan, *denoised, *at, *noise);
                 }
                 Op::Step { at } => {
                     self.level = *at;
+                    self.at += 1;
                     self.steps += 1;
                     self.hold();
                     return Ok(());
                 }
             }
+            self.at += 1;
         }
         Err(Error::Internal("a program of fewer steps than it says".into()))
     }
@@ -352,7 +348,8 @@ impl State {
         archive.count(&mut self.steps)?;
         archive.count(&mut self.level)?;
         self.frozen.iter_mut().try_for_each(|frozen| archive.flag(frozen))?;
-        archive.numbers(&mut self.kept)
+        archive.numbers(&mut self.kept)?;
+        archive.list(&mut self.before)
     }
 }
 
