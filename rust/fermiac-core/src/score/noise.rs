@@ -22,6 +22,8 @@ pub enum Purpose {
     Choice = 6,
     /// Training: points, levels, batches.
     Train = 7,
+    /// Draws of data from an exact model.
+    Data = 8,
 }
 
 /// The stream of draw number `draw` for a row. It is hashed anew for every draw, so nothing needs

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod langevin;
+mod mixture;
 pub(crate) mod models;
 mod programs;
 mod run;
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     adaptive::register(m)?;
     langevin::register(m)?;
+    mixture::register(m)?;
     models::register(m)?;
     programs::register(m)?;
     run::register(m)?;

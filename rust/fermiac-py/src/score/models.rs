@@ -3,20 +3,147 @@
 use std::sync::Arc;
 
 use fermiac_core::linalg::Rows;
+use fermiac_core::par::CHUNK;
 use fermiac_core::score::Model;
 use fermiac_core::target::Style;
 use fermiac_core::{Error, Result};
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::enter::Raised;
+use crate::array::rows;
+use crate::columns::Column;
+use crate::enter::{Raised, enter};
 use crate::target::points;
 
 /// A model that runs in Rust.
 #[pyclass(name = "ScoreModel", module = "fermiac._core", frozen)]
 pub(crate) struct PyModel {
     pub(crate) inner: Arc<dyn Model>,
+}
+
+/// Points of a call, (n, d), and their levels, one or n.
+type Points<'a, 'py> = (&'a PyReadonlyArray2<'py, f64>, &'a PyReadonlyArray1<'py, f64>);
+
+/// Numbers for every row, `width` of them.
+type Table<'py> = Bound<'py, PyArray2<f64>>;
+
+/// Evaluates chunk by chunk on the threads: `work` fills `width` numbers for each row.
+pub(super) fn by_chunks<'py>(
+    py: Python<'py>,
+    dim: usize,
+    (y, sigma): Points<'_, 'py>,
+    width: usize,
+    n_threads: usize,
+    work: impl Fn(Rows<'_>, &[f64], &mut [f64]) -> Result<()> + Sync,
+) -> PyResult<Table<'py>> {
+    let y = rows(y, dim)?;
+    let sigma = Column::new(sigma, y.len())?.0;
+    let n = y.len();
+    // Enough chunks for all threads, none so small that handing it over costs more than its work.
+    let chunk = n.div_ceil(4 * n_threads).next_multiple_of(64).clamp(64, CHUNK);
+    let values = enter(py, n_threads, None, &Raised::default(), |context| {
+        let mut values = Vec::with_capacity(n * width);
+        let part = |c: usize| {
+            let (start, end) = (c * chunk, n.min((c + 1) * chunk));
+            let levels = if sigma.len() == 1 { sigma } else { &sigma[start..end] };
+            let mut out = vec![0.0; (end - start) * width];
+            work(Rows::new(&y.data()[start * dim..end * dim], dim), levels, &mut out)?;
+            Ok(out)
+        };
+        let fold = |_, part: Vec<f64>| {
+            values.extend_from_slice(&part);
+            Ok(())
+        };
+        match context.ordered(n.div_ceil(chunk), part, fold) {
+            Ok(()) => Ok(values),
+            Err(error) => Err((error, None)),
+        }
+    })
+    .map_err(|stopped| stopped.error)?;
+    PyArray1::from_vec(py, values).reshape([n, width])
+}
+
+#[pymethods]
+impl PyModel {
+    /// The denoised rows.
+    fn denoise<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray2<'py, f64>,
+        sigma: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Table<'py>> {
+        let model = &self.inner;
+        let dim = model.dim();
+        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.denoise(y, s, out);
+        by_chunks(py, dim, (&y, &sigma), dim, n_threads, work)
+    }
+
+    /// The scores of the noisy law.
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray2<'py, f64>,
+        sigma: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Table<'py>> {
+        let model = &self.inner;
+        let dim = model.dim();
+        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.score(y, s, out);
+        by_chunks(py, dim, (&y, &sigma), dim, n_threads, work)
+    }
+
+    /// The log-densities of the noisy law, (n, 1).
+    fn log_density<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray2<'py, f64>,
+        sigma: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Table<'py>> {
+        let model = &self.inner;
+        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.log_density(y, s, out);
+        by_chunks(py, model.dim(), (&y, &sigma), 1, n_threads, work)
+    }
+
+    /// The log-densities of every row at every level, (n, levels).
+    fn level_log_densities<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray2<'py, f64>,
+        levels: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Table<'py>> {
+        let model = &self.inner;
+        let all = levels.as_slice()?;
+        let any = PyArray1::zeros(py, 1, false).readonly();
+        let work = |y: Rows<'_>, _: &[f64], out: &mut [f64]| model.level_log_densities(y, all, out);
+        by_chunks(py, model.dim(), (&y, &any), all.len(), n_threads, work)
+    }
+
+    /// The denoised rows, and in a last column the traces of their derivatives, (n, d + 1).
+    fn denoise_with_trace<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray2<'py, f64>,
+        sigma: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Table<'py>> {
+        let model = &self.inner;
+        let dim = model.dim();
+        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| {
+            let (mut means, mut traces) = (vec![0.0; y.data().len()], vec![0.0; y.len()]);
+            model.denoise_with_trace(y, s, &mut means, &mut traces)?;
+            let both = means.chunks_exact(dim).zip(&traces);
+            for (to, (mean, trace)) in out.chunks_exact_mut(dim + 1).zip(both) {
+                to[..dim].copy_from_slice(mean);
+                to[dim] = *trace;
+            }
+            Ok(())
+        };
+        by_chunks(py, dim, (&y, &sigma), dim + 1, n_threads, work)
+    }
 }
 
 /// A model: a handle of one that runs in Rust, or (denoise, dim, log_density, with_trace) of an

@@ -1,0 +1,252 @@
+//! Components with covariances by eigenvalues, along the axes or along eigenvectors of their own.
+
+use std::ops::Range;
+
+use super::shape::{Shape, View, add_products};
+use super::tile::Lane;
+use crate::simd::{Real, V};
+use crate::special::LN_SQRT_2PI;
+
+/// Within these bounds a product of [`TOGETHER`] variances has lost nothing.
+const SMALL: f64 = 1e-280;
+const LARGE: f64 = 1e280;
+/// Variances whose logarithms are taken as one.
+const TOGETHER: usize = 4;
+
+/// Components by the eigenvalues of their covariances.
+#[derive(Debug, Clone)]
+pub(super) struct Spectral {
+    pub(super) dim: usize,
+    pub(super) means: Vec<f64>,
+    pub(super) log_weights: Vec<f64>,
+    /// Eigenvalues, (components × dim).
+    pub(super) variances: Vec<f64>,
+    pub(super) vectors: Option<Vectors>,
+}
+
+/// Eigenvectors of all components, component by component.
+#[derive(Debug, Clone)]
+pub(super) struct Vectors {
+    /// Row-major matrices with eigenvectors as columns.
+    pub(super) columns: Vec<f64>,
+    /// Row-major matrices with eigenvectors as rows.
+    pub(super) rows: Vec<f64>,
+}
+
+impl Spectral {
+    /// The stretch of component `k` in numbers that have one for every coordinate.
+    #[inline(always)]
+    pub(super) fn own(&self, k: usize) -> Range<usize> {
+        k * self.dim..(k + 1) * self.dim
+    }
+
+    /// The matrix of component `k` in stored ones.
+    #[inline(always)]
+    pub(super) fn matrix<'a>(&self, matrices: &'a [f64], k: usize) -> &'a [f64] {
+        &matrices[k * self.dim * self.dim..(k + 1) * self.dim * self.dim]
+    }
+
+    /// The constant of a component in the table, and its precisions along eigenvectors.
+    #[inline(always)]
+    fn entries<'a, L>(&self, table: &'a [L], k: usize) -> (&'a L, &'a [L]) {
+        let stride = self.dim + 1;
+        let entries = &table[k * stride..(k + 1) * stride];
+        (&entries[0], &entries[1..])
+    }
+
+    /// Adds V f, where f is a number for each eigenvector.
+    #[inline(always)]
+    fn add_turned<const FMA: bool>(&self, vectors: &Vectors, k: usize, f: &[V], sums: &mut [V]) {
+        let rows = self.matrix(&vectors.rows, k);
+        add_products::<FMA>(0..self.dim, |i| i * self.dim, rows, |i| f[i], |_| V::ZERO, sums);
+    }
+
+    /// Adds weight times the posterior mean of component `at` of the block.
+    #[inline(always)]
+    fn add_mean<L: Lane, const FMA: bool>(
+        &self,
+        view: &View<'_, L>,
+        at: usize,
+        weight: V,
+        sums: &mut [V],
+        scratch: &mut [V],
+    ) {
+        let k = view.block.start + at;
+        let (_, precisions) = self.entries(view.table, k);
+        let z = &view.space[at * self.dim..(at + 1) * self.dim];
+        let known = self.means[self.own(k)].iter().zip(&self.variances[self.own(k)]);
+        let parts = z.iter().zip(precisions).zip(known);
+        for ((sum, part), ((z, p), (mean, variance))) in
+            sums.iter_mut().zip(&mut *scratch).zip(parts)
+        {
+            let shrunk = V::splat(*variance) * p.spread() * *z;
+            if self.vectors.is_some() {
+                *part = weight * shrunk;
+                *sum = weight.mul_add::<FMA>(V::splat(*mean), *sum);
+            } else {
+                *sum = weight.mul_add::<FMA>(V::splat(*mean) + shrunk, *sum);
+            }
+        }
+        if let Some(vectors) = &self.vectors {
+            self.add_turned::<FMA>(vectors, k, scratch, sums);
+        }
+    }
+}
+
+impl Shape for Spectral {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn len(&self) -> usize {
+        self.log_weights.len()
+    }
+
+    fn table_len(&self) -> usize {
+        self.len() * (self.dim + 1)
+    }
+
+    fn space_len(&self) -> usize {
+        self.dim
+    }
+
+    #[inline(always)]
+    fn table<R: Real, const FMA: bool>(&self, square: R, table: &mut [R]) {
+        let constant = R::of(self.dim as f64 * LN_SQRT_2PI);
+        let stride = self.dim + 1;
+        for (entries, variances) in
+            table.chunks_exact_mut(stride).zip(self.variances.chunks_exact(self.dim))
+        {
+            let mut log_det = R::of(0.0);
+            let groups = entries[1..].chunks_mut(TOGETHER).zip(variances.chunks(TOGETHER));
+            for (precisions, variances) in groups {
+                let mut product = R::of(1.0);
+                for (precision, variance) in precisions.iter_mut().zip(variances) {
+                    let noisy = R::of(*variance) + square;
+                    product = product * noisy;
+                    *precision = R::of(1.0) / noisy;
+                }
+                let mut log = product.ln_fma::<FMA>();
+                if product.any_below(R::of(SMALL)) || R::of(LARGE).any_below(product) {
+                    let mut apart = R::of(0.0);
+                    for variance in variances {
+                        apart = apart + (R::of(*variance) + square).ln_fma::<FMA>();
+                    }
+                    let checked = R::of(LARGE).below(product, apart, log);
+                    log = product.below(R::of(SMALL), apart, checked);
+                }
+                log_det = log_det + log;
+            }
+            entries[0] = R::of(-0.5) * log_det - constant;
+        }
+    }
+
+    #[inline(always)]
+    fn squares<const FMA: bool>(
+        &self,
+        block: Range<usize>,
+        y: &[V],
+        space: &mut [V],
+        scratch: &mut [V],
+    ) {
+        let dim = self.dim;
+        for (k, z) in block.zip(space.chunks_exact_mut(dim)) {
+            let off = if self.vectors.is_some() { &mut *scratch } else { &mut *z };
+            for ((off, y), m) in off.iter_mut().zip(y).zip(&self.means[self.own(k)]) {
+                *off = *y - V::splat(*m);
+            }
+            if let Some(vectors) = &self.vectors {
+                z.fill(V::ZERO);
+                let columns = self.matrix(&vectors.columns, k);
+                add_products::<FMA>(0..dim, |j| j * dim, columns, |j| scratch[j], |_| V::ZERO, z);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn logs<L: Lane, const FMA: bool>(
+        &self,
+        block: Range<usize>,
+        space: &[V],
+        table: &[L],
+        logs: &mut [V],
+    ) {
+        for ((k, z), to) in block.zip(space.chunks_exact(self.dim)).zip(logs) {
+            let (constant, precisions) = self.entries(table, k);
+            // Two sums, so that one need not wait for the other.
+            let mut sums = [V::ZERO; 2];
+            let (pairs, rest) = z.as_chunks::<2>();
+            let (twos, last) = precisions.as_chunks::<2>();
+            for (z, p) in pairs.iter().zip(twos) {
+                for w in 0..2 {
+                    sums[w] = (z[w] * p[w].spread()).mul_add::<FMA>(z[w], sums[w]);
+                }
+            }
+            for (z, p) in rest.iter().zip(last) {
+                sums[0] = (*z * p.spread()).mul_add::<FMA>(*z, sums[0]);
+            }
+            let constant = constant.spread() + V::splat(self.log_weights[k]);
+            *to = V::splat(-0.5).mul_add::<FMA>(sums[0] + sums[1], constant);
+        }
+    }
+
+    #[inline(always)]
+    fn add_means<L: Lane, const FMA: bool>(
+        &self,
+        view: &View<'_, L>,
+        active: &[usize],
+        weights: &[V],
+        sums: &mut [V],
+        scratch: &mut [V],
+    ) {
+        for &at in active {
+            self.add_mean::<L, FMA>(view, at, weights[at], sums, scratch);
+        }
+    }
+
+    #[inline(always)]
+    fn add_scores<L: Lane, const FMA: bool>(
+        &self,
+        view: &View<'_, L>,
+        active: &[usize],
+        weights: &[V],
+        sums: &mut [V],
+        scratch: &mut [V],
+    ) {
+        for &at in active {
+            let (k, minus) = (view.block.start + at, V::ZERO - weights[at]);
+            let (_, precisions) = self.entries(view.table, k);
+            let z = &view.space[at * self.dim..(at + 1) * self.dim];
+            for ((sum, part), (z, p)) in
+                sums.iter_mut().zip(&mut *scratch).zip(z.iter().zip(precisions))
+            {
+                *part = minus * p.spread() * *z;
+                if self.vectors.is_none() {
+                    *sum = *sum + *part;
+                }
+            }
+            if let Some(vectors) = &self.vectors {
+                self.add_turned::<FMA>(vectors, k, scratch, sums);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mean<L: Lane, const FMA: bool>(
+        &self,
+        view: &View<'_, L>,
+        at: usize,
+        mean: &mut [V],
+        scratch: &mut [V],
+    ) -> V {
+        mean.fill(V::ZERO);
+        let k = view.block.start + at;
+        self.add_mean::<L, FMA>(view, at, V::splat(1.0), mean, scratch);
+        let (_, precisions) = self.entries(view.table, k);
+        let mut trace = V::ZERO;
+        for (p, variance) in precisions.iter().zip(&self.variances[self.own(k)]) {
+            trace = p.spread().mul_add::<FMA>(V::splat(*variance), trace);
+        }
+        trace
+    }
+}
