@@ -19,6 +19,7 @@ from fermiac._core_nested import (
     nested_volumes,
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
+from fermiac._core_score_models import GaussianMixture, ScoreModel
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
 from fermiac._core_score_runs import ScoreRun, score_integrate
 
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_THREADS",
     "Crawlers",
     "EdgeSorter",
+    "GaussianMixture",
     "Graph",
     "GuardedDensity",
     "Integrand",
@@ -36,6 +38,7 @@ __all__ = [
     "Program",
     "RowStreams",
     "Sampler",
+    "ScoreModel",
     "ScoreRun",
     "Stream",
     "Surrogate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
     DEIS,
@@ -34,8 +35,11 @@ __all__ = [
     "Adaptive",
     "Ancestral",
     "DPMSolver",
+    "Empirical",
     "Euler",
     "EulerMaruyama",
+    "Gaussian",
+    "GaussianMixture",
     "HeavyBall",
     "Heun",
     "Integrator",

@@ -2,7 +2,7 @@
 //! what is averaged with its weights.
 
 use super::shape::{Shape, View};
-use super::tile::{Lane, any, load, store};
+use super::tile::{Lane, any, load, store, total, update};
 use crate::linalg::Rows;
 use crate::score::model::level;
 use crate::simd::{Kernel, LANES, Real, V, expv, lnv};
@@ -60,10 +60,13 @@ impl Sum {
     /// counts in any row.
     #[inline(always)]
     pub(super) fn add<const FMA: bool>(&mut self, logs: &mut [V]) -> Option<(V, V)> {
-        let mut max = V::splat(f64::NEG_INFINITY);
-        for log in &*logs {
-            max = max.max(*log);
+        let n = logs.len();
+        let mut largest = [V::splat(f64::NEG_INFINITY); 2];
+        for at in 0..n / 2 {
+            largest[0] = largest[0].max(logs[2 * at]);
+            largest[1] = largest[1].max(logs[2 * at + 1]);
         }
+        let max = largest[0].max(largest[1]).max(logs[n - 1]);
         if !any(max.zip(self.max, |new, old| new - old), |ahead| !(ahead <= CUT)) {
             return None;
         }
@@ -181,7 +184,7 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             active.clear();
             active.extend((0..logs.len()).filter(|&at| any(logs[at], |w| w != 0.0)));
             if start > 0 {
-                sums.iter_mut().for_each(|sum| *sum = *sum * keep);
+                update(sums, |_, sum| sum * keep);
             }
             let view = View { block, y, space: kept, table };
             match self.asked {
@@ -200,7 +203,7 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
         }
         if matches!(self.asked, Asked::Denoised | Asked::Scores | Asked::Traces) {
             let inverse = V::splat(1.0) / sum.sum;
-            sums.iter_mut().for_each(|sum| *sum = *sum * inverse);
+            update(sums, |_, sum| sum * inverse);
             store(sums, dim, &mut self.out[first * dim..(first + rows) * dim]);
         }
         let values = match self.asked {
@@ -243,26 +246,21 @@ impl Traces {
         for (mean, &at) in means.chunks_exact_mut(dim).zip(active) {
             let trace = shape.mean::<L, FMA>(view, at, mean, scratch);
             own = weights[at].mul_add::<FMA>(trace, own);
-            for (average, mean) in average.iter_mut().zip(mean) {
-                *average = weights[at].mul_add::<FMA>(*mean, *average);
-            }
+            update(average, |j, average| weights[at].mul_add::<FMA>(mean[j], average));
         }
         let inverse = |weight: V| weight.map(|w| if w > 0.0 { 1.0 / w } else { 0.0 });
         let (of_added, of_before) = (inverse(added), inverse(before));
-        let mut apart = V::ZERO;
-        for (sum, average) in sums.iter_mut().zip(&mut *average) {
-            let total = *sum + *average;
-            *average = *average * of_added;
-            let off = *average - *sum * of_before;
-            apart = off.mul_add::<FMA>(off, apart);
-            *sum = total;
-        }
+        let apart = total(dim, |j, apart| {
+            let off = average[j] * of_added - sums[j] * of_before;
+            off.mul_add::<FMA>(off, apart)
+        });
+        update(sums, |j, sum| sum + average[j]);
+        update(average, |_, average| average * of_added);
         for (mean, &at) in means.chunks_exact(dim).zip(active) {
-            let mut square = V::ZERO;
-            for (average, mean) in average.iter().zip(mean) {
-                let off = *mean - *average;
-                square = off.mul_add::<FMA>(off, square);
-            }
+            let square = total(dim, |j, square| {
+                let off = mean[j] - average[j];
+                off.mul_add::<FMA>(off, square)
+            });
             within = weights[at].mul_add::<FMA>(square, within);
         }
         let share = before * added * inverse(before + added);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::shape::{Shape, View, add_products};
-use super::tile::Lane;
+use super::tile::{Lane, total, update};
 use crate::linalg::Rows;
 use crate::simd::{Real, V};
 use crate::special::LN_SQRT_2PI;
@@ -123,11 +123,10 @@ impl Shape for Isotropic {
         }
         let means = &means[TOGETHER * dim * fours.len()..];
         for (mean, to) in means.chunks_exact(dim).zip(rest) {
-            *to = V::ZERO;
-            for (y, m) in y.iter().zip(mean) {
-                let off = *y - V::splat(*m);
-                *to = off.mul_add::<FMA>(off, *to);
-            }
+            *to = total(dim, |j, sum| {
+                let off = y[j] - V::splat(mean[j]);
+                off.mul_add::<FMA>(off, sum)
+            });
         }
     }
 
@@ -139,12 +138,12 @@ impl Shape for Isotropic {
         table: &[L],
         logs: &mut [V],
     ) {
-        let known = self.which[block.clone()].iter().zip(&self.log_weights[block]);
-        for ((to, square), (which, log_weight)) in logs.iter_mut().zip(space).zip(known) {
-            let constant = table[which + CONSTANT].spread() + V::splat(*log_weight);
-            let minus = V::ZERO - table[which + HALF_PRECISION].spread();
-            *to = minus.mul_add::<FMA>(*square, constant);
-        }
+        let (which, weights) = (&self.which[block.clone()], &self.log_weights[block]);
+        update(logs, |at, _| {
+            let constant = table[which[at] + CONSTANT].spread() + V::splat(weights[at]);
+            let minus = V::ZERO - table[which[at] + HALF_PRECISION].spread();
+            minus.mul_add::<FMA>(space[at], constant)
+        });
     }
 
     #[inline(always)]
@@ -161,9 +160,7 @@ impl Shape for Isotropic {
         for &at in active {
             of_y = weights[at].mul_add::<FMA>(self.entry(view, at, GAIN), of_y);
         }
-        for (sum, y) in sums.iter_mut().zip(view.y) {
-            *sum = of_y.mul_add::<FMA>(*y, *sum);
-        }
+        update(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
         let active = active.iter().copied();
         let row = |at| (view.block.start + at) * self.dim;
         let factor = |at: usize| weights[at] * self.entry(view, at, LOSS);
@@ -195,9 +192,7 @@ impl Shape for Isotropic {
     ) -> V {
         let (gain, loss) = (self.entry(view, at, GAIN), self.entry(view, at, LOSS));
         let known = self.mean_of(view.block.start + at);
-        for ((to, y), m) in mean.iter_mut().zip(view.y).zip(known) {
-            *to = loss.mul_add::<FMA>(V::splat(*m), gain * *y);
-        }
+        update(mean, |j, _| loss.mul_add::<FMA>(V::splat(known[j]), gain * view.y[j]));
         gain * V::splat(self.dim as f64)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tile::Lane;
+use super::tile::{Lane, WIDE};
 use crate::simd::{Real, V};
 
 /// A block of components as eight rows see it.
@@ -82,9 +82,6 @@ pub(super) trait Shape: Sync {
         scratch: &mut [V],
     ) -> V;
 }
-
-/// Columns that a loop over components keeps in registers.
-const WIDE: usize = 4;
 
 /// Adds, to every column, the sum over `active` of factor times number less shift: `numbers` has
 /// one number for each column from `row(at)` on, `factor(at)` is of all columns and `shift(j)` of

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::shape::{Shape, View, add_products};
-use super::tile::Lane;
+use super::tile::{Lane, total, update};
 use crate::simd::{Real, V};
 use crate::special::LN_SQRT_2PI;
 
@@ -74,21 +74,14 @@ impl Spectral {
         let k = view.block.start + at;
         let (_, precisions) = self.entries(view.table, k);
         let z = &view.space[at * self.dim..(at + 1) * self.dim];
-        let known = self.means[self.own(k)].iter().zip(&self.variances[self.own(k)]);
-        let parts = z.iter().zip(precisions).zip(known);
-        for ((sum, part), ((z, p), (mean, variance))) in
-            sums.iter_mut().zip(&mut *scratch).zip(parts)
-        {
-            let shrunk = V::splat(*variance) * p.spread() * *z;
-            if self.vectors.is_some() {
-                *part = weight * shrunk;
-                *sum = weight.mul_add::<FMA>(V::splat(*mean), *sum);
-            } else {
-                *sum = weight.mul_add::<FMA>(V::splat(*mean) + shrunk, *sum);
-            }
-        }
+        let (mean, variances) = (&self.means[self.own(k)], &self.variances[self.own(k)]);
+        let shrunk = |i: usize| V::splat(variances[i]) * precisions[i].spread() * z[i];
         if let Some(vectors) = &self.vectors {
+            update(scratch, |i, _| weight * shrunk(i));
+            update(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]), sum));
             self.add_turned::<FMA>(vectors, k, scratch, sums);
+        } else {
+            update(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]) + shrunk(j), sum));
         }
     }
 }
@@ -152,9 +145,8 @@ impl Shape for Spectral {
         let dim = self.dim;
         for (k, z) in block.zip(space.chunks_exact_mut(dim)) {
             let off = if self.vectors.is_some() { &mut *scratch } else { &mut *z };
-            for ((off, y), m) in off.iter_mut().zip(y).zip(&self.means[self.own(k)]) {
-                *off = *y - V::splat(*m);
-            }
+            let mean = &self.means[self.own(k)];
+            update(off, |j, _| y[j] - V::splat(mean[j]));
             if let Some(vectors) = &self.vectors {
                 z.fill(V::ZERO);
                 let columns = self.matrix(&vectors.columns, k);
@@ -173,20 +165,10 @@ impl Shape for Spectral {
     ) {
         for ((k, z), to) in block.zip(space.chunks_exact(self.dim)).zip(logs) {
             let (constant, precisions) = self.entries(table, k);
-            // Two sums, so that one need not wait for the other.
-            let mut sums = [V::ZERO; 2];
-            let (pairs, rest) = z.as_chunks::<2>();
-            let (twos, last) = precisions.as_chunks::<2>();
-            for (z, p) in pairs.iter().zip(twos) {
-                for w in 0..2 {
-                    sums[w] = (z[w] * p[w].spread()).mul_add::<FMA>(z[w], sums[w]);
-                }
-            }
-            for (z, p) in rest.iter().zip(last) {
-                sums[0] = (*z * p.spread()).mul_add::<FMA>(*z, sums[0]);
-            }
+            let square =
+                total(self.dim, |i, sum| (z[i] * precisions[i].spread()).mul_add::<FMA>(z[i], sum));
             let constant = constant.spread() + V::splat(self.log_weights[k]);
-            *to = V::splat(-0.5).mul_add::<FMA>(sums[0] + sums[1], constant);
+            *to = V::splat(-0.5).mul_add::<FMA>(square, constant);
         }
     }
 
@@ -217,16 +199,12 @@ impl Shape for Spectral {
             let (k, minus) = (view.block.start + at, V::ZERO - weights[at]);
             let (_, precisions) = self.entries(view.table, k);
             let z = &view.space[at * self.dim..(at + 1) * self.dim];
-            for ((sum, part), (z, p)) in
-                sums.iter_mut().zip(&mut *scratch).zip(z.iter().zip(precisions))
-            {
-                *part = minus * p.spread() * *z;
-                if self.vectors.is_none() {
-                    *sum = *sum + *part;
-                }
-            }
+            let part = |i: usize| minus * precisions[i].spread() * z[i];
             if let Some(vectors) = &self.vectors {
+                update(scratch, |i, _| part(i));
                 self.add_turned::<FMA>(vectors, k, scratch, sums);
+            } else {
+                update(sums, |j, sum| sum + part(j));
             }
         }
     }
@@ -243,10 +221,9 @@ impl Shape for Spectral {
         let k = view.block.start + at;
         self.add_mean::<L, FMA>(view, at, V::splat(1.0), mean, scratch);
         let (_, precisions) = self.entries(view.table, k);
-        let mut trace = V::ZERO;
-        for (p, variance) in precisions.iter().zip(&self.variances[self.own(k)]) {
-            trace = p.spread().mul_add::<FMA>(V::splat(*variance), trace);
-        }
-        trace
+        let variances = &self.variances[self.own(k)];
+        total(self.dim, |i, trace| {
+            precisions[i].spread().mul_add::<FMA>(V::splat(variances[i]), trace)
+        })
     }
 }

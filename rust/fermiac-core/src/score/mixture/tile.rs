@@ -122,3 +122,39 @@ pub(super) fn store(tile: &mut [V], dim: usize, rows: &mut [f64]) {
         }
     }
 }
+
+/// Columns that a loop takes at a time, so that it stays a loop over whole vectors: compilers
+/// turn a loop over single ones into one across them, with gathers.
+pub(super) const WIDE: usize = 4;
+
+/// Replaces every column by `f` of its place and itself.
+#[inline(always)]
+pub(super) fn update(columns: &mut [V], f: impl Fn(usize, V) -> V) {
+    let (blocks, rest) = columns.as_chunks_mut::<WIDE>();
+    let whole = WIDE * blocks.len();
+    for (b, block) in blocks.iter_mut().enumerate() {
+        for w in 0..WIDE {
+            block[w] = f(b * WIDE + w, block[w]);
+        }
+    }
+    for (j, column) in rest.iter_mut().enumerate() {
+        *column = f(whole + j, *column);
+    }
+}
+
+/// Takes `f` of every place and the total so far; [`WIDE`] totals, which do not wait for each
+/// other, are then joined.
+#[inline(always)]
+pub(super) fn total(n: usize, f: impl Fn(usize, V) -> V) -> V {
+    let mut totals = [V::ZERO; WIDE];
+    for b in 0..n / WIDE {
+        for w in 0..WIDE {
+            totals[w] = f(b * WIDE + w, totals[w]);
+        }
+    }
+    let mut last = (totals[0] + totals[1]) + (totals[2] + totals[3]);
+    for j in n / WIDE * WIDE..n {
+        last = f(j, last);
+    }
+    last
+}
