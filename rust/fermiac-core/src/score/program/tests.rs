@@ -283,7 +283,7 @@ fn bad_settings_are_named() {
         (Method::HeavyBall { order: 2, beta: 1.1 }, NONE, "beta"),
         (Method::RungeKutta { order: 2 }, NONE, "order"),
         (heun(-1.0), NONE, "churn"),
-        (deis(4, Variable::Log), NONE, "order"),
+        (deis(4, Variable::Log), NONE, "degree"),
         (deis(1, vp), NONE, "beta_range"),
         (unipc(5, true), NONE, "order"),
     ] {
