@@ -13,7 +13,7 @@ from fermiac._arguments import choice, yes
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 
-__all__ = ["Integrator", "Langevin", "real"]
+__all__ = ["Integrator", "Langevin", "pair", "real"]
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class Langevin:
     --------
     >>> import fermiac as fm
     >>> fm.score.EulerMaruyama(langevin=fm.score.Langevin(snr=0.1)).n_evals(10)
-    20
+    19
     """
 
     n_steps: int = 1
@@ -187,3 +187,10 @@ def real(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name}: {value!r:.60} was given; a number is needed") from None
+
+
+def pair(name: str, value: Any, needed: str) -> tuple[float, float]:
+    """Take `value` as two floats."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed} is needed")
+    return real(name, value[0]), real(name, value[1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.score._integrator_base import Integrator, Langevin, real
+from fermiac.score._integrator_base import Integrator, Langevin, pair, real
 from fermiac.score._multistep import DEIS, GHVB, DPMSolver, HeavyBall, UniPC
 
 __all__ = [
@@ -105,12 +105,7 @@ class Heun(Integrator):
     def _check(self) -> None:
         real("churn", self.churn)
         real("churn_noise", self.churn_noise)
-        if not isinstance(self.churn_range, (tuple, list)) or len(self.churn_range) != 2:
-            raise ArgumentError(
-                f"churn_range: {self.churn_range!r:.60} was given; (lowest, highest) is needed"
-            )
-        for end in self.churn_range:
-            real("churn_range", end)
+        pair("churn_range", self.churn_range, "(lowest, highest) level")
 
     def _is_stochastic(self) -> bool:
         return self.churn > 0

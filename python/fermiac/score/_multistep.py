@@ -9,7 +9,7 @@ from typing import Any
 from fermiac._arguments import choice, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
-from fermiac.score._integrator_base import Integrator, real
+from fermiac.score._integrator_base import Integrator, pair, real
 
 __all__ = ["DEIS", "GHVB", "DPMSolver", "HeavyBall", "UniPC"]
 
@@ -135,12 +135,7 @@ class DEIS(Integrator):
     def _check(self) -> None:
         whole("degree", self.degree, 0, 3)
         choice("variable", self.variable, ("log", "sigma", "vp_t"))
-        if not isinstance(self.beta_range, (tuple, list)) or len(self.beta_range) != 2:
-            raise ArgumentError(
-                f"beta_range: {self.beta_range!r:.60} was given; β at times 0 and 1 is needed"
-            )
-        for beta in self.beta_range:
-            real("beta_range", beta)
+        pair("beta_range", self.beta_range, "β at times 0 and 1")
 
     def _method(self) -> tuple[Any, ...]:
         low, high = self.beta_range

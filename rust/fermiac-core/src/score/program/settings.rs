@@ -149,47 +149,25 @@ pub struct Options {
 impl Method {
     /// Refuses settings outside of their ranges, and options that the method cannot have.
     pub(super) fn check(&self, options: Options) -> Result<()> {
-        let order = |order: usize, least: usize, most: usize| {
-            demand((least..=most).contains(&order), "order", order as f64, |_| {
-                format!("a whole number from {least} to {most} is needed")
-            })
-        };
-        let eta = |eta: f64| {
-            demand((0.0..f64::INFINITY).contains(&eta), "eta", eta, |_| {
-                "a finite number from 0 on is needed; 1 is the reverse equation".into()
-            })
-        };
-        let beta = |beta: f64| {
-            demand(beta > 0.0 && beta <= 1.0, "beta", beta, |_| {
-                "a number above 0 and up to 1 is needed".into()
-            })
-        };
         match *self {
             Self::Euler | Self::Dpm2 | Self::EulerMaruyama => Ok(()),
-            Self::Heun(Churn { churn, low, noise, high }) => {
-                let fine = |x: f64| (0.0..f64::INFINITY).contains(&x);
-                demand(fine(churn), "churn", churn, |_| {
-                    "a finite number from 0 on is needed".into()
-                })?;
-                demand(fine(noise), "churn_noise", noise, |_| {
-                    "a finite number from 0 on is needed".into()
-                })?;
-                demand(low <= high, "churn_range", low, |_| format!("it lies above {high}"))
+            Self::Heun(Churn { churn, low, high, noise }) => {
+                not_negative("churn", churn)?;
+                not_negative("churn_noise", noise)?;
+                demand(low <= high, "churn_range", &format!("({low}, {high})"), "first <= second")
             }
-            Self::RungeKutta { order: given } => order(given, 3, 4),
-            Self::Single { order: given } => order(given, 1, 3),
-            Self::Multi { order: given, eta: noise, .. } => {
-                order(given, 1, 3)?;
-                eta(noise)?;
-                demand(noise == 0.0 || options.start == Start::Low, "start", noise, |eta| {
-                    format!("single-step methods have no noise, and eta is {eta}; start low")
-                })
+            Self::RungeKutta { order } => within("order", order, 3, 4),
+            Self::Single { order } => within("order", order, 1, 3),
+            Self::Multi { order, eta, .. } => {
+                within("order", order, 1, 3)?;
+                not_negative("eta", eta)?;
+                let fits = eta == 0.0 || options.start == Start::Low;
+                let given = format!("\"rk\" with eta = {eta}");
+                demand(fits, "start", &given, "\"low\", for single steps have no noise,")
             }
-            Self::Ancestral { eta: noise } => eta(noise),
+            Self::Ancestral { eta } => not_negative("eta", eta),
             Self::Deis { degree, variable } => {
-                demand(degree <= 3, "order", degree as f64, |_| {
-                    "a whole number from 0 to 3 is needed".into()
-                })?;
+                within("degree", degree, 0, 3)?;
                 match variable {
                     Variable::VpTime { beta_min, beta_max } => {
                         VpLinear::new(beta_min, beta_max).map(|_| ())
@@ -197,19 +175,29 @@ impl Method {
                     Variable::Sigma | Variable::Log => Ok(()),
                 }
             }
-            Self::Ghvb { order: given, beta: damping }
-            | Self::HeavyBall { order: given, beta: damping } => {
-                order(given, 1, 4)?;
-                beta(damping)
+            Self::Ghvb { order, beta } | Self::HeavyBall { order, beta } => {
+                within("order", order, 1, 4)?;
+                let good = beta > 0.0 && beta <= 1.0;
+                demand(good, "beta", &beta.to_string(), "a number above 0 and up to 1")
             }
-            Self::UniPc { order: given, .. } => order(given, 1, 4),
+            Self::UniPc { order, .. } => within("order", order, 1, 4),
         }
     }
 }
 
-fn demand(good: bool, name: &str, given: f64, why: impl Fn(f64) -> String) -> Result<()> {
+fn within(name: &str, given: usize, least: usize, most: usize) -> Result<()> {
+    let needed = format!("a whole number from {least} to {most}");
+    demand((least..=most).contains(&given), name, &given.to_string(), &needed)
+}
+
+fn not_negative(name: &str, given: f64) -> Result<()> {
+    let good = (0.0..f64::INFINITY).contains(&given);
+    demand(good, name, &given.to_string(), "a finite number from 0 on")
+}
+
+fn demand(good: bool, name: &str, given: &str, needed: &str) -> Result<()> {
     if good {
         return Ok(());
     }
-    Err(Error::argument(name, format!("{given} was given; {}", why(given))))
+    Err(Error::argument(name, format!("{given} was given; {needed} is needed")))
 }

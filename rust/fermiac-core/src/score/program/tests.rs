@@ -130,6 +130,8 @@ fn orders_of_convergence() {
         (unipc(3, false), start, 3.0),
         (unipc(3, true), start, 4.0),
         (unipc(4, false), start, 4.0),
+        (Method::UniPc { order: 2, form: BForm::B1, correct: true }, start, 3.0),
+        (Method::UniPc { order: 3, form: BForm::B1, correct: true }, start, 4.0),
     ];
     for (method, options, expected) in cases {
         let found = order(method, options, 320);
@@ -283,7 +285,7 @@ fn bad_settings_are_named() {
         (Method::HeavyBall { order: 2, beta: 1.1 }, NONE, "beta"),
         (Method::RungeKutta { order: 2 }, NONE, "order"),
         (heun(-1.0), NONE, "churn"),
-        (deis(4, Variable::Log), NONE, "order"),
+        (deis(4, Variable::Log), NONE, "degree"),
         (deis(1, vp), NONE, "beta_range"),
         (unipc(5, true), NONE, "order"),
     ] {
