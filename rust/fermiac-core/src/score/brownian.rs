@@ -23,13 +23,26 @@ pub struct Brownian {
     log_high: f64,
     dim: usize,
     depth: u32,
+    /// Levels of the tree whose nodes share an address.
+    height: u32,
 }
 
-/// An increment of a path between two levels, as a weighted sum over nodes of the tree; the same
-/// for all rows.
+/// A level on the paths: the value there as a weighted sum over nodes of the tree, the same for
+/// all rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Increment {
-    terms: Vec<(u32, f64)>,
+pub struct Place {
+    /// Which end of a part it is.
+    at: u32,
+    terms: Vec<Term>,
+}
+
+/// A node's share of a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Term {
+    address: u32,
+    /// Where its normal numbers lie at the address, in units of the dimension.
+    offset: usize,
+    weight: f64,
 }
 
 impl Brownian {
@@ -51,7 +64,16 @@ impl Brownian {
             let why = format!("{tolerance} was given; at least {least:.3e} is needed");
             return Err(Error::argument("tolerance", why));
         }
-        Ok(Self { key, log_low, log_high, dim, depth: parts as u32 })
+        // To reach an address costs as much as some 200 normal numbers, of which 2^height - 1 for
+        // each coordinate lie there and `height` are used.
+        let height = match dim {
+            0..=2 => 5,
+            3..=6 => 4,
+            7..=24 => 3,
+            25..=100 => 2,
+            _ => 1,
+        };
+        Ok(Self { key, log_low, log_high, dim, depth: parts as u32, height })
     }
 
     /// Coordinates of a path.
@@ -59,54 +81,8 @@ impl Brownian {
         self.dim
     }
 
-    /// The increment W(high²) - W(low²), divided by its standard deviation.
-    pub fn between(&self, high: f64, low: f64) -> Result<Increment> {
-        let (a, b) = (self.place(low)?, self.place(high)?);
-        if a >= b {
-            let why = format!(
-                "the path was asked for its increment from {high} down to {low}; levels that fall \
-                 by more than the tolerance, {:.3e} in log s, are needed",
-                self.part(1) - self.log_low
-            );
-            return Err(Error::argument("sigmas", why));
-        }
-        let (below, above) = (self.descend(a), self.descend(b));
-        let scale = (self.variance(a, b)).sqrt().recip();
-        let mut terms: Vec<(u32, f64)> = Vec::with_capacity(above.len() + below.len());
-        // The two ways down part once and never meet again.
-        let common = above.iter().zip(&below).take_while(|(x, y)| x.0 == y.0).count();
-        for (x, y) in above.iter().zip(&below).take(common) {
-            terms.push((x.0, (x.1 - y.1) * scale));
-        }
-        terms.extend(above[common..].iter().map(|x| (x.0, x.1 * scale)));
-        terms.extend(below[common..].iter().map(|y| (y.0, -y.1 * scale)));
-        terms.retain(|term| term.1 != 0.0);
-        Ok(Increment { terms })
-    }
-
-    /// Writes the increment of a row's path: standard normal numbers.
-    pub fn fill(&self, row: u64, increment: &Increment, out: &mut [f64]) {
-        let mut normals = vec![0.0; self.dim];
-        self.fill_with(row, increment, out, &mut normals);
-    }
-
-    /// [`fill`](Self::fill), with room for `dim` numbers that the caller keeps.
-    pub fn fill_with(&self, row: u64, increment: &Increment, out: &mut [f64], room: &mut [f64]) {
-        out.fill(0.0);
-        for &(node, weight) in &increment.terms {
-            stream(self.key, Purpose::Path, row, node).fill_normal(room);
-            out.iter_mut().zip(&*room).for_each(|(to, z)| *to += weight * z);
-        }
-    }
-
-    /// [`between`](Self::between) and [`fill`](Self::fill) at once.
-    pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
-        self.fill(row, &self.between(high, low)?, out);
-        Ok(())
-    }
-
-    /// The number of the part's end that is nearest to a level.
-    fn place(&self, level: f64) -> Result<u32> {
+    /// Where a level lies on the paths.
+    pub fn place(&self, level: f64) -> Result<Place> {
         let share = (level.ln() - self.log_low) / (self.log_high - self.log_low);
         if !(-SLACK..=1.0 + SLACK).contains(&share) {
             let why = format!(
@@ -116,7 +92,51 @@ impl Brownian {
             );
             return Err(Error::argument("sigmas", why));
         }
-        Ok((share * f64::from(1u32 << self.depth)).round() as u32)
+        let at = (share * f64::from(1u32 << self.depth)).round() as u32;
+        Ok(Place { at, terms: self.descend(at) })
+    }
+
+    /// The value of a row's path at a place, its value at `low` being 0. `room` is the caller's,
+    /// for numbers on the way.
+    pub fn value(&self, row: u64, place: &Place, out: &mut [f64], room: &mut Vec<f64>) {
+        out.fill(0.0);
+        for terms in place.terms.chunk_by(|a, b| a.address == b.address) {
+            let last = terms.iter().map(|term| term.offset).max().unwrap_or(0);
+            room.resize((last + 1) * self.dim, 0.0);
+            stream(self.key, Purpose::Path, row, terms[0].address).fill_normal(room);
+            for term in terms {
+                let normals = &room[term.offset * self.dim..(term.offset + 1) * self.dim];
+                out.iter_mut().zip(normals).for_each(|(to, z)| *to += term.weight * z);
+            }
+        }
+    }
+
+    /// What a difference of values between two places is multiplied by to have variance 1.
+    pub fn scale(&self, high: &Place, low: &Place) -> Result<f64> {
+        if low.at >= high.at {
+            let why = format!(
+                "the Brownian path was asked for its increment from {:.6e} down to {:.6e}; levels \
+                 that fall by more than the tolerance, {:.3e} in log s, are needed",
+                self.part(high.at).exp(),
+                self.part(low.at).exp(),
+                self.part(1) - self.log_low
+            );
+            return Err(Error::argument("sigmas", why));
+        }
+        Ok(self.variance(low.at, high.at).sqrt().recip())
+    }
+
+    /// The increment W(high²) - W(low²) of a row's path, divided by its standard deviation.
+    ///
+    /// A caller with many rows or steps keeps the places of its levels, and the values at the last.
+    pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
+        let (high, low) = (self.place(high)?, self.place(low)?);
+        let scale = self.scale(&high, &low)?;
+        let (mut below, mut room) = (vec![0.0; self.dim], Vec::new());
+        self.value(row, &high, out, &mut room);
+        self.value(row, &low, &mut below, &mut room);
+        out.iter_mut().zip(below).for_each(|(to, w)| *to = (*to - w) * scale);
+        Ok(())
     }
 
     /// log s at the end of part `i`.
@@ -134,7 +154,7 @@ impl Brownian {
     /// The path at the end of part `at`, its value at `low` being 0: the nodes on the way down to
     /// it and their weights. Node 0 gives the value at `high`; node k ≥ 1 bisects an interval, and
     /// its halves are bisected by 2 k and 2 k + 1.
-    fn descend(&self, at: u32) -> Vec<(u32, f64)> {
+    fn descend(&self, at: u32) -> Vec<Term> {
         let (mut left, mut right) = (0, 1u32 << self.depth);
         // Weights of the nodes so far in the values at both ends.
         let mut nodes = vec![0u32];
@@ -163,7 +183,15 @@ impl Brownian {
             }
         }
         let weights = if at == left { left_weights } else { right_weights };
-        nodes.into_iter().zip(weights).collect()
+        let terms = nodes.into_iter().zip(weights).map(|(node, weight)| self.term(node, weight));
+        terms.filter(|term| term.weight != 0.0).collect()
+    }
+
+    /// The address of a node: that of the highest node of its part of the tree.
+    fn term(&self, node: u32, weight: f64) -> Term {
+        let level = node.checked_ilog2().map_or(0, |level| level % self.height);
+        let inside = node & ((1 << level) - 1);
+        Term { address: node >> level, offset: ((1 << level) - 1 + inside) as usize, weight }
     }
 }
 
@@ -174,29 +202,51 @@ mod tests {
 
     #[test]
     fn increments_have_unit_variance_and_are_independent_by_their_weights() {
-        let path = Brownian::new(1, 0.01, 50.0, 1, 1e-6).unwrap();
-        let levels = [50.0, 13.0, 12.9, 2.0, 0.7, 0.69, 0.02, 0.01];
-        let all: Vec<_> =
-            levels.windows(2).map(|w| path.between(w[0], w[1]).unwrap().terms).collect();
-        for (i, a) in all.iter().enumerate() {
-            for (j, b) in all.iter().enumerate() {
-                let dot: f64 = a
-                    .iter()
-                    .map(|x| b.iter().filter(|y| y.0 == x.0).map(|y| x.1 * y.1).sum::<f64>())
-                    .sum();
-                let wanted = f64::from(u8::from(i == j));
-                assert!((dot - wanted).abs() < 1e-9, "{i} {j}: {dot}");
+        for dim in [1, 4, 10, 50, 1000] {
+            let path = Brownian::new(1, 0.01, 50.0, dim, 1e-6).unwrap();
+            let levels = [50.0, 13.0, 12.9, 2.0, 0.7, 0.69, 0.02, 0.01];
+            let places: Vec<_> = levels.iter().map(|s| path.place(*s).unwrap()).collect();
+            let dot = |a: &Place, b: &Place| -> f64 {
+                let other = |x: &Term| {
+                    b.terms.iter().find(|y| (x.address, x.offset) == (y.address, y.offset))
+                };
+                a.terms.iter().filter_map(|x| Some(x.weight * other(x)?.weight)).sum()
+            };
+            for (i, a) in places.windows(2).enumerate() {
+                for (j, b) in places.windows(2).enumerate() {
+                    let covariance = dot(&a[0], &b[0]) - dot(&a[0], &b[1]) - dot(&a[1], &b[0])
+                        + dot(&a[1], &b[1]);
+                    let scales =
+                        path.scale(&a[0], &a[1]).unwrap() * path.scale(&b[0], &b[1]).unwrap();
+                    let wanted = f64::from(u8::from(i == j));
+                    assert!((covariance * scales - wanted).abs() < 1e-6, "{i} {j}: {covariance}");
+                }
             }
         }
     }
 
     #[test]
+    fn nodes_have_places_of_their_own() {
+        let path = Brownian::new(1, 0.01, 50.0, 4, 1e-6).unwrap();
+        let mut seen: Vec<_> = (0..4096)
+            .map(|node| {
+                let term = path.term(node, 1.0);
+                assert!(term.offset < 15);
+                (term.address, term.offset)
+            })
+            .collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 4096);
+    }
+
+    #[test]
     fn what_lies_beyond_the_path_is_refused() {
         let path = Brownian::new(1, 0.1, 10.0, 2, 1e-6).unwrap();
-        assert!(path.between(10.1, 1.0).is_err());
-        assert!(path.between(1.0, 0.09).is_err());
-        assert!(path.between(1.0, 1.0).is_err());
-        assert!(path.between(1.0, 2.0).is_err());
+        let mut out = [0.0; 2];
+        for (high, low) in [(10.1, 1.0), (1.0, 0.09), (1.0, 1.0), (1.0, 2.0), (f64::NAN, 1.0)] {
+            assert!(path.increment(0, high, low, &mut out).is_err());
+        }
         assert!(Brownian::new(1, 0.0, 1.0, 1, 1e-6).is_err());
         assert!(Brownian::new(1, 0.1, 1.0, 1, 1e-12).is_err());
     }
