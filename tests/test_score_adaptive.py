@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
-from score_flow_help import HIGH, LOW, Single, model_a, probe_points
 
 from fermiac.errors import ArgumentError, NumericalError, TargetError
 from fermiac.score import Adaptive, Model
 from fermiac.score._adaptive import integrate_adaptive
+from score_flow_help import HIGH, LOW, Single, model_a, probe_points
 
 Array = NDArray[np.float64]
 
@@ -228,7 +228,7 @@ def test_an_exception_of_the_model_passes_and_says_how_far_rows_came() -> None:
     raw, error = integrate_adaptive(model, y, np.array([10.0, 0.01]), Adaptive("dopri5"))
     assert isinstance(error, KeyboardInterrupt)
     assert raw is not None
-    assert (raw["sigma"] < 10.0).all() and (raw["sigma"] > 0.01).all()
+    assert ((raw["sigma"] < 10.0) & (raw["sigma"] > 0.01)).all()
     for i in range(3):
         wanted = model.flow(y[i : i + 1], 10.0, raw["sigma"][i])
         np.testing.assert_allclose(raw["y"][i : i + 1], wanted, rtol=1e-4, atol=1e-5)

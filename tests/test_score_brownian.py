@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -42,7 +44,7 @@ def test_increments_are_standard_normal() -> None:
 def test_disjoint_intervals_rows_and_keys_are_independent() -> None:
     n = 20_000
     levels = [80.0, 30.0, 29.9, 1.0, 0.5, 0.02]
-    z = np.stack([noise(a, b, n)[:, 0] for a, b in zip(levels, levels[1:], strict=False)])
+    z = np.stack([noise(a, b, n)[:, 0] for a, b in itertools.pairwise(levels)])
     gram = z @ z.T / n
     off = gram[~np.eye(len(z), dtype=bool)]
     assert np.abs(off).max() * np.sqrt(n) < 5
@@ -61,7 +63,7 @@ def test_overlapping_intervals_share_what_they_have_in_common() -> None:
 def test_fine_increments_add_up_to_coarse_ones(n_steps: int) -> None:
     levels = np.geomspace(50.0, 0.03, n_steps + 1)
     widths = np.sqrt(levels[:-1] ** 2 - levels[1:] ** 2)
-    fine = [noise(a, b, 5, dim=3) for a, b in zip(levels[:-1], levels[1:], strict=True)]
+    fine = [noise(a, b, 5, dim=3) for a, b in itertools.pairwise(levels)]
     total = sum(w * z for w, z in zip(widths, fine, strict=True))
     coarse = np.sqrt(50.0**2 - 0.03**2) * noise(50.0, 0.03, 5, dim=3)
     # Levels are rounded by half the tolerance; that is all there is between them.

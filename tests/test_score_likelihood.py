@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from score_flow_help import Mixture, Single, model_a
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import log_likelihood
+from score_flow_help import Mixture, Single, model_a
 
 Array = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ LOW, HIGH = 0.05, 400.0
 @pytest.fixture(scope="module")
 def points() -> Array:
     rng = np.random.default_rng(8)
-    return np.vstack([rng.normal(size=(12, 2)) + [0.5, 1.0], [[6.0, -5.0], [-4.0, 4.0]]])
+    return np.vstack([rng.normal([0.5, 1.0], size=(12, 2)), [[6.0, -5.0], [-4.0, 4.0]]])
 
 
 @pytest.mark.parametrize("method", ["dopri5", "dop853"])
@@ -65,9 +65,9 @@ def test_probes_are_unbiased_and_know_their_error(knows: str) -> None:
     class Probed(Mixture):
         def _with_probe(self, y: Array, sigma: Array, probes: Array) -> tuple[Array, Array]:
             h = 1e-5 * sigma[:, None]
-            slope = (self._denoise(y + h * probes, sigma) - self._denoise(y - h * probes, sigma)) / (
-                2 * h
-            )
+            slope = (
+                self._denoise(y + h * probes, sigma) - self._denoise(y - h * probes, sigma)
+            ) / (2 * h)
             return self._denoise(y, sigma), (slope * probes).sum(axis=1)
 
     kind = Probed if knows == "p" else Mixture
@@ -187,9 +187,7 @@ def test_values_that_are_not_finite_are_told_of(points: Array) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-def test_arguments_outside_their_domains_are_refused(
-    options: dict[str, Any], message: str
-) -> None:
+def test_arguments_outside_their_domains_are_refused(options: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {
         "model": model_a(),
         "x": np.zeros((1, 2)),

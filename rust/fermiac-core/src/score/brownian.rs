@@ -27,12 +27,10 @@ pub struct Brownian {
     height: u32,
 }
 
-/// A level on the paths: the value there as a weighted sum over nodes of the tree, the same for
-/// all rows.
+/// An increment of the paths between two levels: a weighted sum over nodes of the tree, the same
+/// for all rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    /// Which end of a part it is.
-    at: u32,
+pub struct Increment {
     terms: Vec<Term>,
 }
 
@@ -81,8 +79,55 @@ impl Brownian {
         self.dim
     }
 
-    /// Where a level lies on the paths.
-    pub fn place(&self, level: f64) -> Result<Place> {
+    /// The increment W(high²) - W(low²), divided by its standard deviation.
+    pub fn between(&self, high: f64, low: f64) -> Result<Increment> {
+        let (a, b) = (self.place(low)?, self.place(high)?);
+        if a >= b {
+            let why = format!(
+                "the Brownian path was asked for its increment from {high} down to {low}; levels \
+                 that fall by more than the tolerance, {:.3e} in log s, are needed",
+                self.part(1) - self.log_low
+            );
+            return Err(Error::argument("sigmas", why));
+        }
+        let (below, mut terms) = (self.descend(a), self.descend(b));
+        let scale = self.variance(a, b).sqrt().recip();
+        terms.iter_mut().for_each(|term| term.weight *= scale);
+        for (i, y) in below.iter().enumerate() {
+            let weight = -y.weight * scale;
+            match terms.get_mut(i).filter(|x| (x.address, x.offset) == (y.address, y.offset)) {
+                // The two ways down part once and never meet again.
+                Some(x) => x.weight += weight,
+                None => terms.push(Term { weight, ..*y }),
+            }
+        }
+        terms.retain(|term| term.weight != 0.0);
+        terms.sort_unstable_by_key(|term| (term.address, term.offset));
+        Ok(Increment { terms })
+    }
+
+    /// Writes the increment of a row's path, standard normal numbers; `room` is the caller's, for
+    /// numbers on the way.
+    pub fn fill_with(&self, row: u64, increment: &Increment, out: &mut [f64], room: &mut Vec<f64>) {
+        out.fill(0.0);
+        for terms in increment.terms.chunk_by(|a, b| a.address == b.address) {
+            room.resize((terms[terms.len() - 1].offset + 1) * self.dim, 0.0);
+            stream(self.key, Purpose::Path, row, terms[0].address).fill_normal(room);
+            for term in terms {
+                let normals = &room[term.offset * self.dim..(term.offset + 1) * self.dim];
+                out.iter_mut().zip(normals).for_each(|(to, z)| *to += term.weight * z);
+            }
+        }
+    }
+
+    /// [`between`](Self::between) and [`fill_with`](Self::fill_with) at once.
+    pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
+        self.fill_with(row, &self.between(high, low)?, out, &mut Vec::new());
+        Ok(())
+    }
+
+    /// The number of the part's end that is nearest to a level.
+    fn place(&self, level: f64) -> Result<u32> {
         let share = (level.ln() - self.log_low) / (self.log_high - self.log_low);
         if !(-SLACK..=1.0 + SLACK).contains(&share) {
             let why = format!(
@@ -92,51 +137,7 @@ impl Brownian {
             );
             return Err(Error::argument("sigmas", why));
         }
-        let at = (share * f64::from(1u32 << self.depth)).round() as u32;
-        Ok(Place { at, terms: self.descend(at) })
-    }
-
-    /// The value of a row's path at a place, its value at `low` being 0. `room` is the caller's,
-    /// for numbers on the way.
-    pub fn value(&self, row: u64, place: &Place, out: &mut [f64], room: &mut Vec<f64>) {
-        out.fill(0.0);
-        for terms in place.terms.chunk_by(|a, b| a.address == b.address) {
-            let last = terms.iter().map(|term| term.offset).max().unwrap_or(0);
-            room.resize((last + 1) * self.dim, 0.0);
-            stream(self.key, Purpose::Path, row, terms[0].address).fill_normal(room);
-            for term in terms {
-                let normals = &room[term.offset * self.dim..(term.offset + 1) * self.dim];
-                out.iter_mut().zip(normals).for_each(|(to, z)| *to += term.weight * z);
-            }
-        }
-    }
-
-    /// What a difference of values between two places is multiplied by to have variance 1.
-    pub fn scale(&self, high: &Place, low: &Place) -> Result<f64> {
-        if low.at >= high.at {
-            let why = format!(
-                "the Brownian path was asked for its increment from {:.6e} down to {:.6e}; levels \
-                 that fall by more than the tolerance, {:.3e} in log s, are needed",
-                self.part(high.at).exp(),
-                self.part(low.at).exp(),
-                self.part(1) - self.log_low
-            );
-            return Err(Error::argument("sigmas", why));
-        }
-        Ok(self.variance(low.at, high.at).sqrt().recip())
-    }
-
-    /// The increment W(high²) - W(low²) of a row's path, divided by its standard deviation.
-    ///
-    /// A caller with many rows or steps keeps the places of its levels, and the values at the last.
-    pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
-        let (high, low) = (self.place(high)?, self.place(low)?);
-        let scale = self.scale(&high, &low)?;
-        let (mut below, mut room) = (vec![0.0; self.dim], Vec::new());
-        self.value(row, &high, out, &mut room);
-        self.value(row, &low, &mut below, &mut room);
-        out.iter_mut().zip(below).for_each(|(to, w)| *to = (*to - w) * scale);
-        Ok(())
+        Ok((share * f64::from(1u32 << self.depth)).round() as u32)
     }
 
     /// log s at the end of part `i`.
@@ -183,8 +184,7 @@ impl Brownian {
             }
         }
         let weights = if at == left { left_weights } else { right_weights };
-        let terms = nodes.into_iter().zip(weights).map(|(node, weight)| self.term(node, weight));
-        terms.filter(|term| term.weight != 0.0).collect()
+        nodes.into_iter().zip(weights).map(|(node, weight)| self.term(node, weight)).collect()
     }
 
     /// The address of a node: that of the highest node of its part of the tree.
@@ -205,21 +205,17 @@ mod tests {
         for dim in [1, 4, 10, 50, 1000] {
             let path = Brownian::new(1, 0.01, 50.0, dim, 1e-6).unwrap();
             let levels = [50.0, 13.0, 12.9, 2.0, 0.7, 0.69, 0.02, 0.01];
-            let places: Vec<_> = levels.iter().map(|s| path.place(*s).unwrap()).collect();
-            let dot = |a: &Place, b: &Place| -> f64 {
-                let other = |x: &Term| {
-                    b.terms.iter().find(|y| (x.address, x.offset) == (y.address, y.offset))
-                };
-                a.terms.iter().filter_map(|x| Some(x.weight * other(x)?.weight)).sum()
-            };
-            for (i, a) in places.windows(2).enumerate() {
-                for (j, b) in places.windows(2).enumerate() {
-                    let covariance = dot(&a[0], &b[0]) - dot(&a[0], &b[1]) - dot(&a[1], &b[0])
-                        + dot(&a[1], &b[1]);
-                    let scales =
-                        path.scale(&a[0], &a[1]).unwrap() * path.scale(&b[0], &b[1]).unwrap();
+            let all: Vec<_> =
+                levels.windows(2).map(|w| path.between(w[0], w[1]).unwrap().terms).collect();
+            for (i, a) in all.iter().enumerate() {
+                for (j, b) in all.iter().enumerate() {
+                    let other = |x: &Term| {
+                        b.iter().find(|y| (x.address, x.offset) == (y.address, y.offset))
+                    };
+                    let covariance: f64 =
+                        a.iter().filter_map(|x| Some(x.weight * other(x)?.weight)).sum();
                     let wanted = f64::from(u8::from(i == j));
-                    assert!((covariance * scales - wanted).abs() < 1e-6, "{i} {j}: {covariance}");
+                    assert!((covariance - wanted).abs() < 1e-9, "{i} {j}: {covariance}");
                 }
             }
         }

@@ -172,19 +172,14 @@ fn score_brownian<'py>(
     let done = py.detach(|| -> Result<Vec<f64>> {
         let path = Brownian::new(key, low, high, dim, tolerance)?;
         let mut out = vec![0.0; n_rows * dim];
-        let (mut below, mut room) = (vec![0.0; dim], Vec::new());
-        let mut ends = None;
+        let (mut increment, mut room) = (None, Vec::new());
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
             if i < s_hi.len() {
-                let (high, low) = (path.place(s_hi[i])?, path.place(s_lo[i])?);
-                let scale = path.scale(&high, &low)?;
-                ends = Some((high, low, scale));
+                increment = Some(path.between(s_hi[i], s_lo[i])?);
             }
-            let Some((high, low, scale)) = &ends else { continue };
-            let row = first_row + i as u64;
-            path.value(row, high, out, &mut room);
-            path.value(row, low, &mut below, &mut room);
-            out.iter_mut().zip(&below).for_each(|(to, w)| *to = (*to - w) * scale);
+            if let Some(increment) = &increment {
+                path.fill_with(first_row + i as u64, increment, out, &mut room);
+            }
         }
         Ok(out)
     });
