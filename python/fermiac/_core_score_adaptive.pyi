@@ -27,5 +27,5 @@ def score_brownian(
     s_lo: _F,
     low: float,
     high: float,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
 ) -> _F: ...

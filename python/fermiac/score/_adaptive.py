@@ -12,10 +12,10 @@ from fermiac import _core
 from fermiac._arguments import choice, numbers
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
+from fermiac.score._base import Model
 
 if TYPE_CHECKING:
     from fermiac._progress import Report
-    from fermiac.score._base import Model
 
 __all__ = ["Adaptive", "integrate_adaptive"]
 
@@ -92,7 +92,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def integrate_adaptive(
-    model: Model,
+    model: Any,
     y: Array,
     sigmas: Array,
     integrator: Adaptive,
@@ -107,7 +107,8 @@ def integrate_adaptive(
 
     Parameters
     ----------
-    model : Model
+    model : Model or object
+        A model, or what the bindings take for one.
     y : ndarray, shape (n, d)
         C-contiguous points at the first level.
     sigmas : ndarray, shape (L,) or (n, L)
@@ -139,7 +140,11 @@ def integrate_adaptive(
         If levels or settings are outside their domains.
     """
     choice("on_nan", on_nan, ("raise", "freeze"))
-    levels = np.ascontiguousarray(model._within(np.atleast_2d(sigmas)))
+    levels = np.ascontiguousarray(np.atleast_2d(sigmas))
+    core = model
+    if isinstance(model, Model):
+        core = model._core(y.shape[1])
+        levels = model._within(levels)
     options = {
         "method": integrator.method,
         "rtol": float(integrator.rtol),
@@ -148,5 +153,5 @@ def integrate_adaptive(
         "freeze": on_nan == "freeze",
     }
     return _core.score_adaptive(
-        model._core(y.shape[1]), y, levels, options, trace, return_trajectory, n_threads, report
+        core, y, levels, options, trace, return_trajectory, n_threads, report
     )

@@ -23,13 +23,24 @@ pub struct Brownian {
     log_high: f64,
     dim: usize,
     depth: u32,
+    /// Levels of the tree whose nodes share an address.
+    height: u32,
 }
 
-/// An increment of a path between two levels, as a weighted sum over nodes of the tree; the same
+/// An increment of the paths between two levels: a weighted sum over nodes of the tree, the same
 /// for all rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Increment {
-    terms: Vec<(u32, f64)>,
+    terms: Vec<Term>,
+}
+
+/// A node's share of a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Term {
+    address: u32,
+    /// Where its normal numbers lie at the address, in units of the dimension.
+    offset: usize,
+    weight: f64,
 }
 
 impl Brownian {
@@ -51,7 +62,16 @@ impl Brownian {
             let why = format!("{tolerance} was given; at least {least:.3e} is needed");
             return Err(Error::argument("tolerance", why));
         }
-        Ok(Self { key, log_low, log_high, dim, depth: parts as u32 })
+        // To reach an address costs as much as some 200 normal numbers, of which 2^height - 1 for
+        // each coordinate lie there and `height` are used.
+        let height = match dim {
+            0..=2 => 5,
+            3..=6 => 4,
+            7..=24 => 3,
+            25..=100 => 2,
+            _ => 1,
+        };
+        Ok(Self { key, log_low, log_high, dim, depth: parts as u32, height })
     }
 
     /// Coordinates of a path.
@@ -64,44 +84,45 @@ impl Brownian {
         let (a, b) = (self.place(low)?, self.place(high)?);
         if a >= b {
             let why = format!(
-                "the path was asked for its increment from {high} down to {low}; levels that fall \
-                 by more than the tolerance, {:.3e} in log s, are needed",
+                "the Brownian path was asked for its increment from {high} down to {low}; levels \
+                 that fall by more than the tolerance, {:.3e} in log s, are needed",
                 self.part(1) - self.log_low
             );
             return Err(Error::argument("sigmas", why));
         }
-        let (below, above) = (self.descend(a), self.descend(b));
-        let scale = (self.variance(a, b)).sqrt().recip();
-        let mut terms: Vec<(u32, f64)> = Vec::with_capacity(above.len() + below.len());
-        // The two ways down part once and never meet again.
-        let common = above.iter().zip(&below).take_while(|(x, y)| x.0 == y.0).count();
-        for (x, y) in above.iter().zip(&below).take(common) {
-            terms.push((x.0, (x.1 - y.1) * scale));
+        let (below, mut terms) = (self.descend(a), self.descend(b));
+        let scale = self.variance(a, b).sqrt().recip();
+        terms.iter_mut().for_each(|term| term.weight *= scale);
+        for (i, y) in below.iter().enumerate() {
+            let weight = -y.weight * scale;
+            match terms.get_mut(i).filter(|x| (x.address, x.offset) == (y.address, y.offset)) {
+                // The two ways down part once and never meet again.
+                Some(x) => x.weight += weight,
+                None => terms.push(Term { weight, ..*y }),
+            }
         }
-        terms.extend(above[common..].iter().map(|x| (x.0, x.1 * scale)));
-        terms.extend(below[common..].iter().map(|y| (y.0, -y.1 * scale)));
-        terms.retain(|term| term.1 != 0.0);
+        terms.retain(|term| term.weight != 0.0);
+        terms.sort_unstable_by_key(|term| (term.address, term.offset));
         Ok(Increment { terms })
     }
 
-    /// Writes the increment of a row's path: standard normal numbers.
-    pub fn fill(&self, row: u64, increment: &Increment, out: &mut [f64]) {
-        let mut normals = vec![0.0; self.dim];
-        self.fill_with(row, increment, out, &mut normals);
-    }
-
-    /// [`fill`](Self::fill), with room for `dim` numbers that the caller keeps.
-    pub fn fill_with(&self, row: u64, increment: &Increment, out: &mut [f64], room: &mut [f64]) {
+    /// Writes the increment of a row's path, standard normal numbers; `room` is the caller's, for
+    /// numbers on the way.
+    pub fn fill_with(&self, row: u64, increment: &Increment, out: &mut [f64], room: &mut Vec<f64>) {
         out.fill(0.0);
-        for &(node, weight) in &increment.terms {
-            stream(self.key, Purpose::Path, row, node).fill_normal(room);
-            out.iter_mut().zip(&*room).for_each(|(to, z)| *to += weight * z);
+        for terms in increment.terms.chunk_by(|a, b| a.address == b.address) {
+            room.resize((terms[terms.len() - 1].offset + 1) * self.dim, 0.0);
+            stream(self.key, Purpose::Path, row, terms[0].address).fill_normal(room);
+            for term in terms {
+                let normals = &room[term.offset * self.dim..(term.offset + 1) * self.dim];
+                out.iter_mut().zip(normals).for_each(|(to, z)| *to += term.weight * z);
+            }
         }
     }
 
-    /// [`between`](Self::between) and [`fill`](Self::fill) at once.
+    /// [`between`](Self::between) and [`fill_with`](Self::fill_with) at once.
     pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
-        self.fill(row, &self.between(high, low)?, out);
+        self.fill_with(row, &self.between(high, low)?, out, &mut Vec::new());
         Ok(())
     }
 
@@ -134,7 +155,7 @@ impl Brownian {
     /// The path at the end of part `at`, its value at `low` being 0: the nodes on the way down to
     /// it and their weights. Node 0 gives the value at `high`; node k ≥ 1 bisects an interval, and
     /// its halves are bisected by 2 k and 2 k + 1.
-    fn descend(&self, at: u32) -> Vec<(u32, f64)> {
+    fn descend(&self, at: u32) -> Vec<Term> {
         let (mut left, mut right) = (0, 1u32 << self.depth);
         // Weights of the nodes so far in the values at both ends.
         let mut nodes = vec![0u32];
@@ -163,7 +184,14 @@ impl Brownian {
             }
         }
         let weights = if at == left { left_weights } else { right_weights };
-        nodes.into_iter().zip(weights).collect()
+        nodes.into_iter().zip(weights).map(|(node, weight)| self.term(node, weight)).collect()
+    }
+
+    /// The address of a node: that of the highest node of its part of the tree.
+    fn term(&self, node: u32, weight: f64) -> Term {
+        let level = node.checked_ilog2().map_or(0, |level| level % self.height);
+        let inside = node & ((1 << level) - 1);
+        Term { address: node >> level, offset: ((1 << level) - 1 + inside) as usize, weight }
     }
 }
 
@@ -174,29 +202,47 @@ mod tests {
 
     #[test]
     fn increments_have_unit_variance_and_are_independent_by_their_weights() {
-        let path = Brownian::new(1, 0.01, 50.0, 1, 1e-6).unwrap();
-        let levels = [50.0, 13.0, 12.9, 2.0, 0.7, 0.69, 0.02, 0.01];
-        let all: Vec<_> =
-            levels.windows(2).map(|w| path.between(w[0], w[1]).unwrap().terms).collect();
-        for (i, a) in all.iter().enumerate() {
-            for (j, b) in all.iter().enumerate() {
-                let dot: f64 = a
-                    .iter()
-                    .map(|x| b.iter().filter(|y| y.0 == x.0).map(|y| x.1 * y.1).sum::<f64>())
-                    .sum();
-                let wanted = f64::from(u8::from(i == j));
-                assert!((dot - wanted).abs() < 1e-9, "{i} {j}: {dot}");
+        for dim in [1, 4, 10, 50, 1000] {
+            let path = Brownian::new(1, 0.01, 50.0, dim, 1e-6).unwrap();
+            let levels = [50.0, 13.0, 12.9, 2.0, 0.7, 0.69, 0.02, 0.01];
+            let all: Vec<_> =
+                levels.windows(2).map(|w| path.between(w[0], w[1]).unwrap().terms).collect();
+            for (i, a) in all.iter().enumerate() {
+                for (j, b) in all.iter().enumerate() {
+                    let other = |x: &Term| {
+                        b.iter().find(|y| (x.address, x.offset) == (y.address, y.offset))
+                    };
+                    let covariance: f64 =
+                        a.iter().filter_map(|x| Some(x.weight * other(x)?.weight)).sum();
+                    let wanted = f64::from(u8::from(i == j));
+                    assert!((covariance - wanted).abs() < 1e-9, "{i} {j}: {covariance}");
+                }
             }
         }
     }
 
     #[test]
+    fn nodes_have_places_of_their_own() {
+        let path = Brownian::new(1, 0.01, 50.0, 4, 1e-6).unwrap();
+        let mut seen: Vec<_> = (0..4096)
+            .map(|node| {
+                let term = path.term(node, 1.0);
+                assert!(term.offset < 15);
+                (term.address, term.offset)
+            })
+            .collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 4096);
+    }
+
+    #[test]
     fn what_lies_beyond_the_path_is_refused() {
         let path = Brownian::new(1, 0.1, 10.0, 2, 1e-6).unwrap();
-        assert!(path.between(10.1, 1.0).is_err());
-        assert!(path.between(1.0, 0.09).is_err());
-        assert!(path.between(1.0, 1.0).is_err());
-        assert!(path.between(1.0, 2.0).is_err());
+        let mut out = [0.0; 2];
+        for (high, low) in [(10.1, 1.0), (1.0, 0.09), (1.0, 1.0), (1.0, 2.0), (f64::NAN, 1.0)] {
+            assert!(path.increment(0, high, low, &mut out).is_err());
+        }
         assert!(Brownian::new(1, 0.0, 1.0, 1, 1e-6).is_err());
         assert!(Brownian::new(1, 0.1, 1.0, 1, 1e-12).is_err());
     }

@@ -1,11 +1,11 @@
 //! The probability-flow equation with steps of each row's own, its likelihood, Brownian noise.
 
+use fermiac_core::Result;
 use fermiac_core::linalg::Rows;
 use fermiac_core::score::adaptive::{
     Levels, OnNan, Pair, RowTraces, Settings, Solution, Trace, solve,
 };
 use fermiac_core::score::brownian::Brownian;
-use fermiac_core::{Error, Result};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -151,7 +151,7 @@ fn to_dict(py: Python<'_>, s: Solution, dim: usize, count: usize) -> PyResult<Bo
 /// Standard normal increments of the rows' Brownian paths between the levels `s_hi` and `s_lo`, one
 /// for all rows or one a row: (n, d).
 #[pyfunction]
-#[pyo3(signature = (key, first_row, n_rows, dim, s_hi, s_lo, low, high, tolerance=1e-6))]
+#[pyo3(signature = (key, first_row, n_rows, dim, s_hi, s_lo, low, high, tolerance=1e-5))]
 #[expect(clippy::too_many_arguments, reason = "the arguments of the Python function")]
 fn score_brownian<'py>(
     py: Python<'py>,
@@ -171,15 +171,15 @@ fn score_brownian<'py>(
     }
     let done = py.detach(|| -> Result<Vec<f64>> {
         let path = Brownian::new(key, low, high, dim, tolerance)?;
-        let (mut out, mut room) = (vec![0.0; n_rows * dim], vec![0.0; dim]);
-        let mut increment = None;
+        let mut out = vec![0.0; n_rows * dim];
+        let (mut increment, mut room) = (None, Vec::new());
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
             if i < s_hi.len() {
                 increment = Some(path.between(s_hi[i], s_lo[i])?);
             }
-            let increment =
-                increment.as_ref().ok_or_else(|| Error::Internal("no levels".into()))?;
-            path.fill_with(first_row + i as u64, increment, out, &mut room);
+            if let Some(increment) = &increment {
+                path.fill_with(first_row + i as u64, increment, out, &mut room);
+            }
         }
         Ok(out)
     });

@@ -12,6 +12,8 @@ mod batch;
 mod control;
 mod slots;
 mod tableau;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
