@@ -3,6 +3,7 @@
 mod adaptive;
 mod langevin;
 pub(crate) mod models;
+mod native;
 mod programs;
 mod run;
 mod schedules;
@@ -14,6 +15,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     adaptive::register(m)?;
     langevin::register(m)?;
     models::register(m)?;
+    native::register(m)?;
     programs::register(m)?;
     run::register(m)?;
     schedules::register(m)
