@@ -227,8 +227,8 @@ def test_pipelines_of_diffusers(torch: Any) -> None:
 
     # The same levels: DDIM's last step goes to that of time 0, where a sample is nearly denoised.
     ours = DiffusersScheduler.from_config(ddim.config, integrator="euler")
-    ours.set_timesteps(timesteps=ddim.timesteps)
-    ours.set_timesteps = lambda *_, **__: None
+    ours.set_timesteps(timesteps=pipe.scheduler.timesteps)
+    ours.set_timesteps = lambda *_, **__: None  # type: ignore[method-assign]
     pipe = diffusers.DDPMPipeline(net, ours)
     pipe.set_progress_bar_config(disable=True)
     images = pipe(**run, generator=torch.Generator().manual_seed(3)).images

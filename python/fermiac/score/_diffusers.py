@@ -340,7 +340,7 @@ class DiffusersScheduler:
             distance = (self.timesteps.cpu().double() - float(timestep)).abs().numpy()
             # A level may be met at the end of a step, too.
             step = int(np.argmin(distance[first]))
-            at, found = int(np.argmin(distance)), distance[first[step]] == distance.min()
+            at, found = first[step], distance[first[step]] == distance.min()
         else:
             step, at = int(np.searchsorted(first, self._begin)), self._begin
             found = at in first
