@@ -20,6 +20,7 @@ from fermiac._core_nested import (
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
 from fermiac._core_score_models import GaussianMixture, ScoreModel
+from fermiac._core_score_native import score_native, score_native_call
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
 from fermiac._core_score_runs import ScoreRun, score_integrate
 
@@ -81,6 +82,8 @@ __all__ = [
     "score_compile",
     "score_grid",
     "score_integrate",
+    "score_native",
+    "score_native_call",
     "score_noise",
     "special",
     "store_read",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._diffusers import DiffusersScheduler
 from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
@@ -35,6 +36,7 @@ __all__ = [
     "Adaptive",
     "Ancestral",
     "DPMSolver",
+    "DiffusersScheduler",
     "Empirical",
     "Euler",
     "EulerMaruyama",

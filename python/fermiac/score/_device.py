@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import TargetError
-from fermiac.score._device_noise import INTEGRATE, DeviceNoise, HostNoise, Noise
+from fermiac.score._device_noise import INTEGRATE, DeviceNoise, HostNoise, Noise, Normals
 from fermiac.score._parametrisation import Scales
 from fermiac.score._torch_network import TorchNetwork
 from fermiac.targets._modules import evaluating
@@ -66,7 +66,7 @@ class Registers:
         self,
         program: Any,
         y: Any,
-        noise: Noise,
+        noise: Normals,
         rules: Rules,
         purpose: int = INTEGRATE,
         first_draw: int = 0,
@@ -98,23 +98,27 @@ class Registers:
     def y(self, value: Any) -> None:
         self._values[0] = value
 
+    def replace(self, before: Any, after: Any) -> None:
+        """Put other points where a register holds `before`."""
+        self._values = [after if value is before else value for value in self._values]
+
     def levels(self, at: int) -> Array:
         """The level of coefficient `at`: of all rows, (1,), or of each."""
         return np.atleast_1d(self.coefficients[..., at])
 
     def run(self) -> Generator[Ask | Done, Any, None]:
         """Carry the program out; what is sent after an `Ask` is the answer."""
-        values = self._values
         for op in self._ops:
             if op[0] == "combine":
                 _, to, terms, at, draw = op
-                values[to] = self._combined(terms, at, draw)
+                self._values[to] = self._combined(terms, at, draw)
             elif op[0] == "denoise":
                 _, start, to, at = op
-                values[to] = yield Ask(values[start], at)
+                answer = yield Ask(self._values[start], at)
+                self._values[to] = answer
             elif op[0] == "langevin":
                 _, denoised, at, draw = op
-                values[0] = self._langevin(values[denoised], at, draw)
+                self._values[0] = self._langevin(self._values[denoised], at, draw)
             else:
                 yield Done(op[1])
 
@@ -289,7 +293,7 @@ def run_program(
     network: TorchNetwork,
     program: Any,
     y: Any,
-    noise: Noise,
+    noise: Normals,
     rules: Rules,
     *,
     purpose: int = INTEGRATE,

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 
-__all__ = ["CHOICE", "INTEGRATE", "START", "SWEEP", "WINDOW", "DeviceNoise", "HostNoise", "Noise"]
+__all__ = [
+    "CHOICE",
+    "INTEGRATE",
+    "START",
+    "SWEEP",
+    "WINDOW",
+    "DeviceNoise",
+    "HostNoise",
+    "Noise",
+    "Normals",
+]
 
 Array = NDArray[np.float64]
 
@@ -37,12 +47,16 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
-class Noise(Protocol):
-    """Where the numbers of n rows come from; a row's depend on its address alone."""
+class Normals(Protocol):
+    """Where the normal numbers of n rows come from."""
 
     def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
         """The normal numbers (n, d) of a draw; `end` is the number after the last of its kind."""
         ...
+
+
+class Noise(Normals, Protocol):
+    """Where all numbers of n rows come from; a row's depend on its address alone."""
 
     def both(self, purpose: int, draw: int, n_uniforms: int) -> tuple[Any, Any]:
         """Normal numbers (n, d) of a draw, and uniform ones (n, `n_uniforms`) in (0, 1).

@@ -43,13 +43,13 @@ class NativeNetwork:
             form_of(found.signature, ["denoiser"])
         data, keep = (found.user_data or 0, None) if user_data is None else user_data_of(user_data)
         self._name = found.name
-        self.handle = _core.score_native(
+        self._dim = dim
+        self._handle = _core.score_native(
             {
                 "address": found.address,
                 "user_data": data,
-                "signature": parametrisation.prediction,
+                "gives": parametrisation.prediction,
                 "dim": dim,
-                "n_outputs": dim,
                 "name": found.name,
                 "owner": (pointer, keep),
             }
@@ -61,19 +61,22 @@ class NativeNetwork:
 
     def core(self, dim: int) -> Any:
         """The handle for the core."""
-        if dim != self.handle.dim:
-            raise ArgumentError(f"dim: {dim} was given; the C function takes {self.handle.dim}")
-        return self.handle
+        if dim != self._dim:
+            raise ArgumentError(
+                f"y0: points of {dim} coordinates were given; the C function takes {self._dim}"
+            )
+        return self._handle
 
     def denoise(self, y: Array, sigma: Array) -> Array:
         """Denoise rows; the levels are above 0."""
-        result: Array = self.handle.denoise(y, sigma, threads_for(len(y)))
-        return result
+        return self._call(y, sigma, False)
 
     def score(self, y: Array, sigma: Array) -> Array:
         """The score of rows; the levels are above 0."""
-        result: Array = self.handle.score(y, sigma, threads_for(len(y)))
-        return result
+        return self._call(y, sigma, True)
+
+    def _call(self, y: Array, sigma: Array, of_score: bool) -> Array:
+        return _core.score_native_call(self._handle, y, sigma, of_score, threads_for(len(y)))
 
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(

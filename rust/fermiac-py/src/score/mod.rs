@@ -4,6 +4,7 @@ mod adaptive;
 mod langevin;
 mod mixture;
 pub(crate) mod models;
+mod native;
 mod programs;
 mod run;
 mod schedules;
@@ -16,6 +17,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     langevin::register(m)?;
     mixture::register(m)?;
     models::register(m)?;
+    native::register(m)?;
     programs::register(m)?;
     run::register(m)?;
     schedules::register(m)

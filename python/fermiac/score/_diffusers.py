@@ -1,0 +1,504 @@
+"""Integrators as a scheduler that pipelines of the library diffusers take."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._arguments import choice, numbers, yes
+from fermiac._rng import positive, whole
+from fermiac.errors import ArgumentError
+from fermiac.score._base import to_numpy
+from fermiac.score._device import Ask, Done, Registers, Rules, clipped
+from fermiac.score._integrate import Threshold
+from fermiac.score._integrators import Integrator, as_integrator
+from fermiac.score._parametrisation import Parametrisation
+from fermiac.score._schedules import schedule_of
+
+__all__ = ["DiffusersScheduler"]
+
+Array = NDArray[np.float64]
+
+_PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
+#: The largest β of the cosine schedule, as published.
+_MOST = 0.999
+
+
+class SchedulerStep(NamedTuple):
+    """What a step gives.
+
+    Attributes
+    ----------
+    prev_sample : torch.Tensor
+        What the network is to be given next.
+    pred_original_sample : torch.Tensor
+        The denoised points.
+    """
+
+    prev_sample: Any
+    pred_original_sample: Any
+
+
+class _Config(dict[str, Any]):
+    """Settings by key and by attribute."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class DiffusersScheduler:
+    """Any integrator of fermiac as a scheduler for the pipelines of diffusers.
+
+    It takes the place of a scheduler of that library, which it does not import. Samples are those
+    of the variance-preserving process that the table of β says, so that starting noise has variance
+    1 and samples are not scaled. A method that evaluates the network several times in a step has
+    as many entries in `timesteps` for it.
+
+    Parameters
+    ----------
+    integrator : str or Integrator, default "dpmpp_2m"
+        How; see `Integrator`.
+    num_train_timesteps : int, default 1000
+        Times in the table.
+    beta_start, beta_end : float
+        Its ends, by default 0.0001 and 0.02.
+    beta_schedule : {"linear", "scaled_linear", "squaredcos_cap_v2"}, default "linear"
+        What is even in time between them: β, or its root; or the cosine schedule of [2]_.
+    trained_betas : array_like, optional
+        The table itself.
+    prediction_type : {"epsilon", "sample", "v_prediction"}, default "epsilon"
+        What the network gives.
+    schedule : str or callable, default "karras"
+        Where the levels lie; as of `sample`.
+    sigma_range : tuple of float, optional
+        The lowest and the highest level; by default those of the table.
+    discrete : bool, default False
+        Whether times are rounded to whole numbers, for networks that know no others.
+    threshold : float or Threshold, optional
+        Hold denoised points to a range; as of `integrate`.
+
+    Attributes
+    ----------
+    timesteps : torch.Tensor
+        The times at which the network is asked, from `set_timesteps` on.
+    sigmas : torch.Tensor
+        The levels of the steps, the last of which is 0.
+    init_noise_sigma : float
+        1.
+    order : int
+        Evaluations of the network in a step.
+    config : dict
+        The settings, by key or attribute.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside of its domain, or the integrator adds noise before it asks for
+        anything, as `Heun` with `churn` does.
+
+    Notes
+    -----
+    Noise is that of torch's generators, as is usual there, and not of fermiac's addresses.
+
+    References
+    ----------
+    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
+    .. [2] A. Nichol, P. Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.score.DiffusersScheduler("unipc2")
+    >>> pipe = diffusers.DDPMPipeline(unet, s)  # doctest: +SKIP
+    >>> pipe(num_inference_steps=10).images  # doctest: +SKIP
+    >>> config = pipeline.scheduler.config  # doctest: +SKIP
+    >>> pipeline.scheduler = fm.score.DiffusersScheduler.from_config(config)  # doctest: +SKIP
+    """
+
+    init_noise_sigma = 1.0
+
+    def __init__(
+        self,
+        integrator: str | Integrator = "dpmpp_2m",
+        num_train_timesteps: int = 1000,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
+        trained_betas: ArrayLike | None = None,
+        prediction_type: str = "epsilon",
+        *,
+        schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
+        sigma_range: tuple[float, float] | None = None,
+        discrete: bool = False,
+        threshold: float | Threshold | None = None,
+    ) -> None:
+        self.integrator = as_integrator(integrator)
+        choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
+        table = np.cumprod(
+            1.0 - _betas(num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas)
+        )
+        self._parametrisation = Parametrisation(
+            _PREDICTIONS[prediction_type],
+            "vp",
+            alphas_cumprod=table,
+            discrete=yes("discrete", discrete),
+        )
+        self._schedule = schedule
+        self._sigma_range = sigma_range or self._parametrisation.sigma_range()
+        if threshold is not None and not isinstance(threshold, Threshold):
+            threshold = Threshold(threshold)
+        self._rules = Rules(
+            None if threshold is None else threshold._spec(), "ignore", *self.integrator._langevin()
+        )
+        self.config = _Config(
+            num_train_timesteps=len(table),
+            beta_start=beta_start,
+            beta_end=beta_end,
+            beta_schedule=beta_schedule,
+            trained_betas=trained_betas,
+            prediction_type=prediction_type,
+        )
+        grid = np.array([4.0, 2.0, 1.0, 0.0])
+        first = self.integrator._program(grid).ops[0]
+        if first[:2] != ("denoise", 0):
+            raise ArgumentError(
+                f"integrator: {integrator!r} adds noise before it asks the network for anything, "
+                "which a pipeline does not know of; use Heun without churn, or another integrator"
+            )
+        self.order = self.integrator.n_evals(2) - self.integrator.n_evals(1)
+        self._grid: Array | None = None
+        self._steps: _Steps | None = None
+        self._begin: int | None = None
+
+    @classmethod
+    def from_config(cls, config: Any, **more: Any) -> DiffusersScheduler:
+        """Make a scheduler for the table and the prediction of another scheduler.
+
+        Parameters
+        ----------
+        config : dict
+            Its ``config``; entries of no meaning here are left out.
+        **more
+            Arguments that it does not say, or says otherwise.
+
+        Returns
+        -------
+        DiffusersScheduler
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> config = {"beta_schedule": "scaled_linear", "beta_end": 0.012, "clip_sample": False}
+        >>> fm.score.DiffusersScheduler.from_config(config, integrator="heun").order
+        2
+        """
+        names = (
+            "num_train_timesteps beta_start beta_end beta_schedule trained_betas prediction_type"
+        )
+        known = {name: config[name] for name in names.split() if name in config}
+        return cls(**(known | more))
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        *,
+        sigmas: ArrayLike | None = None,
+        timesteps: ArrayLike | None = None,
+    ) -> None:
+        """Choose the levels of the steps.
+
+        Parameters
+        ----------
+        num_inference_steps : int, optional
+            Steps, the one to level 0 included.
+        device : torch.device or str, optional
+            Where `timesteps` lies.
+        sigmas : array_like, optional
+            The levels themselves, strictly decreasing; a last 0 may be left out.
+        timesteps : array_like, optional
+            The times of the levels in the table.
+
+        Raises
+        ------
+        ArgumentError
+            If not just one of the three is given, or the levels do not decrease.
+        """
+        from fermiac.targets._modules import import_torch
+
+        torch = import_torch()
+        if sum(given is not None for given in (num_inference_steps, sigmas, timesteps)) != 1:
+            raise ArgumentError(
+                "set_timesteps: one of num_inference_steps, sigmas and timesteps is needed"
+            )
+        if num_inference_steps is not None:
+            n = whole("num_inference_steps", num_inference_steps, 1, 10**6)
+            assert self._sigma_range is not None
+            grid = schedule_of(self._schedule, n, *self._sigma_range, True)
+        else:
+            name = "sigmas" if timesteps is None else "timesteps"
+            given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
+            if given.ndim != 1 or not given.size:
+                raise ArgumentError(f"{name}: shape {given.shape} was given; (N,) is needed")
+            grid = given if timesteps is None else self._levels(given)
+            grid = grid if grid[-1] == 0 else np.append(grid, 0.0)
+        program = self.integrator._program(grid)
+        asked = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
+        times = self._parametrisation.time(np.array(asked))
+        self._grid = grid
+        self._steps = self._begin = None
+        self.num_inference_steps = len(grid) - 1
+        kind = torch.int64 if self._parametrisation.discrete else torch.float32
+        self.timesteps = torch.tensor(times, device=device, dtype=kind)
+        self.sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Begin with a later entry of `timesteps`, with which a step must begin.
+
+        Parameters
+        ----------
+        begin_index : int
+            The number of the entry.
+        """
+        self._begin = whole("begin_index", begin_index, 0, 2**31)
+
+    def scale_model_input(self, sample: Any, timestep: Any = None) -> Any:
+        """Give the sample as it is.
+
+        Parameters
+        ----------
+        sample : torch.Tensor
+        timestep : float, optional
+
+        Returns
+        -------
+        torch.Tensor
+        """
+        return sample
+
+    def step(
+        self,
+        model_output: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any = None,
+        return_dict: bool = True,
+    ) -> SchedulerStep | tuple[Any]:
+        """Go on from one evaluation of the network to the next.
+
+        Parameters
+        ----------
+        model_output : torch.Tensor
+            What the network gave.
+        timestep : float or torch.Tensor
+            The entry of `timesteps`.
+        sample : torch.Tensor
+            What the network was given. Where this is not what the step before gave, it takes its
+            place.
+        generator : torch.Generator or list of them, optional
+            For integrators with noise; a list has one for each sample.
+        return_dict : bool, default True
+            Give a `SchedulerStep`, else a tuple with its first item.
+
+        Returns
+        -------
+        SchedulerStep or tuple
+
+        Raises
+        ------
+        ArgumentError
+            If `set_timesteps` was not called, or the shapes differ.
+        """
+        if self._grid is None:
+            raise ArgumentError("step: set_timesteps must be called before the first step")
+        if model_output.shape != sample.shape:
+            raise ArgumentError(
+                f"model_output: shape {tuple(model_output.shape)} was given for samples of shape "
+                f"{tuple(sample.shape)}; a network that gives a variance as well has to be cut"
+            )
+        if self._steps is None:
+            self._steps = _Steps(self, self._from(timestep), sample)
+        given = self._steps.answer(model_output, sample, generator)
+        if self._steps.finished:
+            self._steps = self._begin = None
+        return given if return_dict else (given.prev_sample,)
+
+    def _from(self, timestep: Any) -> Array:
+        """The grid from the step on that begins with an entry of `timesteps`."""
+        assert self._grid is not None
+        first = self._firsts(self._grid)
+        if self._begin is None:
+            distance = (self.timesteps.cpu().double() - float(timestep)).abs().numpy()
+            # A level may be met at the end of a step, too.
+            step = int(np.argmin(distance[first]))
+            at, found = first[step], distance[first[step]] == distance.min()
+        else:
+            step, at = int(np.searchsorted(first, self._begin)), self._begin
+            found = at in first
+        grid = self._grid[step:]
+        if not found or self._firsts(grid) != [i - at for i in first[step:]]:
+            raise ArgumentError(
+                f"timestep: number {at} of the timesteps was given first, with which no step "
+                f"begins, or none that this integrator can begin with; see `set_begin_index`"
+            )
+        return grid
+
+    def _firsts(self, grid: Array) -> list[int]:
+        """The numbers of the evaluations with which steps begin."""
+        firsts, evaluation, begins = [], 0, True
+        for op in self.integrator._program(grid).ops:
+            if op[0] == "denoise":
+                if begins:
+                    firsts.append(evaluation)
+                begins, evaluation = False, evaluation + 1
+            elif op[0] == "step":
+                begins = True
+        return firsts
+
+    def add_noise(self, original_samples: Any, noise: Any, timesteps: Any) -> Any:
+        """Give what the process makes of samples at some times.
+
+        Parameters
+        ----------
+        original_samples, noise : torch.Tensor
+            Data, and normal numbers of their shape.
+        timesteps : torch.Tensor, shape (n,)
+            Times in the table; between its rows too.
+
+        Returns
+        -------
+        torch.Tensor
+        """
+        torch = sys.modules["torch"]
+        s = self._levels(np.atleast_1d(to_numpy(timesteps)).astype(np.float64))
+        column = (-1,) + (1,) * (original_samples.ndim - 1)
+        a = torch.tensor(1.0 / np.hypot(1.0, s)).to(original_samples).reshape(column)
+        b = torch.tensor(s / np.hypot(1.0, s)).to(original_samples).reshape(column)
+        return a * original_samples + b * noise
+
+    def _levels(self, times: Array) -> Array:
+        """The levels at times of the table."""
+        logs = self._parametrisation.log_levels
+        assert logs is not None
+        levels: Array = np.exp(np.interp(times, np.arange(len(logs)), logs))
+        return levels
+
+    def __len__(self) -> int:
+        return int(self.config.num_train_timesteps)
+
+    def __repr__(self) -> str:
+        return f"<diffusers scheduler by {self.integrator!r}>"
+
+
+class _Steps:
+    """One run of a program, which is told what the network gave."""
+
+    def __init__(self, scheduler: DiffusersScheduler, grid: Array, sample: Any) -> None:
+        torch = sys.modules["torch"]
+        self._parametrisation = scheduler._parametrisation
+        self._rules = scheduler._rules
+        self._shape = sample.shape
+        double = sample.dtype is torch.float64
+        self._dtype = torch.float64 if double else torch.float32
+        self._noise = _TorchNoise(sample.device, self._dtype, self._shape)
+        program = scheduler.integrator._program(grid)
+        y = self._flat(sample) * math.hypot(1.0, float(grid[0]))
+        self._registers = Registers(program, y, self._noise, self._rules)
+        self._running: Generator[Ask | Done, Any, None] = self._registers.run()
+        first = next(self._running)
+        assert isinstance(first, Ask)
+        self._ask = first
+        self._given: Any = None
+        self.finished = False
+
+    def _flat(self, sample: Any) -> Any:
+        return sample.reshape(len(sample), -1).to(self._dtype)
+
+    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
+        """Take the network's output, and go on to where it is needed next."""
+        self._noise.generator = generator
+        levels = self._registers.levels(self._ask.at)
+        scales = self._parametrisation.scales(levels)
+        y = self._ask.y
+        if self._given is not None and sample is not self._given:
+            # A pipeline may change samples between steps, to keep what it knows of them for one.
+            y = self._flat(sample) / float(scales.into[0])
+            self._registers.replace(self._ask.y, y)
+        skip, out = (v if isinstance(v, float) else v.item() for v in (scales.skip, scales.out))
+        denoised = skip * y + out * self._flat(output)
+        if self._rules.threshold is not None:
+            denoised = clipped(denoised, self._rules.threshold)
+        level = self._go_on(denoised)
+        x = self._registers.y if self.finished else self._ask.y / math.hypot(1.0, level)
+        self._given = x.reshape(self._shape).to(sample.dtype)
+        return SchedulerStep(self._given, denoised.reshape(self._shape).to(sample.dtype))
+
+    def _go_on(self, denoised: Any) -> float:
+        """Run to the next evaluation, and give its level."""
+        event = self._running.send(denoised)
+        while isinstance(event, Done):
+            try:
+                event = next(self._running)
+            except StopIteration:
+                self.finished = True
+                return 0.0
+        self._ask = event
+        return float(self._registers.levels(event.at)[0])
+
+
+class _TorchNoise:
+    """Noise of torch's generators, in the order in which it is asked for."""
+
+    def __init__(self, device: Any, dtype: Any, shape: Sequence[int]) -> None:
+        self._device = device
+        self._dtype = dtype
+        self._shape = tuple(shape)
+        self.generator: Any = None
+
+    def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
+        """Normal numbers (n, d)."""
+        torch = sys.modules["torch"]
+        n = self._shape[0]
+        if not isinstance(self.generator, list):
+            return self._drawn(self._shape, self.generator).reshape(n, -1)
+        if len(self.generator) != n:
+            raise ArgumentError(
+                f"generator: {len(self.generator)} were given for {n} samples; one for each is "
+                "needed"
+            )
+        rows = [self._drawn(self._shape[1:], each) for each in self.generator]
+        return torch.stack(rows).reshape(n, -1)
+
+    def _drawn(self, shape: tuple[int, ...], generator: Any) -> Any:
+        torch = sys.modules["torch"]
+        # A generator of the CPU serves all devices.
+        device = self._device if generator is None else generator.device
+        z = torch.randn(shape, generator=generator, device=device, dtype=self._dtype)
+        return z.to(self._device)
+
+
+def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None) -> Array:
+    """The table of β."""
+    if given is not None:
+        betas = numbers("trained_betas", to_numpy(given))
+        if betas.ndim != 1:
+            raise ArgumentError(f"trained_betas: shape {betas.shape} was given; (T,) is needed")
+        return betas
+    n = whole("num_train_timesteps", n, 2, 2**31)
+    start, end = positive("beta_start", start), positive("beta_end", end)
+    choice("beta_schedule", kind, _BETAS)
+    if kind == "linear":
+        return np.linspace(start, end, n)
+    if kind == "scaled_linear":
+        return np.linspace(start**0.5, end**0.5, n) ** 2
+    signal = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)

@@ -1,0 +1,207 @@
+//! Denoisers behind C pointers: `void f(const double *y, const double *s, double *out, size_t n,
+//! size_t d, void *user)`.
+#![allow(unsafe_code, reason = "an address becomes a function")]
+
+use std::ffi::c_void;
+use std::mem::transmute;
+use std::sync::Arc;
+
+use fermiac_core::linalg::Rows;
+use fermiac_core::par::CHUNK;
+use fermiac_core::score::Model;
+use fermiac_core::score::model::level;
+use fermiac_core::target::Style;
+use fermiac_core::{Error, Result};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::models::PyModel;
+use crate::enter::{Raised, enter};
+
+type Function = unsafe extern "C" fn(*const f64, *const f64, *mut f64, usize, usize, *mut c_void);
+
+/// What arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
+const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
+
+/// What a function gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gives {
+    /// The mean of the data.
+    Data,
+    /// The noise.
+    Noise,
+    /// The score.
+    Score,
+}
+
+/// A native function with what it needs.
+struct Native {
+    function: Function,
+    user: *mut c_void,
+    gives: Gives,
+    dim: usize,
+    name: String,
+    /// Kept alive as long as the function may be called.
+    _owner: Py<PyAny>,
+}
+
+// SAFETY: that the function may be called from several threads at a time, with this user data, is
+// what the user vouches for who gives its address.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Native {
+    /// What the function gives for all rows.
+    fn call(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        let (n, d) = (y.len(), self.dim);
+        if y.dim() != d || out.len() != n * d || !(sigma.len() == 1 || sigma.len() == n) {
+            return Err(Error::Internal("rows of another shape for a native denoiser".into()));
+        }
+        if n == 0 {
+            return Ok(());
+        }
+        let spread = if sigma.len() == n { Vec::new() } else { vec![sigma[0]; n] };
+        let levels = if spread.is_empty() { sigma } else { &spread };
+        out.fill(UNWRITTEN);
+        // SAFETY: the points and the output are n × d numbers, the levels n (checked above); the
+        // rest is the user's word.
+        unsafe {
+            (self.function)(y.data().as_ptr(), levels.as_ptr(), out.as_mut_ptr(), n, d, self.user);
+        }
+        let unwritten = |x: &f64| x.to_bits() == UNWRITTEN.to_bits();
+        match out.iter().position(unwritten) {
+            None => Ok(()),
+            Some(at) => Err(Error::target(format!(
+                "{} left numbers unwritten, the first of them in row {} of a batch of {n} (did it \
+                 raise?); it must write all {d} numbers of each row",
+                self.describe(),
+                at / d
+            ))),
+        }
+    }
+
+    /// Replaces what the function gave by what `make` makes of it and of y and s.
+    fn each(y: Rows<'_>, sigma: &[f64], out: &mut [f64], make: impl Fn(f64, f64, f64) -> f64) {
+        for (i, (out, y)) in out.chunks_exact_mut(y.dim()).zip(y.iter()).enumerate() {
+            let s = level(sigma, i);
+            out.iter_mut().zip(y).for_each(|(f, y)| *f = make(*f, *y, s));
+        }
+    }
+}
+
+impl Model for Native {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        self.call(y, sigma, out)?;
+        match self.gives {
+            Gives::Data => {}
+            Gives::Noise => Self::each(y, sigma, out, |f, y, s| y - s * f),
+            Gives::Score => Self::each(y, sigma, out, |f, y, s| y + s * s * f),
+        }
+        Ok(())
+    }
+
+    fn score(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        self.call(y, sigma, out)?;
+        match self.gives {
+            Gives::Data => Self::each(y, sigma, out, |f, y, s| (f - y) / (s * s)),
+            Gives::Noise => Self::each(y, sigma, out, |f, _, s| -f / s),
+            Gives::Score => {}
+        }
+        Ok(())
+    }
+
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+
+    fn describe(&self) -> String {
+        format!("the native score model {}", self.name)
+    }
+}
+
+/// A native denoiser by its address: `gives` is "x0", "eps" or "score".
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Pointer {
+    address: usize,
+    user_data: usize,
+    gives: String,
+    dim: usize,
+    name: String,
+    owner: Py<PyAny>,
+}
+
+/// A native function as a score model.
+#[pyfunction]
+fn score_native(pointer: Pointer) -> PyResult<PyModel> {
+    let Pointer { address, user_data, gives, dim, name, owner } = pointer;
+    let gives = match gives.as_str() {
+        "x0" => Gives::Data,
+        "eps" => Gives::Noise,
+        "score" => Gives::Score,
+        other => return Err(PyValueError::new_err(format!("there is no prediction {other:?}"))),
+    };
+    if address == 0 || dim == 0 {
+        return Err(PyValueError::new_err("a null pointer, or no coordinates, given"));
+    }
+    // SAFETY: that at the address is a function of that signature is what the user vouches for;
+    // wherever the object tells its signature, the Python layer has checked it.
+    let function = unsafe { transmute::<*const c_void, Function>(address as *const c_void) };
+    let user = user_data as *mut c_void;
+    Ok(PyModel { inner: Arc::new(Native { function, user, gives, dim, name, _owner: owner }) })
+}
+
+/// Denoised rows of a native model, or their scores, chunk by chunk on the threads.
+#[pyfunction]
+fn score_native_call<'py>(
+    py: Python<'py>,
+    model: &PyModel,
+    y: PyReadonlyArray2<'py, f64>,
+    sigma: PyReadonlyArray1<'py, f64>,
+    of_score: bool,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let (n, d) = (y.shape()[0], y.shape()[1]);
+    let (y, sigma, model) = (y.as_slice()?, sigma.as_slice()?, model.inner.as_ref());
+    if d != model.dim() || !(sigma.len() == 1 || sigma.len() == n) {
+        return Err(PyValueError::new_err("points and levels of another shape"));
+    }
+    let out = enter(py, n_threads, None, &Raised::default(), |context| {
+        let mut all = Vec::with_capacity(n * d);
+        let done = context.ordered(
+            n.div_ceil(CHUNK),
+            |c| {
+                let (at, end) = (c * CHUNK, ((c + 1) * CHUNK).min(n));
+                let levels = if sigma.len() == 1 { sigma } else { &sigma[at..end] };
+                let rows = Rows::new(&y[at * d..end * d], d);
+                let mut out = vec![0.0; rows.len() * d];
+                if of_score {
+                    model.score(rows, levels, &mut out)?;
+                } else {
+                    model.denoise(rows, levels, &mut out)?;
+                }
+                Ok(out)
+            },
+            |_, out| {
+                all.extend_from_slice(&out);
+                Ok(())
+            },
+        );
+        done.map(|()| all).map_err(|error| (error, None))
+    });
+    PyArray1::from_vec(py, out.map_err(|stopped| stopped.error)?).reshape([n, d])
+}
+
+/// Adds this file's names to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(score_native, m)?)?;
+    m.add_function(wrap_pyfunction!(score_native_call, m)?)
+}
