@@ -3,7 +3,7 @@
 use crate::linalg::Rows;
 use crate::score::Model;
 use crate::score::noise::Purpose;
-use crate::score::program::{Method, Options, Program, compile};
+use crate::score::program::{Method, Options, Program, compile, compile_rows};
 use crate::score::run::{OnNan, Plan, State};
 use crate::{Error, Result};
 
@@ -60,10 +60,8 @@ impl Integrator {
         address: &Address,
         poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<f64>> {
-        let mut coefficients = Vec::with_capacity(sigma.len() * program.n_coefficients);
-        for s in sigma {
-            coefficients.extend(compile(self.method, self.options, &self.grid(*s))?.1);
-        }
+        let grids: Vec<f64> = sigma.iter().flat_map(|s| self.grid(*s)).collect();
+        let (_, coefficients) = compile_rows(self.method, self.options, &grids, self.n_steps + 1)?;
         let plan = Plan {
             program,
             coefficients: &coefficients,

@@ -200,6 +200,16 @@ impl Gibbs {
         })
     }
 
+    /// Coordinates of a point.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Chains.
+    pub fn n_chains(&self) -> usize {
+        self.n_chains
+    }
+
     /// Windows that all chains have finished.
     pub fn n_windows(&self) -> usize {
         self.n_windows
