@@ -21,12 +21,14 @@ from fermiac._core_nested import (
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
 from fermiac._core_score_runs import ScoreRun, score_integrate
+from fermiac._core_score_langevin import GibbsRun
 
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
     "Crawlers",
     "EdgeSorter",
+    "GibbsRun",
     "Graph",
     "GuardedDensity",
     "Integrand",

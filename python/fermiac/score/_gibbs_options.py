@@ -10,7 +10,7 @@ from fermiac._arguments import yes
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
 
-__all__ = ["LangevinStep", "LevelEstimate", "LevelRegression", "OUStep", "ScaledStep"]
+__all__ = ["LangevinStep", "LevelEstimate", "LevelRegression", "OUStep", "ScaledStep", "Step"]
 
 
 def _share(name: str, value: Any) -> float:
@@ -152,3 +152,7 @@ class LevelEstimate:
     def __post_init__(self) -> None:
         for name in ("nearest", "force"):
             object.__setattr__(self, name, yes(name, getattr(self, name)))
+
+
+Step = OUStep | ScaledStep | LangevinStep
+"""How the points of chains over noise levels move."""

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac.score._integrators import Integrator
+
 __all__ = ["Chains", "GibbsSettings", "Windows"]
 
 Array = NDArray[np.float64]
@@ -51,8 +53,8 @@ class GibbsSettings:
         Sweeps before the first window; sweeps of a window.
     select : {"random", "min", "last"}
         Which state of a window is denoised.
-    method, method_options : Any
-        The integrator that denoises, as `_core.score_compile` takes them.
+    denoiser : Integrator
+        What denoises.
     n_denoise : int
         Steps of the integrator, the one to level 0 included.
     rho : float
@@ -65,8 +67,8 @@ class GibbsSettings:
         Where the chains start; None for points of an integrator.
     sigma0 : ndarray, shape (n_chains,), or None
         The levels at which they start; None for drawn ones.
-    init_method, init_options : Any
-        The integrator that starts the chains.
+    init_integrator : Integrator
+        What starts the chains, on a grid of the same kind from the highest level.
     n_init : int
         Its steps, the one to level 0 included.
     init_noise : float
@@ -89,16 +91,14 @@ class GibbsSettings:
     n_warmup: int
     n_skip: int
     select: str
-    method: Any
-    method_options: Any
+    denoiser: Integrator
     n_denoise: int
     rho: float
     sigma_end: float
     tweedie_step: float | None
     x0: Array | None
     sigma0: Array | None
-    init_method: Any
-    init_options: Any
+    init_integrator: Integrator
     n_init: int
     init_noise: float
 
