@@ -72,6 +72,7 @@ impl Integrator {
             on_nan: OnNan::Raise,
             snr: self.snr,
             batch_norm: false,
+            brownian: None,
         };
         let mut state = State::new(&plan, y, model.dim(), 0, address.first as u64);
         while state.n_steps() < program.n_steps {
