@@ -19,6 +19,7 @@ from fermiac._core_nested import (
     nested_volumes,
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
+from fermiac._core_score_langevin import GibbsRun
 from fermiac._core_score_models import GaussianMixture, ScoreModel
 from fermiac._core_score_native import score_native, score_native_call
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
@@ -30,6 +31,7 @@ __all__ = [
     "Crawlers",
     "EdgeSorter",
     "GaussianMixture",
+    "GibbsRun",
     "Graph",
     "GuardedDensity",
     "Integrand",

@@ -1,8 +1,254 @@
 //! Denoising Langevin Gibbs as a Python class that `fermiac.score` drives.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fermiac_core::Error;
+use fermiac_core::kernel::Archive;
+use fermiac_core::par::Context;
+use fermiac_core::score::langevin::{
+    Asked, Correction, Gibbs, Integrator, Levels, Predictor, Select, Settings, Step,
+};
+use fermiac_core::target::Integrand;
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::models::model;
+use super::programs::{method_of, options_of};
+use crate::enter::{Raised, enter};
+use crate::error::check;
+use crate::target::integrand;
 
 /// Adds this file's names to the module.
-pub(super) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<GibbsRun>()
+}
+
+/// Chains over noise levels, behind a lock.
+#[pyclass(module = "fermiac._core", frozen)]
+struct GibbsRun(Mutex<Gibbs>);
+
+/// Method, options, ratio of Langevin steps, steps, exponent and end of the grid.
+type PyIntegrator<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, f64, usize, f64, f64);
+
+fn integrator(given: &PyIntegrator<'_>) -> PyResult<Integrator> {
+    let (method, options, snr, n_steps, rho, sigma_end) = given;
+    let (method, options) = (method_of(method)?, options_of(options)?);
+    let &(snr, n_steps, rho, sigma_end) = &(*snr, *n_steps, *rho, *sigma_end);
+    Ok(Integrator { method, options, snr, n_steps, rho, sigma_end })
+}
+
+/// The settings dictionary.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Options<'py> {
+    dim: usize,
+    n_chains: usize,
+    key: u64,
+    levels: PyReadonlyArray1<'py, f64>,
+    log_prior: PyReadonlyArray1<'py, f64>,
+    step: (String, f64),
+    warmup_step: (String, f64),
+    metropolis: Option<String>,
+    predictor: String,
+    argmax: bool,
+    nearest: bool,
+    n_warmup: usize,
+    n_skip: usize,
+    select: String,
+    denoise: PyIntegrator<'py>,
+    tweedie_step: Option<f64>,
+    init: PyIntegrator<'py>,
+    init_noise: f64,
+    x0: Option<PyReadonlyArray2<'py, f64>>,
+    sigma0: Option<PyReadonlyArray1<'py, f64>>,
+}
+
+fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
+    Err(PyValueError::new_err(format!("unknown {what} '{name}'")))
+}
+
+fn step(given: &(String, f64)) -> PyResult<Step> {
+    match (given.0.as_str(), given.1) {
+        ("langevin", eta) => Ok(Step::Langevin { eta }),
+        ("scaled", c) => Ok(Step::Scaled { c }),
+        ("ou", c) => Ok(Step::Ou { c }),
+        (other, _) => unknown("step", other),
+    }
+}
+
+impl Options<'_> {
+    fn settings(&self, py: Python<'_>) -> PyResult<Settings> {
+        let &Self { key, argmax, nearest, n_warmup, n_skip, init_noise, .. } = self;
+        let levels = Levels::new(self.levels.to_vec()?, self.log_prior.to_vec()?);
+        Ok(Settings {
+            key,
+            levels: check(py, levels)?,
+            step: step(&self.step)?,
+            warmup_step: step(&self.warmup_step)?,
+            correction: match self.metropolis.as_deref() {
+                None => Correction::None,
+                Some("exact") => Correction::Exact,
+                Some("score") => Correction::Score,
+                Some(other) => return unknown("correction", other),
+            },
+            predictor: match self.predictor.as_str() {
+                "exact" => Predictor::Exact { argmax },
+                "logits" => Predictor::Logits { argmax },
+                "regression" => Predictor::Regression { nearest },
+                "estimate" => Predictor::Estimate { nearest },
+                other => return unknown("predictor", other),
+            },
+            n_warmup,
+            n_skip,
+            select: match self.select.as_str() {
+                "min" => Select::Min,
+                "last" => Select::Last,
+                "random" => Select::Random,
+                other => return unknown("select", other),
+            },
+            denoise: integrator(&self.denoise)?,
+            tweedie: self.tweedie_step,
+            init: integrator(&self.init)?,
+            init_noise,
+        })
+    }
+}
+
+impl GibbsRun {
+    fn lock(&self) -> MutexGuard<'_, Gibbs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the core with the model and the function that levels are drawn by.
+    fn asked<T: Send>(
+        &self,
+        py: Python<'_>,
+        ports: (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
+        n_threads: usize,
+        progress: Option<&Py<PyAny>>,
+        call: impl FnOnce(&mut Gibbs, &Asked<'_>, &Context<'_>) -> fermiac_core::Result<T> + Send,
+    ) -> PyResult<T> {
+        let raised = Raised::default();
+        let model = model(ports.0, &raised)?;
+        let predict: Option<Arc<dyn Integrand>> =
+            ports.1.map(|given| integrand(given, &raised)).transpose()?;
+        enter(py, n_threads, progress, &raised, |context| {
+            let asked = Asked { model: model.as_ref(), predict: predict.as_deref() };
+            call(&mut self.lock(), &asked, context).map_err(|error: Error| (error, None::<Box<T>>))
+        })
+        .map_err(|stopped| stopped.error)
+    }
+}
+
+#[pymethods]
+impl GibbsRun {
+    /// Chains as the settings say.
+    #[new]
+    fn new(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let options: Options<'_> = options.extract()?;
+        let x0 = options.x0.as_ref().map(|x| x.as_slice().map(<[f64]>::to_vec)).transpose()?;
+        let sigma0 =
+            options.sigma0.as_ref().map(|s| s.as_slice().map(<[f64]>::to_vec)).transpose()?;
+        let settings = options.settings(py)?;
+        let made = Gibbs::new(settings, options.dim, options.n_chains, x0, sigma0);
+        Ok(Self(Mutex::new(check(py, made)?)))
+    }
+
+    /// Starts the chains and makes the sweeps of the warm-up.
+    #[pyo3(signature = (model, predict, n_threads, total, progress=None))]
+    fn begin(
+        &self,
+        py: Python<'_>,
+        model: &Bound<'_, PyAny>,
+        predict: Option<&Bound<'_, PyAny>>,
+        n_threads: usize,
+        total: u64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        self.asked(py, (model, predict), n_threads, progress.as_ref(), |gibbs, asked, context| {
+            context.set_total(total);
+            gibbs.begin(asked, context)
+        })
+    }
+
+    /// Makes windows. Gives the denoised points (chains, windows, d), and for each of them the level
+    /// it came from, the mean of log s and the share of accepted moves (chains, windows).
+    #[pyo3(signature = (model, predict, n_windows, n_threads, total, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are those of a Python call
+    fn advance<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Bound<'_, PyAny>,
+        predict: Option<&Bound<'_, PyAny>>,
+        n_windows: usize,
+        n_threads: usize,
+        total: u64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let ports = (model, predict);
+        let made =
+            self.asked(py, ports, n_threads, progress.as_ref(), |gibbs, asked, context| {
+                context.set_total(total);
+                context.advance((gibbs.n_windows() * gibbs.n_chains()) as u64);
+                gibbs.advance(n_windows, asked, context)
+            })?;
+        let (n, dim) = (self.lock().n_chains(), self.lock().dim());
+        let out = PyDict::new(py);
+        let draws = PyArray1::from_vec(py, made.draws).reshape([n, n_windows, dim])?;
+        out.set_item("draws", draws)?;
+        for (name, values) in
+            [("sigma", made.sigma), ("log_sigma", made.log_sigma), ("acceptance", made.acceptance)]
+        {
+            out.set_item(name, PyArray1::from_vec(py, values).reshape([n, n_windows])?)?;
+        }
+        Ok(out)
+    }
+
+    /// Windows that all chains have finished.
+    #[getter]
+    fn n_windows(&self) -> usize {
+        self.lock().n_windows()
+    }
+
+    /// What was counted.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let gibbs = self.lock();
+        let out = PyDict::new(py);
+        out.set_item("level_counts", PyArray1::from_slice(py, gibbs.visits()))?;
+        out.set_item("passages", PyArray1::from_slice(py, gibbs.passages()))?;
+        out.set_item("n_calls", PyArray1::from_slice(py, &gibbs.calls()))?;
+        Ok(out)
+    }
+
+    /// Where the chains stand: points (chains, d) and levels (chains,).
+    fn state<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, numpy::PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+        let gibbs = self.lock();
+        let (x, sigma) = gibbs.state();
+        let shape = [gibbs.n_chains(), gibbs.dim()];
+        Ok((PyArray1::from_slice(py, x).reshape(shape)?, PyArray1::from_slice(py, sigma)))
+    }
+
+    /// Everything that changes, as words.
+    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let mut archive = Archive::writer();
+        let saved = self.lock().persist(&mut archive);
+        check(py, saved)?;
+        Ok(PyArray1::from_vec(py, archive.into_words()))
+    }
+
+    /// Brings the chains to where `save` was called.
+    fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
+        let mut archive = Archive::reader(words.as_slice()?.to_vec());
+        let mut gibbs = self.lock();
+        // Words that belong elsewhere must not leave half a state behind.
+        let mut loaded = gibbs.clone();
+        check(py, loaded.persist(&mut archive))?;
+        *gibbs = loaded;
+        Ok(())
+    }
 }
