@@ -4,89 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
-from scipy.stats import chi2
 
 from fermiac import _core
 from fermiac._arguments import choice, numbers
 from fermiac._config import isa_level
-from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
 from fermiac.score._base import rows_of
+from fermiac.score._classifier_report import (
+    Calibration,
+    ClassifierTraining,
+    calibration,
+    floor,
+    judge,
+    moments,
+)
 from fermiac.score._mlp import level_classifier, read_network, write_network
 from fermiac.targets._torch import import_torch
 
-__all__ = ["Calibration", "ClassifierTraining", "NoiseClassifier", "train_noise_classifier"]
+__all__ = ["NoiseClassifier", "train_noise_classifier"]
 
 Array = NDArray[np.float64]
 #: Points on which a classifier is judged, and rows of a call of its module.
 _PROBES, _AT_ONCE = 4096, 8192
 #: The least standard deviation of log s that a regression may state, in steps of the levels.
 _LEAST = 0.05
-
-
-class Calibration(NamedTuple):
-    """How often levels fell where a classifier put them.
-
-    Where it is calibrated, the share of its posterior below the true level is uniform.
-    """
-
-    #: Ends of equal bins of that share, (n_bins + 1,).
-    edges: Array
-    #: Shares of held-out points in the bins, (n_bins,), each n_bins⁻¹ if calibrated; their errors.
-    shares: Array
-    stderr: Array
-    #: The largest distance of the shares' distribution from the uniform one.
-    distance: float
-    #: Mean and standard deviation of (log s - its posterior mean) / its posterior sd: 0 and 1.
-    pull_mean: float
-    pull_sd: float
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class ClassifierTraining(Result):
-    """How a noise classifier was trained, and how it did on points that were held out.
-
-    Attributes
-    ----------
-    losses : ndarray, shape (n_steps,)
-        The loss of each step.
-    cross_entropy, cross_entropy_stderr : float
-        Mean of -log p(level | point) on held-out points; its error.
-    entropy_floor : float
-        What no classifier can be below: the same for one that sees the noise itself.
-    accuracy : float
-        The share of held-out points of which the likeliest level is the true one.
-    ranks : ndarray, shape (n_probes,)
-        The share of the posterior below the true level, for `NoiseClassifier.calibration`.
-    pulls : ndarray, shape (n_probes,)
-        (log s - its posterior mean) / its posterior standard deviation.
-    n_parameters : int
-        Numbers that were trained.
-    """
-
-    losses: Array
-    cross_entropy: float
-    cross_entropy_stderr: float
-    entropy_floor: float
-    accuracy: float
-    ranks: Array
-    pulls: Array
-    n_parameters: int
-
-    def _headline(self) -> str:
-        return (
-            f"Training of a noise classifier: {len(self.losses)} steps, {self.n_parameters} "
-            f"parameters, cross-entropy {self.cross_entropy:.4g} ± {self.cross_entropy_stderr:.2g} "
-            f"(not below {self.entropy_floor:.4g}), right level {self.accuracy:.1%}"
-        )
 
 
 class NoiseClassifier:
@@ -215,20 +162,7 @@ class NoiseClassifier:
         ArgumentError
             If the classifier was not trained here.
         """
-        told = self._trained()
-        n_bins, n = whole("n_bins", n_bins, 1, 10_000), len(told.ranks)
-        edges = np.linspace(0.0, 1.0, n_bins + 1)
-        shares = np.histogram(told.ranks, edges)[0] / n
-        ordered, steps = np.sort(told.ranks), np.arange(n + 1) / n
-        distance = max(np.max(ordered - steps[:-1]), np.max(steps[1:] - ordered))
-        return Calibration(
-            edges,
-            shares,
-            np.full(n_bins, np.sqrt((1 - 1 / n_bins) / n_bins / n)),
-            float(distance),
-            float(told.pulls.mean()),
-            float(told.pulls.std()),
-        )
+        return calibration(self._trained(), whole("n_bins", n_bins, 1, 10_000))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier to one safetensors file, for `NoiseClassifier.load`.
@@ -407,12 +341,12 @@ def train_noise_classifier(
 
     Notes
     -----
-    A row of the data gets noise of a level that is drawn uniformly among `levels`; the cross-entropy
-    of the true level is least for the posterior of the level given the point [1]_. In d dimensions
-    its standard deviation in log s is about (2 d)⁻¹ᐟ² or more: levels that are much denser cannot be
-    told apart, and the accuracy is small by right. What counts is that `cross_entropy` is near that
-    of the true posterior, and not far above `entropy_floor` where the data are sharp, and that
-    `calibration` finds no pattern.
+    A row of the data gets noise of a level that is drawn uniformly among `levels`; the mean of
+    -log p(level | point) is least for the posterior of the level given the point [1]_. In d
+    dimensions its standard deviation in log s is about (2 d)⁻¹ᐟ² or more: levels that are much
+    denser cannot be told apart, and the accuracy is small by right. What counts is that the
+    `cross_entropy` is not far above the ``entropy_floor`` of the training where the data are sharp,
+    and that `calibration` finds no pattern.
 
     Reproducible as `train_score` is. An interrupt (Ctrl-C) carries the classifier so far as its
     ``partial_result``.
@@ -465,7 +399,7 @@ def train_noise_classifier(
     with fitting.seeded(key, place):
         stopped = fitting.fit(module, loss_of, plan, progress, "training of a noise classifier")
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
-    judged = _judge(made._logits(y), k, grid, key)
+    judged = judge(made._logits(y), k, grid, key)
     made.training = ClassifierTraining(
         seed=key,
         version=_core.__version__,
@@ -479,7 +413,7 @@ def train_noise_classifier(
         wall_time=plan.seconds,
         status="complete" if stopped is None else "interrupted",
         losses=np.array(plan.losses),
-        entropy_floor=_floor(grid, points.shape[1]),
+        entropy_floor=floor(grid, points.shape[1]),
         n_parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         **judged,
     )  # fmt: skip
@@ -487,50 +421,6 @@ def train_noise_classifier(
         stopped.partial_result = made  # type: ignore[attr-defined]
         raise stopped
     return made
-
-
-def moments(logits: Array, levels: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of log s under logits of levels."""
-    p = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
-    log_s = np.log(levels)
-    mean = p @ log_s
-    return mean, np.sqrt(np.maximum(np.sum(p * (log_s - mean[:, None]) ** 2, axis=1), 0.0))
-
-
-def _judge(logits: Array, k: NDArray[np.int64], levels: Array, key: int) -> dict[str, Any]:
-    """What held-out points say of logits."""
-    n = len(k)
-    log_p = logits - logsumexp(logits, axis=1, keepdims=True)
-    own = log_p[np.arange(n), k]
-    # Levels by size, so that the share below is one in the level itself.
-    order = np.argsort(levels, kind="stable")
-    below = np.cumsum(np.exp(log_p[:, order]), axis=1)[np.arange(n), np.argsort(order)[k]]
-    mean, sd = moments(logits, levels)
-    # A level is one of many: within its own share the rank is uniform.
-    _, uniforms = _core.score_noise(key, fitting.TRAIN, 0, n, fitting.RANKS, 0, 1)
-    return {
-        "cross_entropy": float(-own.mean()),
-        "cross_entropy_stderr": float(own.std() / np.sqrt(n)),
-        "accuracy": float(np.mean(np.argmax(logits, axis=1) == k)),
-        "ranks": np.clip(below - uniforms[:, 0] * np.exp(own), 0.0, 1.0),
-        "pulls": (np.log(levels)[k] - mean) / np.maximum(sd, 1e-12),
-    }
-
-
-def _floor(levels: Array, d: int) -> float:
-    """The mean entropy of the level given the noise itself, of which only the norm tells.
-
-    Given s the squared norm is s² times a chi-squared number; at its quantiles and at each level the
-    posterior is known.
-    """
-    quantiles = chi2.ppf((np.arange(256) + 0.5) / 256, d)
-    log_s = np.log(levels)
-    total = 0.0
-    for own in range(len(levels)):
-        norm = levels[own] ** 2 * quantiles[:, None]
-        logits = -d * log_s - 0.5 * norm / levels**2
-        total += float(np.mean(logsumexp(logits, axis=1) - logits[:, own]))
-    return total / len(levels)
 
 
 def _levels(given: ArrayLike) -> Array:

@@ -20,6 +20,7 @@ from fermiac.errors import ArgumentError, NumericalError
 from fermiac.targets._torch import import_torch
 
 __all__ = [
+    "RANKS",
     "Plan",
     "batch_of",
     "evaluated",
@@ -31,12 +32,13 @@ __all__ = [
     "share_of",
     "splits",
     "spread",
+    "uniforms",
 ]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 #: The purpose of these random numbers, beside those of integrators and chains.
-TRAIN = 7
+_TRAIN = 7
 #: Draws of the split and of the noise on held-out points; no training has as many steps.
 _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
 #: Steps of which the first few percent warm up.
@@ -124,9 +126,13 @@ def share_of(validation_fraction: Any, n: int) -> int:
 
 def splits(n: int, held: int, key: int) -> tuple[Indices, Indices]:
     """Rows to train on, and rows held out, in the order of the data."""
-    _, uniforms = _core.score_noise(key, TRAIN, 0, n, _SPLIT, 0, 1)
-    order = np.argsort(uniforms[:, 0], kind="stable")
+    order = np.argsort(uniforms(key, n, _SPLIT), kind="stable")
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def uniforms(key: int, n: int, draw: int) -> Array:
+    """Uniform numbers, one for each of n rows."""
+    return _core.score_noise(key, _TRAIN, 0, n, draw, 0, 1)[1][:, 0]
 
 
 def batch_of(
@@ -134,9 +140,9 @@ def batch_of(
 ) -> tuple[Array, Array, Indices]:
     """Normal numbers (n, dim), uniform numbers (n,), one of each of n strata, and rows (n,)."""
     at = draw + (_HELD_OUT if held_out else 0)
-    normals, uniforms = _core.score_noise(key, TRAIN, 0, n, at, dim, 2)
-    strata = (np.arange(n) + uniforms[:, 0]) / n
-    rows = np.minimum((uniforms[:, 1] * n_rows).astype(np.int64), n_rows - 1)
+    normals, flat = _core.score_noise(key, _TRAIN, 0, n, at, dim, 2)
+    strata = (np.arange(n) + flat[:, 0]) / n
+    rows = np.minimum((flat[:, 1] * n_rows).astype(np.int64), n_rows - 1)
     return normals, strata, rows
 
 

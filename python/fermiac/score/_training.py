@@ -152,9 +152,9 @@ def train_score(
     ema : float
         The model has averaged weights, each step forgotten by this factor; 0 for the last ones.
     sigma_law : str or (float, float)
-        The law of the levels: ``"log-normal"``, of which the logarithm has the mean log(scale) - 0.5
-        and the standard deviation 1.2; ``"log-uniform"``, as chains over levels have it; or mean and
-        standard deviation. All are cut to `sigma_range`.
+        The law of the levels: ``"log-normal"``, where the logarithm has mean log(scale) - 0.5 and
+        standard deviation 1.2; ``"log-uniform"``, as chains over levels have it; or mean and
+        standard deviation of the logarithm. All are cut to `sigma_range`.
     weight : str or callable
         Of the square error of D at a level: ``"edm"`` for (s² + c²) / (s c)², c the scale of the
         data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels, (n,) -> (n,).
@@ -192,14 +192,14 @@ def train_score(
 
     Notes
     -----
-    The mean square error of a guess of x from x + s z is least for D(y, s) = E[x | y], of which the
-    score follows [1]_. Levels, weights and the scaling of the built-in network (``"edm"``) are those
-    of [2]_; the levels of a batch are stratified. Gradients are cut to norm 1.
+    The mean square error of a guess of x from x + s z is least for D(y, s) = E[x | y], of which
+    the score follows [1]_. Levels, weights and the scaling of the built-in network (``"edm"``) are
+    those of [2]_; the levels of a batch are stratified. Gradients are cut to norm 1.
 
-    Batches, levels and noise come from this library's random streams, first weights and dropout from
-    torch's generators, seeded with the same key and brought back afterwards. On one machine and one
-    number of threads (``torch.set_num_threads``) a training gives the same weights again on the CPU;
-    elsewhere rounding differs, and a long training with it.
+    Batches, levels and noise come from this library's random streams, first weights and dropout
+    from torch's generators, seeded with the same key and brought back afterwards. On one machine
+    and one number of threads (``torch.set_num_threads``) a training gives the same weights again
+    on the CPU; elsewhere rounding differs, and a long training with it.
 
     An interrupt (Ctrl-C) carries the model so far as its ``partial_result``.
 
@@ -207,8 +207,8 @@ def train_score(
     ----------
     .. [1] P. Vincent, "A connection between score matching and denoising autoencoders", Neural
        Computation, 2011.
-    .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of diffusion-based
-       generative models", Advances in Neural Information Processing Systems, 2022.
+    .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", Advances in Neural Information Processing Systems, 2022.
 
     Examples
     --------
