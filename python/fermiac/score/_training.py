@@ -294,22 +294,25 @@ class _Task:
     def errors(self, rows: Any, s: Array, normals: Array) -> tuple[Any, Array]:
         """Mean square errors of the network's outputs, and the factors of these in D."""
         scales = self._form.scales(s)
-        # What the network should give is (x - skip y) / out; by x and z no digits of it are lost.
-        of_x, of_z = (1 - scales.skip) / scales.out, -scales.skip * s / scales.out
+        skip, out = (np.broadcast_to(part, s.shape) for part in (scales.skip, scales.out))
         x = self._points[self._torch.as_tensor(rows, device=self._place)]
         z = self.tensor(normals)
-        noisy = self.tensor(scales.into)[:, None] * (x + self.tensor(s)[:, None] * z)
+        noisy = self._column(scales.into, s) * (x + self._column(s, s) * z)
         if self._shape is not None:
             noisy = noisy.reshape(-1, *self._shape)
-        given = self.module(noisy, self.tensor(scales.time))
+        given = self.module(noisy, self._column(scales.time, s)[:, 0])
         if not self._torch.is_tensor(given) or given.shape != noisy.shape:
             got = tuple(given.shape) if self._torch.is_tensor(given) else type(given).__name__
             raise TargetError(
                 f"module: it gave {got} for an input of shape {tuple(noisy.shape)}; a tensor of "
                 "that shape is needed"
             )
-        wanted = self.tensor(of_x)[:, None] * x + self.tensor(of_z)[:, None] * z
-        return (given.reshape(len(s), -1) - wanted).square().mean(dim=1), scales.out
+        # What it should give is (x - skip y) / out; by x and z no digits of that are lost.
+        wanted = self._column((1 - skip) / out, s) * x - self._column(skip * s / out, s) * z
+        return (given.reshape(len(s), -1) - wanted).square().mean(dim=1), out
+
+    def _column(self, value: Any, s: Array) -> Any:
+        return self.tensor(np.broadcast_to(value, s.shape).copy())[:, None]
 
 
 def _range(points: Array, scale: float) -> tuple[float, float]:
