@@ -25,7 +25,7 @@ from fermiac.score._classifier_report import (
     moments,
 )
 from fermiac.score._mlp import level_classifier, read_network, write_network
-from fermiac.targets._torch import import_torch
+from fermiac.targets._modules import import_torch
 
 __all__ = ["NoiseClassifier", "train_noise_classifier"]
 

@@ -17,7 +17,8 @@ from fermiac._arguments import numbers
 from fermiac._progress import annotate, finish, reporter
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, NumericalError
-from fermiac.targets._torch import import_torch
+from fermiac.score._base import to_numpy
+from fermiac.targets._modules import evaluating, import_torch
 
 __all__ = [
     "RANKS",
@@ -78,8 +79,6 @@ class Plan:
 
 def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | None]:
     """Take data as rows of numbers, and the shape of one of them where it is no vector."""
-    from fermiac.score._base import to_numpy
-
     array = numbers("data", to_numpy(data))
     if array.ndim < 2 or len(array) < 2 or array[0].size == 0:
         raise ArgumentError(
@@ -166,14 +165,8 @@ def placed(module: Any, device: Any) -> Any:
 @contextmanager
 def evaluated(module: Any) -> Iterator[None]:
     """Evaluation mode without gradients; each part is back in its own mode afterwards."""
-    flags = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with import_torch().no_grad():
-            yield
-    finally:
-        for part, flag in flags:
-            part.training = flag
+    with evaluating(module), import_torch().no_grad():
+        yield
 
 
 @contextmanager

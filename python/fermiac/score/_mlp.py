@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fermiac import _store
 from fermiac._result import Result
 from fermiac.errors import ArgumentError, CheckpointError
-from fermiac.targets._torch import import_torch
+from fermiac.targets._modules import import_torch
 
 __all__ = ["level_classifier", "read_network", "score_mlp", "write_network"]
 

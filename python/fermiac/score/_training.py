@@ -20,7 +20,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
 from fermiac.score._mlp import read_network, score_mlp, write_network
 from fermiac.score._network import ScoreModel
-from fermiac.targets._torch import import_torch
+from fermiac.targets._modules import import_torch
 
 __all__ = ["TrainedScore", "Training", "load_score", "train_score"]
 
