@@ -13,6 +13,7 @@ from fermiac.plotting._nested import plot_corner, plot_live, plot_nested_trace, 
 from fermiac.plotting._privacy import plot_posterior, plot_region
 from fermiac.plotting._roc import plot_roc
 from fermiac.plotting._samples import plot_marginals, plot_pairs, plot_weights
+from fermiac.plotting._score import plot_images, plot_levels, plot_schedules, plot_trajectory
 from fermiac.plotting._tokens import plot_optimum
 from fermiac.plotting._walks import plot_convergence, plot_visits
 
@@ -23,6 +24,8 @@ __all__ = [
     "plot_correlation",
     "plot_energy",
     "plot_estimates",
+    "plot_images",
+    "plot_levels",
     "plot_live",
     "plot_marginals",
     "plot_nested_trace",
@@ -33,8 +36,10 @@ __all__ = [
     "plot_region",
     "plot_roc",
     "plot_run",
+    "plot_schedules",
     "plot_stages",
     "plot_trace",
+    "plot_trajectory",
     "plot_visits",
     "plot_weights",
 ]

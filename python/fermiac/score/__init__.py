@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._classifier import NoiseClassifier, train_noise_classifier
+from fermiac.score._classifier_report import Calibration, ClassifierTraining
 from fermiac.score._diffusers import DiffusersScheduler
 from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score._integrate import Reached, Threshold, integrate
@@ -29,12 +31,15 @@ from fermiac.score._network import ScoreModel
 from fermiac.score._sample import sample
 from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score._stepper import Stepper, stepper
+from fermiac.score._training import TrainedScore, Training, load_score, train_score
 
 __all__ = [
     "DEIS",
     "GHVB",
     "Adaptive",
     "Ancestral",
+    "Calibration",
+    "ClassifierTraining",
     "DPMSolver",
     "DiffusersScheduler",
     "Empirical",
@@ -49,21 +54,27 @@ __all__ = [
     "Likelihood",
     "Midpoint",
     "Model",
+    "NoiseClassifier",
     "Reached",
     "RungeKutta",
     "ScoreModel",
     "Stepper",
     "Threshold",
+    "TrainedScore",
+    "Training",
     "UniPC",
     "exponential",
     "integrate",
     "integrators",
     "karras",
+    "load_score",
     "log_likelihood",
     "poly_t",
     "polyexponential",
     "sample",
     "start",
     "stepper",
+    "train_noise_classifier",
+    "train_score",
     "vp_uniform",
 ]
