@@ -19,6 +19,7 @@ from fermiac._core_nested import (
     nested_volumes,
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
+from fermiac._core_score_masked import score_choose_tokens
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
 from fermiac._core_score_runs import ScoreRun, score_integrate
 
@@ -75,6 +76,7 @@ __all__ = [
     "resample_indices",
     "score_adaptive",
     "score_brownian",
+    "score_choose_tokens",
     "score_compile",
     "score_grid",
     "score_integrate",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._first_hitting import Unmasked, first_hitting
+from fermiac.score._guided import Guided
 from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
     DEIS,
@@ -27,6 +29,7 @@ from fermiac.score._network import ScoreModel
 from fermiac.score._sample import sample
 from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score._stepper import Stepper, stepper
+from fermiac.score._svdd import svdd
 
 __all__ = [
     "DEIS",
@@ -36,6 +39,7 @@ __all__ = [
     "DPMSolver",
     "Euler",
     "EulerMaruyama",
+    "Guided",
     "HeavyBall",
     "Heun",
     "Integrator",
@@ -49,7 +53,9 @@ __all__ = [
     "Stepper",
     "Threshold",
     "UniPC",
+    "Unmasked",
     "exponential",
+    "first_hitting",
     "integrate",
     "integrators",
     "karras",
@@ -59,5 +65,6 @@ __all__ = [
     "sample",
     "start",
     "stepper",
+    "svdd",
     "vp_uniform",
 ]

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod langevin;
+mod masked;
 mod mixture;
 pub(crate) mod models;
 mod programs;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     adaptive::register(m)?;
     langevin::register(m)?;
+    masked::register(m)?;
     mixture::register(m)?;
     models::register(m)?;
     programs::register(m)?;
