@@ -20,6 +20,7 @@ from fermiac._core_nested import (
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
 from fermiac._core_score_langevin import GibbsRun
+from fermiac._core_score_masked import score_choose_tokens
 from fermiac._core_score_models import GaussianMixture, ScoreModel
 from fermiac._core_score_native import score_native, score_native_call
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
@@ -81,6 +82,7 @@ __all__ = [
     "resample_indices",
     "score_adaptive",
     "score_brownian",
+    "score_choose_tokens",
     "score_compile",
     "score_grid",
     "score_integrate",

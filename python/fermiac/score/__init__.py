@@ -8,6 +8,8 @@ from fermiac.score._classifier import NoiseClassifier, train_noise_classifier
 from fermiac.score._classifier_report import Calibration, ClassifierTraining
 from fermiac.score._diffusers import DiffusersScheduler
 from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
+from fermiac.score._first_hitting import Unmasked, first_hitting
+from fermiac.score._guided import Guided
 from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
     DEIS,
@@ -31,6 +33,7 @@ from fermiac.score._network import ScoreModel
 from fermiac.score._sample import sample
 from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score._stepper import Stepper, stepper
+from fermiac.score._svdd import svdd
 from fermiac.score._training import TrainedScore, Training, load_score, train_score
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "EulerMaruyama",
     "Gaussian",
     "GaussianMixture",
+    "Guided",
     "HeavyBall",
     "Heun",
     "Integrator",
@@ -63,7 +67,9 @@ __all__ = [
     "TrainedScore",
     "Training",
     "UniPC",
+    "Unmasked",
     "exponential",
+    "first_hitting",
     "integrate",
     "integrators",
     "karras",
@@ -74,6 +80,7 @@ __all__ = [
     "sample",
     "start",
     "stepper",
+    "svdd",
     "train_noise_classifier",
     "train_score",
     "vp_uniform",

@@ -12,6 +12,7 @@
 pub mod adaptive;
 pub mod brownian;
 pub mod langevin;
+pub mod masked;
 pub mod mixture;
 pub mod model;
 pub mod noise;

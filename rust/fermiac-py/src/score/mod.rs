@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod langevin;
+mod masked;
 mod mixture;
 pub(crate) mod models;
 mod native;
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     adaptive::register(m)?;
     langevin::register(m)?;
+    masked::register(m)?;
     mixture::register(m)?;
     models::register(m)?;
     native::register(m)?;

@@ -1,0 +1,51 @@
+//! Tokens of masked diffusion.
+
+use fermiac_core::score::masked::choose_tokens;
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+use crate::enter::{Raised, enter};
+
+/// The logits of a batch, in the precision of the network.
+#[derive(FromPyObject)]
+enum Logits<'py> {
+    Single(PyReadonlyArray2<'py, f32>),
+    Double(PyReadonlyArray2<'py, f64>),
+}
+
+/// A token for each row of logits (rows, tokens), by the row's number of the unit interval.
+#[pyfunction]
+fn score_choose_tokens<'py>(
+    py: Python<'py>,
+    logits: Logits<'py>,
+    temperature: f64,
+    uniforms: PyReadonlyArray1<'py, f64>,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let uniforms = uniforms.as_slice()?;
+    let mut chosen = vec![0; uniforms.len()];
+    let out = &mut chosen;
+    let done = match &logits {
+        Logits::Single(logits) => {
+            let (row, logits) = (logits.as_array().ncols(), logits.as_slice()?);
+            enter(py, n_threads, None, &Raised::default(), |context| {
+                choose_tokens(context, logits, row, temperature, uniforms, out)
+                    .map_err(|error| (error, None))
+            })
+        }
+        Logits::Double(logits) => {
+            let (row, logits) = (logits.as_array().ncols(), logits.as_slice()?);
+            enter(py, n_threads, None, &Raised::default(), |context| {
+                choose_tokens(context, logits, row, temperature, uniforms, out)
+                    .map_err(|error| (error, None))
+            })
+        }
+    };
+    done.map_err(|stopped| stopped.error)?;
+    Ok(PyArray1::from_vec(py, chosen))
+}
+
+/// Adds this file's names to the module.
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(score_choose_tokens, m)?)
+}
