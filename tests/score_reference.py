@@ -355,6 +355,7 @@ def ghvb(beta: float) -> Step:
         total = sum(c * velocities[-1 - j] for j, c in enumerate(weights))
         return run.y + (run.to - run.s) * total / beta
 
+    step.remembers = True  # type: ignore[attr-defined]
     return step
 
 
@@ -368,6 +369,7 @@ def heavy_ball(beta: float) -> Step:
         run.memory = (1 - beta) * old + beta * bashforth
         return run.y + (run.to - run.s) * run.memory
 
+    step.remembers = True  # type: ignore[attr-defined]
     return step
 
 
@@ -443,7 +445,12 @@ def integrate(
         use = min(order, i + 1)
         if lower_order_final:
             use = min(use, n - i)
-        run.y = single3(run, 3) if start == "rk" and i < order - 1 else step(run, use)
+        if start == "rk" and i < order - 1:
+            if hasattr(step, "remembers"):
+                step(run, use)
+            run.y = single3(run, 3)
+        else:
+            run.y = step(run, use)
         if langevin is not None:
             for _ in range(langevin.n_steps):
                 g = (run.ask(run.y, run.to) - run.y) / run.to**2
