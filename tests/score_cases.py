@@ -43,9 +43,9 @@ def multi(order: int, c: float = 1.0, **settings: Any) -> Case:
     return Case(reference.multi(order, eta, sde, c), order, ("DPMSolver", named))
 
 
-def deis(order: int, variable: str) -> Case:
-    settings = {"order": order, "variable": variable}
-    return Case(reference.deis(variable), order + 1, ("DEIS", settings))
+def deis(degree: int, variable: str) -> Case:
+    settings = {"degree": degree, "variable": variable}
+    return Case(reference.deis(variable), degree + 1, ("DEIS", settings))
 
 
 def unipc(order: int, form: str = "bh2", corrector: bool = True) -> Case:

@@ -259,8 +259,8 @@ def heun(
         n, s = len(run.levels) - 1, run.s
         gamma = min(churn / n, math.sqrt(2) - 1) if span[0] <= s <= span[1] else 0.0
         hat = (1 + gamma) * s
-        if gamma > 0:
-            run.y = run.y + math.sqrt(hat * hat - s * s) * scale * run.draw()
+        # Numbers are drawn in every step, used or not.
+        run.y = run.y + math.sqrt(hat * hat - s * s) * scale * run.draw()
         run.memory = hat, None
 
     if churn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -130,18 +129,9 @@ def test_k_diffusion_with_our_noise(sampling: Any, torch: Any, name: str, n: int
 def test_churn_of_k_diffusion(
     sampling: Any, torch: Any, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    levels, source = grid(10, ENDS[end]), noise(31, N_ROWS, 2)
+    levels, source, steps = grid(10, ENDS[end]), noise(31, N_ROWS, 2), iter(range(11))
     low, high = CHURN["churn_range"]  # type: ignore[misc]
-
-    def numbers() -> Iterator[Array]:
-        """Theirs are drawn in every step; ours where they are used."""
-        used = 0
-        for level in levels[:-1]:
-            yield source(used)
-            used += low <= level <= high
-
-    draws = numbers()
-    monkeypatch.setattr(torch, "randn_like", lambda x: torch.from_numpy(next(draws)))
+    monkeypatch.setattr(torch, "randn_like", lambda x: torch.from_numpy(source(next(steps))))
     settings = {"s_churn": CHURN["churn"], "s_noise": CHURN["churn_noise"]}
     theirs = peers.k_diffusion(
         "heun", A.denoise, start(), levels, s_tmin=low, s_tmax=high, **settings
