@@ -69,34 +69,27 @@ def k_diffusion_network(module: Any, n: int, n_steps: int) -> Run:
 
 
 def diffusers_network(module: Any, n: int, n_steps: int) -> Run:
-    """The same by the scheduler for data with noise added; its levels are its own."""
+    """The same by its scheduler, on the same levels; it holds a y with a² (1 + s²) = 1."""
     import torch
-    from diffusers import EDMDPMSolverMultistepScheduler
+    from diffusers import DPMSolverMultistepScheduler
 
-    # Points are scaled by what their standard deviation would be; the module scales for itself.
-    scheduler = EDMDPMSolverMultistepScheduler(
-        sigma_min=RANGE[0], sigma_max=RANGE[1], solver_order=2, final_sigmas_type="zero"
-    )
+    scheduler = DPMSolverMultistepScheduler(solver_order=2, final_sigmas_type="zero")
+    levels = torch.from_numpy(karras(n_steps)).float()
+    scales = (1.0 + levels**2).sqrt()
 
     def run(seed: int) -> Any:
         scheduler.set_timesteps(n_steps)
+        scheduler.sigmas, scheduler.timesteps = levels, torch.arange(n_steps)
+        scheduler.set_begin_index(0)
         generator = torch.Generator().manual_seed(seed)
-        y = RANGE[1] * torch.randn(n, module.last.out_features, generator=generator)
+        x = RANGE[1] * torch.randn(n, module.last.out_features, generator=generator) / scales[0]
         with torch.inference_mode():
-            for t, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-                denoised = y - sigma * module(y, sigma.expand(n))
-                # What the scheduler makes of an output F: c_skip y + c_out F.
-                c_skip, c_out = _preconditioning(scheduler, sigma)
-                y = scheduler.step((denoised - c_skip * y) / c_out, t, y).prev_sample
-        return y
+            for i, t in enumerate(scheduler.timesteps):
+                noise = module(x * scales[i], levels[i].expand(n))
+                x = scheduler.step(noise, t, x).prev_sample
+        return x
 
     return run
-
-
-def _preconditioning(scheduler: Any, sigma: Any) -> tuple[Any, Any]:
-    data = scheduler.config.sigma_data
-    total = sigma**2 + data**2
-    return data**2 / total, sigma * data / total**0.5
 
 
 Likelihood = Callable[[Array], tuple[Array, int]]

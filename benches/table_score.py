@@ -9,6 +9,8 @@ choice; beside it stands what an output costs with the start and the warm-up of 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +69,7 @@ def from_noise(n_evals: int, integrator: str, seed: int, n: int = N_DRAWS) -> Ar
 
 
 def chains(
-    n_sweeps: int, n_denoise: int, seed: int, n_windows: int = N_WINDOWS, **settings: Any
+    n_sweeps: int, n_denoise: int, name: str, seed: int, n_windows: int = N_WINDOWS
 ) -> Array:
     """Outputs of chains that draw their level anew in each sweep."""
     run = fm.score.langevin_gibbs(
@@ -81,6 +83,45 @@ def chains(
         n_init=N_START,
         levels=np.geomspace(RANGE[1], RANGE[0], 100),
         rng=seed,
-        **settings,
+        progress=False,
+        **settings_of(name),
     )
     return np.asarray(run.draws).reshape(-1, DIM)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """How the chains of a column of the table move."""
+    ou, plain = fm.score.OUStep(0.3), fm.score.LangevinStep(0.1)
+    settings: dict[str, dict[str, Any]] = {
+        "as published, η = 0.1": {"step": plain, "level_draw": "argmax", "select": "min"},
+        "η = 0.1": {"step": plain},
+        "OU, c = 0.3": {"step": ou},
+        "OU, c = 0.3, Metropolis": {"step": ou, "metropolis": "exact"},
+    }
+    return {"metropolis": None, **settings[name]}
+
+
+STEPS = ("as published, η = 0.1", "η = 0.1", "OU, c = 0.3", "OU, c = 0.3, Metropolis")
+HEAD = ("evaluations a draw", "with start", "noise, Euler", "noise, 2M", *STEPS)
+
+
+def table() -> str:
+    """The table in Markdown."""
+    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
+    for n_sweeps, n_denoise in BUDGETS:
+        n = n_sweeps + n_denoise
+        started = n + (N_START + N_WARMUP) / N_WINDOWS
+        words = [f"{n_sweeps} + {n_denoise}", f"{started:.1f}"]
+        words += [_mean(partial(from_noise, n, name)) for name in ("euler", "dpmpp_2m")]
+        words += [_mean(partial(chains, n_sweeps, n_denoise, name)) for name in STEPS]
+        lines.append(f"| {' | '.join(words)} |")
+    return "\n".join(lines)
+
+
+def _mean(made: Callable[[int], Array]) -> str:
+    far = [sliced_w2(made(seed), seed) for seed in range(N_SEEDS)]
+    return f"{sum(far) / len(far):.3f}"
+
+
+if __name__ == "__main__":
+    print(table())
