@@ -35,7 +35,7 @@ class Factory:
         """The target of this process, for points of this dimension."""
         with self._lock:
             if self._target is None:
-                made = _function(self.spec)(*self._arguments, **self._keywords)
+                made = self._made()
                 if not is_integrand(made):
                     raise ArgumentError(
                         f"target_factory: {self.spec} gave a {type(made).__name__}; it must give "
@@ -43,6 +43,9 @@ class Factory:
                     )
                 self._target = adapted(made, dim)
             return self._target
+
+    def _made(self) -> Any:
+        return _function(self.spec)(*self._arguments, **self._keywords)
 
     def __call__(self, x: Any) -> Any:
         """Evaluate the target at a batch of points."""
