@@ -222,7 +222,7 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
     np.testing.assert_array_equal(made, local)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
         fm.score.integrate(
-            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.targets:powers"
+            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.distributions:Normal"
         )
 
 
