@@ -142,7 +142,7 @@ def test_it_asks_no_more_than_scipy_for_the_same_error(
     model, y = model_a(), probe_points(12)
 
     def slope(t: float, point: Array) -> Array:
-        return point - model._denoise(point[None], np.array([np.exp(t)]))[0]
+        return np.asarray(point - model._denoise(point[None], np.array([np.exp(t)]))[0])
 
     evals, ends = 0, []
     for row in y:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score import log_likelihood
+from fermiac.score import Likelihood, log_likelihood
 from score_flow_help import Mixture, Single, model_a
 
 Array = NDArray[np.float64]
@@ -116,7 +115,7 @@ def test_results_say_what_they_are_and_can_be_kept(points: Array, tmp_path: Any)
     result = log_likelihood(model_a(), points, (LOW, HIGH), rng=1)
     assert "14 points in 2 dimensions" in repr(result)
     result.save(tmp_path / "l.safetensors")
-    again = fm.load(tmp_path / "l.safetensors")
+    again = Likelihood.load(tmp_path / "l.safetensors")
     np.testing.assert_array_equal(again.log_density, result.log_density)
     assert again.sigma_range == result.sigma_range == (LOW, HIGH)
     assert result.status == "complete"

@@ -88,7 +88,8 @@ class Likelihood(Result):
         """
         dim = self.latent.shape[1]
         bins = dim * math.log(positive("bin_width", bin_width))
-        return -(self.log_density + bins) / (dim * math.log(2.0))
+        bits: Array = -(self.log_density + bins) / (dim * math.log(2.0))
+        return bits
 
     def _headline(self) -> str:
         values = self.log_density
