@@ -94,12 +94,13 @@ class Single(Model):
 
     def _denoise(self, y: Array, sigma: Array) -> Array:
         s2 = np.square(sigma)[:, None]
-        return self._mean + (y - self._mean) * self._variances / (self._variances + s2)
+        out: Array = self._mean + (y - self._mean) * self._variances / (self._variances + s2)
+        return out
 
     def flow(self, y: Array, start: float, end: float) -> Array:
         """Where points at level `start` are at level `end`."""
         ratio = (self._variances + end**2) / (self._variances + start**2)
-        return self._mean + (y - self._mean) * np.sqrt(ratio)
+        return np.asarray(self._mean + (y - self._mean) * np.sqrt(ratio))
 
     def log_p(self, y: Array, sigma: float) -> Array:
         variances = self._variances + sigma**2

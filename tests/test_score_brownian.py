@@ -26,8 +26,8 @@ def noise(
     tolerance: float = 1e-6,
 ) -> Array:
     """Normalised increments of n rows."""
-    ends = (np.atleast_1d(np.asarray(s, dtype=float)) for s in (hi, lo))
-    return _core.score_brownian(key, first, n, dim, *ends, LOW, HIGH, tolerance)
+    upper, lower = (np.atleast_1d(np.asarray(s, dtype=float)) for s in (hi, lo))
+    return _core.score_brownian(key, first, n, dim, upper, lower, LOW, HIGH, tolerance)
 
 
 def test_increments_are_standard_normal() -> None:

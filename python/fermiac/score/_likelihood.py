@@ -88,7 +88,8 @@ class Likelihood(Result):
         """
         dim = self.latent.shape[1]
         bins = dim * math.log(positive("bin_width", bin_width))
-        return -(self.log_density + bins) / (dim * math.log(2.0))
+        bits: Array = -(self.log_density + bins) / (dim * math.log(2.0))
+        return bits
 
     def _headline(self) -> str:
         values = self.log_density
@@ -171,8 +172,9 @@ def log_likelihood(
     -tr(1 - ∂D/∂y) ds / s, so that log p(x) at the lowest level is the log-density of where the
     point comes to at the highest level plus the integral of that trace. It is integrated together
     with the point, in log s. With ``terminal="normal"`` the result is off by the log-density of
-    data with noise of the highest level against that of noise alone: of the order of
-    (|x| / sigma_max)², so take sigma_max many times the size of the data.
+    noise alone at the latent point z sigma_max against that of data with such noise: about
+    z · mean / sigma_max for data that is not centred, and of the order of (|x| / sigma_max)² for
+    data that is; so take sigma_max many times the size of the data.
 
     A probe v gives vᵀ ∂D/∂y v, whose mean is the trace. Only the log-density depends on it, not
     the way of the point; errors of probes are there at every level and do not average out along

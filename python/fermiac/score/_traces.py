@@ -58,7 +58,7 @@ def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, ke
         _require_smooth(model, x, sigma)
         return Traces("exact", (lambda _, y, s: _by_coordinates(model, y, s), 1), 1 + 2 * dim)
     probes = _probes(key, len(x), n_probes, dim)
-    with_probe = getattr(model, "_with_probe", None)
+    with_probe = getattr(model, "_with_probe", None) if model.has_trace else None
     if with_probe is not None:
         given = lambda rows, y, s: _by_model(with_probe, y, s, probes[rows])  # noqa: E731
         return Traces("hutchinson", (given, n_probes), n_probes)

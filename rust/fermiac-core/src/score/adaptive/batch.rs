@@ -323,7 +323,7 @@ impl Slot {
             step: 0.0,
             tried: 0.0,
             arrives: false,
-            controller: Controller::new(),
+            controller: Controller::default(),
             frozen: false,
             counts: Counts::default(),
             between: (levels[0], levels[1]),

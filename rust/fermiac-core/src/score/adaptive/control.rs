@@ -6,6 +6,9 @@ use crate::simd::{Kernel, dispatch};
 
 /// What a step is held back by, so that it is likely to be accepted.
 const SAFETY: f64 = 0.9;
+/// How much a step may shrink and grow at once.
+const LEAST_FACTOR: f64 = 0.2;
+const LARGEST_FACTOR: f64 = 10.0;
 /// Numbers that are summed at a time: all stages of them stay in the first-level cache.
 const STRIP: usize = 256;
 
@@ -108,35 +111,24 @@ pub(super) fn first_step(
 }
 
 /// What a row's next step depends on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Controller {
-    /// The error of the last accepted step.
-    last_error: f64,
+    /// Whether the last step was rejected; then the next does not grow.
     rejected: bool,
 }
 
 impl Controller {
-    pub(super) fn new() -> Self {
-        Self { last_error: 1e-4, rejected: false }
-    }
-
     /// Takes in the error of a step of length `h`; whether the step is accepted, and the next
-    /// length (K. Gustafsson (1991), "Control theoretic techniques for stepsize selection in
-    /// explicit Runge-Kutta methods").
+    /// length.
     pub(super) fn judge(&mut self, tableau: &Tableau, error: f64, h: f64) -> (bool, f64) {
-        let (least, largest) = tableau.factors;
-        let exponent = 1.0 / tableau.error_order - 0.75 * tableau.damping;
         // An error that is not a number asks for the smallest step.
+        let factor = SAFETY * error.powf(-1.0 / tableau.error_order);
         let accepted = error <= 1.0;
-        if !accepted {
-            self.rejected = true;
-            let factor = SAFETY * error.powf(-exponent);
-            return (false, h * if factor > least { factor.min(1.0) } else { least });
-        }
-        let factor = SAFETY * error.powf(-exponent) * self.last_error.powf(tableau.damping);
-        let most = if self.rejected { 1.0 } else { largest };
-        self.rejected = false;
-        self.last_error = error.max(1e-4);
-        (true, h * factor.clamp(least, most.max(least)))
+        let (least, most) = match (accepted, self.rejected) {
+            (true, false) => (LEAST_FACTOR, LARGEST_FACTOR),
+            _ => (LEAST_FACTOR, 1.0),
+        };
+        self.rejected = !accepted;
+        (accepted, h * if factor > least { factor.min(most) } else { least })
     }
 }

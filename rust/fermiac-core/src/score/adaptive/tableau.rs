@@ -22,10 +22,6 @@ pub(super) struct Tableau {
     pub(super) coarse_error: Option<Sum>,
     /// The power of the step that the error goes with.
     pub(super) error_order: f64,
-    /// How much of the last error steers the next step.
-    pub(super) damping: f64,
-    /// The least and the largest factor between two steps.
-    pub(super) factors: (f64, f64),
     /// Whether the last stage lies at the end of the step, so that it is the first of the next.
     pub(super) first_is_last: bool,
 }
@@ -75,8 +71,6 @@ pub(super) static DOPRI5: Tableau = Tableau {
     ],
     coarse_error: None,
     error_order: 5.0,
-    damping: 0.04,
-    factors: (0.2, 10.0),
     first_is_last: true,
 };
 
@@ -188,7 +182,5 @@ pub(super) static DOP853: Tableau = Tableau {
         (11, 0.022_651_792_198_360_82),
     ]),
     error_order: 8.0,
-    damping: 0.0,
-    factors: (1.0 / 3.0, 6.0),
     first_is_last: false,
 };
