@@ -32,6 +32,7 @@ from fermiac.score._more import start
 from fermiac.score._network import ScoreModel
 from fermiac.score._sample import sample
 from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
+from fermiac.score._searched import searched
 from fermiac.score._stepper import Stepper, stepper
 from fermiac.score._svdd import svdd
 from fermiac.score._training import TrainedScore, Training, load_score, train_score
@@ -78,6 +79,7 @@ __all__ = [
     "poly_t",
     "polyexponential",
     "sample",
+    "searched",
     "start",
     "stepper",
     "svdd",
