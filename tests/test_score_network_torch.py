@@ -287,7 +287,7 @@ def test_arguments_that_are_refused(torch: Any) -> None:
     module = layers(torch)
     with pytest.raises(ArgumentError, match="which is no device"):
         ScoreModel(module, device="nonsense")
-    with pytest.raises(ArgumentError, match="floating-point torch.dtype"):
+    with pytest.raises(ArgumentError, match=r"floating-point torch\.dtype"):
         ScoreModel(module, dtype=torch.int32)
     with pytest.raises(ArgumentError, match="is no torch module"):
         _ = ScoreModel(exact).network

@@ -152,10 +152,9 @@ class Registers:
         """The increments of the rows' Brownian paths, which the core makes."""
         assert self._rules.brownian is not None
         n, d = self.y.shape
-        ends = [np.ascontiguousarray(self.levels(at)) for at in (high, low)]
-        bottom, top, tolerance = self._rules.brownian
+        above, below = (np.ascontiguousarray(self.levels(at)) for at in (high, low))
         moves = _core.score_brownian(
-            self._rules.key, self._rules.first, n, d, *ends, bottom, top, tolerance
+            self._rules.key, self._rules.first, n, d, above, below, *self._rules.brownian
         )
         return sys.modules["torch"].from_numpy(moves).to(self.y.device, self.y.dtype)
 

@@ -35,7 +35,8 @@ def integrate_on_device(
     torch = sys.modules["torch"]
     assert isinstance(call.model, ScoreModel)
     network = call.model.network
-    y = call.tensor if is_tensor(call.tensor) else torch.from_numpy(np.array(call.tensor, float))
+    y: Any = call.tensor
+    y = y if is_tensor(y) else torch.from_numpy(np.array(y, float))
     y = y.detach().to(network.device, network.accumulator).contiguous()
     if y.ndim != 2 or call.model.dim not in (None, y.shape[1]):
         raise ArgumentError(

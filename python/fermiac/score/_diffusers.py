@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +13,8 @@ from fermiac._arguments import choice, numbers, yes
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
-from fermiac.score._device import Ask, Done, Registers, Rules, clipped
+from fermiac.score._device import Rules
+from fermiac.score._diffusers_steps import SchedulerStep, Steps
 from fermiac.score._integrate import Threshold
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._parametrisation import Parametrisation
@@ -28,21 +28,6 @@ _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 _BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 #: The largest β of the cosine schedule, as published.
 _MOST = 0.999
-
-
-class SchedulerStep(NamedTuple):
-    """What a step gives.
-
-    Attributes
-    ----------
-    prev_sample : torch.Tensor
-        What the network is to be given next.
-    pred_original_sample : torch.Tensor
-        The denoised points.
-    """
-
-    prev_sample: Any
-    pred_original_sample: Any
 
 
 class _Config(dict[str, Any]):
@@ -176,7 +161,7 @@ class DiffusersScheduler:
             )
         self.order = self.integrator.n_evals(2) - self.integrator.n_evals(1)
         self._grid: Array | None = None
-        self._steps: _Steps | None = None
+        self._steps: Steps | None = None
         self._begin: int | None = None
 
     @classmethod
@@ -326,7 +311,8 @@ class DiffusersScheduler:
                 f"{tuple(sample.shape)}; a network that gives a variance as well has to be cut"
             )
         if self._steps is None:
-            self._steps = _Steps(self, self._from(timestep), sample)
+            program = self.integrator._program(self._from(timestep))
+            self._steps = Steps(program, self._parametrisation, self._rules, sample)
         given = self._steps.answer(model_output, sample, generator)
         if self._steps.finished:
             self._steps = self._begin = None
@@ -399,93 +385,6 @@ class DiffusersScheduler:
         return f"<diffusers scheduler by {self.integrator!r}>"
 
 
-class _Steps:
-    """One run of a program, which is told what the network gave."""
-
-    def __init__(self, scheduler: DiffusersScheduler, grid: Array, sample: Any) -> None:
-        torch = sys.modules["torch"]
-        self._parametrisation = scheduler._parametrisation
-        self._rules = scheduler._rules
-        self._shape = sample.shape
-        double = sample.dtype is torch.float64
-        self._dtype = torch.float64 if double else torch.float32
-        self._noise = _TorchNoise(sample.device, self._dtype, self._shape)
-        program = scheduler.integrator._program(grid)
-        y = self._flat(sample) * math.hypot(1.0, float(grid[0]))
-        self._registers = Registers(program, y, self._noise, self._rules)
-        self._running: Generator[Ask | Done, Any, None] = self._registers.run()
-        first = next(self._running)
-        assert isinstance(first, Ask)
-        self._ask = first
-        self._given: Any = None
-        self.finished = False
-
-    def _flat(self, sample: Any) -> Any:
-        return sample.reshape(len(sample), -1).to(self._dtype)
-
-    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
-        """Take the network's output, and go on to where it is needed next."""
-        self._noise.generator = generator
-        levels = self._registers.levels(self._ask.at)
-        scales = self._parametrisation.scales(levels)
-        y = self._ask.y
-        if self._given is not None and sample is not self._given:
-            # A pipeline may change samples between steps, to keep what it knows of them for one.
-            y = self._flat(sample) / float(scales.into[0])
-            self._registers.replace(self._ask.y, y)
-        skip, out = (v if isinstance(v, float) else v.item() for v in (scales.skip, scales.out))
-        denoised = skip * y + out * self._flat(output)
-        if self._rules.threshold is not None:
-            denoised = clipped(denoised, self._rules.threshold)
-        level = self._go_on(denoised)
-        x = self._registers.y if self.finished else self._ask.y / math.hypot(1.0, level)
-        self._given = x.reshape(self._shape).to(sample.dtype)
-        return SchedulerStep(self._given, denoised.reshape(self._shape).to(sample.dtype))
-
-    def _go_on(self, denoised: Any) -> float:
-        """Run to the next evaluation, and give its level."""
-        event = self._running.send(denoised)
-        while isinstance(event, Done):
-            try:
-                event = next(self._running)
-            except StopIteration:
-                self.finished = True
-                return 0.0
-        self._ask = event
-        return float(self._registers.levels(event.at)[0])
-
-
-class _TorchNoise:
-    """Noise of torch's generators, in the order in which it is asked for."""
-
-    def __init__(self, device: Any, dtype: Any, shape: Sequence[int]) -> None:
-        self._device = device
-        self._dtype = dtype
-        self._shape = tuple(shape)
-        self.generator: Any = None
-
-    def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """Normal numbers (n, d)."""
-        torch = sys.modules["torch"]
-        n = self._shape[0]
-        if not isinstance(self.generator, list):
-            return self._drawn(self._shape, self.generator).reshape(n, -1)
-        if len(self.generator) != n:
-            raise ArgumentError(
-                f"generator: {len(self.generator)} were given for {n} samples; one for each is "
-                "needed"
-            )
-        rows = [self._drawn(self._shape[1:], each) for each in self.generator]
-        return torch.stack(rows).reshape(n, -1)
-
-    def _drawn(self, shape: tuple[int, ...], generator: Any) -> Any:
-        torch = sys.modules["torch"]
-        # A generator of the CPU serves all devices.
-        device = self._device if generator is None else generator.device
-        z = torch.randn(shape, generator=generator, device=device, dtype=self._dtype)
-        return z.to(self._device)
-
-
 def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None) -> Array:
     """The table of β."""
     if given is not None:
@@ -499,6 +398,7 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
     if kind == "linear":
         return np.linspace(start, end, n)
     if kind == "scaled_linear":
-        return np.linspace(start**0.5, end**0.5, n) ** 2
+        return np.square(np.linspace(start**0.5, end**0.5, n))
     signal = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
-    return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
+    betas = np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
+    return betas

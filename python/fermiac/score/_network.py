@@ -413,7 +413,7 @@ class ScoreModel(Model):
             points = rows_of("y", y, self.dim)
             levels = self._levels(sigma, len(points))
             array = (self._score if of_score else self._denoise)(points, levels)
-            self._require_finite(np.isfinite(array).all(axis=1), levels)
+            self._require_finite(np.asarray(np.isfinite(array).all(axis=1)), levels)
             result = like(y, array)
         return result.reshape(shape)
 
