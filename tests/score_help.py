@@ -78,7 +78,7 @@ class NumpyMixture(Model):
         return np.exp(logs - mass), self.means + shift, float(mass)
 
     def soft_value(self, y: Array, sigma: float, slope: ArrayLike, alpha: float) -> Array:
-        """alpha log E[exp(slope · x / alpha) | y], shape (n,)."""
+        """Alpha log E[exp(slope · x / alpha) | y], shape (n,)."""
         a = np.asarray(slope, dtype=float) / alpha
         mass, means, gain = self._parts(y, np.array([sigma]))
         # The covariance of the data behind a point of a component is s² times its slope.
