@@ -30,8 +30,11 @@ class NumpyMixture(Model):
         return True
 
     def _parts(self, y: Array, sigma: Array) -> tuple[Array, Array, Array]:
-        """Log-masses (n, K), means of the data behind (n, K, d), and their slopes (n, K, d, d)."""
-        s2 = np.broadcast_to(np.square(sigma), len(y))[:, None, None, None]
+        """Log-masses (n, K), means of the data behind (n, K, d), and their slopes.
+
+        The slopes are (1, K, d, d) for one level, else (n, K, d, d).
+        """
+        s2 = np.square(sigma)[:, None, None, None]
         noisy = self.covariances + s2 * np.eye(self.dim)
         inverse = np.linalg.inv(noisy)
         z = y[:, None, :] - self.means
@@ -78,7 +81,7 @@ class NumpyMixture(Model):
         return np.exp(logs - mass), self.means + shift, float(mass)
 
     def soft_value(self, y: Array, sigma: float, slope: ArrayLike, alpha: float) -> Array:
-        """alpha log E[exp(slope · x / alpha) | y], shape (n,)."""
+        """Alpha log E[exp(slope · x / alpha) | y], shape (n,)."""
         a = np.asarray(slope, dtype=float) / alpha
         mass, means, gain = self._parts(y, np.array([sigma]))
         # The covariance of the data behind a point of a component is s² times its slope.

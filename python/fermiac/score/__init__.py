@@ -27,6 +27,7 @@ from fermiac.score._integrators import (
     UniPC,
     integrators,
 )
+from fermiac.score._intrinsic import IntrinsicDimension, intrinsic_dimension
 from fermiac.score._likelihood import Likelihood, log_likelihood
 from fermiac.score._more import start
 from fermiac.score._network import ScoreModel
@@ -55,6 +56,7 @@ __all__ = [
     "HeavyBall",
     "Heun",
     "Integrator",
+    "IntrinsicDimension",
     "Langevin",
     "Likelihood",
     "Midpoint",
@@ -73,6 +75,7 @@ __all__ = [
     "first_hitting",
     "integrate",
     "integrators",
+    "intrinsic_dimension",
     "karras",
     "load_score",
     "log_likelihood",

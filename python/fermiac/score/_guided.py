@@ -85,7 +85,7 @@ class Guided(Sample):
 
 def shares_of(ancestors: Ints, weights: Array) -> Array:
     """What the descendants of each starting point weigh together."""
-    return np.bincount(ancestors, weights)
+    return np.asarray(np.bincount(ancestors, weights), dtype=np.float64)
 
 
 def effective_lines(ancestors: Ints, weights: Array) -> float:

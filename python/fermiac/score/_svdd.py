@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from fermiac._rng import RngLike, key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import Model
 from fermiac.score._guided import Guided, collapse, log_normalizer_of
+from fermiac.score._sample import event_of, range_of
+from fermiac.score._schedules import schedule_of
 from fermiac.score._svdd_paths import Aim, Paths, State
 from fermiac.score._values import (
     PosteriorMean,
@@ -37,7 +39,7 @@ def svdd(
     model: Model,
     reward: Callable[[Any], Any],
     n: int,
-    dim: int | None = None,
+    dim: int | Sequence[int] | None = None,
     *,
     alpha: float = 1.0,
     n_candidates: int | None = None,
@@ -51,7 +53,7 @@ def svdd(
     ess_threshold: float = 0.5,
     n_fit: int = 2000,
     regressor: Callable[[Array, Array], Callable[[Array], ArrayLike]] | None = None,
-    names: Any = None,
+    names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
@@ -70,12 +72,14 @@ def svdd(
     model : Model
         The score model.
     reward : callable
-        Takes clean points, (n, d), gives finite numbers (n,). A ``torch.nn.Module`` gets tensors
-        of its own type, and everything gets tensors from a model that runs on a device.
+        Takes clean points, (n, d) or (n, *shape), gives finite numbers (n,). A ``torch.nn.Module``
+        gets tensors of its own type, and everything gets tensors from a model that runs on a
+        device.
     n : int
         Points to draw.
-    dim : int, optional
-        Coordinates of a point, where the model does not say.
+    dim : int or sequence of int, optional
+        Coordinates of a point, or its shape, where the model does not say. The reward gets points
+        of this shape; the sample holds them as rows.
     alpha : float, default 1.0
         The temperature: the smaller, the more the reward counts. At 0 the best candidate is
         taken, with ``mode="candidates"`` only.
@@ -90,9 +94,9 @@ def svdd(
         at the chosen ones only; or a function of (y, sigma) that gives (n,).
     n_steps : int, default 100
         Noise levels below the first; a last step takes the mean of the data behind the points.
-    schedule : {"karras", "exponential"}, array_like or callable, default "karras"
-        The levels: by name, as falling numbers (n_steps + 1,), or by a function of
-        (n_steps, sigma_min, sigma_max).
+    schedule : str, array_like or callable, default "karras"
+        The levels: by name, as in `fermiac.score.sample`, as falling numbers (n_steps + 1,), or by
+        a function of (n_steps, sigma_min, sigma_max).
     sigma_range : tuple of float, optional
         The last and the first level; by default those of the model.
     base : {"ancestral", "euler_maruyama"}, default "ancestral"
@@ -181,9 +185,9 @@ def svdd(
     """
     start = time.perf_counter()
     aim = _aim(model, n, dim, alpha, mode, n_candidates, base, correct, ess_threshold, key_of(rng))
-    grid = levels_of(model, n_steps, schedule, sigma_range)
+    grid = _levels(model, n_steps, schedule, sigma_range)
     wanted = labels(names, aim.dim)
-    judged = Reward(reward)
+    judged = Reward(reward, aim.event)
     n_fit = whole("n_fit", n_fit, 16, 2**32)
     if not callable(value):
         choice("value", value, ("posterior_mean", "regression"))
@@ -219,7 +223,7 @@ def svdd(
             if value == "regression":
                 valued: Value = Regression(*paths.base(n_fit, judged), aim.key, regressor)
             else:
-                valued = UserValue(value) if callable(value) else PosteriorMean(judged)
+                valued = UserValue(value, aim.event) if callable(value) else PosteriorMean(judged)
             paths.begin(valued)
             for i in range(len(grid) - 1):
                 paths.step(i)
@@ -243,7 +247,7 @@ def svdd(
 def _aim(
     model: Any,
     n: int,
-    dim: int | None,
+    dim: int | Sequence[int] | None,
     alpha: float,
     mode: str,
     n_candidates: int | None,
@@ -257,16 +261,12 @@ def _aim(
             f"model: a {type(model).__name__} was given; a score model is needed; wrap a network "
             "or a function in fermiac.score.ScoreModel"
         )
-    known = model.dim
-    if known is None and dim is None:
-        raise ArgumentError("dim: the model does not know its dimension; give it")
-    size = whole("dim", known if dim is None else dim, 1, 2**40)
-    if known is not None and size != known:
-        raise ArgumentError(f"dim: {size} was given for a model of dimension {known}; leave it out")
+    event = event_of(model, dim)
+    model = model._shaped(event)
     particles = choice("mode", mode, ("candidates", "particles")) == "particles"
     choice("base", base, ("ancestral", "euler_maruyama"))
     # Zero stands for the best candidate.
-    alpha = 0.0 if isinstance(alpha, int | float) and alpha == 0 else positive("alpha", alpha)
+    alpha = 0.0 if alpha == 0 else positive("alpha", alpha)
     correct = yes("correct", correct)
     if particles and alpha == 0:
         raise ArgumentError(
@@ -285,31 +285,21 @@ def _aim(
     if not 0 <= share <= 1:
         raise ArgumentError(f"ess_threshold: {share} was given; a share from 0 to 1 is needed")
     n = whole("n", n, 1, 2**40)
-    return Aim(model, n, size, alpha, count, particles, base, correct, share, key)
+    return Aim(model, n, event, alpha, count, particles, base, correct, share, key)
 
 
-def levels_of(
+def _levels(
     model: Model,
     n_steps: int,
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike],
     sigma_range: tuple[float, float] | None,
 ) -> Array:
     """The noise levels of a call, falling."""
-    if not isinstance(schedule, str) and not callable(schedule):
-        grid = numbers("schedule", schedule)
-    else:
-        ends = model._sampling_range() if sigma_range is None else sigma_range
-        low, high = (positive("sigma_range", end) for end in ends)
-        if not low < high:
-            raise ArgumentError(f"sigma_range: {low:g} and {high:g} were given; low comes first")
+    if isinstance(schedule, str) or callable(schedule):
         n_steps = whole("n_steps", n_steps, 1, 2**24)
-        t = np.linspace(0.0, 1.0, n_steps + 1)
-        if callable(schedule):
-            grid = numbers("schedule", schedule(n_steps, low, high))
-        elif choice("schedule", schedule, ("karras", "exponential")) == "karras":
-            grid = (high ** (1 / 7) + t * (low ** (1 / 7) - high ** (1 / 7))) ** 7
-        else:
-            grid = high * (low / high) ** t
+        grid = schedule_of(schedule, n_steps, *range_of(model, sigma_range), False)
+    else:
+        grid = numbers("schedule", schedule)
     if grid.ndim != 1 or grid.size < 2 or not np.isfinite(grid).all() or grid[-1] <= 0:
         raise ArgumentError(
             f"schedule: levels of shape {grid.shape} were given; two or more positive, finite "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import TargetError
 from fermiac.score._values import TRAIN, Reward, Value, host
+from fermiac.targets._torch import import_torch
 
 __all__ = ["Aim", "Paths", "State"]
 
@@ -26,7 +28,7 @@ class Aim:
 
     model: Any
     n: int
-    dim: int
+    event: tuple[int, ...]
     alpha: float
     n_candidates: int
     particles: bool
@@ -34,6 +36,11 @@ class Aim:
     correct: bool
     ess_threshold: float
     key: int
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a point."""
+        return math.prod(self.event)
 
 
 @dataclass(frozen=True)
@@ -176,11 +183,8 @@ class Paths:
         self.n_evals += len(y)
         model = self._aim.model
         if self._tensors:
-            from fermiac.targets._torch import import_torch
-
             torch = import_torch()
-            level = torch.as_tensor(s, dtype=y.dtype, device=y.device)
-            out = model._denoise_tensor(y, level)
+            out = model._denoise_tensor(y, torch.as_tensor(s, dtype=y.dtype, device=y.device))
             whole_numbers = bool(torch.isfinite(out).all())
         else:
             out = model._denoise(np.ascontiguousarray(y), model._within(s))
@@ -195,22 +199,11 @@ class Paths:
 
     def _normals(self, purpose: int, n: int, draw: int, count: int) -> Any:
         z = _core.score_noise(self._aim.key, purpose, 0, n, draw, count, 0)[0]
-        return self._tensor(z) if self._tensors else z
-
-    def _tensor(self, array: NDArray[Any]) -> Any:
-        from fermiac.targets._torch import import_torch
-
-        torch, model = import_torch(), self._aim.model
-        # Points stay in single precision at least, whatever the network computes in.
-        double = model.dtype == torch.float64
-        kind = torch.float64 if double else torch.float32
-        return torch.as_tensor(array, dtype=kind, device=model.device)
+        return self._aim.model._to_device(z) if self._tensors else z
 
     def _take(self, points: Any, rows: Ints) -> Any:
         if not self._tensors:
             return points[rows]
-        from fermiac.targets._torch import import_torch
-
         return points[import_torch().as_tensor(rows, device=points.device)]
 
 
@@ -230,7 +223,8 @@ def _choose(scores: Array, uniforms: Array, best: bool) -> tuple[Ints, Array, fl
 
 def _log_normal(z: Array, spread: float) -> Array:
     """The log-density of N(0, spread² I) at spread z."""
-    return -0.5 * np.square(z).sum(axis=-1) - z.shape[-1] * np.log(np.sqrt(2 * np.pi) * spread)
+    scale = math.log(math.sqrt(2 * math.pi) * spread)
+    return np.asarray(-0.5 * np.square(z).sum(axis=-1) - z.shape[-1] * scale)
 
 
 def _ess(log_weights: Array) -> float:

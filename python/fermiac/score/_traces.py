@@ -12,7 +12,7 @@ from fermiac import _core
 from fermiac.errors import ArgumentError
 from fermiac.score._base import Model
 
-__all__ = ["Traces", "traces_of"]
+__all__ = ["Traces", "require_smooth", "slope", "traces_of"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -55,14 +55,14 @@ def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, ke
     if kind == "exact":
         if model.has_trace:
             return Traces("exact", (None, 1), 1)
-        _require_smooth(model, x, sigma)
+        require_smooth(model, x, sigma)
         return Traces("exact", (lambda _, y, s: _by_coordinates(model, y, s), 1), 1 + 2 * dim)
     probes = _probes(key, len(x), n_probes, dim)
     with_probe = getattr(model, "_with_probe", None) if model.has_trace else None
     if with_probe is not None:
         given = lambda rows, y, s: _by_model(with_probe, y, s, probes[rows])  # noqa: E731
         return Traces("hutchinson", (given, n_probes), n_probes)
-    _require_smooth(model, x, sigma)
+    require_smooth(model, x, sigma)
     differences = lambda rows, y, s: _by_differences(model, y, s, probes[rows])  # noqa: E731
     return Traces("hutchinson", (differences, n_probes), 1 + 2 * n_probes)
 
@@ -88,19 +88,19 @@ def _by_model(
     return denoised, estimates
 
 
-def _slope(model: Model, y: Array, sigma: Array, along: Array, step: float = _SHARE) -> Array:
+def slope(model: Model, y: Array, sigma: Array, along: Array, step: float = _SHARE) -> Array:
     """The derivative of D along `along`, by a central difference."""
     h = step * sigma[:, None]
     ahead = model._denoise(y + h * along, sigma)
-    slope: Array = (ahead - model._denoise(y - h * along, sigma)) / (2 * h)
-    return slope
+    rate: Array = (ahead - model._denoise(y - h * along, sigma)) / (2 * h)
+    return rate
 
 
 def _by_differences(model: Model, y: Array, sigma: Array, probes: Array) -> tuple[Array, Array]:
     estimates = np.empty(probes.shape[:2])
     for p in range(probes.shape[1]):
         v = np.ascontiguousarray(probes[:, p])
-        estimates[:, p] = (v * _slope(model, y, sigma, v)).sum(axis=1)
+        estimates[:, p] = (v * slope(model, y, sigma, v)).sum(axis=1)
     return model._denoise(y, sigma), estimates
 
 
@@ -109,18 +109,18 @@ def _by_coordinates(model: Model, y: Array, sigma: Array) -> tuple[Array, Array]
     for c in range(y.shape[1]):
         along = np.zeros_like(y)
         along[:, c] = 1.0
-        trace[:, 0] += _slope(model, y, sigma, along)[:, c]
+        trace[:, 0] += slope(model, y, sigma, along)[:, c]
     return model._denoise(y, sigma), trace
 
 
-def _require_smooth(model: Model, x: Array, sigma: float) -> None:
+def require_smooth(model: Model, x: Array, sigma: float) -> None:
     """Refuse a model whose values are too coarse for differences."""
     if not len(x):
         return
     y = np.ascontiguousarray(x[:8])
     levels = np.full(len(y), sigma)
     along = np.ones_like(y)
-    near, far = (_slope(model, y, levels, along, k * _SHARE) for k in (1, 4))
+    near, far = (slope(model, y, levels, along, k * _SHARE) for k in (1, 4))
     gap = float(np.abs(near - far).sum(axis=1).max()) / y.shape[1]
     size = 1.0 + float(np.abs(far).max())
     # A difference that is not a number is for the run to tell of, with its row.

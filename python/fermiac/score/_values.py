@@ -29,13 +29,13 @@ TRAIN = 7
 class Reward:
     """A reward of clean points, for arrays and for tensors."""
 
-    def __init__(self, function: Any, name: str = "reward") -> None:
+    def __init__(self, function: Any, event: tuple[int, ...], name: str = "reward") -> None:
         if not callable(function):
             raise ArgumentError(
                 f"{name}: {function!r:.60} was given; a callable that takes points, (n, d), and "
                 "gives (n,) is needed"
             )
-        self._function, self._name = function, name
+        self._function, self._event, self._name = function, event, name
 
     def __call__(self, points: Any, *more: Any) -> Array:
         """Give (n,) in double precision."""
@@ -47,7 +47,8 @@ class Reward:
         return checked(self._name, got, len(points))
 
     def _taken(self, points: Any) -> Any:
-        """A module takes a tensor of its own type; all else what there is."""
+        """Points in their shape; a module takes a tensor of its own type."""
+        points = points.reshape(len(points), *self._event)
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(self._function, torch.nn.Module):
             return points
@@ -104,8 +105,8 @@ class UserValue:
 
     needs_denoised = False
 
-    def __init__(self, function: Callable[[Any, float], Any]) -> None:
-        self._function = Reward(function, "value")
+    def __init__(self, function: Callable[[Any, float], Any], event: tuple[int, ...]) -> None:
+        self._function = Reward(function, event, "value")
 
     def __call__(self, y: Any, sigma: float, denoised: Any, level: int) -> Array:
         return self._function(y, sigma)
