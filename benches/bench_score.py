@@ -152,10 +152,10 @@ NETWORKS: dict[str, Callable[[Any, int, int], Run]] = {
 }
 
 
-@pytest.mark.parametrize("width", [64, 256, 512])
+@pytest.mark.parametrize("width", [64, 256])
 @pytest.mark.parametrize("name", NETWORKS)
 def bench_network(benchmark: Any, name: str, width: int) -> None:
-    """The rounds of a run and of the bare calls take turns, so that both meet the same machine."""
+    """`overhead_us` is what a call takes beside the bare call of the network; rounds take turns."""
     torch = pytest.importorskip("torch")
     n, n_steps = (256, 20) if benchmark.enabled else (8, 3)
     benchmark.group = f"score: 2M on a network of width {width}, n={n} d={NETWORK_DIM}, 1 thread"
@@ -168,18 +168,20 @@ def bench_network(benchmark: Any, name: str, width: int) -> None:
             for level in levels[:-1]:
                 module(y * level, level.expand(n))
 
+    # By CPU-seconds: who waits for the processor costs nothing.
     alone: list[float] = []
     beside: list[float] = []
     with torch_threads(1):
-        for i in range(60 if benchmark.enabled else 1):
-            alone.append(timed(bare).wall)
-            beside.append(timed(lambda i=i: run(i)).wall)
-        benchmark.pedantic(run, (0,), rounds=20 if benchmark.enabled else 1)
-    extra = statistics.median(b - a for a, b in zip(alone, beside, strict=True))
+        for i in range(40 if benchmark.enabled else 1):
+            alone.append(timed(bare).cpu)
+            beside.append(timed(lambda i=i: run(i)).cpu)
+        benchmark.pedantic(run, (0,), rounds=10 if benchmark.enabled else 1)
+    # What is added by others on the machine only lengthens: the least is nearest to the truth.
+    calls, extra = min(alone), min(beside) - min(alone)
     benchmark.extra_info |= {
-        "bare_ms_per_call": short(1e3 * statistics.median(alone) / n_steps),
+        "bare_ms_per_call": short(1e3 * calls / n_steps),
         "overhead_us": short(1e6 * extra / n_steps),
-        "overhead_percent": short(100 * extra / statistics.median(alone)),
+        "overhead_percent": short(100 * extra / calls),
     }
 
 
