@@ -396,3 +396,58 @@ def test_models_survive_pickling() -> None:
     y0 = points(5)
     again = pickle.loads(pickle.dumps(exact()))
     np.testing.assert_array_equal(again.score(y0, 0.5), exact().score(y0, 0.5))
+
+
+@pytest.mark.parametrize("name", ["rk45", "dop853"])
+@pytest.mark.parametrize("form", [exact, Numbers], ids=["rust", "numpy"])
+def test_steps_of_their_own(tmp_path: Path, name: str, form: Any) -> None:
+    y0 = points(40)
+    fine = fm.score.integrate(form(), y0, fm.score.karras(2000, 0.05, 8.0), "dpmpp_3s")
+    ends = [8.0, 0.05]
+    np.testing.assert_allclose(
+        fm.score.integrate(form(), y0, ends, name), fine, rtol=1e-4, atol=1e-4
+    )
+    tight = fm.score.Adaptive(rtol=1e-11, atol=1e-12)
+    path = fm.score.integrate(form(), y0, [8.0, 2.0, 0.05, 0.0], tight, return_trajectory=True)
+    np.testing.assert_allclose(path[2], fine, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(path[3], denoise(path[2], np.array([0.05])), rtol=1e-12)
+    kept = tmp_path / "kept"
+    whole = fm.score.integrate(form(), y0, ends, name)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.integrate(Numbers(stop_at=30), y0, ends, name, checkpoint=kept)
+    assert caught.value.partial_result.sigma.max() <= 8.0  # type: ignore[attr-defined]
+    if form is Numbers:
+        again = fm.score.integrate(Numbers(), y0, ends, name, checkpoint=kept)
+        np.testing.assert_array_equal(again, whole)
+    for bad in ({"threshold": 1.0}, {"brownian": True}, {"on_nan": "ignore"}, {"callback": print}):
+        with pytest.raises(ArgumentError, match="fixed grid"):
+            fm.score.integrate(form(), y0, ends, name, **bad)
+    with pytest.raises(ArgumentError, match="fixed grid"):
+        fm.score.stepper(form(), y0, ends, name)
+
+
+def test_brownian_paths_are_shared_by_grids() -> None:
+    """A grid that refines another sees the same noise: both end close together."""
+    y0 = points(200)
+    coarse = np.geomspace(8.0, 0.05, 201)
+    fine = np.geomspace(8.0, 0.05, 401)
+    np.testing.assert_allclose(fine[::2], coarse, rtol=1e-12)
+
+    def end(levels: Array, paths: bool) -> Array:
+        x: Array = fm.score.integrate(exact(), y0, levels, "euler_maruyama", rng=3, brownian=paths)
+        return x
+
+    apart = np.linalg.norm(end(coarse, False) - end(fine, False), axis=1)
+    close = np.linalg.norm(end(coarse, True) - end(fine, True), axis=1)
+    assert np.median(close) < 0.1 * np.median(apart)
+    np.testing.assert_array_equal(
+        end(coarse, True),
+        np.concatenate(
+            [
+                fm.score.integrate(
+                    exact(), y0[a:b], coarse, "euler_maruyama", rng=3, brownian=True, first_row=a
+                )
+                for a, b in ((0, 3), (3, 200))
+            ]
+        ),
+    )

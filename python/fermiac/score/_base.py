@@ -55,6 +55,10 @@ class Model:
         """The model for points of this shape; most take them as rows of numbers."""
         return self
 
+    def _to_device(self, y: Array) -> Any:
+        """Points as a tensor where the model is, of a model whose loops run there."""
+        raise NotImplementedError
+
     def _sampling_range(self) -> tuple[float, float]:
         """The lowest and the highest level for a sampler that is not told."""
         if self.sigma_range is None:

@@ -17,14 +17,15 @@ from fermiac._checkpoint import Checkpoint, Log
 from fermiac._config import resolve_threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike, key_of, positive, whole
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, InternalError
 from fermiac.executor import Sharded
+from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, is_tensor, like, rows_of, to_numpy
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._outside import asked
 from fermiac.targets._factory import Factory
 
-__all__ = ["Call", "Reached", "Threshold", "integrate", "levels_of"]
+__all__ = ["Call", "Reached", "Threshold", "as_method", "integrate", "levels_of"]
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ Array = NDArray[np.float64]
 _NAN_POLICIES = ("raise", "freeze", "ignore")
 #: How closely Brownian paths meet a level, in log s.
 _TOLERANCE = 1e-5
+_ADAPTIVE = {"rk45": Adaptive("dopri5"), "dop853": Adaptive("dop853")}
 
 
 class Reached(NamedTuple):
@@ -84,7 +86,7 @@ def integrate(
     model: Model,
     y0: Any,
     sigmas: ArrayLike,
-    integrator: str | Integrator = "dpmpp_2m",
+    integrator: str | Integrator | Adaptive = "dpmpp_2m",
     *,
     rng: RngLike = None,
     first_row: int = 0,
@@ -113,8 +115,9 @@ def integrate(
     sigmas : array_like, shape (N + 1,) or (n, N + 1)
         The levels, strictly decreasing; the last may be 0. A grid for each row where there are
         two axes. See `karras` and the other schedules.
-    integrator : str or Integrator, default "dpmpp_2m"
-        How; see `Integrator` for the names and what they cost.
+    integrator : str, Integrator or Adaptive, default "dpmpp_2m"
+        How; `integrators` lists the names. ``"rk45"`` and ``"dop853"`` choose their own steps
+        between the levels, each row for itself, to keep a tolerance; see `Adaptive`.
     rng : int, SeedSequence, Generator or None
         The seed, for integrators with noise. The noise of a row depends on the seed, the row and
         the step alone.
@@ -198,8 +201,11 @@ def integrate(
         checkpoint,
     )
     return_trajectory = yes("return_trajectory", return_trajectory)
-    if callback is not None and not callable(callback):
-        raise ArgumentError(f"callback: {callback!r:.60} given; a function is needed")
+    if callback is not None:
+        if not callable(callback):
+            raise ArgumentError(f"callback: {callback!r:.60} given; a function is needed")
+        if call.adaptive:
+            call._refuse("callback", True)
     with reporter(progress, "integrate", "steps") as report:
         if call.on_device:
             call.refuse_outside(executor, target_factory)
@@ -223,6 +229,18 @@ def levels_of(name: str, given: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
+def as_method(given: object) -> Integrator | Adaptive:
+    """Take an integrator of either kind, or its name."""
+    if isinstance(given, Adaptive):
+        return given
+    if isinstance(given, str) and given in _ADAPTIVE:
+        return _ADAPTIVE[given]
+    try:
+        return as_integrator(given)
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}, or Adaptive, 'rk45' or 'dop853'") from None
+
+
 class Call:
     """The checked arguments of a call."""
 
@@ -231,7 +249,7 @@ class Call:
         model: Model,
         y0: Any,
         sigmas: ArrayLike,
-        integrator: str | Integrator,
+        integrator: str | Integrator | Adaptive,
         rng: RngLike,
         first_row: int,
         brownian: bool | tuple[float, float],
@@ -248,11 +266,13 @@ class Call:
         self.given = y0
         self.event = tuple(y0.shape[1:]) if is_tensor(y0) else np.shape(y0)[1:]
         self.model = model._shaped(self.event)
-        self.on_device = model.runs_on_device
+        self.integrator = as_method(integrator)
+        self.adaptive = isinstance(self.integrator, Adaptive)
+        # Rows that choose their own steps go in the core, wherever the model is.
+        self.on_device = self.model.runs_on_device and not self.adaptive
         n = len(y0) if np.ndim(y0) else 0
         flat = y0.reshape(n, -1) if is_tensor(y0) else np.reshape(y0, (n, -1)) if n else y0
         self.tensor = flat
-        self.integrator = as_integrator(integrator)
         self.grid = self._grid(sigmas, n)
         self.log = None if checkpoint is None else Log(checkpoint)
         resumed = None if self.log is None else self.log.seed
@@ -264,6 +284,10 @@ class Call:
         self.on_nan = choice("on_nan", on_nan, _NAN_POLICIES)
         self.workers = resolve_threads(n_threads)
         self.brownian = self._paths(brownian)
+        if self.adaptive:
+            self._refuse("threshold", threshold is not None)
+            self._refuse("brownian", brownian is not False)
+            self._refuse("on_nan", on_nan == "ignore")
         self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self._empty(flat), model.dim)
 
     def _empty(self, flat: Any) -> Any:
@@ -280,6 +304,13 @@ class Call:
                 f"or ({n}, N + 1) with a grid for each row"
             )
         return self.model._within(grid.reshape(-1)).reshape(grid.shape)
+
+    def _refuse(self, name: str, given: bool) -> None:
+        if given:
+            raise ArgumentError(
+                f"{name}: given with {self.integrator!r}, whose steps have an error to keep; use "
+                "an integrator on a fixed grid"
+            )
 
     def _paths(self, given: bool | tuple[float, float]) -> tuple[float, float, float] | None:
         """The ends of Brownian paths, and how closely levels are met in log s."""
@@ -299,15 +330,21 @@ class Call:
     @property
     def n_steps(self) -> int:
         """Steps of the grid."""
-        return self.grid.shape[-1] - 1
+        return int(self.grid.shape[-1]) - 1
 
-    def program(self) -> Any:
+    def program(self) -> _core.Program:
         """The integrator on the grid."""
+        assert isinstance(self.integrator, Integrator)
         return self.integrator._program(self.grid)
+
+    def langevin(self) -> tuple[float, bool]:
+        """The length of Langevin steps, and whether norms are averaged over the rows."""
+        assert isinstance(self.integrator, Integrator)
+        return self.integrator._langevin()
 
     def settings(self) -> dict[str, Any]:
         """How the core carries it out."""
-        snr, batch_norm = self.integrator._langevin()
+        snr, batch_norm = self.langevin()
         return {
             "key": self.key,
             "first": self.first,
@@ -384,21 +421,50 @@ def _run(
         report=report,
         total=total,
     ) as (core, shown):
-        if callback is not None:
+        if isinstance(call.integrator, Adaptive):
+            y, path = _adaptive(call, core, call.integrator, keep_path, shown)
+        elif callback is not None:
             y, path = _with_callback(call, core, callback, keep_path, shown)
         else:
             raw, error = _core.score_integrate(
                 core, call.program(), call.y, call.settings(), keep_path, call.workers, shown
             )
-            if error is not None:
-                if raw is not None:
-                    error.partial_result = Reached(call.shaped(raw[0]), raw[1])
-                raise error
+            if error is not None or raw is None:
+                raise _stopped(call, error, None if raw is None else raw[:2])
             y, _, rows = raw
             path = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
     result = call.shaped(y if path is None else path)
     finish(shown, total, result)
     return result
+
+
+def _stopped(
+    call: Call, error: BaseException | None, reached: tuple[Array, Array] | None
+) -> BaseException:
+    """The exception that ended a call, with where the points stand."""
+    error = InternalError("a run ended without a result") if error is None else error
+    if reached is not None:
+        error.partial_result = Reached(call.shaped(reached[0]), reached[1])  # type: ignore[attr-defined]
+    return error
+
+
+def _adaptive(
+    call: Call, core: Any, integrator: Adaptive, keep_path: bool, report: Report | None
+) -> tuple[Array, Array | None]:
+    """With steps that rows choose for themselves."""
+    raw, error = integrate_adaptive(
+        core,
+        call.y,
+        call.grid,
+        integrator,
+        on_nan=call.on_nan,
+        return_trajectory=keep_path,
+        n_threads=call.workers,
+        report=report,
+    )
+    if error is not None or raw is None:
+        raise _stopped(call, error, None if raw is None else (raw["y"], raw["sigma"]))
+    return raw["y"], np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
 
 
 def _with_callback(

@@ -251,7 +251,7 @@ def log_likelihood(
 
     with reporter(progress, "log-likelihood", "rows") as report:
         raw, error = integrate_adaptive(
-            model,
+            model._core(points.shape[1]),
             points,
             np.array([low, high]),
             integrator,

@@ -19,9 +19,10 @@ from fermiac._progress import Report
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.executor import Sharded
+from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
-from fermiac.score._integrate import Threshold, integrate, levels_of
-from fermiac.score._integrators import Integrator, as_integrator
+from fermiac.score._integrate import Threshold, as_method, integrate, levels_of
+from fermiac.score._integrators import Integrator
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._factory import Factory
 
@@ -38,7 +39,7 @@ def sample(
     n: int,
     dim: int | Sequence[int] | None = None,
     n_steps: int | None = None,
-    integrator: str | Integrator = "dpmpp_2m",
+    integrator: str | Integrator | Adaptive = "dpmpp_2m",
     schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
     sigma_range: tuple[float, float] | None = None,
     *,
@@ -69,8 +70,8 @@ def sample(
         Their coordinates, or their shape; by default the model's.
     n_steps : int, default 10
         Steps, the one to level 0 included.
-    integrator : str or Integrator, default "dpmpp_2m"
-        How; see `Integrator`.
+    integrator : str, Integrator or Adaptive, default "dpmpp_2m"
+        How; see `integrate`.
     schedule : str or callable, default "karras"
         Where the levels lie: ``"karras"``, ``"exponential"``, ``"polyexponential"``, ``"poly_t"``,
         ``"vp_uniform"``, or a function of (number of steps, lowest, highest level) that gives
@@ -116,7 +117,7 @@ def sample(
         raise ArgumentError(f"model: {type(model).__name__} given; a score model is needed")
     n = whole("n", n, 0, 2**40)
     event = event_of(model, dim)
-    method = as_integrator(integrator)
+    method = as_method(integrator)
     low, high = range_of(model, sigma_range)
     zero = choice("final", final, ("zero", "min")) == "zero"
     steps = _steps(method, n_steps, nfe_budget, zero)
@@ -175,12 +176,16 @@ def start_noise(key: int, first: int, n: int, dim: int) -> Array:
     return _core.score_noise(key, _START, first, n, 0, dim, 0)[0]
 
 
-def _steps(method: Integrator, n_steps: int | None, budget: int | None, zero: bool) -> int:
+def _steps(
+    method: Integrator | Adaptive, n_steps: int | None, budget: int | None, zero: bool
+) -> int:
     if budget is None:
         return whole("n_steps", 10 if n_steps is None else n_steps, 1, 10**6)
     if n_steps is not None:
         raise ArgumentError("nfe_budget: given with n_steps; give one of them")
     budget = whole("nfe_budget", budget, 1, 10**9)
+    if isinstance(method, Adaptive):
+        raise ArgumentError("nfe_budget: given with an adaptive integrator, which has none")
     # A step costs one evaluation or more.
     steps = bisect_right(range(1, budget + 1), budget, key=lambda n: method.n_evals(n, zero))
     if steps == 0:

@@ -196,7 +196,7 @@ def _distance(
     rows = y0.reshape(len(y0), -1)
     ends = first[[0, -2, -1]] if first[-1] == 0 else first[[0, -1]]
     raw, error = integrate_adaptive(
-        model._shaped(y0.shape[1:]),
+        model._shaped(y0.shape[1:])._core(rows.shape[1]),
         rows,
         ends,
         Adaptive("dop853", rtol=1e-8, atol=1e-8 * float(first[0])),

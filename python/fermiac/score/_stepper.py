@@ -34,6 +34,10 @@ class Stepper:
     """
 
     def __init__(self, call: Call) -> None:
+        if call.adaptive:
+            raise ArgumentError(
+                f"integrator: {call.integrator!r} was given; a stepper needs one on a fixed grid"
+            )
         if call.on_device:
             raise ArgumentError(
                 "model: its loop runs on its device, where runs cannot be suspended; make it with "
