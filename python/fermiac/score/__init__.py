@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._call import Reached, Threshold
 from fermiac.score._classifier import NoiseClassifier, train_noise_classifier
 from fermiac.score._classifier_report import Calibration, ClassifierTraining
 from fermiac.score._diffusers import DiffusersScheduler
 from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score._first_hitting import Unmasked, first_hitting
 from fermiac.score._guided import Guided
-from fermiac.score._integrate import Reached, Threshold, integrate
+from fermiac.score._integrate import integrate
 from fermiac.score._integrators import (
     DEIS,
     GHVB,

@@ -15,7 +15,7 @@ from fermiac.score._device import Rules, noise_for, run_program
 from fermiac.score._network import ScoreModel
 
 if TYPE_CHECKING:
-    from fermiac.score._integrate import Call
+    from fermiac.score._call import Call
 
 __all__ = ["integrate_on_device"]
 
@@ -30,7 +30,7 @@ def integrate_on_device(
 
     A call that is stopped leaves a `Reached` of the last step in its exception.
     """
-    from fermiac.score._integrate import Reached
+    from fermiac.score._call import Reached
 
     torch = sys.modules["torch"]
     assert isinstance(call.model, ScoreModel)

@@ -21,7 +21,8 @@ from fermiac.errors import ArgumentError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
-from fermiac.score._integrate import Threshold, as_method, integrate, levels_of
+from fermiac.score._call import Threshold, as_method, levels_of
+from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._factory import Factory

@@ -12,7 +12,7 @@ from fermiac import _core, _store
 from fermiac._rng import RngLike
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.score._base import Model
-from fermiac.score._integrate import Call, Threshold
+from fermiac.score._call import Call, Threshold
 from fermiac.score._integrators import Integrator
 
 __all__ = ["Stepper", "stepper"]

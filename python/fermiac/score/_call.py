@@ -1,0 +1,266 @@
+"""The checked arguments of an integration, and how far one came that was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._arguments import choice, numbers
+from fermiac._checkpoint import Checkpoint, Log
+from fermiac._config import resolve_threads
+from fermiac._progress import Report
+from fermiac._rng import RngLike, key_of, positive, whole
+from fermiac.errors import ArgumentError
+from fermiac.score._adaptive import Adaptive
+from fermiac.score._base import Model, is_tensor, like, rows_of, to_numpy
+from fermiac.score._integrators import Integrator, as_integrator
+
+__all__ = ["Call", "Reached", "Threshold", "as_method", "levels_of"]
+
+Array = NDArray[np.float64]
+
+#: What is done with rows for which a model gives no number.
+_NAN_POLICIES = ("raise", "freeze", "ignore")
+#: How closely Brownian paths meet a level, in log s.
+_TOLERANCE = 1e-5
+_ADAPTIVE = {"rk45": Adaptive("dopri5"), "dop853": Adaptive("dop853")}
+
+
+class Reached(NamedTuple):
+    """How far a call came that was stopped: the ``partial_result`` of its exception.
+
+    Attributes
+    ----------
+    y : ndarray or torch.Tensor
+        The points.
+    sigma : ndarray, shape (n,)
+        The level at which each stands; to go on, integrate from there.
+    """
+
+    y: Any
+    sigma: Array
+
+
+class Threshold(NamedTuple):
+    """Hold denoised points to a range.
+
+    Parameters
+    ----------
+    bound : float, default 1.0
+        The range of the data is from -bound to bound.
+    quantile : float, optional
+        With it, each row is clipped to [-q, q], q the quantile of its absolute values but at least
+        `bound`, and scaled by bound / q [1]_. Without, each row is clipped to the bound.
+
+    References
+    ----------
+    .. [1] C. Saharia et al., "Photorealistic text-to-image diffusion models with deep language
+       understanding", 2022.
+    """
+
+    bound: float = 1.0
+    quantile: float | None = None
+
+    def _spec(self) -> tuple[str, float, float]:
+        bound = positive("threshold", self.bound)
+        if self.quantile is None:
+            return "static", bound, 1.0
+        if not 0 < self.quantile <= 1:
+            raise ArgumentError(
+                f"threshold: a quantile of {self.quantile!r} given; above 0 and at most 1 is needed"
+            )
+        return "dynamic", bound, float(self.quantile)
+
+
+def levels_of(name: str, given: tuple[float, float]) -> tuple[float, float]:
+    """Take a lowest and a highest level."""
+    try:
+        low, high = given
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"{name}: {given!r:.60} given; (lowest, highest) level is needed"
+        ) from None
+    low, high = positive(name, low), positive(name, high)
+    if low >= high:
+        raise ArgumentError(
+            f"{name}: ({low:g}, {high:g}) given; the lowest level must be below the highest"
+        )
+    return low, high
+
+
+def as_method(given: object) -> Integrator | Adaptive:
+    """Take an integrator of either kind, or its name."""
+    if isinstance(given, Adaptive):
+        return given
+    if isinstance(given, str) and given in _ADAPTIVE:
+        return _ADAPTIVE[given]
+    try:
+        return as_integrator(given)
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}, or Adaptive, 'rk45' or 'dop853'") from None
+
+
+class Call:
+    """The checked arguments of a call."""
+
+    def __init__(
+        self,
+        model: Model,
+        y0: Any,
+        sigmas: ArrayLike,
+        integrator: str | Integrator | Adaptive,
+        rng: RngLike,
+        first_row: int,
+        brownian: bool | tuple[float, float],
+        threshold: float | Threshold | None,
+        on_nan: str,
+        n_threads: int | None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    ) -> None:
+        if not isinstance(model, Model):
+            raise ArgumentError(
+                f"model: {type(model).__name__} given; a score model is needed: one of "
+                "fermiac.score, or ScoreModel(...) of a network or function"
+            )
+        self.given = y0
+        self.event = tuple(y0.shape[1:]) if is_tensor(y0) else np.shape(y0)[1:]
+        self.model = model._shaped(self.event)
+        self.integrator = as_method(integrator)
+        self.adaptive = isinstance(self.integrator, Adaptive)
+        # Rows that choose their own steps go in the core, wherever the model is.
+        self.on_device = self.model.runs_on_device and not self.adaptive
+        n = len(y0) if np.ndim(y0) else 0
+        flat = y0.reshape(n, -1) if is_tensor(y0) else np.reshape(y0, (n, -1)) if n else y0
+        self.tensor = flat
+        self.grid = self._grid(sigmas, n)
+        self.log = None if checkpoint is None else Log(checkpoint)
+        resumed = None if self.log is None else self.log.seed
+        self.key = resumed if rng is None and resumed is not None else key_of(rng)
+        self.first = whole("first_row", first_row, 0, 2**48)
+        if threshold is not None and not isinstance(threshold, Threshold):
+            threshold = Threshold(threshold)
+        self.threshold = None if threshold is None else threshold._spec()
+        self.on_nan = choice("on_nan", on_nan, _NAN_POLICIES)
+        self.workers = resolve_threads(n_threads)
+        self.brownian = self._paths(brownian)
+        if self.adaptive:
+            self._refuse("threshold", threshold is not None)
+            self._refuse("brownian", brownian is not False)
+            self._refuse("on_nan", on_nan == "ignore")
+        self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self._empty(flat), model.dim)
+
+    def _empty(self, flat: Any) -> Any:
+        # No rows have no coordinates that could be counted.
+        if len(self.given) or len(self.event) < 1:
+            return flat
+        return np.empty((0, int(np.prod(self.event))))
+
+    def _grid(self, sigmas: ArrayLike, n: int) -> Array:
+        grid = np.ascontiguousarray(numbers("sigmas", to_numpy(sigmas)))
+        if grid.ndim not in (1, 2) or grid.shape[-1] < 2 or (grid.ndim == 2 and len(grid) != n):
+            raise ArgumentError(
+                f"sigmas: shape {grid.shape} was given; (N + 1,) with at least one step is needed, "
+                f"or ({n}, N + 1) with a grid for each row"
+            )
+        return self.model._within(grid.reshape(-1)).reshape(grid.shape)
+
+    def _refuse(self, name: str, given: bool) -> None:
+        if given:
+            raise ArgumentError(
+                f"{name}: given with {self.integrator!r}, whose steps have an error to keep; use "
+                "an integrator on a fixed grid"
+            )
+
+    def _paths(self, given: bool | tuple[float, float]) -> tuple[float, float, float] | None:
+        """The ends of Brownian paths, and how closely levels are met in log s."""
+        if given is False:
+            return None
+        if given is True:
+            above = self.grid[self.grid > 0]
+            return float(above.min()), float(above.max()), _TOLERANCE
+        low, high = levels_of("brownian", given)
+        return low, high, _TOLERANCE
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a row."""
+        return int(self.tensor.shape[1])
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the grid."""
+        return int(self.grid.shape[-1]) - 1
+
+    def program(self) -> _core.Program:
+        """The integrator on the grid."""
+        assert isinstance(self.integrator, Integrator)
+        return self.integrator._program(self.grid)
+
+    def langevin(self) -> tuple[float, bool]:
+        """The length of Langevin steps, and whether norms are averaged over the rows."""
+        assert isinstance(self.integrator, Integrator)
+        return self.integrator._langevin()
+
+    def settings(self) -> dict[str, Any]:
+        """How the core carries it out."""
+        snr, batch_norm = self.langevin()
+        return {
+            "key": self.key,
+            "first": self.first,
+            "threshold": self.threshold,
+            "on_nan": self.on_nan,
+            "snr": snr,
+            "batch_norm": batch_norm,
+            "brownian": self.brownian,
+        }
+
+    def shaped(self, y: Array) -> Any:
+        """Points as they were given."""
+        return like(self.given, y.reshape(*y.shape[:-1], *self.event))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a call the same call."""
+        digest = blake2b(self.y.tobytes() + self.grid.tobytes(), digest_size=8).hexdigest()
+        return {
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "method": "score.integrate",
+            "seed": self.key,
+            "dim": self.dim,
+            "integrator": repr(self.integrator),
+            "points and levels": digest,
+            "first_row": self.first,
+            "brownian": self.brownian,
+            "threshold": self.threshold,
+            "on_nan": self.on_nan,
+        }
+
+    def refuse_outside(self, executor: Any, target_factory: Any) -> None:
+        """Refuse what a model on its device cannot have."""
+        for name, value in (
+            ("executor", executor),
+            ("target_factory", target_factory),
+            ("checkpoint", self.log),
+        ):
+            if value is not None:
+                raise ArgumentError(
+                    f"{name}: given for a model whose whole loop runs on its device; make it with "
+                    "ScoreModel(..., on_device=False), or leave it out"
+                )
+
+    def device_run(
+        self,
+        callback: Callable[[int, float, Any], object] | None,
+        return_trajectory: bool,
+        report: Report | None,
+    ) -> Any:
+        """The run in torch, on the device of the model."""
+        from fermiac.score._device_integrate import integrate_on_device
+
+        return integrate_on_device(self, callback, return_trajectory, report)
