@@ -29,6 +29,7 @@ type Noise<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// The numbers of draw `draw` for rows from `first` on.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "as Python gives them")]
 fn score_noise(
     py: Python<'_>,
     key: u64,

@@ -1,4 +1,5 @@
 //! Programs carried out on the one model whose equation has a closed solution.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 
