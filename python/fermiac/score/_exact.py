@@ -32,7 +32,7 @@ class _Exact(Built, Model):
     _handle: _core.ScoreModel
 
     def _settle(
-        self, weights: Array, means: Array, covariances: Array, kind: str, **arguments: Array
+        self, weights: Array, means: Array, covariances: Array, kind: str, /, **arguments: Array
     ) -> None:
         mixture = _core.GaussianMixture(weights, means, covariances.reshape(-1), kind)
         count, dim = means.shape
