@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from mpmath import mp, mpf
@@ -75,7 +77,7 @@ def test_posterior_of_the_level(y: tuple[float, float], mean: float, sd: float, 
     assert int(np.argmax(p)) == best
 
 
-def relative(found: Array, true: list[object]) -> float:
+def relative(found: Array, true: list[Any]) -> float:
     """The largest error relative to the largest true number."""
     with mp.workdps(DIGITS):
         off = max(abs(mpf(float(a)) - b) for a, b in zip(np.ravel(found), true, strict=True))

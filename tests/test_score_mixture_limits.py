@@ -181,7 +181,8 @@ def test_models_are_frozen_values() -> None:
     y = np.random.default_rng(1).normal(size=(7, 3))
     for model, text in zip(models, shown, strict=True):
         again = pickle.loads(pickle.dumps(model))
-        assert again == model and hash(again) == hash(model)
+        assert again == model
+        assert hash(again) == hash(model)
         np.testing.assert_array_equal(again.denoise(y, 0.4), model.denoise(y, 0.4))
         assert repr(model) == text
         assert model.dim == 3
@@ -190,9 +191,9 @@ def test_models_are_frozen_values() -> None:
     assert models[0] != GaussianMixture([1, 2], means, 2 * variances)
     # Arrays given are copied, arrays shown cannot be written to.
     means += 1
-    assert (models[0].means == 0).all()  # type: ignore[union-attr]
+    assert (models[0].means == 0).all()  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="read-only"):
-        models[0].means[0] = 1  # type: ignore[union-attr]
+        models[0].means[0] = 1  # type: ignore[attr-defined]
 
 
 def test_an_infinite_point_harms_no_other() -> None:

@@ -2,7 +2,7 @@
 //! what is averaged with its weights.
 
 use super::shape::{Shape, View};
-use super::tile::{Lane, any, load, store, total, update};
+use super::tile::{Lane, WIDE, any, load, store, total, update};
 use crate::linalg::Rows;
 use crate::score::model::level;
 use crate::simd::{Kernel, LANES, Real, V, expv, lnv};
@@ -115,7 +115,8 @@ impl<S: Shape, L: Lane> Kernel for Evaluate<'_, S, L> {
     fn run<const FMA: bool>(mut self) {
         let (shape, dim) = (self.shape, self.shape.dim());
         let traces = self.asked == Asked::Traces;
-        let block = block_of(shape).min(if traces { (BLOCK_SPACE / dim).max(1) } else { BLOCK });
+        let block =
+            block_of(shape).min(if traces { (BLOCK_SPACE / dim).max(LANES) } else { BLOCK });
         let wide = |n: usize| vec![V::ZERO; n];
         let mut space = Space {
             y: wide(dim),
@@ -182,9 +183,15 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
                 continue;
             }
             active.clear();
-            active.extend((0..logs.len()).filter(|&at| any(logs[at], |w| w != 0.0)));
+            for at in 0..logs.len() {
+                if any(logs[at], |weight| weight != 0.0) {
+                    logs[active.len()] = logs[at];
+                    active.push(at);
+                }
+            }
+            let logs = &mut logs[..active.len()];
             if start > 0 {
-                update(sums, |_, sum| sum * keep);
+                update!(sums, |_j, sum| sum * keep);
             }
             let view = View { block, y, space: kept, table };
             match self.asked {
@@ -203,7 +210,7 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
         }
         if matches!(self.asked, Asked::Denoised | Asked::Scores | Asked::Traces) {
             let inverse = V::splat(1.0) / sum.sum;
-            update(sums, |_, sum| sum * inverse);
+            update!(sums, |_j, sum| sum * inverse);
             store(sums, dim, &mut self.out[first * dim..(first + rows) * dim]);
         }
         let values = match self.asked {
@@ -243,25 +250,26 @@ impl Traces {
         let dim = shape.dim();
         let (mut own, mut within) = (V::ZERO, V::ZERO);
         average.fill(V::ZERO);
-        for (mean, &at) in means.chunks_exact_mut(dim).zip(active) {
+        let each = means.chunks_exact_mut(dim).zip(active).zip(weights);
+        for ((mean, &at), weight) in each {
             let trace = shape.mean::<L, FMA>(view, at, mean, scratch);
-            own = weights[at].mul_add::<FMA>(trace, own);
-            update(average, |j, average| weights[at].mul_add::<FMA>(mean[j], average));
+            own = weight.mul_add::<FMA>(trace, own);
+            update!(average, |j, average| weight.mul_add::<FMA>(mean[j], average));
         }
         let inverse = |weight: V| weight.map(|w| if w > 0.0 { 1.0 / w } else { 0.0 });
         let (of_added, of_before) = (inverse(added), inverse(before));
-        let apart = total(dim, |j, apart| {
+        let apart = total!(dim, |j, apart| {
             let off = average[j] * of_added - sums[j] * of_before;
             off.mul_add::<FMA>(off, apart)
         });
-        update(sums, |j, sum| sum + average[j]);
-        update(average, |_, average| average * of_added);
-        for (mean, &at) in means.chunks_exact(dim).zip(active) {
-            let square = total(dim, |j, square| {
+        update!(sums, |j, sum| sum + average[j]);
+        update!(average, |_j, average| average * of_added);
+        for (mean, weight) in means.chunks_exact(dim).zip(weights) {
+            let square = total!(dim, |j, square| {
                 let off = mean[j] - average[j];
                 off.mul_add::<FMA>(off, square)
             });
-            within = weights[at].mul_add::<FMA>(square, within);
+            within = weight.mul_add::<FMA>(square, within);
         }
         let share = before * added * inverse(before + added);
         self.own = self.own.mul_add::<FMA>(keep, own);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::shape::{Shape, View, add_products};
-use super::tile::{Lane, total, update};
+use super::tile::{Lane, WIDE, total, update};
 use crate::linalg::Rows;
 use crate::simd::{Real, V};
 use crate::special::LN_SQRT_2PI;
@@ -123,7 +123,7 @@ impl Shape for Isotropic {
         }
         let means = &means[TOGETHER * dim * fours.len()..];
         for (mean, to) in means.chunks_exact(dim).zip(rest) {
-            *to = total(dim, |j, sum| {
+            *to = total!(dim, |j, sum| {
                 let off = y[j] - V::splat(mean[j]);
                 off.mul_add::<FMA>(off, sum)
             });
@@ -139,7 +139,7 @@ impl Shape for Isotropic {
         logs: &mut [V],
     ) {
         let (which, weights) = (&self.which[block.clone()], &self.log_weights[block]);
-        update(logs, |at, _| {
+        update!(logs, |at, _old| {
             let constant = table[which[at] + CONSTANT].spread() + V::splat(weights[at]);
             let minus = V::ZERO - table[which[at] + HALF_PRECISION].spread();
             minus.mul_add::<FMA>(space[at], constant)
@@ -151,20 +151,19 @@ impl Shape for Isotropic {
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         _scratch: &mut [V],
     ) {
         // A posterior mean is (s² μ + λ y) / v; the parts of y are added up first.
         let mut of_y = V::ZERO;
-        for &at in active {
-            of_y = weights[at].mul_add::<FMA>(self.entry(view, at, GAIN), of_y);
+        for (at, weight) in active.iter().zip(&mut *weights) {
+            of_y = weight.mul_add::<FMA>(self.entry(view, *at, GAIN), of_y);
+            *weight = *weight * self.entry(view, *at, LOSS);
         }
-        update(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
-        let active = active.iter().copied();
-        let row = |at| (view.block.start + at) * self.dim;
-        let factor = |at: usize| weights[at] * self.entry(view, at, LOSS);
-        add_products::<FMA>(active, row, &self.means, factor, |_| V::ZERO, sums);
+        update!(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
+        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
+        add_products::<FMA>(places, weights, &self.means, |_| V::ZERO, sums);
     }
 
     #[inline(always)]
@@ -172,14 +171,15 @@ impl Shape for Isotropic {
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         _scratch: &mut [V],
     ) {
-        let active = active.iter().copied();
-        let row = |at| (view.block.start + at) * self.dim;
-        let factor = |at: usize| weights[at] * self.entry(view, at, PRECISION);
-        add_products::<FMA>(active, row, &self.means, factor, |j| view.y[j], sums);
+        for (at, weight) in active.iter().zip(&mut *weights) {
+            *weight = *weight * self.entry(view, *at, PRECISION);
+        }
+        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
+        add_products::<FMA>(places, weights, &self.means, |j| view.y[j], sums);
     }
 
     #[inline(always)]
@@ -192,7 +192,7 @@ impl Shape for Isotropic {
     ) -> V {
         let (gain, loss) = (self.entry(view, at, GAIN), self.entry(view, at, LOSS));
         let known = self.mean_of(view.block.start + at);
-        update(mean, |j, _| loss.mul_add::<FMA>(V::splat(known[j]), gain * view.y[j]));
+        update!(mean, |j, _old| loss.mul_add::<FMA>(V::splat(known[j]), gain * view.y[j]));
         gain * V::splat(self.dim as f64)
     }
 }

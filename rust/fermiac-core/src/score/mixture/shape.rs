@@ -53,22 +53,23 @@ pub(super) trait Shape: Sync {
         logs: &mut [V],
     );
 
-    /// Adds weight times posterior mean of the `active` components (counted within the block).
+    /// Adds weight times posterior mean of the `active` components (counted within the block), each
+    /// of which has a weight; the weights are used up.
     fn add_means<L: Lane, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         scratch: &mut [V],
     );
 
-    /// Adds weight times score of the `active` components.
+    /// Adds weight times score of the `active` components; the weights are used up.
     fn add_scores<L: Lane, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         scratch: &mut [V],
     );
@@ -83,15 +84,13 @@ pub(super) trait Shape: Sync {
     ) -> V;
 }
 
-/// Adds, to every column, the sum over `active` of factor times number less shift: `numbers` has
-/// one number for each column from `row(at)` on, `factor(at)` is of all columns and `shift(j)` of
-/// all terms. The closures must be inlined.
+/// Adds, to every column, the sum of factor times number less shift: each factor has a row of
+/// numbers, one for each column, from its place on; `shift(j)` is of all rows and must be inlined.
 #[inline(always)]
 pub(super) fn add_products<const FMA: bool>(
-    active: impl Iterator<Item = usize> + Clone,
-    row: impl Fn(usize) -> usize,
+    places: impl Iterator<Item = usize> + Clone,
+    factors: &[V],
     numbers: &[f64],
-    factor: impl Fn(usize) -> V,
     shift: impl Fn(usize) -> V,
     sums: &mut [V],
 ) {
@@ -99,8 +98,8 @@ pub(super) fn add_products<const FMA: bool>(
     let whole = WIDE * blocks.len();
     for (b, sums) in blocks.iter_mut().enumerate() {
         let mut kept = *sums;
-        for at in active.clone() {
-            let (factor, from) = (factor(at), &numbers[row(at) + b * WIDE..][..WIDE]);
+        for (place, factor) in places.clone().zip(factors) {
+            let from = &numbers[place + b * WIDE..][..WIDE];
             for w in 0..WIDE {
                 let term = V::splat(from[w]) - shift(b * WIDE + w);
                 kept[w] = factor.mul_add::<FMA>(term, kept[w]);
@@ -110,8 +109,8 @@ pub(super) fn add_products<const FMA: bool>(
     }
     for (r, sum) in rest.iter_mut().enumerate() {
         let (j, mut kept) = (whole + r, *sum);
-        for at in active.clone() {
-            kept = factor(at).mul_add::<FMA>(V::splat(numbers[row(at) + j]) - shift(j), kept);
+        for (place, factor) in places.clone().zip(factors) {
+            kept = factor.mul_add::<FMA>(V::splat(numbers[place + j]) - shift(j), kept);
         }
         *sum = kept;
     }

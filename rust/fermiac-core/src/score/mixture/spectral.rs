@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::shape::{Shape, View, add_products};
-use super::tile::{Lane, total, update};
+use super::tile::{Lane, WIDE, total, update};
 use crate::simd::{Real, V};
 use crate::special::LN_SQRT_2PI;
 
@@ -46,19 +46,22 @@ impl Spectral {
         &matrices[k * self.dim * self.dim..(k + 1) * self.dim * self.dim]
     }
 
-    /// The constant of a component in the table, and its precisions along eigenvectors.
+    /// Of a component in the table: its constant, and along eigenvectors its precisions and how
+    /// much of a distance is left of it.
     #[inline(always)]
-    fn entries<'a, L>(&self, table: &'a [L], k: usize) -> (&'a L, &'a [L]) {
-        let stride = self.dim + 1;
-        let entries = &table[k * stride..(k + 1) * stride];
-        (&entries[0], &entries[1..])
+    fn entries<'a, L>(&self, table: &'a [L], k: usize) -> (&'a L, &'a [L], &'a [L]) {
+        let stride = 2 * self.dim + 1;
+        let (constant, rest) = table[k * stride..(k + 1) * stride].split_at(1);
+        let (precisions, gains) = rest.split_at(self.dim);
+        (&constant[0], precisions, gains)
     }
 
     /// Adds V f, where f is a number for each eigenvector.
     #[inline(always)]
     fn add_turned<const FMA: bool>(&self, vectors: &Vectors, k: usize, f: &[V], sums: &mut [V]) {
         let rows = self.matrix(&vectors.rows, k);
-        add_products::<FMA>(0..self.dim, |i| i * self.dim, rows, |i| f[i], |_| V::ZERO, sums);
+        let places = (0..self.dim).map(|i| i * self.dim);
+        add_products::<FMA>(places, f, rows, |_| V::ZERO, sums);
     }
 
     /// Adds weight times the posterior mean of component `at` of the block.
@@ -72,16 +75,16 @@ impl Spectral {
         scratch: &mut [V],
     ) {
         let k = view.block.start + at;
-        let (_, precisions) = self.entries(view.table, k);
+        let (_, _, gains) = self.entries(view.table, k);
         let z = &view.space[at * self.dim..(at + 1) * self.dim];
-        let (mean, variances) = (&self.means[self.own(k)], &self.variances[self.own(k)]);
-        let shrunk = |i: usize| V::splat(variances[i]) * precisions[i].spread() * z[i];
+        let mean = &self.means[self.own(k)];
+        let shrunk = |i: usize| gains[i].spread() * z[i];
         if let Some(vectors) = &self.vectors {
-            update(scratch, |i, _| weight * shrunk(i));
-            update(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]), sum));
+            update!(scratch, |i, _old| weight * shrunk(i));
+            update!(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]), sum));
             self.add_turned::<FMA>(vectors, k, scratch, sums);
         } else {
-            update(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]) + shrunk(j), sum));
+            update!(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]) + shrunk(j), sum));
         }
     }
 }
@@ -96,7 +99,7 @@ impl Shape for Spectral {
     }
 
     fn table_len(&self) -> usize {
-        self.len() * (self.dim + 1)
+        self.len() * (2 * self.dim + 1)
     }
 
     fn space_len(&self) -> usize {
@@ -106,12 +109,14 @@ impl Shape for Spectral {
     #[inline(always)]
     fn table<R: Real, const FMA: bool>(&self, square: R, table: &mut [R]) {
         let constant = R::of(self.dim as f64 * LN_SQRT_2PI);
-        let stride = self.dim + 1;
+        let stride = 2 * self.dim + 1;
         for (entries, variances) in
             table.chunks_exact_mut(stride).zip(self.variances.chunks_exact(self.dim))
         {
+            let (constant_entry, rest) = entries.split_at_mut(1);
+            let (precisions, gains) = rest.split_at_mut(self.dim);
             let mut log_det = R::of(0.0);
-            let groups = entries[1..].chunks_mut(TOGETHER).zip(variances.chunks(TOGETHER));
+            let groups = precisions.chunks_mut(TOGETHER).zip(variances.chunks(TOGETHER));
             for (precisions, variances) in groups {
                 let mut product = R::of(1.0);
                 for (precision, variance) in precisions.iter_mut().zip(variances) {
@@ -130,7 +135,10 @@ impl Shape for Spectral {
                 }
                 log_det = log_det + log;
             }
-            entries[0] = R::of(-0.5) * log_det - constant;
+            constant_entry[0] = R::of(-0.5) * log_det - constant;
+            for ((gain, precision), variance) in gains.iter_mut().zip(precisions).zip(variances) {
+                *gain = R::of(*variance) * *precision;
+            }
         }
     }
 
@@ -146,11 +154,12 @@ impl Shape for Spectral {
         for (k, z) in block.zip(space.chunks_exact_mut(dim)) {
             let off = if self.vectors.is_some() { &mut *scratch } else { &mut *z };
             let mean = &self.means[self.own(k)];
-            update(off, |j, _| y[j] - V::splat(mean[j]));
+            update!(off, |j, _old| y[j] - V::splat(mean[j]));
             if let Some(vectors) = &self.vectors {
                 z.fill(V::ZERO);
                 let columns = self.matrix(&vectors.columns, k);
-                add_products::<FMA>(0..dim, |j| j * dim, columns, |j| scratch[j], |_| V::ZERO, z);
+                let places = (0..dim).map(|j| j * dim);
+                add_products::<FMA>(places, scratch, columns, |_| V::ZERO, z);
             }
         }
     }
@@ -164,9 +173,9 @@ impl Shape for Spectral {
         logs: &mut [V],
     ) {
         for ((k, z), to) in block.zip(space.chunks_exact(self.dim)).zip(logs) {
-            let (constant, precisions) = self.entries(table, k);
-            let square =
-                total(self.dim, |i, sum| (z[i] * precisions[i].spread()).mul_add::<FMA>(z[i], sum));
+            let (constant, precisions, _) = self.entries(table, k);
+            let square = total!(self.dim, |i, sum| (z[i] * precisions[i].spread())
+                .mul_add::<FMA>(z[i], sum));
             let constant = constant.spread() + V::splat(self.log_weights[k]);
             *to = V::splat(-0.5).mul_add::<FMA>(square, constant);
         }
@@ -177,12 +186,12 @@ impl Shape for Spectral {
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         scratch: &mut [V],
     ) {
-        for &at in active {
-            self.add_mean::<L, FMA>(view, at, weights[at], sums, scratch);
+        for (at, weight) in active.iter().zip(weights) {
+            self.add_mean::<L, FMA>(view, *at, *weight, sums, scratch);
         }
     }
 
@@ -191,20 +200,20 @@ impl Shape for Spectral {
         &self,
         view: &View<'_, L>,
         active: &[usize],
-        weights: &[V],
+        weights: &mut [V],
         sums: &mut [V],
         scratch: &mut [V],
     ) {
-        for &at in active {
-            let (k, minus) = (view.block.start + at, V::ZERO - weights[at]);
-            let (_, precisions) = self.entries(view.table, k);
+        for (&at, weight) in active.iter().zip(weights) {
+            let (k, minus) = (view.block.start + at, V::ZERO - *weight);
+            let (_, precisions, _) = self.entries(view.table, k);
             let z = &view.space[at * self.dim..(at + 1) * self.dim];
             let part = |i: usize| minus * precisions[i].spread() * z[i];
             if let Some(vectors) = &self.vectors {
-                update(scratch, |i, _| part(i));
+                update!(scratch, |i, _old| part(i));
                 self.add_turned::<FMA>(vectors, k, scratch, sums);
             } else {
-                update(sums, |j, sum| sum + part(j));
+                update!(sums, |j, sum| sum + part(j));
             }
         }
     }
@@ -220,10 +229,7 @@ impl Shape for Spectral {
         mean.fill(V::ZERO);
         let k = view.block.start + at;
         self.add_mean::<L, FMA>(view, at, V::splat(1.0), mean, scratch);
-        let (_, precisions) = self.entries(view.table, k);
-        let variances = &self.variances[self.own(k)];
-        total(self.dim, |i, trace| {
-            precisions[i].spread().mul_add::<FMA>(V::splat(variances[i]), trace)
-        })
+        let (_, _, gains) = self.entries(view.table, k);
+        total!(self.dim, |i, trace| trace + gains[i].spread())
     }
 }

@@ -127,34 +127,45 @@ pub(super) fn store(tile: &mut [V], dim: usize, rows: &mut [f64]) {
 /// turn a loop over single ones into one across them, with gathers.
 pub(super) const WIDE: usize = 4;
 
-/// Replaces every column by `f` of its place and itself.
-#[inline(always)]
-pub(super) fn update(columns: &mut [V], f: impl Fn(usize, V) -> V) {
-    let (blocks, rest) = columns.as_chunks_mut::<WIDE>();
-    let whole = WIDE * blocks.len();
-    for (b, block) in blocks.iter_mut().enumerate() {
-        for w in 0..WIDE {
-            block[w] = f(b * WIDE + w, block[w]);
+/// Replaces every column by an expression of its place and itself. (A macro, since closures are
+/// inlined only where the compiler likes to.)
+macro_rules! update {
+    ($columns:expr, |$j:ident, $column:ident| $value:expr) => {{
+        let columns: &mut [V] = $columns;
+        let (blocks, rest) = columns.as_chunks_mut::<WIDE>();
+        let whole = WIDE * blocks.len();
+        for (b, block) in blocks.iter_mut().enumerate() {
+            for w in 0..WIDE {
+                let ($j, $column) = (b * WIDE + w, block[w]);
+                block[w] = $value;
+            }
         }
-    }
-    for (j, column) in rest.iter_mut().enumerate() {
-        *column = f(whole + j, *column);
-    }
+        for (r, column) in rest.iter_mut().enumerate() {
+            let ($j, $column) = (whole + r, *column);
+            *column = $value;
+        }
+    }};
 }
+pub(super) use update;
 
-/// Takes `f` of every place and the total so far; [`WIDE`] totals, which do not wait for each
-/// other, are then joined.
-#[inline(always)]
-pub(super) fn total(n: usize, f: impl Fn(usize, V) -> V) -> V {
-    let mut totals = [V::ZERO; WIDE];
-    for b in 0..n / WIDE {
-        for w in 0..WIDE {
-            totals[w] = f(b * WIDE + w, totals[w]);
+/// Folds an expression of every place and the total so far; [`WIDE`] totals, which do not wait for
+/// each other, are then joined.
+macro_rules! total {
+    ($n:expr, |$j:ident, $sum:ident| $value:expr) => {{
+        let n = $n;
+        let mut totals = [V::ZERO; WIDE];
+        for b in 0..n / WIDE {
+            for w in 0..WIDE {
+                let ($j, $sum) = (b * WIDE + w, totals[w]);
+                totals[w] = $value;
+            }
         }
-    }
-    let mut last = (totals[0] + totals[1]) + (totals[2] + totals[3]);
-    for j in n / WIDE * WIDE..n {
-        last = f(j, last);
-    }
-    last
+        let mut last = (totals[0] + totals[1]) + (totals[2] + totals[3]);
+        for $j in n / WIDE * WIDE..n {
+            let $sum = last;
+            last = $value;
+        }
+        last
+    }};
 }
+pub(super) use total;
