@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, ndtri
 
-from fermiac.score import Model
+from fermiac.score import GaussianMixture, Model
 
 Array = NDArray[np.float64]
 
@@ -70,10 +70,22 @@ class Mixture(Model):
         return np.ascontiguousarray(mean), within + between / np.square(sigma)
 
 
+#: Three components in the plane: weights, means, covariances.
+PARTS = (
+    np.array([0.5, 0.3, 0.2]),
+    np.array([(0.0, 0.0), (3.0, 1.0), (-2.0, 3.0)]),
+    np.array([np.diag([0.25, 0.25]), [[0.36, 0.12], [0.12, 0.16]], np.diag([0.09, 0.64])]),
+)
+
+
 def model_a(knows: str = "dlt") -> Mixture:
-    """Three components in the plane."""
-    covariances = [np.diag([0.25, 0.25]), [[0.36, 0.12], [0.12, 0.16]], np.diag([0.09, 0.64])]
-    return Mixture([0.5, 0.3, 0.2], [(0, 0), (3, 1), (-2, 3)], covariances, knows)
+    """The mixture of these parts in NumPy."""
+    return Mixture(*PARTS, knows)
+
+
+def exact_a() -> GaussianMixture:
+    """The same in compiled code."""
+    return GaussianMixture(*PARTS)
 
 
 def probe_points(n: int = 256) -> Array:

@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from fermiac.errors import ArgumentError, NumericalError, TargetError
 from fermiac.score import Adaptive, Model
 from fermiac.score._adaptive import integrate_adaptive
-from score_flow_help import HIGH, LOW, Single, model_a, probe_points
+from score_flow_help import HIGH, LOW, Single, exact_a, model_a, probe_points
 
 Array = NDArray[np.float64]
 
@@ -120,6 +120,24 @@ def test_rows_may_have_levels_of_their_own() -> None:
         alone = flow(model, y[i : i + 1], own)
         np.testing.assert_array_equal(alone["y"][0], raw["y"][i])
     np.testing.assert_array_equal(raw["sigma"], levels[:, 1])
+
+
+@pytest.mark.parametrize("method", PAIRS)
+def test_compiled_models_give_the_same_bits_on_any_threads_and_in_any_batch(method: str) -> None:
+    model, y = exact_a(), probe_points()
+    chosen = Adaptive(method, 1e-9, 1e-9)
+    one = flow(model, y, [HIGH, 1.0, LOW], chosen, trace=(None, 1))
+    for n_threads in (2, 8):
+        many = flow(model, y, [HIGH, 1.0, LOW], chosen, trace=(None, 1), n_threads=n_threads)
+        for name, value in one.items():
+            np.testing.assert_array_equal(many[name], value)
+    for part in (slice(0, 1), slice(60, 71), slice(255, 100, -1)):
+        rows = np.ascontiguousarray(y[part])
+        some = flow(model, rows, [HIGH, 1.0, LOW], chosen, trace=(None, 1))
+        for name in ("y", "log_change", "n_evals"):
+            np.testing.assert_array_equal(some[name], one[name][part])
+    in_numpy = flow(model_a(), y, [HIGH, 1.0, LOW], chosen)
+    np.testing.assert_allclose(one["y"], in_numpy["y"], atol=1e-7)
 
 
 @pytest.mark.parametrize("method", PAIRS)

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score import Likelihood, log_likelihood
-from score_flow_help import Mixture, Single, model_a
+from fermiac.score import Gaussian, Likelihood, log_likelihood
+from score_flow_help import Mixture, Single, exact_a, model_a
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,23 @@ def test_the_mixture_has_its_own_density(method: str, points: Array) -> None:
     far = log_likelihood(model, points, (LOW, HIGH), rtol=1e-8, atol=1e-8)
     off = noise_density(far.latent, HIGH) - model.log_density(far.latent, HIGH)
     np.testing.assert_allclose(far.log_density, wanted + off, atol=1e-5)
+
+
+def test_compiled_models_give_the_same_bits_on_any_threads(points: Array) -> None:
+    x = np.tile(points, (20, 1))
+    model = exact_a()
+    one, two = (
+        log_likelihood(model, x, (LOW, 10.0), rtol=1e-8, atol=1e-8, terminal="model", n_threads=n)
+        for n in (1, 2)
+    )
+    assert one.trace == "exact"
+    np.testing.assert_array_equal(one.log_density, two.log_density)
+    np.testing.assert_allclose(one.log_density, model.log_density(x, LOW), atol=3e-6)
+    # More coordinates than are differenced one by one: the model knows its own trace.
+    wide = log_likelihood(Gaussian(np.zeros(40), 0.5), np.ones((2, 40)), (0.1, 1e3), rtol=1e-7)
+    assert wide.trace == "exact"
+    wanted = -20.0 * np.log(2 * np.pi * 0.51) - 20.0 / 0.51
+    np.testing.assert_allclose(wide.log_density, wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 5, 17])
@@ -109,6 +126,16 @@ def test_probes_belong_to_rows_and_keys(points: Array) -> None:
     assert whole.seed == 3
     single = run(points, 3, n_probes=1)
     assert np.isnan(single.stderr).all()
+
+
+def test_points_may_have_a_shape() -> None:
+    law = Gaussian(np.zeros(6), 0.5)
+    x = np.random.default_rng(1).normal(size=(4, 3, 2))
+    shaped = log_likelihood(law, x, (0.1, 1e3))
+    flat = log_likelihood(law, x.reshape(4, 6), (0.1, 1e3))
+    np.testing.assert_array_equal(shaped.log_density, flat.log_density)
+    np.testing.assert_array_equal(shaped.latent, flat.latent.reshape(4, 3, 2))
+    np.testing.assert_array_equal(shaped.bits_per_dim(), flat.bits_per_dim())
 
 
 def test_bits_are_code_lengths(points: Array) -> None:

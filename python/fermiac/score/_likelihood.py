@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._arguments import choice
+from fermiac._arguments import choice, numbers
 from fermiac._config import resolve_threads
 from fermiac._progress import finish, reporter
 from fermiac._result import Result
 from fermiac._rng import key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
-from fermiac.score._base import Model, rows_of
+from fermiac.score._base import Model, rows_of, to_numpy
 from fermiac.score._traces import Traces, traces_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Likelihood(Result):
         Of the law with noise of the lowest level; NaN for rows that an interrupted call left.
     stderr : ndarray, shape (n,), or None
         Standard errors of the estimates from random probes; None without them, NaN for one probe.
-    latent : ndarray, shape (n, d)
+    latent : ndarray, shape of the points
         Where the points came to at the highest level.
     sigma_range : tuple of float
         The levels.
@@ -86,15 +86,19 @@ class Likelihood(Result):
         ArgumentError
             If `bin_width` is not positive.
         """
-        dim = self.latent.shape[1]
+        dim = self._dim
         bins = dim * math.log(positive("bin_width", bin_width))
         bits: Array = -(self.log_density + bins) / (dim * math.log(2.0))
         return bits
 
+    @property
+    def _dim(self) -> int:
+        return math.prod(self.latent.shape[1:])
+
     def _headline(self) -> str:
         values = self.log_density
         mean = f", mean {np.nanmean(values):.6g}" if np.isfinite(values).any() else ""
-        return f"Likelihood of {len(values)} points in {self.latent.shape[1]} dimensions{mean}"
+        return f"Likelihood of {len(values)} points in {self._dim} dimensions{mean}"
 
 
 def log_likelihood(
@@ -119,7 +123,7 @@ def log_likelihood(
     ----------
     model : Model
         The score model.
-    x : array_like or torch.Tensor, shape (n, d)
+    x : array_like or torch.Tensor, shape (n, d) or (n, *event)
         Points.
     sigma_range : tuple of float, optional
         The level at which the density is meant, near 0, and one at which noise is all there is;
@@ -206,7 +210,10 @@ def log_likelihood(
             f"model: a {type(model).__name__} was given; a score model is needed, such as "
             "fermiac.score.ScoreModel makes of functions and networks"
         )
-    points = rows_of("x", x, model.dim)
+    given = numbers("x", to_numpy(x))
+    model = model._shaped(given.shape[1:])
+    flat = given.reshape(len(given), math.prod(given.shape[1:])) if given.ndim > 2 else given
+    points = rows_of("x", flat, model.dim)
     low, high = _range(model, sigma_range)
     integrator = Adaptive(method, rtol, atol, max_steps)
     choice("trace", trace, ("auto", "exact", "hutchinson"))
@@ -243,7 +250,7 @@ def log_likelihood(
             status=status,
             log_density=np.where(done, values, np.nan),
             stderr=None if stderr is None else np.where(done, stderr, np.nan),
-            latent=raw["y"],
+            latent=raw["y"].reshape(given.shape),
             sigma_range=(low, high),
             trace=traces.kind,
             n_row_evals=raw["n_evals"] * traces.cost,
