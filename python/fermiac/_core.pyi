@@ -19,9 +19,9 @@ from fermiac._core_nested import (
     nested_volumes,
 )
 from fermiac._core_score_adaptive import score_adaptive, score_brownian
+from fermiac._core_score_langevin import GibbsRun
 from fermiac._core_score_programs import Program, score_compile, score_grid, score_noise
 from fermiac._core_score_runs import ScoreRun, score_integrate
-from fermiac._core_score_langevin import GibbsRun
 
 __all__ = [
     "CHUNK",

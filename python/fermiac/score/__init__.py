@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
+from fermiac.score._chains_result import LangevinGibbs, LevelHistogram
+from fermiac.score._gibbs_options import (
+    LangevinStep,
+    LevelEstimate,
+    LevelRegression,
+    OUStep,
+    ScaledStep,
+)
 from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
     DEIS,
@@ -21,6 +29,7 @@ from fermiac.score._integrators import (
     UniPC,
     integrators,
 )
+from fermiac.score._langevin_gibbs import langevin_gibbs
 from fermiac.score._likelihood import Likelihood, log_likelihood
 from fermiac.score._more import start
 from fermiac.score._network import ScoreModel
@@ -40,11 +49,18 @@ __all__ = [
     "Heun",
     "Integrator",
     "Langevin",
+    "LangevinGibbs",
+    "LangevinStep",
+    "LevelEstimate",
+    "LevelHistogram",
+    "LevelRegression",
     "Likelihood",
     "Midpoint",
     "Model",
+    "OUStep",
     "Reached",
     "RungeKutta",
+    "ScaledStep",
     "ScoreModel",
     "Stepper",
     "Threshold",
@@ -53,6 +69,7 @@ __all__ = [
     "integrate",
     "integrators",
     "karras",
+    "langevin_gibbs",
     "log_likelihood",
     "poly_t",
     "polyexponential",

@@ -124,8 +124,7 @@ class DeviceChains:
                 made.append(window)
             self._watch.settle()
         parts = [
-            torch.stack(part, dim=1).double().numpy(force=True)
-            for part in zip(*made, strict=True)
+            torch.stack(part, dim=1).double().numpy(force=True) for part in zip(*made, strict=True)
         ]
         self._state = state
         self._n_windows += n_windows

@@ -24,7 +24,9 @@ Array = NDArray[np.float64]
 class LevelDraw:
     """The levels of a run, and how they are drawn; tables are float64 on any device."""
 
-    def __init__(self, model: ScoreModel, settings: GibbsSettings, levels: Any, watch: Watch) -> None:
+    def __init__(
+        self, model: ScoreModel, settings: GibbsSettings, levels: Any, watch: Watch
+    ) -> None:
         torch = sys.modules["torch"]
         self._model = model
         self._settings = settings
