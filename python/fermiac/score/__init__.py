@@ -5,13 +5,21 @@ from __future__ import annotations
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model
 from fermiac.score._call import Reached, Threshold
+from fermiac.score._chains_result import LangevinGibbs, LevelHistogram
 from fermiac.score._classifier import NoiseClassifier, train_noise_classifier
 from fermiac.score._classifier_report import Calibration, ClassifierTraining
 from fermiac.score._diffusers import DiffusersScheduler
 from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score._first_hitting import Unmasked, first_hitting
+from fermiac.score._gibbs_options import (
+    LangevinStep,
+    LevelEstimate,
+    LevelRegression,
+    OUStep,
+    ScaledStep,
+)
 from fermiac.score._guided import Guided
-from fermiac.score._integrate import integrate
+from fermiac.score._integrate import Reached, Threshold, integrate
 from fermiac.score._integrators import (
     DEIS,
     GHVB,
@@ -29,6 +37,7 @@ from fermiac.score._integrators import (
     integrators,
 )
 from fermiac.score._intrinsic import IntrinsicDimension, intrinsic_dimension
+from fermiac.score._langevin_gibbs import langevin_gibbs
 from fermiac.score._likelihood import Likelihood, log_likelihood
 from fermiac.score._more import start
 from fermiac.score._network import ScoreModel
@@ -59,12 +68,19 @@ __all__ = [
     "Integrator",
     "IntrinsicDimension",
     "Langevin",
+    "LangevinGibbs",
+    "LangevinStep",
+    "LevelEstimate",
+    "LevelHistogram",
+    "LevelRegression",
     "Likelihood",
     "Midpoint",
     "Model",
     "NoiseClassifier",
+    "OUStep",
     "Reached",
     "RungeKutta",
+    "ScaledStep",
     "ScoreModel",
     "Stepper",
     "Threshold",
@@ -78,6 +94,7 @@ __all__ = [
     "integrators",
     "intrinsic_dimension",
     "karras",
+    "langevin_gibbs",
     "load_score",
     "log_likelihood",
     "poly_t",

@@ -248,8 +248,9 @@ def _predictor(
         return _Predictor("regression", _checked(given.predict, 2, None), nearest=given.nearest)
     if not callable(given):
         raise ArgumentError(
-            f"noise_predictor: {given!r:.60} was given; 'auto', 'exact', 'tweedie', a LevelEstimate, "
-            "a LevelRegression, a classifier or a callable that gives (n, L) logits is needed"
+            f"noise_predictor: {given!r:.60} was given; 'auto', 'exact', 'tweedie', a "
+            "LevelEstimate, a LevelRegression, a classifier or a callable that gives (n, L) logits "
+            "is needed"
         )
     columns = None if (order == np.arange(len(order))).all() else order
     on_device = getattr(given, "_logits_tensor", None)
@@ -284,8 +285,8 @@ def _integrator(name: str, given: str | Integrator) -> Integrator:
     chosen = as_integrator(given)
     if chosen._langevin()[1]:
         raise ArgumentError(
-            f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do not "
-            "depend on each other: use norm='row'"
+            f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
+            "not depend on each other: use norm='row'"
         )
     return chosen
 

@@ -103,11 +103,11 @@ def langevin_gibbs(
     warmup_step : OUStep, ScaledStep or LangevinStep, optional
         How they move in the warm-up; as later by default.
     metropolis : {"auto", "exact", "score"} or None, default "auto"
-        How moves are corrected. ``"exact"`` accepts them by the log-density of the model, for which
-        the law of the chains is exact. ``"score"`` estimates its change from the score at both ends,
-        which is right for a linear score; the result is marked as biased. Both ask the model once
-        more in every sweep. ``"auto"`` is ``"exact"`` where the log-density is known, and else None:
-        a second call buys most networks less than a second sweep does.
+        How moves are corrected. ``"exact"`` accepts them by the log-density of the model: the law
+        of the chains is exact then. ``"score"`` estimates its change from the score at both ends,
+        which is right for a linear score [2]_; the result is marked as biased. Both ask the model
+        once more in every sweep. ``"auto"`` is ``"exact"`` where the log-density is known, and
+        else None: a second sweep does more for most networks than a second call in one.
     noise_predictor : str, LevelEstimate, LevelRegression or callable, default "auto"
         How levels are drawn. ``"exact"``: by the log-densities of the point at all levels. A
         classifier, as `train_noise_classifier` makes it, or any callable that takes points (n, d)

@@ -8,6 +8,7 @@ from typing import Any
 from fermiac import _handle
 from fermiac._handle import Run
 from fermiac.score._integrate import integrate
+from fermiac.score._langevin_gibbs import langevin_gibbs
 from fermiac.score._sample import sample
 
 __all__ = ["start"]
@@ -44,5 +45,9 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     >>> run.result().shape
     (100, 1)
     """
-    verbs: dict[str, Callable[..., Any]] = {"integrate": integrate, "sample": sample}
+    verbs: dict[str, Callable[..., Any]] = {
+        "integrate": integrate,
+        "langevin_gibbs": langevin_gibbs,
+        "sample": sample,
+    }
     return _handle.start("score", verbs, verb, args, kwargs)

@@ -194,7 +194,8 @@ impl GibbsRun {
                 context.advance((gibbs.n_windows() * gibbs.n_chains()) as u64);
                 gibbs.advance(n_windows, asked, context)
             })?;
-        let (n, dim) = (self.lock().n_chains(), self.lock().dim());
+        let gibbs = self.lock();
+        let (n, dim) = (gibbs.n_chains(), gibbs.dim());
         let out = PyDict::new(py);
         let draws = PyArray1::from_vec(py, made.draws).reshape([n, n_windows, dim])?;
         out.set_item("draws", draws)?;
