@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import fermiac as fm
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.score._first_hitting import _drawn_there
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -262,3 +263,19 @@ def test_tensors_will_do(kind: str) -> None:
     tokens = run(logits).tokens
     same = (tokens == run().tokens).mean()
     assert same == 1 if kind == "float64" else same > 0.95
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("temperature", [0.0, 0.6])
+def test_tokens_are_drawn_where_the_logits_are(temperature: float) -> None:
+    """What is done on a device, on the CPU."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    values, uniforms = rng.normal(size=(50, 4, 30)), rng.random(50)
+    rows, at = np.arange(50), rng.integers(0, 4, 50)
+    there = _drawn_there(torch.tensor(values), rows, at, temperature, uniforms)
+    here = _core.score_choose_tokens(values[rows, at], temperature, uniforms, 1)
+    np.testing.assert_array_equal(there, here)
+    values[7, at[7]] = np.nan
+    with pytest.raises(TargetError, match="row 7"):
+        _drawn_there(torch.tensor(values), rows, at, temperature, uniforms)
