@@ -65,7 +65,7 @@ def svdd(
     candidates from the step of the model, and goes on with one of them, chosen by its soft value
     :math:`v_s(y) = \alpha \log E[e^{r(x)/\alpha} \mid y]` [1]_. As particles, the points also
     carry weights and are resampled, which makes up for what the values and the number of candidates
-    lack [2]_.
+    lack [2]_; the proposals are the steps of the model, not moved along a gradient as there.
 
     Parameters
     ----------
@@ -152,7 +152,8 @@ def svdd(
     them: the mean of :math:`e^{v/\alpha}` over the candidates, over that of the point before, is
     a factor of the weight, and at the end the reward stands in for the value. What remains is that
     the finite steps of the model do not draw from its law: ``"ancestral"`` ones give too narrow
-    modes, ``"euler_maruyama"`` ones too wide ones. Weights correct for that as well if asked;
+    modes, ``"euler_maruyama"`` ones too wide ones (for standard normal data and 100 steps from 20
+    to 0.01 the variances are 0.92 and 1.09). Weights correct for that as well if asked;
     theirs are more even with ``"euler_maruyama"``, whose steps reach all that the true ones do.
 
     With alpha small against the range of the rewards that the model knows, all weight falls on few
@@ -171,17 +172,24 @@ def svdd(
     --------
     Standard normal data and the reward 2x: the tilted law is N(2, 1), and :math:`E\,e^{2x} = e^2`.
 
-    >>> import numpy as np, fermiac as fm
-    >>> class Normal(fm.score.Model):
-    ...     dim = 1
-    ...     def _denoise(self, y, sigma):
-    ...         return y / (1 + sigma[:, None] ** 2)
+    >>> import fermiac as fm
+    >>> normal = fm.score.GaussianMixture([1.0], [[0.0]], [1.0])
     >>> g = fm.score.svdd(
-    ...     Normal(), lambda x: 2 * x[:, 0], 4000, mode="particles", sigma_range=(0.01, 20), rng=0
+    ...     normal,
+    ...     lambda x: 2 * x[:, 0],
+    ...     4000,
+    ...     mode="particles",
+    ...     base="euler_maruyama",
+    ...     correct=True,
+    ...     n_steps=20,
+    ...     sigma_range=(0.01, 20.0),
+    ...     rng=0,
     ... )
     >>> e = g.expect(lambda x: x)
-    >>> bool(abs(e.mean[0] - 2) < 0.1), bool(abs(g.log_normalizer - 2) < 0.2)
-    (True, True)
+    >>> bool(abs(e.mean[0] - 2) < 5 * e.stderr[0])
+    True
+    >>> bool(abs(g.log_normalizer - 2) < 5 * g.log_normalizer_stderr)
+    True
     """
     start = time.perf_counter()
     aim = _aim(model, n, dim, alpha, mode, n_candidates, base, correct, ess_threshold, key_of(rng))
@@ -311,7 +319,7 @@ def _levels(
             f"schedule: level {at + 1} is {grid[at + 1]:g} after {grid[at]:g}; falling levels are "
             "needed"
         )
-    return grid
+    return model._within(grid)
 
 
 def _result(

@@ -187,7 +187,7 @@ class Paths:
             out = model._denoise_tensor(y, torch.as_tensor(s, dtype=y.dtype, device=y.device))
             whole_numbers = bool(torch.isfinite(out).all())
         else:
-            out = model._denoise(np.ascontiguousarray(y), model._within(s))
+            out = model._denoise(np.ascontiguousarray(y), s)
             whole_numbers = bool(np.isfinite(out).all())
         if not whole_numbers:
             row = int(np.argmin(np.isfinite(host(out)).all(axis=1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +40,11 @@ class Reward:
 
     def __call__(self, points: Any, *more: Any) -> Array:
         """Give (n,) in double precision."""
+        taken = self._taken(points)
+        torch = sys.modules.get("torch")
         try:
-            got = self._function(self._taken(points), *more)
+            with nullcontext() if torch is None else torch.no_grad():
+                got = self._function(taken, *more)
         except Exception as error:
             error.add_note(f"in the {self._name} of {len(points)} points")
             raise
