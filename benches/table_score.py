@@ -93,16 +93,21 @@ def settings_of(name: str) -> dict[str, Any]:
     """How the chains of a column of the table move."""
     ou, plain = fm.score.OUStep(0.3), fm.score.LangevinStep(0.1)
     settings: dict[str, dict[str, Any]] = {
-        "as published, η = 0.1": {"step": plain, "level_draw": "argmax", "select": "min"},
-        "η = 0.1": {"step": plain},
-        "OU, c = 0.3": {"step": ou},
-        "OU, c = 0.3, Metropolis": {"step": ou, "metropolis": "exact"},
+        "published": {"step": plain, "level_draw": "argmax", "select": "min"},
+        "Langevin": {"step": plain},
+        "OU": {"step": ou},
+        "OU, Metropolis": {"step": ou, "metropolis": "exact"},
     }
     return {"metropolis": None, **settings[name]}
 
 
-STEPS = ("as published, η = 0.1", "η = 0.1", "OU, c = 0.3", "OU, c = 0.3, Metropolis")
-HEAD = ("evaluations a draw", "with start", "noise, Euler", "noise, 2M", *STEPS)
+STEPS = {
+    "published": "as published, η = 0.1",
+    "Langevin": "η = 0.1",
+    "OU": "OU, c = 0.3",
+    "OU, Metropolis": "OU, c = 0.3, Metropolis",
+}
+HEAD = ("evaluations a draw", "with start", "noise, Euler", "noise, 2M", *STEPS.values())
 
 
 def table() -> str:

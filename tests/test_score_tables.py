@@ -101,7 +101,8 @@ def test_langevin_steps_follow_each_step(name: str, norm: str) -> None:
     settings = {"n_steps": 2, "snr": 0.1, "norm": norm}
     found = ours(law(), y, levels, case.but(langevin=fm.score.Langevin(**settings)), rng=5)
     steps = reference.Langevin(**settings)  # type: ignore[arg-type]
-    assert_close(found, by_formula(case, y, levels, 5, langevin=steps))
+    # Where the score is small, steps are long, and take rounding with them.
+    assert_close(found, by_formula(case, y, levels, 5, langevin=steps), 1e-10)
 
 
 @pytest.mark.parametrize("name", [*CASES, *STOCHASTIC])
