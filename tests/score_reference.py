@@ -156,7 +156,7 @@ class Langevin(NamedTuple):
 
     n_steps: int = 1
     snr: float = 0.16
-    norm: str = "row"
+    norm: str = "level"
 
 
 class Run:
@@ -456,6 +456,8 @@ def integrate(
                 g = (run.ask(run.y, run.to) - run.y) / run.to**2
                 z = run.draw()
                 sizes = np.linalg.norm(z, axis=1), np.linalg.norm(g, axis=1)
+                if langevin.norm == "level":
+                    sizes = np.full(len(z), run.to), np.ones(len(z))
                 if langevin.norm == "batch":
                     sizes = sizes[0].mean(), sizes[1].mean()
                 zeta = 2 * (langevin.snr * sizes[0] / sizes[1]) ** 2

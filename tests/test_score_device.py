@@ -76,8 +76,7 @@ def settings(**more: Any) -> dict[str, Any]:
         "first": 5,
         "threshold": None,
         "on_nan": "raise",
-        "snr": 0.16,
-        "batch_norm": False,
+        "langevin": (0.16, "level"),
         "brownian": None,
     } | more
 
@@ -103,7 +102,7 @@ def both(
         raise error
     assert raw is not None
     assert raw[2] is not None
-    names = ("threshold", "on_nan", "snr", "batch_norm", "brownian", "key", "first")
+    names = ("threshold", "on_nan", "langevin", "brownian", "key", "first")
     rules = Rules(**{name: given[name] for name in names})
     path, steps = [torch.tensor(y0)], []
 
@@ -132,11 +131,13 @@ def test_options_of_integrators(torch: Any, options: Any) -> None:
         np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
 
 
-def test_langevin_steps_with_norms_of_the_batch(torch: Any) -> None:
-    core, tensors = both(("euler",), GRID, options=("low", False, 2), batch_norm=True, snr=0.3)
+@pytest.mark.parametrize("norm", ["level", "row", "batch"])
+def test_langevin_steps(torch: Any, norm: str) -> None:
+    how = {"options": ("low", False, 2), "langevin": (0.3, norm)}
+    core, tensors = both(("euler",), GRID, **how)
     np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
-    alone, _ = both(("euler",), GRID, options=("low", False, 2), batch_norm=False, snr=0.3)
-    assert not np.allclose(alone, core)
+    other, _ = both(("euler",), GRID, options=("low", False, 2))
+    assert not np.allclose(other, core)
 
 
 def test_brownian_paths(torch: Any) -> None:

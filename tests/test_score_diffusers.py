@@ -51,8 +51,7 @@ def core(f: Any, prediction: str, integrator: Any, grid: Array, x: Any) -> Array
         "first": 0,
         "threshold": None,
         "on_nan": "raise",
-        "snr": 0.16,
-        "batch_norm": False,
+        "langevin": (0.16, "level"),
         "brownian": None,
     }
     raw, error = _core.score_integrate(model._core(4), program, y0, settings, False, 1)

@@ -94,7 +94,7 @@ def test_ends_with_lower_orders(name: str, end: str) -> None:
     assert_close(found, by_formula(case, y, levels, lower_order_final=True))
 
 
-@pytest.mark.parametrize("norm", ["row", "batch"])
+@pytest.mark.parametrize("norm", ["level", "row", "batch"])
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "deis_log_ab2", "dpmpp_2m_sde"])
 def test_langevin_steps_follow_each_step(name: str, norm: str) -> None:
     y, levels, case = reference.probes(32), grid(7, True), (CASES | STOCHASTIC)[name]

@@ -19,7 +19,7 @@ from fermiac.score._gibbs_options import (
     ScaledStep,
 )
 from fermiac.score._guided import Guided
-from fermiac.score._integrate import Reached, Threshold, integrate
+from fermiac.score._integrate import integrate
 from fermiac.score._integrators import (
     DEIS,
     GHVB,

@@ -202,21 +202,19 @@ class Call:
         assert isinstance(self.integrator, Integrator)
         return self.integrator._program(self.grid)
 
-    def langevin(self) -> tuple[float, bool]:
-        """The length of Langevin steps, and whether norms are averaged over the rows."""
+    def langevin(self) -> tuple[float, str]:
+        """How long Langevin steps are."""
         assert isinstance(self.integrator, Integrator)
         return self.integrator._langevin()
 
     def settings(self) -> dict[str, Any]:
         """How the core carries it out."""
-        snr, batch_norm = self.langevin()
         return {
             "key": self.key,
             "first": self.first,
             "threshold": self.threshold,
             "on_nan": self.on_nan,
-            "snr": snr,
-            "batch_norm": batch_norm,
+            "langevin": self.langevin(),
             "brownian": self.brownian,
         }
 

@@ -34,8 +34,7 @@ class Rules(NamedTuple):
 
     threshold: tuple[str, float, float] | None = None
     on_nan: str = "raise"
-    snr: float = 0.16
-    batch_norm: bool = False
+    langevin: tuple[float, str] = (0.16, "level")
     #: The ends of Brownian paths and their tolerance in log s; then the key of the paths and the
     #: number of the first row.
     brownian: tuple[float, float, float] | None = None
@@ -163,14 +162,17 @@ class Registers:
         y, s = self.y, self._c[at]
         z = self._drawn(draw)
         move = denoised - y
-        z_norm = z.norm(dim=1, keepdim=True)
-        g_norm = (move / (s * s)).norm(dim=1, keepdim=True)
-        if self._rules.batch_norm:
-            z_norm, g_norm = z_norm.mean(), g_norm.mean()
-        # Where the score is 0 there is no scale for a step.
-        ratio = torch.where(g_norm > 0, self._rules.snr * z_norm / g_norm, 0.0)
-        step = 2.0 * ratio * ratio
-        return y + (step / (s * s)) * move + (2.0 * step).sqrt() * z
+        snr, norm = self._rules.langevin
+        length = s
+        if norm != "level":
+            z_norm = z.norm(dim=1, keepdim=True)
+            g_norm = (move / (s * s)).norm(dim=1, keepdim=True)
+            if norm == "batch":
+                z_norm, g_norm = z_norm.mean(), g_norm.mean()
+            # Where the score is 0 there is no scale for a step.
+            length = torch.where(g_norm > 0, z_norm / g_norm, 0.0)
+        root = snr * length
+        return y + (2.0 * root * root / (s * s)) * move + 2.0 * root * z
 
 
 def noise_for(network: TorchNetwork, key: int, first: int, shape: tuple[int, int]) -> Noise:

@@ -180,10 +180,8 @@ class DeviceChains:
             program = settings.init_integrator._program(
                 self._grid(np.array([high]), settings.n_init)[0]
             )
-            snr = settings.init_integrator._langevin()[0]
-            y = run_program(
-                self._network, program, y, self._noise, Rules(snr=snr), purpose=INTEGRATE
-            )
+            rules = Rules(langevin=settings.init_integrator._langevin())
+            y = run_program(self._network, program, y, self._noise, rules, purpose=INTEGRATE)
             x = y + settings.init_noise * self._noise.normals(START, 1)
         if settings.sigma0 is not None:
             return x, self._tensor(settings.sigma0)
@@ -282,7 +280,7 @@ class DeviceChains:
         settings = self._settings
         levels = sigma.double().numpy(force=True)
         program = settings.denoiser._program(self._grid(levels, settings.n_denoise))
-        rules = Rules(snr=settings.denoiser._langevin()[0])
+        rules = Rules(langevin=settings.denoiser._langevin())
         first = (w * len(program.draws)) & 0xFFFFFFFF
         return run_program(
             self._network, program, y, self._noise, rules, purpose=WINDOW, first_draw=first

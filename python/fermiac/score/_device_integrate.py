@@ -48,7 +48,7 @@ def integrate_on_device(
     rules = Rules(
         call.threshold,
         call.on_nan,
-        *call.langevin(),
+        call.langevin(),
         call.brownian,
         call.key,
         call.first,

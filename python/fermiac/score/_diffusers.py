@@ -142,7 +142,7 @@ class DiffusersScheduler:
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self._rules = Rules(
-            None if threshold is None else threshold._spec(), "ignore", *self.integrator._langevin()
+            None if threshold is None else threshold._spec(), "ignore", self.integrator._langevin()
         )
         self.config = _Config(
             num_train_timesteps=len(table),

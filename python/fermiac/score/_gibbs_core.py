@@ -79,4 +79,4 @@ def _options(settings: GibbsSettings) -> dict[str, Any]:
 
 
 def _integrator(given: Integrator) -> tuple[Any, ...]:
-    return given._method(), given._options(), given._langevin()[0]
+    return given._method(), given._options(), given._langevin()

@@ -283,10 +283,10 @@ def _checked(
 
 def _integrator(name: str, given: str | Integrator) -> Integrator:
     chosen = as_integrator(given)
-    if chosen._langevin()[1]:
+    if chosen._langevin()[1] == "batch":
         raise ArgumentError(
             f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
-            "not depend on each other: use norm='row'"
+            "not depend on each other: use norm='level'"
         )
     return chosen
 

@@ -25,8 +25,7 @@ _SETTLED = 12
 class Langevin:
     """Langevin steps at every level that an integrator reaches: the corrector of [1]_.
 
-    With the score g and normal numbers z, a step is y + ζ g + √(2ζ) z, where
-    ζ = 2 (snr ‖z‖ / ‖g‖)².
+    With the score g and normal numbers z, a step is y + ζ g + √(2ζ) z, where ζ = 2 (snr a)².
 
     Parameters
     ----------
@@ -34,17 +33,17 @@ class Langevin:
         Steps at each level. Each costs an evaluation of the model.
     snr : float, default 0.16
         How long they are.
-    norm : {"row", "batch"}, default "row"
-        Whether norms are those of each row, or averages over all rows of the call, as published.
-        With averages the result of a row depends on the rows beside it.
+    norm : {"level", "row", "batch"}, default "level"
+        What a is: the level s; ‖z‖ / ‖g‖ of each row; or the ratio of the averages of both norms
+        over all rows of the call, as published. All three agree in many dimensions where noise
+        prevails.
 
     Notes
     -----
-    These steps do not keep the noisy law exactly, and with the norms of rows they keep it badly in
-    few coordinates: where a row's score is near 0 its step has no bound. For a standard normal law
-    and one step with snr 0.16 at each of 100 levels the variance came out as 101 in 2 coordinates,
-    1.3 in 16, 1.09 in 64 and 1.05 in 256, with averages over the batch as 1.03 to 1.05 in all of
-    them. Take "batch" below some hundred coordinates.
+    A step whose length depends on the row does not keep its law: with ``"row"`` points of small
+    score make steps without bound, and the variance of a standard normal law came out as 101 in 2
+    dimensions, 1.32 in 16 and 1.05 in 256 (100 levels, snr 0.16). With ``"batch"`` the result of a
+    row depends on the rows beside it.
 
     References
     ----------
@@ -60,13 +59,13 @@ class Langevin:
 
     n_steps: int = 1
     snr: float = 0.16
-    norm: str = "row"
+    norm: str = "level"
 
     def __post_init__(self) -> None:
         """Hold the settings to their domains."""
         whole("langevin.n_steps", self.n_steps, 1, 10**6)
         positive("langevin.snr", self.snr)
-        choice("langevin.norm", self.norm, ("row", "batch"))
+        choice("langevin.norm", self.norm, ("level", "row", "batch"))
 
 
 @dataclass(frozen=True)
@@ -177,10 +176,10 @@ class Integrator:
     def _spec(self) -> tuple[tuple[Any, ...], tuple[str, bool, int | None]]:
         return self._method(), self._options()
 
-    def _langevin(self) -> tuple[float, bool]:
-        """The length of Langevin steps, and whether norms are averaged over the batch."""
+    def _langevin(self) -> tuple[float, str]:
+        """How long Langevin steps are."""
         given = self.langevin or Langevin()
-        return float(given.snr), given.norm == "batch"
+        return float(given.snr), given.norm
 
     def _program(self, grid: Array) -> _core.Program:
         """The instructions on a grid, (N + 1,), or on one for each row, (n, N + 1)."""

@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 
 use super::models::model;
 use super::programs::{method_of, options_of};
+use super::run::stride_of;
 use crate::enter::{Raised, enter};
 use crate::error::check;
 use crate::target::integrand;
@@ -29,14 +30,19 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(module = "fermiac._core", frozen)]
 struct GibbsRun(Mutex<Gibbs>);
 
-/// Method, options, ratio of Langevin steps, steps, exponent and end of the grid.
-type PyIntegrator<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, f64, usize, f64, f64);
+/// Method, options, length of Langevin steps, steps, exponent and end of the grid.
+type PyIntegrator<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, (f64, String), usize, f64, f64);
 
 fn integrator(given: &PyIntegrator<'_>) -> PyResult<Integrator> {
-    let (method, options, snr, n_steps, rho, sigma_end) = given;
-    let (method, options) = (method_of(method)?, options_of(options)?);
-    let &(snr, n_steps, rho, sigma_end) = &(*snr, *n_steps, *rho, *sigma_end);
-    Ok(Integrator { method, options, snr, n_steps, rho, sigma_end })
+    let (method, options, stride, n_steps, rho, sigma_end) = given;
+    Ok(Integrator {
+        method: method_of(method)?,
+        options: options_of(options)?,
+        stride: stride_of(stride)?,
+        n_steps: *n_steps,
+        rho: *rho,
+        sigma_end: *sigma_end,
+    })
 }
 
 /// The settings dictionary.

@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fermiac_core::kernel::Archive;
 use fermiac_core::score::brownian::Brownian;
 use fermiac_core::score::noise::Purpose;
-use fermiac_core::score::run::{OnNan, Plan, Reached, Run, State, Threshold, integrate};
+use fermiac_core::score::run::{
+    Norm, OnNan, Plan, Reached, Run, State, Stride, Threshold, integrate,
+};
 use numpy::{
     PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -26,8 +28,8 @@ struct Settings {
     /// ("static", bound, 1) or ("dynamic", bound, probability).
     threshold: Option<(String, f64, f64)>,
     on_nan: String,
-    snr: f64,
-    batch_norm: bool,
+    /// The length of Langevin steps, as `stride_of` takes it.
+    langevin: (f64, String),
     /// The lowest and the highest level of Brownian paths, and their tolerance in log s.
     brownian: Option<(f64, f64, f64)>,
 }
@@ -65,10 +67,20 @@ fn plan<'a>(
         first_draw: 0,
         threshold,
         on_nan,
-        snr: settings.snr,
-        batch_norm: settings.batch_norm,
+        stride: stride_of(&settings.langevin)?,
         brownian,
     })
+}
+
+/// (ratio, norm): how long Langevin steps are.
+pub(super) fn stride_of((snr, norm): &(f64, String)) -> PyResult<Stride> {
+    let norm = match norm.as_str() {
+        "level" => Norm::Level,
+        "row" => Norm::Row,
+        "batch" => Norm::Batch,
+        other => return Err(PyValueError::new_err(format!("unknown norm '{other}'"))),
+    };
+    Ok(Stride { snr: *snr, norm })
 }
 
 /// Points (rows, dim), levels (rows,), and the path (rows, levels, dim) where it was asked for.

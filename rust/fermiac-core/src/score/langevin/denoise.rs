@@ -4,7 +4,7 @@ use crate::linalg::Rows;
 use crate::score::Model;
 use crate::score::noise::Purpose;
 use crate::score::program::{Method, Options, Program, compile, compile_rows};
-use crate::score::run::{OnNan, Plan, State};
+use crate::score::run::{OnNan, Plan, State, Stride};
 use crate::{Error, Result};
 
 /// A grid's first level lies at least by this share above its last.
@@ -17,8 +17,8 @@ pub struct Integrator {
     pub method: Method,
     /// Its options.
     pub options: Options,
-    /// The signal-to-noise ratio of Langevin steps among them.
-    pub snr: f64,
+    /// How long Langevin steps among them are.
+    pub stride: Stride,
     /// Steps.
     pub n_steps: usize,
     /// The exponent of the grid.
@@ -70,8 +70,7 @@ impl Integrator {
             first_draw: address.window.wrapping_mul(program.draws.len() as u32),
             threshold: None,
             on_nan: OnNan::Raise,
-            snr: self.snr,
-            batch_norm: false,
+            stride: self.stride,
             brownian: None,
         };
         let mut state = State::new(&plan, y, model.dim(), 0, address.first as u64);

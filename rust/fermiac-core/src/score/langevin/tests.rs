@@ -6,6 +6,7 @@ use crate::linalg::Rows;
 use crate::score::Model;
 use crate::score::model::level;
 use crate::score::program::{Method, Options, Start};
+use crate::score::run::{Norm, Stride};
 
 const DIM: usize = 3;
 /// The variance of the data.
@@ -54,7 +55,14 @@ const THREADED: Normal = Normal { style: Style::Threaded, bound: f64::INFINITY }
 
 fn integrator(n_steps: usize) -> Integrator {
     let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
-    Integrator { method: Method::Euler, options, snr: 0.16, n_steps, rho: 7.0, sigma_end: 0.05 }
+    Integrator {
+        method: Method::Euler,
+        options,
+        stride: Stride { snr: 0.16, norm: Norm::Level },
+        n_steps,
+        rho: 7.0,
+        sigma_end: 0.05,
+    }
 }
 
 fn settings(step: Step, correction: Correction) -> Settings {

@@ -47,7 +47,7 @@ pub enum Op {
     },
     /// A Langevin step of register 0 at level s = c\[at\], given the denoised points: with the score
     /// g = (D - y) / s² and the normal numbers z of draw `noise`, y += ζ g + √(2ζ) z, where
-    /// ζ = 2 (snr ‖z‖ / ‖g‖)², norms of the row or averages over all rows.
+    /// ζ = 2 (snr a)², a the level s or ‖z‖ / ‖g‖, of the row or of averages over all rows.
     Langevin {
         /// The denoised points.
         denoised: usize,

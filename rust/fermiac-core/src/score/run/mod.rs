@@ -11,7 +11,7 @@ mod state;
 mod tests;
 
 pub use clip::Threshold;
-pub use state::{OnNan, Plan, State};
+pub use state::{Norm, OnNan, Plan, State, Stride};
 
 use super::Model;
 use crate::par::{Context, Signal};

@@ -22,6 +22,28 @@ pub enum OnNan {
     Ignore,
 }
 
+/// How long Langevin steps are: ζ = 2 (snr · a)².
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stride {
+    /// The signal-to-noise ratio.
+    pub snr: f64,
+    /// What a is.
+    pub norm: Norm,
+}
+
+/// The length that a Langevin step is a share of: the noise's norm over the score's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The level, which is that ratio for noise alone: the law of a row is kept up to the bias of
+    /// a small step.
+    Level,
+    /// The ratio for each row. A small score makes a long step, which in few dimensions does not
+    /// keep the law of the row.
+    Row,
+    /// The ratio of the averages over all rows.
+    Batch,
+}
+
 /// What is carried out.
 #[derive(Clone)]
 pub struct Plan<'a> {
@@ -39,10 +61,8 @@ pub struct Plan<'a> {
     pub threshold: Option<Threshold>,
     /// What is done with numbers that are not finite.
     pub on_nan: OnNan,
-    /// The signal-to-noise ratio of Langevin steps.
-    pub snr: f64,
-    /// Whether their norms are averages over all rows.
-    pub batch_norm: bool,
+    /// How long Langevin steps are.
+    pub stride: Stride,
     /// The paths that noise between two levels is taken from.
     pub brownian: Option<Brownian>,
 }
@@ -50,7 +70,8 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// Whether a row's outcome depends on the others.
     pub fn couples_rows(&self) -> bool {
-        self.batch_norm && self.program.ops.iter().any(|op| matches!(op, Op::Langevin { .. }))
+        self.stride.norm == Norm::Batch
+            && self.program.ops.iter().any(|op| matches!(op, Op::Langevin { .. }))
     }
 
     /// Coefficient `at` of a row.
@@ -288,7 +309,7 @@ impl State {
     }
 
     fn langevin(&mut self, plan: &Plan<'_>, denoised: usize, at: usize, noise: usize) {
-        let (size, dim, n) = (self.size(), self.dim, self.n);
+        let (size, dim) = (self.size(), self.dim);
         for (i, row) in
             self.data[plan.program.n_registers * size..].chunks_exact_mut(dim).enumerate()
         {
@@ -296,26 +317,11 @@ impl State {
             let draw = plan.first_draw.wrapping_add(noise as u32);
             stream(plan.key, plan.purpose, address, draw).fill_normal(row);
         }
-        let mut norms = Vec::with_capacity(n);
-        for i in 0..n {
+        let lengths = self.lengths(plan, denoised, at);
+        for (i, length) in lengths.into_iter().enumerate() {
             let s = plan.coefficient(self.offset + i, at);
-            let z = &self.data[plan.program.n_registers * size + i * dim..][..dim];
-            let y = &self.data[i * dim..][..dim];
-            let d = &self.data[denoised * size + i * dim..][..dim];
-            let g: f64 = d.iter().zip(y).map(|(d, y)| ((d - y) / (s * s)).powi(2)).sum();
-            let z: f64 = z.iter().map(|z| z * z).sum();
-            norms.push((z.sqrt(), g.sqrt()));
-        }
-        if plan.batch_norm {
-            let sum = norms.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-            let mean = (sum.0 / n as f64, sum.1 / n as f64);
-            norms.fill(mean);
-        }
-        for (i, (z_norm, g_norm)) in norms.into_iter().enumerate() {
-            let s = plan.coefficient(self.offset + i, at);
-            // Where the score is 0 there is no scale for a step.
-            let ratio = if g_norm > 0.0 { plan.snr * z_norm / g_norm } else { 0.0 };
-            let step = 2.0 * ratio * ratio;
+            let root = plan.stride.snr * length;
+            let step = 2.0 * root * root;
             let (drift, width) = (step / (s * s), (2.0 * step).sqrt());
             for j in i * dim..(i + 1) * dim {
                 let (d, z) = (
@@ -326,6 +332,31 @@ impl State {
                 *y += drift * (d - *y) + width * z;
             }
         }
+    }
+
+    /// What the Langevin step of each row is a share of.
+    fn lengths(&self, plan: &Plan<'_>, denoised: usize, at: usize) -> Vec<f64> {
+        let (size, dim) = (self.size(), self.dim);
+        let rows = 0..self.n;
+        if plan.stride.norm == Norm::Level {
+            return rows.map(|i| plan.coefficient(self.offset + i, at)).collect();
+        }
+        let norms = rows.map(|i| {
+            let s = plan.coefficient(self.offset + i, at);
+            let z = &self.data[plan.program.n_registers * size + i * dim..][..dim];
+            let y = &self.data[i * dim..][..dim];
+            let d = &self.data[denoised * size + i * dim..][..dim];
+            let g: f64 = d.iter().zip(y).map(|(d, y)| ((d - y) / (s * s)).powi(2)).sum();
+            let z: f64 = z.iter().map(|z| z * z).sum();
+            (z.sqrt(), g.sqrt())
+        });
+        // Where the score is 0 there is no scale for a step.
+        let ratio = |(z, g): (f64, f64)| if g > 0.0 { z / g } else { 0.0 };
+        if plan.stride.norm == Norm::Row {
+            return norms.map(ratio).collect();
+        }
+        let sum = norms.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        vec![ratio(sum); self.n]
     }
 
     /// Puts frozen rows back, and remembers where the others stand.

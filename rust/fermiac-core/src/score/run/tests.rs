@@ -66,8 +66,7 @@ fn plan<'a>(program: &'a Program, coefficients: &'a [f64]) -> Plan<'a> {
         first_draw: 0,
         threshold: None,
         on_nan: OnNan::Raise,
-        snr: 0.16,
-        batch_norm: false,
+        stride: Stride { snr: 0.16, norm: Norm::Level },
         brownian: None,
     }
 }
