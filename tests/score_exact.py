@@ -80,6 +80,6 @@ def case(rng: np.random.Generator, form: str) -> tuple[Array, Array, Array]:
         return weights, means, rng.uniform(0.01, 2, (k, d))
     if form == "empirical":
         return weights, means, np.zeros(k)
-    roots = rng.normal(size=(k, d, d + 1)) / np.sqrt(d)
+    roots = rng.normal(size=(k, d, 3 * d + 4)) / np.sqrt(3 * d)
     full = roots @ roots.transpose(0, 2, 1)
     return weights, means, (full + full.transpose(0, 2, 1)) / 2

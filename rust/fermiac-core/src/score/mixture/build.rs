@@ -36,7 +36,7 @@ impl GaussianMixture {
             let why = format!("{} were given for {n} components", weights.len());
             return Err(Error::argument("weights", why));
         }
-        if let Some((k, w)) = weights.iter().enumerate().find(|(_, w)| !(**w >= 0.0)) {
+        if let Some((k, w)) = weights.iter().enumerate().find(|(_, w)| **w < 0.0 || w.is_nan()) {
             let why = format!("weight {k} (counted from 0) is {w}; none may be negative");
             return Err(Error::argument("weights", why));
         }

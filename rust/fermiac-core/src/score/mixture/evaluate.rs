@@ -67,7 +67,7 @@ impl Sum {
             largest[1] = largest[1].max(logs[2 * at + 1]);
         }
         let max = largest[0].max(largest[1]).max(logs[n - 1]);
-        if !any(max.zip(self.max, |new, old| new - old), |ahead| !(ahead <= CUT)) {
+        if !any(max.zip(self.max, |new, old| new - old), |ahead| ahead > CUT || ahead.is_nan()) {
             return None;
         }
         let max = max.max(self.max);
@@ -171,10 +171,9 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             shape.logs::<L, FMA>(block.clone(), kept, table, logs);
             if self.asked == Asked::Terms {
                 let width = shape.len();
-                for (l, row) in self.out[first * width..].chunks_exact_mut(width).enumerate() {
-                    if l < rows {
-                        row[block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
-                    }
+                let all = self.out[first * width..].chunks_exact_mut(width).take(rows);
+                for (l, row) in all.enumerate() {
+                    row[block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
                 }
             }
             let before = sum.sum;
@@ -202,9 +201,9 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
                     shape.add_scores::<L, FMA>(&view, active, logs, sums, scratch);
                 }
                 _ => {
-                    let room = (&mut means[..], &mut average[..], &mut scratch[..]);
+                    let room = (&mut sums[..], &mut means[..], &mut average[..], &mut scratch[..]);
                     let weights = (before * keep, keep, added);
-                    traces.add::<S, L, FMA>(shape, &view, active, logs, weights, sums, room);
+                    traces.add::<S, L, FMA>(shape, &view, active, logs, weights, room);
                 }
             }
         }
@@ -244,8 +243,7 @@ impl Traces {
         active: &[usize],
         weights: &[V],
         (before, keep, added): (V, V, V),
-        sums: &mut [V],
-        (means, average, scratch): (&mut [V], &mut [V], &mut [V]),
+        (sums, means, average, scratch): (&mut [V], &mut [V], &mut [V], &mut [V]),
     ) {
         let dim = shape.dim();
         let (mut own, mut within) = (V::ZERO, V::ZERO);

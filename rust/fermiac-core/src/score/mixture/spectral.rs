@@ -78,13 +78,12 @@ impl Spectral {
         let (_, _, gains) = self.entries(view.table, k);
         let z = &view.space[at * self.dim..(at + 1) * self.dim];
         let mean = &self.means[self.own(k)];
-        let shrunk = |i: usize| gains[i].spread() * z[i];
+        update!(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]), sum));
         if let Some(vectors) = &self.vectors {
-            update!(scratch, |i, _old| weight * shrunk(i));
-            update!(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]), sum));
+            update!(scratch, |i, _old| weight * gains[i].spread() * z[i]);
             self.add_turned::<FMA>(vectors, k, scratch, sums);
         } else {
-            update!(sums, |j, sum| weight.mul_add::<FMA>(V::splat(mean[j]) + shrunk(j), sum));
+            update!(sums, |j, sum| (weight * gains[j].spread()).mul_add::<FMA>(z[j], sum));
         }
     }
 }
@@ -208,12 +207,11 @@ impl Shape for Spectral {
             let (k, minus) = (view.block.start + at, V::ZERO - *weight);
             let (_, precisions, _) = self.entries(view.table, k);
             let z = &view.space[at * self.dim..(at + 1) * self.dim];
-            let part = |i: usize| minus * precisions[i].spread() * z[i];
             if let Some(vectors) = &self.vectors {
-                update!(scratch, |i, _old| part(i));
+                update!(scratch, |i, _old| minus * precisions[i].spread() * z[i]);
                 self.add_turned::<FMA>(vectors, k, scratch, sums);
             } else {
-                update!(sums, |j, sum| sum + part(j));
+                update!(sums, |j, sum| (minus * precisions[j].spread()).mul_add::<FMA>(z[j], sum));
             }
         }
     }
