@@ -153,11 +153,11 @@ def test_the_model_is_asked_as_often_as_is_counted(method: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "peer"), [("dopri5", "RK45"), ("dop853", "DOP853")])
-@pytest.mark.parametrize("tolerance", [1e-5, 1e-9])
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-8])
 def test_it_asks_no_more_than_scipy_for_the_same_error(
     method: str, peer: str, tolerance: float, reference: Array
 ) -> None:
-    model, y = model_a(), probe_points(12)
+    model, y = model_a(), probe_points(6)
 
     def slope(t: float, point: Array) -> Array:
         return np.asarray(point - model._denoise(point[None], np.array([np.exp(t)]))[0])
@@ -170,8 +170,8 @@ def test_it_asks_no_more_than_scipy_for_the_same_error(
         ends.append(found.y[:, -1])
     raw = flow(model, y, [HIGH, LOW], Adaptive(method, tolerance, tolerance))
     assert raw["n_evals"].sum() < 1.1 * evals
-    ours = np.sqrt(np.square(raw["y"] - reference[:12]).mean())
-    theirs = np.sqrt(np.square(np.array(ends) - reference[:12]).mean())
+    ours = np.sqrt(np.square(raw["y"] - reference[:6]).mean())
+    theirs = np.sqrt(np.square(np.array(ends) - reference[:6]).mean())
     assert ours < 3 * theirs + 1e-11
 
 

@@ -117,14 +117,14 @@ def test_probes_are_unbiased_and_know_their_error(knows: str) -> None:
 def test_probes_belong_to_rows_and_keys(points: Array) -> None:
     def run(x: Array, rng: int, n_probes: int = 2) -> Any:
         return log_likelihood(
-            model_a("d"), x, (LOW, HIGH), trace="hutchinson", n_probes=n_probes, rng=rng
+            model_a("d"), x, (LOW, 20.0), trace="hutchinson", n_probes=n_probes, rng=rng
         )
 
-    whole = run(points, 3)
-    np.testing.assert_array_equal(run(points[:5], 3).log_density, whole.log_density[:5])
-    assert (run(points, 4).log_density != whole.log_density).any()
+    whole = run(points[:6], 3)
+    np.testing.assert_array_equal(run(points[:2], 3).log_density, whole.log_density[:2])
+    assert (run(points[:6], 4).log_density != whole.log_density).any()
     assert whole.seed == 3
-    single = run(points, 3, n_probes=1)
+    single = run(points[:2], 3, n_probes=1)
     assert np.isnan(single.stderr).all()
 
 
