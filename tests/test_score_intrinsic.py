@@ -104,6 +104,15 @@ def test_differences_agree_with_derivatives() -> None:
     assert (exact.n_evals, near.n_evals) == (40, 240)
 
 
+def test_built_in_models_and_those_of_numpy_give_the_same() -> None:
+    means, roots = [[-1.0, 0, 0], [1.0, 0, 0]], [np.diag([0.1, 1, 0]), np.diag([0.2, 1, 1])]
+    model = NumpyMixture([0.4, 0.6], means, roots)
+    built_in = fm.score.GaussianMixture(model.weights, model.means, model.covariances)
+    x = model.sample(20, rng=0)
+    one, two = (fm.score.intrinsic_dimension(m, x, [0.3, 0.1], rng=5) for m in (model, built_in))
+    np.testing.assert_allclose(one.traces, two.traces, rtol=1e-10)
+
+
 def test_what_is_no_gradient_shows() -> None:
     turned = np.array([[1.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
     found = fm.score.intrinsic_dimension(Coarse(turned), np.ones((4, 3)), 0.1, rng=0)

@@ -147,6 +147,16 @@ def test_results_depend_on_the_seed_alone() -> None:
     np.testing.assert_array_equal(run(n=8).draws, few.draws[:8])
 
 
+def test_built_in_models_and_those_of_numpy_give_the_same() -> None:
+    model = two_peaks()
+    built_in = fm.score.GaussianMixture(model.weights, model.means, model.covariances)
+    options: dict[str, Any] = {"n_steps": 20, "sigma_range": RANGE, "rng": 0, "mode": "particles"}
+    options |= {"correct": True, "base": "euler_maruyama"}
+    one, two = (fm.score.svdd(m, reward, 100, **options) for m in (model, built_in))
+    np.testing.assert_allclose(one.draws, two.draws, rtol=1e-6)
+    assert one.log_normalizer == pytest.approx(two.log_normalizer, rel=1e-8)
+
+
 def test_evaluations_are_counted() -> None:
     model = two_peaks()
     options: dict[str, Any] = {"n_steps": 7, "sigma_range": RANGE, "rng": 0, "n_candidates": 3}

@@ -152,9 +152,10 @@ def svdd(
     them: the mean of :math:`e^{v/\alpha}` over the candidates, over that of the point before, is
     a factor of the weight, and at the end the reward stands in for the value. What remains is that
     the finite steps of the model do not draw from its law: ``"ancestral"`` ones give too narrow
-    modes, ``"euler_maruyama"`` ones too wide ones (for standard normal data and 100 steps from 20
-    to 0.01 the variances are 0.92 and 1.09). Weights correct for that as well if asked;
-    theirs are more even with ``"euler_maruyama"``, whose steps reach all that the true ones do.
+    modes, ``"euler_maruyama"`` ones too wide ones (for standard normal data, levels from 20 to
+    0.01 and no reward, the variances are 0.93 and 1.07 with 100 steps, 0.993 and 1.007 with 1000).
+    Weights correct for that as well if asked; theirs are more even with ``"euler_maruyama"``,
+    whose steps reach all that the true ones do.
 
     With alpha small against the range of the rewards that the model knows, all weight falls on few
     particles; candidates still follow the reward then.
