@@ -30,6 +30,7 @@ class _Exact(Built, Model):
     _n_components: int
     _mixture: _core.GaussianMixture
     _handle: _core.ScoreModel
+    _range: tuple[float, float]
 
     def _settle(
         self, weights: Array, means: Array, covariances: Array, kind: str, /, **arguments: Array
@@ -43,6 +44,7 @@ class _Exact(Built, Model):
             _n_components=count,
             _mixture=mixture,
             _handle=mixture.model(),
+            _range=_default_range(weights, means, covariances, kind),
         )
 
     def _threads(self, n: int, more: int = 1) -> int:
@@ -51,6 +53,9 @@ class _Exact(Built, Model):
 
     def _core(self, dim: int) -> Any:
         return self._handle
+
+    def _sampling_range(self) -> tuple[float, float]:
+        return self._range
 
     def _denoise(self, y: Array, sigma: Array) -> Array:
         return self._handle.denoise(y, sigma, self._threads(len(y)))
@@ -456,3 +461,22 @@ def _shares(weights: Array) -> Array:
     relative = weights / weights.max()
     shares: Array = relative / relative.sum()
     return shares
+
+
+def _default_range(
+    weights: Array, means: Array, covariances: Array, kind: str
+) -> tuple[float, float]:
+    """Levels from well below the narrowest component to well above the size of the data."""
+    dim = means.shape[1]
+    if kind == "full":
+        matrices = covariances.reshape(-1, dim, dim)
+        variances = np.linalg.eigvalsh(matrices)
+        diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    else:
+        diagonal = variances = covariances.reshape(-1, dim if kind == "diagonal" else 1)
+    shares = weights / weights.sum()
+    size = float(np.sqrt((shares @ (np.square(means) + diagonal)).max())) or 1.0
+    # Rounding leaves singular directions a variance of their own.
+    wide = variances[variances > 1e-12 * size * size]
+    narrow = float(np.sqrt(wide.min())) if wide.size else size
+    return min(0.1 * narrow, 0.002 * size), 80.0 * size

@@ -7,9 +7,14 @@ from typing import Any
 
 from fermiac import _handle
 from fermiac._handle import Run
+from fermiac.score._classifier import train_noise_classifier
+from fermiac.score._first_hitting import first_hitting
 from fermiac.score._integrate import integrate
 from fermiac.score._langevin_gibbs import langevin_gibbs
+from fermiac.score._likelihood import log_likelihood
 from fermiac.score._sample import sample
+from fermiac.score._svdd import svdd
+from fermiac.score._training import train_score
 
 __all__ = ["start"]
 
@@ -21,7 +26,8 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     ----------
     verb : str or function
         What to call: ``"integrate"``, ``"sample"``, ``"langevin_gibbs"``, ``"log_likelihood"``,
-        ``"train_score"``, ``"train_noise_classifier"``, ``"svdd"``, or one of these functions.
+        ``"svdd"``, ``"first_hitting"``, ``"train_score"``, ``"train_noise_classifier"``, or one of
+        these functions itself.
     *args, **kwargs
         Its arguments. A callable ``progress`` is called on the thread of the run.
 
@@ -46,8 +52,13 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     (100, 1)
     """
     verbs: dict[str, Callable[..., Any]] = {
+        "first_hitting": first_hitting,
         "integrate": integrate,
         "langevin_gibbs": langevin_gibbs,
+        "log_likelihood": log_likelihood,
         "sample": sample,
+        "svdd": svdd,
+        "train_noise_classifier": train_noise_classifier,
+        "train_score": train_score,
     }
     return _handle.start("score", verbs, verb, args, kwargs)
