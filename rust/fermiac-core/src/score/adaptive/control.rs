@@ -124,11 +124,8 @@ impl Controller {
         // An error that is not a number asks for the smallest step.
         let factor = SAFETY * error.powf(-1.0 / tableau.error_order);
         let accepted = error <= 1.0;
-        let (least, most) = match (accepted, self.rejected) {
-            (true, false) => (LEAST_FACTOR, LARGEST_FACTOR),
-            _ => (LEAST_FACTOR, 1.0),
-        };
+        let most = if accepted && !self.rejected { LARGEST_FACTOR } else { 1.0 };
         self.rejected = !accepted;
-        (accepted, h * if factor > least { factor.min(most) } else { least })
+        (accepted, h * if factor > LEAST_FACTOR { factor.min(most) } else { LEAST_FACTOR })
     }
 }
