@@ -39,8 +39,7 @@ def both(network: Any = exact, **more: Any) -> list[ScoreModel]:
     """The same network, with its chains in the core and in tensors."""
     given = {"sigma_range": RANGE, "log_density": log_density, "dim": DIM} | more
     return [
-        ScoreModel(network, "x0", device="cpu", on_device=where, **given)
-        for where in (False, True)
+        ScoreModel(network, "x0", device="cpu", on_device=where, **given) for where in (False, True)
     ]
 
 
@@ -140,9 +139,14 @@ def test_points_that_are_not_finite_are_named(torch: Any) -> None:
         langevin_gibbs(both(broken)[1], DIM, rng=0, sigma0=1.0, **how)
     with pytest.raises(TargetError, match="chain 0: the law of the level"):
         langevin_gibbs(
-            both()[1], DIM, rng=0, noise_predictor=lambda x: np.full((5, 4), np.nan), levels=4, **how
+            both()[1],
+            DIM,
+            rng=0,
+            noise_predictor=lambda x: np.full((5, 4), np.nan),
+            levels=4,
+            **how,
         )
-    with pytest.raises(TargetError, match=r"it gave shape|gave an array of shape"):
+    with pytest.raises(TargetError, match="of shape"):
         langevin_gibbs(
             both()[1], DIM, rng=0, noise_predictor=lambda x: np.zeros((5, 3)), levels=4, **how
         )
