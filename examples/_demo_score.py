@@ -240,19 +240,23 @@ def picture(path: Path, title: str, found: list[Drawn], truth: Array) -> None:
     """Images of every sampler at every price, beside some that are held out."""
     names = list(dict.fromkeys(one.name for one in found))
     figure, grid = plt.subplots(
-        len(names), len(BUDGETS) + 1, figsize=(13, 2.2 * len(names)), layout="constrained"
+        len(names) + 1, len(BUDGETS), figsize=(13, 1.45 * len(names) + 1.9), layout="constrained"
     )
-    for row, name in zip(grid, names, strict=True):
-        for ax, one in zip(row, (o for o in found if o.name == name), strict=False):
-            # One draw of each chain, or of each group.
-            shown = one.draws[:: N_DRAWS // N_SHOWN]
-            fm.plotting.plot_images(shown, (8, 8), ax, n_columns=15, limits=(-1.0, 1.0))
+    for row, name in zip(grid, names, strict=False):
+        for ax, one in zip(row, (o for o in found if o.name == name), strict=True):
+            # Of every chain.
+            _images(ax, one.draws[:: N_DRAWS // N_SHOWN])
             ax.set_title(f"{name}, {one.budget} evaluations", fontsize=9)
-        fm.plotting.plot_images(truth[:N_SHOWN], (8, 8), row[-1], n_columns=15, limits=(-1.0, 1.0))
-        row[-1].set_title("held out", fontsize=9)
+    for k, ax in enumerate(grid[-1]):
+        _images(ax, truth[k * N_SHOWN : (k + 1) * N_SHOWN])
+        ax.set_title("held out", fontsize=9)
     figure.suptitle(title)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _images(ax: Any, images: Array) -> None:
+    fm.plotting.plot_images(images, (8, 8), ax, n_columns=15, limits=(-1.0, 1.0))
 
 
 def level_picture(path: Path, result: Any) -> None:
