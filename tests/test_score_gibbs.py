@@ -278,7 +278,7 @@ def test_what_is_wrong_with_levels_is_said():
         ({"n_draws": 0}, "n_draws: 0"),
         ({"n_skip": 0}, "n_skip: 0"),
         ({"n_denoise": 0}, "n_denoise: 0"),
-        ({"levels": None}, "sigma_range: not given"),
+        ({"levels": None, "model": PLAIN}, "sigma_range: not given"),
         ({"levels": [1.0, -1.0]}, "positive, finite levels"),
         ({"levels": [1.0, 1.0]}, "two of them are equal"),
         ({"sigma_range": (0.1, 2.0)}, "given with levels"),
