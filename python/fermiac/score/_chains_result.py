@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 
 #: Fewer draws of a chain say nothing.
 _MIN_DRAWS = 4
-#: A chain that moves less than this has not moved.
-_LEAST_ACCEPTANCE = 1e-3
+#: A chain that moves less than this in so many moves stands still.
+_LEAST_ACCEPTANCE, _MIN_MOVES = 1e-3, 100
 #: A mean of log σ that moves by more than this over the second half of a run drifts, if it is by
 #: so many standard errors.
 _DRIFT, _CLEAR = 0.5, 3.0
@@ -226,7 +226,7 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
     found: list[tuple[type[FermiacWarning], str]] = []
     logs, rates = result.stats["log_sigma"], result.stats["acceptance_rate"].mean(axis=1)
     still = int(np.count_nonzero(rates < _LEAST_ACCEPTANCE))
-    if still:
+    if still and logs.shape[1] * result.settings["n_skip"] >= _MIN_MOVES:
         found.append(
             (
                 ConvergenceWarning,

@@ -71,6 +71,7 @@ def settings_of(
     n_chains = whole("n_chains", n_chains, 1, 2**40)
     sigma, order = _levels(model, levels, sigma_range, noise_predictor)
     argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
+    correction = _correction(model, metropolis)
     predictor = _predictor(model, dim, noise_predictor, sigma, order)
     for name, value in (("step", step), ("warmup_step", warmup_step)):
         if not isinstance(value, Step) and not (name == "warmup_step" and value is None):
@@ -96,7 +97,7 @@ def settings_of(
         log_prior=_log_prior(level_weights, order),
         step=step._core(),
         warmup_step=(step if warmup_step is None else warmup_step)._core(),
-        metropolis=_correction(model, metropolis),
+        metropolis=correction,
         predictor=predictor.kind,
         predict=predictor.predict,
         predict_tensor=predictor.predict_tensor,
