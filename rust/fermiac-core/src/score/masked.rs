@@ -123,6 +123,8 @@ fn inverted(weights: &[f64], sums: &[f64], target: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn drawn(logits: &[f64], n_tokens: usize, temperature: f64, uniforms: &[f64]) -> Vec<i64> {
