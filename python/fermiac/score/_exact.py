@@ -209,11 +209,11 @@ class _Exact(Built, Model):
         >>> import fermiac as fm
         >>> model = fm.score.Empirical([[-1.0], [1.0]])
         >>> model.sample(5, rng=1)
-        array([[-1.],
+        array([[ 1.],
+               [-1.],
                [ 1.],
-               [-1.],
-               [-1.],
-               [ 1.]])
+               [ 1.],
+               [-1.]])
         """
         count = whole("n", n, 0, 2**40)
         levels = self._levels(sigma, count)
@@ -277,7 +277,7 @@ class GaussianMixture(_Exact):
     >>> model
     GaussianMixture(k=2, dim=2, isotropic)
     >>> model.denoise([[2.0, 0.5]], 0.5).round(6)
-    array([[1.99999 , 0.25    ]])
+    array([[2.  , 0.25]])
     >>> model.log_density([[2.0, 0.5]], 0.5).round(6)
     array([-1.682412])
     """
@@ -420,7 +420,7 @@ class Empirical(_Exact):
     >>> model.denoise([[0.4, 0.4]], 0.0)
     array([[0., 0.]])
     >>> model.denoise([[0.4, 0.4]], 10.0).round(4)
-    array([[1.6551, 0.3314]])
+    array([[1.6179, 0.3399]])
     """
 
     def __init__(self, data: ArrayLike, weights: ArrayLike | None = None) -> None:

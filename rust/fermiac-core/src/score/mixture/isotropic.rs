@@ -163,7 +163,7 @@ impl Shape for Isotropic {
         }
         update!(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
         let places = active.iter().map(|at| (view.block.start + at) * self.dim);
-        add_products::<FMA>(places, weights, &self.means, |_| V::ZERO, sums);
+        add_products::<FMA>(&places, weights, &self.means, |_| V::ZERO, sums);
     }
 
     #[inline(always)]
@@ -179,7 +179,7 @@ impl Shape for Isotropic {
             *weight = *weight * self.entry(view, *at, PRECISION);
         }
         let places = active.iter().map(|at| (view.block.start + at) * self.dim);
-        add_products::<FMA>(places, weights, &self.means, |j| view.y[j], sums);
+        add_products::<FMA>(&places, weights, &self.means, |j| view.y[j], sums);
     }
 
     #[inline(always)]

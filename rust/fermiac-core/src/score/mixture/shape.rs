@@ -88,7 +88,7 @@ pub(super) trait Shape: Sync {
 /// numbers, one for each column, from its place on; `shift(j)` is of all rows and must be inlined.
 #[inline(always)]
 pub(super) fn add_products<const FMA: bool>(
-    places: impl Iterator<Item = usize> + Clone,
+    places: &(impl Iterator<Item = usize> + Clone),
     factors: &[V],
     numbers: &[f64],
     shift: impl Fn(usize) -> V,

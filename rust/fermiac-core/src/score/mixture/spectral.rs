@@ -61,7 +61,7 @@ impl Spectral {
     fn add_turned<const FMA: bool>(&self, vectors: &Vectors, k: usize, f: &[V], sums: &mut [V]) {
         let rows = self.matrix(&vectors.rows, k);
         let places = (0..self.dim).map(|i| i * self.dim);
-        add_products::<FMA>(places, f, rows, |_| V::ZERO, sums);
+        add_products::<FMA>(&places, f, rows, |_| V::ZERO, sums);
     }
 
     /// Adds weight times the posterior mean of component `at` of the block.
@@ -158,7 +158,7 @@ impl Shape for Spectral {
                 z.fill(V::ZERO);
                 let columns = self.matrix(&vectors.columns, k);
                 let places = (0..dim).map(|j| j * dim);
-                add_products::<FMA>(places, scratch, columns, |_| V::ZERO, z);
+                add_products::<FMA>(&places, scratch, columns, |_| V::ZERO, z);
             }
         }
     }
