@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import ArrayLike
 
@@ -31,6 +31,9 @@ from fermiac.score._outside import asked
 from fermiac.score._sample import event_of
 from fermiac.score._settings import Chains, GibbsSettings
 from fermiac.targets._factory import Factory
+
+if TYPE_CHECKING:
+    from fermiac.score._network import ScoreModel
 
 __all__ = ["concluded", "extension", "langevin_gibbs"]
 
@@ -316,7 +319,7 @@ def _run(
                     )
             from fermiac.score import _device_gibbs
 
-            on_device: Chains = _device_gibbs.run(model, settings)
+            on_device: Chains = _device_gibbs.run(cast("ScoreModel", model), settings)
             return Course(on_device, settings, model, n_draws, report=report, **how).go()
         with asked(
             model,
