@@ -189,6 +189,10 @@ def langevin_gibbs(
     A sweep asks the model once, and twice with a correction. In a few dimensions an integrator from
     noise does as well; the gain is in many, for small budgets.
 
+    In d dimensions a sweep changes log σ by about 1/√(2 d), so that a chain takes thousands of them
+    to cross the levels, and seldom changes the mode. In a short run the shares of the modes are
+    those of the starts: many chains with few draws each tell them better than few chains with many.
+
     The published algorithm is ``step=LangevinStep(eta), metropolis=None, level_draw="argmax",
     select="min"``. Its steps have one size for all levels: they heat the point where σ² is near
     η / 4, and the levels drift upwards as sweeps add up.
