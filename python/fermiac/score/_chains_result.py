@@ -103,12 +103,12 @@ class LangevinGibbs(Sample):
     @property
     def calls_per_draw(self) -> float:
         """Calls of the model for each draw, without start and warm-up."""
-        return (self.calls["sweeps"] + self.calls["denoise"]) / self.draws.shape[1]
+        return float((self.calls["sweeps"] + self.calls["denoise"]) / self.draws.shape[1])
 
     @property
     def calls_per_draw_in_all(self) -> float:
         """Calls of the model for each draw, start and warm-up spread over all of them."""
-        return sum(self.calls.values()) / self.draws.shape[1]
+        return float(sum(self.calls.values()) / self.draws.shape[1])
 
     @property
     def round_trips(self) -> NDArray[np.int64]:

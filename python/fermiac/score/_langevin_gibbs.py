@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import ArrayLike
 
@@ -31,6 +31,9 @@ from fermiac.score._outside import asked
 from fermiac.score._sample import event_of
 from fermiac.score._settings import Chains, GibbsSettings
 from fermiac.targets._factory import Factory
+
+if TYPE_CHECKING:
+    from fermiac.score._network import ScoreModel
 
 __all__ = ["concluded", "extension", "langevin_gibbs"]
 
@@ -186,6 +189,10 @@ def langevin_gibbs(
     A sweep asks the model once, and twice with a correction. In a few dimensions an integrator from
     noise does as well; the gain is in many, for small budgets.
 
+    In d dimensions a sweep changes log σ by about 1/√(2 d), so that a chain takes thousands of them
+    to cross the levels, and seldom changes the mode. In a short run the shares of the modes are
+    those of the starts: many chains with few draws each tell them better than few chains with many.
+
     The published algorithm is ``step=LangevinStep(eta), metropolis=None, level_draw="argmax",
     select="min"``. Its steps have one size for all levels: they heat the point where σ² is near
     η / 4, and the levels drift upwards as sweeps add up.
@@ -316,7 +323,7 @@ def _run(
                     )
             from fermiac.score import _device_gibbs
 
-            on_device: Chains = _device_gibbs.run(model, settings)
+            on_device: Chains = _device_gibbs.run(cast("ScoreModel", model), settings)
             return Course(on_device, settings, model, n_draws, report=report, **how).go()
         with asked(
             model,
