@@ -75,7 +75,10 @@ def test_predictions_of_c_functions(prediction: str) -> None:
             model.denoise(y, levels), denoised(y, column), rtol=1e-11, atol=1e-12
         )
         np.testing.assert_allclose(
-            model.score(y, levels), score(y, column), rtol=1e-8 if prediction == "x0" else 1e-11
+            model.score(y, levels),
+            score(y, column),
+            rtol=1e-8 if prediction == "x0" else 1e-11,
+            atol=1e-12,
         )
     s[3] = 0.0
     np.testing.assert_array_equal(model.denoise(y, s)[3], y[3])

@@ -18,9 +18,10 @@ use crate::par::{Context, Signal};
 use crate::target::Style;
 use crate::{Error, Result};
 
-/// Rows of a block on a worker: few enough that registers stay in the second-level cache, enough
-/// that what is prepared for a level is shared.
-const BLOCK: usize = 64;
+/// Numbers of a register of a block on a worker: few enough that all registers stay in its cache.
+const REGISTER: usize = 1 << 13;
+/// Rows of a block: enough that what is prepared for a level is shared, few enough to share them out.
+const BLOCK: (usize, usize) = (16, 256);
 
 /// Many rows on their way down the levels.
 pub struct Run<'a> {
@@ -39,10 +40,14 @@ pub struct Reached {
     pub path: Vec<f64>,
 }
 
-/// Rows in one block: all where something needs them together.
+/// Rows in one block: all where something needs them together. A multiple of eight, which models
+/// take at a time.
 fn block_rows(plan: &Plan<'_>, model: &dyn Model, n: usize) -> usize {
     let together = model.style() == Style::Central || plan.couples_rows();
-    if together { n.max(1) } else { BLOCK }
+    if together {
+        return n.max(1);
+    }
+    (REGISTER / model.dim()).next_multiple_of(8).clamp(BLOCK.0, BLOCK.1)
 }
 
 impl<'a> Run<'a> {
