@@ -27,13 +27,6 @@ pub(super) struct Batch<'a> {
     counts: &'a mut [Counts],
 }
 
-/// The first `size` numbers of what is left.
-fn cut<'a, T>(rest: &mut &'a mut [T], size: usize) -> &'a mut [T] {
-    let (head, tail) = std::mem::take(rest).split_at_mut(size);
-    *rest = tail;
-    head
-}
-
 impl<'a> Batch<'a> {
     /// The rows of a call in batches of `size`; a row's trajectory has `kept` numbers.
     pub(super) fn split(
@@ -54,11 +47,11 @@ impl<'a> Batch<'a> {
                 Self {
                     first,
                     dim,
-                    y: cut(&mut y, rows * dim),
-                    level: cut(&mut level, rows),
-                    log_change: cut(&mut change, rows * width),
-                    trajectory: cut(&mut path, rows * kept),
-                    counts: cut(&mut counts, rows),
+                    y: y.split_off_mut(..rows * dim).unwrap_or_default(),
+                    level: level.split_off_mut(..rows).unwrap_or_default(),
+                    log_change: change.split_off_mut(..rows * width).unwrap_or_default(),
+                    trajectory: path.split_off_mut(..rows * kept).unwrap_or_default(),
+                    counts: counts.split_off_mut(..rows).unwrap_or_default(),
                 }
             })
             .collect()
