@@ -71,15 +71,11 @@ def test_predictions_of_c_functions(prediction: str) -> None:
     assert model.form == "native"
     for levels in (s, np.array([0.3])):
         column = levels[:, None]
-        np.testing.assert_allclose(
-            model.denoise(y, levels), denoised(y, column), rtol=1e-11, atol=1e-12
-        )
-        np.testing.assert_allclose(
-            model.score(y, levels),
-            score(y, column),
-            rtol=1e-8 if prediction == "x0" else 1e-11,
-            atol=1e-12,
-        )
+        for given, needed, rtol in (
+            (model.denoise(y, levels), denoised(y, column), 1e-11),
+            (model.score(y, levels), score(y, column), 1e-8 if prediction == "x0" else 1e-11),
+        ):
+            np.testing.assert_allclose(given, needed, rtol=rtol, atol=1e-12)
     s[3] = 0.0
     np.testing.assert_array_equal(model.denoise(y, s)[3], y[3])
     assert model.denoise(y[:0], 1.0).shape == (0, DIM)
