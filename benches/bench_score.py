@@ -215,7 +215,7 @@ FEW: dict[str, Callable[[int, int, int], Run]] = {
 )
 @pytest.mark.parametrize("name", FEW)
 def bench_few_evaluations(benchmark: Any, name: str, budget: tuple[int, int]) -> None:
-    windows = table.N_WINDOWS if benchmark.enabled else 4
+    windows = table.N_WINDOWS if benchmark.enabled else 1
     benchmark.group = f"score: {sum(budget)} evaluations a draw"
     run = prepared(lambda: FEW[name](*budget, windows))
     quality(benchmark, measure(benchmark, run, None, table.N_SEEDS))
