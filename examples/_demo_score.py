@@ -340,7 +340,9 @@ def run(out: Path, folder: Path, seed: int) -> Section:
     )  # fmt: skip
     width = float(np.median(pdist(others)))
     independent = distance(model.sample(N_DRAWS, rng=seed), others, width)
-    likely = fm.score.log_likelihood(model, others[:20], sigma_range=LEVELS)
+    likely = fm.score.log_likelihood(
+        model, others[:20], LEVELS, rtol=1e-8, atol=1e-8, terminal="model", progress=False
+    )
     gap = np.max(np.abs(likely.log_density - model.log_density(others[:20], LEVELS[0])))
     table = [
         SOLVER_HEAD, *solver_lines(errors), HEAD,
