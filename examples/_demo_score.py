@@ -218,10 +218,10 @@ def train(digits: Digits, seed: int) -> Network:
     """Train both networks on the images that are not held out."""
     start = time.perf_counter()
     model = fm.score.train_score(
-        digits.images, sigma_range=LEVELS, n_steps=3000, rng=seed, progress=False
+        digits.images, sigma_range=LEVELS, n_steps=2000, rng=seed, progress=False
     )
     classifier = fm.score.train_noise_classifier(
-        digits.images, levels(), n_steps=2000, rng=seed, progress=False
+        digits.images, levels(), n_steps=1500, rng=seed, progress=False
     )
     return Network(model, classifier, time.perf_counter() - start)
 
