@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import pdist
 
 import fermiac as fm
 from _demo_table import Row, Section
@@ -27,10 +27,10 @@ N_TRAINED, N_COORDINATES = 1200, 16
 #: The levels, where pixels go from -1 to 1; evaluations for each draw; draws of each sampler.
 LEVELS = (0.02, 30.0)
 BUDGETS = (6, 10, 20)
-N_DRAWS, N_GROUPS = 1200, 10
+N_DRAWS, N_GROUPS = 4000, 10
 #: Chains, of which each gives N_DRAWS / N_CHAINS draws, and how evaluations are shared out:
 #: sweeps for each draw, steps that denoise it.
-N_CHAINS = 60
+N_CHAINS = 200
 SHARES = {6: (2, 4), 10: (5, 5), 20: (10, 10)}
 #: Of the picture.
 N_SHOWN = 60
@@ -144,46 +144,66 @@ def draws_of(model: Any, held_out: Array, classifier: Any, seed: int) -> list[Dr
             )  # fmt: skip
             found.append(Drawn(name, budget, draws, budget, *distance(draws, held_out, width)))
         result = gibbs(model, budget, classifier, seed)
-        # Whole chains are in one group, so that what they have in common is in the error.
-        draws = result.draws.reshape(N_DRAWS, -1)
         found.append(
-            Drawn(GIBBS, budget, draws, result.calls_per_draw_in_all,
-                  *distance(draws, held_out, width))
-        )  # fmt: skip
+            Drawn(
+                GIBBS,
+                budget,
+                result.draws.reshape(N_DRAWS, -1),
+                result.calls_per_draw_in_all,
+                *distance(result.draws, held_out, width),
+            )
+        )
     return found
 
 
-def gibbs(model: Any, budget: int, classifier: Any, seed: int, **options: Any) -> Any:
-    """Chains over images and noise levels."""
+def gibbs(model: Any, budget: int, predictor: Any, seed: int, **options: Any) -> Any:
+    """Chains over images and noise levels; `predictor` draws the levels."""
     n_skip, n_denoise = SHARES[budget]
+    given = {
+        "n_chains": N_CHAINS, "n_draws": N_DRAWS // N_CHAINS, "n_skip": n_skip,
+        "n_denoise": n_denoise, "metropolis": None, **options,
+    }  # fmt: skip
     with warnings.catch_warnings():
         # Chains are short, and told so.
         warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
         return fm.score.langevin_gibbs(
-            model, sigma_range=LEVELS, n_chains=N_CHAINS, n_draws=N_DRAWS // N_CHAINS,
-            noise_predictor=classifier, n_skip=n_skip, n_denoise=n_denoise, rng=seed,
-            progress=False, **{"metropolis": None, **options},
-        )  # fmt: skip
+            model, levels=levels(), noise_predictor=predictor, rng=seed, progress=False, **given
+        )
+
+
+def levels() -> Array:
+    """The noise levels of chains."""
+    return np.geomspace(LEVELS[1], LEVELS[0], 100)
 
 
 def distance(draws: Array, others: Array, width: float) -> tuple[float, float]:
-    """Unbiased MMD² under a Gaussian kernel, and its standard error by groups of draws."""
-    own = float(_off_diagonal(others, width))
+    """Unbiased MMD² under a Gaussian kernel, and its standard error by groups of draws or chains.
+
+    Draws of chains, (n_chains, n, d), are compared with those of other chains only.
+    """
+    chains = draws if draws.ndim == 3 else draws[:, None]
+    own = _among(others[:, None], width)
 
     def squared(x: Array) -> float:
-        return float(_off_diagonal(x, width)) + own - 2 * float(_kernel(x, others, width).mean())
+        flat = x.reshape(-1, x.shape[2])
+        return _among(x, width) + own - 2 * float(_kernel(flat, others, width).mean())
 
-    parts = [squared(part) for part in np.array_split(draws, N_GROUPS)]
-    return squared(draws), float(np.std(parts, ddof=1) / np.sqrt(N_GROUPS))
+    parts = [squared(part) for part in np.array_split(chains, N_GROUPS)]
+    return squared(chains), float(np.std(parts, ddof=1) / np.sqrt(N_GROUPS))
 
 
 def _kernel(x: Array, y: Array, width: float) -> Array:
-    kernel: Array = np.exp(-cdist(x, y, "sqeuclidean") / (2 * width**2))
+    squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2 * x @ y.T
+    kernel: Array = np.exp(-np.maximum(squares, 0.0) / (2 * width**2))
     return kernel
 
 
-def _off_diagonal(x: Array, width: float) -> Any:
-    return (_kernel(x, x, width).sum() - len(x)) / (len(x) * (len(x) - 1))
+def _among(chains: Array, width: float) -> float:
+    """Mean kernel of two draws of different chains."""
+    m, n, d = chains.shape
+    flat = chains.reshape(-1, d)
+    same = sum(_kernel(chain, chain, width).sum() for chain in chains) if n > 1 else m
+    return float((_kernel(flat, flat, width).sum() - same) / (m * (m - 1) * n * n))
 
 
 class Network(NamedTuple):
@@ -198,11 +218,10 @@ def train(digits: Digits, seed: int) -> Network:
     """Train both networks on the images that are not held out."""
     start = time.perf_counter()
     model = fm.score.train_score(
-        digits.images, sigma_range=LEVELS, n_steps=3000, rng=seed, progress=False
+        digits.images, sigma_range=LEVELS, n_steps=2000, rng=seed, progress=False
     )
-    levels = np.geomspace(LEVELS[1], LEVELS[0], 100)
     classifier = fm.score.train_noise_classifier(
-        digits.images, levels, n_steps=2000, rng=seed, progress=False
+        digits.images, levels(), n_steps=1500, rng=seed, progress=False
     )
     return Network(model, classifier, time.perf_counter() - start)
 
@@ -275,7 +294,9 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
     draws = fm.score.sample(
         model, n, N_COORDINATES, 40, "unipc3", sigma_range=LEVELS, rng=seed, progress=False
     )
-    chains = gibbs(model, 20, "exact", seed, metropolis="exact")
+    chains = gibbs(
+        model, 20, "exact", seed, metropolis="exact", n_chains=64, n_draws=400, n_denoise=20
+    )
 
     def functions(x: Array) -> Array:
         shares = model.responsibilities(x, 0.0)[:, list(wanted.values())]
@@ -283,7 +304,10 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
 
     known = [square, *weights[list(wanted.values())]]
     names = ["mean square norm", *wanted]
-    independent, dependent = functions(draws), chains.expect(functions)
+    independent = functions(draws)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)  # of the R-hat, which is told
+        dependent = chains.expect(functions)
     rows = [
         Row(f"{name}, UniPC", mean, sd / np.sqrt(n), exact, 40 * n)
         for name, mean, sd, exact in zip(
@@ -291,7 +315,7 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
         )
     ]
     rows += [
-        Row(f"{name}, Gibbs", mean, stderr, exact, int(sum(chains.calls.values())) * N_CHAINS)
+        Row(f"{name}, Gibbs", mean, stderr, exact, int(sum(chains.calls.values())) * 64)
         for name, mean, stderr, exact in zip(
             names, dependent.mean, dependent.stderr, known, strict=True
         )
@@ -316,7 +340,9 @@ def run(out: Path, folder: Path, seed: int) -> Section:
     )  # fmt: skip
     width = float(np.median(pdist(others)))
     independent = distance(model.sample(N_DRAWS, rng=seed), others, width)
-    likely = fm.score.log_likelihood(model, others[:20], sigma_range=LEVELS)
+    likely = fm.score.log_likelihood(
+        model, others[:20], LEVELS, rtol=1e-8, atol=1e-8, terminal="model", progress=False
+    )
     gap = np.max(np.abs(likely.log_density - model.log_density(others[:20], LEVELS[0])))
     table = [
         SOLVER_HEAD, *solver_lines(errors), HEAD,

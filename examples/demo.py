@@ -1,4 +1,4 @@
-"""Demo: expectations from one run, evidences, Markov chains, walks, nested sampling, audits.
+"""Demo: expectations, evidences, chains, walks, nested sampling, audits, score models.
 
 ``python examples/demo.py --out demo`` prints one table and writes its pictures and results.json.
 """
@@ -23,6 +23,7 @@ import _demo_oring as oring
 import _demo_pictures as pictures
 import _demo_privacy as privacy
 import _demo_schools as schools
+import _demo_score as score
 import _demo_walks as walks
 import fermiac as fm
 from _demo_table import Row, Section, format_table
@@ -443,6 +444,7 @@ def main() -> None:
         "tokens": run_tokens(out),
         "privacy": run_privacy(out),
         "nested": nested.run(out, DATA, SEED, N_REPEATS),
+        "score": score.run(out, DATA, SEED),
     }
     print(format_table(list(sections.values())))
     for result in (oring_result, beam_result):

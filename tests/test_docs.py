@@ -13,7 +13,14 @@ import table_narrowness
 from fermiac.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/privacy.md", "docs/mcmc.md", "docs/nested.md", "docs/walks.md")
+PAGES = (
+    "README.md",
+    "docs/privacy.md",
+    "docs/mcmc.md",
+    "docs/nested.md",
+    "docs/walks.md",
+    "docs/score.md",
+)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -40,6 +47,16 @@ def test_examples_run_in_order(page: str) -> None:
         else:
             # The lines that tracebacks name are those of the page.
             exec(compile("\n" * line + text, str(ROOT / page), "exec"), names)
+
+
+@pytest.mark.torch
+def test_examples_with_torch_run_in_order() -> None:
+    pytest.importorskip("torch")
+    names: dict[str, object] = {}
+    found = blocks("docs/score.md", "py")
+    assert found
+    for line, text in found:
+        exec(compile("\n" * line + text, str(ROOT / "docs/score.md"), "exec"), names)
 
 
 def test_commands_print_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,7 @@ def test_schedules() -> None:
         fm.plotting.plot_schedules({"bad": [1.0, -1.0, 0.0]})
 
 
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")  # chains are short
 def test_levels_of_chains() -> None:
     model = fm.score.GaussianMixture([0.5, 0.5], [[-1.0] * 4, [1.0] * 4], [0.1, 0.1])
     result = fm.score.langevin_gibbs(

@@ -81,10 +81,11 @@ def plot_images(
         whole_picture[top : top + height, left : left + width] = image
     ax = new_axes(ax)
     if n_channels == 1:
-        shown, colours = np.ma.masked_invalid(whole_picture[..., 0]), {"cmap": cmap}
+        shown: Array = np.ma.masked_invalid(whole_picture[..., 0])
     else:
-        shown, colours = np.where(np.isnan(whole_picture), 1.0, whole_picture), {}
-    ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", **colours)
+        shown = np.where(np.isnan(whole_picture), 1.0, whole_picture)
+    # Colours of three channels take no heed of the map.
+    ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", cmap=cmap)
     ax.set_axis_off()
     return ax
 
@@ -154,9 +155,10 @@ def plot_trajectory(
     ax = new_axes(ax)
     few = np.linspace(0, ways.shape[1] - 1, min(ways.shape[1], _WAYS)).astype(np.int64)
     for way in ways[:, few].swapaxes(0, 1):
-        ax.plot(*way.T, color=BLUE, lw=0.6, alpha=0.4)
+        ax.plot(way[:, 0], way[:, 1], color=BLUE, lw=0.6, alpha=0.4)
     for at, colour, label in ((0, GREY, "first level"), (-1, ORANGE, "last level")):
-        ax.scatter(*ways[at].T, s=6, color=colour, lw=0, zorder=3, label=label)
+        x, y = ways[at].T
+        ax.scatter(x, y, s=6, color=colour, lw=0, zorder=3, label=label)
     over = "" if sigmas is None else " / $\\sqrt{1 + s^2}$"
     ax.set_xlabel(f"x{pair[0]}{over}")
     ax.set_ylabel(f"x{pair[1]}{over}")
