@@ -262,7 +262,7 @@ impl Gibbs {
                 }
                 Ok(())
             },
-            |first, part, _, ()| put(&mut chains, first, part, self.dim),
+            |first, part, _, ()| put(&mut chains, first, &part, self.dim),
         )?;
         self.chains = chains;
         self.begun = true;
@@ -303,7 +303,7 @@ impl Gibbs {
             },
             |first, part, seen, out| {
                 let rows = part.sigma.len();
-                put(&mut chains, first, part, dim);
+                put(&mut chains, first, &part, dim);
                 visits.iter_mut().zip(seen).for_each(|(to, n)| *to += n);
                 let at = Place { first, rows, n };
                 at.put(&out.draws, &mut all.draws, dim);
@@ -415,7 +415,7 @@ impl Chains {
 }
 
 /// Puts chains back.
-fn put(chains: &mut Chains, first: usize, part: Chains, dim: usize) {
+fn put(chains: &mut Chains, first: usize, part: &Chains, dim: usize) {
     let rows = first..first + part.sigma.len();
     chains.x[rows.start * dim..rows.end * dim].copy_from_slice(&part.x);
     chains.sigma[rows.clone()].copy_from_slice(&part.sigma);
