@@ -184,7 +184,7 @@ fn score_brownian<'py>(
         Ok(out)
     });
     let out = done.map_err(|error| to_py(py, &error))?;
-    Ok(PyArray1::from_vec(py, out).reshape([n_rows, dim])?)
+    PyArray1::from_vec(py, out).reshape([n_rows, dim])
 }
 
 /// Adds this file's names to the module.

@@ -9,7 +9,7 @@ use fermiac_core::score::langevin::{
     Asked, Correction, Gibbs, Integrator, Levels, Predictor, Select, Settings, Step,
 };
 use fermiac_core::target::Integrand;
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -29,6 +29,9 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Chains over noise levels, behind a lock.
 #[pyclass(module = "fermiac._core", frozen)]
 struct GibbsRun(Mutex<Gibbs>);
+
+/// Points (chains, dim) and levels (chains,).
+type Standing<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// Method, options, length of Langevin steps, steps, exponent and end of the grid.
 type PyIntegrator<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, (f64, String), usize, f64, f64);
@@ -230,10 +233,7 @@ impl GibbsRun {
     }
 
     /// Where the chains stand: points (chains, d) and levels (chains,).
-    fn state<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, numpy::PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Standing<'py>> {
         let gibbs = self.lock();
         let (x, sigma) = gibbs.state();
         let shape = [gibbs.n_chains(), gibbs.dim()];

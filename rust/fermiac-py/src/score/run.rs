@@ -87,12 +87,7 @@ pub(super) fn stride_of((snr, norm): &(f64, String)) -> PyResult<Stride> {
 type Outcome<'py> =
     (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray3<f64>>>);
 
-fn outcome<'py>(
-    py: Python<'py>,
-    reached: Reached,
-    dim: usize,
-    nodes: usize,
-) -> PyResult<Outcome<'py>> {
+fn outcome(py: Python<'_>, reached: Reached, dim: usize, nodes: usize) -> PyResult<Outcome<'_>> {
     let n = reached.sigma.len();
     let path = if reached.path.is_empty() {
         None
