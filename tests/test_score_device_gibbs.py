@@ -135,21 +135,17 @@ def test_points_that_are_not_finite_are_named(torch: Any) -> None:
         return d
 
     how: dict[str, Any] = {"n_chains": 5, "n_draws": 2, "n_warmup": 2, "init": np.zeros((5, DIM))}
+    how |= {"rng": 0}
     with pytest.raises(TargetError, match="chain 3: function gave a number that is not finite"):
-        langevin_gibbs(both(broken)[1], DIM, rng=0, sigma0=1.0, **how)
-    with pytest.raises(TargetError, match="chain 0: the law of the level"):
-        langevin_gibbs(
-            both()[1],
-            DIM,
-            rng=0,
-            noise_predictor=lambda x: np.full((5, 4), np.nan),
-            levels=4,
-            **how,
-        )
-    with pytest.raises(TargetError, match="of shape"):
-        langevin_gibbs(
-            both()[1], DIM, rng=0, noise_predictor=lambda x: np.zeros((5, 3)), levels=4, **how
-        )
+        langevin_gibbs(both(broken)[1], DIM, sigma0=1.0, **how)
+    for given, told in (
+        (np.full((5, 4), np.nan), "chain 0: the law of the level"),
+        (np.zeros((5, 3)), "of shape"),
+    ):
+        with pytest.raises(TargetError, match=told):
+            langevin_gibbs(
+                both()[1], DIM, noise_predictor=lambda x, given=given: given, levels=4, **how
+            )
 
 
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
-from fermiac.score import ScoreModel
-from score_networks import DIM, FORMS, IDS, MEAN, VARIANCE, denoised, network, noisy
+from fermiac.score import ScoreModel, log_likelihood
+from score_networks import DIM, FORMS, IDS, MEAN, VARIANCE, denoised, log_density, network, noisy
 
 pytestmark = pytest.mark.torch
 Array = NDArray[np.float64]
@@ -241,6 +241,16 @@ def test_traces_and_probes_are_those_of_the_derivative(torch: Any) -> None:
     blind = ScoreModel(lambda x, s: exact(x.detach(), s), "x0", device="cpu")
     with pytest.raises(TargetError, match="autograd cannot differentiate"):
         blind._with_trace(y, s)
+
+
+def test_likelihoods_use_the_derivative(torch: Any) -> None:
+    model = ScoreModel(exact, "x0", sigma_range=(1e-3, 1e4), device="cpu")
+    x = MEAN + np.sqrt(VARIANCE) * np.random.default_rng(0).normal(size=(5, DIM))
+    found = log_likelihood(model, x, rtol=1e-7, atol=1e-7)
+    # The law at the highest level is taken for normal noise alone.
+    np.testing.assert_allclose(found.log_density, log_density(x, np.full(5, 1e-3)), atol=5e-3)
+    probed = log_likelihood(model, x, trace="hutchinson", n_probes=2, rng=1)
+    np.testing.assert_allclose(probed.log_density, found.log_density, atol=5e-3)
 
 
 def test_modules_may_differentiate_themselves(torch: Any) -> None:

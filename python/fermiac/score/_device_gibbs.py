@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac.score._base import Model
 from fermiac.score._device import Rules, Watch, noise_for, run_program
 from fermiac.score._device_levels import LevelDraw
 from fermiac.score._device_noise import CHOICE, INTEGRATE, START, SWEEP, WINDOW
@@ -32,8 +33,9 @@ Array = NDArray[np.float64]
 _ABOVE = 1e-6
 
 
-def run(model: ScoreModel, settings: GibbsSettings) -> DeviceChains:
-    """The chains of a run on the device of the model."""
+def run(model: Model, settings: GibbsSettings) -> DeviceChains:
+    """The chains of a run on the device of the model, which has one."""
+    assert isinstance(model, ScoreModel)
     return DeviceChains(model, settings)
 
 
@@ -255,7 +257,7 @@ class DeviceChains:
             u = self._noise.uniforms(CHOICE, w)
             at = 1 + (u * n_skip).long().clamp(max=n_skip - 1)
         logs, accepted = torch.zeros_like(sigma), torch.zeros_like(sigma)
-        ends, passages, visits = state.ends, state.passages, state.visits.clone()
+        ends, passages, visits = state.ends, state.passages, state.visits
         for k in range(1, n_skip + 1):
             t = settings.n_warmup + w * n_skip + k - 1
             swept = self._sweep(x, sigma, t, settings.step)
@@ -268,7 +270,7 @@ class DeviceChains:
                 chosen = torch.where(taken[:, None], x, chosen)
                 level = torch.where(taken, sigma, level)
             place = self._levels.nearest(sigma)
-            visits += torch.bincount(place, minlength=len(visits))
+            visits = visits.index_add(0, place, torch.ones_like(place))
             ends, passages = _passed(place, len(visits) - 1, ends, passages)
         y = self._denoised_copies(chosen, level, w)
         if settings.tweedie_step is not None:

@@ -398,7 +398,7 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
     if kind == "linear":
         return np.linspace(start, end, n)
     if kind == "scaled_linear":
-        return np.square(np.linspace(start**0.5, end**0.5, n))
-    signal = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
-    betas = np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
-    return betas
+        even: Array = np.linspace(start**0.5, end**0.5, n)
+        return even**2
+    signal: Array = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
