@@ -16,6 +16,7 @@ generative models", NeurIPS. Y. Lipman et al. (2023), "Flow matching for generat
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ class Parametrisation:
         return math.sqrt(math.expm1(0.5 * t * t * (high - low) + t * low))
 
     def scales(self, s: Any) -> Scales:
-        """The scales at levels above 0: an array, or a tensor on any device."""
+        """The scales at levels above 0: a number, an array, or a tensor on any device."""
         xp = _library(s)
         if self.kind == "vp":
             into = 1.0 / xp.sqrt(1.0 + s * s)
@@ -194,10 +195,13 @@ class Parametrisation:
         else:
             t = _index(self.log_levels, xp.log(s), xp)
             if self.discrete:
-                t = xp.round(t)
-        return t if self.time_scale == 1.0 else t * self.time_scale
+                t = round(t) if xp is math else xp.round(t)
+        # Rounded numbers are ints.
+        return t * self.time_scale
 
     def _own_time(self, s: Any) -> Any:
+        if isinstance(s, float):
+            return float(self._own_time(np.array([s]))[0])
         levels = s if isinstance(s, np.ndarray) else s.detach().cpu().double().numpy()
         assert self._time is not None
         times = np.asarray(self._time(levels), dtype=np.float64)
@@ -210,16 +214,20 @@ class Parametrisation:
 
 
 def _library(s: Any) -> Any:
-    """The functions that take `s`: those of NumPy or of torch."""
+    """The functions that take `s`: of numbers, of NumPy, or of torch."""
+    if isinstance(s, float):
+        return math
     if isinstance(s, np.ndarray):
         return np
-    import sys
-
     return sys.modules["torch"]
 
 
 def _index(log_levels: Array, x: Any, xp: Any) -> Any:
     """The position of x among the logarithms of the levels; beyond its ends, the line goes on."""
+    if xp is math:
+        right = min(max(int(log_levels.searchsorted(x)), 1), len(log_levels) - 1)
+        low, high = log_levels[right - 1 : right + 1].tolist()
+        return (right - 1) + (x - low) / (high - low)
     nodes = log_levels if xp is np else xp.as_tensor(log_levels, dtype=x.dtype, device=x.device)
     right = xp.searchsorted(nodes, x).clip(1, len(log_levels) - 1)
     low = nodes[right - 1]

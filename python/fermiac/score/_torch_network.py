@@ -138,20 +138,20 @@ class TorchNetwork:
 
     def scales(self, sigma: Array, of_score: bool = False) -> Scales:
         """The scales of levels above 0: numbers for one level, else tensors on the device."""
-        scales = self.parametrisation.scales(sigma)
+        one = sigma.size == 1
+        levels = float(sigma[0]) if one else sigma
+        scales = self.parametrisation.scales(levels)
         if of_score:
-            skip, out = self.parametrisation.score_scales(sigma)
+            skip, out = self.parametrisation.score_scales(levels)
             scales = scales._replace(skip=skip, out=out)
-        torch, one = sys.modules["torch"], sigma.size == 1
+        if one:
+            return scales
+        tensor = sys.modules["torch"].tensor
+        # Never in the memory of the levels themselves, which a network may write to.
         return Scales(
             *(
-                value
-                if isinstance(value, float)
-                else value.item()
-                if one
-                # Never in the memory of the levels themselves, which a network may write to.
-                else torch.tensor(value, device=self.device, dtype=self.accumulator)
-                for value in scales
+                v if isinstance(v, float) else tensor(v, device=self.device, dtype=self.accumulator)
+                for v in scales
             )
         )
 
