@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from fermiac.errors import TargetError
-from fermiac.score import ScoreModel
-from fermiac.score._gibbs_options import (
+from fermiac.score import (
     LangevinStep,
     LevelEstimate,
     LevelRegression,
     OUStep,
     ScaledStep,
+    ScoreModel,
+    langevin_gibbs,
 )
-from fermiac.score._langevin_gibbs import langevin_gibbs
 from score_networks import DIM, MEAN, VARIANCE, denoised, log_density
 
 pytestmark = pytest.mark.torch

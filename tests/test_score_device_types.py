@@ -9,9 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from fermiac.errors import TargetError
-from fermiac.score import ScoreModel, integrate, karras
-from fermiac.score._gibbs_options import LevelEstimate, LevelRegression
-from fermiac.score._langevin_gibbs import langevin_gibbs
+from fermiac.score import (
+    LevelEstimate,
+    LevelRegression,
+    ScoreModel,
+    integrate,
+    karras,
+    langevin_gibbs,
+)
 from score_networks import DIM, MEAN, VARIANCE, denoised, log_density, network
 
 pytestmark = pytest.mark.torch

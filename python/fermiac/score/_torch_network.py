@@ -147,7 +147,6 @@ class TorchNetwork:
         if one:
             return scales
         tensor = sys.modules["torch"].tensor
-        # Never in the memory of the levels themselves, which a network may write to.
         return Scales(
             *(
                 v if isinstance(v, float) else tensor(v, device=self.device, dtype=self.accumulator)
@@ -246,8 +245,9 @@ class TorchNetwork:
         if isinstance(time, float):
             times = torch.full((n,), time, device=device, dtype=kind)
         else:
-            times = time.to(device, kind)
-            times = times.expand(n).clone() if len(time) != n else times
+            # A copy: a module may write to its times too.
+            times = time.to(device, kind, copy=True)
+            times = times.expand(n).contiguous() if len(time) != n else times
         given = module(x, times)
         if not isinstance(given, torch.Tensor):
             # Diffusion libraries give records with the tensor as `sample`.
