@@ -206,6 +206,25 @@ def test_several_devices_get_a_block_each(torch: Any) -> None:
     np.testing.assert_array_equal(model.denoise(y[:1], s[:1]), denoised(y, s[:, None])[:1])
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_compiled_modules_are_brought_into_evaluation_mode(torch: Any) -> None:
+    plain = torch.nn.Sequential(torch.nn.Linear(DIM, DIM), torch.nn.Dropout(0.5)).double()
+
+    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = plain
+
+        def forward(self, x, t):  # type: ignore[no-untyped-def]
+            return self.net(x)
+
+    y, s = noisy(20)
+    scripted = torch.jit.script(Net())
+    needed = ScoreModel(Net()).denoise(y, s)
+    np.testing.assert_allclose(ScoreModel(scripted).denoise(y, s), needed, rtol=1e-12)
+    assert all(m.training for m in scripted.modules())
+
+
 def test_copies_on_other_devices_follow_the_module(torch: Any) -> None:
     module = layers(torch, torch.float64)
     network = ScoreModel(module).network

@@ -60,8 +60,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def _set(module: Any, training: bool) -> None:
-    # Not by the module, which looks for parameters and submodules in what it is set.
-    object.__setattr__(module, "training", training)
+    if type(module).__setattr__ is sys.modules["torch"].nn.Module.__setattr__:
+        # Not by the module, which looks for parameters and submodules in what it is set.
+        object.__setattr__(module, "training", training)
+    else:
+        # Compiled modules keep it elsewhere.
+        module.training = training
 
 
 class evaluating:
