@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -251,6 +252,8 @@ def main() -> None:
     else:
         print(f"device: {given.device}; there is no GPU, or none was asked for")
     n, width = given.n or (256 if gpu else 16), given.width or (64 if gpu else 16)
+    # Of a network with random weights, chains have little good to say.
+    warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
     torch.manual_seed(0)
     module = Unet(width).to(given.device).eval().requires_grad_(False)
     for work in works(n, given.steps, given.device):
