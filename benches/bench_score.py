@@ -123,10 +123,10 @@ BROWNIAN: dict[str, Callable[[int, int], Run]] = {
 
 @pytest.mark.parametrize("name", BROWNIAN)
 def bench_brownian(benchmark: Any, name: str) -> None:
-    n, n_steps = (1_000, 20) if benchmark.enabled else (20, 5)
+    n, n_steps = (500, 20) if benchmark.enabled else (20, 5)
     benchmark.group = f"score: 2M SDE on a mixture, n={n} d={table.DIM}, {n_steps} calls, 1 thread"
     run = prepared(lambda: BROWNIAN[name](n, n_steps))
-    rounds = 3 if "tree" in name else 10
+    rounds = 2 if "tree" in name else 10
     quality(benchmark, measure(benchmark, run, 1, rounds))
 
 

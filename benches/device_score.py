@@ -10,8 +10,11 @@ is the loop around it. With ``--peer``, 2M of k-diffusion on the same network to
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,8 +163,11 @@ def works(n: int, steps: int, device: str) -> list[Work]:
 
 def peer_work(n: int, steps: int, device: str) -> Work:
     """2M of k-diffusion, which calls a denoiser."""
-    from k_diffusion import sampling
+    # How it is loaded, the tests know.
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from score_peers import k_diffusion_sampling
 
+    sample = k_diffusion_sampling().sample_dpmpp_2m
     levels = torch.from_numpy(np.asarray(fm.score.karras(steps, LOW, HIGH, final="zero")))
     levels, start = levels.float().to(device), HIGH * torch.randn(n, *EVENT, device=device)
 
@@ -173,7 +179,7 @@ def peer_work(n: int, steps: int, device: str) -> Work:
             return 0.25 / total * y + 0.5 * s * total.rsqrt() * raw
 
         with torch.inference_mode():
-            return sampling.sample_dpmpp_2m(denoise, start, levels, disable=True)
+            return sample(denoise, start, levels, disable=True)
 
     return Work(f"k-diffusion 2M, {steps} steps", n, call)
 
@@ -246,6 +252,8 @@ def main() -> None:
     else:
         print(f"device: {given.device}; there is no GPU, or none was asked for")
     n, width = given.n or (256 if gpu else 16), given.width or (64 if gpu else 16)
+    # Of a network with random weights, chains have little good to say.
+    warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
     torch.manual_seed(0)
     module = Unet(width).to(given.device).eval().requires_grad_(False)
     for work in works(n, given.steps, given.device):

@@ -1,8 +1,8 @@
 """What few evaluations give: chains over noise levels beside integrators from noise.
 
-``python benches/table_score.py`` prints the table: the sliced Wasserstein distance of 4,000 draws to
-as many of the law itself, a mixture of eight balls in 16 dimensions; between two sets of the law it
-is about 0.04. A draw of the chains costs the sweeps of a window and the evaluations of the
+``python benches/table_score.py`` prints the table: the sliced Wasserstein distance of 4,000 draws
+to as many of the law itself, a mixture of eight balls in 16 dimensions; between two sets of the
+law it is about 0.04. A draw of the chains costs the sweeps of a window and the evaluations of the
 integrator that denoises its choice (a sweep with Metropolis's correction costs two); beside it
 stands what it costs with the start and the warm-up of the chains. Chains seldom change their ball
 in so few sweeps: with 250 of them instead of 1,000 the distance moves by 0.03 from seed to seed.
