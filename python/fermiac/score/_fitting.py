@@ -173,9 +173,13 @@ def evaluated(module: Any) -> Iterator[None]:
 def seeded(key: int, device: Any) -> Iterator[None]:
     """Seed torch's own generators (first weights, dropout), and bring them back afterwards."""
     torch = import_torch()
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(key)
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        # Not torch.manual_seed, which seeds the generators of all devices.
+        torch.default_generator.manual_seed(key)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(key)
         yield
 
 
