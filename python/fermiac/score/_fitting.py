@@ -45,7 +45,7 @@ _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
 #: Steps of which the first few percent warm up.
 _WARM_UP = 0.05
 #: Of Adam, and the largest norm of a gradient.
-_BETAS, _CLIP = (0.9, 0.99), 1.0
+_BETAS, _EPSILON, _CLIP = (0.9, 0.99), 1e-8, 1.0
 
 
 @dataclass
@@ -173,9 +173,13 @@ def evaluated(module: Any) -> Iterator[None]:
 def seeded(key: int, device: Any) -> Iterator[None]:
     """Seed torch's own generators (first weights, dropout), and bring them back afterwards."""
     torch = import_torch()
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(key)
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        # Not torch.manual_seed, which seeds the generators of all devices.
+        torch.default_generator.manual_seed(key)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(key)
         yield
 
 
@@ -191,17 +195,16 @@ def fit(
     if not parameters:
         raise ArgumentError("module: it has no parameters that can be trained")
     averages = [p.detach().clone() for p in parameters]
-    optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate, betas=_BETAS)
+    optimizer = _Adam(parameters)
     flags = [(part, part.training) for part in module.modules()]
     module.train()
     start, stopped = time.perf_counter(), None
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
             for step in range(plan.n_steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = plan.learning_rate * _course(step, plan.n_steps)
+                for p in parameters:
+                    p.grad = None
                 loss = loss_of(step)
-                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
                 value = float(loss.detach())
@@ -210,7 +213,7 @@ def fit(
                         f"the loss is {value} at step {step}; a smaller learning_rate than "
                         f"{plan.learning_rate:g} may help, or a larger lower end of the levels"
                     )
-                optimizer.step()
+                optimizer.step(plan.learning_rate * _course(step, plan.n_steps))
                 # Early weights are forgotten sooner: an average of few steps is one of these.
                 decay = min(plan.ema, (1 + step) / (10 + step))
                 with torch.no_grad():
@@ -231,6 +234,36 @@ def fit(
                 p.copy_(average)
                 p.grad = None
     return stopped
+
+
+class _Adam:
+    """The optimizer Adam (D. P. Kingma, J. Ba, 2015).
+
+    That of torch imports torch's compiler when it is first used, which takes seconds.
+    """
+
+    def __init__(self, parameters: list[Any]) -> None:
+        self._torch = import_torch()
+        self._parameters = parameters
+        self._means = [self._torch.zeros_like(p) for p in parameters]
+        self._squares = [self._torch.zeros_like(p) for p in parameters]
+        self._count = 0
+
+    def step(self, rate: float) -> None:
+        torch, (first, second) = self._torch, _BETAS
+        self._count += 1
+        with torch.no_grad():
+            gradients = [
+                torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters
+            ]
+            torch._foreach_lerp_(self._means, gradients, 1 - first)
+            torch._foreach_mul_(self._squares, second)
+            torch._foreach_addcmul_(self._squares, gradients, gradients, 1 - second)
+            roots = torch._foreach_sqrt(self._squares)
+            torch._foreach_div_(roots, math.sqrt(1 - second**self._count))
+            torch._foreach_add_(roots, _EPSILON)
+            scale = -rate / (1 - first**self._count)
+            torch._foreach_addcdiv_(self._parameters, self._means, roots, scale)
 
 
 def _course(step: int, n_steps: int) -> float:

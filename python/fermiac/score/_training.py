@@ -429,6 +429,14 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
         If there is no such file, or it is damaged, foreign or of a newer version.
     ImportError
         If torch is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
+    >>> model.save("model.safetensors")  # doctest: +SKIP
+    >>> again = fm.score.load_score("model.safetensors")  # doctest: +SKIP
     """
     module, content = read_network(path, "score-network")
     fitting.placed(module, device)
