@@ -166,6 +166,9 @@ pub(crate) fn model(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<
 /// `denoise`, the dimension, and what else the model can say.
 type ForeignParts = (Py<PyAny>, usize, Option<Py<PyAny>>, Option<Py<PyAny>>);
 
+/// Rows that a callable is given at a time, where they are repeated for every level.
+const ROWS_OF_A_CALL: usize = 1 << 16;
+
 struct Foreign {
     denoise: Py<PyAny>,
     dim: usize,
@@ -213,6 +216,19 @@ impl Model for Foreign {
             out.copy_from_slice(given.extract::<PyReadonlyArray1<'_, f64>>()?.as_slice()?);
             Ok(())
         })
+    }
+
+    fn level_log_densities(&self, y: Rows<'_>, levels: &[f64], out: &mut [f64]) -> Result<()> {
+        // One call for all levels, of a bounded number of rows.
+        let (dim, width) = (self.dim, levels.len());
+        let rows = (ROWS_OF_A_CALL / width.max(1)).max(1);
+        let parts = y.data().chunks(rows * dim).zip(out.chunks_mut(rows * width));
+        for (y, out) in parts {
+            let points: Vec<f64> = y.chunks(dim).flat_map(|row| row.repeat(width)).collect();
+            let sigma = levels.repeat(y.len() / dim);
+            self.log_density(Rows::new(&points, dim), &sigma, out)?;
+        }
+        Ok(())
     }
 
     fn has_trace(&self) -> bool {
