@@ -115,7 +115,9 @@ pub struct State {
     kept: Vec<f64>,
     sigma: Vec<f64>,
     scratch: Vec<f64>,
-    /// Where the rows stood before a step that is under way; empty between steps.
+    /// Whether steps write to register 0 before they are sure to end.
+    moves_early: bool,
+    /// In that case where the rows stood before a step that is under way; empty between steps.
     before: Vec<f64>,
 }
 
@@ -138,6 +140,7 @@ impl State {
             kept,
             sigma: Vec::new(),
             scratch: Vec::new(),
+            moves_early: moves_early(plan.program),
             before: Vec::new(),
         }
     }
@@ -169,7 +172,7 @@ impl State {
             self.steps += 1;
             return Ok(());
         }
-        if self.before.is_empty() {
+        if self.moves_early && self.before.is_empty() {
             self.before.extend_from_slice(&self.data[..self.n * self.dim]);
         }
         self.step(plan, model, poll)?;
@@ -382,6 +385,26 @@ impl State {
         archive.numbers(&mut self.kept)?;
         archive.list(&mut self.before)
     }
+}
+
+/// Whether a step asks the model again after it has moved register 0.
+fn moves_early(program: &Program) -> bool {
+    let mut moved = false;
+    program.ops.iter().any(|op| match op {
+        Op::Combine { to, .. } => {
+            moved |= *to == 0;
+            false
+        }
+        Op::Langevin { .. } => {
+            moved = true;
+            false
+        }
+        Op::Denoise { .. } => moved,
+        Op::Step { .. } => {
+            moved = false;
+            false
+        }
+    })
 }
 
 fn not_finite(model: &dyn Model, row: usize, steps: usize, sigma: f64, d: &[f64]) -> Error {
