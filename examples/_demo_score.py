@@ -362,7 +362,8 @@ def run(out: Path, folder: Path, seed: int) -> Section:
         "Langevin Gibbs: without correction, evaluations for each draw as the columns say; with "
         "start and warm-up "
         + ", ".join(f"{one.per_draw:.1f}" for one in found if one.name == GIBBS)
-        + f", since {N_CHAINS} chains give {N_DRAWS // N_CHAINS} draws each.",
+        + f", since {N_CHAINS} chains give {N_DRAWS // N_CHAINS} draws each. "
+        "A chain seldom leaves its digit in so few, and its error is that of the chains' starts.",
     ]
     record: dict[str, Any] = {
         "solver_errors": errors,
