@@ -96,6 +96,8 @@ def test_levels_of_chains() -> None:
     for patch in shares.patches:
         height, edges, _ = patch.get_data()
         assert np.sum(height * np.diff(edges)) == pytest.approx(1)
+    # What is meant is even in log s, and so are the bars.
+    assert np.ptp(height) < 1e-6
     np.testing.assert_allclose(trace.lines[-2].get_ydata(), result.stats["log_sigma"].mean(axis=0))
     assert trace.lines[-1].get_ydata()[0] == pytest.approx(result.log_sigma_expected)
     given = plt.subplots(2)[1]

@@ -243,9 +243,12 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
     shares, trace = panels(2, axes, size=(5.0, 3.2))
     seen = result.level_histogram()
     logs = np.log(seen.levels)
-    edges = np.linspace(logs.min(), logs.max(), min(len(logs), _BARS) + 1)
-    # Half a level beside the ends, so that none lies on an edge by rounding.
-    edges[[0, -1]] += np.array([-0.5, 0.5]) * (logs.max() - logs.min()) / max(len(logs) - 1, 1)
+    # Every bar has as many levels as the others, but for the last.
+    ordered = np.sort(logs)
+    gaps = np.diff(ordered) if len(logs) > 1 else np.ones(1)
+    ends = ordered[0] - gaps[0] / 2, ordered[-1] + gaps[-1] / 2
+    every = -(-len(logs) // _BARS)
+    edges = np.r_[ends[0], (ordered[:-1] + gaps / 2)[every - 1 :: every], ends[1]]
     for weights, style in (
         (seen.shares, {"fill": True, "color": BLUE, "alpha": 0.4, "label": "met"}),
         (seen.expected, {"color": ORANGE, "lw": 1.4, "label": "meant"}),
