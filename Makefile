@@ -29,7 +29,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help build demo test test-torch check check-rust check-python bench bench-smoke \
+.PHONY: help build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
 	sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
@@ -39,6 +39,9 @@ build: $(STAMP)-built ## Build the Rust core (release) and install fermiac into 
 
 demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
 	$(PY) examples/demo.py --out demo
+
+demo-torch: $(STAMP)-built $(STAMP)-torch ## The same with PyTorch (3 GB), which it installs: a network learns digits, too
+	$(MAKE) --no-print-directory demo
 
 test: $(STAMP)-built $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
 	$(PY) -m pytest -m "not torch" -n $(JOBS) $(ARGS)

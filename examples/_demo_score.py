@@ -372,7 +372,7 @@ def run(out: Path, folder: Path, seed: int) -> Section:
     if importlib.util.find_spec("torch") is None:
         notes.append(
             "The part with a trained network was left out: it needs PyTorch, which "
-            "pip install 'fermiac[torch]' adds."
+            "`make demo-torch` or pip install 'fermiac[torch]' adds."
         )
     else:
         more, said, kept = run_network(out, digits, seed)
