@@ -8,6 +8,8 @@
 //! Each node has an address, so any interval can be asked for in any order.
 
 use super::noise::{Purpose, stream};
+use crate::simd::{exp, ln};
+use crate::special::expm1;
 use crate::{Error, Result};
 
 /// The deepest tree: its nodes have 32-bit numbers.
@@ -55,7 +57,7 @@ impl Brownian {
         if dim == 0 {
             return Err(Error::argument("dim", "0 was given; at least 1 is needed"));
         }
-        let (log_low, log_high) = (low.ln(), high.ln());
+        let (log_low, log_high) = (ln(low), ln(high));
         let parts = ((log_high - log_low) / tolerance).log2().ceil().max(0.0);
         if !(tolerance > 0.0 && parts <= f64::from(MAX_DEPTH)) {
             let least = (log_high - log_low) / f64::from(1u32 << MAX_DEPTH);
@@ -126,12 +128,12 @@ impl Brownian {
 
     /// The number of the part's end that is nearest to a level.
     fn place(&self, level: f64) -> Result<u32> {
-        let share = (level.ln() - self.log_low) / (self.log_high - self.log_low);
+        let share = (ln(level) - self.log_low) / (self.log_high - self.log_low);
         if !(-SLACK..=1.0 + SLACK).contains(&share) {
             let why = format!(
                 "level {level} lies beyond the Brownian path, which runs from {:.6e} to {:.6e}",
-                self.log_low.exp(),
-                self.log_high.exp()
+                exp(self.log_low),
+                exp(self.log_high)
             );
             return Err(Error::argument("sigmas", why));
         }
@@ -147,7 +149,7 @@ impl Brownian {
     /// The variance of the path between the ends of two parts.
     fn variance(&self, a: u32, b: u32) -> f64 {
         let (a, b) = (self.part(a), self.part(b));
-        (2.0 * a).exp() * (2.0 * (b - a)).exp_m1()
+        exp(2.0 * a) * expm1(2.0 * (b - a))
     }
 
     /// The path at the end of part `at`, its value at `low` being 0: the nodes on the way down to

@@ -6,6 +6,7 @@ use super::tableau::Tableau;
 use super::{Counts, Levels, OnNan, Settings, Solution, Trace};
 use crate::linalg::Rows;
 use crate::score::Model;
+use crate::simd::{exp, ln};
 use crate::{Error, Result};
 
 /// A step that would end within this share of itself before a level ends at it.
@@ -201,8 +202,8 @@ impl<'a> Batch<'a> {
             .iter()
             .map(|slot| {
                 let levels = levels.of(self.first + slot.row);
-                let last = levels.iter().rev().find(|s| **s > 0.0).copied().unwrap_or(1.0).ln();
-                let first = levels[0].ln();
+                let last = ln(levels.iter().rev().find(|s| **s > 0.0).copied().unwrap_or(1.0));
+                let first = ln(levels[0]);
                 (slot.t - first) / (last - first)
             })
             .sum();
@@ -213,7 +214,7 @@ impl<'a> Batch<'a> {
     fn write(&mut self, slots: &Slots, i: usize) {
         let (slot, dim, width) = (&slots.list[i], slots.dim, slots.width);
         let row = slot.row;
-        self.level[row] = if slot.arrives && slot.t == slot.between.1.ln() {
+        self.level[row] = if slot.arrives && slot.t == ln(slot.between.1) {
             slot.between.1
         } else {
             slot.level(0.0)
@@ -312,7 +313,7 @@ impl Slot {
         Self {
             row,
             node: 1,
-            t: levels[0].ln(),
+            t: ln(levels[0]),
             step: 0.0,
             tried: 0.0,
             arrives: false,
@@ -325,7 +326,7 @@ impl Slot {
 
     /// Plans the next step.
     fn plan(&mut self, settings: &Settings, first: usize) -> Result<()> {
-        let (row, level) = (first + self.row, self.t.exp());
+        let (row, level) = (first + self.row, exp(self.t));
         let limit = settings.max_steps;
         if self.counts.accepted + self.counts.rejected >= limit {
             return Err(Error::Numerical(format!(
@@ -358,7 +359,7 @@ impl Slot {
         self.counts.accepted += 1;
         // A step that was cut short says little of how far the next may go.
         self.step = if self.arrives { next.max(self.step) } else { next };
-        self.t = if self.arrives { self.between.1.ln() } else { self.t + self.tried };
+        self.t = if self.arrives { ln(self.between.1) } else { self.t + self.tried };
         true
     }
 

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::tableau::Tableau;
-use crate::simd::{Kernel, dispatch};
+use crate::simd::{Kernel, dispatch, exp, ln};
 
 /// What a step is held back by, so that it is likely to be accepted.
 const SAFETY: f64 = 0.9;
@@ -105,7 +105,7 @@ pub(super) fn first_step(
     let step = if most <= 1e-15 {
         (trial * 1e-3).max(1e-6)
     } else {
-        (0.01 / most).powf(1.0 / tableau.error_order)
+        exp(ln(0.01 / most) / tableau.error_order)
     };
     step.min(100.0 * trial)
 }
@@ -122,7 +122,7 @@ impl Controller {
     /// length.
     pub(super) fn judge(&mut self, tableau: &Tableau, error: f64, h: f64) -> (bool, f64) {
         // An error that is not a number asks for the smallest step.
-        let factor = SAFETY * error.powf(-1.0 / tableau.error_order);
+        let factor = SAFETY * exp(-ln(error) / tableau.error_order);
         let accepted = error <= 1.0;
         let most = if accepted && !self.rejected { LARGEST_FACTOR } else { 1.0 };
         self.rejected = !accepted;

@@ -4,6 +4,7 @@ use super::control::Controller;
 use super::{Counts, OnNan, RowTraces, Trace};
 use crate::linalg::Rows;
 use crate::score::Model;
+use crate::simd::{exp, ln};
 use crate::{Error, Result};
 
 /// One row on its way.
@@ -32,18 +33,18 @@ pub(super) struct Slot {
 impl Slot {
     /// A level of the tried step, never beyond the levels between which the row is.
     pub(super) fn level(&self, share: f64) -> f64 {
-        if share == 0.0 && self.t == self.between.0.ln() {
+        if share == 0.0 && self.t == ln(self.between.0) {
             return self.between.0;
         }
         if share == 1.0 && self.arrives {
             return self.between.1;
         }
         let (a, b) = self.between;
-        (self.t + share * self.tried).exp().clamp(a.min(b), a.max(b))
+        exp(self.t + share * self.tried).clamp(a.min(b), a.max(b))
     }
 
     pub(super) fn way(&self) -> f64 {
-        self.between.1.ln() - self.t
+        ln(self.between.1) - self.t
     }
 }
 

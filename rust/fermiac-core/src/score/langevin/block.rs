@@ -7,6 +7,7 @@ use crate::linalg::Rows;
 use crate::score::Model;
 use crate::score::noise::{Purpose, stream};
 use crate::score::program::Program;
+use crate::simd::ln;
 use crate::target::Integrand;
 
 /// What chains ask.
@@ -155,7 +156,7 @@ impl<'a> Block<'a> {
             let t = settings.n_warmup + w as usize * n_skip + k - 1;
             self.sweep(asked, t as u32, settings.step, poll)?;
             for i in 0..n {
-                logs[i] += self.sigma[i].ln();
+                logs[i] += ln(self.sigma[i]);
                 accepted[i] += f64::from(u8::from(self.moved[i]));
                 let taken = match settings.select {
                     Select::Min => self.sigma[i] < levels[i],

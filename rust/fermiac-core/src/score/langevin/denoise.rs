@@ -5,6 +5,7 @@ use crate::score::Model;
 use crate::score::noise::Purpose;
 use crate::score::program::{Method, Options, Program, compile, compile_rows};
 use crate::score::run::{OnNan, Plan, State, Stride};
+use crate::simd::{exp, ln};
 use crate::{Error, Result};
 
 /// A grid's first level lies at least by this share above its last.
@@ -37,10 +38,11 @@ impl Integrator {
     pub(super) fn grid(&self, s: f64) -> Vec<f64> {
         let from = s.max(self.sigma_end * (1.0 + ABOVE));
         let root = 1.0 / self.rho;
-        let (high, low) = (from.powf(root), self.sigma_end.powf(root));
+        let power = |x: f64, p: f64| exp(p * ln(x));
+        let (high, low) = (power(from, root), power(self.sigma_end, root));
         let last = self.n_steps - 1;
         let mut grid: Vec<f64> = (0..last)
-            .map(|i| (high + i as f64 / last as f64 * (low - high)).powf(self.rho))
+            .map(|i| power(high + i as f64 / last as f64 * (low - high), self.rho))
             .collect();
         // The ends are what they are, without rounding.
         grid.push(if last == 0 { from } else { self.sigma_end });

@@ -2,6 +2,7 @@
 
 use super::block::{Asked, Block};
 use crate::linalg::Rows;
+use crate::simd::{exp, exp_slice, ln};
 use crate::special::normal_quantile;
 use crate::target::RowStatus;
 use crate::{Error, Result};
@@ -55,7 +56,7 @@ impl Levels {
         {
             return Err(Error::argument("log_prior", "one number for each level is needed"));
         }
-        let between = sigma.windows(2).map(|pair| 0.5 * (pair[0].ln() + pair[1].ln())).collect();
+        let between = sigma.windows(2).map(|pair| 0.5 * (ln(pair[0]) + ln(pair[1]))).collect();
         Ok(Self { sigma, log_prior, between })
     }
 
@@ -71,7 +72,7 @@ impl Levels {
 
     /// The level that is nearest in log s, of equals the first.
     pub(super) fn nearest(&self, s: f64) -> usize {
-        let log = s.ln();
+        let log = ln(s);
         self.between.partition_point(|b| *b > log)
     }
 
@@ -98,9 +99,11 @@ impl Levels {
         if argmax {
             return logs.iter().position(|l| *l == most).map(|k| self.sigma[k]);
         }
+        logs.iter_mut().for_each(|l| *l -= most);
+        exp_slice(logs);
         let mut total = 0.0;
         for l in &mut *logs {
-            total += (*l - most).exp();
+            total += *l;
             *l = total;
         }
         let k = logs.iter().position(|sum| *sum > u * total);
@@ -139,7 +142,7 @@ impl Block<'_> {
                         return Err(self.refused(i, &format!("mean {mean}, deviation {deviation}")));
                     }
                     let z = normal_quantile(self.uniform[2 * i + 1]);
-                    self.sigma[i] = levels.placed((mean + deviation * z).exp(), nearest);
+                    self.sigma[i] = levels.placed(exp(mean + deviation * z), nearest);
                 }
             }
             Predictor::Estimate { nearest } => {

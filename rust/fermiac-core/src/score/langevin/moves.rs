@@ -3,6 +3,7 @@
 use super::block::{Asked, Block};
 use crate::Result;
 use crate::linalg::Rows;
+use crate::simd::ln;
 
 /// How points move.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,7 +81,7 @@ impl Block<'_> {
         for i in 0..self.sigma.len() {
             let ratio = self.log_ratio(i, step);
             // Also where the ratio is no number, the chain stays.
-            self.moved[i] = self.uniform[2 * i].ln() < ratio;
+            self.moved[i] = ln(self.uniform[2 * i]) < ratio;
             if self.moved[i] {
                 let row = i * dim..(i + 1) * dim;
                 self.x[row.clone()].copy_from_slice(&self.to[row.clone()]);
