@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ class Model:
     def _shaped(self, event: tuple[int, ...]) -> Model:
         """The model for points of this shape; most take them as rows of numbers."""
         return self
+
+    def _held(self) -> AbstractContextManager[None]:
+        """What many calls of the model run within, so that each need not prepare for itself."""
+        return nullcontext()
 
     def _to_device(self, y: Array) -> Any:
         """Points as a tensor where the model is, of a model whose loops run there."""

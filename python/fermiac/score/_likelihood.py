@@ -256,7 +256,7 @@ def log_likelihood(
             n_row_evals=raw["n_evals"] * traces.cost,
         )
 
-    with reporter(progress, "log-likelihood", "rows") as report:
+    with reporter(progress, "log-likelihood", "rows") as report, model._held():
         raw, error = integrate_adaptive(
             model._core(points.shape[1]),
             points,

@@ -7,6 +7,7 @@ import math
 import sys
 from _ctypes import CFuncPtr
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fermiac.score._native_network import NativeNetwork
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._plain_networks import ArrayNetwork
 from fermiac.score._torch_network import TorchNetwork
+from fermiac.targets._modules import evaluating
 
 __all__ = ["ScoreModel"]
 
@@ -343,6 +345,13 @@ class ScoreModel(Model):
                 f"y0: points of shape {event} were given; the model's have shape {own}"
             )
         return self
+
+    def _held(self) -> AbstractContextManager[None]:
+        if isinstance(self._network, Model):
+            return self._network._held()
+        if isinstance(self._network, TorchNetwork):
+            return evaluating(self._network.module)
+        return nullcontext()
 
     def _to_device(self, y: Array) -> Any:
         """Points as a tensor where the module is."""

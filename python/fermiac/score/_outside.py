@@ -72,7 +72,8 @@ def asked(
     Without executor and checkpoint it is the model as it is.
     """
     if executor is None and log is None:
-        yield model._core(dim), report
+        with model._held():
+            yield model._core(dim), report
         return
     factory = None
     if target_factory is not None:

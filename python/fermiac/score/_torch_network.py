@@ -293,5 +293,6 @@ def _combined(y: Any, given: Any, scales: Scales) -> Any:
         return given.to(y.dtype) * out
     shrunk = y if isinstance(skip, float) and skip == 1.0 else y * _column(skip)
     if isinstance(out, float):
-        return torch.add(shrunk, given, alpha=out)
+        # Converted first: a sum of two types takes twice as long.
+        return torch.add(shrunk, given.to(y.dtype), alpha=out)
     return torch.addcmul(shrunk, given.to(y.dtype), out)

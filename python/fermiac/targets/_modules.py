@@ -45,6 +45,8 @@ def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
     return device, dtype
 
 
+#: The modules that the calls under way of a thread hold, by id.
+_mine = threading.local()
 #: The submodules that calls under way hold in evaluation mode, and how many calls each.
 _held: dict[int, int] = {}
 _lock = threading.Lock()
@@ -72,20 +74,26 @@ class evaluating:
     """Evaluation mode for all submodules of a module, and each back in its own afterwards.
 
     Threads may evaluate one module at a time: the last that leaves restores it. What is no module
-    passes.
+    passes. Within a thread the outermost serves all: a run of many calls looks once.
     """
 
-    __slots__ = ("_held", "_module")
+    __slots__ = ("_held", "_module", "_outermost")
 
     def __init__(self, module: Any) -> None:
         self._module = module
         self._held: list[Any] = []
+        self._outermost = False
 
     def __enter__(self) -> None:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(self._module, torch.nn.Module):
             return
+        mine = _mine.__dict__.setdefault("ids", set())
+        if id(self._module) in mine:
+            return
         submodules = list(self._module.modules())
+        mine.add(id(self._module))
+        self._outermost = True
         try:
             with _lock:
                 for module in submodules:
@@ -99,6 +107,10 @@ class evaluating:
             raise
 
     def __exit__(self, *_: object) -> None:
+        if not self._outermost:
+            return
+        self._outermost = False
+        _mine.ids.discard(id(self._module))
         with _lock:
             for module in self._held:
                 _held[id(module)] -= 1

@@ -8,7 +8,7 @@ use crate::score::Model;
 use crate::score::brownian::Brownian;
 use crate::score::noise::{Purpose, stream};
 use crate::score::program::{Op, Program};
-use crate::simd::dispatch;
+use crate::simd::{LANES, dispatch};
 use crate::{Error, Result};
 
 /// What is done with a row that the model gives a number for that is not finite.
@@ -291,10 +291,9 @@ impl State {
         self.sigma.extend((0..levels).map(|i| plan.coefficient(self.offset + i, at)));
         let (y, out) = two(&mut self.data, size, from, to);
         model.denoise(Rows::new(y, dim), &self.sigma, out)?;
-        if plan.on_nan != OnNan::Ignore {
+        if plan.on_nan != OnNan::Ignore && !all_finite(out) {
             for (i, (row, y)) in out.chunks_exact_mut(dim).zip(y.chunks_exact(dim)).enumerate() {
-                // A sum of finite numbers may overflow; then the row is looked at more closely.
-                if row.iter().sum::<f64>().is_finite() || row.iter().all(|x| x.is_finite()) {
+                if row.iter().all(|x| x.is_finite()) {
                     continue;
                 }
                 if plan.on_nan == OnNan::Raise {
@@ -385,6 +384,19 @@ impl State {
         archive.numbers(&mut self.kept)?;
         archive.list(&mut self.before)
     }
+}
+
+/// Whether all numbers are finite; in lanes, so that the sums do not wait for each other.
+fn all_finite(x: &[f64]) -> bool {
+    let mut sums = [0.0; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for l in 0..LANES {
+            // 0, or NaN.
+            sums[l] += block[l] * 0.0;
+        }
+    }
+    sums.iter().all(|sum| *sum == 0.0) && rest.iter().all(|x| x.is_finite())
 }
 
 /// Whether a step asks the model again after it has moved register 0.
