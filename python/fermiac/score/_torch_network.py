@@ -168,7 +168,8 @@ class TorchNetwork:
             # Not inference_mode: a module that differentiates in its forward pass, as one whose
             # score is the slope of an energy does, fails there.
             with torch.no_grad():
-                points, own = y[rows], _rows(scales, rows)
+                whole = rows.stop - rows.start == len(y)
+                points, own = (y, scales) if whole else (y[rows], _rows(scales, rows))
                 return _combined(points, self._call(module, device, points, own), own)
 
         parts = self._in_parts(len(y), work)
@@ -266,7 +267,8 @@ class TorchNetwork:
                 f"the network gave a tensor on {given.device} for points on {x.device}; both must "
                 "be on the same device"
             )
-        return given.reshape(n, -1).to(y.device)
+        given = given if given.ndim == 2 else given.reshape(n, -1)
+        return given if given.device == y.device else given.to(y.device)
 
     def _time_type(self) -> Any:
         torch = sys.modules["torch"]
