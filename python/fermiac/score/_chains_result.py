@@ -187,10 +187,10 @@ class LangevinGibbs(Sample):
         Examples
         --------
         >>> import fermiac as fm
-        >>> m = fm.score.GaussianMixture([0.5, 0.5], [[-1.0] * 4, [1.0] * 4], [0.1, 0.1])
-        >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=10, rng=0)
-        >>> r.extend(10).draws.shape
-        (64, 20, 4)
+        >>> m = fm.score.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], [0.25, 0.25])
+        >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=100, rng=0)
+        >>> r.extend(100).draws.shape
+        (64, 200, 1)
         """
         from fermiac.score._langevin_gibbs import concluded, extension
 
