@@ -451,3 +451,69 @@ def test_brownian_paths_are_shared_by_grids() -> None:
             ]
         ),
     )
+
+
+def test_frozen_rows_say_where_they_stand() -> None:
+    y0 = points(10)
+    path = fm.score.integrate(Broken(), y0, LEVELS, "heun", on_nan="freeze", return_trajectory=True)
+    assert np.isfinite(path).all()
+    run = fm.score.stepper(Broken(), y0, LEVELS, "heun", on_nan="freeze")
+    run.run()
+    still = LEVELS[int(np.argmax((path[:, 3] == path[-1, 3]).all(axis=1)))]
+    np.testing.assert_array_equal(run.sigma, np.where(np.arange(10) == 3, still, 0.0))
+
+
+def test_adaptive_rows_that_freeze_stay_at_all_levels_below() -> None:
+    y0 = points(10)
+
+    class Row(Broken):
+        """Rows by their place, wherever they are in a batch."""
+
+        def _denoise(self, y: Array, sigma: Array) -> Array:
+            out = Numbers._denoise(self, y, sigma)
+            out[(y[:, 0] > 0) & (np.broadcast_to(sigma, len(y)) < 1.0)] = np.nan
+            return out
+
+    path = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze", return_trajectory=True)
+    last = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze")
+    assert np.isfinite(path).all()
+    np.testing.assert_array_equal(path[-1], last)
+
+
+def test_levels_that_are_all_but_equal_are_refused() -> None:
+    close = [5.0, 5.0 * (1 - 2e-16), 1.0, 0.5, 0.2]
+    with pytest.raises(ArgumentError, match=r"sigmas: .*no finite coefficients.*index 0"):
+        fm.score.integrate(exact(), points(3), close, "deis_log_ab3")
+    with pytest.raises(ArgumentError, match=r"sigmas: row 1, .*no finite coefficients"):
+        fm.score.integrate(exact(), points(2), [[5.0, 3.0, 1.0, 0.5, 0.2], close], "deis_log_ab3")
+
+
+@pytest.mark.parametrize("dim", [1, 16])
+def test_langevin_steps_keep_the_law(dim: int) -> None:
+    """By their level; lengths that depend on the row would let the variance grow."""
+    n, model = 20_000, fm.score.Gaussian(np.zeros(dim), 1.0)
+    y0 = np.sqrt(101.0) * np.random.default_rng(0).standard_normal((n, dim))
+    x = fm.score.integrate(
+        model,
+        y0,
+        fm.score.karras(100, 0.05, 10.0),
+        fm.score.Euler(langevin=fm.score.Langevin()),
+        rng=0,
+    )
+    assert abs(x.var() - 1.0025) < 5 * np.sqrt(2 / (n * dim)) + 0.01
+
+
+def test_norms_of_the_batch_are_those_of_the_rows_that_move() -> None:
+    how = fm.score.Euler(langevin=fm.score.Langevin(norm="batch"))
+
+    class Half(Numbers):
+        def _denoise(self, y: Array, sigma: Array) -> Array:
+            out = super()._denoise(y, sigma)
+            out[len(y) // 2 :] = np.nan
+            return out
+
+    y0 = points(20)
+    alone = fm.score.integrate(Numbers(), y0[:10], LEVELS, how, rng=1)
+    beside = fm.score.integrate(Half(), y0, LEVELS, how, rng=1, on_nan="freeze")
+    np.testing.assert_allclose(beside[:10], alone, rtol=1e-12)
+    np.testing.assert_array_equal(beside[10:], y0[10:])

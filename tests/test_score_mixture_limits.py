@@ -242,3 +242,14 @@ def test_a_tensor_gives_a_tensor() -> None:
         np.testing.assert_allclose(
             model.denoise(y, 0.5).numpy(), model.denoise(y.numpy(), 0.5), rtol=1e-6
         )
+
+
+def test_shares_add_up_where_densities_are_known_to_few_digits() -> None:
+    far = GaussianMixture([0.5, 0.5], [[-1e8], [1e8]], [1.0, 1.0])
+    np.testing.assert_array_equal(far.responsibilities([[0.0]], 0.0), [[0.5, 0.5]])
+    np.testing.assert_allclose(far.jacobian([[0.0]], 0.0), [[[1.0]]], rtol=1e-12)
+    points = Empirical(np.random.default_rng(0).standard_normal((100, 784)))
+    middle = points.data[:2].mean(axis=0, keepdims=True)
+    for sigma in (1e-2, 1e-4, 1e-6):
+        shares = points.responsibilities(middle, sigma)
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-12)

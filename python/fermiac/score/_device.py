@@ -168,7 +168,8 @@ class Registers:
             z_norm = z.norm(dim=1, keepdim=True)
             g_norm = (move / (s * s)).norm(dim=1, keepdim=True)
             if norm == "batch":
-                z_norm, g_norm = z_norm.mean(), g_norm.mean()
+                # Rows without a score, as those that are frozen, say nothing of the others.
+                z_norm, g_norm = (z_norm * (g_norm > 0)).sum(), g_norm.sum()
             # Where the score is 0 there is no scale for a step.
             length = torch.where(g_norm > 0, z_norm / g_norm, 0.0)
         root = snr * length

@@ -86,7 +86,22 @@ impl<'a> Batch<'a> {
             done?;
         }
         self.denoise(&field, levels)?;
+        self.fill_trajectories();
         tick(0)
+    }
+
+    /// Rows that were frozen stay where they are at all levels that they did not come to.
+    fn fill_trajectories(&mut self) {
+        if self.trajectory.is_empty() || self.dim == 0 {
+            return;
+        }
+        let size = self.trajectory.len() / self.level.len();
+        let rows = self.trajectory.chunks_exact_mut(size).zip(self.y.chunks_exact(self.dim));
+        for (path, y) in rows {
+            for point in path.chunks_exact_mut(self.dim).filter(|point| point[0].is_nan()) {
+                point.copy_from_slice(y);
+            }
+        }
     }
 
     /// Goes on until no row is on its way.

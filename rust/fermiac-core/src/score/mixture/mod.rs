@@ -74,15 +74,23 @@ impl GaussianMixture {
         let mut logs = vec![0.0; y.len()];
         self.evaluate(Asked::Terms, y, sigma, out, &mut logs)?;
         let n = self.kept.len();
-        for (i, (terms, log)) in out.chunks_exact_mut(n).zip(&logs).enumerate() {
+        for (i, terms) in out.chunks_exact_mut(n).enumerate() {
             if self.singular && level(sigma, i) < NO_NOISE {
                 terms.fill(0.0);
                 for (k, share) in self.limit(y.row(i)).shares {
                     terms[k] = share;
                 }
             } else {
-                terms.iter_mut().for_each(|term| *term -= log);
+                // Relative to the largest: a log-density of 10⁸ is not known to 10⁻⁹.
+                let most = terms.iter().fold(f64::NEG_INFINITY, |most, term| most.max(*term));
+                if !most.is_finite() {
+                    terms.fill(f64::NAN);
+                    continue;
+                }
+                terms.iter_mut().for_each(|term| *term -= most);
                 exp_slice(terms);
+                let sum: f64 = terms.iter().sum();
+                terms.iter_mut().for_each(|term| *term /= sum);
             }
         }
         Ok(())

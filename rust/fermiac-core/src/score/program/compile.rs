@@ -13,7 +13,9 @@ use crate::{Error, Result};
 pub fn compile(method: Method, options: Options, grid: &[f64]) -> Result<(Program, Vec<f64>)> {
     check_grid(grid, None)?;
     method.check(options)?;
-    Ok(write(method, options, grid, true).finish())
+    let (program, coefficients) = write(method, options, grid, true).finish();
+    check_coefficients(&coefficients, grid, None)?;
+    Ok((program, coefficients))
 }
 
 /// The same for rows that follow grids of their own (rows × levels): the program that they share,
@@ -33,6 +35,7 @@ pub fn compile_rows(
     };
     check_grid(first, Some(0))?;
     let (program, mut coefficients) = write(method, options, first, true).finish();
+    check_coefficients(&coefficients, first, Some(0))?;
     coefficients.reserve_exact(grids.len() / n_levels * program.n_coefficients);
     for (row, grid) in rows {
         check_grid(grid, Some(row))?;
@@ -46,9 +49,32 @@ pub fn compile_rows(
                 ),
             ));
         }
-        coefficients.extend(write(method, options, grid, false).finish().1);
+        let own = write(method, options, grid, false).finish().1;
+        check_coefficients(&own, grid, Some(row))?;
+        coefficients.extend(own);
     }
     Ok((program, coefficients))
+}
+
+/// Refuses a grid on which a method has no coefficients: levels that are all but equal, or whose
+/// squares are beyond what a number holds.
+fn check_coefficients(coefficients: &[f64], grid: &[f64], row: Option<usize>) -> Result<()> {
+    if coefficients.iter().all(|c| c.is_finite()) {
+        return Ok(());
+    }
+    let place = row.map_or(String::new(), |row| format!("row {row}, "));
+    let ratio = |i: usize| grid[i] / grid[i + 1];
+    let closest = (0..grid.len() - 1).min_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(0);
+    Err(Error::argument(
+        "sigmas",
+        format!(
+            "{place}the integrator has no finite coefficients on these levels; the closest are \
+             index {closest}, {:e}, and the one after it, {:e}: take levels that differ more, and \
+             of a moderate size",
+            grid[closest],
+            grid[closest + 1]
+        ),
+    ))
 }
 
 /// Refuses a grid that is not strictly decreasing, finite and positive, but for a 0 at its end.

@@ -113,6 +113,8 @@ pub struct State {
     /// Rows that stay where they are, and where; empty without any.
     frozen: Vec<bool>,
     kept: Vec<f64>,
+    /// At which level: the numbers of coefficients.
+    held: Vec<usize>,
     sigma: Vec<f64>,
     scratch: Vec<f64>,
     /// Whether steps write to register 0 before they are sure to end.
@@ -137,6 +139,7 @@ impl State {
             steps: 0,
             level: 0,
             frozen: vec![false; if kept.is_empty() { 0 } else { y.len() / dim }],
+            held: vec![0; if kept.is_empty() { 0 } else { y.len() / dim }],
             kept,
             sigma: Vec::new(),
             scratch: Vec::new(),
@@ -157,7 +160,11 @@ impl State {
 
     /// Appends the rows' levels.
     pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
-        out.extend((0..self.n).map(|i| plan.coefficient(self.offset + i, self.level)));
+        out.extend((0..self.n).map(|i| {
+            let frozen = self.frozen.get(i).is_some_and(|frozen| *frozen);
+            let at = if frozen { self.held[i] } else { self.level };
+            plan.coefficient(self.offset + i, at)
+        }));
     }
 
     /// Makes the next step; `poll` is called after every call of the model. After an error the rows
@@ -357,7 +364,9 @@ impl State {
         if plan.stride.norm == Norm::Row {
             return norms.map(ratio).collect();
         }
-        let sum = norms.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        // Rows without a score, as those that are frozen, say nothing of the others.
+        let moving = norms.filter(|(_, g)| *g > 0.0);
+        let sum = moving.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         vec![ratio(sum); self.n]
     }
 
@@ -365,11 +374,12 @@ impl State {
     fn hold(&mut self) {
         let dim = self.dim;
         let rows = self.data.chunks_exact_mut(dim).zip(self.kept.chunks_exact_mut(dim));
-        for ((y, kept), frozen) in rows.zip(&self.frozen) {
+        for (((y, kept), frozen), held) in rows.zip(&self.frozen).zip(&mut self.held) {
             if *frozen {
                 y.copy_from_slice(kept);
             } else {
                 kept.copy_from_slice(y);
+                *held = self.level;
             }
         }
     }
@@ -382,6 +392,7 @@ impl State {
         archive.count(&mut self.level)?;
         self.frozen.iter_mut().try_for_each(|frozen| archive.flag(frozen))?;
         archive.numbers(&mut self.kept)?;
+        self.held.iter_mut().try_for_each(|held| archive.count(held))?;
         archive.list(&mut self.before)
     }
 }

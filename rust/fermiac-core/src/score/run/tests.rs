@@ -147,6 +147,7 @@ fn rows_without_a_number_are_an_error_or_stay() {
     plan.on_nan = OnNan::Freeze;
     let run = integrate(&plan, &model, &y, 0, false, &context).unwrap();
     assert_eq!(run.y[3 * DIM..4 * DIM], y[3 * DIM..4 * DIM]);
+    assert_eq!(run.sigma, [0.5, 0.5, 0.5, 4.0, 0.5]);
     assert!(run.y[..3 * DIM].iter().all(|x| x.is_finite()));
     plan.on_nan = OnNan::Ignore;
     assert!(integrate(&plan, &model, &y, 0, false, &context).unwrap().y[3 * DIM].is_nan());
