@@ -81,6 +81,30 @@ def test_what_would_change_results_is_refused(config: Any, advice: str) -> None:
         from_config(config)
 
 
+def test_times_are_there_before_they_are_chosen(torch: Any) -> None:
+    s = DiffusersScheduler(num_train_timesteps=50)
+    assert s.timesteps.tolist() == list(range(49, -1, -1))
+    assert s.num_inference_steps is None
+    assert s.sigmas.shape == (51,)
+    assert s.sigmas[0] == pytest.approx(s._sigma_range[1])
+    assert s.sigmas[-1] == 0
+    s.set_timesteps(4)
+    assert len(s.timesteps) == s.num_inference_steps == 4
+
+
+def test_what_pipelines_pass_on_to_ddim(torch: Any) -> None:
+    s, x = DiffusersScheduler("euler"), torch.ones(1, 2)
+    s.set_timesteps(3)
+    plain = s.step(x, s.timesteps[0], x).prev_sample
+    s.set_timesteps(3)
+    again = s.step(x, s.timesteps[0], x, eta=0.0, use_clipped_model_output=None).prev_sample
+    torch.testing.assert_close(again, plain, rtol=0, atol=0)
+    with pytest.raises(ArgumentError, match=r"eta: 0\.5 was given; .* 'ancestral'"):
+        s.step(x, s.timesteps[1], x, eta=0.5)
+    with pytest.raises(ArgumentError, match="give threshold="):
+        s.step(x, s.timesteps[1], x, use_clipped_model_output=True)
+
+
 def test_what_is_said_otherwise_passes() -> None:
     s = from_config({"sigma_max": 30.0}, sigma_range=(0.1, 30.0))
     assert s._sigma_range == (0.1, 30.0)

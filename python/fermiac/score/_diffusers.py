@@ -15,19 +15,26 @@ from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
 from fermiac.score._call import Threshold, levels_of
 from fermiac.score._device import Rules
-from fermiac.score._diffusers_config import SPACINGS, Config, arguments_of, spaced, table_of
+from fermiac.score._diffusers_config import (
+    SPACINGS,
+    Config,
+    arguments_of,
+    levels_at,
+    require_levels,
+    spaced,
+    table_of,
+)
 from fermiac.score._diffusers_steps import SchedulerStep, Steps
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._schedules import schedule_of
+from fermiac.targets._modules import import_torch
 
 __all__ = ["DiffusersScheduler"]
 
 Array = NDArray[np.float64]
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-#: By how much levels may lie beyond the table's: tables in single precision differ by less.
-_SLACK = 5e-3
 
 
 class DiffusersScheduler:
@@ -72,9 +79,9 @@ class DiffusersScheduler:
     Attributes
     ----------
     timesteps : torch.Tensor
-        The times at which the network is asked, from `set_timesteps` on.
+        The times at which the network is asked; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
-        The levels of the steps, the last of which is 0.
+        The levels of the steps, the last of which is 0; before, those of the table.
     init_noise_sigma : float
         1.
     order : int
@@ -92,6 +99,11 @@ class DiffusersScheduler:
     -----
     Noise is that of torch's generators, as is usual there, and not of fermiac's addresses.
 
+    Pipelines that take any scheduler keep it: ``DDPMPipeline``, those of Stable Diffusion and the
+    like. ``DDIMPipeline`` makes a DDIM scheduler of what it is given, without a word: set
+    ``pipe.scheduler`` once it is made. Noise comes from the integrator, ``"ancestral"`` for
+    instance, and not from the ``eta`` of a pipeline.
+
     References
     ----------
     .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
@@ -101,12 +113,25 @@ class DiffusersScheduler:
 
     Examples
     --------
+    What a pipeline does, with a function in place of a network: the noise in standard normal data.
+
     >>> import fermiac as fm
+    >>> import torch  # doctest: +SKIP
     >>> s = fm.score.DiffusersScheduler("unipc2")
+    >>> s.set_timesteps(40)  # doctest: +SKIP
+    >>> x = torch.tensor([[1.0, -2.0]]) * s.init_noise_sigma  # doctest: +SKIP
+    >>> for t in s.timesteps:  # doctest: +SKIP
+    ...     b = s.add_noise(torch.zeros(1, 1), torch.ones(1, 1), t)
+    ...     x = s.step(b * x, t, x).prev_sample
+    >>> x.round(decimals=2)  # doctest: +SKIP
+    tensor([[ 1.0000, -2.0100]])
+
+    In pipelines:
+
     >>> pipe = diffusers.DDPMPipeline(unet, s)  # doctest: +SKIP
     >>> pipe(num_inference_steps=10).images  # doctest: +SKIP
-    >>> config = pipeline.scheduler.config  # doctest: +SKIP
-    >>> pipeline.scheduler = fm.score.DiffusersScheduler.from_config(config)  # doctest: +SKIP
+    >>> pipe = diffusers.StableDiffusionPipeline.from_pretrained(name)  # doctest: +SKIP
+    >>> pipe.scheduler = s.from_config(pipe.scheduler.config)  # doctest: +SKIP
     """
 
     init_noise_sigma = 1.0
@@ -183,6 +208,8 @@ class DiffusersScheduler:
             )
         self.order = self.integrator.n_evals(2) - self.integrator.n_evals(1)
         self.num_inference_steps: int | None = None
+        self._timesteps: Any = None
+        self._sigmas: Any = None
         self._grid: Array | None = None
         self._steps: Steps | None = None
         self._begin: int | None = None
@@ -197,21 +224,12 @@ class DiffusersScheduler:
                 f"sigma_range: given with schedule={self._schedule!r}, which spreads times over "
                 "the table; give a schedule of levels, as 'karras'"
             )
-        given = levels_of("sigma_range", given)
-        self._require_inside("sigma_range", np.array(given))
-        return given
+        low, high = levels_of("sigma_range", given)
+        self._require_inside("sigma_range", np.array([low, high]))
+        return low, high
 
     def _require_inside(self, name: str, levels: Array) -> None:
-        """Refuse levels that the table does not have; a network knows no times beyond it."""
-        ends = self._parametrisation.sigma_range()
-        assert ends is not None
-        low, high = ends
-        outside = (levels > high * (1 + _SLACK)) | ((levels < low * (1 - _SLACK)) & (levels != 0))
-        if outside.any():
-            raise ArgumentError(
-                f"{name}: {levels[outside].flat[0]:g} was given; the levels of the table reach "
-                f"from {low:g} to {high:g}, and the network knows no others"
-            )
+        require_levels(name, levels, self._parametrisation.sigma_range())
 
     def _refuse_schedule(self) -> None:
         """Let an unknown schedule fail now, not in a pipeline."""
@@ -222,6 +240,24 @@ class DiffusersScheduler:
                 f"schedule: {type(self._schedule).__name__} was given; a name or a function is "
                 "needed"
             )
+
+    # Made when they are asked for, because making a scheduler does not import torch.
+
+    @property
+    def timesteps(self) -> Any:
+        """The times at which the network is asked; before `set_timesteps`, those of the table."""
+        if self._timesteps is None:
+            return import_torch().arange(len(self) - 1, -1, -1)
+        return self._timesteps
+
+    @property
+    def sigmas(self) -> Any:
+        """The levels of the steps, the last of which is 0; before, those of the table."""
+        if self._sigmas is None:
+            torch, logs = import_torch(), self._parametrisation.log_levels
+            assert logs is not None
+            return torch.tensor(np.append(np.exp(logs[::-1]), 0.0), dtype=torch.float32)
+        return self._sigmas
 
     @classmethod
     def from_config(cls, config: Any, **more: Any) -> DiffusersScheduler:
@@ -287,8 +323,6 @@ class DiffusersScheduler:
             If not just one of the three is given, the levels do not decrease, or lie beyond those
             of the table.
         """
-        from fermiac.targets._modules import import_torch
-
         torch = import_torch()
         if sum(given is not None for given in (num_inference_steps, sigmas, timesteps)) != 1:
             raise ArgumentError(
@@ -313,8 +347,8 @@ class DiffusersScheduler:
         self._steps = self._begin = None
         self.num_inference_steps = len(grid) - 1
         kind = torch.int64 if self._parametrisation.discrete else torch.float32
-        self.timesteps = torch.tensor(times, device=device, dtype=kind)
-        self.sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
+        self._timesteps = torch.tensor(times, device=device, dtype=kind)
+        self._sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
 
     def _scheduled(self, n: int) -> Array:
         if self._schedule not in SPACINGS:
@@ -355,6 +389,9 @@ class DiffusersScheduler:
         sample: Any,
         generator: Any = None,
         return_dict: bool = True,
+        *,
+        eta: float = 0.0,
+        use_clipped_model_output: bool | None = None,
     ) -> SchedulerStep | tuple[Any]:
         """Go on from one evaluation of the network to the next.
 
@@ -371,6 +408,10 @@ class DiffusersScheduler:
             For integrators with noise; a list has one for each sample.
         return_dict : bool, default True
             Give a `SchedulerStep`, else a tuple with its first item.
+        eta : float, default 0.0
+            What pipelines pass on to DDIM; 0 is needed.
+        use_clipped_model_output : bool, optional
+            As `eta`; it must not be True.
 
         Returns
         -------
@@ -379,8 +420,18 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If `set_timesteps` was not called, or the shapes differ.
+            If `set_timesteps` was not called, the shapes differ, or DDIM is asked for.
         """
+        if eta:
+            raise ArgumentError(
+                f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "
+                "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
+            )
+        if use_clipped_model_output:
+            raise ArgumentError(
+                "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
+                "integrators always use what is held to a range"
+            )
         if self._grid is None:
             raise ArgumentError("step: set_timesteps must be called before the first step")
         if model_output.shape != sample.shape:
@@ -458,14 +509,7 @@ class DiffusersScheduler:
         """The levels at times of the table."""
         logs = self._parametrisation.log_levels
         assert logs is not None
-        outside = (times < 0) | (times > len(logs) - 1)
-        if outside.any():
-            raise ArgumentError(
-                f"{name}: the time {times[outside].flat[0]:g} was given; those of the table reach "
-                f"from 0 to {len(logs) - 1}"
-            )
-        levels: Array = np.exp(np.interp(times, np.arange(len(logs)), logs))
-        return levels
+        return levels_at(name, times, logs)
 
     def __len__(self) -> int:
         return int(self.config.num_train_timesteps)

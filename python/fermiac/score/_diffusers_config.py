@@ -14,7 +14,15 @@ from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
 from fermiac.score._call import Threshold
 
-__all__ = ["SPACINGS", "Config", "arguments_of", "spaced", "table_of"]
+__all__ = [
+    "SPACINGS",
+    "Config",
+    "arguments_of",
+    "levels_at",
+    "require_levels",
+    "spaced",
+    "table_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +34,9 @@ _BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 _MOST = 0.999
 #: What stands for a last a² of 0, whose level would be infinite.
 _NEARLY_ZERO = 2.0**-24
+
+#: By how much levels may lie beyond the table's: tables in single precision differ by less.
+_SLACK = 5e-3
 
 #: What has the same name and meaning here.
 _SAME = (
@@ -133,22 +144,46 @@ def spaced(kind: str, n_steps: int, n_times: int, offset: int) -> Array:
     if kind == "linspace":
         return np.linspace(n_times - 1, 0, n_steps).round()
     if kind == "trailing":
-        steps: Array = np.round(n_times - np.arange(n_steps) * (n_times / n_steps)) - 1.0
-        return steps
-    times: Array = np.arange(n_steps)[::-1] * float(n_times // n_steps) + offset
-    return times
+        return np.linspace(n_times, n_times / n_steps, n_steps).round() - 1.0
+    first = float(offset)
+    return np.linspace(first + (n_times // n_steps) * (n_steps - 1), first, n_steps)
+
+
+def levels_at(name: str, times: Array, log_levels: Array) -> Array:
+    """The levels at times of a table."""
+    last = len(log_levels) - 1
+    outside = (times < 0) | (times > last)
+    if outside.any():
+        raise ArgumentError(
+            f"{name}: the time {times[outside].flat[0]:g} was given; those of the table reach from "
+            f"0 to {last}"
+        )
+    levels: Array = np.exp(np.interp(times, np.arange(last + 1), log_levels))
+    return levels
+
+
+def require_levels(name: str, levels: Array, ends: tuple[float, float] | None) -> None:
+    """Refuse levels that a table does not have; a network knows no times beyond it."""
+    assert ends is not None
+    low, high = ends
+    outside = (levels > high * (1 + _SLACK)) | ((levels < low * (1 - _SLACK)) & (levels != 0))
+    if outside.any():
+        raise ArgumentError(
+            f"{name}: {levels[outside].flat[0]:g} was given; the levels of the table reach from "
+            f"{low:g} to {high:g}, and the network knows no others"
+        )
 
 
 def table_of(
     n: int, start: float, end: float, kind: str, given: ArrayLike | None, zero_snr: bool
 ) -> Array:
     """The table of a², the products of 1 - β."""
-    table: Array = np.cumprod(1.0 - _betas(n, start, end, kind, given))
+    table: Array = np.multiply.accumulate(1.0 - _betas(n, start, end, kind, given))
     if not zero_snr:
         return table
     # The roots are stretched so that the first stays and the last becomes 0.
-    roots = np.sqrt(table)
-    table = ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2
+    roots: Array = np.sqrt(table)
+    table = np.square((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1])))
     table[-1] = min(_NEARLY_ZERO, 0.25 * table[-2])
     return table
 
