@@ -184,6 +184,30 @@ def test_a_model_passes_through() -> None:
     assert repr(outer) == f"<score model: {inner!r}>"
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction": "v", "kind": "vp"}, "prediction: 'v' was given, where the model is"),
+        ({"kind": "flow"}, "kind: 'flow' was given, where the model is a score model"),
+        ({"prediction": "x0", "kind": "edm", "sigma_data": 0.5}, "sigma_data: 0.5 was given"),
+        ({"time": np.log}, "time: "),
+        ({"time_scale": 1.0}, "time_scale: "),
+        ({"dtype": "banana"}, "dtype: 'banana' was given"),
+        ({"device": "cpu"}, "device: "),
+        ({"devices": ["cpu"]}, "devices: "),
+        ({"max_batch": 3}, "max_batch: "),
+        ({"dim": 5}, "dim: points of 5 coordinates .* have 2"),
+        ({"dim": 5, "event_shape": (5,)}, "event_shape: points of 5 coordinates .* have 2"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_model_that_passes_through_knows_its_own(options: dict[str, Any], message: str) -> None:
+    inner = fm.score.Gaussian([0.0, 0.0], 1.0)
+    assert ScoreModel(inner, dim=2, event_shape=(2, 1)).event_shape == (2, 1)
+    with pytest.raises(ArgumentError, match=message):
+        ScoreModel(inner, **options)
+
+
 def test_a_log_density_may_be_given() -> None:
     y, s = noisy(5)
     model = ScoreModel(exact, "x0", log_density=log_density)
@@ -208,8 +232,19 @@ def test_a_log_density_may_be_given() -> None:
         ({"kind": "cosine"}, "'cosine' was given; one of 've'"),
         ({"sigma_range": (1.0, 0.1)}, "sigma_range: .* two levels are needed"),
         ({"sigma_range": (0.1, np.inf)}, "sigma_range"),
-        ({"sigma_data": -1.0}, "sigma_data"),
-        ({"beta_range": (1.0, 0.5)}, "beta_range"),
+        ({"kind": "edm", "sigma_data": -1.0}, "sigma_data: -1"),
+        ({"kind": "vp", "beta_range": (1.0, 0.5)}, "beta_range: .* two numbers are needed"),
+        ({"sigma_data": 0.5}, "sigma_data: given with kind='ve'"),
+        ({"beta_range": (0.1, 20.0)}, "beta_range: given with kind='ve'"),
+        (
+            {"kind": "vp", "alphas_cumprod": TABLE, "beta_range": (0.1, 20.0)},
+            "beta_range: given with alphas_cumprod=",
+        ),
+        (
+            {"kind": "vp", "alphas_cumprod": TABLE, "discrete": True, "time": np.log},
+            "discrete: given with time=",
+        ),
+        ({"time": np.log, "time_scale": 2.0}, "time_scale: given with time="),
         ({"alphas_cumprod": TABLE}, "alphas_cumprod: given with kind='ve'"),
         ({"kind": "vp", "alphas_cumprod": TABLE[::-1]}, "does not fall"),
         ({"kind": "vp", "alphas_cumprod": [0.5]}, "two numbers at least"),

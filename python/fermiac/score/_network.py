@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from _ctypes import CFuncPtr
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,6 +17,13 @@ from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, is_tensor, like, rows_of
 from fermiac.score._native_network import NativeNetwork
+from fermiac.score._network_arguments import (
+    is_pointer,
+    is_torch,
+    places_of,
+    refuse_unused,
+    shapes,
+)
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._plain_networks import ArrayNetwork
 from fermiac.score._torch_network import TorchNetwork
@@ -154,12 +160,12 @@ class ScoreModel(Model):
         dim: int | None = None,
         event_shape: Sequence[int] | None = None,
         log_density: Callable[[Array, Array], Any] | None = None,
-        sigma_data: float = 0.5,
-        beta_range: tuple[float, float] = (0.1, 20.0),
+        sigma_data: float | None = None,
+        beta_range: tuple[float, float] | None = None,
         alphas_cumprod: ArrayLike | None = None,
         discrete: bool = False,
         time: Callable[[Any], Any] | None = None,
-        time_scale: float = 1.0,
+        time_scale: float | None = None,
         dtype: Any = None,
         device: Any = None,
         devices: Sequence[Any] | None = None,
@@ -171,7 +177,7 @@ class ScoreModel(Model):
         self.parametrisation = Parametrisation(
             prediction, kind, sigma_data, beta_range, alphas_cumprod, discrete, time, time_scale
         )
-        self.dim, self.event_shape = _shapes(dim, event_shape)
+        self.dim, self.event_shape = shapes(dim, event_shape)
         if max_batch is not None:
             max_batch = whole("max_batch", max_batch, 1, 2**62)
         if log_density is not None and not callable(log_density):
@@ -180,16 +186,22 @@ class ScoreModel(Model):
             )
         self._own_log_density = log_density
         self.clamp = yes("clamp", clamp)
-        places = None if devices is None else _places(devices, device)
+        places = None if devices is None else places_of(devices, device)
+        calls = {"dtype": dtype, "device": device, "devices": devices, "max_batch": max_batch}
         self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
         if isinstance(model, Model):
-            self._network, self.dim = model, model.dim
-        elif _is_torch(model, device, places, dtype):
+            self._refuse_what_a_model_knows(model, calls)
+            self._network, self.dim = model, self.dim if model.dim is None else model.dim
+        elif is_pointer(model):
+            times = {"time": time, "time_scale": time_scale}
+            refuse_unused(
+                calls | times, "of which a C function, called with y and s, knows nothing"
+            )
+            self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
+        elif is_torch(model, device, places, dtype):
             self._network = TorchNetwork(
                 model, self.parametrisation, self.event_shape, device, places, dtype, max_batch
             )
-        elif _is_pointer(model):
-            self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
         elif callable(model):
             self._network = ArrayNetwork(
                 model, self.parametrisation, self.event_shape, dtype, max_batch
@@ -203,6 +215,23 @@ class ScoreModel(Model):
             raise ArgumentError("user_data: given without a C function, which alone gets it")
         self.runs_on_device = self._decide(on_device)
         self.sigma_range = self._range(sigma_range)
+
+    def _refuse_what_a_model_knows(self, model: Model, calls: dict[str, Any]) -> None:
+        reason = "where the model is a score model, which knows its own"
+        own = self.parametrisation
+        refuse_unused(own.given | calls, reason)
+        refuse_unused(
+            {
+                "prediction": own.prediction if own.prediction != "eps" else None,
+                "kind": own.kind if own.kind != "ve" else None,
+            },
+            reason,
+        )
+        if model.dim is not None and self.dim not in (None, model.dim):
+            raise ArgumentError(
+                f"{'dim' if self.event_shape is None else 'event_shape'}: points of {self.dim} "
+                f"coordinates were given, where those of {model!r:.60} have {model.dim}"
+            )
 
     def _decide(self, on_device: bool | str) -> bool:
         if on_device == "auto":
@@ -338,7 +367,7 @@ class ScoreModel(Model):
             shaped = copy.copy(self)
             shaped._network = copy.copy(self._network)
             shaped._network.event_shape = shaped.event_shape = event
-            shaped.dim = _shapes(self.dim, event)[0]
+            shaped.dim = shapes(self.dim, event)[0]
             return shaped
         if own is not None and event not in (own, (self.dim,)):
             raise ArgumentError(
@@ -451,45 +480,3 @@ class ScoreModel(Model):
             return f"<score model: {inner!r}>"
         what = self.parametrisation
         return f"<score model: {what.prediction} of kind {what.kind} by {inner.describe()}>"
-
-
-def _shapes(
-    dim: int | None, event_shape: Sequence[int] | None
-) -> tuple[int | None, tuple[int, ...] | None]:
-    if dim is not None:
-        dim = whole("dim", dim, 1, 2**31)
-    if event_shape is None:
-        return dim, None
-    event = tuple(whole("event_shape", size, 1, 2**31) for size in event_shape)
-    if dim not in (None, math.prod(event)):
-        raise ArgumentError(
-            f"dim: {dim} was given, where event_shape={event} has {math.prod(event)} coordinates"
-        )
-    return math.prod(event), event
-
-
-def _places(devices: Sequence[Any], device: Any) -> list[str]:
-    if device is not None:
-        raise ArgumentError("device: given together with devices; give one of them")
-    if isinstance(devices, str) or not len(devices):
-        raise ArgumentError(f"devices: {devices!r:.60} was given; one device at least is needed")
-    return [str(place) for place in devices]
-
-
-def _is_torch(model: Any, device: Any, devices: Any, dtype: Any) -> bool:
-    torch = sys.modules.get("torch")
-    if device is not None or devices is not None:
-        return callable(model)
-    return torch is not None and (
-        isinstance(model, torch.nn.Module) or (callable(model) and isinstance(dtype, torch.dtype))
-    )
-
-
-def _is_pointer(model: Any) -> bool:
-    kind = type(model)
-    return (
-        isinstance(model, CFuncPtr)
-        or (isinstance(model, int) and not isinstance(model, bool))
-        or kind.__name__ in ("CFunc", "PyCapsule", "LowLevelCallable")
-        or kind.__module__ == "_cffi_backend"
-    )
