@@ -314,7 +314,7 @@ def run_program(
     judge = _Judge(network, registers, rules.on_nan)
     torch = sys.modules["torch"]
     answer, step = None, 0
-    with evaluating(network.module), torch.no_grad():
+    with evaluating(network.held), torch.no_grad():
         running = registers.run()
         while True:
             try:

@@ -105,7 +105,7 @@ class DeviceChains:
         """Start the chains and make the sweeps of the warm-up."""
         torch = sys.modules["torch"]
         settings = self._settings
-        with evaluating(self._network.module), torch.no_grad():
+        with evaluating(self._network.held), torch.no_grad():
             x, sigma = self._started()
             for t in range(settings.n_warmup):
                 swept = self._sweep(x, sigma, t, settings.warmup_step)
@@ -120,7 +120,7 @@ class DeviceChains:
 
         torch = sys.modules["torch"]
         state, made = self._state, []
-        with evaluating(self._network.module), torch.no_grad():
+        with evaluating(self._network.held), torch.no_grad():
             for w in range(self._n_windows, self._n_windows + n_windows):
                 state, *window = self._window(state, w)
                 made.append(window)

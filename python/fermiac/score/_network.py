@@ -20,6 +20,7 @@ from fermiac.score._native_network import NativeNetwork
 from fermiac.score._network_arguments import (
     is_pointer,
     is_torch,
+    modules_of,
     places_of,
     refuse_unused,
     shapes,
@@ -40,8 +41,8 @@ class ScoreModel(Model):
     Parameters
     ----------
     model : torch.nn.Module, callable, C function pointer or Model
-        A module, or a function of tensors where `device` or a torch `dtype` is given, is called
-        with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
+        A module, or a function of tensors where `modules`, `device` or a torch `dtype` is given, is
+        called with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
         tensor of the shape of the points, or a record that holds it as ``sample``. Any other
         function is called with arrays of these shapes. What a C function is given, see the notes.
         A score model passes through as it is.
@@ -81,6 +82,9 @@ class ScoreModel(Model):
     devices : sequence of torch.device or str, optional
         Several devices, each of which gets a contiguous block of the rows and a copy of the
         module, renewed when torch's counters say that the module's numbers have changed.
+    modules : torch.nn.Module or sequence of them, optional
+        The modules that a function of tensors calls. They are held in evaluation mode as a module
+        is, and tell the device and the type; else a function's modules stay in their own mode.
     max_batch : int, optional
         Rows per call at most. Results do not depend on it where the network's operations do not.
     on_device : {"auto", True, False}, default "auto"
@@ -169,6 +173,7 @@ class ScoreModel(Model):
         dtype: Any = None,
         device: Any = None,
         devices: Sequence[Any] | None = None,
+        modules: Any = None,
         max_batch: int | None = None,
         on_device: bool | str = "auto",
         clamp: bool = False,
@@ -188,6 +193,7 @@ class ScoreModel(Model):
         self.clamp = yes("clamp", clamp)
         places = None if devices is None else places_of(devices, device)
         calls = {"dtype": dtype, "device": device, "devices": devices, "max_batch": max_batch}
+        calls["modules"] = modules
         self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
         if isinstance(model, Model):
             self._refuse_what_a_model_knows(model, calls)
@@ -198,9 +204,16 @@ class ScoreModel(Model):
                 calls | times, "of which a C function, called with y and s, knows nothing"
             )
             self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
-        elif is_torch(model, device, places, dtype):
+        elif is_torch(model, device, places, modules, dtype):
             self._network = TorchNetwork(
-                model, self.parametrisation, self.event_shape, device, places, dtype, max_batch
+                model,
+                self.parametrisation,
+                self.event_shape,
+                device,
+                places,
+                dtype,
+                max_batch,
+                modules_of(model, modules),
             )
         elif callable(model):
             self._network = ArrayNetwork(
@@ -379,7 +392,7 @@ class ScoreModel(Model):
         if isinstance(self._network, Model):
             return self._network._held()
         if isinstance(self._network, TorchNetwork):
-            return evaluating(self._network.module)
+            return evaluating(self._network.held)
         return nullcontext()
 
     def _to_device(self, y: Array) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from _ctypes import CFuncPtr
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
+from fermiac.targets._modules import import_torch
 
-__all__ = ["is_pointer", "is_torch", "places_of", "refuse_unused", "shapes"]
+__all__ = ["is_pointer", "is_torch", "modules_of", "places_of", "refuse_unused", "shapes"]
 
 
 def refuse_unused(given: Mapping[str, Any], reason: str) -> None:
@@ -46,10 +47,33 @@ def places_of(devices: Sequence[Any], device: Any) -> list[str]:
     return [str(place) for place in devices]
 
 
-def is_torch(model: Any, device: Any, devices: Any, dtype: Any) -> bool:
+def modules_of(model: Any, given: Any) -> Any:
+    """Take the torch modules that a function calls: one, or several."""
+    if given is None:
+        return None
+    torch = import_torch()
+    several = [given] if isinstance(given, torch.nn.Module) else given
+    if isinstance(model, torch.nn.Module) or not callable(model):
+        raise ArgumentError(
+            f"modules: given with a {type(model).__name__}; it is for functions, which do not tell "
+            "the modules that they call; leave it out"
+        )
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        several = [several]
+    several = list(several)
+    for module in several:
+        if not isinstance(module, torch.nn.Module):
+            raise ArgumentError(
+                f"modules: {type(module).__name__} was given; torch modules are needed, those that "
+                "the function calls"
+            )
+    return torch.nn.ModuleList(several)
+
+
+def is_torch(model: Any, device: Any, devices: Any, modules: Any, dtype: Any) -> bool:
     """Whether a model is called with tensors."""
     torch = sys.modules.get("torch")
-    if device is not None or devices is not None:
+    if device is not None or devices is not None or modules is not None:
         return callable(model)
     return torch is not None and (
         isinstance(model, torch.nn.Module) or (callable(model) and isinstance(dtype, torch.dtype))

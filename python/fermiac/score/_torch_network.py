@@ -19,6 +19,9 @@ __all__ = ["TorchNetwork"]
 
 Array = NDArray[np.float64]
 
+#: What torch says where types do not go together.
+_OF_TYPES = ("same dtype", "scalar type", "Input type")
+
 
 class TorchNetwork:
     """A torch module, called in batches where it lives; points come and go as float64."""
@@ -34,11 +37,14 @@ class TorchNetwork:
         devices: list[str] | None,
         dtype: Any,
         max_batch: int | None,
+        modules: Any = None,
     ) -> None:
         self.module = module
+        #: What is held in evaluation mode: the module, or those that a function calls.
+        self.held = module if modules is None else modules
         self.parametrisation = parametrisation
         self.event_shape = event_shape
-        self.device, self.dtype = where_it_runs(module, devices[0] if devices else device, dtype)
+        self.device, self.dtype = where_it_runs(self.held, devices[0] if devices else device, dtype)
         #: All devices, the first of which holds what comes and goes.
         self.devices = [
             self.device,
@@ -178,7 +184,7 @@ class TorchNetwork:
     def _in_parts(self, n: int, work: Callable[[Any, str, slice], Any]) -> list[Any]:
         """The results of contiguous blocks of rows, in their order."""
         results = []
-        with evaluating(self.module):
+        with evaluating(self.held):
             k = len(self.devices)
             for i, device in enumerate(self.devices):
                 at, end = n * i // k, n * (i + 1) // k
@@ -203,6 +209,12 @@ class TorchNetwork:
                     error.add_note(
                         f"raised by the network on a batch of {size} points, {self.describe()}"
                     )
+                    if any(words in str(error) for words in _OF_TYPES):
+                        error.add_note(
+                            f"points are given to the network as {self.dtype}; if its parameters "
+                            "are of another type, make the model with that dtype, as "
+                            "dtype=torch.float32, or with modules="
+                        )
                 raise
         # The memory is free again only now that the exception is gone.
         self._limit = size // 2
