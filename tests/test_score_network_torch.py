@@ -99,6 +99,8 @@ def test_tensors_come_back_as_they_went(torch: Any) -> None:
     assert given.shape == (6, 2, 2)
     assert given.dtype == torch.float32
     np.testing.assert_allclose(given.reshape(6, 4), denoised(y, s[:, None]), rtol=1e-4, atol=1e-5)
+    untold = ScoreModel(shaped, "x0", device="cpu")
+    torch.testing.assert_close(untold.denoise(images, s), given, rtol=0, atol=0)
     rows = model.denoise(torch.tensor(y), torch.tensor(s))
     np.testing.assert_array_equal(rows, model.denoise(y, s))
     np.testing.assert_allclose(
@@ -362,6 +364,8 @@ def test_arguments_that_are_refused(torch: Any) -> None:
         ScoreModel(module, device="nonsense")
     with pytest.raises(ArgumentError, match=r"floating-point torch\.dtype"):
         ScoreModel(module, dtype=torch.int32)
+    with pytest.raises(ArgumentError, match="model: Net has parameters on the device 'meta'"):
+        ScoreModel(layers(torch).to("meta"))
     with pytest.raises(ArgumentError, match="is no torch module"):
         _ = ScoreModel(exact).network
 

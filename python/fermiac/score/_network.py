@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._arguments import numbers, yes
+from fermiac._arguments import yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, is_tensor, like, rows_of
@@ -20,9 +20,13 @@ from fermiac.score._native_network import NativeNetwork
 from fermiac.score._network_arguments import (
     is_pointer,
     is_torch,
+    log_densities,
     modules_of,
     places_of,
+    range_of,
+    refuse_known,
     refuse_unused,
+    shape_of,
     shapes,
 )
 from fermiac.score._parametrisation import Parametrisation
@@ -196,7 +200,7 @@ class ScoreModel(Model):
         calls["modules"] = modules
         self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
         if isinstance(model, Model):
-            self._refuse_what_a_model_knows(model, calls)
+            refuse_known(model, self.parametrisation, self.dim, self.event_shape, calls)
             self._network, self.dim = model, self.dim if model.dim is None else model.dim
         elif is_pointer(model):
             times = {"time": time, "time_scale": time_scale}
@@ -229,23 +233,6 @@ class ScoreModel(Model):
         self.runs_on_device = self._decide(on_device)
         self.sigma_range = self._range(sigma_range)
 
-    def _refuse_what_a_model_knows(self, model: Model, calls: dict[str, Any]) -> None:
-        reason = "where the model is a score model, which knows its own"
-        own = self.parametrisation
-        refuse_unused(own.given | calls, reason)
-        refuse_unused(
-            {
-                "prediction": own.prediction if own.prediction != "eps" else None,
-                "kind": own.kind if own.kind != "ve" else None,
-            },
-            reason,
-        )
-        if model.dim is not None and self.dim not in (None, model.dim):
-            raise ArgumentError(
-                f"{'dim' if self.event_shape is None else 'event_shape'}: points of {self.dim} "
-                f"coordinates were given, where those of {model!r:.60} have {model.dim}"
-            )
-
     def _decide(self, on_device: bool | str) -> bool:
         if on_device == "auto":
             torch_form = isinstance(self._network, TorchNetwork)
@@ -262,13 +249,7 @@ class ScoreModel(Model):
                 if isinstance(inner, Model)
                 else (self.parametrisation.sigma_range())
             )
-        ends = numbers("sigma_range", given)
-        if ends.shape != (2,) or not 0 <= ends[0] < ends[1] < math.inf:
-            raise ArgumentError(
-                f"sigma_range: {given!r:.60} was given; two levels are needed, the first not "
-                "negative and less than the second"
-            )
-        return float(ends[0]), float(ends[1])
+        return range_of(given)
 
     @property
     def form(self) -> str:
@@ -334,13 +315,7 @@ class ScoreModel(Model):
             if isinstance(self._network, Model):
                 return self._network._log_density(y, sigma)
             return super()._log_density(y, sigma)
-        given = np.asarray(self._own_log_density(y, np.broadcast_to(sigma, len(y)).copy()))
-        if given.shape != (len(y),):
-            raise TargetError(
-                f"log_density: the function gave shape {given.shape} for points of shape "
-                f"{y.shape}; it must be ({len(y)},)"
-            )
-        return np.ascontiguousarray(given, dtype=np.float64)
+        return log_densities(self._own_log_density, y, sigma)
 
     @property
     def has_trace(self) -> bool:
@@ -412,7 +387,8 @@ class ScoreModel(Model):
         Parameters
         ----------
         y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-            Noisy points.
+            Noisy points. Without `event_shape`, a network is given points of the shape that they
+            have here.
         sigma : float or array_like, shape (n,)
             Their noise levels.
 
@@ -454,10 +430,55 @@ class ScoreModel(Model):
         """
         return self._ask(y, sigma, True)
 
+    def log_density(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the log-density of the noisy law.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`, and if the model does not know it.
+        TargetError
+            If the function gives another shape, or something that is no log-density.
+        """
+        rows = self._as_rows(y, shape_of(y))
+        points, levels = self._asked(rows, sigma)
+        given = self._log_density(points, levels)
+        bad = np.isnan(given) | (given == np.inf)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise TargetError(
+                f"log_density: the function gave {given[row]} in row {row}; it must give "
+                "logarithms of densities, minus infinity where there is none"
+            )
+        return like(rows, given)
+
+    def _as_rows(self, y: Any, shape: tuple[int, ...]) -> Any:
+        event = shape[1:]
+        if self.event_shape is None:
+            if len(event) < 2 or self.dim not in (None, math.prod(event)):
+                return y
+        elif event != self.event_shape:
+            return y
+        rows = (shape[0], math.prod(event))
+        return y.reshape(rows) if is_tensor(y) else np.reshape(y, rows)
+
     def _ask(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
-        shape = tuple(np.shape(y))
-        if self.event_shape is not None and shape[1:] == self.event_shape:
-            y = y.reshape(len(y), -1) if is_tensor(y) else np.reshape(y, (len(y), -1))
+        shape = shape_of(y)
+        model = self if len(shape) < 3 or self.event_shape is not None else self._shaped(shape[1:])
+        if model is not self:
+            return model._ask(y, sigma, of_score)
+        y = self._as_rows(y, shape)
         if is_tensor(y) and self.form == "torch" and y.ndim == 2 and len(y):
             result = self._ask_tensor(y, sigma, of_score)
         else:

@@ -232,11 +232,22 @@ class Parametrisation:
             return float(self._own_time(np.array([s]))[0])
         levels = s if isinstance(s, np.ndarray) else s.detach().cpu().double().numpy()
         assert self._time is not None
-        times = np.asarray(self._time(levels), dtype=np.float64)
+        given = self._time(levels)
+        try:
+            times = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TargetError(
+                f"time: the function gave {given!r:.60}; it must give one number for each level"
+            ) from error
         if times.shape != levels.shape:
             raise TargetError(
                 f"time: the function gave shape {times.shape} for levels of shape {levels.shape}; "
                 "it must give one time for each level"
+            )
+        if not np.isfinite(times).all():
+            at = int(np.argmin(np.isfinite(times)))
+            raise TargetError(
+                f"time: the function gave {times[at]} for level {levels[at]:g}; times are finite"
             )
         return times if isinstance(s, np.ndarray) else s.new_tensor(times)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import FermiacWarning, TargetError
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.score._parametrisation import Parametrisation, Scales
 from fermiac.targets._modules import evaluating, out_of_memory, where_it_runs
 
@@ -45,6 +45,7 @@ class TorchNetwork:
         self.parametrisation = parametrisation
         self.event_shape = event_shape
         self.device, self.dtype = where_it_runs(self.held, devices[0] if devices else device, dtype)
+        self._require_numbers()
         #: All devices, the first of which holds what comes and goes.
         self.devices = [
             self.device,
@@ -55,6 +56,17 @@ class TorchNetwork:
         self._warned = False
         #: Copies of the module on other devices, each with the state of the module that it has.
         self._copies: dict[str, tuple[Any, Any]] = {}
+
+    def _require_numbers(self) -> None:
+        torch = sys.modules["torch"]
+        if isinstance(self.held, torch.nn.Module) and any(
+            tensor.is_meta for tensor in (*self.held.parameters(), *self.held.buffers())
+        ):
+            raise ArgumentError(
+                f"model: {type(self.module).__name__} has parameters on the device 'meta', where "
+                "tensors have no numbers; bring it to a device by to_empty(device=...) and load "
+                "its weights first"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_copies": {}}
