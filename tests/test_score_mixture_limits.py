@@ -242,3 +242,10 @@ def test_a_tensor_gives_a_tensor() -> None:
         np.testing.assert_allclose(
             model.denoise(y, 0.5).numpy(), model.denoise(y.numpy(), 0.5), rtol=1e-6
         )
+
+
+def test_draws_that_no_memory_holds_are_an_error() -> None:
+    # More than there are addresses, whatever a system promises.
+    model = Gaussian(np.zeros(1000), 1.0)
+    with pytest.raises(MemoryError):
+        model.sample(2**40)
