@@ -143,6 +143,24 @@ def test_no_points_need_no_call() -> None:
     assert model.score(np.zeros((0, 3)), np.zeros(0)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("integrator", ["euler", "dpmpp_3m_sde", "rk4", "unipc3"])
+def test_conditions_of_rows_meet_their_rows(integrator: str) -> None:
+    labels = np.arange(5000) % 3
+
+    def network(x: Array, s: Array) -> Array:
+        # One for each row: fails where a call has some of the rows.
+        assert len(x) == len(labels)
+        return np.repeat(labels[:, None], 2, axis=1)
+
+    model = ScoreModel(network, "x0", sigma_range=(0.01, 10.0))
+    for n_threads in (1, 2):
+        y0 = np.random.default_rng(0).normal(size=(5000, 2))
+        ends = fm.score.integrate(
+            model, y0, [10.0, 1.0, 0.1, 0.0], integrator, rng=0, n_threads=n_threads
+        )
+        np.testing.assert_allclose(ends, np.repeat(labels[:, None], 2, 1), atol=1e-12)
+
+
 def test_batches_change_nothing() -> None:
     sizes: list[int] = []
 

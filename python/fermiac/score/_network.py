@@ -113,7 +113,11 @@ class ScoreModel(Model):
     Raises
     ------
     ArgumentError
-        If an argument is none of these, or two do not go together.
+        If an argument is none of these, two do not go together, or one means nothing for the model;
+        and by the methods, if a shape does not fit or a level lies beyond `sigma_range`.
+    TargetError
+        By the methods, if the network gives another shape or type, or a number that is not finite.
+        What the network itself raises passes, with a note on its batch.
     ImportError
         If a torch argument is given and torch is not installed.
 
@@ -136,6 +140,11 @@ class ScoreModel(Model):
     brought back to its own mode. On a CPU, points and results share memory with the arrays where
     the types agree. Where the memory of a device does not suffice, batches are halved, and a
     warning tells it once.
+
+    A condition that all rows share, a text or a class, belongs into the module or function. One
+    condition for each row only fits where every call has all rows in their order: in `integrate`
+    and `sample` with integrators on a fixed grid, on one device, without `max_batch` and
+    `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
 
     References
     ----------
