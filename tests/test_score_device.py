@@ -189,11 +189,18 @@ def test_a_number_that_is_not_finite_is_named(torch: Any) -> None:
 
     m, y = model(broken), torch.tensor(far())
     noise = noise_for(m.network, KEY, 5, y.shape)
-    told = r"step 3, row 3: function gave .* not finite at sigma = 2\.0+e\+00"
+    told = r"step 3, row 3: function gave .* not finite at sigma = 2e0; "
     for grid in (GRID, np.tile(GRID, (9, 1))):
         program = _core.score_compile(("euler",), LOW, grid)
         with pytest.raises(TargetError, match=told):
             run_program(m.network, program, y, noise, Rules())
+
+
+def test_levels_are_told_as_the_core_does() -> None:
+    from fermiac.score._device import told
+
+    levels = [50.0, 0.1, 157.4, 1.0, np.float32(0.1), 2.5e-300]
+    assert [told(s) for s in levels] == ["5e1", "1e-1", "1.574e2", "1e0", "1e-1", "2.5e-300"]
 
 
 @pytest.mark.parametrize("every", [1, 3, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from typing import Any
@@ -181,6 +182,15 @@ def test_what_is_refused(torch: Any) -> None:
             DiffusersScheduler(**wrong)
 
 
+def test_the_example_runs(torch: Any) -> None:
+    text = (DiffusersScheduler.__doc__ or "").partition("In pipelines:")[0]
+    test = doctest.DocTestParser().get_doctest(
+        text.replace("  # doctest: +SKIP", ""), {}, "DiffusersScheduler", None, None
+    )
+    assert len(test.examples) == 7
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
 def test_diffusers_is_not_needed() -> None:
     code = "import sys, fermiac as fm; fm.score.DiffusersScheduler(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -239,3 +249,12 @@ def test_pipelines_of_diffusers(torch: Any) -> None:
         images = pipe(**run, generator=torch.Generator().manual_seed(3)).images
         assert images.shape == (2, 8, 8, 1)
         assert np.isfinite(images).all()
+
+    # One that makes its own scheduler, and passes arguments on to it.
+    pipe = diffusers.DDIMPipeline(net, DiffusersScheduler("unipc2"))
+    pipe.scheduler = DiffusersScheduler("unipc2")
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(**run, generator=torch.Generator().manual_seed(3)).images
+    assert np.isfinite(images).all()
+    with pytest.raises(ArgumentError, match="noise comes from the integrator"):
+        pipe(**run, eta=1.0)

@@ -253,3 +253,10 @@ def test_shares_add_up_where_densities_are_known_to_few_digits() -> None:
     for sigma in (1e-2, 1e-4, 1e-6):
         shares = points.responsibilities(middle, sigma)
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_draws_that_no_memory_holds_are_an_error() -> None:
+    # More than there are addresses, whatever a system promises.
+    model = Gaussian(np.zeros(1000), 1.0)
+    with pytest.raises(MemoryError):
+        model.sample(2**40)

@@ -143,6 +143,24 @@ def test_no_points_need_no_call() -> None:
     assert model.score(np.zeros((0, 3)), np.zeros(0)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("integrator", ["euler", "dpmpp_3m_sde", "rk4", "unipc3"])
+def test_conditions_of_rows_meet_their_rows(integrator: str) -> None:
+    labels = np.arange(5000) % 3
+
+    def network(x: Array, s: Array) -> Array:
+        # One for each row: fails where a call has some of the rows.
+        assert len(x) == len(labels)
+        return np.repeat(labels[:, None], 2, axis=1)
+
+    model = ScoreModel(network, "x0", sigma_range=(0.01, 10.0))
+    for n_threads in (1, 2):
+        y0 = np.random.default_rng(0).normal(size=(5000, 2))
+        ends = fm.score.integrate(
+            model, y0, [10.0, 1.0, 0.1, 0.0], integrator, rng=0, n_threads=n_threads
+        )
+        np.testing.assert_allclose(ends, np.repeat(labels[:, None], 2, 1), atol=1e-12)
+
+
 def test_batches_change_nothing() -> None:
     sizes: list[int] = []
 
@@ -172,6 +190,60 @@ def test_events_have_their_shape() -> None:
     np.testing.assert_array_equal(model.denoise(y.reshape(6, 2, 1, 2), s).reshape(6, 4), flat)
 
 
+def test_points_may_have_a_shape_that_the_model_was_not_told() -> None:
+    def network(x: Array, s: Array) -> Array:
+        assert x.shape[1:] in ((2, 1, 2), (4,))
+        return exact(x.reshape(-1, 4), s).reshape(x.shape)
+
+    y, s = noisy(6)
+    shaped = y.reshape(6, 2, 1, 2)
+    for dim in (None, 4):
+        model = ScoreModel(network, "x0", dim=dim, log_density=log_density)
+        np.testing.assert_array_equal(
+            model.denoise(shaped, s), model.denoise(y, s).reshape(6, 2, 1, 2)
+        )
+        np.testing.assert_array_equal(model.score(shaped, s), model.score(y, s).reshape(6, 2, 1, 2))
+        np.testing.assert_array_equal(model.log_density(shaped, s), log_density(y, s))
+        assert model.denoise(shaped[:0], 1.0).shape == (0, 2, 1, 2)
+    told = ScoreModel(network, "x0", event_shape=(2, 1, 2), log_density=log_density)
+    np.testing.assert_array_equal(told.log_density(shaped, s), log_density(y, s))
+    inner = ScoreModel(fm.score.Gaussian(np.zeros(4), 1.0))
+    np.testing.assert_allclose(inner.denoise(shaped, 1.0), 0.5 * shaped)
+    for wrong in (ScoreModel(network, "x0", dim=3), told):
+        with pytest.raises(ArgumentError, match=r"dim: 3 was given|\(n, 4\) is needed"):
+            wrong.denoise(np.zeros((6, 4, 1, 2)), s)
+    with pytest.raises(ArgumentError, match="rows of different lengths"):
+        told.denoise([[1.0], [1.0, 2.0]], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda y: np.where(np.arange(len(y)) == 2, np.nan, 0.0), "gave nan in row 2"),
+        (lambda y: np.full(len(y), np.inf), "gave inf in row 0"),
+        (lambda y: ["a"] * len(y), "it must give numbers"),
+        (lambda y: None, "it must give numbers"),
+    ],
+    ids=["nan", "infinity", "text", "none"],
+)
+def test_log_densities_that_are_refused(give: Any, message: str) -> None:
+    model = ScoreModel(exact, "x0", log_density=lambda y, s: give(y))
+    with pytest.raises(TargetError, match=message):
+        model.log_density(np.zeros((5, 4)), 1.0)
+    none = ScoreModel(exact, "x0", log_density=lambda y, s: np.full(len(y), -np.inf))
+    assert (none.log_density(np.zeros((5, 4)), 1.0) == -np.inf).all()
+
+
+def test_times_that_are_refused() -> None:
+    for give, message in (
+        (lambda s: "early", "gave 'early'; it must give one number"),
+        (lambda s: s[:1], r"gave shape \(1,\)"),
+        (lambda s: s * np.nan, "gave nan for level 2"),
+    ):
+        with pytest.raises(TargetError, match=f"time: the function {message}"):
+            ScoreModel(exact, time=give).denoise(np.zeros((3, 4)), [2.0, 2.0, 2.0])
+
+
 def test_a_model_passes_through() -> None:
     inner = ScoreModel(exact, "x0", sigma_range=(0.1, 9.0), dim=4, log_density=log_density)
     outer = ScoreModel(inner)
@@ -182,6 +254,30 @@ def test_a_model_passes_through() -> None:
     assert (outer.form, outer.dim, outer.sigma_range) == ("model", 4, (0.1, 9.0))
     assert not outer.has_trace
     assert repr(outer) == f"<score model: {inner!r}>"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction": "v", "kind": "vp"}, "prediction: 'v' was given, where the model is"),
+        ({"kind": "flow"}, "kind: 'flow' was given, where the model is a score model"),
+        ({"prediction": "x0", "kind": "edm", "sigma_data": 0.5}, "sigma_data: 0.5 was given"),
+        ({"time": np.log}, "time: "),
+        ({"time_scale": 1.0}, "time_scale: "),
+        ({"dtype": "banana"}, "dtype: 'banana' was given"),
+        ({"device": "cpu"}, "device: "),
+        ({"devices": ["cpu"]}, "devices: "),
+        ({"max_batch": 3}, "max_batch: "),
+        ({"dim": 5}, "dim: points of 5 coordinates .* have 2"),
+        ({"dim": 5, "event_shape": (5,)}, "event_shape: points of 5 coordinates .* have 2"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_model_that_passes_through_knows_its_own(options: dict[str, Any], message: str) -> None:
+    inner = fm.score.Gaussian([0.0, 0.0], 1.0)
+    assert ScoreModel(inner, dim=2, event_shape=(2, 1)).event_shape == (2, 1)
+    with pytest.raises(ArgumentError, match=message):
+        ScoreModel(inner, **options)
 
 
 def test_a_log_density_may_be_given() -> None:
@@ -208,8 +304,19 @@ def test_a_log_density_may_be_given() -> None:
         ({"kind": "cosine"}, "'cosine' was given; one of 've'"),
         ({"sigma_range": (1.0, 0.1)}, "sigma_range: .* two levels are needed"),
         ({"sigma_range": (0.1, np.inf)}, "sigma_range"),
-        ({"sigma_data": -1.0}, "sigma_data"),
-        ({"beta_range": (1.0, 0.5)}, "beta_range"),
+        ({"kind": "edm", "sigma_data": -1.0}, "sigma_data: -1"),
+        ({"kind": "vp", "beta_range": (1.0, 0.5)}, "beta_range: .* two numbers are needed"),
+        ({"sigma_data": 0.5}, "sigma_data: given with kind='ve'"),
+        ({"beta_range": (0.1, 20.0)}, "beta_range: given with kind='ve'"),
+        (
+            {"kind": "vp", "alphas_cumprod": TABLE, "beta_range": (0.1, 20.0)},
+            "beta_range: given with alphas_cumprod=",
+        ),
+        (
+            {"kind": "vp", "alphas_cumprod": TABLE, "discrete": True, "time": np.log},
+            "discrete: given with time=",
+        ),
+        ({"time": np.log, "time_scale": 2.0}, "time_scale: given with time="),
         ({"alphas_cumprod": TABLE}, "alphas_cumprod: given with kind='ve'"),
         ({"kind": "vp", "alphas_cumprod": TABLE[::-1]}, "does not fall"),
         ({"kind": "vp", "alphas_cumprod": [0.5]}, "two numbers at least"),
@@ -226,7 +333,10 @@ def test_a_log_density_may_be_given() -> None:
         ({"clamp": 1}, "clamp"),
         ({"log_density": 1.0}, "log_density: float"),
         ({"user_data": 1}, "user_data: given without a C function"),
+        ({"event_shape": 3}, "event_shape: 3 was given; a tuple of sizes"),
+        ({"event_shape": ()}, "event_shape: .* one size at least"),
         ({"devices": []}, "one device at least"),
+        ({"devices": 3}, "devices: 3 was given; a list is needed"),
         ({"devices": ["cpu"], "device": "cpu"}, "give one of them"),
     ],
     ids=lambda value: value.replace(" ", "-")[:24] if isinstance(value, str) else "",

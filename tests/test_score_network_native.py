@@ -128,6 +128,10 @@ def test_rows_that_are_left_unwritten_are_found() -> None:
 
 
 def test_what_is_refused() -> None:
+    calls: list[dict[str, Any]] = [{"max_batch": 3}, {"dtype": "float32"}, {"time_scale": 2.0}]
+    for unused in (*calls, {"device": "cpu"}):
+        with pytest.raises(ArgumentError, match="of which a C function, called with y and s"):
+            ScoreModel(data, "x0", dim=DIM, **unused)
     with pytest.raises(ArgumentError, match="dim: not given"):
         ScoreModel(data, "x0")
     for prediction, kind in (("v", "vp"), ("x0", "vp"), ("edm", "edm")):

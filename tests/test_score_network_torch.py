@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
-from fermiac.score import ScoreModel, log_likelihood
+from fermiac.score import ScoreModel, integrate, log_likelihood
 from score_networks import DIM, FORMS, IDS, MEAN, VARIANCE, denoised, log_density, network, noisy
 
 pytestmark = pytest.mark.torch
@@ -99,6 +99,8 @@ def test_tensors_come_back_as_they_went(torch: Any) -> None:
     assert given.shape == (6, 2, 2)
     assert given.dtype == torch.float32
     np.testing.assert_allclose(given.reshape(6, 4), denoised(y, s[:, None]), rtol=1e-4, atol=1e-5)
+    untold = ScoreModel(shaped, "x0", device="cpu")
+    torch.testing.assert_close(untold.denoise(images, s), given, rtol=0, atol=0)
     rows = model.denoise(torch.tensor(y), torch.tensor(s))
     np.testing.assert_array_equal(rows, model.denoise(y, s))
     np.testing.assert_allclose(
@@ -272,6 +274,50 @@ def test_likelihoods_use_the_derivative(torch: Any) -> None:
     np.testing.assert_allclose(probed.log_density, found.log_density, atol=5e-3)
 
 
+def test_modules_that_a_function_calls_are_held(torch: Any) -> None:
+    first, second = layers(torch), layers(torch)
+    second.net[2].eval()
+    modes = [[m.training for m in module.modules()] for module in (first, second)]
+
+    def both(x: Any, t: Any) -> Any:
+        assert x.dtype == torch.float32
+        return first(x, t) + second(x, t)
+
+    y, s = noisy(20)
+    model = ScoreModel(both, modules=[first, second], sigma_range=(0.01, 50.0))
+    needed = model.denoise(y, s)
+    np.testing.assert_array_equal(model.denoise(y, s), needed)
+    with torch.no_grad():
+        x, t = torch.tensor(y).float(), torch.tensor(s).float()
+        noise = first.eval()(x, t) + second.eval()(x, t)
+    first.train()
+    second.train()
+    second.net[2].eval()
+    np.testing.assert_allclose(needed, y - s[:, None] * noise.double().numpy(), rtol=1e-12)
+    chains = [ScoreModel(both, modules=[first, second], on_device=on) for on in (False, True)]
+    ends = [integrate(m, 9 * y, [9.0, 3.0, 1.0], "euler") for m in chains]
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-4, atol=1e-4)
+    assert [[m.training for m in module.modules()] for module in (first, second)] == modes
+    one = ScoreModel(lambda x, t: first(x, t), modules=first)
+    np.testing.assert_array_equal(one.denoise(y, s), ScoreModel(first).denoise(y, s))
+    for wrong in (3, [both], "net"):
+        with pytest.raises(ArgumentError, match=r"modules: .* torch modules are needed"):
+            ScoreModel(both, modules=wrong)
+    with pytest.raises(ArgumentError, match="modules: given with a Net; it is for functions"):
+        ScoreModel(first, modules=[second])
+
+
+def test_first_mistakes_are_told(torch: Any) -> None:
+    module, (y, s) = layers(torch).eval(), noisy(3)
+    for function in (lambda x, t: x.unsqueeze(1), lambda x, t: torch.exp(x), module.forward):
+        with pytest.raises((AttributeError, TypeError)) as caught:
+            ScoreModel(function).denoise(y, s)
+        assert "make the model with device= or dtype=torch.float32" in caught.value.__notes__[0]
+    with pytest.raises(RuntimeError) as caught_types:
+        ScoreModel(lambda x, t: module(x, t), device="cpu").denoise(y, s)
+    assert "dtype=torch.float32, or with modules=" in caught_types.value.__notes__[1]
+
+
 def test_modules_may_differentiate_themselves(torch: Any) -> None:
     def slope(x: Any, s: Any) -> Any:
         with torch.enable_grad():
@@ -318,6 +364,8 @@ def test_arguments_that_are_refused(torch: Any) -> None:
         ScoreModel(module, device="nonsense")
     with pytest.raises(ArgumentError, match=r"floating-point torch\.dtype"):
         ScoreModel(module, dtype=torch.int32)
+    with pytest.raises(ArgumentError, match="model: Net has parameters on the device 'meta'"):
+        ScoreModel(layers(torch).to("meta"))
     with pytest.raises(ArgumentError, match="is no torch module"):
         _ = ScoreModel(exact).network
 

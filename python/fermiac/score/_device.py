@@ -21,7 +21,17 @@ from fermiac.score._parametrisation import Scales
 from fermiac.score._torch_network import TorchNetwork
 from fermiac.targets._modules import evaluating
 
-__all__ = ["Ask", "Done", "Registers", "Rules", "Watch", "clipped", "noise_for", "run_program"]
+__all__ = [
+    "Ask",
+    "Done",
+    "Registers",
+    "Rules",
+    "Watch",
+    "clipped",
+    "noise_for",
+    "run_program",
+    "told",
+]
 
 Array = NDArray[np.float64]
 
@@ -201,6 +211,11 @@ def clipped(denoised: Any, threshold: tuple[str, float, float]) -> Any:
     return denoised.clamp(-q, q) * (bound / q)
 
 
+def told(level: Any) -> str:
+    """A level in the core's messages: its shortest digits and a power of ten."""
+    return np.format_float_scientific(level, trim="-", exp_digits=1).replace("e+", "e")
+
+
 class Watch:
     """Looks at whether rows are as they should be: at once on a CPU, elsewhere now and then.
 
@@ -265,7 +280,7 @@ class _Judge:
         levels = self._registers.levels(at)
         return (
             f"step {step + 1}, row {row}: {self._what} gave a number that is not finite at sigma = "
-            f'{levels[row if len(levels) > 1 else 0]:e}; on_nan="freeze" keeps such rows where '
+            f'{told(levels[row if len(levels) > 1 else 0])}; on_nan="freeze" keeps such rows where '
             'they are, on_nan="ignore" goes on with them'
         )
 
@@ -315,7 +330,7 @@ def run_program(
     judge = _Judge(network, registers, rules.on_nan)
     torch = sys.modules["torch"]
     answer, step = None, 0
-    with evaluating(network.module), torch.no_grad():
+    with evaluating(network.held), torch.no_grad():
         running = registers.run()
         while True:
             try:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.score._base import Model
-from fermiac.score._device import Rules, Watch, noise_for, run_program
+from fermiac.score._device import Rules, Watch, noise_for, run_program, told
 from fermiac.score._device_levels import LevelDraw
 from fermiac.score._device_noise import CHOICE, INTEGRATE, START, SWEEP, WINDOW
 from fermiac.score._network import ScoreModel
@@ -105,7 +105,7 @@ class DeviceChains:
         """Start the chains and make the sweeps of the warm-up."""
         torch = sys.modules["torch"]
         settings = self._settings
-        with evaluating(self._network.module), torch.no_grad():
+        with evaluating(self._network.held), torch.no_grad():
             x, sigma = self._started()
             for t in range(settings.n_warmup):
                 swept = self._sweep(x, sigma, t, settings.warmup_step)
@@ -120,7 +120,7 @@ class DeviceChains:
 
         torch = sys.modules["torch"]
         state, made = self._state, []
-        with evaluating(self._network.module), torch.no_grad():
+        with evaluating(self._network.held), torch.no_grad():
             for w in range(self._n_windows, self._n_windows + n_windows):
                 state, *window = self._window(state, w)
                 made.append(window)
@@ -194,10 +194,10 @@ class DeviceChains:
         denoised = self._network.denoise_tensor(x, sigma)
 
         def text(chain: int) -> str:
+            level = told(sigma[chain].numpy(force=True)[()])
             return (
                 f"chain {chain}: {type(self._network.module).__name__} gave a number that is not "
-                f"finite at sigma = {float(sigma[chain]):e}; if points run away, take a smaller "
-                "step or OUStep"
+                f"finite at sigma = {level}; if points run away, take a smaller step or OUStep"
             )
 
         self._watch.look(denoised.isfinite().all(dim=1), text)

@@ -10,34 +10,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import choice, numbers, yes
-from fermiac._rng import positive, whole
+from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
-from fermiac.score._call import Threshold
+from fermiac.score._call import Threshold, levels_of
 from fermiac.score._device import Rules
+from fermiac.score._diffusers_config import (
+    SPACINGS,
+    Config,
+    arguments_of,
+    levels_at,
+    require_levels,
+    spaced,
+    table_of,
+)
 from fermiac.score._diffusers_steps import SchedulerStep, Steps
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._schedules import schedule_of
+from fermiac.targets._modules import import_torch
 
 __all__ = ["DiffusersScheduler"]
 
 Array = NDArray[np.float64]
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
-#: The largest β of the cosine schedule, as published.
-_MOST = 0.999
-
-
-class _Config(dict[str, Any]):
-    """Settings by key and by attribute."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 class DiffusersScheduler:
@@ -62,10 +59,18 @@ class DiffusersScheduler:
         The table itself.
     prediction_type : {"epsilon", "sample", "v_prediction"}, default "epsilon"
         What the network gives.
+    rescale_betas_zero_snr : bool, default False
+        Whether the table is stretched so that at its last time next to nothing of the data is left
+        [3]_, for networks that were trained so.
     schedule : str or callable, default "karras"
-        Where the levels lie; as of `sample`.
+        Where the levels lie; as of `sample`. Or how whole times are spread: ``"linspace"`` over
+        all of the table; ``"leading"`` or ``"trailing"``, every (T / n)-th from its lowest or from
+        its highest.
+    steps_offset : int, default 0
+        What is added to times that are ``"leading"``.
     sigma_range : tuple of float, optional
-        The lowest and the highest level; by default those of the table.
+        The lowest and the highest level, within those of the table, which are the default. Not for
+        whole times.
     discrete : bool, default False
         Whether times are rounded to whole numbers, for networks that know no others.
     threshold : float or Threshold, optional
@@ -74,9 +79,9 @@ class DiffusersScheduler:
     Attributes
     ----------
     timesteps : torch.Tensor
-        The times at which the network is asked, from `set_timesteps` on.
+        The times at which the network is asked; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
-        The levels of the steps, the last of which is 0.
+        The levels of the steps, the last of which is 0; before, those of the table.
     init_noise_sigma : float
         1.
     order : int
@@ -94,19 +99,39 @@ class DiffusersScheduler:
     -----
     Noise is that of torch's generators, as is usual there, and not of fermiac's addresses.
 
+    Pipelines that take any scheduler keep it: ``DDPMPipeline``, those of Stable Diffusion and the
+    like. ``DDIMPipeline`` makes a DDIM scheduler of what it is given, without a word: set
+    ``pipe.scheduler`` once it is made. Noise comes from the integrator, ``"ancestral"`` for
+    instance, and not from the ``eta`` of a pipeline.
+
     References
     ----------
     .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
     .. [2] A. Nichol, P. Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021.
+    .. [3] S. Lin, B. Liu, J. Li, X. Yang, "Common diffusion noise schedules and sample steps are
+       flawed", WACV 2024.
 
     Examples
     --------
+    What a pipeline does, with a function in place of a network: the noise in standard normal data.
+
     >>> import fermiac as fm
+    >>> import torch  # doctest: +SKIP
     >>> s = fm.score.DiffusersScheduler("unipc2")
+    >>> s.set_timesteps(40)  # doctest: +SKIP
+    >>> x = torch.tensor([[1.0, -2.0]]) * s.init_noise_sigma  # doctest: +SKIP
+    >>> for t in s.timesteps:  # doctest: +SKIP
+    ...     b = s.add_noise(torch.zeros(1, 1), torch.ones(1, 1), t)
+    ...     x = s.step(b * x, t, x).prev_sample
+    >>> x.round(decimals=2)  # doctest: +SKIP
+    tensor([[ 1.0000, -2.0100]])
+
+    In pipelines:
+
     >>> pipe = diffusers.DDPMPipeline(unet, s)  # doctest: +SKIP
     >>> pipe(num_inference_steps=10).images  # doctest: +SKIP
-    >>> config = pipeline.scheduler.config  # doctest: +SKIP
-    >>> pipeline.scheduler = fm.score.DiffusersScheduler.from_config(config)  # doctest: +SKIP
+    >>> pipe = diffusers.StableDiffusionPipeline.from_pretrained(name)  # doctest: +SKIP
+    >>> pipe.scheduler = s.from_config(pipe.scheduler.config)  # doctest: +SKIP
     """
 
     init_noise_sigma = 1.0
@@ -121,15 +146,22 @@ class DiffusersScheduler:
         trained_betas: ArrayLike | None = None,
         prediction_type: str = "epsilon",
         *,
+        rescale_betas_zero_snr: bool = False,
         schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
+        steps_offset: int = 0,
         sigma_range: tuple[float, float] | None = None,
         discrete: bool = False,
         threshold: float | Threshold | None = None,
     ) -> None:
         self.integrator = as_integrator(integrator)
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
-        table = np.cumprod(
-            1.0 - _betas(num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas)
+        table = table_of(
+            num_train_timesteps,
+            beta_start,
+            beta_end,
+            beta_schedule,
+            trained_betas,
+            yes("rescale_betas_zero_snr", rescale_betas_zero_snr),
         )
         self._parametrisation = Parametrisation(
             _PREDICTIONS[prediction_type],
@@ -138,20 +170,35 @@ class DiffusersScheduler:
             discrete=yes("discrete", discrete),
         )
         self._schedule = schedule
-        self._sigma_range = sigma_range or self._parametrisation.sigma_range()
+        self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
+        if steps_offset and schedule != "leading":
+            raise ArgumentError(
+                f"steps_offset: given with schedule={schedule!r:.40}; it is for 'leading' times"
+            )
+        self._sigma_range = self._range(sigma_range)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self._rules = Rules(
             None if threshold is None else threshold._spec(), "ignore", self.integrator._langevin()
         )
-        self.config = _Config(
+        self.config = Config(
+            integrator=integrator,
             num_train_timesteps=len(table),
             beta_start=beta_start,
             beta_end=beta_end,
             beta_schedule=beta_schedule,
             trained_betas=trained_betas,
             prediction_type=prediction_type,
+            rescale_betas_zero_snr=rescale_betas_zero_snr,
+            schedule=schedule,
+            sigma_range=sigma_range,
+            discrete=discrete,
+            threshold=threshold,
         )
+        if schedule == "leading":
+            # Elsewhere it says nothing, and pipelines complain of values that they do not expect.
+            self.config["steps_offset"] = steps_offset
+        self._refuse_schedule()
         grid = np.array([4.0, 2.0, 1.0, 0.0])
         first = self.integrator._program(grid).ops[0]
         if first[:2] != ("denoise", 0):
@@ -160,9 +207,57 @@ class DiffusersScheduler:
                 "which a pipeline does not know of; use Heun without churn, or another integrator"
             )
         self.order = self.integrator.n_evals(2) - self.integrator.n_evals(1)
+        self.num_inference_steps: int | None = None
+        self._timesteps: Any = None
+        self._sigmas: Any = None
         self._grid: Array | None = None
         self._steps: Steps | None = None
         self._begin: int | None = None
+
+    def _range(self, given: Any) -> tuple[float, float]:
+        ends = self._parametrisation.sigma_range()
+        assert ends is not None
+        if given is None:
+            return ends
+        if self._schedule in SPACINGS:
+            raise ArgumentError(
+                f"sigma_range: given with schedule={self._schedule!r}, which spreads times over "
+                "the table; give a schedule of levels, as 'karras'"
+            )
+        low, high = levels_of("sigma_range", given)
+        self._require_inside("sigma_range", np.array([low, high]))
+        return low, high
+
+    def _require_inside(self, name: str, levels: Array) -> None:
+        require_levels(name, levels, self._parametrisation.sigma_range())
+
+    def _refuse_schedule(self) -> None:
+        """Let an unknown schedule fail now, not in a pipeline."""
+        if isinstance(self._schedule, str) and self._schedule not in SPACINGS:
+            schedule_of(self._schedule, 3, *self._sigma_range, True)
+        elif not isinstance(self._schedule, str) and not callable(self._schedule):
+            raise ArgumentError(
+                f"schedule: {type(self._schedule).__name__} was given; a name or a function is "
+                "needed"
+            )
+
+    # Made when they are asked for, because making a scheduler does not import torch.
+
+    @property
+    def timesteps(self) -> Any:
+        """The times at which the network is asked; before `set_timesteps`, those of the table."""
+        if self._timesteps is None:
+            return import_torch().arange(len(self) - 1, -1, -1)
+        return self._timesteps
+
+    @property
+    def sigmas(self) -> Any:
+        """The levels of the steps, the last of which is 0; before, those of the table."""
+        if self._sigmas is None:
+            torch, logs = import_torch(), self._parametrisation.log_levels
+            assert logs is not None
+            return torch.tensor(np.append(np.exp(logs[::-1]), 0.0), dtype=torch.float32)
+        return self._sigmas
 
     @classmethod
     def from_config(cls, config: Any, **more: Any) -> DiffusersScheduler:
@@ -171,7 +266,11 @@ class DiffusersScheduler:
         Parameters
         ----------
         config : dict
-            Its ``config``; entries of no meaning here are left out.
+            Its ``config``. What is taken: the table, the prediction, the range that samples are
+            held to (``clip_sample``, ``thresholding``), and how levels or times are spread
+            (``use_karras_sigmas``, ``use_exponential_sigmas``, else ``timestep_spacing``); of a
+            `DiffusersScheduler`, all. What says how its own method goes is left out, and the last
+            step goes to level 0.
         **more
             Arguments that it does not say, or says otherwise.
 
@@ -179,18 +278,23 @@ class DiffusersScheduler:
         -------
         DiffusersScheduler
 
+        Raises
+        ------
+        ArgumentError
+            If it has something that changes samples and is not known here: levels of straight
+            paths, for instance. An argument that says it otherwise lets it pass.
+
         Examples
         --------
         >>> import fermiac as fm
-        >>> config = {"beta_schedule": "scaled_linear", "beta_end": 0.012, "clip_sample": False}
-        >>> fm.score.DiffusersScheduler.from_config(config, integrator="heun").order
-        2
+        >>> config = {"beta_schedule": "scaled_linear", "beta_end": 0.012, "clip_sample": True}
+        >>> s = fm.score.DiffusersScheduler.from_config(config, integrator="heun")
+        >>> s.order, s.config.threshold
+        (2, Threshold(bound=1.0, quantile=None))
+        >>> fm.score.DiffusersScheduler.from_config(s.config).config.integrator
+        'heun'
         """
-        names = (
-            "num_train_timesteps beta_start beta_end beta_schedule trained_betas prediction_type"
-        )
-        known = {name: config[name] for name in names.split() if name in config}
-        return cls(**(known | more))
+        return cls(**arguments_of(config, more))
 
     def set_timesteps(
         self,
@@ -216,10 +320,9 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If not just one of the three is given, or the levels do not decrease.
+            If not just one of the three is given, the levels do not decrease, or lie beyond those
+            of the table.
         """
-        from fermiac.targets._modules import import_torch
-
         torch = import_torch()
         if sum(given is not None for given in (num_inference_steps, sigmas, timesteps)) != 1:
             raise ArgumentError(
@@ -227,24 +330,33 @@ class DiffusersScheduler:
             )
         if num_inference_steps is not None:
             n = whole("num_inference_steps", num_inference_steps, 1, 10**6)
-            assert self._sigma_range is not None
-            grid = schedule_of(self._schedule, n, *self._sigma_range, True)
+            grid = self._scheduled(n)
         else:
             name = "sigmas" if timesteps is None else "timesteps"
             given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
             if given.ndim != 1 or not given.size:
                 raise ArgumentError(f"{name}: shape {given.shape} was given; (N,) is needed")
-            grid = given if timesteps is None else self._levels(given)
+            grid = given if timesteps is None else self._levels(name, given)
             grid = grid if grid[-1] == 0 else np.append(grid, 0.0)
+            self._require_inside(name, grid)
         program = self.integrator._program(grid)
         asked = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
-        times = self._parametrisation.time(np.array(asked))
+        # Levels at the ends may be off by rounding.
+        times = np.clip(self._parametrisation.time(np.array(asked)), 0, len(self) - 1)
         self._grid = grid
         self._steps = self._begin = None
         self.num_inference_steps = len(grid) - 1
         kind = torch.int64 if self._parametrisation.discrete else torch.float32
-        self.timesteps = torch.tensor(times, device=device, dtype=kind)
-        self.sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
+        self._timesteps = torch.tensor(times, device=device, dtype=kind)
+        self._sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
+
+    def _scheduled(self, n: int) -> Array:
+        if self._schedule not in SPACINGS:
+            grid = schedule_of(self._schedule, n, *self._sigma_range, True)
+            self._require_inside("schedule", grid)
+            return grid
+        times = spaced(str(self._schedule), n, len(self), self._offset)
+        return np.append(self._levels("steps_offset", times), 0.0)
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Begin with a later entry of `timesteps`, with which a step must begin.
@@ -277,6 +389,9 @@ class DiffusersScheduler:
         sample: Any,
         generator: Any = None,
         return_dict: bool = True,
+        *,
+        eta: float = 0.0,
+        use_clipped_model_output: bool | None = None,
     ) -> SchedulerStep | tuple[Any]:
         """Go on from one evaluation of the network to the next.
 
@@ -293,6 +408,10 @@ class DiffusersScheduler:
             For integrators with noise; a list has one for each sample.
         return_dict : bool, default True
             Give a `SchedulerStep`, else a tuple with its first item.
+        eta : float, default 0.0
+            What pipelines pass on to DDIM; 0 is needed.
+        use_clipped_model_output : bool, optional
+            As `eta`; it must not be True.
 
         Returns
         -------
@@ -301,8 +420,18 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If `set_timesteps` was not called, or the shapes differ.
+            If `set_timesteps` was not called, the shapes differ, or DDIM is asked for.
         """
+        if eta:
+            raise ArgumentError(
+                f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "
+                "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
+            )
+        if use_clipped_model_output:
+            raise ArgumentError(
+                "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
+                "integrators always use what is held to a range"
+            )
         if self._grid is None:
             raise ArgumentError("step: set_timesteps must be called before the first step")
         if model_output.shape != sample.shape:
@@ -363,42 +492,27 @@ class DiffusersScheduler:
         Returns
         -------
         torch.Tensor
+
+        Raises
+        ------
+        ArgumentError
+            If a time lies beyond the table.
         """
         torch = sys.modules["torch"]
-        s = self._levels(np.atleast_1d(to_numpy(timesteps)).astype(np.float64))
+        s = self._levels("timesteps", np.atleast_1d(numbers("timesteps", to_numpy(timesteps))))
         column = (-1,) + (1,) * (original_samples.ndim - 1)
         a = torch.tensor(1.0 / np.hypot(1.0, s)).to(original_samples).reshape(column)
         b = torch.tensor(s / np.hypot(1.0, s)).to(original_samples).reshape(column)
         return a * original_samples + b * noise
 
-    def _levels(self, times: Array) -> Array:
+    def _levels(self, name: str, times: Array) -> Array:
         """The levels at times of the table."""
         logs = self._parametrisation.log_levels
         assert logs is not None
-        levels: Array = np.exp(np.interp(times, np.arange(len(logs)), logs))
-        return levels
+        return levels_at(name, times, logs)
 
     def __len__(self) -> int:
         return int(self.config.num_train_timesteps)
 
     def __repr__(self) -> str:
         return f"<diffusers scheduler by {self.integrator!r}>"
-
-
-def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None) -> Array:
-    """The table of β."""
-    if given is not None:
-        betas = numbers("trained_betas", to_numpy(given))
-        if betas.ndim != 1:
-            raise ArgumentError(f"trained_betas: shape {betas.shape} was given; (T,) is needed")
-        return betas
-    n = whole("num_train_timesteps", n, 2, 2**31)
-    start, end = positive("beta_start", start), positive("beta_end", end)
-    choice("beta_schedule", kind, _BETAS)
-    if kind == "linear":
-        return np.linspace(start, end, n)
-    if kind == "scaled_linear":
-        even: Array = np.linspace(start**0.5, end**0.5, n)
-        return even**2
-    signal: Array = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
-    return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)

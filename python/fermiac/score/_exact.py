@@ -203,6 +203,8 @@ class _Exact(Built, Model):
         ------
         ArgumentError
             If `n` or a level is negative, or a shape does not fit.
+        MemoryError
+            If the draws do not fit into memory.
 
         Examples
         --------
@@ -217,6 +219,8 @@ class _Exact(Built, Model):
         """
         count = whole("n", n, 0, 2**40)
         levels = self._levels(sigma, count)
+        # NumPy raises a MemoryError where the core could only abort.
+        np.empty((count, self.dim))
         # A draw costs as much whatever the number of components.
         threads = 1 if count * self.dim < _SMALL else get_num_threads()
         return self._mixture.sample(count, levels, key_of(rng), threads)

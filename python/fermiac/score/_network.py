@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from _ctypes import CFuncPtr
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,11 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._arguments import numbers, yes
+from fermiac._arguments import yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, is_tensor, like, rows_of
 from fermiac.score._native_network import NativeNetwork
+from fermiac.score._network_arguments import (
+    is_pointer,
+    is_torch,
+    log_densities,
+    modules_of,
+    places_of,
+    range_of,
+    refuse_known,
+    refuse_unused,
+    shape_of,
+    shapes,
+)
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._plain_networks import ArrayNetwork
 from fermiac.score._torch_network import TorchNetwork
@@ -34,8 +45,8 @@ class ScoreModel(Model):
     Parameters
     ----------
     model : torch.nn.Module, callable, C function pointer or Model
-        A module, or a function of tensors where `device` or a torch `dtype` is given, is called
-        with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
+        A module, or a function of tensors where `modules`, `device` or a torch `dtype` is given, is
+        called with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
         tensor of the shape of the points, or a record that holds it as ``sample``. Any other
         function is called with arrays of these shapes. What a C function is given, see the notes.
         A score model passes through as it is.
@@ -75,6 +86,9 @@ class ScoreModel(Model):
     devices : sequence of torch.device or str, optional
         Several devices, each of which gets a contiguous block of the rows and a copy of the
         module, renewed when torch's counters say that the module's numbers have changed.
+    modules : torch.nn.Module or sequence of them, optional
+        The modules that a function of tensors calls. They are held in evaluation mode as a module
+        is, and tell the device and the type; else a function's modules stay in their own mode.
     max_batch : int, optional
         Rows per call at most. Results do not depend on it where the network's operations do not.
     on_device : {"auto", True, False}, default "auto"
@@ -99,7 +113,11 @@ class ScoreModel(Model):
     Raises
     ------
     ArgumentError
-        If an argument is none of these, or two do not go together.
+        If an argument is none of these, two do not go together, or one means nothing for the model;
+        and by the methods, if a shape does not fit or a level lies beyond `sigma_range`.
+    TargetError
+        By the methods, if the network gives another shape or type, or a number that is not finite.
+        What the network itself raises passes, with a note on its batch.
     ImportError
         If a torch argument is given and torch is not installed.
 
@@ -122,6 +140,11 @@ class ScoreModel(Model):
     brought back to its own mode. On a CPU, points and results share memory with the arrays where
     the types agree. Where the memory of a device does not suffice, batches are halved, and a
     warning tells it once.
+
+    A condition that all rows share, a text or a class, belongs into the module or function. One
+    condition for each row only fits where every call has all rows in their order: in `integrate`
+    and `sample` with integrators on a fixed grid, on one device, without `max_batch` and
+    `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
 
     References
     ----------
@@ -154,15 +177,16 @@ class ScoreModel(Model):
         dim: int | None = None,
         event_shape: Sequence[int] | None = None,
         log_density: Callable[[Array, Array], Any] | None = None,
-        sigma_data: float = 0.5,
-        beta_range: tuple[float, float] = (0.1, 20.0),
+        sigma_data: float | None = None,
+        beta_range: tuple[float, float] | None = None,
         alphas_cumprod: ArrayLike | None = None,
         discrete: bool = False,
         time: Callable[[Any], Any] | None = None,
-        time_scale: float = 1.0,
+        time_scale: float | None = None,
         dtype: Any = None,
         device: Any = None,
         devices: Sequence[Any] | None = None,
+        modules: Any = None,
         max_batch: int | None = None,
         on_device: bool | str = "auto",
         clamp: bool = False,
@@ -171,7 +195,7 @@ class ScoreModel(Model):
         self.parametrisation = Parametrisation(
             prediction, kind, sigma_data, beta_range, alphas_cumprod, discrete, time, time_scale
         )
-        self.dim, self.event_shape = _shapes(dim, event_shape)
+        self.dim, self.event_shape = shapes(dim, event_shape)
         if max_batch is not None:
             max_batch = whole("max_batch", max_batch, 1, 2**62)
         if log_density is not None and not callable(log_density):
@@ -180,16 +204,30 @@ class ScoreModel(Model):
             )
         self._own_log_density = log_density
         self.clamp = yes("clamp", clamp)
-        places = None if devices is None else _places(devices, device)
+        places = None if devices is None else places_of(devices, device)
+        calls = {"dtype": dtype, "device": device, "devices": devices, "max_batch": max_batch}
+        calls["modules"] = modules
         self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
         if isinstance(model, Model):
-            self._network, self.dim = model, model.dim
-        elif _is_torch(model, device, places, dtype):
-            self._network = TorchNetwork(
-                model, self.parametrisation, self.event_shape, device, places, dtype, max_batch
+            refuse_known(model, self.parametrisation, self.dim, self.event_shape, calls)
+            self._network, self.dim = model, self.dim if model.dim is None else model.dim
+        elif is_pointer(model):
+            times = {"time": time, "time_scale": time_scale}
+            refuse_unused(
+                calls | times, "of which a C function, called with y and s, knows nothing"
             )
-        elif _is_pointer(model):
             self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
+        elif is_torch(model, device, places, modules, dtype):
+            self._network = TorchNetwork(
+                model,
+                self.parametrisation,
+                self.event_shape,
+                device,
+                places,
+                dtype,
+                max_batch,
+                modules_of(model, modules),
+            )
         elif callable(model):
             self._network = ArrayNetwork(
                 model, self.parametrisation, self.event_shape, dtype, max_batch
@@ -220,13 +258,7 @@ class ScoreModel(Model):
                 if isinstance(inner, Model)
                 else (self.parametrisation.sigma_range())
             )
-        ends = numbers("sigma_range", given)
-        if ends.shape != (2,) or not 0 <= ends[0] < ends[1] < math.inf:
-            raise ArgumentError(
-                f"sigma_range: {given!r:.60} was given; two levels are needed, the first not "
-                "negative and less than the second"
-            )
-        return float(ends[0]), float(ends[1])
+        return range_of(given)
 
     @property
     def form(self) -> str:
@@ -292,13 +324,7 @@ class ScoreModel(Model):
             if isinstance(self._network, Model):
                 return self._network._log_density(y, sigma)
             return super()._log_density(y, sigma)
-        given = np.asarray(self._own_log_density(y, np.broadcast_to(sigma, len(y)).copy()))
-        if given.shape != (len(y),):
-            raise TargetError(
-                f"log_density: the function gave shape {given.shape} for points of shape "
-                f"{y.shape}; it must be ({len(y)},)"
-            )
-        return np.ascontiguousarray(given, dtype=np.float64)
+        return log_densities(self._own_log_density, y, sigma)
 
     @property
     def has_trace(self) -> bool:
@@ -338,7 +364,7 @@ class ScoreModel(Model):
             shaped = copy.copy(self)
             shaped._network = copy.copy(self._network)
             shaped._network.event_shape = shaped.event_shape = event
-            shaped.dim = _shapes(self.dim, event)[0]
+            shaped.dim = shapes(self.dim, event)[0]
             return shaped
         if own is not None and event not in (own, (self.dim,)):
             raise ArgumentError(
@@ -350,7 +376,7 @@ class ScoreModel(Model):
         if isinstance(self._network, Model):
             return self._network._held()
         if isinstance(self._network, TorchNetwork):
-            return evaluating(self._network.module)
+            return evaluating(self._network.held)
         return nullcontext()
 
     def _to_device(self, y: Array) -> Any:
@@ -370,7 +396,8 @@ class ScoreModel(Model):
         Parameters
         ----------
         y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-            Noisy points.
+            Noisy points. Without `event_shape`, a network is given points of the shape that they
+            have here.
         sigma : float or array_like, shape (n,)
             Their noise levels.
 
@@ -412,10 +439,55 @@ class ScoreModel(Model):
         """
         return self._ask(y, sigma, True)
 
+    def log_density(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the log-density of the noisy law.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`, and if the model does not know it.
+        TargetError
+            If the function gives another shape, or something that is no log-density.
+        """
+        rows = self._as_rows(y, shape_of(y))
+        points, levels = self._asked(rows, sigma)
+        given = self._log_density(points, levels)
+        bad = np.isnan(given) | (given == np.inf)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise TargetError(
+                f"log_density: the function gave {given[row]} in row {row}; it must give "
+                "logarithms of densities, minus infinity where there is none"
+            )
+        return like(rows, given)
+
+    def _as_rows(self, y: Any, shape: tuple[int, ...]) -> Any:
+        event = shape[1:]
+        if self.event_shape is None:
+            if len(event) < 2 or self.dim not in (None, math.prod(event)):
+                return y
+        elif event != self.event_shape:
+            return y
+        rows = (shape[0], math.prod(event))
+        return y.reshape(rows) if is_tensor(y) else np.reshape(y, rows)
+
     def _ask(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
-        shape = tuple(np.shape(y))
-        if self.event_shape is not None and shape[1:] == self.event_shape:
-            y = y.reshape(len(y), -1) if is_tensor(y) else np.reshape(y, (len(y), -1))
+        shape = shape_of(y)
+        model = self if len(shape) < 3 or self.event_shape is not None else self._shaped(shape[1:])
+        if model is not self:
+            return model._ask(y, sigma, of_score)
+        y = self._as_rows(y, shape)
         if is_tensor(y) and self.form == "torch" and y.ndim == 2 and len(y):
             result = self._ask_tensor(y, sigma, of_score)
         else:
@@ -451,45 +523,3 @@ class ScoreModel(Model):
             return f"<score model: {inner!r}>"
         what = self.parametrisation
         return f"<score model: {what.prediction} of kind {what.kind} by {inner.describe()}>"
-
-
-def _shapes(
-    dim: int | None, event_shape: Sequence[int] | None
-) -> tuple[int | None, tuple[int, ...] | None]:
-    if dim is not None:
-        dim = whole("dim", dim, 1, 2**31)
-    if event_shape is None:
-        return dim, None
-    event = tuple(whole("event_shape", size, 1, 2**31) for size in event_shape)
-    if dim not in (None, math.prod(event)):
-        raise ArgumentError(
-            f"dim: {dim} was given, where event_shape={event} has {math.prod(event)} coordinates"
-        )
-    return math.prod(event), event
-
-
-def _places(devices: Sequence[Any], device: Any) -> list[str]:
-    if device is not None:
-        raise ArgumentError("device: given together with devices; give one of them")
-    if isinstance(devices, str) or not len(devices):
-        raise ArgumentError(f"devices: {devices!r:.60} was given; one device at least is needed")
-    return [str(place) for place in devices]
-
-
-def _is_torch(model: Any, device: Any, devices: Any, dtype: Any) -> bool:
-    torch = sys.modules.get("torch")
-    if device is not None or devices is not None:
-        return callable(model)
-    return torch is not None and (
-        isinstance(model, torch.nn.Module) or (callable(model) and isinstance(dtype, torch.dtype))
-    )
-
-
-def _is_pointer(model: Any) -> bool:
-    kind = type(model)
-    return (
-        isinstance(model, CFuncPtr)
-        or (isinstance(model, int) and not isinstance(model, bool))
-        or kind.__name__ in ("CFunc", "PyCapsule", "LowLevelCallable")
-        or kind.__module__ == "_cffi_backend"
-    )

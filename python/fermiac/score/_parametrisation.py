@@ -70,12 +70,12 @@ class Parametrisation:
         self,
         prediction: str,
         kind: str,
-        sigma_data: float = 0.5,
-        beta_range: tuple[float, float] = (0.1, 20.0),
+        sigma_data: float | None = None,
+        beta_range: tuple[float, float] | None = None,
         alphas_cumprod: ArrayLike | None = None,
         discrete: bool = False,
         time: Callable[[Any], Any] | None = None,
-        time_scale: float = 1.0,
+        time_scale: float | None = None,
     ) -> None:
         self.prediction = choice("prediction", prediction, PREDICTIONS)
         self.kind = choice("kind", kind, KINDS)
@@ -85,22 +85,50 @@ class Parametrisation:
                 f"prediction: {prediction!r} was given with kind={kind!r}; it is {what}: give "
                 f"kind={needed!r}, or say what else the network gives"
             )
-        self.sigma_data = positive("sigma_data", sigma_data)
-        self.beta_range = _beta_range(beta_range)
-        self.log_levels = None if alphas_cumprod is None else _table(alphas_cumprod)
         self.discrete = yes("discrete", discrete)
-        if kind != "vp" and alphas_cumprod is not None:
-            raise ArgumentError(
-                f"alphas_cumprod: given with kind={kind!r}; it is a table of kind='vp'"
-            )
-        if self.discrete and alphas_cumprod is None:
-            raise ArgumentError(
-                "discrete: True was given without a table of times; give alphas_cumprod="
-            )
+        #: What was said beside the kind; a model that is no network has no use for it.
+        self.given = {
+            "sigma_data": sigma_data,
+            "beta_range": beta_range,
+            "alphas_cumprod": alphas_cumprod,
+            "discrete": self.discrete,
+            "time": time,
+            "time_scale": time_scale,
+        }
+        self._refuse_contradictions()
+        self.sigma_data = positive("sigma_data", 0.5 if sigma_data is None else sigma_data)
+        self.beta_range = _beta_range((0.1, 20.0) if beta_range is None else beta_range)
+        self.log_levels = None if alphas_cumprod is None else _table(alphas_cumprod)
         if time is not None and not callable(time):
             raise ArgumentError(f"time: {type(time).__name__} was given; a function is needed")
         self._time = time
-        self.time_scale = positive("time_scale", time_scale)
+        self.time_scale = positive("time_scale", 1.0 if time_scale is None else time_scale)
+
+    def _refuse_contradictions(self) -> None:
+        """Refuse arguments that would be left out."""
+        given = {
+            name for name, value in self.given.items() if value is not None and value is not False
+        }
+        for name, kind, what in (
+            ("sigma_data", "edm", "the data's deviation"),
+            ("beta_range", "vp", "β at the ends"),
+            ("alphas_cumprod", "vp", "a table"),
+        ):
+            if name in given and self.kind != kind:
+                raise ArgumentError(
+                    f"{name}: given with kind={self.kind!r}; it is {what} of kind={kind!r}"
+                )
+        if "discrete" in given and "alphas_cumprod" not in given:
+            raise ArgumentError(
+                "discrete: True was given without a table of times; give alphas_cumprod="
+            )
+        for one, other, why in (
+            ("beta_range", "alphas_cumprod", "the table says the same"),
+            ("discrete", "time", "the function says what times are"),
+            ("time_scale", "time", "the function says what times are"),
+        ):
+            if one in given and other in given:
+                raise ArgumentError(f"{one}: given with {other}=; {why}; leave one of them out")
 
     def sigma_range(self) -> tuple[float, float] | None:
         """Where the kind itself says for which levels a network is made."""
@@ -204,11 +232,22 @@ class Parametrisation:
             return float(self._own_time(np.array([s]))[0])
         levels = s if isinstance(s, np.ndarray) else s.detach().cpu().double().numpy()
         assert self._time is not None
-        times = np.asarray(self._time(levels), dtype=np.float64)
+        given = self._time(levels)
+        try:
+            times = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TargetError(
+                f"time: the function gave {given!r:.60}; it must give one number for each level"
+            ) from error
         if times.shape != levels.shape:
             raise TargetError(
                 f"time: the function gave shape {times.shape} for levels of shape {levels.shape}; "
                 "it must give one time for each level"
+            )
+        if not np.isfinite(times).all():
+            at = int(np.argmin(np.isfinite(times)))
+            raise TargetError(
+                f"time: the function gave {times[at]} for level {levels[at]:g}; times are finite"
             )
         return times if isinstance(s, np.ndarray) else s.new_tensor(times)
 

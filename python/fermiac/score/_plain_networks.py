@@ -71,11 +71,17 @@ class ArrayNetwork:
 
     def _call(self, x: Array, time: Array) -> Array:
         shaped = x if self.event_shape is None else x.reshape(len(x), *self.event_shape)
-        given = self.function(
-            shaped.astype(self.dtype, copy=False),
-            # Of the function's own: what is broadcast cannot be written to.
-            np.array(time, dtype=np.int64 if self._counts else self.dtype),
-        )
+        # Times of the function's own: what is broadcast cannot be written to.
+        times = np.array(time, dtype=np.int64 if self._counts else self.dtype)
+        try:
+            given = self.function(shaped.astype(self.dtype, copy=False), times)
+        except (AttributeError, TypeError) as error:
+            if "numpy.ndarray" in str(error) or "Tensor" in str(error):
+                error.add_note(
+                    "the function was called with arrays; if it takes torch tensors, make the "
+                    "model with device= or dtype=torch.float32, or with modules= that it calls"
+                )
+            raise
         array = np.asarray(given)
         if array.dtype.kind not in "iuf":
             raise TargetError(f"the network gave {array.dtype}; it must give real numbers")

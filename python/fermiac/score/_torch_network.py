@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.errors import FermiacWarning, TargetError
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.score._parametrisation import Parametrisation, Scales
 from fermiac.targets._modules import evaluating, out_of_memory, where_it_runs
 
 __all__ = ["TorchNetwork"]
 
 Array = NDArray[np.float64]
+
+#: What torch says where types do not go together.
+_OF_TYPES = ("same dtype", "scalar type", "Input type")
 
 
 class TorchNetwork:
@@ -34,11 +37,15 @@ class TorchNetwork:
         devices: list[str] | None,
         dtype: Any,
         max_batch: int | None,
+        modules: Any = None,
     ) -> None:
         self.module = module
+        #: What is held in evaluation mode: the module, or those that a function calls.
+        self.held = module if modules is None else modules
         self.parametrisation = parametrisation
         self.event_shape = event_shape
-        self.device, self.dtype = where_it_runs(module, devices[0] if devices else device, dtype)
+        self.device, self.dtype = where_it_runs(self.held, devices[0] if devices else device, dtype)
+        self._require_numbers()
         #: All devices, the first of which holds what comes and goes.
         self.devices = [
             self.device,
@@ -49,6 +56,17 @@ class TorchNetwork:
         self._warned = False
         #: Copies of the module on other devices, each with the state of the module that it has.
         self._copies: dict[str, tuple[Any, Any]] = {}
+
+    def _require_numbers(self) -> None:
+        torch = sys.modules["torch"]
+        if isinstance(self.held, torch.nn.Module) and any(
+            tensor.is_meta for tensor in (*self.held.parameters(), *self.held.buffers())
+        ):
+            raise ArgumentError(
+                f"model: {type(self.module).__name__} has parameters on the device 'meta', where "
+                "tensors have no numbers; bring it to a device by to_empty(device=...) and load "
+                "its weights first"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_copies": {}}
@@ -178,7 +196,7 @@ class TorchNetwork:
     def _in_parts(self, n: int, work: Callable[[Any, str, slice], Any]) -> list[Any]:
         """The results of contiguous blocks of rows, in their order."""
         results = []
-        with evaluating(self.module):
+        with evaluating(self.held):
             k = len(self.devices)
             for i, device in enumerate(self.devices):
                 at, end = n * i // k, n * (i + 1) // k
@@ -203,6 +221,12 @@ class TorchNetwork:
                     error.add_note(
                         f"raised by the network on a batch of {size} points, {self.describe()}"
                     )
+                    if any(words in str(error) for words in _OF_TYPES):
+                        error.add_note(
+                            f"points are given to the network as {self.dtype}; if its parameters "
+                            "are of another type, make the model with that dtype, as "
+                            "dtype=torch.float32, or with modules="
+                        )
                 raise
         # The memory is free again only now that the exception is gone.
         self._limit = size // 2

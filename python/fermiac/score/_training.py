@@ -243,7 +243,7 @@ def train_score(
     place = fitting.placed(module, device)
     model = TrainedScore(
         module, prediction, kind, sigma_range, dim=points.shape[1], event_shape=shape,
-        sigma_data=c, **options,
+        sigma_data=c if kind == "edm" else None, **options,
     )  # fmt: skip
     assert model.sigma_range is not None
     ends = model.sigma_range
