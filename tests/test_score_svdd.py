@@ -264,9 +264,10 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
     [
         (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
         (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "no array of numbers"),
+        (lambda x: "good", "no array of real numbers"),
+        (lambda x: x[:, 0] + 0j, "no array of real numbers"),
     ],
-    ids=["shape", "nan", "text"],
+    ids=["shape", "nan", "text", "complex"],
 )
 def test_rewards_that_cannot_be_used(bad: Any, message: str) -> None:
     with pytest.raises(TargetError, match=message):
@@ -320,3 +321,32 @@ def test_modules_are_rewards_and_tensors_stay_on_their_device() -> None:
     with torch.no_grad():
         given = judge(torch.tensor(both[0].draws, dtype=torch.float32)).numpy()
     np.testing.assert_allclose(both[0].rewards, given, atol=1e-5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("place", ["reward", "value", "regressor"])
+def test_modules_are_asked_as_they_are_and_left_as_they_were(place: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Judge(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.drop = torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5)
+            self.modes: set[bool] = set()
+
+        def forward(self, x: Any, sigma: float = 0.0) -> Any:
+            self.modes.add(self.norm.training)
+            return self.drop(self.norm(x.float()))[:, 0]
+
+    judge = Judge()
+    judge.drop.eval()
+    options: dict[str, Any] = {"value": judge} if place == "value" else {}
+    if place == "reward":
+        options = {"reward": judge}
+    if place == "regressor":
+        options = {"value": "regression", "n_fit": 16, "regressor": lambda y, r: judge}
+    run(n=20, n_steps=3, **options)
+    assert judge.modes == {False}
+    assert (judge.training, judge.norm.training, judge.drop.training) == (True, True, False)
+    assert judge.norm.running_mean.tolist() == [0.0]
+    assert judge.norm.num_batches_tracked == 0

@@ -226,7 +226,11 @@ def svdd(
             wall_time=time.perf_counter() - start,
         )
 
-    with threads(resolve_threads(n_threads)), reporter(progress, "svdd", "steps") as report:
+    with (
+        threads(resolve_threads(n_threads)),
+        aim.model._held(),
+        reporter(progress, "svdd", "steps") as report,
+    ):
         paths = Paths(aim, grid)
         try:
             if value == "regression":
