@@ -49,13 +49,13 @@ class Guided(Sample):
         Its exponential is unbiased for the law that the steps of the model draw from.
     log_normalizer_stderr : float
         Its standard error.
-    ess_history : ndarray, shape (n_steps + 2,)
+    ess_history : ndarray, shape (n_steps + 1,)
         The effective sample size of the weights at the start, after each step (before resampling)
         and at the end. With candidates, of the weights that would make up for their small number.
-    candidate_ess : ndarray, shape (n_steps,)
+    candidate_ess : ndarray, shape (n_steps - 1,)
         The effective number of the candidates of a point, averaged over the points.
     sigmas : ndarray, shape (n_steps + 1,)
-        The noise levels.
+        The noise levels, falling to 0.
     ancestors : ndarray, shape (n,)
         The number of the starting point from which each point descends.
     n_resamplings : int
