@@ -184,6 +184,7 @@ def test_results_are_kept(tmp_path: Any) -> None:
         ({"sigma": []}, "sigma: no level"),
         ({"method": "box"}, "method: 'box'"),
         ({"n_probes": 0}, "n_probes: 0"),
+        ({"noisy": "no"}, "noisy: 'no' given"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], message: str) -> None:

@@ -291,6 +291,12 @@ def test_weights_and_laws_of_levels(torch: Any) -> None:
         ({"data": np.ones((5, 2))}, "all rows are equal"),
         ({"data": [[1.0, np.inf], [0.0, 1.0]]}, "infinities"),
         ({"event_shape": (3,)}, "event_shape"),
+        ({"event_shape": 2}, "event_shape: 2 was given; a tuple"),
+        ({"dim": 2}, "dim: train_score takes no such argument"),
+        ({"n_epochs": 2}, "n_epochs: train_score takes no such argument"),
+        ({"dtype": "float64"}, "dtype: given for the built-in network"),
+        ({"beta_range": 3}, "beta_range"),
+        ({"prediction": ["eps"]}, "prediction"),
         ({"prediction": "eps"}, "the built-in network is 'edm'"),
         ({"prediction": "nonsense"}, "prediction"),
         ({"module": 3}, "a torch.nn.Module is needed"),
@@ -320,6 +326,14 @@ def test_what_cannot_be_trained(torch: Any, arguments: dict[str, Any], match: st
 def test_levels_that_are_none(torch: Any, levels: Any) -> None:
     with pytest.raises(ArgumentError, match="levels"):
         fm.score.train_noise_classifier(normal(20, 2, 0), levels)
+
+
+def test_shapes_that_are_none(torch: Any) -> None:
+    for shape in (2, "2", ()):
+        with pytest.raises(ArgumentError, match=r"event_shape: .* a tuple of whole numbers"):
+            fm.score.train_noise_classifier(normal(20, 2, 0), LEVELS, event_shape=shape)
+        with pytest.raises(ArgumentError, match=r"event_shape: .* a tuple of whole numbers"):
+            fm.score.NoiseClassifier(torch.nn.Linear(2, 100), LEVELS, event_shape=shape)
 
 
 def test_networks_that_give_something_else(torch: Any) -> None:

@@ -84,7 +84,7 @@ class NoiseClassifier:
         self.levels = _levels(levels)
         self.levels.flags.writeable = False
         self.target = choice("target", target, ("classify", "regress"))
-        self.event_shape = event_shape
+        self.event_shape = None if event_shape is None else fitting.event_of(event_shape)
         self.training: ClassifierTraining | None = None
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
         self._log_levels = torch.as_tensor(

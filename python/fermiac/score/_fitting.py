@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "batch_of",
     "evaluated",
+    "event_of",
     "fit",
     "levels_of",
     "placed",
@@ -89,13 +90,23 @@ def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | Non
         raise ArgumentError("data: infinities were given; finite numbers are needed")
     shape = array.shape[1:] if array.ndim > 2 else None
     if event_shape is not None:
-        shape = tuple(whole("event_shape", n, 1, 2**31) for n in event_shape)
+        shape = event_of(event_shape)
         if math.prod(shape) != array[0].size:
             raise ArgumentError(
                 f"event_shape: {shape} was given, which has {math.prod(shape)} numbers; a row of "
                 f"the data has {array[0].size}"
             )
     return np.ascontiguousarray(array.reshape(len(array), -1)), shape
+
+
+def event_of(given: Any) -> tuple[int, ...]:
+    """Take the shape of a point."""
+    if not isinstance(given, tuple | list) or not given:
+        raise ArgumentError(
+            f"event_shape: {given!r:.60} was given; a tuple of whole numbers is needed, such as "
+            "(channels, height, width)"
+        )
+    return tuple(whole("event_shape", n, 1, 2**31) for n in given)
 
 
 def spread(points: Array) -> tuple[Array, float]:

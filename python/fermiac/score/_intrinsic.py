@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._arguments import choice, numbers, require
+from fermiac._arguments import choice, numbers, require, yes
 from fermiac._config import resolve_threads, threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._result import Result
@@ -186,7 +186,9 @@ def intrinsic_dimension(
     require("x", points, np.isfinite(points), "finite numbers are needed")
     levels = _levels(model, points, sigma)
     way = choice("method", method, ("auto", "spectrum", "trace"))
-    job = _Job(model, points, whole("n_probes", n_probes, 1, 2**16), bool(noisy), key_of(rng))
+    job = _Job(
+        model, points, whole("n_probes", n_probes, 1, 2**16), yes("noisy", noisy), key_of(rng)
+    )
     whole_derivative = way == "spectrum" or (way == "auto" and job.has_whole())
     settings = {"method": "spectrum" if whole_derivative else "trace", "noisy": job.noisy}
     seen: list[_Seen] = []

@@ -203,6 +203,11 @@ def svdd(
         choice("value", value, ("posterior_mean", "regression"))
     if regressor is not None and value != "regression":
         raise ArgumentError("regressor: given without value='regression'; leave it out")
+    if regressor is not None and not callable(regressor):
+        raise ArgumentError(
+            f"regressor: {regressor!r:.60} was given; a callable that takes points and rewards, "
+            "and gives a function of points, is needed"
+        )
     settings = {
         "alpha": aim.alpha,
         "n_candidates": aim.n_candidates,
@@ -296,11 +301,13 @@ def _aim(
         )
     default = 1 if particles else 10
     count = default if n_candidates is None else whole("n_candidates", n_candidates, 1, 2**20)
-    share = float(numbers("ess_threshold", ess_threshold).reshape(()))
-    if not 0 <= share <= 1:
-        raise ArgumentError(f"ess_threshold: {share} was given; a share from 0 to 1 is needed")
+    share = numbers("ess_threshold", ess_threshold)
+    if share.ndim or not 0 <= share <= 1:
+        raise ArgumentError(
+            f"ess_threshold: {ess_threshold!r:.60} was given; a share from 0 to 1 is needed"
+        )
     n = whole("n", n, 1, 2**40)
-    return Aim(model, n, event, alpha, count, particles, base, correct, share, key)
+    return Aim(model, n, event, alpha, count, particles, base, correct, float(share), key)
 
 
 def _levels(

@@ -32,6 +32,11 @@ _SHIFT, _SPREAD = -0.5, 1.2
 _N_BINS, _PROBES = 8, 1024
 #: The kind of data that a prediction stands for, where it is not "ve".
 _KINDS = {"edm": "edm", "v": "vp", "flow": "flow"}
+#: What is passed on to the model.
+_OPTIONS = (
+    "alphas_cumprod", "beta_range", "clamp", "devices", "discrete", "dtype", "log_density",
+    "max_batch", "on_device", "time", "time_scale",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -219,6 +224,7 @@ def train_score(
     (3, 2)
     """
     torch = import_torch()
+    _check_options(options, module is None)
     points, shape = fitting.points_of(data, event_shape)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
@@ -226,7 +232,7 @@ def train_score(
     held = fitting.share_of(validation_fraction, len(points))
     key = key_of(rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
-    kind = _KINDS.get(prediction, "ve") if kind is None else kind
+    kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
         sigma_range = fitting.levels_of("sigma_range", sigma_range)
     elif kind != "vp":
@@ -274,6 +280,21 @@ def train_score(
         stopped.partial_result = model  # type: ignore[attr-defined]
         raise stopped
     return model
+
+
+def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
+    """Refuse what is no option of a model that is trained."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise ArgumentError(
+                f"{name}: train_score takes no such argument; beside its own it takes those of "
+                f"ScoreModel that are left open: {', '.join(_OPTIONS)}"
+            )
+    if built_in and options.get("dtype") is not None:
+        raise ArgumentError(
+            "dtype: given for the built-in network, which computes in float32; leave it out, or "
+            "give a module of that type"
+        )
 
 
 class _Task:
