@@ -19,13 +19,12 @@ from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import is_tensor
+from fermiac.score._purposes import CHOICE
 
 __all__ = ["Unmasked", "first_hitting"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: The purpose of the noise (see the addresses of score models' noise).
-_CHOICE = 6
 #: Numbers that a token takes: its time, its position, itself.
 _PER_TOKEN = 3
 
@@ -173,8 +172,8 @@ def first_hitting(
         raise ArgumentError(f"temperature: {temperature!r:.60} was given; 0 or more is needed")
     if not (schedule in _SCHEDULES if isinstance(schedule, str) else callable(schedule)):
         raise ArgumentError(
-            f"schedule: {schedule!r:.60} was given; 'linear', 'cosine' or a function of masked levels "
-            "is needed"
+            f"schedule: {schedule!r:.60} was given; 'linear', 'cosine' or a function of "
+            "masked levels is needed"
         )
     most = int(state.n_masked.max(initial=0))
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
@@ -283,7 +282,7 @@ class _Job:
         n, group = len(state.tokens), last - first
         noise = np.stack(
             [
-                _core.score_noise(self.key, _CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
+                _core.score_noise(self.key, CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
                 for draw in range(first, last)
             ]
         )

@@ -18,6 +18,7 @@ from fermiac._progress import annotate, finish, reporter
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.score._base import to_numpy
+from fermiac.score._purposes import TRAIN
 from fermiac.targets._modules import evaluating, import_torch
 
 __all__ = [
@@ -39,8 +40,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-#: The purpose of these random numbers, beside those of integrators and chains.
-_TRAIN = 7
 #: Draws of the split and of the noise on held-out points; no training has as many steps.
 _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
 #: Steps of which the first few percent warm up.
@@ -142,7 +141,7 @@ def splits(n: int, held: int, key: int) -> tuple[Indices, Indices]:
 
 def uniforms(key: int, n: int, draw: int) -> Array:
     """Uniform numbers, one for each of n rows."""
-    return _core.score_noise(key, _TRAIN, 0, n, draw, 0, 1)[1][:, 0]
+    return _core.score_noise(key, TRAIN, 0, n, draw, 0, 1)[1][:, 0]
 
 
 def batch_of(
@@ -150,7 +149,7 @@ def batch_of(
 ) -> tuple[Array, Array, Indices]:
     """Normal numbers (n, dim), uniform numbers (n,), one of each of n strata, and rows (n,)."""
     at = draw + (_HELD_OUT if held_out else 0)
-    normals, flat = _core.score_noise(key, _TRAIN, 0, n, at, dim, 2)
+    normals, flat = _core.score_noise(key, TRAIN, 0, n, at, dim, 2)
     strata = (np.arange(n) + flat[:, 0]) / n
     rows = np.minimum((flat[:, 1] * n_rows).astype(np.int64), n_rows - 1)
     return normals, strata, rows

@@ -17,13 +17,12 @@ from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, rows_of
+from fermiac.score._purposes import PROBE
 from fermiac.score._traces import require_smooth, slope, traces_of
 
 __all__ = ["IntrinsicDimension", "intrinsic_dimension"]
 
 Array = NDArray[np.float64]
-#: The purpose of probes and of the noise on points (see the addresses of score models' noise).
-_PROBE = 5
 #: The draw of the noise on points at level 0 of a call; those before are for probes.
 _NOISE = 1 << 20
 #: With this many coordinates or fewer, derivatives are taken along each.
@@ -272,7 +271,7 @@ class _Job:
         if not self.noisy:
             return self.x
         n, d = self.x.shape
-        return self.x + s * _core.score_noise(self.key, _PROBE, 0, n, _NOISE + i, d, 0)[0]
+        return self.x + s * _core.score_noise(self.key, PROBE, 0, n, _NOISE + i, d, 0)[0]
 
     def trace(self, y: Array, s: float) -> _Seen:
         """Traces only."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import is_tensor, to_numpy
+from fermiac.score._purposes import TRAIN
 from fermiac.targets._modules import evaluating
 
 __all__ = ["PosteriorMean", "Regression", "Reward", "UserValue", "Value", "checked", "host"]
@@ -24,8 +25,6 @@ _FEATURES = 256
 _RIDGE = 1e-4
 #: With more coordinates than this, no squares of them are features.
 _SQUARES = 64
-#: The purpose of the noise of fits (see the addresses of score models' noise).
-TRAIN = 7
 
 
 class Reward:
