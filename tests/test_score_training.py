@@ -131,6 +131,24 @@ def test_images_keep_their_shape(torch: Any) -> None:
     model = fm.score.train_score(data, Convolution(), n_steps=20, rng=0, progress=False)
     assert model.event_shape == (1, 4, 4)
     assert model.denoise(data, 1.0).shape == (200, 1, 4, 4)
+    # Classifiers take images whether their network does, or a row of numbers.
+    levels, few = [2.0, 1.0, 0.5], {"n_steps": 2, "rng": 0, "progress": False}
+    pixels = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 4), torch.nn.Flatten(), torch.nn.Linear(2, 3)
+    )
+    for module in (None, pixels):
+        classifier = fm.score.train_noise_classifier(data, levels, module, **few)
+        logits = classifier(data)
+        assert logits.shape == (200, 3)
+        np.testing.assert_array_equal(classifier(data.reshape(200, 16)), logits)
+        np.testing.assert_array_equal(classifier(torch.from_numpy(data)), logits)
+        assert classifier.log_sigma(data)[0].shape == (200,)
+        assert classifier(data[:0]).shape == (0, 3)
+        for bad in (data[:, :, :2], np.zeros((2, 15)), np.zeros(16)):
+            with pytest.raises(ArgumentError, match=r"y: .*shape \(.*were given|y: shape \("):
+                classifier(bad)
+    with pytest.raises(ArgumentError, match=r"the module takes \(1, 4, 4\)"):
+        classifier(np.zeros((2, 2, 8)))
     builtin = fm.score.train_score(data, n_steps=5, rng=0, **SMALL)
     assert builtin.denoise(data, 1.0).shape == (200, 1, 4, 4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from fermiac._config import isa_level
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
-from fermiac.score._base import rows_of
+from fermiac.score._base import rows_of, to_numpy
 from fermiac.score._classifier_report import (
     Calibration,
     ClassifierTraining,
@@ -85,6 +86,8 @@ class NoiseClassifier:
         self.levels.flags.writeable = False
         self.target = choice("target", target, ("classify", "regress"))
         self.event_shape = None if event_shape is None else fitting.event_of(event_shape)
+        #: Coordinates of a point, where they are known.
+        self._dim = None if self.event_shape is None else math.prod(self.event_shape)
         self.training: ClassifierTraining | None = None
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
         self._log_levels = torch.as_tensor(
@@ -97,7 +100,7 @@ class NoiseClassifier:
 
         Parameters
         ----------
-        y : array_like or torch.Tensor, shape (n, d)
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
             Noisy points.
 
         Returns
@@ -112,21 +115,28 @@ class NoiseClassifier:
         TargetError
             If the module gives something that cannot be used.
         """
-        return self._logits(rows_of("y", y, None))
+        return self._logits(self._rows(y))
 
     def log_sigma(self, y: Any) -> tuple[Array, Array]:
         """Give the posterior mean and standard deviation of log s.
 
         Parameters
         ----------
-        y : array_like or torch.Tensor, shape (n, d)
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
             Noisy points.
 
         Returns
         -------
         mean, sd : ndarray, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            If the shape does not fit.
+        TargetError
+            If the module gives something that cannot be used.
         """
-        points = rows_of("y", y, None)
+        points = self._rows(y)
         if self.target == "regress":
             torch = import_torch()
             with fitting.evaluated(self.module):
@@ -208,7 +218,7 @@ class NoiseClassifier:
         module, content = read_network(path, "noise-classifier")
         fitting.placed(module, device)
         made = cls(module, content["levels"], content["target"])
-        made.training = content["told"]
+        made._dim, made.training = module.settings["dim"], content["told"]
         return made
 
     def __repr__(self) -> str:
@@ -225,6 +235,18 @@ class NoiseClassifier:
                 "nothing is known of how well it does"
             )
         return self.training
+
+    def _rows(self, y: Any) -> Array:
+        """Points of any shape as rows."""
+        points = numbers("y", to_numpy(y))
+        event = points.shape[1:]
+        if len(event) > 1:
+            if self.event_shape not in (None, event):
+                raise ArgumentError(
+                    f"y: points of shape {event} were given; the module takes {self.event_shape}"
+                )
+            points = points.reshape(len(points), math.prod(event))
+        return rows_of("y", points, self._dim)
 
     def _logits(self, y: Array) -> Array:
         """Logits of points, (n, d) -> (n, L), both float64."""
@@ -381,6 +403,7 @@ def train_noise_classifier(
         shape = None
     place = fitting.placed(module, device)
     made = NoiseClassifier(module, grid, target, event_shape=shape)
+    made._dim = points.shape[1]
     trained, out = fitting.splits(len(points), held, key)
 
     def noisy(draw: int, n: int, rows: Any, held_out: bool = False) -> tuple[Array, Any]:

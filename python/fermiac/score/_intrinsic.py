@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from fermiac._progress import Report, finish, reporter
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, rows_of
+from fermiac.score._base import Model, rows_of, to_numpy
 from fermiac.score._purposes import PROBE
 from fermiac.score._traces import require_smooth, slope, traces_of
 
@@ -84,7 +85,7 @@ class IntrinsicDimension(Result):
 
 def intrinsic_dimension(
     model: Model,
-    x: ArrayLike,
+    x: Any,
     sigma: ArrayLike | None = None,
     *,
     method: str = "auto",
@@ -104,7 +105,7 @@ def intrinsic_dimension(
     ----------
     model : Model
         The score model.
-    x : array_like, shape (n, d)
+    x : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Points of the data.
     sigma : float or array_like, shape (L,), optional
         The levels; by default 16 from half the spread of `x` down to a thousandth, as far as the
@@ -179,7 +180,7 @@ def intrinsic_dimension(
             f"model: a {type(model).__name__} was given; a score model is needed; wrap a network "
             "or a function in fermiac.score.ScoreModel"
         )
-    points = rows_of("x", x, model.dim)
+    model, points = _asked(model, x)
     if not len(points):
         raise ArgumentError("x: no point was given; one or more are needed")
     require("x", points, np.isfinite(points), "finite numbers are needed")
@@ -215,6 +216,20 @@ def intrinsic_dimension(
         made = result("complete")
         finish(report, len(levels), made)
     return made
+
+
+def _asked(model: Model, x: Any) -> tuple[Model, Array]:
+    """The points as rows, and the model for points of their shape."""
+    points, own = numbers("x", to_numpy(x)), model._event
+    event = points.shape[1:]
+    if len(event) < 2:
+        return model, rows_of("x", points, model.dim)
+    if own is not None and len(own) > 1 and event != own:
+        raise ArgumentError(
+            f"x: points of shape {event} were given; those of the model have shape {own}"
+        )
+    points = points.reshape(len(points), math.prod(event))
+    return model._shaped(event), rows_of("x", points, model.dim)
 
 
 def _levels(model: Model, points: Array, sigma: ArrayLike | None) -> Array:
