@@ -61,6 +61,13 @@ class NoiseClassifier:
     training : ClassifierTraining or None
         How it was trained.
 
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these.
+    ImportError
+        If torch is not installed.
+
     Examples
     --------
     >>> import numpy as np, fermiac as fm
@@ -360,6 +367,8 @@ def train_noise_classifier(
         If the module gives something that cannot be used.
     ImportError
         If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the classifier so far.
 
     Notes
     -----
@@ -370,8 +379,7 @@ def train_noise_classifier(
     `cross_entropy` is not far above the ``entropy_floor`` of the training where the data are sharp,
     and that `calibration` finds no pattern.
 
-    Reproducible as `train_score` is. An interrupt (Ctrl-C) carries the classifier so far as its
-    ``partial_result``.
+    Reproducible as `train_score` is.
 
     References
     ----------

@@ -50,6 +50,19 @@ class Unmasked(Result):
         The token that stands for none.
     n_calls : int
         Calls of the model.
+
+    Examples
+    --------
+    `first_hitting` makes them:
+
+    >>> import numpy as np, fermiac as fm
+    >>> def logits(tokens, time):
+    ...     return np.zeros((*tokens.shape, 2))
+    >>> s = fm.score.first_hitting(logits, 3, 4, n_tokens=2, rng=0)
+    >>> s.tokens.shape, s.mask, s.n_calls
+    ((3, 4), 2, 4)
+    >>> bool(((s.times > 0) & (s.times < 1)).all())
+    True
     """
 
     tokens: Ints

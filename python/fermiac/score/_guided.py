@@ -62,6 +62,25 @@ class Guided(Sample):
         How often particles were resampled.
     mode : str
         ``"candidates"`` or ``"particles"``.
+
+    Examples
+    --------
+    `svdd` makes them. Of standard normal data and the reward x, the mean of :math:`e^x` is
+    :math:`e^{1/2}`:
+
+    >>> import fermiac as fm
+    >>> g = fm.score.svdd(
+    ...     fm.score.Gaussian([0.0], 1.0),
+    ...     lambda x: x[:, 0],
+    ...     2000,
+    ...     mode="particles",
+    ...     sigma_range=(0.01, 20.0),
+    ...     rng=0,
+    ... )
+    >>> g.mode, g.rewards.shape, g.sigmas.shape
+    ('particles', (2000,), (101,))
+    >>> bool(abs(g.log_normalizer - 0.5) < 0.1)
+    True
     """
 
     rewards: Array = field(default_factory=_none)

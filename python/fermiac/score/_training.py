@@ -58,6 +58,20 @@ class Training(Result):
         by heart.
     n_parameters : int
         Numbers that were trained.
+
+    See Also
+    --------
+    fermiac.score.train_score : Trains a model, which has this as ``training``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> told = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
+    >>> told.losses.shape, told.held_out.shape  # doctest: +SKIP
+    ((500,), (8,))
+    >>> bool(told.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
+    True
     """
 
     losses: Array
@@ -87,7 +101,11 @@ class Training(Result):
 
 
 class TrainedScore(ScoreModel):
-    """A `ScoreModel` that `train_score` made; `training` says how."""
+    """A `ScoreModel` that `train_score` made; `training` says how.
+
+    `save` writes one around the built-in network to a file, `load_score` reads it; both have
+    their example there.
+    """
 
     training: Training
 
@@ -192,8 +210,12 @@ def train_score(
         If an argument is none of these.
     NumericalError
         If the loss is not finite at some step.
+    TargetError
+        If the module gives something that cannot be used.
     ImportError
         If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the model so far.
 
     Notes
     -----
@@ -205,8 +227,6 @@ def train_score(
     from torch's generators, seeded with the same key and brought back afterwards. On one machine
     and one number of threads (``torch.set_num_threads``) a training gives the same weights again
     on the CPU; elsewhere rounding differs, and a long training with it.
-
-    An interrupt (Ctrl-C) carries the model so far as its ``partial_result``.
 
     References
     ----------
@@ -220,8 +240,25 @@ def train_score(
     >>> import fermiac as fm
     >>> x = fm.random.Stream(0).normal((1000, 2))
     >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
-    >>> fm.score.sample(model, 3, 2, rng=1).shape  # doctest: +SKIP
-    (3, 2)
+    >>> y = fm.score.sample(model, 2000, n_steps=20, rng=1)  # doctest: +SKIP
+    >>> bool(abs(y.std() - 1) < 0.1)  # doctest: +SKIP
+    True
+
+    A network of your own, which finds the noise z of x + s z:
+
+    >>> import torch  # doctest: +SKIP
+    >>> class Noise(torch.nn.Module):  # doctest: +SKIP
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = torch.nn.Sequential(
+    ...             torch.nn.Linear(3, 64), torch.nn.SiLU(), torch.nn.Linear(64, 2)
+    ...         )
+    ...     def forward(self, x, s):
+    ...         scale = torch.sqrt(1 + s**2)[:, None]
+    ...         return self.layers(torch.cat([x / scale, torch.log(s)[:, None]], dim=1))
+    >>> own = fm.score.train_score(x, Noise(), prediction="eps", rng=0)  # doctest: +SKIP
+    >>> own.denoise([[1.0, 1.0]], 1.0).round(1)  # doctest: +SKIP
+    array([[0.5, 0.5]])
     """
     torch = import_torch()
     _check_options(options, module is None)
@@ -458,6 +495,8 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
     >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
     >>> model.save("model.safetensors")  # doctest: +SKIP
     >>> again = fm.score.load_score("model.safetensors")  # doctest: +SKIP
+    >>> bool((again.denoise(x, 1.0) == model.denoise(x, 1.0)).all())  # doctest: +SKIP
+    True
     """
     module, content = read_network(path, "score-network")
     fitting.placed(module, device)
