@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._arguments import choice, numbers
+from fermiac._checkpoint import Checkpoint
 from fermiac._config import isa_level
-from fermiac._rng import RngLike, key_of, whole
+from fermiac._rng import RngLike, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
 from fermiac.score._base import rows_of, to_numpy
@@ -26,6 +27,7 @@ from fermiac.score._classifier_report import (
     moments,
 )
 from fermiac.score._mlp import level_classifier, read_network, write_network
+from fermiac.score._training_kept import keeper_of, seed_of
 from fermiac.targets._modules import import_torch
 
 __all__ = ["NoiseClassifier", "train_noise_classifier"]
@@ -316,6 +318,7 @@ def train_noise_classifier(
     n_blocks: int = 2,
     device: Any = None,
     rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
 ) -> NoiseClassifier:
     """Train a network to tell how noisy a point is.
@@ -350,6 +353,10 @@ def train_noise_classifier(
         Where to train; see `train_score`.
     rng : int, SeedSequence, Generator or None
         The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
     progress : bool or callable, optional
         Whether to show a bar; see the other methods.
 
@@ -365,6 +372,8 @@ def train_noise_classifier(
         If the loss is not finite at some step.
     TargetError
         If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
     KeyboardInterrupt
@@ -401,7 +410,8 @@ def train_noise_classifier(
     grid = _levels(levels)
     choice("target", target, ("classify", "regress"))
     held = fitting.share_of(validation_fraction, len(points))
-    key = key_of(rng)
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
@@ -427,19 +437,24 @@ def train_noise_classifier(
             torch.as_tensor(y, dtype=made._dtype, device=place), torch.as_tensor(k, device=place)
         )
 
+    settings = {
+        "target": target, "n_steps": plan.n_steps, "batch_size": plan.batch_size,
+        "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
+        "validation_fraction": float(validation_fraction),
+    }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_noise_classifier", key, points, module, settings)
     with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a noise classifier")
+        stopped = fitting.fit(
+            module, loss_of, plan, progress, "training of a noise classifier", keeper
+        )
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
     judged = judge(made._logits(y), k, grid, key)
     made.training = ClassifierTraining(
         seed=key,
         version=_core.__version__,
         isa=isa_level(),
-        settings={
-            "target": target, "n_steps": plan.n_steps, "batch_size": plan.batch_size,
-            "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
-            "validation_fraction": float(validation_fraction),
-        },
+        settings=settings,
         n_evals=len(plan.losses) * plan.batch_size,
         wall_time=plan.seconds,
         status="complete" if stopped is None else "interrupted",
@@ -447,7 +462,7 @@ def train_noise_classifier(
         entropy_floor=floor(grid, points.shape[1]),
         n_parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         **judged,
-    )  # fmt: skip
+    )
     if stopped is not None:
         stopped.partial_result = made  # type: ignore[attr-defined]
         raise stopped

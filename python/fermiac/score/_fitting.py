@@ -19,6 +19,7 @@ from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.score._base import to_numpy
 from fermiac.score._purposes import TRAIN
+from fermiac.score._training_kept import TrainingKeeper
 from fermiac.targets._modules import evaluating, import_torch
 
 __all__ = [
@@ -194,7 +195,12 @@ def seeded(key: int, device: Any) -> Iterator[None]:
 
 
 def fit(
-    module: Any, loss_of: Callable[[int], Any], plan: Plan, progress: Any, label: str
+    module: Any,
+    loss_of: Callable[[int], Any],
+    plan: Plan,
+    progress: Any,
+    label: str,
+    keeper: TrainingKeeper | None = None,
 ) -> BaseException | None:
     """Take the steps of a training; the module has the averaged weights at the end.
 
@@ -206,12 +212,24 @@ def fit(
         raise ArgumentError("module: it has no parameters that can be trained")
     averages = [p.detach().clone() for p in parameters]
     optimizer = _Adam(parameters)
+    state = [*module.parameters(), *module.buffers(), *averages, *optimizer.state]
+    if keeper is not None:
+        plan.losses, plan.seconds = keeper.restore(state)
+        optimizer.count = len(plan.losses)
     flags = [(part, part.training) for part in module.modules()]
     module.train()
-    start, stopped = time.perf_counter(), None
+    start, stopped = time.perf_counter() - plan.seconds, None
+
+    def keep() -> None:
+        if keeper is not None:
+            keeper.keep(state, plan.losses, time.perf_counter() - start)
+
+    #: Between two steps, where a training can be taken up again.
+    settled = bool(plan.losses)
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
-            for step in range(plan.n_steps):
+            for step in range(len(plan.losses), plan.n_steps):
+                settled = False
                 for p in parameters:
                     p.grad = None
                 loss = loss_of(step)
@@ -229,12 +247,17 @@ def fit(
                 with torch.no_grad():
                     torch._foreach_lerp_(averages, parameters, 1 - decay)
                 plan.losses.append(value)
+                settled = True
+                if keeper is not None and (step + 1 == plan.n_steps or not keeper.wait()):
+                    keep()
                 if report is not None:
                     annotate(report, f"loss {np.mean(plan.losses[-100:]):.4g}")
                     report(step + 1, plan.n_steps)
             finish(report, plan.n_steps, None)
     except KeyboardInterrupt as interrupt:
         stopped = interrupt
+        if settled:
+            keep()
     finally:
         for part, flag in flags:
             part.training = flag
@@ -257,11 +280,12 @@ class _Adam:
         self._parameters = parameters
         self._means = [self._torch.zeros_like(p) for p in parameters]
         self._squares = [self._torch.zeros_like(p) for p in parameters]
-        self._count = 0
+        self.state = [*self._means, *self._squares]
+        self.count = 0
 
     def step(self, rate: float) -> None:
         torch, (first, second) = self._torch, _BETAS
-        self._count += 1
+        self.count += 1
         with torch.no_grad():
             gradients = [
                 torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters
@@ -270,9 +294,9 @@ class _Adam:
             torch._foreach_mul_(self._squares, second)
             torch._foreach_addcmul_(self._squares, gradients, gradients, 1 - second)
             roots = torch._foreach_sqrt(self._squares)
-            torch._foreach_div_(roots, math.sqrt(1 - second**self._count))
+            torch._foreach_div_(roots, math.sqrt(1 - second**self.count))
             torch._foreach_add_(roots, _EPSILON)
-            scale = -rate / (1 - first**self._count)
+            scale = -rate / (1 - first**self.count)
             torch._foreach_addcdiv_(self._parameters, self._means, roots, scale)
 
 

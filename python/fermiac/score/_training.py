@@ -5,29 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from fermiac import _core
-from fermiac._arguments import choice, numbers
+from fermiac._checkpoint import Checkpoint
 from fermiac._config import isa_level
 from fermiac._result import Result
-from fermiac._rng import RngLike, key_of, positive, whole
+from fermiac._rng import RngLike, positive, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
 from fermiac.score._mlp import read_network, score_mlp, write_network
 from fermiac.score._network import ScoreModel
+from fermiac.score._noise_laws import Weight, law_of, range_of, weight_of
+from fermiac.score._training_kept import keeper_of, seed_of
 from fermiac.targets._modules import import_torch
 
 __all__ = ["TrainedScore", "Training", "load_score", "train_score"]
 
 Array = NDArray[np.float64]
-Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
-#: Of the law of levels where nothing is said: mean of log s beside that of the data's scale, sd.
-_SHIFT, _SPREAD = -0.5, 1.2
 #: Bins of levels for the held-out errors, and noisy points for each.
 _N_BINS, _PROBES = 8, 1024
 #: The kind of data that a prediction stands for, where it is not "ve".
@@ -149,6 +147,7 @@ def train_score(
     n_blocks: int = 3,
     device: Any = None,
     rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
     **options: Any,
 ) -> TrainedScore:
@@ -194,6 +193,10 @@ def train_score(
         where it is, and is moved if this is given.
     rng : int, SeedSequence, Generator or None
         The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
     progress : bool or callable, optional
         Whether to show a bar; see the other methods.
     **options
@@ -212,6 +215,8 @@ def train_score(
         If the loss is not finite at some step.
     TargetError
         If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
     KeyboardInterrupt
@@ -265,15 +270,16 @@ def train_score(
     points, shape = fitting.points_of(data, event_shape)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
-    weigh = _weight(weight, c)
+    weigh = weight_of(weight, c)
     held = fitting.share_of(validation_fraction, len(points))
-    key = key_of(rng)
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
         sigma_range = fitting.levels_of("sigma_range", sigma_range)
     elif kind != "vp":
-        sigma_range = _range(points, scale)
+        sigma_range = range_of(points, scale)
     if module is None:
         if prediction != "edm":
             raise ArgumentError(
@@ -290,7 +296,7 @@ def train_score(
     )  # fmt: skip
     assert model.sigma_range is not None
     ends = model.sigma_range
-    law = _law(sigma_law, ends, c)
+    law = law_of(sigma_law, ends, c)
     trained, out = fitting.splits(len(points), held, key)
     task = _Task(model, points, place)
 
@@ -302,15 +308,17 @@ def train_score(
         errors, unit = task.errors(trained[rows], s, normals)
         return (task.tensor(weigh(s) * unit**2) * errors).mean()
 
-    with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model")
     settings = {
         "prediction": prediction, "kind": kind, "sigma_range": list(ends), "sigma_data": c,
         "n_steps": plan.n_steps, "batch_size": plan.batch_size, "ema": plan.ema,
         "learning_rate": plan.learning_rate, "validation_fraction": float(validation_fraction),
-        "sigma_law": sigma_law if isinstance(sigma_law, str) else list(sigma_law),
+        "sigma_law": sigma_law if isinstance(sigma_law, str) else [float(x) for x in sigma_law],
         "weight": weight if isinstance(weight, str) else "callable",
     }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_score", key, points, module, settings)
+    with fitting.seeded(key, place):
+        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", keeper)
     with fitting.evaluated(module):
         model.training = _report(task, ends, (trained, out), plan, settings, stopped is not None)
     if stopped is not None:
@@ -371,57 +379,6 @@ class _Task:
 
     def _column(self, value: Any, s: Array) -> Any:
         return self.tensor(np.broadcast_to(value, s.shape).copy())[:, None]
-
-
-def _range(points: Array, scale: float) -> tuple[float, float]:
-    return 0.01 * scale, max(20 * scale, 2 * float(np.linalg.norm(points, axis=1).max()))
-
-
-def _law(
-    given: str | tuple[float, float], ends: tuple[float, float], c: float
-) -> Callable[[Array], Array]:
-    """The map from uniform numbers to levels."""
-    low, high = np.log(ends)
-    if isinstance(given, str):
-        if choice("sigma_law", given, ("log-normal", "log-uniform")) == "log-uniform":
-            return lambda u: np.exp(low + u * (high - low))
-        mean, sd = np.log(c) + _SHIFT, _SPREAD
-    else:
-        values = numbers("sigma_law", given)
-        if values.shape != (2,) or not np.isfinite(values).all() or values[1] <= 0:
-            raise ArgumentError(
-                f"sigma_law: {given!r:.60} was given; 'log-normal', 'log-uniform', or a mean and a "
-                "positive standard deviation of log s is needed"
-            )
-        mean, sd = values
-    below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
-    if not above - below > 1e-6:
-        raise ArgumentError(
-            f"sigma_law: mean {mean:.3g} and standard deviation {sd:.3g} of log s lie outside of "
-            f"the levels from {ends[0]:.3g} to {ends[1]:.3g}"
-        )
-    return lambda u: np.clip(np.exp(mean + sd * ndtri(below + u * (above - below))), *ends)
-
-
-def _weight(given: Weight, c: float) -> Callable[[Array], Array]:
-    if callable(given):
-
-        def own(s: Array) -> Array:
-            values = numbers("weight", given(s))
-            if values.shape != s.shape or not ((values >= 0) & np.isfinite(values)).all():
-                raise ArgumentError(
-                    f"weight: the function gave shape {values.shape}; a finite number, not "
-                    f"negative, for each of {len(s)} levels is needed"
-                )
-            return values
-
-        return own
-    known: dict[str, Callable[[Array], Array]] = {
-        "edm": lambda s: (s**2 + c**2) / (s * c) ** 2,
-        "eps": lambda s: s**-2,
-        "data": np.ones_like,
-    }
-    return known[choice("weight", given, tuple(known))]
 
 
 def _report(
