@@ -211,7 +211,12 @@ def test_results_are_kept(tmp_path: Any) -> None:
         ({"length": 0}, "length: 0"),
         ({"temperature": -1.0}, "temperature: -1.0"),
         ({"temperature": math.inf}, "temperature: inf"),
+        ({"temperature": "a"}, "temperature: "),
+        ({"temperature": True}, "temperature: booleans"),
+        ({"temperature": [1.0, 2.0]}, "temperature: "),
         ({"schedule": "square"}, "schedule: 'square'"),
+        ({"schedule": 3}, "schedule: 3 was given; 'linear'"),
+        ({"at_positions": "no"}, "at_positions: 'no' given"),
         ({"mask": 1}, "mask: 1 was given, one of the tokens"),
         ({"tokens": [0, 1]}, "tokens: int64 of shape"),
         ({"tokens": [0.0, 1.0, 2.0, 3.0]}, "tokens: float64"),
@@ -228,10 +233,14 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
     ("logits", "message"),
     [
         (lambda tokens, time: np.zeros((2, 2)), r"shape \(2, 2\) came back; \(200, 4, 3\)"),
+        (lambda tokens, time: np.zeros((200, 4, 3)) + 0j, "complex128 came back"),
+        (lambda tokens, time: [[0.0], [0.0, 1.0]], "list came back"),
+        (lambda tokens, time: np.full((200, 4, 3), "a"), "<U1 came back"),
+        (lambda tokens, time: np.full((200, 4, 3), {}), "object came back"),
         (alone([1.0, np.nan, 1.0]), "hold NaN"),
         (alone([np.inf, 1.0, 1.0]), "hold inf"),
     ],
-    ids=["shape", "nan", "infinity"],
+    ids=["shape", "complex", "ragged", "text", "objects", "nan", "infinity"],
 )
 def test_logits_that_cannot_be_used(logits: Any, message: str) -> None:
     with pytest.raises(TargetError, match=message):

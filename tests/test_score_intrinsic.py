@@ -113,6 +113,31 @@ def test_built_in_models_and_those_of_numpy_give_the_same() -> None:
     np.testing.assert_allclose(one.traces, two.traces, rtol=1e-10)
 
 
+def test_points_have_the_shape_of_the_data() -> None:
+    law = normal([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    x = law.sample(6, rng=0)
+    flat = fm.score.intrinsic_dimension(law, x, 0.01, rng=0)
+    shapes = set()
+
+    def denoised(y: Array, s: Array) -> Array:
+        shapes.add(y.shape[1:])
+        rows = law._denoise(y.reshape(len(y), 6), s)
+        return np.asarray(rows.reshape(y.shape))
+
+    network = fm.score.ScoreModel(denoised, "x0")
+    shaped = fm.score.ScoreModel(denoised, "x0", event_shape=(2, 3))
+    for model in (law, network, shaped):
+        found = fm.score.intrinsic_dimension(model, x.reshape(6, 2, 3), 0.01, rng=0)
+        np.testing.assert_allclose(found.local, flat.local, atol=1e-6)
+    assert shapes == {(2, 3)}
+    with pytest.raises(ArgumentError, match=r"x: points of shape \(3, 2\) were given"):
+        fm.score.intrinsic_dimension(shaped, x.reshape(6, 3, 2), 0.01)
+    with pytest.raises(ArgumentError, match=r"x: shape \(3, 12\) was given"):
+        fm.score.intrinsic_dimension(law, x.reshape(3, 3, 4), 0.01)
+    with pytest.raises(ArgumentError, match="x: no point"):
+        fm.score.intrinsic_dimension(shaped, np.zeros((0, 2, 3)), 0.01)
+
+
 def test_what_is_no_gradient_shows() -> None:
     turned = np.array([[1.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
     found = fm.score.intrinsic_dimension(Coarse(turned), np.ones((4, 3)), 0.1, rng=0)
@@ -184,6 +209,7 @@ def test_results_are_kept(tmp_path: Any) -> None:
         ({"sigma": []}, "sigma: no level"),
         ({"method": "box"}, "method: 'box'"),
         ({"n_probes": 0}, "n_probes: 0"),
+        ({"noisy": "no"}, "noisy: 'no' given"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], message: str) -> None:

@@ -15,6 +15,8 @@ from score_help import NumpyMixture, two_peaks
 Array = NDArray[np.float64]
 SLOPE = [0.8]
 RANGE = (0.005, 20.0)
+#: No levels but those of a schedule.
+ALONE: dict[str, Any] = {"n_steps": None, "sigma_range": None}
 
 
 def reward(x: Array) -> Array:
@@ -75,7 +77,7 @@ def test_particles_meet_the_tilted_law(alpha: float, value: str, n_candidates: i
     assert abs(sample.log_normalizer - mass) < 5 * sample.log_normalizer_stderr
     assert 0 < sample.log_normalizer_stderr < 0.5
     np.testing.assert_allclose(np.log(np.exp(sample.log_weights).mean()), sample.log_normalizer)
-    assert sample.ess_history.shape == (22,)
+    assert sample.ess_history.shape == (21,)
     assert sample.mode == "particles"
 
 
@@ -161,10 +163,10 @@ def test_evaluations_are_counted() -> None:
     model = two_peaks()
     options: dict[str, Any] = {"n_steps": 7, "sigma_range": RANGE, "rng": 0, "n_candidates": 3}
     sample = fm.score.svdd(model, reward, 5, **options)
-    assert sample.n_evals == model.n_rows == 5 + 7 * 5 * 3
+    assert sample.n_evals == model.n_rows == 5 + 6 * 5 * 3
     cheap = two_peaks()
     sample = fm.score.svdd(cheap, reward, 5, value=exact(1.0), **options)
-    assert sample.n_evals == cheap.n_rows == 5 + 7 * 5
+    assert sample.n_evals == cheap.n_rows == 5 + 6 * 5
 
 
 def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
@@ -176,7 +178,7 @@ def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
         return lambda points: np.polyval(slope, points[:, 0])
 
     run(value="regression", regressor=regressor, n=10, n_fit=100, n_steps=4)
-    assert len(seen) == 5
+    assert len(seen) == 4
     assert seen[0][0] > 10 > seen[-1][0]
     assert {count for _, count in seen} == {100}
 
@@ -195,11 +197,36 @@ def test_points_have_the_shape_that_is_asked_for() -> None:
     np.testing.assert_allclose(sample.rewards, sample.draws.sum(axis=1))
 
 
-@pytest.mark.parametrize("schedule", ["exponential", [10.0, 1.0, 0.1], fm.score.karras])
+@pytest.mark.parametrize("n_steps", [1, 2, 10])
+def test_steps_are_those_of_sample(n_steps: int) -> None:
+    """As many calls of the model, on the same levels."""
+    levels: list[float] = []
+
+    class Seen(NumpyMixture):
+        def _denoise(self, y: Array, sigma: Array) -> Array:
+            levels.append(float(sigma[0]))
+            return super()._denoise(y, sigma)
+
+    model = Seen([1.0], [[0.0]], [[[1.0]]])
+    options: dict[str, Any] = {"n_steps": n_steps, "sigma_range": RANGE}
+    fm.score.sample(model, 3, integrator="euler", **options)
+    assert len(levels) == n_steps
+    fm.score.svdd(model, reward, 3, n_candidates=1, **options)
+    assert levels[:n_steps] == levels[n_steps:]
+
+
+@pytest.mark.parametrize("schedule", ["exponential", fm.score.karras])
 def test_schedules(schedule: Any) -> None:
-    sample = run(schedule=schedule, n=4, n_steps=2)
-    assert sample.sigmas.shape == (3,)
+    sample = run(schedule=schedule, n=4, n_steps=3)
+    assert sample.sigmas.shape == (4,)
     assert np.all(np.diff(sample.sigmas) < 0)
+    assert sample.sigmas[-1] == 0
+    # The same by its levels, with and without the last.
+    for grid in (sample.sigmas, sample.sigmas[:-1].tolist()):
+        again = run(schedule=grid, n=4, **ALONE)
+        np.testing.assert_array_equal(again.draws, sample.draws)
+        np.testing.assert_array_equal(again.sigmas, sample.sigmas)
+    assert run(schedule=[10.0], n=4, **ALONE).sigmas.tolist() == [10.0, 0.0]
 
 
 def test_an_interrupted_run_leaves_what_it_has() -> None:
@@ -216,10 +243,10 @@ def test_an_interrupted_run_leaves_what_it_has() -> None:
     assert partial.status == "interrupted"
     assert partial.draws.shape == (30, 1)
     assert partial.candidate_ess.size == 5
-    assert calls[-1] == (5, 21)
+    assert calls[-1] == (5, 20)
     done: list[tuple[int, int]] = []
     run(n=3, progress=lambda *at: done.append(at))
-    assert done[-1] == (21, 21)
+    assert done[-1] == (20, 20)
 
 
 def test_results_are_kept(tmp_path: Any) -> None:
@@ -245,9 +272,18 @@ def test_results_are_kept(tmp_path: Any) -> None:
         ({"dim": 2}, "dim: 2"),
         ({"correct": True}, "only particles have weights"),
         ({"ess_threshold": 2.0}, "ess_threshold: 2.0"),
-        ({"regressor": np.polyfit}, "regressor: given without"),
-        ({"schedule": [1.0, 2.0]}, "falling levels"),
-        ({"schedule": [1.0, 0.0]}, "positive, finite"),
+        ({"ess_threshold": [0.1, 0.2]}, r"ess_threshold: \[0.1, 0.2\]"),
+        ({"value": "regression", "regressor": 3}, "regressor: 3 was given; a callable"),
+        ({"value": "regression", "regressor": lambda y, r: 3, "n_fit": 16}, "regressor: 3"),
+        ({"regressor": np.polyfit}, "regressor: given without value"),
+        ({**ALONE, "schedule": [1.0, 2.0]}, "falling levels"),
+        ({**ALONE, "schedule": [1.0, -1.0]}, "falling levels"),
+        ({**ALONE, "schedule": [0.0]}, "positive, finite"),
+        ({**ALONE, "schedule": [[1.0, 0.5]]}, "positive, finite"),
+        ({**ALONE, "schedule": [], "n": 4}, "positive, finite"),
+        ({**ALONE, "schedule": [np.inf, 1.0]}, "positive, finite"),
+        ({**ALONE, "schedule": [1.0], "n_steps": 1}, "n_steps: given with a schedule of levels"),
+        ({**ALONE, "schedule": [1.0], "sigma_range": (0.1, 1)}, "sigma_range: given with"),
         ({"n_steps": 0}, "n_steps: 0"),
         ({"sigma_range": (2.0, 1.0)}, "sigma_range"),
         ({"sigma_range": None}, "sigma_range"),
@@ -264,9 +300,10 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
     [
         (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
         (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "no array of numbers"),
+        (lambda x: "good", "no array of real numbers"),
+        (lambda x: x[:, 0] + 0j, "no array of real numbers"),
     ],
-    ids=["shape", "nan", "text"],
+    ids=["shape", "nan", "text", "complex"],
 )
 def test_rewards_that_cannot_be_used(bad: Any, message: str) -> None:
     with pytest.raises(TargetError, match=message):
@@ -320,3 +357,32 @@ def test_modules_are_rewards_and_tensors_stay_on_their_device() -> None:
     with torch.no_grad():
         given = judge(torch.tensor(both[0].draws, dtype=torch.float32)).numpy()
     np.testing.assert_allclose(both[0].rewards, given, atol=1e-5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("place", ["reward", "value", "regressor"])
+def test_modules_are_asked_as_they_are_and_left_as_they_were(place: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Judge(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.drop = torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5)
+            self.modes: set[bool] = set()
+
+        def forward(self, x: Any, sigma: float = 0.0) -> Any:
+            self.modes.add(self.norm.training)
+            return self.drop(self.norm(x.float()))[:, 0]
+
+    judge = Judge()
+    judge.drop.eval()
+    options: dict[str, Any] = {"value": judge} if place == "value" else {}
+    if place == "reward":
+        options = {"reward": judge}
+    if place == "regressor":
+        options = {"value": "regression", "n_fit": 16, "regressor": lambda y, r: judge}
+    run(n=20, n_steps=3, **options)
+    assert judge.modes == {False}
+    assert (judge.training, judge.norm.training, judge.drop.training) == (True, True, False)
+    assert judge.norm.running_mean.tolist() == [0.0]
+    assert judge.norm.num_batches_tracked == 0

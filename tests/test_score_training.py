@@ -131,6 +131,24 @@ def test_images_keep_their_shape(torch: Any) -> None:
     model = fm.score.train_score(data, Convolution(), n_steps=20, rng=0, progress=False)
     assert model.event_shape == (1, 4, 4)
     assert model.denoise(data, 1.0).shape == (200, 1, 4, 4)
+    # Classifiers take images whether their network does, or a row of numbers.
+    levels, few = [2.0, 1.0, 0.5], {"n_steps": 2, "rng": 0, "progress": False}
+    pixels = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 4), torch.nn.Flatten(), torch.nn.Linear(2, 3)
+    )
+    for module in (None, pixels):
+        classifier = fm.score.train_noise_classifier(data, levels, module, **few)
+        logits = classifier(data)
+        assert logits.shape == (200, 3)
+        np.testing.assert_array_equal(classifier(data.reshape(200, 16)), logits)
+        np.testing.assert_array_equal(classifier(torch.from_numpy(data)), logits)
+        assert classifier.log_sigma(data)[0].shape == (200,)
+        assert classifier(data[:0]).shape == (0, 3)
+        for bad in (data[:, :, :2], np.zeros((2, 15)), np.zeros(16)):
+            with pytest.raises(ArgumentError, match=r"y: .*shape \(.*were given|y: shape \("):
+                classifier(bad)
+    with pytest.raises(ArgumentError, match=r"the module takes \(1, 4, 4\)"):
+        classifier(np.zeros((2, 2, 8)))
     builtin = fm.score.train_score(data, n_steps=5, rng=0, **SMALL)
     assert builtin.denoise(data, 1.0).shape == (200, 1, 4, 4)
 
@@ -291,6 +309,12 @@ def test_weights_and_laws_of_levels(torch: Any) -> None:
         ({"data": np.ones((5, 2))}, "all rows are equal"),
         ({"data": [[1.0, np.inf], [0.0, 1.0]]}, "infinities"),
         ({"event_shape": (3,)}, "event_shape"),
+        ({"event_shape": 2}, "event_shape: 2 was given; a tuple"),
+        ({"dim": 2}, "dim: train_score takes no such argument"),
+        ({"n_epochs": 2}, "n_epochs: train_score takes no such argument"),
+        ({"dtype": "float64"}, "dtype: given for the built-in network"),
+        ({"beta_range": 3}, "beta_range"),
+        ({"prediction": ["eps"]}, "prediction"),
         ({"prediction": "eps"}, "the built-in network is 'edm'"),
         ({"prediction": "nonsense"}, "prediction"),
         ({"module": 3}, "a torch.nn.Module is needed"),
@@ -320,6 +344,14 @@ def test_what_cannot_be_trained(torch: Any, arguments: dict[str, Any], match: st
 def test_levels_that_are_none(torch: Any, levels: Any) -> None:
     with pytest.raises(ArgumentError, match="levels"):
         fm.score.train_noise_classifier(normal(20, 2, 0), levels)
+
+
+def test_shapes_that_are_none(torch: Any) -> None:
+    for shape in (2, "2", ()):
+        with pytest.raises(ArgumentError, match=r"event_shape: .* a tuple of whole numbers"):
+            fm.score.train_noise_classifier(normal(20, 2, 0), LEVELS, event_shape=shape)
+        with pytest.raises(ArgumentError, match=r"event_shape: .* a tuple of whole numbers"):
+            fm.score.NoiseClassifier(torch.nn.Linear(2, 100), LEVELS, event_shape=shape)
 
 
 def test_networks_that_give_something_else(torch: Any) -> None:

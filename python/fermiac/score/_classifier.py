@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._arguments import choice, numbers
+from fermiac._checkpoint import Checkpoint
 from fermiac._config import isa_level
-from fermiac._rng import RngLike, key_of, whole
+from fermiac._rng import RngLike, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
-from fermiac.score._base import rows_of
+from fermiac.score._base import rows_of, to_numpy
 from fermiac.score._classifier_report import (
     Calibration,
     ClassifierTraining,
@@ -25,6 +27,7 @@ from fermiac.score._classifier_report import (
     moments,
 )
 from fermiac.score._mlp import level_classifier, read_network, write_network
+from fermiac.score._training_kept import keeper_of, seed_of
 from fermiac.targets._modules import import_torch
 
 __all__ = ["NoiseClassifier", "train_noise_classifier"]
@@ -60,6 +63,13 @@ class NoiseClassifier:
     training : ClassifierTraining or None
         How it was trained.
 
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these.
+    ImportError
+        If torch is not installed.
+
     Examples
     --------
     >>> import numpy as np, fermiac as fm
@@ -84,7 +94,9 @@ class NoiseClassifier:
         self.levels = _levels(levels)
         self.levels.flags.writeable = False
         self.target = choice("target", target, ("classify", "regress"))
-        self.event_shape = event_shape
+        self.event_shape = None if event_shape is None else fitting.event_of(event_shape)
+        #: Coordinates of a point, where they are known.
+        self._dim = None if self.event_shape is None else math.prod(self.event_shape)
         self.training: ClassifierTraining | None = None
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
         self._log_levels = torch.as_tensor(
@@ -97,7 +109,7 @@ class NoiseClassifier:
 
         Parameters
         ----------
-        y : array_like or torch.Tensor, shape (n, d)
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
             Noisy points.
 
         Returns
@@ -112,21 +124,28 @@ class NoiseClassifier:
         TargetError
             If the module gives something that cannot be used.
         """
-        return self._logits(rows_of("y", y, None))
+        return self._logits(self._rows(y))
 
     def log_sigma(self, y: Any) -> tuple[Array, Array]:
         """Give the posterior mean and standard deviation of log s.
 
         Parameters
         ----------
-        y : array_like or torch.Tensor, shape (n, d)
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
             Noisy points.
 
         Returns
         -------
         mean, sd : ndarray, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            If the shape does not fit.
+        TargetError
+            If the module gives something that cannot be used.
         """
-        points = rows_of("y", y, None)
+        points = self._rows(y)
         if self.target == "regress":
             torch = import_torch()
             with fitting.evaluated(self.module):
@@ -208,7 +227,7 @@ class NoiseClassifier:
         module, content = read_network(path, "noise-classifier")
         fitting.placed(module, device)
         made = cls(module, content["levels"], content["target"])
-        made.training = content["told"]
+        made._dim, made.training = module.settings["dim"], content["told"]
         return made
 
     def __repr__(self) -> str:
@@ -225,6 +244,18 @@ class NoiseClassifier:
                 "nothing is known of how well it does"
             )
         return self.training
+
+    def _rows(self, y: Any) -> Array:
+        """Points of any shape as rows."""
+        points = numbers("y", to_numpy(y))
+        event = points.shape[1:]
+        if len(event) > 1:
+            if self.event_shape not in (None, event):
+                raise ArgumentError(
+                    f"y: points of shape {event} were given; the module takes {self.event_shape}"
+                )
+            points = points.reshape(len(points), math.prod(event))
+        return rows_of("y", points, self._dim)
 
     def _logits(self, y: Array) -> Array:
         """Logits of points, (n, d) -> (n, L), both float64."""
@@ -287,6 +318,7 @@ def train_noise_classifier(
     n_blocks: int = 2,
     device: Any = None,
     rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
 ) -> NoiseClassifier:
     """Train a network to tell how noisy a point is.
@@ -321,6 +353,10 @@ def train_noise_classifier(
         Where to train; see `train_score`.
     rng : int, SeedSequence, Generator or None
         The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
     progress : bool or callable, optional
         Whether to show a bar; see the other methods.
 
@@ -336,8 +372,12 @@ def train_noise_classifier(
         If the loss is not finite at some step.
     TargetError
         If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the classifier so far.
 
     Notes
     -----
@@ -348,8 +388,7 @@ def train_noise_classifier(
     `cross_entropy` is not far above the ``entropy_floor`` of the training where the data are sharp,
     and that `calibration` finds no pattern.
 
-    Reproducible as `train_score` is. An interrupt (Ctrl-C) carries the classifier so far as its
-    ``partial_result``.
+    Reproducible as `train_score` is.
 
     References
     ----------
@@ -371,7 +410,8 @@ def train_noise_classifier(
     grid = _levels(levels)
     choice("target", target, ("classify", "regress"))
     held = fitting.share_of(validation_fraction, len(points))
-    key = key_of(rng)
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
@@ -381,6 +421,7 @@ def train_noise_classifier(
         shape = None
     place = fitting.placed(module, device)
     made = NoiseClassifier(module, grid, target, event_shape=shape)
+    made._dim = points.shape[1]
     trained, out = fitting.splits(len(points), held, key)
 
     def noisy(draw: int, n: int, rows: Any, held_out: bool = False) -> tuple[Array, Any]:
@@ -396,19 +437,24 @@ def train_noise_classifier(
             torch.as_tensor(y, dtype=made._dtype, device=place), torch.as_tensor(k, device=place)
         )
 
+    settings = {
+        "target": target, "n_steps": plan.n_steps, "batch_size": plan.batch_size,
+        "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
+        "validation_fraction": float(validation_fraction),
+    }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_noise_classifier", key, points, module, settings)
     with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a noise classifier")
+        stopped = fitting.fit(
+            module, loss_of, plan, progress, "training of a noise classifier", keeper
+        )
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
     judged = judge(made._logits(y), k, grid, key)
     made.training = ClassifierTraining(
         seed=key,
         version=_core.__version__,
         isa=isa_level(),
-        settings={
-            "target": target, "n_steps": plan.n_steps, "batch_size": plan.batch_size,
-            "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
-            "validation_fraction": float(validation_fraction),
-        },
+        settings=settings,
         n_evals=len(plan.losses) * plan.batch_size,
         wall_time=plan.seconds,
         status="complete" if stopped is None else "interrupted",
@@ -416,7 +462,7 @@ def train_noise_classifier(
         entropy_floor=floor(grid, points.shape[1]),
         n_parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         **judged,
-    )  # fmt: skip
+    )
     if stopped is not None:
         stopped.partial_result = made  # type: ignore[attr-defined]
         raise stopped

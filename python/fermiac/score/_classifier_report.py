@@ -21,6 +21,8 @@ class Calibration(NamedTuple):
     """How often levels fell where a classifier put them.
 
     Where it is calibrated, the share of its posterior below the true level is uniform.
+    `NoiseClassifier.calibration` makes them, of a classifier of `train_noise_classifier`; that
+    has an example.
     """
 
     #: Ends of equal bins of that share, (n_bins + 1,).
@@ -55,6 +57,20 @@ class ClassifierTraining(Result):
         (log s - its posterior mean) / its posterior standard deviation.
     n_parameters : int
         Numbers that were trained.
+
+    See Also
+    --------
+    fermiac.score.train_noise_classifier : Trains a classifier, which has this as ``training``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 16))
+    >>> c = fm.score.train_noise_classifier(x, [4.0, 2.0, 1.0, 0.5], rng=0)  # doctest: +SKIP
+    >>> bool(c.training.accuracy > 0.5)  # doctest: +SKIP
+    True
+    >>> bool(c.training.cross_entropy > c.training.entropy_floor)  # doctest: +SKIP
+    True
     """
 
     losses: Array

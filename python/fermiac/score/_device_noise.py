@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac.score._purposes import CHOICE, INTEGRATE, START, SWEEP, WINDOW
 
 __all__ = [
     "CHOICE",
@@ -31,9 +32,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-#: What noise is for, as the core counts it.
-INTEGRATE, START, SWEEP, WINDOW, _PATH, _PROBE, CHOICE = range(7)
 
 #: The domain of these addresses; see the core's `rng/domain.rs`.
 _DOMAIN = 11

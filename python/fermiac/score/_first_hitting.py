@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._arguments import numbers, yes
 from fermiac._config import resolve_threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import is_tensor
+from fermiac.score._purposes import CHOICE
 
 __all__ = ["Unmasked", "first_hitting"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: The purpose of the noise (see the addresses of score models' noise).
-_CHOICE = 6
 #: Numbers that a token takes: its time, its position, itself.
 _PER_TOKEN = 3
 
@@ -50,6 +50,19 @@ class Unmasked(Result):
         The token that stands for none.
     n_calls : int
         Calls of the model.
+
+    Examples
+    --------
+    `first_hitting` makes them:
+
+    >>> import numpy as np, fermiac as fm
+    >>> def logits(tokens, time):
+    ...     return np.zeros((*tokens.shape, 2))
+    >>> s = fm.score.first_hitting(logits, 3, 4, n_tokens=2, rng=0)
+    >>> s.tokens.shape, s.mask, s.n_calls
+    ((3, 4), 2, 4)
+    >>> bool(((s.times > 0) & (s.times < 1)).all())
+    True
     """
 
     tokens: Ints
@@ -167,21 +180,22 @@ def first_hitting(
     state = _started(tokens, n, length, n_tokens, none)
     if not callable(logits):
         raise ArgumentError(f"logits: {logits!r:.60} was given; a callable is needed")
-    if isinstance(temperature, bool) or not 0 <= float(temperature) < math.inf:
-        raise ArgumentError(f"temperature: {temperature} was given; 0 or more is needed")
-    if isinstance(schedule, str) and schedule not in _SCHEDULES:
+    heat = numbers("temperature", temperature)
+    if heat.ndim or not 0 <= heat < math.inf:
+        raise ArgumentError(f"temperature: {temperature!r:.60} was given; 0 or more is needed")
+    if not (schedule in _SCHEDULES if isinstance(schedule, str) else callable(schedule)):
         raise ArgumentError(
-            f"schedule: {schedule!r} was given; 'linear', 'cosine' or a function of masked levels "
-            "is needed"
+            f"schedule: {schedule!r:.60} was given; 'linear', 'cosine' or a function of "
+            "masked levels is needed"
         )
     most = int(state.n_masked.max(initial=0))
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
     job = _Job(
         logits,
         n_tokens,
-        float(temperature),
+        float(heat),
         _SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
-        bool(at_positions),
+        yes("at_positions", at_positions),
         key_of(rng),
         resolve_threads(n_threads),
     )
@@ -281,7 +295,7 @@ class _Job:
         n, group = len(state.tokens), last - first
         noise = np.stack(
             [
-                _core.score_noise(self.key, _CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
+                _core.score_noise(self.key, CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
                 for draw in range(first, last)
             ]
         )
@@ -326,8 +340,7 @@ class _Job:
         except Exception as error:
             error.add_note(f"in the logits of {n} sequences")
             raise
-        if not is_tensor(got):
-            got = np.asarray(got)
+        got = _real(got)
         needed = (n, positions.shape[1] if self.at_positions else length, self.n_tokens)
         if tuple(got.shape) != needed:
             raise TargetError(
@@ -350,6 +363,22 @@ class _Job:
         return _core.score_choose_tokens(
             np.ascontiguousarray(picked), self.temperature, uniforms, self.n_threads
         )
+
+
+def _real(got: Any) -> Any:
+    """Take logits as a tensor or an array of real numbers."""
+    if is_tensor(got):
+        if not got.is_complex():
+            return got
+    else:
+        try:
+            array = np.asarray(got)
+            if array.dtype.kind not in "cSUMm":
+                return array.astype(np.float64) if array.dtype.kind == "O" else array
+        except (TypeError, ValueError):
+            pass
+    kind = getattr(got, "dtype", type(got).__name__)
+    raise TargetError(f"logits: {kind} came back; an array or a tensor of real numbers is needed")
 
 
 def _drawn_there(values: Any, rows: Ints, at: Ints, temperature: float, uniforms: Array) -> Any:

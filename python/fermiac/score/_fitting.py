@@ -18,6 +18,8 @@ from fermiac._progress import annotate, finish, reporter
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.score._base import to_numpy
+from fermiac.score._purposes import TRAIN
+from fermiac.score._training_kept import TrainingKeeper
 from fermiac.targets._modules import evaluating, import_torch
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Plan",
     "batch_of",
     "evaluated",
+    "event_of",
     "fit",
     "levels_of",
     "placed",
@@ -38,8 +41,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-#: The purpose of these random numbers, beside those of integrators and chains.
-_TRAIN = 7
 #: Draws of the split and of the noise on held-out points; no training has as many steps.
 _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
 #: Steps of which the first few percent warm up.
@@ -89,13 +90,23 @@ def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | Non
         raise ArgumentError("data: infinities were given; finite numbers are needed")
     shape = array.shape[1:] if array.ndim > 2 else None
     if event_shape is not None:
-        shape = tuple(whole("event_shape", n, 1, 2**31) for n in event_shape)
+        shape = event_of(event_shape)
         if math.prod(shape) != array[0].size:
             raise ArgumentError(
                 f"event_shape: {shape} was given, which has {math.prod(shape)} numbers; a row of "
                 f"the data has {array[0].size}"
             )
     return np.ascontiguousarray(array.reshape(len(array), -1)), shape
+
+
+def event_of(given: Any) -> tuple[int, ...]:
+    """Take the shape of a point."""
+    if not isinstance(given, tuple | list) or not given:
+        raise ArgumentError(
+            f"event_shape: {given!r:.60} was given; a tuple of whole numbers is needed, such as "
+            "(channels, height, width)"
+        )
+    return tuple(whole("event_shape", n, 1, 2**31) for n in given)
 
 
 def spread(points: Array) -> tuple[Array, float]:
@@ -131,7 +142,7 @@ def splits(n: int, held: int, key: int) -> tuple[Indices, Indices]:
 
 def uniforms(key: int, n: int, draw: int) -> Array:
     """Uniform numbers, one for each of n rows."""
-    return _core.score_noise(key, _TRAIN, 0, n, draw, 0, 1)[1][:, 0]
+    return _core.score_noise(key, TRAIN, 0, n, draw, 0, 1)[1][:, 0]
 
 
 def batch_of(
@@ -139,7 +150,7 @@ def batch_of(
 ) -> tuple[Array, Array, Indices]:
     """Normal numbers (n, dim), uniform numbers (n,), one of each of n strata, and rows (n,)."""
     at = draw + (_HELD_OUT if held_out else 0)
-    normals, flat = _core.score_noise(key, _TRAIN, 0, n, at, dim, 2)
+    normals, flat = _core.score_noise(key, TRAIN, 0, n, at, dim, 2)
     strata = (np.arange(n) + flat[:, 0]) / n
     rows = np.minimum((flat[:, 1] * n_rows).astype(np.int64), n_rows - 1)
     return normals, strata, rows
@@ -184,7 +195,12 @@ def seeded(key: int, device: Any) -> Iterator[None]:
 
 
 def fit(
-    module: Any, loss_of: Callable[[int], Any], plan: Plan, progress: Any, label: str
+    module: Any,
+    loss_of: Callable[[int], Any],
+    plan: Plan,
+    progress: Any,
+    label: str,
+    keeper: TrainingKeeper | None = None,
 ) -> BaseException | None:
     """Take the steps of a training; the module has the averaged weights at the end.
 
@@ -196,12 +212,24 @@ def fit(
         raise ArgumentError("module: it has no parameters that can be trained")
     averages = [p.detach().clone() for p in parameters]
     optimizer = _Adam(parameters)
+    state = [*module.parameters(), *module.buffers(), *averages, *optimizer.state]
+    if keeper is not None:
+        plan.losses, plan.seconds = keeper.restore(state)
+        optimizer.count = len(plan.losses)
     flags = [(part, part.training) for part in module.modules()]
     module.train()
-    start, stopped = time.perf_counter(), None
+    start, stopped = time.perf_counter() - plan.seconds, None
+
+    def keep() -> None:
+        if keeper is not None:
+            keeper.keep(state, plan.losses, time.perf_counter() - start)
+
+    #: Between two steps, where a training can be taken up again.
+    settled = bool(plan.losses)
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
-            for step in range(plan.n_steps):
+            for step in range(len(plan.losses), plan.n_steps):
+                settled = False
                 for p in parameters:
                     p.grad = None
                 loss = loss_of(step)
@@ -219,12 +247,17 @@ def fit(
                 with torch.no_grad():
                     torch._foreach_lerp_(averages, parameters, 1 - decay)
                 plan.losses.append(value)
+                settled = True
+                if keeper is not None and (step + 1 == plan.n_steps or not keeper.wait()):
+                    keep()
                 if report is not None:
                     annotate(report, f"loss {np.mean(plan.losses[-100:]):.4g}")
                     report(step + 1, plan.n_steps)
             finish(report, plan.n_steps, None)
     except KeyboardInterrupt as interrupt:
         stopped = interrupt
+        if settled:
+            keep()
     finally:
         for part, flag in flags:
             part.training = flag
@@ -247,11 +280,12 @@ class _Adam:
         self._parameters = parameters
         self._means = [self._torch.zeros_like(p) for p in parameters]
         self._squares = [self._torch.zeros_like(p) for p in parameters]
-        self._count = 0
+        self.state = [*self._means, *self._squares]
+        self.count = 0
 
     def step(self, rate: float) -> None:
         torch, (first, second) = self._torch, _BETAS
-        self._count += 1
+        self.count += 1
         with torch.no_grad():
             gradients = [
                 torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters
@@ -260,9 +294,9 @@ class _Adam:
             torch._foreach_mul_(self._squares, second)
             torch._foreach_addcmul_(self._squares, gradients, gradients, 1 - second)
             roots = torch._foreach_sqrt(self._squares)
-            torch._foreach_div_(roots, math.sqrt(1 - second**self._count))
+            torch._foreach_div_(roots, math.sqrt(1 - second**self.count))
             torch._foreach_add_(roots, _EPSILON)
-            scale = -rate / (1 - first**self._count)
+            scale = -rate / (1 - first**self.count)
             torch._foreach_addcdiv_(self._parameters, self._means, roots, scale)
 
 

@@ -24,15 +24,13 @@ from fermiac.score._base import Model
 from fermiac.score._call import Threshold, as_method, levels_of
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator
+from fermiac.score._purposes import START
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._factory import Factory
 
 __all__ = ["event_of", "range_of", "sample", "start_noise"]
 
 Array = NDArray[np.float64]
-
-#: `Purpose::Start` of the core's addresses.
-_START = 1
 
 
 def sample(
@@ -174,7 +172,7 @@ def range_of(model: Model, given: tuple[float, float] | None) -> tuple[float, fl
 
 def start_noise(key: int, first: int, n: int, dim: int) -> Array:
     """Normal numbers of the starting points."""
-    return _core.score_noise(key, _START, first, n, 0, dim, 0)[0]
+    return _core.score_noise(key, START, first, n, 0, dim, 0)[0]
 
 
 def _steps(

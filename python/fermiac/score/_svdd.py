@@ -45,7 +45,7 @@ def svdd(
     n_candidates: int | None = None,
     mode: str = "candidates",
     value: str | Callable[[Any, float], Any] = "posterior_mean",
-    n_steps: int = 100,
+    n_steps: int | None = None,
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike] = "karras",
     sigma_range: tuple[float, float] | None = None,
     base: str = "ancestral",
@@ -93,12 +93,13 @@ def svdd(
         every candidate; a regression of the rewards on noisy points at each level, which asks it
         at the chosen ones only; or a function of (y, sigma) that gives (n,).
     n_steps : int, default 100
-        Noise levels below the first; a last step takes the mean of the data behind the points.
-    schedule : str, array_like or callable, default "karras"
-        The levels: by name, as in `fermiac.score.sample`, as falling numbers (n_steps + 1,), or by
-        a function of (n_steps, sigma_min, sigma_max).
+        Steps, the one to level 0 included, which takes the mean of the data behind the points.
+    schedule : str, callable or array_like, default "karras"
+        Where the levels lie: a name or a function, as of `fermiac.score.sample`, or the falling
+        levels themselves, which say the number of steps and the range as well. A last step goes to
+        level 0, whether they end with it or not.
     sigma_range : tuple of float, optional
-        The last and the first level; by default those of the model.
+        The lowest and the highest level; by default those of the model.
     base : {"ancestral", "euler_maruyama"}, default "ancestral"
         The step: drawn as if the data behind a point were at their mean, or with the noise of the
         whole step.
@@ -202,6 +203,11 @@ def svdd(
         choice("value", value, ("posterior_mean", "regression"))
     if regressor is not None and value != "regression":
         raise ArgumentError("regressor: given without value='regression'; leave it out")
+    if regressor is not None and not callable(regressor):
+        raise ArgumentError(
+            f"regressor: {regressor!r:.60} was given; a callable that takes points and rewards, "
+            "and gives a function of points, is needed"
+        )
     settings = {
         "alpha": aim.alpha,
         "n_candidates": aim.n_candidates,
@@ -226,18 +232,23 @@ def svdd(
             wall_time=time.perf_counter() - start,
         )
 
-    with threads(resolve_threads(n_threads)), reporter(progress, "svdd", "steps") as report:
-        paths = Paths(aim, grid)
+    with (
+        threads(resolve_threads(n_threads)),
+        aim.model._held(),
+        reporter(progress, "svdd", "steps") as report,
+    ):
+        paths = Paths(aim, grid[:-1])
+        n_steps = len(grid) - 1
         try:
             if value == "regression":
                 valued: Value = Regression(*paths.base(n_fit, judged), aim.key, regressor)
             else:
                 valued = UserValue(value, aim.event) if callable(value) else PosteriorMean(judged)
             paths.begin(valued)
-            for i in range(len(grid) - 1):
+            for i in range(n_steps - 1):
                 paths.step(i)
                 if report is not None:
-                    report(i + 1, len(grid))
+                    report(i + 1, n_steps)
             state, rewards = paths.end(judged)
         except KeyboardInterrupt as stop:
             at = paths.state
@@ -246,7 +257,7 @@ def svdd(
             )
             raise
         made = result(state, state.denoised, rewards, "complete")
-        finish(report, len(grid), made)
+        finish(report, n_steps, made)
     found = collapse(made)
     object.__setattr__(made, "warnings", tuple(text for _, text in found))
     warn(found, made)
@@ -290,29 +301,38 @@ def _aim(
         )
     default = 1 if particles else 10
     count = default if n_candidates is None else whole("n_candidates", n_candidates, 1, 2**20)
-    share = float(numbers("ess_threshold", ess_threshold).reshape(()))
-    if not 0 <= share <= 1:
-        raise ArgumentError(f"ess_threshold: {share} was given; a share from 0 to 1 is needed")
+    share = numbers("ess_threshold", ess_threshold)
+    if share.ndim or not 0 <= share <= 1:
+        raise ArgumentError(
+            f"ess_threshold: {ess_threshold!r:.60} was given; a share from 0 to 1 is needed"
+        )
     n = whole("n", n, 1, 2**40)
-    return Aim(model, n, event, alpha, count, particles, base, correct, share, key)
+    return Aim(model, n, event, alpha, count, particles, base, correct, float(share), key)
 
 
 def _levels(
     model: Model,
-    n_steps: int,
+    n_steps: int | None,
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike],
     sigma_range: tuple[float, float] | None,
 ) -> Array:
-    """The noise levels of a call, falling."""
+    """The noise levels of a call, falling, those of the step to 0 included."""
     if isinstance(schedule, str) or callable(schedule):
-        n_steps = whole("n_steps", n_steps, 1, 2**24)
-        grid = schedule_of(schedule, n_steps, *range_of(model, sigma_range), False)
+        steps = whole("n_steps", 100 if n_steps is None else n_steps, 1, 10**6)
+        grid = schedule_of(schedule, steps, *range_of(model, sigma_range), True)
     else:
-        grid = numbers("schedule", schedule)
-    if grid.ndim != 1 or grid.size < 2 or not np.isfinite(grid).all() or grid[-1] <= 0:
+        for name, given in (("n_steps", n_steps), ("sigma_range", sigma_range)):
+            if given is not None:
+                raise ArgumentError(
+                    f"{name}: given with a schedule of levels, which says it as well; leave it out"
+                )
+        grid = np.atleast_1d(numbers("schedule", schedule))
+        if grid.ndim == 1 and grid.size and grid[-1] != 0:
+            grid = np.append(grid, 0.0)
+    if grid.ndim != 1 or grid.size < 2 or not np.isfinite(grid).all():
         raise ArgumentError(
-            f"schedule: levels of shape {grid.shape} were given; two or more positive, finite "
-            "numbers are needed; a step to 0 comes after the last"
+            f"schedule: levels of shape {grid.shape} were given; one or more positive, finite "
+            "numbers are needed"
         )
     if not (np.diff(grid) < 0).all():
         at = int(np.argmax(np.diff(grid) >= 0))

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import TargetError
-from fermiac.score._values import TRAIN, Reward, Value, host
+from fermiac.score._purposes import CHOICE, INTEGRATE, START, TRAIN
+from fermiac.score._values import Reward, Value, host
 from fermiac.targets._torch import import_torch
 
 __all__ = ["Aim", "Paths", "State"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Purposes of noise (see the addresses of score models' noise).
-_INTEGRATE, _START, _CHOICE = 0, 1, 6
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Paths:
         """Draw the starting points."""
         aim, s = self._aim, float(self._grid[0])
         self._value = value
-        z = self._normals(_START, aim.n, 0, aim.dim)
+        z = self._normals(START, aim.n, 0, aim.dim)
         y = s * z
         denoised = self._denoised(y, 0)
         values = value(y, s, denoised, 0)
@@ -107,7 +106,7 @@ class Paths:
         n, m, d = aim.n, aim.n_candidates, aim.dim
         s, to = float(self._grid[i]), float(self._grid[i + 1])
         mean, spread = self._kernel(i, state.y, state.denoised)
-        z = self._normals(_INTEGRATE, n, i, m * d).reshape(n, m, d)
+        z = self._normals(INTEGRATE, n, i, m * d).reshape(n, m, d)
         candidates = (mean[:, None, :] + spread * z).reshape(n * m, d)
         denoised = self._denoised(candidates, i + 1) if value.needs_denoised else None
         values = value(candidates, to, denoised, i + 1)
@@ -118,7 +117,7 @@ class Paths:
             ratio = aim.model.log_density(candidates, to).reshape(n, m)
             ratio += _log_normal(step, np.sqrt(s**2 - to**2)) - _log_normal(z, spread)
             scores = scores + ratio - aim.model.log_density(state.y, s)[:, None]
-        uniforms = _core.score_noise(aim.key, _CHOICE, 0, n, i, 0, 1)[1][:, 0]
+        uniforms = _core.score_noise(aim.key, CHOICE, 0, n, i, 0, 1)[1][:, 0]
         chosen, log_mean, effective = _choose(
             values.reshape(n, m) if aim.alpha == 0 else scores, uniforms, aim.alpha == 0
         )
@@ -151,7 +150,7 @@ class Paths:
         aim = self._aim
         weights, log_mean = _core.normalize_weights(state.log_weights)
         # An address beyond those of the points.
-        word = _core.score_noise(aim.key, _CHOICE, aim.n, 1, i, 0, 1)[1][0, 0]
+        word = _core.score_noise(aim.key, CHOICE, aim.n, 1, i, 0, 1)[1][0, 0]
         rows = _core.resample_indices(weights, aim.n, "systematic", int(word * 2.0**53))
         return replace(
             state,

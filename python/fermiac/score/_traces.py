@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError
 from fermiac.score._base import Model
+from fermiac.score._purposes import PROBE
 
 __all__ = ["Traces", "require_smooth", "slope", "traces_of"]
 
@@ -19,8 +20,6 @@ Rows = NDArray[np.int64]
 
 #: Up to this many coordinates derivatives are taken along each, above along random probes.
 _FEW = 16
-#: The purpose of probes among the addresses of random numbers.
-_PROBE = 5
 #: Differences are taken over this share of the level, which is the width over which D bends: the
 #: square of it is the relative error, the rounding error of D over it the other.
 _SHARE = 1e-5
@@ -71,7 +70,7 @@ def _probes(key: int, n: int, n_probes: int, dim: int) -> Array:
     """Signs, (n, probes, d): of all laws of independent coordinates that of the least variance."""
     signs = np.empty((n, n_probes, dim))
     for p in range(n_probes):
-        _, u = _core.score_noise(key, _PROBE, 0, n, p, 0, dim)
+        _, u = _core.score_noise(key, PROBE, 0, n, p, 0, dim)
         signs[:, p] = np.where(u < 0.5, -1.0, 1.0)
     return signs
 

@@ -5,33 +5,36 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from fermiac import _core
-from fermiac._arguments import choice, numbers
+from fermiac._checkpoint import Checkpoint
 from fermiac._config import isa_level
 from fermiac._result import Result
-from fermiac._rng import RngLike, key_of, positive, whole
+from fermiac._rng import RngLike, positive, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
 from fermiac.score._mlp import read_network, score_mlp, write_network
 from fermiac.score._network import ScoreModel
+from fermiac.score._noise_laws import Weight, law_of, range_of, weight_of
+from fermiac.score._training_kept import keeper_of, seed_of
 from fermiac.targets._modules import import_torch
 
 __all__ = ["TrainedScore", "Training", "load_score", "train_score"]
 
 Array = NDArray[np.float64]
-Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
-#: Of the law of levels where nothing is said: mean of log s beside that of the data's scale, sd.
-_SHIFT, _SPREAD = -0.5, 1.2
 #: Bins of levels for the held-out errors, and noisy points for each.
 _N_BINS, _PROBES = 8, 1024
 #: The kind of data that a prediction stands for, where it is not "ve".
 _KINDS = {"edm": "edm", "v": "vp", "flow": "flow"}
+#: What is passed on to the model.
+_OPTIONS = (
+    "alphas_cumprod", "beta_range", "clamp", "devices", "discrete", "dtype", "log_density",
+    "max_batch", "on_device", "time", "time_scale",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -53,6 +56,20 @@ class Training(Result):
         by heart.
     n_parameters : int
         Numbers that were trained.
+
+    See Also
+    --------
+    fermiac.score.train_score : Trains a model, which has this as ``training``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> told = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
+    >>> told.losses.shape, told.held_out.shape  # doctest: +SKIP
+    ((500,), (8,))
+    >>> bool(told.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
+    True
     """
 
     losses: Array
@@ -82,7 +99,11 @@ class Training(Result):
 
 
 class TrainedScore(ScoreModel):
-    """A `ScoreModel` that `train_score` made; `training` says how."""
+    """A `ScoreModel` that `train_score` made; `training` says how.
+
+    `save` writes one around the built-in network to a file, `load_score` reads it; both have
+    their example there.
+    """
 
     training: Training
 
@@ -126,6 +147,7 @@ def train_score(
     n_blocks: int = 3,
     device: Any = None,
     rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
     **options: Any,
 ) -> TrainedScore:
@@ -171,6 +193,10 @@ def train_score(
         where it is, and is moved if this is given.
     rng : int, SeedSequence, Generator or None
         The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
     progress : bool or callable, optional
         Whether to show a bar; see the other methods.
     **options
@@ -187,8 +213,14 @@ def train_score(
         If an argument is none of these.
     NumericalError
         If the loss is not finite at some step.
+    TargetError
+        If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the model so far.
 
     Notes
     -----
@@ -200,8 +232,6 @@ def train_score(
     from torch's generators, seeded with the same key and brought back afterwards. On one machine
     and one number of threads (``torch.set_num_threads``) a training gives the same weights again
     on the CPU; elsewhere rounding differs, and a long training with it.
-
-    An interrupt (Ctrl-C) carries the model so far as its ``partial_result``.
 
     References
     ----------
@@ -215,22 +245,41 @@ def train_score(
     >>> import fermiac as fm
     >>> x = fm.random.Stream(0).normal((1000, 2))
     >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
-    >>> fm.score.sample(model, 3, 2, rng=1).shape  # doctest: +SKIP
-    (3, 2)
+    >>> y = fm.score.sample(model, 2000, n_steps=20, rng=1)  # doctest: +SKIP
+    >>> bool(abs(y.std() - 1) < 0.1)  # doctest: +SKIP
+    True
+
+    A network of your own, which finds the noise z of x + s z:
+
+    >>> import torch  # doctest: +SKIP
+    >>> class Noise(torch.nn.Module):  # doctest: +SKIP
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = torch.nn.Sequential(
+    ...             torch.nn.Linear(3, 64), torch.nn.SiLU(), torch.nn.Linear(64, 2)
+    ...         )
+    ...     def forward(self, x, s):
+    ...         scale = torch.sqrt(1 + s**2)[:, None]
+    ...         return self.layers(torch.cat([x / scale, torch.log(s)[:, None]], dim=1))
+    >>> own = fm.score.train_score(x, Noise(), prediction="eps", rng=0)  # doctest: +SKIP
+    >>> own.denoise([[1.0, 1.0]], 1.0).round(1)  # doctest: +SKIP
+    array([[0.5, 0.5]])
     """
     torch = import_torch()
+    _check_options(options, module is None)
     points, shape = fitting.points_of(data, event_shape)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
-    weigh = _weight(weight, c)
+    weigh = weight_of(weight, c)
     held = fitting.share_of(validation_fraction, len(points))
-    key = key_of(rng)
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
-    kind = _KINDS.get(prediction, "ve") if kind is None else kind
+    kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
         sigma_range = fitting.levels_of("sigma_range", sigma_range)
     elif kind != "vp":
-        sigma_range = _range(points, scale)
+        sigma_range = range_of(points, scale)
     if module is None:
         if prediction != "edm":
             raise ArgumentError(
@@ -247,7 +296,7 @@ def train_score(
     )  # fmt: skip
     assert model.sigma_range is not None
     ends = model.sigma_range
-    law = _law(sigma_law, ends, c)
+    law = law_of(sigma_law, ends, c)
     trained, out = fitting.splits(len(points), held, key)
     task = _Task(model, points, place)
 
@@ -259,21 +308,38 @@ def train_score(
         errors, unit = task.errors(trained[rows], s, normals)
         return (task.tensor(weigh(s) * unit**2) * errors).mean()
 
-    with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model")
     settings = {
         "prediction": prediction, "kind": kind, "sigma_range": list(ends), "sigma_data": c,
         "n_steps": plan.n_steps, "batch_size": plan.batch_size, "ema": plan.ema,
         "learning_rate": plan.learning_rate, "validation_fraction": float(validation_fraction),
-        "sigma_law": sigma_law if isinstance(sigma_law, str) else list(sigma_law),
+        "sigma_law": sigma_law if isinstance(sigma_law, str) else [float(x) for x in sigma_law],
         "weight": weight if isinstance(weight, str) else "callable",
     }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_score", key, points, module, settings)
+    with fitting.seeded(key, place):
+        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", keeper)
     with fitting.evaluated(module):
         model.training = _report(task, ends, (trained, out), plan, settings, stopped is not None)
     if stopped is not None:
         stopped.partial_result = model  # type: ignore[attr-defined]
         raise stopped
     return model
+
+
+def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
+    """Refuse what is no option of a model that is trained."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise ArgumentError(
+                f"{name}: train_score takes no such argument; beside its own it takes those of "
+                f"ScoreModel that are left open: {', '.join(_OPTIONS)}"
+            )
+    if built_in and options.get("dtype") is not None:
+        raise ArgumentError(
+            "dtype: given for the built-in network, which computes in float32; leave it out, or "
+            "give a module of that type"
+        )
 
 
 class _Task:
@@ -313,57 +379,6 @@ class _Task:
 
     def _column(self, value: Any, s: Array) -> Any:
         return self.tensor(np.broadcast_to(value, s.shape).copy())[:, None]
-
-
-def _range(points: Array, scale: float) -> tuple[float, float]:
-    return 0.01 * scale, max(20 * scale, 2 * float(np.linalg.norm(points, axis=1).max()))
-
-
-def _law(
-    given: str | tuple[float, float], ends: tuple[float, float], c: float
-) -> Callable[[Array], Array]:
-    """The map from uniform numbers to levels."""
-    low, high = np.log(ends)
-    if isinstance(given, str):
-        if choice("sigma_law", given, ("log-normal", "log-uniform")) == "log-uniform":
-            return lambda u: np.exp(low + u * (high - low))
-        mean, sd = np.log(c) + _SHIFT, _SPREAD
-    else:
-        values = numbers("sigma_law", given)
-        if values.shape != (2,) or not np.isfinite(values).all() or values[1] <= 0:
-            raise ArgumentError(
-                f"sigma_law: {given!r:.60} was given; 'log-normal', 'log-uniform', or a mean and a "
-                "positive standard deviation of log s is needed"
-            )
-        mean, sd = values
-    below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
-    if not above - below > 1e-6:
-        raise ArgumentError(
-            f"sigma_law: mean {mean:.3g} and standard deviation {sd:.3g} of log s lie outside of "
-            f"the levels from {ends[0]:.3g} to {ends[1]:.3g}"
-        )
-    return lambda u: np.clip(np.exp(mean + sd * ndtri(below + u * (above - below))), *ends)
-
-
-def _weight(given: Weight, c: float) -> Callable[[Array], Array]:
-    if callable(given):
-
-        def own(s: Array) -> Array:
-            values = numbers("weight", given(s))
-            if values.shape != s.shape or not ((values >= 0) & np.isfinite(values)).all():
-                raise ArgumentError(
-                    f"weight: the function gave shape {values.shape}; a finite number, not "
-                    f"negative, for each of {len(s)} levels is needed"
-                )
-            return values
-
-        return own
-    known: dict[str, Callable[[Array], Array]] = {
-        "edm": lambda s: (s**2 + c**2) / (s * c) ** 2,
-        "eps": lambda s: s**-2,
-        "data": np.ones_like,
-    }
-    return known[choice("weight", given, tuple(known))]
 
 
 def _report(
@@ -437,6 +452,8 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
     >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
     >>> model.save("model.safetensors")  # doctest: +SKIP
     >>> again = fm.score.load_score("model.safetensors")  # doctest: +SKIP
+    >>> bool((again.denoise(x, 1.0) == model.denoise(x, 1.0)).all())  # doctest: +SKIP
+    True
     """
     module, content = read_network(path, "score-network")
     fitting.placed(module, device)

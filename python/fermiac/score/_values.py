@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import is_tensor, to_numpy
+from fermiac.score._purposes import TRAIN
+from fermiac.targets._modules import evaluating
 
 __all__ = ["PosteriorMean", "Regression", "Reward", "UserValue", "Value", "checked", "host"]
 
@@ -23,8 +25,6 @@ _FEATURES = 256
 _RIDGE = 1e-4
 #: With more coordinates than this, no squares of them are features.
 _SQUARES = 64
-#: The purpose of the noise of fits (see the addresses of score models' noise).
-TRAIN = 7
 
 
 class Reward:
@@ -43,7 +43,7 @@ class Reward:
         taken = self._taken(points)
         torch = sys.modules.get("torch")
         try:
-            with nullcontext() if torch is None else torch.no_grad():
+            with evaluating(self._function), nullcontext() if torch is None else torch.no_grad():
                 got = self._function(taken, *more)
         except Exception as error:
             error.add_note(f"in the {self._name} of {len(points)} points")
@@ -64,11 +64,13 @@ class Reward:
 def checked(name: str, got: Any, n: int) -> Array:
     """Take (n,) finite numbers of a user's function."""
     try:
+        if got.is_complex() if is_tensor(got) else np.iscomplexobj(got):
+            raise TypeError
         array = np.asarray(to_numpy(got), dtype=np.float64)
     except (TypeError, ValueError):
         raise TargetError(
-            f"{name}: a {type(got).__name__} came back that is no array of numbers; shape ({n},) "
-            "is needed"
+            f"{name}: a {type(got).__name__} came back that is no array of real numbers; shape "
+            f"({n},) is needed"
         ) from None
     if array.shape not in ((n,), (n, 1)):
         raise TargetError(f"{name}: shape {array.shape} came back; ({n},) is needed")
@@ -131,23 +133,22 @@ class Regression:
         self._rewards, self._key = rewards, key
         self._regressor = regressor
         self._level = -1
-        self._fitted: Callable[[Array], Any] | None = None
+        self._fitted: Reward | None = None
 
     def __call__(self, y: Any, sigma: float, denoised: Any, level: int) -> Array:
         if level != self._level or self._fitted is None:
             self._fitted, self._level = self._fit(sigma, level), level
-        got = checked("regressor", self._fitted(to_numpy(y)), len(y))
+        got = self._fitted(to_numpy(y))
         # A mean of rewards is none beyond them, whatever a fit says far from its points.
         return np.clip(got, self._rewards.min(), self._rewards.max())
 
-    def _fit(self, sigma: float, level: int) -> Callable[[Array], Any]:
+    def _fit(self, sigma: float, level: int) -> Reward:
         n, d = self._x.shape
         noise = _core.score_noise(self._key, TRAIN, 0, n, 1 + level, d, 0)[0]
         noisy = self._x + sigma * noise
-        if self._regressor is not None:
-            fitted: Callable[[Array], Any] = self._regressor(noisy, self._rewards)
-            return fitted
-        return _ridge(noisy, self._rewards, self._key)
+        if self._regressor is None:
+            return Reward(_ridge(noisy, self._rewards, self._key), (d,), "regressor")
+        return Reward(self._regressor(noisy, self._rewards), (d,), "regressor")
 
 
 def _ridge(x: Array, rewards: Array, key: int) -> Callable[[Array], Array]:
