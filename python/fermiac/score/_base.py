@@ -191,7 +191,7 @@ class Model:
             )
         return self._within(np.ascontiguousarray(levels.reshape(-1)))
 
-    def _within(self, levels: Array) -> Array:
+    def _within(self, levels: Array, name: str = "sigma") -> Array:
         """Hold levels to `sigma_range`; 0 stands for no noise at all and always passes."""
         if self.sigma_range is None or not levels.size:
             return levels
@@ -202,7 +202,7 @@ class Model:
         if not out.any():
             return levels
         first = levels[out].flat[0]
-        text = f"sigma: {first:g} lies outside of the model's range from {low:g} to {high:g}"
+        text = f"{name}: {first:g} lies outside of the model's range from {low:g} to {high:g}"
         if not self.clamp:
             raise ArgumentError(f"{text}; stay inside, or make the model with clamp=True")
         warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=4)

@@ -20,8 +20,9 @@ from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model, is_tensor, like, rows_of, to_numpy
 from fermiac.score._integrators import Integrator, as_integrator
+from fermiac.score._levels import as_model, held, levels_of, refuse_outside
 
-__all__ = ["Call", "Reached", "Threshold", "as_method", "levels_of"]
+__all__ = ["Call", "Reached", "Threshold", "as_method"]
 
 Array = NDArray[np.float64]
 
@@ -78,22 +79,6 @@ class Threshold(NamedTuple):
         return "dynamic", bound, float(self.quantile)
 
 
-def levels_of(name: str, given: tuple[float, float]) -> tuple[float, float]:
-    """Take a lowest and a highest level."""
-    try:
-        low, high = given
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"{name}: {given!r:.60} given; (lowest, highest) level is needed"
-        ) from None
-    low, high = positive(name, low), positive(name, high)
-    if low >= high:
-        raise ArgumentError(
-            f"{name}: ({low:g}, {high:g}) given; the lowest level must be below the highest"
-        )
-    return low, high
-
-
 def as_method(given: object) -> Integrator | Adaptive:
     """Take an integrator of either kind, or its name."""
     if isinstance(given, Adaptive):
@@ -123,11 +108,7 @@ class Call:
         n_threads: int | None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ) -> None:
-        if not isinstance(model, Model):
-            raise ArgumentError(
-                f"model: {type(model).__name__} given; a score model is needed: one of "
-                "fermiac.score, or ScoreModel(...) of a network or function"
-            )
+        model = as_model(model)
         self.given = y0
         self.event = tuple(y0.shape[1:]) if is_tensor(y0) else np.shape(y0)[1:]
         self.model = model._shaped(self.event)
@@ -168,7 +149,7 @@ class Call:
                 f"sigmas: shape {grid.shape} was given; (N + 1,) with at least one step is needed, "
                 f"or ({n}, N + 1) with a grid for each row"
             )
-        return self.model._within(grid.reshape(-1)).reshape(grid.shape)
+        return held("sigmas", self.model, grid)
 
     def _refuse(self, name: str, given: bool) -> None:
         if given:
@@ -241,16 +222,7 @@ class Call:
 
     def refuse_outside(self, executor: Any, target_factory: Any) -> None:
         """Refuse what a model on its device cannot have."""
-        for name, value in (
-            ("executor", executor),
-            ("target_factory", target_factory),
-            ("checkpoint", self.log),
-        ):
-            if value is not None:
-                raise ArgumentError(
-                    f"{name}: given for a model whose whole loop runs on its device; make it with "
-                    "ScoreModel(..., on_device=False), or leave it out"
-                )
+        refuse_outside(executor=executor, target_factory=target_factory, checkpoint=self.log)
 
     def device_run(
         self,

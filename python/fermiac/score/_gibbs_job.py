@@ -15,7 +15,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, rows_of, to_numpy
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, Step
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._sample import range_of
+from fermiac.score._levels import held, range_of
 from fermiac.score._settings import GibbsSettings
 
 __all__ = ["biases", "settings_of"]
@@ -80,7 +80,7 @@ def settings_of(
             )
     last = None if tweedie_step is None else positive("tweedie_step", tweedie_step)
     if last is not None:
-        model._within(np.array([last]))
+        last = float(model._within(np.array([last]), "tweedie_step")[0])
     low, high = float(sigma[-1]), float(sigma[0])
     start = None
     if init is not None:
@@ -182,7 +182,7 @@ def _levels(
         )
     if own is not None:
         order = np.argsort(-np.asarray(own, dtype=float), kind="stable")
-    return model._within(sorted_levels), order
+    return held("levels", model, sorted_levels), order
 
 
 def _log_prior(given: ArrayLike | None, order: NDArray[np.int64]) -> Array:

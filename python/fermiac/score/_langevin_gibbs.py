@@ -27,6 +27,7 @@ from fermiac.score._gibbs_course import Course, GibbsKeeper, identity_of
 from fermiac.score._gibbs_job import settings_of
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, OUStep, Step
 from fermiac.score._integrators import Integrator
+from fermiac.score._levels import as_model, refuse_outside
 from fermiac.score._outside import asked
 from fermiac.score._sample import event_of
 from fermiac.score._settings import Chains, GibbsSettings
@@ -219,11 +220,7 @@ def langevin_gibbs(
     True
     """
     start = time.perf_counter()
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: {type(model).__name__} given; a score model is needed: one of fermiac.score, "
-            "or ScoreModel(...) of a network or function"
-        )
+    model = as_model(model)
     event = event_of(model, dim)
     model, size = model._shaped(event), math.prod(event)
     n_draws = whole("n_draws", n_draws, 1, _MOST)
@@ -316,12 +313,7 @@ def _run(
     total = n_draws * settings.n_chains
     with reporter(progress, "langevin_gibbs", "draws") as report:
         if model.runs_on_device:
-            for name, value in (("executor", executor), ("target_factory", target_factory)):
-                if value is not None:
-                    raise ArgumentError(
-                        f"{name}: given for a model whose whole loop runs on its device; make it "
-                        "with ScoreModel(..., on_device=False), or leave it out"
-                    )
+            refuse_outside(executor=executor, target_factory=target_factory)
             from fermiac.score import _device_gibbs
 
             on_device: Chains = _device_gibbs.run(cast("ScoreModel", model), settings)

@@ -19,6 +19,7 @@ from fermiac._rng import key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._levels import as_model, range_of
 from fermiac.score._traces import Traces, traces_of
 
 if TYPE_CHECKING:
@@ -205,16 +206,17 @@ def log_likelihood(
     array([-1.84, -2.84])
     """
     start = time.perf_counter()
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: a {type(model).__name__} was given; a score model is needed, such as "
-            "fermiac.score.ScoreModel makes of functions and networks"
-        )
+    model = as_model(model)
     given = numbers("x", to_numpy(x))
     model = model._shaped(given.shape[1:])
     flat = given.reshape(len(given), math.prod(given.shape[1:])) if given.ndim > 2 else given
     points = rows_of("x", flat, model.dim)
-    low, high = _range(model, sigma_range)
+    if sigma_range is None and model.sigma_range is None:
+        raise ArgumentError(
+            f"sigma_range: {type(model).__name__} has no range of levels; give the lowest and the "
+            "highest"
+        )
+    low, high = range_of(model, sigma_range)
     integrator = Adaptive(method, rtol, atol, max_steps)
     choice("trace", trace, ("auto", "exact", "hutchinson"))
     choice("terminal", terminal, ("normal", "model"))
@@ -274,29 +276,6 @@ def log_likelihood(
         result = result_of(cast("dict[str, Any]", raw), "complete")
         finish(report, len(points), result)
     return result
-
-
-def _range(model: Model, given: tuple[float, float] | None) -> tuple[float, float]:
-    if given is None:
-        given = model.sigma_range
-        if given is None:
-            raise ArgumentError(
-                f"sigma_range: {type(model).__name__} has no range of levels; give the lowest and "
-                "the highest"
-            )
-    try:
-        low, high = given
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"sigma_range: {given!r:.60} was given; a pair of levels (low, high) is needed"
-        ) from None
-    low, high = positive("sigma_range", low), positive("sigma_range", high)
-    if not low < high:
-        raise ArgumentError(
-            f"sigma_range: {low:g} and {high:g} were given; the lower level comes first"
-        )
-    moved = model._within(np.array([low, high]))
-    return float(moved[0]), float(moved[1])
 
 
 def _values(

@@ -18,7 +18,8 @@ from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, to_numpy
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._sample import event_of, range_of, start_noise
+from fermiac.score._levels import as_model, range_of
+from fermiac.score._sample import event_of, start_noise
 from fermiac.score._schedules import schedule_of
 
 __all__ = ["searched"]
@@ -112,8 +113,7 @@ def searched(
     >>> levels.shape, bool((levels[1:] < levels[:-1]).all())
     ((5,), True)
     """
-    if not isinstance(model, Model):
-        raise ArgumentError(f"model: {type(model).__name__} given; a score model is needed")
+    model = as_model(model)
     n = whole("n_steps", n_steps, 1, 1000)
     low, high = range_of(model, sigma_range)
     method = as_integrator(integrator)

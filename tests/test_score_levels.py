@@ -1,0 +1,89 @@
+"""Levels that calls of score models ask at: within the model's range, named as the user does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, FermiacWarning
+
+Array = NDArray[np.float64]
+LOW, HIGH = 0.1, 5.0
+
+
+class Ranged(fm.score.Model):
+    """A standard normal law that is known on a range of levels, and notes where it is asked."""
+
+    dim = 2
+    sigma_range = (LOW, HIGH)
+
+    def __init__(self, clamp: bool = False) -> None:
+        self.clamp = clamp
+        self.asked: list[float] = []
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        self.asked += [float(sigma.min()), float(sigma.max())]
+        return y / (1 + np.square(sigma)[:, None])
+
+    @property
+    def within(self) -> bool:
+        return all(LOW * (1 - 1e-9) <= s <= HIGH * (1 + 1e-9) for s in self.asked if s > 0)
+
+
+WIDE = (0.05, 10.0)
+#: Calls that make their levels from a range.
+CALLS: dict[str, Any] = {
+    "sample": lambda m: fm.score.sample(m, 3, sigma_range=WIDE),
+    "searched": lambda m: fm.score.searched(m, 3, WIDE, probes=4, n_trials=3),
+    "log_likelihood": lambda m: fm.score.log_likelihood(m, np.zeros((2, 2)), WIDE),
+    "langevin_gibbs": lambda m: fm.score.langevin_gibbs(
+        m,
+        levels=2,
+        sigma_range=WIDE,
+        n_chains=3,
+        n_draws=2,
+        n_warmup=2,
+        noise_predictor=fm.score.LevelEstimate(force=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_range_is_held_to_the_model(name: str) -> None:
+    strict = Ranged()
+    with pytest.raises(ArgumentError, match=r"^sigma_range: 0\.05 lies outside"):
+        CALLS[name](strict)
+    assert not strict.asked
+    clamped = Ranged(clamp=True)
+    with pytest.warns(FermiacWarning, match="moved to its end") as told:
+        CALLS[name](clamped)
+    assert len([w for w in told if "moved" in str(w.message)]) == 1
+    assert clamped.asked
+    assert clamped.within
+
+
+def test_levels_beyond_the_range_are_named_as_they_were_given() -> None:
+    y0 = np.ones((2, 2))
+    with pytest.raises(ArgumentError, match=r"^sigmas: 10 lies outside"):
+        fm.score.integrate(Ranged(), y0, [10.0, 1.0])
+    how: dict[str, Any] = {"n_chains": 3, "noise_predictor": fm.score.LevelEstimate(force=True)}
+    with pytest.raises(ArgumentError, match=r"^levels: 10 lies outside"):
+        fm.score.langevin_gibbs(Ranged(), levels=[10.0, 1.0], **how)
+    for sigmas in ([10.0, 7.0, 1.0], [[10.0, 7.0, 1.0], [3.0, 2.0, 1.0]]):
+        with (
+            pytest.warns(FermiacWarning, match="moved"),
+            pytest.raises(ArgumentError, match=r"^sigmas: two levels or more"),
+        ):
+            fm.score.integrate(Ranged(clamp=True), y0, sigmas)
+
+
+def test_a_range_that_begins_at_no_noise_is_no_default() -> None:
+    model = Ranged()
+    model.sigma_range = (0.0, HIGH)
+    for call in (fm.score.sample, fm.score.langevin_gibbs):
+        with pytest.raises(ArgumentError, match=r"^sigma_range: not given, .* begins at 0"):
+            call(model, 3) if call is fm.score.sample else call(model)
