@@ -87,3 +87,51 @@ def test_a_range_that_begins_at_no_noise_is_no_default() -> None:
     for call in (fm.score.sample, fm.score.langevin_gibbs):
         with pytest.raises(ArgumentError, match=r"^sigma_range: not given, .* begins at 0"):
             call(model, 3) if call is fm.score.sample else call(model)
+
+
+def test_added_noise_stays_within_the_range() -> None:
+    """A step of a Heun integrator with churn starts above its level."""
+    y0 = np.ones((3, 2))
+    grid = fm.score.karras(10, LOW, HIGH)
+    fits = fm.score.Heun(churn=40, churn_range=(0.0, HIGH / np.sqrt(2)))
+    wide = fm.score.Heun(churn=40)
+    for clamp in (False, True):
+        model = Ranged(clamp)
+        for sigmas in (grid, np.tile(grid, (3, 1))):
+            with pytest.raises(ArgumentError, match=r"^integrator: .* to level 7\.07.*churn_range"):
+                fm.score.integrate(model, y0, sigmas, wide)
+        with pytest.raises(ArgumentError, match=r"^integrator: .*churn_range"):
+            fm.score.stepper(model, y0, grid, wide)
+        assert not model.asked
+        fm.score.integrate(model, y0, grid, fits, rng=0)
+        fm.score.integrate(model, y0, grid[4:], wide, rng=0)
+        assert model.within
+
+
+def test_added_noise_of_chains_stays_within_the_range() -> None:
+    how: dict[str, Any] = {
+        "n_chains": 8,
+        "n_draws": 2,
+        "levels": 2,
+        "noise_predictor": fm.score.LevelEstimate(force=True),
+        "rng": 0,
+    }
+    for name in ("denoiser", "init_integrator"):
+        for top in (np.inf, HIGH, 0.75 * HIGH):
+            heun = fm.score.Heun(churn=40, churn_range=(0.0, top))
+            with pytest.raises(ArgumentError, match=rf"^{name}: .*churn_range"):
+                fm.score.langevin_gibbs(Ranged(), **how, **{name: heun})
+        model = Ranged()
+        heun = fm.score.Heun(churn=40, churn_range=(0.0, HIGH / np.sqrt(2)))
+        fm.score.langevin_gibbs(model, **how, **{name: heun, "sigma_range": (LOW, HIGH)})
+        assert model.within
+
+
+@pytest.mark.parametrize("sigmas", [[5.0, 0.0], [[5.0, 1.0], [5.0, 0.0]]], ids=["one", "rows"])
+def test_adaptive_steps_need_a_level_to_end_at(sigmas: Any) -> None:
+    """One step to no noise is one denoising, which nobody means who asks for a tolerance."""
+    for name in ("rk45", "dop853"):
+        with pytest.raises(ArgumentError, match=r"^sigmas: .* a small level above 0"):
+            fm.score.integrate(Ranged(), np.ones((2, 2)), sigmas, name)
+    with pytest.raises(ArgumentError, match=r"^sigmas: .* a small level above 0"):
+        fm.score.sample(Ranged(), 2, n_steps=1, integrator="dop853")

@@ -13,9 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, FermiacWarning
 
-__all__ = ["Model", "is_tensor", "like", "rows_of", "to_numpy"]
+__all__ = ["SLACK", "Model", "is_tensor", "like", "rows_of", "to_numpy"]
 
 Array = NDArray[np.float64]
+
+#: By how much levels may be outside of a range: a grid's ends are computed, and rounded.
+SLACK = 1e-9
 
 
 class Model:
@@ -196,9 +199,7 @@ class Model:
         if self.sigma_range is None or not levels.size:
             return levels
         low, high = self.sigma_range
-        # A grid's ends are computed, and may be off by rounding.
-        slack = 1e-9
-        out = (levels > high * (1 + slack)) | ((levels < low * (1 - slack)) & (levels > 0))
+        out = (levels > high * (1 + SLACK)) | ((levels < low * (1 - SLACK)) & (levels > 0))
         if not out.any():
             return levels
         first = levels[out].flat[0]

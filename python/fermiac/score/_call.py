@@ -20,7 +20,7 @@ from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive
 from fermiac.score._base import Model, is_tensor, like, rows_of, to_numpy
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._levels import as_model, held, levels_of, refuse_outside
+from fermiac.score._levels import as_model, held, levels_of, refuse_churn, refuse_outside
 
 __all__ = ["Call", "Reached", "Threshold", "as_method"]
 
@@ -120,6 +120,10 @@ class Call:
         flat = y0.reshape(n, -1) if is_tensor(y0) else np.reshape(y0, (n, -1)) if n else y0
         self.tensor = flat
         self.grid = self._grid(sigmas, n)
+        if isinstance(self.integrator, Adaptive):
+            self._adaptive_grid()
+        elif n and self.integrator.needs_noise:
+            refuse_churn("integrator", self.integrator, self.model, self.program())
         self.log = None if checkpoint is None else Log(checkpoint)
         resumed = None if self.log is None else self.log.seed
         self.key = resumed if rng is None and resumed is not None else key_of(rng)
@@ -150,6 +154,15 @@ class Call:
                 f"or ({n}, N + 1) with a grid for each row"
             )
         return held("sigmas", self.model, grid)
+
+    def _adaptive_grid(self) -> None:
+        """Refuse a way down that has no level above 0 to end at: it would be one denoising."""
+        if self.grid.shape[-1] == 2 and (self.grid[..., 1] == 0).any():
+            raise ArgumentError(
+                f"sigmas: {self.grid.reshape(-1, 2)[0].tolist()} was given with "
+                f"{self.integrator!r}; its steps go on in log s: give a small level above 0 before "
+                "the last"
+            )
 
     def _refuse(self, name: str, given: bool) -> None:
         if given:

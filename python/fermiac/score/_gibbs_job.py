@@ -15,7 +15,8 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, rows_of, to_numpy
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, Step
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._levels import held, range_of
+from fermiac.score._levels import held, range_of, refuse_churn
+from fermiac.score._schedules import karras
 from fermiac.score._settings import GibbsSettings
 
 __all__ = ["biases", "settings_of"]
@@ -82,6 +83,8 @@ def settings_of(
     if last is not None:
         last = float(model._within(np.array([last]), "tweedie_step")[0])
     low, high = float(sigma[-1]), float(sigma[0])
+    n_denoise = whole("n_denoise", n_denoise, 1, 10**6)
+    n_init = whole("n_init", n_init, 1, 10**6)
     start = None
     if init is not None:
         start = rows_of("init", init, dim)
@@ -106,15 +109,15 @@ def settings_of(
         n_warmup=whole("n_warmup", n_warmup, 0, _MOST),
         n_skip=whole("n_skip", n_skip, 1, _MOST),
         select=choice("select", select, ("random", "min", "last")),
-        denoiser=_integrator("denoiser", denoiser),
-        n_denoise=whole("n_denoise", n_denoise, 1, 10**6),
+        denoiser=_integrator("denoiser", denoiser, model, high, low, n_denoise),
+        n_denoise=n_denoise,
         rho=_RHO,
         sigma_end=low,
         tweedie_step=last,
         x0=start,
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
-        init_integrator=_integrator("init_integrator", init_integrator),
-        n_init=whole("n_init", n_init, 1, 10**6),
+        init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
+        n_init=n_init,
         init_noise=positive("init_noise", init_noise),
     )
 
@@ -282,13 +285,20 @@ def _checked(
     return call
 
 
-def _integrator(name: str, given: str | Integrator) -> Integrator:
+def _integrator(
+    name: str, given: str | Integrator, model: Model, high: float, low: float, n_steps: int
+) -> Integrator:
     chosen = as_integrator(given)
     if chosen._langevin()[1] == "batch":
         raise ArgumentError(
             f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
             "not depend on each other: use norm='level'"
         )
+    # Grids begin where chains stand, at the worst at the highest level that gets noise.
+    top = chosen._most_churned(high)
+    if chosen.needs_noise and top > 0:
+        grid = karras(n_steps, min(low, top / 2), top, _RHO, final="zero")
+        refuse_churn(name, chosen, model, chosen._program(grid))
     return chosen
 
 

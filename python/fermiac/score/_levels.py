@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core
 from fermiac._rng import positive
 from fermiac.errors import ArgumentError
-from fermiac.score._base import Model
+from fermiac.score._base import SLACK, Model
+from fermiac.score._integrator_base import Integrator
 
-__all__ = ["as_model", "held", "levels_of", "range_of", "refuse_outside"]
+__all__ = ["as_model", "held", "levels_of", "range_of", "refuse_churn", "refuse_outside"]
 
 Array = NDArray[np.float64]
 
@@ -66,6 +69,20 @@ def held(name: str, model: Model, levels: Array) -> Array:
             "clamp=True makes them one; give levels inside, and one beyond at most"
         )
     return within
+
+
+def refuse_churn(name: str, integrator: Integrator, model: Model, program: _core.Program) -> None:
+    """Refuse steps that go up, by added noise, to where the model may not be asked."""
+    if model.sigma_range is None:
+        return
+    high = model.sigma_range[1]
+    at = [op[3] for op in program.ops if op[0] == "denoise"]
+    top = float(program.coefficients[..., at].max(initial=0.0))
+    if top > high * (1 + SLACK):
+        raise ArgumentError(
+            f"{name}: {integrator!r:.100} adds noise up to level {top:g}, where the model's range "
+            f"ends at {high:g}; give a churn_range that ends at {high / math.sqrt(2):.6g}, or below"
+        )
 
 
 def refuse_outside(**given: object) -> None:
