@@ -64,16 +64,28 @@ def settings_of(
     tweedie_step: float | None,
     init: ArrayLike | None,
     sigma0: ArrayLike | None,
-    n_init: int,
-    init_noise: float,
-    init_integrator: str | Integrator,
+    n_init: int | None,
+    init_noise: float | None,
+    init_integrator: str | Integrator | None,
 ) -> GibbsSettings:
     """The settings of a run."""
+    if init is not None:
+        starts = {"n_init": n_init, "init_noise": init_noise, "init_integrator": init_integrator}
+        for name in (name for name, chosen in starts.items() if chosen is not None):
+            raise ArgumentError(
+                f"{name}: given with init, the points where chains start as they are; give one of "
+                "them"
+            )
     n_chains = whole("n_chains", n_chains, 1, 2**40)
     sigma, order = _levels(model, levels, sigma_range, noise_predictor)
     argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
     correction = _correction(model, metropolis)
     predictor = _predictor(model, dim, noise_predictor, sigma, order)
+    if argmax and predictor.kind not in ("exact", "logits"):
+        raise ArgumentError(
+            "level_draw: 'argmax' was given, but this noise_predictor has no law over `levels`; a "
+            "LevelEstimate or LevelRegression takes nearest=True; leave level_draw out"
+        )
     for name, value in (("step", step), ("warmup_step", warmup_step)):
         if not isinstance(value, Step) and not (name == "warmup_step" and value is None):
             raise ArgumentError(
@@ -84,7 +96,9 @@ def settings_of(
         last = float(model._within(np.array([last]), "tweedie_step")[0])
     low, high = float(sigma[-1]), float(sigma[0])
     n_denoise = whole("n_denoise", n_denoise, 1, 10**6)
-    n_init = whole("n_init", n_init, 1, 10**6)
+    n_init = whole("n_init", 20 if n_init is None else n_init, 1, 10**6)
+    init_noise = 0.5 if init_noise is None else init_noise
+    init_integrator = "dpmpp_2m" if init_integrator is None else init_integrator
     start = None
     if init is not None:
         start = rows_of("init", init, dim)
@@ -118,7 +132,7 @@ def settings_of(
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
         init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
         n_init=n_init,
-        init_noise=positive("init_noise", init_noise),
+        init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
     )
 
 
@@ -288,7 +302,7 @@ def _checked(
 def _integrator(
     name: str, given: str | Integrator, model: Model, high: float, low: float, n_steps: int
 ) -> Integrator:
-    chosen = as_integrator(given)
+    chosen = as_integrator(given, name)
     if chosen._langevin()[1] == "batch":
         raise ArgumentError(
             f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "

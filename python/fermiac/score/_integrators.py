@@ -299,13 +299,13 @@ def integrators() -> tuple[str, ...]:
     return tuple(_NAMED)
 
 
-def as_integrator(given: object) -> Integrator:
-    """Take an integrator, or one of their names."""
+def as_integrator(given: object, name: str = "integrator") -> Integrator:
+    """Take an integrator, or one of their names; `name` is the argument's."""
     if isinstance(given, Integrator):
         return given
     if isinstance(given, str) and given in _NAMED:
         return _NAMED[given]
     raise ArgumentError(
-        f"integrator: {given!r:.60} was given; an integrator of fermiac.score, or one of the names "
+        f"{name}: {given!r:.60} was given; an integrator of fermiac.score, or one of the names "
         f"{', '.join(_NAMED)} is needed"
     )

@@ -64,9 +64,9 @@ def langevin_gibbs(
     tweedie_step: float | None = None,
     init: ArrayLike | None = None,
     sigma0: ArrayLike | None = None,
-    n_init: int = 20,
-    init_noise: float = 0.5,
-    init_integrator: str | Integrator = "dpmpp_2m",
+    n_init: int | None = None,
+    init_noise: float | None = None,
+    init_integrator: str | Integrator | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
@@ -120,7 +120,8 @@ def langevin_gibbs(
         ``"auto"`` is ``"exact"`` where the log-density is known, and else ``"tweedie"``.
     level_draw : {"sample", "argmax"}, default "sample"
         Whether levels are drawn, or the most likely one is taken, as the public code of [1]_ does.
-        That is no draw of the law; with thousands of coordinates it is nearly the same.
+        That is no draw of the law; with thousands of coordinates it is nearly the same. It needs
+        ``"exact"`` or a classifier.
     n_skip : int, default 5
         Sweeps for each draw.
     select : {"random", "last", "min"}, default "random"
@@ -139,12 +140,13 @@ def langevin_gibbs(
         and some is added.
     sigma0 : float or array_like, shape (n_chains,), optional
         The levels at which they start; drawn by default.
-    n_init : int, default 20
-        Steps of that integrator.
-    init_noise : float, default 0.5
-        The standard deviation of the noise that is added.
-    init_integrator : str or Integrator, default "dpmpp_2m"
-        That integrator.
+    n_init : int, optional
+        Steps of that integrator, 20 by default; not with `init`.
+    init_noise : float, optional
+        The standard deviation of the noise that is added, from 0 on, 0.5 by default; not with
+        `init`.
+    init_integrator : str or Integrator, optional
+        That integrator, "dpmpp_2m" by default; not with `init`.
     names : sequence of str, optional
         Names of the coordinates.
     rng : int, SeedSequence, Generator or None

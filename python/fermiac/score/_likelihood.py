@@ -112,7 +112,7 @@ def log_likelihood(
     method: str = "dop853",
     max_steps: int = 10_000,
     trace: str = "auto",
-    n_probes: int = 1,
+    n_probes: int | None = None,
     terminal: str = "normal",
     rng: RngLike = None,
     n_threads: int | None = None,
@@ -141,9 +141,9 @@ def log_likelihood(
         How the divergence is found: exactly, or from random probes. ``"auto"`` is exact for models
         in compiled code, and for all models up to 16 dimensions. A model that does not know its
         derivative is differenced: along each coordinate, or along each probe.
-    n_probes : int
-        Probes of each row, vectors of random signs that it keeps on its way; a standard error
-        needs two.
+    n_probes : int, optional
+        Probes of each row, vectors of random signs that it keeps on its way, 1 by default; a
+        standard error needs two. Not with ``trace="exact"``, which has none.
     terminal : {"normal", "model"}
         The density at the highest level: the normal law of mean 0 and that standard deviation, or
         the model's own, which takes its error out where the model knows it.
@@ -220,7 +220,9 @@ def log_likelihood(
     integrator = Adaptive(method, rtol, atol, max_steps)
     choice("trace", trace, ("auto", "exact", "hutchinson"))
     choice("terminal", terminal, ("normal", "model"))
-    whole("n_probes", n_probes, 1, 2**31 - 1)
+    if n_probes is not None and trace == "exact":
+        raise ArgumentError("n_probes: given with trace='exact', which has no probes; leave it out")
+    n_probes = whole("n_probes", 1 if n_probes is None else n_probes, 1, 2**31 - 1)
     if terminal == "model" and not model.has_log_density:
         raise ArgumentError(
             f"terminal: 'model' was given, but {type(model).__name__} does not know its "

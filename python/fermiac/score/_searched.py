@@ -18,7 +18,7 @@ from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, to_numpy
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._levels import as_model, range_of
+from fermiac.score._levels import as_model, held, range_of
 from fermiac.score._sample import event_of, start_noise
 from fermiac.score._schedules import schedule_of
 
@@ -119,7 +119,7 @@ def searched(
     method = as_integrator(integrator)
     zero = choice("final", final, ("min", "zero")) == "zero"
     trials = 100 * n if n_trials is None else whole("n_trials", n_trials, 1, 10**9)
-    first = schedule_of(start, n, low, high, zero)
+    first = held("start", model, schedule_of(start, n, low, high, zero, "start"))
     # A start that does not fall is refused, with the index.
     method._program(first)
     if loss is not None and not callable(loss):

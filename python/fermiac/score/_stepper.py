@@ -45,7 +45,7 @@ class Stepper:
             )
         self._call = call
         self._core = call.model._core(call.dim)
-        self._run = _core.ScoreRun(self._core, call.program(), call.y, call.settings())
+        self._run = _core.ScoreRun(self._core, call.program, call.y, call.settings())
         self.n_steps = call.n_steps
         self.step_index = 0
 
