@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import numbers
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 
-__all__ = ["SLACK", "Model", "is_tensor", "like", "points_of", "rows_of", "to_numpy"]
+__all__ = ["SLACK", "Model", "is_tensor", "like", "points_of", "reserve", "rows_of", "to_numpy"]
 
 Array = NDArray[np.float64]
 
@@ -266,6 +266,14 @@ def points_of(name: str, value: Any) -> Any:
             f"{name}: shape {tuple(given.shape)} was given; (n, d) or (n, *event) is needed"
         )
     return given
+
+
+def reserve(n: int, dim: int) -> None:
+    """Fail in Python, where the core could only abort, if there is no memory for (n, d) numbers."""
+    try:
+        np.empty((n, dim))
+    except ValueError as error:
+        raise MemoryError(f"no array has {n} rows of {dim} numbers") from error
 
 
 def rows_of(name: str, value: Any, dim: int | None) -> Array:

@@ -133,6 +133,7 @@ class Call:
         self.log = None if checkpoint is None else Log(checkpoint)
         resumed = None if self.log is None else self.log.seed
         self.key = resumed if rng is None and resumed is not None else key_of(rng)
+        self.seeded = rng is not None or resumed is not None
         self.first = whole("first_row", first_row, 0, 2**48)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)

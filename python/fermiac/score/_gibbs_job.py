@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import choice, numbers
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._base import Model, reserve, rows_of, to_numpy
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, Step
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._levels import held, range_of, refuse_churn
@@ -77,6 +77,7 @@ def settings_of(
                 "them"
             )
     n_chains = whole("n_chains", n_chains, 1, 2**40)
+    reserve(n_chains, dim)
     sigma, order = _levels(model, levels, sigma_range, noise_predictor)
     argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
     correction = _correction(model, metropolis)

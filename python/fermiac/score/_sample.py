@@ -20,7 +20,7 @@ from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive
-from fermiac.score._base import Model
+from fermiac.score._base import Model, reserve
 from fermiac.score._call import Threshold, as_method
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator
@@ -167,6 +167,7 @@ def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
 
 def start_noise(key: int, first: int, n: int, dim: int) -> Array:
     """Normal numbers of the starting points."""
+    reserve(n, dim)
     return _core.score_noise(key, _START, first, n, 0, dim, 0)[0]
 
 
