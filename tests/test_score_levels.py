@@ -135,3 +135,36 @@ def test_adaptive_steps_need_a_level_to_end_at(sigmas: Any) -> None:
             fm.score.integrate(Ranged(), np.ones((2, 2)), sigmas, name)
     with pytest.raises(ArgumentError, match=r"^sigmas: .* a small level above 0"):
         fm.score.sample(Ranged(), 2, n_steps=1, integrator="dop853")
+
+
+class Gap(Ranged):
+    """The law with a number missing in the second row, below level 1."""
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        denoised = super()._denoise(y, sigma)
+        low = np.broadcast_to(sigma, len(y)) < 1
+        denoised[(y[:, 0] < 0) & low] = np.nan
+        return denoised
+
+
+def test_adaptive_solutions_tell_what_they_took() -> None:
+    y0 = np.array([[3.0, 1.0], [-3.0, 1.0], [0.5, 40.0]])
+    for integrator, cost in ((fm.score.Adaptive(), 12), (fm.score.Adaptive("dopri5"), 6)):
+        found = integrator.solve(Ranged(), y0, [HIGH, LOW])
+        np.testing.assert_array_equal(
+            found.y, fm.score.integrate(Ranged(), y0, [HIGH, LOW], integrator)
+        )
+        assert (found.sigma == LOW).all()
+        assert (found.n_accepted > 0).all()
+        steps = found.n_accepted + found.n_rejected
+        assert ((found.n_evals >= (cost - 1) * steps) & (found.n_evals < (cost + 2) * steps)).all()
+        assert integrator.solve(Ranged(), y0[:0], [HIGH, LOW]).n_evals.shape == (0,)
+
+
+def test_frozen_rows_of_adaptive_integrators_are_told() -> None:
+    y0 = np.array([[3.0, 1.0], [-3.0, 1.0], [0.5, 4.0]])
+    with pytest.warns(FermiacWarning, match=r"^1 of 3 rows were frozen") as told:
+        fm.score.integrate(Gap(), y0, [HIGH, LOW], "dop853", on_nan="freeze")
+    assert told[0].filename == __file__
+    found = fm.score.Adaptive().solve(Gap(), y0, [HIGH, LOW], on_nan="freeze")
+    assert (found.sigma != LOW).tolist() == [False, True, False]

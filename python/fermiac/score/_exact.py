@@ -12,7 +12,7 @@ from fermiac._arguments import numbers
 from fermiac._config import get_num_threads
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
-from fermiac.score._base import Model, like, reserve
+from fermiac.score._base import Model, like
 from fermiac.targets._builtin import Built
 
 __all__ = ["Empirical", "Gaussian", "GaussianMixture"]
@@ -219,7 +219,6 @@ class _Exact(Built, Model):
         levels = self._levels(sigma, count)
         # A draw costs as much whatever the number of components.
         threads = 1 if count * self.dim < _SMALL else get_num_threads()
-        reserve(count, self.dim)
         return self._mixture.sample(count, levels, key_of(rng), threads)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from os import PathLike
@@ -15,7 +16,7 @@ from fermiac._arguments import yes
 from fermiac._checkpoint import Checkpoint
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike
-from fermiac.errors import ArgumentError, InternalError
+from fermiac.errors import ArgumentError, FermiacWarning, InternalError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model
@@ -230,6 +231,14 @@ def _adaptive(
     )
     if error is not None or raw is None:
         raise _stopped(call, error, None if raw is None else (raw["y"], raw["sigma"]))
+    frozen = int(np.count_nonzero(raw["sigma"] != call.grid[..., -1]))
+    if frozen:
+        warnings.warn(
+            f"{frozen} of {len(call.y)} rows were frozen on their way, where the model gave a "
+            "number that is not finite",
+            FermiacWarning,
+            stacklevel=4,
+        )
     return raw["y"], np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
 
 
