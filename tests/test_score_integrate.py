@@ -112,6 +112,34 @@ def test_a_run_is_put_aside_and_goes_on(tmp_path: Path, integrator: Any, form: A
         other.load(path)
 
 
+def test_a_run_that_goes_on_knows_its_model_and_takes_its_seed(tmp_path: Path) -> None:
+    y0, path = points(70), tmp_path / "run"
+    run = fm.score.stepper(exact(), y0, LEVELS, "ancestral")
+    run.step()
+    run.save(path)
+    whole = run.run()
+    again = fm.score.stepper(exact(), y0, LEVELS, "ancestral").load(path)
+    np.testing.assert_array_equal(again.run(), whole)
+    again.save(path)
+    np.testing.assert_array_equal(
+        fm.score.stepper(exact(), y0, LEVELS, "ancestral").load(path).y, whole
+    )
+    other = fm.score.GaussianMixture([1.0], np.zeros((1, DIM)), [1.0])
+    with pytest.raises(CheckpointError, match="the model gives other numbers"):
+        fm.score.stepper(other, y0, LEVELS, "ancestral").load(path)
+    fm.score.stepper(other, y0, LEVELS, "ancestral").load(path, verify=False)
+
+
+def test_more_points_than_memory_holds_are_an_error() -> None:
+    how: dict[str, Any] = {"sigma_range": (0.1, 5.0)}
+    for call in (
+        lambda: fm.score.sample(exact(), 2**39, **how),
+        lambda: fm.score.langevin_gibbs(exact(), n_chains=2**39, **how),
+    ):
+        with pytest.raises(MemoryError):
+            call()
+
+
 def test_a_step_that_fails_leaves_the_run_where_it_was() -> None:
     y0 = points(20)
     for integrator in ("unipc3", "ghvb2", "heun", "dpmpp_3s", "deis_log_ab3"):

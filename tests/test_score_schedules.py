@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 import score_models as models
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._schedules import schedule_of
 
 Array = NDArray[np.float64]
@@ -181,9 +181,51 @@ def test_searched_keeps_a_start_that_nothing_betters() -> None:
     np.testing.assert_array_equal(two, [10.0, 0.1, 0.0])
 
 
+def test_searches_are_told_of_and_leave_what_they_have() -> None:
+    def loss(levels: Array) -> float:
+        return float(np.abs(levels - fm.score.exponential(3, 0.1, 10.0)).sum())
+
+    seen: list[tuple[int, int]] = []
+    whole = fm.score.searched(
+        Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40, progress=lambda *a: seen.append(a)
+    )
+    assert seen[0] == (1, 40)
+    assert seen[-1] == (40, 40)
+    run = fm.score.start("searched", Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40)
+    np.testing.assert_array_equal(run.result(), whole)
+
+    def stop(done: int, total: int) -> None:
+        if done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.searched(Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40, progress=stop)
+    best = caught.value.partial_result  # type: ignore[attr-defined]
+    assert loss(whole) <= loss(best) < loss(fm.score.karras(3, 0.1, 10.0))
+
+
+@pytest.mark.parametrize(
+    "given", [np.nan, -1.0, "small", [1.0], None], ids=["nan", "negative", "text", "list", "none"]
+)
+def test_losses_that_are_none(given: Any) -> None:
+    with pytest.raises(TargetError, match=r"^loss: it gave"):
+        fm.score.searched(Mixture(), 3, (0.1, 10.0), loss=lambda levels: given)
+
+
+def test_errors_of_a_loss_tell_where() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        fm.score.searched(Mixture(), 2, (0.1, 10.0), loss=lambda levels: 1 / 0)
+    assert caught.value.__notes__[0].startswith("raised by the loss of levels [10.0, ")
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
+        ({"probes": [[1.0, np.inf]]}, "^probes: inf was given in row 0"),
+        ({"probes": np.ones((2, 5))}, r"^probes: shape \(2, 5\)"),
+        ({"probes": "all"}, "^probes: "),
+        ({"probes": np.empty((0, 2))}, "^probes: no point"),
+        ({"probes": 3, "loss": lambda levels: 1.0}, "^probes: given with a loss"),
         ({"model": 3}, "^model: int given"),
         ({"n_steps": 0}, "^n_steps: 0"),
         ({"sigma_range": (1.0, 0.5)}, "^sigma_range: "),
@@ -194,7 +236,22 @@ def test_searched_keeps_a_start_that_nothing_betters() -> None:
         ({"n_trials": 0}, "^n_trials: 0"),
         ({"start": lambda n, low, high: np.ones(n + 1)}, "index 1 is 1 after 1"),
     ],
-    ids=["model", "steps", "range", "noise", "probes", "none", "loss", "trials", "start"],
+    ids=[
+        "infinite",
+        "size",
+        "text",
+        "empty",
+        "two",
+        "model",
+        "steps",
+        "range",
+        "noise",
+        "probes",
+        "none",
+        "loss",
+        "trials",
+        "start",
+    ],
 )
 def test_searches_that_are_refused(given: dict[str, Any], text: str) -> None:
     arguments = {"model": Mixture(), "n_steps": 3, "sigma_range": (0.1, 10.0), **given}

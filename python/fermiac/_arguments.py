@@ -20,7 +20,13 @@ Array = NDArray[np.float64]
 def numbers(name: str, given: ArrayLike) -> Array:
     """Take what was given as float64, without NaN; booleans and texts are no numbers."""
     value = plain(name, given)
-    kind = np.asarray(value).dtype.kind
+    try:
+        kind = np.asarray(value).dtype.kind
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
+            "needed, as many in each part"
+        ) from error
     if kind not in "iufO":
         what = {"b": "booleans were", "U": "text was", "S": "text was"}.get(kind, f"{kind!r} was")
         raise ArgumentError(f"{name}: {what} given; numbers are needed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fermiac.score._adaptive import Adaptive
+from fermiac.score._adaptive import Adaptive, Solution
 from fermiac.score._base import Model
 from fermiac.score._call import Reached, Threshold
 from fermiac.score._chains_result import LangevinGibbs, LevelHistogram
@@ -82,6 +82,7 @@ __all__ = [
     "RungeKutta",
     "ScaledStep",
     "ScoreModel",
+    "Solution",
     "Stepper",
     "Threshold",
     "TrainedScore",

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._arguments import choice, numbers
 from fermiac._rng import whole
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, InternalError
 from fermiac.score._base import Model
 
 if TYPE_CHECKING:
     from fermiac._progress import Report
 
-__all__ = ["Adaptive", "integrate_adaptive"]
+__all__ = ["Adaptive", "Solution", "integrate_adaptive"]
 
 Array = NDArray[np.float64]
 
@@ -25,13 +25,33 @@ Array = NDArray[np.float64]
 _MIN_RTOL = 1e-14
 
 
+class Solution(NamedTuple):
+    """What `Adaptive.solve` gives: points, and what each of them took.
+
+    Attributes
+    ----------
+    y : ndarray or torch.Tensor, shape of the points given
+        The points.
+    sigma : ndarray, shape (n,)
+        The level at which each stands: the last, but for rows that were frozen.
+    n_evals, n_accepted, n_rejected : ndarray, shape (n,)
+        Evaluations of the model, and steps, of each row.
+    """
+
+    y: Any
+    sigma: Array
+    n_evals: NDArray[np.int64]
+    n_accepted: NDArray[np.int64]
+    n_rejected: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Adaptive:
     """A Runge-Kutta pair with steps in log s that keep an error estimate within tolerances.
 
     Every row has steps and an error of its own, so that its result does not depend on the rows
-    beside it. The integrators ``"rk45"`` and ``"dop853"`` are ``Adaptive("dopri5")`` and
-    ``Adaptive("dop853")``.
+    beside it; `solve` tells how many steps each took. The integrators ``"rk45"`` and ``"dop853"``
+    are ``Adaptive("dopri5")`` and ``Adaptive("dop853")``.
 
     Parameters
     ----------
@@ -82,6 +102,57 @@ class Adaptive:
                 f"atol: {self.atol!r} was given; a finite number, at least 0, is needed"
             )
         whole("max_steps", self.max_steps, 1, 2**32 - 1)
+
+    def solve(
+        self,
+        model: Model,
+        y0: Any,
+        sigmas: ArrayLike,
+        *,
+        on_nan: str = "raise",
+        n_threads: int | None = None,
+    ) -> Solution:
+        """Carry points through levels as `integrate` does, and tell what it took.
+
+        Parameters
+        ----------
+        model, y0, sigmas, on_nan, n_threads
+            As of `integrate`.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ArgumentError, TargetError, NumericalError
+            As of `integrate`.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> m = fm.score.Gaussian([0.0], [[1.0]])
+        >>> found = fm.score.Adaptive(rtol=1e-8).solve(m, np.ones((2, 1)), [4.0, 0.5])
+        >>> found.y.shape, bool((found.n_evals >= 12 * found.n_accepted).all())
+        ((2, 1), True)
+        """
+        # A call takes an integrator, and so knows of this module.
+        from fermiac.score._call import Call
+
+        call = Call(model, y0, sigmas, self, None, 0, False, None, on_nan, n_threads)
+        with call.model._held():
+            raw, error = integrate_adaptive(
+                call.model._core(call.dim),
+                call.y,
+                call.grid,
+                self,
+                on_nan=on_nan,
+                n_threads=call.workers,
+            )
+        if error is not None or raw is None:
+            raise error or InternalError("a run ended without a result")
+        counts = (raw[name] for name in ("sigma", "n_evals", "n_accepted", "n_rejected"))
+        return Solution(call.shaped(raw["y"]), *counts)
 
 
 def _number(name: str, value: Any) -> float:

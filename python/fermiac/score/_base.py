@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import numbers
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 
-__all__ = ["Model", "is_tensor", "like", "rows_of", "to_numpy"]
+__all__ = ["SLACK", "Model", "is_tensor", "like", "points_of", "reserve", "rows_of", "to_numpy"]
 
 Array = NDArray[np.float64]
+
+#: By how much levels may be outside of a range: a grid's ends are computed, and rounded.
+SLACK = 1e-9
 
 
 class Model:
@@ -47,10 +50,19 @@ class Model:
 
     # What a model implements: (n, d) and (1,) or (n,), checked and C-contiguous, to (n, d) or (n,).
     def _denoise(self, y: Array, sigma: Array) -> Array:
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no _denoise(self, y, sigma), which every score model "
+            "needs: for points (n, d) and levels (1,) or (n,) it gives E[x | y], (n, d)"
+        )
 
     def _score(self, y: Array, sigma: Array) -> Array:
-        return (self._denoise(y, sigma) - y) / np.square(sigma)[:, None]
+        if not (sigma > 0).all():
+            raise ArgumentError(
+                f"sigma: 0 was given; {type(self).__name__} knows no score of the data without "
+                "noise"
+            )
+        denoised = _sound("denoised points", self._denoise(y, sigma), y.shape, sigma)
+        return (denoised - y) / np.square(sigma)[:, None]
 
     def _shaped(self, event: tuple[int, ...]) -> Model:
         """The model for points of this shape; most take them as rows of numbers."""
@@ -120,12 +132,14 @@ class Model:
         Raises
         ------
         ArgumentError
-            If a shape does not fit, or a level is negative, not finite or beyond `sigma_range`.
+            If a shape does not fit, a point is not finite, or a level is negative, not finite or
+            beyond `sigma_range`.
         TargetError
-            If the model gives something that cannot be used.
+            If the model gives another shape, or a number that is not finite.
         """
         points, levels = self._asked(y, sigma)
-        return like(y, self._denoise(points, levels))
+        given = self._denoise(points, levels)
+        return like(y, _sound("denoised points", given, points.shape, levels))
 
     def score(self, y: Any, sigma: ArrayLike) -> Any:
         """Give the score of the noisy law, the gradient of its log-density.
@@ -144,12 +158,14 @@ class Model:
         Raises
         ------
         ArgumentError
+            As of `denoise`, and if a level is 0 and the model knows no score there.
+        TargetError
             As of `denoise`.
         NumericalError
             If a level is 0 where the law of the data has no density.
         """
         points, levels = self._asked(y, sigma)
-        return like(y, self._score(points, levels))
+        return like(y, _sound("scores", self._score(points, levels), points.shape, levels))
 
     def log_density(self, y: Any, sigma: ArrayLike) -> Any:
         """Give the log-density of the noisy law.
@@ -169,9 +185,12 @@ class Model:
         ------
         ArgumentError
             As of `denoise`, and if the model does not know it.
+        TargetError
+            As of `denoise`; a log-density may be -inf.
         """
         points, levels = self._asked(y, sigma)
-        return like(y, self._log_density(points, levels))
+        given = self._log_density(points, levels)
+        return like(y, _sound("log-densities", given, points.shape[:1], levels, -np.inf))
 
     def _asked(self, y: Any, sigma: ArrayLike) -> tuple[Array, Array]:
         points = rows_of("y", y, self.dim)
@@ -191,18 +210,16 @@ class Model:
             )
         return self._within(np.ascontiguousarray(levels.reshape(-1)))
 
-    def _within(self, levels: Array) -> Array:
+    def _within(self, levels: Array, name: str = "sigma") -> Array:
         """Hold levels to `sigma_range`; 0 stands for no noise at all and always passes."""
         if self.sigma_range is None or not levels.size:
             return levels
         low, high = self.sigma_range
-        # A grid's ends are computed, and may be off by rounding.
-        slack = 1e-9
-        out = (levels > high * (1 + slack)) | ((levels < low * (1 - slack)) & (levels > 0))
+        out = (levels > high * (1 + SLACK)) | ((levels < low * (1 - SLACK)) & (levels > 0))
         if not out.any():
             return levels
         first = levels[out].flat[0]
-        text = f"sigma: {first:g} lies outside of the model's range from {low:g} to {high:g}"
+        text = f"{name}: {first:g} lies outside of the model's range from {low:g} to {high:g}"
         if not self.clamp:
             raise ArgumentError(f"{text}; stay inside, or make the model with clamp=True")
         warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=4)
@@ -221,12 +238,56 @@ def to_numpy(value: Any) -> Any:
     return value.detach().cpu().double().numpy() if is_tensor(value) else value
 
 
+def _sound(
+    what: str, given: Any, shape: tuple[int, ...], levels: Array, least: float = np.nan
+) -> Array:
+    """Take what a model gave, if it has its shape and is finite, or `least`."""
+    array = np.asarray(given)
+    if array.shape != shape or array.dtype.kind not in "iuf":
+        raise TargetError(
+            f"model: it gave {what} of shape {array.shape} and type {array.dtype}; numbers of "
+            f"shape {shape} are needed"
+        )
+    good = np.isfinite(array) | (array == least)
+    if not good.all():
+        row = int(np.argwhere(~good)[0, 0])
+        level = levels[0] if levels.size == 1 else levels[row]
+        raise TargetError(
+            f"model: it gave {what} that are not finite, the first in row {row} at level {level:g}"
+        )
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def points_of(name: str, value: Any) -> Any:
+    """Take points of shape (n, *event): a tensor as it is, all else as an array."""
+    given = value if is_tensor(value) else numbers(name, value)
+    if given.ndim < 2 or 0 in given.shape[1:]:
+        raise ArgumentError(
+            f"{name}: shape {tuple(given.shape)} was given; (n, d) or (n, *event) is needed"
+        )
+    return given
+
+
+def reserve(n: int, dim: int) -> None:
+    """Fail in Python, where the core could only abort, if there is no memory for (n, d) numbers."""
+    try:
+        np.empty((n, dim))
+    except ValueError as error:
+        raise MemoryError(f"no array has {n} rows of {dim} numbers") from error
+
+
 def rows_of(name: str, value: Any, dim: int | None) -> Array:
     """Take points of shape (n, d) as C-contiguous float64."""
     array = np.ascontiguousarray(numbers(name, to_numpy(value)))
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] == 0:
         needed = "(n, d)" if dim is None else f"(n, {dim})"
         raise ArgumentError(f"{name}: shape {array.shape} was given; {needed} is needed")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ArgumentError(
+            f"{name}: {array[row, column]} was given in row {row}; finite numbers are needed; "
+            "leave such rows out"
+        )
     return array
 
 

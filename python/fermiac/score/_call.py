@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import cached_property
 from hashlib import blake2b
 from os import PathLike
 from typing import Any, NamedTuple
@@ -18,10 +20,12 @@ from fermiac._progress import Report
 from fermiac._rng import RngLike, key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive
-from fermiac.score._base import Model, is_tensor, like, rows_of, to_numpy
+from fermiac.score._base import Model, like, points_of, rows_of, to_numpy
+from fermiac.score._integrator_base import real
 from fermiac.score._integrators import Integrator, as_integrator
+from fermiac.score._levels import as_model, held, levels_of, refuse_churn, refuse_outside
 
-__all__ = ["Call", "Reached", "Threshold", "as_method", "levels_of"]
+__all__ = ["Call", "Reached", "Threshold", "as_method"]
 
 Array = NDArray[np.float64]
 
@@ -71,27 +75,12 @@ class Threshold(NamedTuple):
         bound = positive("threshold", self.bound)
         if self.quantile is None:
             return "static", bound, 1.0
-        if not 0 < self.quantile <= 1:
+        quantile = real("threshold", self.quantile)
+        if not 0 < quantile <= 1:
             raise ArgumentError(
-                f"threshold: a quantile of {self.quantile!r} given; above 0 and at most 1 is needed"
+                f"threshold: a quantile of {quantile!r} given; above 0 and at most 1 is needed"
             )
-        return "dynamic", bound, float(self.quantile)
-
-
-def levels_of(name: str, given: tuple[float, float]) -> tuple[float, float]:
-    """Take a lowest and a highest level."""
-    try:
-        low, high = given
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"{name}: {given!r:.60} given; (lowest, highest) level is needed"
-        ) from None
-    low, high = positive(name, low), positive(name, high)
-    if low >= high:
-        raise ArgumentError(
-            f"{name}: ({low:g}, {high:g}) given; the lowest level must be below the highest"
-        )
-    return low, high
+        return "dynamic", bound, quantile
 
 
 def as_method(given: object) -> Integrator | Adaptive:
@@ -123,25 +112,28 @@ class Call:
         n_threads: int | None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ) -> None:
-        if not isinstance(model, Model):
-            raise ArgumentError(
-                f"model: {type(model).__name__} given; a score model is needed: one of "
-                "fermiac.score, or ScoreModel(...) of a network or function"
-            )
-        self.given = y0
-        self.event = tuple(y0.shape[1:]) if is_tensor(y0) else np.shape(y0)[1:]
+        model = as_model(model)
+        self.given = y0 = points_of("y0", y0)
+        self.event = tuple(y0.shape[1:])
         self.model = model._shaped(self.event)
         self.integrator = as_method(integrator)
         self.adaptive = isinstance(self.integrator, Adaptive)
         # Rows that choose their own steps go in the core, wherever the model is.
         self.on_device = self.model.runs_on_device and not self.adaptive
-        n = len(y0) if np.ndim(y0) else 0
-        flat = y0.reshape(n, -1) if is_tensor(y0) else np.reshape(y0, (n, -1)) if n else y0
-        self.tensor = flat
+        n = len(y0)
+        self.tensor = y0.reshape(n, math.prod(self.event))
         self.grid = self._grid(sigmas, n)
+        if isinstance(self.integrator, Adaptive):
+            self._adaptive_grid()
+        elif self.grid.size:
+            # A grid that does not fall is refused, whatever is asked then.
+            program = self.program
+            if self.integrator.needs_noise:
+                refuse_churn("integrator", self.integrator, self.model, program)
         self.log = None if checkpoint is None else Log(checkpoint)
         resumed = None if self.log is None else self.log.seed
         self.key = resumed if rng is None and resumed is not None else key_of(rng)
+        self.seeded = rng is not None or resumed is not None
         self.first = whole("first_row", first_row, 0, 2**48)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
@@ -153,13 +145,7 @@ class Call:
             self._refuse("threshold", threshold is not None)
             self._refuse("brownian", brownian is not False)
             self._refuse("on_nan", on_nan == "ignore")
-        self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self._empty(flat), model.dim)
-
-    def _empty(self, flat: Any) -> Any:
-        # No rows have no coordinates that could be counted.
-        if len(self.given) or len(self.event) < 1:
-            return flat
-        return np.empty((0, int(np.prod(self.event))))
+        self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self.tensor, model.dim)
 
     def _grid(self, sigmas: ArrayLike, n: int) -> Array:
         grid = np.ascontiguousarray(numbers("sigmas", to_numpy(sigmas)))
@@ -168,7 +154,16 @@ class Call:
                 f"sigmas: shape {grid.shape} was given; (N + 1,) with at least one step is needed, "
                 f"or ({n}, N + 1) with a grid for each row"
             )
-        return self.model._within(grid.reshape(-1)).reshape(grid.shape)
+        return held("sigmas", self.model, grid)
+
+    def _adaptive_grid(self) -> None:
+        """Refuse a way down that has no level above 0 to end at: it would be one denoising."""
+        if self.grid.shape[-1] == 2 and (self.grid[..., 1] == 0).any():
+            raise ArgumentError(
+                f"sigmas: {self.grid.reshape(-1, 2)[0].tolist()} was given with "
+                f"{self.integrator!r}; its steps go on in log s: give a small level above 0 before "
+                "the last"
+            )
 
     def _refuse(self, name: str, given: bool) -> None:
         if given:
@@ -183,7 +178,16 @@ class Call:
             return None
         if given is True:
             above = self.grid[self.grid > 0]
-            return float(above.min()), float(above.max()), _TOLERANCE
+            if not above.size:
+                # No rows, each with a grid of its own.
+                return None
+            low, high = float(above.min()), float(above.max())
+            if low == high:
+                raise ArgumentError(
+                    f"brownian: True was given with a grid whose only level above 0 is {low:g}; a "
+                    "path needs two: give (lowest, highest) level, or leave it out"
+                )
+            return low, high, _TOLERANCE
         low, high = levels_of("brownian", given)
         return low, high, _TOLERANCE
 
@@ -197,6 +201,7 @@ class Call:
         """Steps of the grid."""
         return int(self.grid.shape[-1]) - 1
 
+    @cached_property
     def program(self) -> _core.Program:
         """The integrator on the grid."""
         assert isinstance(self.integrator, Integrator)
@@ -239,18 +244,19 @@ class Call:
             "on_nan": self.on_nan,
         }
 
+    def tell(
+        self, callback: Callable[[int, float, Any], object], step: int, sigma: float, y: Any
+    ) -> None:
+        """Call what a user wants to be called after a step."""
+        try:
+            callback(step, sigma, y)
+        except Exception as error:
+            error.add_note(f"raised by the callback after step {step} of {self.n_steps}")
+            raise
+
     def refuse_outside(self, executor: Any, target_factory: Any) -> None:
         """Refuse what a model on its device cannot have."""
-        for name, value in (
-            ("executor", executor),
-            ("target_factory", target_factory),
-            ("checkpoint", self.log),
-        ):
-            if value is not None:
-                raise ArgumentError(
-                    f"{name}: given for a model whose whole loop runs on its device; make it with "
-                    "ScoreModel(..., on_device=False), or leave it out"
-                )
+        refuse_outside(executor=executor, target_factory=target_factory, checkpoint=self.log)
 
     def device_run(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,13 +39,18 @@ def integrate_on_device(
     y: Any = call.tensor
     y = y if is_tensor(y) else torch.from_numpy(np.array(y, float))
     y = y.detach().to(network.device, network.accumulator).contiguous()
-    if y.ndim != 2 or call.model.dim not in (None, y.shape[1]):
+    if call.model.dim not in (None, y.shape[1]):
         raise ArgumentError(
             f"y0: shape {tuple(y.shape)} was given; (n, {call.model.dim}) is needed"
         )
-    if y.isnan().any():
-        raise ArgumentError("y0: NaN was given; numbers are needed; leave such rows out")
-    program = call.program()
+    good = y.isfinite().all(dim=1)
+    if not good.all():
+        row = int(good.int().argmin())
+        value = next(x for x in y[row].tolist() if not math.isfinite(x))
+        raise ArgumentError(
+            f"y0: {value} was given in row {row}; finite numbers are needed; leave such rows out"
+        )
+    program = call.program
     rules = Rules(
         call.threshold,
         call.on_nan,
@@ -70,7 +76,7 @@ def integrate_on_device(
         if keep_path:
             path.append(points)
         if callback is not None:
-            callback(step, float(sigma[0]), shaped(points.clone()))
+            call.tell(callback, step, float(sigma[0]), shaped(points.clone()))
         if report is not None and step < call.n_steps:
             report(step * n, total)
 
@@ -80,7 +86,6 @@ def integrate_on_device(
     except BaseException as error:
         error.partial_result = Reached(shaped(y), sigma.copy())  # type: ignore[attr-defined]
         raise
-    # No rows make no steps.
-    result = shaped(torch.stack(path if n else path * (call.n_steps + 1)) if keep_path else last)
+    result = shaped(torch.stack(path) if keep_path else last)
     finish(report, total, result)
     return result

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._arguments import choice, numbers
 from fermiac._rng import positive, whole
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._base import Model, reserve, rows_of, to_numpy
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, Step
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._sample import range_of
+from fermiac.score._levels import held, range_of, refuse_churn
+from fermiac.score._schedules import karras
 from fermiac.score._settings import GibbsSettings
 
 __all__ = ["biases", "settings_of"]
@@ -63,16 +64,29 @@ def settings_of(
     tweedie_step: float | None,
     init: ArrayLike | None,
     sigma0: ArrayLike | None,
-    n_init: int,
-    init_noise: float,
-    init_integrator: str | Integrator,
+    n_init: int | None,
+    init_noise: float | None,
+    init_integrator: str | Integrator | None,
 ) -> GibbsSettings:
     """The settings of a run."""
+    if init is not None:
+        starts = {"n_init": n_init, "init_noise": init_noise, "init_integrator": init_integrator}
+        for name in (name for name, chosen in starts.items() if chosen is not None):
+            raise ArgumentError(
+                f"{name}: given with init, the points where chains start as they are; give one of "
+                "them"
+            )
     n_chains = whole("n_chains", n_chains, 1, 2**40)
+    reserve(n_chains, dim)
     sigma, order = _levels(model, levels, sigma_range, noise_predictor)
     argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
     correction = _correction(model, metropolis)
     predictor = _predictor(model, dim, noise_predictor, sigma, order)
+    if argmax and predictor.kind not in ("exact", "logits"):
+        raise ArgumentError(
+            "level_draw: 'argmax' was given, but this noise_predictor has no law over `levels`; a "
+            "LevelEstimate or LevelRegression takes nearest=True; leave level_draw out"
+        )
     for name, value in (("step", step), ("warmup_step", warmup_step)):
         if not isinstance(value, Step) and not (name == "warmup_step" and value is None):
             raise ArgumentError(
@@ -80,8 +94,12 @@ def settings_of(
             )
     last = None if tweedie_step is None else positive("tweedie_step", tweedie_step)
     if last is not None:
-        model._within(np.array([last]))
+        last = float(model._within(np.array([last]), "tweedie_step")[0])
     low, high = float(sigma[-1]), float(sigma[0])
+    n_denoise = whole("n_denoise", n_denoise, 1, 10**6)
+    n_init = whole("n_init", 20 if n_init is None else n_init, 1, 10**6)
+    init_noise = 0.5 if init_noise is None else init_noise
+    init_integrator = "dpmpp_2m" if init_integrator is None else init_integrator
     start = None
     if init is not None:
         start = rows_of("init", init, dim)
@@ -106,16 +124,16 @@ def settings_of(
         n_warmup=whole("n_warmup", n_warmup, 0, _MOST),
         n_skip=whole("n_skip", n_skip, 1, _MOST),
         select=choice("select", select, ("random", "min", "last")),
-        denoiser=_integrator("denoiser", denoiser),
-        n_denoise=whole("n_denoise", n_denoise, 1, 10**6),
+        denoiser=_integrator("denoiser", denoiser, model, high, low, n_denoise),
+        n_denoise=n_denoise,
         rho=_RHO,
         sigma_end=low,
         tweedie_step=last,
         x0=start,
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
-        init_integrator=_integrator("init_integrator", init_integrator),
-        n_init=whole("n_init", n_init, 1, 10**6),
-        init_noise=positive("init_noise", init_noise),
+        init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
+        n_init=n_init,
+        init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
     )
 
 
@@ -182,7 +200,7 @@ def _levels(
         )
     if own is not None:
         order = np.argsort(-np.asarray(own, dtype=float), kind="stable")
-    return model._within(sorted_levels), order
+    return held("levels", model, sorted_levels), order
 
 
 def _log_prior(given: ArrayLike | None, order: NDArray[np.int64]) -> Array:
@@ -282,13 +300,20 @@ def _checked(
     return call
 
 
-def _integrator(name: str, given: str | Integrator) -> Integrator:
-    chosen = as_integrator(given)
+def _integrator(
+    name: str, given: str | Integrator, model: Model, high: float, low: float, n_steps: int
+) -> Integrator:
+    chosen = as_integrator(given, name)
     if chosen._langevin()[1] == "batch":
         raise ArgumentError(
             f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
             "not depend on each other: use norm='level'"
         )
+    # Grids begin where chains stand, at the worst at the highest level that gets noise.
+    top = chosen._most_churned(high)
+    if chosen.needs_noise and top > 0:
+        grid = karras(n_steps, min(low, top / 2), top, _RHO, final="zero")
+        refuse_churn(name, chosen, model, chosen._program(grid))
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from os import PathLike
@@ -15,7 +16,7 @@ from fermiac._arguments import yes
 from fermiac._checkpoint import Checkpoint
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike
-from fermiac.errors import ArgumentError, InternalError
+from fermiac.errors import ArgumentError, FermiacWarning, InternalError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model
@@ -156,6 +157,13 @@ def integrate(
     with reporter(progress, "integrate", "steps") as report:
         if call.on_device:
             call.refuse_outside(executor, target_factory)
+        if not len(call.given):
+            # No rows ask nothing, wherever they go.
+            path = [call.n_steps + 1] if return_trajectory else []
+            nothing = call.shaped(np.empty((*path, 0, call.dim)))
+            finish(report, 0, nothing)
+            return nothing
+        if call.on_device:
             return call.device_run(callback, return_trajectory, report)
         return _run(call, callback, return_trajectory, executor, target_factory, report)
 
@@ -186,7 +194,7 @@ def _run(
             y, path = _with_callback(call, core, callback, keep_path, shown)
         else:
             raw, error = _core.score_integrate(
-                core, call.program(), call.y, call.settings(), keep_path, call.workers, shown
+                core, call.program, call.y, call.settings(), keep_path, call.workers, shown
             )
             if error is not None or raw is None:
                 raise _stopped(call, error, None if raw is None else raw[:2])
@@ -223,6 +231,14 @@ def _adaptive(
     )
     if error is not None or raw is None:
         raise _stopped(call, error, None if raw is None else (raw["y"], raw["sigma"]))
+    frozen = int(np.count_nonzero(raw["sigma"] != call.grid[..., -1]))
+    if frozen:
+        warnings.warn(
+            f"{frozen} of {len(call.y)} rows were frozen on their way, where the model gave a "
+            "number that is not finite",
+            FermiacWarning,
+            stacklevel=4,
+        )
     return raw["y"], np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
 
 
@@ -234,7 +250,7 @@ def _with_callback(
     report: Report | None,
 ) -> tuple[Array, Array | None]:
     """Step by step, with a look at every one."""
-    run = _core.ScoreRun(core, call.program(), call.y, call.settings())
+    run = _core.ScoreRun(core, call.program, call.y, call.settings())
     y, n = call.y, len(call.y)
     path = [y]
     for step in range(1, call.n_steps + 1):
@@ -243,7 +259,7 @@ def _with_callback(
             (y, sigma, _), _ = run.reached()
             if keep_path:
                 path.append(y)
-            callback(step, float(sigma[0]) if n else 0.0, call.shaped(y.copy()))
+            call.tell(callback, step, float(sigma[0]) if n else 0.0, call.shaped(y.copy()))
             if report is not None:
                 report(step * n, call.n_steps * n)
         except BaseException as error:

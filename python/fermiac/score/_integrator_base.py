@@ -162,6 +162,10 @@ class Integrator:
     def _is_stochastic(self) -> bool:
         return False
 
+    def _most_churned(self, top: float) -> float:
+        """The highest level up to `top` from which a step would go up before it goes down."""
+        return top
+
     def _method(self) -> tuple[Any, ...]:
         """The name and the settings that the compiler takes."""
         raise NotImplementedError

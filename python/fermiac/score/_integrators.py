@@ -72,7 +72,9 @@ class Heun(Integrator):
         from level s starts at s (1 + γ), where γ is min(churn / N, √2 - 1) and N the number of
         steps.
     churn_range : tuple of float, default (0, inf)
-        The levels at which noise is added.
+        The levels at which noise is added. A model with a `sigma_range` is not asked beyond it: a
+        call whose steps would start above its highest level is refused, whatever `clamp` is. Up to
+        that level over √2 noise can always be added.
     churn_noise : float, default 1.0
         The standard deviation of the noise in units of the right one.
 
@@ -109,6 +111,9 @@ class Heun(Integrator):
 
     def _is_stochastic(self) -> bool:
         return self.churn > 0
+
+    def _most_churned(self, top: float) -> float:
+        return min(top, float(self.churn_range[1]))
 
     def _method(self) -> tuple[Any, ...]:
         low, high = self.churn_range
@@ -294,13 +299,13 @@ def integrators() -> tuple[str, ...]:
     return tuple(_NAMED)
 
 
-def as_integrator(given: object) -> Integrator:
-    """Take an integrator, or one of their names."""
+def as_integrator(given: object, name: str = "integrator") -> Integrator:
+    """Take an integrator, or one of their names; `name` is the argument's."""
     if isinstance(given, Integrator):
         return given
     if isinstance(given, str) and given in _NAMED:
         return _NAMED[given]
     raise ArgumentError(
-        f"integrator: {given!r:.60} was given; an integrator of fermiac.score, or one of the names "
+        f"{name}: {given!r:.60} was given; an integrator of fermiac.score, or one of the names "
         f"{', '.join(_NAMED)} is needed"
     )

@@ -27,6 +27,7 @@ from fermiac.score._gibbs_course import Course, GibbsKeeper, identity_of
 from fermiac.score._gibbs_job import settings_of
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, OUStep, Step
 from fermiac.score._integrators import Integrator
+from fermiac.score._levels import as_model, refuse_outside
 from fermiac.score._outside import asked
 from fermiac.score._sample import event_of
 from fermiac.score._settings import Chains, GibbsSettings
@@ -63,9 +64,9 @@ def langevin_gibbs(
     tweedie_step: float | None = None,
     init: ArrayLike | None = None,
     sigma0: ArrayLike | None = None,
-    n_init: int = 20,
-    init_noise: float = 0.5,
-    init_integrator: str | Integrator = "dpmpp_2m",
+    n_init: int | None = None,
+    init_noise: float | None = None,
+    init_integrator: str | Integrator | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
@@ -119,7 +120,8 @@ def langevin_gibbs(
         ``"auto"`` is ``"exact"`` where the log-density is known, and else ``"tweedie"``.
     level_draw : {"sample", "argmax"}, default "sample"
         Whether levels are drawn, or the most likely one is taken, as the public code of [1]_ does.
-        That is no draw of the law; with thousands of coordinates it is nearly the same.
+        That is no draw of the law; with thousands of coordinates it is nearly the same. It needs
+        ``"exact"`` or a classifier.
     n_skip : int, default 5
         Sweeps for each draw.
     select : {"random", "last", "min"}, default "random"
@@ -138,12 +140,13 @@ def langevin_gibbs(
         and some is added.
     sigma0 : float or array_like, shape (n_chains,), optional
         The levels at which they start; drawn by default.
-    n_init : int, default 20
-        Steps of that integrator.
-    init_noise : float, default 0.5
-        The standard deviation of the noise that is added.
-    init_integrator : str or Integrator, default "dpmpp_2m"
-        That integrator.
+    n_init : int, optional
+        Steps of that integrator, 20 by default; not with `init`.
+    init_noise : float, optional
+        The standard deviation of the noise that is added, from 0 on, 0.5 by default; not with
+        `init`.
+    init_integrator : str or Integrator, optional
+        That integrator, "dpmpp_2m" by default; not with `init`.
     names : sequence of str, optional
         Names of the coordinates.
     rng : int, SeedSequence, Generator or None
@@ -219,11 +222,7 @@ def langevin_gibbs(
     True
     """
     start = time.perf_counter()
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: {type(model).__name__} given; a score model is needed: one of fermiac.score, "
-            "or ScoreModel(...) of a network or function"
-        )
+    model = as_model(model)
     event = event_of(model, dim)
     model, size = model._shaped(event), math.prod(event)
     n_draws = whole("n_draws", n_draws, 1, _MOST)
@@ -316,12 +315,7 @@ def _run(
     total = n_draws * settings.n_chains
     with reporter(progress, "langevin_gibbs", "draws") as report:
         if model.runs_on_device:
-            for name, value in (("executor", executor), ("target_factory", target_factory)):
-                if value is not None:
-                    raise ArgumentError(
-                        f"{name}: given for a model whose whole loop runs on its device; make it "
-                        "with ScoreModel(..., on_device=False), or leave it out"
-                    )
+            refuse_outside(executor=executor, target_factory=target_factory)
             from fermiac.score import _device_gibbs
 
             on_device: Chains = _device_gibbs.run(cast("ScoreModel", model), settings)

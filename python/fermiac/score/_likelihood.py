@@ -19,6 +19,7 @@ from fermiac._rng import key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._levels import as_model, range_of
 from fermiac.score._traces import Traces, traces_of
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def log_likelihood(
     method: str = "dop853",
     max_steps: int = 10_000,
     trace: str = "auto",
-    n_probes: int = 1,
+    n_probes: int | None = None,
     terminal: str = "normal",
     rng: RngLike = None,
     n_threads: int | None = None,
@@ -140,9 +141,9 @@ def log_likelihood(
         How the divergence is found: exactly, or from random probes. ``"auto"`` is exact for models
         in compiled code, and for all models up to 16 dimensions. A model that does not know its
         derivative is differenced: along each coordinate, or along each probe.
-    n_probes : int
-        Probes of each row, vectors of random signs that it keeps on its way; a standard error
-        needs two.
+    n_probes : int, optional
+        Probes of each row, vectors of random signs that it keeps on its way, 1 by default; a
+        standard error needs two. Not with ``trace="exact"``, which has none.
     terminal : {"normal", "model"}
         The density at the highest level: the normal law of mean 0 and that standard deviation, or
         the model's own, which takes its error out where the model knows it.
@@ -205,20 +206,23 @@ def log_likelihood(
     array([-1.84, -2.84])
     """
     start = time.perf_counter()
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: a {type(model).__name__} was given; a score model is needed, such as "
-            "fermiac.score.ScoreModel makes of functions and networks"
-        )
+    model = as_model(model)
     given = numbers("x", to_numpy(x))
     model = model._shaped(given.shape[1:])
     flat = given.reshape(len(given), math.prod(given.shape[1:])) if given.ndim > 2 else given
     points = rows_of("x", flat, model.dim)
-    low, high = _range(model, sigma_range)
+    if sigma_range is None and model.sigma_range is None:
+        raise ArgumentError(
+            f"sigma_range: {type(model).__name__} has no range of levels; give the lowest and the "
+            "highest"
+        )
+    low, high = range_of(model, sigma_range)
     integrator = Adaptive(method, rtol, atol, max_steps)
     choice("trace", trace, ("auto", "exact", "hutchinson"))
     choice("terminal", terminal, ("normal", "model"))
-    whole("n_probes", n_probes, 1, 2**31 - 1)
+    if n_probes is not None and trace == "exact":
+        raise ArgumentError("n_probes: given with trace='exact', which has no probes; leave it out")
+    n_probes = whole("n_probes", 1 if n_probes is None else n_probes, 1, 2**31 - 1)
     if terminal == "model" and not model.has_log_density:
         raise ArgumentError(
             f"terminal: 'model' was given, but {type(model).__name__} does not know its "
@@ -274,29 +278,6 @@ def log_likelihood(
         result = result_of(cast("dict[str, Any]", raw), "complete")
         finish(report, len(points), result)
     return result
-
-
-def _range(model: Model, given: tuple[float, float] | None) -> tuple[float, float]:
-    if given is None:
-        given = model.sigma_range
-        if given is None:
-            raise ArgumentError(
-                f"sigma_range: {type(model).__name__} has no range of levels; give the lowest and "
-                "the highest"
-            )
-    try:
-        low, high = given
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"sigma_range: {given!r:.60} was given; a pair of levels (low, high) is needed"
-        ) from None
-    low, high = positive("sigma_range", low), positive("sigma_range", high)
-    if not low < high:
-        raise ArgumentError(
-            f"sigma_range: {low:g} and {high:g} were given; the lower level comes first"
-        )
-    moved = model._within(np.array([low, high]))
-    return float(moved[0]), float(moved[1])
 
 
 def _values(

@@ -13,6 +13,7 @@ from fermiac.score._integrate import integrate
 from fermiac.score._langevin_gibbs import langevin_gibbs
 from fermiac.score._likelihood import log_likelihood
 from fermiac.score._sample import sample
+from fermiac.score._searched import searched
 from fermiac.score._svdd import svdd
 from fermiac.score._training import train_score
 
@@ -25,9 +26,9 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : str or function
-        What to call: ``"integrate"``, ``"sample"``, ``"langevin_gibbs"``, ``"log_likelihood"``,
-        ``"svdd"``, ``"first_hitting"``, ``"train_score"``, ``"train_noise_classifier"``, or one of
-        these functions itself.
+        What to call: ``"integrate"``, ``"sample"``, ``"searched"``, ``"langevin_gibbs"``,
+        ``"log_likelihood"``, ``"svdd"``, ``"first_hitting"``, ``"train_score"``,
+        ``"train_noise_classifier"``, or one of these functions itself.
     *args, **kwargs
         Its arguments. A callable ``progress`` is called on the thread of the run.
 
@@ -57,6 +58,7 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
         "langevin_gibbs": langevin_gibbs,
         "log_likelihood": log_likelihood,
         "sample": sample,
+        "searched": searched,
         "svdd": svdd,
         "train_noise_classifier": train_noise_classifier,
         "train_score": train_score,

@@ -20,15 +20,16 @@ from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive
-from fermiac.score._base import Model
-from fermiac.score._call import Threshold, as_method, levels_of
+from fermiac.score._base import Model, reserve
+from fermiac.score._call import Threshold, as_method
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator
+from fermiac.score._levels import as_model, range_of
 from fermiac.score._purposes import START
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._factory import Factory
 
-__all__ = ["event_of", "range_of", "sample", "start_noise"]
+__all__ = ["event_of", "sample", "start_noise"]
 
 Array = NDArray[np.float64]
 
@@ -112,8 +113,7 @@ def sample(
     >>> bool(abs((x > 0).mean() - 0.7) < 0.03)
     True
     """
-    if not isinstance(model, Model):
-        raise ArgumentError(f"model: {type(model).__name__} given; a score model is needed")
+    model = as_model(model)
     n = whole("n", n, 0, 2**40)
     event = event_of(model, dim)
     method = as_method(integrator)
@@ -163,15 +163,9 @@ def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     return event
 
 
-def range_of(model: Model, given: tuple[float, float] | None) -> tuple[float, float]:
-    """Take the lowest and the highest level."""
-    if given is None:
-        return model._sampling_range()
-    return levels_of("sigma_range", given)
-
-
 def start_noise(key: int, first: int, n: int, dim: int) -> Array:
     """Normal numbers of the starting points."""
+    reserve(n, dim)
     return _core.score_noise(key, START, first, n, 0, dim, 0)[0]
 
 

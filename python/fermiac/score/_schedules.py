@@ -222,17 +222,24 @@ def schedule_of(
     sigma_min: float,
     sigma_max: float,
     zero: bool,
+    name: str = "schedule",
 ) -> Array:
     """Take a schedule, by name or as a function, as a grid of `n_steps` steps."""
     if not callable(given):
-        given = _NAMED[choice("schedule", given, tuple(_NAMED))]
+        given = _NAMED[choice(name, given, tuple(_NAMED))]
     positive_steps = n_steps - zero
     if positive_steps == 0:
         return np.array([sigma_max, 0.0])
-    grid = numbers("schedule", given(positive_steps, sigma_min, sigma_max))
+    try:
+        levels = given(positive_steps, sigma_min, sigma_max)
+    except Exception as error:
+        if given not in _NAMED.values():
+            error.add_note(f"raised by the function given as {name} for {positive_steps} steps")
+        raise
+    grid = numbers(name, levels)
     if grid.shape != (positive_steps + 1,):
         raise ArgumentError(
-            f"schedule: it gave shape {grid.shape}; ({positive_steps + 1},) is needed, the ends of "
+            f"{name}: it gave shape {grid.shape}; ({positive_steps + 1},) is needed, the ends of "
             f"{positive_steps} steps"
         )
     return np.append(grid, 0.0) if zero else grid

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from fermiac._arguments import choice, numbers
+from fermiac._arguments import choice
 from fermiac._config import resolve_threads
+from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike, key_of, whole
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
-from fermiac.score._base import Model, to_numpy
+from fermiac.score._base import Model, points_of, rows_of, to_numpy
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator, as_integrator
-from fermiac.score._sample import event_of, range_of, start_noise
+from fermiac.score._levels import as_model, held, range_of
+from fermiac.score._sample import event_of, start_noise
 from fermiac.score._schedules import schedule_of
 
 __all__ = ["searched"]
@@ -41,11 +43,12 @@ def searched(
     *,
     final: str = "min",
     start: str | Callable[[int, float, float], ArrayLike] = "karras",
-    probes: int | ArrayLike = 128,
+    probes: int | ArrayLike | None = None,
     loss: Callable[[Array], float] | None = None,
     n_trials: int | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
+    progress: bool | Report | None = None,
 ) -> Array:
     """Search the levels with which an integrator comes closest to the exact solution.
 
@@ -66,16 +69,20 @@ def searched(
         Whether the last level is the lowest of the range, or is 0 after it.
     start : str or callable, default "karras"
         The schedule with which the search begins, as of `sample`.
-    probes : int or array_like of shape (m, d) or (m, *event), default 128
-        Points at the highest level, or how many normal ones to draw.
+    probes : int or array_like of shape (m, d) or (m, *event), optional
+        Points at the highest level, or how many normal ones to draw, 128 by default; not with a
+        `loss`.
     loss : callable, optional
-        What is minimised instead: a function of levels, (n_steps + 1,), with positive values.
+        What is minimised instead: a function of levels, (n_steps + 1,), with values from 0 on; inf
+        for levels that will not do.
     n_trials : int, optional
         Grids to try, by default 100 for each step. A trial integrates all probes.
     rng : int, SeedSequence, Generator or None
         The seed of the probes that are drawn.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total) trials.
 
     Returns
     -------
@@ -88,7 +95,9 @@ def searched(
         If an argument is outside of its domain.
     TargetError
         If the model gives a wrong shape, or numbers that are not finite on the way to the exact
-        solution.
+        solution, or if the loss gives no number from 0 on.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the best levels so far.
 
     Notes
     -----
@@ -112,26 +121,54 @@ def searched(
     >>> levels.shape, bool((levels[1:] < levels[:-1]).all())
     ((5,), True)
     """
-    if not isinstance(model, Model):
-        raise ArgumentError(f"model: {type(model).__name__} given; a score model is needed")
+    model = as_model(model)
     n = whole("n_steps", n_steps, 1, 1000)
     low, high = range_of(model, sigma_range)
     method = as_integrator(integrator)
     zero = choice("final", final, ("min", "zero")) == "zero"
     trials = 100 * n if n_trials is None else whole("n_trials", n_trials, 1, 10**9)
-    first = schedule_of(start, n, low, high, zero)
+    first = held("start", model, schedule_of(start, n, low, high, zero, "start"))
     # A start that does not fall is refused, with the index.
     method._program(first)
     if loss is not None and not callable(loss):
         raise ArgumentError(f"loss: {loss!r:.60} given; a function of the levels is needed")
+    if loss is not None and probes is not None:
+        raise ArgumentError("probes: given with a loss, which has none; give one of them")
     if n - zero < 2:
         return first
-    if loss is None:
-        loss = _distance(model, method, first, probes, rng, n_threads)
-    return _minimized(loss, first[: len(first) - zero], zero, trials)
+    with reporter(progress, "searched", "trials") as report:
+        if loss is None:
+            least = _distance(model, method, first, probes, rng, n_threads)
+        else:
+            least = _checked(loss)
+        found = _minimized(least, first[: len(first) - zero], zero, trials, report)
+        finish(report, trials, found)
+    return found
 
 
-def _minimized(loss: Callable[[Array], float], first: Array, zero: bool, trials: int) -> Array:
+def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
+    """A user's loss whose errors tell where, and whose values are numbers from 0 on."""
+
+    def checked(levels: Array) -> float:
+        try:
+            given: Any = loss(levels.copy())
+        except Exception as error:
+            error.add_note(f"raised by the loss of levels {levels.tolist()!s:.200}")
+            raise
+        number = np.asarray(to_numpy(given))
+        if number.shape != () or number.dtype.kind not in "iuf" or not number >= 0:
+            raise TargetError(
+                f"loss: it gave {given!r:.60} for levels {levels.tolist()!s:.200}; a number from 0 "
+                "on is needed"
+            )
+        return float(number)
+
+    return checked
+
+
+def _minimized(
+    loss: Callable[[Array], float], first: Array, zero: bool, trials: int, report: Report | None
+) -> Array:
     """The best levels of a search that begins with `first`."""
     way = math.log(first[0] / first[-1])
     lengths = np.log(np.log(first[:-1] / first[1:]))
@@ -143,30 +180,39 @@ def _minimized(loss: Callable[[Array], float], first: Array, zero: bool, trials:
         inner = first[0] * np.exp(-way * taken)
         return np.concatenate([first[:1], inner, first[-1:], np.zeros(int(zero))])
 
+    best, least, done = np.append(first, np.zeros(int(zero))), np.inf, 0
+
     def value(free: Array) -> float:
-        grid = levels(free)
-        if not (grid[1:] < grid[:-1]).all():
-            return np.inf
-        given = float(loss(grid))
+        nonlocal best, least, done
+        # The grid itself, and not its levels after rounding, where nothing is better.
+        grid = levels(free) if done else best
+        given = loss(grid) if (grid[1:] < grid[:-1]).all() else np.inf
+        if given < least:
+            best, least = grid, given
+        done += 1
+        if report is not None and done < trials:
+            report(done, trials)
         return math.log(given) if 0 < given < np.inf else -np.inf if given == 0 else np.inf
 
-    whole_grid = np.append(first, np.zeros(int(zero)))
     start = lengths[:-1] - lengths[-1]
     simplex = start + np.concatenate([np.zeros((1, len(start))), _REACH * np.eye(len(start))])
-    found = minimize(
-        value,
-        start,
-        method="Nelder-Mead",
-        options={
-            "initial_simplex": simplex,
-            "adaptive": True,
-            "maxfev": trials,
-            "xatol": _TOLERANCE,
-            "fatol": _TOLERANCE,
-        },
-    )
-    # The grid itself, and not its levels after rounding, where nothing was better.
-    return whole_grid if (found.x == start).all() else levels(found.x)
+    try:
+        minimize(
+            value,
+            start,
+            method="Nelder-Mead",
+            options={
+                "initial_simplex": simplex,
+                "adaptive": True,
+                "maxfev": trials,
+                "xatol": _TOLERANCE,
+                "fatol": _TOLERANCE,
+            },
+        )
+    except KeyboardInterrupt as error:
+        error.partial_result = best  # type: ignore[attr-defined]
+        raise
+    return best
 
 
 def _distance(
@@ -183,17 +229,16 @@ def _distance(
             f"integrator: {method!r:.100} draws noise, and so has no distance from the solution of "
             "the equation without; give a loss, or take another"
         )
+    probes = 128 if probes is None else probes
     if isinstance(probes, (int, np.integer)):
         m, event = whole("probes", probes, 1, 10**9), event_of(model, None)
         y0 = start_noise(key_of(rng), 0, m, math.prod(event)) * first[0]
         y0 = y0.reshape(m, *event)
     else:
-        y0 = np.ascontiguousarray(numbers("probes", to_numpy(probes)))
-        if y0.ndim < 2 or not len(y0):
-            raise ArgumentError(
-                f"probes: shape {y0.shape} was given; (m, d) is needed, or how many to draw"
-            )
-    rows = y0.reshape(len(y0), -1)
+        y0 = points_of("probes", to_numpy(probes))
+        if not len(y0):
+            raise ArgumentError("probes: no point was given; one at least is needed")
+    rows = rows_of("probes", y0.reshape(len(y0), -1), model.dim)
     ends = first[[0, -2, -1]] if first[-1] == 0 else first[[0, -1]]
     raw, error = integrate_adaptive(
         model._shaped(y0.shape[1:])._core(rows.shape[1]),
@@ -210,6 +255,8 @@ def _distance(
         end = integrate(
             model, y0, levels, method, on_nan="ignore", n_threads=n_threads, progress=False
         )
-        return float(np.square(to_numpy(end) - truth).sum() / len(truth))
+        mean = float(np.square(to_numpy(end) - truth).sum() / len(truth))
+        # Levels with which a model fails will not do.
+        return mean if mean >= 0 else np.inf
 
     return distance

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core, _store
+from fermiac._arguments import yes
 from fermiac._rng import RngLike
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.score._base import Model
@@ -20,6 +21,8 @@ __all__ = ["Stepper", "stepper"]
 Array = NDArray[np.float64]
 
 _KIND = "score_stepper"
+#: Points for which a run that goes on compares the model with what it was.
+_VERIFIED = 3
 
 
 class Stepper:
@@ -45,9 +48,21 @@ class Stepper:
             )
         self._call = call
         self._core = call.model._core(call.dim)
-        self._run = _core.ScoreRun(self._core, call.program(), call.y, call.settings())
+        self._run = self._begun()
         self.n_steps = call.n_steps
         self.step_index = 0
+
+    def _begun(self) -> _core.ScoreRun:
+        call = self._call
+        return _core.ScoreRun(self._core, call.program, call.y, call.settings())
+
+    def _probed(self) -> Array:
+        """What the model gives for some points, by which a run that goes on knows it."""
+        call = self._call
+        y = call.y[:_VERIFIED].copy()
+        levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
+        with call.model._held():
+            return np.asarray(call.model._denoise(y, levels), dtype=np.float64)
 
     def step(self) -> Any:
         """Make the next step.
@@ -94,6 +109,8 @@ class Stepper:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to a file, from which `load` goes on with the same bits.
 
+        The model is asked for some points, by which `load` knows it.
+
         Parameters
         ----------
         path : path-like
@@ -101,15 +118,18 @@ class Stepper:
         """
         node = {"identity": self._call.identity(), "step": self.step_index}
         words = np.array(self._run.save(), dtype=np.uint64).view(np.int64)
-        _store.write(path, _KIND, node, {"state": words})
+        _store.write(path, _KIND, node, {"state": words, "probe": self._probed()})
 
-    def load(self, path: str | os.PathLike[str]) -> Stepper:
-        """Go where a run with the same arguments was saved.
+    def load(self, path: str | os.PathLike[str], verify: bool = True) -> Stepper:
+        """Go where a run with the same arguments was saved; made without `rng`, take its seed too.
 
         Parameters
         ----------
         path : path-like
             What `save` wrote.
+        verify : bool, default True
+            Ask the model for some points, and refuse the file if it gives other numbers than when
+            that was written; False is for models whose numbers are random.
 
         Returns
         -------
@@ -119,10 +139,14 @@ class Stepper:
         Raises
         ------
         CheckpointError
-            If the file is damaged or of a run with other arguments, which is named.
+            If the file is damaged or of a run with other arguments, which is named, or the model
+            gives other numbers.
         """
+        verify = yes("verify", verify)
         node, tensors = _store.read(path, _KIND)
         here = self._call.identity()
+        if not self._call.seeded:
+            here["seed"] = node["identity"]["seed"]
         for field, value in node["identity"].items():
             mine = here.get(field)
             if (list(mine) if isinstance(mine, tuple) else mine) != value:
@@ -130,6 +154,17 @@ class Stepper:
                     f"{os.fspath(path)}: it belongs to another run: its {field} is {value!r}, that "
                     f"of this one is {mine!r}"
                 )
+        kept = tensors["probe"]
+        if verify and not np.allclose(
+            self._probed(), kept, 1e-5, 1e-6 * np.abs(kept).max(initial=0.0), equal_nan=True
+        ):
+            raise CheckpointError(
+                f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
+                "load it into a run of the same model, or say load(..., verify=False) if they are "
+                "random"
+            )
+        self._call.key = here["seed"]
+        self._run = self._begun()
         self._run.restore(tensors["state"].view(np.uint64).tolist())
         self.step_index = int(node["step"])
         return self

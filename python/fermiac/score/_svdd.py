@@ -18,7 +18,8 @@ from fermiac._rng import RngLike, key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import Model
 from fermiac.score._guided import Guided, collapse, log_normalizer_of
-from fermiac.score._sample import event_of, range_of
+from fermiac.score._levels import range_of
+from fermiac.score._sample import event_of
 from fermiac.score._schedules import schedule_of
 from fermiac.score._svdd_paths import Aim, Paths, State
 from fermiac.score._values import (
