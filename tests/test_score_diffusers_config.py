@@ -68,6 +68,7 @@ def test_ranges_of_samples_are_taken() -> None:
         ({"shift": 3.0}, "kind='flow'"),
         ({"sigma_data": 0.5}, "kind='edm'"),
         ({"timestep_type": "continuous"}, "kind='edm'"),
+        ({"snr": 0.15, "sigma_min": 0.01}, "kind='ve'"),
         ({"use_beta_sigmas": True}, "schedule="),
         ({"use_lu_lambdas": True}, "schedule='exponential'"),
         ({"sigma_max": 30.0}, "sigma_range="),

@@ -58,6 +58,7 @@ _REFUSED = {
     "use_flow_sigmas": "it is for networks of straight paths; use ScoreModel(..., kind='flow')",
     "shift": "it is for networks of straight paths; use ScoreModel(..., kind='flow')",
     "sigma_data": "it is for preconditioned networks; use ScoreModel(..., kind='edm')",
+    "snr": "it is for networks of the variance-exploding process; use ScoreModel(..., kind='ve')",
     "sigma_min": "give sigma_range=",
     "sigma_max": "give sigma_range=",
 }
