@@ -13,7 +13,7 @@ from fermiac._arguments import choice, numbers, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
-from fermiac.score._call import Threshold, levels_of
+from fermiac.score._call import Threshold, 
 from fermiac.score._device import Rules
 from fermiac.score._diffusers_config import (
     SPACINGS,
