@@ -192,3 +192,23 @@ def test_chains_are_not_told_two_things() -> None:
 def test_exact_traces_have_no_probes() -> None:
     with pytest.raises(ArgumentError, match=r"^n_probes: given with trace='exact'"):
         fm.score.log_likelihood(exact(), points(1), (0.1, 5.0), trace="exact", n_probes=7)
+
+
+def test_advice_is_on_arguments_that_there_are() -> None:
+    model = Odd(lambda y: np.full_like(y, np.nan))
+    ends = (0.1, 5.0)
+    for call in (
+        lambda: fm.score.log_likelihood(model, points(2), ends, trace="exact"),
+        lambda: fm.score.searched(model, 3, ends, probes=points(2)),
+    ):
+        with pytest.raises(TargetError, match=r"finite numbers are needed$"):
+            call()
+    with pytest.raises(TargetError, match="on_nan='freeze'"):
+        fm.score.integrate(model, points(2), ends[::-1], "dop853")
+
+
+def test_a_search_that_is_stopped_early_leaves_its_start() -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.searched(Numbers(stop_at=3), 3, (0.1, 5.0), probes=points(2))
+    best = caught.value.partial_result  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(best, fm.score.karras(3, 0.1, 5.0))

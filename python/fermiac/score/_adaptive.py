@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._arguments import choice, numbers
 from fermiac._rng import whole
-from fermiac.errors import ArgumentError, InternalError
+from fermiac.errors import ArgumentError, InternalError, TargetError
 from fermiac.score._base import Model
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def integrate_adaptive(
     integrator: Adaptive,
     *,
     trace: Any = None,
-    on_nan: str = "raise",
+    on_nan: str | None = None,
     return_trajectory: bool = False,
     n_threads: int = 1,
     report: Report | None = None,
@@ -189,9 +189,9 @@ def integrate_adaptive(
     trace : tuple, optional
         (None, 1) to carry along what the log-density changes by with the model's own traces of
         ∂D/∂y, or (callable, count): ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
-    on_nan : {"raise", "freeze"}
+    on_nan : {"raise", "freeze"}, optional
         Whether a value of the model that is not finite ends the call, or leaves its row where it
-        stands.
+        stands. None ends it too, in a call whose user has no such choice.
     return_trajectory : bool
     n_threads : int
     report : callable, optional
@@ -210,7 +210,8 @@ def integrate_adaptive(
     ArgumentError
         If levels or settings are outside their domains.
     """
-    choice("on_nan", on_nan, ("raise", "freeze"))
+    if on_nan is not None:
+        choice("on_nan", on_nan, ("raise", "freeze"))
     levels = np.ascontiguousarray(np.atleast_2d(sigmas))
     core = model
     if isinstance(model, Model):
@@ -223,6 +224,10 @@ def integrate_adaptive(
         "max_steps": int(integrator.max_steps),
         "freeze": on_nan == "freeze",
     }
-    return _core.score_adaptive(
+    raw, error = _core.score_adaptive(
         core, y, levels, options, trace, return_trajectory, n_threads, report
     )
+    if on_nan is None and isinstance(error, TargetError):
+        # What the core advises is no argument of the call.
+        error.args = (str(error).partition(", or on_nan=")[0], *error.args[1:])
+    return raw, error

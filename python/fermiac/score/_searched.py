@@ -14,7 +14,7 @@ from fermiac._arguments import choice
 from fermiac._config import resolve_threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike, key_of, whole
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, InternalError, TargetError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model, points_of, rows_of, to_numpy
 from fermiac.score._integrate import integrate
@@ -248,7 +248,10 @@ def _distance(
         n_threads=resolve_threads(n_threads),
     )
     if error is not None or raw is None:
-        raise error or ArgumentError("model: it gave no solution")
+        error = error or InternalError("a run ended without a result")
+        if isinstance(error, KeyboardInterrupt):
+            error.partial_result = first  # type: ignore[attr-defined]
+        raise error
     truth = raw["y"].reshape(y0.shape)
 
     def distance(levels: Array) -> float:
