@@ -9,6 +9,9 @@ import fermiac as fm
 from fermiac.score import LangevinStep, LevelEstimate, OUStep, ScaledStep, langevin_gibbs
 from score_gibbs_help import Point, points_of
 
+# Laws of the points at their levels are tested; what denoises them has few steps.
+pytestmark = pytest.mark.filterwarnings("ignore:denoiser. twice the steps")
+
 TWO = fm.score.GaussianMixture([0.35, 0.65], [[-1.7], [2.2]], [0.04, 0.49])
 
 
@@ -191,6 +194,7 @@ def test_estimated_levels_are_near_the_true_ones():
         n_chains=32,
         n_draws=5,
         n_warmup=0,
+        n_skip=5,
         rng=0,
     )
     # An Ornstein-Uhlenbeck step leaves the level of a point as it is, but for 1/√(2 d) a step.

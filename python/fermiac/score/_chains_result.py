@@ -81,8 +81,8 @@ class LangevinGibbs(Sample):
         Calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``. Those of
         log-densities and of a classifier are not counted.
     bias : tuple of str
-        Why the law of the draws is not quite that of the model, beside the error of the integrator
-        that denoises.
+        Why the law of the draws is not quite that of the model; of the integrator that denoises,
+        where it moves averages by more than their errors.
     state : mapping of str to ndarray, or None
         Where the chains stand, for `extend`.
     """
@@ -97,7 +97,7 @@ class LangevinGibbs(Sample):
 
     @property
     def is_biased(self) -> bool:
-        """Whether more than the integrator's steps keeps the draws from the model's law."""
+        """Whether something is known to keep the draws from the model's law: see `bias`."""
         return bool(self.bias)
 
     @property

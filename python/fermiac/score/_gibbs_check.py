@@ -11,6 +11,7 @@ from fermiac import _core
 from fermiac._convergence import mcse
 from fermiac.score._base import Model, to_numpy
 from fermiac.score._integrate import integrate
+from fermiac.score._purposes import PROBE
 from fermiac.score._schedules import karras
 from fermiac.score._settings import GibbsSettings
 
@@ -29,8 +30,8 @@ _MIN_DRAWS = 4
 _HARMFUL, _CLEAR = 2.0, 4.0
 #: Levels below this many times the end are next to it.
 _NEAR = 1.05
-#: `Purpose::Probe` of the core's addresses, and a draw of it.
-_PROBE, _DRAW = 5, 1
+#: A draw of the purpose whose other draws are the signs of traces.
+_DRAW = 1
 
 
 def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) -> str | None:
@@ -50,7 +51,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     # Spread over all chains and windows.
     which = np.linspace(0, n_chains * n_draws - 1, n).astype(int)
     x, s = draws.reshape(-1, dim)[which], sigma.reshape(-1)[which]
-    y = x + s[:, None] * _core.score_noise(settings.key, _PROBE, 0, n, _DRAW, dim, 0)[0]
+    y = x + s[:, None] * _core.score_noise(settings.key, PROBE, 0, n, _DRAW, dim, 0)[0]
     seen = np.unique(np.linspace(0, dim - 1, min(dim, _MOST_COORDINATES)).astype(int))
     # Steps from next to the end are short enough in any number.
     far = s > _NEAR * settings.sigma_end
@@ -62,7 +63,8 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     noise = moved.std(axis=1, ddof=1) / np.sqrt(n)
     errors = np.array([[_error(draws[..., j] ** p) for j in seen] for p in (1, 2)])
     clear = np.abs(shift) > _CLEAR * noise
-    size = np.where(clear, np.abs(shift) / errors, 0.0)
+    # Chains that all stand still have no error to compare with.
+    size = np.divide(np.abs(shift), errors, out=np.zeros_like(errors), where=clear & (errors > 0))
     power, at = np.unravel_index(np.argmax(size), size.shape)
     if not size[power, at] > _HARMFUL:
         return None

@@ -17,6 +17,7 @@ from fermiac._progress import annotate, finish
 from fermiac.errors import CheckpointError, FermiacError, InternalError
 from fermiac.score._chains_result import LangevinGibbs
 from fermiac.score._gibbs_job import biases
+from fermiac.score._purposes import INTEGRATE
 from fermiac.score._settings import Chains, GibbsSettings, Windows
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ class Course:
         """What the model gives at some points, by which a resumed run knows it."""
         levels = self._settings.levels
         some = levels[np.linspace(0, len(levels) - 1, _VERIFIED).astype(int)]
-        z, _ = _core.score_noise(self._settings.key, 0, 0, _VERIFIED, 0, self._settings.dim, 0)
+        z, _ = _core.score_noise(
+            self._settings.key, INTEGRATE, 0, _VERIFIED, 0, self._settings.dim, 0
+        )
         return self._model._denoise(np.ascontiguousarray(z * some[:, None]), some.copy())
 
     def _save(self) -> None:

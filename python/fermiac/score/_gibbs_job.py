@@ -78,10 +78,15 @@ def settings_of(
             )
     n_chains = whole("n_chains", n_chains, 1, 2**40)
     reserve(n_chains, dim)
-    sigma, order = _levels(model, levels, sigma_range, noise_predictor)
+    sigma, order, columns = _levels(model, levels, sigma_range, noise_predictor)
     argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
     correction = _correction(model, metropolis)
-    predictor = _predictor(model, dim, noise_predictor, sigma, order)
+    predictor = _predictor(model, dim, noise_predictor, sigma, columns)
+    if level_weights is not None and predictor.kind not in ("exact", "logits"):
+        raise ArgumentError(
+            "level_weights: given with a noise_predictor that says itself how likely a level is; "
+            "leave them out"
+        )
     if argmax and predictor.kind not in ("exact", "logits"):
         raise ArgumentError(
             "level_draw: 'argmax' was given, but this noise_predictor has no law over `levels`; a "
@@ -154,6 +159,8 @@ def biases(settings: GibbsSettings) -> tuple[str, ...]:
         settings.argmax and settings.predictor in ("exact", "logits")
     ):
         found.append("levels: they are estimated, not drawn, which matters in few dimensions")
+    elif settings.predictor == "regression":
+        found.append("levels: their law given a point is taken for log-normal")
     if settings.select == "min":
         found.append(
             "windows: the state of the least level is taken, which conditions on the path of the "
@@ -167,8 +174,8 @@ def _levels(
     given: int | ArrayLike | None,
     sigma_range: tuple[float, float] | None,
     noise_predictor: Any,
-) -> tuple[Array, NDArray[np.int64]]:
-    """The levels from the highest to the lowest, and where each stood among those given."""
+) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """The levels, falling; where each stood among those given; its column of the predictor."""
     own = getattr(noise_predictor, "levels", None)
     if own is not None and given is not None and np.ndim(given) == 0:
         raise ArgumentError(
@@ -181,7 +188,7 @@ def _levels(
         n = _N_LEVELS if given is None else whole("levels", given, 2, 2**20)
         low, high = range_of(model, sigma_range)
         sigma = np.geomspace(high, low, n)
-        return sigma, np.arange(n)
+        return sigma, np.arange(n), np.arange(n)
     if sigma_range is not None:
         raise ArgumentError("sigma_range: given with levels; give one of them")
     sigma = numbers("levels", to_numpy(given))
@@ -198,9 +205,10 @@ def _levels(
         raise ArgumentError(
             "levels: they are not those of the classifier; leave them out, or give those"
         )
+    columns = order
     if own is not None:
-        order = np.argsort(-np.asarray(own, dtype=float), kind="stable")
-    return held("levels", model, sorted_levels), order
+        columns = np.argsort(-np.asarray(own, dtype=float), kind="stable")
+    return held("levels", model, sorted_levels), order, columns
 
 
 def _log_prior(given: ArrayLike | None, order: NDArray[np.int64]) -> Array:
