@@ -13,7 +13,7 @@ from fermiac._arguments import choice, numbers, yes
 from fermiac._rng import whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import to_numpy
-from fermiac.score._call import Threshold, 
+from fermiac.score._call import Threshold
 from fermiac.score._device import Rules
 from fermiac.score._diffusers_config import (
     SPACINGS,
@@ -26,6 +26,7 @@ from fermiac.score._diffusers_config import (
 )
 from fermiac.score._diffusers_steps import SchedulerStep, Steps
 from fermiac.score._integrators import Integrator, as_integrator
+from fermiac.score._levels import levels_of
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.score._schedules import schedule_of
 from fermiac.targets._modules import import_torch
