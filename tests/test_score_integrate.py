@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from executor_help import spawned
-from fermiac.errors import ArgumentError, CheckpointError, TargetError
+from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, TargetError
 from score_forms import DIM, LEVELS, Numbers, denoise, exact, points
 
 Array = NDArray[np.float64]
@@ -94,42 +94,6 @@ def test_trajectories_callbacks_and_steps_are_the_same_run(integrator: Any) -> N
         run.step()
 
 
-@each
-@pytest.mark.parametrize("form", [exact, Numbers], ids=["rust", "numpy"])
-def test_a_run_is_put_aside_and_goes_on(tmp_path: Path, integrator: Any, form: Any) -> None:
-    y0, path = points(70), tmp_path / "run"
-    whole = fm.score.integrate(form(), y0, LEVELS, integrator, rng=5)
-    for k in (0, 1, 4, len(LEVELS) - 1):
-        run = fm.score.stepper(form(), y0, LEVELS, integrator, rng=5)
-        for _ in range(k):
-            run.step()
-        run.save(path)
-        again = fm.score.stepper(form(), y0, LEVELS, integrator, rng=5).load(path)
-        assert again.step_index == k
-        np.testing.assert_array_equal(again.run(), whole)
-    other = fm.score.stepper(form(), y0, LEVELS, integrator, rng=6)
-    with pytest.raises(CheckpointError, match="seed"):
-        other.load(path)
-
-
-def test_a_run_that_goes_on_knows_its_model_and_takes_its_seed(tmp_path: Path) -> None:
-    y0, path = points(70), tmp_path / "run"
-    run = fm.score.stepper(exact(), y0, LEVELS, "ancestral")
-    run.step()
-    run.save(path)
-    whole = run.run()
-    again = fm.score.stepper(exact(), y0, LEVELS, "ancestral").load(path)
-    np.testing.assert_array_equal(again.run(), whole)
-    again.save(path)
-    np.testing.assert_array_equal(
-        fm.score.stepper(exact(), y0, LEVELS, "ancestral").load(path).y, whole
-    )
-    other = fm.score.GaussianMixture([1.0], np.zeros((1, DIM)), [1.0])
-    with pytest.raises(CheckpointError, match="the model gives other numbers"):
-        fm.score.stepper(other, y0, LEVELS, "ancestral").load(path)
-    fm.score.stepper(other, y0, LEVELS, "ancestral").load(path, verify=False)
-
-
 def test_more_points_than_memory_holds_are_an_error() -> None:
     how: dict[str, Any] = {"sigma_range": (0.1, 5.0)}
     for call in (
@@ -138,22 +102,6 @@ def test_more_points_than_memory_holds_are_an_error() -> None:
     ):
         with pytest.raises(MemoryError):
             call()
-
-
-def test_a_step_that_fails_leaves_the_run_where_it_was() -> None:
-    y0 = points(20)
-    for integrator in ("unipc3", "ghvb2", "heun", "dpmpp_3s", "deis_log_ab3"):
-        whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator)
-        for stop in (1, 2, 3, 5, 8):
-            run = fm.score.stepper(Numbers(stop_at=stop), y0, LEVELS, integrator)
-            failures = 0
-            while not run.done:
-                try:
-                    run.step()
-                except KeyboardInterrupt:
-                    failures += 1
-            assert failures == 1
-            np.testing.assert_array_equal(run.y, whole)
 
 
 def test_shapes_and_kinds_of_points() -> None:
@@ -221,7 +169,13 @@ def test_numbers_that_are_not_finite() -> None:
     assert (reached.sigma == LEVELS[first]).all()
     good = fm.score.integrate(Numbers(), y0, LEVELS, return_trajectory=True)
     np.testing.assert_array_equal(reached.y, good[first])
-    frozen = fm.score.integrate(Broken(), y0, LEVELS, on_nan="freeze")
+    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
+        frozen = fm.score.integrate(Broken(), y0, LEVELS, on_nan="freeze")
+    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
+        told = fm.score.integrate(
+            Broken(), y0, LEVELS, on_nan="freeze", callback=lambda *given: None
+        )
+    np.testing.assert_array_equal(told, frozen)
     rest = np.arange(10) != 3
     np.testing.assert_array_equal(frozen[rest], good[-1][rest])
     np.testing.assert_array_equal(frozen[3], good[first][3])
@@ -483,7 +437,9 @@ def test_brownian_paths_are_shared_by_grids() -> None:
 
 def test_frozen_rows_say_where_they_stand() -> None:
     y0 = points(10)
-    path = fm.score.integrate(Broken(), y0, LEVELS, "heun", on_nan="freeze", return_trajectory=True)
+    how: dict[str, Any] = {"on_nan": "freeze", "return_trajectory": True}
+    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
+        path = fm.score.integrate(Broken(), y0, LEVELS, "heun", **how)
     assert np.isfinite(path).all()
     run = fm.score.stepper(Broken(), y0, LEVELS, "heun", on_nan="freeze")
     run.run()
@@ -502,8 +458,12 @@ def test_adaptive_rows_that_freeze_stay_at_all_levels_below() -> None:
             out[(y[:, 0] > 0) & (np.broadcast_to(sigma, len(y)) < 1.0)] = np.nan
             return out
 
-    path = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze", return_trajectory=True)
-    last = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze")
+    with pytest.warns(FermiacWarning, match="of 10 rows were frozen"):
+        path = fm.score.integrate(
+            Row(), y0, LEVELS, "rk45", on_nan="freeze", return_trajectory=True
+        )
+    with pytest.warns(FermiacWarning, match="of 10 rows were frozen"):
+        last = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze")
     assert np.isfinite(path).all()
     np.testing.assert_array_equal(path[-1], last)
 
@@ -542,6 +502,7 @@ def test_norms_of_the_batch_are_those_of_the_rows_that_move() -> None:
 
     y0 = points(20)
     alone = fm.score.integrate(Numbers(), y0[:10], LEVELS, how, rng=1)
-    beside = fm.score.integrate(Half(), y0, LEVELS, how, rng=1, on_nan="freeze")
+    with pytest.warns(FermiacWarning, match="10 of 20 rows were frozen"):
+        beside = fm.score.integrate(Half(), y0, LEVELS, how, rng=1, on_nan="freeze")
     np.testing.assert_allclose(beside[:10], alone, rtol=1e-12)
     np.testing.assert_array_equal(beside[10:], y0[10:])

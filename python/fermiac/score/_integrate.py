@@ -80,7 +80,8 @@ def integrate(
         Hold denoised points to [-threshold, threshold], or as `Threshold` says.
     on_nan : {"raise", "freeze", "ignore"}, default "raise"
         What to do where the model gives a number that is not finite: fail, naming step, row and
-        level; leave the row where it stood at the end of the step before; or go on with it.
+        level; leave the row where it stood at the end of the step before, with a warning of how
+        many rows were left; or go on with it.
     callback : callable, optional
         Called after every step with (step, level, y), step from 1, y a copy of all points, the
         level that of the first row.
@@ -189,19 +190,26 @@ def _run(
         total=total,
     ) as (core, shown):
         if isinstance(call.integrator, Adaptive):
-            y, path = _adaptive(call, core, call.integrator, keep_path, shown)
+            y, sigma, path = _adaptive(call, core, call.integrator, keep_path, shown)
         elif callback is not None:
-            y, path = _with_callback(call, core, callback, keep_path, shown)
+            y, sigma, path = _with_callback(call, core, callback, keep_path, shown)
         else:
             raw, error = _core.score_integrate(
                 core, call.program, call.y, call.settings(), keep_path, call.workers, shown
             )
             if error is not None or raw is None:
                 raise _stopped(call, error, None if raw is None else raw[:2])
-            y, _, rows = raw
+            y, sigma, rows = raw
             path = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
     result = call.shaped(y if path is None else path)
     finish(shown, total, result)
+    frozen = int(np.count_nonzero(sigma != call.grid[..., -1]))
+    if frozen:
+        text = (
+            f"{frozen} of {len(y)} rows were frozen on their way, where the model gave a number "
+            "that is not finite"
+        )
+        warnings.warn(text, FermiacWarning, stacklevel=3)
     return result
 
 
@@ -217,7 +225,7 @@ def _stopped(
 
 def _adaptive(
     call: Call, core: Any, integrator: Adaptive, keep_path: bool, report: Report | None
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array, Array | None]:
     """With steps that rows choose for themselves."""
     raw, error = integrate_adaptive(
         core,
@@ -231,15 +239,8 @@ def _adaptive(
     )
     if error is not None or raw is None:
         raise _stopped(call, error, None if raw is None else (raw["y"], raw["sigma"]))
-    frozen = int(np.count_nonzero(raw["sigma"] != call.grid[..., -1]))
-    if frozen:
-        warnings.warn(
-            f"{frozen} of {len(call.y)} rows were frozen on their way, where the model gave a "
-            "number that is not finite",
-            FermiacWarning,
-            stacklevel=4,
-        )
-    return raw["y"], np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
+    path = np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
+    return raw["y"], raw["sigma"], path
 
 
 def _with_callback(
@@ -248,10 +249,11 @@ def _with_callback(
     callback: Callable[[int, float, Any], object],
     keep_path: bool,
     report: Report | None,
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array, Array | None]:
     """Step by step, with a look at every one."""
     run = _core.ScoreRun(core, call.program, call.y, call.settings())
     y, n = call.y, len(call.y)
+    sigma = np.broadcast_to(call.grid[..., 0], n)
     path = [y]
     for step in range(1, call.n_steps + 1):
         try:
@@ -266,4 +268,4 @@ def _with_callback(
             (y, sigma, _), _ = run.reached()
             error.partial_result = Reached(call.shaped(y), sigma)  # type: ignore[attr-defined]
             raise
-    return y, np.stack(path) if keep_path else None
+    return y, sigma, np.stack(path) if keep_path else None
