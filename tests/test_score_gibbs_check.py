@@ -11,6 +11,9 @@ import pytest
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
 
+# What chains of this length say of themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:(the effective|R-hat|the chains)")
+
 MODES = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.1, 0.1])
 SQUARE = 4.1
 HOW: dict[str, Any] = {"sigma_range": (0.02, 10.0), "n_chains": 512, "rng": 0}
@@ -30,7 +33,7 @@ def test_few_steps_are_told(denoiser: str) -> None:
 def test_the_default_is_within_its_errors(seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "the chains do not agree")
+        warnings.filterwarnings("ignore", "the (chains|effective)")
         r = fm.score.langevin_gibbs(MODES, **(HOW | {"rng": seed}))
     assert not r.is_biased
     e = r.expect(lambda x: x**2)
