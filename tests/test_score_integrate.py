@@ -447,6 +447,7 @@ def test_frozen_rows_say_where_they_stand() -> None:
     np.testing.assert_array_equal(run.sigma, np.where(np.arange(10) == 3, still, 0.0))
 
 
+@pytest.mark.filterwarnings("ignore:.*were frozen")
 def test_adaptive_rows_that_freeze_stay_at_all_levels_below() -> None:
     y0 = points(10)
 

@@ -117,8 +117,9 @@ def integrate(
 
     Notes
     -----
-    A last step to level 0 is y = D(y, s) with every integrator. Results of models that run in Rust
-    have the same bits on any number of threads and in any split of the rows.
+    A last step to level 0 is y = D(y, s) with every integrator; `UniPC` gives D at its prediction,
+    which it has asked for. Results of models that run in Rust have the same bits on any number of
+    threads and in any split of the rows.
 
     References
     ----------

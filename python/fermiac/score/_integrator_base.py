@@ -79,10 +79,12 @@ class Integrator:
     start : {"low", "rk"}, default "low"
         How a method that uses evaluations of earlier steps begins: with lower orders, or with
         single-step DPM-Solver++ of order 3 (three evaluations a step) until it has them. Orders
-        above 2 are only reached with "rk". Methods that need no earlier evaluations ignore it.
+        above 2 are only reached with "rk", but for `UniPC`. Methods that need no earlier
+        evaluations ignore it.
     lower_order_final : bool, default False
         Take the last step with order 1, the one before with order 2 at most, and so on; steadier
-        with very few steps. Methods of order 1 ignore it.
+        with very few steps to level 0; on grids that end above it, it costs the order. Methods of
+        order 1 ignore it.
     langevin : Langevin, optional
         Langevin steps after each step.
 

@@ -69,6 +69,10 @@ class DPMSolver(Integrator):
         yes("multistep", self.multistep)
         choice("sde", self.sde, ("midpoint", "heun"))
         choice("variant", self.variant, ("published", "corrected"))
+        if self.variant == "corrected" and not (self.multistep and self.order == 3):
+            raise ArgumentError(
+                "variant: 'corrected' was given; it is of the multistep method of order 3 alone"
+            )
         if real("eta", self.eta) != 0 and not self.multistep:
             raise ArgumentError(
                 f"eta: {self.eta!r} was given; single-step methods have no noise; take "
