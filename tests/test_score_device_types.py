@@ -132,7 +132,7 @@ def test_chains_in_single_precision(torch: Any, how: dict[str, Any]) -> None:
     found = chains(torch, **how)
     assert found.draws.dtype == np.float64
     assert np.isfinite(found.draws).all()
-    assert found.level_counts.sum() == 150 * 20 * 5
+    assert found.level_counts.sum() == 150 * 20 * found.settings["n_skip"]
     means = found.draws.mean(axis=1)
     z = (means.mean(axis=0) - MEAN) / (means.std(axis=0) / np.sqrt(150))
     assert np.abs(z).max() < 5

@@ -200,7 +200,7 @@ def test_results_are_kept(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": None}, "model: a NoneType"),
+        ({"model": None}, "model: NoneType"),
         ({"x": np.zeros((3, 4))}, r"x: shape \(3, 4\)"),
         ({"x": np.zeros((0, 5))}, "x: no point"),
         ({"x": np.full((3, 5), np.inf)}, "x: inf"),

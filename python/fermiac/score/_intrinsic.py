@@ -18,6 +18,7 @@ from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._levels import as_model
 from fermiac.score._purposes import PROBE
 from fermiac.score._traces import require_smooth, slope, traces_of
 
@@ -187,11 +188,7 @@ def intrinsic_dimension(
     2.0
     """
     start = time.perf_counter()
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: a {type(model).__name__} was given; a score model is needed; wrap a network "
-            "or a function in fermiac.score.ScoreModel"
-        )
+    as_model(model)
     model, points = _asked(model, x)
     if not len(points):
         raise ArgumentError("x: no point was given; one or more are needed")

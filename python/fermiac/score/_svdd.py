@@ -18,7 +18,7 @@ from fermiac._rng import RngLike, key_of, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.score._base import Model
 from fermiac.score._guided import Guided, collapse, log_normalizer_of
-from fermiac.score._levels import range_of
+from fermiac.score._levels import as_model, range_of
 from fermiac.score._sample import event_of
 from fermiac.score._schedules import schedule_of
 from fermiac.score._svdd_paths import Aim, Paths, State
@@ -277,11 +277,7 @@ def _aim(
     ess_threshold: float,
     key: int,
 ) -> Aim:
-    if not isinstance(model, Model):
-        raise ArgumentError(
-            f"model: a {type(model).__name__} was given; a score model is needed; wrap a network "
-            "or a function in fermiac.score.ScoreModel"
-        )
+    as_model(model)
     event = event_of(model, dim)
     model = model._shaped(event)
     particles = choice("mode", mode, ("candidates", "particles")) == "particles"
