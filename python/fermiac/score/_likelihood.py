@@ -183,7 +183,8 @@ def log_likelihood(
 
     A probe v gives vᵀ ∂D/∂y v, whose mean is the trace. Only the log-density depends on it, not
     the way of the point; errors of probes are there at every level and do not average out along
-    the way.
+    the way. Signs of few coordinates have few values: with a handful of probes in a few dimensions
+    all may agree by chance, and their standard error is then far too small.
 
     Differences are over 1e-5 of the level, and good to about 1e-10 plus 1e5 times the rounding
     error of D over the level. Values in single precision are refused.

@@ -160,7 +160,9 @@ def svdd(
     whose steps reach all that the true ones do.
 
     With alpha small against the range of the rewards that the model knows, all weight falls on few
-    particles; candidates still follow the reward then.
+    particles; candidates still follow the reward then. Errors of averages know of what happened to
+    the particles that are left: where all of a mode died out, the average of its indicator is 0
+    with an error of 0.
 
     References
     ----------
