@@ -272,7 +272,9 @@ def langevin_gibbs(
             names=own,
             keeper=keeper,
             start=start,
-        )
+        ),
+        # The model of this process may only stand for those of the workers.
+        is_here=target_factory is None,
     )
 
 
@@ -341,14 +343,14 @@ def _run(
             return Course(chains, settings, model, n_draws, report=shown, **how).go()
 
 
-def concluded(run: Callable[[], LangevinGibbs]) -> LangevinGibbs:
+def concluded(run: Callable[[], LangevinGibbs], is_here: bool = True) -> LangevinGibbs:
     """Run, and warn of what is wrong in the name of the caller's caller."""
     result = None
     try:
         result = run()
         found = findings(result)
         model, settings = result._origin  # type: ignore[attr-defined]
-        too_few = steps_too_few(result, model, settings)
+        too_few = steps_too_few(result, model, settings) if is_here else None
         if too_few is not None:
             object.__setattr__(result, "bias", (*result.bias, too_few))
             found.append((FermiacWarning, too_few))
