@@ -24,7 +24,7 @@ from fermiac.score._diffusers_config import (
     spaced,
     table_of,
 )
-from fermiac.score._diffusers_steps import SchedulerStep, Steps
+from fermiac.score._diffusers_steps import SchedulerStep, Steps, firsts_of
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._levels import levels_of
 from fermiac.score._parametrisation import Parametrisation
@@ -451,7 +451,7 @@ class DiffusersScheduler:
     def _from(self, timestep: Any) -> Array:
         """The grid from the step on that begins with an entry of `timesteps`."""
         assert self._grid is not None
-        first = self._firsts(self._grid)
+        first = firsts_of(self.integrator, self._grid)
         if self._begin is None:
             distance = (self.timesteps.cpu().double() - float(timestep)).abs().numpy()
             # A level may be met at the end of a step, too.
@@ -461,24 +461,12 @@ class DiffusersScheduler:
             step, at = int(np.searchsorted(first, self._begin)), self._begin
             found = at in first
         grid = self._grid[step:]
-        if not found or self._firsts(grid) != [i - at for i in first[step:]]:
+        if not found or firsts_of(self.integrator, grid) != [i - at for i in first[step:]]:
             raise ArgumentError(
                 f"timestep: number {at} of the timesteps was given first, with which no step "
                 f"begins, or none that this integrator can begin with; see `set_begin_index`"
             )
         return grid
-
-    def _firsts(self, grid: Array) -> list[int]:
-        """The numbers of the evaluations with which steps begin."""
-        firsts, evaluation, begins = [], 0, True
-        for op in self.integrator._program(grid).ops:
-            if op[0] == "denoise":
-                if begins:
-                    firsts.append(evaluation)
-                begins, evaluation = False, evaluation + 1
-            elif op[0] == "step":
-                begins = True
-        return firsts
 
     def add_noise(self, original_samples: Any, noise: Any, timesteps: Any) -> Any:
         """Give what the process makes of samples at some times.

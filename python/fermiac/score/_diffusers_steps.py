@@ -7,11 +7,17 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fermiac.errors import ArgumentError
 from fermiac.score._device import Ask, Done, Registers, Rules, clipped
+from fermiac.score._integrators import Integrator
 from fermiac.score._parametrisation import Parametrisation
 
-__all__ = ["SchedulerStep", "Steps"]
+__all__ = ["SchedulerStep", "Steps", "firsts_of"]
+
+Array = NDArray[np.float64]
 
 
 class SchedulerStep(NamedTuple):
@@ -116,3 +122,16 @@ class _TorchNoise:
         device = self._device if generator is None else generator.device
         z = torch.randn(shape, generator=generator, device=device, dtype=self._dtype)
         return z.to(self._device)
+
+
+def firsts_of(integrator: Integrator, grid: Array) -> list[int]:
+    """The numbers of the evaluations with which steps on a grid begin."""
+    firsts, evaluation, begins = [], 0, True
+    for op in integrator._program(grid).ops:
+        if op[0] == "denoise":
+            if begins:
+                firsts.append(evaluation)
+            begins, evaluation = False, evaluation + 1
+        elif op[0] == "step":
+            begins = True
+    return firsts

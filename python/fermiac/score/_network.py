@@ -418,47 +418,14 @@ class ScoreModel(Model):
     def score(self, y: Any, sigma: ArrayLike) -> Any:
         """Give the score of the noisy law, the gradient of its log-density.
 
-        Parameters
-        ----------
-        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-            Noisy points.
-        sigma : float or array_like, shape (n,)
-            Their noise levels, above 0.
-
-        Returns
-        -------
-        ndarray or torch.Tensor
-            Of the shape of `y`; a tensor where a tensor was given, of its type on its device.
-
-        Raises
-        ------
-        ArgumentError
-            As of `denoise`, and if a level is 0.
-        TargetError
-            As of `denoise`.
+        Parameters, result and errors are those of `denoise`; levels must be above 0.
         """
         return self._ask(y, sigma, True)
 
     def log_density(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the log-density of the noisy law.
+        """Give the log-density of the noisy law, shape (n,), where it is known.
 
-        Parameters
-        ----------
-        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-            Noisy points.
-        sigma : float or array_like, shape (n,)
-            Their noise levels.
-
-        Returns
-        -------
-        ndarray or torch.Tensor, shape (n,)
-
-        Raises
-        ------
-        ArgumentError
-            As of `denoise`, and if the model does not know it.
-        TargetError
-            If the function gives another shape, or something that is no log-density.
+        Parameters and errors are those of `denoise`.
         """
         rows = self._as_rows(y, shape_of(y))
         points, levels = self._asked(rows, sigma)
