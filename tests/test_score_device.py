@@ -175,6 +175,7 @@ def far() -> Array:
 
 @pytest.mark.parametrize("method", METHODS[::5], ids=IDS[::5])
 @pytest.mark.parametrize("policy", ["freeze", "ignore"])
+@pytest.mark.filterwarnings("ignore:.*were frozen")
 def test_rows_that_are_not_finite(torch: Any, method: Any, policy: str) -> None:
     core, tensors = both(method, GRID, far(), m=model(broken), on_nan=policy)
     np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)

@@ -173,3 +173,16 @@ def test_progress_is_told(torch: Any) -> None:
     integrate(both()[1], starts(), GRID, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (42, 42)
     assert told == sorted(told)
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_frozen_rows_are_told_of(torch: Any, on_device: bool) -> None:
+    def broken(x: Any, s: Any) -> Any:
+        out = exact(x, s)
+        out[2:4] = np.nan
+        return out
+
+    model = ScoreModel(broken, "x0", dtype=torch.float64, on_device=on_device)
+    with pytest.warns(fm.errors.FermiacWarning, match="2 of 7 rows were frozen"):
+        found = integrate(model, starts(), karras(4, 0.1, 5.0), on_nan="freeze")
+    np.testing.assert_array_equal(found[2:4], starts()[2:4])

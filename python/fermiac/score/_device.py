@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import TargetError
 from fermiac.score._device_noise import INTEGRATE, DeviceNoise, HostNoise, Noise, Normals
+from fermiac.score._frozen import tell_frozen
 from fermiac.score._parametrisation import Scales
 from fermiac.score._torch_network import TorchNetwork
 from fermiac.targets._modules import evaluating
@@ -284,6 +285,11 @@ class _Judge:
             'they are, on_nan="ignore" goes on with them'
         )
 
+    @property
+    def n_frozen(self) -> int:
+        """How many rows are frozen; asking holds up the device."""
+        return int(self._frozen.sum()) if self._policy == "freeze" else 0
+
     def hold(self) -> None:
         """Put frozen rows back, and remember where the others stand."""
         if self._policy == "freeze":
@@ -350,4 +356,5 @@ def run_program(
             if after_step is not None:
                 after_step(step, event.at, registers.y)
         judge.watch.settle()
+        tell_frozen(judge.n_frozen, len(y))
     return registers.y

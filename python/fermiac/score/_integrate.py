@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from os import PathLike
@@ -16,11 +15,12 @@ from fermiac._arguments import yes
 from fermiac._checkpoint import Checkpoint
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike
-from fermiac.errors import ArgumentError, FermiacWarning, InternalError
+from fermiac.errors import ArgumentError, InternalError
 from fermiac.executor import Sharded
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
 from fermiac.score._base import Model
 from fermiac.score._call import Call, Reached, Threshold
+from fermiac.score._frozen import tell_frozen
 from fermiac.score._integrators import Integrator
 from fermiac.score._outside import asked
 from fermiac.targets._factory import Factory
@@ -204,13 +204,7 @@ def _run(
             path = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
     result = call.shaped(y if path is None else path)
     finish(shown, total, result)
-    frozen = int(np.count_nonzero(sigma != call.grid[..., -1]))
-    if frozen:
-        text = (
-            f"{frozen} of {len(y)} rows were frozen on their way, where the model gave a number "
-            "that is not finite"
-        )
-        warnings.warn(text, FermiacWarning, stacklevel=3)
+    tell_frozen(int(np.count_nonzero(sigma != call.grid[..., -1])), len(y))
     return result
 
 
