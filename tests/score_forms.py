@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
@@ -65,3 +66,16 @@ def exact() -> Any:
 def points(n: int = 100, seed: int = 0) -> Array:
     """Points of the highest level."""
     return 8.0 * np.random.default_rng(seed).standard_normal((n, DIM))
+
+
+def named(integrator: Any) -> str:
+    """The name of an integrator, for the names of tests."""
+    return integrator if isinstance(integrator, str) else type(integrator).__name__
+
+
+#: For tests over some integrators, half of them with noise.
+each = pytest.mark.parametrize(
+    "integrator",
+    ["dpmpp_2m", "heun", "unipc3", "ancestral", "dpmpp_2m_sde", fm.score.Heun(churn=4.0)],
+    ids=named,
+)

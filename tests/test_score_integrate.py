@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from executor_help import spawned
-from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, TargetError
-from score_forms import DIM, LEVELS, Numbers, denoise, exact, points
+from fermiac.errors import ArgumentError
+from score_forms import DIM, LEVELS, Numbers, denoise, each, exact, points
 
 Array = NDArray[np.float64]
-
-NOISY = ["ancestral", "dpmpp_2m_sde", fm.score.Heun(churn=4.0)]
-SOME = ["dpmpp_2m", "heun", "unipc3", *NOISY]
-
-
-def named(integrator: Any) -> str:
-    return integrator if isinstance(integrator, str) else type(integrator).__name__
-
-
-each = pytest.mark.parametrize("integrator", SOME, ids=named)
 
 
 @each
@@ -149,131 +130,6 @@ def test_thresholds() -> None:
     np.testing.assert_allclose(ours, y, rtol=1e-12, atol=1e-13)
 
 
-class Broken(Numbers):
-    """Row 3 becomes NaN below a level."""
-
-    def _denoise(self, y: Array, sigma: Array) -> Array:
-        out = super()._denoise(y, sigma)
-        if sigma[0] < 1.0:
-            out[3, 1] = np.nan
-        return out
-
-
-def test_numbers_that_are_not_finite() -> None:
-    y0 = points(10)
-    with pytest.raises(TargetError, match=r"row 3.*coordinate 1 at sigma") as caught:
-        fm.score.integrate(Broken(), y0, LEVELS)
-    reached = caught.value.partial_result  # type: ignore[attr-defined]
-    first = int(np.argmax(LEVELS < 1.0))
-    assert f"step {first + 1}," in str(caught.value)
-    assert (reached.sigma == LEVELS[first]).all()
-    good = fm.score.integrate(Numbers(), y0, LEVELS, return_trajectory=True)
-    np.testing.assert_array_equal(reached.y, good[first])
-    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
-        frozen = fm.score.integrate(Broken(), y0, LEVELS, on_nan="freeze")
-    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
-        told = fm.score.integrate(
-            Broken(), y0, LEVELS, on_nan="freeze", callback=lambda *given: None
-        )
-    np.testing.assert_array_equal(told, frozen)
-    rest = np.arange(10) != 3
-    np.testing.assert_array_equal(frozen[rest], good[-1][rest])
-    np.testing.assert_array_equal(frozen[3], good[first][3])
-    assert np.isnan(fm.score.integrate(Broken(), y0, LEVELS, on_nan="ignore")[3]).any()
-
-
-def test_executors_give_the_bits_of_a_local_run() -> None:
-    y0 = points(64)
-    local = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1)
-    with ThreadPoolExecutor(2) as pool:
-        sharded = fm.executor.Sharded(pool, rows=16)
-        far = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1, executor=sharded)
-        np.testing.assert_array_equal(far, local)
-        ours = fm.score.integrate(exact(), y0, LEVELS, "heun", executor=sharded)
-        np.testing.assert_array_equal(ours, fm.score.integrate(exact(), y0, LEVELS, "heun"))
-    with spawned(2) as processes:
-        made = fm.score.integrate(
-            Numbers(error=KeyboardInterrupt()),
-            y0,
-            LEVELS,
-            "heun",
-            rng=1,
-            executor=processes,
-            target_factory="score_forms:made",
-        )
-    np.testing.assert_array_equal(made, local)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
-        fm.score.integrate(
-            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.distributions:Normal"
-        )
-
-
-@each
-def test_a_checkpoint_resumes(tmp_path: Path, integrator: Any) -> None:
-    y0, path = points(30), tmp_path / "kept"
-    whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator, rng=9)
-    for stop in (3, 2):
-        with pytest.raises(KeyboardInterrupt) as caught:
-            fm.score.integrate(
-                Numbers(stop_at=stop), y0, LEVELS, integrator, rng=9, checkpoint=path
-            )
-        assert caught.value.partial_result.y.shape == y0.shape  # type: ignore[attr-defined]
-    model = Numbers()
-    again = fm.score.integrate(model, y0, LEVELS, integrator, checkpoint=path)
-    np.testing.assert_array_equal(again, whole)
-    spent = Numbers()
-    fm.score.integrate(spent, y0, LEVELS, integrator, checkpoint=path)
-    assert spent.calls == 1  # the comparison with the log
-    with pytest.raises(CheckpointError, match="integrator"):
-        fm.score.integrate(model, y0, LEVELS, "dpm2", rng=9, checkpoint=path)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
-def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
-    path, out = tmp_path / "kept", tmp_path / "out.npy"
-    script = textwrap.dedent(
-        f"""
-        import sys, time
-        import numpy as np, fermiac as fm
-        from score_forms import LEVELS, Numbers, points
-        class Slow(Numbers):
-            def _denoise(self, y, sigma):
-                time.sleep(float(sys.argv[1]))
-                print("call", flush=True)
-                return super()._denoise(y, sigma)
-        kept = fm.Checkpoint({str(path)!r}, every=0.001)
-        x = fm.score.integrate(Slow(), points(20), LEVELS, "ancestral", rng=2, checkpoint=kept)
-        np.save({str(out)!r}, x)
-        """
-    )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen([*command, "0.2"], env=env, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        for _ in range(4):
-            run.stdout.readline()
-        run.kill()
-    done = subprocess.run([*command, "0"], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.count("call") < len(LEVELS) + 1
-    whole = fm.score.integrate(Numbers(), points(20), LEVELS, "ancestral", rng=2)
-    np.testing.assert_array_equal(np.load(out), whole)
-
-
-def test_ctrl_c_ends_a_run_in_rust(tmp_path: Path) -> None:
-    model = fm.score.Empirical(np.random.default_rng(0).standard_normal((20_000, 16)))
-    y0 = 5.0 * np.random.default_rng(1).standard_normal((2000, 16))
-    grid = fm.score.karras(500, 0.01, 5.0)
-    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.integrate(model, y0, grid, n_threads=2)
-    assert time.monotonic() - start < 20
-    reached = caught.value.partial_result  # type: ignore[attr-defined]
-    assert reached.y.shape == y0.shape
-    assert np.isin(reached.sigma, grid).all()
-
-
 def test_draws_are_those_of_the_law() -> None:
     n = 20_000
     x = fm.score.sample(exact(), n, DIM, 60, "dpmpp_2m", sigma_range=(0.01, 80.0), rng=0)
@@ -367,13 +223,6 @@ def test_levels_beyond_the_range_of_a_model() -> None:
         )
 
 
-def test_handles() -> None:
-    run = fm.score.start("sample", exact(), 50, sigma_range=(0.1, 10.0), rng=0)
-    np.testing.assert_array_equal(
-        run.result(), fm.score.sample(exact(), 50, sigma_range=(0.1, 10.0), rng=0)
-    )
-
-
 def test_models_survive_pickling() -> None:
     y0 = points(5)
     again = pickle.loads(pickle.dumps(exact()))
@@ -435,40 +284,6 @@ def test_brownian_paths_are_shared_by_grids() -> None:
     )
 
 
-def test_frozen_rows_say_where_they_stand() -> None:
-    y0 = points(10)
-    how: dict[str, Any] = {"on_nan": "freeze", "return_trajectory": True}
-    with pytest.warns(FermiacWarning, match="1 of 10 rows were frozen"):
-        path = fm.score.integrate(Broken(), y0, LEVELS, "heun", **how)
-    assert np.isfinite(path).all()
-    run = fm.score.stepper(Broken(), y0, LEVELS, "heun", on_nan="freeze")
-    run.run()
-    still = LEVELS[int(np.argmax((path[:, 3] == path[-1, 3]).all(axis=1)))]
-    np.testing.assert_array_equal(run.sigma, np.where(np.arange(10) == 3, still, 0.0))
-
-
-@pytest.mark.filterwarnings("ignore:.*were frozen")
-def test_adaptive_rows_that_freeze_stay_at_all_levels_below() -> None:
-    y0 = points(10)
-
-    class Row(Broken):
-        """Rows by their place, wherever they are in a batch."""
-
-        def _denoise(self, y: Array, sigma: Array) -> Array:
-            out = Numbers._denoise(self, y, sigma)
-            out[(y[:, 0] > 0) & (np.broadcast_to(sigma, len(y)) < 1.0)] = np.nan
-            return out
-
-    with pytest.warns(FermiacWarning, match="of 10 rows were frozen"):
-        path = fm.score.integrate(
-            Row(), y0, LEVELS, "rk45", on_nan="freeze", return_trajectory=True
-        )
-    with pytest.warns(FermiacWarning, match="of 10 rows were frozen"):
-        last = fm.score.integrate(Row(), y0, LEVELS, "rk45", on_nan="freeze")
-    assert np.isfinite(path).all()
-    np.testing.assert_array_equal(path[-1], last)
-
-
 def test_levels_that_are_all_but_equal_are_refused() -> None:
     close = [5.0, 5.0 * (1 - 2e-16), 1.0, 0.5, 0.2]
     with pytest.raises(ArgumentError, match=r"sigmas: .*no finite coefficients.*index 0"):
@@ -490,20 +305,3 @@ def test_langevin_steps_keep_the_law(dim: int) -> None:
         rng=0,
     )
     assert abs(x.var() - 1.0025) < 5 * np.sqrt(2 / (n * dim)) + 0.01
-
-
-def test_norms_of_the_batch_are_those_of_the_rows_that_move() -> None:
-    how = fm.score.Euler(langevin=fm.score.Langevin(norm="batch"))
-
-    class Half(Numbers):
-        def _denoise(self, y: Array, sigma: Array) -> Array:
-            out = super()._denoise(y, sigma)
-            out[len(y) // 2 :] = np.nan
-            return out
-
-    y0 = points(20)
-    alone = fm.score.integrate(Numbers(), y0[:10], LEVELS, how, rng=1)
-    with pytest.warns(FermiacWarning, match="10 of 20 rows were frozen"):
-        beside = fm.score.integrate(Half(), y0, LEVELS, how, rng=1, on_nan="freeze")
-    np.testing.assert_allclose(beside[:10], alone, rtol=1e-12)
-    np.testing.assert_array_equal(beside[10:], y0[10:])

@@ -133,7 +133,7 @@ def plot_trajectory(
     >>> z = fm.random.Stream(0).normal((50, 2))
     >>> ax = fm.plotting.plot_trajectory(s[:, None, None] * z, s)
     """
-    from fermiac.score._base import to_numpy
+    from fermiac._tensors import to_numpy
 
     points = numbers("trajectory", to_numpy(trajectory))
     if points.ndim != 3 or 0 in points.shape:
@@ -278,7 +278,7 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
 
 def _as_images(images: Any, shape: Sequence[int] | None) -> Array:
     """Take images as (n, height, width, channels)."""
-    from fermiac.score._base import to_numpy
+    from fermiac._tensors import to_numpy
 
     array = numbers("images", to_numpy(images))
     if array.ndim == 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import numbers
+from fermiac._tensors import is_tensor, like, to_numpy
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 
-__all__ = ["SLACK", "Model", "is_tensor", "like", "points_of", "reserve", "rows_of", "to_numpy"]
+__all__ = ["SLACK", "Model", "points_of", "reserve", "rows_of"]
 
 Array = NDArray[np.float64]
 
@@ -227,17 +227,6 @@ class Model:
         return np.where(levels > 0, moved, 0.0)
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether `value` is a torch tensor; torch is not imported for it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def to_numpy(value: Any) -> Any:
-    """Give a tensor's numbers as an array, and all else as it is."""
-    return value.detach().cpu().double().numpy() if is_tensor(value) else value
-
-
 def _sound(
     what: str, given: Any, shape: tuple[int, ...], levels: Array, least: float = np.nan
 ) -> Array:
@@ -289,12 +278,3 @@ def rows_of(name: str, value: Any, dim: int | None) -> Array:
             "leave such rows out"
         )
     return array
-
-
-def like(given: Any, array: Array) -> Any:
-    """Give `array` as what was given is: a tensor of its type on its device, or an array."""
-    if not is_tensor(given):
-        return array
-    torch = sys.modules["torch"]
-    dtype = given.dtype if given.is_floating_point() else torch.float64
-    return torch.from_numpy(array).to(device=given.device, dtype=dtype)

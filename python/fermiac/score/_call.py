@@ -18,9 +18,10 @@ from fermiac._checkpoint import Checkpoint, Log
 from fermiac._config import resolve_threads
 from fermiac._progress import Report
 from fermiac._rng import RngLike, key_of, positive, whole
+from fermiac._tensors import like, to_numpy
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive
-from fermiac.score._base import Model, like, points_of, rows_of, to_numpy
+from fermiac.score._base import Model, points_of, rows_of
 from fermiac.score._integrator_base import real
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._levels import as_model, held, levels_of, refuse_churn, refuse_outside

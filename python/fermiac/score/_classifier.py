@@ -15,9 +15,10 @@ from fermiac._arguments import choice, numbers
 from fermiac._checkpoint import Checkpoint
 from fermiac._config import isa_level
 from fermiac._rng import RngLike, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import _fitting as fitting
-from fermiac.score._base import rows_of, to_numpy
+from fermiac.score._base import rows_of
 from fermiac.score._classifier_report import (
     Calibration,
     ClassifierTraining,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._progress import Report, finish
+from fermiac._tensors import is_tensor
 from fermiac.errors import ArgumentError
-from fermiac.score._base import is_tensor
 from fermiac.score._device import Rules, noise_for, run_program
 from fermiac.score._network import ScoreModel
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import choice, numbers, yes
 from fermiac._rng import whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError
-from fermiac.score._base import to_numpy
 from fermiac.score._call import Threshold
 from fermiac.score._device import Rules
 from fermiac.score._diffusers_config import (
@@ -20,6 +20,7 @@ from fermiac.score._diffusers_config import (
     Config,
     arguments_of,
     levels_at,
+    refuse_ddim,
     require_levels,
     spaced,
     table_of,
@@ -423,16 +424,7 @@ class DiffusersScheduler:
         ArgumentError
             If `set_timesteps` was not called, the shapes differ, or DDIM is asked for.
         """
-        if eta:
-            raise ArgumentError(
-                f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "
-                "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
-            )
-        if use_clipped_model_output:
-            raise ArgumentError(
-                "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
-                "integrators always use what is held to a range"
-            )
+        refuse_ddim(eta, use_clipped_model_output)
         if self._grid is None:
             raise ArgumentError("step: set_timesteps must be called before the first step")
         if model_output.shape != sample.shape:

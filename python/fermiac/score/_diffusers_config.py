@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import choice, numbers
 from fermiac._rng import positive, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError
-from fermiac.score._base import to_numpy
 from fermiac.score._call import Threshold
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Config",
     "arguments_of",
     "levels_at",
+    "refuse_ddim",
     "require_levels",
     "spaced",
     "table_of",
@@ -208,3 +209,17 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
         return even**2
     signal: Array = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
     return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
+
+
+def refuse_ddim(eta: float, clipped: bool | None) -> None:
+    """Refuse what pipelines for DDIM pass on, where it asks for something."""
+    if eta:
+        raise ArgumentError(
+            f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "
+            "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
+        )
+    if clipped:
+        raise ArgumentError(
+            "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
+            "integrators always use what is held to a range"
+        )

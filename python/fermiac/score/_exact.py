@@ -11,8 +11,9 @@ from fermiac import _core
 from fermiac._arguments import numbers
 from fermiac._config import get_num_threads
 from fermiac._rng import RngLike, key_of, whole
+from fermiac._tensors import like
 from fermiac.errors import ArgumentError
-from fermiac.score._base import Model, like
+from fermiac.score._base import Model
 from fermiac.targets._builtin import Built
 
 __all__ = ["Empirical", "Gaussian", "GaussianMixture"]

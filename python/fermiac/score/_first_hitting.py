@@ -17,8 +17,8 @@ from fermiac._config import resolve_threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
+from fermiac._tensors import is_tensor
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import is_tensor
 from fermiac.score._purposes import CHOICE
 
 __all__ = ["Unmasked", "first_hitting"]

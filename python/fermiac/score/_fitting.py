@@ -16,8 +16,8 @@ from fermiac import _core
 from fermiac._arguments import numbers
 from fermiac._progress import annotate, finish, reporter
 from fermiac._rng import positive, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, NumericalError
-from fermiac.score._base import to_numpy
 from fermiac.score._purposes import TRAIN
 from fermiac.score._training_kept import TrainingKeeper
 from fermiac.targets._modules import evaluating, import_torch

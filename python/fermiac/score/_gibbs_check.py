@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._convergence import mcse
-from fermiac.score._base import Model, to_numpy
+from fermiac._tensors import to_numpy
+from fermiac.score._base import Model
 from fermiac.score._integrate import integrate
 from fermiac.score._purposes import PROBE
 from fermiac.score._schedules import karras
@@ -27,7 +28,7 @@ _SHARE, _MOST_DRAWS, _MOST_COORDINATES = 1 / 16, 4096, 64
 #: Fewer draws of a chain tell no error.
 _MIN_DRAWS = 4
 #: A shift is told where it is above this many errors of the average, and of itself.
-_HARMFUL, _CLEAR = 2.0, 4.0
+_HARMFUL, _CLEAR = 1.0, 4.0
 #: Levels below this many times the end are next to it.
 _NEAR = 1.05
 #: A draw of the purpose whose other draws are the signs of traces.

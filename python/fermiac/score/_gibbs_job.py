@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import choice, numbers
 from fermiac._rng import positive, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, reserve, rows_of, to_numpy
+from fermiac.score._base import Model, reserve, rows_of
 from fermiac.score._gibbs_options import LevelEstimate, LevelRegression, Step
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._levels import held, range_of, refuse_churn

@@ -16,8 +16,9 @@ from fermiac._config import resolve_threads, threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._result import Result
 from fermiac._rng import RngLike, key_of, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._base import Model, rows_of
 from fermiac.score._levels import as_model
 from fermiac.score._purposes import PROBE
 from fermiac.score._traces import require_smooth, slope, traces_of

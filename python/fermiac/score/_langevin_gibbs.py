@@ -60,8 +60,8 @@ def langevin_gibbs(
     level_draw: str = "sample",
     n_skip: int = 10,
     select: str = "random",
-    denoiser: str | Integrator = "unipc3",
-    n_denoise: int = 15,
+    denoiser: str | Integrator = "unipc2",
+    n_denoise: int = 20,
     tweedie_step: float | None = None,
     init: ArrayLike | None = None,
     sigma0: ArrayLike | None = None,
@@ -129,10 +129,10 @@ def langevin_gibbs(
         Which of the states after these sweeps is denoised. ``"min"``, as published, takes that of
         the least level, the state before them included: cheaper to denoise well, but it looks at
         the path of the levels, and the point given such a level is not quite a noisy data point.
-    denoiser : str or Integrator, default "unipc3"
+    denoiser : str or Integrator, default "unipc2"
         What denoises it, on a Karras grid of its own from its level to the lowest of `levels`,
         and to 0.
-    n_denoise : int, default 15
+    n_denoise : int, default 20
         Steps of that, the last one included. Few steps move averages, of squares above all, by
         more than the errors that the chains tell: after the run some draws are denoised anew, in
         twice the steps, and a `FermiacWarning` and ``bias`` say so where it matters.

@@ -16,9 +16,10 @@ from fermiac._config import resolve_threads
 from fermiac._progress import finish, reporter
 from fermiac._result import Result
 from fermiac._rng import key_of, positive, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
-from fermiac.score._base import Model, rows_of, to_numpy
+from fermiac.score._base import Model, rows_of
 from fermiac.score._levels import as_model, range_of
 from fermiac.score._traces import Traces, traces_of
 

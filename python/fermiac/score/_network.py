@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._arguments import yes
 from fermiac._rng import whole
+from fermiac._tensors import is_tensor, like
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, is_tensor, like, rows_of
+from fermiac.score._base import Model, rows_of
 from fermiac.score._native_network import NativeNetwork
 from fermiac.score._network_arguments import (
     is_pointer,

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fermiac._arguments import numbers
 from fermiac._rng import whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import Model, to_numpy
+from fermiac.score._base import Model
 from fermiac.score._parametrisation import Parametrisation
 from fermiac.targets._modules import import_torch
 

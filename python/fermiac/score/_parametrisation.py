@@ -275,7 +275,7 @@ def _index(log_levels: Array, x: Any, xp: Any) -> Any:
 
 def _table(alphas_cumprod: ArrayLike) -> Array:
     """The logarithms of the levels of a table, which must rise."""
-    from fermiac.score._base import to_numpy
+    from fermiac._tensors import to_numpy
 
     alphas = numbers("alphas_cumprod", to_numpy(alphas_cumprod))
     if alphas.ndim != 1 or len(alphas) < 2:

@@ -14,9 +14,10 @@ from fermiac._arguments import choice
 from fermiac._config import resolve_threads
 from fermiac._progress import Report, finish, reporter
 from fermiac._rng import RngLike, key_of, whole
+from fermiac._tensors import to_numpy
 from fermiac.errors import ArgumentError, InternalError, TargetError
 from fermiac.score._adaptive import Adaptive, integrate_adaptive
-from fermiac.score._base import Model, points_of, rows_of, to_numpy
+from fermiac.score._base import Model, points_of, rows_of
 from fermiac.score._integrate import integrate
 from fermiac.score._integrators import Integrator, as_integrator
 from fermiac.score._levels import as_model, held, range_of

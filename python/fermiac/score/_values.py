@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._tensors import is_tensor, to_numpy
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score._base import is_tensor, to_numpy
 from fermiac.score._purposes import TRAIN
 from fermiac.targets._modules import evaluating
 
