@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, logsumexp
 
 from fermiac._result import Result
 from fermiac.score import _fitting as fitting
+from fermiac.special import gammaincinv
 
 __all__ = ["Calibration", "ClassifierTraining", "calibration", "floor", "judge", "moments"]
 
@@ -108,7 +108,7 @@ def calibration(told: ClassifierTraining, n_bins: int) -> Calibration:
 
 def moments(logits: Array, levels: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of log s under logits of levels."""
-    p = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+    p = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
     log_s = np.log(levels)
     mean = p @ log_s
     return mean, np.sqrt(np.maximum(np.sum(p * (log_s - mean[:, None]) ** 2, axis=1), 0.0))
@@ -117,7 +117,7 @@ def moments(logits: Array, levels: Array) -> tuple[Array, Array]:
 def judge(logits: Array, k: NDArray[np.int64], levels: Array, key: int) -> dict[str, Any]:
     """What held-out points say of logits."""
     n = len(k)
-    log_p = logits - logsumexp(logits, axis=1, keepdims=True)
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     own = log_p[np.arange(n), k]
     # Levels by size, so that the share below is one in the level itself.
     order = np.argsort(levels, kind="stable")
@@ -146,5 +146,5 @@ def floor(levels: Array, d: int) -> float:
     for own in range(len(levels)):
         norm = levels[own] ** 2 * quantiles[:, None]
         logits = -d * log_s - 0.5 * norm / levels**2
-        total += float(np.mean(logsumexp(logits, axis=1) - logits[:, own]))
+        total += float(np.mean(np.logaddexp.reduce(logits, axis=1) - logits[:, own]))
     return total / len(levels)

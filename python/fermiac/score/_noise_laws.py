@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from fermiac._arguments import choice, numbers
 from fermiac.errors import ArgumentError
+from fermiac.special import ndtr, ndtri
 
 __all__ = ["Weight", "law_of", "range_of", "weight_of"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 from fermiac._arguments import choice
 from fermiac._config import resolve_threads
@@ -194,6 +193,9 @@ def _minimized(
         if report is not None and done < trials:
             report(done, trials)
         return math.log(given) if 0 < given < np.inf else -np.inf if given == 0 else np.inf
+
+    # Late: it takes a tenth of a second to import.
+    from scipy.optimize import minimize
 
     start = lengths[:-1] - lengths[-1]
     simplex = start + np.concatenate([np.zeros((1, len(start))), _REACH * np.eye(len(start))])
