@@ -19,7 +19,7 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(VENV)/bin/matur
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-BENCHES := $(wildcard benches/bench_*.py)
+BENCHES := $(wildcard benches/*/bench*.py)
 RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
 TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
@@ -72,7 +72,7 @@ check-python: $(STAMP)-built $(STAMP)-dev $(STAMP)-plot ## Lints, format, types 
 	$(PY) -m ruff check $(RUFF_PATHS)
 	$(PY) -m ruff format --check $(RUFF_PATHS)
 	$(PY) -m mypy --strict python/fermiac
-	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml fermiac._core
+	$(PY) tests/support/stubtest.py
 
 bench: $(STAMP)-built $(STAMP)-test $(STAMP)-bench ## Measure speed and accuracy against other implementations
 	$(PY) -m pytest -p benchmark --timeout 0 --benchmark-columns min,median,stddev,rounds \

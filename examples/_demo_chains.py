@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 Pair = Callable[[Array], tuple[Array, Array]]
 
 #: Posterior means of the intercept and of the first four coefficients, and their standard errors,
-#: by importance sampling with four million draws; `benches/mcmc_targets.py` says how.
+#: by importance sampling with four million draws; `benches/mcmc/problems.py` says how.
 REFERENCE: Array = np.array([0.20579, -0.47135, -0.47381, -0.45835, -0.55054])
 REFERENCE_STDERR: Array = np.array([0.00032, 0.00069, 0.00044, 0.00070, 0.00070])
 MEASUREMENTS = ("radius", "texture", "perimeter", "area")

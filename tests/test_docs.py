@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from benches.privacy import table_narrowness
 
-import table_narrowness
 from fermiac.cli import main
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import fermiac as fm
 from fermiac import special as s
 from fermiac.errors import ArgumentError
 
-VALUES = np.load(Path(__file__).with_name("special_values.npz"))
+VALUES = np.load(Path(__file__).with_name("support") / "special_values.npz")
 BETA, GAMMA = VALUES["beta"].T, VALUES["gamma"].T
 
 

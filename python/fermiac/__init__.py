@@ -3,36 +3,41 @@
 Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
 instance; laws are in `fermiac.distributions`, what they are applied to in `fermiac.targets`, random
 streams in `fermiac.random`, special functions in `fermiac.special`, diagnostics of samples in
-`fermiac.diagnostics`, executors in `fermiac.executor`, exceptions and warnings in `fermiac.errors`.
+`fermiac.diagnostics`, exceptions and warnings in `fermiac.errors`. A domain is imported on its
+first use.
 """
 
 from __future__ import annotations
 
-from fermiac import (
-    _config,
-    diagnostics,
-    distributions,
-    errors,
-    executor,
-    importance,
-    mcmc,
-    nested,
-    plotting,
-    privacy,
-    random,
-    score,
-    special,
-    targets,
-    walks,
-)
-from fermiac._checkpoint import Checkpoint
-from fermiac._config import get_num_threads, isa_level, set_num_threads
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from fermiac import diagnostics, distributions, errors, random, targets
+from fermiac._base import config as _config
+from fermiac._base import registry as _registry
+from fermiac._base.config import get_num_threads, isa_level, set_num_threads
 from fermiac._core import __version__
-from fermiac._handle import Run
-from fermiac._store import load
-from fermiac.results import Estimate, Result, Sample
+from fermiac.results import Estimate, Result, Sample, load
+from fermiac.runs.background import Run
+from fermiac.runs.checkpoint import Checkpoint
+
+if _TYPE_CHECKING:
+    from fermiac import importance, mcmc, nested, plotting, privacy, score, special, walks
+    from fermiac.runs import executor
 
 _config.check_isa()
+
+#: Modules that are imported on first use.
+_LATE = {
+    name: f"fermiac.{name}"
+    for name in ("importance", "mcmc", "nested", "plotting", "privacy", "score", "special", "walks")
+} | {"executor": "fermiac.runs.executor"}
+
+_registry.register(
+    {"plotting": "fermiac.plotting", "folders": "fermiac.mcmc"},
+    [_LATE[name] for name in ("importance", "mcmc", "nested", "privacy", "score", "walks")],
+)
 
 __all__ = [
     "Checkpoint",
@@ -60,3 +65,14 @@ __all__ = [
     "targets",
     "walks",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'fermiac' has no attribute {name!r}")
+    module = globals()[name] = _import_module(_LATE[name])
+    return module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._rng import RngLike, Size, key_of, positive, shape_of, whole
+from fermiac._base.validate import RngLike, Size, key_of, positive, shape_of, whole
 from fermiac.errors import ArgumentError
 
 __all__ = ["RngLike", "Stream", "key_of"]

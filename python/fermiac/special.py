@@ -15,32 +15,15 @@ tail are right to the last place, so that their sum is 1.
 
 from __future__ import annotations
 
-from fermiac._special_elementary import (
-    betaln,
-    digamma,
-    erf,
-    erfc,
-    exp,
-    gammaln,
-    log,
-    log_ndtr,
-    ndtr,
-    ndtri,
-)
-from fermiac._special_incomplete import (
-    betainc,
-    betaincc,
-    betainccinv,
-    betaincinv,
-    gammainc,
-    gammaincc,
-    gammainccinv,
-    gammaincinv,
-    log_betainc,
-    log_betaincc,
-    log_gammainc,
-    log_gammaincc,
-)
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac._base import config
+from fermiac._base.validate import columns, plain
+from fermiac.errors import ArgumentError
 
 __all__ = [
     "betainc",
@@ -66,3 +49,712 @@ __all__ = [
     "ndtr",
     "ndtri",
 ]
+
+
+def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
+    """Broadcast the arguments, compute, and give the result their shape."""
+    threads = config.resolve_threads(n_threads)
+    arrays = {}
+    for key, given in arguments.items():
+        value = plain(key, given)
+        try:
+            arrays[key] = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"{key}: {type(value).__name__} was given; numbers are needed"
+            ) from error
+    flat, shape, size = columns(name, **arrays)
+    return _core.special(name, flat, size, threads).reshape(shape)[()]
+
+
+def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The exponential function.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.exp(0.0)
+    np.float64(1.0)
+    """
+    return apply("exp", n_threads, x=x)
+
+
+def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The natural logarithm: -inf at 0, NaN below.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log(1.0)
+    np.float64(0.0)
+    """
+    return apply("log", n_threads, x=x)
+
+
+def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The error function, 2/√π times the integral of exp(-t²) from 0 to x.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> fm.special.erf([0.0, np.inf])
+    array([0., 1.])
+    """
+    return apply("erf", n_threads, x=x)
+
+
+def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The complement of the error function, 1 - erf(x), without cancellation.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> fm.special.erfc([0.0, np.inf])
+    array([1., 0.])
+    """
+    return apply("erfc", n_threads, x=x)
+
+
+def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The distribution function of the standard normal law.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> fm.special.ndtr([-np.inf, 0.0])
+    array([0. , 0.5])
+    """
+    return apply("ndtr", n_threads, x=x)
+
+
+def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The quantile of the standard normal law: -inf at 0, inf at 1.
+
+    Parameters
+    ----------
+    p : array_like
+        Probability, in [0, 1].
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.ndtri(0.5)
+    np.float64(0.0)
+    """
+    return apply("ndtri", n_threads, p=p)
+
+
+def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of `ndtr`, finite however far down the tail.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log_ndtr(-100.0)
+    np.float64(-5005.52420869...)
+    """
+    return apply("log_ndtr", n_threads, x=x)
+
+
+def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of the absolute value of the gamma function.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.gammaln([1.0, 4.0])
+    array([0.        , 1.79175947])
+    """
+    return apply("gammaln", n_threads, x=x)
+
+
+def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The derivative of the logarithm of the gamma function.
+
+    Parameters
+    ----------
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.digamma(1.0)
+    np.float64(-0.57721566490153...)
+    """
+    return apply("digamma", n_threads, x=x)
+
+
+def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of the beta function B(a, b), for parameters above 0.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.betaln(2.0, 3.0)
+    np.float64(-2.4849066497880...)
+    """
+    return apply("betaln", n_threads, a=a, b=b)
+
+
+def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The regularised incomplete beta function I_x(a, b): the probability below x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.betainc(2.0, 3.0, [0.0, 1.0])
+    array([0., 1.])
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("betainc", n_threads, a=a, b=b, x=x)
+
+
+def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The complement of `betainc`: the probability above x, without cancellation.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.betaincc(2.0, 3.0, [0.0, 1.0])
+    array([1., 0.])
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("betaincc", n_threads, a=a, b=b, x=x)
+
+
+def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The point x with probability p below it: the inverse of `betainc` in x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    p : array_like
+        Probability, in [0, 1].
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.betaincinv(2.0, 3.0, [0.0, 1.0])
+    array([0., 1.])
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("betaincinv", n_threads, a=a, b=b, p=p)
+
+
+def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The point x with probability q above it: the inverse of `betaincc` in x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    q : array_like
+        Probability, in [0, 1].
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.betainccinv(2.0, 3.0, [0.0, 1.0])
+    array([1., 0.])
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("betainccinv", n_threads, a=a, b=b, q=q)
+
+
+def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of `betainc`, finite where that underflows.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log_betainc(1e4, 1e4, 0.1)
+    np.float64(-10222.16005469...)
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("log_betainc", n_threads, a=a, b=b, x=x)
+
+
+def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of `betaincc`, finite where that underflows.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    b : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log_betaincc(1.0, 1e4, 0.5)
+    np.float64(-6931.47180559...)
+
+    References
+    ----------
+    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+    """
+    return apply("log_betaincc", n_threads, a=a, b=b, x=x)
+
+
+def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The regularised lower incomplete gamma function P(a, x): the probability below x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.gammainc(1.0, 0.0)
+    np.float64(0.0)
+    """
+    return apply("gammainc", n_threads, a=a, x=x)
+
+
+def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.gammaincc(1.0, 0.0)
+    np.float64(1.0)
+    """
+    return apply("gammaincc", n_threads, a=a, x=x)
+
+
+def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The point x with probability p below it: the inverse of `gammainc` in x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    p : array_like
+        Probability, in [0, 1].
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.gammaincinv(1.0, [0.0, 1.0])
+    array([ 0., inf])
+    """
+    return apply("gammaincinv", n_threads, a=a, p=p)
+
+
+def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The point x with probability q above it: the inverse of `gammaincc` in x.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    q : array_like
+        Probability, in [0, 1].
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.gammainccinv(1.0, [0.0, 1.0])
+    array([inf,  0.])
+    """
+    return apply("gammainccinv", n_threads, a=a, q=q)
+
+
+def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of `gammainc`, finite where that underflows.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log_gammainc(1e4, 10.0)
+    np.float64(-59093.07590647...)
+    """
+    return apply("log_gammainc", n_threads, a=a, x=x)
+
+
+def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """The logarithm of `gammaincc`, finite where that underflows.
+
+    Parameters
+    ----------
+    a : array_like
+        Above 0.
+    x : array_like
+    n_threads : int, optional
+        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+
+    Returns
+    -------
+    float or ndarray
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not numbers, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.special.log_gammaincc(1.0, 1e4)
+    np.float64(-10000.0)
+    """
+    return apply("log_gammaincc", n_threads, a=a, x=x)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from fermiac.mcmc import conditionals
-from fermiac.mcmc._chains import Chains
-from fermiac.mcmc._compose import Cycle, Gibbs, Mixture, Repeat
-from fermiac.mcmc._conditional import Conditional
-from fermiac.mcmc._discrete import Discrete
-from fermiac.mcmc._ensemble import DE, DESnooker, Ensemble, Stretch
-from fermiac.mcmc._generator import RowGenerator
-from fermiac.mcmc._hamiltonian import HMC, NUTS
-from fermiac.mcmc._kernels import RWM, Kernel
-from fermiac.mcmc._langevin import MALA, ULA, Barker
-from fermiac.mcmc._microcanonical import MCLMC
-from fermiac.mcmc._more import extend, open, start
-from fermiac.mcmc._run import sample
-from fermiac.mcmc._slice import EllipticalSlice, Slice
-from fermiac.mcmc._steps import State
-from fermiac.mcmc._stop import StopWhen
-from fermiac.mcmc._tempering import Tempered, log_evidence
-from fermiac.mcmc._underdamped import UnderdampedLangevin
-from fermiac.mcmc._user import PythonKernel
+from fermiac.mcmc.api import sample
+from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
+from fermiac.mcmc.conditional import Conditional
+from fermiac.mcmc.discrete import Discrete
+from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
+from fermiac.mcmc.extension import extend, open, start
+from fermiac.mcmc.hamiltonian import HMC, NUTS
+from fermiac.mcmc.kernel import RWM, Kernel
+from fermiac.mcmc.langevin import MALA, ULA, Barker
+from fermiac.mcmc.microcanonical import MCLMC
+from fermiac.mcmc.python_kernel import PythonKernel
+from fermiac.mcmc.result import Chains
+from fermiac.mcmc.row_generator import RowGenerator
+from fermiac.mcmc.slice import EllipticalSlice, Slice
+from fermiac.mcmc.state import State
+from fermiac.mcmc.stop import StopWhen
+from fermiac.mcmc.tempering import Tempered, log_evidence
+from fermiac.mcmc.underdamped import UnderdampedLangevin
 
 __all__ = [
     "DE",

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc._conditional import adapter
-from fermiac.mcmc._generator import RowGenerator
-from fermiac.mcmc._kernels import Kernel, Ports, described
+from fermiac.mcmc.conditional import adapter
+from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.row_generator import RowGenerator
 
 __all__ = [
     "Beta",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fermiac.nested._allocation import Dynamic
-from fermiac.nested._extend import extend
-from fermiac.nested._files import read_dead_birth
-from fermiac.nested._importance import ImportanceEvidence
-from fermiac.nested._more import start
-from fermiac.nested._result import Nested
-from fermiac.nested._samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
-from fermiac.nested._sampling import sample
-from fermiac.nested._surrogate.options import Surrogate
-from fermiac.nested._surrogate.report import SurrogateReport
+from fermiac.nested.allocation import Dynamic
+from fermiac.nested.api import sample
+from fermiac.nested.background import start
+from fermiac.nested.exports import read_dead_birth
+from fermiac.nested.extension import extend
+from fermiac.nested.importance_evidence import ImportanceEvidence
+from fermiac.nested.result import Nested
+from fermiac.nested.samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
+from fermiac.nested.surrogate.options import Surrogate
+from fermiac.nested.surrogate.report import SurrogateReport
 
 __all__ = [
     "Dynamic",

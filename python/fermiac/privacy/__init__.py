@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from fermiac.privacy._adaptive import Answer
-from fermiac.privacy._answers import GaussianAnswers, LaplaceAnswers
-from fermiac.privacy._gaussian import gdp_delta, gdp_epsilon, gdp_mu
-from fermiac.privacy._interop import EpsilonGap, compare, epsilon_upper
-from fermiac.privacy._intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
-from fermiac.privacy._one_run import (
+from fermiac.privacy.accountants import EpsilonGap, compare, epsilon_upper
+from fermiac.privacy.answers import GaussianAnswers, LaplaceAnswers
+from fermiac.privacy.gaussian import gdp_delta, gdp_epsilon, gdp_mu
+from fermiac.privacy.intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
+from fermiac.privacy.mechanism import Answer
+from fermiac.privacy.one_run import (
     OneRunAudit,
     audit_one_run,
     audit_one_run_scores,
     guesses_from_scores,
 )
-from fermiac.privacy._posterior import (
+from fermiac.privacy.posterior import (
     DeltaPosterior,
     EpsilonPosterior,
     MuPosterior,
@@ -21,19 +21,19 @@ from fermiac.privacy._posterior import (
     epsilon_posterior,
     mu_posterior,
 )
-from fermiac.privacy._rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
-from fermiac.privacy._roc import RocBootstrap, RocCurve, roc
-from fermiac.privacy._scores import ScoreAudit, audit_scores
-from fermiac.privacy._split import SplitAnswers
-from fermiac.privacy._thresholdout import Thresholdout
-from fermiac.privacy._thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
-from fermiac.privacy._watermark import (
+from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
+from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
+from fermiac.privacy.scores import ScoreAudit, audit_scores
+from fermiac.privacy.split_answers import SplitAnswers
+from fermiac.privacy.thresholdout import Thresholdout
+from fermiac.privacy.thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
+from fermiac.privacy.watermark import (
     WatermarkReference,
     WatermarkTest,
     detect_watermark,
     watermark_reference,
 )
-from fermiac.privacy._watermark_keys import ExponentialKey, InverseTransformKey
+from fermiac.privacy.watermark_keys import ExponentialKey, InverseTransformKey
 
 __all__ = [
     "Answer",

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from fermiac.score._adaptive import Adaptive, Solution
-from fermiac.score._base import Model
-from fermiac.score._call import Reached, Threshold
-from fermiac.score._chains_result import LangevinGibbs, LevelHistogram
-from fermiac.score._classifier import NoiseClassifier, train_noise_classifier
-from fermiac.score._classifier_report import Calibration, ClassifierTraining
-from fermiac.score._diffusers import DiffusersScheduler
-from fermiac.score._exact import Empirical, Gaussian, GaussianMixture
-from fermiac.score._first_hitting import Unmasked, first_hitting
-from fermiac.score._gibbs_options import (
+from fermiac.score.adaptive import Adaptive, Solution
+from fermiac.score.arguments import Reached, Threshold
+from fermiac.score.background import start
+from fermiac.score.classifier import NoiseClassifier, train_noise_classifier
+from fermiac.score.classifier_report import Calibration, ClassifierTraining
+from fermiac.score.diffusers_scheduler import DiffusersScheduler
+from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
+from fermiac.score.gibbs import langevin_gibbs
+from fermiac.score.gibbs_options import (
     LangevinStep,
     LevelEstimate,
     LevelRegression,
     OUStep,
     ScaledStep,
 )
-from fermiac.score._guided import Guided
-from fermiac.score._integrate import integrate
-from fermiac.score._integrators import (
+from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
+from fermiac.score.guided import Guided
+from fermiac.score.integration import integrate
+from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
+from fermiac.score.likelihood import Likelihood, log_likelihood
+from fermiac.score.masked import Unmasked, first_hitting
+from fermiac.score.model import Model
+from fermiac.score.network import ScoreModel
+from fermiac.score.reward_sampling import svdd
+from fermiac.score.sampling import sample
+from fermiac.score.schedule_search import searched
+from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
+from fermiac.score.single_step import (
     DEIS,
     GHVB,
     Ancestral,
@@ -36,17 +45,8 @@ from fermiac.score._integrators import (
     UniPC,
     integrators,
 )
-from fermiac.score._intrinsic import IntrinsicDimension, intrinsic_dimension
-from fermiac.score._langevin_gibbs import langevin_gibbs
-from fermiac.score._likelihood import Likelihood, log_likelihood
-from fermiac.score._more import start
-from fermiac.score._network import ScoreModel
-from fermiac.score._sample import sample
-from fermiac.score._schedules import exponential, karras, poly_t, polyexponential, vp_uniform
-from fermiac.score._searched import searched
-from fermiac.score._stepper import Stepper, stepper
-from fermiac.score._svdd import svdd
-from fermiac.score._training import TrainedScore, Training, load_score, train_score
+from fermiac.score.stepping import Stepper, stepper
+from fermiac.score.training import TrainedScore, Training, load_score, train_score
 
 __all__ = [
     "DEIS",

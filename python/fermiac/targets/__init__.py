@@ -9,9 +9,11 @@ one point, at a cost. `as_target` takes a log-density in any of these forms.
 from __future__ import annotations
 
 from fermiac.targets import transforms
-from fermiac.targets._as_target import as_target
-from fermiac.targets._builtin import BuiltinIntegrand
-from fermiac.targets._constructors import (
+from fermiac.targets.builtin import BuiltinIntegrand
+from fermiac.targets.conversion import as_target
+from fermiac.targets.density import BuiltinDensity, LogDensity
+from fermiac.targets.factories import factory
+from fermiac.targets.integrands import (
     cantilever,
     g_function,
     genz,
@@ -21,20 +23,18 @@ from fermiac.targets._constructors import (
     powers,
     sobol_pick_freeze,
 )
-from fermiac.targets._density import BuiltinDensity, LogDensity
-from fermiac.targets._factory import factory
-from fermiac.targets._native import NativeTarget, native
-from fermiac.targets._posteriors import (
+from fermiac.targets.native_pointer import NativeTarget, native
+from fermiac.targets.posteriors import (
     eight_schools,
     law_density,
     linear_regression,
     logistic_regression,
     poisson_regression,
 )
-from fermiac.targets._shapes import banana, funnel, gaussian, rosenbrock
-from fermiac.targets._torch import TorchTarget, torch
-from fermiac.targets._transformed import TransformedDensity, transformed
-from fermiac.targets._vectorize import vectorize
+from fermiac.targets.shapes import banana, funnel, gaussian, rosenbrock
+from fermiac.targets.torch_target import TorchTarget, torch
+from fermiac.targets.transformed_density import TransformedDensity, transformed
+from fermiac.targets.vectorized import vectorize
 
 __all__ = [
     "BuiltinDensity",

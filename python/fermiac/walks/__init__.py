@@ -7,25 +7,25 @@ Graphs come from SciPy, networkx, igraph, arrays or files that are too large for
 from __future__ import annotations
 
 from fermiac.walks import graphs
-from fermiac.walks._bases import MTM, Lazy, Node2Vec
-from fermiac.walks._conversions import as_graph
-from fermiac.walks._crawl import Crawl
-from fermiac.walks._files import open_csr
-from fermiac.walks._gradients import NativeLoss, TorchLoss
-from fermiac.walks._graph import Graph
-from fermiac.walks._losses import Quadratic
-from fermiac.walks._more import corpus, extend, start
-from fermiac.walks._optimize import optimize
-from fermiac.walks._optimum import Optimum
-from fermiac.walks._oracle import Crawler, Oracle
-from fermiac.walks._regressions import LeastSquares, Logistic
-from fermiac.walks._result import Walk
-from fermiac.walks._rows import Components
-from fermiac.walks._stop import StopWhen
-from fermiac.walks._tokens import predict, token_covariance
-from fermiac.walks._variance import asymptotic_variance, spectral_gap
-from fermiac.walks._walk import walk
-from fermiac.walks._write_csr import write_csr
+from fermiac.walks.api import walk
+from fermiac.walks.chains import MTM, Lazy, Node2Vec
+from fermiac.walks.conversions import as_graph
+from fermiac.walks.crawl import Crawl
+from fermiac.walks.csr_writer import write_csr
+from fermiac.walks.extension import corpus, extend, start
+from fermiac.walks.files import open_csr
+from fermiac.walks.gradients import NativeLoss, TorchLoss
+from fermiac.walks.graph import Graph
+from fermiac.walks.losses import Quadratic
+from fermiac.walks.oracle import Crawler, Oracle
+from fermiac.walks.regressions import LeastSquares, Logistic
+from fermiac.walks.result import Walk
+from fermiac.walks.rows import Components
+from fermiac.walks.stop import StopWhen
+from fermiac.walks.token_api import optimize
+from fermiac.walks.token_result import Optimum
+from fermiac.walks.token_theory import predict, token_covariance
+from fermiac.walks.variance import asymptotic_variance, spectral_gap
 
 __all__ = [
     "MTM",

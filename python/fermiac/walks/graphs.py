@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._arguments import numbers, yes
-from fermiac._config import resolve_threads
-from fermiac._rng import RngLike, key_of, whole
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import RngLike, key_of, numbers, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.walks._bases import real
-from fermiac.walks._conversions import of_edges
-from fermiac.walks._graph import Graph
-from fermiac.walks._named_graphs import (
+from fermiac.walks.chains import real
+from fermiac.walks.conversions import of_edges
+from fermiac.walks.graph import Graph
+from fermiac.walks.named_graphs import (
     barbell,
     complete,
     cycle,

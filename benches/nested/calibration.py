@@ -1,0 +1,166 @@
+"""How far off the evidences of nested sampling are, and whether their errors say so.
+
+``python -m benches.nested.calibration gauss5 --seeds 100 --n-live 500 --sampler slice`` runs a
+problem of nested_problems from many seeds and prints one row: the share of runs within three
+reported errors of the exact log-evidence, the mean error with its own standard error, the standard
+deviation of the errors beside the mean reported error, the mean and standard deviation of the rank
+statistic, evaluations, and CPU-seconds of a run. ``all`` runs every problem; ``--each`` prints each
+run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from benches.nested.problem import Array, Problem
+from benches.nested.problems import PROBLEMS, problem
+
+import fermiac as fm
+
+
+class Ran(NamedTuple):
+    """What one run gave."""
+
+    log_evidence: float
+    stderr: float
+    rank_z: float
+    n_evals: int
+    ess: float
+    mean_z: float  # the worst mean, in standard errors from sd and effective sample size
+    cpu_seconds: float
+    status: str
+
+
+def run_once(p: Problem, form: str, seed: int, **settings: Any) -> Ran:
+    likelihood = p.form(form)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        r = fm.nested.sample(likelihood, p.prior, p.dim, rng=seed, periodic=p.periodic, **settings)
+    seconds = time.process_time() - start
+    return Ran(
+        float(r.log_evidence),
+        float(r.log_evidence_stderr),
+        float(r.rank_z),
+        int(r.n_evals),
+        *_weighted(p, np.asarray(r.draws), np.asarray(r.log_weights)),
+        seconds,
+        str(r.status),
+    )
+
+
+def _weighted(p: Problem, draws: Array, log_w: Array) -> tuple[float, float]:
+    """Kish's effective sample size, and how far off the worst mean is."""
+    w = np.exp(log_w - log_w.max())
+    w /= w.sum()
+    ess = 1.0 / float(w @ w)
+    if p.means is None:
+        return ess, math.nan
+    mean = w @ draws
+    sd = np.sqrt(w @ (draws - mean) ** 2)
+    return ess, float(np.max(np.abs(mean - p.means) / sd) * math.sqrt(ess))
+
+
+def summary(p: Problem, runs: list[Ran]) -> dict[str, float]:
+    """What the runs of one problem say together."""
+    errors = np.array([r.log_evidence for r in runs]) - p.log_evidence
+    claimed = np.array([r.stderr for r in runs])
+    n = len(runs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pulls = np.where(errors == 0.0, 0.0, errors / claimed)
+    sd = float(errors.std(ddof=1)) if n > 1 else math.nan
+    ranks = np.array([r.rank_z for r in runs])
+    return {
+        "runs": n,
+        "within_3": float(np.mean(np.abs(pulls) < 3.0)),
+        "worst_pull": float(np.max(np.abs(pulls))),
+        "mean_error": float(errors.mean()),
+        "its_error": sd / math.sqrt(n),
+        "sd": sd,
+        "rms_error": float(np.sqrt(np.mean(errors**2))),
+        "claimed": float(claimed.mean()),
+        "sd_over_claimed": sd / float(claimed.mean()) if claimed.any() else math.nan,
+        "rank_z": float(ranks.mean()),
+        "rank_z_sd": float(ranks.std(ddof=1)) if n > 1 else math.nan,
+        "worst_mean": float(np.max([r.mean_z for r in runs])),
+        "n_evals": float(np.mean([r.n_evals for r in runs])),
+        "ess": float(np.mean([r.ess for r in runs])),
+        "cpu_seconds": float(np.mean([r.cpu_seconds for r in runs])),
+        "incomplete": float(np.mean([r.status == "stopped" for r in runs])),
+    }
+
+
+def _arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="How far off the evidences of nested sampling are."
+    )
+    parser.add_argument("problem", nargs="+", choices=[*PROBLEMS, "all"])
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--n-live", type=int, default=500)
+    parser.add_argument("--sampler", default="auto")
+    parser.add_argument("--bound", default="multi")
+    parser.add_argument("--batch", type=int, help="points replaced at a time")
+    parser.add_argument("--dlogz", type=float, default=0.01)
+    parser.add_argument("--form", default="batch", choices=["batch", "native", "builtin"])
+    parser.add_argument("--n-threads", type=int, default=1)
+    parser.add_argument("--slices", type=int, help="slices of a chain, with --sampler slice")
+    parser.add_argument("--direction", help="directions of slices, with --sampler slice")
+    parser.add_argument("--steps", type=int, help="steps of a chain, with --sampler rwalk")
+    parser.add_argument("--each", action="store_true", help="print every run")
+    parser.add_argument("--out", type=Path, help="a JSON file to add the rows to")
+    return parser.parse_args(given)
+
+
+def _sampler(options: argparse.Namespace) -> Any:
+    """A name, or an options object where there are options."""
+    if options.sampler == "slice" and (options.slices or options.direction):
+        chosen = {"n_slices": options.slices, "direction": options.direction}
+        return fm.nested.Slice(**{k: v for k, v in chosen.items() if v is not None})
+    if options.sampler == "rwalk" and options.steps:
+        return fm.nested.RandomWalk(n_steps=options.steps)
+    return options.sampler
+
+
+def main(given: list[str] | None = None) -> None:
+    options = _arguments(given)
+    settings = {
+        "n_live": options.n_live,
+        "sampler": _sampler(options),
+        "bound": options.bound,
+        "batch": options.batch,
+        "dlogz": options.dlogz,
+        "n_threads": options.n_threads,
+    }
+    names = list(PROBLEMS) if "all" in options.problem else options.problem
+    for name in names:
+        p = problem(name)
+        runs = []
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            runs.append(run_once(p, options.form, seed, **settings))
+            if options.each:
+                row = runs[-1]._asdict() | {"error": runs[-1].log_evidence - p.log_evidence}
+                print(seed, _short(row), file=sys.stderr, flush=True)
+        found = summary(p, runs)
+        print(name, _short(found), flush=True)
+        if options.out is not None:
+            rows = json.loads(options.out.read_text()) if options.out.exists() else []
+            arguments = {k: v for k, v in vars(options).items() if k not in ("problem", "out")}
+            rows.append({"problem": name} | arguments | found)
+            options.out.write_text(json.dumps(rows, indent=1))
+
+
+def _short(row: dict[str, Any]) -> str:
+    return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The base of the package: checks of arguments, configuration, progress, files."""

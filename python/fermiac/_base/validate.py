@@ -1,0 +1,207 @@
+"""Checks of arguments: numbers, arrays, names, choices, seeds and shapes."""
+
+from __future__ import annotations
+
+import math
+import operator
+import secrets
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac.errors import ArgumentError
+
+__all__ = [
+    "RngLike",
+    "Size",
+    "choice",
+    "columns",
+    "key_of",
+    "labels",
+    "numbers",
+    "plain",
+    "positive",
+    "require",
+    "shape_of",
+    "unwrapped",
+    "whole",
+    "yes",
+]
+
+RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None"
+"""What every ``rng=`` argument takes; see `key_of`."""
+
+Size: TypeAlias = "int | Sequence[int]"
+"""The shape of an array."""
+
+
+def key_of(rng: RngLike) -> int:
+    """Give the key that an ``rng=`` argument stands for.
+
+    Parameters
+    ----------
+    rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
+        A whole number from 0 to 2**64 - 1 is the key. A `~numpy.random.SeedSequence` gives its
+        first 64-bit word; a `~numpy.random.Generator` gives its next one (and moves on). None
+        takes a key from the operating system.
+
+    Returns
+    -------
+    int
+        The key, from 0 to 2**64 - 1. Given as ``rng=`` it repeats the computation.
+
+    Raises
+    ------
+    ArgumentError
+        If `rng` is a number out of range, a bool, or of another type.
+
+    Examples
+    --------
+    >>> from fermiac.random import key_of
+    >>> key_of(2024)
+    2024
+    """
+    if rng is None:
+        return secrets.randbits(64)
+    if isinstance(rng, np.random.SeedSequence):
+        return int(rng.generate_state(1, np.uint64)[0])
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(0, 2**64, dtype=np.uint64))
+    return whole("rng", rng, 0, 2**64 - 1, "; a SeedSequence, a Generator or None will do as well")
+
+
+def plain(name: str, value: Any) -> Any:
+    """Pass `value` on, unless NumPy would make numbers of it that were not meant."""
+    if value is None or isinstance(value, str):
+        raise ArgumentError(
+            f"{name}: {value!r} was given; a number or an array of numbers is needed"
+        )
+    if np.ma.is_masked(value):
+        raise ArgumentError(
+            f"{name}: an array with masked values was given, which would count as if they were not "
+            "masked; fill them, or leave them out"
+        )
+    return value
+
+
+def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
+    """Take `value` as an int from `low` to `high`."""
+    needed = f"a whole number from {low} to {high} is needed{more}"
+    if isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        kind = type(value).__name__
+        raise ArgumentError(f"{name}: a {kind}, {value!r:.60}, was given; {needed}") from None
+    if not low <= number <= high:
+        raise ArgumentError(f"{name}: {number} was given; {needed}")
+    return number
+
+
+def positive(name: str, value: Any, infinite: bool = False) -> float:
+    """Take `value` as a positive float."""
+    needed = "a positive number is needed" if infinite else "a positive, finite number is needed"
+    if isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, (str, bytes)):
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
+    if not number > 0 or (math.isinf(number) and not infinite):
+        raise ArgumentError(f"{name}: {number} was given; {needed}")
+    return number
+
+
+def shape_of(size: Size) -> tuple[int, ...]:
+    """Take `size` as the shape of an array."""
+    sizes = size if isinstance(size, (tuple, list)) else (size,)
+    return tuple(whole("size", n, 0, 2**63 - 1) for n in sizes)
+
+
+Array = NDArray[np.float64]
+
+
+def numbers(name: str, given: ArrayLike) -> Array:
+    """Take what was given as float64, without NaN; booleans and texts are no numbers."""
+    value = plain(name, given)
+    try:
+        kind = np.asarray(value).dtype.kind
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
+            "needed, as many in each part"
+        ) from error
+    if kind not in "iufO":
+        what = {"b": "booleans were", "U": "text was", "S": "text was"}.get(kind, f"{kind!r} was")
+        raise ArgumentError(f"{name}: {what} given; numbers are needed")
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} was given; numbers are needed"
+        ) from error
+    if np.isnan(array).any():
+        raise ArgumentError(f"{name}: NaN was given; numbers are needed; leave such rows out")
+    return array
+
+
+def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> None:
+    """Refuse `array` where it is not `good`."""
+    if not good.all():
+        raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
+
+
+def choice(name: str, value: object, known: tuple[str, ...]) -> str:
+    """Take `value` as one of the known words."""
+    if not isinstance(value, str) or value not in known:
+        words = ", ".join(repr(word) for word in known)
+        raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
+    return value
+
+
+def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
+    """Take the names of the coordinates; none where there are none."""
+    if names is None:
+        return ()
+    given = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
+        raise ArgumentError(
+            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
+            "each coordinate"
+        )
+    return given
+
+
+def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:
+    """Broadcast: a column for each argument (one number where it is one), the shape, the rows."""
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError as error:
+        given = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ArgumentError(
+            f"{call}: the shapes {given} do not broadcast; give numbers, or arrays whose shapes do"
+        ) from error
+    flat = [
+        array.reshape(1)
+        if array.size == 1
+        else np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
+        for array in arrays.values()
+    ]
+    return flat, shape, math.prod(shape)
+
+
+def unwrapped(array: NDArray[Any]) -> Any:
+    """Give a number for a result without axes."""
+    return array.item() if array.ndim == 0 else array
+
+
+def yes(name: str, value: Any) -> bool:
+    """Take `value` as a flag."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
+    return bool(value)

@@ -1,0 +1,26 @@
+"""Types of the compiled module: importance sampling."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._core.targets import Integrand, LogDensity
+
+_F = NDArray[np.float64]
+
+def importance_expect(
+    integrand: Integrand | tuple[Callable[[_F], _F], int],
+    laws: list[Any],
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def importance_evidence(
+    log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
+    law: Any,
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...

@@ -1,0 +1,366 @@
+"""The command line: posteriors of epsilon from counts, tables of counts, or scores."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from fermiac import privacy
+from fermiac._core import __version__
+from fermiac.cli.tables import (
+    COUNTS,
+    PRIORS,
+    Refused,
+    Row,
+    count_of,
+    delta_of,
+    fraction_of,
+    number_of,
+    read_scores,
+    read_table,
+    seed_of,
+)
+from fermiac.errors import FermiacError
+
+__all__ = ["main"]
+
+#: What a table gets behind its own columns, and ``error`` at the end.
+COLUMNS = ("epsilon_median", "epsilon_lower", "epsilon_upper", "prob_zero")
+#: With ``--moments``.
+MOMENTS = ("epsilon_mean", "epsilon_sd", "epsilon_mode")
+_OF_SCORES = ("threshold", "method", "alpha", "rng")
+_STRATEGIES = {
+    "holdout": privacy.HoldOut,
+    "multisplit": privacy.MultiSplit,
+    "bonferroni": privacy.Bonferroni,
+}
+#: Why counts have no posterior.
+_NO_POSTERIOR = {
+    "multisplit": "they are those of one split of many, chosen by its bound",
+    "bonferroni": "the threshold was chosen on the scores that were counted",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words behind the name of the program; those of the process by default.
+
+    Returns
+    -------
+    int
+        0; 1 where rows of a table could not be used; 2 where nothing could be done; 130 after
+        Ctrl-C; 141 where the reader of the output left.
+
+    Examples
+    --------
+    >>> from fermiac.cli import main
+    >>> main(["epsilon", "--tp", "40", "--fp", "10", "--fn", "10", "--tn", "40"])
+    EpsilonPosterior: 1.4912, 90 % interval 1.05323 to 2.00057 at delta 0
+    ...
+    0
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    name = f"{parser.prog} {options.command}"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # What the encoding of a terminal or pipe lacks is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _plain_warnings(name):
+            code = _epsilon(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except (Refused, FermiacError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+    except OSError as error:
+        _drop_output()
+        print(f"{name}: the output: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+@contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    """Tell of warnings without the lines of code that they come from."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in found):
+                print(f"{name}: warning: {text}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter ends in silence."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fermiac", description="Monte Carlo and statistics: the parts that need no program."
+    )
+    parser.add_argument("--version", action="version", version=f"fermiac {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    epsilon = commands.add_parser(
+        "epsilon",
+        allow_abbrev=False,
+        help="the posterior of epsilon from the errors of an attack",
+        description="The posterior of differential privacy's epsilon from the errors of an attack: "
+        "from four counts, from a table of them, or from the scores of members and non-members.",
+        epilog="Exit codes: 0; 1 if rows of a table could not be used (they are in the table, with "
+        "the reason in its column error); 2 if nothing could be done.",
+    )
+    counts = epsilon.add_argument_group("four counts")
+    for name, long in zip(
+        COUNTS,
+        ("true positives", "false positives", "false negatives", "true negatives"),
+        strict=True,
+    ):
+        counts.add_argument(f"--{name}", metavar="N", help=long)
+    table = epsilon.add_argument_group("a table of counts")
+    table.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="columns tp, fp, fn, tn, perhaps delta and prior (which go before --delta and "
+        "--prior), and any others, which are kept; with commas, semicolons, tabs or bars between",
+    )
+    table.add_argument("--out", metavar="FILE", help="where the table goes; default the screen")
+    table.add_argument(
+        "--moments",
+        action="store_true",
+        help="with mean, standard deviation and mode, which take several times as long as the rest",
+    )
+    scores = epsilon.add_argument_group(
+        "scores",
+        "A lower bound (of --method, too large with probability --alpha at most) and, where the "
+        "threshold does not depend on the scores that are counted, the posterior.",
+    )
+    scores.add_argument(
+        "--scores",
+        nargs=2,
+        metavar=("MEMBERS", "NONMEMBERS"),
+        help="two files with a score a line; high scores mean member",
+    )
+    scores.add_argument(
+        "--threshold",
+        metavar="T",
+        help="a number that was fixed before the scores were seen, or how it is found: holdout "
+        "(default), multisplit, bonferroni. The last two have a bound, but no posterior",
+    )
+    scores.add_argument(
+        "--method",
+        choices=("clopper-pearson", "jeffreys", "bayes"),
+        help="of the bound: limits that hold for all rates (default), or on average over "
+        "Jeffreys' prior; or the quantile of the posterior under that",
+    )
+    scores.add_argument("--alpha", metavar="X", help="of the bound; default 0.05")
+    scores.add_argument("--rng", metavar="N", help="seed of the splits; default 0")
+    epsilon.add_argument("--delta", default="0", metavar="X", help="default 0")
+    epsilon.add_argument("--prob", default="0.9", metavar="P", help="of intervals; default 0.9")
+    epsilon.add_argument(
+        "--kind", choices=("equal", "hpd", "lower", "upper"), default="equal", help="of intervals"
+    )
+    epsilon.add_argument(
+        "--prior", choices=tuple(PRIORS), default="jeffreys", help="of the error rates"
+    )
+    epsilon.add_argument(
+        "--direction",
+        choices=("both", "attack", "forward", "reverse"),
+        help="which ratios of rates count: the attack and the attack with its answers flipped "
+        "(both, the default for counts), or the attack alone (the default for scores, whose "
+        "direction is known beforehand: for it the bound is proven); forward is true positives "
+        "over false positives, reverse true negatives over false negatives",
+    )
+    epsilon.add_argument("--claim", metavar="X", help="report P(epsilon > X)")
+    return parser
+
+
+def _epsilon(options: argparse.Namespace) -> int:
+    given = [name for name in COUNTS if getattr(options, name) is not None]
+    ways = [bool(given), options.csv is not None, options.scores is not None]
+    if sum(ways) != 1:
+        raise Refused(
+            "one of these is needed: the four counts (--tp --fp --fn --tn), --csv FILE, or "
+            "--scores MEMBERS NONMEMBERS"
+        )
+    for way, names in {"csv": ("out", "moments"), "scores": _OF_SCORES}.items():
+        for name in names:
+            if getattr(options, name) not in (None, False) and getattr(options, way) is None:
+                raise Refused(f"--{name} goes with --{way}")
+    if options.direction is None:
+        options.direction = "both" if options.scores is None else "attack"
+    options.delta = delta_of("--delta", options.delta)
+    options.prob = fraction_of("--prob", options.prob)
+    if options.claim is not None:
+        options.claim = number_of("--claim", options.claim)
+    if options.csv is not None:
+        return _table(options)
+    if options.scores is not None:
+        return _scores(options)
+    missing = [f"--{name}" for name in COUNTS if name not in given]
+    if missing:
+        raise Refused(f"{', '.join(missing)} not given; all four counts are needed")
+    _print_posterior([count_of(f"--{name}", getattr(options, name)) for name in COUNTS], options)
+    return 0
+
+
+def _print_posterior(counts: Sequence[float], options: argparse.Namespace) -> None:
+    posterior = privacy.epsilon_posterior(
+        *counts, delta=options.delta, prior=options.prior, direction=options.direction
+    )
+    lower, upper = posterior.interval(options.prob, kind=options.kind)
+    percent = f"{100 * options.prob:g} %"
+    interval = {
+        "equal": f"equal-tailed {percent} interval {lower:.9g} to {upper:.9g}",
+        "hpd": f"shortest {percent} interval {lower:.9g} to {upper:.9g}",
+        "lower": f"{percent} lower bound {lower:.9g}",
+        "upper": f"{percent} upper bound {upper:.9g}",
+    }[options.kind]
+    print(posterior)
+    print(f"  {interval}")
+    print(
+        f"  median {posterior.median:.9g}, mean {posterior.mean:.9g}, sd {posterior.std:.6g}, "
+        f"mode {posterior.mode:.6g}"
+    )
+    if options.claim is not None:
+        print(f"  P(epsilon > {options.claim:g}) = {posterior.prob_above(options.claim):.6g}")
+
+
+def _scores(options: argparse.Namespace) -> int:
+    word = options.threshold or "holdout"
+    threshold = (
+        _STRATEGIES[word]()
+        if word in _STRATEGIES
+        else privacy.Explicit(
+            number_of("--threshold", word, "a number, holdout, multisplit or bonferroni is")
+        )
+    )
+    alpha = fraction_of("--alpha", options.alpha or "0.05")
+    method = options.method or "clopper-pearson"
+    seed = seed_of(options.rng or "0")
+    members, nonmembers = (read_scores(Path(name)) for name in options.scores)
+    audit = privacy.audit_scores(
+        members,
+        nonmembers,
+        threshold=threshold,
+        delta=options.delta,
+        alpha=alpha,
+        method=method,
+        direction=options.direction,
+        rng=seed,
+    )
+    kind, fails = "Frequentist lower bound", "at most"
+    if method != "clopper-pearson":
+        kind, fails = "Bayesian lower bound", "on average over Jeffreys' prior"
+    print(f"{kind}, too large with probability {100 * alpha:g} % {fails}:")
+    print(audit.summary())
+    if word in _NO_POSTERIOR:
+        print(f"No posterior of these counts would be valid: {_NO_POSTERIOR[word]}.")
+        print("With --threshold holdout, or a number that was fixed beforehand, there is one.")
+        return 0
+    if word == "holdout":
+        print("Posterior of these counts, which had no part in the choice of the threshold:")
+    else:
+        print("Posterior of these counts, if the threshold was fixed before they were seen:")
+    _print_posterior([audit.counts[name] for name in COUNTS], options)
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    path = Path(options.csv)
+    table = read_table(path, options.delta, options.prior)
+    bad = [row for row in table.rows if row.error]
+    columns = [*COLUMNS]
+    if options.moments:
+        columns += MOMENTS
+    if options.claim is not None:
+        columns.append("prob_above")
+    columns.append("error")
+    clash = [name for name in columns if name in map(str.lower, table.header)]
+    if clash:
+        raise Refused(
+            f"{path}: it has a column {', '.join(clash)}, as the answer will; rename it, or leave "
+            "it out"
+        )
+    with _output(options.out, path) as out:
+        answers = iter(_answers(table.rows, options))
+        # Rows with more fields than the header have a name for these, so that all are as long.
+        width = max([len(table.header), *(len(row.words) for row in table.rows)])
+        extra = [f"extra_{k}" for k in range(1, width - len(table.header) + 1)]
+        writer = csv.writer(out, lineterminator="\n", delimiter=table.delimiter)
+        try:
+            writer.writerow([*table.header, *extra, *columns])
+            for row in table.rows:
+                words = row.words + [""] * (width - len(row.words))
+                none = [""] * (len(columns) - 1)
+                found = none if row.error else [f"{x:.12g}" for x in next(answers)]
+                writer.writerow([*words, *found, row.error])
+            out.flush()
+        finally:
+            for row in bad:
+                print(f"{path}, line {row.line}: {row.error}", file=sys.stderr)
+    if bad:
+        print(
+            f"{len(bad)} of {len(table.rows)} rows could not be used; they are in the table, with "
+            "the reason",
+            file=sys.stderr,
+        )
+    if not table.rows:
+        print(f"{path}: there are no rows in it", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _answers(rows: list[Row], options: argparse.Namespace) -> list[list[float]]:
+    """The numbers for all good rows."""
+    good = [row.numbers for row in rows if not row.error]
+    *counts, delta, prior = np.array(good, dtype=np.float64).reshape(-1, 6).T
+    posterior = privacy.epsilon_posterior(
+        *counts, delta=delta, prior=((prior, prior), (prior, prior)), direction=options.direction
+    )
+    lower, upper = posterior.interval(options.prob, kind=options.kind)
+    columns = [posterior.median, lower, upper, posterior.prob_zero]
+    if options.moments:
+        columns += [posterior.mean, posterior.std, posterior.mode]
+    if options.claim is not None:
+        columns.append(posterior.prob_above(options.claim))
+    found: list[list[float]] = np.column_stack(columns).tolist()
+    return found
+
+
+@contextmanager
+def _output(name: str | None, source: Path) -> Iterator[TextIO]:
+    if name is None:
+        if sys.stdout is None:
+            raise Refused("there is no standard output; give --out FILE")
+        yield sys.stdout
+        return
+    try:
+        if Path(name).exists() and Path(name).samefile(source):
+            raise Refused(f"--out {name}: this is the table that is read; give another file")
+        with Path(name).open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise Refused(f"--out {name}: {error.strerror or error}") from None

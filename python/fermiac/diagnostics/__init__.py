@@ -1,0 +1,9 @@
+"""Diagnostics of samples: convergence of Markov chains; smoothed importance weights, k-hat."""
+
+from __future__ import annotations
+
+from fermiac.diagnostics.autocorrelation import autocorr_time
+from fermiac.diagnostics.convergence import bfmi, ess, mcse, rhat
+from fermiac.diagnostics.psis import khat_threshold, psis
+
+__all__ = ["autocorr_time", "bfmi", "ess", "khat_threshold", "mcse", "psis", "rhat"]

@@ -1,0 +1,92 @@
+"""Autocorrelation times of walkers that depend on each other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac._base.validate import positive
+from fermiac.diagnostics.convergence import statistic
+from fermiac.errors import ConvergenceWarning
+
+__all__ = ["LEAST_TIMES", "WINDOW", "autocorr_time", "is_long_enough"]
+
+#: A run shorter than this many autocorrelation times does not tell how long they are.
+LEAST_TIMES = 50
+#: How many times the time its window has.
+WINDOW = 5.0
+
+
+def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None = None) -> Any:
+    r"""Estimate the integrated autocorrelation time of the walkers of an ensemble.
+
+    The walkers of `fermiac.mcmc.Stretch` and its like depend on each other, so that R-hat and
+    `ess`, which compare chains, do not hold for them. The variance of an average over all of
+    `draws` transitions is that of as many independent ensembles as `draws` over this time.
+
+    Parameters
+    ----------
+    x : array_like, shape (walkers, draws), (draws,) or (walkers, draws, ...)
+        The draws; further axes are quantities of their own.
+    window : float, default 5
+        Autocorrelations are summed up to the first lag that is at least this many times the sum.
+    n_threads : int, optional
+        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray, shape of the further axes
+        The time τ, in draws; NaN for fewer than 4 draws of a walker.
+
+    Raises
+    ------
+    ArgumentError
+        If `x` is of another shape or holds NaN or an infinity, or `window` is not positive.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If there are fewer than 50 τ draws of a walker: then τ is probably larger than it seems.
+
+    Notes
+    -----
+    :math:`\tau = 1 + 2 \sum_{t=1}^{M} \rho(t)`, ρ the mean of the autocorrelations of the walkers,
+    each about its own mean, and M the least lag with :math:`M \ge c \tau(M)`.
+
+    References
+    ----------
+    .. [1] A. Sokal, "Monte Carlo methods in statistical mechanics: foundations and new
+       algorithms", in: Functional Integration, 1997.
+    .. [2] J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in
+       Applied Mathematics and Computational Science, 2010.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.mcmc.sample(
+    ...     fm.targets.law_density(fm.distributions.Normal([0.0, 0.0])),
+    ...     kernel=fm.mcmc.Stretch(), n_chains=16, n_draws=5000, rng=0,
+    ... )
+    >>> tau = fm.diagnostics.autocorr_time(s.draws)
+    >>> tau.shape, bool((tau < 50).all())
+    ((2,), True)
+    """
+    length = positive("window", window)
+    time = statistic("x", x, "windowed_time", n_threads, (length, 0.0))
+    draws = np.shape(x)[min(1, np.ndim(x) - 1)]
+    if not is_long_enough(draws, time):
+        warnings.warn(
+            f"x: {draws} draws of a walker are fewer than {LEAST_TIMES} autocorrelation times, the "
+            f"longest of which seems to be {np.max(time):.3g}; run longer",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return time
+
+
+def is_long_enough(n_draws: int, time: Any) -> bool:
+    """Whether so many draws of a walker tell what the autocorrelation time is."""
+    return not bool(np.any(n_draws < LEAST_TIMES * np.asarray(time)))

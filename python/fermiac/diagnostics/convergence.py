@@ -1,0 +1,334 @@
+"""Convergence of Markov chains: R-hat, effective sample sizes, Monte Carlo standard errors."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.targets.builtin import real_numbers
+
+__all__ = ["bfmi", "ess", "mcse", "rhat", "statistic"]
+
+Array = NDArray[np.float64]
+Prob = float | tuple[float, float]
+
+_METHODS = ("rank", "split", "folded", "unsplit")
+_ESS = ("bulk", "tail", "mean", "sd", "median", "mad", "quantile", "local", "unsplit")
+_MCSE = ("mean", "sd", "median", "quantile")
+#: Fewer draws of a chain say nothing.
+_MIN_DRAWS = 4
+
+
+def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) -> Any:
+    r"""Compare the variance between Markov chains with the variance within them.
+
+    R-hat is near 1 where the chains have mixed. Above 1.01 the draws are not to be used yet.
+
+    Parameters
+    ----------
+    x : array_like, shape (chains, draws) or (chains, draws, ...)
+        The draws; further axes are quantities of their own.
+    method : {"rank", "split", "folded", "unsplit"}, default "rank"
+        What is compared. ``"split"``: the halves of the chains, so that a trend shows.
+        ``"folded"``: normal scores of the distances from the median, halves again, so that chains
+        of unequal spread show. ``"rank"``: the larger of the latter and the R-hat of normal scores
+        of the draws; it needs no moments. ``"unsplit"``: the chains as they are.
+    n_threads : int, optional
+        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray, shape of the further axes
+        R-hat: 1 where all draws are equal, inf where each chain stands still at a place of its
+        own, NaN for a single chain or fewer than 4 draws.
+
+    Raises
+    ------
+    ArgumentError
+        If `x` is of another shape or holds NaN or an infinity; for an unknown method.
+
+    Warns
+    -----
+    FermiacWarning
+        Where there are too few chains or draws.
+
+    Notes
+    -----
+    With m chains (or halves) of n draws, W the mean of their variances and B / n the variance of
+    their means, :math:`\hat R = \sqrt{(n - 1) / n + B / (n W)}`. The normal score of the value
+    of rank r among S is :math:`\Phi^{-1}((r - 3/8) / (S + 1/4))`; equal values share a rank. Of an
+    odd number of draws the middle one is in neither half.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+       folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
+       Analysis, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> x = fm.random.Stream(1).normal((4, 1000))
+    >>> bool(fm.diagnostics.rhat(x) < 1.01)
+    True
+    >>> x[0] += 2  # One chain is elsewhere.
+    >>> bool(fm.diagnostics.rhat(x) > 1.1)
+    True
+    """
+    name = _choice("method", method, _METHODS)
+    return statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
+
+
+def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | None = None) -> Any:
+    r"""Say how many independent draws the draws of Markov chains are worth.
+
+    Parameters
+    ----------
+    x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
+        The draws; further axes are quantities of their own.
+    kind : str, default "bulk"
+        What the draws are to estimate. ``"mean"``, ``"sd"``, ``"median"``, ``"mad"`` (the median
+        absolute deviation); ``"quantile"``, the one of probability `prob`; ``"local"``, the
+        probability of lying between two quantiles; ``"tail"``, the worse of two quantiles;
+        ``"bulk"``, the mean of the normal scores, a measure of mixing that needs no moments. All
+        of them split the chains into halves, but ``"unsplit"``, for the mean.
+    prob : float or (float, float), default 0.9
+        For ``"quantile"`` its probability. For ``"tail"`` and ``"local"`` the probability between
+        two quantiles with equal tails, or the probabilities of both quantiles: 0.9 stands for
+        (0.05, 0.95). Of no effect on the other kinds.
+    n_threads : int, optional
+        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray, shape of the further axes
+        The effective sample size. Above the number of draws S where these alternate about the
+        mean, but never above S log10 S. S where all draws are equal; NaN for fewer than 4 draws of
+        a chain.
+
+    Raises
+    ------
+    ArgumentError
+        If `x` is of another shape or holds NaN or an infinity; for an unknown kind; if `prob` is
+        not between 0 and 1.
+
+    Warns
+    -----
+    FermiacWarning
+        Where there are too few draws.
+
+    Notes
+    -----
+    S over the integrated autocorrelation time, whose autocorrelations combine the
+    autocovariances within the chains with the variance between them, summed as far as Geyer's
+    initial monotone sequence says. Lags are summed directly as far as that is faster than a
+    Fourier transform.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+       folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
+       Analysis, 2021.
+    .. [2] C. J. Geyer, "Practical Markov chain Monte Carlo", Statistical Science, 1992.
+
+    Examples
+    --------
+    A chain with correlations 0.9^t is worth (1 - 0.9) / (1 + 0.9) of its draws:
+
+    >>> import numpy as np, fermiac as fm
+    >>> noise = fm.random.Stream(1).normal((4, 20_000))
+    >>> x = np.zeros_like(noise)
+    >>> for t in range(1, 20_000):
+    ...     x[:, t] = 0.9 * x[:, t - 1] + noise[:, t]
+    >>> bool(abs(fm.diagnostics.ess(x, kind="mean") / (80_000 / 19) - 1) < 0.2)
+    True
+    >>> fm.diagnostics.ess(np.ones((4, 100)))
+    400.0
+    """
+    name = _choice("kind", kind, _ESS)
+    pair = _pair(prob) if name in ("tail", "local") else (0.0, 0.0)
+    if name in ("median", "quantile"):
+        name, pair = "quantile", (0.5 if name == "median" else _single(prob), 0.0)
+    return statistic("x", x, f"ess_{name}", n_threads, pair)
+
+
+def mcse(
+    x: ArrayLike, *, kind: str = "mean", prob: float = 0.9, n_threads: int | None = None
+) -> Any:
+    """Return the Monte Carlo standard error of an estimate from the draws of Markov chains.
+
+    Parameters
+    ----------
+    x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
+        The draws; further axes are quantities of their own.
+    kind : {"mean", "sd", "median", "quantile"}, default "mean"
+        The estimate.
+    prob : float, default 0.9
+        The probability of the quantile. Of no effect on the other kinds.
+    n_threads : int, optional
+        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or ndarray, shape of the further axes
+        The standard error; 0 where all draws are equal, NaN for fewer than 4 draws of a chain.
+
+    Raises
+    ------
+    ArgumentError
+        If `x` is of another shape or holds NaN or an infinity; for an unknown kind; if `prob` is
+        not between 0 and 1.
+
+    Warns
+    -----
+    FermiacWarning
+        Where there are too few draws.
+
+    Notes
+    -----
+    Each has the effective sample size of its own, as `ess` gives it. The error of a quantile is
+    half of the distance of two order statistics, one standard deviation of its rank below and
+    above it.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+       folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
+       Analysis, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> x = fm.random.Stream(1).normal((4, 2500, 3))
+    >>> error = fm.diagnostics.mcse(x)  # About 1 / sqrt(10_000) each.
+    >>> error.shape, bool(np.all(abs(error - 0.01) < 0.002))
+    ((3,), True)
+    """
+    name = _choice("kind", kind, _MCSE)
+    p = _single(prob) if name == "quantile" else 0.5
+    name = "quantile" if name == "median" else name
+    return statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
+
+
+def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """Estimate the fraction of missing information from the energies of Hamiltonian chains.
+
+    Parameters
+    ----------
+    energy : array_like, shape (chains, draws) or (draws,)
+        The energy, potential and kinetic, at each draw.
+    n_threads : int, optional
+        Threads that share the chains; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    ndarray, shape (chains,), or float
+        The mean square of the steps of the energy over its variance, chain by chain. Below 0.3 the
+        momenta move the energy too little to reach the tails. NaN where the energy is constant, or
+        for fewer than 4 draws.
+
+    Raises
+    ------
+    ArgumentError
+        If `energy` is of another shape or holds NaN or an infinity.
+
+    Warns
+    -----
+    FermiacWarning
+        Where there are too few draws.
+
+    References
+    ----------
+    .. [1] M. Betancourt, "Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte
+       Carlo", arXiv:1604.00695, 2016.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> energy = fm.random.Stream(1).normal((4, 1000))  # Independent: steps of variance 2.
+    >>> bool(abs(fm.diagnostics.bfmi(energy) - 2).max() < 0.3)
+    True
+    """
+    values = real_numbers("energy", energy)
+    if values.ndim not in (1, 2):
+        raise ArgumentError(
+            f"energy: an array of shape {values.shape} given; (chains, draws) or (draws,) is needed"
+        )
+    bad = np.argwhere(~np.isfinite(values))
+    if bad.size:
+        place = tuple(map(int, bad[0]))
+        raise ArgumentError(f"energy: {values[place]} given at {place}; finite numbers are needed")
+    # The chains are the quantities here, of one chain each.
+    return statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi", n_threads)
+
+
+def statistic(
+    name: str,
+    x: ArrayLike,
+    statistic: str,
+    n_threads: int | None,
+    probabilities: tuple[float, float] = (0.0, 0.0),
+    min_chains: int = 1,
+) -> Any:
+    """A statistic of the core's, of every quantity."""
+    threads = resolve_threads(n_threads)
+    values = real_numbers(name, x)
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim < 2 or 0 in values.shape[:2]:
+        raise ArgumentError(
+            f"{name}: an array of shape {np.shape(x)} given; (chains, draws) or (chains, draws, "
+            "...) is needed, with a draw at least"
+        )
+    chains, draws, *rest = values.shape
+    if chains < min_chains or draws < _MIN_DRAWS:
+        needed = f"{min_chains} chains" if chains < min_chains else f"{_MIN_DRAWS} draws of each"
+        warnings.warn(
+            f"{name}: chains {chains}, draws {draws}; at least {needed} are needed, so that the "
+            "result is NaN",
+            FermiacWarning,
+            stacklevel=3,
+        )
+        found = np.full(int(np.prod(rest)), np.nan)
+    else:
+        columns = np.ascontiguousarray(values.reshape(chains, draws, -1))
+        found = _core.diagnostics_convergence(columns, statistic, probabilities, threads)
+    return found.reshape(rest) if rest else float(found[0])
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        shown = ", ".join(map(repr, choices))
+        raise ArgumentError(f"{name}: {value!r} given; it must be one of {shown}")
+    return value
+
+
+def _probabilities(prob: Prob) -> Array:
+    given = real_numbers("prob", prob)
+    boolean = np.asarray(prob).dtype.kind == "b"
+    if boolean or not np.all((given > 0) & (given < 1)):
+        raise ArgumentError(f"prob: {prob!r} given; probabilities above 0 and below 1 are needed")
+    return given
+
+
+def _single(prob: Prob) -> float:
+    given = _probabilities(prob)
+    if given.ndim != 0:
+        raise ArgumentError(f"prob: {prob!r} given; one probability is needed")
+    return float(given)
+
+
+def _pair(prob: Prob) -> tuple[float, float]:
+    given = _probabilities(prob)
+    if given.ndim == 0:
+        # The doubles nearest to what was meant: 0.05, not 0.04999999999999999.
+        return round((1 - float(given)) / 2, 15), round((1 + float(given)) / 2, 15)
+    if given.shape != (2,) or not given[0] < given[1]:
+        raise ArgumentError(f"prob: {prob!r} given; a probability, or two that rise, are needed")
+    return float(given[0]), float(given[1])

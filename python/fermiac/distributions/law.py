@@ -1,0 +1,277 @@
+"""What all laws share: the base class, shapes of points, parameters, equality and pickling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.validate import plain
+from fermiac.errors import ArgumentError
+from fermiac.random import RngLike, Stream, key_of
+
+Array = NDArray[np.float64]
+
+
+class Law:
+    """A probability law on points of ``dim`` coordinates.
+
+    Subclass it to bring a law of your own: set ``dim``, define ``log_density``, and define one of
+    ``from_unit`` (draws are then made from it) and ``sample``.
+
+    Attributes
+    ----------
+    dim : int
+        Coordinates of a point.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> class Triangular(fm.distributions.Law):
+    ...     dim = 1
+    ...
+    ...     def log_density(self, x):
+    ...         with np.errstate(divide="ignore"):
+    ...             return np.log(np.clip(2.0 * x[:, 0] * (x[:, 0] <= 1.0), 0.0, None))
+    ...
+    ...     def from_unit(self, u):
+    ...         return np.sqrt(u)
+    >>> Triangular().sample(3, rng=0).shape
+    (3, 1)
+    """
+
+    dim: int
+    _handle: _core.Law | None = None
+
+    def log_density(self, x: Array) -> Array:
+        """Return the normalised log-density of every row of an (n, d) array.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            -inf outside the support.
+
+        Raises
+        ------
+        NotImplementedError
+            If the subclass does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define log_density(x)")
+
+    def from_unit(self, u: Array) -> Array:
+        """Map points of the unit cube to points of the law.
+
+        Parameters
+        ----------
+        u : ndarray of shape (n, d)
+            Uniform numbers.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            If the law has no such map.
+        """
+        raise ArgumentError(
+            f"{type(self).__name__} has no map from the unit cube; use a law that has one "
+            "(a univariate law, a Product of such laws, MultivariateNormal), or define from_unit"
+        )
+
+    def sample(self, n: int, rng: RngLike = None) -> Array:
+        """Draw ``n`` independent points.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
+            An int in [0, 2**64) is the key itself: equal keys give equal draws.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            If the law has neither ``sample`` nor ``from_unit``, or an argument is invalid.
+        """
+        u = np.asarray(Stream(key_of(rng)).uniform((count(n), self.dim)), dtype=np.float64)
+        return self.from_unit(u)
+
+    def _support(self) -> list[tuple[float, float]]:
+        return [(-np.inf, np.inf)] * self.dim
+
+
+class BuiltInLaw(Law):
+    """A law that is its parameters: frozen, comparable, picklable."""
+
+    _values: Mapping[str, Any]
+
+    def _freeze(self, dim: int, handle: _core.Law | None, **values: Any) -> None:
+        for value in values.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        object.__setattr__(self, "dim", dim)
+        object.__setattr__(self, "_handle", handle)
+        object.__setattr__(self, "_values", values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a law is frozen: make a new {type(self).__name__} to change {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a law is frozen: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_equal(value, other._values[name]) for name, value in self._values.items())
+
+    def __hash__(self) -> int:
+        values = (v.tobytes() if isinstance(v, np.ndarray) else v for v in self._values.values())
+        return hash((type(self), *values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(self._values.values())
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name}={_short(value)}" for name, value in self._values.items())
+        return f"{type(self).__name__}({parts})"
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Return the normalised log-density.
+
+        Parameters
+        ----------
+        x : array_like of shape (..., d)
+            Points. A one-dimensional law also takes a scalar, or an array of shape (n,) as n
+            points.
+
+        Returns
+        -------
+        ndarray of shape (...)
+            -inf outside the support, NaN only where a coordinate is NaN.
+
+        Raises
+        ------
+        ArgumentError
+            If the last axis has not the law's dimension.
+        """
+        rows, shape = points(x, self.dim)
+        return self._log_density_rows(rows).reshape(shape)[()]
+
+    def sample(self, n: int, rng: RngLike = None) -> Array:
+        """Draw ``n`` independent points.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
+            An int in [0, 2**64) is the key itself: equal keys give equal draws.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is invalid.
+        """
+        return self._sample_rows(count(n), key_of(rng))
+
+    def _log_density_rows(self, x: Array) -> Array:
+        assert self._handle is not None
+        return self._handle.log_density(x)
+
+    def _sample_rows(self, n: int, key: int) -> Array:
+        assert self._handle is not None
+        return self._handle.sample(n, key, 0)
+
+    def _support(self) -> list[tuple[float, float]]:
+        assert self._handle is not None
+        return self._handle.support
+
+
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(np.asarray(a), np.asarray(b))
+    return bool(a == b)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        if value.size > 6:
+            return f"<{' x '.join(map(str, value.shape))} array>"
+        return np.array2string(value, precision=6, separator=", ").replace("\n", "")
+    if isinstance(value, tuple):
+        shown = ", ".join(map(repr, value[:3]))
+        return f"[{shown}, ... {len(value)} laws]" if len(value) > 3 else f"[{shown}]"
+    return repr(value)
+
+
+def count(n: object) -> int:
+    """Check a number of draws."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise ArgumentError(f"n: {n!r} was given; the number of draws is an int from 0 up")
+    return int(n)
+
+
+def as_float_array(name: str, value: object) -> Array:
+    """Convert an argument to a C-contiguous float64 array, in the argument's name."""
+    value = plain(name, value)
+    try:
+        return np.array(value, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} was given; a number or an array of numbers is needed"
+        ) from error
+
+
+def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
+    """Bring points to shape (n, dim); also give the shape of one number per point."""
+    x = plain("x", x)
+    try:
+        array = np.asarray(x, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"x: {type(x).__name__} was given; an array of numbers is needed"
+        ) from error
+    shape = array.shape
+    if dim == 1 and len(shape) < 2:
+        return array.reshape(-1, 1), shape
+    if not shape or shape[-1] != dim:
+        raise ArgumentError(
+            f"x: an array of shape {shape} was given; the law has {dim} "
+            f"coordinate{'s' if dim > 1 else ''}, so shape (..., {dim}) is needed"
+        )
+    return array.reshape(-1, dim), shape[:-1]
+
+
+def unit_points(name: str, u: object) -> Array:
+    """Check numbers of the unit interval."""
+    array = as_float_array(name, u)
+    outside = ~((array >= 0.0) & (array <= 1.0))
+    if outside.any():
+        raise ArgumentError(
+            f"{name}: {float(array[outside].flat[0])!r} was given; numbers from 0 to 1 are needed"
+        )
+    return array
+
+
+def subkey(key: int, part: int) -> int:
+    """Derive the key of one part of a compound law."""
+    state = np.random.SeedSequence(key, spawn_key=(part,)).generate_state(1, np.uint64)
+    return int(state[0])

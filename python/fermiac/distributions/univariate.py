@@ -1,0 +1,420 @@
+"""Univariate laws, and by arrays of parameters the laws of independent coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac.distributions.law import Array, BuiltInLaw, as_float_array, points, unit_points
+from fermiac.errors import ArgumentError
+
+
+class UnivariateLaw(BuiltInLaw):
+    """A univariate law, or independent coordinates of one kind."""
+
+    _marginals: list[tuple[str, list[float]]]
+
+    def _setup(self, **parameters: ArrayLike) -> None:
+        arrays = [as_float_array(name, value) for name, value in parameters.items()]
+        try:
+            shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        except ValueError as error:
+            given = ", ".join(
+                f"{name} {a.shape}" for name, a in zip(parameters, arrays, strict=True)
+            )
+            raise ArgumentError(
+                f"{type(self).__name__}: the shapes {given} do not broadcast; give numbers, or "
+                "arrays of one length"
+            ) from error
+        if len(shape) > 1 or 0 in shape:
+            raise ArgumentError(
+                f"{type(self).__name__}: parameters of shape {shape} were given; numbers, or "
+                "arrays of shape (d,) with d at least 1 are needed"
+            )
+        arrays = [np.broadcast_to(a, shape).copy() for a in arrays]
+        columns = np.stack([np.atleast_1d(a) for a in arrays], axis=1)
+        marginals = [(type(self).__name__, row) for row in columns.tolist()]
+        object.__setattr__(self, "_marginals", marginals)
+        values = dict(zip(parameters, (a if shape else float(a) for a in arrays), strict=True))
+        self._freeze(len(marginals), _core.Law.independent(marginals), **values)
+
+    def _value(self, name: str) -> Array:
+        return np.atleast_1d(np.asarray(self._values[name], dtype=np.float64))
+
+    def _shaped(self, value: Array) -> float | Array:
+        """Give a moment the shape of the parameters."""
+        is_array = isinstance(next(iter(self._values.values())), np.ndarray)
+        return np.broadcast_to(value, (self.dim,)).copy() if is_array else float(value[0])
+
+    def _cdf_rows(self, x: Array) -> Array:
+        assert self._handle is not None
+        return self._handle.cdf(x)
+
+    def _ppf_rows(self, u: Array) -> Array:
+        assert self._handle is not None
+        return self._handle.from_unit(u)
+
+    def _check_univariate(self, what: str) -> None:
+        if self.dim != 1:
+            raise ArgumentError(
+                f"{what} is of one coordinate; this {type(self).__name__} has {self.dim}: make the "
+                "law of one coordinate, or use from_unit(u)"
+            )
+
+    def cdf(self, x: ArrayLike) -> Array:
+        """Return P(X <= x), elementwise.
+
+        Parameters
+        ----------
+        x : array_like
+            Of any shape.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``x``.
+
+        Raises
+        ------
+        ArgumentError
+            If the law has more than one coordinate.
+        """
+        self._check_univariate("cdf")
+        rows, _ = points(np.ravel(as_float_array("x", x)), 1)
+        return self._cdf_rows(rows).reshape(np.shape(x))[()]
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles: the inverse of `cdf`, elementwise.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities, of any shape.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``q``.
+
+        Raises
+        ------
+        ArgumentError
+            If the law has more than one coordinate, or a number is not in [0, 1].
+        """
+        self._check_univariate("ppf")
+        return self._ppf_rows(unit_points("q", q).reshape(-1, 1)).reshape(np.shape(q))[()]
+
+    def from_unit(self, u: ArrayLike) -> Array:
+        """Map points of the unit cube to points of the law, by the quantiles of the coordinates.
+
+        Parameters
+        ----------
+        u : array_like of shape (n, d)
+            Numbers in [0, 1]; 0 and 1 map to the ends of the support.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            If the shape is another, or a number is not in [0, 1].
+        """
+        rows, shape = points(unit_points("u", u), self.dim)
+        return self._ppf_rows(rows).reshape((*shape, self.dim))
+
+
+class Normal(UnivariateLaw):
+    """The normal law.
+
+    Parameters
+    ----------
+    mean : float or array_like of shape (d,), default 0
+    sd : float or array_like of shape (d,), default 1
+        Standard deviation, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Normal(1.0, 2.0).ppf(0.5)
+    np.float64(1.0)
+    >>> fm.distributions.Normal([0.0, 1.0], 1.0).dim
+    2
+    """
+
+    def __init__(self, mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> None:
+        self._setup(mean=mean, sd=sd)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(self._value("mean"))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        return self._shaped(self._value("sd") ** 2)
+
+
+class LogNormal(UnivariateLaw):
+    """The law of exp(Z) for a normal Z.
+
+    Parameters
+    ----------
+    mu : float or array_like of shape (d,), default 0
+        Mean of the logarithm.
+    sigma : float or array_like of shape (d,), default 1
+        Standard deviation of the logarithm, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.LogNormal.from_moments(mean=200.0, cv=0.06)
+    >>> round(law.mean, 9)
+    200.0
+    """
+
+    def __init__(self, mu: ArrayLike = 0.0, sigma: ArrayLike = 1.0) -> None:
+        self._setup(mu=mu, sigma=sigma)
+
+    @classmethod
+    def from_moments(cls, mean: ArrayLike, cv: ArrayLike) -> LogNormal:
+        """Make the law from its mean and coefficient of variation.
+
+        Parameters
+        ----------
+        mean : float or array_like of shape (d,)
+            Mean, above 0.
+        cv : float or array_like of shape (d,)
+            Standard deviation divided by the mean, above 0.
+
+        Returns
+        -------
+        LogNormal
+
+        Raises
+        ------
+        ArgumentError
+            If one is not above 0.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> law = fm.distributions.LogNormal.from_moments(1.0, 0.5)
+        >>> round(law.variance, 12)
+        0.25
+        """
+        mean, cv = as_float_array("mean", mean), as_float_array("cv", cv)
+        for name, value in (("mean", mean), ("cv", cv)):
+            if not (np.isfinite(value) & (value > 0.0)).all():
+                raise ArgumentError(f"{name}: {value} was given; numbers above 0 are needed")
+        square = np.log1p(cv**2)
+        return cls(np.log(mean) - 0.5 * square, np.sqrt(square))
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(np.exp(self._value("mu") + 0.5 * self._value("sigma") ** 2))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        square = self._value("sigma") ** 2
+        return self._shaped(np.expm1(square) * np.exp(2.0 * self._value("mu") + square))
+
+
+class Uniform(UnivariateLaw):
+    """The uniform law on a closed interval.
+
+    Parameters
+    ----------
+    low : float or array_like of shape (d,), default 0
+    high : float or array_like of shape (d,), default 1
+        Above ``low``.
+
+    Raises
+    ------
+    ArgumentError
+        If an interval is empty or not finite.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Uniform([0.0, 0.0], [1.0, 2.0]).log_density([0.5, 3.0])
+    np.float64(-inf)
+    """
+
+    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
+        self._setup(low=low, high=high)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(self._value("low") + 0.5 * (self._value("high") - self._value("low")))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        return self._shaped((self._value("high") - self._value("low")) ** 2 / 12.0)
+
+
+class StudentT(UnivariateLaw):
+    """Student's t law.
+
+    Parameters
+    ----------
+    df : float or array_like of shape (d,)
+        Degrees of freedom, above 0.
+    loc : float or array_like of shape (d,), default 0
+        Centre.
+    scale : float or array_like of shape (d,), default 1
+        Above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.StudentT(4.0).variance
+    2.0
+    """
+
+    def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        self._setup(df=df, loc=loc, scale=scale)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean; NaN where it does not exist (``df`` <= 1)."""
+        return self._shaped(np.where(self._value("df") > 1.0, self._value("loc"), np.nan))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance: infinite for 1 < ``df`` <= 2, NaN for ``df`` <= 1."""
+        return self._shaped(t_variance(self._value("df"), self._value("scale") ** 2))
+
+
+class Gamma(UnivariateLaw):
+    """The gamma law, with mean ``shape * scale``.
+
+    Parameters
+    ----------
+    shape : float or array_like of shape (d,)
+        Above 0.
+    scale : float or array_like of shape (d,), default 1
+        Above 0 (one over the rate).
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Gamma(3.0, 2.0).mean
+    6.0
+    """
+
+    def __init__(self, shape: ArrayLike, scale: ArrayLike = 1.0) -> None:
+        self._setup(shape=shape, scale=scale)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(self._value("shape") * self._value("scale"))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        return self._shaped(self._value("shape") * self._value("scale") ** 2)
+
+
+class Beta(UnivariateLaw):
+    """The beta law on [0, 1].
+
+    Parameters
+    ----------
+    a, b : float or array_like of shape (d,)
+        Above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Beta(1.0, 3.0).mean
+    0.25
+    """
+
+    def __init__(self, a: ArrayLike, b: ArrayLike) -> None:
+        self._setup(a=a, b=b)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(self._value("a") / (self._value("a") + self._value("b")))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        a, b = self._value("a"), self._value("b")
+        return self._shaped((a / (a + b)) * (b / (a + b)) / (a + b + 1.0))
+
+
+class Exponential(UnivariateLaw):
+    """The exponential law.
+
+    Parameters
+    ----------
+    scale : float or array_like of shape (d,), default 1
+        The mean, above 0 (one over the rate).
+
+    Raises
+    ------
+    ArgumentError
+        If it is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Exponential(2.0).ppf([0.0, 1.0])
+    array([ 0., inf])
+    """
+
+    def __init__(self, scale: ArrayLike = 1.0) -> None:
+        self._setup(scale=scale)
+
+    @property
+    def mean(self) -> float | Array:
+        """The mean."""
+        return self._shaped(self._value("scale"))
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance."""
+        return self._shaped(self._value("scale") ** 2)
+
+
+def t_variance(df: Array, square: Array) -> Array:
+    """Return the variance of t laws with these squared scales."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        finite = square * (df / (df - 2.0))
+    return np.where(df > 2.0, finite, np.where(df > 1.0, np.inf, np.nan))

@@ -1,0 +1,423 @@
+"""The call that estimates many expectations from one sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import finish, reporter
+from fermiac._base.validate import whole
+from fermiac.distributions import Law, as_law
+from fermiac.errors import ArgumentError, WorkerError
+from fermiac.importance.evidence import Evidence, evidence
+from fermiac.importance.result import to_estimate
+from fermiac.random import RngLike, key_of
+from fermiac.results import Estimate
+from fermiac.runs import background
+from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.shards import evaluation
+from fermiac.targets import BuiltinIntegrand, NativeTarget
+from fermiac.targets.callables import law_handle
+from fermiac.targets.conversion import adapted, as_integrand
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
+    from fermiac._base.progress import Report
+    from fermiac.runs.background import Run
+    from fermiac.runs.executor import Sharded
+    from fermiac.targets.factories import Factory
+
+__all__ = ["Evidence", "evidence", "expect", "start"]
+
+#: The adaptive settings, with their defaults and what they are in the paper's algorithm.
+_ADAPTIVE: dict[str, tuple[Any, Any]] = {
+    "weights": ("relative", "relative"),
+    "controls": ("own", "own"),
+    "family": ("auto", "gaussian"),
+    "df": (8.0, 8.0),
+    "n_stages": (5, 5),
+    "adapt_fraction": (0.5, 0.5),
+    "defensive": (0.1, 0.0),
+    "defensive_base": (0.05, 0.0),
+    "keep_best": (True, False),
+    "fallback": (True, False),
+    "split_signs": (True, False),
+    "diagonal": (False, False),
+}
+_CHOICES = {
+    "method": ("aiscv", "paper", "mc"),
+    "controls": ("own", "all", "none"),
+    "family": ("auto", "gaussian", "t", "mixture"),
+    "covariance": ("full", "diag"),
+    "nonfinite": ("raise", "zero"),
+}
+
+
+def expect(
+    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand | NativeTarget,
+    law: Law | Sequence[Law] | Any,
+    n: int = 20_000,
+    *,
+    method: str = "aiscv",
+    weights: str | ArrayLike | None = None,
+    controls: str | None = None,
+    family: str | None = None,
+    df: float | None = None,
+    n_stages: int | None = None,
+    adapt_fraction: float | None = None,
+    defensive: float | None = None,
+    defensive_base: float | None = None,
+    keep_best: bool | None = None,
+    fallback: bool | None = None,
+    split_signs: bool | None = None,
+    diagonal: bool | None = None,
+    covariance: str = "full",
+    nonfinite: str = "raise",
+    names: Sequence[str] | None = None,
+    keep_draws: bool = False,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    progress: bool | Report | None = None,
+) -> Estimate:
+    r"""Estimate the expectations of several functions, or under several laws, from one sample.
+
+    For integrands :math:`\varphi_j` and laws :math:`f_j`, densities are fitted to the products
+    :math:`f_j \varphi_j`; points are drawn from a mixture of them, whose components also serve as
+    control variates. The variance of every estimate would vanish if every fit were perfect.
+
+    Parameters
+    ----------
+    f : callable or target of `fermiac.targets`
+        Takes a batch of points, shape (n, d), gives shape (n,), or (n, K) for K functions. May be
+        complex. It is called with up to 65536 points at a time, on the calling thread; built-in
+        and native integrands (a numba cfunc, for instance) run on all threads.
+    law : Law, frozen scipy.stats law, or sequence of them
+        The law of the points. With several laws, `f` gives one value for all of them (evaluated
+        once) or one for each.
+    n : int, default 20_000
+        Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
+    method : {"aiscv", "paper", "mc"}, default "aiscv"
+        Adaptive importance sampling with control variates; the same by the published rules
+        (each stage judged by its own points, no floor, no share of the law, no fallback); or
+        plain Monte Carlo.
+    weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
+        What the sampler is tuned for: the sum of the variances of the estimates, each divided by
+        its squared size (the integral of the absolute value), or as it is, or times these weights.
+    controls : {"own", "all", "none"}, default "own"
+        Control each estimate by its own component, by all of them (with coefficients from a
+        regression on the points of the adaptation; often a much smaller error), or not.
+    family : {"auto", "gaussian", "t", "mixture"}, default "auto"
+        What is fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
+        ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else
+        Student-t. Coordinates that live on a half-line or an interval are mapped to the line first.
+    df : float, default 8
+        Degrees of freedom of the Student-t, above 2.
+    n_stages : int, default 5
+        Stages of the adaptation at most; it ends by itself once another does not pay.
+    adapt_fraction : float, default 0.5
+        The share of `n` that the adaptation may use (of a million points at most, or fewer where
+        they would take more than 256 MiB; all others go to the final sample).
+    defensive : float, default 0.1
+        The share of the sampler that is spread evenly over the components: keeps the controls
+        bounded.
+    defensive_base : float, default 0.05
+        The share that is drawn from the law itself: bounds the weights, whatever the tails.
+    keep_best : bool, default True
+        Compare the last samplers on all points seen, and use the best; the published rule uses
+        the last.
+    fallback : bool, default True
+        Sample the law itself where no fitted sampler is forecast to be better.
+    split_signs : bool, default True
+        Give an integrand that changes sign one component for each sign.
+    diagonal : bool, default False
+        Fit variances only.
+    covariance : {"full", "diag"}, default "full"
+        Compute the J x J covariance of the estimates, or only the J variances (for J in the
+        thousands).
+    nonfinite : {"raise", "zero"}, default "raise"
+        What to do with NaN and infinities from `f`: stop and name the first point, or count them
+        as 0 and warn. Where every law is 0 they never matter.
+    names : sequence of str, optional
+        Names of the J expectations, for tables and for `Estimate.ratio`.
+    keep_draws : bool, default False
+        Keep the final sample, as `Estimate.sample`.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate `f`; see `fermiac.runs.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns `f`, for workers of an executor to which it
+        cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the values of `f`, and from which a run that was killed is resumed; see
+        `fermiac.Checkpoint`.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total)
+        evaluations: after each batch of a target in Python, else about ten times a second.
+
+    Returns
+    -------
+    Estimate
+        ``mean``, ``stderr``, ``cov``, ``ess``, ``khat``, ``n_evals``, ``stages``, ``warnings``,
+        and the methods ``ratio``, ``transform``, ``summary``, ``plot_*``.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+    TargetError
+        If `f` or a law gives a wrong shape or type, a NaN or an infinity.
+    CheckpointError
+        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+    WorkerError
+        If a worker of the executor dies twice on the same points, or is not like the driver.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
+        was done, or None. A `WorkerError` has one as well.
+
+    Warns
+    -----
+    WeightWarning
+        If the tail of the weighted values is so heavy that the error bar fails: a k-hat above 0.5,
+        and one point that makes more than a tenth of the variance and moves the estimate by more
+        than half of 1/sqrt(n). Or if a component could not be fitted.
+    HeavyTailWarning
+        If a single point makes more than a tenth of an estimate.
+    ConvergenceWarning
+        If the stages contradict the final estimate.
+
+    Notes
+    -----
+    The estimate is :math:`\hat I_j = \frac1m \sum_i [v_j(X_i) - \beta_j (r_j(X_i) - 1)]` with
+    :math:`v_j = f_j \varphi_j / g`, :math:`r_j = g_j / g`, and g the sampler. The final sample is
+    fresh, and g and the :math:`\beta_j` are fixed before it is drawn: the estimates are unbiased.
+    Only sums of it are kept, so that `n` may be 1e9.
+
+    References
+    ----------
+    .. [1] J. Demange-Chryst, F. Bachoc, J. Morio, "Efficient estimation of multiple expectations
+       with the same sample by adaptive importance sampling and control variates", Statistics and
+       Computing, 2023.
+    .. [2] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
+       Statistical Association, 2000.
+    .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
+       sampling", Journal of Machine Learning Research, 2024.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> e = fm.importance.expect(lambda x: np.hstack([x**2, x**4]), law, n=4000, rng=0)
+    >>> bool(np.all(abs(e.mean - [1, 3]) < 5 * e.stderr))
+    True
+    """
+    start_time = time.perf_counter()
+    n = whole("n", n, 1, 2**62)
+    for name, value in (
+        ("method", method),
+        ("controls", controls),
+        ("family", family),
+        ("covariance", covariance),
+        ("nonfinite", nonfinite),
+    ):
+        if value is not None and value not in _CHOICES[name]:
+            choices = ", ".join(map(repr, _CHOICES[name]))
+            raise ArgumentError(f"{name}: {value!r} given; it must be one of {choices}")
+    given = {
+        "weights": weights,
+        "controls": controls,
+        "family": family,
+        "df": df,
+        "n_stages": n_stages,
+        "adapt_fraction": adapt_fraction,
+        "defensive": defensive,
+        "defensive_base": defensive_base,
+        "keep_best": keep_best,
+        "fallback": fallback,
+        "split_signs": split_signs,
+        "diagonal": diagonal,
+    }
+    settings = _settings(method, given)
+    laws = _laws(law)
+    labels = _labels(names)
+
+    def check(outputs: int, is_complex: bool) -> None:
+        # At the first values of f, before the budget is spent.
+        j = max(outputs, len(laws))
+        if labels is not None and len(labels) != j:
+            raise ArgumentError(f"names: {len(labels)} given for {j} expectations")
+        if is_complex and not isinstance(settings["weights"], str):
+            raise ArgumentError(
+                "weights: an array given with a complex f; return its real and imaginary parts as "
+                "two functions"
+            )
+
+    log = None if checkpoint is None else Log(checkpoint)
+    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
+    options = {
+        **settings,
+        "n": n,
+        "method": "mc" if method == "mc" else "aiscv",
+        "weights": None if isinstance(settings["weights"], str) else settings["weights"],
+        "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
+        "full_covariance": covariance == "full",
+        "zero_non_finite": nonfinite == "zero",
+        "keep_draws": bool(keep_draws),
+        "key": key,
+    }
+    public = {"n": n, "method": method, **(settings if method != "mc" else {})}
+    public |= {"covariance": covariance, "nonfinite": nonfinite}
+    f = adapted(f, laws[0].dim)
+    as_integrand(f, laws[0].dim, check)  # before a checkpoint is made for it
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "expect", "evaluations") as shown,
+        evaluation(
+            f,
+            executor=executor,
+            target_factory=target_factory,
+            log=log,
+            identity=lambda: identity_of("importance.expect", key, laws, public),
+            n_threads=workers,
+            report=shown,
+            total=n,
+            integrand=True,
+        ) as (evaluated, report),
+    ):
+        target = as_integrand(evaluated, laws[0].dim, check)
+        raw, error = _core.importance_expect(
+            target.handle, [law_handle(x) for x in laws], options, workers, report
+        )
+        estimate = None
+        stopped = isinstance(error, KeyboardInterrupt | WorkerError)
+        if raw is not None and (error is None or stopped):
+            scalar = len(laws) == 1 and bool(target.scalar)
+            took = time.perf_counter() - start_time
+            estimate = to_estimate(raw, public, key, scalar, target.complex, labels, stopped, took)
+        if error is not None:
+            if stopped:
+                error.partial_result = estimate  # type: ignore[attr-defined]
+            raise error
+        finish(report, n, estimate)
+    return cast(Estimate, estimate)
+
+
+def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+    """Start a call in the background, and get a handle to it.
+
+    Parameters
+    ----------
+    verb : str or function
+        What to call: ``"expect"``, ``"evidence"``, or one of these functions itself.
+    *args, **kwargs
+        Its arguments. A callable ``progress`` is called on the thread of the run.
+
+    Returns
+    -------
+    Run
+        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``abort``, ``state``,
+        ``progress`` and ``elapsed``.
+
+    Raises
+    ------
+    ArgumentError
+        If `verb` is nothing that can be started. What is wrong with the arguments, `Run.result`
+        raises.
+
+    Examples
+    --------
+    Look at a long run, and take what it has:
+
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> run = fm.importance.start("expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0)
+    >>> run.wait(timeout=0.5)
+    False
+    >>> partial = run.abort()
+    >>> partial.status
+    'interrupted'
+    """
+    return background.start(
+        "importance", {"expect": expect, "evidence": evidence}, verb, args, kwargs
+    )
+
+
+def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
+    set_by_user = [name for name, value in given.items() if value is not None]
+    if method == "mc" and set_by_user:
+        raise ArgumentError(
+            f"{set_by_user[0]}: given with method='mc', which adapts nothing; leave it out"
+        )
+    column = 1 if method == "paper" else 0
+    settings = {
+        name: default[column] if given[name] is None else given[name]
+        for name, default in _ADAPTIVE.items()
+    }
+    if isinstance(settings["weights"], str):
+        if settings["weights"] not in ("relative", "absolute"):
+            raise ArgumentError(
+                f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
+                "array with one weight for each expectation"
+            )
+    else:
+        settings["weights"] = _real_vector(settings["weights"], "weights")
+    for name in ("df", "adapt_fraction", "defensive", "defensive_base"):
+        try:
+            settings[name] = float(settings[name])
+        except (TypeError, ValueError):
+            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be a number") from None
+    settings["n_stages"] = whole("n_stages", settings["n_stages"], 1, 1000)
+    for name in ("keep_best", "fallback", "split_signs", "diagonal"):
+        if not isinstance(settings[name], bool | np.bool_):
+            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be True or False")
+        settings[name] = bool(settings[name])
+    return settings
+
+
+def _real_vector(value: Any, name: str) -> list[float]:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name}: {value!r} given; it must hold real numbers") from error
+    if array.ndim != 1 or array.size == 0:
+        raise ArgumentError(f"{name}: an array of shape {array.shape} given; it must be (J,)")
+    return [float(x) for x in array]
+
+
+def _laws(law: Any) -> list[Law]:
+    laws = list(law) if isinstance(law, list | tuple) else [law]
+    if not laws:
+        raise ArgumentError("law: an empty sequence given; at least one law is needed")
+    laws = [as_law(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
+    for x in laws:
+        if not isinstance(getattr(x, "dim", None), int | np.integer):
+            raise ArgumentError(f"law: {type(x).__name__} has no dim; set it to the dimension")
+    dims = {x.dim for x in laws}
+    if len(dims) > 1:
+        raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")
+    return laws
+
+
+def _labels(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    labels = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(labels)) != len(labels):
+        raise ArgumentError(
+            f"names: {names!r} given; a sequence of different names is needed, one for each "
+            "expectation"
+        )
+    return labels

@@ -1,0 +1,359 @@
+"""The call that draws from a density by chains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import positive, whole, yes
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.checkpoint import Keeper, Origin, identity_of
+from fermiac.mcmc.checks import findings
+from fermiac.mcmc.disk import Folder
+from fermiac.mcmc.hamiltonian import NUTS
+from fermiac.mcmc.init import check_gradient as compare
+from fermiac.mcmc.init import starts
+from fermiac.mcmc.job import Arrays, Job, Settings
+from fermiac.mcmc.kernel import Kernel, NoDensity
+from fermiac.mcmc.python_kernel import UserKernel, as_kernel
+from fermiac.mcmc.result import Chains
+from fermiac.mcmc.run import Course
+from fermiac.mcmc.stop import StopWhen
+from fermiac.random import RngLike, key_of
+from fermiac.results.result import warn
+from fermiac.runs.shards import evaluated
+from fermiac.targets import as_target
+from fermiac.targets.density import LogDensity
+from fermiac.targets.transformed_density import TransformedDensity, transformed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
+    from fermiac._base.progress import Report
+    from fermiac.distributions import Law
+    from fermiac.runs.checkpoint import Checkpoint
+    from fermiac.runs.executor import Sharded
+    from fermiac.targets.factories import Factory
+    from fermiac.targets.transformed_density import Spec
+
+__all__ = ["concluded", "sample"]
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], ArrayLike]
+
+
+def sample(
+    log_density: LogDensity | Law | Function | Any,
+    dim: int | None = None,
+    gradient: bool | Function | None = None,
+    *,
+    kernel: Kernel | UserKernel | None = None,
+    init: ArrayLike | Callable[..., ArrayLike] | Law | str | None = None,
+    names: Sequence[str] | None = None,
+    transforms: Spec | None = None,
+    n_chains: int = 4,
+    n_warmup: int = 1000,
+    n_draws: int = 1000,
+    thin: int = 1,
+    pool: bool = True,
+    keep_warmup: bool = False,
+    keep_gradients: bool = True,
+    keep_state: bool = True,
+    stop: StopWhen | None = None,
+    max_time: float | None = None,
+    check_gradient: bool | None = None,
+    path: str | PathLike[str] | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    progress: bool | Report | None = None,
+) -> Chains:
+    r"""Draw from a density by Markov chains.
+
+    Chains start apart, learn step sizes and a metric in a warm-up, and then draw with what they
+    have learned.
+
+    Parameters
+    ----------
+    log_density : log-density, law, or callable
+        The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
+        shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised.
+        Functions in Python and torch modules are called with the points of all chains at once, on
+        the calling thread; built-in and native targets run on all threads.
+    dim : int, optional
+        Coordinates of a point. Laws and targets of `fermiac.targets` know theirs.
+    gradient : None, True or callable, default None
+        A function that gives the gradients, (n, d); or True if `log_density` gives a pair
+        (values, gradients).
+    kernel : Kernel, default NUTS()
+        How chains move.
+    init : str, array_like, law or callable, default "jitter"
+        Where chains start. ``"jitter"``: uniform in (-2, 2), coordinate by coordinate, drawn anew
+        up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
+        from there, apart by a tenth of the deviations; ``"pathfinder"``: a draw from the best of
+        the normal laws along that climb [2]_. A law, the prior for instance: draws from it. Points,
+        (n_chains, d) or (d,). A callable: ``init(n)`` or ``init(n, rng)``, with a
+        `fermiac.random.Stream`, gives them. With `transforms` points are constrained ones.
+    names : sequence of str, optional
+        Names of the coordinates; by default those of the target.
+    transforms : sequence, mapping or Transform, optional
+        Constraints of the parameters, as `fermiac.targets.transformed` takes them, ``{"sigma":
+        "log"}`` for instance: chains move in the unconstrained space, with the log-Jacobian, and
+        draws are constrained.
+    n_chains : int, default 4
+        Chains.
+    n_warmup : int, default 1000
+        Transitions of the warm-up of a chain, whose draws are not kept.
+    n_draws : int, default 1000
+        Draws of a chain that are kept.
+    thin : int, default 1
+        Transitions for each draw that is kept.
+    pool : bool, default True
+        Let chains learn from the draws of all. Without, what a chain draws does not depend on how
+        many there are.
+    keep_warmup : bool, default False
+        Keep draws and statistics of the warm-up.
+    keep_gradients : bool, default True
+        Keep the gradients at the draws, where the kernel uses them, for
+        ``expect(..., controls="stein")``. They take as much room as the draws. With `transforms`
+        there are none: those of the constrained density make no valid controls at bounds. To have
+        them, sample ``fermiac.targets.transformed(...)``, whose draws stay unconstrained.
+    keep_state : bool, default True
+        Keep what `extend` needs to go on.
+    stop : StopWhen, optional
+        End before `n_draws`, once the draws are worth enough.
+    max_time : float, optional
+        End after so many seconds, with the draws that all chains have. How many these are is not
+        reproducible.
+    check_gradient : bool, optional
+        Compare the gradient at the first start with differences, at the cost of five evaluations,
+        in the coordinates that are moved along it. By default that of targets in Python and native
+        ones.
+    path : str or path-like, optional
+        A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
+        and so on as they come, and memory stays small. Room for all `n_draws` is taken on the disk
+        at the start. `open` shows them, also while the run goes on.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the state of all chains, and the draws unless they are under `path`; the
+        same call resumes a run that was killed from it, to the same bits, and with a larger
+        `n_draws` makes a finished one longer. `init` and `check_gradient` count at the first start
+        alone.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate the target, the points of all chains at a time; it pays for slow
+        targets. See `fermiac.runs.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns the target, for workers of an executor to
+        which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only) with the R-hat so far, or call this with
+        (done, total) transitions of all chains, about ten times a second.
+
+    Returns
+    -------
+    Chains
+        A `fermiac.Sample`: ``draws``, ``log_densities``, ``gradients``, ``stats``,
+        ``adaptation``, ``warnings``, and the methods ``summary``, ``expect``, ``quantile``.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain, or a kernel that needs a gradient where there is none.
+    TargetError
+        If the target gives a wrong shape or +inf, if no start with density is found, or if the
+        gradient is not that of the log-density.
+    CheckpointError
+        If the checkpoint is damaged, belongs to another run, or cannot be written.
+    BudgetExhausted
+        If `max_time` is over before there is a draw.
+    WorkerError
+        If a worker of the executor dies twice on the same points, or is not like the driver.
+    KeyboardInterrupt
+        On Ctrl-C. This and every other exception has the draws that all chains have as
+        ``partial_result``, or None; an exception of the target has a note of where chains were.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the chains have not mixed: by R-hat, effective sample sizes, divergences, energies or
+        acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
+        evenly spread coordinates are judged. If `stop` was not met or
+        `max_time` was; or if the target failed at most points.
+
+    Notes
+    -----
+    Points at which the target gives NaN, or a native target fails, count as points without density.
+
+    Each chain has a stream of random numbers of its own, and a barrier between the windows of the
+    warm-up is the only place where chains meet. So draws do not depend on threads, progress bars,
+    executors, on what is kept or where, nor on how often a run is interrupted and resumed. A
+    target in Python or torch must give each row a value that does not depend on the other rows, as
+    most do up to rounding; chains in other batches may part ways otherwise.
+
+    The warm-up is windows of 10, 20, 40 and so on transitions that learn the metric and the step
+    size [1]_; its last quarter learns the step size alone. Kernels without gradients learn from
+    transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
+
+    References
+    ----------
+    .. [1] M. D. Hoffman, A. Gelman, "The No-U-Turn sampler: adaptively setting path lengths in
+       Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014.
+    .. [2] L. Zhang, B. Carpenter, A. Gelman, A. Vehtari, "Pathfinder: parallel quasi-Newton
+       variational inference", Journal of Machine Learning Research, 2022.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> s = fm.mcmc.sample(
+    ...     lambda x: -0.5 * ((x - 1) ** 2).sum(axis=1),
+    ...     2,
+    ...     gradient=lambda x: 1 - x,
+    ...     kernel=fm.mcmc.MALA(),
+    ...     n_draws=2000,
+    ...     rng=0,
+    ... )
+    >>> s.draws.shape
+    (4, 2000, 2)
+    >>> bool(np.all(abs(s.draws.mean(axis=(0, 1)) - 1) < 0.1))
+    True
+
+    A scale that is positive, by its logarithm:
+
+    >>> gamma = fm.distributions.Gamma(3.0)
+    >>> s = fm.mcmc.sample(
+    ...     gamma, transforms={"scale": "log"}, names=["scale"], n_draws=2000, rng=0
+    ... )
+    >>> bool((s.draws > 0).all()), s.names
+    (True, ('scale',))
+    """
+    start = time.perf_counter()
+    kernel = NUTS() if kernel is None else as_kernel(kernel)
+    target: LogDensity
+    if log_density is None:
+        target = NoDensity(kernel, dim)
+    else:
+        target = as_target(log_density, dim, gradient)
+    _require_gradient(kernel, target)
+    settings = Settings(
+        n_chains=whole("n_chains", n_chains, 1, 10**6),
+        n_warmup=whole("n_warmup", n_warmup, 0, 2**40),
+        n_draws=whole("n_draws", n_draws, 1, 2**40),
+        thin=whole("thin", thin, 1, 2**40),
+        pool=yes("pool", pool),
+        keep_warmup=yes("keep_warmup", keep_warmup),
+        keep_gradients=yes("keep_gradients", keep_gradients),
+    )
+    keep_state = yes("keep_state", keep_state)
+    if check_gradient is None:
+        check_gradient = target.form in ("python", "native")
+    comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
+    if stop is not None:
+        if not isinstance(stop, StopWhen):
+            raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.mcmc.StopWhen is needed")
+        stop.check(settings.n_chains, kernel._n_points(2) > 1)
+    limit = None if max_time is None else positive("max_time", max_time)
+    labels = _labels(names, target)
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "sample", "transitions") as report,
+        evaluated(target, executor, target_factory, workers, report) as (target, report),
+    ):
+        space = None if transforms is None else transformed(target, transforms, names=labels)
+        keeper = None if checkpoint is None else Keeper(checkpoint)
+        known = None if keeper is None or rng is not None else keeper.seed
+        job = Job(
+            target=target if space is None else space,
+            kernel=kernel,
+            settings=settings,
+            key=key_of(rng) if known is None else known,
+            names=labels or (),
+            space=space,
+        )
+        if keeper is not None:
+            keeper.begin(identity_of(job, path is not None))
+        resumed = keeper is not None and keeper.resumed
+        if keeper is not None and resumed:
+            origin = keeper.origin(job)
+            x0 = np.zeros((settings.n_chains, job.target.dim))
+        else:
+            x0, n_evals = starts(init, job)
+            n_evals = n_evals if kernel.needs_density else 0
+            kernel._check_starts(x0)
+            if comparing:
+                n_evals += compare(job.target, x0[0], kernel._slopes(job.target.dim, job.ports()))
+            origin = Origin.of(job, x0, n_evals, keeper is not None)
+        sampler, ports = job.sampler(x0)
+        if keeper is not None and resumed:
+            keeper.restore_chains(sampler, job)  # before its files are touched
+        folder = None if path is None else Folder(path, origin.digest if resumed else None)
+        arrays = Arrays(job, sampler, folder)
+        if keeper is not None and resumed:
+            keeper.restore_arrays(arrays)
+        course = Course(
+            job,
+            sampler,
+            ports,
+            arrays,
+            origin,
+            workers=workers,
+            keeper=keeper,
+            stop=stop,
+            max_time=limit,
+            keep_state=keep_state,
+            report=report,
+            start=start,
+        )
+        return concluded(course)
+
+
+def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
+    """Run, and warn of what is wrong in the name of the caller's caller."""
+    result = None
+    try:
+        result = whole(course.run())
+        found = [*course.findings(), *findings(result)]
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        # Ctrl-C while the draws are judged, or a warning that is an error, costs none of them.
+        partial = getattr(error, "partial_result", None)
+        whole_part = whole(partial) if isinstance(partial, Chains) else partial
+        error.partial_result = whole_part if result is None else result  # type: ignore[attr-defined]
+        raise
+    return result
+
+
+def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
+    if kernel.needs_gradient and not target.has_gradient:
+        raise ArgumentError(
+            f"kernel: {type(kernel).__name__} needs the gradient of the log-density; give "
+            "gradient= (a function, or True if log_density returns a pair), or use a kernel "
+            "without gradients: RWM()"
+        )
+
+
+def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] | None:
+    if names is None:
+        # Those of a target that was transformed before are of its constrained coordinates.
+        before = isinstance(target, TransformedDensity)
+        return None if before or target.names is None else tuple(target.names)
+    given: object = names
+    labels = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
+    if isinstance(names, str) or len(set(labels)) != len(labels) or len(labels) != target.dim:
+        raise ArgumentError(
+            f"names: {names!r:.100} given; a sequence of {target.dim} different names is needed, "
+            "one for each coordinate"
+        )
+    return labels

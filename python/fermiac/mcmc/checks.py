@@ -1,0 +1,47 @@
+"""What is wrong with the draws of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.mcmc.result import Chains
+from fermiac.results import chain_summary
+
+__all__ = ["findings"]
+
+#: Numbers that are looked at: of larger samples some of the coordinates, so that neither time nor
+#: memory grow with them.
+_MOST = 2**23
+#: A walker that starts so many times farther out than others ever go has yet to arrive.
+_LATE = 20.0
+
+
+def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
+    """What the user must know of the draws, each with what to do about it."""
+    step = -(-sample.draws.size // _MOST)
+    some = sample if step == 1 else sample._coordinates(range(0, sample.dim, step))
+    found = list(chain_summary.findings(some))
+    # Walkers depend on each other: there is nothing to compare, but for how far out they are.
+    late = _late(some.draws) if sample.settings.get("ensemble") else 0
+    if late:
+        found.insert(
+            0,
+            (
+                ConvergenceWarning,
+                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than the "
+                "others ever go: they have arrived late, or not at all, and averages are wrong; "
+                "give a longer warm-up, or starts nearer to the bulk (init=)",
+            ),
+        )
+    return found
+
+
+def _late(draws: NDArray[np.float64]) -> int:
+    """How many walkers have not come from their starts to where the others are, of (w, n, d)."""
+    settled = draws[:, draws.shape[1] // 2 :]
+    centre = np.median(settled, axis=(0, 1))
+    reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)
+    far = np.abs(draws[:, 0] - centre) > _LATE * reach
+    return int(np.count_nonzero((far & (reach > 0)).any(axis=1)))

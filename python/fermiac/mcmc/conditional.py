@@ -1,0 +1,148 @@
+"""Exact draws: blocks whose law given the others can be sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.row_generator import RowGenerator
+from fermiac.targets.density import LogDensity
+from fermiac.targets.transformed_density import TransformedDensity
+
+__all__ = ["Conditional", "adapter"]
+
+Array = NDArray[np.float64]
+Draw = Callable[[Array, RowGenerator], ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional(Kernel):
+    """An exact draw of a block from its law given the other coordinates.
+
+    Parameters
+    ----------
+    draw : callable (x, rng) -> (n, b) or (n,)
+        Gets the points of all chains that ask, (n, d) with all coordinates (of the user's
+        parameters, where there are `transforms`), and a `RowGenerator` of n rows; gives the
+        block's new coordinates, (n, b), or (n,) for one. It must take all random numbers from
+        `rng`; then a chain's draws do not depend on the others.
+
+    Raises
+    ------
+    ArgumentError
+        If `draw` is not callable.
+    TargetError
+        In a run: if it gives another shape, or a number that is not finite.
+
+    See Also
+    --------
+    Gibbs : Kernels of blocks that take turns.
+    fermiac.mcmc.conditionals : Laws by their parameters.
+
+    Examples
+    --------
+    The coordinates of a normal law with correlation 0.5, one given the other:
+
+    >>> import fermiac as fm
+    >>> def draw(i):
+    ...     return lambda x, rng: rng.normal(0.5 * x[:, 1 - i], 0.75**0.5)
+    >>> kernel = fm.mcmc.Gibbs(
+    ...     [("x", fm.mcmc.Conditional(draw(0))), ("y", fm.mcmc.Conditional(draw(1)))],
+    ...     blocks={"x": 0, "y": 1},
+    ... )
+    >>> s = fm.mcmc.sample(None, 2, kernel=kernel, n_draws=500, rng=0)
+    >>> s.draws.shape
+    (4, 500, 2)
+    """
+
+    needs_density: ClassVar[bool] = False
+
+    draw: Draw
+
+    def __post_init__(self) -> None:
+        if not callable(self.draw):
+            raise ArgumentError(
+                f"draw: {type(self.draw).__name__} given; a function (x, rng) -> (n, b) is needed"
+            )
+
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+        return "draw", {"port": ports.add("draw", adapter(self.draw, ports, described(self.draw)))}
+
+    def _settings(self) -> dict[str, Any]:
+        return {"kernel": type(self).__name__, "draw": described(self.draw)}
+
+
+def adapter(draw: Draw, ports: Ports, what: str) -> tuple[_Adapter, int, int]:
+    """A user's draw of the block that the ports stand for, as a port."""
+    block = ports.coordinates
+    return _Adapter(draw, ports.target, block, what), ports.target.dim, len(block)
+
+
+class _Adapter:
+    """A user's draw as the core calls it."""
+
+    def __init__(self, draw: Draw, target: LogDensity, block: NDArray[np.intp], what: str) -> None:
+        self._draw = draw
+        self._block = block
+        self._what = f"the conditional draw {what}"
+        self._target = target if isinstance(target, TransformedDensity) else None
+        if self._target is not None:
+            _refuse_coupled(self._target, block)
+
+    def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
+        target, block = self._target, self._block
+        given = x if target is None else target.constrain(x)
+        # The function may write to what it gets.
+        kept = None if target is None else given.copy()
+        try:
+            y = self._draw(given, RowGenerator._of(streams))
+        except BaseException as error:
+            error.add_note(f"raised by {self._what} on points of {len(x)} chains")
+            raise
+        drawn = _checked(y, (len(x), len(block)), self._what)
+        if target is None or kept is None:
+            return drawn
+        kept[:, block] = drawn
+        return np.ascontiguousarray(target.unconstrain(kept)[:, block])
+
+
+def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None:
+    """Refuse transforms in which a coordinate of the user's is not one of the chain's."""
+    at = 0
+    for transform in target.transforms:
+        own = range(at, at + transform.free_size)
+        at += transform.free_size
+        inside = [i in block for i in own]
+        if transform.kind == "simplex" or (
+            transform.kind == "ordered" and any(inside) and not all(inside)
+        ):
+            raise ArgumentError(
+                f"kernel: Conditional draws the user's parameters, but the transform "
+                f"{transform!r} makes free coordinates that belong to several of them; leave it "
+                "out, and let the draw give such numbers"
+            )
+
+
+def _checked(y: Any, shape: tuple[int, int], what: str) -> Array:
+    """What a draw gave as an array of this shape."""
+    try:
+        values = np.asarray(y)
+    except ValueError as error:
+        raise TargetError(f"{what} gave what NumPy cannot take as an array: {error}") from error
+    n, width = shape
+    good = values.shape == shape or (width == 1 and values.shape == (n,))
+    if not good or values.dtype.kind not in "biuf" or np.ma.is_masked(y):
+        needed = f"({n}, {width})" + (f" or ({n},)" if width == 1 else "")
+        kind = "masked values" if np.ma.is_masked(y) else f"type {values.dtype}"
+        raise TargetError(
+            f"{what} gave an array of shape {values.shape} and {kind}; {needed} real numbers are "
+            "needed: a row for every chain, a column for every coordinate of the block"
+        )
+    return np.ascontiguousarray(values, dtype=np.float64).reshape(shape)

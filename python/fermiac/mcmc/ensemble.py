@@ -1,0 +1,271 @@
+"""Ensembles of walkers that move by each other's positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.validate import positive
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.kernel import Kernel, Port, probability
+
+__all__ = ["DE", "DESnooker", "Ensemble", "Stretch"]
+
+#: A move as the core takes it: its name and its numbers.
+Move: TypeAlias = tuple[str, list[float]]
+
+#: Walkers that lie nearer to a hyperplane than this cannot leave it in floating point.
+_FLATTEST = 1e8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Walkers(Kernel):
+    """What all ensembles share: the chains of a run are the walkers of one state."""
+
+    def _moves(self, dim: int) -> list[tuple[Move, float]]:
+        """Moves and their weights."""
+        raise NotImplementedError
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        moves = [(*move, float(weight)) for move, weight in self._moves(dim)]
+        return "ensemble", {"moves": moves}
+
+    def _n_points(self, n_chains: int) -> int:
+        return n_chains
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "ensemble": True}
+
+    def _check_starts(self, x0: NDArray[np.float64]) -> None:
+        n, dim = x0.shape
+        centred = x0 - x0.mean(axis=0)
+        size = np.abs(centred).max(axis=0)
+        flat = n <= dim or not size.all() or np.linalg.cond(centred / size) > _FLATTEST
+        if n >= 2 * dim and flat:
+            raise ArgumentError(
+                f"init: the {n} walkers lie in a hyperplane of the {dim} coordinates (condition "
+                f"number above {_FLATTEST:g}), which an ensemble cannot leave; spread them in all "
+                "directions, as init='jitter' does"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stretch(_Walkers):
+    r"""The affine-invariant ensemble by stretch moves.
+
+    `n_chains` of `fermiac.mcmc.sample` is the number of walkers, even and at least twice the
+    dimension. In a transition a random half of them moves, then the other: walker x to
+    :math:`y = a + z (x - a)`, with a walker a of the half that stands still, z between 1/a and a
+    with a density proportional to :math:`1/\sqrt z`, accepted with probability
+    :math:`\min(1, z^{d-1} p(y)/p(x))`. Each half is one batch for the density.
+
+    Parameters
+    ----------
+    a : float, default 2
+        The largest factor, above 1.
+
+    Raises
+    ------
+    ArgumentError
+        If `a` is not above 1; by `fermiac.mcmc.sample` if `n_chains` is odd or below twice the
+        dimension, or if the starts lie in a hyperplane.
+
+    Notes
+    -----
+    The walkers depend on each other: the R-hat of walkers means nothing. `summary` shows the
+    autocorrelation time τ in its place (`fermiac.diagnostics.autocorr_time`), and a run shorter
+    than 50 τ is warned of. Errors of averages take the larger of τ and the time of the ensemble's
+    averages, in which the dependence shows. Statistics are those of the whole ensemble, the same
+    for each walker: ``acceptance_rate``, the mean acceptance probability;
+    ``accepted``, the share of walkers that moved; ``move``, which one. Nothing is adapted; the
+    warm-up is the way to the bulk of the density.
+
+    References
+    ----------
+    .. [1] J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in
+       Applied Mathematics and Computational Science, 2010.
+    .. [2] D. Foreman-Mackey, D. W. Hogg, D. Lang, J. Goodman, "emcee: the MCMC hammer",
+       Publications of the Astronomical Society of the Pacific, 2013.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(
+    ...     law, kernel=fm.mcmc.Stretch(), n_chains=32, n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape  # (walkers, draws, d)
+    (32, 2000, 2)
+    """
+
+    a: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not positive("a", self.a) > 1:
+            raise ArgumentError(f"a: {self.a:g} was given; a number above 1 is needed")
+
+    def _moves(self, dim: int) -> list[tuple[Move, float]]:
+        return [(("stretch", [float(self.a)]), 1.0)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DE(_Walkers):
+    r"""The ensemble by differential evolution.
+
+    Walker x moves to :math:`y = x + g (a - b)`, with walkers a and b of the half that stands still
+    (see `Stretch` for the halves).
+
+    Parameters
+    ----------
+    factor : float, optional
+        The mean of g; by default :math:`2.38 / \sqrt{2 d}`.
+    spread : float, default 1e-5
+        The relative standard deviation of g.
+    jump : float, default 0.1
+        The probability of a mean of 1 instead, below 1, which leads from mode to mode.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain; by `fermiac.mcmc.sample` as of `Stretch`, and for
+        fewer than four walkers.
+
+    References
+    ----------
+    .. [1] C. J. F. ter Braak, "A Markov chain Monte Carlo version of the genetic algorithm
+       differential evolution: easy Bayesian computing for real parameter spaces", Statistics and
+       Computing, 2006.
+    .. [2] B. Nelson, E. B. Ford, M. J. Payne, "RUN DMC: an efficient, parallel code for analyzing
+       radial velocity observations using N-body integrations and differential evolution Markov
+       chain Monte Carlo", Astrophysical Journal Supplement Series, 2014.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(
+    ...     law, kernel=fm.mcmc.DE(), n_chains=32, n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (32, 2000, 2)
+    """
+
+    factor: float | None = None
+    spread: float = 1e-5
+    jump: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.factor is not None:
+            positive("factor", self.factor)
+        positive("spread", self.spread)
+        if self.jump != 0:
+            probability("jump", self.jump)
+
+    def _moves(self, dim: int) -> list[tuple[Move, float]]:
+        factor = 2.38 / math.sqrt(2 * dim) if self.factor is None else float(self.factor)
+        return [(("difference", [factor, float(self.spread), float(self.jump)]), 1.0)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DESnooker(_Walkers):
+    r"""The ensemble by the snooker update of differential evolution.
+
+    Walker x moves along the line through a, by `factor` times the projection of b - c on it, with
+    walkers a, b and c of the half that stands still (see `Stretch` for the halves). It is for
+    mixtures with other moves: see `Ensemble`.
+
+    Parameters
+    ----------
+    factor : float, default 1.7
+        The multiple of the projection.
+
+    Raises
+    ------
+    ArgumentError
+        If `factor` is not positive; by `fermiac.mcmc.sample` as of `Stretch`, and for fewer than
+        six walkers.
+
+    References
+    ----------
+    .. [1] C. J. F. ter Braak, J. A. Vrugt, "Differential evolution Markov chain with snooker
+       updater and fewer chains", Statistics and Computing, 2008.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(
+    ...     law, kernel=fm.mcmc.DESnooker(), n_chains=32, n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (32, 2000, 2)
+    """
+
+    factor: float = 1.7
+
+    def __post_init__(self) -> None:
+        positive("factor", self.factor)
+
+    def _moves(self, dim: int) -> list[tuple[Move, float]]:
+        return [(("snooker", [float(self.factor)]), 1.0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble(_Walkers):
+    """A mixture of moves of one ensemble: each transition takes one of them at random.
+
+    Parameters
+    ----------
+    moves : sequence of (kernel, weight) or of kernels
+        `Stretch`, `DE`, `DESnooker` or mixtures of them, with the weights of their probabilities
+        (1 for a kernel without).
+
+    Raises
+    ------
+    ArgumentError
+        If a move is not of an ensemble, or a weight is not positive.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> from fermiac.mcmc import DE, DESnooker
+    >>> kernel = fm.mcmc.Ensemble([(DE(), 0.8), (DESnooker(), 0.2)])
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=kernel, n_chains=32, n_draws=2000, rng=0)
+    >>> s.draws.shape
+    (32, 2000, 2)
+    """
+
+    moves: Any
+
+    def __post_init__(self) -> None:
+        given = self.moves
+        if isinstance(given, Kernel) or not isinstance(given, Iterable):
+            given = [given]
+        moves = tuple(_weighted(item) for item in given)
+        if not moves:
+            raise ArgumentError("moves: none given; one at least is needed")
+        object.__setattr__(self, "moves", moves)
+
+    def _moves(self, dim: int) -> list[tuple[Move, float]]:
+        flat = []
+        for kernel, weight in self.moves:
+            parts = kernel._moves(dim)
+            total = sum(part for _, part in parts)
+            flat += [(move, weight * part / total) for move, part in parts]
+        return flat
+
+
+def _weighted(item: Any) -> tuple[_Walkers, float]:
+    kernel, weight = item if isinstance(item, tuple | list) and len(item) == 2 else (item, 1.0)
+    if not isinstance(kernel, _Walkers):
+        raise ArgumentError(
+            f"moves: {item!r:.60} given; Stretch(), DE(), DESnooker(), or pairs of one and its "
+            "weight, are needed"
+        )
+    return kernel, positive("moves: weight", weight)

@@ -1,0 +1,228 @@
+"""More of a run: to make it longer, to open its folder, to start it in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import whole
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.api import concluded, sample
+from fermiac.mcmc.checkpoint import Origin
+from fermiac.mcmc.disk import read_array, read_index
+from fermiac.mcmc.job import Arrays, Job
+from fermiac.mcmc.result import Chains, known, statistics
+from fermiac.mcmc.run import Course
+from fermiac.runs import background
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+    from fermiac.runs.background import Run
+
+__all__ = ["extend", "open", "start"]
+
+
+def extend(
+    chains: Chains,
+    n_draws: int,
+    *,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Chains:
+    """Make the chains of a run longer.
+
+    Parameters
+    ----------
+    chains : Chains
+        What `sample` or `extend` returned in this process, with ``keep_state=True``.
+    n_draws : int
+        How many draws each chain is to have more.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        As in `sample`.
+
+    Returns
+    -------
+    Chains
+        All draws, those of `chains` first: to the last bit what `sample` would have given with as
+        many draws.
+
+    Raises
+    ------
+    ArgumentError
+        If the sample does not know its target or its state: it was loaded from a file, cut or
+        reweighted, or its run was interrupted. A run that is to outlive its process needs
+        ``checkpoint=``: the same call with a larger ``n_draws`` makes it longer.
+    KeyboardInterrupt
+        On Ctrl-C, with the draws so far as its ``partial_result``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.MALA(), n_draws=1500, rng=0)
+    >>> fm.mcmc.extend(s, 500).draws.shape
+    (4, 2000, 2)
+    """
+    start = time.perf_counter()
+    more = whole("n_draws", n_draws, 1, 2**40)
+    workers = resolve_threads(n_threads)
+    job, state = _going_on(chains)
+    have = int(state["n_draws"])
+    job = replace(job, settings=replace(job.settings, n_draws=have + more))
+    sampler, ports = job.sampler(np.zeros((job.settings.n_chains, job.target.dim)))
+    sampler.load(state["words"])
+    nothing = np.empty(0)
+    origin = Origin(x0=nothing, values=nothing, n_evals=state["n_evals"], elapsed=chains.wall_time)
+
+    def joined(part: Chains) -> Chains:
+        return _joined(chains, part)
+
+    with reporter(progress, "extend", "transitions") as report:
+        arrays = Arrays(job, sampler, None, first=have)
+        course = Course(
+            job, sampler, ports, arrays, origin, workers=workers, report=report, start=start
+        )
+        return concluded(course, joined)
+
+
+def _going_on(chains: Any) -> tuple[Job, Any]:
+    job, state = getattr(chains, "_job", None), getattr(chains, "_state", None)
+    if not isinstance(chains, Chains) or job is None or state is None:
+        raise ArgumentError(
+            f"chains: {chains!r:.60} given, which does not know how to go on; what "
+            "fermiac.mcmc.sample returned is needed, uninterrupted and in the same process (else: "
+            "call sample with checkpoint= and a larger n_draws)"
+        )
+    return job, state
+
+
+def _joined(first: Chains, part: Chains) -> Chains:
+    """The draws of two parts of a run."""
+
+    def both(name: str) -> Any:
+        a, b = getattr(first, name), getattr(part, name)
+        return None if a is None or b is None else np.concatenate([a, b], axis=1)
+
+    result = replace(
+        part,
+        draws=both("draws"),
+        log_densities=both("log_densities"),
+        gradients=both("gradients"),
+        stats={
+            name: np.concatenate([a, part.stats[name]], axis=1) for name, a in first.stats.items()
+        },
+        warmup_stats=first.warmup_stats,
+        warmup_draws=first.warmup_draws,
+    )
+    if hasattr(part, "_job"):
+        object.__setattr__(result, "_job", part._job)
+    return result
+
+
+def open(path: str | PathLike[str]) -> Chains:
+    """Open the folder of a run, its draws mapped into memory.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What was given as ``path=`` of `sample`. The run may be going on, in another process too.
+
+    Returns
+    -------
+    Chains
+        The draws that all chains had when the index of the folder was last written, about a
+        second ago of a run that goes on. Their arrays are read from the files as they are used.
+        With `transforms` the draws of the warm-up are not among them: the files have them
+        unconstrained.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no run in the folder, or a file is damaged.
+    ArgumentError
+        If there is no draw yet.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run")
+    ...     s = fm.mcmc.sample(law, kernel=fm.mcmc.MALA(), n_draws=2000, path=path, rng=0)
+    ...     fm.mcmc.open(path).draws.shape
+    (4, 2000, 2)
+    """
+    folder = Path(path)
+    index = read_index(folder)
+    n = index["n_draws"]
+    if n == 0:
+        raise ArgumentError(f"path: the run in {folder} has no draws yet")
+
+    def found(name: str, n: int = n) -> Any:
+        return read_array(folder, name, n) if (folder / f"{name}.npy").exists() else None
+
+    warmup, stats = found("warmup_stats", 2**62), read_array(folder, "stats", n)
+    names, n_points = index["stat_names"], index["n_points"]
+    more: dict[str, Any] = {}
+    if warmup is not None and index["n_warmup"] == index["settings"]["n_warmup"]:
+        more["warmup_stats"] = statistics(names, warmup, n_points)
+        if found("unconstrained") is None:
+            more["warmup_draws"] = found("warmup_draws", 2**62)
+    kept = ("seed", "version", "isa", "settings", "n_evals", "wall_time", "status")
+    return Chains(
+        **{name: index[name] for name in kept},
+        draws=read_array(folder, "draws", n),
+        log_densities=known(read_array(folder, "log_densities", n)),
+        gradients=found("gradients"),
+        names=tuple(index["names"]),
+        error_model="chains",
+        stats=statistics(names, stats, n_points),
+        **more,
+    )
+
+
+def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+    """Start a call in the background, and get a handle to it.
+
+    Parameters
+    ----------
+    verb : str or function
+        What to call: ``"sample"``, ``"extend"``, or one of these functions itself.
+    *args, **kwargs
+        Its arguments. A callable ``progress`` is called on the thread of the run.
+
+    Returns
+    -------
+    Run
+        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``inspect``, ``abort``,
+        ``state``, ``progress`` and ``elapsed``.
+
+    Raises
+    ------
+    ArgumentError
+        If `verb` is nothing that can be started. What is wrong with the arguments, `Run.result`
+        raises.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> run = fm.mcmc.start("sample", law, kernel=fm.mcmc.MALA(), n_draws=10**7, rng=0)
+    >>> run.wait(timeout=0.5)
+    False
+    >>> partial = run.abort()
+    >>> partial.status
+    'interrupted'
+    """
+    return background.start("mcmc", {"sample": sample, "extend": extend}, verb, args, kwargs)

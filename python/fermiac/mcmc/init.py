@@ -1,0 +1,239 @@
+"""Where chains start, and whether the gradient is one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.validate import numbers, plain
+from fermiac.distributions import Law, as_law
+from fermiac.distributions.law import subkey
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc.init_search import approach
+from fermiac.random import Stream
+from fermiac.targets.density import LogDensity
+from fermiac.targets.transformed_density import TransformedDensity
+
+if TYPE_CHECKING:
+    from fermiac.mcmc.job import Job
+
+__all__ = ["check_gradient", "starts"]
+
+Array = NDArray[np.float64]
+#: Points for the chains at the n-th try; row i is for chain i, however many chains there are.
+Draw = Callable[[int], Array]
+
+#: How often a start without density is drawn anew.
+_TRIES = 100
+#: Starts are uniform within this distance of 0, coordinate by coordinate.
+_RADIUS = 2.0
+_NAMED = ("jitter", "mode", "pathfinder")
+#: Steps of the differences that a gradient is compared with, and how far it may be off.
+_STEPS = (1e-4, 1e-6)
+_TOLERANCE = 1e-4
+
+
+def starts(init: Any, job: Job) -> tuple[Array, int]:
+    """The first point of every chain, (n_chains, d), and the evaluations that they took.
+
+    What was given is checked; what is drawn is drawn anew where the density is 0. The points of a
+    law, or those given, are where draws are shown; those returned are where chains move.
+    """
+    target, space, n_chains, key = job.target, job.space, job.settings.n_chains, job.key
+    needs_gradient = job.kernel.needs_gradient
+    if init is None or isinstance(init, str):
+        return _named(init, job)
+    if _is_law(init):
+        law = as_law(init, "init")
+        return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
+    points = _called(init, n_chains, key) if callable(init) else init
+    x = np.array(numbers("init", plain("init", points)))
+    dim = target.dim if space is None else space.constrained_dim
+    if x.ndim == 1:
+        x = np.tile(x, (n_chains, 1))
+    if x.shape != (n_chains, dim):
+        raise ArgumentError(
+            f"init: an array of shape {np.shape(points)} given; one point for every chain, "
+            f"({n_chains}, {dim}), or one for all, ({dim},), is needed"
+        )
+    x = np.ascontiguousarray(x if space is None else space.unconstrain(x))
+    values, gradients = _evaluated(target, x, needs_gradient)
+    bad = np.flatnonzero(~_usable(values, gradients))
+    if len(bad):
+        i = int(bad[0])
+        raise _no_density(
+            i,
+            x[i],
+            values[i],
+            None if gradients is None else gradients[i],
+            "give points inside the support",
+        )
+    return x, n_chains
+
+
+def _named(init: str | None, job: Job) -> tuple[Array, int]:
+    target, n_chains = job.target, job.settings.n_chains
+    name = "jitter" if init is None else init
+    if name == "prior":
+        raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
+    if name not in _NAMED:
+        shown = ", ".join(map(repr, _NAMED))
+        raise ArgumentError(
+            f"init: {init!r} given; one of {shown}, a law, an array of points or a callable is "
+            "needed"
+        )
+    if name != "jitter" and not target.has_gradient:
+        raise ArgumentError(
+            f"init: {name!r} climbs along the gradient, which this log-density does not have; give "
+            "gradient=, or another init"
+        )
+    streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
+    ports = job.ports()
+
+    def jitter(_attempt: int) -> Array:
+        out = np.empty((n_chains, target.dim))
+        for stream, row in zip(streams, out, strict=True):
+            stream.fill_uniform(row)
+        out = _RADIUS * (2 * out - 1)
+        job.kernel._settle(out, ports)
+        return out
+
+    x, n_evals = _drawn(jitter, target, job.kernel.needs_gradient or name != "jitter")
+    if name == "jitter":
+        return x, n_evals
+    x, more = approach(target, x, streams, name)
+    return x, n_evals + more
+
+
+def _is_law(init: Any) -> bool:
+    frozen = type(init).__module__.startswith("scipy.stats") and not isinstance(init, type)
+    return isinstance(init, Law) or frozen
+
+
+def _from_law(
+    law: Law, space: TransformedDensity | None, dim: int, n_chains: int, key: int
+) -> Draw:
+    shown = dim if space is None else space.constrained_dim
+    if law.dim != shown:
+        raise ArgumentError(f"init: a law of {law.dim} coordinates given; the draws have {shown}")
+
+    def draw(attempt: int) -> Array:
+        x = np.asarray(law.sample(n_chains, rng=subkey(key, attempt)), dtype=np.float64)
+        return x if space is None else space.unconstrain(x)
+
+    return draw
+
+
+def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
+    try:
+        inspect.signature(init).bind(n_chains, None)
+    except (TypeError, ValueError):
+        return init(n_chains)
+    return init(n_chains, Stream(key))
+
+
+def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, int]:
+    """Draws each chain's start, again where the density is 0."""
+    x = np.ascontiguousarray(draw(0))
+    left, n_evals = np.arange(len(x)), 0
+    for attempt in range(1, _TRIES + 1):
+        n_evals += len(left)
+        values, gradients = _evaluated(target, x[left], needs_gradient)
+        bad = ~_usable(values, gradients)
+        left = left[bad]
+        if not len(left):
+            return x, n_evals
+        if attempt == _TRIES:
+            break
+        x[left] = draw(attempt)[left]
+    raise _no_density(
+        int(left[0]),
+        x[left[0]],
+        values[bad][0],
+        None if gradients is None else gradients[bad][0],
+        f"no start with density was found in {_TRIES} tries; give init= a law, or points, inside "
+        "the support",
+    )
+
+
+def _evaluated(target: LogDensity, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+    return target._evaluate(x.copy(), with_gradient)
+
+
+def _usable(values: Array, gradients: Array | None) -> NDArray[np.bool_]:
+    good = np.isfinite(values)
+    if gradients is not None:
+        good &= np.isfinite(gradients).all(axis=1)
+    return good
+
+
+def _no_density(
+    chain: int, x: Array, value: float, gradient: Array | None, advice: str
+) -> TargetError:
+    what = f"the log-density is {value}"
+    if np.isfinite(value) and gradient is not None:
+        j = int(np.flatnonzero(~np.isfinite(gradient))[0])
+        what = f"the gradient is {gradient[j]} in coordinate {j}"
+    return TargetError(
+        f"init: {what} at the start of chain {chain}, x = {_short(x)}; it must be finite: {advice}"
+    )
+
+
+def _short(x: Array) -> str:
+    return f"{np.array2string(x[:6], precision=6)}{'' if len(x) <= 6 else ' …'}"
+
+
+def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int:
+    """Compare the gradient at a point with differences; returns the evaluations that it took.
+
+    One random direction tells whether it is right, and only if it is not all coordinates are gone
+    through: those that are `used`, as a density need not be smooth in others.
+    """
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x))) * used
+    _, gradients = _evaluated(target, x[None], True)
+    assert gradients is not None
+    gradient = gradients[0]
+    off, _ = _differences(target, x, direction, direction @ gradient, gradient)
+    n_evals = 1 + 2 * len(_STEPS)
+    if not off[0]:
+        return n_evals
+    each = np.flatnonzero(used)
+    off, slopes = _differences(target, x, np.eye(len(x))[each], gradient[each], gradient)
+    n_evals += 2 * len(_STEPS) * len(each)
+    if off.any():
+        i = int(np.argmax(off))
+        j = int(each[i])
+        raise TargetError(
+            f"gradient: it is {gradient[j]:.6g} in coordinate {j} at x = {_short(x)}, where "
+            f"differences of the log-density give {slopes[i]:.6g}; mend it, or say "
+            "check_gradient=False if the log-density is rounded or random"
+        )
+    return n_evals
+
+
+def _differences(
+    target: LogDensity, x: Array, directions: Array, claimed: Array, gradient: Array
+) -> tuple[NDArray[np.bool_], Array]:
+    """Whether central differences along directions contradict what is claimed, at every step."""
+    scale = np.maximum(np.abs(x), 1.0)
+    points = [x + sign * step * scale * directions for step in _STEPS for sign in (1, -1)]
+    values, _ = _evaluated(target, np.concatenate(points), False)
+    ends = values.reshape(len(_STEPS), 2, len(directions))
+    steps = np.reshape(_STEPS, (-1, 1))
+    with np.errstate(invalid="ignore"):
+        slopes = (ends[:, 0] - ends[:, 1]) / (2 * steps)
+    wanted = np.sum(directions * scale * gradient, axis=1)
+    # Rounding of the values, and the size of what may cancel in a sum over coordinates.
+    noise = 16 * np.finfo(float).eps * np.abs(ends).max(axis=1) / steps
+    size = np.sum(np.abs(directions * scale * gradient), axis=1)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(slopes - wanted) > _TOLERANCE * (size + 1e-3) + noise
+    # Beside a wall there are no differences.
+    off &= np.isfinite(slopes)
+    each = np.sum(directions * scale, axis=1)
+    return off.all(axis=0), slopes[-1] / np.where(each == 0, 1.0, each)

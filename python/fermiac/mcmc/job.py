@@ -1,0 +1,203 @@
+"""What a run is asked for, the arrays that it fills, and where these are: in memory or on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.mcmc.disk import Folder
+from fermiac.mcmc.kernel import Kernel, Ports
+from fermiac.targets.density import LogDensity
+from fermiac.targets.transformed_density import TransformedDensity
+
+__all__ = ["Arrays", "Job", "Settings"]
+
+Array = NDArray[np.float64]
+
+#: The warm-up learns from the first transition on: gradients tell the scales of coordinates long
+#: before chains have arrived. The first window, and the share that adapts the step size alone at
+#: the end, with its least number of transitions.
+_FIRST, _LAST, _LEAST = 10, 0.25, 10
+#: Without gradients draws tell scales only once chains have arrived: Stan's windows.
+_WITHOUT = (75, 25, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The numbers of a run, checked."""
+
+    n_chains: int
+    n_warmup: int
+    n_draws: int
+    thin: int
+    pool: bool
+    keep_warmup: bool
+    keep_gradients: bool
+
+    def segments(self, gradients: bool) -> list[tuple[int, str]]:
+        """The segments of the warm-up, of a kernel with or without gradients."""
+        if not gradients:
+            return _core.mcmc_windows(self.n_warmup, *_WITHOUT)
+        last = max(int(_LAST * self.n_warmup), _LEAST)
+        return _core.mcmc_windows(self.n_warmup, 0, _FIRST, last)
+
+    def transition(self, n_draws: int) -> int:
+        """The transitions of a chain that has so many draws."""
+        return self.n_warmup + n_draws * self.thin
+
+    def to_dict(self) -> dict[str, Any]:
+        """For provenance."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run: target, kernel and numbers; it has no state."""
+
+    target: LogDensity
+    kernel: Kernel
+    settings: Settings
+    key: int
+    names: tuple[str, ...]
+    #: Where draws are shown, if that is not where chains move.
+    space: TransformedDensity | None
+
+    def ports(self) -> Ports:
+        """Whom the chains may ask, before the kernel adds its own."""
+        return Ports(self.target, self.names or None)
+
+    def sampler(self, x0: Array) -> tuple[_core.Sampler, Ports]:
+        """The chains at these starts, and whom they ask."""
+        ports = self.ports()
+        name, options = self.kernel._spec(self.target.dim, ports)
+        settings = self.settings
+        n_points = self.kernel._n_points(settings.n_chains)
+        sampler = _core.Sampler(
+            (name, {**options, "n_points": n_points}),
+            self.target.dim,
+            x0,
+            settings.segments(self.kernel.needs_gradient),
+            settings.pool,
+            self.key,
+        )
+        return sampler, ports
+
+    def shown(self, draws: Array) -> Array:
+        """The draws as the user sees them."""
+        return draws if self.space is None else self.space.constrain(draws)
+
+    @property
+    def shown_dim(self) -> int:
+        """Coordinates of a draw as the user sees it."""
+        return self.target.dim if self.space is None else self.space.constrained_dim
+
+
+class Arrays:
+    """The arrays of a run: (chains, transitions, ...) of the warm-up and of the draws."""
+
+    def __init__(
+        self, job: Job, sampler: _core.Sampler, folder: Folder | None, first: int = 0
+    ) -> None:
+        """`first` draws of each chain are elsewhere."""
+        self.job = job
+        self.folder = folder
+        self.first = first
+        self._constrained = 0
+        for name, shape in _shapes(job, sampler, first).items():
+            setattr(self, name, self._made(name, shape))
+
+    draws: Array
+    log_densities: Array
+    gradients: Array | None
+    stats: Array
+    warmup_draws: Array | None
+    warmup_stats: Array | None
+    #: On disk alone: the draws as the user sees them, if these are others.
+    seen: Array | None
+
+    def _made(self, name: str, shape: tuple[int, ...] | None) -> Array | None:
+        if shape is None or (self.folder is None and name == "seen"):
+            return None
+        if self.folder is None or 0 in shape:
+            return np.empty(shape)
+        # In a folder, "draws" are what the user sees.
+        if self.job.space is not None:
+            name = {"draws": "unconstrained", "seen": "draws"}.get(name, name)
+        return self.folder.array(name, shape)
+
+    def named(self) -> dict[str, Array]:
+        """Those that are there."""
+        each = {name: getattr(self, name) for name in _NAMES}
+        return {name: array for name, array in each.items() if array is not None}
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Up to which transition of a chain to run, and where what comes goes."""
+        s = self.job.settings
+        if s.n_warmup and not self.first:
+            warmup = {
+                "first": 0,
+                "thin": 1,
+                "n_slots": s.n_warmup,
+                "draws": self.warmup_draws,
+                "log_densities": None,
+                "gradients": None,
+                "stats": self.warmup_stats,
+            }
+            yield s.n_warmup, warmup
+        yield (
+            s.transition(s.n_draws),
+            {
+                "first": s.transition(self.first),
+                "thin": s.thin,
+                "n_slots": s.n_draws - self.first,
+                "draws": self.draws,
+                "log_densities": self.log_densities,
+                "gradients": self.gradients,
+                "stats": self.stats,
+            },
+        )
+
+    def shown(self, n: int) -> Array:
+        """The first `n` draws of every chain as the user sees them."""
+        if self.seen is None:
+            return self.job.shown(self.draws[:, :n])
+        for chain, out in zip(self.draws, self.seen, strict=True):
+            # The part that is new, as all before is on disk.
+            out[self._constrained : n] = self.job.shown(chain[self._constrained : n])
+        self._constrained = max(self._constrained, n)
+        return self.seen[:, :n]
+
+
+_NAMES = (
+    "draws",
+    "log_densities",
+    "gradients",
+    "stats",
+    "warmup_draws",
+    "warmup_stats",
+    "seen",
+)
+
+
+def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of the arrays, None for those that there are not."""
+    s, dim = job.settings, job.target.dim
+    chains, draws = s.n_chains, s.n_draws - first
+    groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
+    # Gradients are those of unconstrained points: of no use beside constrained ones.
+    gradients = s.keep_gradients and sampler.gives_gradient and job.space is None
+    warmup = s.keep_warmup and not first
+    return {
+        "draws": (chains, draws, dim),
+        "log_densities": (chains, draws),
+        "gradients": (chains, draws, dim) if gradients else None,
+        "stats": (groups, draws, n_stats),
+        "warmup_draws": (chains, s.n_warmup, dim) if warmup else None,
+        "warmup_stats": (groups, s.n_warmup, n_stats) if warmup else None,
+        "seen": (chains, draws, job.shown_dim) if job.space is not None else None,
+    }

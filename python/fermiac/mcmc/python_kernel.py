@@ -1,0 +1,198 @@
+"""Kernels that users write in Python."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.random import Stream
+from fermiac.targets.density import LogDensity
+
+__all__ = ["PythonKernel", "UserKernel", "as_kernel"]
+
+Array = NDArray[np.float64]
+
+
+@runtime_checkable
+class UserKernel(Protocol):
+    """What `PythonKernel` takes."""
+
+    def init(self, target: Any, x0: Array) -> Any:
+        """A chain's state at the point `x0`, (d,)."""
+
+    def step(self, rng: Stream, state: Any) -> tuple[Any, Any]:
+        """A transition: the new state, and what is to be said of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PythonKernel(Kernel):
+    """A kernel that is written in Python, one chain at a time: slow, for trying ideas out.
+
+    An object with these two methods is accepted wherever a kernel is; this class need not be
+    named.
+
+    - ``init(target, x0) -> state``: `target` is the log-density (`fermiac.targets.as_target` says
+      how it is called), of the block given the other coordinates in a `Gibbs` composition; `x0` is
+      a point, (d,).
+    - ``step(rng, state) -> (state, info)``: `rng` is a `fermiac.random.Stream`, the chain's own;
+      `info` is not kept. The point of a state is its attribute `x` or `position`, its item
+      ``"x"``, its first element if it is a tuple, or the state itself.
+
+    Every chain has a shallow copy of the object, so that `init` may keep the target in it. Where
+    another block has moved, `init` is called anew before the next step. Log-densities of the draws
+    are not known, evaluations are not counted, and of a suspended run the states are not kept:
+    `init` is called again where it goes on.
+
+    Parameters
+    ----------
+    kernel : object
+        One with these methods.
+
+    Raises
+    ------
+    ArgumentError
+        If `kernel` has no such methods.
+    TargetError
+        In a run: if a state has no point, or one of another shape or that is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> class Metropolis:
+    ...     def init(self, target, x0):
+    ...         self.target = target
+    ...         return x0, target(x0[None])[0]
+    ...     def step(self, rng, state):
+    ...         x, value = state
+    ...         y = x + rng.normal(len(x))
+    ...         there = self.target(y[None])[0]
+    ...         if np.log(rng.uniform()) < there - value:
+    ...             return (y, there), True
+    ...         return state, False
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(
+    ...     law, kernel=Metropolis(), n_warmup=0, n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    needs_density: ClassVar[bool] = True
+
+    kernel: UserKernel
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kernel, type) or not _is_user_kernel(self.kernel):
+            raise ArgumentError(
+                f"kernel: {self.kernel!r:.60} given; an object with the methods init(target, x0) "
+                "and step(rng, state) is needed"
+            )
+
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+        adapter = _Adapter(self.kernel, ports.target, ports.coordinates)
+        return "draw", {"port": ports.add("draw", (adapter, ports.target.dim, dim))}
+
+    def _settings(self) -> dict[str, Any]:
+        return {"kernel": described(self.kernel)}
+
+
+def as_kernel(kernel: Any) -> Kernel:
+    """Take a kernel of ours, or one of the user's."""
+    if isinstance(kernel, Kernel):
+        return kernel
+    if not isinstance(kernel, type) and _is_user_kernel(kernel):
+        return PythonKernel(kernel)
+    hint = f"; make one: {kernel.__name__}()" if isinstance(kernel, type) else ""
+    raise ArgumentError(
+        f"kernel: {kernel!r:.60} given; a kernel of fermiac.mcmc, or an object with the methods "
+        f"init(target, x0) and step(rng, state), is needed{hint}"
+    )
+
+
+def _is_user_kernel(kernel: Any) -> bool:
+    return all(callable(getattr(kernel, name, None)) for name in ("init", "step"))
+
+
+class _Held(LogDensity):
+    """The density of a block where the other coordinates are held."""
+
+    __slots__ = ("_block", "_target", "_x", "dim", "has_gradient")
+
+    form = "python"
+
+    def __init__(self, target: LogDensity, block: NDArray[np.intp], x: Array) -> None:
+        self._target, self._block, self._x = target, block, x
+        self.dim, self.has_gradient = len(block), target.has_gradient
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        points = np.tile(self._x, (len(x), 1))
+        points[:, self._block] = x
+        values, slopes = self._target._evaluate(points, with_gradient)
+        return values, None if slopes is None else np.ascontiguousarray(slopes[:, self._block])
+
+
+class _Adapter:
+    """A user's kernel as the core calls it."""
+
+    def __init__(self, kernel: UserKernel, target: LogDensity, block: NDArray[np.intp]) -> None:
+        self._kernel, self._target, self._block = kernel, target, block
+        self._what = f"the kernel {described(kernel)}"
+        #: (kernel, state, point) of each chain.
+        self._chains: dict[int, tuple[UserKernel, Any, Array | None]] = {}
+
+    def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
+        out = np.empty((len(x), len(self._block)))
+        for row, chain in enumerate(map(int, chains)):
+            rng = Stream.from_position(streams.position(row))
+            try:
+                out[row] = self._step(chain, x[row], rng)
+            except BaseException as error:
+                error.add_note(f"raised by {self._what} in chain {chain}")
+                raise
+            finally:
+                streams.set_position(row, rng.position)
+        return out
+
+    def _step(self, chain: int, x: Array, rng: Stream) -> Array:
+        kernel, state, stood = self._chains.get(chain, (self._kernel, None, None))
+        if stood is None or not np.array_equal(stood, x):
+            kernel = copy.copy(self._kernel)
+            whole = len(self._block) == self._target.dim
+            target = self._target if whole else _Held(self._target, self._block, x.copy())
+            state = kernel.init(target, x[self._block].copy())
+        moved: object = kernel.step(rng, state)
+        if not isinstance(moved, tuple) or len(moved) != 2:
+            raise TargetError(f"{self._what} must give a pair (state, info) by step(rng, state)")
+        state = moved[0]
+        point = _point(state, len(self._block), self._what)
+        stood = x.copy()
+        stood[self._block] = point
+        self._chains[chain] = kernel, state, stood
+        return point
+
+
+def _point(state: Any, dim: int, what: str) -> Array:
+    for name in ("x", "position"):
+        if hasattr(state, name):
+            state = getattr(state, name)
+            break
+    else:
+        if isinstance(state, dict):
+            state = state.get("x")
+        elif isinstance(state, tuple):
+            state = state[0] if state else None
+    try:
+        point = np.asarray(state, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TargetError(f"{what} gave a state without a point: {error}") from error
+    if point.shape != (dim,):
+        raise TargetError(f"{what} gave a point of shape {point.shape}; ({dim},) is needed")
+    return point

@@ -1,0 +1,187 @@
+"""Slice samplers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import choice, positive, whole
+from fermiac.distributions import MultivariateNormal, Normal, as_law
+from fermiac.distributions.law import Law
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.kernel import Kernel, Port, metric_spec
+
+__all__ = ["EllipticalSlice", "Slice"]
+
+Array = NDArray[np.float64]
+
+_DIRECTIONS = ("coordinates", "random", "box")
+_TARGETS = ("likelihood", "posterior")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice(Kernel):
+    r"""Slice sampling, with brackets that are stepped out and shrunk.
+
+    Given a point x, a height :math:`\log p(x) - e` is drawn, e exponential, and then a point from
+    the slice of all y that are higher: from a bracket around x, which shrinks towards x until a
+    point of it lies in the slice.
+
+    Parameters
+    ----------
+    width : float, optional
+        The first width of a bracket, in the units of the metric. By default it starts at 3 and
+        follows the (geometric) mean length of the brackets in which points were found, during the
+        warm-up; for ``"box"`` three times that length.
+    max_steps : int, default 32
+        A bracket has at most this many widths. Of no effect on ``"box"``.
+    direction : {"coordinates", "random", "box"}, default "coordinates"
+        What a transition does. ``"coordinates"``: an update along each of the d coordinates of the
+        metric in turn (the columns of L, where :math:`L L^\top` is the learned covariance; those
+        of x with the metrics ``"unit"`` and ``"diag"``), with a width for each. ``"random"``: d
+        updates along random lines. ``"box"``: one update of all coordinates in a randomly placed
+        box, which does not step out; for few dimensions.
+    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+        As in `RWM`.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    Notes
+    -----
+    Both ends of a bracket are evaluated together. An update that finds no other point, at most by
+    200 tries, leaves the chain where it is: statistic ``slice_fail``, their number in a transition.
+    That happens where the density has a spike at the point, or is not a function of the point
+    alone. ``n_evals`` are the evaluations of a transition, ``acceptance_rate`` the updates over
+    the tries, ``width`` is the mean width.
+
+    References
+    ----------
+    .. [1] R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.Slice(), n_draws=2000, rng=0)
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    width: float | None = None
+    max_steps: int = 32
+    direction: str = "coordinates"
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.width is not None:
+            positive("width", self.width)
+        whole("max_steps", self.max_steps, 1, 2**32)
+        choice("direction", self.direction, _DIRECTIONS)
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        return "slice", {
+            "direction": self.direction,
+            "width": None if self.width is None else float(self.width),
+            "max_steps": self.max_steps,
+            "metric": metric_spec(self.metric, dim, gradients=False),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class EllipticalSlice(Kernel):
+    r"""Elliptical slice sampling, for a normal prior.
+
+    With :math:`\nu` drawn from the centred prior, the next point is one of the ellipse
+    :math:`\mu + (x - \mu) \cos\theta + \nu \sin\theta`, on which the prior is constant; θ is drawn
+    from a slice of the likelihood. There is nothing to tune, so no warm-up but for the way to the
+    bulk of the posterior.
+
+    Parameters
+    ----------
+    prior : Normal, MultivariateNormal or frozen scipy.stats distribution
+        The prior N(μ, Σ) of all coordinates (one coordinate for all is made independent copies).
+    target : {"likelihood", "posterior"}, default "likelihood"
+        What the `log_density` of `fermiac.mcmc.sample` is: the logarithm of the likelihood alone,
+        to which the prior is to be added; or that of the posterior, from which the kernel takes
+        the prior off. Any normal law is right as the `prior` of a ``"posterior"``, and the nearer
+        to the posterior the better.
+
+    Raises
+    ------
+    ArgumentError
+        If the prior is not normal, or `target` is not known; by `fermiac.mcmc.sample` if the prior
+        has another dimension, or if ``"likelihood"`` is a part of another kernel, which takes the
+        `log_density` for that of the whole.
+
+    Notes
+    -----
+    The draws follow the posterior, and `log_densities` of the sample are those of the posterior:
+    the likelihood's, and the normalised prior's, if it is to be added. The statistic
+    ``log_likelihood`` has the former. ``n_evals`` are the evaluations of a transition,
+    ``acceptance_rate`` is one over them, or 0 where no other point was found, at most by 200
+    (``slice_fail`` is 1).
+
+    References
+    ----------
+    .. [1] I. Murray, R. P. Adams, D. J. C. MacKay, "Elliptical slice sampling", Proceedings of the
+       13th International Conference on Artificial Intelligence and Statistics, 2010.
+    .. [2] R. Nishihara, I. Murray, R. P. Adams, "Parallel MCMC with generalized elliptical slice
+       sampling", Journal of Machine Learning Research, 2014.
+
+    Examples
+    --------
+    A normal likelihood of one observation, 1.5, gives the mean 0.75:
+
+    >>> import numpy as np, fermiac as fm
+    >>> kernel = fm.mcmc.EllipticalSlice(fm.distributions.Normal())
+    >>> s = fm.mcmc.sample(
+    ...     lambda x: -0.5 * (x[:, 0] - 1.5) ** 2, 1, kernel=kernel, n_warmup=100, n_draws=2000,
+    ...     rng=0,
+    ... )
+    >>> bool(abs(s.draws.mean() - 0.75) < 0.05)
+    True
+    """
+
+    prior: Any
+    target: str = "likelihood"
+
+    def __post_init__(self) -> None:
+        law = as_law(self.prior, "prior")
+        if not isinstance(law, Normal | MultivariateNormal):
+            raise ArgumentError(
+                f"prior: {law!r:.60} given; fermiac.distributions.Normal or MultivariateNormal is "
+                "needed"
+            )
+        object.__setattr__(self, "prior", law)
+        choice("target", self.target, _TARGETS)
+
+    def _adds_to_density(self) -> bool:
+        return self.target == "likelihood"
+
+    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+        law: Law = self.prior
+        if law.dim not in (1, dim):
+            raise ArgumentError(
+                f"prior: a law of {law.dim} coordinates given for a density of {dim}; give one of "
+                f"{dim}, or of 1 for all"
+            )
+        mean, spread = _moments(self.prior)
+        if law.dim != dim:
+            mean, spread = np.full(dim, mean), np.full(dim, spread)
+        return "elliptical_slice", {
+            "mean": np.ascontiguousarray(mean),
+            "covariance": ("fixed", np.ascontiguousarray(spread)),
+            "whole": self.target == "posterior",
+        }
+
+
+def _moments(law: Normal | MultivariateNormal) -> tuple[Array, Array]:
+    """The mean, and the variances of independent coordinates or the covariance."""
+    spread = law.cov if isinstance(law, MultivariateNormal) and law.dim > 1 else law.variance
+    return np.atleast_1d(law.mean), np.atleast_1d(spread)

@@ -1,0 +1,271 @@
+"""Parallel tempering, and the evidence that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import special
+from fermiac._base.validate import numbers, whole
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.kernel import Kernel, Ports
+from fermiac.mcmc.python_kernel import PythonKernel, as_kernel
+from fermiac.results import Estimate, Sample
+from fermiac.targets import as_target
+from fermiac.targets.density import LogDensity
+from fermiac.targets.transformed_density import TransformedDensity
+
+__all__ = ["Tempered", "log_evidence"]
+
+Array = NDArray[np.float64]
+
+#: Inverse temperatures start as powers of equal steps, dense towards the reference.
+_POWER = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Tempered(Kernel):
+    r"""Parallel tempering: chains between a reference law and the target, which swap points.
+
+    Chain j moves by the kernel on :math:`\beta_j \log p + (1 - \beta_j) \log r`, from the target p
+    (:math:`\beta = 1`), whose points are the draws, to the reference r (:math:`\beta = 0`). After
+    every transition neighbours propose to swap their points, even and odd pairs in turn [1]_. So
+    the draws reach all modes that the reference connects.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What moves each chain. It adapts at each temperature for itself.
+    reference : Law or LogDensity
+        A law that covers the target, with a gradient if the kernel needs one: a prior, or a normal
+        law as wide as the target.
+    n_temperatures : int, default 8
+        Chains, both ends included. About 2Λ + 1 are wanted, where Λ is the sum of the pairs'
+        rejection rates (1 less the means of ``swap_rate.0``, ...).
+    betas : sequence of float, optional
+        The inverse temperatures, from 1 down to 0, to stay; by default the warm-up moves them until
+        all pairs reject alike.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain; if the kernel is an ensemble, takes the target for
+        the likelihood alone, or has parts that cannot be tempered (exact draws); if it moves a
+        block of the coordinates only.
+
+    See Also
+    --------
+    log_evidence : The integral of the target's density, from such a run.
+
+    Notes
+    -----
+    Of every transition it reports, beside what the target's own chain reports: ``beta.j``;
+    ``log_ratio.j``, log p - log r where chain j stands; ``swap_rate.j``, the acceptance probability
+    of the pair j, j + 1 (NaN where it was not its turn), ``swap_rate``, their mean; and
+    ``round_trips``, the points that have come from the reference to the target since the warm-up.
+
+    A transition costs an evaluation of target and reference for every step of each chain; those of
+    all chains are asked for together.
+
+    References
+    ----------
+    .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
+       tempering: a scalable highly parallel MCMC scheme", Journal of the Royal Statistical Society
+       B, 2022.
+
+    Examples
+    --------
+    Two modes, 20 deviations apart:
+
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> def log_density(x):
+    ...     return np.logaddexp(-0.5 * (x[:, 0] - 10) ** 2, -0.5 * (x[:, 0] + 10) ** 2)
+    >>> kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 15.0))
+    >>> s = fm.mcmc.sample(log_density, 1, kernel=kernel, n_draws=1000, rng=0)
+    >>> bool(abs((s.draws > 0).mean() - 0.5) < 0.2)
+    True
+    """
+
+    kernel: Kernel
+    reference: Any = None
+    n_temperatures: int = 8
+    betas: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        kernel = as_kernel(self.kernel)
+        if isinstance(kernel, PythonKernel | Tempered):
+            raise ArgumentError(
+                f"kernel: {type(kernel).__name__} cannot be tempered; a kernel that is not written "
+                "in Python, nor tempered itself, is needed"
+            )
+        if kernel._adds_to_density():
+            raise ArgumentError(
+                "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
+                "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
+                "'posterior')"
+            )
+        object.__setattr__(self, "kernel", kernel)
+        object.__setattr__(self, "needs_gradient", kernel.needs_gradient)
+        if self.reference is None:
+            raise ArgumentError(
+                "reference: not given; a law that covers the target is needed, such as its prior"
+            )
+        whole("n_temperatures", self.n_temperatures, 2, 10_000)
+        self._betas()
+
+    def _betas(self) -> list[float]:
+        n = self.n_temperatures
+        if self.betas is None:
+            return [(1 - j / (n - 1)) ** _POWER for j in range(n)]
+        betas = numbers("betas", self.betas)
+        good = betas.ndim == 1 and betas.size > 1 and betas[0] == 1 and betas[-1] >= 0
+        if not good or not (np.diff(betas) < 0).all():
+            raise ArgumentError(
+                f"betas: {np.array2string(betas, threshold=8)} given; two or more numbers that "
+                "descend from 1, to 0 or above, are needed"
+            )
+        out: list[float] = betas.tolist()
+        return out
+
+    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+        if dim != ports.target.dim:
+            raise ArgumentError(
+                f"kernel: Tempered for a block of {dim} of {ports.target.dim} coordinates; it "
+                "moves whole points: temper the composition instead"
+            )
+        self.kernel._check_part()
+        before = len(ports)
+        spec = self.kernel._spec(dim, ports)
+        if len(ports) != before:
+            raise ArgumentError(
+                f"kernel: {type(self.kernel).__name__} has parts beside the log-density (exact "
+                "draws, tables), which hold at one temperature alone; temper a kernel without them"
+            )
+        reference = self._reference(ports.target)
+        return "tempered", {
+            "kernel": spec,
+            "betas": self._betas(),
+            "port": ports.add("density", reference._handle),
+            "adapt": self.betas is None,
+        }
+
+    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+        return self.kernel._slopes(dim, ports)
+
+    def _reference(self, target: LogDensity) -> LogDensity:
+        """The reference over the chain's coordinates."""
+        if isinstance(target, TransformedDensity):
+            inner = as_target(self.reference, target.constrained_dim)
+            reference: LogDensity = TransformedDensity(inner, target.transforms, None)
+        else:
+            reference = as_target(self.reference, target.dim)
+        if self.needs_gradient and not reference.has_gradient:
+            raise ArgumentError(
+                f"reference: {self.reference!r:.60} has no gradient, which "
+                f"{type(self.kernel).__name__} needs; give a law that has one (Normal, Student-t, "
+                "...), or use a kernel without gradients: RWM()"
+            )
+        return reference
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "kernel": "Tempered",
+            "tempered": self.kernel._settings(),
+            "reference": repr(self.reference),
+            "n_temperatures": len(self._betas()),
+            "betas": None if self.betas is None else self._betas(),
+        }
+
+
+def log_evidence(sample: Sample) -> Estimate:
+    r"""Estimate the logarithm of the integral of a tempered target's density.
+
+    The stepping stones between neighbouring temperatures [1]_,
+    :math:`\log Z = \sum_j \log \overline{\exp((\beta_{j-1} - \beta_j)(\log p - \log r))}`, each
+    mean over the draws at temperature j; averaged over the chains of the run. The reference must be
+    normalised, as laws are.
+
+    Parameters
+    ----------
+    sample : Sample
+        Of `fermiac.mcmc.sample` with a `Tempered` kernel.
+
+    Returns
+    -------
+    Estimate
+        ``mean`` and ``stderr``: of log Z. The error counts the autocorrelation of the draws.
+
+    Raises
+    ------
+    ArgumentError
+        If the sample is of another kernel, or its temperatures do not end at the reference.
+
+    References
+    ----------
+    .. [1] W. Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood
+       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 3.0))
+    >>> s = fm.mcmc.sample(lambda x: -0.5 * x[:, 0] ** 2, 1, kernel=kernel, rng=0)
+    >>> z = fm.mcmc.log_evidence(s)
+    >>> bool(abs(z.mean - 0.9189385) < 5 * z.stderr)
+    True
+    """
+    from fermiac import diagnostics
+
+    stats = getattr(sample, "stats", {})
+    if "beta.1" not in stats:
+        raise ArgumentError(
+            "sample: it has no statistics of temperatures; give one of fermiac.mcmc.sample with "
+            "kernel=fermiac.mcmc.Tempered(...)"
+        )
+    n = sum(name.startswith("beta.") for name in stats)
+    betas, ratios = (
+        np.stack([np.asarray(stats[f"{name}.{j}"]) for j in range(n)])
+        for name in ("beta", "log_ratio")
+    )
+    if betas[-1].any():
+        raise ArgumentError(
+            f"sample: its last inverse temperature is {betas[-1].flat[0]:g}; 0, the reference "
+            "itself, is needed there"
+        )
+    # Every chain has temperatures of its own, and so its own estimate.
+    total = np.zeros(betas.shape[1:])
+    values = np.zeros(len(total))
+    for j in range(1, n):
+        logs = (betas[j - 1] - betas[j]) * ratios[j]
+        top = logs.max(axis=1, keepdims=True)
+        if not np.isfinite(top).all():
+            raise ArgumentError(
+                f"sample: the densities of temperatures {j - 1} and {j} do not overlap; give more "
+                "temperatures, or a reference that covers the target"
+            )
+        weights = special.exp(logs - top)
+        mean = weights.mean(axis=1, keepdims=True)
+        values += (top + special.log(mean))[:, 0]
+        total += weights / mean - 1
+    stderr = float(diagnostics.mcse(total, kind="mean"))
+    ess = float(diagnostics.ess(total, kind="mean"))
+    return Estimate(
+        seed=sample.seed,
+        version=sample.version,
+        isa=sample.isa,
+        settings=dict(sample.settings),
+        n_evals=sample.n_evals,
+        wall_time=sample.wall_time,
+        mean=float(values.mean()),
+        stderr=stderr,
+        cov=stderr**2,
+        ess=ess,
+        khat=float("nan"),
+        names=("log_evidence",),
+        method="stepping stones",
+    )

@@ -1,0 +1,299 @@
+"""The call that samples a posterior and its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import choice, positive
+from fermiac.errors import ArgumentError
+from fermiac.nested.allocation import Dynamic
+from fermiac.nested.checkpoint import Keeper
+from fermiac.nested.dynamic import as_dynamic, course_of
+from fermiac.nested.job import BOUNDS, job_of
+from fermiac.nested.likelihood import as_blobs, as_likelihood
+from fermiac.nested.prior import as_prior
+from fermiac.nested.result import Nested
+from fermiac.nested.samplers import Sampler, as_sampler, refuse_importance
+from fermiac.nested.surrogate.options import Surrogate
+from fermiac.nested.surrogate.run import run_surrogate
+from fermiac.nested.validation import Repeats, as_doublings
+from fermiac.random import RngLike, key_of
+from fermiac.results.result import warn
+from fermiac.runs.shards import evaluated
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
+    from fermiac._base.progress import Report
+    from fermiac.distributions import Law
+    from fermiac.runs.checkpoint import Checkpoint
+    from fermiac.runs.executor import Sharded
+    from fermiac.targets.density import LogDensity
+    from fermiac.targets.factories import Factory
+
+__all__ = ["concluded", "sample"]
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], ArrayLike]
+
+
+def sample(
+    log_likelihood: LogDensity | Function | Any,
+    prior: Law | Function | Sequence[Any],
+    dim: int | None = None,
+    *,
+    n_live: int = 500,
+    batch: int | None = None,
+    sampler: str | Sampler = "auto",
+    bound: str = "multi",
+    dynamic: bool | Dynamic = False,
+    dlogz: float = 0.01,
+    likelihood_tol: float = 0.0,
+    periodic: Iterable[int | str] | None = (),
+    reflective: Iterable[int | str] | None = (),
+    names: Sequence[str] | None = None,
+    gradient: bool | Callable[[Array], Any] | None = None,
+    blobs: int | Sequence[str] | None = None,
+    nan: str = "raise",
+    max_evals: int | None = None,
+    max_iter: int | None = None,
+    max_time: float | None = None,
+    max_init_blocks: int = 1000,
+    surrogate: Surrogate | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    progress: bool | Report | None = None,
+    validate: bool | int = False,
+) -> Nested:
+    r"""Sample a posterior by nested sampling, and integrate its likelihood under the prior.
+
+    Live points from the prior climb in likelihood: the worst die, and new ones from the prior above
+    their level take their places. The dead points, weighted by the prior mass that went with each,
+    are a sample of the posterior, and their weighted likelihoods add up to the evidence.
+
+    Parameters
+    ----------
+    log_likelihood : log-density, torch module, native function or callable
+        As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
+        and gives (n,), -inf where the likelihood is 0. Constants count: they shift `log_evidence`.
+    prior : law, sequence of laws, or callable
+        A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
+        ...); a list of laws, also frozen ones of scipy.stats, one after the other; or a function
+        that maps points of the open unit cube, shape (n, d), to parameters of the same shape. Joint
+        priors are maps coordinate by coordinate, each given the ones before.
+    dim : int, optional
+        The number of parameters d, where neither prior nor likelihood tells.
+    n_live : int, default 500
+        Live points; the error of log Z falls like 1/√n_live. At least 2 d + 2, and 10.
+    batch : int, optional
+        Points that are replaced at a time; n_live / 8 by default, at most half of them. A setting
+        of the algorithm: it does not depend on threads. The error of log Z grows by 3 % where an
+        eighth is replaced, by 20 % at a half.
+    sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
+        How new points are found: `Uniform`, `Slice`, `RandomWalk`, `Galilean`. ``"auto"`` draws
+        from a bound in up to nine dimensions until chains of slices are cheaper, and uses those
+        from ten on.
+    bound : {"multi", "single", "friends", "none"}, default "multi"
+        What `Uniform` draws from: ellipsoids that split up as the points ask for, one ellipsoid,
+        balls about all points, or the cube. Chains learn from ellipsoids which modes there are.
+    dynamic : bool or Dynamic, default False
+        Go on after the run, and add batches of live points where they are worth most, until a
+        target for the effective sample size and the error of log Z is reached; see `Dynamic`.
+    dlogz : float, default 0.01
+        The run ends when the live points can raise log Z by no more than this. It can be as small
+        as 1e-12, for a narrow peak on a broad one.
+    likelihood_tol : float, default 0
+        It also ends when the log-likelihoods of the live points differ by less than this.
+    periodic, reflective : sequences of int or str, or of d booleans, optional
+        Axes whose ends are joined, and axes beyond whose ends the likelihood is mirrored: numbers,
+        or names of `names`.
+    names : sequence of str, optional
+        Names of the parameters.
+    gradient : True or callable, optional
+        The gradient of a likelihood that is a Python function, for `Galilean`: a function
+        (n, d) -> (n, d), or True if it gives a pair (value, gradient) itself.
+    blobs : int or sequence of str, optional
+        How many numbers the likelihood gives beside its logarithm, or their names: a function then
+        gives a pair, shapes (n,) and (n, B); a native one 1 + B numbers a point.
+    nan : {"raise", "-inf"}, default "raise"
+        What a log-likelihood of NaN means: an error, or an impossible point that is counted.
+    max_evals, max_iter : int, optional
+        Evaluations and batches after which the run ends, with `validate` each of its runs; looked
+        at between batches.
+    max_time : float, optional
+        Seconds after which it ends, likewise. Such a run is not reproducible.
+    max_init_blocks : int, default 1000
+        Blocks of `n_live` draws from the prior, at most, among which `n_live` must have a
+        likelihood above 0.
+    surrogate : Surrogate, optional
+        Sample a surrogate of a dear likelihood, and correct for it; see `Surrogate`. Limits hold
+        for the run on the surrogate then, but for `max_time`.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : concurrent.futures.Executor or Sharded, optional
+        Whose workers evaluate the likelihood; see `fermiac.runs.executor.Sharded`.
+    target_factory : str or Factory, optional
+        ``"module:function"``, a function that returns the likelihood, for workers to which it
+        cannot be sent; see `fermiac.targets.factory`.
+    checkpoint : str, path-like or Checkpoint, optional
+        A file that keeps the run; a run that was killed goes on from it and gives the bits of one
+        that was not. See `fermiac.Checkpoint`.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total)
+        evaluations; the total is a guess that changes.
+    validate : bool or int, default False
+        Repeat the run with chains twice as long and other random numbers until log Z changes by
+        less than its error twice in a row, at most 4 times or as often as is said. The result is
+        that of the last run; its `validation` has the figures of all. Chains of slices check on
+        rejection, which has none to be made longer.
+
+    Returns
+    -------
+    Nested
+        ``log_evidence``, ``log_evidence_stderr``, ``information``, ``draws``, ``log_weights``,
+        ``n_evals``, ``status``, ``converged``, ``rank_z``, ``warnings``. Its `status` is
+        ``"complete"``, ``"plateau"`` where all live points came to have the same likelihood, or
+        ``"stopped"`` by a limit.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+    TargetError
+        If the likelihood or the prior gives a wrong shape or type, a NaN or +inf, or too few draws
+        of the prior have a likelihood.
+    NumericalError
+        If chains get stuck: the region is narrower than doubles resolve.
+    CheckpointError
+        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+    WorkerError
+        If a worker of the executor dies twice on the same points, or is not like the driver.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is a `Nested` of what there was, or None.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a limit ended the run, new points did not come in at random ranks, chains ended near
+        their starts, the families of points disagree about the evidence by more than its error (a
+        mode was lost, or drifts), a bound had to be made far wider than its points, `dynamic` did
+        not reach its targets, the evidence still changes with the length of chains (`validate`), or
+        that of all points (``Uniform(importance=True)``) differs by more than 4 standard errors.
+    FermiacWarning
+        If the log-likelihood was finite and below -1e200, or NaN at points that were let pass.
+
+    Notes
+    -----
+    No test shows for certain that chains were long enough: a bias that is the same at all levels
+    leaves the ranks of new points uniform. Compare runs of twice the length (``validate=True``)
+    before an evidence is relied on.
+
+    A mode that no live point has met is missing without a sign; more live points find narrower
+    ones. The bits are the same on any number of threads, for a likelihood in Rust, Python or C that
+    gives the same bits, and after a resume.
+
+    References
+    ----------
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [2] J. Buchner, "Nested sampling methods", Statistics Surveys, 2023.
+    .. [3] A. Fowlie, W. Handley, L. Su, "Nested sampling cross-checks using order statistics",
+       Monthly Notices of the Royal Astronomical Society, 2020.
+
+    Examples
+    --------
+    Two parameters with uniform priors, and a Gaussian likelihood that both fit in:
+
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> prior = fm.distributions.Uniform([-10.0, -10.0], [10.0, 10.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), prior, rng=0)
+    >>> exact = np.log(2 * np.pi / 400)
+    >>> bool(abs(r.log_evidence - exact) < 5 * r.log_evidence_stderr)
+    True
+    >>> e = r.expect(lambda x: x[:, 0] ** 2)
+    >>> bool(abs(e.mean - 1) < 5 * e.stderr)
+    True
+    """
+    start = time.perf_counter()
+    known = getattr(log_likelihood, "dim", None)
+    mapped = as_prior(prior, dim, known if isinstance(known, int) else None)
+    n_blobs = as_blobs(blobs)
+    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
+    limit = None if max_time is None else positive("max_time", max_time)
+    doublings = as_doublings(validate)
+    if surrogate is not None and checkpoint is not None:
+        raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    if surrogate is not None and doublings:
+        raise ArgumentError("validate: given with a surrogate; validate the plain run")
+    chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
+    others = {"dynamic": aim is not None, "validate": doublings > 0}
+    refuse_importance(chosen, **others, surrogate=surrogate is not None)
+    keeper = None if checkpoint is None else Keeper(checkpoint)
+    kept = None if keeper is None or rng is not None else keeper.seed
+    job = job_of(
+        prior=mapped,
+        target=target,
+        sampler=chosen,
+        bound=choice("bound", bound, BOUNDS),
+        n_live=n_live,
+        batch=batch,
+        dlogz=dlogz,
+        likelihood_tol=likelihood_tol,
+        max_evals=max_evals,
+        max_iter=max_iter,
+        max_init_blocks=max_init_blocks,
+        periodic=periodic,
+        reflective=reflective,
+        nan=choice("nan", nan, ("raise", "-inf")),
+        names=names if names is not None else getattr(target, "names", None),
+        blobs=n_blobs,
+        key=key_of(rng) if kept is None else kept,
+        dynamic=aim,
+    )
+    workers = resolve_threads(n_threads)
+    with (
+        reporter(progress, "nested", "evaluations") as report,
+        evaluated(target, executor, target_factory, workers, report, integrand=n_blobs[0] > 0) as (
+            asked,
+            report,
+        ),
+    ):
+        job = job.with_target(asked)
+        if surrogate is not None:
+            return run_surrogate(
+                job, surrogate, workers=workers, start=start, max_time=limit, report=report
+            )
+        if keeper is not None:
+            keeper.begin({**job.identity(), "validate": doublings > 0})
+        make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)
+        return concluded(Repeats(job, make, doublings, start=start, keeper=keeper))
+
+
+def concluded(course: Repeats) -> Nested:
+    """Run, and warn of what is wrong in the name of the caller's caller."""
+    result = None
+    try:
+        result = course.go()
+        found = course.findings(result)
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        # Ctrl-C while the points are judged, or a warning that is an error, costs none of them.
+        if result is not None:
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise
+    return result

@@ -1,0 +1,299 @@
+"""Nested sampling runs as GetDist, anesthetic and dynesty take them, and in files of PolyChord."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.nested.result import Nested
+from fermiac.nested.volumes import from_points, sensitivities
+
+if TYPE_CHECKING:
+    from fermiac.nested.result import Nested
+
+__all__ = [
+    "FORBIDDEN",
+    "labels_of",
+    "read_dead_birth",
+    "running",
+    "to_anesthetic",
+    "to_dynesty",
+    "to_getdist",
+    "tokens_of",
+    "write_dead_birth",
+]
+
+Array = NDArray[np.float64]
+Ranges = Mapping[str, tuple[float | None, float | None]]
+#: The log-likelihood of likelihood 0, above what others drop as no likelihood at all.
+FORBIDDEN = -1e29
+
+
+def tokens_of(result: Nested) -> list[str]:
+    """Names without what means something in a file of names."""
+    return [re.sub(r"[\s*?]+", "_", name) for name in result._labels]
+
+
+def labels_of(result: Nested) -> list[str]:
+    """Names in LaTeX."""
+    indexed = (re.sub(r"\[(\d+)\]$", r"_{\1}", name) for name in result._labels)
+    return [re.sub(r"_(?!\{)", r"\\_", name) for name in indexed]
+
+
+def to_getdist(result: Nested, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
+    """What `Nested.to_getdist` does."""
+    if unknown := sorted(ranges.keys() - set(result._labels)):
+        raise ArgumentError(f"ranges: {unknown[0]!r} given, which is the name of no coordinate")
+    assert result.log_densities is not None
+    weights = result._weights()
+    used = weights > 0
+    weights = weights[used] / weights.max()
+    points, minus_ell = result.draws[used], -result.log_densities[used]
+    tokens = tokens_of(result)
+    bounds = {
+        t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)
+    }
+    if root is not None:
+        write_table(f"{os.fspath(root)}.txt", [weights, minus_ell, *points.T])
+        write_names(result, root)
+        with open(f"{os.fspath(root)}.ranges", "w", encoding="utf-8") as file:
+            for token, ends in bounds.items():
+                low, high = ("N" if end is None else repr(float(end)) for end in ends)
+                file.write(f"{token} {low} {high}\n")
+        return None
+    try:
+        getdist: Any = importlib.import_module("getdist")
+    except ImportError as error:
+        raise ImportError(
+            "to_getdist without files needs GetDist: pip install getdist; or give root"
+        ) from error
+    return getdist.MCSamples(
+        samples=points,
+        weights=weights,
+        loglikes=minus_ell,
+        names=tokens,
+        labels=labels_of(result),
+        ranges=bounds,
+        sampler="nested",
+        label="fermiac",
+    )
+
+
+def write_names(result: Nested, root: str | os.PathLike[str]) -> None:
+    """The file of names beside a table of points."""
+    with open(f"{os.fspath(root)}.paramnames", "w", encoding="utf-8") as file:
+        for token, label in zip(tokens_of(result), labels_of(result), strict=True):
+            file.write(f"{token} {label}\n")
+
+
+def write_table(path: str, columns: list[Array]) -> None:
+    """Columns of numbers, to the last bit."""
+    with open(path, "w", encoding="ascii") as file:
+        for row in np.column_stack(columns).tolist():
+            file.write(" ".join(map(repr, row)) + "\n")
+
+
+def refuse_reweighted(result: Nested, name: str) -> None:
+    """Refuses a result whose weights likelihoods and births do not tell."""
+    if result.is_reweighted:
+        raise ArgumentError(
+            f"{name}: the weights of this result are those of another likelihood than ordered its "
+            "points, and the format has no place for them; use to_getdist or to_dynesty"
+        )
+
+
+def to_anesthetic(result: Nested) -> Any:
+    """What `Nested.to_anesthetic` does."""
+    refuse_reweighted(result, "to_anesthetic")
+    try:
+        anesthetic: Any = importlib.import_module("anesthetic")
+    except ImportError as error:
+        raise ImportError("to_anesthetic needs anesthetic: pip install anesthetic") from error
+    return anesthetic.NestedSamples(
+        data=result.draws,
+        columns=list(result._labels),
+        logL=np.maximum(result.log_likelihoods, FORBIDDEN),
+        logL_birth=result.births,
+        labels=[f"${label}$" for label in labels_of(result)],
+        label="fermiac",
+    )
+
+
+def to_dynesty(result: Nested) -> dict[str, Any]:
+    """What `Nested.to_dynesty` does."""
+    ell = result.log_densities
+    assert ell is not None
+    unit = result.unit_draws
+    # Those drawn above a level follow the last death at or below it.
+    born = np.searchsorted(result.log_likelihoods, result.births, side="right")
+    born[result.births == -np.inf] = 0
+    log_z, information, variance = running(result)
+    n_evals = max(result.n_evals, 1)
+    n, first = result.n_draws, int(result.n_alive[0])
+    kind: dict[str, Any]
+    if np.array_equal(result.n_alive, np.minimum(first, np.arange(n, 0, -1))):
+        # The live points that are left in the end are no iterations there.
+        kind = {"nlive": first, "niter": n - first}
+    else:
+        kind = {
+            "niter": n,
+            "samples_batch": np.zeros(n, np.int64),
+            "batch_logl_bounds": np.array([(-np.inf, np.inf)]),
+            "batch_nlive": np.array([first]),
+        }
+    return {
+        **kind,
+        "ncall": _spread(result.n_evals, n),
+        "eff": 100.0 * n / n_evals,
+        "logl": np.maximum(ell, -1e300),
+        "logwt": np.maximum(result.log_prior_masses + ell, -1e300),
+        "logvol": result.log_x.copy(),
+        "logz": log_z,
+        "logzerr": np.sqrt(variance),
+        "information": information,
+        "samples": result.draws.copy(),
+        "samples_u": np.full(result.draws.shape, np.nan) if unit is None else unit.copy(),
+        "samples_id": result.lineages.copy(),
+        "samples_it": born,
+        "samples_n": result.n_alive.copy(),
+        "blob": np.full(n, None) if result.blobs is None else result.blobs.copy(),
+    }
+
+
+def running(result: Nested) -> tuple[Array, Array, Array]:
+    """The logarithm of the evidence after each death, the information then, and its variance.
+
+    With p the posterior masses of the points so far, the former is sum p ell - log Z. The variance
+    is sum ((C - C before) / (n S))^2, where C are the running sums of the sensitivities and S is
+    the evidence so far: all of it by running sums.
+    """
+    ell = result.log_densities
+    assert ell is not None
+    log_z: Array = np.logaddexp.accumulate(result.log_prior_masses + ell)
+    total = float(log_z[-1])
+    evidence = np.exp(log_z - total)
+    known = evidence > 1e-150  # of the whole: its square is a number still
+    inverse = np.divide(1.0, evidence, out=np.zeros_like(evidence), where=known)
+    shares = np.exp(result.log_prior_masses + ell - total)
+    moments = np.cumsum(shares * np.where(shares > 0, ell, 0.0)) * inverse
+    information = np.where(known, moments - np.where(known, log_z, 0.0), 0.0)
+    slopes = sensitivities(result.log_x, ell, total)
+    until = np.cumsum(slopes)
+    noise = 1.0 / result.n_alive.astype(float) ** 2
+    sums = [np.cumsum(noise * (until - slopes) ** k) for k in range(3)]
+    variance = (until**2 * sums[0] - 2 * until * sums[1] + sums[2]) * inverse**2
+    return log_z, np.maximum(information, 0.0), np.maximum(variance, 0.0)
+
+
+def _spread(total: int, n: int) -> NDArray[np.int64]:
+    """A whole number in n parts that are as equal as can be."""
+    ends = np.rint(np.arange(n + 1) * (total / n)).astype(np.int64)
+    parts: NDArray[np.int64] = np.diff(ends)
+    return parts
+
+
+_ENDING = "_dead-birth.txt"
+#: What PolyChord has for the level below the whole prior.
+_NO_BIRTH = -1e30
+
+
+def write_dead_birth(result: Nested, root: str | os.PathLike[str]) -> None:
+    """What `Nested.write_dead_birth` does."""
+    refuse_reweighted(result, "write_dead_birth")
+    ell = np.maximum(result.log_likelihoods, FORBIDDEN)
+    births = np.maximum(result.births, _NO_BIRTH)
+    write_table(os.fspath(root) + _ENDING, [*result.draws.T, ell, births])
+    write_names(result, root)
+
+
+def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
+    r"""Read a run that PolyChord wrote, or `Nested.write_dead_birth`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file ``root_dead-birth.txt``, or its root. Names are taken from ``root.paramnames``, if
+        it is there, and live points that the run ended with from ``root_phys_live-birth.txt``.
+
+    Returns
+    -------
+    Nested
+        Without the points of the cube, and with lineages that follow from the births: a new point
+        goes on from the last death that had no successor [1]_. Families are not in the file; they
+        are set to the lineages.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such file, it is no table of numbers, or no run.
+
+    References
+    ----------
+    .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
+       algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
+
+    Examples
+    --------
+    Two points from the whole prior, and one that took the place of the first:
+
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run_dead-birth.txt")
+    ...     with open(path, "w") as file:
+    ...         print("0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\n", file=file)
+    ...     r = fm.nested.read_dead_birth(path)
+    >>> r.n_alive, r.lineages
+    (array([2, 2, 1]), array([0, 1, 0]))
+    >>> round(r.log_evidence, 3)
+    -1.175
+    """
+    given = os.fspath(path)
+    root = given.removesuffix(_ENDING)
+    rows = _table(root + _ENDING)
+    live = f"{root}_phys_live-birth.txt"
+    if os.path.exists(live) and os.path.getsize(live):
+        # Those of an unfinished run; of a finished one they are among the dead.
+        rows = np.unique(np.concatenate([rows, _table(live)]), axis=0)
+    draws, ell, births = rows[:, :-2], rows[:, -2], rows[:, -1]
+    names: tuple[str, ...] = ()
+    if os.path.exists(f"{root}.paramnames"):
+        with open(f"{root}.paramnames", encoding="utf-8-sig") as file:
+            lines = [line.split() for line in file]
+        names = tuple(line[0].replace("*", "") for line in lines if line)
+    if names and len(names) != draws.shape[1]:
+        raise ArgumentError(
+            f"{root}.paramnames: {len(names)} names for {draws.shape[1]} parameters; one each is "
+            "needed"
+        )
+    raw = {
+        "draws": draws,
+        "log_likelihoods": np.where(ell <= FORBIDDEN, -np.inf, ell),
+        "births": np.where(births <= FORBIDDEN, -np.inf, births),
+    }
+    # Names that a sample has without any come back as none.
+    if names == tuple(f"x[{j}]" for j in range(len(names))):
+        names = ()
+    return from_points(
+        raw, names=names, seed=None, settings={"source": given}, n_evals=0, wall_time=0.0
+    )
+
+
+def _table(path: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    try:
+        rows = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"path: {path} cannot be read as a table: {error}") from error
+    if rows.shape[1] < 3 or not len(rows):
+        raise ArgumentError(
+            f"path: {path} has {rows.shape[1]} columns; parameters, the log-likelihood and the "
+            "birth are needed"
+        )
+    return rows

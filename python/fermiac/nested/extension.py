@@ -1,0 +1,228 @@
+"""Runs that have ended, made longer or broader."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import positive, whole
+from fermiac.errors import ArgumentError
+from fermiac.nested.allocation import Dynamic
+from fermiac.nested.dynamic import as_dynamic, course_of
+from fermiac.nested.replicates import seeded_key
+from fermiac.nested.result import Nested
+from fermiac.nested.run import Course, View
+from fermiac.nested.samplers import refuse_importance
+from fermiac.results.result import warn
+from fermiac.runs.shards import evaluated
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from fermiac._base.progress import Report
+    from fermiac.errors import FermiacWarning
+    from fermiac.nested.job import Job
+    from fermiac.runs.executor import Sharded
+    from fermiac.targets.factories import Factory
+
+__all__ = ["extend"]
+
+#: The purposes of the keys of added runs.
+_ADDED = 1000
+
+
+def extend(
+    result: Nested,
+    n_live: int | None = None,
+    dlogz: float | None = None,
+    *,
+    dynamic: Dynamic | None = None,
+    max_evals: int | None = None,
+    max_iter: int | None = None,
+    max_time: float | None = None,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    progress: bool | Report | None = None,
+) -> Nested:
+    r"""Go on with a run: to a smaller rest of evidence, with more points, or after a limit.
+
+    Parameters
+    ----------
+    result : Nested
+        What `sample` or `extend` returned in this process; also the ``partial_result`` of an
+        interrupted run.
+    n_live : int, optional
+        Live points more: a run of their own with its own random numbers, merged with the others.
+    dlogz : float, optional
+        The run goes on until the live points can raise log Z by no more than this.
+    dynamic : Dynamic, optional
+        Targets up to which a run adds points where they are worth most: those of a dynamic run
+        anew, or first ones of another.
+    max_evals, max_iter : int, optional
+        Limits as in `sample`, with what there has been counted in, of each run where there are
+        several; none by default.
+    max_time : float, optional
+        Seconds that this call may take for each run.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor, target_factory, progress
+        As in `sample`.
+
+    Returns
+    -------
+    Nested
+        All points, those of `result` among them; its `importance` is kept up where no run was
+        added to the first. With `dlogz` or `dynamic` alone, to the last bit
+        what `sample` would have given with it; without any, what it would have given without
+        limits.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or the result does not know its run: it was loaded
+        from a file, merged, split or reweighted. A run that is to outlive its process needs
+        ``checkpoint=``.
+    KeyboardInterrupt
+        On Ctrl-C, with what there was as its ``partial_result``.
+
+    Warns
+    -----
+    ConvergenceWarning, FermiacWarning
+        As `sample`.
+
+    References
+    ----------
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> prior = fm.distributions.Uniform([-9.0, -9.0], [9.0, 9.0])
+    >>> r = fm.nested.sample(fm.distributions.Normal([0.0, 0.0]), prior, n_live=100, rng=0)
+    >>> more = r.extend(n_live=300)
+    >>> more.n_live
+    400
+    >>> bool(more.log_evidence_stderr < 0.7 * r.log_evidence_stderr)
+    True
+    """
+    start = time.perf_counter()
+    courses = _courses(result)
+    limits = {
+        "max_evals": None if max_evals is None else whole("max_evals", max_evals, 1, 2**62),
+        "max_iter": None if max_iter is None else whole("max_iter", max_iter, 1, 2**62),
+    }
+    limit = None if max_time is None else positive("max_time", max_time)
+    workers = resolve_threads(n_threads)
+    home = courses[0].job.at_home()
+    with (
+        reporter(progress, "extend", "evaluations") as report,
+        evaluated(
+            home.target, executor, target_factory, workers, report, integrand=home.blobs[0] > 0
+        ) as (asked, report),
+    ):
+        ports: dict[str, Any] = {
+            "workers": workers, "max_time": limit, "report": report, "view": View()
+        }  # fmt: skip
+        runs = [(_longer(course.job, dlogz, dynamic, limits), course) for course in courses]
+        jobs: list[tuple[Job, Course | None]] = [*runs]
+        if n_live is not None:
+            jobs.append((_added(runs[0][0], n_live, len(courses)), None))
+        done: list[Nested] = []
+        found: list[tuple[type[FermiacWarning], str]] = []
+        try:
+            for job, before in jobs:
+                job = job.with_target(asked)
+                ports["evals_before"] = sum(run.n_evals for run in done)
+                ports["start"] = time.perf_counter() if done else start
+                course = course_of(job, **ports)
+                if before is not None:
+                    course.take(before.kept(), before.elapsed)
+                done.append(course.go())
+                told = course.findings(done[-1])
+                object.__setattr__(done[-1], "warnings", tuple(text for _, text in told))
+                found += told
+        except BaseException as error:
+            _keep(error, done, list(courses), result)
+            raise
+        whole_run = _together(done)
+        warn(list(dict.fromkeys(found)), whole_run)
+    return whole_run
+
+
+def _courses(result: Any) -> tuple[Course, ...]:
+    courses: tuple[Course, ...] = getattr(result, "_courses", ())
+    if not courses:
+        raise ArgumentError(
+            f"result: a {type(result).__name__} given that does not know its run; what "
+            "fermiac.nested.sample returned in this process is needed, not loaded from a file, "
+            "merged or reweighted (else: call sample with checkpoint=, or merge the result with "
+            "that of another call)"
+        )
+    return courses
+
+
+def _longer(
+    job: Job, dlogz: float | None, dynamic: Dynamic | None, limits: dict[str, int | None]
+) -> Job:
+    """The job with other rules of when to end."""
+    rules: dict[str, Any] = dict(limits)
+    if dynamic is not None:
+        aim = as_dynamic(dynamic)
+        refuse_importance(job.sampler, dynamic=True)
+        if job.dynamic is not None:
+            assert aim is not None
+            _same(job.dynamic, aim)
+        rules["dynamic"] = aim
+    if dlogz is not None:
+        rules["dlogz"] = positive("dlogz", dlogz)
+        if rules["dlogz"] > job.dlogz:
+            raise ArgumentError(
+                f"dlogz: {dlogz!r} given for a run that went on to {job.dlogz:g}; give that or less"
+            )
+        if job.dynamic is not None and rules["dlogz"] < job.dlogz:
+            raise ArgumentError(
+                "dlogz: the batches of a dynamic run follow from its first run, which cannot go on "
+                "beneath them; give targets (dynamic=) or more points (n_live=)"
+            )
+    return replace(job, **rules)
+
+
+def _same(old: Dynamic, new: Dynamic) -> None:
+    for name in ("posterior_share", "n_batch", "explore_every"):
+        if getattr(old, name) != getattr(new, name):
+            raise ArgumentError(
+                f"dynamic: its {name} is {getattr(new, name)!r}, that of the run "
+                f"{getattr(old, name)!r}; only the targets and max_batches can change"
+            )
+
+
+def _added(job: Job, n_live: Any, number: int) -> Job:
+    """The job of points beside those of others."""
+    n = whole("n_live", n_live, 1, 2**31)
+    batch = max(1, min(round(job.batch * n / job.n_live), n // 2))
+    key = seeded_key(job.key, _ADDED + number)
+    return replace(job, n_live=n, batch=batch, key=key, dynamic=None)
+
+
+def _together(runs: list[Nested]) -> Nested:
+    """One run of all, which knows how to go on."""
+    if len(runs) == 1:
+        return runs[0]
+    merged = runs[0].merge(*runs[1:])
+    courses = tuple(course for run in runs for course in _courses(run))
+    object.__setattr__(merged, "_courses", courses)
+    return merged
+
+
+def _keep(error: BaseException, done: list[Nested], courses: list[Course], result: Nested) -> None:
+    """Of a call that failed: what was reached, with the runs that it did not come to."""
+    partial = getattr(error, "partial_result", None)
+    if partial is not None:
+        done = [*done, partial]
+    rest = [course.result() for course in courses[len(done) :]]
+    kept = _together([*done, *rest]) if done else result
+    error.partial_result = kept  # type: ignore[attr-defined]

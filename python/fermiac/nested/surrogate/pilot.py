@@ -1,0 +1,106 @@
+"""The pilot of a run with a surrogate, and the surrogate that its points train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fermiac.errors import ArgumentError, NumericalError
+from fermiac.nested.run import Course
+from fermiac.nested.surrogate.judging import draw, judge
+from fermiac.nested.surrogate.models import Model, train
+from fermiac.nested.surrogate.work import Refused, Work
+
+__all__ = ["Pilot"]
+
+#: Trainings after the first, each on twice the points.
+_RETRAININGS = 3
+
+
+class Pilot:
+    """A short run with the likelihood, whose points train the surrogate."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        job, options = work.job, work.options
+        dim = job.dim
+        self.n_runs = 0
+        self._settings: dict[str, Any] = {
+            "dlogz": float(options.start_dlogz),
+            "max_evals": options.pilot_evals,
+            "max_iter": None,
+        }
+        if options.mode == "two-pass":
+            n_live = options.pilot_live or min(job.n_live, max(50, 12 * dim))
+            self._settings |= {"n_live": n_live, "batch": max(1, n_live // 8)}
+        self._n_trainings = 0
+        with work.stage("pilot", "n_pilot"):
+            self._begin()
+
+    def _begin(self) -> None:
+        self.n_runs += 1
+        work = self._work
+        changes = {**self._settings, "key": work.key(self.n_runs)}
+        self.course: Course = work.course(work.truth._handle, changes)
+        self._advance()
+
+    def _advance(self) -> None:
+        self.course.advance()
+        if self.course.state["status"] == "running":
+            raise Refused("max_time ended the pilot")
+
+    def _collect(self, model: Model | None) -> None:
+        """Evaluate as many points again as there are: half of them where the surrogate points."""
+        work = self._work
+        n = work.truth.n_known
+        wanted = 2 * n
+        if model is not None:
+            with work.stage("pilot", "n_pilot"):
+                key = work.key(60 + self._n_trainings)
+                fresh = draw(model, work.truth, work.job, key, work.workers, n // 2)
+                if fresh is not None:
+                    work.truth.at(fresh.u)
+        with work.stage("pilot", "n_pilot"):
+            while work.truth.n_known < wanted:
+                missing = wanted - work.truth.n_known
+                state = self.course.state
+                if state["status"] == "plateau" or state["remaining"] < work.job.dlogz:
+                    self._settings |= {"dlogz": work.job.dlogz, "max_evals": missing}
+                    self._begin()
+                else:
+                    limit = state["n_evals"] + missing
+                    self.course.run.prolong(work.job.dlogz, limit, 2**62)
+                    self.course.state = self.course.run.state()
+                    self._advance()
+
+    def trained(self, again: bool = False) -> Model:
+        """A surrogate that fresh points found good."""
+        work = self._work
+        reason, model = "", None
+        for attempt in range(1 if again else 1 + _RETRAININGS):
+            if attempt:
+                self._collect(model)
+            self._n_trainings += 1
+            number = self._n_trainings
+            try:
+                with work.stage("training"):
+                    model, n = train(work.options, work.truth, work.key(10 + number), work.workers)
+                with work.stage("gate", "n_gate"):
+                    key = work.key(20 + number)
+                    gate = judge(model, work.truth, work.job, work.options, key, work.workers)
+            except (ArgumentError, NumericalError) as error:
+                reason = str(error)
+                continue
+            finally:
+                work.told["n_trainings"] = number
+            passed = gate.pop("passed")
+            work.told |= {"n_points": n, "architecture": model.told, "gate": gate}
+            if passed:
+                return model
+            sd, tail = (gate.get(name, np.nan) for name in ("sd", "tail"))
+            reason = (
+                f"its errors at fresh points have a standard deviation of {sd:.2g} nats and a tail "
+                f"of {tail:.2g} after {number} training{'s' if number > 1 else ''}"
+            )
+        raise Refused(reason)

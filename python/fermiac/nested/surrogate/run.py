@@ -1,0 +1,191 @@
+"""Runs with a surrogate: pilot, training, judgement, run, audit, correction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.nested.checks import findings
+from fermiac.nested.job import Job
+from fermiac.nested.result import Nested
+from fermiac.nested.run import Course
+from fermiac.nested.surrogate.correction import correct, corrected, correction_findings, usable
+from fermiac.nested.surrogate.frames import Frame, Mixture
+from fermiac.nested.surrogate.genetic import Search, search
+from fermiac.nested.surrogate.judging import audit
+from fermiac.nested.surrogate.models import Model
+from fermiac.nested.surrogate.options import Surrogate
+from fermiac.nested.surrogate.pilot import Pilot
+from fermiac.nested.surrogate.switch import switched
+from fermiac.nested.surrogate.truth import Truth
+from fermiac.nested.surrogate.work import Finding, Refused, Work
+from fermiac.results.result import warn
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["run_surrogate"]
+
+Array = NDArray[np.float64]
+#: Seconds of a call below which no surrogate pays.
+_CHEAP = 20e-6
+
+
+def run_surrogate(
+    job: Job,
+    options: Surrogate,
+    *,
+    workers: int,
+    start: float,
+    max_time: float | None,
+    report: Report | None,
+) -> Nested:
+    """Run with a surrogate, or without it where it is refused, and warn of what is wrong."""
+    if not isinstance(options, Surrogate):
+        raise ArgumentError(
+            f"surrogate: {type(options).__name__} given; a fermiac.nested.Surrogate is needed"
+        )
+    if job.dynamic is not None or getattr(job.sampler, "importance", False):
+        other = "dynamic" if job.dynamic is not None else "importance=True"
+        raise ArgumentError(
+            f"surrogate: given with {other}, whose points are not those of one static run; leave "
+            "one of them out"
+        )
+    if options.mode == "switch" and job.reflective:
+        raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
+    if job.blobs[0]:
+        raise ArgumentError("surrogate: given with blobs, which a surrogate does not give")
+    truth = Truth(job.prior, job.target, job.nan)
+    work = Work(job, options, truth, workers, start, max_time, report)
+    result = None
+    try:
+        sought = search(work) if options.init == "genetic" else None
+        try:
+            result, found = switched(work) if options.mode == "switch" else _two_pass(work, sought)
+            result, found = _finished(work, result), _biased(options) + found
+        except Refused as refusal:
+            result, found = _plain(work, str(refusal))
+        found += _thrift(result)
+        if sought is not None and options.init_use == "audit":
+            found += sought.findings(result)
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        if result is not None:
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise
+    return result
+
+
+def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
+    """A run on the surrogate from the prior."""
+    pilot = Pilot(work)
+    model = pilot.trained()
+    frame = Frame(work.job.dim)
+    if found is not None and work.options.init_use == "mixture":
+        frame = Mixture(found.elite)
+    for attempt in range(2):
+        key = work.job.key if attempt == 0 else work.key(30)
+        target = _in_frame(model, frame)
+        course = work.course(target, {"key": key}, frame=frame, biased=True)
+        result = work.on_surrogate(course)
+        with work.stage("gate", "n_audit"):
+            offset, key = work.told["gate"]["median"], work.key(40 + attempt)
+            agrees = audit(model, work.truth, frame, result, work.options, offset, key)
+        if agrees:
+            break
+        if attempt == 1:
+            raise Refused("the likelihood is high where it is low, and after a training still is")
+        model = pilot.trained(again=True)
+    work.told["log_evidence"] = result.log_evidence
+    told = findings(result, course.state, work.max_time)
+    if work.options.correct is False:
+        return result, told
+    with work.stage("correction", "n_corrected"):
+        correction = correct(result, model, work.truth, frame, work.options, work.key(50))
+    work.told |= correction.told
+    usable(correction.told)
+    return corrected(result, correction), told + correction_findings(correction.told)
+
+
+def _in_frame(model: Model, frame: Frame) -> Any:
+    """A surrogate with the likelihood where it is not trusted, on the cube of a frame."""
+    if not isinstance(frame, Mixture):
+        return model.handle
+
+    def evaluate(v: Array, _with_gradient: bool) -> tuple[Array, None]:
+        u = frame.to_unit(v)
+        return model.guarded(u) - frame.log_density(u), None
+
+    return (evaluate, frame.dim, False)
+
+
+def _finished(work: Work, result: Nested) -> Nested:
+    """The result with its costs and its report."""
+    wall = time.perf_counter() - work.start
+    return replace(
+        result,
+        n_evals=work.truth.n,
+        wall_time=wall,
+        timings={"target": work.truth.seconds, "total": wall},
+        surrogate=work.made(biased=work.options.correct is False),
+    )
+
+
+def _biased(options: Surrogate) -> list[Finding]:
+    if options.correct is not False:
+        return []
+    text = "the evidence is that of the surrogate, and has its errors; leave out correct=False"
+    return [(FermiacWarning, text)]
+
+
+def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
+    """The run that would have been made without a surrogate, to the bit."""
+    with work.stage("plain"):
+        course = Course(
+            work.job,
+            workers=work.workers,
+            start=work.start,
+            max_time=work.max_time,
+            report=work.report,
+        )
+        result = course.advance()
+    n_plain = result.n_evals
+    report = work.made(
+        rejected=True, reason=reason, n_plain=n_plain, n_evals=work.truth.n + n_plain
+    )
+    wall = time.perf_counter() - work.start
+    for name, value in (
+        ("surrogate", report),
+        ("n_evals", report.n_evals),
+        ("wall_time", wall),
+        ("timings", {"target": work.truth.seconds + result.timings["target"], "total": wall}),
+    ):
+        object.__setattr__(result, name, value)
+    text = (
+        f"the surrogate was refused: {reason}; the result is that of the plain run, after "
+        f"{work.truth.n} evaluations in vain. Give it more points (a smaller start_dlogz, a larger "
+        "pilot_live), or leave it out"
+    )
+    return result, [(ConvergenceWarning, text), *course.findings(result)]
+
+
+def _thrift(result: Nested) -> list[Finding]:
+    """A warning where the likelihood is too cheap for a surrogate."""
+    assert result.surrogate is not None
+    call = result.surrogate.timings["call"]
+    if call >= _CHEAP:
+        return []
+    training = result.surrogate.timings.get("training", 0.0)
+    return [
+        (
+            FermiacWarning,
+            f"an evaluation of the likelihood takes {1e6 * call:.2g} us, too little for a "
+            f"surrogate to pay, whose training took {training:.2g} s; leave it out",
+        )
+    ]

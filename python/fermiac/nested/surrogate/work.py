@@ -1,0 +1,159 @@
+"""What the stages of a run with a surrogate share: counts, times, keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac import _core
+from fermiac.errors import FermiacWarning, NumericalError
+from fermiac.nested.job import Job
+from fermiac.nested.result import Nested
+from fermiac.nested.run import Course
+from fermiac.nested.surrogate.frames import Frame
+from fermiac.nested.surrogate.options import Surrogate
+from fermiac.nested.surrogate.report import SurrogateReport
+from fermiac.nested.surrogate.truth import Asked, Cube, Truth
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["Finding", "Refused", "Work"]
+
+Finding = tuple[type[FermiacWarning], str]
+
+
+class Refused(Exception):
+    """The surrogate will not do; the text says why."""
+
+
+@dataclass
+class Work:
+    """All that the stages share."""
+
+    job: Job
+    options: Surrogate
+    truth: Truth
+    workers: int
+    start: float
+    max_time: float | None
+    report: Report | None
+    told: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def key(self, purpose: int) -> int:
+        """A key of this run for some purpose."""
+        words = np.random.SeedSequence([self.job.key, 0x5A, purpose]).generate_state(1, np.uint64)
+        return int(words[0])
+
+    @contextmanager
+    def stage(self, name: str, count: str | None = None) -> Iterator[None]:
+        """Time a stage, and count the evaluations of the likelihood in it."""
+        start, n = time.perf_counter(), self.truth.n
+        try:
+            yield
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+            if count is not None:
+                self.count(count, self.truth.n - n)
+
+    def count(self, name: str, n: int) -> None:
+        """Add to a count of the report."""
+        self.told[name] = self.told.get(name, 0) + n
+
+    def made(self, **fields: Any) -> SurrogateReport:
+        """The report so far."""
+        calls = max(self.truth.n, 1)
+        timings = {**self.timings, "call": self.truth.seconds / calls}
+        common: dict[str, Any] = {
+            "seed": self.job.key,
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "settings": self.options._settings(),
+            "mode": self.options.mode,
+            "n_evals": self.truth.n,
+            "wall_time": time.perf_counter() - self.start,
+            "timings": timings,
+        }
+        return SurrogateReport(**{**common, **self.told, **fields})
+
+    def on_surrogate(self, course: Course) -> Nested:
+        """Go through a run on a surrogate, and count."""
+        with self.stage("run", "n_guarded"):
+            before = self.truth.n
+            try:
+                result = course.advance()
+            except NumericalError as error:
+                raise Refused(f"the run on it broke down: {error}") from error
+            asked = self.truth.n - before
+        self.count("n_surrogate", course.state["n_evals"] - asked)
+        return result
+
+    def course(
+        self,
+        handle: Any,
+        changes: dict[str, Any],
+        *,
+        frame: Frame | None = None,
+        above: dict[str, Any] | None = None,
+        biased: bool = False,
+    ) -> Course:
+        """A run on the cube, whose results are in the space of the parameters.
+
+        Parameters
+        ----------
+        handle : object
+            The target on the cube of the frame, as the core takes it.
+        changes : dict
+            What differs from the job.
+        frame : Frame, optional
+            The cube; by default that of the prior.
+        above : dict, optional
+            Where the run begins, if not at the prior.
+        biased : bool, default False
+            Whether the target is a surrogate.
+        """
+        frame = frame or Frame(self.job.dim)
+        names = self.job.names if frame.dim == self.job.dim else ()
+        job = replace(self.job, prior=Cube(frame.dim), target=Asked(handle), names=names, **changes)
+        return _Stage(self, job, frame, job.make(above), biased)
+
+
+class _Stage(Course):
+    """A run on the cube as a part of the work."""
+
+    def __init__(
+        self, work: Work, job: Job, frame: Frame, run: _core.NestedRun, biased: bool
+    ) -> None:
+        self._work = work
+        self._frame = frame
+        self._biased = biased
+        super().__init__(
+            job,
+            run=run,
+            workers=work.workers,
+            start=work.start,
+            max_time=work.max_time,
+            report=work.report,
+        )
+
+    def _made(self, status: str, converged: bool) -> Nested:
+        result = super()._made(status, converged)
+        work = self._work
+        u = self._frame.to_unit(result.draws)
+        return replace(
+            result,
+            draws=work.truth.prior.transform(u.copy()),
+            names=work.job.names,
+            unit_draws=u,
+            seed=work.job.key,
+            settings={**work.job.settings(), "surrogate": work.options._settings()},
+            n_evals=work.truth.n,
+            timings={"target": work.truth.seconds, "total": result.wall_time},
+            surrogate=work.made(biased=self._biased),
+        )

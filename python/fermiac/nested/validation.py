@@ -1,0 +1,144 @@
+"""Runs repeated with chains twice as long, until their evidences agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.validate import whole
+from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.nested.replicates import seeded_key
+from fermiac.nested.result import with_error
+from fermiac.nested.run import Course, View, longest
+from fermiac.nested.samplers import Sampler, Slice
+
+if TYPE_CHECKING:
+    from fermiac.errors import FermiacWarning
+    from fermiac.nested.checkpoint import Keeper
+    from fermiac.nested.job import Job
+    from fermiac.nested.result import Nested
+
+__all__ = ["Repeats", "as_doublings"]
+
+#: Times that chains are made twice as long, at most, if nothing is said.
+_DOUBLINGS = 4
+#: What is noted of each run.
+_COLUMNS = ("n_slices", "log_evidence", "stderr", "n_evals")
+_TREND = "trend"
+#: The purposes of the keys of repeats.
+_REPEATS = 100
+#: Standard errors beyond which a change is one.
+_SIGNIFICANT = 2.0
+_TINY = 1e-24
+
+
+def as_doublings(given: bool | int) -> int:
+    """Take the setting ``validate``: how often chains may be doubled, 0 for no repeats."""
+    if isinstance(given, bool):
+        return _DOUBLINGS if given else 0
+    if not isinstance(given, int | np.integer):
+        raise ArgumentError(
+            f"validate: {given!r:.60} given; True, False, or how often chains may be made twice as "
+            "long is needed"
+        )
+    return whole("validate", given, 0, 20)
+
+
+def lengthened(sampler: Sampler, n_moves: int) -> Sampler:
+    """The sampler with twice the moves; rejection is checked by chains of slices."""
+    return sampler._moving(2 * n_moves) if n_moves else Slice()
+
+
+class Repeats:
+    """A course, and its repeats with longer chains and other random numbers."""
+
+    def __init__(
+        self, job: Job, make: Callable[..., Course], n: int, *, start: float, keeper: Keeper | None
+    ) -> None:
+        self._job, self._make, self._n = job, make, n
+        self._start, self._keeper = start, keeper
+        self._rows: list[list[float]] = [] if keeper is None else keeper.taken(_TREND)
+        self._course: Course | None = None
+
+    def go(self) -> Nested:
+        """Run, and again until the evidences agree."""
+        view, best = View(), None
+        while True:
+            self._course = course = self._begun(view)
+            try:
+                result = course.go()
+            except BaseException as error:
+                if best is not None:
+                    error.partial_result = best  # type: ignore[attr-defined]
+                raise
+            best = self._noted(result)
+            if not result.converged or self._settled() or len(self._rows) > self._n:
+                return best
+
+    def _begun(self, view: View) -> Course:
+        """The next course; a file that is resumed is of that one."""
+        job, times = self._job, len(self._rows)
+        if times:
+            # Independent of all others.
+            key = seeded_key(job.key, _REPEATS + times)
+            job = replace(job, sampler=lengthened(job.sampler, int(self._rows[-1][0])), key=key)
+            if self._keeper is not None:
+                self._keeper.beside = {_TREND: np.array(self._rows)}
+        start = time.perf_counter() if times else self._start
+        evals = int(sum(row[-1] for row in self._rows))
+        return self._make(job, start=start, view=view, evals_before=evals)
+
+    def _noted(self, result: Nested) -> Nested:
+        if self._n:
+            n_slices = longest(result.trace)
+            stderr = result.log_evidence_stderr
+            self._rows.append([n_slices, result.log_evidence, stderr, result.n_evals])
+            columns = np.array(self._rows).T
+            object.__setattr__(result, "validation", dict(zip(_COLUMNS, columns, strict=True)))
+        return result
+
+    def _steps(self) -> NDArray[np.float64]:
+        """By how many standard errors the evidence changed, run after run."""
+        _, log_z, stderr, _ = np.array(self._rows).T
+        variance = stderr[1:] ** 2 + stderr[:-1] ** 2
+        out: NDArray[np.float64] = np.diff(log_z) / np.sqrt(np.maximum(variance, _TINY))
+        return out
+
+    def _settled(self) -> bool:
+        """Whether the evidence changed by less than its error twice in a row."""
+        return self._n == 0 or (
+            len(self._rows) > 2 and bool(np.all(np.abs(self._steps()[-2:]) < 1))
+        )
+
+    def _trends(self) -> bool:
+        """Whether the changes are more than noise.
+
+        Equal evidences fail to agree twice in a row in five runs, with a probability of a quarter;
+        so that alone says little.
+        """
+        _, log_z, stderr, _ = np.array(self._rows).T
+        times = np.arange(len(log_z)) - (len(log_z) - 1) / 2
+        slope = float(times @ log_z)
+        noise = float(np.sqrt(times**2 @ np.maximum(stderr**2, _TINY)))
+        return abs(slope) > _SIGNIFICANT * noise or abs(float(self._steps()[-1])) > _SIGNIFICANT
+
+    def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
+        """What the user must know of it."""
+        assert self._course is not None
+        found = self._course.findings(result)
+        if self._n and len(self._rows) > 1 and not self._settled() and self._trends():
+            runs = ", ".join(
+                f"{n_slices:.0f}: {with_error(log_z, stderr)}"
+                for n_slices, log_z, stderr, _ in self._rows
+            )
+            text = (
+                "the evidence still changes where chains are made longer, so that it cannot be "
+                f"trusted; log Z by the moves of a chain is {runs}. Start from longer chains"
+            )
+            found.append((ConvergenceWarning, text))
+        return found

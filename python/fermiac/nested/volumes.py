@@ -1,0 +1,199 @@
+"""From the points of a nested sampling run to its result: order, volumes, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.diagnostics import khat_threshold
+from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
+from fermiac.nested.result import Nested
+from fermiac.results import reweight as reweight_module
+from fermiac.results.result import warn
+
+__all__ = ["from_points", "points_of", "reweight", "sensitivities", "threads_of"]
+
+Array = NDArray[np.float64]
+#: Arrays with a row for each point, beside the points themselves.
+_BY_POINT = ("unit_draws", "births", "lineages", "families", "blobs", "log_densities")
+
+
+def from_points(
+    raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **provenance: Any
+) -> Nested:
+    """The result of a run from its points, in any order.
+
+    Parameters
+    ----------
+    raw : mapping
+        ``draws`` (n, d), ``log_likelihoods`` (n,), ``births`` (n,), and, where they are known,
+        ``unit_draws`` (n, d), ``lineages`` and ``families`` (n,), ``blobs`` (n, B), and
+        ``log_densities`` (n,), where the target is not the likelihood that ordered the points.
+    names : tuple of str, optional
+        Names of the coordinates.
+    **provenance
+        Other fields of `Nested`. ``version`` and ``isa`` are those of this process by default.
+
+    Raises
+    ------
+    ArgumentError
+        If the arrays do not fit, or a point is not above the level of its birth.
+    """
+    draws = np.asarray(raw["draws"], dtype=np.float64)
+    n = len(draws)
+    columns: dict[str, Any] = {name: raw.get(name) for name in _BY_POINT}
+    ell = _floats("log_likelihoods", raw["log_likelihoods"], n)
+    births = columns["births"] = _floats("births", columns["births"], n)
+    by_level = np.argsort(ell, kind="stable")
+    # Refuses what no run can have left.
+    got = _core.nested_volumes(ell[by_level], births[by_level])
+    if columns["lineages"] is None:
+        columns["lineages"] = threads_of(ell, births)
+    if columns["families"] is None:
+        columns["families"] = columns["lineages"]
+    # No lineage has two points of one level, so that the order does not depend on the given one.
+    order = np.lexsort((columns["lineages"], ell))
+    chosen: dict[str, Any] = {
+        k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
+    }
+    ell, target = ell[order], chosen.pop("log_densities")
+    if target is None:
+        target = ell
+        figures = {k: got[k] for k in ("log_evidence", "log_evidence_stderr", "information")}
+    else:
+        figures = _evidence(got["log_x"], got["log_prior_masses"], target, got["n_alive"])
+    return Nested(
+        **{"version": _core.__version__, "isa": _core.isa_level, **provenance},
+        **figures,
+        **chosen,
+        draws=draws[order],
+        log_likelihoods=ell,
+        log_densities=target,
+        log_weights=got["log_prior_masses"] + target + np.log(n),
+        n_alive=got["n_alive"],
+        log_prior_masses=got["log_prior_masses"],
+        log_x=got["log_x"],
+        names=names,
+        error_model="nested",
+    )
+
+
+def points_of(result: Nested) -> dict[str, Any]:
+    """What `from_points` makes the result of again."""
+    raw = {name: getattr(result, name) for name in ("draws", "log_likelihoods", *_BY_POINT)}
+    if not result.is_reweighted:
+        del raw["log_densities"]
+    return raw
+
+
+def threads_of(ell: Array, births: Array) -> NDArray[np.int64]:
+    """Lineages from births alone: a new point goes on from the last death that had no successor.
+
+    After E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
+    algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
+    """
+    lineages = np.empty(len(ell), np.int64)
+    ended: list[int] = []
+    deaths = np.argsort(ell, kind="stable")
+    died, n_lineages = 0, 0
+    for row in np.argsort(births, kind="stable"):
+        while died < len(ell) and ell[deaths[died]] <= births[row] > -np.inf:
+            ended.append(int(lineages[deaths[died]]))
+            died += 1
+        if ended:
+            lineages[row] = ended.pop()
+        else:
+            lineages[row] = n_lineages
+            n_lineages += 1
+    return lineages
+
+
+def reweight(result: Nested, new: Any, old: Any) -> Nested:
+    """What `Nested.reweight` does."""
+    surrogate = result.settings.get("surrogate")
+    if isinstance(surrogate, Mapping) and surrogate.get("init_use") == "mixture":
+        raise ArgumentError(
+            "reweight: the masses of this result are those of the mixture that its surrogate was "
+            "run with, not of the prior; run without init_use='mixture'"
+        )
+    everywhere = np.ones(result.n_draws, bool)
+    target = reweight_module.log_densities(result, new, everywhere, "new")
+    assert result.log_densities is not None
+    if old is not None:
+        present = reweight_module.log_densities(result, old, everywhere, "old")
+        impossible = (present == -np.inf) & (target > -np.inf)
+        if impossible.any():
+            row = int(np.argmax(impossible))
+            raise ArgumentError(
+                f"old: its density is 0 at point {row}, x = {result._points[row][:6]}, where the "
+                "new one is not; this is not the density that the new one takes the place of"
+            )
+        lives = target > -np.inf
+        change = np.where(lives, target, 0.0) - np.where(lives, present, 0.0)
+        target = np.where(lives, result.log_densities + change, -np.inf)
+    if not (target > -np.inf).any():
+        raise ArgumentError(
+            "new: its density is 0 at every point; sample it itself, from the prior that it needs"
+        )
+    raw = {**points_of(result), "log_densities": target}
+    reweighted = from_points(raw, names=result.names, **kept(result))
+    found: list[tuple[type[FermiacWarning], str]] = []
+    khat, limit = reweighted.khat, khat_threshold(max(result.n_draws, 2))
+    if khat > limit:
+        text = (
+            f"a few lineages carry the new weights: k-hat {khat:.2f}, above {limit:.2f}; there are "
+            "too few points where the new target is large: sample it, or a target nearer to it"
+        )
+        found.append((WeightWarning, text))
+    told = (*result.warnings, *(text for _, text in found))
+    reweighted = replace(reweighted, warnings=told)
+    warn(found, reweighted)
+    return reweighted
+
+
+def kept(result: Nested) -> dict[str, Any]:
+    """The fields that say how a result came about."""
+    fields = (
+        "seed version isa settings n_evals wall_time status warnings converged rank_z rank_p_value "
+        "trace timings"
+    )
+    return {name: getattr(result, name) for name in fields.split()}
+
+
+def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
+    """By how much log Z grows with the logarithm of the prior mass left above each point.
+
+    The trapezoid rule, summed by parts, is the sum of these masses times half the likelihood of
+    the next point less that of the one before.
+    """
+    after, before = np.append(ell[1:], ell[-1]), np.append(ell[:1], ell[:-1])
+    out: Array = (np.exp(log_x + after - log_z) - np.exp(log_x + before - log_z)) / 2
+    return out
+
+
+def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) -> dict[str, float]:
+    """The evidence of a likelihood that did not order the points, its error and information."""
+    weights, log_mean = _core.normalize_weights(log_w + ell)
+    log_z = log_mean + float(np.log(len(ell)))
+    used = weights > 0
+    # The shrinkage at a death is that of all masses from there on.
+    onwards = np.cumsum(sensitivities(log_x, ell, log_z)[::-1])[::-1]
+    return {
+        "log_evidence": log_z,
+        "log_evidence_stderr": float(np.sqrt(np.sum((onwards / alive) ** 2))),
+        "information": max(float(weights[used] @ ell[used] - log_z), 0.0),
+    }
+
+
+def _floats(name: str, given: Any, n: int) -> Array:
+    array = np.asarray(given, dtype=np.float64)
+    if array.shape != (n,):
+        raise ArgumentError(
+            f"{name}: an array of shape {array.shape} given; ({n},) is needed to fit the draws"
+        )
+    return array

@@ -1,0 +1,405 @@
+"""Pictures of Markov chains: traces, ranks, autocorrelations, energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import whole
+from fermiac.diagnostics.autocorrelation import is_long_enough
+from fermiac.errors import ArgumentError
+from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
+from fermiac.results.chain_errors import (
+    MOST_RHAT,
+    chain_shape,
+    is_ensemble,
+    rank_rhat,
+    statistic,
+    walker_sizes,
+    walker_times,
+)
+from fermiac.results.chain_summary import LEAST_BFMI, of_blocks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fermiac.results.sample import Sample
+
+__all__ = [
+    "divergences",
+    "plot_autocorrelation",
+    "plot_energy",
+    "plot_ranks",
+    "plot_trace",
+    "positions",
+]
+
+Array = NDArray[np.float64]
+Columns = Sequence[int | str] | None
+#: Panels that are drawn of more coordinates.
+_MOST = 8
+_MIN_DRAWS = 4
+
+
+def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    """Draw the ways of the chains through each coordinate, with its R-hat.
+
+    Of an ensemble, whose walkers R-hat cannot compare, it is the autocorrelation time τ.
+
+    Chains that have converged cover the same range at all times and cannot be told apart.
+    Transitions that diverged are marked in red at the bottom.
+
+    Parameters
+    ----------
+    sample : Sample
+        One of chains.
+    axes : array of matplotlib Axes, optional
+        Where, one for each coordinate; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all, and of more than 8 those of the
+        largest R-hat.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, one for each coordinate
+
+    Raises
+    ------
+    ArgumentError
+        If the sample is not one of chains of at least 4 draws, for another number of axes, or if
+        there is no such coordinate.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
+    >>> axes = s.plot_trace()
+    """
+    draws, names = _chosen(sample, columns)
+    out = panels(len(names), axes, abreast=1, size=(7.0, 1.7))
+    titles = _judgements(sample, draws)
+    diverged = np.flatnonzero(divergences(sample).any(axis=0))
+    for k, (ax, name) in enumerate(zip(out, names, strict=True)):
+        for chain, color in zip(draws[..., k], _colors(len(draws)), strict=True):
+            ax.plot(chain, color=color, lw=0.6, alpha=0.8, rasterized=True)
+        if diverged.size:
+            bottom = ax.get_xaxis_transform()
+            ax.plot(
+                diverged, np.full(diverged.size, 0.02), "|", color=RED, ms=8, transform=bottom,
+                label="diverged",
+            )  # fmt: skip
+        text, bad = titles[k]
+        ax.set_title(text, fontsize="small", loc="left", color=RED if bad else GREY)
+        ax.set_ylabel(name)
+        ax.set_xlim(0, draws.shape[1] - 1)
+        _plain(ax)
+        ax.tick_params(labelbottom=k == len(names) - 1)
+    out[-1].set_xlabel("draw")
+    return out
+
+
+def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    """Draw how the ranks of each chain among all draws differ from even ones.
+
+    A line is the distribution function of a chain's ranks less that of the uniform law. One that
+    rises first and falls then is of a chain that is too low; one that changes its sign in the
+    middle, of a chain that is too wide or too narrow.
+
+    Parameters
+    ----------
+    sample : Sample
+        One of chains, of which there must be two.
+    axes : array of matplotlib Axes, optional
+        Where, one for each coordinate; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all, and of more than 8 those of the
+        largest R-hat.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, one for each coordinate
+
+    Raises
+    ------
+    ArgumentError
+        If the sample is not one of two chains of at least 4 draws, for another number of axes, or
+        if there is no such coordinate.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    With chains of one law all lines stay within the grey band 95 times of 100, about: the limit of
+    Kolmogorov's statistic for as many independent draws as the bulk effective sample sizes of the
+    single chains tell.
+
+    References
+    ----------
+    .. [1] T. Säilynoja, P.-C. Bürkner, A. Vehtari, "Graphical test for discrete uniformity and its
+       applications in goodness-of-fit evaluation and multiple sample comparison", Statistics and
+       Computing, 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
+    >>> axes = s.plot_ranks()
+    """
+    from scipy.special import kolmogi
+    from scipy.stats import rankdata
+
+    draws, names = _chosen(sample, columns)
+    chains, n, _ = draws.shape
+    if chains < 2:
+        raise ArgumentError("one chain given: ranks compare two chains at least")
+    out = panels(len(names), axes)
+    # Each chain by itself: what sets them apart must not widen the band.
+    each = [statistic(chain[None], "ess_bulk", resolve_threads(None)) for chain in draws]
+    # A chain and all of them share a part of their draws.
+    bands = kolmogi(0.05 / chains) * np.sqrt((chains - 1) / np.sum(each, axis=0))
+    level = np.repeat(np.arange(n + 1) / n, 2)
+    for k, (ax, name) in enumerate(zip(out, names, strict=True)):
+        ranks = (rankdata(draws[..., k]).reshape(chains, n) - 0.5) / (chains * n)
+        ax.axhspan(-bands[k], bands[k], color=GREY, alpha=0.2, lw=0)
+        for chain, color in zip(np.sort(ranks, axis=1), _colors(chains), strict=True):
+            # Before and after each jump.
+            at = np.concatenate([[0.0], np.repeat(chain, 2), [1.0]])
+            ax.plot(at, level - at, color=color, lw=1.2)
+        ax.set_title(name, fontsize="small", loc="left")
+        ax.set_xlim(0, 1)
+        _plain(ax)
+        ax.tick_params(labelsize="small")
+    out[0].set_ylabel("share below, less rank")
+    out[-1].set_xlabel("rank among all draws")
+    return out
+
+
+def plot_autocorrelation(
+    sample: Sample, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
+) -> NDArray[Any]:
+    """Draw the autocorrelations of each coordinate: of every chain, and their mean.
+
+    The time in the title is the draws over the effective sample size for the mean; it is long, too,
+    where the chains are apart.
+
+    Parameters
+    ----------
+    sample : Sample
+        One of chains.
+    axes : array of matplotlib Axes, optional
+        Where, one for each coordinate; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all, and of more than 8 those of the
+        largest R-hat.
+    max_lag : int, optional
+        The largest lag; by default four times the longest autocorrelation time, 20 at least.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, one for each coordinate
+
+    Raises
+    ------
+    ArgumentError
+        If the sample is not one of chains of at least 4 draws, for another number of axes, if
+        there is no such coordinate, or if `max_lag` is not from 1 to the draws of a chain less 1.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
+    >>> axes = s.plot_autocorrelation()
+    """
+    draws, names = _chosen(sample, columns)
+    chains, n, _ = draws.shape
+    times = chains * n / statistic(draws, "ess_mean", resolve_threads(None))
+    if max_lag is None:
+        lags = min(max(20, int(4 * times.max())), n - 1)
+    else:
+        lags = whole("max_lag", max_lag, 1, n - 1)
+    out = panels(len(names), axes)
+    correlations = _autocorrelations(draws, lags)
+    for k, (ax, name) in enumerate(zip(out, names, strict=True)):
+        ax.axhline(0, color=GREY, lw=0.8)
+        for chain in correlations[..., k]:
+            ax.plot(chain, color=GREY, lw=0.7, alpha=0.7)
+        ax.plot(correlations[..., k].mean(axis=0), color=BLUE, lw=1.6)
+        ax.set_title(f"{name}: time {times[k]:.3g}", fontsize="small", loc="left")
+        ax.set_xlim(0, lags)
+        ax.set_ylim(min(-0.1, 1.1 * correlations[..., k].min()), 1.03)
+        _plain(ax)
+        ax.tick_params(labelsize="small")
+    out[0].set_ylabel("autocorrelation")
+    out[-1].set_xlabel("lag")
+    return out
+
+
+def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = None) -> Axes:
+    """Draw the energies of Hamiltonian chains, and their steps from draw to draw.
+
+    Where the steps are much narrower than the energies, the momenta move the energy too little to
+    reach the tails.
+
+    Parameters
+    ----------
+    sample : Sample
+        One with ``stats["energy"]``.
+    ax : matplotlib Axes, optional
+        Where; a new figure by default.
+    block : str, optional
+        The block of a Gibbs kernel; needed where several have energies.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ArgumentError
+        If the sample has no finite energies of such a block.
+    ImportError
+        If matplotlib is not installed.
+
+    References
+    ----------
+    .. [1] M. Betancourt, "Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte
+       Carlo", arXiv:1604.00695, 2016.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
+    >>> s = replace(s, stats={"energy": (s.draws**2).sum(axis=2)})
+    >>> ax = s.plot_energy()
+    """
+    known = of_blocks(sample, "energy")
+    if block is None and len(known) == 1:
+        block = next(iter(known))
+    energy = known.get("" if block is None else block)
+    if energy is None:
+        blocks = ", ".join(map(repr, sorted(known))) or "none"
+        raise ArgumentError(f"block: {block!r} given; of the blocks, {blocks} have energies")
+    values = energy.astype(float)
+    if not np.isfinite(values).all() or values.shape[1] < _MIN_DRAWS:
+        raise ArgumentError(
+            f"stats: the energies are not all finite, or of fewer than {_MIN_DRAWS} draws"
+        )
+    ax = new_axes(ax)
+    steps = np.diff(values, axis=1).ravel()
+    centred = (values - values.mean()).ravel()
+    bfmi = statistic(values.T[None], "bfmi", resolve_threads(None))
+    ends = np.quantile(np.concatenate([centred, steps]), [0.001, 0.999])
+    reach = max(*np.abs(ends), np.finfo(float).tiny)
+    edges = np.linspace(-reach, reach, 61)
+    for what, color, label in (
+        (centred, BLUE, "energy, less its mean"),
+        (steps, ORANGE, "step from draw to draw"),
+    ):
+        heights = np.histogram(what, edges)[0] / (what.size * np.diff(edges))
+        ax.stairs(heights, edges, fill=True, color=color, alpha=0.3, lw=0)
+        ax.stairs(heights, edges, color=color, lw=1.2, label=label)
+    least = float(np.nanmin(bfmi)) if np.isfinite(bfmi).any() else np.nan
+    ax.set_title(
+        "E-BFMI " + ", ".join(f"{b:.2f}" for b in bfmi[:8]) + (", …" if bfmi.size > 8 else ""),
+        fontsize="small", loc="left", color=RED if least < LEAST_BFMI else GREY,
+    )  # fmt: skip
+    ax.set_yticks([])
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("energy")
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
+    """The positions of coordinates that are given by position or name."""
+    given: object = columns
+    if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
+        raise ArgumentError(
+            f"columns: {columns!r} given; a sequence of positions or names is needed"
+        )
+    found = []
+    for key in columns:
+        if isinstance(key, str):
+            if key not in sample._labels:
+                raise ArgumentError(f"columns: {key!r} given, which is not a name of a coordinate")
+            found.append(sample._labels.index(key))
+        else:
+            found.append(whole("columns", key, 0, sample.dim - 1))
+    if len(set(found)) < len(found):
+        raise ArgumentError(f"columns: {columns!r} given, in which a coordinate comes twice")
+    return found
+
+
+def divergences(sample: Sample) -> NDArray[np.bool_]:
+    """Transitions that diverged in any block, (chains, draws)."""
+    out = np.zeros(chain_shape(sample), bool)
+    for diverging in of_blocks(sample, "diverging").values():
+        out |= diverging.astype(bool)
+    return out
+
+
+def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
+    """The draws (chains, draws, columns) that are drawn, and the names of the columns."""
+    chains, n = chain_shape(sample)
+    if sample.error_model != "chains" or n < _MIN_DRAWS:
+        raise ArgumentError(
+            f"this sample has the error model {sample.error_model!r} and {chains} x {n} draws; "
+            f"chains of {_MIN_DRAWS} draws at least are needed"
+        )
+    draws = sample.draws.reshape(chains, n, -1)
+    if columns is not None:
+        chosen = positions(sample, columns)
+    elif sample.dim <= _MOST:
+        chosen = list(range(sample.dim))
+    else:
+        judge = walker_times if is_ensemble(sample) else rank_rhat
+        worst = np.argsort(-judge(draws, resolve_threads(None)), kind="stable")[:_MOST]
+        chosen = sorted(map(int, worst))
+    return draws[..., chosen], tuple(sample._labels[j] for j in chosen)
+
+
+def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:
+    """Of each column, what tells whether the chains have run enough, and whether it is bad."""
+    threads = resolve_threads(None)
+    if is_ensemble(sample):
+        times, sizes = walker_times(draws, threads), walker_sizes(draws, threads)
+        return [
+            (f"τ {time:.3g}, ESS {ess:.0f}", not is_long_enough(draws.shape[1], time))
+            for time, ess in zip(times, sizes, strict=True)
+        ]
+    rhats, sizes = rank_rhat(draws, threads), statistic(draws, "ess_bulk", threads)
+    return [
+        (f"R-hat {rhat:.3f}, ESS {ess:.0f}", bool(rhat > MOST_RHAT))
+        for rhat, ess in zip(rhats, sizes, strict=True)
+    ]
+
+
+def _autocorrelations(draws: Array, lags: int) -> Array:
+    """Of each chain about its own mean: (chains, lags + 1, columns)."""
+    n = draws.shape[1]
+    centred = draws - draws.mean(axis=1, keepdims=True)
+    size = 2 ** int(np.ceil(np.log2(2 * n)))
+    spectrum = np.fft.rfft(centred, size, axis=1)
+    products = np.fft.irfft(np.abs(spectrum) ** 2, size, axis=1)[:, : lags + 1]
+    own = products[:, :1]
+    # A chain that stands still is like itself at every lag.
+    out: Array = np.divide(products, own, out=np.ones_like(products), where=own > 0)
+    return out
+
+
+def _colors(chains: int) -> Any:
+    return pyplot().get_cmap("viridis")(np.linspace(0, 0.85, chains))
+
+
+def _plain(ax: Axes) -> None:
+    ax.spines[["right", "top"]].set_visible(False)

@@ -1,0 +1,299 @@
+"""Pictures of samples: weighted histograms, pairs of coordinates, the tail of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.plotting.chains import divergences, positions
+from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fermiac.results.sample import Sample
+
+__all__ = ["edges_of", "histogram", "plot_marginals", "plot_pairs", "plot_weights"]
+
+Array = NDArray[np.float64]
+#: More panels than these cannot be read.
+_MOST_MARGINALS, _MOST_PAIRS = 36, 8
+
+
+def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
+    """Draw a weighted histogram of every coordinate, with its median and its 90 % interval.
+
+    Parameters
+    ----------
+    sample : Sample
+        What is drawn.
+    axes : array of matplotlib Axes, optional
+        Where, one for each coordinate; a new figure by default.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (d,)
+
+    Raises
+    ------
+    ArgumentError
+        If there are more than 36 coordinates, or another number of axes.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0))
+    >>> axes = s.plot_marginals()
+    """
+    _readable(sample.dim, _MOST_MARGINALS, _OF_SOME)
+    points, weights, names = sample._points, sample._weights(), sample._labels
+    out = panels(sample.dim, axes)
+    quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
+    for ax, x, name, (low, median, high) in zip(out, points.T, names, quantiles.T, strict=True):
+        ax.axvspan(low, high, color=ORANGE, alpha=0.12, lw=0)
+        histogram(ax, x, weights, edges_of(x, weights))
+        ax.axvline(median, color=ORANGE, lw=1.2)
+        ax.set_xlabel(name)
+        ax.set_yticks([])
+        ax.set_ylim(bottom=0)
+        ax.spines[["left", "right", "top"]].set_visible(False)
+    out[0].set_title("median and 90 % interval", fontsize="small", color=ORANGE, loc="left")
+    return out
+
+
+def plot_pairs(
+    sample: Sample, axes: Any = None, *, columns: Sequence[int | str] | None = None
+) -> NDArray[Any]:
+    """Draw weighted histograms of the coordinates, and of each pair below the diagonal.
+
+    Transitions of chains that diverged are marked in red.
+
+    Parameters
+    ----------
+    sample : Sample
+        What is drawn.
+    axes : (d, d) array of matplotlib Axes, optional
+        Where; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (d, d)
+        Those above the diagonal are empty.
+
+    Raises
+    ------
+    ArgumentError
+        If there are more than 8 coordinates, another number of axes, or no such coordinate.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    The lines hold half and 90 % of the mass.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.MultivariateNormal([0, 0], [[1, 0.5], [0.5, 1]])
+    >>> s = fm.Sample.from_arrays(law.sample(500, rng=0))
+    >>> axes = s.plot_pairs()
+    """
+    if columns is not None:
+        sample = sample._coordinates(positions(sample, columns))
+    d = sample.dim
+    _readable(d, _MOST_PAIRS, "choose some by columns=")
+    points, weights, names = sample._points, sample._weights(), sample._labels
+    if axes is None:
+        side = 1.9 * d + 0.8
+        axes = pyplot().subplots(
+            d, d, figsize=(side, side), squeeze=False, sharex="col", layout="constrained"
+        )[1]
+    grid: NDArray[Any] = np.asarray(axes, dtype=object)
+    if grid.size != d * d:
+        raise ArgumentError(f"axes: {grid.size} given for {d} x {d} pairs")
+    grid = grid.reshape(d, d)
+    edges = [edges_of(x, weights) for x in points.T]
+    diverged = points[divergences(sample).ravel()]
+    for i in range(d):
+        for j in range(d):
+            ax = grid[i, j]
+            if j > i:
+                ax.set_axis_off()
+                continue
+            if i == j:
+                histogram(ax, points[:, i], weights, edges[i])
+                ax.set_yticks([])
+                ax.set_ylim(bottom=0)
+            else:
+                _density(ax, points[:, j], points[:, i], weights, edges[j], edges[i])
+                ax.plot(diverged[:, j], diverged[:, i], ".", color=RED, ms=3, zorder=3)
+                ax.set_ylim(edges[i][0], edges[i][-1])
+            ax.set_xlim(edges[j][0], edges[j][-1])
+            ax.spines[["right", "top"]].set_visible(False)
+            ax.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0, labelsize="small")
+            if i == d - 1:
+                ax.set_xlabel(names[j])
+            if j == 0 and i > 0:
+                ax.set_ylabel(names[i])
+    return grid
+
+
+def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
+    """Draw the share of points above a weight, with the Pareto tail of k-hat.
+
+    Parameters
+    ----------
+    sample : Sample
+        One with weights.
+    ax : matplotlib Axes, optional
+        Where; a new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ArgumentError
+        If the sample has no weights.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    Both axes are logarithmic: a tail with moments of order up to 1 / k falls at the end as a line
+    of slope -1 / k.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.distributions.Normal(0.0, 2.0).sample(1000, rng=0)
+    >>> s = fm.Sample.from_arrays(x, -0.375 * x[:, 0] ** 2)
+    >>> ax = s.plot_weights()
+    """
+    if sample.log_weights is None:
+        raise ArgumentError("this sample has no weights: its points count equally")
+    weights = np.sort(sample._weights() * sample.n_draws)
+    weights = weights[weights > 0]
+    ax = new_axes(ax)
+    n = sample.n_draws
+    above = np.arange(weights.size, 0, -1) / n
+    ax.step(weights, above, where="pre", color=BLUE, lw=1.5, label="weights")
+    khat = float(sample.khat)
+    tail = min(_tail_length(n), weights.size - 1)
+    cut, largest = weights[-tail - 1], weights[-1]
+    label = f"k-hat {khat:.2f}, ESS {float(sample.ess):.0f} of {n}"
+    if np.isfinite(khat) and largest > cut:
+        ax.axvline(cut, color=GREY, lw=1, ls=":", label=f"the tail: {tail} points")
+        # The scale for which the fitted tail has the mean excess that the points have.
+        excess = weights[-tail:] - cut
+        at = np.geomspace(1e-3 * (largest - cut), 3 * (largest - cut), 200)
+        scale = _scale(excess, khat)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            survival = (
+                np.exp(-at / scale)
+                if abs(khat) < 1e-6
+                else np.maximum(1 + khat * at / scale, 0.0) ** (-1 / khat)
+            )
+        shown = survival * tail > 0.2
+        ax.plot(cut + at[shown], tail / n * survival[shown], color=ORANGE, label=label)
+    else:
+        ax.plot([], [], color=ORANGE, label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    # Weights far below the mean tell nothing of the error.
+    ax.set_xlim(max(weights[0], 1e-3 * min(cut, 1.0)) / 1.5, 2 * largest)
+    ax.set_ylim(0.5 / n, 2)
+    ax.set_xlabel("weight (mean 1)")
+    ax.set_ylabel("share of points above")
+    ax.spines[["right", "top"]].set_visible(False)
+    ax.legend(frameon=False, loc="lower left")
+    return ax
+
+
+def _tail_length(n: int) -> int:
+    """The number of points that k-hat is fitted to."""
+    return max(int(3 * np.sqrt(n)) if n > 225 else n // 5, 5)
+
+
+def _scale(excess: Array, khat: float) -> float:
+    """The scale of a Pareto tail of this shape, by maximum likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    if abs(khat) < 1e-6:
+        return float(excess.mean())
+
+    def minus_log_likelihood(log_scale: float) -> float:
+        z = 1 + khat * excess / np.exp(log_scale)
+        if z.min() <= 0:
+            return 1e300
+        return float(log_scale * excess.size + (1 + 1 / khat) * np.log(z).sum())
+
+    # Below k-hat 0 the tail ends, and not before the largest point.
+    low = np.log(max(-khat * excess.max() * (1 + 1e-9), 1e-6 * excess.mean()))
+    found = minimize_scalar(
+        minus_log_likelihood, bounds=(low, np.log(excess.mean()) + 5), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+_OF_SOME = (
+    "make a sample of some: Sample.from_arrays(sample.draws[..., columns], sample.log_weights)"
+)
+
+
+def _readable(dim: int, most: int, advice: str) -> None:
+    if dim > most:
+        raise ArgumentError(
+            f"{dim} coordinates given, of which {most} can be read in one picture; {advice}"
+        )
+
+
+def edges_of(x: Array, weights: Array) -> Array:
+    """Bins over all but the outermost 0.05 % of the mass at each side."""
+    order = np.argsort(x)
+    reached = np.cumsum(weights[order])
+    ends = np.minimum(np.searchsorted(reached, [5e-4, 0.9995]), x.size - 1)
+    low, high = (float(at) for at in x[order[ends]])
+    if not high > low:
+        pad = max(abs(low), 1.0) * 0.5
+        return np.linspace(low - pad, high + pad, 4)
+    # The cube-root rule for the effective number of points.
+    n = int(np.clip(2 * (1 / np.sum(weights**2)) ** (1 / 3), 8, 80))
+    margin = 0.02 * (high - low)
+    return np.linspace(low - margin, high + margin, n + 1)
+
+
+def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool = False) -> None:
+    """A weighted histogram as a density; `across` with its bars from left to right."""
+    heights = np.histogram(x, edges, weights=weights)[0] / np.diff(edges)
+    turned: Literal["horizontal", "vertical"] = "horizontal" if across else "vertical"
+    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, lw=0, orientation=turned)
+    ax.stairs(heights, edges, color=BLUE, lw=1.2, orientation=turned)
+
+
+def _density(ax: Axes, x: Array, y: Array, weights: Array, ex: Array, ey: Array) -> None:
+    # A pair has the square of the bins of one coordinate: fewer of them, smoothed a little.
+    ex, ey = (np.linspace(e[0], e[-1], max(len(e) // 2, 8) + 1) for e in (ex, ey))
+    mass, _, _ = np.histogram2d(x, y, (ex, ey), weights=weights)
+    from matplotlib.colors import LinearSegmentedColormap
+    from scipy.ndimage import gaussian_filter
+
+    mass = gaussian_filter(mass, 0.7, mode="constant")
+    shades: Any = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
+    ax.pcolormesh(ex, ey, mass.T, cmap=shades, rasterized=True)
+    falling = np.sort(mass.ravel())[::-1]
+    held = np.cumsum(falling) / falling.sum()
+    levels = sorted({float(falling[np.searchsorted(held, p)]) for p in (0.9, 0.5)})
+    # Nothing beyond the bins: lines close at a bound of the law.
+    beyond = ([e[0], *(e[1:] + e[:-1]) / 2, e[-1]] for e in (ex, ey))
+    if levels[0] > 0 and levels[-1] < falling[0]:
+        ax.contour(*beyond, np.pad(mass, 1).T, levels=levels, colors=ORANGE, linewidths=1)

@@ -1,0 +1,301 @@
+"""Pictures of score models: draws as images, ways from noise to data, levels of chains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import numbers, whole
+from fermiac.errors import ArgumentError
+from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fermiac.score import LangevinGibbs
+
+__all__ = ["plot_images", "plot_levels", "plot_schedules", "plot_trajectory"]
+
+Array = NDArray[np.float64]
+#: Bars of a histogram of levels, and chains or points whose ways can be told apart.
+_BARS, _FEW, _WAYS = 40, 6, 60
+
+
+def plot_images(
+    images: Any,
+    shape: Sequence[int] | None = None,
+    ax: Axes | None = None,
+    *,
+    n_columns: int | None = None,
+    limits: tuple[float, float] | None = None,
+    cmap: str = "gray_r",
+) -> Axes:
+    """Draw images beside and below each other.
+
+    Parameters
+    ----------
+    images : array_like or torch.Tensor, shape (n, d), (n, h, w) or (n, channels, h, w)
+        What is drawn, by rows; one channel, or three for red, green and blue.
+    shape : sequence of int, optional
+        (h, w) or (channels, h, w) of images that are rows of d numbers; a square by default.
+    ax : matplotlib Axes, optional
+        Where; a new figure by default.
+    n_columns : int, optional
+        Images in a row; by default what makes the whole nearly square.
+    limits : (float, float), optional
+        The values that are drawn as the ends of the colours; those of the images by default.
+    cmap : str
+        The colours of images with one channel.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ArgumentError
+        If the shape does not fit, or there are no images.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> ax = fm.plotting.plot_images(fm.random.Stream(0).normal((12, 64)))
+    """
+    pixels = _as_images(images, shape)
+    n, height, width, n_channels = pixels.shape
+    across = int(np.ceil(np.sqrt(n))) if n_columns is None else whole("n_columns", n_columns, 1, n)
+    down = -(-n // across)
+    low, high = (float(pixels.min()), float(pixels.max())) if limits is None else limits
+    if not low < high:
+        low, high = low - 0.5, low + 0.5
+    # One pixel of nothing between them.
+    whole_picture = np.full((down * (height + 1) - 1, across * (width + 1) - 1, n_channels), np.nan)
+    for k, image in enumerate(np.clip((pixels - low) / (high - low), 0.0, 1.0)):
+        top, left = (k // across) * (height + 1), (k % across) * (width + 1)
+        whole_picture[top : top + height, left : left + width] = image
+    ax = new_axes(ax)
+    if n_channels == 1:
+        shown: Array = np.ma.masked_invalid(whole_picture[..., 0])
+    else:
+        shown = np.where(np.isnan(whole_picture), 1.0, whole_picture)
+    # Colours of three channels take no heed of the map.
+    ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", cmap=cmap)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_trajectory(
+    trajectory: ArrayLike,
+    sigmas: ArrayLike | None = None,
+    ax: Axes | None = None,
+    *,
+    columns: tuple[int, int] = (0, 1),
+) -> Axes:
+    """Draw the ways of points from noise to data, in two of their coordinates.
+
+    Parameters
+    ----------
+    trajectory : array_like, shape (N + 1, n, d)
+        The points at all levels, as `fermiac.score.integrate` gives them with
+        ``return_trajectory=True``.
+    sigmas : array_like, shape (N + 1,), optional
+        The levels: points are divided by (1 + s²)^½, so that all of the way can be seen.
+    ax : matplotlib Axes, optional
+        Where; a new figure by default.
+    columns : (int, int)
+        Which two coordinates.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ArgumentError
+        If a shape does not fit, or there is no such coordinate.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    Ways are drawn of 60 points at most; of all of them where they begin and where they end.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> s = np.array([10.0, 1.0, 0.1])
+    >>> z = fm.random.Stream(0).normal((50, 2))
+    >>> ax = fm.plotting.plot_trajectory(s[:, None, None] * z, s)
+    """
+    from fermiac._base.tensors import to_numpy
+
+    points = numbers("trajectory", to_numpy(trajectory))
+    if points.ndim != 3 or 0 in points.shape:
+        raise ArgumentError(
+            f"trajectory: shape {points.shape} given; (N + 1, n, d) is needed, as "
+            "return_trajectory=True gives it"
+        )
+    pair = [whole("columns", column, 0, points.shape[2] - 1) for column in columns]
+    if len(pair) != 2:
+        raise ArgumentError(f"columns: {len(pair)} given; two are needed")
+    ways = points[:, :, pair]
+    if sigmas is not None:
+        levels = numbers("sigmas", to_numpy(sigmas))
+        if levels.shape != (len(ways),):
+            raise ArgumentError(
+                f"sigmas: shape {levels.shape} given; the trajectory has {len(ways)} levels"
+            )
+        ways = ways / np.sqrt(1 + levels**2)[:, None, None]
+    ax = new_axes(ax)
+    few = np.linspace(0, ways.shape[1] - 1, min(ways.shape[1], _WAYS)).astype(np.int64)
+    for way in ways[:, few].swapaxes(0, 1):
+        ax.plot(way[:, 0], way[:, 1], color=BLUE, lw=0.6, alpha=0.4)
+    for at, colour, label in ((0, GREY, "first level"), (-1, ORANGE, "last level")):
+        x, y = ways[at].T
+        ax.scatter(x, y, s=6, color=colour, lw=0, zorder=3, label=label)
+    over = "" if sigmas is None else " / $\\sqrt{1 + s^2}$"
+    ax.set_xlabel(f"x{pair[0]}{over}")
+    ax.set_ylabel(f"x{pair[1]}{over}")
+    ax.spines[["right", "top"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def plot_schedules(schedules: Mapping[str, ArrayLike] | ArrayLike, ax: Axes | None = None) -> Axes:
+    """Draw the levels of schedules against the share of the steps that are done.
+
+    Parameters
+    ----------
+    schedules : array_like, shape (N + 1,), or mapping of str to them
+        Levels, from the highest to the lowest; a last one of 0 is left out.
+    ax : matplotlib Axes, optional
+        Where; a new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ArgumentError
+        If levels are no row of positive numbers.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ax = fm.plotting.plot_schedules({"exponential": np.geomspace(10, 0.01, 11)})
+    """
+    given = schedules if isinstance(schedules, Mapping) else {"": schedules}
+    ax = new_axes(ax)
+    for name, levels in given.items():
+        s = numbers("schedules", levels)
+        if s.ndim != 1 or len(s) < 2 or not (s[:-1] > 0).all() or s[-1] < 0:
+            raise ArgumentError(
+                f"schedules: shape {s.shape} given{f' for {name!r}' if name else ''}; levels in "
+                "one row, positive but for the last, are needed"
+            )
+        share = np.arange(len(s)) / (len(s) - 1)
+        ax.semilogy(share[s > 0], s[s > 0], "o-", ms=3, lw=1, label=name or None)
+    ax.set_xlabel("share of the steps")
+    ax.set_ylabel("noise level s")
+    ax.spines[["right", "top"]].set_visible(False)
+    if isinstance(schedules, Mapping):
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
+    """Draw how chains over noise levels went: which levels they met, and their way through them.
+
+    Parameters
+    ----------
+    result : LangevinGibbs
+        What `fermiac.score.langevin_gibbs` gave.
+    axes : array of 2 matplotlib Axes, optional
+        Where; a new figure by default.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (2,)
+        The shares of the levels beside those that are meant, and the mean of log s over the sweeps
+        before each draw, of some chains and of all together.
+
+    Raises
+    ------
+    ArgumentError
+        For another number of axes.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    Chains that explore all levels cover their whole range, again and again. A mean that rises or
+    falls is a drift: of the plain Langevin step, upwards.
+    """
+    shares, trace = panels(2, axes, size=(5.0, 3.2))
+    seen = result.level_histogram()
+    logs = np.log(seen.levels)
+    # Every bar has as many levels as the others, but for the last.
+    ordered = np.sort(logs)
+    gaps = np.diff(ordered) if len(logs) > 1 else np.ones(1)
+    ends = ordered[0] - gaps[0] / 2, ordered[-1] + gaps[-1] / 2
+    every = -(-len(logs) // _BARS)
+    edges = np.r_[ends[0], (ordered[:-1] + gaps / 2)[every - 1 :: every], ends[1]]
+    for weights, style in (
+        (seen.shares, {"fill": True, "color": BLUE, "alpha": 0.4, "label": "met"}),
+        (seen.expected, {"color": ORANGE, "lw": 1.4, "label": "meant"}),
+    ):
+        height = np.histogram(logs, edges, weights=weights)[0]
+        shares.stairs(height / np.diff(edges), edges, **style)
+    shares.set_ylim(bottom=0)
+    shares.set_xlabel("log s")
+    shares.set_ylabel("density of sweeps")
+    shares.legend(frameon=False, fontsize="small")
+    shares.set_title(f"{int(result.round_trips.sum())} round trips", fontsize="small", loc="left")
+    ways = np.asarray(result.stats["log_sigma"])
+    for way in ways[:_FEW]:
+        trace.plot(np.arange(1, ways.shape[1] + 1), way, color=GREY, lw=0.7, alpha=0.7)
+    trace.plot(np.arange(1, ways.shape[1] + 1), ways.mean(axis=0), color=BLUE, lw=1.6,
+               label="mean of all chains")  # fmt: skip
+    trace.axhline(result.log_sigma_expected, color=RED, lw=1, ls="--", label="meant")
+    trace.set_ylim(logs.min(), logs.max())
+    trace.set_xlabel("draw of a chain")
+    trace.set_ylabel("log s")
+    trace.set_title(f"R-hat {result.log_sigma_rhat:.3f}", fontsize="small", loc="left")
+    trace.legend(frameon=False, fontsize="small")
+    for ax in (shares, trace):
+        ax.spines[["right", "top"]].set_visible(False)
+    return np.array([shares, trace], dtype=object)
+
+
+def _as_images(images: Any, shape: Sequence[int] | None) -> Array:
+    """Take images as (n, height, width, channels)."""
+    from fermiac._base.tensors import to_numpy
+
+    array = numbers("images", to_numpy(images))
+    if array.ndim == 2:
+        if shape is None:
+            side = round(np.sqrt(array.shape[1]))
+            shape = (side, side)
+        sizes = tuple(whole("shape", size, 1, 2**31) for size in shape)
+        if len(sizes) not in (2, 3) or np.prod(sizes) != array.shape[1]:
+            raise ArgumentError(
+                f"shape: {sizes} given for rows of {array.shape[1]} numbers; (h, w) or (channels, "
+                "h, w) with as many is needed"
+            )
+        array = array.reshape(len(array), *sizes)
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        raise ArgumentError(
+            f"images: shape {array.shape} given; (n, d), (n, h, w) or (n, channels, h, w) with one "
+            "channel or three, and at least one image, is needed"
+        )
+    return np.moveaxis(array, 1, -1)

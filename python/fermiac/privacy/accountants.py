@@ -1,0 +1,298 @@
+"""What accountants promise beside what an attack shows: the gap between the two bounds."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.errors import ArgumentError
+from fermiac.results.result import Result
+
+__all__ = ["EpsilonGap", "compare", "epsilon_upper"]
+
+Array = NDArray[np.float64]
+
+Bounds: TypeAlias = float | Sequence[float]
+"""A bound, or (lower bound, estimate, upper bound)."""
+
+
+class PrivacyCurve(Protocol):
+    """A privacy loss distribution."""
+
+    def get_epsilon_for_delta(self, delta: float, /) -> float:
+        """Give epsilon."""
+
+
+class PrivacyAccountant(Protocol):
+    """An accountant that knows what was composed."""
+
+    def get_epsilon(self, target_delta: float, /) -> float:
+        """Give epsilon."""
+
+
+class CompositionAccountant(Protocol):
+    """An accountant that is told how often its mechanisms are composed."""
+
+    def compute_delta(self, epsilon: float, compositions: Any, /) -> Any:
+        """Give bounds of delta."""
+
+    def compute_epsilon(self, delta: float, compositions: Any, /) -> Any:
+        """Give bounds of epsilon."""
+
+
+Source: TypeAlias = (
+    Bounds | PrivacyCurve | PrivacyAccountant | CompositionAccountant | Callable[[float], Bounds]
+)
+"""What knows an upper bound of epsilon; see `epsilon_upper`."""
+
+
+class Posterior(Protocol):
+    """A posterior of epsilon."""
+
+    @property
+    def delta(self) -> Any:
+        """Delta."""
+
+    def ppf(self, q: Any, /) -> Any:
+        """Give quantiles."""
+
+    def prob_above(self, epsilon: Any, /) -> Any:
+        """Give the probability of more than `epsilon`."""
+
+
+_KINDS = (
+    "a number, (lower, estimate, upper), an accountant or privacy loss distribution of "
+    "dp_accounting, a PRVAccountant, or a function of delta is needed"
+)
+
+
+def _number(name: str, value: object, needed: str) -> float:
+    """Take a number that is neither a bool nor NaN."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    if not number or math.isnan(cast(float, value)):
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
+    return float(cast(float, value))
+
+
+def _bound(given: object) -> float:
+    """Take the upper bound of what an accountant gave: of a triple the last."""
+    if isinstance(given, tuple | list):
+        if len(given) != 3:
+            raise ArgumentError(
+                f"source: {len(given)} numbers were given; one is needed, or three: "
+                "(lower, estimate, upper)"
+            )
+        lower, estimate, upper = (_number("source", v, _KINDS) for v in given)
+        if not lower <= estimate <= upper:
+            raise ArgumentError(
+                f"source: ({lower:g}, {estimate:g}, {upper:g}) was given; "
+                "(lower, estimate, upper) in this order is needed"
+            )
+        return upper
+    return _number("source", given, _KINDS)
+
+
+def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) -> object:
+    """Ask a source that is no number for its bound at delta."""
+    if isinstance(source, type):
+        raise ArgumentError(f"source: the class {source.__name__} was given; {_KINDS}")
+    if callable(getattr(source, "get_epsilon_for_delta", None)):
+        return source.get_epsilon_for_delta(delta)
+    if callable(getattr(source, "get_epsilon", None)):
+        return source.get_epsilon(delta)
+    # An accountant without compute_delta has a delta of its own, which may be another one.
+    if callable(getattr(source, "compute_epsilon", None)) and hasattr(source, "compute_delta"):
+        if compositions is None:
+            raise ArgumentError(
+                f"compositions: none were given; {type(source).__name__} has to be told how often "
+                "each of its mechanisms is composed with itself"
+            )
+        return source.compute_epsilon(delta, np.atleast_1d(compositions).tolist())
+    if callable(source):
+        return source(delta)
+    raise ArgumentError(f"source: a {type(source).__name__} was given; {_KINDS}")
+
+
+def epsilon_upper(
+    source: Source, delta: float, *, compositions: int | Sequence[int] | None = None
+) -> float:
+    """Give the upper bound of epsilon that an accountant promises at delta.
+
+    No accountant is imported: what `source` can be asked decides.
+
+    Parameters
+    ----------
+    source : number, tuple, accountant or callable
+        A number is the bound. Of a tuple (lower, estimate, upper), which prv_accountant gives,
+        the last is. A ``PrivacyLossDistribution`` of dp_accounting is asked by its
+        ``get_epsilon_for_delta(delta)``, an accountant of it (``RdpAccountant``,
+        ``PLDAccountant``) by its ``get_epsilon(delta)``, a ``PRVAccountant`` of prv_accountant by
+        its ``compute_epsilon(delta, compositions)``. Of anything else, give a function of delta
+        that returns the number or the tuple.
+    delta : float
+        From 0, below 1. A number or a tuple has to be the bound at this delta.
+    compositions : int or sequence of int, optional
+        How often each mechanism of a ``PRVAccountant`` is composed with itself, which only this
+        one has to be told.
+
+    Returns
+    -------
+    float
+        Epsilon, at least 0; infinite where nothing is promised. `RdpAccountant` and `PRVAccountant`
+        give bounds that are not tight.
+
+    Raises
+    ------
+    ArgumentError
+        If `source` is none of these, if it gives a negative number, NaN or no number, if `delta`
+        is not in [0, 1), or if `compositions` are missing.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.privacy.epsilon_upper((4.3, 4.4, 4.5), 1e-5)
+    4.5
+    >>> fm.privacy.epsilon_upper(lambda delta: 0.5 if delta < 0.01 else 0.4, 1e-5)
+    0.5
+    """
+    at = _number("delta", delta, "a number from 0, below 1, is needed")
+    if not 0 <= at < 1:
+        raise ArgumentError(f"delta: {at:g} was given; a number from 0, below 1, is needed")
+    plain = isinstance(source, numbers.Real | str | tuple | list)
+    bound = _bound(source if plain else _ask(source, at, compositions))
+    if plain and bound < 0:
+        raise ArgumentError(f"source: {bound:g} was given; an epsilon of 0 or more is needed")
+    # Where delta is large, accountants may give a negative epsilon: then 0 holds as well.
+    return max(bound, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class EpsilonGap(Result):
+    """An upper bound of epsilon beside a posterior of it; see `compare`.
+
+    Attributes
+    ----------
+    epsilon_upper : float or numpy.ndarray
+        What the accountant promises.
+    epsilon_lower : float or numpy.ndarray
+        What epsilon exceeds with probability `prob`, by the posterior.
+    gap : float or numpy.ndarray
+        `epsilon_upper` - `epsilon_lower`. Negative where the attack contradicts the promise.
+    prob_above : float or numpy.ndarray
+        The posterior probability of more than `epsilon_upper`.
+    delta : float or numpy.ndarray
+        That of the posterior, and of the bound.
+    prob : float
+        As given.
+    """
+
+    epsilon_upper: Any
+    epsilon_lower: Any
+    gap: Any
+    prob_above: Any
+    delta: Any
+    prob: float
+
+    def _headline(self) -> str:
+        gaps = np.asarray(self.gap)
+        if gaps.ndim:
+            span = f"from {gaps.min():.6g} to {gaps.max():.6g}" if gaps.size else "none"
+            return f"EpsilonGap: {gaps.size} gaps, {span}"
+        return (
+            f"EpsilonGap: {self.gap:.6g}, from {self.epsilon_lower:.6g} (probability "
+            f"{self.prob:g}) to {self.epsilon_upper:.6g} at delta {self.delta:g}"
+        )
+
+    def __repr__(self) -> str:
+        if np.ndim(self.gap):
+            return self._headline()
+        return f"{self._headline()}\n  probability of more: {self.prob_above:.3g}"
+
+
+def compare(
+    posterior: Posterior,
+    source: Source,
+    *,
+    prob: float = 0.95,
+    compositions: int | Sequence[int] | None = None,
+) -> EpsilonGap:
+    """Compare what an attack shows of epsilon with what an accountant promises.
+
+    A wide gap means that the attack or the accounting is weak. Below zero the attack contradicts
+    the promise with probability `prob`: a defect of the implementation or of the accounting.
+
+    Parameters
+    ----------
+    posterior : EpsilonPosterior
+        What `epsilon_posterior` gives, of one attack or of many. Anything with `delta`,
+        ``ppf(q)`` and ``prob_above(epsilon)`` will do.
+    source : number, tuple, accountant or callable
+        What knows the upper bound at the posterior's delta; see `epsilon_upper`.
+    prob : float, default 0.95
+        The probability of the posterior's lower bound, in (0, 1).
+    compositions : int or sequence of int, optional
+        For a ``PRVAccountant``; see `epsilon_upper`.
+
+    Returns
+    -------
+    EpsilonGap
+        Both bounds, the gap, and the probability that epsilon is above the upper bound.
+
+    Raises
+    ------
+    ArgumentError
+        If `posterior` or `source` is not understood, or `prob` is not in (0, 1).
+
+    Examples
+    --------
+    The tight epsilon of the Gaussian mechanism with as much noise as sensitivity, beside an attack:
+
+    >>> import fermiac as fm
+    >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
+    >>> fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    EpsilonGap: 3.09227, from 1.28491 (probability 0.95) to 4.37718 at delta 1e-05
+      probability of more: ...
+    """
+    start = time.perf_counter()
+    share = _number("prob", prob, "a number between 0 and 1 is needed")
+    if not 0 < share < 1:
+        raise ArgumentError(f"prob: {share:g} was given; a number between 0 and 1 is needed")
+    for name in ("delta", "ppf", "prob_above"):
+        if not hasattr(posterior, name):
+            raise ArgumentError(
+                f"posterior: a {type(posterior).__name__} without {name} was given; what "
+                "epsilon_posterior returns is needed"
+            )
+    quantiles, delta = (
+        np.asarray(v, np.float64) for v in (posterior.ppf(1 - share), posterior.delta)
+    )
+    lower, deltas = np.broadcast_arrays(quantiles, delta)
+    # Accountants are slow: each delta is asked for once.
+    each, where = np.unique(deltas, return_inverse=True)
+    bounds = np.array([epsilon_upper(source, float(d), compositions=compositions) for d in each])
+    upper: Array = bounds[where].reshape(lower.shape)
+    finite = np.isfinite(upper)
+    # A posterior has no mass at infinity.
+    above = np.where(finite, posterior.prob_above(np.where(finite, upper, 0.0)[()]), 0.0)
+    return EpsilonGap(
+        seed=None,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings={"prob": share, "compositions": compositions},
+        n_evals=0,
+        wall_time=time.perf_counter() - start,
+        epsilon_upper=upper[()],
+        epsilon_lower=np.array(lower)[()],
+        gap=(upper - lower)[()],
+        prob_above=above[()],
+        delta=np.array(deltas)[()],
+        prob=share,
+    )

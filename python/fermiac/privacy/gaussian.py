@@ -1,0 +1,143 @@
+"""Conversions between Gaussian and approximate differential privacy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import columns, unwrapped
+from fermiac.privacy.inputs import at_least_zero, fraction
+
+__all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
+
+
+def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
+    r"""Return the delta at which mu-GDP is (epsilon, delta)-differential privacy.
+
+    A mechanism is :math:`\mu`-GDP if telling its outputs on neighbouring data apart is no easier
+    than telling N(0, 1) from N(:math:`\mu`, 1) [1]_. It is then (epsilon, delta)-differentially
+    private exactly for
+
+    .. math:: \delta \ge \Phi(\mu/2 - \varepsilon/\mu)
+              - e^\varepsilon \Phi(-\mu/2 - \varepsilon/\mu).
+
+    Parameters
+    ----------
+    epsilon : array_like
+        Not negative, of any size.
+    mu : array_like
+        Not negative, of any size; the two broadcast.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or numpy.ndarray
+        Delta, with the shape of the arguments; to a few units in the last place however small.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is negative, NaN or no number, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
+       Statistical Society B, 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> f"{fm.privacy.gdp_delta(4.377178095670, 1.0):.6e}"
+    '1.000000e-05'
+    """
+    x = at_least_zero("epsilon", epsilon)
+    y = at_least_zero("mu", mu)
+    return _convert("delta", n_threads, epsilon=x, mu=y)
+
+
+def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """Return the epsilon at which mu-GDP is (epsilon, delta)-differential privacy.
+
+    Parameters
+    ----------
+    delta : array_like
+        From 0 to 1.
+    mu : array_like
+        Not negative; the two broadcast.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or numpy.ndarray
+        The inverse of `gdp_delta`: 0 where `delta` is ``gdp_delta(0, mu)`` or more, infinite where
+        `delta` is 0 and `mu` is not.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range, NaN or no number, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
+       Statistical Society B, 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.privacy.gdp_epsilon(1e-5, [0.5, 1.0, 2.0]).round(10).tolist()
+    [1.9930914044, 4.3771780957, 9.9972561464]
+    """
+    x = fraction("delta", delta, zero=True, one=True)
+    y = at_least_zero("mu", mu)
+    return _convert("epsilon", n_threads, delta=x, mu=y)
+
+
+def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """Return the mu at which mu-GDP is (epsilon, delta)-differential privacy.
+
+    Parameters
+    ----------
+    epsilon : array_like
+        Not negative.
+    delta : array_like
+        From 0 to 1; the two broadcast.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    float or numpy.ndarray
+        The largest mu whose `gdp_delta` at `epsilon` is `delta`: 0 for `delta` = 0, infinite for
+        `delta` = 1.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range, NaN or no number, or the shapes do not broadcast.
+
+    References
+    ----------
+    .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
+       Statistical Society B, 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> round(fm.privacy.gdp_mu(4.377178095670, 1e-5), 10)
+    1.0
+    """
+    x = at_least_zero("epsilon", epsilon)
+    y = fraction("delta", delta, zero=True, one=True)
+    return _convert("mu", n_threads, epsilon=x, delta=y)
+
+
+def _convert(name: str, n_threads: int | None, **arrays: Any) -> Any:
+    threads = resolve_threads(n_threads)
+    flat, shape, n = columns(f"gdp_{name}", **arrays)
+    return unwrapped(_core.privacy_gaussian(name, flat, n, threads).reshape(shape))

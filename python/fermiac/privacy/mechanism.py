@@ -1,0 +1,263 @@
+"""What mechanisms that answer adaptive queries share: data, means, noise, budget, history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import key_of, numbers, whole
+from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
+from fermiac.random import RngLike, Stream
+from fermiac.targets.callables import CallableIntegrand
+from fermiac.targets.conversion import as_integrand
+
+__all__ = [
+    "Answer",
+    "Mechanism",
+    "Noise",
+    "NoiseSource",
+    "advanced",
+    "certificate_from",
+    "data_of",
+    "max_information",
+    "means_of",
+    "probability",
+]
+
+Array = NDArray[np.float64]
+NoiseSource: TypeAlias = Callable[[str, float], float]
+"""``noise_source(kind, scale)``: the next draw for ``kind``, of this scale."""
+
+#: How far beyond the range a given mean may be, in widths.
+_ROUNDING = 1e-9
+#: Rows of one call of a Python function.
+_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a query; ``float(answer)`` is its value.
+
+    Attributes
+    ----------
+    value : float or numpy.ndarray
+        The answer, one for each column of the query; NaN where the budget was exhausted.
+    source : str, tuple of str or None
+        ``"train"``, ``"holdout"``, ``"data"`` or ``"exhausted"`` for each column; None if the
+        mechanism is blind.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> holdout = fm.privacy.LaplaceAnswers(np.ones((1000, 2)), epsilon=0.1, budget=5, rng=0)
+    >>> answer = holdout.query(lambda x: x[:, 0])
+    >>> answer.source, bool(abs(float(answer) - 1) < 0.1)
+    ('data', True)
+    """
+
+    value: float | Array
+    source: str | tuple[str, ...] | None
+
+    def __float__(self) -> float:
+        """Return the value of a query with one column."""
+        return float(self.value)
+
+
+class Noise:
+    """Draws of noise, from an addressed stream or from the caller's source."""
+
+    def __init__(self, rng: RngLike, source: NoiseSource | None, index: int) -> None:
+        if source is not None and not callable(source):
+            raise ArgumentError(
+                f"noise_source: {type(source).__name__} was given; a function (kind, scale) is "
+                "needed"
+            )
+        self.seed = None if source is not None else key_of(rng)
+        self._source = source
+        if self.seed is not None:
+            made = _core.privacy_stream(self.seed, index)
+            self._stream = Stream.from_position(made.position())
+
+    def laplace(self, kind: str, scale: float) -> float:
+        """Draw with density exp(-|z| / scale) / (2 scale)."""
+        if self._source is not None:
+            return self._given(kind, scale)
+        return scale * (self._stream.exponential() - self._stream.exponential())
+
+    def normal(self, kind: str, scale: float) -> float:
+        """Draw a normal number with this standard deviation."""
+        if self._source is not None:
+            return self._given(kind, scale)
+        return scale * self._stream.normal()
+
+    def _given(self, kind: str, scale: float) -> float:
+        draw = float(self._source(kind, scale))  # type: ignore[misc]
+        if not math.isfinite(draw):
+            raise ArgumentError(f"noise_source: {draw} was given for {kind!r}; finite draws only")
+        return draw
+
+
+class Mechanism:
+    """Answers to queries, one column after the other, while the budget lasts."""
+
+    def __init__(
+        self,
+        budget: int | None,
+        value_range: tuple[float, float],
+        on_exhausted: str,
+        blind: bool,
+        n_threads: int | None,
+    ) -> None:
+        self._unlimited = budget is None
+        self._budget = 2**53 if budget is None else whole("budget", budget, 1, 2**53)
+        self._left = self._budget
+        if on_exhausted not in ("nan", "raise"):
+            raise ArgumentError(
+                f"on_exhausted: {on_exhausted!r} was given; 'nan' or 'raise' is needed"
+            )
+        ends = numbers("value_range", value_range)
+        if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
+            raise ArgumentError(
+                f"value_range: {value_range!r} was given; two finite numbers are needed, the lower "
+                "one first"
+            )
+        self._low, self._high = (float(end) for end in ends)
+        self._width = self._high - self._low
+        self._raises = on_exhausted == "raise"
+        self._blind = bool(blind)
+        resolve_threads(n_threads)
+        self._n_threads = n_threads
+        self._history: list[tuple[float, str]] = []
+
+    def __repr__(self) -> str:
+        left = "without a budget" if self._unlimited else f"{self._left} of {self._budget} left"
+        return f"{type(self).__name__}: {'blind' if self._blind else left}"
+
+    @property
+    def remaining(self) -> int | None:
+        """What is left of the budget; None without one, or if the mechanism is blind."""
+        return None if self._blind or self._unlimited else self._left
+
+    @property
+    def history(self) -> tuple[Answer, ...]:
+        """All answers so far, column by column; without their sources if the mechanism is blind."""
+        return tuple(Answer(v, None if self._blind else s) for v, s in self._history)
+
+    def _answers(self, *means: Array, scalar: bool) -> Answer:
+        """Answer each column from its means, which are in units of the range."""
+        values: list[float] = []
+        sources: list[str] = []
+        for column in zip(*(m.tolist() for m in means), strict=True):
+            value, source = self._answer(column) if self._left else (math.nan, "exhausted")
+            if source == "exhausted" and self._raises:
+                error = BudgetExhausted(
+                    f"the budget of {self._budget} is exhausted; answers from here on need fresh "
+                    "data"
+                )
+                if values:
+                    error.partial_result = self._columns(values, sources)
+                raise error
+            self._history.append((value, source))
+            values.append(value)
+            sources.append(source)
+        if scalar:
+            return Answer(values[0], None if self._blind else sources[0])
+        return self._columns(values, sources)
+
+    def _columns(self, values: list[float], sources: list[str]) -> Answer:
+        return Answer(np.array(values), None if self._blind else tuple(sources))
+
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
+        raise NotImplementedError
+
+    def _evaluated(self, f: Any, data: Array, name: str) -> tuple[Array, bool]:
+        return means_of(f, data, name, self._low, self._high, self._n_threads)
+
+    def _given(self, name: str, means: ArrayLike) -> Array:
+        """Means as the caller computed them, one or a column each."""
+        array = numbers(name, means)
+        if array.ndim > 1:
+            raise ArgumentError(f"{name}: shape {array.shape} was given; a number, or (k,)")
+        # A mean of values at an end may be rounded to beyond it.
+        inside = np.clip(array, self._low, self._high)
+        near = abs(array - inside) <= _ROUNDING * self._width
+        _in_range(name, np.where(near, inside, array), self._low, self._high)
+        return np.asarray(inside)
+
+
+def data_of(name: str, data: ArrayLike) -> Array:
+    """Take rows of data: finite numbers, shape (n, d) or (n,)."""
+    array = numbers(name, data)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.size == 0:
+        raise ArgumentError(f"{name}: shape {array.shape} was given; (n, d) is needed, not empty")
+    return np.ascontiguousarray(array)
+
+
+def means_of(
+    f: Any, data: Array, name: str, low: float, high: float, n_threads: int | None
+) -> tuple[Array, bool]:
+    """The mean over the rows of each column of a query, and whether it has just one."""
+    target = as_integrand(f, data.shape[1])
+    n = len(data)
+    if isinstance(target, CallableIntegrand):
+        # f may write to its batch, or keep it, and use the array that it gives for the next.
+        parts = [target(data[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
+        values = np.vstack(parts)
+        if target.complex:
+            raise TargetError("the query gave complex numbers; it must give real ones")
+    else:
+        values = target.handle(data, resolve_threads(n_threads)).reshape(n, -1)
+    if not np.isfinite(values).all():
+        raise TargetError(f"the query gave numbers on {name} that are not finite; it must not")
+    _in_range(name, values, low, high)
+    return values.mean(axis=0), bool(target.scalar)
+
+
+def _in_range(name: str, values: Array, low: float, high: float) -> None:
+    if ((values < low) | (values > high)).any():
+        # The value itself is not told: it may be that of a single protected row.
+        raise RangeError(
+            f"{name}: a query gave a value outside of the declared range from {low:g} to "
+            f"{high:g}; declare a range that holds all its values, or clip them"
+        )
+
+
+def probability(name: str, value: float, low: bool = False) -> float:
+    """Take a number in (0, 1), or [0, 1) with `low`."""
+    array = numbers(name, value)
+    if array.ndim or not (0 <= array < 1) or (array == 0 and not low):
+        needed = "a number from 0, below 1," if low else "a number between 0 and 1"
+        raise ArgumentError(f"{name}: {value!r} was given; {needed} is needed")
+    return float(array)
+
+
+def certificate_from(information: float, n: int, tau: float, beta: float) -> float | None:
+    """The bound e^I 2 exp(-2 n tau²) + beta, where it says something."""
+    exponent = information - 2 * n * tau * tau
+    if exponent >= 0:
+        return None
+    bound = 2 * math.exp(exponent) + beta
+    return bound if bound < 1 else None
+
+
+def max_information(epsilon: float, n: int, beta: float) -> float:
+    """The beta-approximate max-information, in nats, of epsilon-DP answers about n rows."""
+    return epsilon * epsilon * n / 2 + epsilon * math.sqrt(n * math.log(2 / beta) / 2)
+
+
+def advanced(each: float, count: int, delta: float) -> float:
+    """The epsilon at `delta` of `count` answers that are `each`-DP."""
+    pure = each * count
+    if delta == 0 or each > 700:
+        return pure
+    composed = each * math.sqrt(2 * count * math.log(1 / delta)) + pure * math.expm1(each)
+    return min(pure, composed)

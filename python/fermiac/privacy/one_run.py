@@ -1,0 +1,382 @@
+"""Audits in one run: lower bounds on epsilon from right guesses at who was in the data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import columns, numbers, require, unwrapped
+from fermiac.errors import ArgumentError
+from fermiac.results.result import Result
+
+__all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
+
+Array = NDArray[np.float64]
+
+#: The methods, and the most guesses that each takes: with them it works for about a second.
+_METHODS = {"binomial": 1e12, "f-dp": 1e7}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class OneRunAudit(Result):
+    """What an audit in one run shows; see `audit_one_run`.
+
+    Attributes
+    ----------
+    epsilon_lower : float or numpy.ndarray
+        The lower bound on epsilon: claims below it are rejected at level `alpha`.
+    mu_lower : float or numpy.ndarray
+        For the method ``"f-dp"`` the lower bound on mu of Gaussian differential privacy; else NaN.
+    n_canaries, n_guesses, n_correct : int or numpy.ndarray
+        The counts.
+    delta, alpha : float or numpy.ndarray
+        As given; of several tests at once, the level of each.
+    method : str
+        ``"binomial"`` or ``"f-dp"``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> audit = fm.privacy.audit_one_run(1000, 100, 95, delta=1e-5)
+    >>> audit
+    OneRunAudit: epsilon >= 2.16518 at delta 1e-05, confidence 0.95 (binomial)
+      95 of 100 guesses right, 1000 canaries
+    """
+
+    epsilon_lower: Any
+    mu_lower: Any
+    n_canaries: Any
+    n_guesses: Any
+    n_correct: Any
+    delta: Any
+    alpha: Any
+    method: str
+
+    def p_value(self, epsilon: ArrayLike) -> Any:
+        """Return the largest probability of as many right guesses if a claim were true.
+
+        Parameters
+        ----------
+        epsilon : array_like
+            The claim, together with `delta`; not negative. It broadcasts with the fields.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            From 0 to 1. It rejects the claim at every level above it.
+
+        Raises
+        ------
+        ArgumentError
+            If `epsilon` is negative, NaN or no number, or its shape does not broadcast.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> audit = fm.privacy.audit_one_run(1000, 100, 95, delta=1e-5)
+        >>> bool(audit.p_value(2.0) < 0.05 < audit.p_value(2.5))
+        True
+        """
+        x = numbers("epsilon", epsilon)
+        require("epsilon", x, x >= 0, "0 or more is needed")
+        fields = {k: np.asarray(getattr(self, k), np.float64) for k in (*_COUNTS, "delta")}
+        flat, shape, n = columns("p_value", **fields, epsilon=x)
+        values = _core.privacy_one_run_p_values(self.method, flat, n, resolve_threads(None))
+        return unwrapped(values.reshape(shape))
+
+    def _headline(self) -> str:
+        bounds = np.asarray(self.epsilon_lower)
+        if bounds.ndim:
+            span = f"from {bounds.min():.6g} to {bounds.max():.6g}" if bounds.size else "none"
+            return f"OneRunAudit: {bounds.size} lower bounds on epsilon, {span} ({self.method})"
+        confidence = 1 - self.settings["alpha"]
+        return (
+            f"OneRunAudit: epsilon >= {self.epsilon_lower:.6g} at delta {self.delta:g}, "
+            f"confidence {confidence:g} ({self.method})"
+        )
+
+    def __repr__(self) -> str:
+        if np.ndim(self.epsilon_lower):
+            return self._headline()
+        return (
+            f"{self._headline()}\n  {self.n_correct} of {self.n_guesses} guesses right, "
+            f"{self.n_canaries} canaries"
+        )
+
+
+_COUNTS = ("n_canaries", "n_guesses", "n_correct")
+
+
+def audit_one_run(
+    n_canaries: ArrayLike,
+    n_guesses: ArrayLike,
+    n_correct: ArrayLike,
+    *,
+    delta: ArrayLike = 0.0,
+    alpha: ArrayLike = 0.05,
+    method: str = "binomial",
+    n_threads: int | None = None,
+) -> OneRunAudit:
+    r"""Bound epsilon from below by the outcome of one training run with canaries.
+
+    Each of m canaries is put into the training data with probability ½, independently. From the
+    trained model an auditor guesses for r of them, chosen as he likes, whether they were in, and v
+    of the guesses are right. If training is (epsilon, delta)-differentially private, then by [1]_
+
+    .. math:: P(V \ge v) \le P(W \ge v) + 2 m \delta \max_{1 \le i \le v}
+              \frac{P(v > W \ge v - i)}{i}, \qquad
+              W \sim \mathrm{Bin}\bigl(r, 1 / (1 + e^{-\varepsilon})\bigr).
+
+    The bound is the largest epsilon for which this is below `alpha`.
+
+    Parameters
+    ----------
+    n_canaries : array_like of whole numbers
+        m, at least 1. All of them count, also those that no guess was made for.
+    n_guesses : array_like of whole numbers
+        r, from 0 to m, and at most 1e12, or 1e7 for ``"f-dp"``. It must not depend on which
+        canaries were in; `audit_one_run_scores` pays for a choice among several.
+    n_correct : array_like of whole numbers
+        v, from 0 to r.
+    delta : array_like, default 0
+        From 0, below 1; above 0 for ``"f-dp"``.
+    alpha : array_like, default 0.05
+        The probability of a bound that is too high; in (0, 1). All arrays broadcast.
+    method : {"binomial", "f-dp"}, default "binomial"
+        The theorem above; or the recursion of [2]_ for trade-off curves, with the curve of
+        Gaussian differential privacy that has `delta` at epsilon. The second bound is one on mu,
+        turned into one on epsilon by `gdp_epsilon`: often far higher, but it takes for granted
+        that the curve is Gaussian.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    OneRunAudit
+        ``epsilon_lower``, ``mu_lower``, and the method ``p_value(epsilon)``; numbers for numbers,
+        arrays for arrays.
+
+    Raises
+    ------
+    ArgumentError
+        For counts that are not whole, or not v <= r <= m; another argument outside its domain;
+        booleans, text or NaN; shapes that do not broadcast.
+
+    Notes
+    -----
+    Without delta the bound is the logit of a quantile of the beta law. The term of delta is found
+    in one pass down from v - 1, in time of the order of the standard deviation of W; the recursion
+    takes v steps at most for each of some ten trial values of mu. It stops growing with the number
+    of guesses at a fixed share of right ones, so that few, sure guesses serve it best.
+
+    References
+    ----------
+    .. [1] T. Steinke, M. Nasr, M. Jagielski, "Privacy auditing with one (1) training run", NeurIPS
+       2023.
+    .. [2] S. Mahloujifar, L. Melis, K. Chaudhuri, "Auditing f-differential privacy in one run",
+       2024.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> round(fm.privacy.audit_one_run(1000, 100, 95, delta=1e-5).epsilon_lower, 8)
+    2.1651758
+    >>> fm.privacy.audit_one_run(1000, 100, [80, 90, 100]).epsilon_lower.round(4).tolist()
+    [0.9584, 1.6308, 3.493]
+    >>> fm.privacy.audit_one_run(1000, 100, 95, delta=1e-5, method="f-dp")
+    OneRunAudit: epsilon >= 3.3233 at delta 1e-05, confidence 0.95 (f-dp)
+      95 of 100 guesses right, 1000 canaries
+    """
+    return _audit(n_canaries, n_guesses, n_correct, delta, alpha, method, n_threads)
+
+
+def _audit(
+    n_canaries: ArrayLike,
+    n_guesses: ArrayLike,
+    n_correct: ArrayLike,
+    delta: ArrayLike,
+    alpha: ArrayLike,
+    method: str,
+    n_threads: int | None,
+    n_tests: int = 1,
+) -> OneRunAudit:
+    start = time.perf_counter()
+    if method not in _METHODS:
+        shown = " or ".join(map(repr, _METHODS))
+        raise ArgumentError(f"method: {method!r} was given; it must be {shown}")
+    threads = resolve_threads(n_threads)
+    m, r, v = (
+        _counts(name, given)
+        for name, given in zip(_COUNTS, (n_canaries, n_guesses, n_correct), strict=True)
+    )
+    d, a = numbers("delta", delta), numbers("alpha", alpha)
+    require("n_canaries", m, m >= 1, "at least one canary is needed")
+    most = _METHODS[method]
+    require("n_guesses", r, r <= most, f"{most:g} at most are needed for {method!r}")
+    require("delta", d, (d >= 0) & (d < 1), "a number from 0, below 1, is needed")
+    require("alpha", a, (a > 0) & (a < 1), "a number between 0 and 1 is needed")
+    if method == "f-dp":
+        needed = "delta > 0 is needed for 'f-dp': a Gaussian trade-off has no epsilon at delta 0"
+        require("delta", d, d > 0, needed)
+    flat, shape, n = columns(
+        "audit_one_run", n_canaries=m, n_guesses=r, n_correct=v, delta=d, alpha=a / n_tests
+    )
+    for low, high in ((1, 0), (2, 1)):
+        bad = flat[low] > flat[high]
+        if bad.any():
+            i = int(np.argmax(bad))
+            few, many = (flat[k][i if len(flat[k]) > 1 else 0] for k in (low, high))
+            raise ArgumentError(
+                f"{_COUNTS[low]}: {few:g} was given, more than {_COUNTS[high]} = {many:g}"
+            )
+    epsilon, mu = _core.privacy_one_run_bounds(method, flat, n, threads)
+    counts = {
+        name: unwrapped(array.astype(np.int64))
+        for name, array in zip(_COUNTS, (m, r, v), strict=True)
+    }
+    return OneRunAudit(
+        seed=None,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings={"method": method, "alpha": unwrapped(a), "n_tests": n_tests},
+        n_evals=0,
+        wall_time=time.perf_counter() - start,
+        epsilon_lower=unwrapped(epsilon.reshape(shape)),
+        mu_lower=unwrapped(mu.reshape(shape)),
+        **counts,
+        delta=unwrapped(d),
+        alpha=unwrapped(a / n_tests),
+        method=method,
+    )
+
+
+def _counts(name: str, given: ArrayLike) -> Array:
+    array = numbers(name, given)
+    whole = (array >= 0) & (array <= 2**53) & (array == np.floor(array))
+    require(name, array, whole, "whole numbers from 0 to 2**53 are needed")
+    return array
+
+
+def guesses_from_scores(
+    scores: ArrayLike, included: ArrayLike, n_high: ArrayLike, n_low: ArrayLike = 0
+) -> tuple[Any, Any]:
+    """Count guesses and right ones: "in" for the highest scores, "out" for the lowest.
+
+    Parameters
+    ----------
+    scores : array_like, shape (m,)
+        A score for each canary, high for those that seem to have been in; infinite ones are
+        allowed. Of equal scores at the edge of the guesses, those that are guessed wrong are taken
+        first: the counts do not depend on the order of the scores, and no tie makes a bound too
+        high.
+    included : array_like of bool, shape (m,)
+        Who was in.
+    n_high : array_like of whole numbers
+        How many of the highest scores are guessed to be in.
+    n_low : array_like of whole numbers, default 0
+        How many of the lowest scores are guessed to be out; the two broadcast.
+
+    Returns
+    -------
+    n_guesses, n_correct : int or numpy.ndarray of int64
+        For `audit_one_run`, together with m.
+
+    Raises
+    ------
+    ArgumentError
+        If the scores are empty, NaN, or not as many as `included`; if `included` is not boolean;
+        if the numbers of guesses are not whole, or more than m in all.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> scores, included = [0.9, 0.1, 0.7, 0.4], [True, False, False, True]
+    >>> fm.privacy.guesses_from_scores(scores, included, 2, 1)
+    (3, 2)
+    """
+    x = numbers("scores", scores)
+    if x.ndim != 1 or x.size == 0:
+        raise ArgumentError(f"scores: shape {x.shape} was given; (m,) with m > 0 is needed")
+    inside = np.asarray(included)
+    if inside.dtype != np.bool_ or inside.shape != x.shape:
+        raise ArgumentError(
+            f"included: an array of {inside.dtype} of shape {inside.shape} was given; booleans of "
+            f"shape {x.shape} are needed, one for each score"
+        )
+    high, low = _counts("n_high", n_high), _counts("n_low", n_low)
+    flat, shape, _ = columns("guesses_from_scores", n_high=high, n_low=low)
+    guesses = flat[0] + flat[1]
+    require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
+    # Among equal scores the wrong guesses come first.
+    right_high = np.concatenate([[0], np.cumsum(inside[np.lexsort((inside, -x))])])
+    right_low = np.concatenate([[0], np.cumsum(~inside[np.lexsort((~inside, x))])])
+    right = right_high[flat[0].astype(np.int64)] + right_low[flat[1].astype(np.int64)]
+    return (
+        unwrapped(guesses.astype(np.int64).reshape(shape)),
+        unwrapped(right.astype(np.int64).reshape(shape)),
+    )
+
+
+def audit_one_run_scores(
+    scores: ArrayLike,
+    included: ArrayLike,
+    n_high: ArrayLike,
+    n_low: ArrayLike = 0,
+    *,
+    delta: float = 0.0,
+    alpha: float = 0.05,
+    method: str = "binomial",
+    n_threads: int | None = None,
+) -> OneRunAudit:
+    """Audit in one run from scores, with the best of several numbers of guesses.
+
+    Every pair of `n_high` and `n_low` is a test at level `alpha` over the number of pairs, so that
+    the largest of their bounds is too high with probability `alpha` at most.
+
+    Parameters
+    ----------
+    scores, included, n_high, n_low
+        As in `guesses_from_scores`. The pairs must be fixed before the scores are seen.
+    delta, alpha : float
+        As in `audit_one_run`.
+    method, n_threads
+        As in `audit_one_run`.
+
+    Returns
+    -------
+    OneRunAudit
+        That of the pair with the largest bound; ``alpha`` is the level of one test,
+        ``settings["n_tests"]`` their number.
+
+    Raises
+    ------
+    ArgumentError
+        As by `guesses_from_scores` and `audit_one_run`.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> rng = np.random.default_rng(0)
+    >>> included = rng.random(1000) < 0.5
+    >>> scores = rng.normal(2.0 * included)
+    >>> audit = fm.privacy.audit_one_run_scores(scores, included, [50, 100, 200], 100)
+    >>> audit.n_guesses, audit.settings["n_tests"]
+    (200, 3)
+    """
+    guesses, right = guesses_from_scores(scores, included, n_high, n_low)
+    m, n_tests = np.size(scores), np.size(guesses)
+    if n_tests == 0:
+        raise ArgumentError("n_high, n_low: no pairs were given; at least one is needed")
+    for name, value in (("delta", delta), ("alpha", alpha)):
+        if np.ndim(value):
+            raise ArgumentError(f"{name}: an array was given; a number is needed")
+    r, v = np.ravel(guesses), np.ravel(right)
+    all_of = _audit(m, r, v, delta, alpha, method, n_threads, n_tests)
+    best = int(np.argmax(all_of.epsilon_lower))
+    return _audit(m, int(r[best]), int(v[best]), delta, alpha, method, n_threads, n_tests)

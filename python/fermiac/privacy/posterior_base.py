@@ -1,0 +1,373 @@
+"""What all privacy posteriors share: a law's methods, intervals, summaries, draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac._base import registry
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import RngLike, columns, key_of, numbers, require, unwrapped, whole
+from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.privacy.inputs import MOST, Array, choice, counts
+from fermiac.results.result import Result, warn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+__all__ = ["Posterior", "laws"]
+
+_KINDS = ("equal", "hpd", "lower", "upper")
+_PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
+#: Less than this leaves more than 1e-15 to rates beyond the range of doubles.
+_LEAST = 0.05
+#: The first stream of `Posterior.sample_rates`.
+_STREAM = 2**32
+
+
+def laws(
+    call: str, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any, **more: Array
+) -> tuple[dict[str, Array], Mapping[str, Array]]:
+    """Give the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
+    # Copies: what the caller does to the arrays later is not to change the posterior.
+    given = {k: counts(k, v).copy() for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
+    if isinstance(prior, str):
+        p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
+        pairs = [[p, p], [p, p]]
+    else:
+        try:
+            pairs = [[numbers("prior", x) for x in pair] for pair in prior]
+        except TypeError:
+            pairs = []
+        if [len(pair) for pair in pairs] != [2, 2]:
+            names = ", ".join(map(repr, _PRIORS))
+            raise ArgumentError(
+                f"prior: {prior!r:.60} was given; one of {names} is needed, or two pairs: "
+                "(a, b) of the false-negative rate and (a, b) of the false-positive rate"
+            )
+        x = np.concatenate([np.ravel(x) for pair in pairs for x in pair])
+        good = (x >= _LEAST) & (x <= MOST)
+        require("prior", x, good, f"parameters from {_LEAST} to {MOST:g} are needed")
+    (p1, q1), (p2, q2) = pairs
+    labels = ("prior of fnr, a", "prior of fnr, b", "prior of fpr, a", "prior of fpr, b")
+    arrays = dict(zip(labels, (p1, q1, p2, q2), strict=True))
+    columns(call, **given, **{k: v for k, v in arrays.items() if v.ndim}, **more)
+    return given, {
+        "fnr_a": given["fn"] + p1,
+        "fnr_b": given["tp"] + q1,
+        "fpr_a": given["fp"] + p2,
+        "fpr_b": given["tn"] + q2,
+    }
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Posterior(Result):
+    """The posterior of a measure of privacy: a law on the numbers from 0 up.
+
+    It may have an atom at 0. All methods broadcast what they are given against the shape of the
+    posterior.
+    """
+
+    #: The measure, as the core and pictures call it.
+    _measure: ClassVar[str]
+    _symbol: ClassVar[str]
+
+    tp: float | Array
+    fp: float | Array
+    fn: float | Array
+    tn: float | Array
+    prior: Any
+    direction: str
+    n_threads: int | None = None
+
+    @property
+    def _given(self) -> Array:
+        """The number at which the measure is taken."""
+        return np.zeros(())
+
+    @cached_property
+    def _laws(self) -> Mapping[str, Array]:
+        return laws("posterior", self.tp, self.fp, self.fn, self.tn, self.prior)[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the posterior: that to which its arguments broadcast."""
+        arrays = [*self._laws.values(), self._given]
+        return np.broadcast_shapes(*(np.shape(x) for x in arrays))
+
+    def _ask(self, query: str, value: Array, width: int = 1) -> Any:
+        flat, shape, n = columns(query, **self._laws, given=self._given, value=value)
+        threads = resolve_threads(self.n_threads)
+        # Rows take tens of microseconds each: only many of them are worth a bar.
+        with reporter(None if n > 20_000 else False, self._measure, "rows") as report:
+            out = _core.privacy_posterior(
+                query, self._measure, self.direction, flat, n, threads, report
+            )
+        return unwrapped(out.reshape(shape)) if width == 1 else out.reshape(*shape, width)
+
+    def cdf(self, x: ArrayLike) -> Any:
+        """Return P(measure ≤ x), the atom at 0 included; 0 below 0."""
+        return self._ask("cdf", numbers("x", x))
+
+    def sf(self, x: ArrayLike) -> Any:
+        """Return P(measure > x), small ones to their own digits."""
+        return self._ask("sf", numbers("x", x))
+
+    def prob_above(self, x: ArrayLike) -> Any:
+        """Return P(measure > x): the probability that a claim of x is violated."""
+        return self.sf(x)
+
+    def odds_above(self, x: ArrayLike) -> Any:
+        """Return the posterior odds P(measure > x) / P(measure ≤ x) of a violated claim."""
+        x = numbers("x", x)
+        return unwrapped(np.exp(np.asarray(self.logsf(x)) - np.asarray(self.logcdf(x))))
+
+    def logcdf(self, x: ArrayLike) -> Any:
+        """Return the logarithm of `cdf`."""
+        return self._ask("logcdf", numbers("x", x))
+
+    def logsf(self, x: ArrayLike) -> Any:
+        """Return the logarithm of `sf`, far below the range of numbers too."""
+        return self._ask("logsf", numbers("x", x))
+
+    def logpdf(self, x: ArrayLike) -> Any:
+        """Return the logarithm of the density of the continuous part; the atom has none."""
+        return self._ask("logpdf", numbers("x", x))
+
+    def log_density(self, x: ArrayLike) -> Any:
+        """Return `logpdf`, by the name that laws have for it."""
+        return self.logpdf(x)
+
+    def pdf(self, x: ArrayLike) -> Any:
+        """Return the density of the continuous part."""
+        return unwrapped(np.exp(np.asarray(self.logpdf(x))))
+
+    def ppf(self, q: ArrayLike) -> Any:
+        """Return quantiles: the least x with P(measure ≤ x) ≥ q; 0 within the atom.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities, in [0, 1].
+
+        Raises
+        ------
+        ArgumentError
+            If one is not.
+        """
+        return self._ask("ppf", _probability("q", q))
+
+    def quantile(self, q: ArrayLike) -> Any:
+        """Return `ppf`."""
+        return self.ppf(q)
+
+    def isf(self, q: ArrayLike) -> Any:
+        """Return upper quantiles: the least x with P(measure > x) ≤ q, small q to their own digits.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities, in [0, 1].
+
+        Raises
+        ------
+        ArgumentError
+            If one is not.
+        """
+        return self._ask("isf", _probability("q", q))
+
+    def interval(self, prob: ArrayLike = 0.9, *, kind: str = "equal") -> tuple[Any, Any]:
+        """Return credible intervals.
+
+        Parameters
+        ----------
+        prob : array_like, default 0.9
+            The probability of an interval, in [0, 1].
+        kind : {"equal", "hpd", "lower", "upper"}, default "equal"
+            Equal tails; the shortest interval, which has the highest density; one-sided, from a
+            lower bound to infinity, or from 0 to an upper bound.
+
+        Returns
+        -------
+        lower, upper : float or ndarray
+
+        Raises
+        ------
+        ArgumentError
+            If `prob` is not in [0, 1], or `kind` is another word.
+        """
+        p = _probability("prob", prob)
+        if choice("kind", kind, _KINDS) == "hpd":
+            both = self._ask("shortest", p, 2)
+            return unwrapped(both[..., 0]), unwrapped(both[..., 1])
+        tail = (1 - p) / 2 if kind == "equal" else 1 - p
+        shape = np.broadcast_shapes(self.shape, p.shape)
+        lower = np.zeros(shape) if kind == "upper" else np.asarray(self.ppf(tail))
+        most = 1.0 if self._measure == "delta" else np.inf
+        upper = np.full(shape, most) if kind == "lower" else np.asarray(self.isf(tail))
+        return unwrapped(lower), unwrapped(upper)
+
+    @cached_property
+    def _moments(self) -> Array:
+        found: Array = self._ask("summary", np.zeros(()), 4)
+        off = np.abs(found[..., 3] - 1.0)
+        if (off > 1.0e-6).any():
+            text = (
+                f"mean, variance and mode leave out {off.max():.2g} of the probability; do not "
+                "rely on them, and please report the counts; quantiles and probabilities are "
+                "not affected"
+            )
+            warn([(ConvergenceWarning, text)], self)
+        return found
+
+    @property
+    def mean(self) -> Any:
+        """The mean, the atom at 0 included."""
+        return unwrapped(self._moments[..., 0])
+
+    @property
+    def var(self) -> Any:
+        """The variance, the atom at 0 included."""
+        return unwrapped(self._moments[..., 1])
+
+    @property
+    def std(self) -> Any:
+        """The standard deviation."""
+        return unwrapped(np.sqrt(self._moments[..., 1]))
+
+    @property
+    def mode(self) -> Any:
+        """The mode of the continuous part; 0 where the density falls from there on."""
+        return unwrapped(self._moments[..., 2])
+
+    @cached_property
+    def median(self) -> Any:
+        """The median."""
+        return self.ppf(0.5)
+
+    @cached_property
+    def prob_zero(self) -> Any:
+        """The probability of the atom at 0."""
+        return self.cdf(0.0)
+
+    def check(self, x: ArrayLike) -> Any:
+        """Return how far `cdf` moves if the quadrature has twice as many nodes.
+
+        A check of the arithmetic, about 1e-13 or less.
+        """
+        return unwrapped(self._ask("refined", numbers("x", x), 2)[..., 1])
+
+    def sample_rates(self, n: int, *, rng: RngLike = None) -> tuple[Array, Array]:
+        """Draw error rates from their posterior.
+
+        Parameters
+        ----------
+        n : int
+            Draws of each.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed.
+
+        Returns
+        -------
+        fnr, fpr : ndarray, shape (n, ...)
+        """
+        n, key = whole("n", n, 0, 2**40), key_of(rng)
+        flat, shape, size = columns("sample", **self._laws, given=np.asarray(self._given))
+        a, b, c, d = (np.broadcast_to(x, size) for x in flat[:4])
+        out = np.empty((2, size, n))
+        for i in range(size):
+            _core.privacy_stream(key, _STREAM + 2 * i).fill_beta(out[0, i], a[i], b[i])
+            _core.privacy_stream(key, _STREAM + 2 * i + 1).fill_beta(out[1, i], c[i], d[i])
+        fnr, fpr = np.moveaxis(out, -1, 1).reshape(2, n, *shape)
+        return fnr, fpr
+
+    def sample(self, n: int, *, rng: RngLike = None) -> Array:
+        """Draw from the posterior.
+
+        Parameters
+        ----------
+        n : int
+            Draws.
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed.
+
+        Returns
+        -------
+        ndarray, shape (n, ...)
+        """
+        return self._of_rates(*self.sample_rates(n, rng=rng))
+
+    def _of_rates(self, fnr: Array, fpr: Array) -> Array:
+        raise NotImplementedError
+
+    def _headline(self) -> str:
+        name = type(self).__name__
+        if self.shape:
+            return f"{name} of shape {self.shape}{self._at()}"
+        low, high = self.interval(0.9)
+        return f"{name}: {self.median:.6g}, 90 % interval {low:.6g} to {high:.6g}{self._at()}"
+
+    def _at(self) -> str:
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [self._headline()]
+        if not self.shape:
+            lines.append(
+                f"  tp {self.tp:g}, fp {self.fp:g}, fn {self.fn:g}, tn {self.tn:g}; "
+                f"P({self._symbol} = 0) = {self.prob_zero:.3g}"
+            )
+        return "\n".join([*lines, f"  prior {self.prior!r}, direction {self.direction}"])
+
+    def summary(self) -> str:
+        """Return a table as text: quantiles, mean, mode, intervals; a line for each posterior."""
+        names = ("5 %", "50 %", "95 %", "mean", "sd", "mode", f"P({self._symbol}=0)")
+        values = [self.ppf(0.05), self.median, self.ppf(0.95), self.mean, self.std, self.mode]
+        table = np.column_stack([np.ravel(v) for v in [*values, self.prob_zero]])
+        lines = ["".join(f"{name:>12}" for name in names)]
+        lines += ["".join(f"{x:>12.6g}" for x in row) for row in table]
+        return "\n".join([*lines, f"{type(self).__name__}{self._at()}, prior {self.prior!r}"])
+
+    def plot(
+        self, ax: Axes | None = None, *, prob: float = 0.9, claim: float | None = None
+    ) -> Axes:
+        """Draw the density with an interval, and a claimed value.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where; a new figure by default.
+        prob : float, default 0.9
+            The probability of the interval.
+        claim : float, optional
+            A claimed value; the probability above it is in the legend.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ArgumentError
+            If there is more than one posterior here.
+        ImportError
+            If matplotlib is not installed.
+        """
+        drawn: Axes = registry.function("plotting", "plot_posterior")(
+            self, ax, prob=prob, claim=claim
+        )
+        return drawn
+
+
+def _probability(name: str, value: ArrayLike) -> Array:
+    p = numbers(name, value)
+    require(name, p, (p >= 0) & (p <= 1), "a probability, from 0 to 1, is needed")
+    return p

@@ -1,0 +1,326 @@
+"""The ROC curve of an attack's scores: areas, rates, advantage, bootstrap limits, pictures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base import registry
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import RngLike, key_of, unwrapped, whole
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.privacy.inputs import Array, choice, fraction, provenance, scores, single, warned
+from fermiac.results.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RocBootstrap", "RocCurve", "roc"]
+
+Integers = NDArray[np.int64]
+_STATISTICS = ("auc", "tpr_at_fpr", "advantage")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class RocBootstrap(Result):
+    """A statistic of a ROC curve with its bootstrap limits.
+
+    Attributes
+    ----------
+    statistic : str
+        Which one.
+    estimate : float
+        That of the scores.
+    lower, upper : float
+        The bias-corrected and accelerated (BCa) limits.
+    stderr : float
+        The standard deviation of the replicates.
+    prob : float
+        The probability between the limits.
+    bias : float
+        The normal quantile of the share of the replicates below the estimate, ties by half.
+    acceleration : float
+        How fast the standard error changes with the statistic, from the jackknife of both samples.
+    replicates : ndarray, shape (n,)
+        The statistic of each resample.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> b = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7]).bootstrap("auc", rng=0)
+    >>> b.estimate, len(b.replicates)
+    (0.75, 1000)
+    """
+
+    statistic: str
+    estimate: float
+    lower: float
+    upper: float
+    stderr: float
+    prob: float
+    bias: float
+    acceleration: float
+    replicates: Array
+
+    def _headline(self) -> str:
+        return (
+            f"RocBootstrap: {self.statistic} = {self.estimate:.6g}, "
+            f"{self.lower:.6g} to {self.upper:.6g} ({100 * self.prob:.6g} %)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class RocCurve(Result):
+    """The ROC curve of an attack: its rates at every threshold.
+
+    Attributes
+    ----------
+    fpr, tpr : ndarray, shape (k + 1,)
+        False-positive and true-positive rates, from 0 to 1.
+    thresholds : ndarray, shape (k + 1,)
+        The k distinct scores from the top, and first +inf for a threshold above all of them. A
+        score at or above the threshold means "member".
+    fp, tp : ndarray of int, shape (k + 1,)
+        The counts.
+    hull : ndarray of int
+        The points of the upper convex hull, as positions in the curve.
+    auc : float
+        The area: the probability that a member scores above a non-member, ties by half.
+    hull_auc : float
+        The area below the hull.
+    n_members, n_nonmembers : int
+        The numbers of scores.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> curve = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7])
+    >>> curve.auc, curve.advantage, curve.tpr_at_fpr(0.25)
+    (0.75, 0.5, 0.75)
+    """
+
+    fpr: Array
+    tpr: Array
+    thresholds: Array
+    fp: Integers
+    tp: Integers
+    hull: Integers
+    auc: float
+    hull_auc: float
+    n_members: int
+    n_nonmembers: int
+
+    def _headline(self) -> str:
+        return (
+            f"RocCurve: AUC = {self.auc:.6g}, advantage {self.advantage:.6g} "
+            f"({self.n_members} members, {self.n_nonmembers} non-members)"
+        )
+
+    @property
+    def advantage(self) -> float:
+        """The largest TPR - FPR; `fermiac.privacy.advantage_bound` says what epsilon allows."""
+        rise = self.tp * self.n_nonmembers - self.fp * self.n_members
+        return float(rise.max() / (self.n_members * self.n_nonmembers))
+
+    @property
+    def accuracy(self) -> float:
+        """The largest accuracy where members and non-members are equally likely."""
+        return 0.5 * (1.0 + self.advantage)
+
+    def tpr_at_fpr(self, fpr: ArrayLike, *, interpolate: bool = True) -> Any:
+        """Give the true-positive rate at false-positive rates.
+
+        Parameters
+        ----------
+        fpr : array_like
+            In [0, 1].
+        interpolate : bool, default True
+            On the straight line between the points on both sides, which an attack that decides by
+            chance between their thresholds reaches; False takes the last threshold whose
+            false-positive rate is not above.
+
+        Returns
+        -------
+        float or ndarray, shape of `fpr`
+
+        Raises
+        ------
+        ArgumentError
+            If `fpr` is out of range.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> curve = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7])
+        >>> curve.tpr_at_fpr([0.0, 0.3, 1.0])
+        array([0.25, 0.75, 1.  ])
+        """
+        wanted = fraction("fpr", fpr, zero=True, one=True)
+        at = np.searchsorted(self.fpr, wanted, side="right") - 1
+        low, after = self.tpr[at], np.minimum(at + 1, len(self.fpr) - 1)
+        if not interpolate:
+            return unwrapped(low)
+        width = self.fpr[after] - self.fpr[at]
+        share = np.divide(wanted - self.fpr[at], width, out=np.zeros(at.shape), where=width > 0)
+        return unwrapped(low + share * (self.tpr[after] - low))
+
+    def bootstrap(
+        self,
+        statistic: str = "auc",
+        n: int = 1000,
+        *,
+        fpr: float | None = None,
+        prob: float = 0.95,
+        rng: RngLike = None,
+        n_threads: int | None = None,
+    ) -> RocBootstrap:
+        """Resample members and non-members, and give a statistic its BCa limits.
+
+        Parameters
+        ----------
+        statistic : {"auc", "tpr_at_fpr", "advantage"}, default "auc"
+            The area; the interpolated true-positive rate at `fpr`; the largest TPR - FPR.
+        n : int, default 1000
+            The number of resamples.
+        fpr : float, optional
+            The false-positive rate of ``"tpr_at_fpr"``, in [0, 1).
+        prob : float, default 0.95
+            The probability between the limits, in (0, 1).
+        rng : None, int, numpy SeedSequence or Generator, default None
+            The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+        n_threads : int, optional
+            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+        Returns
+        -------
+        RocBootstrap
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or there are not two scores of each kind.
+
+        Warns
+        -----
+        FermiacWarning
+            If all replicates are equal: the limits are then a single number, and say nothing.
+
+        References
+        ----------
+        .. [1] B. Efron, "Better bootstrap confidence intervals", Journal of the American
+           Statistical Association, 1987.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> curve = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7])
+        >>> b = curve.bootstrap("tpr_at_fpr", fpr=0.1, rng=0)
+        >>> b.lower <= b.estimate <= b.upper
+        True
+        """
+        began = time.perf_counter()
+        statistic = choice("statistic", statistic, _STATISTICS)
+        n = whole("n", n, 1, 2**40)
+        level = single("prob", prob)
+        if (fpr is None) == (statistic == "tpr_at_fpr"):
+            raise ArgumentError(
+                f"fpr: {fpr!r} was given for the statistic {statistic!r}; a rate in [0, 1) goes "
+                "with 'tpr_at_fpr', and with nothing else"
+            )
+        rate = 0.0 if fpr is None else single("fpr", fpr, zero=True)
+        if min(self.n_members, self.n_nonmembers) < 2:
+            raise ArgumentError(
+                f"members: {self.n_members} members and {self.n_nonmembers} non-members cannot be "
+                "resampled; two scores of each kind are needed"
+            )
+        key = key_of(rng)
+        members, nonmembers = (
+            np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
+        )
+        estimate, replicates, bias, acceleration, (lower, upper) = _core.privacy_bootstrap(
+            members, nonmembers, statistic, rate, n, level, key, resolve_threads(n_threads)
+        )
+        found = []
+        if replicates.min() == replicates.max():
+            found.append(
+                f"all {n} replicates of {statistic} are equal; the bootstrap says nothing of its "
+                "error here, so take `epsilon_interval` of the counts, or more scores"
+            )
+        settings = {"statistic": statistic, "n": n, "fpr": fpr, "prob": level}
+        result = RocBootstrap(
+            statistic=statistic,
+            estimate=estimate,
+            lower=lower,
+            upper=upper,
+            stderr=float(np.std(replicates, ddof=1)) if n > 1 else float("inf"),
+            prob=level,
+            bias=bias,
+            acceleration=acceleration,
+            replicates=replicates,
+            warnings=tuple(found),
+            **provenance(settings, time.perf_counter() - began, key),
+        )
+        return warned(result, FermiacWarning)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        threshold: float | None = None,
+        epsilon: float | None = None,
+        delta: float = 0.0,
+    ) -> Axes:
+        """Draw the curve; see `fermiac.plotting.plot_roc`."""
+        drawn: Axes = registry.function("plotting", "plot_roc")(self, ax, threshold, epsilon, delta)
+        return drawn
+
+
+def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
+    """Compute the ROC curve of an attack's scores.
+
+    Parameters
+    ----------
+    members, nonmembers : array_like, shape (n,)
+        Scores of examples that were in the training set, and of others; a larger score speaks for
+        a member. Infinities are allowed, and equal scores are one threshold.
+
+    Returns
+    -------
+    RocCurve
+
+    Raises
+    ------
+    ArgumentError
+        If one of the two is empty, holds NaN, or is not one-dimensional.
+
+    References
+    ----------
+    .. [1] T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters, 2006.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> curve = fm.privacy.roc([2.0, 1.0], [1.0, 0.0])
+    >>> curve.thresholds, curve.tpr, curve.fpr
+    (array([inf,  2.,  1.,  0.]), array([0. , 0.5, 1. , 1. ]), array([0. , 0. , 0.5, 1. ]))
+    """
+    began = time.perf_counter()
+    some, others = scores("members", members), scores("nonmembers", nonmembers)
+    thresholds, tp, fp, hull, auc, hull_auc = _core.privacy_roc(some, others)
+    return RocCurve(
+        fpr=fp / others.size,
+        tpr=tp / some.size,
+        thresholds=thresholds,
+        fp=fp,
+        tp=tp,
+        hull=hull,
+        auc=auc,
+        hull_auc=hull_auc,
+        n_members=some.size,
+        n_nonmembers=others.size,
+        **provenance({}, time.perf_counter() - began),
+    )

@@ -1,0 +1,472 @@
+"""From an attack's scores to a bound of epsilon: choice of the threshold, clusters, result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.validate import RngLike, key_of, numbers
+from fermiac.errors import ArgumentError, ClusterWarning
+from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
+from fermiac.privacy.inputs import Array, choice, provenance, scores, single, warned
+from fermiac.privacy.intervals import limits
+from fermiac.privacy.rates import DIRECTIONS
+from fermiac.privacy.roc_curve import RocCurve, roc
+from fermiac.privacy.thresholds import (
+    Bonferroni,
+    Explicit,
+    HoldOut,
+    MultiSplit,
+    SameData,
+    Threshold,
+)
+from fermiac.results.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ScoreAudit", "audit_scores"]
+
+Table: TypeAlias = tuple[Array, Array, Array, Array]
+Bound: TypeAlias = Callable[..., ArrayLike]
+"""``bound(tp, fp, fn, tn, *, delta, alpha, direction)``: lower bounds that fail with probability
+`alpha`, for arrays of counts."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ScoreAudit(Result):
+    """A lower bound of epsilon from the scores of an attack.
+
+    Attributes
+    ----------
+    epsilon_lower : float
+        The bound.
+    epsilon_upper : float or None
+        A one-sided upper bound of the epsilon that *this attack at this threshold* shows; the
+        mechanism's own may be larger. None where the threshold was chosen over the same scores or
+        several splits, or the method gives lower bounds only.
+    alpha : float
+        The probability that a bound fails, at most; for ``"jeffreys"`` and ``"bayes"`` on average
+        over a prior.
+    delta : float
+        The delta of the bound.
+    threshold : float
+        The threshold of the bound.
+    counts : mapping
+        ``tp``, ``fp``, ``fn``, ``tn``: what the bound is computed from. Of a part of the scores
+        with `HoldOut` and `MultiSplit`, without the score at the threshold with `Bonferroni`, and
+        divided by design effects with ``cluster_adjust=True``.
+    valid : bool
+        Whether the choice of the threshold leaves the bound valid: False with `SameData`.
+    strategy : str
+        How the threshold was chosen.
+    method, direction : str
+        The bound, and which ratios count.
+    clusters : mapping or None
+        With clusters, for ``fnr`` and ``fpr``: ``rho``, the intraclass correlation of the errors;
+        ``effect``, the design effect; ``n_clusters``; ``mean_size``.
+    roc : RocCurve
+        The curve of all scores.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> stream = fm.random.Stream(1)
+    >>> a = fm.privacy.audit_scores(stream.normal(1000) + 1.0, stream.normal(1000), rng=0)
+    >>> a.valid, 0.3 < a.epsilon_lower < 3.0
+    (True, True)
+    """
+
+    epsilon_lower: float
+    epsilon_upper: float | None
+    alpha: float
+    delta: float
+    threshold: float
+    counts: Mapping[str, float]
+    valid: bool
+    strategy: str
+    method: str
+    direction: str
+    clusters: Mapping[str, Mapping[str, float]] | None
+    roc: RocCurve
+
+    def _headline(self) -> str:
+        note = "" if self.valid else ", not valid: chosen on the same scores"
+        return (
+            f"ScoreAudit: epsilon >= {self.epsilon_lower:.6g} at delta {self.delta:.3g} "
+            f"({100 * (1 - self.alpha):.6g} %, {self.method}{note})"
+        )
+
+    def summary(self) -> str:
+        """Return the bound, its counts and its threshold as text."""
+        counts = ", ".join(f"{name} {value:.6g}" for name, value in self.counts.items())
+        lines = [
+            self._headline(),
+            f"threshold {self.threshold:.6g} by {self.strategy}; {counts}",
+            f"AUC {self.roc.auc:.6g}, advantage {self.roc.advantage:.6g}",
+        ]
+        for rate, found in (self.clusters or {}).items():
+            lines.append(f"{rate}: correlation {found['rho']:.3g}, effect {found['effect']:.3g}")
+        lines += [f"warning: {w}" for w in self.warnings]
+        return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the curve, the threshold and the bound; see `fermiac.plotting.plot_roc`."""
+        return self.roc.plot(ax, self.threshold, self.epsilon_lower, self.delta)
+
+
+class _Scores(NamedTuple):
+    """The scores of an attack, or of a part of them."""
+
+    members: Array
+    nonmembers: Array
+    clusters: Clusters | None
+
+    def part(self, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> _Scores:
+        clusters = self.clusters and Clusters(
+            self.clusters.members[some], self.clusters.nonmembers[others]
+        )
+        return _Scores(self.members[some], self.nonmembers[others], clusters)
+
+
+class _Found(NamedTuple):
+    """A bound, and what it is of."""
+
+    lower: float
+    threshold: float
+    table: Table
+    alpha: float
+    effects: Mapping[str, Mapping[str, float]] | None
+
+
+class _Auditor(NamedTuple):
+    """The settings of an audit."""
+
+    bound: Bound
+    #: Chooses the threshold where any choice is paid for: held out, or from bounds that all hold.
+    guide: Bound
+    delta: float
+    direction: str
+    adjust: bool
+    key: int
+
+    def lower(self, table: Table, alpha: float, bound: Bound | None = None) -> Array:
+        """Lower bounds for rows of counts."""
+        bound = bound or self.bound
+        given = bound(*table, delta=self.delta, alpha=alpha, direction=self.direction)
+        values = numbers("method", given)
+        if values.shape != table[0].shape:
+            raise ArgumentError(
+                f"method: values of shape {values.shape} came back for counts of shape "
+                f"{table[0].shape}; one bound for each row of counts is needed"
+            )
+        return values
+
+    def at(self, data: _Scores, threshold: float, alpha: float) -> _Found:
+        """The bound at a threshold that does not depend on these scores."""
+        hits, alarms = data.members >= threshold, data.nonmembers >= threshold
+        tp, fp = float(hits.sum()), float(alarms.sum())
+        return self.of((tp, fp, hits.size - tp, alarms.size - fp), data, threshold, alpha)
+
+    def of(
+        self,
+        counts: tuple[float, float, float, float],
+        data: _Scores,
+        threshold: float,
+        alpha: float,
+    ) -> _Found:
+        """The bound of these counts, adjusted for clusters if that is asked for."""
+        tp, fp, fn, tn = counts
+        effects = None
+        if data.clusters is not None:
+            effects = {
+                "fnr": design_effect(data.members < threshold, data.clusters.members),
+                "fpr": design_effect(data.nonmembers >= threshold, data.clusters.nonmembers),
+            }
+            if self.adjust:
+                of_fnr, of_fpr = effects["fnr"]["effect"], effects["fpr"]["effect"]
+                tp, fn, fp, tn = tp / of_fnr, fn / of_fnr, fp / of_fpr, tn / of_fpr
+        table = (np.asarray(tp), np.asarray(fp), np.asarray(fn), np.asarray(tn))
+        lower = float(self.lower(_column(table), alpha)[0])
+        return _Found(lower, threshold, table, alpha, effects)
+
+    def best(self, data: _Scores, alpha: float, bound: Bound) -> float:
+        """The threshold with the best bound; the largest advantage decides between equals."""
+        curve = roc(data.members, data.nonmembers)
+        # A threshold that another one beats in both rates cannot be the best.
+        more, wider = np.diff(curve.tp) > 0, np.diff(curve.fp) > 0
+        keep = np.append(False, more) & np.append(wider, True)
+        if self.direction == "both":
+            keep |= np.append(False, wider) & np.append(more, True)
+        rows = np.flatnonzero(keep)
+        tp, fp = curve.tp[rows].astype(np.float64), curve.fp[rows].astype(np.float64)
+        table = (tp, fp, curve.n_members - tp, curve.n_nonmembers - fp)
+        lower = self.lower(table, alpha, bound)
+        advantage = curve.tpr[rows] - curve.fpr[rows]
+        return float(curve.thresholds[rows[np.lexsort((advantage, lower))[-1]]])
+
+    def split(self, data: _Scores, frac: float, index: int) -> tuple[_Scores, _Scores]:
+        """Two parts of the scores; a model is never in both."""
+        if data.clusters is None:
+            some = self._first(len(data.members), frac, index, 0)
+            others = self._first(len(data.nonmembers), frac, index, 1)
+        else:
+            first, second = data.clusters
+            # By kinds of models, so that each part has scores of both.
+            of_some, of_others = np.unique(first), np.unique(second)
+            chosen = np.zeros(max(first.max(), second.max()) + 1, bool)
+            shared = np.intersect1d(of_some, of_others)
+            kinds = (np.setdiff1d(of_some, shared), np.setdiff1d(of_others, shared), shared)
+            for block, models in enumerate(kinds):
+                chosen[models] = self._first(len(models), frac, index, block)
+            some, others = chosen[first], chosen[second]
+        for name, mask in (("members", some), ("nonmembers", others)):
+            if mask.all() or not mask.any():
+                raise ArgumentError(
+                    f"{name}: too few were given to be split; two at least are needed, of two "
+                    "models where there are clusters"
+                )
+        return data.part(some, others), data.part(~some, ~others)
+
+    def _first(self, n: int, frac: float, index: int, block: int) -> NDArray[np.bool_]:
+        n_first = min(max(round(frac * n), 1), n - 1) if n else 0
+        return _core.privacy_split(self.key, index, block, n, n_first)
+
+    def held_out(self, data: _Scores, frac: float, index: int, alpha: float) -> _Found:
+        """The bound on one part at the best threshold of the other."""
+        first, second = self.split(data, frac, index)
+        return self.at(second, self.best(first, alpha, self.guide), alpha)
+
+    def over_all(self, data: _Scores, alpha: float) -> _Found:
+        """The bound at the best of all scores, each without that score."""
+        curve = roc(data.members, data.nonmembers)
+        each = alpha / (curve.n_members + curve.n_nonmembers + 1)
+        tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
+        fn, tn = curve.n_members - tp, curve.n_nonmembers - fp
+        # Of the scores at a threshold, a member or a non-member is left out.
+        some, others = np.flatnonzero(np.diff(tp)) + 1, np.flatnonzero(np.diff(fp)) + 1
+        rows = np.concatenate([some, others])
+        table = (
+            tp[rows] - (np.arange(rows.size) < some.size),
+            fp[rows] - (np.arange(rows.size) >= some.size),
+            fn[rows],
+            tn[rows],
+        )
+        k = int(np.argmax(self.lower(table, each, self.guide)))
+        counts = tuple(float(column[k]) for column in table)
+        return self.of(counts, data, float(curve.thresholds[rows[k]]), each)  # type: ignore[arg-type]
+
+    def run(self, strategy: Threshold, data: _Scores, alpha: float) -> _Found:
+        """The bound by a strategy."""
+        match strategy:
+            case Explicit(threshold):
+                return self.at(data, threshold, alpha)
+            case HoldOut(frac):
+                return self.held_out(data, frac, 0, alpha)
+            case MultiSplit(k, frac):
+                found = [self.held_out(data, frac, i, alpha / 2) for i in range(k)]
+                # No more than half of them, rounded up, are as large.
+                return sorted(found, key=lambda f: f.lower)[k // 2]
+            case Bonferroni():
+                return self.over_all(data, alpha)
+            case _:
+                return self.at(data, self.best(data, alpha, self.bound), alpha)
+
+
+def _column(table: Table) -> Table:
+    tp, fp, fn, tn = (np.atleast_1d(count) for count in table)
+    return tp, fp, fn, tn
+
+
+def _box(method: str, n_threads: int | None) -> Bound:
+    """The bound from a box of limits."""
+
+    def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
+        lower, _ = limits(
+            table,  # type: ignore[arg-type]
+            delta=np.asarray(delta),
+            alpha=np.asarray(alpha),
+            sides=(True, False),
+            method=method,
+            direction=direction,
+            n_threads=n_threads,
+        )
+        return np.asarray(lower)
+
+    return bound
+
+
+def _posterior(n_threads: int | None) -> Bound:
+    """The quantile of the posterior under Jeffreys' prior."""
+    from fermiac.privacy.posterior import epsilon_posterior
+
+    def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
+        law = epsilon_posterior(*table, delta=delta, direction=direction, n_threads=n_threads)
+        return np.asarray(law.ppf(alpha))
+
+    return bound
+
+
+_BOXES = ("clopper-pearson", "jeffreys")
+#: Bounds by name, to be made for a number of threads.
+_BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) for name in _BOXES}
+_BOUNDS["bayes"] = _posterior
+
+
+def audit_scores(
+    members: ArrayLike,
+    nonmembers: ArrayLike,
+    *,
+    threshold: Threshold | float = HoldOut(),  # noqa: B008 - frozen
+    delta: float = 0.0,
+    alpha: float = 0.05,
+    method: str | Bound = "clopper-pearson",
+    direction: str = "attack",
+    clusters: tuple[ArrayLike, ArrayLike] | None = None,
+    cluster_adjust: bool = False,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+) -> ScoreAudit:
+    r"""Bound epsilon from below by the scores of a membership-inference attack.
+
+    The scores become counts at a threshold, and the counts a bound (`epsilon_interval`). A
+    threshold that is chosen where the bound is largest makes the bound too large, unless the choice
+    is paid for: that is what `threshold` is about.
+
+    Parameters
+    ----------
+    members, nonmembers : array_like, shape (n,)
+        Scores of examples that were in the training set, and of others; a score at or above the
+        threshold means "member". Infinities are allowed.
+    threshold : float, Explicit, HoldOut, MultiSplit, Bonferroni or SameData, default HoldOut()
+        A threshold that was fixed beforehand, or how it is chosen: on one part of the scores; on
+        many random parts; over all scores with a corrected `alpha`; over all scores without, which
+        gives no valid bound.
+    delta : float, default 0
+        In [0, 1).
+    alpha : float, default 0.05
+        The probability that the bound exceeds epsilon, in (0, 1).
+    method : {"clopper-pearson", "jeffreys", "bayes"} or callable, default "clopper-pearson"
+        Which limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
+        epsilon under Jeffreys' prior, see `epsilon_posterior`: a larger bound, which holds on
+        average over that prior (which gives an epsilon of 0 no weight: with ``direction="both"``
+        it is never 0, also where nothing leaks); all strategies but `SameData` then choose by the
+        bound of ``"jeffreys"``, at a fraction of the cost. A callable
+        ``bound(tp, fp, fn, tn, *, delta, alpha, direction)`` gives lower bounds for arrays of
+        counts.
+    direction : {"both", "attack", "forward", "reverse"}, default "attack"
+        Which ratios count; see `epsilon_of_rates`. Only ``"both"`` makes use of scores that are
+        smaller for members.
+    clusters : pair of array_like, optional
+        The model that each score is of, for members and for non-members, as numbers or strings.
+        With it the correlation of errors within models is measured, and splits keep models whole.
+    cluster_adjust : bool, default False
+        Divide the counts of each rate by its design effect.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed of the splits. An int in [0, 2**64) is the key itself; None takes one from the
+        system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+
+    Returns
+    -------
+    ScoreAudit
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, if there are too few scores to split, or
+        `cluster_adjust` is given without clusters.
+
+    Warns
+    -----
+    ClusterWarning
+        If a design effect is above 1.2 and not adjusted for.
+
+    Notes
+    -----
+    The bounds take the scores as independent. Several examples in one model are not, and that they
+    may be counted as if they were is a heuristic [1]_, not a theorem; nor is the adjustment, which
+    divides counts by the variance that the correlation adds.
+
+    References
+    ----------
+    .. [1] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+    .. [2] M. Nasr et al., "Tight auditing of differentially private machine learning", USENIX
+       Security, 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> stream = fm.random.Stream(1)
+    >>> members, nonmembers = stream.normal(2000) + 1.0, stream.normal(2000)
+    >>> a = fm.privacy.audit_scores(members, nonmembers, threshold=fm.privacy.MultiSplit(20), rng=0)
+    >>> b = fm.privacy.audit_scores(members, nonmembers, threshold=1.0)
+    >>> a.valid, b.strategy
+    (True, 'Explicit(threshold=1.0)')
+    """
+    began = time.perf_counter()
+    some, others = scores("members", members), scores("nonmembers", nonmembers)
+    strategy = threshold if isinstance(threshold, Threshold) else Explicit(threshold)
+    delta, alpha = single("delta", delta, zero=True), single("alpha", alpha)
+    direction = choice("direction", direction, DIRECTIONS)
+    name = getattr(method, "__name__", "callable") if callable(method) else method
+    if callable(method):
+        bound = guide = method
+    else:
+        bound = guide = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
+    if name == "bayes":
+        guide = _box("jeffreys", n_threads)
+    if cluster_adjust and clusters is None:
+        raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
+    models = None if clusters is None else take_clusters(clusters, some.size, others.size)
+    random = isinstance(strategy, HoldOut | MultiSplit)
+    key = key_of(rng) if random else 0
+    auditor = _Auditor(bound, guide, delta, direction, bool(cluster_adjust), key)
+    found = auditor.run(strategy, _Scores(some, others, models), alpha)
+    upper = None
+    if isinstance(strategy, Explicit | HoldOut) and method == "bayes":
+        upper = auditor.lower(_column(found.table), 1.0 - alpha)[0]
+    elif isinstance(strategy, Explicit | HoldOut) and method in _BOXES:
+        _, upper = limits(
+            found.table,
+            delta=np.asarray(delta),
+            alpha=np.asarray(alpha),
+            sides=(False, True),
+            method=name,
+            direction=direction,
+        )
+    notes = []
+    for rate, effect in (found.effects or {}).items():
+        if effect["effect"] > LARGE_EFFECT and not cluster_adjust:
+            notes.append(
+                f"the errors of the {rate} go together within models (correlation "
+                f"{effect['rho']:.2g}, design effect {effect['effect']:.3g}); cluster_adjust=True "
+                "takes that into account"
+            )
+    settings = {"alpha": alpha, "delta": delta, "method": name, "direction": direction}
+    settings |= {"threshold": repr(strategy), "cluster_adjust": bool(cluster_adjust)}
+    result = ScoreAudit(
+        epsilon_lower=found.lower,
+        epsilon_upper=None if upper is None else float(upper),
+        alpha=alpha,
+        delta=delta,
+        threshold=found.threshold,
+        counts=dict(zip(("tp", "fp", "fn", "tn"), map(float, found.table), strict=True)),
+        valid=not isinstance(strategy, SameData),
+        strategy=repr(strategy),
+        method=name,
+        direction=direction,
+        clusters=found.effects,
+        roc=roc(some, others),
+        warnings=tuple(notes),
+        **provenance(settings, time.perf_counter() - began, key if random else None),
+    )
+    return warned(result, ClusterWarning)

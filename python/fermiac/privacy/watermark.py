@@ -1,0 +1,459 @@
+"""The test for a watermark, and tables of its statistic under keys that a text knows nothing of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import finish, reporter
+from fermiac._base.validate import RngLike, key_of, whole
+from fermiac.errors import ArgumentError
+from fermiac.privacy.watermark_keys import (
+    ExponentialKey,
+    InverseTransformKey,
+    check_range,
+    integers,
+)
+from fermiac.results.result import Result
+from fermiac.targets.builtin import real_numbers
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["WatermarkReference", "WatermarkTest", "detect_watermark", "watermark_reference"]
+
+Array = NDArray[np.float64]
+Key = ExponentialKey | InverseTransformKey
+
+_NORMS = ("size", "last")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class WatermarkTest(Result):
+    """A test of whether a text was written with a key; for many texts, arrays with a row for each.
+
+    Attributes
+    ----------
+    statistic : float or ndarray, shape (texts,)
+        φ, the cost of the best alignment of a block of the text with a block of the key. Low where
+        the text was written with the key.
+    p_value : float or ndarray, shape (texts,)
+        The probability of a statistic as low as that for a text that knows nothing of the key.
+    alignment : ndarray of int, shape (2,) or (texts, 2)
+        The first token and the first key row, (i, j), of the best alignment, the earliest of
+        equals.
+    null_statistics : ndarray, shape (T,) or (texts, T)
+        The statistic under null keys; with a `reference` its sorted table, shape (T,).
+    """
+
+    statistic: Any
+    p_value: Any
+    alignment: NDArray[np.int64]
+    null_statistics: Array
+
+    def _headline(self) -> str:
+        p, phi = np.atleast_1d(self.p_value), np.atleast_1d(self.statistic)
+        null = f"{self.null_statistics.shape[-1]} null keys"
+        if np.ndim(self.p_value) == 0:
+            i, j = self.alignment
+            return (
+                f"WatermarkTest: p = {p[0]:.4g}, statistic {phi[0]:.6g} at token {i}, key row {j}, "
+                f"{null}"
+            )
+        if not p.size:
+            return f"WatermarkTest: no texts, {null}"
+        return f"WatermarkTest: {p.size} texts, p from {p.min():.4g} to {p.max():.4g}, {null}"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class WatermarkReference(Result):
+    """A table of the statistic of `detect_watermark` under null keys, to be used again.
+
+    Attributes
+    ----------
+    statistics : ndarray, shape (T,)
+        The statistics, sorted.
+    """
+
+    statistics: Array
+
+    def _headline(self) -> str:
+        x = self.statistics
+        shown = f", from {x[0]:.6g} to {x[-1]:.6g}" if x.size else ""
+        return f"WatermarkReference: {x.size} null statistics{shown}"
+
+
+def detect_watermark(
+    tokens: ArrayLike | Sequence[ArrayLike],
+    key: Key,
+    *,
+    block_size: int | None = None,
+    gamma: float | None = None,
+    n_null: int = 999,
+    reference: WatermarkReference | ArrayLike | None = None,
+    plain: bool = False,
+    rank_norm: str = "size",
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> WatermarkTest:
+    r"""Test whether a text was written with a key.
+
+    The statistic is the lowest cost, over all blocks of the text and all rows of the key, of
+    aligning the block with the key from that row on. Its law for a text that knows nothing of the
+    key is found by drawing other keys.
+
+    Parameters
+    ----------
+    tokens : array_like of int, shape (m,) or (texts, m), or sequence of such of shape (m,)
+        The text, or texts, of tokens from 0 to V - 1.
+    key : InverseTransformKey or ExponentialKey
+        The key.
+    block_size : int, default m
+        Tokens in a block, k, from 1 to the length of the text. Short blocks find a watermark in a
+        part of the text.
+    gamma : float, optional
+        The cost of leaving out a token, or a row of the key, so that a watermark is found after
+        tokens were inserted or deleted. By default nothing may be left out. A match pays if its
+        distance is below 2 γ; with exponential keys, whose distances are negative, γ may be
+        negative or 0.
+    n_null : int, default 999
+        Null keys, T. At 0 there is the statistic alone, and the p-value is 1.
+    reference : WatermarkReference or array_like, shape (T,), optional
+        Statistics under null keys that are known, instead of `n_null` new ones.
+    plain : bool, default False
+        Give the share of null statistics that are as low. That is 0 where there is none: it is too
+        small to be a p-value, and here to compare with other implementations.
+    rank_norm : {"size", "last"}, default "size"
+        What ranks are divided by for an inverse transform key: V or V - 1.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed of the null keys. An int in [0, 2**64) is the key itself; None takes one from the
+        system.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total) keys
+        about ten times a second.
+
+    Returns
+    -------
+    WatermarkTest
+        ``statistic``, ``p_value``, ``alignment``, ``null_statistics``.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain: a token that is not in the vocabulary, a block longer
+        than a text, a reference that was made for other settings.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is a `WatermarkTest` from the null keys (of one text) or
+        the texts (of many) that were done, or None.
+
+    See Also
+    --------
+    watermark_reference : Null statistics to use for many texts.
+
+    Notes
+    -----
+    A token y costs :math:`|\pi(y) / V - u|` at a row of an inverse transform key, π being the
+    ranks, and :math:`\ln(1 - \xi_y)` at a row of an exponential key. A block costs the sum over its
+    tokens, with a row each, row after row; with `gamma` it costs what the best alignment with
+    equally many rows does, in which tokens and rows may be left out at γ each. The statistic is
+    :math:`\varphi = \min_{i, j}` of that over the first token i and the first row j. Key rows
+    repeat after n.
+
+    With T null keys, :math:`p = (1 + \#\{t: \varphi_t \le \varphi\}) / (1 + T)`. Given the text,
+    the statistics of the key and of the null keys are independent and of one law, so P(p ≤ α) ≤ α
+    for every α, and is α wherever (1 + T) α is whole and no statistics are equal. That holds for a
+    key that was drawn apart from the text. A null key needs numbers for the different tokens of the
+    text only.
+
+    Texts of one call share their null keys: each has the p-value that it has in a call of its own
+    with the same `rng`. Given the texts, p-values are not independent.
+
+    Without `gamma` the work is m n for a key; with it (m - k + 1) n k². Sums of at most 3 k
+    distances are what rounding acts on. The bits are the same on any number of threads.
+
+    References
+    ----------
+    .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
+       for language models", 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.ExponentialKey(64, 100, rng=1)
+    >>> text = key.sample(np.ones(100), 50, offset=10)
+    >>> test = fm.privacy.detect_watermark(text, key, rng=0)
+    >>> test.p_value, test.alignment
+    (0.001, array([ 0, 10]))
+    >>> shorter = np.delete(text, [7, 20, 33])
+    >>> fm.privacy.detect_watermark(shorter, key, gamma=-0.25, n_null=99, rng=0).p_value
+    0.01
+    """
+    start = time.perf_counter()
+    if not isinstance(plain, bool | np.bool_):
+        raise ArgumentError(f"plain: {plain!r:.60} given; True or False is needed")
+    settings = _settings(key, block_size, gamma, n_null, rank_norm)
+    texts, many = _texts(tokens, key)
+    known = None
+    if reference is not None:
+        known = _known(reference, settings, texts)
+        settings["n_null"] = 0
+    if plain and (settings["n_null"] if known is None else known.size) == 0:
+        raise ArgumentError("plain: True given without null keys; n_null must be at least 1")
+    seed = None if known is not None else key_of(rng)
+
+    def result(rows: list[_Row], status: str) -> WatermarkTest:
+        phi = np.array([row[0] for row in rows])
+        if known is None:
+            size = rows[0][3].size if rows else settings["n_null"]
+            null = np.array([row[3] for row in rows]).reshape(len(rows), size)
+            low = np.count_nonzero(null <= phi[:, None], axis=1)
+        else:
+            null, low = known, np.searchsorted(known, phi, side="right")
+        T = null.shape[-1]
+        p = low / T if plain else (1 + low) / (1 + T)
+        at = np.array([row[1:3] for row in rows], dtype=np.int64).reshape(-1, 2)
+        return WatermarkTest(
+            seed=seed,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            settings={**settings, "plain": bool(plain)},
+            n_evals=sum(1 + row[3].size for row in rows),
+            wall_time=time.perf_counter() - start,
+            status=status,
+            statistic=phi if many else float(phi[0]),
+            p_value=p if many else float(p[0]),
+            alignment=at if many else at[0],
+            null_statistics=null if many or known is not None else null[0],
+        )
+
+    with reporter(progress, "watermark", "keys") as report:
+        rows, error = _align(key, texts, settings, seed, n_threads, report)
+        if error is not None:
+            if isinstance(error, KeyboardInterrupt):
+                # A text is done when its null keys are; of a single one, some will do.
+                enough = settings["n_null"] if many else min(1, settings["n_null"])
+                done = [row for row in rows if row[3].size >= enough]
+                partial = result(done, "interrupted") if done else None
+                error.partial_result = partial  # type: ignore[attr-defined]
+            raise error
+        test = result(rows, "complete")
+        finish(report, test.n_evals, test)
+    return test
+
+
+def watermark_reference(
+    tokens: ArrayLike | Sequence[ArrayLike],
+    key: Key,
+    *,
+    block_size: int | None = None,
+    gamma: float | None = None,
+    n_null: int = 999,
+    rank_norm: str = "size",
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> WatermarkReference:
+    """Draw the statistic of `detect_watermark` under null keys, for use with many texts.
+
+    Parameters
+    ----------
+    tokens : array_like of int, shape (m,) or (texts, m), or sequence of such of shape (m,)
+        A text, or texts, without a watermark, like those that are to be tested.
+    key : InverseTransformKey or ExponentialKey
+        A key like that to be tested for: its kind, `n` and `vocab_size` count, its numbers do not.
+    block_size, gamma, rank_norm
+        As in `detect_watermark`.
+    n_null : int, default 999
+        Null keys for each text; each text has its own.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed of the null keys.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        As in `detect_watermark`.
+
+    Returns
+    -------
+    WatermarkReference
+        ``statistics``, sorted, of all texts together.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+
+    Notes
+    -----
+    The law of the statistic depends on the text through its length and on how often its tokens are
+    repeated. So p-values from a table are exact for the text that the table was made for, and good
+    for texts like those of the table. With one null key for each of many texts that are drawn as
+    the tested one is, they are exact again, on average over texts.
+
+    References
+    ----------
+    .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
+       for language models", 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.ExponentialKey(64, 100, rng=1)
+    >>> others = np.random.default_rng(0).integers(0, 100, size=(20, 50))
+    >>> table = fm.privacy.watermark_reference(others, key, n_null=50, rng=0)
+    >>> table.statistics.shape
+    (1000,)
+    >>> text = key.sample(np.ones(100), 50)
+    >>> fm.privacy.detect_watermark(text, key, reference=table).p_value < 0.01
+    True
+    """
+    start = time.perf_counter()
+    settings = _settings(key, block_size, gamma, n_null, rank_norm)
+    texts, _ = _texts(tokens, key)
+    lengths = {text.size for text in texts}
+    seed = key_of(rng)
+    with reporter(progress, "watermark", "keys") as report:
+        rows, error = _align(None, texts, settings, seed, n_threads, report)
+        if error is not None:
+            raise error
+        statistics = np.sort(np.concatenate([np.empty(0), *(row[3] for row in rows)]))
+        table = WatermarkReference(
+            seed=seed,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            settings={**settings, "n_tokens": lengths.pop() if len(lengths) == 1 else None},
+            n_evals=statistics.size,
+            wall_time=time.perf_counter() - start,
+            statistics=statistics,
+        )
+        finish(report, statistics.size, table)
+    return table
+
+
+def _settings(
+    key: Key, block_size: int | None, gamma: float | None, n_null: int, rank_norm: str
+) -> dict[str, Any]:
+    """The settings that statistics must share to be compared, and the number of null keys."""
+    if not isinstance(key, ExponentialKey | InverseTransformKey):
+        raise ArgumentError(
+            f"key: a {type(key).__name__} given; an InverseTransformKey or ExponentialKey is needed"
+        )
+    if rank_norm not in _NORMS:
+        raise ArgumentError(f"rank_norm: {rank_norm!r:.60} given; it must be 'size' or 'last'")
+    if rank_norm == "last" and key.vocab_size == 1:
+        raise ArgumentError("rank_norm: 'last' given for a vocabulary of one token; use 'size'")
+    if gamma is not None:
+        try:
+            # Beyond, the costs of tokens would be lost beside it.
+            if isinstance(gamma, bool | np.bool_ | str) or not abs(gamma) <= 1e6:
+                raise ValueError
+            gamma = float(gamma)
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                f"gamma: {gamma!r:.60} given; a number from -1e6 to 1e6, or None, is needed"
+            ) from None
+    return {
+        "key": type(key).__name__,
+        "n": key.n,
+        "vocab_size": key.vocab_size,
+        "block_size": None if block_size is None else whole("block_size", block_size, 1, 2**31 - 1),
+        "gamma": gamma,
+        "rank_norm": rank_norm,
+        "n_null": whole("n_null", n_null, 0, 2**31 - 1),
+    }
+
+
+def _texts(tokens: Any, key: Key) -> tuple[list[NDArray[np.int64]], bool]:
+    """The texts, and whether they were given as many."""
+    many = isinstance(tokens, list | tuple) and any(
+        isinstance(text, list | tuple) or np.ndim(text) > 0 for text in tokens
+    )
+    if many:
+        texts = [integers("tokens", text) for text in tokens]
+    else:
+        given = integers("tokens", tokens)
+        many = given.ndim == 2
+        texts = list(given) if many else [given]
+    for text in texts:
+        if text.ndim != 1 or not text.size:
+            raise ArgumentError(
+                f"tokens: an array of shape {text.shape} given for a text; (m,) is needed, with a "
+                "token at least"
+            )
+        check_range(text, key.vocab_size)
+    return texts, many
+
+
+def _known(reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int64]]) -> Array:
+    """The sorted table of a reference that fits."""
+    if isinstance(reference, WatermarkReference):
+        made = reference.settings
+        for name in ("key", "n", "vocab_size", "block_size", "gamma", "rank_norm"):
+            if made[name] != settings[name]:
+                raise ArgumentError(
+                    f"reference: made with {name} {made[name]!r}, while {settings[name]!r} is "
+                    "asked for; make one for these settings with watermark_reference"
+                )
+        for text in texts:
+            if made["n_tokens"] not in (None, text.size):
+                raise ArgumentError(
+                    f"reference: made for texts of {made['n_tokens']} tokens, while one has "
+                    f"{text.size}; make one for texts of this length with watermark_reference"
+                )
+        return reference.statistics
+    table = real_numbers("reference", reference)
+    if table.ndim != 1:
+        raise ArgumentError(f"reference: an array of shape {table.shape} given; (T,) is needed")
+    if np.isnan(table).any():
+        raise ArgumentError("reference: NaN given; numbers are needed")
+    return np.sort(table)
+
+
+#: (statistic, first token, first key row, null statistics) of a text.
+_Row = tuple[float, int, int, Array]
+
+
+def _align(
+    key: Key | None,
+    texts: list[NDArray[np.int64]],
+    settings: dict[str, Any],
+    seed: int | None,
+    n_threads: int | None,
+    report: Report | None,
+) -> tuple[list[_Row], BaseException | None]:
+    """What the core makes of the texts; null keys of their own for each if there is no key."""
+    threads = resolve_threads(n_threads)
+    for text in texts:
+        if (settings["block_size"] or 1) > text.size:
+            raise ArgumentError(
+                f"block_size: {settings['block_size']} given for a text of {text.size} tokens; it "
+                "must not be longer than a text"
+            )
+    if not texts:
+        return [], None
+    used, places = np.unique(np.concatenate(texts).astype(np.uint32), return_inverse=True)
+    transform = settings["key"] == "InverseTransformKey"
+    options = {
+        "vocab_size": settings["vocab_size"] if transform else None,
+        "scale": float(settings["vocab_size"] - (settings["rank_norm"] == "last")),
+        "n": settings["n"],
+        "block": settings["block_size"],
+        "gamma": settings["gamma"],
+        "n_null": settings["n_null"],
+        "shared": key is not None,
+        "seed": seed or 0,
+    }
+    restricted = None if key is None else key._restricted(used)
+    lengths = [text.size for text in texts]
+    return _core.watermark_align(
+        restricted, places.astype(np.uint32), lengths, options, threads, report
+    )

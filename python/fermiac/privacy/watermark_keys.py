@@ -1,0 +1,445 @@
+"""Secret keys of watermarks, and the tokens that they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import RngLike, key_of, plain, whole
+from fermiac.errors import ArgumentError
+
+__all__ = ["ExponentialKey", "InverseTransformKey"]
+
+Array = NDArray[np.float64]
+Tokens = NDArray[np.int64]
+Probabilities: TypeAlias = "ArrayLike | Callable[[Tokens], ArrayLike]"
+
+_LARGEST = 2**31 - 1
+
+
+class _Key:
+    """What both kinds of keys have: rows, a vocabulary, a seed; frozen."""
+
+    __slots__ = ("_n", "_seed", "_vocab_size")
+
+    _n: int
+    _vocab_size: int
+    _seed: int | None
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        self._set(**state[1])
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return self._n
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens in the vocabulary, V."""
+        return self._vocab_size
+
+    @property
+    def seed(self) -> int | None:
+        """What gives the key again as ``rng``; None for a key from arrays."""
+        return self._seed
+
+    def __repr__(self) -> str:
+        where = "from arrays" if self._seed is None else f"rng={self._seed}"
+        return f"{type(self).__name__}({self._n}, {self._vocab_size}, {where})"
+
+    def _derive(self, n: int, vocab_size: int, rng: RngLike) -> int:
+        rows, size = whole("n", n, 1, _LARGEST), whole("vocab_size", vocab_size, 1, _LARGEST)
+        seed = key_of(rng)
+        self._set(_n=rows, _vocab_size=size, _seed=seed)
+        return seed
+
+    def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
+        """What the core needs to know of the key for these tokens."""
+        raise NotImplementedError
+
+    def sample(
+        self,
+        probabilities: Probabilities,
+        m: int | None = None,
+        *,
+        offset: int = 0,
+        n_threads: int | None = None,
+    ) -> Tokens:
+        """Write a text with the watermark of this key.
+
+        Averaged over keys, each token has the law that the probabilities say, as long as no row of
+        the key is used twice.
+
+        Parameters
+        ----------
+        probabilities : array_like, shape (V,) or (m, V), or callable
+            The law of the next token: one for all positions, one for each, or a function of the
+            tokens so far, shape (i,), that gives (V,). Rows need not sum to 1.
+        m : int, optional
+            Tokens to write; needed unless there is a law for each position.
+        offset : int, default 0
+            The key row of the first token; the next ones follow, and the last row is followed by
+            the first.
+        n_threads : int, optional
+            Threads that share the positions; see `fermiac.set_num_threads`. Never changes the
+            result.
+
+        Returns
+        -------
+        ndarray of int64, shape (m,)
+            The tokens.
+
+        Raises
+        ------
+        ArgumentError
+            If the probabilities are negative, not finite, all 0 in a row or of another shape, or
+            `m` or `offset` is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> key = fm.privacy.InverseTransformKey(64, 5, rng=0)
+        >>> key.sample(np.ones(5), 40).shape
+        (40,)
+        """
+        first = whole("offset", offset, 0, _LARGEST)
+        threads = resolve_threads(n_threads)
+        if callable(probabilities):
+            if m is None:
+                raise ArgumentError("m: None given; with a function, say how many tokens to write")
+            out = np.empty(whole("m", m, 1, _LARGEST), dtype=np.int64)
+            for i in range(out.size):
+                row = self._table(probabilities(out[:i].copy()), 1)
+                out[i] = self._choose(row[None], first + i, threads)[0]
+            return out
+        table = self._table(probabilities, 2)
+        if table.ndim == 1:
+            if m is None:
+                raise ArgumentError("m: None given; with one law, say how many tokens to write")
+            table = np.broadcast_to(table, (whole("m", m, 1, _LARGEST), table.size))
+        elif m is not None and whole("m", m, 1, _LARGEST) != len(table):
+            raise ArgumentError(f"m: {m} given with probabilities for {len(table)} positions")
+        # A table for one law repeated is made in parts, never as a whole.
+        part = max(1, 2**22 // self._vocab_size)
+        parts = range(0, len(table), part)
+        chosen = [self._choose(table[i : i + part], first + i, threads) for i in parts]
+        return np.concatenate(chosen).astype(np.int64)
+
+    def _table(self, given: Any, max_ndim: int) -> Array:
+        table = _numbers("probabilities", given)
+        if not 1 <= table.ndim <= max_ndim or table.shape[-1] != self._vocab_size or not table.size:
+            shapes = "(V,)" if max_ndim == 1 else "(V,) or (m, V)"
+            raise ArgumentError(
+                f"probabilities: an array of shape {table.shape} given; {shapes} is needed, "
+                f"V = {self._vocab_size}"
+            )
+        if not np.all((table >= 0) & (table < np.inf)):
+            raise ArgumentError("probabilities: they must be finite and not negative")
+        if not np.all(table.any(axis=-1)):
+            raise ArgumentError("probabilities: all are 0 for a position; one must not be")
+        # Far from 1, sums and quotients of weights overflow, or lose their digits.
+        most = table.max(axis=-1, keepdims=True)
+        far = (most > 1e250) | (most < 1e-250)
+        return np.where(far, table / most, table) if far.any() else table
+
+
+class InverseTransformKey(_Key):
+    """A key of inverse transform sampling: a number for each row, and an order of the vocabulary.
+
+    The token of a row with number u is the first, in the key's order of the vocabulary, at which
+    the cumulated probability is at least u.
+
+    Parameters
+    ----------
+    n : int
+        Rows: the length after which the key repeats, from 1 to 2**31 - 1.
+    vocab_size : int
+        Tokens in the vocabulary, from 1 to 2**31 - 1.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The secret. An int in [0, 2**64) is the key itself; None takes one from the system.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+
+    See Also
+    --------
+    ExponentialKey : The other kind of key.
+    detect_watermark : The test for a key.
+
+    References
+    ----------
+    .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
+       for language models", 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.InverseTransformKey(256, 1000, rng=1)
+    >>> key.uniforms.shape, np.sort(key.ranks)[-1]
+    ((256,), np.int64(999))
+    """
+
+    __slots__ = ("_ranks", "_uniforms")
+
+    _uniforms: Array
+    _ranks: NDArray[np.int64]
+
+    def __init__(self, n: int, vocab_size: int, *, rng: RngLike = None) -> None:
+        seed = self._derive(n, vocab_size, rng)
+        uniforms, ranks = _core.watermark_transform_key(seed, self._n, self._vocab_size)
+        self._set(_uniforms=uniforms, _ranks=ranks.astype(np.int64))
+
+    @classmethod
+    def from_arrays(cls, uniforms: ArrayLike, ranks: ArrayLike) -> InverseTransformKey:
+        """Make a key of numbers that are known.
+
+        Parameters
+        ----------
+        uniforms : array_like, shape (n,)
+            For each row its number, from 0 to 1.
+        ranks : array_like of int, shape (V,)
+            For each token its place, from 0 to V - 1, in the order of the vocabulary. Of an order,
+            the tokens in turn, ``numpy.argsort`` makes ranks.
+
+        Returns
+        -------
+        InverseTransformKey
+            The key.
+
+        Raises
+        ------
+        ArgumentError
+            If a number is not from 0 to 1, or `ranks` is no permutation.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> key = fm.privacy.InverseTransformKey.from_arrays([0.1, 0.9], [2, 0, 1])
+        >>> key.sample([0.5, 0.25, 0.25], 2)
+        array([1, 0])
+        """
+        u = _numbers("uniforms", uniforms)
+        if u.ndim != 1 or not u.size or not np.all((u >= 0) & (u <= 1)):
+            raise ArgumentError(
+                f"uniforms: an array of shape {u.shape} given; numbers from 0 to 1, shape (n,), "
+                "are needed"
+            )
+        r = integers("ranks", ranks)
+        if r.ndim != 1 or not r.size or not np.array_equal(np.sort(r), np.arange(r.size)):
+            raise ArgumentError(
+                f"ranks: an array of shape {r.shape} given; each of 0, …, V - 1 is needed once, "
+                "shape (V,)"
+            )
+        key = cls.__new__(cls)
+        key._set(_n=u.size, _vocab_size=r.size, _seed=None, _uniforms=u.copy(), _ranks=r.copy())
+        return key
+
+    @property
+    def uniforms(self) -> Array:
+        """For each row its number, shape (n,)."""
+        return self._uniforms
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """For each token its rank, shape (V,)."""
+        return self._ranks
+
+    def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
+        order = np.empty_like(self._ranks)
+        order[self._ranks] = np.arange(self._vocab_size)
+        out = np.empty(len(table), dtype=np.int64)
+        for i, row in enumerate(table):
+            reached = np.cumsum(row[order])
+            at = self._uniforms[(first + i) % self._n] * reached[-1]
+            # A number of 0 does not choose a token that cannot be.
+            place = np.searchsorted(reached, at, "left" if at > 0 else "right")
+            out[i] = order[place]
+        return out
+
+    def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
+        return self._uniforms, self._ranks[tokens].astype(np.uint32)
+
+
+class ExponentialKey(_Key):
+    """A key of exponential minimum sampling: a number for each row and each token.
+
+    The token y of a row with numbers ξ is that of the lowest -ln(ξ_y) / p_y. The numbers are a
+    function of the seed and their place, and are made where they are needed: a key takes no memory,
+    however large the vocabulary.
+
+    Parameters
+    ----------
+    n : int
+        Rows: the length after which the key repeats, from 1 to 2**31 - 1.
+    vocab_size : int
+        Tokens in the vocabulary, from 1 to 2**31 - 1.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The secret. An int in [0, 2**64) is the key itself; None takes one from the system.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+
+    See Also
+    --------
+    InverseTransformKey : The other kind of key.
+    detect_watermark : The test for a key.
+
+    References
+    ----------
+    .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
+       for language models", 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.ExponentialKey(256, 50_000, rng=1)
+    >>> key.columns([3, 14_159]).shape
+    (256, 2)
+    """
+
+    __slots__ = ("_source",)
+
+    _source: int | Array
+
+    def __init__(self, n: int, vocab_size: int, *, rng: RngLike = None) -> None:
+        self._set(_source=self._derive(n, vocab_size, rng))
+
+    @classmethod
+    def from_array(cls, xi: ArrayLike) -> ExponentialKey:
+        """Make a key of numbers that are known.
+
+        Parameters
+        ----------
+        xi : array_like, shape (n, V)
+            The numbers, at least 0 and below 1: the distance ln(1 - ξ) has no value at 1.
+
+        Returns
+        -------
+        ExponentialKey
+            The key.
+
+        Raises
+        ------
+        ArgumentError
+            If a number is outside [0, 1), or the array is of another shape.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> key = fm.privacy.ExponentialKey.from_array([[0.9, 0.2], [0.1, 0.8]])
+        >>> key.sample([0.5, 0.5], 2)
+        array([0, 1])
+        """
+        x = _numbers("xi", xi)
+        if x.ndim != 2 or not x.size:
+            raise ArgumentError(f"xi: an array of shape {x.shape} given; (n, V) is needed")
+        if not np.all((x >= 0) & (x < 1)):
+            raise ArgumentError(
+                f"xi: numbers from {x.min():.6g} to {x.max():.6g} given; all must be at least 0 "
+                "and below 1"
+            )
+        key = cls.__new__(cls)
+        n, vocab_size = x.shape
+        key._set(_n=n, _vocab_size=vocab_size, _seed=None, _source=np.array(x, order="C"))
+        return key
+
+    def columns(self, tokens: ArrayLike) -> Array:
+        """Return the numbers of some tokens.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (k,)
+            Tokens, each from 0 to V - 1.
+
+        Returns
+        -------
+        ndarray, shape (n, k)
+            Their columns of the array of numbers.
+
+        Raises
+        ------
+        ArgumentError
+            If a token is out of range.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> fm.privacy.ExponentialKey.from_array([[0.9, 0.2], [0.1, 0.8]]).columns([1])
+        array([[0.2],
+               [0.8]])
+        """
+        y = integers("tokens", tokens)
+        if y.ndim != 1:
+            raise ArgumentError(f"tokens: an array of shape {y.shape} given; (k,) is needed")
+        check_range(y, self._vocab_size)
+        if isinstance(self._source, np.ndarray):
+            return self._source[:, y]
+        return _core.watermark_numbers(self._source, y.astype(np.uint32), self._n).T
+
+    def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
+        p = np.ascontiguousarray(table)
+        return _core.watermark_choose(self._source, self._n, p, first % self._n, n_threads)
+
+    def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
+        if isinstance(self._source, np.ndarray):
+            return np.ascontiguousarray(self._source[:, tokens].T)
+        return self._source, tokens
+
+
+def _numbers(name: str, given: Any) -> Array:
+    value = plain(name, given)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError
+        return np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise ArgumentError(f"{name}: a {kind} was given; an array of numbers is needed") from None
+
+
+def integers(name: str, given: Any) -> NDArray[np.int64]:
+    """Take an array of whole numbers."""
+    value = plain(name, given)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ArgumentError(f"{name}: its rows have different lengths") from None
+    if array.dtype.kind not in "iu":
+        if array.size == 0:
+            raise ArgumentError(f"{name}: an empty array was given; one number at least is needed")
+        raise ArgumentError(
+            f"{name}: an array of type {array.dtype} was given; whole numbers are needed"
+        )
+    return array.astype(np.int64)
+
+
+def check_range(tokens: NDArray[np.int64], vocab_size: int) -> None:
+    """Refuse tokens that are not in the vocabulary."""
+    wrong = (tokens < 0) | (tokens >= vocab_size)
+    if wrong.any():
+        raise ArgumentError(
+            f"tokens: {tokens[wrong][0]} given; the vocabulary of the key has 0 to {vocab_size - 1}"
+        )

@@ -1,0 +1,293 @@
+"""Averages over samples and their errors, by the error model of the sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads, threads_for
+from fermiac._base.validate import plain, whole
+from fermiac.diagnostics import khat_threshold
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.results import Estimate, chain_summary
+from fermiac.results.chain_errors import chain_shape, convergence_findings
+from fermiac.results.error_models import Controls, average, sum_of_squares
+from fermiac.results.result import warn
+from fermiac.targets.callables import CallableIntegrand
+from fermiac.targets.conversion import as_integrand, is_integrand
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+
+__all__ = ["expect", "join_complex", "moments", "summary", "table"]
+
+Array = NDArray[np.float64]
+#: Points that a function is given at a time.
+_BATCH = 65536
+#: The share of a variance above which a part of it stands out.
+_STANDS_OUT = 0.1
+
+
+def expect(
+    sample: Sample,
+    f: Any,
+    controls: Any,
+    degree: int,
+    law: int,
+    names: Sequence[str] | None,
+    n_threads: int | None,
+) -> Estimate:
+    """What `Sample.expect` does."""
+    start = time.perf_counter()
+    law = whole("law", law, 0, sample.n_laws - 1)
+    used = sample._log_weights(law) > -np.inf
+    values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
+    outputs = values.shape[1] // 2 if is_complex else values.shape[1]
+    labels = _labels(names, outputs)
+    chosen = _chosen(sample, controls, degree, used)
+    scaled, exponents = _in_range(values)
+    got = average(sample, scaled, chosen, law, n_threads)
+    mean, stderr = (np.ldexp(a, exponents) for a in (got.mean, np.sqrt(np.diag(got.cov))))
+    with np.errstate(over="ignore"):
+        cov = np.ldexp(got.cov, exponents[:, None] + exponents)
+    ess, khat = got.ess, got.khat
+    found = list(got.findings) + _unseen(sample, values, labels, is_complex, law)
+    limit = khat_threshold(max(sample.n_draws, 2))
+    heavy = khat > limit
+    if got.largest is not None:
+        heavy &= got.largest > _STANDS_OUT
+    elif sample.log_weights is None:
+        # Without weights a skew integrand is the rule: here a point must stand out as well.
+        squares = (scaled - scaled.mean(axis=0)) ** 2
+        heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
+    rhat = got.rhat
+    if is_complex:
+        mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
+        heavy = heavy[:outputs] | heavy[outputs:]
+        rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
+    if rhat is not None:
+        sizes = {"the effective sample size": np.where(stderr > 0, ess, np.inf)}
+        found += convergence_findings(labels, rhat, sizes, chain_shape(sample)[0])
+    if heavy.any():
+        what = "the values" if sample.log_weights is None else "the weighted values"
+        which = ", ".join(label for label, h in zip(labels, heavy, strict=True) if h)
+        found.append(
+            (
+                WeightWarning,
+                f"{what} of {which:.200} have a heavy tail: k-hat up to {khat[heavy].max():.2f}, "
+                f"above {limit:.2f}; a few points carry the error, which is probably too small: "
+                "use more points or a sampler with heavier tails",
+            )
+        )
+
+    def shape(a: NDArray[Any]) -> Any:
+        return a.ravel()[0].item() if scalar else a
+
+    method = "mean" if sample.log_weights is None else "snis"
+    settings: dict[str, Any] = {"error_model": sample.error_model, "controls": None}
+    if sample.n_laws > 1:
+        settings["law"] = law
+    if chosen is not None:
+        method = "controls" if chosen.degree is None else "stein"
+        settings["controls"] = "given" if chosen.degree is None else "stein"
+        if chosen.degree is not None:
+            settings["degree"] = chosen.degree
+    estimate = Estimate(
+        seed=sample.seed,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings=settings,
+        n_evals=sample.n_draws if is_integrand(f) else 0,
+        wall_time=time.perf_counter() - start,
+        status=sample.status,
+        warnings=tuple(text for _, text in found),
+        mean=shape(mean),
+        stderr=shape(stderr),
+        cov=shape(cov),
+        ess=shape(ess),
+        khat=shape(khat),
+        names=labels,
+        method=method,
+    )
+    warn(found, estimate)
+    return estimate
+
+
+def _values(
+    sample: Sample, f: Any, used: NDArray[np.bool_], name: str, what: str
+) -> tuple[Array, bool, bool]:
+    """Real columns (complex ones by their parts), whether there is one, whether it is complex."""
+    points = sample._points
+    n = len(points)
+    if is_integrand(f):
+        target = as_integrand(f, sample.dim)
+        if isinstance(target, CallableIntegrand):
+            # f may write to its batch, or keep it, and use the array that it gives for the next.
+            parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
+            values = np.vstack(parts)
+        else:
+            values = target.handle(points, threads_for(n)).reshape(n, -1)
+        scalar, is_complex = bool(target.scalar), target.complex
+    else:
+        array = np.asarray(plain(name, f) if isinstance(f, np.ndarray) else f)
+        lead = sample.draws.shape[:-1]
+        if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:
+            array = array.reshape(n, *array.shape[len(lead) :])
+        if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "biufc":
+            raise ArgumentError(
+                f"{name}: a {type(f).__name__} of shape {array.shape} given; a callable from "
+                f"(n, {sample.dim}) to (n,) or (n, k) is needed, or an array of numbers with {n} "
+                "rows"
+            )
+        scalar, is_complex = array.ndim == 1, array.dtype.kind == "c"
+        array = array[:, None] if scalar else array
+        values = np.hstack([array.real, array.imag]) if is_complex else array.astype(float)
+    if values.shape[1] == 0:
+        raise ArgumentError(f"{name}: no columns given; at least one is needed")
+    bad = ~np.isfinite(values) & used[:, None]
+    if bad.any():
+        row, k = (int(i) for i in np.argwhere(bad)[0])
+        raise TargetError(
+            f"{what} gave {values[row, k]} at draw {row}, x = {points[row][:6]}; it must be finite "
+            "wherever a draw has weight"
+        )
+    # What has no weight may be anything.
+    return np.where(used[:, None], values, 0.0), scalar, is_complex
+
+
+def _in_range(values: Array) -> tuple[Array, NDArray[np.intc]]:
+    """Columns over powers of two, by which nothing is rounded, so that squares stay in range."""
+    exponents: NDArray[np.intc] = np.frexp(np.abs(values).max(axis=0))[1]
+    return np.ldexp(values, -exponents), exponents
+
+
+def _unseen(
+    sample: Sample, values: Array, labels: tuple[str, ...], is_complex: bool, law: int
+) -> list[tuple[type[FermiacWarning], str]]:
+    """An error of 0 that comes from values that are all 0."""
+    zero = np.all(values == 0, axis=0)
+    if is_complex:
+        zero = zero[: len(labels)] & zero[len(labels) :]
+    if not zero.any():
+        return []
+    which = ", ".join(label for label, z in zip(labels, zero, strict=True) if z)
+    ess = 1 / float(np.sum(sample._weights(law) ** 2))
+    return [
+        (
+            FermiacWarning,
+            f"f was 0 at every draw of weight for {which:.200}: the error of 0 says nothing; if f "
+            f"is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
+        )
+    ]
+
+
+def _labels(names: Sequence[str] | None, n: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"E[{j}]" for j in range(n))
+    labels = tuple(map(str, names))
+    if isinstance(names, str) or len(labels) != n or len(set(labels)) != n:
+        raise ArgumentError(f"names: {names!r} given; {n} different ones are needed, in a sequence")
+    return labels
+
+
+def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_]) -> Controls | None:
+    if controls is None:
+        return None
+    if not isinstance(controls, str):
+        values, _, is_complex = _values(sample, controls, used, "controls", "the controls")
+        if is_complex:
+            raise ArgumentError(
+                "controls: complex ones given; give real and imaginary parts as two columns"
+            )
+        return Controls(given=np.ascontiguousarray(_in_range(values)[0]))
+    if controls != "stein":
+        raise ArgumentError(
+            f"controls: {controls!r} given; it must be 'stein', None, a callable or an array"
+        )
+    degree = whole("degree", degree, 1, 100)
+    if sample.gradients is None:
+        raise ArgumentError(
+            "controls: 'stein' needs the gradients of the log-density, and this sample has none; "
+            "give them by Sample.from_arrays(..., gradients=...)"
+        )
+    if sample.n_laws > 1:
+        raise ArgumentError(
+            "controls: 'stein' given for a sample with several laws, whose gradients are those of "
+            "one density; choose its law by sample.select_law(position)"
+        )
+    wrong = ~np.isfinite(sample.gradients.reshape(sample.n_draws, -1)) & used[:, None]
+    if wrong.any():
+        row, k = (int(i) for i in np.argwhere(wrong)[0])
+        raise ArgumentError(
+            f"gradients: the gradient of draw {row} is not finite in coordinate {k}; it must be "
+            "wherever a draw has weight"
+        )
+    return Controls(degree=degree)
+
+
+def moments(sample: Sample) -> tuple[Array, Array]:
+    """Mean and bias-corrected covariance of the coordinates."""
+    weights = sample._weights()
+    if np.count_nonzero(weights) < 2:
+        raise ArgumentError("a covariance needs at least 2 draws of positive weight")
+    squares = sum_of_squares(weights)
+    raw = _core.weighted_average(weights, sample._points, resolve_threads(None))
+    mean: Array = raw["mean"]
+    cov: Array = raw["scatter"] / (1 - squares)
+    return mean, cov
+
+
+def summary(sample: Sample) -> str:
+    """What `Sample.summary` gives."""
+    sample._log_weights()  # refuses several laws
+    if sample.error_model == "chains":
+        return chain_summary.summary(sample)
+    head = f"{sample._headline()}"
+    if sample.log_weights is not None:
+        limit = khat_threshold(max(sample.n_draws, 2))
+        head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
+    return "\n".join([head, *table(sample), *(f"warning: {w}" for w in sample.warnings)])
+
+
+def table(sample: Sample) -> list[str]:
+    """A line for each coordinate, below a line of titles."""
+    got = average(sample, sample._points)
+    sd = np.sqrt(np.diag(moments(sample)[1]))
+    quantiles = sample.quantile([0.05, 0.5, 0.95])
+    names = sample._labels
+    width = max([len(name) for name in names] + [4])
+    columns = ("mean", "mcse", "sd", "5%", "50%", "95%")
+    lines = [
+        f"{'name':<{width}}  " + "  ".join(f"{c:>10}" for c in columns) + f"  {'ess':>8}",
+    ]
+    rows = zip(
+        names, got.mean, np.sqrt(np.diag(got.cov)), sd, *np.asarray(quantiles), got.ess, strict=True
+    )
+    for name, *numbers, ess in rows:
+        figures = "  ".join(f"{x:>10.4g}" for x in numbers)
+        lines.append(f"{name:<{width}}  {figures}  {ess:>8.0f}")
+    return lines
+
+
+def join_complex(
+    mean: NDArray[Any],
+    stderr: NDArray[Any],
+    cov: NDArray[Any],
+    ess: NDArray[Any],
+    khat: NDArray[Any],
+) -> tuple[NDArray[Any], ...]:
+    """One complex number from the real and the imaginary part of each estimate."""
+    k = mean.size // 2
+    total = np.hypot(stderr[:k], stderr[k:])
+    if cov.ndim == 2:
+        re, im, cross = cov[:k, :k], cov[k:, k:], cov[k:, :k]
+        full: NDArray[Any] = (re + im) + 1j * (cross - cross.T)
+    else:
+        full = total**2
+    joined = mean[:k] + 1j * mean[k:]
+    return joined, total, full, np.minimum(ess[:k], ess[k:]), np.fmax(khat[:k], khat[k:])

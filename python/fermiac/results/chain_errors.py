@@ -1,0 +1,253 @@
+"""Errors of averages over Markov chains, and what the user must be told of their convergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.diagnostics.autocorrelation import LEAST_TIMES, WINDOW, is_long_enough
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.results.error_models import (
+    DRIFT,
+    Average,
+    Controls,
+    control_findings,
+    drift_finding,
+    effective_size,
+    is_exact,
+    register,
+    regressed,
+)
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+
+__all__ = [
+    "MOST_RHAT",
+    "chain_shape",
+    "convergence_findings",
+    "is_ensemble",
+    "length_findings",
+    "rank_rhat",
+    "statistic",
+    "walker_sizes",
+    "walker_times",
+]
+
+Array = NDArray[np.float64]
+#: Chains above this R-hat, or below this effective sample size for each, have not run enough.
+MOST_RHAT, _LEAST_ESS = 1.01, 100.0
+#: Names that a warning lists.
+_SHOWN = 3
+
+
+def chain_shape(sample: Sample) -> tuple[int, int]:
+    """Chains, and draws of each."""
+    lead = sample.draws.shape[:-1]
+    return (1, lead[0]) if len(lead) == 1 else (lead[0], lead[1])
+
+
+def is_ensemble(sample: Sample) -> bool:
+    """Whether the chains are walkers that move by each other's positions."""
+    return bool(sample.settings.get("ensemble"))
+
+
+def statistic(
+    draws: Array, name: str, n_threads: int, probabilities: tuple[float, float] = (0.0, 0.0)
+) -> Array:
+    """A figure of `fermiac.diagnostics` for each column of (chains, draws, columns)."""
+    return _core.diagnostics_convergence(
+        np.ascontiguousarray(draws), name, probabilities, n_threads
+    )
+
+
+def rank_rhat(draws: Array, n_threads: int) -> Array:
+    """The rank-normalised R-hat of each column; of a single chain, that of its halves."""
+    chains, n, columns = draws.shape
+    if chains == 1:
+        if n < 8:
+            return np.full(columns, np.nan)
+        draws = draws[0, : n - n % 2].reshape(2, n // 2, columns)
+    return statistic(draws, "rhat_rank", n_threads)
+
+
+def walker_times(draws: Array, n_threads: int) -> Array:
+    """The autocorrelation time of the walkers of an ensemble, for each column."""
+    return statistic(draws, "windowed_time", n_threads, (WINDOW, 0.0))
+
+
+def walker_sizes(draws: Array, n_threads: int) -> Array:
+    """The effective draws of an ensemble for the mean of each column."""
+    size = draws.shape[0] * draws.shape[1]
+    parts = draws - draws.mean(axis=(0, 1))
+    variance = np.sum(parts**2, axis=(0, 1)) / (size - 1)
+    error = _squared_errors(parts / size, True, n_threads)
+    return effective_size(variance, error, float(size))
+
+
+def _chains(
+    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
+) -> Average:
+    """Draws of chains, weighted or not.
+
+    An average is a sum of the parts that single draws have in its error; the parts of a chain
+    follow each other as its draws do, and their effective sample size gives the error of the sum.
+    """
+    chains, n = chain_shape(sample)
+    got = regressed(sample, values, controls, sample._weights(law), n_threads)
+    raw = got.raw
+    parts = raw["parts"].reshape(chains, n, -1)
+    coupled = is_ensemble(sample)
+    error = _squared_errors(parts, coupled, n_threads)
+    exact = is_exact(raw, got.variance, error)
+    findings = list(got.findings)
+    plain, size = error, float(sample.n_draws)
+    if controls is not None:
+        plain_parts = _core.weighted_average(
+            sample._weights(law), np.ascontiguousarray(values), n_threads
+        )["parts"].reshape(parts.shape)
+        plain = _squared_errors(plain_parts, coupled, n_threads)
+        size = float(effective_size(got.variance, plain, 1 / got.squares).min())
+        # Errors that take draws as independent are too small here, by much for slow chains.
+        if raw["drift"] > DRIFT:
+            drift = _drift(sample, controls, law, n_threads)
+            if drift > DRIFT:
+                findings.append(drift_finding(drift, controls))
+        if not exact.all():
+            findings += control_findings(raw, error, plain, size)
+    judged = parts if sample.log_weights is not None else values.reshape(parts.shape)
+    rhat = None
+    if not coupled:
+        rhat = np.where(exact, 1.0, rank_rhat(judged, n_threads))
+    elif not exact.all():
+        findings += length_findings(n, walker_times(parts[..., ~exact], n_threads))
+    return Average(
+        mean=raw["mean"],
+        cov=_covariance(parts, error),
+        ess=effective_size(got.variance, error, 1 / got.squares),
+        khat=np.where(exact, -np.inf, raw["khat"]),
+        findings=tuple(findings),
+        rhat=rhat,
+    )
+
+
+register("chains", _chains)
+
+
+def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
+    """The squared error of each sum of parts, (chains, draws, columns).
+
+    Walkers of an ensemble are `coupled`: what they know of each other shows in the sums over all
+    of them, a series without a second one beside it; how slow they are, their own correlations
+    tell with less noise. The larger of both errors counts.
+    """
+    size = parts.shape[0] * parts.shape[1]
+    # The effective sample size takes differences below 1e-15 for none.
+    scale = np.abs(parts).max(axis=(0, 1))
+    scale[scale == 0] = 1.0
+    scaled = parts / scale
+    squares = np.sum(scaled**2, axis=(0, 1)) * scale**2 * (size / (size - 1))
+    if not coupled:
+        error: Array = squares * (size / statistic(scaled, "ess_mean", n_threads))
+        return error
+    sums = scaled.sum(axis=0, keepdims=True)
+    of_sums = np.sum(sums**2, axis=(0, 1)) * scale**2 * walker_times(sums, n_threads)
+    error = np.maximum(squares * walker_times(scaled, n_threads), of_sums)
+    error[squares == 0] = 0.0
+    return error
+
+
+def _covariance(parts: Array, error: Array) -> Array:
+    """The squared errors on the diagonal, and beside it the correlations of batch means."""
+    chains, n, columns = parts.shape
+    length = math.isqrt(n)
+    kept = parts[:, : n - n % length].reshape(chains, -1, length, columns)
+    means = kept.sum(axis=2).reshape(-1, columns)
+    norms = np.sqrt(np.sum(means**2, axis=0))
+    means = np.divide(means, norms, out=np.zeros_like(means), where=norms > 0)
+    stderr = np.sqrt(error)
+    cov: Array = (means.T @ means) * np.outer(stderr, stderr)
+    np.fill_diagonal(cov, error)
+    return cov
+
+
+def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> float:
+    """The largest mean of a control over its error as one of chains.
+
+    Of Stein controls those of the coordinates and of their squares are looked at.
+    """
+    weights = sample._weights(law)[:, None]
+    columns = controls.given
+    if columns is None:
+        assert sample.gradients is not None
+        # What has no weight may be anything.
+        slopes = np.where(weights > 0, sample.gradients.reshape(sample.n_draws, -1), 0.0)
+        x = sample._points - sample._points.mean(axis=0)
+        columns = np.hstack([slopes, 1 + x * slopes])
+    products = weights * columns
+    mean = products.sum(axis=0)
+    parts = (products - weights * mean).reshape(*chain_shape(sample), -1)
+    error = np.sqrt(_squared_errors(parts, is_ensemble(sample), n_threads))
+    moved = np.divide(np.abs(mean), error, out=np.zeros_like(mean), where=error > 0)
+    return float(moved.max())
+
+
+def _worst(names: Sequence[str], figures: Array, bad: NDArray[np.bool_], largest: bool) -> str:
+    """The names of the worst figures that are bad, these first."""
+    order = np.argsort(-figures if largest else figures, kind="stable")
+    listed = [names[j] for j in order if bad[j]]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def convergence_findings(
+    names: Sequence[str], rhat: Array, sizes: Mapping[str, Array], chains: int
+) -> list[tuple[type[FermiacWarning], str]]:
+    """What R-hat and effective sample sizes, each with its name, say against chains."""
+    found: list[tuple[type[FermiacWarning], str]] = []
+    bad = rhat > MOST_RHAT
+    if bad.any():
+        found.append(
+            (
+                ConvergenceWarning,
+                f"R-hat is up to {rhat[bad].max():.4g} ({_worst(names, rhat, bad, True)}), above "
+                f"{MOST_RHAT}: the chains have not converged to one law; do not use averages and "
+                "errors yet: run longer, with more warm-up, or reparametrise",
+            )
+        )
+    least = _LEAST_ESS * chains
+    low = [
+        f"{what} is down to {ess.min():.3g} ({_worst(names, ess, ess < least, False)})"
+        for what, ess in sizes.items()
+        if (ess < least).any()
+    ]
+    if low:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{' and '.join(low)}, below {least:.0f}, that is {_LEAST_ESS:.0f} a chain: errors "
+                "are rough; draw more, or use a kernel that mixes faster",
+            )
+        )
+    return found
+
+
+def length_findings(n: int, times: Array) -> list[tuple[type[FermiacWarning], str]]:
+    """What the autocorrelation times of walkers say against `n` draws of each."""
+    if is_long_enough(n, times):
+        return []
+    longest = float(times.max())
+    return [
+        (
+            ConvergenceWarning,
+            f"{n} draws of a walker are fewer than {LEAST_TIMES} autocorrelation times, the "
+            f"longest of which seems to be {longest:.3g}, and is probably longer: errors are too "
+            f"small; draw {LEAST_TIMES * longest:.0f} of each or more, after a warm-up of several "
+            "such times",
+        )
+    ]

@@ -1,0 +1,309 @@
+"""What is said of a run of Markov chains: headline, table, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.results.chain_errors import (
+    chain_shape,
+    convergence_findings,
+    is_ensemble,
+    length_findings,
+    rank_rhat,
+    statistic,
+    walker_sizes,
+    walker_times,
+)
+from fermiac.results.error_models import average
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+
+__all__ = [
+    "LEAST_BFMI",
+    "Convergence",
+    "convergence",
+    "findings",
+    "headline",
+    "of_blocks",
+    "summary",
+]
+
+Array = NDArray[np.float64]
+Findings = list[tuple[type[FermiacWarning], str]]
+
+#: Fewer draws of a chain say nothing.
+_MIN_DRAWS = 4
+#: Rows of a table, and what a headline looks at: columns, and numbers in all.
+_ROWS = 40
+_QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
+#: A chain that moves less than this has not moved.
+_LEAST_ACCEPTANCE = 1e-3
+#: Below this the momenta move the energy too little.
+LEAST_BFMI = 0.3
+#: A smaller share of transitions at the limit of the tree costs little.
+_MOST_SATURATED = 0.01
+_TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at least"
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Effective sample sizes of the first columns of a sample, and R-hat.
+
+    Of the walkers of an ensemble, which depend on each other, it is the autocorrelation time that
+    tells whether they have run enough; their `bulk` is the size for the mean.
+    """
+
+    bulk: Array
+    tail: Array
+    rhat_or_time: Array
+    is_ensemble: bool
+
+
+def convergence(sample: Sample, columns: int | None = None) -> Convergence | None:
+    """Of the first columns, or of all; None where the chains are too short."""
+    chains, n = chain_shape(sample)
+    if n < _MIN_DRAWS:
+        return None
+    draws = sample.draws.reshape(chains, n, -1)[..., :columns]
+    threads = resolve_threads(None)
+    if is_ensemble(sample):
+        ends = np.quantile(draws, [0.05, 0.95], axis=(0, 1))
+        tails = [walker_sizes((draws <= end).astype(float), threads) for end in ends]
+        return Convergence(
+            walker_sizes(draws, threads),
+            np.minimum(*tails),
+            walker_times(draws, threads),
+            True,
+        )
+    values = np.ascontiguousarray(draws, dtype=float)
+    rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
+    # A single chain is compared with itself.
+    return Convergence(bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False)
+
+
+def headline(sample: Sample) -> str:
+    """The first line of the repr, in a time that does not grow with the sample."""
+    what = _lengths(sample)
+    what += " in 1 dimension" if sample.dim == 1 else f" in {sample.dim} dimensions"
+    looked_at = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
+    weighted = "" if sample.log_weights is None else f", weighted: ESS {np.min(sample.ess):.0f}"
+    got = convergence(sample, looked_at)
+    if got is None:
+        return f"Sample of {what}{weighted}"
+    least = min(got.bulk.min(), got.tail.min())
+    of = "" if looked_at == sample.dim else f" in the first {looked_at} of them"
+    worst = got.rhat_or_time.max()
+    told = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
+    # A single chain of a few draws has no halves to compare.
+    told = "" if np.isnan(worst) else told
+    return f"Sample of {what}: {told}ESS ≥ {least:.0f}{of}{weighted}"
+
+
+def _lengths(sample: Sample) -> str:
+    chains, n = chain_shape(sample)
+    what = "walker" if is_ensemble(sample) else "chain"
+    return f"{chains} {what}{'s' if chains > 1 else ''} × {n} draws"
+
+
+def of_blocks(sample: Sample, name: str) -> dict[str, NDArray[np.generic]]:
+    """A statistic of the kernel by block; a kernel of one block has no name, ""."""
+    ends = f".{name}"
+    return {
+        key[: -len(ends)] if key.endswith(ends) else "": array
+        for key, array in sample.stats.items()
+        if key == name or key.endswith(ends)
+    }
+
+
+def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
+    """What is wrong with a run, each with what to do about it."""
+    chains, n = chain_shape(sample)
+    found: Findings = []
+    for block, rates in of_blocks(sample, "acceptance_rate").items():
+        still = rates.mean(axis=1) < _LEAST_ACCEPTANCE
+        if still.any():
+            found.append(
+                _finding(
+                    f"{_count(still)} of {chains} chains{_in(block)} stand still, with a mean "
+                    f"acceptance of {rates[still].mean():.1g}: the run has not converged; start "
+                    "elsewhere, take a smaller step or a longer warm-up, and check the gradient"
+                )
+            )
+    for block, diverging in of_blocks(sample, "diverging").items():
+        if diverging.any():
+            part = _percent(float(diverging.mean()))
+            found.append(
+                _finding(
+                    f"{_count(diverging)} of {diverging.size} transitions{_in(block)} ({part}) "
+                    "diverged: "
+                    "where the density is most curved it was not explored, and averages may be "
+                    "biased; raise the target acceptance of the kernel, or reparametrise (scales "
+                    "by their logarithm, hierarchies non-centred)"
+                )
+            )
+    got = convergence(sample)
+    if got is None:
+        found.append(_finding(_TOO_SHORT.format(n)))
+    elif got.is_ensemble:
+        found += _still_walkers(sample) + length_findings(n, got.rhat_or_time)
+    else:
+        sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
+        found += convergence_findings(sample._labels, got.rhat_or_time, sizes, chains)
+    for block, least in _bfmi(sample).items():
+        if least < LEAST_BFMI:
+            found.append(
+                _finding(
+                    f"E-BFMI{_in(block)} is down to {least:.2f}, below {LEAST_BFMI}: the momenta "
+                    "move the energy too little to reach the tails; reparametrise, or run a longer "
+                    "warm-up"
+                )
+            )
+    for block, reached in of_blocks(sample, "reached_max_depth").items():
+        share = float(reached.mean())
+        if share > _MOST_SATURATED:
+            found.append(
+                _finding(
+                    f"{_percent(share)} of the transitions{_in(block)} reached the largest tree "
+                    "depth: the chains move slowly for their cost; raise the depth, adapt a denser "
+                    "metric, or reparametrise"
+                )
+            )
+    return tuple(found)
+
+
+def _still_walkers(sample: Sample) -> Findings:
+    chains, n = chain_shape(sample)
+    draws = sample.draws.reshape(chains, n, -1)
+    still = np.all(draws == draws[:, :1], axis=(1, 2))
+    if not still.any():
+        return []
+    return [
+        _finding(
+            f"{_count(still)} of {chains} walkers never moved: averages are not those of the "
+            "target; start all of them in the bulk of the density, or run longer"
+        )
+    ]
+
+
+def summary(sample: Sample) -> str:
+    """The table of `Sample.summary`, for chains."""
+    shown = min(sample.dim, _ROWS)
+    some = sample._coordinates(range(shown))
+    points, names = some._points, some._labels
+    deviations = np.sqrt(np.var(points, axis=0, ddof=min(sample.n_draws - 1, 1)))
+    figures = [points.mean(axis=0), deviations]
+    if sample.log_weights is not None:
+        weights = sample._weights()
+        figures[0] = weights @ points
+        figures[1] = np.sqrt(weights @ (points - figures[0]) ** 2)
+    figures += list(np.asarray(some.quantile([0.05, 0.5, 0.95])))
+    titles = ["mean", "sd", "5%", "50%", "95%"]
+    got = convergence(sample)
+    if got is not None:
+        figures.append(np.sqrt(np.diag(average(some, points).cov)))
+        titles.append("mcse_mean")
+    width = max(map(len, (*names, "name")))
+    line = f"{'name':<{width}}" + "".join(f"  {title:>10}" for title in titles)
+    lines = [headline(sample), line]
+    if got is not None:
+        size, last = ("ess_mean", "tau") if got.is_ensemble else ("ess_bulk", "rhat")
+        lines[1] += f"  {size}  ess_tail  {last:>6}"
+    for j, name in enumerate(names):
+        row = f"{name:<{width}}" + "".join(f"  {figure[j]:>10.4g}" for figure in figures)
+        if got is not None:
+            last = f"{got.rhat_or_time[j]:.{1 if got.is_ensemble else 3}f}"
+            row += f"  {got.bulk[j]:>8.0f}  {got.tail[j]:>8.0f}  {last:>6}"
+        lines.append(row)
+    if sample.dim > shown:
+        lines.append(f"… and {sample.dim - shown} more{_of_all(sample, got)}")
+    lines += _footer(sample)
+    # The run has warned of some of this; what it did not know, as of merged chains, comes too.
+    told = dict.fromkeys((*sample.warnings, *(text for _, text in findings(sample))))
+    return "\n".join([*lines, *(f"warning: {text}" for text in told)])
+
+
+def _of_all(sample: Sample, got: Convergence | None) -> str:
+    """The worst figures of all coordinates, where not all are shown."""
+    if got is None:
+        return ""
+    names = sample._labels
+    figures = got.rhat_or_time
+    high, low, tail = (
+        int(np.nanargmax(figures)) if np.isfinite(figures).any() else 0,
+        int(np.argmin(got.bulk)),
+        int(np.argmin(got.tail)),
+    )
+    largest = f"tau is {figures[high]:.1f}" if got.is_ensemble else f"R-hat is {figures[high]:.3f}"
+    size = "ess_mean" if got.is_ensemble else "ess_bulk"
+    return (
+        f"; of all, the largest {largest} ({names[high]}), the least {size} "
+        f"{got.bulk[low]:.0f} ({names[low]}), ess_tail {got.tail[tail]:.0f} ({names[tail]})"
+    )
+
+
+def _footer(sample: Sample) -> list[str]:
+    """How the run went."""
+    first = _lengths(sample)
+    if n_warmup := sample.settings.get("n_warmup"):
+        first += f" after {n_warmup} of warm-up"
+    if sample.seed is not None:
+        first += f", seed {sample.seed}"
+    if sample.n_evals:
+        first += f", {sample.n_evals} evaluations"
+    if sample.wall_time:
+        first += f", {sample.wall_time:.3g} s"
+    if sample.status != "complete":
+        first += f", {sample.status}"
+    figures = []
+    for block, rates in of_blocks(sample, "acceptance_rate").items():
+        figures.append(f"acceptance{_in(block)} {rates.mean():.2f}")
+    for block, diverging in of_blocks(sample, "diverging").items():
+        share = f" ({_percent(float(diverging.mean()))})" if diverging.any() else ""
+        figures.append(f"divergences{_in(block)} {_count(diverging)}{share}")
+    for block, reached in of_blocks(sample, "reached_max_depth").items():
+        figures.append(f"at the largest tree depth{_in(block)} {_percent(float(reached.mean()))}")
+    for block, least in _bfmi(sample).items():
+        figures.append(f"least E-BFMI{_in(block)} {least:.2f}")
+    lines = [first, "; ".join(figures)] if figures else [first]
+    if sample.settings.get("bias") == "discretisation":
+        lines.append(
+            "the kernel accepts every step: the draws carry a discretisation bias, which no figure "
+            "above shows; compare with a run at half the step, or use an adjusted kernel"
+        )
+    return lines
+
+
+def _bfmi(sample: Sample) -> dict[str, float]:
+    """The least E-BFMI of the chains, by block; kernels without momenta have no energies."""
+    found = {}
+    for block, energy in of_blocks(sample, "energy").items():
+        known = energy[np.isfinite(energy).all(axis=1)].astype(float)
+        if len(known) and known.shape[1] >= _MIN_DRAWS:
+            each = statistic(known.T[None], "bfmi", resolve_threads(None))
+            if not np.isnan(each).all():
+                found[block] = float(np.nanmin(each))
+    return found
+
+
+def _finding(text: str) -> tuple[type[FermiacWarning], str]:
+    return ConvergenceWarning, text
+
+
+def _in(block: str) -> str:
+    return f" of block {block}" if block else ""
+
+
+def _count(flags: NDArray[np.generic]) -> int:
+    return int(np.count_nonzero(flags))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,347 @@
+"""Estimates with their standard errors, and functions of them by the delta method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base import registry
+from fermiac._base.validate import whole
+from fermiac.errors import ArgumentError, NumericalError
+from fermiac.results.result import Result
+from fermiac.results.sample import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Estimate"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Estimate(Result):
+    """Estimates with their errors.
+
+    Attributes
+    ----------
+    mean : float or ndarray, shape (J,)
+        The estimates; one number where the integrand gave one.
+    stderr : float or ndarray, shape (J,)
+        Their standard errors.
+    cov : float or ndarray, shape (J, J)
+        Their covariance; the J variances with ``covariance="diag"``. Hermitian for a complex
+        integrand.
+    ess : float or ndarray, shape (J,)
+        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. Of an
+        average over a `Sample`: the variance of the integrand over the squared error.
+    khat : float or ndarray, shape (J,)
+        Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so above 0.5 its
+        variance is in doubt, above 1 its mean. It is a warning where a few points carry the
+        variance as well (then a `WeightWarning` is given); a sampler with a share of the law
+        bounds v, and the tail ends. -inf where v has no tail, NaN where it could not be fitted.
+    names : tuple of str
+        Names of the expectations.
+    method : str
+        How they were computed.
+    stages : tuple of dict
+        The adaptation, stage by stage: ``stage``, ``n_evals``, ``used``, ``forecast``, ``alpha``,
+        ``alpha_gap``, ``alpha_passes``, ``mean``, ``stderr``, ``degenerate``.
+    chosen_stage : int or None
+        The stage whose sampler the final sample is from; stage 0 is the law itself.
+    sample : Sample or None
+        The final sample, with ``keep_draws=True``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> e = fm.importance.expect(
+    ...     fm.targets.powers([2, 4]), law, n=20_000, names=["x2", "x4"], rng=0
+    ... )
+    >>> e.mean.shape, e.cov.shape
+    ((2,), (2, 2))
+    >>> kurtosis = e.transform(lambda m: m[1] / m[0] ** 2)
+    >>> bool(abs(kurtosis.mean - 3) < 5 * kurtosis.stderr)
+    True
+    >>> print(e.summary())
+    name ...
+    x2   ...
+    x4   ...
+    method aiscv, 20000 evaluations, seed 0
+    ...
+    """
+
+    mean: float | Array
+    stderr: float | Array
+    cov: float | Array
+    ess: float | Array
+    khat: float | Array
+    names: tuple[str, ...]
+    method: str
+    stages: tuple[Mapping[str, Any], ...] = ()
+    chosen_stage: int | None = None
+    sample: Sample | None = field(default=None)
+
+    def _headline(self) -> str:
+        mean, stderr = np.atleast_1d(self.mean), np.atleast_1d(self.stderr)
+        rows = [
+            f"{name} = {m:.6g} ± {s:.2g}"
+            for name, m, s in zip(self.names[:3], mean, stderr, strict=False)
+        ]
+        more = f", … ({mean.size} in all)" if mean.size > 3 else ""
+        return f"Estimate: {', '.join(rows)}{more}"
+
+    def summary(self) -> str:
+        """Return a table: name, estimate, standard error, relative error, ESS and k-hat."""
+        columns = [np.atleast_1d(c) for c in (self.mean, self.stderr, self.ess, self.khat)]
+        width = max([len(n) for n in self.names] + [4])
+        lines = [
+            f"{'name':<{width}}  {'mean':>13}  {'stderr':>9}  {'relative':>8}  {'ess':>9}  "
+            f"{'khat':>6}"
+        ]
+        for name, mean, stderr, ess, khat in zip(self.names, *columns, strict=True):
+            relative = f"{stderr / abs(mean):.2e}" if mean != 0 else "-"
+            lines.append(
+                f"{name:<{width}}  {mean:>13.6g}  {stderr:>9.3g}  {relative:>8}  {ess:>9.0f}  "
+                f"{khat:>6.2f}"
+            )
+        lines.append(f"method {self.method}, {self.n_evals} evaluations, seed {self.seed}")
+        if self.chosen_stage is not None:
+            used = self.stages[-1]["used"]
+            lines.append(
+                f"{len(self.stages)} stages took {used} of them; the final sample is from the "
+                f"sampler of stage {self.chosen_stage}"
+            )
+        lines += [f"warning: {w}" for w in self.warnings]
+        return "\n".join(lines)
+
+    def ratio(
+        self, numerators: int | str | Sequence[int | str], denominator: int | str
+    ) -> Estimate:
+        """Ratios of estimates, with errors by the delta method from the full covariance.
+
+        Parameters
+        ----------
+        numerators : int, str or sequence of them
+            Positions or names of the numerators; one gives a number, several a vector.
+        denominator : int or str
+            Position or name of the common denominator.
+
+        Returns
+        -------
+        Estimate
+            The ratios. Their ESS is the least and their k-hat the largest of the two estimates
+            that make each.
+
+        Raises
+        ------
+        ArgumentError
+            If a name or position is not there, the denominator is 0, or there is no full
+            covariance.
+        NumericalError
+            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
+
+        Examples
+        --------
+        A posterior mean is the ratio of two integrals over the prior:
+
+        >>> import numpy as np, fermiac as fm
+        >>> prior = fm.distributions.Normal()
+        >>> def f(x):
+        ...     likelihood = np.exp(-0.5 * (x[:, 0] - 1) ** 2)
+        ...     return np.column_stack([likelihood, x[:, 0] * likelihood])
+        >>> posterior = fm.importance.expect(f, prior, n=2000, rng=0).ratio(1, 0)
+        >>> bool(abs(posterior.mean - 0.5) < 5 * posterior.stderr)
+        True
+        """
+        single = isinstance(numerators, int | str | np.integer)
+        keys = [numerators] if single else list(numerators)  # type: ignore[arg-type]
+        if not keys:
+            raise ArgumentError("numerators: an empty sequence given; at least one is needed")
+        top = [self._position(k) for k in keys]  # type: ignore[arg-type]
+        bottom = self._position(denominator)
+        mean = np.atleast_1d(self.mean)
+        if mean[bottom] == 0:
+            raise ArgumentError(f"denominator: the estimate of {self.names[bottom]!r} is 0")
+        jacobian = np.zeros((len(top), mean.size))
+        rows = np.arange(len(top))
+        jacobian[rows, top] = 1 / mean[bottom]
+        jacobian[rows, bottom] -= mean[top] / mean[bottom] / mean[bottom]
+        jacobian[np.array(top) == bottom] = 0.0
+        names = tuple(f"{self.names[i]}/{self.names[bottom]}" for i in top)
+        ess, khat = np.atleast_1d(self.ess), np.atleast_1d(self.khat)
+        return self._derived(
+            mean[top] / mean[bottom],
+            jacobian,
+            single,
+            names,
+            np.minimum(ess[top], ess[bottom]),
+            np.fmax(khat[top], khat[bottom]),
+        )
+
+    def transform(
+        self,
+        g: Callable[[Array], ArrayLike],
+        *,
+        jacobian: Callable[[Array], ArrayLike] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Estimate:
+        """Any smooth function of the estimates, with errors by the delta method.
+
+        Parameters
+        ----------
+        g : callable
+            Takes the vector of estimates, shape (J,), gives a number or a vector of shape (K,).
+        jacobian : callable, optional
+            Gives the derivatives of `g`, shape (K, J); by default central differences.
+        names : sequence of str, optional
+            Names of the K outputs.
+
+        Returns
+        -------
+        Estimate
+            The values. Their ESS is the least and their k-hat the largest of the estimates that
+            they depend on.
+
+        Raises
+        ------
+        ArgumentError
+            If `g` or its derivatives are not finite or not of these shapes, or if there is no full
+            covariance.
+        NumericalError
+            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
+
+        Notes
+        -----
+        The delta method is linear: it holds where `g` is smooth on the scale of the errors.
+
+        Examples
+        --------
+        A variance from the first two moments:
+
+        >>> import numpy as np, fermiac as fm
+        >>> law = fm.distributions.Normal(3.0, 2.0)
+        >>> e = fm.importance.expect(lambda x: np.hstack([x, x**2]), law, n=2000, rng=0)
+        >>> variance = e.transform(lambda m: m[1] - m[0] ** 2)
+        >>> bool(abs(variance.mean - 4.0) < 5 * variance.stderr)
+        True
+        """
+        at = np.atleast_1d(np.asarray(self.mean))
+        if at.dtype.kind == "c":
+            raise ArgumentError("transform: the estimates are complex; take their parts in f")
+        value = np.asarray(g(at.copy()), float)
+        if value.ndim > 1 or not np.all(np.isfinite(value)):
+            raise ArgumentError(
+                f"g: gave {value!r}; it must give finite numbers, one or a vector of them"
+            )
+        if jacobian is None:
+            slopes = self._differences(g, at, value)
+        else:
+            slopes = np.asarray(jacobian(at.copy()), float)
+        if slopes.size == value.size * at.size:
+            slopes = slopes.reshape(value.size, at.size)
+        if slopes.shape != (value.size, at.size) or not np.all(np.isfinite(slopes)):
+            raise ArgumentError(
+                f"g: its derivatives must be finite, of shape ({value.size}, {at.size})"
+            )
+        if names is None:
+            names = ["g"] if value.ndim == 0 else [f"g[{k}]" for k in range(value.size)]
+        if len(names) != value.size:
+            raise ArgumentError(f"names: {len(names)} given for {value.size} outputs of g")
+        used = slopes != 0
+        worst = np.where(used, np.atleast_1d(self.khat), np.nan)
+        none = np.isnan(worst).all(axis=1)
+        worst[none] = 0.0
+        khat = np.where(none, np.nan, np.nanmax(worst, axis=1))
+        least = np.where(used, np.atleast_1d(self.ess), np.inf).min(axis=1)
+        ess = np.where(np.isfinite(least), least, np.nan)
+        return self._derived(np.atleast_1d(value), slopes, value.ndim == 0, tuple(names), ess, khat)
+
+    def _differences(self, g: Callable[[Array], ArrayLike], at: Array, value: Array) -> Array:
+        # The step that balances truncation and rounding, on the scale of the value; but not less
+        # than a small part of its error, on which g must be smooth anyway.
+        scale = np.abs(at)
+        scale[scale == 0] = 1.0
+        step = np.maximum(np.cbrt(np.finfo(float).eps) * scale, 1e-3 * np.atleast_1d(self.stderr))
+        slopes = np.empty((value.size, at.size))
+        for j, h in enumerate(step):
+            up, down = at.copy(), at.copy()
+            up[j] += h
+            down[j] -= h
+            difference = np.asarray(g(up), float) - np.asarray(g(down), float)
+            slopes[:, j] = np.ravel(difference) / (up[j] - down[j])
+        return slopes
+
+    def _derived(
+        self,
+        mean: Array,
+        jacobian: Array,
+        single: bool,
+        names: tuple[str, ...],
+        ess: Array,
+        khat: Array,
+    ) -> Estimate:
+        cov = np.atleast_1d(self.cov)
+        if cov.size == 1:
+            cov = cov.reshape(1, 1)
+        if cov.ndim != 2 or cov.dtype.kind == "c":
+            raise ArgumentError(
+                "functions of the estimates need their full real covariance: run expect with "
+                'covariance="full" and a real integrand'
+            )
+        # Errors below 1e-154 or above 1e154 have squares that doubles do not hold.
+        variances, uses = np.diag(cov), np.any(jacobian != 0, axis=0)
+        lost = (np.atleast_1d(self.stderr) > 0) & ~((variances > 1e-300) & (variances < np.inf))
+        if np.any(lost & uses):
+            which = self.names[int(np.argmax(lost & uses))]
+            raise NumericalError(
+                f"the variance of {which!r} is beyond the range of doubles; scale f to a moderate "
+                "size: a common factor of numerator and denominator cancels"
+            )
+        jacobian = jacobian[:, uses]
+        out = jacobian @ cov[np.ix_(uses, uses)] @ jacobian.T
+        stderr = np.sqrt(np.maximum(np.diag(out), 0.0))
+
+        def shape(a: Array) -> Any:
+            return float(a.ravel()[0]) if single else a
+
+        return replace(
+            self,
+            mean=shape(mean),
+            stderr=shape(stderr),
+            cov=shape(out),
+            ess=shape(ess),
+            khat=shape(khat),
+            names=names,
+        )
+
+    def _position(self, key: int | str) -> int:
+        n = len(self.names)
+        if isinstance(key, str):
+            if key in self.names:
+                return self.names.index(key)
+            raise ArgumentError(f"{key!r} is not a name; the names are {', '.join(self.names)}")
+        index = whole("position", key, -(2**62), 2**62)
+        if -n <= index < n:
+            return index % n
+        raise ArgumentError(f"position {index} given; there are {n} estimates")
+
+    def plot_estimates(self, ax: Axes | None = None, truth: ArrayLike | None = None) -> Axes:
+        """Draw the estimates; see `fermiac.plotting.plot_estimates`."""
+        drawn: Axes = registry.function("plotting", "plot_estimates")(self, ax, truth)
+        return drawn
+
+    def plot_stages(self, ax: Axes | None = None) -> Axes:
+        """Draw the adaptation; see `fermiac.plotting.plot_stages`."""
+        drawn: Axes = registry.function("plotting", "plot_stages")(self, ax)
+        return drawn
+
+    def plot_correlation(self, ax: Axes | None = None) -> Axes:
+        """Draw the correlations; see `fermiac.plotting.plot_correlation`."""
+        drawn: Axes = registry.function("plotting", "plot_correlation")(self, ax)
+        return drawn

@@ -1,0 +1,112 @@
+"""Quantiles of weighted points, with errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac.errors import ArgumentError
+from fermiac.results.chain_errors import chain_shape, is_ensemble, statistic
+from fermiac.results.error_models import average
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+
+__all__ = ["quantile"]
+
+Array = NDArray[np.float64]
+_numpy_quantile: Callable[..., Array] = np.quantile
+
+
+def quantile(
+    sample: Sample, q: ArrayLike, kind: str, return_stderr: bool
+) -> Array | tuple[Array, Array]:
+    """What `Sample.quantile` does."""
+    try:
+        wanted = np.asarray(q, dtype=float)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"q: {q!r} given; numbers from 0 to 1 are needed") from None
+    if wanted.ndim > 1 or not np.all((wanted >= 0) & (wanted <= 1)):
+        raise ArgumentError(
+            f"q: {q!r} given; a number from 0 to 1 is needed, or a vector of such numbers"
+        )
+    if kind not in ("linear", "inverted_cdf"):
+        raise ArgumentError(f"kind: {kind!r} given; it must be 'linear' or 'inverted_cdf'")
+    if return_stderr and not np.all((wanted > 0) & (wanted < 1)):
+        raise ArgumentError(
+            "q: the ends, 0 and 1, have no standard error; leave them out or use "
+            "return_stderr=False"
+        )
+    points, weights = sample._points, sample._weights()
+    at = np.atleast_1d(wanted)
+    chains = None
+    # Those of walkers are errors of averages, as those of weighted points are.
+    plain = sample.log_weights is None and not is_ensemble(sample)
+    if sample.error_model == "chains" and plain:
+        chains = sample.draws.reshape(*chain_shape(sample), sample.dim)
+    out = np.empty((at.size, sample.dim))
+    error = np.empty_like(out)
+    for j, x in enumerate(points.T):
+        column = _Column(x, weights, kind)
+        out[:, j] = column.at(at)
+        if return_stderr and chains is not None:
+            error[:, j] = _chain_errors(chains[..., j : j + 1], at)
+        elif return_stderr:
+            below = (x[:, None] <= out[:, j]).astype(float)
+            spread = np.sqrt(np.diag(average(sample, below).cov))
+            low, high = (column.at(np.clip(at + s * spread, 0, 1)) for s in (-1, 1))
+            # Beyond the outermost points nothing is known of the quantile function.
+            seen = np.minimum(at, 1 - at) - spread >= 0.5 * np.sum(weights**2)
+            error[:, j] = np.where(seen, (high - low) / 2, np.inf)
+    out, error = (a.reshape(*wanted.shape, sample.dim) for a in (out, error))
+    return (out, error) if return_stderr else out
+
+
+def _chain_errors(draws: Array, q: Array) -> Array:
+    """Of one coordinate, (chains, draws, 1), by the effective sample size of each quantile."""
+    threads = resolve_threads(None)
+    error = np.empty(q.size)
+    for k, p in enumerate(q):
+        ess = statistic(draws, "ess_quantile", threads, (p, 0.0))[0]
+        # As for independent points: so near to the ends the chains do not tell.
+        seen = min(p, 1 - p) - np.sqrt(p * (1 - p) / ess) >= 0.5 / ess
+        error[k] = statistic(draws, "mcse_quantile", threads, (p, 0.0))[0] if seen else np.inf
+    return error
+
+
+class _Column:
+    """One coordinate, sorted."""
+
+    def __init__(self, x: Array, weights: Array, kind: str) -> None:
+        used = weights > 0
+        x, weights = x[used], weights[used]
+        order = np.argsort(x, kind="stable")
+        self._x, self._w, self._kind = x[order], weights[order], kind
+        self._equal = bool(np.all(weights == weights[0]))
+        self._reached = np.cumsum(self._w)
+        self._reached /= self._reached[-1]
+        self._ess = 1 / float(np.sum(weights**2))
+
+    def at(self, q: Array) -> Array:
+        # What NumPy does, and without the rounding of cumulated weights.
+        if self._equal:
+            return _numpy_quantile(self._x, q, method=self._kind)
+        if self._kind == "inverted_cdf":
+            return self._x[np.minimum(np.searchsorted(self._reached, q), self._x.size - 1)]
+        return np.array([self._window(p) for p in q])
+
+    def _window(self, q: float) -> float:
+        """The mean of the quantile function from (n - 1) q / n to ((n - 1) q + 1) / n."""
+        low = (self._ess - 1) * q / self._ess
+        high = low + 1 / self._ess
+        first = int(np.searchsorted(self._reached, low, side="right"))
+        last = min(int(np.searchsorted(self._reached, high)), self._x.size - 1)
+        first = min(first, last)
+        share = self._w[first : last + 1].copy()
+        share[0] = self._reached[first] - low
+        share[-1] = min(high, 1.0) - (self._reached[last - 1] if last > first else low)
+        return float(np.sum(share * self._x[first : last + 1]) / np.sum(share))

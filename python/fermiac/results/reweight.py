@@ -1,0 +1,289 @@
+"""Resampling, reweighting and merging of samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.validate import RngLike, key_of, plain, whole
+from fermiac.diagnostics import khat_threshold
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.results import chain_summary
+from fermiac.results.chain_errors import is_ensemble
+from fermiac.results.result import warn
+from fermiac.results.sample import OTHER_SPACE, Sample
+from fermiac.targets import as_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["comparable", "log_densities", "merge", "resample", "reweight"]
+
+Array = NDArray[np.float64]
+#: Error models of samples whose points have weights of their own.
+_BY_POINT = ("iid", "weighted", "chains")
+_METHODS = ("systematic", "stratified", "multinomial", "residual")
+
+
+def seeds(sample: Sample) -> tuple[int, ...]:
+    """The seeds of all streams that the points of a sample came from."""
+    listed: Sequence[int] = sample.settings.get("seeds", ())
+    own = () if sample.seed is None or sample.seed in listed else (sample.seed,)
+    return (*listed, *own)
+
+
+def _provenance(sample: Sample) -> dict[str, Any]:
+    return {
+        "version": sample.version,
+        "isa": sample.isa,
+        "n_evals": sample.n_evals,
+        "wall_time": sample.wall_time,
+        "status": sample.status,
+        "names": sample.names,
+    }
+
+
+def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample:
+    """What `Sample.resample` does."""
+    if method not in _METHODS:
+        choices = ", ".join(map(repr, _METHODS))
+        raise ArgumentError(f"method: {method!r} given; it must be one of {choices}")
+    if sample.error_model == "chains":
+        raise ArgumentError(
+            "the draws of chains depend on each other; resampled, they would pass for independent "
+            f"ones: thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
+        )
+    weights = sample._weights()
+    size = max(1, round(1 / float(np.sum(weights**2)))) if n is None else n
+    size = whole("n", size, 1, 2**40)
+    key = key_of(rng)
+    rows = _core.resample_indices(weights, size, method, key)
+
+    def chosen(array: Array | None, *shape: int) -> Array | None:
+        return None if array is None else array.reshape(sample.n_draws, *shape)[rows]
+
+    return Sample(
+        **_provenance(sample),
+        seed=key,
+        settings={"method": method, "n": size, "seeds": (*seeds(sample), key)},
+        warnings=sample.warnings,
+        draws=sample._points[rows],
+        log_densities=chosen(sample.log_densities),
+        gradients=chosen(sample.gradients, sample.dim),
+        error_model="iid",
+    )
+
+
+def reweight(sample: Sample, new: Any, old: Any) -> Sample:
+    """What `Sample.reweight` does."""
+    if sample.error_model not in _BY_POINT:
+        raise ArgumentError(
+            f"this sample has the error model {sample.error_model!r}; reweight takes independent "
+            "points or chains: resample it first"
+        )
+    before = sample._log_weights()
+    used = before > -np.inf
+    target = log_densities(sample, new, used, "new")
+    if old is not None:
+        present = log_densities(sample, old, used, "old")
+    elif OTHER_SPACE in sample.settings:
+        raise ArgumentError(
+            "the log-densities of this sample are those of unconstrained parameters, with the "
+            "Jacobian: give the target of the draws as old"
+        )
+    elif sample.log_densities is not None:
+        present = sample.log_densities.reshape(-1)
+    else:
+        raise ArgumentError(
+            "this sample does not hold the log-densities of its target: give the target as old"
+        )
+    impossible = used & (present == -np.inf) & (target > -np.inf)
+    if impossible.any():
+        row = int(np.argmax(impossible))
+        raise ArgumentError(
+            f"old: its density is 0 at draw {row}, x = {sample._points[row][:6]}, where the new "
+            "one is not; this is not the density that the sample was drawn for"
+        )
+    log_weights = np.full(sample.n_draws, -np.inf)
+    lives = used & (target > -np.inf)
+    log_weights[lives] = before[lives] + (target[lives] - present[lives])
+    found: list[tuple[type[FermiacWarning], str]] = []
+    if not lives.any():
+        raise ArgumentError(
+            "new: its density is 0 at every draw; draw from a law that reaches where it is not"
+        )
+    khat = _core.khat(_core.normalize_weights(log_weights)[0])
+    limit = khat_threshold(max(sample.n_draws, 2))
+    if khat > limit:
+        text = (
+            f"the new weights have a heavy tail: k-hat {khat:.2f}, above {limit:.2f}; averages by "
+            "them are unreliable: use more points, or a sample of a law nearer to the new one"
+        )
+        found.append((WeightWarning, text))
+    lead = sample.draws.shape[:-1]
+    reweighted = Sample(
+        **_provenance(sample),
+        seed=sample.seed,
+        settings={name: value for name, value in sample.settings.items() if name != OTHER_SPACE},
+        warnings=sample.warnings + tuple(text for _, text in found),
+        draws=sample.draws,
+        log_weights=log_weights.reshape(lead),
+        log_densities=np.where(used, target, -np.inf).reshape(lead),
+        # The draws of chains depend on each other as before.
+        error_model="chains" if sample.error_model == "chains" else "weighted",
+        stats=sample.stats,
+        warmup_stats=sample.warmup_stats,
+    )
+    warn(found, reweighted)
+    return reweighted
+
+
+def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
+    """At all points, checked where they have weight."""
+    what = f"the {name} log-density"
+    n = sample.n_draws
+    if isinstance(of, np.ndarray | list | tuple):
+        values = np.asarray(plain(name, of))
+    else:
+        # Not its own log_density, which refuses NaN where there is no weight, too.
+        values, _ = as_target(of, sample.dim)._evaluate(sample._points, False)
+    if values.size != n or values.dtype.kind not in "biuf":
+        raise TargetError(
+            f"{what} has shape {values.shape} and type {values.dtype} for {n} draws of dimension "
+            f"{sample.dim}; one real number a draw is needed"
+        )
+    values = values.reshape(n).astype(float)
+    bad = used & (np.isnan(values) | (values == np.inf))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise TargetError(
+            f"{what} is {values[row]} at draw {row}, x = {sample._points[row][:6]}; it must be a "
+            "number, or -inf where the density is 0"
+        )
+    return values
+
+
+_COMPARED = (
+    "coordinates",
+    "names",
+    "laws",
+    "error model",
+    "log-weights",
+    "coupling of chains",
+    "axes of draws",
+    "draws of a chain",
+)
+
+
+def _compared(sample: Sample) -> tuple[object, ...]:
+    """What samples that are merged have in common."""
+    weights = "none" if sample.log_weights is None else "some"
+    return (
+        sample.dim,
+        sample.names,
+        sample.n_laws,
+        sample.error_model,
+        weights,
+        "ensemble" if is_ensemble(sample) else "none",
+        sample.draws.ndim,
+        sample.draws.shape[1] if sample.draws.ndim == 3 else 1,
+    )
+
+
+def comparable(samples: Sequence[Sample]) -> dict[int, int]:
+    """Refuse samples that cannot be one: of different kinds, or not independent.
+
+    Returns
+    -------
+    dict
+        The seeds that they came from, each with the position of its sample.
+    """
+    seen: dict[int, int] = {}
+    first = samples[0]
+    for i, sample in enumerate(samples):
+        if not isinstance(sample, Sample):
+            raise ArgumentError(f"merge: a {type(sample).__name__} given; samples are needed")
+        for name, own, given in zip(_COMPARED, _compared(first), _compared(sample), strict=True):
+            if own != given:
+                raise ArgumentError(
+                    f"merge: the {name} of sample {i} ({given}) are not those of sample 0 ({own}); "
+                    "only samples of the same target and method can be merged"
+                )
+        for seed in seeds(sample):
+            if seed in seen:
+                raise ArgumentError(
+                    f"merge: samples {seen[seed]} and {i} both came from the seed {seed}, so that "
+                    "they are not independent; draw them with different seeds"
+                )
+        for k, other in enumerate(samples[:i]):
+            # Without seeds the points themselves tell.
+            if np.array_equal(sample.draws, other.draws):
+                raise ArgumentError(
+                    f"merge: samples {k} and {i} hold the same points; they would count twice, "
+                    "and the errors come out too small"
+                )
+        seen |= dict.fromkeys(seeds(sample), i)
+    return seen
+
+
+def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
+    """What `Sample.merge` does."""
+    samples = (first, *others)
+    if first.error_model not in _BY_POINT:
+        raise ArgumentError(
+            f"merge: samples with the error model {first.error_model!r} cannot be merged "
+            "point by point"
+        )
+    seen = comparable(samples)
+
+    def joined(name: str) -> Array | None:
+        arrays = [getattr(sample, name) for sample in samples]
+        return None if any(a is None for a in arrays) else np.concatenate(arrays)
+
+    def common(name: str) -> str:
+        values = {getattr(sample, name) for sample in samples}
+        return values.pop() if len(values) == 1 else "mixed"
+
+    def side_by_side(name: str) -> dict[str, NDArray[Any]]:
+        """What all know of their transitions, where it is as long."""
+        each = [getattr(sample, name) for sample in samples]
+        return {
+            key: np.concatenate([stats[key] for stats in each])
+            for key in each[0]
+            if all(key in stats for stats in each)
+            and len({stats[key].shape[1] for stats in each}) == 1
+        }
+
+    whole_run = all(sample.status == "complete" for sample in samples)
+    told = dict.fromkeys(w for sample in samples for w in sample.warnings)
+    merged = Sample(
+        seed=first.seed,
+        version=common("version"),
+        isa=common("isa"),
+        settings={**first.settings, "seeds": tuple(seen)},
+        n_evals=sum(sample.n_evals for sample in samples),
+        wall_time=sum(sample.wall_time for sample in samples),
+        status="complete" if whole_run else "interrupted",
+        warnings=tuple(told),
+        draws=np.concatenate([sample.draws for sample in samples]),
+        log_weights=joined("log_weights"),
+        log_densities=joined("log_densities"),
+        gradients=joined("gradients"),
+        names=first.names,
+        error_model=first.error_model,
+        stats=side_by_side("stats"),
+        warmup_stats=side_by_side("warmup_stats"),
+    )
+    if first.error_model != "chains":
+        return merged
+    # What was wrong with the parts may be mended, and chains of two runs may disagree.
+    mended = {text for sample in samples for _, text in chain_summary.findings(sample)}
+    found = chain_summary.findings(merged)
+    left = [w for w in told if w not in mended]
+    merged = replace(merged, warnings=(*left, *(text for _, text in found)))
+    warn(found, merged)
+    return merged

@@ -1,0 +1,1 @@
+"""Long calls: checkpoints, executors, runs in the background."""

@@ -1,0 +1,388 @@
+"""Checkpoints: the values that a run has computed and its state, from which it is resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base import store
+from fermiac._base.validate import positive, whole
+from fermiac.distributions.law import BuiltInLaw, Law
+from fermiac.errors import ArgumentError, CheckpointError, TargetError
+
+__all__ = [
+    "Checkpoint",
+    "Kept",
+    "Log",
+    "identity_of",
+]
+
+Array = NDArray[np.float64]
+Arrays = tuple[NDArray[Any], ...]
+
+#: Writing takes at most this share of the time, however large the file has become.
+_SHARE = 0.05
+#: Rows of the first batch at which a resumed run compares the target with the log.
+_VERIFIED = 3
+
+
+class Checkpoint:
+    """Where and how often a run keeps what its target has computed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. If it is there, the run is resumed from it; else it is made.
+    every : float, default 30.0
+        Seconds between two writings. The file is also written when the run ends, for whatever
+        reason, except a kill or a loss of power: then what came after the last writing is lost.
+    rows : int, optional
+        Cut the batches of points into pieces of this many rows, so that a slow target need not
+        finish a batch before anything can be kept. By default batches stay whole; with
+        ``executor=`` every shard is kept as it is done.
+    verify : bool, default True
+        When a run is resumed, evaluate the target at three points of the log and compare, so that
+        a function that was changed in between is noticed. Switch it off for targets whose values
+        are random.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is not of its domain.
+
+    Notes
+    -----
+    Methods are deterministic: a resumed run asks for the same points in the same order. The log
+    answers first (after a comparison of a digest of the points), and the target is called for what
+    is new. So a run that was killed and resumed gives the bits of one that was not, wherever the
+    value of a point does not depend on the batch that it comes in.
+
+    A checkpoint belongs to one run: method, settings, seed, laws, version and instruction-set
+    level must be the same, and a `CheckpointError` names what is not. With ``rng=None`` a resumed
+    run takes its seed from the file. The file stays when the run is complete, and the same call
+    then gives the same result without calling the target. It holds the values, 8 bytes for each
+    number that the target gave, and no code. All values stay in memory too. A call that fails
+    before there are any leaves no file. A kill in the middle of a writing leaves a hidden
+    ``.name.*.tmp`` beside the file, which may be removed.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal()
+    >>> f = fm.targets.powers([2, 4])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = fm.Checkpoint(os.path.join(folder, "run.safetensors"), every=10.0)
+    ...     first = fm.importance.expect(f, law, n=2000, rng=0, checkpoint=kept)
+    ...     again = fm.importance.expect(f, law, n=2000, rng=0, checkpoint=kept)
+    >>> bool((first.mean == again.mean).all())
+    True
+    """
+
+    __slots__ = ("every", "path", "rows", "verify")
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: float = 30.0,
+        rows: int | None = None,
+        verify: bool = True,
+    ) -> None:
+        try:
+            self.path = Path(path)
+        except TypeError:
+            raise ArgumentError(
+                f"checkpoint: {type(path).__name__} given; a path or a fermiac.Checkpoint is needed"
+            ) from None
+        self.every = positive("every", every, infinite=True)
+        self.rows = None if rows is None else whole("rows", rows, 1, 2**62)
+        self.verify = bool(verify)
+
+    def __repr__(self) -> str:
+        return (
+            f"Checkpoint({str(self.path)!r}, every={self.every}, rows={self.rows}, "
+            f"verify={self.verify})"
+        )
+
+
+class _Piece(NamedTuple):
+    start: int
+    stop: int
+    arrays: Arrays
+
+
+class Batch:
+    """One batch of a run: what is known of it, and what is missing."""
+
+    def __init__(self, digest: bytes, n: int) -> None:
+        self.digest = digest
+        self.n = n
+        self.pieces: list[_Piece] = []
+
+    def add(self, start: int, stop: int, arrays: Arrays) -> None:
+        """Take the values of some rows."""
+        numbers = tuple(np.asarray(a, complex if a.dtype.kind == "c" else float) for a in arrays)
+        self.pieces.append(_Piece(start, stop, numbers))
+
+    def missing(self) -> Iterator[tuple[int, int]]:
+        """The ranges of rows that are not known."""
+        at = 0
+        for piece in sorted(self.pieces):
+            if piece.start > at:
+                yield at, piece.start
+            at = piece.stop
+        if at < self.n:
+            yield at, self.n
+
+    def arrays(self) -> Arrays:
+        """The values of all rows."""
+        if len(self.pieces) > 1:
+            self.pieces = [_Piece(0, self.n, join(self.pieces))]
+        return tuple(a.copy() for a in self.pieces[0].arrays)
+
+
+def join(pieces: list[Any]) -> Arrays:
+    """The arrays of all pieces, in the order of their rows."""
+    ordered = sorted(pieces, key=lambda piece: piece[0])
+    shapes = {tuple(a.shape[1:] for a in piece[2]) for piece in ordered}
+    if len(shapes) > 1:
+        raise TargetError(
+            "the target gave arrays of different shapes for parts of one batch: "
+            f"{' and '.join(map(str, sorted(shapes)))} beside the rows"
+        )
+    return tuple(np.concatenate(parts) for parts in zip(*(p[2] for p in ordered), strict=True))
+
+
+class Log:
+    """The values of a run, in memory and in the file of a checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint | str | os.PathLike[str]) -> None:
+        given = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        self.checkpoint = given
+        self._path = given.path
+        self._identity: dict[str, Any] = {}
+        self._batches: list[Batch] = []
+        self._next = 0
+        self._written = time.monotonic()
+        self._cost = 0.0
+        try:
+            self.resumed = self._path.exists()
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: it could not be read: {error}") from error
+        if self.resumed:
+            self._read()
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run that the file belongs to."""
+        return self._identity.get("seed")
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Check that the file belongs to this run, or make it."""
+        # As the file gives it back; JSON has no NaN and infinities.
+        given = json.loads(json.dumps(identity), parse_constant=str)
+        if self.resumed:
+            for field in [*given, *self._identity]:
+                here, there = given.get(field), self._identity.get(field)
+                if here != there:
+                    raise CheckpointError(
+                        f"{self._path}: it belongs to another run: its {field} is {there!r}, that "
+                        f"of this call is {here!r}; use another path, or remove the file to start "
+                        "anew"
+                    )
+        self._identity = given
+        if not self.resumed:
+            # A path that cannot be written is found now and not after hours.
+            self.flush("running")
+
+    def next(self, x: Array, with_gradient: bool | None) -> Batch:
+        """The batch that follows, of these points."""
+        hasher = blake2b(repr((x.shape, with_gradient)).encode(), digest_size=16)
+        hasher.update(np.ascontiguousarray(x).data)
+        digest = hasher.digest()
+        if self._next == len(self._batches):
+            self._batches.append(Batch(digest, len(x)))
+        batch = self._batches[self._next]
+        if batch.digest != digest:
+            raise CheckpointError(
+                f"{self._path}: the points of batch {self._next} are not those of the run that it "
+                "belongs to, though all settings are; a law or target whose values are random, or "
+                "another version of NumPy or SciPy, would do that: remove the file to start anew"
+            )
+        self._next += 1
+        return batch
+
+    def to_verify(self, batch: Batch) -> _Piece | None:
+        """A few rows of the log for the target to be compared with, once in a resumed run."""
+        if not (self.checkpoint.verify and self.resumed and self._next == 1 and batch.pieces):
+            return None
+        piece = min(batch.pieces)
+        stop = min(piece.start + _VERIFIED, piece.stop)
+        rows = slice(0, stop - piece.start)
+        return _Piece(piece.start, stop, tuple(a[rows] for a in piece.arrays))
+
+    def verify(self, known: _Piece, now: Arrays) -> None:
+        """Compare what the target gives now with what it gave."""
+        for a, b in zip(known.arrays, now, strict=False):
+            finite = np.abs(a[np.isfinite(a)])
+            scale = float(finite.max(initial=0.0))
+            if a.shape != b.shape or not np.allclose(a, b, 1e-6, 1e-9 * scale, equal_nan=True):
+                raise CheckpointError(
+                    f"{self._path}: the target gives other values than when it was written, at "
+                    f"rows {known.start} to {known.stop - 1} of the first batch; remove the file "
+                    "to start anew, or say Checkpoint(..., verify=False) if its values are random "
+                    "or rounded coarsely"
+                )
+
+    def flush_if_due(self) -> None:
+        """Write the file if the time has come."""
+        wait = max(self.checkpoint.every, self._cost / _SHARE)
+        if time.monotonic() - self._written >= wait:
+            self.flush("running")
+
+    def flush(self, status: str) -> None:
+        """Write the file."""
+        start = time.monotonic()
+        places, flat = [], []
+        for i, batch in enumerate(self._batches):
+            for piece in batch.pieces:
+                shape = [a.shape[1] if a.ndim == 2 else -1 for a in piece.arrays]
+                is_complex = int(piece.arrays[0].dtype.kind == "c")
+                columns = [*shape, -2][:2]  # -2: no gradients
+                places.append([i, piece.start, piece.stop, is_complex, *columns])
+                flat += [np.ascontiguousarray(a).reshape(-1).view(float) for a in piece.arrays]
+        tensors: store.Tensors = {
+            "digests": np.frombuffer(b"".join(b.digest for b in self._batches), np.uint8),
+            "sizes": np.array([b.n for b in self._batches], np.int64),
+            "pieces": np.array(places, np.int64).reshape(-1, 6),
+            "values": np.concatenate(flat) if flat else np.empty(0),
+        }
+        node = {"status": status, "identity": self._identity}
+        store.write(self._path, "checkpoint", node, tensors)
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+    def end(self, status: str) -> None:
+        """Write the file for the last time, or remove one that was made in vain.
+
+        A call that is refused, or fails at once, must not stand in the way of the corrected one.
+        """
+        if self.resumed or any(batch.pieces for batch in self._batches):
+            self.flush(status)
+        else:
+            self._path.resolve().unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        node, tensors = store.read(self._path, "checkpoint")
+        self._identity = node["identity"]
+        digests = tensors["digests"].reshape(-1, 16)
+        self._batches = [
+            Batch(digest.tobytes(), int(n))
+            for digest, n in zip(digests, tensors["sizes"], strict=True)
+        ]
+        values, at = tensors["values"], 0
+        for i, start, stop, is_complex, *columns in tensors["pieces"].tolist():
+            arrays = []
+            for k in columns:
+                if k == -2:
+                    continue
+                shape = (stop - start,) if k == -1 else (stop - start, k)
+                size = int(np.prod(shape)) * (1 + is_complex)
+                part = values[at : at + size]
+                arrays.append((part.view(complex) if is_complex else part).reshape(shape))
+                at += size
+            self._batches[i].add(start, stop, tuple(arrays))
+
+
+def identity_of(
+    method: str, seed: int, laws: list[Law], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What makes a run the same run: a flat mapping of JSON's types."""
+    names = ["law"] if len(laws) == 1 else [f"law[{i}]" for i in range(len(laws))]
+    return {
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "method": method,
+        "seed": seed,
+        "dim": laws[0].dim,
+        **settings,
+        **{name: _describe(law) for name, law in zip(names, laws, strict=True)},
+    }
+
+
+def _describe(law: Law) -> str:
+    # By what it does, as laws of the user's own have no parameters that could be compared.
+    x = np.asarray(law.sample(8, rng=0), dtype=np.float64)
+    values = np.asarray(law.log_density(x), dtype=np.float64)
+    digest = blake2b(x.tobytes() + values.tobytes(), digest_size=8).hexdigest()
+    name = repr(law) if isinstance(law, BuiltInLaw) else type(law).__qualname__
+    return f"{name} ({digest})"
+
+
+#: Writing takes at most this share of the time, however large the file has become.
+_SHARE = 0.05
+
+
+class Kept:
+    """The checkpoint of a run of some kind."""
+
+    def __init__(self, given: Checkpoint | str | PathLike[str], kind: str) -> None:
+        self.checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
+        self.path = self.checkpoint.path
+        self._kind = kind
+        self._node: dict[str, Any] = {}
+        self._tensors: store.Tensors = {}
+        self._written = time.monotonic()
+        self._cost = 0.0
+        try:
+            self.resumed = self.path.exists()
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: it could not be read: {error}") from error
+        if self.resumed:
+            self._node, self._tensors = store.read(self.path, kind)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run that the file belongs to."""
+        return self._node["identity"]["seed"] if self.resumed else None
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Check that the file belongs to this run, if there is one."""
+        given = json.loads(json.dumps(identity), parse_constant=str)
+        if self.resumed:
+            stored = self._node["identity"]
+            for field in [*given, *stored]:
+                here, there = given.get(field), stored.get(field)
+                if here != there:
+                    raise CheckpointError(
+                        f"{self.path}: it belongs to another run: its {field} is {there!r}, that "
+                        f"of this call is {here!r}; use another path, or remove the file to start "
+                        "anew"
+                    )
+        self._node["identity"] = given
+
+    def wait(self) -> float:
+        """Seconds until the file is to be written again."""
+        pause = max(self.checkpoint.every, self._cost / _SHARE)
+        return max(self._written + pause - time.monotonic(), 0.0)
+
+    def put(self, start: float, tensors: store.Tensors, **more: Any) -> None:
+        """Write the file, with what has been gathered since `start`."""
+        store.write(self.path, self._kind, {**self._node, **more}, tensors)
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+    def discard(self) -> None:
+        """Remove the file of a call that came to nothing."""
+        if not self.resumed:
+            self.path.resolve().unlink(missing_ok=True)

@@ -1,0 +1,227 @@
+"""How a method's target is evaluated: here, on the workers of an executor, with a checkpoint.
+
+Methods ask a target for batches of points, in a deterministic order, on the calling thread. So
+executors and checkpoints are wrappers of the target and the same for every method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.config import threads
+from fermiac._base.progress import Report
+from fermiac.runs import worker
+from fermiac.runs.checkpoint import Arrays, Log, join
+from fermiac.runs.executor import Sharded, Shards
+from fermiac.targets.density import LogDensity
+from fermiac.targets.factories import Factory, as_factory
+
+__all__ = ["evaluated", "evaluation"]
+
+Array = NDArray[np.float64]
+Target = TypeVar("Target")
+
+
+class _Pieces(Protocol):
+    """Values of a batch in pieces, in any order: (start, stop, arrays)."""
+
+    def __call__(
+        self, x: Array, with_gradient: bool | None, /
+    ) -> Iterator[tuple[int, int, Arrays]]: ...
+
+
+@contextmanager
+def evaluation(
+    target: Any,
+    *,
+    executor: Executor | Sharded | None,
+    target_factory: str | Factory | None,
+    log: Log | None,
+    identity: Callable[[], Mapping[str, Any]],
+    n_threads: int,
+    report: Report | None,
+    total: int = 0,
+    integrand: bool = False,
+) -> Iterator[tuple[Any, Report | None]]:
+    """Give the target and the progress callback that a method is to use.
+
+    Without executor and checkpoint they are what was given. Else a callable stands for a callable
+    or a built-in integrand, and a `LogDensity` for a log-density.
+
+    Parameters
+    ----------
+    target : callable or LogDensity
+    executor : Executor or Sharded, optional
+    target_factory : str or Factory, optional
+        What makes the target in the workers.
+    log : Log, optional
+        The log of a checkpoint.
+    identity : callable
+        Gives what must be the same for a checkpoint to fit (see `identity_of`).
+    n_threads : int
+        For a target that is evaluated here and runs in Rust.
+    report : callable, optional
+        The progress callback.
+    total : int, default 0
+        The whole of the progress, for reports (and so pauses and aborts) within the first batch;
+        0 where it is not known before.
+    integrand : bool, default False
+        Whether the method takes the target as an integrand, though it may be a `LogDensity` too:
+        native and torch targets are both.
+    """
+    factory = None if target_factory is None else as_factory(target_factory)
+    if executor is None and log is None:
+        yield target, report
+        return
+    is_density = isinstance(target, LogDensity) and not integrand
+    ticker = _Ticker(report, total)
+    shards = None if executor is None else Shards(target, executor, factory, ticker.tick)
+    rows = None if log is None else log.checkpoint.rows
+    pieces: _Pieces = shards or _Local(target, rows, ticker.tick)
+    batched = _Batched(pieces, log)
+    if log is not None:
+        log.begin(identity())
+    try:
+        with threads(n_threads):
+            wrapped: Any = _Density(target, batched) if is_density else batched
+            yield wrapped, None if report is None else ticker
+    except BaseException as error:
+        if log is not None:
+            try:
+                log.end("interrupted")
+            except OSError as failure:
+                error.add_note(f"and the checkpoint could not be written: {failure}")
+        raise
+    else:
+        if log is not None:
+            log.end("complete")
+    finally:
+        if shards is not None:
+            shards.close()
+
+
+@contextmanager
+def evaluated(
+    target: Any,
+    executor: Executor | Sharded | None,
+    target_factory: str | Factory | None,
+    workers: int,
+    report: Report | None,
+    integrand: bool = False,
+) -> Iterator[tuple[Any, Report | None]]:
+    """The target as a method that keeps its own state asks it, and the callback for progress."""
+    last = (0, 0)
+
+    def remember(done: int, total: int) -> None:
+        nonlocal last
+        last = (done, total)
+        if report is not None:
+            report(done, total)
+
+    def again(_done: int, _total: int) -> None:
+        # From within a batch of an executor, so that a handle can end the run there.
+        if report is not None and last[1]:
+            report(*last)
+
+    with evaluation(
+        target,
+        executor=executor,
+        target_factory=target_factory,
+        log=None,
+        identity=dict,
+        n_threads=workers,
+        report=again,
+        total=1,
+        integrand=integrand,
+    ) as (asked, _):
+        watched = report is not None and executor is not None
+        try:
+            yield asked, remember if watched else report
+        except BaseException as error:
+            if not hasattr(error, "partial_result"):  # before there was anything
+                error.partial_result = None  # type: ignore[attr-defined]
+            raise
+
+
+class _Ticker:
+    """A progress callback that also counts the part of a batch that is done, and never falls."""
+
+    def __init__(self, report: Report | None, total: int) -> None:
+        self._report = report
+        self._done, self._total = 0, total
+        self._most = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self.tick(0)
+
+    def tick(self, rows: int) -> None:
+        # The method counts a batch only once it has used it.
+        self._most = max(self._most, min(self._done + rows, self._total))
+        if self._report is not None and self._total:
+            self._report(self._most, self._total)
+
+
+class _Local:
+    """The target in this process, on pieces of a batch if rows are given."""
+
+    def __init__(self, target: Any, rows: int | None, tick: Callable[[int], object]) -> None:
+        self._target = target
+        self._rows = rows
+        self._tick = tick
+
+    def __call__(self, x: Array, with_gradient: bool | None) -> Iterator[tuple[int, int, Arrays]]:
+        rows = self._rows or max(len(x), 1)
+        for start in range(0, len(x), rows):
+            stop = min(start + rows, len(x))
+            # The target may keep its batch, or write to it.
+            part = x[start:stop].copy()
+            yield start, stop, worker.direct(self._target, part, with_gradient)
+            self._tick(stop)
+
+
+class _Batched:
+    """Values of whole batches, from the log as far as it knows them."""
+
+    def __init__(self, pieces: _Pieces, log: Log | None) -> None:
+        self._pieces = pieces
+        self._log = log
+
+    def evaluate(self, x: Array, with_gradient: bool | None) -> Arrays:
+        log = self._log
+        if log is None:
+            return join(list(self._pieces(x, with_gradient)))
+        batch = log.next(x, with_gradient)
+        known = log.to_verify(batch)
+        if known is not None:
+            now = self._pieces(x[known.start : known.stop], with_gradient)
+            log.verify(known, join(list(now)))
+        for low, high in list(batch.missing()):
+            for start, stop, arrays in self._pieces(x[low:high], with_gradient):
+                batch.add(low + start, low + stop, arrays)
+                log.flush_if_due()
+        return batch.arrays()
+
+    def __call__(self, x: Array) -> NDArray[Any]:
+        return self.evaluate(x, None)[0]
+
+
+class _Density(LogDensity):
+    """A log-density whose batches are evaluated elsewhere, or remembered."""
+
+    form = "python"
+
+    def __init__(self, target: LogDensity, batched: _Batched) -> None:
+        self.dim = target.dim
+        self.has_gradient = target.has_gradient
+        self._batched = batched
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        arrays = self._batched.evaluate(x, with_gradient)
+        return arrays[0], arrays[1] if with_gradient else None

@@ -1,0 +1,232 @@
+"""Integrators whose steps each row chooses for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.validate import choice, numbers, whole
+from fermiac.errors import ArgumentError, InternalError, TargetError
+from fermiac.score.model import Model
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["Adaptive", "Solution", "integrate_adaptive"]
+
+Array = NDArray[np.float64]
+
+#: Below it rounding decides which steps are accepted.
+_MIN_RTOL = 1e-14
+
+
+class Solution(NamedTuple):
+    """What `Adaptive.solve` gives: points, and what each of them took.
+
+    Attributes
+    ----------
+    y : ndarray or torch.Tensor, shape of the points given
+        The points.
+    sigma : ndarray, shape (n,)
+        The level at which each stands: the last, but for rows that were frozen.
+    n_evals, n_accepted, n_rejected : ndarray, shape (n,)
+        Evaluations of the model, and steps, of each row.
+    """
+
+    y: Any
+    sigma: Array
+    n_evals: NDArray[np.int64]
+    n_accepted: NDArray[np.int64]
+    n_rejected: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """A Runge-Kutta pair with steps in log s that keep an error estimate within tolerances.
+
+    Every row has steps and an error of its own, so that its result does not depend on the rows
+    beside it; `solve` tells how many steps each took. The integrators ``"rk45"`` and ``"dop853"``
+    are ``Adaptive("dopri5")`` and ``Adaptive("dop853")``.
+
+    Parameters
+    ----------
+    method : {"dop853", "dopri5"}
+        Hairer, Nørsett and Wanner's pair of order 8(5, 3), 12 evaluations a step; or Dormand and
+        Prince's of order 5(4), 6 evaluations a step, for loose tolerances.
+    rtol, atol : float
+        A step is accepted where the root mean square over the coordinates of
+        error / (atol + rtol |y|) is at most 1.
+    max_steps : int
+        Steps that a row may try before a `NumericalError`.
+
+    Notes
+    -----
+    In t = log s the probability-flow equation is dy/dt = y - D(y, eᵗ). The variable keeps steps
+    of like size from the largest level to the smallest. Errors of single steps add up: at the end
+    they are some ten to a hundred times the tolerance. Steps end at every level that was asked
+    for; a last level of 0 is the denoised point of the level before it.
+
+    References
+    ----------
+    .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
+       Computational and Applied Mathematics, 1980.
+    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I:
+       Nonstiff Problems", Springer, 1993.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Adaptive(rtol=1e-8)
+    Adaptive(method='dop853', rtol=1e-08, atol=1e-08, max_steps=10000)
+    """
+
+    method: str = "dop853"
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Hold the settings to their domains."""
+        choice("method", self.method, ("dop853", "dopri5"))
+        if not _MIN_RTOL <= _number("rtol", self.rtol) < 1:
+            raise ArgumentError(
+                f"rtol: {self.rtol!r} was given; from {_MIN_RTOL:g} to below 1 is needed"
+            )
+        if not 0 <= _number("atol", self.atol) < np.inf:
+            raise ArgumentError(
+                f"atol: {self.atol!r} was given; a finite number, at least 0, is needed"
+            )
+        whole("max_steps", self.max_steps, 1, 2**32 - 1)
+
+    def solve(
+        self,
+        model: Model,
+        y0: Any,
+        sigmas: ArrayLike,
+        *,
+        on_nan: str = "raise",
+        n_threads: int | None = None,
+    ) -> Solution:
+        """Carry points through levels as `integrate` does, and tell what it took.
+
+        Parameters
+        ----------
+        model, y0, sigmas, on_nan, n_threads
+            As of `integrate`.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ArgumentError, TargetError, NumericalError
+            As of `integrate`.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> m = fm.score.Gaussian([0.0], [[1.0]])
+        >>> found = fm.score.Adaptive(rtol=1e-8).solve(m, np.ones((2, 1)), [4.0, 0.5])
+        >>> found.y.shape, bool((found.n_evals >= 12 * found.n_accepted).all())
+        ((2, 1), True)
+        """
+        # A call takes an integrator, and so knows of this module.
+        from fermiac.score.arguments import Call
+
+        call = Call(model, y0, sigmas, self, None, 0, False, None, on_nan, n_threads)
+        with call.model._held():
+            raw, error = integrate_adaptive(
+                call.model._core(call.dim),
+                call.y,
+                call.grid,
+                self,
+                on_nan=on_nan,
+                n_threads=call.workers,
+            )
+        if error is not None or raw is None:
+            raise error or InternalError("a run ended without a result")
+        counts = (raw[name] for name in ("sigma", "n_evals", "n_accepted", "n_rejected"))
+        return Solution(call.shaped(raw["y"]), *counts)
+
+
+def _number(name: str, value: Any) -> float:
+    array = numbers(name, value)
+    if array.ndim:
+        raise ArgumentError(f"{name}: shape {array.shape} was given; a number is needed")
+    return float(array)
+
+
+def integrate_adaptive(
+    model: Any,
+    y: Array,
+    sigmas: Array,
+    integrator: Adaptive,
+    *,
+    trace: Any = None,
+    on_nan: str | None = None,
+    return_trajectory: bool = False,
+    n_threads: int = 1,
+    report: Report | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]:
+    """Carry rows through levels, up or down; every step ends at the next of them at most.
+
+    Parameters
+    ----------
+    model : Model or object
+        A model, or what the bindings take for one.
+    y : ndarray, shape (n, d)
+        C-contiguous points at the first level.
+    sigmas : ndarray, shape (L,) or (n, L)
+        Levels of all rows, or of each its own, strictly decreasing or increasing; the last may be
+        0 at the end of a descent.
+    integrator : Adaptive
+    trace : tuple, optional
+        (None, 1) to carry along what the log-density changes by with the model's own traces of
+        ∂D/∂y, or (callable, count): ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
+    on_nan : {"raise", "freeze"}, optional
+        Whether a value of the model that is not finite ends the call, or leaves its row where it
+        stands. None ends it too, in a call whose user has no such choice.
+    return_trajectory : bool
+    n_threads : int
+    report : callable, optional
+        Called with (done, total) rows.
+
+    Returns
+    -------
+    raw : dict or None
+        ``y`` (n, d), ``sigma`` (n,) the levels that were reached, ``log_change`` (n, count),
+        ``trajectory`` (n, L, d) or (n, 0, d), ``n_evals``, ``n_accepted``, ``n_rejected`` (n,).
+    error : BaseException or None
+        What ended the call early; then `raw`, where there is one, says how far the rows came.
+
+    Raises
+    ------
+    ArgumentError
+        If levels or settings are outside their domains.
+    """
+    if on_nan is not None:
+        choice("on_nan", on_nan, ("raise", "freeze"))
+    levels = np.ascontiguousarray(np.atleast_2d(sigmas))
+    core = model
+    if isinstance(model, Model):
+        core = model._core(y.shape[1])
+        levels = model._within(levels)
+    options = {
+        "method": integrator.method,
+        "rtol": float(integrator.rtol),
+        "atol": float(integrator.atol),
+        "max_steps": int(integrator.max_steps),
+        "freeze": on_nan == "freeze",
+    }
+    raw, error = _core.score_adaptive(
+        core, y, levels, options, trace, return_trajectory, n_threads, report
+    )
+    if on_nan is None and isinstance(error, TargetError):
+        # What the core advises is no argument of the call.
+        error.args = (str(error).partition(", or on_nan=")[0], *error.args[1:])
+    return raw, error

@@ -1,0 +1,480 @@
+"""Noise levels from noisy points: networks that give the posterior of the level."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import isa_level
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import RngLike, choice, numbers, whole
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.runs.checkpoint import Checkpoint
+from fermiac.score import fitting as fitting
+from fermiac.score.classifier_report import (
+    Calibration,
+    ClassifierTraining,
+    calibration,
+    floor,
+    judge,
+    moments,
+)
+from fermiac.score.mlp import level_classifier, read_network, write_network
+from fermiac.score.model import rows_of
+from fermiac.score.training_checkpoint import keeper_of, seed_of
+from fermiac.targets.torch_modules import import_torch
+
+__all__ = ["NoiseClassifier", "train_noise_classifier"]
+
+Array = NDArray[np.float64]
+#: Points on which a classifier is judged, and rows of a call of its module.
+_PROBES, _AT_ONCE = 4096, 8192
+#: The least standard deviation of log s that a regression may state, in steps of the levels.
+_LEAST = 0.05
+
+
+class NoiseClassifier:
+    """The posterior of a noisy point's level, by a network.
+
+    `train_noise_classifier` makes them; it says what they are.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes (n, d), gives logits (n, L), or for ``target="regress"`` the mean and the logarithm
+        of the standard deviation of log s, (n, 2).
+    levels : array_like, shape (L,)
+        The noise levels.
+    target : str
+        ``"classify"`` or ``"regress"``.
+    event_shape : tuple of int, optional
+        The shape in which the module takes a point.
+
+    Attributes
+    ----------
+    levels : ndarray, shape (L,)
+        The noise levels, in the order in which they were given.
+    training : ClassifierTraining or None
+        How it was trained.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these.
+    ImportError
+        If torch is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 16))
+    >>> levels = np.geomspace(10, 0.05, 50)
+    >>> classifier = fm.score.train_noise_classifier(x, levels, rng=0)  # doctest: +SKIP
+    >>> classifier(x + 2.0 * fm.random.Stream(1).normal((1000, 16))).shape  # doctest: +SKIP
+    (1000, 50)
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        levels: ArrayLike,
+        target: str = "classify",
+        *,
+        event_shape: Any = None,
+    ) -> None:
+        torch = import_torch()
+        self.device = fitting.placed(module, None)
+        self.module = module
+        self.levels = _levels(levels)
+        self.levels.flags.writeable = False
+        self.target = choice("target", target, ("classify", "regress"))
+        self.event_shape = None if event_shape is None else fitting.event_of(event_shape)
+        #: Coordinates of a point, where they are known.
+        self._dim = None if self.event_shape is None else math.prod(self.event_shape)
+        self.training: ClassifierTraining | None = None
+        self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
+        self._log_levels = torch.as_tensor(
+            np.log(self.levels), dtype=self._dtype, device=self.device
+        )
+        self._least = float(_LEAST * np.abs(np.diff(np.log(self.levels))).mean())
+
+    def __call__(self, y: Any) -> Array:
+        """Give the logits of the levels.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+            Noisy points.
+
+        Returns
+        -------
+        ndarray, shape (n, L)
+            Logarithms of the posterior of the levels, up to a constant of each row.
+
+        Raises
+        ------
+        ArgumentError
+            If the shape does not fit.
+        TargetError
+            If the module gives something that cannot be used.
+        """
+        return self._logits(self._rows(y))
+
+    def log_sigma(self, y: Any) -> tuple[Array, Array]:
+        """Give the posterior mean and standard deviation of log s.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+            Noisy points.
+
+        Returns
+        -------
+        mean, sd : ndarray, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            If the shape does not fit.
+        TargetError
+            If the module gives something that cannot be used.
+        """
+        points = self._rows(y)
+        if self.target == "regress":
+            torch = import_torch()
+            with fitting.evaluated(self.module):
+                out = self._asked(torch.as_tensor(points, dtype=self._dtype, device=self.device))
+                mean, sd = self._moments(out)
+            return mean.double().cpu().numpy(), sd.double().cpu().numpy()
+        return moments(self._logits(points), self.levels)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of held-out points whose likeliest level is the true one."""
+        return self._trained().accuracy
+
+    @property
+    def cross_entropy(self) -> float:
+        """Mean of -log p(level | point) on held-out points."""
+        return self._trained().cross_entropy
+
+    def calibration(self, n_bins: int = 10) -> Calibration:
+        """Compare the posterior of the level with where levels were, on held-out points.
+
+        Parameters
+        ----------
+        n_bins : int
+            Bins of the comparison.
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        ArgumentError
+            If the classifier was not trained here.
+        """
+        return calibration(self._trained(), whole("n_bins", n_bins, 1, 10_000))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the classifier to one safetensors file, for `NoiseClassifier.load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; what was there is replaced.
+
+        Raises
+        ------
+        ArgumentError
+            If the network is not the built-in one. Of your own module keep the ``state_dict``.
+        CheckpointError
+            If the file cannot be written.
+        """
+        write_network(path, "noise-classifier", self.module, self._trained(), {
+            "levels": self.levels, "target": self.target,
+        })  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: Any = None) -> NoiseClassifier:
+        """Read a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        device : torch.device or str, optional
+            Where the network is put; the CPU by default.
+
+        Returns
+        -------
+        NoiseClassifier
+
+        Raises
+        ------
+        CheckpointError
+            If there is no such file, or it is damaged, foreign or of a newer version.
+        ImportError
+            If torch is not installed.
+        """
+        module, content = read_network(path, "noise-classifier")
+        fitting.placed(module, device)
+        made = cls(module, content["levels"], content["target"])
+        made._dim, made.training = module.settings["dim"], content["told"]
+        return made
+
+    def __repr__(self) -> str:
+        low, high = self.levels.min(), self.levels.max()
+        return (
+            f"<noise classifier {type(self.module).__name__}, {len(self.levels)} levels from "
+            f"{low:g} to {high:g}, {self.target}>"
+        )
+
+    def _trained(self) -> ClassifierTraining:
+        if self.training is None:
+            raise ArgumentError(
+                "training: this classifier was not trained by train_noise_classifier, so that "
+                "nothing is known of how well it does"
+            )
+        return self.training
+
+    def _rows(self, y: Any) -> Array:
+        """Points of any shape as rows."""
+        points = numbers("y", to_numpy(y))
+        event = points.shape[1:]
+        if len(event) > 1:
+            if self.event_shape not in (None, event):
+                raise ArgumentError(
+                    f"y: points of shape {event} were given; the module takes {self.event_shape}"
+                )
+            points = points.reshape(len(points), math.prod(event))
+        return rows_of("y", points, self._dim)
+
+    def _logits(self, y: Array) -> Array:
+        """Logits of points, (n, d) -> (n, L), both float64."""
+        torch = import_torch()
+        out = np.empty((len(y), len(self.levels)))
+        for at in range(0, len(y), _AT_ONCE):
+            part = torch.as_tensor(y[at : at + _AT_ONCE], dtype=self._dtype, device=self.device)
+            out[at : at + _AT_ONCE] = self._logits_tensor(part).double().cpu().numpy()
+        if np.isnan(out).any():
+            row = int(np.flatnonzero(np.isnan(out).any(axis=1))[0])
+            raise TargetError(f"the noise classifier gave NaN for row {row}")
+        return out
+
+    def _logits_tensor(self, y: Any) -> Any:
+        """Logits of points on the module's device, without gradients."""
+        with fitting.evaluated(self.module):
+            out = self._asked(y.to(self._dtype))
+            if self.target == "classify":
+                return out
+            mean, sd = self._moments(out)
+            return -0.5 * ((self._log_levels - mean[:, None]) / sd[:, None]).square()
+
+    def _asked(self, y: Any) -> Any:
+        """What the module gives, of the shape that it should have."""
+        n = len(y)
+        out = self.module(y if self.event_shape is None else y.reshape(n, *self.event_shape))
+        wanted = (n, len(self.levels) if self.target == "classify" else 2)
+        if tuple(getattr(out, "shape", ())) != wanted:
+            raise TargetError(
+                f"the noise classifier gave {tuple(getattr(out, 'shape', ()))}; {wanted} is needed"
+            )
+        return out
+
+    def _moments(self, out: Any) -> tuple[Any, Any]:
+        return out[:, 0], out[:, 1].clamp(-15, 15).exp() + self._least
+
+    def _loss(self, y: Any, k: Any) -> Any:
+        """Mean -log p of the true levels; a density of log s where that is what is learnt."""
+        torch = import_torch()
+        out = self._asked(y)
+        if self.target == "classify":
+            return torch.nn.functional.cross_entropy(out, k)
+        mean, sd = self._moments(out)
+        return (0.5 * ((self._log_levels[k] - mean) / sd).square() + sd.log()).mean()
+
+
+def train_noise_classifier(
+    data: Any,
+    levels: ArrayLike,
+    module: Any = None,
+    *,
+    target: str = "classify",
+    n_steps: int = 3000,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    ema: float = 0.995,
+    validation_fraction: float = 0.1,
+    event_shape: Any = None,
+    width: int = 256,
+    n_blocks: int = 2,
+    device: Any = None,
+    rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    progress: bool | Callable[[int, int], object] | None = None,
+) -> NoiseClassifier:
+    """Train a network to tell how noisy a point is.
+
+    Parameters
+    ----------
+    data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+        Draws of the law, without noise.
+    levels : array_like, shape (L,)
+        The noise levels among which it chooses, all different.
+    module : torch.nn.Module, optional
+        A network of your own, which is trained in place; see `NoiseClassifier`. By default a
+        residual multilayer perceptron.
+    target : str
+        ``"classify"``: a logit for each level. ``"regress"``: mean and standard deviation of log s,
+        a normal law over the levels; fewer outputs, and right where the posterior has one mode, as
+        in many dimensions.
+    n_steps, batch_size : int
+        Steps, and noisy points of each.
+    learning_rate : float
+        The largest: it rises over the first 5 % of the steps and falls to 0 along half a cosine.
+    ema : float
+        The network has averaged weights, each step forgotten by this factor; 0 for the last ones.
+    validation_fraction : float
+        The share of rows that is held out, to judge it; with 0 it is judged by fresh noise on rows
+        that were trained on.
+    event_shape : tuple of int, optional
+        The shape in which the module takes a row; by default that of the data's rows.
+    width, n_blocks : int
+        Of the built-in network.
+    device : torch.device or str, optional
+        Where to train; see `train_score`.
+    rng : int, SeedSequence, Generator or None
+        The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
+    progress : bool or callable, optional
+        Whether to show a bar; see the other methods.
+
+    Returns
+    -------
+    NoiseClassifier
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these.
+    NumericalError
+        If the loss is not finite at some step.
+    TargetError
+        If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
+    ImportError
+        If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the classifier so far.
+
+    Notes
+    -----
+    A row of the data gets noise of a level that is drawn uniformly among `levels`; the mean of
+    -log p(level | point) is least for the posterior of the level given the point [1]_. In d
+    dimensions its standard deviation in log s is about (2 d)⁻¹ᐟ² or more: levels that are much
+    denser cannot be told apart, and the accuracy is small by right. What counts is that the
+    `cross_entropy` is not far above the ``entropy_floor`` of the training where the data are sharp,
+    and that `calibration` finds no pattern.
+
+    Reproducible as `train_score` is.
+
+    References
+    ----------
+    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
+       2022.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 16))
+    >>> levels = np.geomspace(10, 0.05, 50)
+    >>> c = fm.score.train_noise_classifier(x, levels, rng=0)  # doctest: +SKIP
+    >>> c.calibration().distance < 0.1  # doctest: +SKIP
+    True
+    """
+    torch = import_torch()
+    points, shape = fitting.points_of(data, event_shape)
+    centre, scale = fitting.spread(points)
+    grid = _levels(levels)
+    choice("target", target, ("classify", "regress"))
+    held = fitting.share_of(validation_fraction, len(points))
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
+    plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
+    if module is None:
+        width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
+        n_out = len(grid) if target == "classify" else 2
+        with fitting.seeded(key, torch.device("cpu")):
+            module = level_classifier(centre, scale, width, n_blocks, n_out)
+        shape = None
+    place = fitting.placed(module, device)
+    made = NoiseClassifier(module, grid, target, event_shape=shape)
+    made._dim = points.shape[1]
+    trained, out = fitting.splits(len(points), held, key)
+
+    def noisy(draw: int, n: int, rows: Any, held_out: bool = False) -> tuple[Array, Any]:
+        normals, strata, chosen = fitting.batch_of(
+            key, draw, n, points.shape[1], len(rows), held_out
+        )
+        k = np.minimum((strata * len(grid)).astype(np.int64), len(grid) - 1)
+        return points[rows[chosen]] + grid[k][:, None] * normals, k
+
+    def loss_of(step: int) -> Any:
+        y, k = noisy(step, plan.batch_size, trained)
+        return made._loss(
+            torch.as_tensor(y, dtype=made._dtype, device=place), torch.as_tensor(k, device=place)
+        )
+
+    settings = {
+        "target": target, "n_steps": plan.n_steps, "batch_size": plan.batch_size,
+        "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
+        "validation_fraction": float(validation_fraction),
+    }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_noise_classifier", key, points, module, settings)
+    with fitting.seeded(key, place):
+        stopped = fitting.fit(
+            module, loss_of, plan, progress, "training of a noise classifier", keeper
+        )
+    y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
+    judged = judge(made._logits(y), k, grid, key)
+    made.training = ClassifierTraining(
+        seed=key,
+        version=_core.__version__,
+        isa=isa_level(),
+        settings=settings,
+        n_evals=len(plan.losses) * plan.batch_size,
+        wall_time=plan.seconds,
+        status="complete" if stopped is None else "interrupted",
+        losses=np.array(plan.losses),
+        entropy_floor=floor(grid, points.shape[1]),
+        n_parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
+        **judged,
+    )
+    if stopped is not None:
+        stopped.partial_result = made  # type: ignore[attr-defined]
+        raise stopped
+    return made
+
+
+def _levels(given: ArrayLike) -> Array:
+    levels = np.array(numbers("levels", given))
+    if levels.ndim != 1 or len(levels) < 2:
+        raise ArgumentError(
+            f"levels: shape {levels.shape} was given; two noise levels at least are needed"
+        )
+    if not ((levels > 0) & np.isfinite(levels)).all() or len(np.unique(levels)) < len(levels):
+        raise ArgumentError("levels: they must be positive, finite and all different")
+    return levels

@@ -1,0 +1,99 @@
+"""Models that are asked on the workers of an executor, or whose answers a checkpoint keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.progress import Report
+from fermiac.errors import ArgumentError
+from fermiac.runs.checkpoint import Log
+from fermiac.runs.executor import Sharded
+from fermiac.runs.shards import evaluation
+from fermiac.score.model import Model
+from fermiac.targets.factories import Factory, as_factory
+
+__all__ = ["asked"]
+
+Array = NDArray[np.float64]
+
+
+class _Packed:
+    """A model as a function of points whose last coordinate is the level."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(self, z: Array) -> Array:
+        return self.model._denoise(np.ascontiguousarray(z[:, :-1]), z[:, -1].copy())
+
+
+class _PackedFactory(Factory):
+    """The same of a model that every worker makes for itself."""
+
+    __slots__ = ()
+
+    def build(self, dim: int) -> Any:
+        with self._lock:
+            if self._target is None:
+                made = self._made()
+                if not isinstance(made, Model):
+                    raise ArgumentError(
+                        f"target_factory: {self.spec} gave a {type(made).__name__}; it must give a "
+                        "score model"
+                    )
+                self._target = _Packed(made)
+            return self._target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _PackedFactory, (self.spec, self._arguments, self._keywords)
+
+
+@contextmanager
+def asked(
+    model: Model,
+    dim: int,
+    *,
+    executor: Executor | Sharded | None,
+    target_factory: str | Factory | None,
+    log: Log | None,
+    identity: Callable[[], Mapping[str, Any]],
+    n_threads: int,
+    report: Report | None,
+    total: int,
+) -> Iterator[tuple[Any, Report | None]]:
+    """Give what the bindings are to ask, and the progress callback.
+
+    Without executor and checkpoint it is the model as it is.
+    """
+    if executor is None and log is None:
+        with model._held():
+            yield model._core(dim), report
+        return
+    factory = None
+    if target_factory is not None:
+        given = as_factory(target_factory)
+        factory = _PackedFactory(given.spec, given._arguments, given._keywords)
+    with evaluation(
+        _Packed(model),
+        executor=executor,
+        target_factory=factory,
+        log=log,
+        identity=identity,
+        n_threads=n_threads,
+        report=report,
+        total=total,
+        integrand=True,
+    ) as (evaluated, shown):
+
+        def denoise(y: Array, sigma: Array) -> Array:
+            levels = np.broadcast_to(sigma, len(y))
+            values = np.asarray(evaluated(np.column_stack([y, levels])), dtype=np.float64)
+            return np.ascontiguousarray(values)
+
+        yield (denoise, dim, None, None), shown

@@ -1,0 +1,363 @@
+"""Chains over points and noise levels, whose points an integrator denoises."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+
+from numpy.typing import ArrayLike
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import Report, reporter
+from fermiac._base.validate import RngLike, key_of, labels, whole
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.results.result import warn
+from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.executor import Sharded
+from fermiac.score.executor_model import asked
+from fermiac.score.gibbs_checks import steps_too_few
+from fermiac.score.gibbs_core import CoreChains
+from fermiac.score.gibbs_job import settings_of
+from fermiac.score.gibbs_options import LevelEstimate, LevelRegression, OUStep, Step
+from fermiac.score.gibbs_result import LangevinGibbs, findings
+from fermiac.score.gibbs_run import Course, GibbsKeeper, identity_of
+from fermiac.score.gibbs_settings import Chains, GibbsSettings
+from fermiac.score.levels import as_model, refuse_outside
+from fermiac.score.model import Model
+from fermiac.score.sampling import event_of
+from fermiac.score.single_step import Integrator
+from fermiac.targets.factories import Factory
+
+if TYPE_CHECKING:
+    from fermiac.score.network import ScoreModel
+
+__all__ = ["concluded", "extension", "langevin_gibbs"]
+
+#: Windows of a run: each has addresses of 32 bits.
+_MOST = 2**31
+
+
+def langevin_gibbs(
+    model: Model,
+    dim: int | Sequence[int] | None = None,
+    *,
+    n_chains: int = 64,
+    n_draws: int = 100,
+    n_warmup: int = 50,
+    levels: int | ArrayLike | None = None,
+    level_weights: ArrayLike | None = None,
+    sigma_range: tuple[float, float] | None = None,
+    step: Step = OUStep(0.3),  # noqa: B008  # it cannot change
+    warmup_step: Step | None = None,
+    metropolis: str | None = "auto",
+    noise_predictor: str | LevelEstimate | LevelRegression | Callable[[Any], Any] = "auto",
+    level_draw: str = "sample",
+    n_skip: int = 10,
+    select: str = "random",
+    denoiser: str | Integrator = "unipc2",
+    n_denoise: int = 20,
+    tweedie_step: float | None = None,
+    init: ArrayLike | None = None,
+    sigma0: ArrayLike | None = None,
+    n_init: int | None = None,
+    init_noise: float | None = None,
+    init_integrator: str | Integrator | None = None,
+    names: Sequence[str] | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    progress: bool | Report | None = None,
+) -> LangevinGibbs:
+    r"""Draw from the law of a score model by chains over points and noise levels.
+
+    A chain stands at a noisy point and its noise level. It moves the point a little, then draws
+    the level that such a point is likely to have; high levels let it cross between modes. Every
+    few sweeps a copy of the point is denoised by an integrator from its level down, which is
+    mostly much lower than where an integrator from pure noise begins: so a draw costs few calls of
+    the model [1]_.
+
+    Parameters
+    ----------
+    model : Model
+        What denoises.
+    dim : int or sequence of int, optional
+        The coordinates of a point, or its shape; by default the model's. Draws are rows of numbers.
+    n_chains : int, default 64
+        Chains. A model that is called in batches is called for all of them at once.
+    n_draws : int, default 100
+        Draws of each.
+    n_warmup : int, default 50
+        Sweeps before the first draw is made.
+    levels : int or array_like, shape (L,), optional
+        The noise levels, or how many, evenly in log σ over `sigma_range`; by default those of the
+        classifier, or 100.
+    level_weights : array_like, shape (L,), optional
+        How probable each of them is meant to be, in the same order; equally by default.
+    sigma_range : tuple of float, optional
+        The lowest and the highest level; by default the model's.
+    step : OUStep, ScaledStep or LangevinStep, default OUStep(0.3)
+        How points move.
+    warmup_step : OUStep, ScaledStep or LangevinStep, optional
+        How they move in the warm-up; as later by default.
+    metropolis : {"auto", "exact", "score"} or None, default "auto"
+        How moves are corrected. ``"exact"`` accepts them by the log-density of the model: the law
+        of the chains is exact then. ``"score"`` estimates its change from the score at both ends,
+        which is right for a linear score [2]_; the result is marked as biased. Both ask the model
+        once more in every sweep. ``"auto"`` is ``"exact"`` where the log-density is known, and
+        else None: a second sweep does more for most networks than a second call in one.
+    noise_predictor : str, LevelEstimate, LevelRegression or callable, default "auto"
+        How levels are drawn. ``"exact"``: by the log-densities of the point at all levels. A
+        classifier, as `train_noise_classifier` makes it, or any callable that takes points (n, d)
+        and gives logits (n, L), in the order of `levels`. A `LevelRegression`. ``"tweedie"`` or a
+        `LevelEstimate`: from the distance to the denoised point, in 256 dimensions and more.
+        ``"auto"`` is ``"exact"`` where the log-density is known, and else ``"tweedie"``.
+    level_draw : {"sample", "argmax"}, default "sample"
+        Whether levels are drawn, or the most likely one is taken, as the public code of [1]_ does.
+        That is no draw of the law; with thousands of coordinates it is nearly the same. It needs
+        ``"exact"`` or a classifier.
+    n_skip : int, default 10
+        Sweeps for each draw.
+    select : {"random", "last", "min"}, default "random"
+        Which of the states after these sweeps is denoised. ``"min"``, as published, takes that of
+        the least level, the state before them included: cheaper to denoise well, but it looks at
+        the path of the levels, and the point given such a level is not quite a noisy data point.
+    denoiser : str or Integrator, default "unipc2"
+        What denoises it, on a Karras grid of its own from its level to the lowest of `levels`,
+        and to 0.
+    n_denoise : int, default 20
+        Steps of that, the last one included. Few steps move averages, of squares above all, by
+        more than the errors that the chains tell: after the run some draws are denoised anew, in
+        twice the steps, and a `FermiacWarning` and ``bias`` say so where it matters.
+    tweedie_step : float, optional
+        A level s: the denoised point is denoised once more, as if it had noise of that level.
+    init : array_like, shape (n_chains, d), optional
+        Where the chains start; by default an integrator brings noise of the highest level down,
+        and some is added.
+    sigma0 : float or array_like, shape (n_chains,), optional
+        The levels at which they start; drawn by default.
+    n_init : int, optional
+        Steps of that integrator, 20 by default; not with `init`.
+    init_noise : float, optional
+        The standard deviation of the noise that is added, from 0 on, 0.5 by default; not with
+        `init`.
+    init_integrator : str or Integrator, optional
+        That integrator, "dpmpp_2m" by default; not with `init`.
+    names : sequence of str, optional
+        Names of the coordinates.
+    rng : int, SeedSequence, Generator or None
+        The seed. The noise of a chain depends on the seed, the chain and the sweep alone.
+    n_threads : int, optional
+        Threads for a model that runs in Rust. They do not change the result.
+    executor : Executor, optional
+        Workers that denoise, each for a part of the chains.
+    target_factory : str or Factory, optional
+        ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
+    checkpoint : path or Checkpoint, optional
+        A file from which the run is resumed, also with more draws.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total) draws
+        of all chains.
+
+    Returns
+    -------
+    LangevinGibbs
+        A `Sample` of chains, with what became of the levels.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside of its domain, the levels are not known, or there is no way to
+        draw them.
+    TargetError
+        If the model or the predictor gives what cannot be used.
+    CheckpointError
+        If the file belongs to another run.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` has the draws that all chains have made.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the levels drift, the chains disagree on them or are stuck at an end of them, or chains
+        stand still.
+
+    Notes
+    -----
+    The chains have the law :math:`\pi(\sigma) p_\sigma(x)`, up to what `LangevinGibbs.bias` lists.
+    A sweep asks the model once, and twice with a correction. In a few dimensions an integrator from
+    noise does as well; the gain is in many, for small budgets.
+
+    In d dimensions a sweep changes log σ by about 1/√(2 d), so that a chain takes thousands of them
+    to cross the levels, and seldom changes the mode. In a short run the shares of the modes are
+    those of the starts: many chains with few draws each tell them better than few chains with many.
+
+    The published algorithm is ``step=LangevinStep(eta), metropolis=None, level_draw="argmax",
+    select="min"``. Its steps have one size for all levels: they heat the point where σ² is near
+    η / 4, and the levels drift upwards as sweeps add up.
+
+    Results of models that run in Rust have the same bits on any number of threads, and after a
+    resume.
+
+    References
+    ----------
+    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
+       2022.
+    .. [2] G. Alain, Y. Bengio, "What regularized auto-encoders learn from the data-generating
+       distribution", Journal of Machine Learning Research, 2014.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=200, n_skip=20, rng=0)
+    >>> r.draws.shape
+    (64, 200, 1)
+    >>> e = r.expect(lambda x: x)
+    >>> bool(abs(e.mean[0] - 0.8) < 5 * e.stderr[0])
+    True
+    """
+    start = time.perf_counter()
+    model = as_model(model)
+    event = event_of(model, dim)
+    model, size = model._shaped(event), math.prod(event)
+    n_draws = whole("n_draws", n_draws, 1, _MOST)
+    keeper = None if checkpoint is None else GibbsKeeper(checkpoint)
+    kept = None if keeper is None or rng is not None else keeper.seed
+    settings = settings_of(
+        model,
+        size,
+        key=key_of(rng) if kept is None else kept,
+        n_chains=n_chains,
+        n_warmup=n_warmup,
+        levels=levels,
+        level_weights=level_weights,
+        sigma_range=sigma_range,
+        step=step,
+        warmup_step=warmup_step,
+        metropolis=metropolis,
+        noise_predictor=noise_predictor,
+        level_draw=level_draw,
+        n_skip=n_skip,
+        select=select,
+        denoiser=denoiser,
+        n_denoise=n_denoise,
+        tweedie_step=tweedie_step,
+        init=init,
+        sigma0=sigma0,
+        n_init=n_init,
+        init_noise=init_noise,
+        init_integrator=init_integrator,
+    )
+    own = labels(names, size)
+    if keeper is not None:
+        keeper.begin(identity_of(settings))
+    return concluded(
+        partial(
+            _run,
+            model,
+            settings,
+            n_draws,
+            n_threads=n_threads,
+            executor=executor,
+            target_factory=target_factory,
+            progress=progress,
+            names=own,
+            keeper=keeper,
+            start=start,
+        ),
+        # The model of this process may only stand for those of the workers.
+        is_here=target_factory is None,
+    )
+
+
+def extension(
+    result: LangevinGibbs, n_draws: int, n_threads: int | None, progress: bool | Report | None
+) -> Callable[[], LangevinGibbs]:
+    """What goes on with the chains of a result."""
+    origin = getattr(result, "_origin", None)
+    if origin is None or result.state is None:
+        raise ArgumentError(
+            "extend: the result does not know its run: it was loaded from a file, or derived from "
+            "another; call langevin_gibbs with checkpoint= to go on in another process"
+        )
+    model, settings = origin
+    done = result.draws.shape[1]
+    total = done + whole("n_draws", n_draws, 1, _MOST - done)
+    return partial(
+        _run,
+        model,
+        settings,
+        total,
+        n_threads=n_threads,
+        progress=progress,
+        names=result.names,
+        before=result,
+        start=time.perf_counter(),
+    )
+
+
+def _run(
+    model: Model,
+    settings: GibbsSettings,
+    n_draws: int,
+    *,
+    n_threads: int | None,
+    progress: bool | Report | None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    **how: Any,
+) -> LangevinGibbs:
+    """Make the chains, where the model is, and let them run."""
+    workers = resolve_threads(n_threads)
+    total = n_draws * settings.n_chains
+    with reporter(progress, "langevin_gibbs", "draws") as report:
+        if model.runs_on_device:
+            refuse_outside(executor=executor, target_factory=target_factory)
+            from fermiac.score import device_gibbs
+
+            on_device: Chains = device_gibbs.run(cast("ScoreModel", model), settings)
+            return Course(on_device, settings, model, n_draws, report=report, **how).go()
+        with asked(
+            model,
+            settings.dim,
+            executor=executor,
+            target_factory=target_factory,
+            log=None,
+            identity=dict,
+            n_threads=workers,
+            report=report,
+            total=total,
+        ) as (spec, shown):
+            if executor is not None and model.has_log_density:
+                # Workers denoise; the log-density is asked for here.
+                spec = (*spec[:2], model._log_density, None)
+            chains = CoreChains(spec, settings, total, workers)
+            return Course(chains, settings, model, n_draws, report=shown, **how).go()
+
+
+def concluded(run: Callable[[], LangevinGibbs], is_here: bool = True) -> LangevinGibbs:
+    """Run, and warn of what is wrong in the name of the caller's caller."""
+    result = None
+    try:
+        result = run()
+        found = findings(result)
+        model, settings = result._origin  # type: ignore[attr-defined]
+        too_few = steps_too_few(result, model, settings) if is_here else None
+        if too_few is not None:
+            object.__setattr__(result, "bias", (*result.bias, too_few))
+            found.append((FermiacWarning, too_few))
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        # A warning that is an error costs none of the draws.
+        if result is not None:
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise
+    return result

@@ -1,0 +1,338 @@
+"""The arguments of denoising Langevin Gibbs, checked, and made the settings of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import choice, numbers, positive, whole
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.score.gibbs_options import LevelEstimate, LevelRegression, Step
+from fermiac.score.gibbs_settings import GibbsSettings
+from fermiac.score.levels import held, range_of, refuse_churn
+from fermiac.score.model import Model, reserve, rows_of
+from fermiac.score.schedules import karras
+from fermiac.score.single_step import Integrator, as_integrator
+
+__all__ = ["biases", "settings_of"]
+
+Array = NDArray[np.float64]
+
+#: Levels, where they are not said.
+_N_LEVELS = 100
+#: Coordinates below which the distance to the denoised point tells too little of the level.
+_LEAST_DIM = 256
+#: The exponent of the grids.
+_RHO = 7.0
+#: Sweeps and draws have addresses of 32 bits.
+_MOST = 2**31
+
+
+class _Predictor(NamedTuple):
+    """How levels are drawn."""
+
+    kind: str
+    predict: Callable[[Array], Array] | None = None
+    predict_tensor: Callable[[Any], Any] | None = None
+    nearest: bool = False
+
+
+def settings_of(
+    model: Model,
+    dim: int,
+    *,
+    key: int,
+    n_chains: int,
+    n_warmup: int,
+    levels: int | ArrayLike | None,
+    level_weights: ArrayLike | None,
+    sigma_range: tuple[float, float] | None,
+    step: Step,
+    warmup_step: Step | None,
+    metropolis: str | None,
+    noise_predictor: Any,
+    level_draw: str,
+    n_skip: int,
+    select: str,
+    denoiser: str | Integrator,
+    n_denoise: int,
+    tweedie_step: float | None,
+    init: ArrayLike | None,
+    sigma0: ArrayLike | None,
+    n_init: int | None,
+    init_noise: float | None,
+    init_integrator: str | Integrator | None,
+) -> GibbsSettings:
+    """The settings of a run."""
+    if init is not None:
+        starts = {"n_init": n_init, "init_noise": init_noise, "init_integrator": init_integrator}
+        for name in (name for name, chosen in starts.items() if chosen is not None):
+            raise ArgumentError(
+                f"{name}: given with init, the points where chains start as they are; give one of "
+                "them"
+            )
+    n_chains = whole("n_chains", n_chains, 1, 2**40)
+    reserve(n_chains, dim)
+    sigma, order, columns = _levels(model, levels, sigma_range, noise_predictor)
+    argmax = choice("level_draw", level_draw, ("sample", "argmax")) == "argmax"
+    correction = _correction(model, metropolis)
+    predictor = _predictor(model, dim, noise_predictor, sigma, columns)
+    if level_weights is not None and predictor.kind not in ("exact", "logits"):
+        raise ArgumentError(
+            "level_weights: given with a noise_predictor that says itself how likely a level is; "
+            "leave them out"
+        )
+    if argmax and predictor.kind not in ("exact", "logits"):
+        raise ArgumentError(
+            "level_draw: 'argmax' was given, but this noise_predictor has no law over `levels`; a "
+            "LevelEstimate or LevelRegression takes nearest=True; leave level_draw out"
+        )
+    for name, value in (("step", step), ("warmup_step", warmup_step)):
+        if not isinstance(value, Step) and not (name == "warmup_step" and value is None):
+            raise ArgumentError(
+                f"{name}: {value!r:.60} was given; an OUStep, ScaledStep or LangevinStep is needed"
+            )
+    last = None if tweedie_step is None else positive("tweedie_step", tweedie_step)
+    if last is not None:
+        last = float(model._within(np.array([last]), "tweedie_step")[0])
+    low, high = float(sigma[-1]), float(sigma[0])
+    n_denoise = whole("n_denoise", n_denoise, 1, 10**6)
+    n_init = whole("n_init", 20 if n_init is None else n_init, 1, 10**6)
+    init_noise = 0.5 if init_noise is None else init_noise
+    init_integrator = "dpmpp_2m" if init_integrator is None else init_integrator
+    start = None
+    if init is not None:
+        start = rows_of("init", init, dim)
+        if len(start) != n_chains:
+            raise ArgumentError(
+                f"init: {len(start)} points were given; {n_chains} are needed, one for each chain"
+            )
+    return GibbsSettings(
+        dim=dim,
+        n_chains=n_chains,
+        key=key,
+        levels=sigma,
+        log_prior=_log_prior(level_weights, order),
+        step=step._core(),
+        warmup_step=(step if warmup_step is None else warmup_step)._core(),
+        metropolis=correction,
+        predictor=predictor.kind,
+        predict=predictor.predict,
+        predict_tensor=predictor.predict_tensor,
+        argmax=argmax,
+        nearest=predictor.nearest,
+        n_warmup=whole("n_warmup", n_warmup, 0, _MOST),
+        n_skip=whole("n_skip", n_skip, 1, _MOST),
+        select=choice("select", select, ("random", "min", "last")),
+        denoiser=_integrator("denoiser", denoiser, model, high, low, n_denoise),
+        n_denoise=n_denoise,
+        rho=_RHO,
+        sigma_end=low,
+        tweedie_step=last,
+        x0=start,
+        sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
+        init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
+        n_init=n_init,
+        init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
+    )
+
+
+def biases(settings: GibbsSettings) -> tuple[str, ...]:
+    """Why the law of the chains, or of what is taken from them, is not the one that is meant."""
+    found = []
+    if settings.metropolis is None:
+        found.append(
+            "moves: every one is accepted, so that the law of the levels, and a little that of the "
+            "points, is off by what a step of this size makes; metropolis= corrects it"
+        )
+    elif settings.metropolis == "score":
+        found.append(
+            "moves: they are corrected by the score along them, which is exact for a linear score "
+            "only"
+        )
+    if settings.predictor == "estimate" or (
+        settings.argmax and settings.predictor in ("exact", "logits")
+    ):
+        found.append("levels: they are estimated, not drawn, which matters in few dimensions")
+    elif settings.predictor == "regression":
+        found.append("levels: their law given a point is taken for log-normal")
+    if settings.select == "min":
+        found.append(
+            "windows: the state of the least level is taken, which conditions on the path of the "
+            "levels"
+        )
+    return tuple(found)
+
+
+def _levels(
+    model: Model,
+    given: int | ArrayLike | None,
+    sigma_range: tuple[float, float] | None,
+    noise_predictor: Any,
+) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """The levels, falling; where each stood among those given; its column of the predictor."""
+    own = getattr(noise_predictor, "levels", None)
+    if own is not None and given is not None and np.ndim(given) == 0:
+        raise ArgumentError(
+            f"levels: {given!r} was given with a classifier that has {len(own)} of its own; leave "
+            "it out"
+        )
+    if given is None and own is not None:
+        given = own
+    if given is None or np.ndim(given) == 0:
+        n = _N_LEVELS if given is None else whole("levels", given, 2, 2**20)
+        low, high = range_of(model, sigma_range)
+        sigma = np.geomspace(high, low, n)
+        return sigma, np.arange(n), np.arange(n)
+    if sigma_range is not None:
+        raise ArgumentError("sigma_range: given with levels; give one of them")
+    sigma = numbers("levels", to_numpy(given))
+    if sigma.ndim != 1 or not sigma.size or not ((sigma > 0) & np.isfinite(sigma)).all():
+        raise ArgumentError(
+            f"levels: an array of shape {sigma.shape} was given; a number of levels, or an array "
+            "of positive, finite levels is needed"
+        )
+    order = np.argsort(-sigma, kind="stable")
+    sorted_levels = np.ascontiguousarray(sigma[order])
+    if (np.diff(sorted_levels) == 0).any():
+        raise ArgumentError("levels: two of them are equal; different ones are needed")
+    if own is not None and not np.array_equal(np.sort(own), sorted_levels[::-1]):
+        raise ArgumentError(
+            "levels: they are not those of the classifier; leave them out, or give those"
+        )
+    columns = order
+    if own is not None:
+        columns = np.argsort(-np.asarray(own, dtype=float), kind="stable")
+    return held("levels", model, sorted_levels), order, columns
+
+
+def _log_prior(given: ArrayLike | None, order: NDArray[np.int64]) -> Array:
+    n = len(order)
+    if given is None:
+        return np.zeros(n)
+    weights = numbers("level_weights", to_numpy(given))
+    if weights.shape != (n,) or not ((weights >= 0) & np.isfinite(weights)).all():
+        raise ArgumentError(
+            f"level_weights: shape {weights.shape} was given; ({n},) is needed, one finite number "
+            "from 0 on for each level"
+        )
+    if not weights.any():
+        raise ArgumentError("level_weights: all are 0; at least one must be positive")
+    with np.errstate(divide="ignore"):
+        return np.ascontiguousarray(np.log(weights / weights.sum())[order])
+
+
+def _correction(model: Model, given: str | None) -> str | None:
+    if given is None:
+        return None
+    kind = choice("metropolis", given, ("auto", "exact", "score"))
+    if kind == "auto":
+        return "exact" if model.has_log_density else None
+    if kind == "exact" and not model.has_log_density:
+        raise ArgumentError(
+            f"metropolis: 'exact' was given, but {type(model).__name__} does not know its "
+            "log-density; give it one, or use metropolis='score', whose correction is biased, or "
+            "None"
+        )
+    return kind
+
+
+def _predictor(
+    model: Model, dim: int, given: Any, levels: Array, order: NDArray[np.int64]
+) -> _Predictor:
+    if isinstance(given, str):
+        kind = choice("noise_predictor", given, ("auto", "exact", "tweedie"))
+        if kind == "auto" and not model.has_log_density and dim < _LEAST_DIM:
+            raise ArgumentError(
+                f"noise_predictor: {type(model).__name__} does not know its log-density, and "
+                f"{dim} coordinates are too few to read the level off the denoised point (at least "
+                f"{_LEAST_DIM}); give a classifier, as train_noise_classifier makes it, or "
+                "LevelEstimate(force=True)"
+            )
+        if kind == "exact" and not model.has_log_density:
+            raise ArgumentError(
+                f"noise_predictor: 'exact' was given, but {type(model).__name__} does not know its "
+                "log-density; give a classifier, as train_noise_classifier makes it"
+            )
+        if kind == "exact" or (kind == "auto" and model.has_log_density):
+            return _Predictor("exact")
+        given = LevelEstimate()
+    if isinstance(given, LevelEstimate):
+        if dim < _LEAST_DIM and not given.force:
+            raise ArgumentError(
+                f"noise_predictor: the level is read off the denoised point with a relative error "
+                f"of about {1 / math.sqrt(2 * dim):.2g} in {dim} coordinates, where its law "
+                f"matters; use it from {_LEAST_DIM} on, give a classifier, or say "
+                "LevelEstimate(force=True)"
+            )
+        return _Predictor("estimate", nearest=given.nearest)
+    if isinstance(given, LevelRegression):
+        return _Predictor("regression", _checked(given.predict, 2, None), nearest=given.nearest)
+    if not callable(given):
+        raise ArgumentError(
+            f"noise_predictor: {given!r:.60} was given; 'auto', 'exact', 'tweedie', a "
+            "LevelEstimate, a LevelRegression, a classifier or a callable that gives (n, L) logits "
+            "is needed"
+        )
+    columns = None if (order == np.arange(len(order))).all() else order
+    on_device = getattr(given, "_logits_tensor", None)
+    tensors = on_device
+    if on_device is not None and columns is not None:
+
+        def tensors(y: Any) -> Any:
+            return on_device(y)[:, columns.tolist()]
+
+    return _Predictor("logits", _checked(given, len(levels), columns), tensors)
+
+
+def _checked(
+    function: Callable[[Any], Any], n_outputs: int, columns: NDArray[np.int64] | None
+) -> Callable[[Array], Array]:
+    """A function of points as the bindings take it: what it gives is checked, columns in order."""
+
+    def call(x: Array) -> Array:
+        values = np.asarray(to_numpy(function(x)))
+        if values.shape != (len(x), n_outputs) or values.dtype.kind not in "iuf":
+            raise TargetError(
+                f"noise_predictor: it gave {values.dtype} of shape {values.shape} for {len(x)} "
+                f"points; numbers of shape {(len(x), n_outputs)} are needed"
+            )
+        values = values if columns is None else values[:, columns]
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+    return call
+
+
+def _integrator(
+    name: str, given: str | Integrator, model: Model, high: float, low: float, n_steps: int
+) -> Integrator:
+    chosen = as_integrator(given, name)
+    if chosen._langevin()[1] == "batch":
+        raise ArgumentError(
+            f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
+            "not depend on each other: use norm='level'"
+        )
+    # Grids begin where chains stand, at the worst at the highest level that gets noise.
+    top = chosen._most_churned(high)
+    if chosen.needs_noise and top > 0:
+        grid = karras(n_steps, min(low, top / 2), top, _RHO, final="zero")
+        refuse_churn(name, chosen, model, chosen._program(grid))
+    return chosen
+
+
+def _starts(given: ArrayLike, n: int, low: float, high: float) -> Array:
+    levels = numbers("sigma0", to_numpy(given))
+    if levels.shape not in ((), (n,)):
+        raise ArgumentError(
+            f"sigma0: shape {levels.shape} was given; a number or ({n},), one for each chain, is "
+            "needed"
+        )
+    slack = 1e-9
+    if not ((levels >= low * (1 - slack)) & (levels <= high * (1 + slack))).all():
+        raise ArgumentError(f"sigma0: it lies outside of the levels, from {low:g} to {high:g}")
+    return np.clip(np.broadcast_to(levels, n), low, high).copy()

@@ -1,0 +1,278 @@
+"""What denoising Langevin Gibbs returns: draws of chains, and how their levels went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.diagnostics.convergence import ess, mcse, rhat
+from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.results.sample import Sample
+from fermiac.score.gibbs_settings import Windows
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["LangevinGibbs", "LevelHistogram", "findings"]
+
+Array = NDArray[np.float64]
+
+#: Fewer draws of a chain say nothing.
+_MIN_DRAWS = 4
+#: A chain that moves less than this in so many moves stands still.
+_LEAST_ACCEPTANCE, _MIN_MOVES = 1e-3, 100
+#: A mean of log σ that moves by more than this over the second half of a run drifts, if it is by
+#: so many standard errors.
+_DRIFT, _CLEAR = 0.5, 3.0
+#: An end of the levels that has more than this share of the visits holds the chains, unless it
+#: is meant to have a good part of it.
+_STUCK = 0.5
+#: Chains above this R-hat of log σ do not agree on the levels.
+_MOST_RHAT = 1.1
+
+
+class LevelHistogram(NamedTuple):
+    """How often the levels were met.
+
+    Attributes
+    ----------
+    levels : ndarray, shape (L,)
+        The levels, from the highest to the lowest.
+    shares : ndarray, shape (L,)
+        The shares of the sweeps, all chains together, after which a chain stood at each, or nearest
+        to it.
+    expected : ndarray, shape (L,)
+        What they are under the law that is meant.
+    """
+
+    levels: Array
+    shares: Array
+    expected: Array
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class LangevinGibbs(Sample):
+    """The draws of chains over points and noise levels, denoised.
+
+    A `fermiac.Sample` with the error model ``"chains"``: errors of averages account for how the
+    draws of a chain depend on each other. Chains that move slowly from mode to mode show it in
+    their R-hat.
+
+    Attributes
+    ----------
+    draws : ndarray, shape (n_chains, n_draws, d)
+        The denoised points.
+    stats : mapping of str to ndarray, shape (n_chains, n_draws)
+        ``sigma``, the level from which each was denoised; ``log_sigma``, the mean of log σ over
+        the sweeps before it; ``acceptance_rate``, the share of their moves that were accepted.
+    levels : ndarray, shape (L,)
+        The noise levels, from the highest to the lowest.
+    level_weights : ndarray, shape (L,)
+        The probabilities that they are meant to have.
+    level_counts : ndarray of int64, shape (L,)
+        Sweeps after which a chain stood at each level, or nearest to it; warm-up not counted.
+    passages : ndarray of int64, shape (n_chains,)
+        How often each chain went from one end of the levels to the other.
+    calls : mapping of str to int
+        Calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``. Those of
+        log-densities and of a classifier are not counted.
+    bias : tuple of str
+        Why the law of the draws is not quite that of the model; of the integrator that denoises,
+        where it moves averages by more than their errors.
+    state : mapping of str to ndarray, or None
+        Where the chains stand, for `extend`.
+    """
+
+    levels: Array
+    level_weights: Array
+    level_counts: NDArray[np.int64]
+    passages: NDArray[np.int64]
+    calls: Mapping[str, int]
+    bias: tuple[str, ...] = ()
+    state: Mapping[str, NDArray[Any]] | None = None
+
+    @property
+    def is_biased(self) -> bool:
+        """Whether something is known to keep the draws from the model's law: see `bias`."""
+        return bool(self.bias)
+
+    @property
+    def calls_per_draw(self) -> float:
+        """Calls of the model for each draw, without start and warm-up."""
+        return float((self.calls["sweeps"] + self.calls["denoise"]) / self.draws.shape[1])
+
+    @property
+    def calls_per_draw_in_all(self) -> float:
+        """Calls of the model for each draw, start and warm-up spread over all of them."""
+        return float(sum(self.calls.values()) / self.draws.shape[1])
+
+    @property
+    def round_trips(self) -> NDArray[np.int64]:
+        """How often each chain went from one end of the levels to the other and back."""
+        return self.passages // 2
+
+    @property
+    def log_sigma_mean(self) -> float:
+        """The mean of log σ over all sweeps."""
+        return float(self.stats["log_sigma"].mean())
+
+    @property
+    def log_sigma_mcse(self) -> float:
+        """The Monte Carlo standard error of `log_sigma_mean`; NaN for fewer than 4 draws."""
+        logs = self.stats["log_sigma"]
+        return float("nan") if logs.shape[1] < _MIN_DRAWS else float(mcse(logs))
+
+    @property
+    def log_sigma_expected(self) -> float:
+        """The mean of log σ under the law that is meant."""
+        return float(self.level_weights @ np.log(self.levels))
+
+    @property
+    def log_sigma_rhat(self) -> float:
+        """The rank-normalised R-hat of log σ; NaN for one chain, or fewer than 4 draws."""
+        logs = self.stats["log_sigma"]
+        short = logs.shape[1] < _MIN_DRAWS or len(logs) < 2
+        return float("nan") if short else float(rhat(logs))
+
+    @property
+    def log_sigma_ess(self) -> float:
+        """The effective sample size for the mean of log σ; NaN for fewer than 4 draws."""
+        logs = self.stats["log_sigma"]
+        return float("nan") if logs.shape[1] < _MIN_DRAWS else float(ess(logs, kind="mean"))
+
+    def level_histogram(self) -> LevelHistogram:
+        """Compare how often the levels were met with how often they are meant to be.
+
+        Returns
+        -------
+        LevelHistogram
+            ``levels``, ``shares`` and ``expected``.
+        """
+        total = max(int(self.level_counts.sum()), 1)
+        return LevelHistogram(self.levels, self.level_counts / total, self.level_weights)
+
+    def extend(
+        self,
+        n_draws: int,
+        *,
+        n_threads: int | None = None,
+        progress: bool | Report | None = None,
+    ) -> LangevinGibbs:
+        """Go on with the chains.
+
+        Parameters
+        ----------
+        n_draws : int
+            Draws more of each chain.
+        n_threads : int, optional
+            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+        progress : bool or callable, optional
+            As of `langevin_gibbs`.
+
+        Returns
+        -------
+        LangevinGibbs
+            All draws: to the last bit what `langevin_gibbs` would have given with as many.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or the result does not know its run, since it was
+            loaded from a file or derived from another.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> m = fm.score.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], [0.25, 0.25])
+        >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=100, rng=0)
+        >>> r.extend(100).draws.shape
+        (64, 200, 1)
+        """
+        from fermiac.score.gibbs import concluded, extension
+
+        return concluded(extension(self, n_draws, n_threads, progress))
+
+    def summary(self) -> str:
+        """Return a table of all coordinates, how the levels went, and what the draws cost."""
+        lines = [super().summary(), self._level_line(), self._cost_line()]
+        lines += [f"biased: {text}" for text in self.bias]
+        return "\n".join(lines)
+
+    def _level_line(self) -> str:
+        trips = self.round_trips
+        return (
+            f"mean log σ {self.log_sigma_mean:.3f} ± {self.log_sigma_mcse:.2g} (meant: "
+            f"{self.log_sigma_expected:.3f}), R-hat {self.log_sigma_rhat:.3f}, ESS "
+            f"{self.log_sigma_ess:.0f}; {int(trips.sum())} round trips between the ends"
+        )
+
+    def _cost_line(self) -> str:
+        return (
+            f"{self.calls_per_draw:.3g} model calls for a draw, {self.calls_per_draw_in_all:.3g} "
+            "with start and warm-up"
+        )
+
+    def _windows(self) -> Windows:
+        stats = self.stats
+        return Windows(self.draws, stats["sigma"], stats["log_sigma"], stats["acceptance_rate"])
+
+
+def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
+    """What the user must know of a run."""
+    found: list[tuple[type[FermiacWarning], str]] = []
+    logs, rates = result.stats["log_sigma"], result.stats["acceptance_rate"].mean(axis=1)
+    still = int(np.count_nonzero(rates < _LEAST_ACCEPTANCE))
+    if still and logs.shape[1] * result.settings["n_skip"] >= _MIN_MOVES:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{still} of {len(rates)} chains stand still: hardly a move is accepted; take a "
+                "smaller step, or OUStep",
+            )
+        )
+    if logs.shape[1] >= 2 * _MIN_DRAWS:
+        drift, error = _drift(logs)
+        if abs(drift) > _DRIFT and abs(drift) > _CLEAR * error:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"the levels drift: over the second half of the run the mean of log σ moved "
+                    f"by {drift:+.2f}; use OUStep, a smaller step, a correction (metropolis=) or "
+                    "a longer warm-up",
+                )
+            )
+        if result.log_sigma_rhat > _MOST_RHAT:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"the chains do not agree on the levels: R-hat of log σ is "
+                    f"{result.log_sigma_rhat:.2f}; draw more, or raise n_skip",
+                )
+            )
+    shares = result.level_histogram().shares
+    for at, name in ((0, "highest"), (-1, "lowest")):
+        meant = result.level_weights[at]
+        if len(shares) > 2 and shares[at] > max(_STUCK, 3 * meant):
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"the chains are stuck at the {name} level, with {100 * shares[at]:.0f} % of "
+                    f"the sweeps where {100 * meant:.2g} % are meant; use OUStep, a smaller step "
+                    "or a correction (metropolis=), or check the levels against the data",
+                )
+            )
+    return found
+
+
+def _drift(logs: Array) -> tuple[float, float]:
+    """How far the mean of log σ moved from the third quarter to the fourth, and the error of it."""
+    half, last = logs.shape[1] // 2, logs.shape[1] - logs.shape[1] // 4
+    # From the middle of the half's first part to that of its last is half of the way.
+    moved = 2 * (logs[:, last:].mean(axis=1) - logs[:, half:last].mean(axis=1))
+    if len(moved) < 2:
+        return float(moved.mean()), 0.0
+    return float(moved.mean()), float(moved.std(ddof=1) / np.sqrt(len(moved)))

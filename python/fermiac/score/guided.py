@@ -1,0 +1,184 @@
+"""What guided sampling returns: points with rewards, and their errors where they have ancestors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
+from fermiac.results.error_models import (
+    Average,
+    Controls,
+    control_findings,
+    effective_size,
+    is_exact,
+    register,
+    regressed,
+)
+from fermiac.results.sample import Sample
+
+__all__ = ["Guided", "effective_lines", "log_normalizer_of"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+#: Fewer lines of descent than this tell nothing of an error.
+LEAST_LINES = 10.0
+
+
+def _none() -> Array:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Guided(Sample):
+    r"""Points that a reward has guided.
+
+    A `fermiac.Sample`. Candidates give points that count equally (``"iid"``); particles give
+    weighted ones, with the error model ``"particles"`` where some have ancestors in common, else
+    ``"weighted"``.
+
+    Attributes
+    ----------
+    rewards : ndarray, shape (n,)
+        The rewards of the points; of an interrupted run, the soft values that they have so far.
+    log_normalizer : float
+        The logarithm of :math:`E\,e^{r(x)/\alpha}` under the model's own law; NaN for alpha = 0.
+        Its exponential is unbiased for the law that the steps of the model draw from.
+    log_normalizer_stderr : float
+        Its standard error.
+    ess_history : ndarray, shape (n_steps + 1,)
+        The effective sample size of the weights at the start, after each step (before resampling)
+        and at the end. With candidates, of the weights that would make up for their small number.
+    candidate_ess : ndarray, shape (n_steps - 1,)
+        The effective number of the candidates of a point, averaged over the points.
+    sigmas : ndarray, shape (n_steps + 1,)
+        The noise levels, falling to 0.
+    ancestors : ndarray, shape (n,)
+        The number of the starting point from which each point descends.
+    n_resamplings : int
+        How often particles were resampled.
+    mode : str
+        ``"candidates"`` or ``"particles"``.
+
+    Examples
+    --------
+    `svdd` makes them. Of standard normal data and the reward x, the mean of :math:`e^x` is
+    :math:`e^{1/2}`:
+
+    >>> import fermiac as fm
+    >>> g = fm.score.svdd(
+    ...     fm.score.Gaussian([0.0], 1.0),
+    ...     lambda x: x[:, 0],
+    ...     2000,
+    ...     mode="particles",
+    ...     sigma_range=(0.01, 20.0),
+    ...     rng=0,
+    ... )
+    >>> g.mode, g.rewards.shape, g.sigmas.shape
+    ('particles', (2000,), (101,))
+    >>> bool(abs(g.log_normalizer - 0.5) < 0.1)
+    True
+    """
+
+    rewards: Array = field(default_factory=_none)
+    log_normalizer: float = float("nan")
+    log_normalizer_stderr: float = float("nan")
+    ess_history: Array = field(default_factory=_none)
+    candidate_ess: Array = field(default_factory=_none)
+    sigmas: Array = field(default_factory=_none)
+    ancestors: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    n_resamplings: int = 0
+    mode: str = "candidates"
+
+    def _headline(self) -> str:
+        mean = float(self._weights() @ self.rewards)
+        lines = [super()._headline(), f"  {self.mode}, mean reward {mean:.4g}"]
+        if np.isfinite(self.log_normalizer):
+            error = self.log_normalizer_stderr
+            lines.append(f"  log normaliser {self.log_normalizer:.4g} +- {error:.2g}")
+        return "\n".join(lines)
+
+
+def shares_of(ancestors: Ints, weights: Array) -> Array:
+    """What the descendants of each starting point weigh together."""
+    return np.asarray(np.bincount(ancestors, weights), dtype=np.float64)
+
+
+def effective_lines(ancestors: Ints, weights: Array) -> float:
+    """How many lines of descent the points rest on: one over the sum of their squared shares."""
+    return float(1 / np.sum(shares_of(ancestors, weights) ** 2))
+
+
+def log_normalizer_of(log_total: float, log_weights: Array, ancestors: Ints) -> tuple[float, float]:
+    """The logarithm of the mean weight, and its standard error by lines of descent.
+
+    Lines count as independent. Systematic resampling hardly adds noise to them, so that nothing is
+    taken off for it, unlike for the independent draws of the reference of `_particles`.
+    """
+    weights, log_mean = _core.normalize_weights(log_weights)
+    n = weights.size
+    if n < 2:
+        return log_total + log_mean, float("nan")
+    squares = float(np.sum(shares_of(ancestors, weights) ** 2))
+    return log_total + log_mean, float(np.sqrt(max(n * squares - 1, 0.0) / (n - 1)))
+
+
+def _particles(
+    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
+) -> Average:
+    """Particles: those of one ancestor count as one part of an average.
+
+    Reference: A. Lee, N. Whiteley (2018), "Variance estimation in the particle filter",
+    Biometrika 105(3).
+    """
+    if not isinstance(sample, Guided):
+        raise ArgumentError(
+            f"error_model: 'particles' given for a {type(sample).__name__}; it is that of guided "
+            "samples, which know the ancestors of their points"
+        )
+    weights = sample._weights(law)
+    got = regressed(sample, values, controls, weights, n_threads)
+    raw, n = got.raw, sample.n_draws
+    findings = list(got.findings)
+    lines = effective_lines(sample.ancestors, weights)
+    if lines < LEAST_LINES:
+        findings.append((WeightWarning, few_lines(lines, n)))
+    sums = np.array([np.bincount(sample.ancestors, part) for part in raw["parts"].T])
+    cov = n / (n - 1) * (sums @ sums.T)
+    error = np.diag(cov)
+    exact = is_exact(raw, got.variance, error)
+    if controls is not None and not exact.all():
+        findings += control_findings(raw, error, raw["plain_variance"], lines)
+    squares = sums**2
+    total = squares.sum(axis=1)
+    shapes = [_core.khat(s[s > 0] / s.sum()) if s.any() else -np.inf for s in np.abs(sums)]
+    return Average(
+        mean=raw["mean"],
+        cov=cov,
+        ess=effective_size(got.variance, error, 1 / got.squares),
+        khat=np.where(exact, -np.inf, shapes),
+        findings=tuple(findings),
+        largest=np.divide(squares.max(axis=1), total, out=np.zeros_like(total), where=total > 0),
+    )
+
+
+register("particles", _particles)
+
+
+def few_lines(lines: float, n: int) -> str:
+    """What to say of particles that nearly all descend from one another."""
+    return (
+        f"the {n} particles descend from {lines:.1f} effective starting points, too few to tell an "
+        "error; use more particles, a larger alpha, or values nearer to the exact ones"
+    )
+
+
+def collapse(sample: Guided) -> list[tuple[type[FermiacWarning], str]]:
+    """What is wrong with the weights of particles."""
+    if sample.mode != "particles" or sample.n_draws < 2 * LEAST_LINES:
+        return []
+    lines = effective_lines(sample.ancestors, sample._weights())
+    return [(WeightWarning, few_lines(lines, sample.n_draws))] if lines < LEAST_LINES else []

@@ -1,0 +1,402 @@
+"""Masked diffusion, sampled event by event: when the next token appears, where, and which."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.tensors import is_tensor
+from fermiac._base.validate import RngLike, key_of, numbers, whole, yes
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.results.result import Result
+from fermiac.score.rng_domains import CHOICE
+
+__all__ = ["Unmasked", "first_hitting"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+#: Numbers that a token takes: its time, its position, itself.
+_PER_TOKEN = 3
+
+
+def _cosine(masked: Array) -> Array:
+    return 1.0 - (2.0 / math.pi) * np.arccos(np.clip(masked, 0.0, 1.0))
+
+
+_SCHEDULES: dict[str, Callable[[Array], Array]] = {"linear": lambda m: m, "cosine": _cosine}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Unmasked(Result):
+    """Sequences of tokens, and when each of them appeared.
+
+    Attributes
+    ----------
+    tokens : ndarray of int, shape (n, length)
+        The sequences; of an interrupted run with masks where tokens are missing.
+    times : ndarray, shape (n, length)
+        When each token appeared, from 1 down to 0; NaN where one was given, or is missing.
+    mask : int
+        The token that stands for none.
+    n_calls : int
+        Calls of the model.
+
+    Examples
+    --------
+    `first_hitting` makes them:
+
+    >>> import numpy as np, fermiac as fm
+    >>> def logits(tokens, time):
+    ...     return np.zeros((*tokens.shape, 2))
+    >>> s = fm.score.first_hitting(logits, 3, 4, n_tokens=2, rng=0)
+    >>> s.tokens.shape, s.mask, s.n_calls
+    ((3, 4), 2, 4)
+    >>> bool(((s.times > 0) & (s.times < 1)).all())
+    True
+    """
+
+    tokens: Ints
+    times: Array
+    mask: int
+    n_calls: int
+
+    def _headline(self) -> str:
+        n, length = self.tokens.shape
+        return f"{n} sequences of {length} tokens, {self.n_calls} calls of the model"
+
+
+def first_hitting(
+    logits: Callable[..., Any],
+    n: int,
+    length: int,
+    *,
+    n_tokens: int,
+    n_steps: int | None = None,
+    temperature: float = 1.0,
+    schedule: str | Callable[[Array], ArrayLike] = "linear",
+    tokens: ArrayLike | None = None,
+    mask: int | None = None,
+    at_positions: bool = False,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Unmasked:
+    r"""Draw sequences from a masked diffusion model, one token at a call and without time steps.
+
+    All tokens start masked. With k of them masked at the masked level m (the probability of a mask,
+    1 at the start and 0 at the end), the next one appears at :math:`m\,u^{1/k}`, u uniform, at a
+    position that is uniform among the masked ones, and is drawn from the model's categorical law
+    there. That is the law of the reverse process in continuous time itself, without a grid of times
+    and with no call in which nothing happens [1]_.
+
+    Parameters
+    ----------
+    logits : callable
+        Takes tokens, (n, length), with `mask` where there is none, and the time of each sequence,
+        (n,); gives logits (n, length, n_tokens), an array or a tensor. With ``at_positions`` it
+        also takes the positions that are to be drawn, (n, g), and gives (n, g, n_tokens).
+    n : int
+        Sequences to draw; all of them go through the model together.
+    length : int
+        Tokens of a sequence.
+    n_tokens : int
+        Tokens to choose from: 0 to n_tokens - 1.
+    n_steps : int, optional
+        Calls of the model, over which the tokens are spread evenly; by default one for each token.
+        With fewer, the tokens of a call are drawn independently of each other: what they have in
+        common, given the tokens before, is lost, and the sequences are biased.
+    temperature : float, default 1.0
+        Logits are divided by it. At 0 the likeliest token is taken.
+    schedule : {"linear", "cosine"} or callable, default "linear"
+        The time that the model is told at a masked level m: m, or 1 - (2/π) arccos(m) where
+        m = sin(πt/2), or a function of levels (n,). The times of the result are these as well.
+        Models without time may ignore it.
+    tokens : array_like of int, shape (length,) or (n, length), optional
+        Where to start: tokens that are given, and `mask` where one is to be drawn.
+    mask : int, optional
+        The token that stands for none; by default `n_tokens`.
+    at_positions : bool, default False
+        Ask the model for logits at the positions to be drawn only, which saves memory.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself. What a sequence draws does not depend on
+        `n`.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a bar (by default on a terminal only), or call this with (done, total) calls.
+
+    Returns
+    -------
+    Unmasked
+        ``tokens`` and ``times``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+    TargetError
+        If the model gives a wrong shape, a NaN, +inf, or no token that is possible.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is an `Unmasked` with what there is.
+
+    Notes
+    -----
+    Tokens are drawn in double precision, by inversion of the cumulated probabilities. The usual
+    Gumbel noise -log(-log u) in single precision never exceeds
+    :math:`-\log(-\log(1 - 2^{-24})) = 16.6355`, as u has 24 bits (in double precision 36.737). So
+    unlikely tokens can hardly win against likely ones: sequences come out less diverse than the
+    model is, as if the temperature were lower, the more so the more tokens there are [1]_.
+
+    References
+    ----------
+    .. [1] K. Zheng, Y. Chen, H. Mao, M.-Y. Liu, J. Zhu, Q. Zhang, "Masked diffusion models are
+       secretly time-agnostic masked models and exploit inaccurate categorical sampling", 2024.
+
+    Examples
+    --------
+    Tokens that do not depend on each other, of which the second is twice as likely as the first:
+
+    >>> import numpy as np, fermiac as fm
+    >>> def logits(tokens, time):
+    ...     return np.broadcast_to(np.log([1.0, 2.0]), (*tokens.shape, 2))
+    >>> s = fm.score.first_hitting(logits, 1000, 6, n_tokens=2, rng=0)
+    >>> s.tokens.shape, s.n_calls, bool(abs(s.tokens.mean() - 2 / 3) < 0.05)
+    ((1000, 6), 6, True)
+    """
+    start = time.perf_counter()
+    n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
+    n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
+    none = n_tokens if mask is None else whole("mask", mask, -(2**31), 2**31 - 1)
+    state = _started(tokens, n, length, n_tokens, none)
+    if not callable(logits):
+        raise ArgumentError(f"logits: {logits!r:.60} was given; a callable is needed")
+    heat = numbers("temperature", temperature)
+    if heat.ndim or not 0 <= heat < math.inf:
+        raise ArgumentError(f"temperature: {temperature!r:.60} was given; 0 or more is needed")
+    if not (schedule in _SCHEDULES if isinstance(schedule, str) else callable(schedule)):
+        raise ArgumentError(
+            f"schedule: {schedule!r:.60} was given; 'linear', 'cosine' or a function of "
+            "masked levels is needed"
+        )
+    most = int(state.n_masked.max(initial=0))
+    calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
+    job = _Job(
+        logits,
+        n_tokens,
+        float(heat),
+        _SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+        yes("at_positions", at_positions),
+        key_of(rng),
+        resolve_threads(n_threads),
+    )
+    settings = {
+        "n_steps": calls,
+        "temperature": job.temperature,
+        "schedule": schedule if isinstance(schedule, str) else "callable",
+    }
+
+    def result(done: int, status: str) -> Unmasked:
+        return Unmasked(
+            seed=job.key,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            settings=settings,
+            n_evals=done * n,
+            wall_time=time.perf_counter() - start,
+            status=status,
+            tokens=state.tokens.copy(),
+            times=state.times.copy(),
+            mask=none,
+            n_calls=done,
+        )
+
+    done = 0
+    with reporter(progress, "first_hitting", "calls") as report:
+        try:
+            while done < calls:
+                # Tokens before and after the call, as evenly as can be.
+                job.call(state, most * done // calls, most * (done + 1) // calls)
+                done += 1
+                if report is not None and done < calls:
+                    report(done, calls)
+        except KeyboardInterrupt as stop:
+            stop.partial_result = result(done, "interrupted")  # type: ignore[attr-defined]
+            raise
+        made = result(calls, "complete")
+        finish(report, calls, made)
+    return made
+
+
+@dataclass
+class _State:
+    """The sequences: tokens, times, and the positions still masked, which come first in a row."""
+
+    tokens: Ints
+    times: Array
+    masked: Ints
+    n_masked: Ints
+    levels: Array
+
+
+def _started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: int) -> _State:
+    if 0 <= mask < n_tokens:
+        raise ArgumentError(
+            f"mask: {mask} was given, one of the tokens 0 to {n_tokens - 1}; give another number"
+        )
+    tokens = np.full((n, length), mask, dtype=np.int64)
+    if given is not None:
+        array = np.asarray(given)
+        if array.dtype.kind not in "iu" or array.shape not in ((length,), (n, length)):
+            raise ArgumentError(
+                f"tokens: {array.dtype} of shape {array.shape} was given; whole numbers of shape "
+                f"({length},) or ({n}, {length}) are needed"
+            )
+        tokens[:] = array
+        bad = (tokens != mask) & ((tokens < 0) | (tokens >= n_tokens))
+        if bad.any():
+            raise ArgumentError(
+                f"tokens: {tokens[bad][0]} was given; 0 to {n_tokens - 1}, or {mask} for a mask, "
+                "is needed"
+            )
+    open_ = tokens == mask
+    return _State(
+        tokens=tokens,
+        times=np.full((n, length), np.nan),
+        masked=np.argsort(~open_, axis=1, kind="stable"),
+        n_masked=open_.sum(axis=1),
+        levels=np.ones(n),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is drawn from."""
+
+    logits: Callable[..., Any]
+    n_tokens: int
+    temperature: float
+    schedule: Callable[[Array], ArrayLike]
+    at_positions: bool
+    key: int
+    n_threads: int
+
+    def call(self, state: _State, first: int, last: int) -> None:
+        """Draw tokens number `first` to `last - 1` of every sequence from one call."""
+        n, group = len(state.tokens), last - first
+        noise = np.stack(
+            [
+                _core.score_noise(self.key, CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
+                for draw in range(first, last)
+            ]
+        )
+        left, levels, masked = state.n_masked.copy(), state.levels.copy(), state.masked.copy()
+        positions = np.empty((n, group), dtype=np.int64)
+        appeared, alive = np.empty((n, group)), np.empty((n, group), dtype=bool)
+        rows = np.arange(n)
+        for j, (when, where, _) in enumerate(noise.transpose(0, 2, 1)):
+            alive[:, j] = left > 0
+            k = np.maximum(left, 1)
+            levels = np.where(alive[:, j], levels * when ** (1.0 / k), levels)
+            at = np.minimum((where * k).astype(np.int64), k - 1)
+            positions[:, j], appeared[:, j] = masked[rows, at], levels
+            # The last masked position takes the place of the one that is drawn.
+            masked[rows, at] = masked[rows, k - 1]
+            left = left - alive[:, j]
+        used, slots = np.nonzero(alive)
+        # Of a group all tokens are drawn at the time of the first.
+        time = self._times(appeared[:, 0])
+        values = self._asked(state.tokens.copy(), time, positions)
+        uniforms = np.ascontiguousarray(noise[slots, used, 2])
+        chosen = self._drawn(values, used, slots, positions, uniforms)
+        at = positions[used, slots]
+        state.tokens[used, at] = chosen
+        state.times[used, at] = self._times(appeared[used, slots])
+        state.n_masked, state.levels, state.masked = left, levels, masked
+
+    def _times(self, levels: Array) -> Array:
+        got = np.asarray(self.schedule(levels), dtype=np.float64)
+        if got.shape != levels.shape or not np.isfinite(got).all():
+            raise TargetError(
+                f"schedule: shape {got.shape} came back, or a number that is not finite; "
+                f"{levels.shape} finite times are needed"
+            )
+        return got
+
+    def _asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
+        n, length = tokens.shape
+        more = (positions.copy(),) if self.at_positions else ()
+        try:
+            got = self.logits(tokens, time, *more)
+        except Exception as error:
+            error.add_note(f"in the logits of {n} sequences")
+            raise
+        got = _real(got)
+        needed = (n, positions.shape[1] if self.at_positions else length, self.n_tokens)
+        if tuple(got.shape) != needed:
+            raise TargetError(
+                f"logits: shape {tuple(got.shape)} came back; {needed} is needed: sequences, "
+                "positions, tokens without the mask"
+            )
+        return got
+
+    def _drawn(self, values: Any, rows: Ints, slots: Ints, positions: Ints, uniforms: Array) -> Any:
+        """Tokens for pairs of rows and positions."""
+        at = slots if self.at_positions else positions[rows, slots]
+        if is_tensor(values):
+            if values.device.type != "cpu":
+                return _drawn_there(values, rows, at, self.temperature, uniforms)
+            values = values.detach()
+            values = (values if values.dtype.itemsize == 4 else values.double()).numpy()
+        picked = values[rows, at]
+        if picked.dtype not in (np.float32, np.float64):
+            picked = picked.astype(np.float64)
+        return _core.score_choose_tokens(
+            np.ascontiguousarray(picked), self.temperature, uniforms, self.n_threads
+        )
+
+
+def _real(got: Any) -> Any:
+    """Take logits as a tensor or an array of real numbers."""
+    if is_tensor(got):
+        if not got.is_complex():
+            return got
+    else:
+        try:
+            array = np.asarray(got)
+            if array.dtype.kind not in "cSUMm":
+                return array.astype(np.float64) if array.dtype.kind == "O" else array
+        except (TypeError, ValueError):
+            pass
+    kind = getattr(got, "dtype", type(got).__name__)
+    raise TargetError(f"logits: {kind} came back; an array or a tensor of real numbers is needed")
+
+
+def _drawn_there(values: Any, rows: Ints, at: Ints, temperature: float, uniforms: Array) -> Any:
+    """The same where the logits are, so that only tokens leave the device."""
+    from fermiac.targets.torch_target import import_torch
+
+    torch = import_torch()
+    where = [torch.as_tensor(a, device=values.device) for a in (rows, at)]
+    picked = values.detach()[where[0], where[1]].double()
+    top = picked.amax(dim=1, keepdim=True)
+    bad = ~torch.isfinite(top[:, 0]) | torch.isnan(picked).any(dim=1)
+    if bool(bad.any()):
+        raise TargetError(
+            f"logits: those of row {rows[int(bad.nonzero()[0, 0])]} hold a NaN, +inf, or -inf for "
+            "every token"
+        )
+    if temperature == 0:
+        return picked.argmax(dim=1).cpu().numpy()
+    reached = torch.cumsum(torch.exp((picked - top) / temperature), dim=1)
+    aim = torch.as_tensor(uniforms, device=values.device) * reached[:, -1]
+    found = torch.searchsorted(reached, aim[:, None], right=True)[:, 0]
+    return found.clamp(max=values.shape[-1] - 1).cpu().numpy()

@@ -1,0 +1,280 @@
+"""What every score model is: a law of data, seen through Gaussian noise of any level."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.tensors import is_tensor, like, to_numpy
+from fermiac._base.validate import numbers
+from fermiac.errors import ArgumentError, FermiacWarning, TargetError
+
+__all__ = ["SLACK", "Model", "points_of", "reserve", "rows_of"]
+
+Array = NDArray[np.float64]
+
+#: By how much levels may be outside of a range: a grid's ends are computed, and rounded.
+SLACK = 1e-9
+
+
+class Model:
+    """The base of the score models.
+
+    A model gives, for a point y = x + s z, where x is data and z standard normal noise, the mean of
+    the data behind it, D(y, s) = E[x | y]. The score of the noisy law is (D - y) / s².
+
+    Attributes
+    ----------
+    dim : int or None
+        Coordinates of a point; None for a network that takes what it is given.
+    sigma_range : tuple of float or None
+        The levels on which the model may be asked, where it says so.
+    """
+
+    dim: int | None = None
+    sigma_range: tuple[float, float] | None = None
+
+    #: Whether whole loops run where the model is, in torch.
+    runs_on_device: bool = False
+    #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
+    clamp: bool = False
+
+    @property
+    def _event(self) -> tuple[int, ...] | None:
+        """The shape of a point, where the model has one."""
+        return None if self.dim is None else (self.dim,)
+
+    # What a model implements: (n, d) and (1,) or (n,), checked and C-contiguous, to (n, d) or (n,).
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no _denoise(self, y, sigma), which every score model "
+            "needs: for points (n, d) and levels (1,) or (n,) it gives E[x | y], (n, d)"
+        )
+
+    def _score(self, y: Array, sigma: Array) -> Array:
+        if not (sigma > 0).all():
+            raise ArgumentError(
+                f"sigma: 0 was given; {type(self).__name__} knows no score of the data without "
+                "noise"
+            )
+        denoised = _sound("denoised points", self._denoise(y, sigma), y.shape, sigma)
+        return (denoised - y) / np.square(sigma)[:, None]
+
+    def _shaped(self, event: tuple[int, ...]) -> Model:
+        """The model for points of this shape; most take them as rows of numbers."""
+        return self
+
+    def _held(self) -> AbstractContextManager[None]:
+        """What many calls of the model run within, so that each need not prepare for itself."""
+        return nullcontext()
+
+    def _to_device(self, y: Array) -> Any:
+        """Points as a tensor where the model is, of a model whose loops run there."""
+        raise NotImplementedError
+
+    def _sampling_range(self) -> tuple[float, float]:
+        """The lowest and the highest level for a sampler that is not told."""
+        if self.sigma_range is None:
+            raise ArgumentError(
+                "sigma_range: not given, and the model does not say; give (lowest, highest) level: "
+                "the highest large against the data, the lowest below what is to be resolved"
+            )
+        return self.sigma_range
+
+    @property
+    def has_log_density(self) -> bool:
+        """Whether `log_density` can be called."""
+        return False
+
+    def _log_density(self, y: Array, sigma: Array) -> Array:
+        raise ArgumentError(
+            f"model: {type(self).__name__} does not know its log-density; see `log_likelihood` for "
+            "that of the probability-flow equation"
+        )
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether the model knows the trace of its derivative."""
+        return False
+
+    def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
+        """Give D and tr ∂D/∂y."""
+        raise ArgumentError(f"model: {type(self).__name__} does not know its derivative")
+
+    def _core(self, dim: int) -> Any:
+        """What the bindings take: a handle, or callables."""
+        return (
+            self._denoise,
+            dim,
+            self._log_density if self.has_log_density else None,
+            self._with_trace if self.has_trace else None,
+        )
+
+    def denoise(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the mean of the data behind noisy points, E[x | x + s z = y].
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n, d)
+            A tensor where a tensor was given.
+
+        Raises
+        ------
+        ArgumentError
+            If a shape does not fit, a point is not finite, or a level is negative, not finite or
+            beyond `sigma_range`.
+        TargetError
+            If the model gives another shape, or a number that is not finite.
+        """
+        points, levels = self._asked(y, sigma)
+        given = self._denoise(points, levels)
+        return like(y, _sound("denoised points", given, points.shape, levels))
+
+    def score(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the score of the noisy law, the gradient of its log-density.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`, and if a level is 0 and the model knows no score there.
+        TargetError
+            As of `denoise`.
+        NumericalError
+            If a level is 0 where the law of the data has no density.
+        """
+        points, levels = self._asked(y, sigma)
+        return like(y, _sound("scores", self._score(points, levels), points.shape, levels))
+
+    def log_density(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the log-density of the noisy law.
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d)
+            Noisy points.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor, shape (n,)
+
+        Raises
+        ------
+        ArgumentError
+            As of `denoise`, and if the model does not know it.
+        TargetError
+            As of `denoise`; a log-density may be -inf.
+        """
+        points, levels = self._asked(y, sigma)
+        given = self._log_density(points, levels)
+        return like(y, _sound("log-densities", given, points.shape[:1], levels, -np.inf))
+
+    def _asked(self, y: Any, sigma: ArrayLike) -> tuple[Array, Array]:
+        points = rows_of("y", y, self.dim)
+        return points, self._levels(sigma, len(points))
+
+    def _levels(self, sigma: ArrayLike, n: int) -> Array:
+        levels = numbers("sigma", to_numpy(sigma))
+        if levels.shape not in ((), (1,), (n,)):
+            raise ArgumentError(
+                f"sigma: shape {levels.shape} was given; a number or shape ({n},), one for each "
+                "row, is needed"
+            )
+        bad = ~((levels >= 0) & np.isfinite(levels))
+        if bad.any():
+            raise ArgumentError(
+                f"sigma: {levels[bad].flat[0]} was given; noise levels are finite and not negative"
+            )
+        return self._within(np.ascontiguousarray(levels.reshape(-1)))
+
+    def _within(self, levels: Array, name: str = "sigma") -> Array:
+        """Hold levels to `sigma_range`; 0 stands for no noise at all and always passes."""
+        if self.sigma_range is None or not levels.size:
+            return levels
+        low, high = self.sigma_range
+        out = (levels > high * (1 + SLACK)) | ((levels < low * (1 - SLACK)) & (levels > 0))
+        if not out.any():
+            return levels
+        first = levels[out].flat[0]
+        text = f"{name}: {first:g} lies outside of the model's range from {low:g} to {high:g}"
+        if not self.clamp:
+            raise ArgumentError(f"{text}; stay inside, or make the model with clamp=True")
+        warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=4)
+        moved = np.clip(levels, low, high)
+        return np.where(levels > 0, moved, 0.0)
+
+
+def _sound(
+    what: str, given: Any, shape: tuple[int, ...], levels: Array, least: float = np.nan
+) -> Array:
+    """Take what a model gave, if it has its shape and is finite, or `least`."""
+    array = np.asarray(given)
+    if array.shape != shape or array.dtype.kind not in "iuf":
+        raise TargetError(
+            f"model: it gave {what} of shape {array.shape} and type {array.dtype}; numbers of "
+            f"shape {shape} are needed"
+        )
+    good = np.isfinite(array) | (array == least)
+    if not good.all():
+        row = int(np.argwhere(~good)[0, 0])
+        level = levels[0] if levels.size == 1 else levels[row]
+        raise TargetError(
+            f"model: it gave {what} that are not finite, the first in row {row} at level {level:g}"
+        )
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def points_of(name: str, value: Any) -> Any:
+    """Take points of shape (n, *event): a tensor as it is, all else as an array."""
+    given = value if is_tensor(value) else numbers(name, value)
+    if given.ndim < 2 or 0 in given.shape[1:]:
+        raise ArgumentError(
+            f"{name}: shape {tuple(given.shape)} was given; (n, d) or (n, *event) is needed"
+        )
+    return given
+
+
+def reserve(n: int, dim: int) -> None:
+    """Fail in Python, where the core could only abort, if there is no memory for (n, d) numbers."""
+    try:
+        np.empty((n, dim))
+    except ValueError as error:
+        raise MemoryError(f"no array has {n} rows of {dim} numbers") from error
+
+
+def rows_of(name: str, value: Any, dim: int | None) -> Array:
+    """Take points of shape (n, d) as C-contiguous float64."""
+    array = np.ascontiguousarray(numbers(name, to_numpy(value)))
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] == 0:
+        needed = "(n, d)" if dim is None else f"(n, {dim})"
+        raise ArgumentError(f"{name}: shape {array.shape} was given; {needed} is needed")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ArgumentError(
+            f"{name}: {array[row, column]} was given in row {row}; finite numbers are needed; "
+            "leave such rows out"
+        )
+    return array

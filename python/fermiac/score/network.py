@@ -1,0 +1,492 @@
+"""Networks and functions as score models."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.tensors import is_tensor, like
+from fermiac._base.validate import whole, yes
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.score.model import Model, rows_of
+from fermiac.score.native_network import NativeNetwork
+from fermiac.score.network_arguments import (
+    is_pointer,
+    is_torch,
+    log_densities,
+    modules_of,
+    places_of,
+    range_of,
+    refuse_known,
+    refuse_unused,
+    shape_of,
+    shapes,
+)
+from fermiac.score.parametrisation import Parametrisation
+from fermiac.score.plain_networks import ArrayNetwork
+from fermiac.score.torch_network import TorchNetwork
+from fermiac.targets.torch_modules import evaluating
+
+__all__ = ["ScoreModel"]
+
+Array = NDArray[np.float64]
+
+
+class ScoreModel(Model):
+    r"""A score model that is a network, a function of arrays, or a C function.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable, C function pointer or Model
+        A module, or a function of tensors where `modules`, `device` or a torch `dtype` is given, is
+        called with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
+        tensor of the shape of the points, or a record that holds it as ``sample``. Any other
+        function is called with arrays of these shapes. What a C function is given, see the notes.
+        A score model passes through as it is.
+    prediction : {"eps", "x0", "score", "v", "flow", "edm"}, default "eps"
+        What it gives, for a noisy point :math:`x_t = a x + b z`: the noise z; the data x; the score
+        of the law of :math:`x_t`; the velocity :math:`a z - b x` (of kind ``"vp"``); the velocity
+        :math:`z - x` (of kind ``"flow"``); or F of a preconditioned network (of kind ``"edm"``).
+    kind : {"ve", "vp", "edm", "flow"}, default "ve"
+        What it is given at noise level s, for y = x + s z: see the notes.
+    sigma_range : tuple of float, optional
+        The levels for which it is made. By default (0.002, 80) for ``"edm"``; for ``"vp"`` those of
+        its table, or those of the times from 0.001 to 1; else none, and any level is taken.
+    dim : int, optional
+        Coordinates of a point; by default what it is given, or the product of `event_shape`.
+    event_shape : tuple of int, optional
+        The shape of one point where it is not (d,), as (channels, height, width) of images.
+    log_density : callable, optional
+        The log-density of the noisy law, from arrays y (n, d) and sigma (n,) to (n,).
+    sigma_data : float, default 0.5
+        The standard deviation of the data, of kind ``"edm"``.
+    beta_range : tuple of float, default (0.1, 20.0)
+        β at times 0 and 1, of kind ``"vp"`` without a table.
+    alphas_cumprod : array_like, optional
+        The table a² at times 0, 1, 2, …, of kind ``"vp"``. Between them log s is linear.
+    discrete : bool, default False
+        Whether times are rounded to whole numbers, for networks that know no others.
+    time : callable, optional
+        The network's time of an array of levels, where none of the kinds has it.
+    time_scale : float, default 1.0
+        What times are multiplied by: 999 for networks trained on ``999 * t``, for instance.
+    dtype : torch.dtype, numpy.dtype or str, optional
+        What points are converted to for the call; by default the type of the module's first
+        parameter, else float64. Outside of the call everything is float64, on devices other than
+        CPUs float32 at least.
+    device : torch.device or str, optional
+        Where the module is called; by default where it is. The module is not moved.
+    devices : sequence of torch.device or str, optional
+        Several devices, each of which gets a contiguous block of the rows and a copy of the
+        module, renewed when torch's counters say that the module's numbers have changed.
+    modules : torch.nn.Module or sequence of them, optional
+        The modules that a function of tensors calls. They are held in evaluation mode as a module
+        is, and tell the device and the type; else a function's modules stay in their own mode.
+    max_batch : int, optional
+        Rows per call at most. Results do not depend on it where the network's operations do not.
+    on_device : {"auto", True, False}, default "auto"
+        Whether integrators and chains run as tensor operations where the module is; by default
+        where that is not the CPU.
+    clamp : bool, default False
+        Whether levels beyond `sigma_range` are moved to its ends, with a warning, instead of
+        refused.
+    user_data : int, ctypes or cffi pointer, or bytes-like, optional
+        What a C function gets as its last argument; null by default.
+
+    Attributes
+    ----------
+    dim : int or None
+    sigma_range : tuple of float or None
+    event_shape : tuple of int or None
+    form : str
+        ``"torch"``, ``"array"``, ``"native"`` or ``"model"``.
+    runs_on_device : bool
+        Whether integrators and chains run as tensor operations.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these, two do not go together, or one means nothing for the model;
+        and by the methods, if a shape does not fit or a level lies beyond `sigma_range`.
+    TargetError
+        By the methods, if the network gives another shape or type, or a number that is not finite.
+        What the network itself raises passes, with a note on its batch.
+    ImportError
+        If a torch argument is given and torch is not installed.
+
+    Notes
+    -----
+    With y = x + s z, the network is given, by kind,
+
+    - ``"ve"``: y and s;
+    - ``"vp"``: :math:`y/\sqrt{1+s^2}` and the time t at which
+      :math:`\log(1+s^2) = \tfrac12 t^2 (β_1-β_0) + t β_0`, or the position of s in the table;
+    - ``"edm"``: :math:`y/\sqrt{s^2+σ_d^2}` and :math:`\tfrac14\log s`;
+    - ``"flow"``: :math:`(1-t)\,y`, which is :math:`(1-t)\,x+t z`, and :math:`t = s/(1+s)`.
+
+    A C function is ``void (const double *y, const double *s, double *out, size_t n, size_t d, void
+    *user)`` with the points (n × d), their n levels and the n × d numbers to be written; its kind
+    is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. It is called by several
+    threads at a time, without the interpreter. Rows that it leaves unwritten are found.
+
+    Modules are evaluated in evaluation mode without recording gradients, and each submodule is
+    brought back to its own mode. On a CPU, points and results share memory with the arrays where
+    the types agree. Where the memory of a device does not suffice, batches are halved, and a
+    warning tells it once.
+
+    A condition that all rows share, a text or a class, belongs into the module or function. One
+    condition for each row only fits where every call has all rows in their order: in `integrate`
+    and `sample` with integrators on a fixed grid, on one device, without `max_batch` and
+    `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
+
+    References
+    ----------
+    Y. Song et al. (2021), "Score-based generative modeling through stochastic differential
+    equations", ICLR. T. Karras et al. (2022), "Elucidating the design space of diffusion-based
+    generative models", NeurIPS.
+
+    Examples
+    --------
+    The noise that hides standard normal data, as a function of arrays:
+
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> def noise(x, s):
+    ...     return x * (s / (1 + s**2))[:, None]
+    >>> m = fm.score.ScoreModel(noise, prediction="eps", kind="ve", sigma_range=(0.01, 50.0))
+    >>> m
+    <score model: eps of kind ve by noise, float64 arrays>
+    >>> m.denoise([[1.0, 2.0]], sigma=1.0)
+    array([[0.5, 1. ]])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prediction: str = "eps",
+        kind: str = "ve",
+        sigma_range: tuple[float, float] | None = None,
+        *,
+        dim: int | None = None,
+        event_shape: Sequence[int] | None = None,
+        log_density: Callable[[Array, Array], Any] | None = None,
+        sigma_data: float | None = None,
+        beta_range: tuple[float, float] | None = None,
+        alphas_cumprod: ArrayLike | None = None,
+        discrete: bool = False,
+        time: Callable[[Any], Any] | None = None,
+        time_scale: float | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        devices: Sequence[Any] | None = None,
+        modules: Any = None,
+        max_batch: int | None = None,
+        on_device: bool | str = "auto",
+        clamp: bool = False,
+        user_data: Any = None,
+    ) -> None:
+        self.parametrisation = Parametrisation(
+            prediction, kind, sigma_data, beta_range, alphas_cumprod, discrete, time, time_scale
+        )
+        self.dim, self.event_shape = shapes(dim, event_shape)
+        if max_batch is not None:
+            max_batch = whole("max_batch", max_batch, 1, 2**62)
+        if log_density is not None and not callable(log_density):
+            raise ArgumentError(
+                f"log_density: {type(log_density).__name__} was given; a function is needed"
+            )
+        self._own_log_density = log_density
+        self.clamp = yes("clamp", clamp)
+        places = None if devices is None else places_of(devices, device)
+        calls = {"dtype": dtype, "device": device, "devices": devices, "max_batch": max_batch}
+        calls["modules"] = modules
+        self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
+        if isinstance(model, Model):
+            refuse_known(model, self.parametrisation, self.dim, self.event_shape, calls)
+            self._network, self.dim = model, self.dim if model.dim is None else model.dim
+        elif is_pointer(model):
+            times = {"time": time, "time_scale": time_scale}
+            refuse_unused(
+                calls | times, "of which a C function, called with y and s, knows nothing"
+            )
+            self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
+        elif is_torch(model, device, places, modules, dtype):
+            self._network = TorchNetwork(
+                model,
+                self.parametrisation,
+                self.event_shape,
+                device,
+                places,
+                dtype,
+                max_batch,
+                modules_of(model, modules),
+            )
+        elif callable(model):
+            self._network = ArrayNetwork(
+                model, self.parametrisation, self.event_shape, dtype, max_batch
+            )
+        else:
+            raise ArgumentError(
+                f"model: {type(model).__name__} was given; a torch module, a function, a C "
+                "function pointer or a score model is needed"
+            )
+        if user_data is not None and self.form != "native":
+            raise ArgumentError("user_data: given without a C function, which alone gets it")
+        self.runs_on_device = self._decide(on_device)
+        self.sigma_range = self._range(sigma_range)
+
+    def _decide(self, on_device: bool | str) -> bool:
+        if on_device == "auto":
+            torch_form = isinstance(self._network, TorchNetwork)
+            return torch_form and not self.network.device.startswith("cpu")
+        if on_device and self.form != "torch":
+            raise ArgumentError("on_device: True was given; it is for torch modules")
+        return yes("on_device", on_device)
+
+    def _range(self, given: Any) -> tuple[float, float] | None:
+        if given is None:
+            inner = self._network
+            return (
+                inner.sigma_range
+                if isinstance(inner, Model)
+                else (self.parametrisation.sigma_range())
+            )
+        return range_of(given)
+
+    @property
+    def form(self) -> str:
+        """What the network is: ``"torch"``, ``"array"``, ``"native"`` or ``"model"``."""
+        return "model" if isinstance(self._network, Model) else self._network.form
+
+    @property
+    def network(self) -> TorchNetwork:
+        """The torch module with its devices, for what runs there."""
+        if not isinstance(self._network, TorchNetwork):
+            raise ArgumentError(f"model: {self!r} is no torch module, which is needed on a device")
+        return self._network
+
+    # What the base asks for.
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        some = self._only_noisy(y, sigma)
+        if some is None:
+            denoised: Array = self._inner(y, sigma)
+            return denoised
+        # A point without noise is its own mean, and a network knows no such level.
+        result = y.copy()
+        if some.any():
+            result[some] = self._inner(y[some], sigma if sigma.size == 1 else sigma[some])
+        return result
+
+    def _inner(self, y: Array, sigma: Array) -> Array:
+        inner = self._network
+        return inner._denoise(y, sigma) if isinstance(inner, Model) else inner.denoise(y, sigma)
+
+    def _score(self, y: Array, sigma: Array) -> Array:
+        inner = self._network
+        if isinstance(inner, Model):
+            return inner._score(y, sigma)
+        if self._only_noisy(y, sigma) is not None:
+            if not len(y):
+                return y.copy()
+            raise ArgumentError(
+                "sigma: 0 was given; a network knows no score of the data without noise. Ask at "
+                "its lowest level"
+            )
+        return inner.score(y, sigma)
+
+    @staticmethod
+    def _only_noisy(y: Array, sigma: Array) -> NDArray[np.bool_] | None:
+        """Which rows have noise; None for all, of at least one."""
+        if sigma.size == 1:
+            everywhere = bool(sigma[0] > 0)
+            return None if everywhere and len(y) else np.full(len(y), everywhere)
+        some = sigma > 0
+        return None if len(y) and some.all() else some
+
+    @property
+    def has_log_density(self) -> bool:
+        """Whether `log_density` can be called."""
+        inner = self._network
+        if self._own_log_density is not None:
+            return True
+        return isinstance(inner, Model) and inner.has_log_density
+
+    def _log_density(self, y: Array, sigma: Array) -> Array:
+        if self._own_log_density is None:
+            if isinstance(self._network, Model):
+                return self._network._log_density(y, sigma)
+            return super()._log_density(y, sigma)
+        return log_densities(self._own_log_density, y, sigma)
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether the model knows the trace of its derivative: torch modules do."""
+        inner = self._network
+        return inner.has_trace if isinstance(inner, Model) else self.form == "torch"
+
+    def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
+        inner = self._network
+        if isinstance(inner, Model):
+            return inner._with_trace(y, sigma)
+        if not isinstance(inner, TorchNetwork):
+            return super()._with_trace(y, sigma)
+        return inner.with_trace(y, sigma) if len(y) else (y.copy(), np.zeros(0))
+
+    def _with_probe(self, y: Array, sigma: Array, probes: Array) -> tuple[Array, Array]:
+        """Give D and pᵀ (∂D/∂y) p, for a probe p of each row."""
+        return self.network.with_probe(y, sigma, probes) if len(y) else (y.copy(), np.zeros(0))
+
+    def _core(self, dim: int) -> Any:
+        inner = self._network
+        if isinstance(inner, Model):
+            return inner._core(dim)
+        return inner.core(dim) if isinstance(inner, NativeNetwork) else super()._core(dim)
+
+    @property
+    def _event(self) -> tuple[int, ...] | None:
+        return self.event_shape if self.event_shape is not None else super()._event
+
+    def _shaped(self, event: tuple[int, ...]) -> ScoreModel:
+        own = self.event_shape
+        if (
+            own is None
+            and len(event) > 1
+            and isinstance(self._network, TorchNetwork | ArrayNetwork)
+        ):
+            shaped = copy.copy(self)
+            shaped._network = copy.copy(self._network)
+            shaped._network.event_shape = shaped.event_shape = event
+            shaped.dim = shapes(self.dim, event)[0]
+            return shaped
+        if own is not None and event not in (own, (self.dim,)):
+            raise ArgumentError(
+                f"y0: points of shape {event} were given; the model's have shape {own}"
+            )
+        return self
+
+    def _held(self) -> AbstractContextManager[None]:
+        if isinstance(self._network, Model):
+            return self._network._held()
+        if isinstance(self._network, TorchNetwork):
+            return evaluating(self._network.held)
+        return nullcontext()
+
+    def _to_device(self, y: Array) -> Any:
+        """Points as a tensor where the module is."""
+        network = self.network
+        return sys.modules["torch"].from_numpy(y).to(network.device, network.accumulator)
+
+    def _denoise_tensor(self, y: Any, sigma: Any) -> Any:
+        """D of rows that lie on the device, at levels above 0: a tensor (1,) or (n,)."""
+        return self.network.denoise_tensor(y, sigma)
+
+    # What users call: other shapes of points, and tensors that stay where they are.
+
+    def denoise(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the mean of the data behind noisy points, E[x | x + s z = y].
+
+        Parameters
+        ----------
+        y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+            Noisy points. Without `event_shape`, a network is given points of the shape that they
+            have here.
+        sigma : float or array_like, shape (n,)
+            Their noise levels.
+
+        Returns
+        -------
+        ndarray or torch.Tensor
+            Of the shape of `y`; a tensor where a tensor was given, of its type on its device.
+
+        Raises
+        ------
+        ArgumentError
+            If a shape does not fit, or a level is negative, not finite or beyond `sigma_range`.
+        TargetError
+            If the network gives another shape, or a number that is not finite.
+        """
+        return self._ask(y, sigma, False)
+
+    def score(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the score of the noisy law, the gradient of its log-density.
+
+        Parameters, result and errors are those of `denoise`; levels must be above 0.
+        """
+        return self._ask(y, sigma, True)
+
+    def log_density(self, y: Any, sigma: ArrayLike) -> Any:
+        """Give the log-density of the noisy law, shape (n,), where it is known.
+
+        Parameters and errors are those of `denoise`.
+        """
+        rows = self._as_rows(y, shape_of(y))
+        points, levels = self._asked(rows, sigma)
+        given = self._log_density(points, levels)
+        bad = np.isnan(given) | (given == np.inf)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise TargetError(
+                f"log_density: the function gave {given[row]} in row {row}; it must give "
+                "logarithms of densities, minus infinity where there is none"
+            )
+        return like(rows, given)
+
+    def _as_rows(self, y: Any, shape: tuple[int, ...]) -> Any:
+        event = shape[1:]
+        if self.event_shape is None:
+            if len(event) < 2 or self.dim not in (None, math.prod(event)):
+                return y
+        elif event != self.event_shape:
+            return y
+        rows = (shape[0], math.prod(event))
+        return y.reshape(rows) if is_tensor(y) else np.reshape(y, rows)
+
+    def _ask(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
+        shape = shape_of(y)
+        model = self if len(shape) < 3 or self.event_shape is not None else self._shaped(shape[1:])
+        if model is not self:
+            return model._ask(y, sigma, of_score)
+        y = self._as_rows(y, shape)
+        if is_tensor(y) and self.form == "torch" and y.ndim == 2 and len(y):
+            result = self._ask_tensor(y, sigma, of_score)
+        else:
+            points = rows_of("y", y, self.dim)
+            levels = self._levels(sigma, len(points))
+            array = (self._score if of_score else self._denoise)(points, levels)
+            self._require_finite(np.asarray(np.isfinite(array).all(axis=1)), levels)
+            result = like(y, array)
+        return result.reshape(shape)
+
+    def _ask_tensor(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
+        network = self.network
+        levels = self._levels(sigma, len(y))
+        if self.dim not in (None, y.shape[1]) or not (levels > 0).all():
+            points = rows_of("y", y, self.dim)
+            return like(y, (self._score if of_score else self._denoise)(points, levels))
+        points = y.detach().to(network.device, network.accumulator).contiguous()
+        result = network.apply(points, network.scales(levels, of_score))
+        self._require_finite(result.isfinite().all(dim=1).numpy(force=True), levels)
+        return result.to(y.device, y.dtype if y.is_floating_point() else result.dtype)
+
+    def _require_finite(self, good: NDArray[np.bool_], levels: Array) -> None:
+        if not good.all():
+            row = int(np.argmin(good))
+            level = levels[0] if levels.size == 1 else levels[row]
+            raise TargetError(
+                f"the network gave a number that is not finite, in row {row} at level {level:g}"
+            )
+
+    def __repr__(self) -> str:
+        inner = self._network
+        if isinstance(inner, Model):
+            return f"<score model: {inner!r}>"
+        what = self.parametrisation
+        return f"<score model: {what.prediction} of kind {what.kind} by {inner.describe()}>"

@@ -1,0 +1,267 @@
+"""Grids of noise levels that are made for a model, an integrator and a number of steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import RngLike, choice, key_of, whole
+from fermiac.errors import ArgumentError, InternalError, TargetError
+from fermiac.score.adaptive import Adaptive, integrate_adaptive
+from fermiac.score.integration import integrate
+from fermiac.score.levels import as_model, held, range_of
+from fermiac.score.model import Model, points_of, rows_of
+from fermiac.score.sampling import event_of, start_noise
+from fermiac.score.schedules import schedule_of
+from fermiac.score.single_step import Integrator, as_integrator
+
+__all__ = ["searched"]
+
+Array = NDArray[np.float64]
+
+#: How far the first trials are from the grid that the search begins with, in log-lengths of steps.
+_REACH = 0.3
+#: Where lengths of steps, or the logarithm of the loss, differ by less, the search ends.
+_TOLERANCE = 1e-3
+#: Log-lengths of steps are held to this much around their mean.
+_MOST = 20.0
+
+
+def searched(
+    model: Model,
+    n_steps: int,
+    sigma_range: tuple[float, float] | None = None,
+    integrator: str | Integrator = "dpmpp_2m",
+    *,
+    final: str = "min",
+    start: str | Callable[[int, float, float], ArrayLike] = "karras",
+    probes: int | ArrayLike | None = None,
+    loss: Callable[[Array], float] | None = None,
+    n_trials: int | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Array:
+    """Search the levels with which an integrator comes closest to the exact solution.
+
+    The mean squared distance between the end of the integrator and that of the probability-flow
+    equation, at probes, is minimised over the lengths of the steps in log s.
+
+    Parameters
+    ----------
+    model : Model
+        What denoises.
+    n_steps : int
+        Steps, the one to level 0 included where there is one.
+    sigma_range : tuple of float, optional
+        The lowest level above 0, and the highest; by default the model's.
+    integrator : str or Integrator, default "dpmpp_2m"
+        For what the levels are made; one without noise, unless there is a `loss`.
+    final : {"min", "zero"}, default "min"
+        Whether the last level is the lowest of the range, or is 0 after it.
+    start : str or callable, default "karras"
+        The schedule with which the search begins, as of `sample`.
+    probes : int or array_like of shape (m, d) or (m, *event), optional
+        Points at the highest level, or how many normal ones to draw, 128 by default; not with a
+        `loss`.
+    loss : callable, optional
+        What is minimised instead: a function of levels, (n_steps + 1,), with values from 0 on; inf
+        for levels that will not do.
+    n_trials : int, optional
+        Grids to try, by default 100 for each step. A trial integrates all probes.
+    rng : int, SeedSequence, Generator or None
+        The seed of the probes that are drawn.
+    n_threads : int, optional
+        Threads for a model that runs in Rust. They do not change the result.
+    progress : bool or callable, optional
+        Show a progress bar (by default on a terminal only), or call this with (done, total) trials.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+        Levels, strictly decreasing. They are never worse at the probes than those of `start`.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside of its domain.
+    TargetError
+        If the model gives a wrong shape, or numbers that are not finite on the way to the exact
+        solution, or if the loss gives no number from 0 on.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the best levels so far.
+
+    Notes
+    -----
+    The search is Nelder and Mead's [1]_ over the logarithms of the steps' shares of the way, so
+    that levels fall whatever it tries. Where there are more than some twenty steps it is slow, and
+    schedules that need no search do well.
+
+    Levels can fit the probes more than the law: where a few probes make most of the error, other
+    points may gain nothing. Take more probes until points that the search has not seen gain too.
+
+    References
+    ----------
+    .. [1] J. A. Nelder, R. Mead, "A simplex method for function minimization", The Computer
+       Journal, 1965.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.5], [[0.04]])
+    >>> levels = fm.score.searched(m, 4, (0.02, 20.0), "euler", rng=0)
+    >>> levels.shape, bool((levels[1:] < levels[:-1]).all())
+    ((5,), True)
+    """
+    model = as_model(model)
+    n = whole("n_steps", n_steps, 1, 1000)
+    low, high = range_of(model, sigma_range)
+    method = as_integrator(integrator)
+    zero = choice("final", final, ("min", "zero")) == "zero"
+    trials = 100 * n if n_trials is None else whole("n_trials", n_trials, 1, 10**9)
+    first = held("start", model, schedule_of(start, n, low, high, zero, "start"))
+    # A start that does not fall is refused, with the index.
+    method._program(first)
+    if loss is not None and not callable(loss):
+        raise ArgumentError(f"loss: {loss!r:.60} given; a function of the levels is needed")
+    if loss is not None and probes is not None:
+        raise ArgumentError("probes: given with a loss, which has none; give one of them")
+    if n - zero < 2:
+        return first
+    with reporter(progress, "searched", "trials") as report:
+        if loss is None:
+            least = _distance(model, method, first, probes, rng, n_threads)
+        else:
+            least = _checked(loss)
+        found = _minimized(least, first[: len(first) - zero], zero, trials, report)
+        finish(report, trials, found)
+    return found
+
+
+def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
+    """A user's loss whose errors tell where, and whose values are numbers from 0 on."""
+
+    def checked(levels: Array) -> float:
+        try:
+            given: Any = loss(levels.copy())
+        except Exception as error:
+            error.add_note(f"raised by the loss of levels {levels.tolist()!s:.200}")
+            raise
+        number = np.asarray(to_numpy(given))
+        if number.shape != () or number.dtype.kind not in "iuf" or not number >= 0:
+            raise TargetError(
+                f"loss: it gave {given!r:.60} for levels {levels.tolist()!s:.200}; a number from 0 "
+                "on is needed"
+            )
+        return float(number)
+
+    return checked
+
+
+def _minimized(
+    loss: Callable[[Array], float], first: Array, zero: bool, trials: int, report: Report | None
+) -> Array:
+    """The best levels of a search that begins with `first`."""
+    way = math.log(first[0] / first[-1])
+    lengths = np.log(np.log(first[:-1] / first[1:]))
+
+    def levels(free: Array) -> Array:
+        steps = np.append(free, 0.0)
+        shares = np.exp(np.clip(steps - steps.mean(), -_MOST, _MOST))
+        taken = np.cumsum(shares[:-1]) / shares.sum()
+        inner = first[0] * np.exp(-way * taken)
+        return np.concatenate([first[:1], inner, first[-1:], np.zeros(int(zero))])
+
+    best, least, done = np.append(first, np.zeros(int(zero))), np.inf, 0
+
+    def value(free: Array) -> float:
+        nonlocal best, least, done
+        # The grid itself, and not its levels after rounding, where nothing is better.
+        grid = levels(free) if done else best
+        given = loss(grid) if (grid[1:] < grid[:-1]).all() else np.inf
+        if given < least:
+            best, least = grid, given
+        done += 1
+        if report is not None and done < trials:
+            report(done, trials)
+        return math.log(given) if 0 < given < np.inf else -np.inf if given == 0 else np.inf
+
+    # Late: it takes a tenth of a second to import.
+    from scipy.optimize import minimize
+
+    start = lengths[:-1] - lengths[-1]
+    simplex = start + np.concatenate([np.zeros((1, len(start))), _REACH * np.eye(len(start))])
+    try:
+        minimize(
+            value,
+            start,
+            method="Nelder-Mead",
+            options={
+                "initial_simplex": simplex,
+                "adaptive": True,
+                "maxfev": trials,
+                "xatol": _TOLERANCE,
+                "fatol": _TOLERANCE,
+            },
+        )
+    except KeyboardInterrupt as error:
+        error.partial_result = best  # type: ignore[attr-defined]
+        raise
+    return best
+
+
+def _distance(
+    model: Model,
+    method: Integrator,
+    first: Array,
+    probes: Any,
+    rng: RngLike,
+    n_threads: int | None,
+) -> Callable[[Array], float]:
+    """The mean squared distance from the exact solution at probes."""
+    if method.needs_noise:
+        raise ArgumentError(
+            f"integrator: {method!r:.100} draws noise, and so has no distance from the solution of "
+            "the equation without; give a loss, or take another"
+        )
+    probes = 128 if probes is None else probes
+    if isinstance(probes, (int, np.integer)):
+        m, event = whole("probes", probes, 1, 10**9), event_of(model, None)
+        y0 = start_noise(key_of(rng), 0, m, math.prod(event)) * first[0]
+        y0 = y0.reshape(m, *event)
+    else:
+        y0 = points_of("probes", to_numpy(probes))
+        if not len(y0):
+            raise ArgumentError("probes: no point was given; one at least is needed")
+    rows = rows_of("probes", y0.reshape(len(y0), -1), model.dim)
+    ends = first[[0, -2, -1]] if first[-1] == 0 else first[[0, -1]]
+    raw, error = integrate_adaptive(
+        model._shaped(y0.shape[1:])._core(rows.shape[1]),
+        rows,
+        ends,
+        Adaptive("dop853", rtol=1e-8, atol=1e-8 * float(first[0])),
+        n_threads=resolve_threads(n_threads),
+    )
+    if error is not None or raw is None:
+        error = error or InternalError("a run ended without a result")
+        if isinstance(error, KeyboardInterrupt):
+            error.partial_result = first  # type: ignore[attr-defined]
+        raise error
+    truth = raw["y"].reshape(y0.shape)
+
+    def distance(levels: Array) -> float:
+        end = integrate(
+            model, y0, levels, method, on_nan="ignore", n_threads=n_threads, progress=False
+        )
+        mean = float(np.square(to_numpy(end) - truth).sum() / len(truth))
+        # Levels with which a model fails will not do.
+        return mean if mean >= 0 else np.inf
+
+    return distance

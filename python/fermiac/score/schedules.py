@@ -1,0 +1,266 @@
+"""Grids of noise levels, from the widest noise down to the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.validate import choice, numbers, whole
+from fermiac.errors import ArgumentError
+from fermiac.score.integrator import pair, real
+
+__all__ = [
+    "exponential",
+    "karras",
+    "poly_t",
+    "polyexponential",
+    "schedule_of",
+    "vp_uniform",
+]
+
+Array = NDArray[np.float64]
+Betas = tuple[float, float]
+
+#: What is not used.
+_NO_BETAS = (1.0, 1.0)
+
+
+def karras(
+    n_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0, final: str = "min"
+) -> Array:
+    """Spread levels evenly in s^(1/ρ) [1]_.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps, the one to level 0 included where there is one.
+    sigma_min, sigma_max : float
+        The lowest level above 0, and the highest.
+    rho : float, default 7.0
+        The larger, the shorter the steps at low levels.
+    final : {"min", "zero"}, default "min"
+        Whether the last level is `sigma_min`, or is 0 after it.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+        Levels, strictly decreasing.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside of its domain, or two levels fall together.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.karras(5, 0.05, 10.0).round(4)
+    array([10.    ,  4.5579,  1.8807,  0.6825,  0.2086,  0.05  ])
+    >>> fm.score.karras(3, 0.05, 10.0, final="zero").round(4)
+    array([10.    ,  1.1539,  0.05  ,  0.    ])
+    """
+    return _grid("karras", n_steps, sigma_min, sigma_max, ("rho", rho), final)
+
+
+def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "min") -> Array:
+    """Spread levels evenly in log s: evenly in the logarithm of the signal-to-noise ratio.
+
+    Parameters
+    ----------
+    n_steps, sigma_min, sigma_max, final
+        As of `karras`.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+
+    Raises
+    ------
+    ArgumentError
+        As of `karras`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.exponential(2, 0.1, 10.0).round(12)
+    array([10. ,  1. ,  0.1])
+    """
+    return _grid("polyexponential", n_steps, sigma_min, sigma_max, ("rho", 1.0), final)
+
+
+def polyexponential(
+    n_steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0, final: str = "min"
+) -> Array:
+    """Spread levels in log s by a power of an even ramp.
+
+    log s falls from log `sigma_max` to log `sigma_min` as the ρ-th power of a ramp from 1 to 0.
+
+    Parameters
+    ----------
+    n_steps, sigma_min, sigma_max, final
+        As of `karras`.
+    rho : float, default 1.0
+        The larger, the shorter the steps at low levels; 1 is `exponential`.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+
+    Raises
+    ------
+    ArgumentError
+        As of `karras`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.polyexponential(2, 0.1, 10.0, rho=2.0).round(4)
+    array([10.    ,  0.3162,  0.1   ])
+    """
+    return _grid("polyexponential", n_steps, sigma_min, sigma_max, ("rho", rho), final)
+
+
+def poly_t(
+    n_steps: int,
+    sigma_min: float,
+    sigma_max: float,
+    kappa: float = 2.0,
+    beta_range: Betas = (0.1, 20.0),
+    final: str = "min",
+) -> Array:
+    """Spread levels evenly in t^(1/κ), t the time of a variance-preserving process [1]_.
+
+    Parameters
+    ----------
+    n_steps, sigma_min, sigma_max, final
+        As of `karras`.
+    kappa : float, default 2.0
+        The larger, the shorter the steps at low levels.
+    beta_range : tuple of float, default (0.1, 20.0)
+        β of the process at times 0 and 1; s² = exp(∫β) - 1.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+
+    Raises
+    ------
+    ArgumentError
+        As of `karras`.
+
+    References
+    ----------
+    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.poly_t(2, 0.02, 80.0).round(4)
+    array([8.0000e+01, 1.0102e+00, 2.0000e-02])
+    """
+    power = ("kappa", kappa)
+    return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
+
+
+def vp_uniform(
+    n_steps: int,
+    sigma_min: float,
+    sigma_max: float,
+    beta_range: Betas = (0.1, 20.0),
+    final: str = "min",
+) -> Array:
+    """Spread levels evenly in the time of a variance-preserving process.
+
+    Parameters
+    ----------
+    n_steps, sigma_min, sigma_max, final
+        As of `karras`.
+    beta_range : tuple of float, default (0.1, 20.0)
+        As of `poly_t`.
+
+    Returns
+    -------
+    ndarray of shape (n_steps + 1,)
+
+    Raises
+    ------
+    ArgumentError
+        As of `karras`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.vp_uniform(2, 0.02, 80.0).round(4)
+    array([8.000e+01, 2.879e+00, 2.000e-02])
+    """
+    power = ("kappa", 1.0)
+    return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
+
+
+_NAMED: dict[str, Callable[[int, float, float], Array]] = {
+    "exponential": exponential,
+    "karras": karras,
+    "poly_t": poly_t,
+    "polyexponential": polyexponential,
+    "vp_uniform": vp_uniform,
+}
+
+
+def schedule_of(
+    given: str | Callable[[int, float, float], ArrayLike],
+    n_steps: int,
+    sigma_min: float,
+    sigma_max: float,
+    zero: bool,
+    name: str = "schedule",
+) -> Array:
+    """Take a schedule, by name or as a function, as a grid of `n_steps` steps."""
+    if not callable(given):
+        given = _NAMED[choice(name, given, tuple(_NAMED))]
+    positive_steps = n_steps - zero
+    if positive_steps == 0:
+        return np.array([sigma_max, 0.0])
+    try:
+        levels = given(positive_steps, sigma_min, sigma_max)
+    except Exception as error:
+        if given not in _NAMED.values():
+            error.add_note(f"raised by the function given as {name} for {positive_steps} steps")
+        raise
+    grid = numbers(name, levels)
+    if grid.shape != (positive_steps + 1,):
+        raise ArgumentError(
+            f"{name}: it gave shape {grid.shape}; ({positive_steps + 1},) is needed, the ends of "
+            f"{positive_steps} steps"
+        )
+    return np.append(grid, 0.0) if zero else grid
+
+
+def _grid(
+    kind: str,
+    n_steps: int,
+    sigma_min: float,
+    sigma_max: float,
+    power: tuple[str, Any],
+    final: str,
+    beta_range: Any = _NO_BETAS,
+) -> Array:
+    n = whole("n_steps", n_steps, 1, 10**7)
+    zero = choice("final", final, ("min", "zero")) == "zero"
+    low, high = real("sigma_min", sigma_min), real("sigma_max", sigma_max)
+    betas = pair("beta_range", beta_range, "β at times 0 and 1")
+
+    def spread(n_steps: int, low: float, high: float) -> Array:
+        return _core.score_grid(kind, n_steps, low, high, real(*power), betas)
+
+    # One step to 0 needs no level in between, but its arguments are judged all the same.
+    spread(1, low, high)
+    return schedule_of(spread, n, low, high, zero)

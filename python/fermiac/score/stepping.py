@@ -1,0 +1,222 @@
+"""Integrators step by step, with what a run is when it is put aside."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base import store
+from fermiac._base.validate import RngLike, yes
+from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.score.arguments import Call, Threshold
+from fermiac.score.model import Model
+from fermiac.score.single_step import Integrator
+
+__all__ = ["Stepper", "stepper"]
+
+Array = NDArray[np.float64]
+
+_KIND = "score_stepper"
+#: Points for which a run that goes on compares the model with what it was.
+_VERIFIED = 3
+
+
+class Stepper:
+    """A run of an integrator that is suspended between steps; `stepper` makes one.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps of the whole run.
+    step_index : int
+        Steps made.
+    """
+
+    def __init__(self, call: Call) -> None:
+        if call.adaptive:
+            raise ArgumentError(
+                f"integrator: {call.integrator!r} was given; a stepper needs one on a fixed grid"
+            )
+        if call.on_device:
+            raise ArgumentError(
+                "model: its loop runs on its device, where runs cannot be suspended; make it with "
+                "ScoreModel(..., on_device=False), or use the callback of integrate"
+            )
+        self._call = call
+        self._core = call.model._core(call.dim)
+        self._run = self._begun()
+        self.n_steps = call.n_steps
+        self.step_index = 0
+
+    def _begun(self) -> _core.ScoreRun:
+        call = self._call
+        return _core.ScoreRun(self._core, call.program, call.y, call.settings())
+
+    def _probed(self) -> Array:
+        """What the model gives for some points, by which a run that goes on knows it."""
+        call = self._call
+        y = call.y[:_VERIFIED].copy()
+        levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
+        with call.model._held():
+            return np.asarray(call.model._denoise(y, levels), dtype=np.float64)
+
+    def step(self) -> Any:
+        """Make the next step.
+
+        Returns
+        -------
+        ndarray or torch.Tensor
+            The points after it, as `y`.
+
+        Raises
+        ------
+        ArgumentError
+            If the run is done.
+        TargetError
+            As of `integrate`; the points stay where they were.
+        """
+        if self.done:
+            raise ArgumentError(f"the run is done: all {self.n_steps} steps were made")
+        self._run.step(self._core, self._call.workers)
+        self.step_index += 1
+        return self.y
+
+    def run(self) -> Any:
+        """Make all steps that are left, and give the points."""
+        while not self.done:
+            self.step()
+        return self.y
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made."""
+        return self.step_index >= self.n_steps
+
+    @property
+    def y(self) -> Any:
+        """Where the points stand, a copy, as they were given."""
+        return self._call.shaped(self._run.reached()[0][0])
+
+    @property
+    def sigma(self) -> Array:
+        """The level of each point, shape (n,)."""
+        return self._run.reached()[0][1]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to a file, from which `load` goes on with the same bits.
+
+        The model is asked for some points, by which `load` knows it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in the safetensors format; it is replaced at once or not at all.
+        """
+        node = {"identity": self._call.identity(), "step": self.step_index}
+        words = np.array(self._run.save(), dtype=np.uint64).view(np.int64)
+        store.write(path, _KIND, node, {"state": words, "probe": self._probed()})
+
+    def load(self, path: str | os.PathLike[str], verify: bool = True) -> Stepper:
+        """Go where a run with the same arguments was saved; made without `rng`, take its seed too.
+
+        Parameters
+        ----------
+        path : path-like
+            What `save` wrote.
+        verify : bool, default True
+            Ask the model for some points, and refuse the file if it gives other numbers than when
+            that was written; False is for models whose numbers are random.
+
+        Returns
+        -------
+        Stepper
+            This one.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged or of a run with other arguments, which is named, or the model
+            gives other numbers.
+        """
+        verify = yes("verify", verify)
+        node, tensors = store.read(path, _KIND)
+        here = self._call.identity()
+        if not self._call.seeded:
+            here["seed"] = node["identity"]["seed"]
+        for field, value in node["identity"].items():
+            mine = here.get(field)
+            if (list(mine) if isinstance(mine, tuple) else mine) != value:
+                raise CheckpointError(
+                    f"{os.fspath(path)}: it belongs to another run: its {field} is {value!r}, that "
+                    f"of this one is {mine!r}"
+                )
+        kept = tensors["probe"]
+        if verify and not np.allclose(
+            self._probed(), kept, 1e-5, 1e-6 * np.abs(kept).max(initial=0.0), equal_nan=True
+        ):
+            raise CheckpointError(
+                f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
+                "load it into a run of the same model, or say load(..., verify=False) if they are "
+                "random"
+            )
+        self._call.key = here["seed"]
+        self._run = self._begun()
+        self._run.restore(tensors["state"].view(np.uint64).tolist())
+        self.step_index = int(node["step"])
+        return self
+
+    def __repr__(self) -> str:
+        call = self._call
+        return (
+            f"<Stepper {call.integrator!r}, {len(call.y)} rows, step {self.step_index} of "
+            f"{self.n_steps}>"
+        )
+
+
+def stepper(
+    model: Model,
+    y0: Any,
+    sigmas: ArrayLike,
+    integrator: str | Integrator = "dpmpp_2m",
+    *,
+    rng: RngLike = None,
+    first_row: int = 0,
+    brownian: bool | tuple[float, float] = False,
+    threshold: float | Threshold | None = None,
+    on_nan: str = "raise",
+    n_threads: int | None = None,
+) -> Stepper:
+    """Begin a run of an integrator that goes step by step.
+
+    Parameters
+    ----------
+    model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads
+        As of `integrate`.
+
+    Returns
+    -------
+    Stepper
+        Its ``step()`` makes the next step; it can be saved between steps.
+
+    Raises
+    ------
+    ArgumentError
+        As of `integrate`.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> m = fm.score.GaussianMixture([1.0], [[0.0, 0.0]], [1.0])
+    >>> run = fm.score.stepper(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")
+    >>> bool((run.step() < 1).all()), run.step_index, run.sigma.tolist()
+    (True, 1, [1.0, 1.0, 1.0])
+    >>> bool((run.run() == fm.score.integrate(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")).all())
+    True
+    """
+    return Stepper(
+        Call(model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads)
+    )

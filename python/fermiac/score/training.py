@@ -1,0 +1,465 @@
+"""Score models from data: denoising score matching."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import isa_level
+from fermiac._base.validate import RngLike, positive, whole
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.results.result import Result
+from fermiac.runs.checkpoint import Checkpoint
+from fermiac.score import fitting as fitting
+from fermiac.score.mlp import read_network, score_mlp, write_network
+from fermiac.score.network import ScoreModel
+from fermiac.score.noise_weights import Weight, law_of, range_of, weight_of
+from fermiac.score.training_checkpoint import keeper_of, seed_of
+from fermiac.targets.torch_modules import import_torch
+
+__all__ = ["TrainedScore", "Training", "load_score", "train_score"]
+
+Array = NDArray[np.float64]
+#: Bins of levels for the held-out errors, and noisy points for each.
+_N_BINS, _PROBES = 8, 1024
+#: The kind of data that a prediction stands for, where it is not "ve".
+_KINDS = {"edm": "edm", "v": "vp", "flow": "flow"}
+#: What is passed on to the model.
+_OPTIONS = (
+    "alphas_cumprod", "beta_range", "clamp", "devices", "discrete", "dtype", "log_density",
+    "max_batch", "on_device", "time", "time_scale",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Training(Result):
+    """How a score model was trained.
+
+    Attributes
+    ----------
+    losses : ndarray, shape (n_steps,)
+        The weighted loss of each step, on its batch.
+    level_edges : ndarray, shape (n_bins + 1,)
+        The ends of bins of noise levels, equal in the logarithm.
+    held_out, held_out_stderr : ndarray, shape (n_bins,)
+        Mean square error of the noise that the model finds in held-out data, in a coordinate and in
+        units of the noise's variance, at levels of each bin; and its standard error. 1 is a model
+        that sees none. Empty where nothing was held out.
+    trained_on : ndarray, shape (n_bins,)
+        The same of data that was trained on: where it is much smaller, the model has learnt these
+        by heart.
+    n_parameters : int
+        Numbers that were trained.
+
+    See Also
+    --------
+    fermiac.score.train_score : Trains a model, which has this as ``training``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> told = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
+    >>> told.losses.shape, told.held_out.shape  # doctest: +SKIP
+    ((500,), (8,))
+    >>> bool(told.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
+    True
+    """
+
+    losses: Array
+    level_edges: Array
+    held_out: Array
+    held_out_stderr: Array
+    trained_on: Array
+    n_parameters: int
+
+    def _headline(self) -> str:
+        last = np.mean(self.losses[-max(len(self.losses) // 20, 1) :]) if self.losses.size else 0.0
+        return (
+            f"Training of a score model: {len(self.losses)} steps, {self.n_parameters} parameters, "
+            f"loss {last:.4g} at the end"
+        )
+
+    def summary(self) -> str:
+        """Return a table of the errors at the levels, beside the headline."""
+        lines = [repr(self), f"{'levels':<20}{'held out':>10}{'± stderr':>10}{'trained on':>12}"]
+        for k in range(len(self.held_out)):
+            low, high = self.level_edges[k : k + 2]
+            lines.append(
+                f"{f'{low:.3g} to {high:.3g}':<20}{self.held_out[k]:>10.4f}"
+                f"{self.held_out_stderr[k]:>10.4f}{self.trained_on[k]:>12.4f}"
+            )
+        return "\n".join(lines)
+
+
+class TrainedScore(ScoreModel):
+    """A `ScoreModel` that `train_score` made; `training` says how.
+
+    `save` writes one around the built-in network to a file, `load_score` reads it; both have
+    their example there.
+    """
+
+    training: Training
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file, for `load_score`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; what was there is replaced.
+
+        Raises
+        ------
+        ArgumentError
+            If the network is not the built-in one. Of your own module keep the ``state_dict``.
+        CheckpointError
+            If the file cannot be written.
+        """
+        write_network(path, "score-network", self.network.module, self.training, {
+            "sigma_range": self.sigma_range, "event_shape": self.event_shape,
+        })  # fmt: skip
+
+
+def train_score(
+    data: Any,
+    module: Any = None,
+    *,
+    prediction: str = "edm",
+    kind: str | None = None,
+    sigma_range: ArrayLike | None = None,
+    n_steps: int = 5000,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    ema: float = 0.999,
+    sigma_law: str | tuple[float, float] = "log-normal",
+    weight: Weight = "edm",
+    validation_fraction: float = 0.1,
+    sigma_data: float | None = None,
+    event_shape: Any = None,
+    width: int = 256,
+    n_blocks: int = 3,
+    device: Any = None,
+    rng: RngLike = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    progress: bool | Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> TrainedScore:
+    """Train a score model on data, by denoising score matching.
+
+    Parameters
+    ----------
+    data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
+        Draws of the law that is to be learnt.
+    module : torch.nn.Module, optional
+        The network: (x_t, t) -> a tensor like x_t, as `ScoreModel` takes it. It is trained in
+        place. By default a residual multilayer perceptron.
+    prediction, kind : str
+        What a module of your own gives, and how the data are noised for it; see `ScoreModel`. The
+        kind is by default that of the prediction, else ``"ve"``.
+    sigma_range : (float, float), optional
+        The lowest and the highest level. By default 0.01 times the scale of the data (their root
+        mean square deviation from their mean), and the larger of 20 times the scale and twice the
+        largest norm of a row.
+    n_steps, batch_size : int
+        Steps, and noisy points of each.
+    learning_rate : float
+        The largest: it rises over the first 5 % of the steps and falls to 0 along half a cosine.
+    ema : float
+        The model has averaged weights, each step forgotten by this factor; 0 for the last ones.
+    sigma_law : str or (float, float)
+        The law of the levels: ``"log-normal"``, where the logarithm has mean log(scale) - 0.5 and
+        standard deviation 1.2; ``"log-uniform"``, as chains over levels have it; or mean and
+        standard deviation of the logarithm. All are cut to `sigma_range`.
+    weight : str or callable
+        Of the square error of D at a level: ``"edm"`` for (s² + c²) / (s c)², c the scale of the
+        data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels, (n,) -> (n,).
+    validation_fraction : float
+        The share of rows that is held out, to tell how well the model does on these.
+    sigma_data : float, optional
+        c; by default the scale of the data.
+    event_shape : tuple of int, optional
+        The shape in which the module takes a row; by default that of the data's rows.
+    width, n_blocks : int
+        Of the built-in network.
+    device : torch.device or str, optional
+        Where to train. The built-in network goes to the CPU by default; a module of your own stays
+        where it is, and is moved if this is given.
+    rng : int, SeedSequence, Generator or None
+        The key of all random numbers.
+    checkpoint : path or Checkpoint, optional
+        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
+        that was stopped and resumed ends with the bits of one that was not. In the middle of a
+        step nothing is written, so that Ctrl-C may lose what came after the last writing.
+    progress : bool or callable, optional
+        Whether to show a bar; see the other methods.
+    **options
+        What else `ScoreModel` takes: ``beta_range``, ``max_batch`` and the like.
+
+    Returns
+    -------
+    TrainedScore
+        A `ScoreModel`; its `training` has the losses.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is none of these.
+    NumericalError
+        If the loss is not finite at some step.
+    TargetError
+        If the module gives something that cannot be used.
+    CheckpointError
+        If the file of `checkpoint` cannot be used, or belongs to another training.
+    ImportError
+        If torch is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is the model so far.
+
+    Notes
+    -----
+    The mean square error of a guess of x from x + s z is least for D(y, s) = E[x | y], of which
+    the score follows [1]_. Levels, weights and the scaling of the built-in network (``"edm"``) are
+    those of [2]_; the levels of a batch are stratified. Gradients are cut to norm 1.
+
+    Batches, levels and noise come from this library's random streams, first weights and dropout
+    from torch's generators, seeded with the same key and brought back afterwards. On one machine
+    and one number of threads (``torch.set_num_threads``) a training gives the same weights again
+    on the CPU; elsewhere rounding differs, and a long training with it.
+
+    References
+    ----------
+    .. [1] P. Vincent, "A connection between score matching and denoising autoencoders", Neural
+       Computation, 2011.
+    .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", Advances in Neural Information Processing Systems, 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
+    >>> y = fm.score.sample(model, 2000, n_steps=20, rng=1)  # doctest: +SKIP
+    >>> bool(abs(y.std() - 1) < 0.1)  # doctest: +SKIP
+    True
+
+    A network of your own, which finds the noise z of x + s z:
+
+    >>> import torch  # doctest: +SKIP
+    >>> class Noise(torch.nn.Module):  # doctest: +SKIP
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = torch.nn.Sequential(
+    ...             torch.nn.Linear(3, 64), torch.nn.SiLU(), torch.nn.Linear(64, 2)
+    ...         )
+    ...     def forward(self, x, s):
+    ...         scale = torch.sqrt(1 + s**2)[:, None]
+    ...         return self.layers(torch.cat([x / scale, torch.log(s)[:, None]], dim=1))
+    >>> own = fm.score.train_score(x, Noise(), prediction="eps", rng=0)  # doctest: +SKIP
+    >>> own.denoise([[1.0, 1.0]], 1.0).round(1)  # doctest: +SKIP
+    array([[0.5, 0.5]])
+    """
+    torch = import_torch()
+    _check_options(options, module is None)
+    points, shape = fitting.points_of(data, event_shape)
+    centre, scale = fitting.spread(points)
+    c = scale if sigma_data is None else positive("sigma_data", sigma_data)
+    weigh = weight_of(weight, c)
+    held = fitting.share_of(validation_fraction, len(points))
+    keeper = keeper_of(checkpoint)
+    key = seed_of(keeper, rng)
+    plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
+    kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
+    if sigma_range is not None:
+        sigma_range = fitting.levels_of("sigma_range", sigma_range)
+    elif kind != "vp":
+        sigma_range = range_of(points, scale)
+    if module is None:
+        if prediction != "edm":
+            raise ArgumentError(
+                f"prediction: {prediction!r} was given; the built-in network is 'edm'; leave it "
+                "out, or give a module"
+            )
+        width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
+        with fitting.seeded(key, torch.device("cpu")):
+            module = score_mlp(centre, c, width, n_blocks)
+    place = fitting.placed(module, device)
+    model = TrainedScore(
+        module, prediction, kind, sigma_range, dim=points.shape[1], event_shape=shape,
+        sigma_data=c if kind == "edm" else None, **options,
+    )  # fmt: skip
+    assert model.sigma_range is not None
+    ends = model.sigma_range
+    law = law_of(sigma_law, ends, c)
+    trained, out = fitting.splits(len(points), held, key)
+    task = _Task(model, points, place)
+
+    def loss_of(step: int) -> Any:
+        normals, strata, rows = fitting.batch_of(
+            key, step, plan.batch_size, points.shape[1], len(trained)
+        )
+        s = law(strata)
+        errors, unit = task.errors(trained[rows], s, normals)
+        return (task.tensor(weigh(s) * unit**2) * errors).mean()
+
+    settings = {
+        "prediction": prediction, "kind": kind, "sigma_range": list(ends), "sigma_data": c,
+        "n_steps": plan.n_steps, "batch_size": plan.batch_size, "ema": plan.ema,
+        "learning_rate": plan.learning_rate, "validation_fraction": float(validation_fraction),
+        "sigma_law": sigma_law if isinstance(sigma_law, str) else [float(x) for x in sigma_law],
+        "weight": weight if isinstance(weight, str) else "callable",
+    }  # fmt: skip
+    if keeper is not None:
+        keeper.open("train_score", key, points, module, settings)
+    with fitting.seeded(key, place):
+        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", keeper)
+    with fitting.evaluated(module):
+        model.training = _report(task, ends, (trained, out), plan, settings, stopped is not None)
+    if stopped is not None:
+        stopped.partial_result = model  # type: ignore[attr-defined]
+        raise stopped
+    return model
+
+
+def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
+    """Refuse what is no option of a model that is trained."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise ArgumentError(
+                f"{name}: train_score takes no such argument; beside its own it takes those of "
+                f"ScoreModel that are left open: {', '.join(_OPTIONS)}"
+            )
+    if built_in and options.get("dtype") is not None:
+        raise ArgumentError(
+            "dtype: given for the built-in network, which computes in float32; leave it out, or "
+            "give a module of that type"
+        )
+
+
+class _Task:
+    """The regression of a network on what it should give."""
+
+    def __init__(self, model: ScoreModel, points: Array, place: Any) -> None:
+        self.module, self._form = model.network.module, model.parametrisation
+        self._shape = model.event_shape
+        self._torch = import_torch()
+        self._place = place
+        self._dtype = model.network.dtype
+        self.dim = points.shape[1]
+        self._points = self.tensor(points)
+
+    def tensor(self, array: Array) -> Any:
+        return self._torch.as_tensor(array, dtype=self._dtype, device=self._place)
+
+    def errors(self, rows: Any, s: Array, normals: Array) -> tuple[Any, Array]:
+        """Mean square errors of the network's outputs, and the factors of these in D."""
+        scales = self._form.scales(s)
+        skip, out = (np.broadcast_to(part, s.shape) for part in (scales.skip, scales.out))
+        x = self._points[self._torch.as_tensor(rows, device=self._place)]
+        z = self.tensor(normals)
+        noisy = self._column(scales.into, s) * (x + self._column(s, s) * z)
+        if self._shape is not None:
+            noisy = noisy.reshape(-1, *self._shape)
+        given = self.module(noisy, self._column(scales.time, s)[:, 0])
+        if not self._torch.is_tensor(given) or given.shape != noisy.shape:
+            got = tuple(given.shape) if self._torch.is_tensor(given) else type(given).__name__
+            raise TargetError(
+                f"module: it gave {got} for an input of shape {tuple(noisy.shape)}; a tensor of "
+                "that shape is needed"
+            )
+        # What it should give is (x - skip y) / out; by x and z no digits of that are lost.
+        wanted = self._column((1 - skip) / out, s) * x - self._column(skip * s / out, s) * z
+        return (given.reshape(len(s), -1) - wanted).square().mean(dim=1), out
+
+    def _column(self, value: Any, s: Array) -> Any:
+        return self.tensor(np.broadcast_to(value, s.shape).copy())[:, None]
+
+
+def _report(
+    task: _Task,
+    ends: tuple[float, float],
+    split: tuple[Any, Any],
+    plan: fitting.Plan,
+    settings: Mapping[str, Any],
+    interrupted: bool,
+) -> Training:
+    edges = np.geomspace(*ends, _N_BINS + 1)
+    columns: list[list[tuple[float, float]]] = []
+    for which in (1, 0):
+        rows = split[which]
+        columns.append([])
+        if not len(split[1]):
+            continue
+        for k in range(_N_BINS):
+            n = _PROBES
+            # The same noise for both, so that they differ by what was learnt by heart alone.
+            normals, strata, chosen = fitting.batch_of(
+                plan.key, k, n, task.dim, len(rows), held_out=True
+            )
+            s = np.exp(np.log(edges[k]) + strata * np.log(edges[k + 1] / edges[k]))
+            errors, unit = task.errors(rows[chosen], s, normals)
+            values = errors.double().cpu().numpy() * (unit / s) ** 2
+            columns[-1].append((float(values.mean()), float(values.std() / np.sqrt(n))))
+    held_out, trained_on = (np.array(column).reshape(-1, 2) for column in columns)
+    return Training(
+        seed=plan.key,
+        version=_core.__version__,
+        isa=isa_level(),
+        settings=dict(settings),
+        n_evals=len(plan.losses) * plan.batch_size,
+        wall_time=plan.seconds,
+        status="interrupted" if interrupted else "complete",
+        losses=np.array(plan.losses),
+        level_edges=edges,
+        held_out=held_out[:, 0],
+        held_out_stderr=held_out[:, 1],
+        trained_on=trained_on[:, 0],
+        n_parameters=sum(p.numel() for p in task.module.parameters() if p.requires_grad),
+    )
+
+
+def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore:
+    """Read a model that `TrainedScore.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    device : torch.device or str, optional
+        Where the network is put; the CPU by default.
+
+    Returns
+    -------
+    TrainedScore
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is damaged, foreign or of a newer version.
+    ImportError
+        If torch is not installed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
+    >>> model.save("model.safetensors")  # doctest: +SKIP
+    >>> again = fm.score.load_score("model.safetensors")  # doctest: +SKIP
+    >>> bool((again.denoise(x, 1.0) == model.denoise(x, 1.0)).all())  # doctest: +SKIP
+    True
+    """
+    module, content = read_network(path, "score-network")
+    fitting.placed(module, device)
+    model = TrainedScore(
+        module, "edm", "edm", content["sigma_range"], dim=module.settings["dim"],
+        event_shape=content["event_shape"], sigma_data=module.settings["sigma_data"],
+    )  # fmt: skip
+    model.training = content["told"]
+    return model

@@ -1,0 +1,276 @@
+"""Batched Python callables as integrands, log-densities and laws: calls and checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
+from fermiac.targets.density import LogDensity
+
+if TYPE_CHECKING:
+    from fermiac.distributions import Law
+
+__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw", "as_batch", "law_handle"]
+
+Array = NDArray[np.float64]
+
+
+class CallableIntegrand:
+    """A user's integrand: (n, d) -> (n,) or (n, k), real or complex.
+
+    The core sees real columns: a complex integrand has its real parts first, then its imaginary
+    ones. `scalar` and `complex` tell, after the first call, what the user's function returns;
+    `check` sees the number of outputs and whether they are complex before anything else does.
+    """
+
+    def __init__(
+        self,
+        f: Callable[[Array], Any],
+        dim: int,
+        check: Callable[[int, bool], None] | None = None,
+    ) -> None:
+        self._f = f
+        self._dim = dim
+        self._check = check
+        self._evaluated = 0
+        self.scalar: bool | None = None
+        self.complex = False
+
+    @property
+    def handle(self) -> tuple[Callable[[Array], Array], int]:
+        """What the core takes."""
+        return (self, self._dim)
+
+    def __call__(self, x: Array) -> Array:
+        """Return the values of a batch of points."""
+        n = len(x)
+        try:
+            y = self._f(x)
+        except (CheckpointError, WorkerError):
+            raise  # not by the user's function
+        except BaseException as error:
+            error.add_note(
+                f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
+                f"after {self._evaluated} evaluations"
+            )
+            raise
+        values = as_batch(y, x)
+        if self.scalar is None:
+            self.scalar = values.ndim == 1
+            self.complex = values.dtype.kind == "c"
+            if self._check is not None:
+                self._check(values.size // n, self.complex)
+        elif self.scalar != (values.ndim == 1):
+            raise TargetError(
+                f"the integrand gave an array of {values.ndim} dimensions; earlier batches had "
+                f"{1 if self.scalar else 2}"
+            )
+        values = values.reshape(n, -1)
+        if self.complex:
+            values = np.hstack([values.real, values.imag])
+        elif values.dtype.kind == "c":
+            raise TargetError("the integrand gave complex numbers; earlier batches were real")
+        self._evaluated += n
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+class CallableDensity(LogDensity):
+    """A user's log-density: (n, d) -> (n,), with or without its gradient.
+
+    Parameters
+    ----------
+    f : callable
+        Takes (n, d), gives (n,); with ``gradient=True`` a pair of (n,) and (n, d).
+    dim : int
+        Coordinates of a point.
+    gradient : None, True or callable (n, d) -> (n, d)
+    """
+
+    __slots__ = ("_f", "_gradient", "_what", "dim", "has_gradient")
+
+    form = "python"
+
+    def __init__(
+        self,
+        f: Callable[[Array], Any],
+        dim: int,
+        gradient: bool | Callable[[Array], Any] | None = None,
+        what: str = "the log-density",
+    ) -> None:
+        if gradient is not None and gradient is not True and not callable(gradient):
+            raise ArgumentError(
+                f"gradient: {gradient!r} given; it must be None, a callable (n, {dim}) -> "
+                f"(n, {dim}), or True for a log-density that returns a pair (value, gradient)"
+            )
+        self._f = f
+        self._gradient = gradient
+        self._what = what
+        self.dim = dim
+        self.has_gradient = gradient is not None
+
+    def __repr__(self) -> str:
+        gradient = "" if self._gradient is None else f", gradient={self._gradient!r}"
+        return f"as_target({self._f!r}, {self.dim}{gradient})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallableDensity, (self._f, self.dim, self._gradient, self._what)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        separate = with_gradient and self._gradient is not True
+        # The first function may write to its array, or keep it.
+        again = x.copy() if separate else x
+        y = _call(self._f, x, self._what)
+        slopes = None
+        if self._gradient is True:
+            if not isinstance(y, tuple | list) or len(y) != 2:
+                raise TargetError(
+                    f"{self._what} gave {_shape(y)} where gradient=True says that it gives a pair "
+                    f"(value, gradient) of shapes ({len(x)},) and {x.shape}"
+                )
+            y, slopes = y
+        elif isinstance(y, tuple) and len(y) == 2 and np.shape(y[1]) == x.shape:
+            raise TargetError(
+                f"{self._what} gave a pair, as of a value and its gradient; it must give values of "
+                f"shape ({len(x)},) alone, or be passed with gradient=True"
+            )
+        values = self._checked(y, (len(x),), x.shape, self._what)
+        if not with_gradient:
+            return values, None
+        what = f"the gradient of {self._what}"
+        if separate:
+            assert callable(self._gradient)
+            slopes = _call(self._gradient, again, what)
+        return values, self._checked(slopes, x.shape, x.shape, what)
+
+    @staticmethod
+    def _checked(y: Any, shape: tuple[int, ...], batch: tuple[int, ...], what: str) -> Array:
+        values = _as_numbers(y, what)
+        if values.dtype.kind == "c":
+            raise TargetError(f"{what} gave complex numbers; it must be real")
+        if values.shape != shape:
+            n, hint = batch[0], ""
+            if len(shape) == 1 and values.shape == (n, 1):
+                hint = "; squeeze it: return y[:, 0]"
+            elif len(shape) == 1 and values.ndim == 2 and values.shape[0] == n:
+                hint = "; a log-density gives one number per point: sum over the last axis"
+            elif len(shape) == 1 and values.ndim < 2:
+                hint = "; for a function of one point: fermiac.targets.vectorize(f)"
+            elif values.ndim == 2 and values.T.shape == shape:
+                hint = "; transpose it"
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape} for a batch of shape {batch}; it "
+                f"must be {shape}{hint}"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+class CallableLaw:
+    """A law that is defined in Python, as the core calls it."""
+
+    def __init__(self, law: Law) -> None:
+        from fermiac.distributions import Law
+
+        self._law = law
+        self._from_unit = type(law).from_unit is not Law.from_unit
+
+    def log_density(self, x: Array) -> Array:
+        """Checked log-densities of a batch."""
+        what = f"log_density of {type(self._law).__name__}"
+        try:
+            y = self._law.log_density(x)
+        except BaseException as error:
+            error.add_note(f"raised by {what} on a batch of {len(x)} points")
+            raise
+        values = _as_numbers(y, what)
+        if values.shape != (len(x),) or values.dtype.kind == "c":
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape} and type {values.dtype} for a batch "
+                f"of {len(x)} points; it must be real, of shape ({len(x)},)"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+    def draw(self, uniforms: Array, key: int) -> Array:
+        """Points for a batch of uniforms, or as many from the law's own sampler."""
+        law, what = self._law, f"the sampler of {type(self._law).__name__}"
+        try:
+            if self._from_unit:
+                y = law.from_unit(uniforms)
+            else:
+                y = law.sample(len(uniforms), rng=key)
+        except BaseException as error:
+            error.add_note(f"raised by {what} for {len(uniforms)} points")
+            raise
+        values = _as_numbers(y, what)
+        if values.shape != uniforms.shape or values.dtype.kind == "c":
+            raise TargetError(
+                f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
+            )
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def law_handle(law: Law) -> Any:
+    """A law as the core takes it: a built-in one, or (log_density, draw, dim, bounds)."""
+    if law._handle is not None:
+        return law._handle
+    adapter = CallableLaw(law)
+    bounds = [(float(low), float(high)) for low, high in law._support()]
+    return (adapter.log_density, adapter.draw, law.dim, bounds)
+
+
+def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:
+    try:
+        return f(x)
+    except BaseException as error:
+        error.add_note(f"raised by {what} on a batch of {len(x)} points of dimension {x.shape[1]}")
+        raise
+
+
+def _shape(y: Any) -> str:
+    shape = getattr(y, "shape", None)
+    return f"a {type(y).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
+
+
+def as_batch(y: Any, x: Array) -> NDArray[Any]:
+    """What an integrand gave for the batch `x`, as an array of shape (n,) or (n, k)."""
+    n = len(x)
+    values = _as_numbers(y, "the integrand")
+    if values.ndim == 0:
+        raise TargetError(
+            f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
+            "array and give (n,) or (n, k). For a function of one point: "
+            "fermiac.targets.vectorize(f)"
+        )
+    if values.ndim > 2 or len(values) != n or values.size == 0:
+        hint = ""
+        if values.ndim == 2 and values.shape[1] == n:
+            hint = "; transpose it"
+        elif values.ndim == 1:
+            hint = "; for a function of one point: fermiac.targets.vectorize(f)"
+        raise TargetError(
+            f"the integrand gave an array of shape {values.shape} for a batch of shape "
+            f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
+        )
+    return values
+
+
+def _as_numbers(y: Any, what: str) -> NDArray[Any]:
+    if y is None:
+        raise TargetError(f"{what} gave None; it must return its values")
+    if np.ma.is_masked(y):
+        raise TargetError(
+            f"{what} gave an array with masked values, which would count as if they were not "
+            "masked; fill them: return y.filled(...)"
+        )
+    try:
+        values = np.asarray(y)
+    except Exception as error:
+        raise TargetError(
+            f"{what} gave a {type(y).__name__} that NumPy cannot take as an array: {error}"
+        ) from error
+    if values.dtype.kind not in "biufc":
+        raise TargetError(f"{what} gave an array of type {values.dtype}; it must hold numbers")
+    return values

@@ -1,0 +1,233 @@
+"""Log-densities as every method takes them: one class, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import threads_for
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets.builtin import Built, real_numbers
+
+__all__ = ["BuiltinDensity", "LogDensity"]
+
+Array = NDArray[np.float64]
+
+
+class LogDensity:
+    """A log-density, perhaps with its gradient; `fermiac.targets.as_target` makes one.
+
+    Attributes
+    ----------
+    dim : int
+        Coordinates of a point.
+    has_gradient : bool
+        Whether the gradient can be asked for.
+    form : {"builtin", "python", "native", "torch"}
+        What stands behind it.
+    names : tuple of str or None
+        The names of the coordinates, where they have any.
+    log_evidence : float or None
+        The logarithm of the density's integral, where it is known in closed form.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> f = fm.targets.banana()
+    >>> f.dim, f.has_gradient, f.form
+    (2, True, 'builtin')
+    >>> f.log_density([[0.0, 0.0], [1.0, 2.0]]).shape
+    (2,)
+    """
+
+    __slots__ = ()
+
+    dim: int
+    has_gradient: bool
+    form: str
+    names: tuple[str, ...] | None = None
+    log_evidence: float | None = None
+
+    @property
+    def _handle(self) -> Any:
+        """What the core takes: a handle, or (evaluate, dim, has_gradient)."""
+        return (self._evaluate, self.dim, self.has_gradient)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        """Values (n,) and, if asked for, gradients (n, d): C-contiguous float64 arrays.
+
+        Shapes and types are checked here; values by whoever calls.
+        """
+        raise NotImplementedError
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Evaluate a batch of points.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, d)
+            A Python function gets an array that is C-contiguous and float64 as it is.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            -inf where the density is 0.
+
+        Raises
+        ------
+        ArgumentError
+            If `x` is not an array of numbers of this shape.
+        TargetError
+            If the target gives a wrong shape, a NaN or +inf.
+        """
+        points = self._points(x)
+        values, _ = self._evaluate(points, False)
+        _settle(points, values, None)
+        return values
+
+    __call__ = log_density
+
+    def log_density_and_gradient(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Evaluate a batch of points, with gradients.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, d)
+
+        Returns
+        -------
+        values : ndarray of shape (n,)
+        gradients : ndarray of shape (n, d)
+            Without meaning where the density is 0.
+
+        Raises
+        ------
+        ArgumentError
+            If `x` is not an array of numbers of this shape, or there is no gradient.
+        TargetError
+            If the target gives a wrong shape, a NaN or +inf.
+        """
+        if not self.has_gradient:
+            raise ArgumentError(
+                "this log-density has no gradient: give one by as_target(f, dim, gradient=g), or "
+                "gradient=True for a function that returns (value, gradient)"
+            )
+        points = self._points(x)
+        values, gradients = self._evaluate(points, True)
+        assert gradients is not None
+        _settle(points, values, gradients)
+        return values, gradients
+
+    @staticmethod
+    def _evaluate_handle(
+        handle: _core.LogDensity, x: Array, with_gradient: bool
+    ) -> tuple[Array, Array | None]:
+        threads = threads_for(len(x))
+        if with_gradient:
+            return handle.log_density_gradient(x, threads)
+        return handle.log_density(x, threads), None
+
+    def _points(self, x: ArrayLike) -> Array:
+        # An array that is as it must be is not copied: the target gets what its caller holds.
+        if (
+            type(x) is np.ndarray
+            and x.dtype == np.float64
+            and x.flags.c_contiguous
+            and x.flags.aligned
+        ):
+            points = x
+        else:
+            points = real_numbers("x", x)
+        if points.ndim != 2 or points.shape[1] != self.dim:
+            raise ArgumentError(
+                f"x: an array of shape {points.shape} given; points of {self.dim} "
+                f"coordinate{'s' if self.dim > 1 else ''} as rows are needed, (n, {self.dim})"
+            )
+        return points
+
+
+class BuiltinDensity(Built, LogDensity):
+    """A log-density that runs in Rust, on all threads where a method evaluates it.
+
+    Functions of `fermiac.targets` make them (`funnel`, `logistic_regression`, ...). They are
+    frozen, equal if they were made by the same function from equal arguments, hashable and
+    picklable. The value of a point never depends on the batch that it comes in.
+
+    Attributes
+    ----------
+    dim : int
+        Coordinates of a point.
+    has_gradient : bool
+        Whether the gradient can be asked for.
+    form : str
+        ``"builtin"``.
+    names : tuple of str or None
+        The names of the coordinates, where they have any.
+    log_evidence : float or None
+        The logarithm of the density's integral, where it is known in closed form.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.targets.funnel(3)
+    >>> target
+    funnel(3, 3.0)
+    >>> target.names
+    ('v', 'x[0]', 'x[1]')
+    >>> value, gradient = target.log_density_and_gradient([[0.0, 1.0, 2.0]])
+    >>> gradient
+    array([[ 1.5, -1. , -2. ]])
+    """
+
+    __slots__ = ("_core_handle", "dim", "has_gradient", "log_evidence", "names")
+
+    form = "builtin"
+    _core_handle: _core.LogDensity
+
+    def __init__(
+        self,
+        make: Callable[..., LogDensity],
+        handle: _core.LogDensity,
+        names: tuple[str, ...] | None,
+        **arguments: Any,
+    ) -> None:
+        self._freeze(
+            make,
+            arguments,
+            _core_handle=handle,
+            dim=handle.dim,
+            has_gradient=handle.has_gradient,
+            log_evidence=handle.log_evidence,
+            names=names,
+        )
+
+    @property
+    def _handle(self) -> _core.LogDensity:
+        return self._core_handle
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        return self._evaluate_handle(self._core_handle, x, with_gradient)
+
+
+def _settle(x: Array, values: Array, gradients: Array | None) -> None:
+    """The rules of the core, for a target that is called outside of a method."""
+    # One pass tells that all is well: a NaN is the maximum, and not below infinity.
+    if len(values) and not np.maximum.reduce(values) < np.inf:
+        bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
+        raise TargetError(
+            f"the log-density is {values[bad[0]]} at row {bad[0]} of the batch, x = "
+            f"{x[bad[0]][:6]}; give -inf where the density is 0, and a finite number elsewhere"
+        )
+    if gradients is not None:
+        wrong = ~np.isfinite(gradients) & (values > -np.inf)[:, None]
+        if wrong.any():
+            row, k = np.argwhere(wrong)[0]
+            raise TargetError(
+                f"the gradient of the log-density is {gradients[row, k]} in coordinate {k} at row "
+                f"{row} of the batch, x = {x[row][:6]}; it must be finite wherever the density is "
+                "not 0"
+            )

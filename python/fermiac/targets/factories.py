@@ -1,0 +1,118 @@
+"""Targets that are made where they are needed: by the name of a function that makes them."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fermiac.errors import ArgumentError
+from fermiac.targets.conversion import adapted, is_integrand
+
+__all__ = ["Factory", "as_factory", "factory"]
+
+
+class Factory:
+    """A target by the name of the function that makes it; `fermiac.targets.factory` makes one.
+
+    It can be pickled whatever the target is, and builds the target once in every process that
+    uses it. Called with a batch of points it evaluates the target.
+    """
+
+    __slots__ = ("_arguments", "_keywords", "_lock", "_target", "spec")
+
+    def __init__(self, spec: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self.spec = spec
+        self._arguments = arguments
+        self._keywords = keywords
+        self._lock = threading.Lock()
+        self._target: Any = None
+
+    def build(self, dim: int) -> Any:
+        """The target of this process, for points of this dimension."""
+        with self._lock:
+            if self._target is None:
+                made = self._made()
+                if not is_integrand(made):
+                    raise ArgumentError(
+                        f"target_factory: {self.spec} gave a {type(made).__name__}; it must give "
+                        "a target"
+                    )
+                self._target = adapted(made, dim)
+            return self._target
+
+    def _made(self) -> Any:
+        return _function(self.spec)(*self._arguments, **self._keywords)
+
+    def __call__(self, x: Any) -> Any:
+        """Evaluate the target at a batch of points."""
+        return self.build(np.shape(x)[-1])(x)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Factory, (self.spec, self._arguments, self._keywords)
+
+    def __repr__(self) -> str:
+        given = [repr(a) for a in self._arguments]
+        given += [f"{name}={value!r}" for name, value in self._keywords.items()]
+        return f"factory({', '.join([repr(self.spec), *given])})"
+
+
+def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
+    """Name a target by the function that makes it, for what cannot be pickled.
+
+    Native pointers, open files and compiled modules stay where they were made. A worker of an
+    executor makes its own instead, from the name of a function that returns the target.
+
+    Parameters
+    ----------
+    spec : str
+        ``"module:function"``; the module must be importable in every worker.
+    *args, **kwargs
+        What the function is called with. They must be picklable.
+
+    Returns
+    -------
+    Factory
+        It stands for the target wherever a batched callable is taken, and as ``target_factory=``.
+
+    Raises
+    ------
+    ArgumentError
+        If `spec` is not of this form, the module or function is not there (when it is first used),
+        or the function gives something that is no target.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> f = fm.targets.factory("fermiac.targets:powers", [2, 4])
+    >>> f([[3.0]])
+    array([[ 9., 81.]])
+    """
+    module, _, name = str(spec).partition(":")
+    if not module or not name:
+        raise ArgumentError(
+            f'target_factory: {spec!r} given; "module:function" is needed, the name of a function '
+            "that returns the target"
+        )
+    return Factory(spec, args, kwargs)
+
+
+def as_factory(given: str | Factory) -> Factory:
+    """What ``target_factory=`` takes."""
+    return given if isinstance(given, Factory) else factory(given)
+
+
+def _function(spec: str) -> Callable[..., Any]:
+    module, _, name = spec.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ArgumentError(f"target_factory: {spec!r} cannot be found: {error}") from error
+    if not callable(found):
+        raise ArgumentError(f"target_factory: {spec!r} is a {type(found).__name__}, no function")
+    return found  # type: ignore[no-any-return]

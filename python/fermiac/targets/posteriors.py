@@ -1,0 +1,341 @@
+"""Built-in log-densities of data and of laws: regressions, eight schools, with gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac.distributions.law import Law
+from fermiac.errors import ArgumentError
+from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
+from fermiac.targets.callables import CallableLaw
+from fermiac.targets.density import BuiltinDensity, LogDensity
+
+__all__ = [
+    "eight_schools",
+    "law_density",
+    "linear_regression",
+    "logistic_regression",
+    "poisson_regression",
+]
+
+Array = NDArray[np.float64]
+
+
+def logistic_regression(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    prior_sd: ArrayLike = 1.0,
+    prior_mean: ArrayLike = 0.0,
+    intercept: bool = True,
+    offset: ArrayLike = 0.0,
+) -> BuiltinDensity:
+    r"""Make the posterior of a logistic regression with normal priors.
+
+    :math:`y_i \sim \mathrm{Bernoulli}(p_i)` with log-odds
+    :math:`\mathrm{offset}_i + \sum_j x_{ij} \beta_j`, and independent
+    :math:`\beta_j \sim N(m_j, s_j^2)`.
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        The design, without a column for the intercept.
+    y : array_like of shape (n,)
+        Observations, 0 or 1 (or booleans).
+    prior_sd : array_like of shape () or (p,), default 1
+        Standard deviations of the priors, above 0: of all p coefficients, the intercept first.
+    prior_mean : array_like of shape () or (p,), default 0
+        Means of the priors.
+    intercept : bool, default True
+        Whether the first coefficient is an intercept; p is d + 1 then, else d.
+    offset : array_like of shape () or (n,), default 0
+        What is known of the log-odds.
+
+    Returns
+    -------
+    BuiltinDensity
+        The logarithm of likelihood times prior, with all constants, in p coordinates: its integral
+        is the marginal likelihood.
+
+    Raises
+    ------
+    ArgumentError
+        If the shapes do not fit, a number is not finite or outside its domain.
+
+    Notes
+    -----
+    An evaluation takes about 2 n p multiplications and n exponentials, for value and gradient
+    together. One point alone costs a share of a batch like any other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> x = np.array([[-1.0], [0.0], [1.0], [2.0]])
+    >>> target = fm.targets.logistic_regression(x, [0, 0, 1, 1], prior_sd=2.5)
+    >>> target.names
+    ('intercept', 'beta[0]')
+    >>> target.log_density([[0.0, 0.0]]).round(6)
+    array([-6.443047])
+    """
+    data, names, kept = _regression(x, y, prior_sd, prior_mean, intercept)
+    start = real_numbers("offset", offset)
+    each = _broadcast("offset", start, len(data[1]), "observation")
+    handle = _core.LogDensity.logistic_regression(data, each)
+    return BuiltinDensity(logistic_regression, handle, names, **kept, offset=start)
+
+
+def poisson_regression(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    prior_sd: ArrayLike = 1.0,
+    prior_mean: ArrayLike = 0.0,
+    intercept: bool = True,
+    offset: ArrayLike = 0.0,
+) -> BuiltinDensity:
+    r"""Make the posterior of a Poisson regression with the logarithm as link and normal priors.
+
+    :math:`y_i \sim \mathrm{Poisson}(\exp(\mathrm{offset}_i + \sum_j x_{ij} \beta_j))` and
+    independent :math:`\beta_j \sim N(m_j, s_j^2)`.
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        The design, without a column for the intercept.
+    y : array_like of shape (n,)
+        Counts.
+    prior_sd, prior_mean, intercept
+        As of `logistic_regression`.
+    offset : array_like of shape () or (n,), default 0
+        What is known of the logarithm of the mean: the logarithm of the exposure.
+
+    Returns
+    -------
+    BuiltinDensity
+        The logarithm of likelihood times prior, with all constants, in p coordinates.
+
+    Raises
+    ------
+    ArgumentError
+        If the shapes do not fit, a number is not finite or outside its domain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> exposure = np.array([1.0, 2.0, 4.0])
+    >>> target = fm.targets.poisson_regression(
+    ...     [[0.0], [1.0], [2.0]], [1, 0, 3], offset=np.log(exposure)
+    ... )
+    >>> target.dim
+    2
+    """
+    data, names, kept = _regression(x, y, prior_sd, prior_mean, intercept)
+    start = real_numbers("offset", offset)
+    each = _broadcast("offset", start, len(data[1]), "observation")
+    handle = _core.LogDensity.poisson_regression(data, each)
+    return BuiltinDensity(poisson_regression, handle, names, **kept, offset=start)
+
+
+def linear_regression(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    noise_sd: float | None = None,
+    noise_scale: float = 1.0,
+    prior_sd: ArrayLike = 1.0,
+    prior_mean: ArrayLike = 0.0,
+    intercept: bool = True,
+) -> BuiltinDensity:
+    r"""Make the posterior of a linear regression with normal noise and normal priors.
+
+    :math:`y_i \sim N(\sum_j x_{ij} \beta_j, \sigma^2)` and independent
+    :math:`\beta_j \sim N(m_j, s_j^2)`. Where :math:`\sigma` is not known, its prior is half-normal
+    and :math:`\log \sigma` is the last coordinate (the density is one in :math:`\log \sigma`).
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        The design, without a column for the intercept.
+    y : array_like of shape (n,)
+        Observations.
+    noise_sd : float, optional
+        The standard deviation of the noise, above 0, if it is known.
+    noise_scale : float, default 1
+        The scale of the half-normal prior of the noise's standard deviation, in the unit of `y`;
+        not used if `noise_sd` is given.
+    prior_sd, prior_mean, intercept
+        As of `logistic_regression`.
+
+    Returns
+    -------
+    BuiltinDensity
+        The logarithm of likelihood times prior, with all constants, in p coordinates, or p + 1 for
+        unknown noise. With known noise `log_evidence` is the log marginal likelihood; None where
+        columns are so close to dependent, and their priors so wide, that rounding would decide it.
+
+    Raises
+    ------
+    ArgumentError
+        If the shapes do not fit, a number is not finite or outside its domain.
+
+    Notes
+    -----
+    The data are reduced once to their triangular factor, so that an evaluation takes about
+    2 p\ :sup:`2` multiplications however many observations there are.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.targets.linear_regression([[0.0], [1.0], [2.0]], [0.1, 0.9, 2.2])
+    >>> target.names
+    ('intercept', 'beta[0]', 'log_sigma')
+    >>> known = fm.targets.linear_regression([[1.0]], [0.0], noise_sd=1.0, intercept=False)
+    >>> round(known.log_evidence, 6)  # of N(0, 2) at 0
+    -1.265512
+    """
+    data, names, kept = _regression(x, y, prior_sd, prior_mean, intercept)
+    width = scalar("noise_scale", noise_scale)
+    known = None if noise_sd is None else scalar("noise_sd", noise_sd)
+    if known is None:
+        handle = _core.LogDensity.linear_regression(data, width, False)
+        names = (*names, "log_sigma")
+    else:
+        handle = _core.LogDensity.linear_regression(data, known, True)
+    kept |= {"noise_sd": known, "noise_scale": width}
+    return BuiltinDensity(linear_regression, handle, names, **kept)
+
+
+def eight_schools(centered: bool = False) -> BuiltinDensity:
+    r"""Make the posterior of the eight schools, a hierarchical model.
+
+    :math:`y_i \sim N(\theta_i, s_i^2)`, :math:`\theta_i \sim N(\mu, \tau^2)`,
+    :math:`\mu \sim N(0, 5^2)` and :math:`\tau` half-Cauchy of scale 5, with the effects y = (28,
+    8, -3, 7, -1, 1, 18, 12) of coaching and their standard errors s = (15, 10, 16, 11, 9, 11, 10,
+    18).
+
+    Parameters
+    ----------
+    centered : bool, default False
+        Whether the last eight coordinates are the :math:`\theta_i`; else they are
+        :math:`\eta_i = (\theta_i - \mu) / \tau`, in which the posterior is easy to sample.
+
+    Returns
+    -------
+    BuiltinDensity
+        In 10 coordinates: :math:`\mu`, :math:`\log \tau` (the density is one in
+        :math:`\log \tau`), and one a school; all constants are kept.
+
+    References
+    ----------
+    D. B. Rubin, "Estimation in parallel randomized experiments", Journal of Educational Statistics
+    6, 1981.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.targets.eight_schools().names[:3]
+    ('mu', 'log_tau', 'eta[0]')
+    """
+    form = bool(centered)
+    names = ("mu", "log_tau", *numbered("theta" if form else "eta", 8))
+    return BuiltinDensity(eight_schools, _core.LogDensity.eight_schools(form), names, centered=form)
+
+
+def law_density(law: object) -> LogDensity:
+    """Make the log-density of a law.
+
+    Parameters
+    ----------
+    law : Law or frozen scipy.stats distribution
+        A built-in law has a gradient and runs in Rust; one that is defined in Python, or any
+        other of scipy.stats, has none.
+
+    Returns
+    -------
+    LogDensity
+
+    Raises
+    ------
+    ArgumentError
+        If it is no law.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.targets.law_density(fm.distributions.Normal(0.0, 2.0))
+    >>> target.log_density_and_gradient([[1.0]])[1]
+    array([[-0.25]])
+    """
+    from fermiac.distributions import as_law
+
+    of = as_law(law)
+    if of._handle is None:
+        return _PythonLaw(of)
+    return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), None, law=of)
+
+
+class _PythonLaw(Built, LogDensity):
+    """The log-density of a law that is defined in Python."""
+
+    __slots__ = ("_law", "dim")
+
+    form = "python"
+    has_gradient = False
+    log_evidence = 0.0
+    _law: CallableLaw
+
+    def __init__(self, law: Law) -> None:
+        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim)
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        return self._law.log_density(x), None
+
+
+def _regression(
+    x: ArrayLike, y: ArrayLike, prior_sd: ArrayLike, prior_mean: ArrayLike, intercept: bool
+) -> tuple[tuple[Array, Array, Array, Array], tuple[str, ...], dict[str, Any]]:
+    """What the core takes, the names of the coefficients, and the arguments that are kept."""
+    design, seen = real_numbers("x", x), real_numbers("y", y)
+    if design.ndim != 2 or 0 in design.shape:
+        raise ArgumentError(
+            f"x: an array of shape {design.shape} given; one row an observation is needed, shape "
+            "(n, d) with n and d at least 1"
+        )
+    n, d = design.shape
+    if seen.shape != (n,):
+        raise ArgumentError(
+            f"y: an array of shape {seen.shape} given; x has {n} rows, so shape ({n},) is needed"
+        )
+    names: tuple[str, ...] = numbered("beta", d)
+    full = design
+    if intercept:
+        full = np.column_stack([np.ones(n), design])
+        names = ("intercept", *names)
+    sd, mean = real_numbers("prior_sd", prior_sd), real_numbers("prior_mean", prior_mean)
+    each = [
+        _broadcast(name, value, len(names), "coefficient")
+        for name, value in (("prior_mean", mean), ("prior_sd", sd))
+    ]
+    kept = {
+        "x": design,
+        "y": seen,
+        "prior_sd": sd,
+        "prior_mean": mean,
+        "intercept": bool(intercept),
+    }
+    return (full, seen, *each), names, kept  # type: ignore[return-value]
+
+
+def _broadcast(name: str, value: Array, n: int, of: str) -> Array:
+    if value.shape not in ((), (n,)):
+        raise ArgumentError(
+            f"{name}: an array of shape {value.shape} given; a number, or one for each {of}, "
+            f"shape ({n},), is needed"
+        )
+    return np.full(n, value)

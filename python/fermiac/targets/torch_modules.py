@@ -1,0 +1,130 @@
+"""What all that evaluate torch modules share: modes, devices, types, and the lack of memory."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from typing import Any
+
+from fermiac.errors import ArgumentError
+
+__all__ = ["evaluating", "import_torch", "out_of_memory", "where_it_runs"]
+
+
+def import_torch() -> Any:
+    """Import torch, late and by name: it takes seconds and is not needed to use fermiac."""
+    try:
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportError(
+            "torch modules need PyTorch: pip install 'fermiac[torch]'", name="torch"
+        ) from error
+
+
+def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
+    """The device and the type that a module is evaluated on and in; None is its own."""
+    torch = import_torch()
+    tensors: list[Any] = []
+    if isinstance(module, torch.nn.Module):
+        tensors = [*module.parameters(), *module.buffers()]
+    if device is None:
+        device = tensors[0].device if tensors else "cpu"
+    if dtype is None:
+        dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float64)
+    try:
+        device = str(torch.device(device))
+    except (TypeError, RuntimeError) as error:
+        raise ArgumentError(f"device: {device!r} given, which is no device: {error}") from error
+    given = dtype
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ArgumentError(f"dtype: {given!r} given; a floating-point torch.dtype is needed")
+    return device, dtype
+
+
+#: The modules that the calls under way of a thread hold, by id.
+_mine = threading.local()
+#: The submodules that calls under way hold in evaluation mode, and how many calls each.
+_held: dict[int, int] = {}
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _set(module: Any, training: bool) -> None:
+    if type(module).__setattr__ is sys.modules["torch"].nn.Module.__setattr__:
+        # Not by the module, which looks for parameters and submodules in what it is set.
+        object.__setattr__(module, "training", training)
+    else:
+        # Compiled modules keep it elsewhere.
+        module.training = training
+
+
+class evaluating:
+    """Evaluation mode for all submodules of a module, and each back in its own afterwards.
+
+    Threads may evaluate one module at a time: the last that leaves restores it. What is no module
+    passes. Within a thread the outermost serves all: a run of many calls looks once.
+    """
+
+    __slots__ = ("_held", "_module", "_outermost")
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._held: list[Any] = []
+        self._outermost = False
+
+    def __enter__(self) -> None:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(self._module, torch.nn.Module):
+            return
+        mine = _mine.__dict__.setdefault("ids", set())
+        if id(self._module) in mine:
+            return
+        submodules = list(self._module.modules())
+        mine.add(id(self._module))
+        self._outermost = True
+        try:
+            with _lock:
+                for module in submodules:
+                    if module.training or id(module) in _held:
+                        _held[id(module)] = _held.get(id(module), 0) + 1
+                        self._held.append(module)
+                        if module.training:
+                            _set(module, False)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if not self._outermost:
+            return
+        self._outermost = False
+        _mine.ids.discard(id(self._module))
+        with _lock:
+            for module in self._held:
+                _held[id(module)] -= 1
+                if not _held[id(module)]:
+                    del _held[id(module)]
+                    _set(module, True)
+            self._held.clear()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a device does not suffice."""
+    # torch.OutOfMemoryError is a RuntimeError; the allocator of the CPU raises a plain one.
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error).lower()
+    )

@@ -1,0 +1,140 @@
+"""The result of a crawl: a walk over the part of a graph that was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.walks.node_functions import called
+from fermiac.walks.result import Walk
+
+if TYPE_CHECKING:
+    from fermiac.results import Estimate
+    from fermiac.walks.node_functions import NodeFunctionLike
+
+__all__ = ["Crawl"]
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Crawl(Walk):
+    """What walkers have visited of a graph that is known by asking: a `Walk`.
+
+    Nodes are numbered as they were discovered: ``visits``, ``visited`` and ``paths`` are of these
+    numbers, and ``nodes`` has the nodes as they are called outside. Functions of the nodes that are
+    callable are called with the latter.
+
+    Attributes
+    ----------
+    nodes : ndarray of int64, shape (n_nodes,)
+        The nodes that were discovered, in that order.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = fm.walks.Oracle(lambda nodes: [[(i - 1) % 9, (i + 1) % 9] for i in nodes])
+    >>> w = fm.walks.Crawler(ring, start=4, n_walkers=16, rng=0).run(500)
+    >>> e = w.expect(lambda nodes: nodes)
+    >>> bool(abs(e.mean - 4.0) < 5 * e.stderr)
+    True
+    """
+
+    _names: Ids | None = None
+
+    @property
+    def nodes(self) -> Ids:
+        """The nodes that were discovered, in that order, as they are called outside."""
+        assert self._names is not None
+        return self._names
+
+    def expect(  # type: ignore[override]  # as in Walk
+        self,
+        f: NodeFunctionLike | None = None,
+        under: str | NodeFunctionLike | None = None,
+        *,
+        include_prior: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> Estimate:
+        """Average functions of the nodes over the crawl, with errors.
+
+        Parameters
+        ----------
+        f, under, names
+            As in `Walk.expect`; callables are called with the nodes as they are called outside.
+        include_prior : bool, default False
+            Not for crawls.
+
+        Returns
+        -------
+        Estimate
+            As `Walk.expect` gives it.
+
+        Raises
+        ------
+        ArgumentError
+            As in `Walk.expect`; with `include_prior`, which needs the sum of the pseudo-counts of
+            the whole graph.
+        """
+        if include_prior:
+            raise ArgumentError("include_prior: a crawl does not know all nodes that have a prior")
+        return super().expect(self._outside(f), self._outside(under), names=names)
+
+    def stderr(
+        self,
+        f: NodeFunctionLike,
+        method: str = "replica",
+        *,
+        under: str | NodeFunctionLike | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Give the standard error of an average; see `Walk.stderr`."""
+        if method == "theory":
+            raise ArgumentError("method: 'theory' needs the whole graph; take 'replica'")
+        return super().stderr(
+            self._outside(f), method, under=self._outside(under), batch_size=batch_size
+        )
+
+    def _outside(self, given: Any) -> Any:
+        """A function of the nodes as numbered here."""
+        call = None if given is None or isinstance(given, str) else called(given)
+        return given if call is None else lambda nodes: call(self.nodes[nodes])
+
+    @property
+    def tvd(self) -> NoReturn:
+        """Not for crawls: the law of the whole graph is not known."""
+        raise ArgumentError("tvd: a crawl does not know the law of the whole graph")
+
+    @property
+    def walker_tvd(self) -> NoReturn:
+        """Not for crawls: the law of the whole graph is not known."""
+        raise ArgumentError("walker_tvd: a crawl does not know the law of the whole graph")
+
+    @property
+    def coverage(self) -> NoReturn:
+        """Not for crawls: the number of nodes is not known; see `estimate_size`."""
+        raise ArgumentError("coverage: a crawl does not know how many nodes there are")
+
+    @property
+    def history_noise(self) -> NoReturn:
+        """Not for crawls: the law of the whole graph is not known."""
+        raise ArgumentError("history_noise: a crawl does not know the law of the whole graph")
+
+    def summary(self) -> str:
+        """Return a table of the crawl."""
+        return "\n".join(
+            [
+                self._headline(),
+                f"  {len(self.visited)} of {self.n_nodes} nodes that were discovered were visited",
+                f"  seed {self.seed}, {self.wall_time:.3g} s, {self.status}",
+                *[f"warning: {w}" for w in self.warnings],
+            ]
+        )
+
+    def _headline(self) -> str:
+        return super()._headline().replace("Walk:", "Crawl:", 1)

@@ -1,0 +1,180 @@
+"""Edges that may be more than the memory holds, written as a graph on the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import choice, whole, yes
+from fermiac.errors import ArgumentError
+from fermiac.walks.arrays import edge_weights, nodes, taken
+from fermiac.walks.files import describe, opened, replaced
+from fermiac.walks.graph import Graph
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+
+__all__ = ["write_csr"]
+
+
+def write_csr(
+    folder: str | PathLike[str],
+    edges: ArrayLike | str | PathLike[str] | Iterable[Any],
+    n_nodes: int | None = None,
+    *,
+    directed: bool = False,
+    multi: str = "merge",
+    memory: int = 2**29,
+    overwrite: bool = False,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Graph:
+    """Write edges, which may be more than the memory holds, as a graph for `Graph.open`.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the graph goes: a folder of ``indptr.npy``, ``indices.npy``, ``weights.npy`` and a
+        text. It appears when all is written.
+    edges : iterable of arrays, array_like or path
+        Blocks of edges: integer arrays, shape (k, 2); or pairs of such an array and its weights,
+        shape (k,); or float arrays, shape (k, 3), with the weights in the third column. One array,
+        or the path of a file of NumPy (``.npy``) with one, will do as well; the latter is read
+        block by block.
+    n_nodes : int, optional
+        The number of nodes, up to 2**32; by default one more than the largest node of an edge.
+    directed : bool, default False
+        Whether edges lead one way only. If not, each is given once, in either direction.
+    multi : {"merge", "keep"}, default "merge"
+        Edges that are given several times become one, which has the sum of their weights, or stay
+        apart.
+    memory : int, default 2**29
+        Bytes of memory to sort with, 2**20 or more; a block of edges comes on top.
+    overwrite : bool, default False
+        Replace a graph that is in the folder.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a progress bar of the merge (by default on a terminal only), or call this with
+        (done, total) entries.
+
+    Returns
+    -------
+    Graph
+        The graph, as `Graph.open` opens it.
+
+    Raises
+    ------
+    ArgumentError
+        For edges or weights that are none; it names the edge.
+    CheckpointError
+        If the folder exists, or cannot be written.
+
+    Notes
+    -----
+    Entries are sorted in the memory, in runs that go to the disk, which are merged in the end. On
+    the way this takes 16 bytes of disk for each edge (32 with weights), 8 (16) if it is directed,
+    beside what the graph takes itself.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> blocks = fm.walks.graphs.erdos_renyi_edges(1000, 5000, rng=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     g = fm.walks.write_csr(os.path.join(folder, "graph"), blocks, 1000)
+    ...     g.n_nodes, g.n_edges
+    (1000, 5000)
+    """
+    choice("multi", multi, ("merge", "keep"))
+    one_way = yes("directed", directed)
+    n = None if n_nodes is None else whole("n_nodes", n_nodes, 1, 2**32)
+    memory = whole("memory", memory, 2**20, 2**62)
+    threads = resolve_threads(n_threads)
+    blocks = _blocks(edges)
+    first = next(blocks, (np.empty((0, 2), dtype=np.uint32), None))
+    weighted = first[1] is not None
+    with replaced(folder, overwrite) as place:
+        sorter = _core.EdgeSorter(place, n, weighted, one_way, multi == "merge", memory)
+        for pairs, weights in chain([first], blocks):
+            sorter.push(pairs, weights, threads)
+        with reporter(progress, "write_csr", "entries") as bar:
+            written, entries, loops, repeated = sorter.finish(threads, bar)
+        describe(
+            place,
+            n_nodes=written,
+            n_entries=entries,
+            directed=one_way,
+            weighted=weighted,
+            known={
+                "sorted": True,
+                "repeated": repeated,
+                "loops": loops,
+                "symmetric": not one_way,
+            },
+        )
+    return opened(folder)
+
+
+#: Rows of an array that are read at once.
+_BLOCK = 2**20
+
+
+def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
+    """Cut what was given as edges into blocks of pairs and weights."""
+    if isinstance(edges, str | os.PathLike):
+        try:
+            edges = np.load(edges, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"edges: the file cannot be read: {error}") from error
+    if isinstance(edges, list) and edges and _is_row(edges[0]):
+        edges = taken("edges", edges)
+    if isinstance(edges, np.ndarray) and edges.ndim:
+        edges = map(edges.__getitem__, _slices(len(edges)))
+    try:
+        iterator = iter(edges)
+    except TypeError:
+        raise ArgumentError(
+            f"edges: a {type(edges).__name__} was given; blocks of edges are needed"
+        ) from None
+    return map(_block, iterator)
+
+
+def _is_row(first: Any) -> bool:
+    """Whether a list begins with an edge, rather than with a block of them."""
+    return isinstance(first, list | tuple) and all(np.isscalar(end) for end in first)
+
+
+def _slices(n: int) -> Iterator[slice]:
+    return (slice(at, at + _BLOCK) for at in range(0, n, _BLOCK))
+
+
+def _block(given: Any) -> tuple[Any, NDArray[np.float64] | None]:
+    """Take one block."""
+    if isinstance(given, tuple) and len(given) == 2 and np.ndim(given[0]) == 2:
+        edges, weights = given
+        weights = np.asarray(edge_weights("edges", weights), dtype=np.float64)
+    else:
+        edges, weights = taken("edges", given), None
+        if edges.ndim == 2 and edges.shape[1] == 3:
+            edges, weights = edges[:, :2], np.array(edges[:, 2], dtype=np.float64)
+            whole_ends = edges.astype(np.int64)
+            if (whole_ends != edges).any():
+                raise ArgumentError("edges: an end is no whole number; nodes are numbered from 0")
+            edges = whole_ends
+    pairs, _ = nodes("edges", edges, 2)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise ArgumentError(
+            f"edges: a block of shape {np.shape(edges)} was given; (k, 2), or (k, 3) with weights, "
+            "is needed"
+        )
+    return pairs, weights

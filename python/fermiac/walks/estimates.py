@@ -1,0 +1,296 @@
+"""Averages over walks, and their errors: from the spread of walkers that know nothing of others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.validate import yes
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.results import Estimate
+from fermiac.results.error_models import Average, Controls, register
+from fermiac.results.result import warn
+from fermiac.walks.node_functions import NodeFunction
+from fermiac.walks.transient import early_average, early_average_of_sums, unsettled
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+    from fermiac.walks.result import Walk
+
+__all__ = ["Parts", "expect", "few_walkers", "parts_of", "ratio", "ratios_under"]
+
+Array = NDArray[np.float64]
+
+#: From fewer walkers an error is rough.
+_FEW = 8
+
+
+class Parts:
+    """Weighted sums along the way of each replica, (R, k), and the weights' own, (R,)."""
+
+    def __init__(self, walk: Walk, sums: Array, weights: Array, variance: Array) -> None:
+        self.shared = walk._shares_history
+        self.sums = sums
+        self.weights = weights
+        #: Of the function, under the law that is averaged over.
+        self.variance = variance
+        #: The steps of the first part of the walk, and the averages over them, if known.
+        self.early: tuple[int, Array] | None = None
+
+
+def ratio(parts: Parts) -> tuple[Array, Array]:
+    """The ratio of the sums to those of the weights, and its covariance from replica to replica."""
+    n = len(parts.sums)
+    if n < 2 and not parts.shared:
+        raise ArgumentError(
+            "n_walkers: one walker cannot tell an error; walk with at least 2, better 8 or more, "
+            "or ask stderr(f, method='batch') of a path without repellence"
+        )
+    mean = parts.sums.sum(axis=0) / parts.weights.sum()
+    if n < 2:
+        return mean, np.full((mean.size, mean.size), np.nan)
+    # The delta method: what each replica moves the ratio by.
+    moved = (parts.sums - parts.weights[:, None] * mean) / parts.weights.mean()
+    return mean, moved.T @ moved / (n * (n - 1))
+
+
+def expect(
+    walk: Walk, f: Any, under: Any, include_prior: bool, names: Sequence[str] | None
+) -> Estimate:
+    """What `Walk.expect` does."""
+    start = time.perf_counter()
+    if f is None:
+        parts, scalar = _of_run(walk, under, include_prior)
+        n_evals = 0
+    else:
+        function = NodeFunction("f", f, walk.n_nodes)
+        parts = parts_of(walk, function, under, include_prior)
+        scalar, n_evals = function.scalar, len(walk.visited) if callable(f) else 0
+    settings = {
+        "error_model": "replicas",
+        "under": under if under is None or isinstance(under, str) else "given",
+        "prior": include_prior,
+    }
+    result, found = _estimate(walk, parts, scalar, names, settings, n_evals, start)
+    warn(found, result)
+    return result
+
+
+def _estimate(
+    walk: Walk,
+    parts: Parts,
+    scalar: bool,
+    names: Sequence[str] | None,
+    settings: dict[str, Any],
+    n_evals: int,
+    start: float,
+) -> tuple[Estimate, list[tuple[type[FermiacWarning], str]]]:
+    """The estimate of a ratio, and what is wrong with it."""
+    mean, cov = ratio(parts)
+    variance = np.diag(cov)
+    given: Any = [f"E[{j}]" for j in range(mean.size)] if names is None else names
+    known = isinstance(given, Iterable) and not isinstance(given, str)
+    labels = tuple(map(str, given)) if known else ()
+    if len(labels) != mean.size or len(set(labels)) != mean.size:
+        raise ArgumentError(
+            f"names: {names!r:.60} given; {mean.size} different ones are needed, in a sequence"
+        )
+    ess = np.full(mean.size, np.inf)
+    np.divide(parts.variance, variance, out=ess, where=variance > 0)
+    found = few_walkers(walk)
+    if parts.early is not None:
+        found += unsettled(walk, parts.early, mean, np.sqrt(variance))
+    exponent = walk.settings["step_exponent"]
+    if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
+        text = (
+            f"with step_exponent={exponent:g} the history is never quiet, and averages have a bias "
+            f"of the order n^-{exponent:g} that the error does not hold; take 1 where it matters"
+        )
+        found.append((ConvergenceWarning, text))
+    if not walk.exact_target:
+        text = (
+            f"a history of {walk.settings['memory_size']} nodes (memory_size=) comes only near the "
+            "target, and the error does not hold how near"
+        )
+        found.append((FermiacWarning, text))
+
+    def shape(a: NDArray[Any]) -> Any:
+        return a.ravel()[0].item() if scalar else a
+
+    result = Estimate(
+        seed=walk.seed,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings=settings,
+        n_evals=n_evals,
+        wall_time=time.perf_counter() - start,
+        status=walk.status,
+        warnings=tuple(text for _, text in found),
+        mean=shape(mean),
+        stderr=shape(np.sqrt(variance)),
+        cov=shape(cov),
+        ess=shape(ess),
+        khat=shape(np.full(mean.size, np.nan)),
+        names=labels,
+        method="mean" if settings["under"] is None else "ratio",
+    )
+    return result, found
+
+
+def few_walkers(walk: Walk) -> list[tuple[type[FermiacWarning], str]]:
+    """What is to be said of errors from the spread of so few replicas."""
+    n = walk.n_replicas
+    if n >= _FEW:
+        return []
+    if n == 1:
+        text = (
+            "walkers that share a history are no replicas, so that the error is not known; merge "
+            f"{_FEW} walks or more, of different seeds, or take history='private'"
+        )
+    else:
+        text = (
+            f"{n} {'walks' if walk._shares_history else 'walkers'} tell their spread, and so the "
+            f"error, to {100 / np.sqrt(2 * n - 2):.0f} % only; take {_FEW} or more"
+        )
+    return [(FermiacWarning, text)]
+
+
+def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
+    """What the walkers have summed up of a function."""
+    if yes("include_prior", include_prior):
+        if under is not None:
+            raise ArgumentError(
+                "include_prior: given with under=, but pseudo-counts belong to the law of the "
+                "walk; leave one of them out"
+            )
+        return _with_prior(walk, f)
+    nodes = walk.visited
+    values = f.at(nodes)
+    ratios = ratios_under(walk, under, nodes)
+    shares = walk._totals[nodes].astype(np.float64)
+    if ratios is None:
+        weights = walk._steps
+        sums = walk._sums_of(values, nodes)
+    else:
+        shares *= ratios
+        columns = np.column_stack([values * ratios[:, None], ratios])
+        both = walk._sums_of(columns, nodes)
+        sums, weights = both[:, :-1], both[:, -1]
+        if not (weights.sum() > 0 and np.isfinite(weights).all()):
+            raise ArgumentError(
+                "under: its law has no weight at any node that was visited; walk towards it, or "
+                "longer"
+            )
+    shares /= shares.sum()
+    centred = values - shares @ values
+    parts = Parts(walk, sums, weights, shares @ centred**2)
+    parts.early = early_average(walk, nodes, values, ratios)
+    return parts
+
+
+def ratios_under(walk: Walk, under: Any, nodes: NDArray[Any]) -> Array | None:
+    """The weights of another law over those of the walk's own, at nodes; None where it is that."""
+    if under is None:
+        return None
+    if isinstance(under, str):
+        if under not in ("uniform", "degree"):
+            raise ArgumentError(
+                f"under: {under!r:.60} was given; None, 'uniform', 'degree', an array or a "
+                "callable is needed"
+            )
+        new = np.ones(len(nodes)) if under == "uniform" else walk._degrees_at(nodes)
+    else:
+        function = NodeFunction("under", under, walk.n_nodes)
+        new = function.at(nodes)
+        if not function.scalar:
+            raise ArgumentError("under: a row of numbers a node given; one number is needed")
+        new = new[:, 0]
+        if (new < 0).any():
+            at = int(np.flatnonzero(new < 0)[0])
+            raise ArgumentError(
+                f"under: {new[at]:g} was given for node {nodes[at]}; numbers from 0 on are needed"
+            )
+    return new / walk._law_at(nodes)
+
+
+def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
+    """Of the function that the walk itself was given."""
+    if walk._f is not None and walk.record != "none":
+        f = walk._f
+        return parts_of(walk, f, under, include_prior), f.scalar
+    if walk._sums is None:
+        raise ArgumentError(
+            "f: none was given, neither here nor to walk(f=...); give the function to average"
+        )
+    if under is not None or include_prior:
+        raise ArgumentError(
+            "under, include_prior: the walk kept sums of f alone (record='none'), which are under "
+            "its own law; walk with record='visits'"
+        )
+    sums = walk._joined(walk._sums)
+    spread = np.full(sums.shape[1], np.nan)
+    scalar = bool(walk.settings.get("f") == "scalar")
+    parts = Parts(walk, sums, walk._steps, spread)
+    parts.early = early_average_of_sums(walk)
+    return parts, scalar
+
+
+def _with_prior(walk: Walk, f: NodeFunction) -> Parts:
+    """By the measure that the theory is about: visits, or masses, and what they begin with."""
+    nodes = walk._reachable
+    prior = np.zeros(walk.n_nodes)
+    prior[nodes] = 1.0 if walk._prior is None else walk._prior[nodes]
+    at = f.at(nodes)
+    values = np.zeros((walk.n_nodes, at.shape[1]))
+    values[nodes] = at
+    rows, logs = walk._histories()
+    matrix = rows.matrix().astype(np.float64)
+    # Relative to the largest mass of each walker, as masses grow beyond doubles.
+    scale = np.ones(walk.n_walkers)
+    if logs is not None:
+        top = np.maximum.reduceat(logs, rows.indptr[:-1])
+        scale = np.exp(-top)
+        which = np.repeat(np.arange(walk.n_walkers), np.diff(rows.indptr))
+        matrix.data = np.exp(logs - top[which]) - scale[which] * prior[rows.nodes]
+    sums = scale[:, None] * (prior @ values) + matrix @ values
+    weights = scale * prior.sum() + np.asarray(matrix.sum(axis=1)).reshape(-1)
+    sums /= weights[:, None]
+    shares = (scale / weights).mean() * prior + matrix.T @ (1.0 / weights) / walk.n_walkers
+    centred = values - shares @ values
+    return Parts(walk, sums, np.ones(len(sums)), shares @ centred**2)
+
+
+def _replicas(
+    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
+) -> Average:
+    """The error model of walks, for the methods that all samples have."""
+    from fermiac.walks.result import Walk
+
+    if not isinstance(sample, Walk):
+        raise ArgumentError(
+            "error_model: 'replicas' given for a sample that no walk made; its walkers are unknown"
+        )
+    if controls is not None:
+        raise ArgumentError("controls: not for walks; the spread of walkers is their error")
+    if sample.record == "path":
+        if sample.log_weights is not None:  # what comes after the end of a path
+            values = np.where(sample.log_weights.reshape(-1, 1) > -np.inf, values, 0.0)
+        sums = values.reshape(sample.n_walkers, -1, values.shape[1]).sum(axis=1)
+        sums = sample._joined(sums)
+    else:
+        sums = sample._sums_of(values, sample.visited)
+    mean, cov = ratio(Parts(sample, sums, sample._steps, np.empty(0)))
+    shares = sample._weights()
+    spread = shares @ (values - shares @ values) ** 2
+    ess = np.full(mean.size, np.inf)
+    np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
+    nan = np.full(mean.size, np.nan)
+    return Average(mean, cov, ess, nan, tuple(few_walkers(sample)))
+
+
+register("replicas", _replicas)

@@ -1,0 +1,237 @@
+"""More of a walk: to make it longer, to start it in the background, to read it as a corpus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import reporter
+from fermiac._base.validate import RngLike, key_of, whole
+from fermiac.distributions.law import subkey
+from fermiac.errors import ArgumentError
+from fermiac.runs import background
+from fermiac.walks.api import BLOCK, MOST_STEPS, concluded
+from fermiac.walks.api import walk as walk_on
+from fermiac.walks.arrays import taken
+from fermiac.walks.chains import Base, base_of
+from fermiac.walks.conversions import as_graph
+from fermiac.walks.job import Job
+from fermiac.walks.memory import require_room
+from fermiac.walks.result import Walk
+from fermiac.walks.run import Course, restore
+from fermiac.walks.token_api import optimize
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+    from fermiac.runs.background import Run
+
+__all__ = ["corpus", "extend", "start"]
+
+#: Numbers of a part of a corpus.
+_PART = 2**22
+
+
+def extend(
+    walk: Walk,
+    n_steps: int,
+    *,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Walk:
+    """Make a walk longer.
+
+    Parameters
+    ----------
+    walk : Walk
+        What `walk` or `extend` returned in this process, with ``keep_state=True``.
+    n_steps : int
+        Steps that each walker is to make more.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        As in `walk`.
+
+    Returns
+    -------
+    Walk
+        All of it: to the last bit what `walk` would have given with as many steps; sums of
+        ``record="none"`` up to rounding.
+
+    Raises
+    ------
+    ArgumentError
+        If the walk does not know its graph or its state: it was loaded from a file, merged, or
+        walked with ``keep_state=False``. A walk that is to outlive its process needs
+        ``checkpoint=``: the same call with a larger ``n_steps`` makes it longer.
+    KeyboardInterrupt
+        On Ctrl-C, with the walk so far as its ``partial_result``.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
+    >>> w = fm.walks.walk(ring, n_steps=1000, rng=0)
+    >>> longer = fm.walks.extend(w, 500)
+    >>> bool((longer.visits == fm.walks.walk(ring, n_steps=1500, rng=0).visits).all())
+    True
+    """
+    begun = time.perf_counter()
+    job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
+    if job is None or state is None:
+        raise ArgumentError(
+            f"walk: {walk!r:.60} given, which does not know how to go on; what fermiac.walks.walk "
+            "returned is needed, in the same process and with keep_state=True (else: call walk "
+            "with checkpoint= and a larger n_steps)"
+        )
+    more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
+    job = replace(job, n_steps=walk.n_steps + more)
+    walkers = job.walkers()
+    restore(walkers, dict(state))
+    with reporter(progress, "extend", "steps") as report:
+        course = Course(
+            job,
+            walkers,
+            workers=resolve_threads(n_threads),
+            f=walk._f,
+            block=max(BLOCK // job.n_walkers, 1),
+            report=report,
+            start=begun,
+            elapsed=walk.wall_time,
+            before=walk,
+        )
+        return concluded(course, list(walk.warnings))
+
+
+def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+    """Start a call in the background, and get a handle to it.
+
+    Parameters
+    ----------
+    verb : str or function
+        ``"walk"``, ``"extend"`` or ``"optimize"``, or the function itself.
+    *args, **kwargs
+        What it takes.
+
+    Returns
+    -------
+    Run
+        A handle to wait for the walk, pause, inspect and abort it; see `fermiac.Run`.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such verb.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
+    >>> run = fm.walks.start("walk", ring, n_steps=1000, rng=0)
+    >>> run.result(timeout=60).n_steps
+    1000
+    """
+    verbs: dict[str, Callable[..., Any]] = {"walk": walk_on, "extend": extend, "optimize": optimize}
+    return background.start("walks", verbs, verb, args, kwargs)
+
+
+def corpus(
+    graph: Any,
+    length: int = 80,
+    n_repeats: int = 10,
+    *,
+    base: Base = "srw",
+    start: ArrayLike | None = None,
+    part_size: int | None = None,
+    n_threads: int | None = None,
+    rng: RngLike = None,
+) -> Iterator[NDArray[Any]]:
+    """Walk from every node, several times, for embeddings of the nodes.
+
+    Parameters
+    ----------
+    graph : graph
+        As in `walk`; arcs lead one way. Walks stay where no edge leads on.
+    length : int, default 80
+        Nodes of each walk, that of the start included.
+    n_repeats : int, default 10
+        Walks from each node.
+    base : str, Lazy or Node2Vec, default "srw"
+        ``"srw"``, ``"weighted"``, ``"nbrw"`` or a `Node2Vec`, or another base of `walk` that needs
+        no target.
+    start : array_like of int, optional
+        The nodes to start from; by default all.
+    part_size : int, optional
+        Walks of a part; by default about four million nodes.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+
+    Yields
+    ------
+    ndarray of uint32 or uint64, shape (part_size, length)
+        Walks, one a row, in a random order in each repeat; the last part of a repeat is shorter.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+    MemoryLimitError
+        If a part would take more memory than the machine has.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
+    >>> walks = np.vstack(list(fm.walks.corpus(ring, length=5, n_repeats=3, rng=0)))
+    >>> walks.shape, np.bincount(walks[:, 0]).tolist()
+    ((27, 5), [3, 3, 3, 3, 3, 3, 3, 3, 3])
+    """
+    net = as_graph(graph)
+    chain = base_of(base)
+    steps = whole("length", length, 1, MOST_STEPS) - 1
+    repeats = whole("n_repeats", n_repeats, 1, 2**40)
+    size = max(_PART // (steps + 1), 1)
+    if part_size is not None:
+        size = whole("part_size", part_size, 1, 2**40)
+    nodes = np.arange(net.n_nodes) if start is None else _nodes(start, net.n_nodes)
+    room = 16 * min(size, len(nodes)) * (steps + 1)
+    require_room(room, "a part of the corpus", "give a smaller part_size or length")
+    workers, key = resolve_threads(n_threads), key_of(rng)
+    kind = np.uint32 if net.n_nodes <= 2**32 else np.uint64
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for repeat in range(repeats):
+            own = subkey(key, repeat)
+            order = np.random.default_rng(own).permutation(nodes)
+            for i, at in enumerate(range(0, len(order), size)):
+                some = np.ascontiguousarray(order[at : at + size], dtype=np.int64)
+                out = np.empty((len(some), steps + 1), dtype=kind)
+                out[:, 0] = some
+                if steps:
+                    job = Job(graph=net, base=chain, start=some, n_steps=steps, key=subkey(own, i))
+                    paths = np.empty((len(some), steps), dtype=kind)
+                    _, error = job.walkers().run(
+                        steps, paths, 1, 1, None, workers, len(some) * steps, None
+                    )
+                    if error is not None:
+                        raise error
+                    out[:, 1:] = paths
+                yield out
+
+    return parts()
+
+
+def _nodes(start: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
+    nodes = np.atleast_1d(taken("start", start))
+    if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or not nodes.size:
+        raise ArgumentError(f"start: {start!r:.60} was given; an array of nodes is needed")
+    if nodes.min() < 0 or nodes.max() >= n_nodes:
+        raise ArgumentError(f"start: nodes go from 0 to {n_nodes - 1}")
+    return nodes.astype(np.int64)

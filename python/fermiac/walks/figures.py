@@ -1,0 +1,148 @@
+"""Figures of a walk: how near its law it is, how noisy its history, and how walks are merged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.results.sample import Sample
+from fermiac.walks.transient import joined_marks
+
+if TYPE_CHECKING:
+    from fermiac.walks.result import Walk
+    from fermiac.walks.walk_data import WalkData
+
+__all__ = ["history_noise", "merged", "summary", "tvd", "walker_tvd"]
+
+Array = NDArray[np.float64]
+W = TypeVar("W", bound="WalkData")
+
+#: Settings in which walks that are merged may differ.
+_OWN = ("seeds", "sizes", "n_walkers", "f")
+
+
+def tvd(walk: Walk) -> float:
+    """Of all walkers together."""
+    totals = walk._totals.astype(np.float64)
+    return float(0.5 * np.abs(totals / totals.sum() - walk._shares()).sum())
+
+
+def walker_tvd(walk: Walk) -> Array:
+    """Of each."""
+    rows, law = walk._visits, walk._shares()
+    n = walk.n_walkers
+    which = np.repeat(np.arange(n), np.diff(rows.indptr))
+    there = law[rows.nodes]
+    apart = np.abs(rows.counts / walk.lengths[which] - there)
+    near = np.bincount(which, apart, n)
+    # Nodes that a walker has not visited are off by all of their share.
+    missed = 1.0 - np.bincount(which, there, n)
+    return np.asarray(0.5 * (near + missed))
+
+
+def history_noise(walk: Walk) -> float:
+    """Alpha times the largest relative deviation of a node's visits."""
+    if walk.n_replicas < 2:
+        raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
+    if walk.settings["kernel"] not in ("srrw", "hdt") or walk._alpha == 0.0:
+        return 0.0
+    visits = walk._visits
+    if walk._shares_history:
+        visits = visits.joined(walk._sizes)
+    matrix, n = visits.matrix().astype(np.float64), walk.n_replicas
+    mean = np.asarray(matrix.mean(axis=0)).reshape(-1)
+    square = np.asarray(matrix.multiply(matrix).mean(axis=0)).reshape(-1)
+    law = walk._shares() * walk._steps.mean()
+    variance = np.maximum(square - mean**2, 0.0) * n / (n - 1)
+    reachable = walk._reachable
+    if (mean[reachable] == 0).any():
+        return float("inf")
+    return float(walk._alpha * (np.sqrt(variance[reachable]) / law[reachable]).max())
+
+
+def merged(walk: W, others: tuple[Sample, ...]) -> W:
+    """Walkers side by side."""
+    seeds = [walk.settings.get("seeds", [walk.seed])]
+    settings = {k: v for k, v in walk.settings.items() if k not in _OWN}
+    same: list[WalkData] = []
+    for other in others:
+        if not isinstance(other, type(walk)):
+            raise ArgumentError(f"merge: a {type(other).__name__} given; walks go with walks")
+        theirs = {k: v for k, v in other.settings.items() if k not in _OWN}
+        differing = [k for k in settings if settings[k] != theirs.get(k)]
+        if differing:
+            k = differing[0]
+            raise ArgumentError(
+                f"merge: walks with {k} {settings[k]!r} and {theirs.get(k)!r} given; one is needed"
+            )
+        if not _same(walk._law, other._law) or not _same(walk._degrees, other._degrees):
+            raise ArgumentError("merge: walks of different laws, or on different graphs, given")
+        seeds.append(other.settings.get("seeds", [other.seed]))
+        same.append(other)
+    flat = [seed for part in seeds for seed in part]
+    if len(set(flat)) < len(flat):
+        raise ArgumentError("merge: two walks of one seed given, which are the same; use others")
+    if walk._avoided is not None:
+        raise ArgumentError(
+            "merge: self-avoiding walks given, which are of their own lengths; walk with more "
+            "walkers, n_walkers="
+        )
+    if walk.record == "none":
+        raise ArgumentError("merge: walks that kept no nodes given (record='none')")
+    everyone: list[WalkData] = [walk, *same]
+    n = sum(w.n_walkers for w in everyone)
+    sizes = [size for w in everyone for size in w.settings.get("sizes", [w.n_walkers])]
+    rows = None
+    paths = None
+    if walk.paths is not None:
+        paths = np.concatenate([w.paths for w in everyone if w.paths is not None])
+    else:
+        visits = walk._visits.beside([w._visits for w in same])
+        rows = visits.fields()
+    return replace(
+        walk,
+        seed=None,
+        settings={**settings, "n_walkers": n, "seeds": flat, "sizes": sizes},
+        acceptance=float(
+            np.average([w.acceptance for w in everyone], weights=[w.n_walkers for w in everyone])
+        ),
+        wall_time=sum(w.wall_time for w in everyone),
+        positions=np.concatenate([w.positions for w in everyone]),
+        paths=paths,
+        _rows=rows,
+        _sums=None,
+        _marks=joined_marks([w._marks for w in everyone]),
+        _state=None,
+    )
+
+
+def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64] | None) -> bool:
+    """Whether two tables of the nodes, if there are any, are alike."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
+
+
+def summary(walk: Walk) -> str:
+    """What `Walk.summary` gives."""
+    lines = [walk._headline()]
+    if walk.record != "none":
+        lines.append(
+            f"  {len(walk.visited)} nodes visited, {100 * walk.coverage:.1f} % of those in reach; "
+            f"{100 * walk.revisit_ratio:.1f} % of steps to where the walker had been"
+        )
+        if walk.settings["weights"] != "unknown":
+            each = walker_tvd(walk)
+            lines.append(
+                f"  total variation from the law: {tvd(walk):.4g} of all walkers together, "
+                f"{each.mean():.4g} of one"
+            )
+        if walk.n_replicas > 1 and walk.settings["kernel"] in ("srrw", "hdt"):
+            lines.append(f"  history noise {history_noise(walk):.3g}")
+    lines.append(f"  seed {walk.seed}, {walk.wall_time:.3g} s, {walk.status}")
+    lines += [f"warning: {w}" for w in walk.warnings]
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""Graphs in a folder: three arrays of NumPy and a text that says what is known of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import choice, yes
+from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.walks.graph import VALIDATE, Graph
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["describe", "open_csr", "opened", "replaced", "saved"]
+
+_FORMAT = "fermiac-graph"
+_VERSION = 1
+_META = "graph.json"
+
+
+def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
+    """Open the graph in a folder."""
+    choice("validate", validate, VALIDATE)
+    place = Path(folder)
+    try:
+        meta = json.loads((place / _META).read_text(encoding="utf-8"))
+        if meta.get("format") != _FORMAT:
+            raise ValueError(f"{_META} is of another format")
+        if meta["version"] > _VERSION:
+            raise ValueError(f"it was written by a newer version, format {meta['version']}")
+        names = ["indptr", "indices"] + ["weights"] * meta["weighted"]
+        arrays = [np.load(place / f"{name}.npy", mmap_mode="r") for name in names]
+        lengths = [meta["n_nodes"] + 1] + [meta["n_entries"]] * (len(names) - 1)
+        kinds = [("int64",), ("uint32", "uint64"), ("float32", "float64")]
+        for name, array, length, known in zip(names, arrays, lengths, kinds, strict=False):
+            if array.shape != (length,) or array.dtype.name not in known:
+                raise ValueError(f"{name}.npy does not fit: {array.dtype}, {array.shape}")
+        directed, facts = bool(meta["directed"]), dict(meta["known"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{os.fspath(folder)}: no graph can be opened there: {error}"
+        ) from error
+    if facts.pop("symmetric", False):
+        facts["asymmetry"] = None
+    starts, ids, weights = (*(np.asarray(array) for array in arrays), None)[:3]
+    where = os.path.abspath(folder)
+    try:
+        graph = Graph._of(starts, ids, weights, directed, None, where, **facts)
+        if validate != "none":
+            graph._core.survey(validate == "full", False, resolve_threads(None))
+    except ArgumentError as error:
+        raise CheckpointError(f"{where}: the graph is damaged: {error}") from error
+    return graph
+
+
+def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
+    """Open a graph of `write_csr`, whose arrays stay on the disk; `Graph.open` does the same.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder.
+    validate : {"full", "sample", "none"}, default "sample"
+        What is looked at; see `Graph`.
+
+    Returns
+    -------
+    Graph
+        The graph.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no such graph, or files that do not fit together.
+    """
+    return opened(folder, validate)
+
+
+def saved(graph: Graph, folder: str | PathLike[str], overwrite: bool = False) -> None:
+    """Write a graph to a folder."""
+    with replaced(folder, overwrite) as place:
+        np.save(place / "indptr.npy", graph.indptr)
+        np.save(place / "indices.npy", graph.indices)
+        if graph.weights is not None:
+            np.save(place / "weights.npy", graph.weights)
+        known = {name: v for name, v in graph._known.items() if name != "asymmetry"}
+        known["symmetric"] = "asymmetry" in graph._known and graph.is_symmetric
+        describe(
+            place,
+            n_nodes=graph.n_nodes,
+            n_entries=len(graph.indices),
+            directed=graph.directed,
+            weighted=graph.weights is not None,
+            known=known,
+        )
+
+
+def describe(folder: Path, **meta: Any) -> None:
+    """Write the text beside the arrays."""
+    text = json.dumps({"format": _FORMAT, "version": _VERSION, **meta}, indent=1)
+    (folder / _META).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
+    """Give a folder to fill, which then takes the name: all of it or nothing is ever there."""
+    final = Path(os.path.abspath(folder))
+    if not yes("overwrite", overwrite) and final.exists():
+        raise CheckpointError(
+            f"{final}: it exists; overwrite=True replaces the graph that is there"
+        )
+    if final.exists() and not (final / _META).is_file():
+        raise CheckpointError(f"{final}: it holds no graph, and is not replaced")
+    try:
+        place = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".tmp"))
+    except OSError as error:
+        raise CheckpointError(f"{final}: {error}") from error
+    try:
+        yield place
+        for path in place.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        place.chmod(0o777 & ~_umask())
+        if final.exists():
+            # The old graph keeps a name until the new one has its own.
+            aside = place.with_suffix(".old")
+            final.rename(aside)
+            place.rename(final)
+            shutil.rmtree(aside)
+        else:
+            place.rename(final)
+    except BaseException as error:
+        shutil.rmtree(place, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, CheckpointError):
+            raise CheckpointError(f"{final}: it could not be written: {error}") from error
+        raise
+
+
+def _umask() -> int:
+    """The mask that the process gives new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

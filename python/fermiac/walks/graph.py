@@ -1,0 +1,348 @@
+"""Graphs, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import choice, yes
+from fermiac.errors import ArgumentError
+from fermiac.walks import arrays
+from fermiac.walks.rows import Rows
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.walks.oracle import Neighbors, Oracle
+
+__all__ = ["Graph"]
+
+VALIDATE = ("full", "sample", "none")
+
+
+class Graph(Rows):
+    """A graph, in compressed rows.
+
+    Row i, ``indices[indptr[i]:indptr[i + 1]]``, has the nodes to which edges lead from node i. An
+    edge of an undirected graph stands in the rows of both its ends, a loop once in its own. Arrays
+    of a fitting type are used where they lie, without a copy; they must not be changed afterwards.
+    A graph never changes; it can be pickled, by its path if it is one of `Graph.open`.
+
+    Parameters
+    ----------
+    indptr : array_like of int, shape (n_nodes + 1,)
+        Where each row begins, and the end.
+    indices : array_like of int
+        The rows, one after the other. 32 and 64 bits, with or without sign, are used as they are.
+    weights : array_like, optional
+        A positive weight for each entry of `indices`; float32 and float64 are used as they are. By
+        default the edges have none.
+    directed : bool, default False
+        Whether edges lead one way only. If not, each must have its way back, of the same weight.
+    labels : sequence, optional
+        The user's names of the nodes, all different.
+    validate : {"full", "sample", "none"}, default "full"
+        What is looked at: all of it, with the ways back of an undirected graph; a few thousand
+        rows; or nothing but the lengths, for arrays on a disk that are known to be right.
+
+    Raises
+    ------
+    ArgumentError
+        For arrays that are no graph: lengths that do not fit, an `indptr` that falls, a node that
+        does not exist, a weight that is not positive and finite, floating-point or boolean
+        indices, an edge of an undirected graph that leads one way only. It names the edge.
+
+    See Also
+    --------
+    fermiac.walks.as_graph : Takes graphs of other libraries.
+    fermiac.walks.graphs : Generators.
+
+    Examples
+    --------
+    A path of three nodes:
+
+    >>> import fermiac as fm
+    >>> g = fm.walks.Graph([0, 1, 3, 4], [1, 0, 2, 1])
+    >>> g.n_nodes, g.n_edges
+    (3, 2)
+    >>> g.degrees
+    array([1, 2, 1])
+    """
+
+    def __init__(
+        self,
+        indptr: ArrayLike,
+        indices: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        directed: bool = False,
+        labels: Sequence[Any] | None = None,
+        validate: str = "full",
+    ) -> None:
+        choice("validate", validate, VALIDATE)
+        one_way = yes("directed", directed)
+        starts = arrays.whole_numbers("indptr", indptr)
+        ids, signed = arrays.nodes("indices", indices)
+        edge_weights = None if weights is None else arrays.edge_weights("weights", weights)
+        if len(starts) < 2:
+            raise ArgumentError("indptr: a graph without nodes was given; one node is needed")
+        starts = np.ascontiguousarray(starts, dtype=np.int64)
+        self._fill(starts, ids, edge_weights, one_way, arrays.names(labels, len(starts) - 1))
+        if validate != "none":
+            threads = resolve_threads(None)
+            found = self._core.survey(validate == "full", signed, threads)
+            if validate == "full":
+                self._known.update(zip(("sorted", "repeated", "loops"), found, strict=True))
+                if not one_way:
+                    self._require_symmetric(
+                        "an edge of an undirected graph stands in the rows of both its ends; give "
+                        "both (Graph.from_edges does it), or say directed=True"
+                    )
+
+    @classmethod
+    def from_csr(
+        cls,
+        indptr: ArrayLike,
+        indices: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        directed: bool = False,
+        labels: Sequence[Any] | None = None,
+        validate: str = "full",
+    ) -> Self:
+        """Make a graph of compressed rows; the same as ``Graph(…)``.
+
+        Parameters
+        ----------
+        indptr, indices, weights, directed, labels, validate
+            As in `Graph`.
+
+        Returns
+        -------
+        Graph
+            The graph.
+        """
+        return cls(indptr, indices, weights, directed=directed, labels=labels, validate=validate)
+
+    @classmethod
+    def from_edges(
+        cls,
+        edges: ArrayLike,
+        n_nodes: int | None = None,
+        weights: ArrayLike | None = None,
+        *,
+        directed: bool = False,
+        multi: str = "merge",
+        labels: Sequence[Any] | None = None,
+    ) -> Self:
+        """Make a graph of a list of edges.
+
+        Parameters
+        ----------
+        edges : array_like of int, shape (m, 2)
+            The ends of each edge. An edge of an undirected graph is given once, in either
+            direction; without weights it does no harm to give both.
+        n_nodes : int, optional
+            The number of nodes; by default one more than the largest node of an edge.
+        weights : array_like, shape (m,), optional
+            A positive weight for each edge.
+        directed : bool, default False
+            Whether edges lead from the first to the second node only.
+        multi : {"merge", "keep"}, default "merge"
+            Edges that are given several times become one, which has the sum of their weights, or
+            stay apart: then a walk takes either with the same chance.
+        labels : sequence, optional
+            The user's names of the nodes.
+
+        Returns
+        -------
+        Graph
+            The graph, whose rows are in ascending order.
+
+        Raises
+        ------
+        ArgumentError
+            For edges that are no pairs of whole numbers from 0 to ``n_nodes - 1``, and weights
+            that are not positive and finite.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> g = fm.walks.Graph.from_edges([(0, 1), (1, 2), (2, 0), (0, 1)])
+        >>> g.n_edges
+        3
+        """
+        from fermiac.walks.conversions import of_edges
+
+        choice("multi", multi, ("merge", "keep"))
+        return cast(
+            Self, of_edges(edges, n_nodes, weights, directed, multi == "merge", labels=labels)
+        )
+
+    @classmethod
+    def from_scipy(
+        cls,
+        matrix: Any,
+        *,
+        directed: bool | None = None,
+        labels: Sequence[Any] | None = None,
+        validate: str = "full",
+    ) -> Self:
+        """Make a graph of the adjacency matrix, sparse in any format of SciPy.
+
+        Parameters
+        ----------
+        matrix : sparse matrix or array, shape (n_nodes, n_nodes)
+            Entry (i, j) is the weight of the edge from i to j. Where all entries are 1 or True, the
+            graph has no weights. Compressed rows (``csr``) are used where they lie; entries that
+            are repeated are summed.
+        directed : bool, optional
+            Whether edges lead one way only; by default this is seen from the symmetry of the
+            matrix.
+        labels : sequence, optional
+            The user's names of the nodes.
+        validate : {"full", "sample", "none"}, default "full"
+            As in `Graph`. A matrix that is not looked at in full is taken for symmetric unless
+            `directed` says otherwise.
+
+        Returns
+        -------
+        Graph
+            The graph.
+
+        Raises
+        ------
+        ArgumentError
+            As `Graph` does; entries that are stored and zero are refused
+            (``matrix.eliminate_zeros()`` drops them).
+
+        Examples
+        --------
+        >>> import scipy.sparse
+        >>> import fermiac as fm
+        >>> a = scipy.sparse.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(9, 9))
+        >>> fm.walks.Graph.from_scipy(a)
+        Graph: 9 nodes, 8 edges, undirected, without weights
+        """
+        from fermiac.walks.conversions import of_scipy
+
+        return cast(Self, of_scipy(matrix, directed, labels, validate))
+
+    @classmethod
+    def from_networkx(cls, graph: Any, weight: str | None = "weight") -> Self:
+        """Make a graph of one of networkx.
+
+        Parameters
+        ----------
+        graph : networkx Graph, DiGraph, MultiGraph or MultiDiGraph
+            The graph. Its nodes become 0, 1, … in its order; their names are the labels.
+        weight : str or None, default "weight"
+            The attribute of the edges with their weights, 1 where an edge has none; None leaves
+            weights out. Parallel edges become one with the sum of their weights.
+
+        Returns
+        -------
+        Graph
+            The graph.
+
+        Raises
+        ------
+        ArgumentError
+            If it has no nodes, or a weight that is not a positive, finite number.
+        """
+        from fermiac.walks.conversions import of_networkx
+
+        return cast(Self, of_networkx(graph, weight))
+
+    @classmethod
+    def from_igraph(cls, graph: Any, weight: str | None = "weight") -> Self:
+        """Make a graph of one of python-igraph.
+
+        Parameters
+        ----------
+        graph : igraph.Graph
+            The graph. The vertex attribute ``name``, if it differs for all, gives the labels.
+        weight : str or None, default "weight"
+            The attribute of the edges with their weights, where there is one; None leaves weights
+            out. Parallel edges become one with the sum of their weights.
+
+        Returns
+        -------
+        Graph
+            The graph.
+
+        Raises
+        ------
+        ArgumentError
+            If it has no nodes, or a weight that is not a positive, finite number.
+        """
+        from fermiac.walks.conversions import of_igraph
+
+        return cast(Self, of_igraph(graph, weight))
+
+    @staticmethod
+    def from_oracle(neighbors: Neighbors) -> Oracle:
+        """Know a graph by asking for neighbours; the same as ``Oracle(neighbors)``.
+
+        Parameters
+        ----------
+        neighbors : callable
+            As in `Oracle`.
+
+        Returns
+        -------
+        Oracle
+            What `Crawler` takes, and `walk` in place of a graph.
+        """
+        from fermiac.walks.oracle import Oracle
+
+        return Oracle(neighbors)
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str], *, validate: str = "sample") -> Self:
+        """Open a graph of `write_csr` or `Graph.save`, whose arrays stay on the disk.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            The folder.
+        validate : {"full", "sample", "none"}, default "sample"
+            As in `Graph`.
+
+        Returns
+        -------
+        Graph
+            The graph; the system reads from the disk what a walk needs, and keeps what fits in
+            the memory.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder has no such graph, or files that do not fit together.
+        """
+        from fermiac.walks.files import opened
+
+        return cast(Self, opened(folder, validate))
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the arrays to a folder, for `Graph.open`. Labels are not written.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            The folder, which must not exist yet.
+        overwrite : bool, default False
+            Replace a graph that is there.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder exists, or cannot be written.
+        """
+        from fermiac.walks.files import saved
+
+        saved(self, folder, overwrite)

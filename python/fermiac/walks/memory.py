@@ -1,0 +1,60 @@
+"""How walkers keep what they remember, and how much memory that takes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fermiac.errors import MemoryLimitError
+
+if TYPE_CHECKING:
+    from fermiac.walks.job import Job
+
+__all__ = ["memory_of", "require_room"]
+
+#: Walkers whose histories are kept side by side.
+_OCTET = 8
+#: Bytes of a visited node, at most, where histories are hashed; of one that is remembered.
+_CELL, _LINK = 32, 40
+#: Tables are faster: histories are hashed only where these are so many times larger.
+_WASTE = 4
+
+
+def memory_of(job: Job) -> str:
+    """How the core keeps what walkers remember; refuses what no memory holds."""
+    n_nodes = job.graph.n_nodes
+    if not job.has_history and job.record != "visits":
+        return "none"
+    n = -(-job.n_walkers // _OCTET) * _OCTET
+    weighed = job.step_exponent < 1.0
+    # Counts are bytes at first.
+    table = n * n_nodes * (9 if weighed else 1)
+    hashed = n * min(n_nodes, job.n_steps) * _CELL
+    what = f"the visits of {job.n_walkers} walkers on {n_nodes} nodes"
+    if job.has_history and job.history != "private":
+        counts = hashed if job.record == "visits" else 0
+        require_room(
+            16 * n_nodes + counts, what, "record='none', with f=, keeps those of all alone"
+        )
+        return "shared" if job.history == "shared_sync" else "unordered"
+    if job.has_history and job.memory_size is not None:
+        own = n * min(job.memory_size, n_nodes) * _LINK
+        counts = hashed if job.record == "visits" else 0
+        require_room(own + counts, what, "use fewer walkers or a smaller memory_size")
+        return "recent"
+    fits = n_nodes < 2**32 and _WASTE * hashed < table
+    require_room(hashed if fits else table, what, "use fewer walkers or steps, or a memory_size")
+    return "hashed" if fits else "table"
+
+
+def require_room(n_bytes: int, what: str, advice: str) -> None:
+    """Refuse to take more memory than the machine has."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not everywhere
+        return
+    if n_bytes > total:
+        raise MemoryLimitError(
+            f"{what} would take {n_bytes} bytes ({n_bytes / 2**30:.1f} GiB), and this machine has "
+            f"{total / 2**30:.1f} GiB; {advice}"
+        )

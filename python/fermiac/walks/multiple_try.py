@@ -1,0 +1,79 @@
+"""Exact acceptances of multiple-try Metropolis, by enumeration."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ArgumentError
+from fermiac.walks.chains import MTM
+
+__all__ = ["acceptances"]
+
+Array = NDArray[np.float64]
+
+# A few seconds.
+_ATOMS = 4_000_000
+_EDGES = 200_000
+
+
+def acceptances(
+    indptr: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], density: Array, base: MTM
+) -> Array:
+    """d_i times the probability that a step goes from i to j, for every edge.
+
+    `density` is the target over the degrees: its ratio is R. With h the balance, the neighbours
+    y of i and the references x of j, the step goes to j with probability
+    (K / d_i) h(R(i, j)) E[1 / max(S, S')], where S = h(R(i, j)) + the sum of K - 1 of h(R(i, y))
+    and S' = h(R(j, i)) + the sum of K - 1 of h(R(j, x)): two independent discrete laws.
+    """
+    ratio = density[columns] / density[rows]
+    h = ratio / (1.0 + ratio) if base.balance == "barker" else np.sqrt(ratio)
+    if len(rows) > _EDGES:
+        raise _too_much(f"{len(rows)} directed edges", f"{_EDGES} at most")
+    laws = []
+    left = _ATOMS
+    for start, end in pairwise(indptr):
+        law, left = _sums(h[start:end], base.n_tries - 1, left)
+        laws.append(law)
+    # One direction of each edge: the other's probability follows from the balance.
+    there = np.flatnonzero(rows < columns)
+    back = np.lexsort((rows, columns))
+    back = back[rows[back] > columns[back]]
+    there = there[np.lexsort((columns[there], rows[there]))]
+    result = np.zeros(len(rows))
+    for e, r in zip(there, back, strict=True):
+        (s, p), (t, q) = laws[rows[e]], laws[columns[e]]
+        s, t = s + h[e], t + h[r]
+        below = np.concatenate([[0.0], np.cumsum(q)])[np.searchsorted(t, s, side="right")]
+        above = np.concatenate([[0.0], np.cumsum(p)])[np.searchsorted(s, t, side="left")]
+        mean = np.sum(p / s * below) + np.sum(q / t * above)
+        result[e] = base.n_tries * h[e] * mean
+        result[r] = result[e] * density[rows[e]] / density[columns[e]]
+    return result
+
+
+def _sums(values: Array, n: int, left: int) -> tuple[tuple[Array, Array], int]:
+    """The law of the sum of n of the values drawn with replacement, and what is left to spend."""
+    at, counts = np.unique(values, return_counts=True)
+    single = counts / len(values)
+    where: Array = np.zeros(1)
+    mass: Array = np.ones(1)
+    for _ in range(n):
+        left -= len(where) * len(at)
+        if left < 0:
+            raise _too_much("the sums of their weights", f"{_ATOMS} in all at most")
+        where, back = np.unique(np.add.outer(where, at), return_inverse=True)
+        products = np.multiply.outer(mass, single).reshape(-1)
+        mass = np.bincount(back.reshape(-1), products).astype(np.float64)
+    return (where, mass), left
+
+
+def _too_much(given: str, needed: str) -> ArgumentError:
+    return ArgumentError(
+        f"base: the exact matrix of MTM enumerates all tries, here {given}; {needed}; take fewer "
+        "tries or a smaller graph, the base 'barker' as a bound, or the spread of independent walks"
+    )

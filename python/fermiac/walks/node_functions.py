@@ -1,0 +1,160 @@
+"""Functions of the nodes: arrays, callables, native pointers and torch modules."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import numbers
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.walks.arrays import taken
+
+__all__ = ["NodeFunction", "NodeFunctionLike", "called"]
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
+"""What stands for a function of the nodes; see `fermiac.walks.Walk.expect`."""
+
+#: Functions of ctypes, whatever they take.
+_FUNCTION: Any = ctypes.CFUNCTYPE(None).__mro__[1]
+#: Nodes that a callable is given at a time.
+_BATCH = 65536
+
+
+class NodeFunction:
+    """A function of the nodes of a graph, evaluated once at each node that is asked for."""
+
+    def __init__(self, name: str, given: Any, n_nodes: int) -> None:
+        self._name = name
+        self._n_nodes = n_nodes
+        self._call: Callable[[Ids], Any] | None = called(given)
+        self._values = np.empty((0, 1))
+        self._known: NDArray[np.bool_] | None = None
+        #: Whether there is one value a node, and not a row of them; known after the first call.
+        self.scalar = True
+        if self._call is None:
+            self._values = self._table(given)
+
+    def at(self, nodes: NDArray[Any]) -> Array:
+        """The values at nodes, shape (n, k)."""
+        if self._call is not None:
+            self._evaluate(nodes)
+        return np.asarray(self._values[nodes])
+
+    def _table(self, given: Any) -> Array:
+        array = taken(self._name, given)
+        is_set = self._name == "f" and array.dtype == np.bool_
+        values = array.astype(np.float64) if is_set else numbers(self._name, given)
+        n = self._n_nodes
+        if values.ndim not in (1, 2) or len(values) != n or values.size == 0:
+            raise ArgumentError(
+                f"{self._name}: an array of shape {values.shape} was given for {n} nodes; ({n},) "
+                f"or ({n}, k) is needed, a row for each node"
+            )
+        if not np.isfinite(values).all():
+            at = int(np.flatnonzero(~np.isfinite(values).reshape(n, -1).all(axis=1))[0])
+            raise ArgumentError(
+                f"{self._name}: {values[at]} at node {at}; finite numbers are needed"
+            )
+        self.scalar = values.ndim == 1
+        return values.reshape(n, -1)
+
+    def _evaluate(self, nodes: NDArray[Any]) -> None:
+        if self._known is None:
+            self._known = np.zeros(self._n_nodes, dtype=bool)
+        new = nodes[~self._known[nodes]]
+        if not new.size:
+            return
+        new = np.unique(new).astype(np.int64)
+        for i in range(0, len(new), _BATCH):
+            part = new[i : i + _BATCH]
+            values = self._called(part)
+            if not self._known.any():
+                self.scalar = values.ndim == 1
+                columns = 1 if self.scalar else values.shape[1]
+                self._values = np.empty((self._n_nodes, columns))
+            values = values.reshape(len(part), -1)
+            if values.shape[1] != self._values.shape[1]:
+                raise TargetError(
+                    f"{self._name}: gave {values.shape[1]} values a node where it gave "
+                    f"{self._values.shape[1]} before"
+                )
+            self._values[part] = values
+            self._known[part] = True
+
+    def _called(self, nodes: Ids) -> Array:
+        assert self._call is not None
+        try:
+            got = self._call(nodes.copy())
+        except Exception as error:
+            error.add_note(f"raised where {self._name} was evaluated at {len(nodes)} nodes")
+            raise
+        try:
+            values = np.asarray(got)
+        except ValueError as error:
+            raise TargetError(f"{self._name}: gave what is no array: {error}") from error
+        if np.ma.is_masked(got):
+            raise TargetError(f"{self._name}: gave masked values; finite numbers are needed")
+        if (
+            values.dtype.kind not in "biuf"
+            or values.ndim not in (1, 2)
+            or len(values) != len(nodes)
+        ):
+            raise TargetError(
+                f"{self._name}: gave an array of shape {values.shape} and type {values.dtype} for "
+                f"{len(nodes)} nodes; real numbers of shape ({len(nodes)},) or ({len(nodes)}, k) "
+                "are needed"
+            )
+        values = values.astype(np.float64)
+        good = np.isfinite(values).reshape(len(nodes), -1).all(axis=1)
+        if not good.all():
+            at = int(np.flatnonzero(~good)[0])
+            raise TargetError(
+                f"{self._name}: gave {values[at]} at node {nodes[at]}; finite numbers are needed"
+            )
+        return values
+
+
+def called(given: Any) -> Callable[[Ids], Any] | None:
+    """What is called with nodes; None for arrays."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(given, torch.nn.Module):
+        return _of_module(given, torch)
+    pointer = _address(given)
+    if pointer is not None:
+        return _of_pointer(pointer)
+    return given if callable(given) else None
+
+
+def _of_module(module: Any, torch: Any) -> Callable[[Ids], Any]:
+    def call(nodes: Ids) -> Any:
+        first = next(module.parameters(), None)
+        device = None if first is None else first.device
+        with torch.no_grad():
+            values = module(torch.as_tensor(nodes, dtype=torch.long, device=device))
+        return values.detach().to("cpu", torch.float64).numpy()
+
+    return call
+
+
+def _address(given: Any) -> int | None:
+    """The address of a native function: numba's, one of ctypes, or a LowLevelCallable of SciPy."""
+    address = getattr(given, "address", None)
+    if isinstance(address, int) and hasattr(given, "ctypes"):
+        return address
+    if isinstance(given, _FUNCTION):
+        return ctypes.cast(given, ctypes.c_void_p).value
+    return None
+
+
+def _of_pointer(address: int) -> Callable[[Ids], Any]:
+    """``double f(int64_t node, void *user)``, with a null pointer."""
+    function = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_void_p)(address)
+    return lambda nodes: np.array([function(node, None) for node in nodes.tolist()])

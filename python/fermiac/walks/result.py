@@ -1,0 +1,427 @@
+"""The result of a walk: what its walkers have visited, and what is estimated from that."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base import registry
+from fermiac.errors import ArgumentError
+from fermiac.walks import figures
+from fermiac.walks.walk_data import WalkData
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fermiac._base.validate import RngLike
+    from fermiac.results import Estimate
+    from fermiac.results.sample import Sample
+    from fermiac.walks.node_functions import NodeFunctionLike
+
+__all__ = ["Walk"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Walk(WalkData):
+    """What walkers on a graph have visited: a `fermiac.Sample` over its nodes.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps that each walker has made, those of the burn-in included.
+    n_nodes : int
+        Nodes of the graph.
+    acceptance : float
+        The share of the steps that moved.
+    positions : ndarray of int64, shape (walkers,)
+        Where the walkers stand in the end.
+    paths : ndarray of uint32 or uint64, shape (walkers, steps), or None
+        The node after each step that was recorded; with ``record="path"``.
+    draws : ndarray
+        The nodes: (walkers, steps, 1) with ``record="path"``, and else (m, 1), those that were
+        visited, with the logarithms of their visits as `log_weights`.
+
+    Notes
+    -----
+    Errors come from the spread of the walkers, which know nothing of each other; they need neither
+    a theory nor long runs, and hold with history as without. The start of a walker is no visit, a
+    step that does not move is one.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> clique = [[i, j] for i in range(10) for j in range(i)]
+    >>> edges = np.array(clique + [[i + 10, j + 10] for i, j in clique] + [[0, 10]])
+    >>> w = fm.walks.walk(edges, n_steps=2000, rng=0)
+    >>> bool(w.visits.sum() == w.n_walkers * w.n_steps)
+    True
+    >>> e = w.expect(np.arange(20.0))
+    >>> bool(abs(e.mean - 9.5) < 5 * e.stderr)
+    True
+    """
+
+    def expect(  # type: ignore[override]  # of a function of nodes, not of points
+        self,
+        f: NodeFunctionLike | None = None,
+        under: str | NodeFunctionLike | None = None,
+        *,
+        include_prior: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> Estimate:
+        r"""Average functions of the nodes over the walk, with errors.
+
+        Parameters
+        ----------
+        f : array_like, callable, native function or torch module, optional
+            Values of all nodes, shape (n_nodes,), or (n_nodes, K) for K functions; or what gives
+            them for nodes (n,): a callable of an int64 array, a torch module of a LongTensor, or a
+            native function ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes.
+            They are called once for each node that was visited. By default the ``f`` of `walk`.
+        under : None, "uniform", "degree", array_like or callable, default None
+            The law to average under, up to a factor: by default the one that the walk has. Under
+            another one nodes are weighted by the ratio of the two.
+        include_prior : bool, default False
+            Average under the measure of the theory, which begins with the pseudo-counts, and in
+            which with a `step_exponent` below 1 later visits weigh more. Without, all steps count
+            alike.
+        names : sequence of str, optional
+            Names of the averages.
+
+        Returns
+        -------
+        Estimate
+            Its errors are those of the spread between walkers; its ``ess`` is the variance of `f`
+            over the squared error; its ``khat`` is NaN.
+
+        Raises
+        ------
+        ArgumentError
+            If there is but one walker, the law of the walk is not known, or an argument is outside
+            its domain.
+        TargetError
+            If `f` gives a wrong shape, a NaN or an infinity.
+
+        Warns
+        -----
+        FermiacWarning
+            If there are fewer than 8 walkers, so that the errors themselves are rough; with
+            `memory_size`, if the law of the walk is but near the target.
+        ConvergenceWarning
+            If the first part of the walk had another average than all of it, by more than chance:
+            then the bias of the start is larger than the error, or not much smaller. With the
+            kernels ``"tsaw"`` and ``"rotor"`` it always may be, without a burn-in.
+
+        Notes
+        -----
+        With weights :math:`r_i = \nu_i / \mu_i` and the visits :math:`c_{wi}` of walker w, the
+        average is :math:`A / B = \sum_{wi} c_{wi} r_i f_i / \sum_{wi} c_{wi} r_i`, and its variance
+        that of :math:`(A_w - (A / B) B_w) / \bar B` over the number of walkers (the delta method).
+
+        Examples
+        --------
+        The mean degree, from a walk that visits nodes by their degree:
+
+        >>> import fermiac as fm
+        >>> g = fm.walks.as_graph([[0, 1], [0, 2], [0, 3], [1, 2]])
+        >>> w = fm.walks.walk(g, "none", "srw", n_steps=1000, rng=0)
+        >>> e = w.expect(g.degrees, under="uniform")
+        >>> bool(abs(e.mean - 2.0) < 5 * e.stderr)
+        True
+        """
+        from fermiac.walks import estimates
+
+        return estimates.expect(self, f, under, include_prior, names)
+
+    def stderr(
+        self,
+        f: NodeFunctionLike,
+        method: str = "replica",
+        *,
+        under: str | NodeFunctionLike | None = None,
+        batch_size: int | None = None,
+    ) -> float | Array:
+        r"""Give the standard error of an average, by a method of choice.
+
+        Parameters
+        ----------
+        f : array_like, callable, native function or torch module
+            As in `expect`.
+        method : {"replica", "batch", "overlapping", "theory"}, default "replica"
+            By the spread between walkers, as `expect` has it; by the means of batches of each
+            path, apart or overlapping; or by `asymptotic_variance`.
+        under : None, "uniform", "degree", array_like or callable, default None
+            As in `expect`.
+        batch_size : int, optional
+            Steps of a batch; by default the square root of those of a path.
+
+        Returns
+        -------
+        float or ndarray, shape (K,)
+            The error of ``expect(f, under).mean``.
+
+        Raises
+        ------
+        ArgumentError
+            For batches of a walk with history, whose steps look like those of the base chain: their
+            means would show the error of a walk without it; if there are no paths for batches; or
+            if the theory does not cover the walk: `restart`, `memory_size`, `thin`, a
+            `step_exponent` below 1, an alpha that rises late.
+
+        Warns
+        -----
+        ConvergenceWarning
+            With ``method="theory"``, if the history is too noisy for the limit (`history_noise`).
+
+        Notes
+        -----
+        After a burn-in of m of n steps the theory has the variance
+        :math:`V [n + m - 2 n (m / n)^q] / (n - m)^2`, mode by mode with
+        :math:`q = 1 + \alpha (1 + \lambda)` for ``"srrw"``, and :math:`q = 1 + \alpha` for
+        ``"hdt"``: what the history makes up for in the steps that count is in part what came too
+        often in those that do not. Without history this is :math:`V / (n - m)`.
+
+        References
+        ----------
+        .. [1] J. M. Flegal, G. L. Jones, "Batch means and spectral variance estimators in Markov
+           chain Monte Carlo", Annals of Statistics, 2010.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
+        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=4000, record="path", rng=0)
+        >>> f = np.arange(9.0)
+        >>> bool(0.6 < w.stderr(f) / w.stderr(f, "batch") < 1.6)
+        True
+        """
+        from fermiac.walks import standard_errors
+
+        error: float | Array
+        error, found = standard_errors.stderr(self, f, method, under, batch_size)
+        if found is not None:
+            category, text = found
+            warnings.warn(category(text), stacklevel=2)
+        return error
+
+    def estimate_size(self, gap: int = 1) -> Estimate:
+        r"""Estimate the numbers of nodes and of edges, from how often walkers meet.
+
+        Parameters
+        ----------
+        gap : int, default 1
+            Two steps of one walker that are nearer than this do not count as a meeting, since they
+            say more of the walker than of the graph; steps of different walkers always do.
+
+        Returns
+        -------
+        Estimate
+            Of ``n_nodes`` and ``n_edges``, with errors by the jackknife over walkers.
+
+        Raises
+        ------
+        ArgumentError
+            If the walk has a history, or no paths.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If nobody met: the estimates are infinite.
+        FermiacWarning
+            If there are few walkers for an error.
+
+        Notes
+        -----
+        With the weights :math:`w` of the law of the walk, the sum of :math:`w_{X_s} / w_{X_t}` over
+        pairs of steps, over the number of pairs at one node, tends to the number of nodes. Walkers
+        with history would avoid to meet themselves. Walk long enough before, with ``burn_in``.
+
+        References
+        ----------
+        .. [1] L. Katzir, E. Liberty, O. Somekh, "Estimating sizes of social networks via biased
+           sampling", WWW, 2011.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> ring = np.column_stack([np.arange(25), (np.arange(25) + 1) % 25])
+        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=2000, record="path", rng=0)
+        >>> e = w.estimate_size()
+        >>> bool(abs(e.mean[0] - 25) < 5 * e.stderr[0])
+        True
+        """
+        from fermiac.walks import size_estimate
+
+        return size_estimate.estimate_size(self, gap)
+
+    def estimate_mean_degree(self) -> Estimate:
+        """Estimate the mean degree of the nodes, each counting alike.
+
+        Returns
+        -------
+        Estimate
+            Of ``mean degree``.
+
+        Raises
+        ------
+        ArgumentError
+            If there is but one walker, or the law of the walk is not known.
+        """
+        return self.expect(self._degrees_at, "uniform", names=["mean degree"])
+
+    def degree_distribution(self) -> Estimate:
+        """Estimate the shares of the nodes that have each degree, each node counting alike.
+
+        Returns
+        -------
+        Estimate
+            One average for each degree that was seen, which is its name.
+
+        Raises
+        ------
+        ArgumentError
+            If there is but one walker, or the law of the walk is not known.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> star = [[0, 1], [0, 2], [0, 3], [0, 4]]
+        >>> w = fm.walks.walk(star, "srrw", "srw", n_steps=1000, rng=0)
+        >>> e = w.degree_distribution()
+        >>> e.names
+        ('1', '4')
+        >>> bool((abs(e.mean - [0.8, 0.2]) < 0.02).all())
+        True
+        """
+        seen = np.unique(self._degrees_at(self.visited))
+        return self.expect(
+            lambda nodes: self._degrees_at(nodes)[:, None] == seen,
+            "uniform",
+            names=[f"{degree:.0f}" for degree in seen],
+        )
+
+    # Figures
+
+    @property
+    def tvd(self) -> float:
+        """The distance in total variation between the visits of all walkers and the law."""
+        return figures.tvd(self)
+
+    @property
+    def walker_tvd(self) -> Array:
+        """The same for each walker by itself, shape (walkers,)."""
+        return figures.walker_tvd(self)
+
+    @property
+    def coverage(self) -> float:
+        """The share of the nodes that were visited, of those where the walk may go."""
+        return len(self.visited) / len(self._reachable)
+
+    @property
+    def revisit_ratio(self) -> float:
+        """The share of steps that led a walker where it had been, or let it stay."""
+        return 1.0 - len(self._visits.nodes) / max(float(self._steps.sum()), 1.0)
+
+    @property
+    def history_noise(self) -> float:
+        """How much the history makes logarithms of weights fluctuate, at the worst node.
+
+        Alpha times the largest relative standard deviation, from walker to walker, of the visits of
+        a node. Errors are those of the theory where this is small, and about 1.3 times as much
+        larger with Metropolis' acceptance (bases ``"mhrw"`` and ``"mhda"``), whose kink feels noise
+        in first order; errors from the spread of walkers are right in any case. Infinite where a
+        node was not visited.
+        """
+        return figures.history_noise(self)
+
+    @property
+    def exact_target(self) -> bool:
+        """Whether visits tend to the law: not with `memory_size` below `n_nodes`."""
+        size = self.settings["memory_size"]
+        return size is None or bool(size >= self.n_nodes)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the same call gives the same bits: not with ``history="shared_async"``."""
+        return not self._shares_history or self.settings["history"] != "shared_async"
+
+    @property
+    def ess(self) -> NoReturn:
+        """Not for walks: ask ``expect(f).ess``."""
+        raise ArgumentError("ess: it differs from function to function; ask walk.expect(f).ess")
+
+    @property
+    def khat(self) -> NoReturn:
+        """Not for walks: their log-weights are visits."""
+        raise ArgumentError("khat: the weights of a walk are visits, which have no tail to judge")
+
+    # Samples
+
+    def merge(self, *others: Sample) -> Self:
+        """Put the walkers of several walks side by side.
+
+        Parameters
+        ----------
+        *others : Walk
+            On the same graph, with the same settings and steps, and other seeds.
+
+        Returns
+        -------
+        Walk
+            Of all walkers; ``settings["seeds"]`` lists the seeds that they came from. It cannot be
+            extended.
+
+        Raises
+        ------
+        ArgumentError
+            If the walks do not fit, or two came from one seed.
+        """
+        return figures.merged(self, others)
+
+    def resample(
+        self, n: int | None = None, *, rng: RngLike = None, method: str = "systematic"
+    ) -> NoReturn:
+        """Not for walks: resampled nodes would pass for independent ones."""
+        raise ArgumentError(
+            "resample: the steps of a walker depend on each other, and resampled nodes would pass "
+            "for independent ones; numpy's choice(n_nodes, p=visits / visits.sum()) draws them"
+        )
+
+    def reweight(self, new: Any, *, old: Any = None) -> NoReturn:
+        """Not for walks: ``expect(f, under=...)`` averages under another law."""
+        raise ArgumentError("reweight: ask walk.expect(f, under=...) for averages under a law")
+
+    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
+        """Convert paths to what ArviZ works with; see `fermiac.Sample.to_arviz`.
+
+        Raises
+        ------
+        ArgumentError
+            Without paths: ArviZ knows no visits.
+        """
+        if self.paths is None:
+            raise ArgumentError("to_arviz: ArviZ knows no visits; walk with record='path'")
+        return super().to_arviz(resample=resample, n=n, rng=rng)
+
+    def plot_visits(self, ax: Axes | None = None) -> Axes:
+        """Draw visits against the law; see `fermiac.plotting.plot_visits`."""
+        drawn: Axes = registry.function("plotting", "plot_visits")(self, ax)
+        return drawn
+
+    def summary(self) -> str:
+        """Return a table of the walk: what was visited, and how near its law that is."""
+        return figures.summary(self)
+
+    def _headline(self) -> str:
+        s = self.settings
+        alpha = "" if s["kernel"] in ("none", "rotor", "saw") else f", alpha {s['alpha']}"
+        return (
+            f"Walk: {self.n_walkers} walkers × {self.n_steps} steps on {self.n_nodes} nodes, "
+            f"kernel {s['kernel']}, base {s['base']}{alpha}: {100 * self.acceptance:.1f} % moved"
+        )

@@ -1,0 +1,268 @@
+"""What a graph in compressed rows holds, and what is known of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.validate import whole
+from fermiac.errors import ArgumentError
+from fermiac.walks import arrays as arrays_module
+from fermiac.walks.walkable import check_walkable, require_symmetric
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+__all__ = ["Components", "Rows"]
+
+Nodes: TypeAlias = "NDArray[np.uint32] | NDArray[np.uint64]"
+Weights: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
+
+
+class Components(NamedTuple):
+    """The connected components of a graph, in the order of their first nodes."""
+
+    labels: NDArray[np.int64]
+    """The component of each node, shape (n_nodes,)."""
+    sizes: NDArray[np.int64]
+    """The nodes of each component."""
+    bipartite: NDArray[np.bool_]
+    """Whether all edges of a component go between two sides; empty for strong components."""
+
+
+class Rows:
+    """The arrays of a `fermiac.walks.Graph`, and what they tell."""
+
+    directed: bool
+    """Whether edges lead one way only."""
+    indptr: NDArray[np.int64]
+    """Where each row begins, and the end; shape (n_nodes + 1,)."""
+    indices: Nodes
+    """The rows, one after the other."""
+    weights: Weights | None
+    """A weight for each entry of `indices`, or None."""
+    labels: tuple[Any, ...] | None
+    """The user's names of the nodes, or None."""
+
+    _known: dict[str, Any]
+    _folder: str | None
+
+    def _fill(
+        self,
+        indptr: NDArray[np.int64],
+        indices: Nodes,
+        weights: Weights | None,
+        directed: bool,
+        labels: tuple[Any, ...] | None,
+        folder: str | None = None,
+        **known: Any,
+    ) -> None:
+        # Past __setattr__, which refuses.
+        self.__dict__.update(
+            directed=directed,
+            indptr=arrays_module.locked(indptr),
+            indices=arrays_module.locked(indices),
+            weights=None if weights is None else arrays_module.locked(weights),
+            labels=labels,
+            _known=known,
+            _folder=folder,
+        )
+        self._core  # noqa: B018  # refuses arrays that do not fit together
+
+    @classmethod
+    def _of(cls, *arrays: Any, **known: Any) -> Self:
+        """The graph of arrays that are known to be right: those of `_fill`."""
+        graph = cls.__new__(cls)
+        graph._fill(*arrays, **known)
+        return graph
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a graph does not change; make another one")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._folder is not None:
+            return type(self).open, (self._folder,)  # type: ignore[attr-defined]
+        arrays = (self.indptr, self.indices, self.weights, self.directed, self.labels)
+        return _again, (type(self), arrays, self._known)
+
+    @cached_property
+    def _core(self) -> _core.Graph:
+        return _core.Graph(self.indptr.view(np.uint64), self.indices, self.weights)
+
+    @property
+    def n_nodes(self) -> int:
+        """The number of nodes."""
+        return len(self.indptr) - 1
+
+    @property
+    def n_edges(self) -> int:
+        """The number of edges: arcs of a directed graph; else each edge once, loops as well."""
+        places = len(self.indices)
+        if self.directed:
+            return places
+        loops = int(self._fact("loops"))
+        return (places - loops) // 2 + loops
+
+    @cached_property
+    def degrees(self) -> NDArray[np.int64]:
+        """The number of edges that leave each node, a loop counting once; shape (n_nodes,)."""
+        return arrays_module.locked(np.diff(self.indptr))
+
+    @cached_property
+    def strengths(self) -> NDArray[np.float64]:
+        """The sum of the weights of the edges that leave each node; shape (n_nodes,)."""
+        return arrays_module.locked(self._core.strengths(resolve_threads(None)))
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether each edge has its way back, of the same weight to within rounding."""
+        return self.asymmetry is None
+
+    @property
+    def asymmetry(self) -> tuple[int, int, float, float] | None:
+        """The first edge that differs from its way back, or None.
+
+        From, to, its weight and that of the way back; 0 if there is none.
+        """
+        if "asymmetry" not in self._known:
+            ordered = bool(self._fact("sorted"))
+            self._known["asymmetry"] = self._core.one_way(ordered, resolve_threads(None))
+        return cast("tuple[int, int, float, float] | None", self._known["asymmetry"])
+
+    @cached_property
+    def components(self) -> Components:
+        """The connected components; the directions of edges do not matter to them."""
+        self._fact("loops")  # refuses rows that were not looked at and are wrong
+        return Components(*self._core.parts())
+
+    @cached_property
+    def strong_components(self) -> Components:
+        """The sets of nodes each of which can be reached from each other along the arcs."""
+        if not self.directed:
+            return self.components
+        self._fact("loops")
+        return Components(*self._core.strong_parts())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is one component only."""
+        return len(self.components.sizes) == 1
+
+    @property
+    def is_bipartite(self) -> bool:
+        """Whether all edges go between two sides, so that walks alternate between them."""
+        return bool(self.components.bipartite.all())
+
+    def neighbors(self, node: int) -> Nodes:
+        """Give the nodes to which edges lead from a node.
+
+        Parameters
+        ----------
+        node : int
+            From 0 to ``n_nodes - 1``.
+
+        Returns
+        -------
+        ndarray of uint32 or uint64
+            Its row: a view, which cannot be written.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such node.
+        """
+        node = whole("node", node, 0, self.n_nodes - 1)
+        return self.indices[self.indptr[node] : self.indptr[node + 1]]
+
+    def index(self, label: Any) -> int:
+        """Give the number of the node with a label.
+
+        Parameters
+        ----------
+        label : object
+            One of `labels`, or a number where the nodes have none.
+
+        Returns
+        -------
+        int
+            The node.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such node.
+        """
+        if self.labels is None:
+            return whole("label", label, 0, self.n_nodes - 1)
+        try:
+            return self._numbers[label]
+        except (KeyError, TypeError):
+            raise ArgumentError(f"label: no node is called {label!r:.60}") from None
+
+    @cached_property
+    def _numbers(self) -> dict[Any, int]:
+        return {label: i for i, label in enumerate(self.labels or ())}
+
+    def to_scipy(self) -> scipy.sparse.csr_array:
+        """Give the adjacency matrix.
+
+        Returns
+        -------
+        scipy.sparse.csr_array
+            Of float64, with 1 for edges without weights: a copy.
+        """
+        import scipy.sparse
+
+        self._check_rows()  # SciPy does not look where columns lead
+        small = max(self.n_nodes, len(self.indices)) < 2**31
+        kind = np.int32 if small else np.int64
+        data = np.ones(len(self.indices)) if self.weights is None else self.weights.astype(float)
+        parts = (data, self.indices.astype(kind), self.indptr.astype(kind))
+        return scipy.sparse.csr_array(parts, shape=(self.n_nodes, self.n_nodes))
+
+    def __len__(self) -> int:
+        return self.n_nodes
+
+    def __repr__(self) -> str:
+        # A repr reads no row: they may be on a disk.
+        if self.directed or "loops" in self._known:
+            size = f"{self.n_edges} {'arcs' if self.directed else 'edges'}"
+        else:
+            size = f"{len(self.indices)} entries"
+        way = "directed" if self.directed else "undirected"
+        kind = "without weights" if self.weights is None else "weighted"
+        line = f"Graph: {self.n_nodes} nodes, {size}, {way}, {kind}"
+        return line if self._folder is None else f"{line}\n  in {self._folder}"
+
+    def _fact(self, name: str) -> Any:
+        if name not in self._known:
+            found = self._core.survey(True, False, resolve_threads(None))
+            self._known.update(zip(("sorted", "repeated", "loops"), found, strict=True))
+        return self._known[name]
+
+    def _check_rows(self) -> None:
+        """Refuse nodes that do not exist, in rows that nobody has looked at."""
+        self._core.survey(True, False, resolve_threads(None))
+
+    # What walks ask
+
+    def _require_symmetric(self, reason: str) -> None:
+        require_symmetric(self, reason)
+
+    def _check_walkable(
+        self,
+        start: NDArray[np.int64] | None = None,
+        component: str = "error",
+        on_stuck: str = "error",
+    ) -> tuple[NDArray[np.bool_] | None, list[str]]:
+        return check_walkable(self, start, component, on_stuck)
+
+
+def _again(cls: type[Rows], arrays: tuple[Any, ...], known: dict[str, Any]) -> Rows:
+    """Unpickle."""
+    return cls._of(*arrays, **known)

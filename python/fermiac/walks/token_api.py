@@ -1,0 +1,367 @@
+"""Token optimisation: parameters that walk over a graph and improve at every node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import Report, reporter
+from fermiac._base.validate import RngLike, key_of, whole, yes
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
+from fermiac.results.result import warn
+from fermiac.walks.conversions import as_graph
+from fermiac.walks.gradients import LossLike, as_loss
+from fermiac.walks.job import Job
+from fermiac.walks.losses import Loss
+from fermiac.walks.memory import require_room
+from fermiac.walks.regressions import LeastSquares, Logistic
+from fermiac.walks.token_result import Optimum
+from fermiac.walks.token_rule import Plan, exponent, starts_of
+from fermiac.walks.token_run import Callback, Judge, Keeper, TokenRun, before_of
+from fermiac.walks.token_walk import job_of, weights_of
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.checkpoint import Checkpoint
+    from fermiac.walks.chains import Base
+    from fermiac.walks.job import Alpha
+    from fermiac.walks.node_functions import NodeFunctionLike
+
+__all__ = ["optimize"]
+
+Array = NDArray[np.float64]
+#: Records of a trace, and numbers in it, at most, if nothing is said.
+_RECORDS, _NUMBERS = 200, 2**24
+
+
+def optimize(
+    loss: LossLike,
+    graph: Any,
+    alpha: Alpha = 5.0,
+    a: float = 0.7,
+    b: float = 0.9,
+    n_steps: int = 10**5,
+    rng: RngLike = 0,
+    *,
+    theta0: ArrayLike | None = None,
+    dim: int | None = None,
+    kernel: str = "srrw",
+    base: Base = "mhrw",
+    weights: str | NodeFunctionLike | None = None,
+    pseudo_counts: str | ArrayLike = "target",
+    start: ArrayLike | None = None,
+    c: float = 1.0,
+    step_sizes: ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | None = None,
+    momentum: float = 0.0,
+    average: bool | int = False,
+    clip: float | None = None,
+    projection: tuple[Any, ...] | None = None,
+    batch_size: int | None = None,
+    local_steps: int = 1,
+    n_tokens: int = 1,
+    sync: int | None = None,
+    history: str = "private",
+    objective: bool | Callable[[Array], ArrayLike] | None = None,
+    record_every: int | None = None,
+    callback: Callback | None = None,
+    callback_every: int | None = None,
+    state: Mapping[str, Any] | None = None,
+    keep_state: bool = True,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> Optimum:
+    r"""Minimise a mean of losses that lie on the nodes of a graph, by a token that walks over it.
+
+    The token carries parameters :math:`\theta`. In step n + 1 it moves from its node to the next,
+    :math:`X_{n+1}`, along a self-repellent walk whose measure of visits then takes a step of size
+    :math:`\gamma_{n+1}`, and the parameters take theirs:
+
+    .. math:: \theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n), \qquad
+              \beta_n = c\, (n + 1)^{-b}, \quad \gamma_n = (n + 1)^{-a}.
+
+    They tend to where the mean of the gradients under the walk's law is 0, with an error of the
+    order :math:`\beta_n^{1/2}`. If b > a the measure settles first, and repellence brings the
+    variance of the parameters down with :math:`\alpha^{-2}` [1]_.
+
+    Parameters
+    ----------
+    loss : loss, callable, native function or torch module
+        A `Quadratic`, `LeastSquares` or `Logistic`, which run in Rust; a function of parameters
+        (n_tokens, d) and nodes (n_tokens,), int64, that gives gradients (n_tokens, d); a C function
+        pointer (`NativeLoss`); or a torch module (`TorchLoss`).
+    graph : graph
+        As `as_graph` takes it.
+    alpha : float or schedule, default 5
+        The strength of repellence.
+    a, b : float, default 0.7 and 0.9
+        The exponents of the step sizes, above 1/2, up to 1. With b = 1 the smallest eigenvalue of
+        the mean Hessian must be above 1 / (2 c).
+    n_steps : int, default 10**5
+        Steps of each token.
+    rng : int, SeedSequence, Generator or None, default 0
+        See `fermiac.random.key_of`.
+    theta0 : array_like of shape (d,) or (n_tokens, d), optional
+        The first parameters; by default zeros.
+    dim : int, optional
+        The number of parameters, where neither `theta0` nor the loss tells it.
+    kernel : {"srrw", "hdt", "none"}, default "srrw"
+        How history bends the walk, as for `walk`.
+    base : str, Lazy or MTM, default "mhrw"
+        The chain that is bent.
+    weights : None, "degree", array or callable, optional
+        How much each node counts, up to a factor. By default all count the same (for the bases
+        that visit by degree: as much as their degree).
+    pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
+        The counts that histories begin with, as for `walk`.
+    start : int or array_like of shape (n_tokens,), optional
+        Where tokens start; by default nodes are drawn.
+    c : float, default 1
+        The scale of step sizes.
+    step_sizes : array_like of shape (n_steps,) or callable, optional
+        Sizes :math:`\beta_1, \beta_2, \ldots` in place of those of b and c, or a function that
+        gives them for an array of steps 1, 2, ….
+    momentum : float, default 0
+        m in [0, 1) of the heavy ball: :math:`v \leftarrow m v + \nabla f` takes the place of the
+        gradient.
+    average : bool or int, default False
+        Average parameters over all steps (Polyak and Ruppert), or over those after so many.
+    clip : float, optional
+        Gradients of a larger norm are cut to this norm.
+    projection : ("ball", radius) or ("box", low, high), optional
+        The set that parameters are brought back to after every step.
+    batch_size : int, optional
+        Rows of a node's data that a visit draws, with replacement, instead of looking at all; for
+        `LeastSquares` and `Logistic`.
+    local_steps : int, default 1
+        Steps of the same size that are taken at each visit.
+    n_tokens : int, default 1
+        Tokens, each with a walker of its own.
+    sync : int, optional
+        After every so many steps all tokens take the mean of their parameters (and momenta). By
+        default they never meet: then they are independent, and their spread tells the error.
+    history : {"private", "shared_sync"}, default "private"
+        Whether each token's walker has a history of its own, or all read and write one.
+    objective : bool or callable, optional
+        A function of parameters (n, d) that gives (n,), evaluated along the trace; True for the
+        mean of the losses under the walk's law, of losses that run in Rust.
+    record_every : int, optional
+        Steps between two records of the trace; by default such that there are 200, or fewer where
+        these would be many numbers.
+    callback : callable, optional
+        Called with (step, parameters (n_tokens, d)) after every `callback_every` steps, by default
+        those of the trace. If it returns True the run ends there.
+    callback_every : int, optional
+        See `callback`.
+    state : mapping, optional
+        ``state`` of a result of the same call, which goes on from there for n_steps more steps,
+        as one run would have. Its trace begins there.
+    keep_state : bool, default True
+        Whether the result has a `state`, which holds what all walkers remember.
+    checkpoint : str, path-like or fermiac.Checkpoint, optional
+        A file from which the same call, killed or not, goes on; a larger `n_steps` (with the same
+        `record_every`) makes the run longer.
+    n_threads : int, optional
+        Threads; the result does not depend on them.
+    progress : bool or callable, optional
+        A bar, or a function of (done, total); by default a bar on a terminal.
+
+    Returns
+    -------
+    Optimum
+        ``theta``, ``thetas`` of all tokens, averages, the trace, visits, and the state.
+
+    Raises
+    ------
+    ArgumentError
+        For arguments outside of their domains.
+    DivergedError
+        If parameters are no longer finite; with the step, the node, and ``partial_result``.
+    TargetError
+        If a gradient or `objective` has another shape, or a native function leaves numbers
+        unwritten.
+    MemoryLimitError
+        If parameters or the trace would take more memory than the machine has.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If b is not above a, where repellence gains little or nothing.
+
+    Notes
+    -----
+    `Optimum.stderr` is the spread of the tokens, and does not hold what all of them have in common:
+    what is left of the way from `theta0` after a short run, and the transient of their histories.
+    The trace shows whether the former is over.
+
+    The error that is left after n steps is what `predict` computes for losses whose gradients are
+    known at the minimum, and `token_covariance` its limit.
+
+    References
+    ----------
+    .. [1] J. Hu, V. Doshi, D. Y. Eun, "Accelerating distributed stochastic optimization via
+       self-repellent random walks", ICLR 2024.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = fm.walks.as_graph(np.array([[i, (i + 1) % 10] for i in range(10)]))
+    >>> loss = fm.walks.Quadratic(1.0, np.arange(10.0))
+    >>> o = fm.walks.optimize(loss, ring, n_steps=20_000, n_tokens=20, rng=0)
+    >>> bool(abs(o.theta[0] - 4.5) < 5 * o.stderr[0])
+    True
+    """
+    begun = time.perf_counter()
+    n_tokens = whole("n_tokens", n_tokens, 1, 2**31)
+    n_steps = whole("n_steps", n_steps, 0, 2**32)
+    before = before_of(state)
+    theta, dim = starts_of(theta0, dim, n_tokens)
+    handle, dim = as_loss(loss, dim)
+    require_room(32 * n_tokens * dim, f"the parameters of {n_tokens} tokens", "use fewer")
+    if theta is None:
+        theta = np.zeros((n_tokens, dim))
+    plan = Plan.of(
+        dim,
+        before.done + n_steps,
+        n_tokens,
+        b=b,
+        c=c,
+        step_sizes=step_sizes,
+        momentum=momentum,
+        average=average,
+        clip=clip,
+        projection=projection,
+        batch_size=batch_size,
+        local_steps=local_steps,
+        sync=sync,
+    )
+    if plan.batch_size is not None and not isinstance(loss, LeastSquares | Logistic):
+        raise ArgumentError(
+            "batch_size: given for a loss without rows of data; LeastSquares and Logistic have "
+            "them, and a function can draw its own"
+        )
+    if callback is not None and not callable(callback):
+        raise ArgumentError(f"callback: {callback!r:.60} was given; a callable is needed")
+    keep_state = yes("keep_state", keep_state)
+    g = as_graph(graph)
+    if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
+        raise ArgumentError(f"loss: {loss!r} was given for a graph of {g.n_nodes} nodes")
+    keeper = None if checkpoint is None else Keeper(checkpoint)
+    if keeper is not None and state is not None:
+        raise ArgumentError("state: given with checkpoint=, which has a state of its own")
+    known = before.seed if keeper is None or rng is not None else keeper.seed
+    key = key_of(rng) if known is None else known
+    job = job_of(
+        g,
+        kernel=kernel,
+        base=base,
+        alpha=alpha,
+        weights=weights,
+        pseudo_counts=pseudo_counts,
+        start=start,
+        history=history,
+        step_exponent=exponent("a", a),
+        n_walkers=n_tokens,
+        n_steps=before.done + n_steps,
+        key=key,
+    )
+    records = max(min(_RECORDS, _NUMBERS // theta.size), 1)
+    every = _every("record_every", record_every, max(n_steps // records, 1))
+    require_room(
+        8 * theta.size * (n_steps // every + 2),
+        f"a trace of {n_steps // every} records",
+        "give a larger record_every",
+    )
+    run = TokenRun(
+        handle,
+        job,
+        _core.Tokens(plan.settings(), theta, key),
+        settings={"a": float(a), **plan.to_dict(), "dim": dim, "record_every": every},
+        every=every,
+        n_steps=n_steps,
+        local_steps=plan.local_steps,
+        callback=callback,
+        callback_every=_every("callback_every", callback_every, every),
+        keeper=keeper,
+        keep_state=keep_state,
+        workers=resolve_threads(n_threads),
+        begun=begun,
+    )
+    if state is not None:
+        run.restore(before)
+    judge = _objective(objective, loss, job)
+    with reporter(progress, "tokens", "steps") as report:
+        return _concluded(run, report, judge, _findings(job, float(a), plan))
+
+
+def _concluded(
+    run: TokenRun,
+    report: Report | None,
+    judge: Judge | None,
+    found: list[tuple[type[FermiacWarning], str]],
+) -> Optimum:
+    """Run, and warn in the name of the caller's caller."""
+    result = None
+    try:
+        result = run.run(report, judge)
+        object.__setattr__(result, "warnings", tuple(text for _, text in found))
+        warn(found, result)
+    except BaseException as error:
+        if result is not None:  # Ctrl-C meanwhile, or a warning that is an error
+            error.partial_result = result  # type: ignore[attr-defined]
+        raise
+    return result
+
+
+def _every(name: str, given: int | None, default: int) -> int:
+    return default if given is None else whole(name, given, 1, 2**53)
+
+
+def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
+    """The function that the trace is judged by."""
+    if given is None or given is False:
+        return None
+    if given is True:
+        if not isinstance(loss, Loss):
+            raise ArgumentError(
+                "objective: True was given for a loss whose values are not known; give a function "
+                "of parameters (n, d) that gives (n,)"
+            )
+        weights = weights_of(job)
+        return lambda theta: np.asarray(loss.objective(theta, weights))
+    if not callable(given):
+        raise ArgumentError(
+            f"objective: a {type(given).__name__} was given; True, or a function of parameters "
+            "(n, d) that gives (n,), is needed"
+        )
+
+    def judge(theta: Array) -> Array:
+        values = np.asarray(given(theta))
+        if values.shape != (len(theta),) or values.dtype.kind not in "biuf":
+            raise TargetError(
+                f"objective: it gave shape {values.shape} and type {values.dtype} for parameters "
+                f"of shape {theta.shape}; real numbers of shape ({len(theta)},) are needed"
+            )
+        return values.astype(np.float64)
+
+    return judge
+
+
+def _findings(job: Job, a: float, plan: Plan) -> list[tuple[type[FermiacWarning], str]]:
+    if job.is_plain or plan.step_sizes is not None or plan.b > a:
+        return []
+    gain = "little" if plan.b == a else "nothing"
+    return [
+        (
+            ConvergenceWarning,
+            f"b = {plan.b:g} is not above a = {a:g}: in the limit repellence gains {gain}; take b "
+            "above a, 0.9 and 0.7 for instance",
+        )
+    ]

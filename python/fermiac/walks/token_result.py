@@ -1,0 +1,160 @@
+"""What tokens have found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base import registry
+from fermiac._base.validate import numbers
+from fermiac.errors import ArgumentError
+from fermiac.results.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Optimum", "Trace"]
+
+Array = NDArray[np.float64]
+
+#: Parameters that a table shows.
+_SHOWN = 20
+
+
+class Trace(NamedTuple):
+    """The course of an optimisation."""
+
+    steps: NDArray[np.int64]
+    """The steps that are recorded, shape (n_records,)."""
+    theta: Array
+    """The parameters after them, shape (n_tokens, n_records, d)."""
+    loss: Array | None
+    """The objective there, shape (n_tokens, n_records), if it was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Optimum(Result):
+    """What `fermiac.walks.optimize` gives.
+
+    Attributes
+    ----------
+    thetas : ndarray of shape (n_tokens, d)
+        The parameters of the tokens after the last step.
+    averages : ndarray of shape (n_tokens, d) or None
+        Their averages over steps, if these were asked for.
+    visits : ndarray of shape (n_nodes,)
+        How often each node was visited, by all tokens.
+    n_steps : int
+        Steps of each token, with those before a `state`.
+    trace : Trace
+        What was recorded: steps, parameters, and the objective.
+    state : mapping of arrays or None
+        From where ``state=`` goes on.
+    """
+
+    thetas: Array
+    averages: Array | None
+    visits: NDArray[np.int64]
+    n_steps: int
+    trace_steps: NDArray[np.int64]
+    trace_theta: Array
+    trace_loss: Array | None
+    state: Mapping[str, Any] | None
+
+    @property
+    def theta(self) -> Array:
+        """The parameters: those of the token, or the mean of all tokens; shape (d,)."""
+        return np.asarray(self.thetas.mean(axis=0))
+
+    @property
+    def theta_average(self) -> Array | None:
+        """The average over steps, or the mean of those of all tokens; shape (d,)."""
+        return None if self.averages is None else np.asarray(self.averages.mean(axis=0))
+
+    @property
+    def stderr(self) -> Array | None:
+        """The standard error of `theta`, by the spread of the tokens; shape (d,).
+
+        It does not hold what tokens have in common: how far they still are on their way.
+        None where there is one token, where tokens have met, or share a history.
+        """
+        return self._spread(self.thetas)
+
+    @property
+    def trace(self) -> Trace:
+        """What was recorded."""
+        return Trace(self.trace_steps, self.trace_theta, self.trace_loss)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens."""
+        return len(self.thetas)
+
+    def _spread(self, values: Array) -> Array | None:
+        shared = self.settings["sync"] is not None or self.settings["history"] != "private"
+        if len(values) < 2 or shared:
+            return None
+        return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+
+    def _headline(self) -> str:
+        best, values = self._best()
+        spread = self._spread(values)
+        shown = [f"{x:.6g}" for x in best[:3]]
+        if spread is not None:
+            shown = [f"{x} ± {e:.2g}" for x, e in zip(shown, spread, strict=False)]
+        more = ", …" if len(best) > 3 else ""
+        tokens = f" of {self.n_tokens} tokens" if self.n_tokens > 1 else ""
+        return f"Optimum: ({', '.join(shown)}{more}) after {self.n_steps} steps{tokens}"
+
+    def _best(self) -> tuple[Array, Array]:
+        """The average where there is one, else the last parameters; and those of all tokens."""
+        values = self.thetas if self.averages is None else self.averages
+        return values.mean(axis=0), values
+
+    def summary(self) -> str:
+        """Return a table of the parameters as text."""
+        best, values = self._best()
+        spread = self._spread(values)
+        lines = [repr(self), "", f"{'parameter':>9}  {'value':>13}"]
+        if spread is not None:
+            lines[-1] += f"  {'stderr':>9}"
+        for i, x in enumerate(best[:_SHOWN]):
+            line = f"{i:>9}  {x:>13.6g}"
+            lines.append(line if spread is None else f"{line}  {spread[i]:>9.2g}")
+        if len(best) > _SHOWN:
+            lines.append(f"and {len(best) - _SHOWN} more")
+        return "\n".join(lines)
+
+    def distance(self, optimum: ArrayLike) -> Array:
+        """Distances of recorded parameters from a point.
+
+        Parameters
+        ----------
+        optimum : array_like of shape (d,)
+            The point.
+
+        Returns
+        -------
+        ndarray of shape (n_tokens, n_records)
+            Euclidean lengths.
+
+        Raises
+        ------
+        ArgumentError
+            For a point of another shape.
+        """
+        point = numbers("optimum", optimum)
+        if point.shape != self.thetas.shape[1:]:
+            raise ArgumentError(
+                f"optimum: shape {point.shape} was given; {self.thetas.shape[1:]} is needed"
+            )
+        return np.asarray(np.linalg.norm(self.trace_theta - point, axis=2))
+
+    def plot(self, ax: Axes | None = None, optimum: ArrayLike | None = None) -> Axes:
+        """Draw the trace; see `fermiac.plotting.plot_optimum`."""
+        drawn: Axes = registry.function("plotting", "plot_optimum")(self, ax=ax, optimum=optimum)
+        return drawn

@@ -1,0 +1,248 @@
+"""What the theory says of tokens that walks drive: limits, and predictions at finite n."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac._base.validate import choice, numbers, positive, unwrapped, whole
+from fermiac.errors import ArgumentError
+from fermiac.walks.chains import Base, base_of
+from fermiac.walks.variance import METHODS, alpha_of, exponent_of, kernel_of
+
+if TYPE_CHECKING:
+    from fermiac.walks.node_functions import NodeFunctionLike
+    from fermiac.walks.transition import Weights
+
+__all__ = ["predict", "token_covariance"]
+
+
+def token_covariance(
+    graph: Any,
+    gradients: NodeFunctionLike,
+    hessian: ArrayLike,
+    alpha: float | tuple[Any, ...] = 5.0,
+    a: float = 0.7,
+    b: float = 0.9,
+    *,
+    c: float = 1.0,
+    kernel: str = "srrw",
+    base: Base = "mhrw",
+    weights: Weights = None,
+    method: str = "auto",
+) -> Any:
+    r"""Compute the limit law's covariance of a token that a walk drives downhill, exactly.
+
+    The token moves by :math:`\theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n)`
+    over the nodes X of a walk, to the minimum :math:`\theta^*` of the mean of the losses f under
+    the walk's law. :math:`(\theta_n - \theta^*) / \beta_n^{1/2}` tends to a normal law about 0,
+    whose covariance this gives.
+
+    Parameters
+    ----------
+    graph : graph
+        An undirected, connected graph, as `fermiac.walks.as_graph` takes it.
+    gradients : array (n_nodes, d) or (n_nodes,), or callable
+        The gradients of the nodes' losses at the minimum, where their mean is 0; a callable takes
+        all nodes, an int64 array.
+    hessian : array (d, d) or (n_nodes, d, d), or number
+        The mean of the losses' Hessians there, or all of them. For a root of other functions than
+        gradients it may be any matrix whose eigenvalues have positive real parts.
+    alpha : float, default 5
+        The repellence; of a schedule, its last value counts.
+    a, b : float, default 0.7 and 0.9
+        The exponents of the step sizes :math:`\gamma_n = (n + 1)^{-a}` of the visit measure and
+        :math:`\beta_n = c (n + 1)^{-b}` of the token, above 1/2, up to 1.
+    c : float, default 1
+        The scale of the token's steps.
+    kernel, base, weights
+        The walk, as for `asymptotic_variance`.
+    method : {"auto", "dense", "iterative"}, default "auto"
+        As for `asymptotic_variance`.
+
+    Returns
+    -------
+    array (d, d) or float
+        The covariance V; a float for gradients of shape (n_nodes,).
+
+    Raises
+    ------
+    ArgumentError
+        As for `asymptotic_variance`; if the mean of the gradients is not 0, or an eigenvalue of the
+        Hessian not positive (if b = 1: not above 1 / (2 c)).
+    TargetError
+        If a callable gives a wrong shape, or numbers that are not finite.
+    NumericalError
+        If the chain mixes so slowly that the iterations do not converge.
+
+    Notes
+    -----
+    With A minus the Hessian, the eigenvalues :math:`l_k` of the base chain, and :math:`B_k` the sum
+    of the gradients weighed by its left eigenvector, :math:`A V + V A^\top + U = 0` with
+
+    .. math:: U = \sum_{k \ge 1} \frac{1 + l_k}{1 - l_k} \frac{B_k B_k^\top}{g_k^2}, \qquad
+              g_k = 1 + \alpha (1 + l_k) \ (a < b), \quad g_k = 1 \ (a > b).
+
+    If b = 1, A + I / (2 c) takes the place of A. If a = b the token and the measure move on one
+    scale, and V is a block of the solution of their joint equation, of the order of
+    :math:`1 / \alpha`. For the history-driven target the factors :math:`1 + l_k` next to alpha are
+    1.
+
+    References
+    ----------
+    .. [1] J. Hu, V. Doshi, D. Y. Eun, "Accelerating distributed stochastic optimization via
+       self-repellent random walks", ICLR 2024.
+
+    Examples
+    --------
+    The losses are (θ - i)² / 2 on a path. Where the walk's measure settles first, repellence brings
+    the token's variance down with its square:
+
+    >>> import numpy as np, fermiac as fm
+    >>> path = [[i, i + 1] for i in range(5)]
+    >>> gradients = 2.5 - np.arange(6)
+    >>> for alpha in 0.0, 5.0:
+    ...     print(f"{fm.walks.token_covariance(path, gradients, 1.0, alpha):.4f}")
+    20.1250
+    0.1889
+    """
+    from fermiac.walks import token_law
+
+    kernel, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
+    chain, values, drift, shape = _problem(graph, gradients, hessian, kernel, base, weights)
+    token_law.check_stable(drift, b, exponents[2])
+    law = token_law.limit(chain, values, drift, repellence, exponents, kernel, method)
+    return unwrapped(law.reshape(shape))
+
+
+def predict(
+    graph: Any,
+    gradients: NodeFunctionLike,
+    hessian: ArrayLike,
+    n_steps: int | ArrayLike,
+    alpha: float | tuple[Any, ...] = 5.0,
+    a: float = 0.7,
+    b: float = 0.9,
+    *,
+    c: float = 1.0,
+    start_error: ArrayLike = 0.0,
+    kernel: str = "srrw",
+    base: Base = "mhrw",
+    weights: Weights = None,
+    method: str = "auto",
+) -> Any:
+    r"""Predict the mean square error of a token after n steps.
+
+    While the step sizes of the token and of the visit measure are of one order, the limit law says
+    little: with exponents 0.7 and 0.9 they differ by a factor of 10 after 10**5 steps. This follows
+    the covariance of token and measure step by step, in the linear approximation about the minimum.
+
+    Parameters
+    ----------
+    graph, gradients, hessian
+        As for `token_covariance`.
+    n_steps : int or array of int
+        The numbers of steps, from 0 up.
+    alpha, a, b, c
+        As for `token_covariance`.
+    start_error : number or array (d,), default 0
+        The distance of the first token from the minimum.
+    kernel, base, weights, method
+        As for `token_covariance`. Above 500 nodes a few modes stand for the spectrum, by Gauss
+        quadrature.
+
+    Returns
+    -------
+    array (d, d) or float
+        The matrix of second moments of :math:`\theta_n - \theta^*`; a float for gradients of shape
+        (n_nodes,). For an array of numbers of steps, with a first axis of its shape.
+
+    Raises
+    ------
+    ArgumentError, TargetError, NumericalError
+        As for `token_covariance`.
+
+    Notes
+    -----
+    The noise of the walk is taken as white, with its long-run covariance. That fails where the
+    token moves far while the walk mixes: where the step :math:`\beta_n` times the mixing time is
+    large, in the first steps above all. With the history-driven target the Metropolis rules, which
+    have a kink where the history is even, come to the limit late: the error exceeds this by about
+    the relative size of the history's noise times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
+    V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> path = [[i, i + 1] for i in range(5)]
+    >>> gradients = 2.5 - np.arange(6)
+    >>> n = np.array([1000, 10000])
+    >>> error = fm.walks.predict(path, gradients, 1.0, n, start_error=3.0)
+    >>> print(np.round(error / n**-0.9, 3))
+    [0.722 0.527]
+    """
+    from fermiac.walks import token_law
+
+    kernel, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
+    given = np.asarray(n_steps, dtype=object)
+    times = np.array([whole("n_steps", n, 0, 10**9) for n in given.reshape(-1)], dtype=np.int64)
+    chain, values, drift, shape = _problem(graph, gradients, hessian, kernel, base, weights)
+    dim = values.shape[1]
+    start = numbers("start_error", start_error)
+    if start.shape not in ((), (dim,)) or not np.isfinite(start).all():
+        raise ArgumentError(
+            f"start_error: {start_error!r:.60} was given; a number or {dim} finite numbers are "
+            "needed"
+        )
+    start = np.broadcast_to(start, (dim,))
+    modes = token_law.modes_of(chain, values, kernel, method)
+    order, back = np.unique(times, return_inverse=True)
+    law = np.empty((0, dim, dim))
+    if len(order):
+        law = token_law.recursion(modes, drift, start, repellence, exponents, order)
+    return unwrapped(law[back].reshape(given.shape + shape))
+
+
+def _settings(
+    alpha: Any, a: Any, b: Any, c: Any, kernel: Any, method: Any
+) -> tuple[str, float, tuple[float, float, float]]:
+    """The walk's kernel, its repellence, and the step sizes."""
+    known = kernel_of(kernel)
+    choice("method", method, METHODS)
+    repellence = 0.0 if known == "none" else alpha_of(alpha)
+    return known, repellence, (exponent_of("a", a), exponent_of("b", b), positive("c", c))
+
+
+def _problem(
+    graph: Any,
+    gradients: NodeFunctionLike,
+    hessian: ArrayLike,
+    kernel: str,
+    base: Base,
+    weights: Weights,
+) -> tuple[Any, Any, Any, tuple[int, ...]]:
+    """The chain, the gradients (n_nodes, d), the drift (d, d), and the shape of the result."""
+    from fermiac.walks import token_law, transition
+
+    chain = transition.chain_of(graph, base_of(base), weights, kernel)
+    values = transition.node_values("gradients", gradients, chain.n_nodes)
+    shape = () if values.ndim == 1 else (values.shape[1], values.shape[1])
+    values = values.reshape(chain.n_nodes, -1)
+    mean, spread = chain.mu @ values, np.sqrt(chain.mu @ values**2)
+    if (np.abs(mean) > 1e-3 * np.linalg.norm(spread)).any():
+        raise ArgumentError(
+            f"gradients: their mean under the walk's law is {np.abs(mean).max():.3g}, their root "
+            f"mean square {np.linalg.norm(spread):.3g}; at the minimum the mean is 0: give the "
+            "gradients there"
+        )
+    dim = values.shape[1]
+    matrix = numbers("hessian", hessian)
+    shapes = [(dim, dim), (chain.n_nodes, dim, dim)] + [()] * (dim == 1)
+    if matrix.shape not in shapes or not np.isfinite(matrix).all():
+        raise ArgumentError(
+            f"hessian: shape {matrix.shape} was given; finite numbers of shape {(dim, dim)} are "
+            f"needed, or {(chain.n_nodes, dim, dim)} for those of all nodes"
+        )
+    return chain, values, token_law.as_drift(matrix, chain.mu, dim), shape

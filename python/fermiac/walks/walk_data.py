@@ -1,0 +1,320 @@
+"""The data of a walk: what was kept of it, and plain figures of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.errors import ArgumentError
+from fermiac.results.sample import Sample
+from fermiac.walks.visits import Visits
+
+if TYPE_CHECKING:
+    from fermiac.walks.job import Job
+    from fermiac.walks.node_functions import NodeFunction
+
+__all__ = ["WalkData"]
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class WalkData(Sample):
+    """What `fermiac.walks.Walk` holds; its fields are described there."""
+
+    draws: Array = field(init=False)
+    log_weights: Array | None = field(init=False, default=None)
+    error_model: str = "replicas"
+    n_steps: int
+    n_nodes: int
+    acceptance: float
+    positions: Ids
+    paths: NDArray[Any] | None = None
+    #: The weights of the law, of all nodes; None where all are 1.
+    _law: Array | None = None
+    _degrees: NDArray[np.int64] | None = None
+    _prior: Array | None = None
+    #: The fields of the visits that count; None where the state has them.
+    _rows: Mapping[str, NDArray[Any]] | None = None
+    _sums: Array | None = None
+    #: Visits of all nodes at two earlier steps.
+    _marks: Mapping[str, NDArray[Any]] | None = None
+    _state: Mapping[str, Any] | None = None
+    #: Of self-avoiding walks: lengths, log_weights, trapped.
+    _avoided: Mapping[str, NDArray[Any]] | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        job: Job,
+        *,
+        n_steps: int,
+        status: str,
+        wall_time: float,
+        seen: Visits | None,
+        paths: NDArray[Any] | None,
+        sums: Array | None,
+        state: dict[str, Any] | None,
+        n_moves: int,
+        positions: Ids,
+        f: NodeFunction | None,
+        burned: Visits | None,
+        marks: dict[str, NDArray[Any]] | None = None,
+        avoided: dict[str, NDArray[Any]] | None = None,
+    ) -> Self:
+        """The result of a run."""
+        law = job.law
+        rows = None
+        if seen is not None and (state is None or "indptr" not in state or burned is not None):
+            rows = seen.fields()
+        settings = {**job.to_dict(), "n_steps": n_steps}
+        if f is not None:
+            settings["f"] = "scalar" if f.scalar else "vector"
+        result = cls(
+            seed=job.key,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            settings=settings,
+            n_evals=0,
+            wall_time=wall_time,
+            status=status,
+            n_steps=n_steps,
+            n_nodes=job.graph.n_nodes,
+            acceptance=n_moves / (n_steps * job.n_walkers) if n_steps else 0.0,
+            positions=positions,
+            paths=paths,
+            _law=None if law is None else law.weights,
+            _degrees=job.graph.degrees,
+            _prior=job.prior,
+            _rows=rows,
+            _sums=sums,
+            _marks=marks,
+            _state=state,
+            _avoided=avoided,
+        )
+        result.__dict__.update(_of_job=job, _of_f=f, _of_burned=burned)
+        return result
+
+    @property
+    def _job(self) -> Job | None:
+        """The run itself, in the process where it ran."""
+        job: Job | None = self.__dict__.get("_of_job")
+        return job
+
+    @property
+    def _f(self) -> NodeFunction | None:
+        """The function that the run was given."""
+        f: NodeFunction | None = self.__dict__.get("_of_f")
+        return f
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if self.paths is not None:
+            put(self, "draws", self.paths[:, :, None])
+            if self._avoided is not None:
+                after = np.arange(self.paths.shape[1]) >= self.lengths[:, None]
+                put(self, "log_weights", np.where(after, -np.inf, 0.0))
+        elif self.record == "visits":
+            put(self, "draws", self.visited[:, None].astype(np.float64))
+            put(self, "log_weights", np.log(self._totals[self.visited].astype(np.float64)))
+        else:
+            put(self, "draws", np.empty((0, 1)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The user's function and the run itself stay in the process.
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_of_")}
+
+    @property
+    def state(self) -> Mapping[str, NDArray[Any]] | None:
+        """Where the walkers stand and what they remember, from which `extend` goes on, or None."""
+        return self._state
+
+    @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """The user's names of the nodes, in the process where the walk ran; None without."""
+        return None if self._job is None else self._job.graph.labels
+
+    @property
+    def record(self) -> str:
+        """What was kept: ``"visits"``, ``"path"`` or ``"none"``."""
+        return str(self.settings["record"])
+
+    @property
+    def n_walkers(self) -> int:
+        """Walkers."""
+        return int(self.settings["n_walkers"])
+
+    @property
+    def _shares_history(self) -> bool:
+        """Whether walkers of one seed know of each other."""
+        settings = self.settings
+        return settings["history"] != "private" and settings["kernel"] in ("srrw", "hdt", "tsaw")
+
+    @cached_property
+    def _sizes(self) -> Ids:
+        """Walkers of each replica: 1, or those of one seed, where they share a history."""
+        if not self._shares_history:
+            return np.ones(self.n_walkers, dtype=np.int64)
+        return np.asarray(self.settings.get("sizes", [self.n_walkers]), dtype=np.int64)
+
+    @property
+    def n_replicas(self) -> int:
+        """Walkers that know nothing of each other; seeds, where those of one share a history."""
+        return len(self._sizes)
+
+    @property
+    def _steps(self) -> Array:
+        """Steps that count, of each replica."""
+        if self._avoided is not None:
+            return self.lengths.astype(np.float64)
+        return np.asarray(self._sizes, dtype=np.float64) * self._n_counted
+
+    def _joined(self, sums: Array) -> Array:
+        """Sums of walkers, as those of replicas."""
+        if not self._shares_history:
+            return sums
+        return np.add.reduceat(sums, np.cumsum(self._sizes) - self._sizes, axis=0)
+
+    @property
+    def _n_counted(self) -> int:
+        """Steps of each walker that count."""
+        if self.paths is not None:
+            return int(self.paths.shape[1])
+        return max(self.n_steps - int(self.settings["burn_in"]), 0)
+
+    @property
+    def lengths(self) -> Ids:
+        """Steps of each walker that count: all alike, but of self-avoiding walks."""
+        if self._avoided is None:
+            return np.full(self.n_walkers, self._n_counted)
+        return np.asarray(self._avoided["lengths"])
+
+    @property
+    def trapped(self) -> NDArray[np.bool_]:
+        """Of self-avoiding walks: whether each ended where all neighbours had been visited."""
+        return np.asarray(self._of_avoided("trapped"))
+
+    @property
+    def log_path_weights(self) -> Array:
+        """Of self-avoiding walks: ln of the product of the numbers of choices along each path.
+
+        The exponential is one over the path's probability; its mean over walkers, with 0 for those
+        that ended sooner, estimates the number of self-avoiding paths from the start (M. N.
+        Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of molecular
+        chains", Journal of Chemical Physics, 1955).
+        """
+        return np.asarray(self._of_avoided("log_weights"))
+
+    def _of_avoided(self, name: str) -> NDArray[Any]:
+        if self._avoided is None:
+            raise ArgumentError(f"{name}: known of self-avoiding walks only (kernel='saw')")
+        return self._avoided[name]
+
+    # Visits
+
+    @cached_property
+    def _visits(self) -> Visits:
+        if self.paths is not None:
+            lengths = None if self._avoided is None else self.lengths
+            return Visits.of_paths(self.paths, self.n_nodes, lengths)
+        if self.record == "none":
+            raise ArgumentError(
+                "record: 'none' was given to walk, so that nodes are not known; walk with "
+                "record='visits' or 'path'"
+            )
+        rows = self._state if self._rows is None else self._rows
+        assert rows is not None
+        return Visits.named(rows, self.n_nodes)
+
+    @cached_property
+    def _totals(self) -> NDArray[np.uint64]:
+        if self.paths is not None and self._avoided is None:
+            out = np.zeros(self.n_nodes, dtype=np.uint64)
+            for path in np.array_split(self.paths.reshape(-1), -(-self.paths.size // 2**24)):
+                out += np.bincount(path, minlength=self.n_nodes).astype(np.uint64)
+            return out
+        return self._visits.totals()
+
+    @property
+    def visits(self) -> NDArray[np.uint64]:
+        """How often each node was visited by all walkers together, shape (n_nodes,)."""
+        return self._totals
+
+    @cached_property
+    def visited(self) -> Ids:
+        """The nodes that were visited, in ascending order."""
+        return np.flatnonzero(self._totals)
+
+    @property
+    def walker_visits(self) -> Any:
+        """How often each walker has visited each node: a sparse array (walkers, n_nodes)."""
+        return self._visits.matrix()
+
+    def _sums_of(self, values: Array, nodes: Ids) -> Array:
+        """Of values at the visited nodes, along the way of each replica: (replicas, k)."""
+        whole = values
+        if len(nodes) < self.n_nodes:
+            whole = np.zeros((self.n_nodes, values.shape[1]))
+            whole[nodes] = values
+        return self._joined(self._visits.sums(whole))
+
+    def _law_at(self, nodes: Ids) -> Array:
+        """The weights of the walk's law."""
+        if self.settings["weights"] == "unknown":
+            raise ArgumentError(
+                "under: the law of this walk (node2vec, self-avoiding, or along arcs) has no "
+                "closed form, so that nothing can be reweighted from it"
+            )
+        return np.ones(len(nodes)) if self._law is None else self._law[nodes]
+
+    def _degrees_at(self, nodes: Ids) -> Array:
+        assert self._degrees is not None
+        return np.asarray(self._degrees[nodes], dtype=np.float64)
+
+    @property
+    def _reachable(self) -> Ids:
+        """Nodes where the walk may go."""
+        return np.arange(self.n_nodes) if self._law is None else np.flatnonzero(self._law)
+
+    def _weights(self, law: int | None = None) -> Array:
+        if self.paths is None:
+            counts = self._totals[self.visited].astype(np.float64)
+            return np.asarray(counts / counts.sum())
+        return super()._weights(law)
+
+    @property
+    def _burned(self) -> Visits | None:
+        """The visits of the burn-in, where they are known."""
+        burned: Visits | None = self.__dict__.get("_of_burned")
+        return burned
+
+    @property
+    def _alpha(self) -> float:
+        """The strength of repellence in the end."""
+        alpha = self.settings["alpha"]
+        return float(alpha[2] if isinstance(alpha, list | tuple) else alpha)
+
+    def _shares(self) -> Array:
+        """The law of the walk, normalised, of all nodes."""
+        law = self._law_at(np.arange(self.n_nodes))
+        return np.asarray(law / law.sum())
+
+    def _histories(self) -> tuple[Visits, Array | None]:
+        """All visits of each walker, and the logarithms of their masses, where they have some."""
+        state = self._state
+        if state is None or self._shares_history or self.settings["memory_size"] is not None:
+            raise ArgumentError(
+                "include_prior: the walk does not know its histories; walk with keep_state=True, "
+                "history='private' and without memory_size="
+            )
+        if "indptr" not in state:  # a walk without history
+            return self._visits, None
+        logs = state["logs"]
+        return Visits.named(state, self.n_nodes), logs if len(logs) else None

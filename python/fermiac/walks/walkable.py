@@ -1,0 +1,99 @@
+"""Where walks may go on a graph, and what is refused before they start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.validate import choice
+from fermiac.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from fermiac.walks.rows import Rows
+
+__all__ = ["check_walkable", "require_symmetric"]
+
+
+def require_symmetric(graph: Rows, reason: str) -> None:
+    """Refuse a graph with an edge that differs from its way back, for the `reason`."""
+    if graph.asymmetry is None:
+        return
+    start, end, there, back = graph.asymmetry
+    if back == 0:
+        what = f"an edge leads from node {start} to node {end}, and none back"
+    elif there == 0:
+        what = f"an edge leads from node {end} to node {start}, and none back"
+    else:
+        what = (
+            f"the edge from node {start} to node {end} has the weight {there:.6g}, and that "
+            f"back {back:.6g}"
+        )
+    raise ArgumentError(f"graph: {what}; {reason}")
+
+
+def check_walkable(
+    graph: Rows,
+    start: NDArray[np.int64] | None,
+    component: str,
+    on_stuck: str,
+) -> tuple[NDArray[np.bool_] | None, list[str]]:
+    """Find the nodes where walks may go (None: all), and what is to be warned of.
+
+    `start` has the nodes where walks start, or None if they may start anywhere.
+    """
+    choice("component", component, ("error", "start", "largest"))
+    if not len(graph.indices):
+        raise ArgumentError("graph: it has no edges, along which a walk could go")
+    labels, sizes, _ = graph.components
+    # A component of one node has an edge if that is a loop.
+    alone = (sizes[labels] == 1) & (graph.degrees == 0)
+    if start is not None and alone[start].any():
+        node = int(start[alone[start]][0])
+        raise ArgumentError(f"start: node {node} has no edge, along which a walk could leave")
+    notes = []
+    n_alone = int(alone.sum())
+    allowed = ~alone if n_alone else None
+    if n_alone and component == "error":
+        first = int(np.flatnonzero(alone)[0])
+        which = f"node {first} has" if n_alone == 1 else f"{n_alone} nodes (first {first}) have"
+        notes.append(f"{which} no edges; walks never visit them, and they count for nothing")
+    real = np.ones(len(sizes), dtype=bool)
+    real[labels[alone]] = False
+    if real.sum() > 1:
+        if component == "error":
+            raise ArgumentError(
+                f"graph: it falls into {real.sum()} components of {_sizes(sizes[real])} nodes, "
+                'and a walk stays in one; component="largest" or component="start" walks in '
+                "one of them"
+            )
+        chosen = int(np.argmax(np.where(real, sizes, 0)))
+        if component == "start":
+            if start is None:
+                raise ArgumentError('start: component="start" needs the nodes to start from')
+            chosen = int(labels[start[0]])
+        allowed = labels == chosen
+        if start is not None and not allowed[start].all():
+            node = int(start[~allowed[start]][0])
+            raise ArgumentError(
+                f"start: node {node} is not in the component of {sizes[chosen]} nodes where "
+                f'the walks go (component="{component}"); start all walks in one component'
+            )
+    if graph.directed and on_stuck == "error":
+        stuck = graph.degrees == 0
+        if allowed is not None:
+            stuck &= allowed
+        if stuck.any():
+            raise ArgumentError(
+                f"graph: no arc leaves node {int(np.flatnonzero(stuck)[0])} (and "
+                f"{stuck.sum() - 1} others), where a walk would be stuck; "
+                'on_stuck="stop" or on_stuck="restart" says what to do there'
+            )
+    return allowed, notes
+
+
+def _sizes(sizes: NDArray[np.int64]) -> str:
+    largest = np.sort(sizes)[::-1]
+    shown = ", ".join(map(str, largest[:5].tolist()))
+    return shown if len(sizes) <= 5 else f"{shown}, …"

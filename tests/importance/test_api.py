@@ -1,0 +1,427 @@
+"""Many expectations from one sample: exact answers, shapes, the same bits, warnings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import problems
+import pytest
+from problems import Array, Problem
+from scipy import stats
+
+import fermiac as fm
+
+
+def run(problem: Problem, seeds: range, **settings: Any) -> list[fm.Estimate]:
+    with warnings.catch_warnings():
+        # Some of these tails are heavy, and said to be; here it is the numbers that count.
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        return [fm.importance.expect(problem.f, problem.law, rng=s, **settings) for s in seeds]
+
+
+# --- what it must be exactly ---------------------------------------------------------------------
+
+
+def test_plain_monte_carlo_is_the_mean_and_its_error() -> None:
+    law = fm.distributions.Gamma(3.0, 2.0)
+    e = fm.importance.expect(
+        lambda x: np.hstack([x, np.log(x)]), law, n=10_000, method="mc", rng=5, keep_draws=True
+    )
+    assert e.sample is not None
+    x = e.sample.draws
+    values = np.hstack([x, np.log(x)])
+    np.testing.assert_allclose(e.mean, values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(e.cov, np.cov(values.T) / 10_000, rtol=1e-10)
+    assert e.sample.log_weights is None
+    assert e.sample.ess == 10_000
+    assert e.stages == ()
+    assert e.chosen_stage is None
+
+
+def test_the_kept_sample_gives_the_estimate_back() -> None:
+    law = fm.distributions.Normal(1.0, 2.0)
+    e = fm.importance.expect(
+        lambda x: x[:, 0] ** 2, law, n=8_000, controls="none", rng=3, keep_draws=True
+    )
+    assert e.sample is not None
+    w = np.exp(e.sample.log_weights)
+    assert np.mean(w * e.sample.draws[:, 0] ** 2) == pytest.approx(e.mean, rel=1e-12)
+    assert abs(w.mean() - 1) < 5 * w.std() / np.sqrt(len(w))
+
+
+def test_an_integrand_that_a_component_fits_exactly_has_no_variance() -> None:
+    law = fm.distributions.MultivariateNormal(
+        np.array([1.0, -2.0]), np.array([[2.0, 0.5], [0.5, 1]])
+    )
+
+    def f(x: Array) -> Array:
+        return np.exp(0.3 * x[:, 0] - 0.2 * x[:, 1])
+
+    exact = np.exp(0.3 - 0.2 * -2 + 0.5 * (0.09 * 2 - 2 * 0.06 * 0.5 + 0.04))
+    plain = fm.importance.expect(f, law, n=20_000, method="mc", rng=0)
+    e = fm.importance.expect(f, law, n=20_000, rng=0)
+    assert abs(e.mean - exact) < 5 * e.stderr
+    assert e.stderr < plain.stderr / 20
+
+
+def test_scales_of_any_size_stand_in_one_vector() -> None:
+    law = fm.distributions.Normal()
+    scale = np.array([1.0, 1e-30, 1e60, 1e-200, 1e250])
+    for method in ("aiscv", "mc"):
+        e = fm.importance.expect(lambda x: x**2 * scale, law, n=10_000, method=method, rng=1)
+        np.testing.assert_allclose(e.mean / scale, e.mean[0], rtol=1e-9)
+        np.testing.assert_allclose(e.stderr / scale, e.stderr[0], rtol=1e-6)
+        assert abs(e.mean[0] - 1) < 5 * e.stderr[0]
+    powers_of_two = fm.importance.expect(
+        lambda x: x**2 * np.array([1.0, 2.0**-700]), law, n=10_000, rng=1
+    )
+    assert powers_of_two.mean[1] == powers_of_two.mean[0] * 2.0**-700
+    assert powers_of_two.stderr[1] == powers_of_two.stderr[0] * 2.0**-700
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-20])
+def test_forecasts_are_in_the_units_of_the_integrand(scale: float) -> None:
+    law = fm.distributions.Normal()
+    e = fm.importance.expect(
+        lambda x: scale * x[:, 0] ** 2, law, n=10_000, weights="absolute", rng=1
+    )
+    # The variance of x^2 is 2; 9000 evaluations were left. The estimate of it has a standard
+    # error of 12 %.
+    assert e.stages[0]["forecast"] == pytest.approx(2 * scale**2 / 9_000, rel=0.6)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.9])
+@pytest.mark.parametrize("n_stages", [1, 1000])
+def test_the_smallest_budgets(fraction: float, n_stages: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        for seed in range(20):
+            e = fm.importance.expect(
+                lambda x: x[:, 0] ** 2,
+                fm.distributions.Normal(),
+                n=40,
+                adapt_fraction=fraction,
+                n_stages=n_stages,
+                rng=seed,
+            )
+            assert e.n_evals == 40
+            assert np.isfinite(e.mean)
+            assert np.isfinite(e.stderr)
+
+
+def test_a_large_offset_does_not_spoil_the_error() -> None:
+    law = fm.distributions.Normal()
+    e = fm.importance.expect(lambda x: 1e9 + x[:, 0], law, n=10_000, method="mc", rng=1)
+    assert e.stderr == pytest.approx(0.01, rel=0.03)
+
+
+@pytest.mark.parametrize("method", ["aiscv", "mc"])
+def test_zero_entries_are_exactly_zero(method: str) -> None:
+    law = fm.distributions.Normal()
+    with pytest.warns(fm.errors.FermiacWarning, match=r"exactly 0"):
+        e = fm.importance.expect(
+            lambda x: np.hstack([x**2, 0 * x, x**4]), law, n=4_000, method=method, rng=1
+        )
+    assert e.mean[1] == 0.0
+    assert e.stderr[1] == 0.0
+    assert np.all(np.asarray(e.cov)[1] == 0.0)
+    assert abs(e.mean[2] - 3) < 5 * e.stderr[2]
+
+
+def test_a_constant_integrand() -> None:
+    e = fm.importance.expect(lambda x: np.full(len(x), 7.0), fm.distributions.Normal(), rng=1)
+    assert e.mean == pytest.approx(7.0, abs=5 * e.stderr + 1e-14)
+    assert e.stderr < 0.05
+    plain = fm.importance.expect(
+        lambda x: np.full(len(x), 7.0), fm.distributions.Normal(), method="mc", rng=1
+    )
+    assert plain.mean == 7.0
+    assert plain.stderr == 0.0
+
+
+# --- shapes --------------------------------------------------------------------------------------
+
+
+def test_scalars_in_scalars_out() -> None:
+    e = fm.importance.expect(lambda x: x[:, 0], fm.distributions.Normal(), n=1_000, rng=0)
+    for value in (e.mean, e.stderr, e.cov, e.ess, e.khat):
+        assert isinstance(value, float)
+    one = fm.importance.expect(lambda x: x, fm.distributions.Normal(), n=1_000, rng=0)
+    assert one.mean.shape == one.stderr.shape == (1,)
+    assert one.mean[0] == e.mean
+
+
+def test_several_laws_and_pairs() -> None:
+    laws = [fm.distributions.Normal(m, 1.0) for m in (-1.0, 0.0, 2.0)]
+    shared = fm.importance.expect(lambda x: x[:, 0] ** 2, laws, n=20_000, rng=0)
+    assert np.all(np.abs(shared.mean - [2, 1, 5]) < 5 * shared.stderr)
+    pairs = fm.importance.expect(lambda x: x ** np.array([1, 2, 3]), laws, n=20_000, rng=0)
+    assert np.all(np.abs(pairs.mean - [-1, 1, 14]) < 5 * pairs.stderr)
+    plain = fm.importance.expect(lambda x: x[:, 0] ** 2, laws, n=20_000, method="mc", rng=0)
+    assert np.all(np.abs(plain.mean - [2, 1, 5]) < 5 * plain.stderr)
+
+
+def test_a_complex_integrand() -> None:
+    t = np.array([0.5, 1.0])
+    e = fm.importance.expect(
+        lambda x: np.exp(1j * x * t), fm.distributions.Normal(1.0, 1.0), n=20_000, rng=0
+    )
+    exact = np.exp(1j * t - 0.5 * t**2)
+    assert e.mean.dtype == complex
+    assert np.all(np.abs(e.mean - exact) < 5 * e.stderr)
+    cov = np.asarray(e.cov)
+    np.testing.assert_allclose(cov, cov.conj().T)
+    np.testing.assert_allclose(np.diag(cov).real, e.stderr**2)
+    with pytest.raises(fm.errors.ArgumentError, match="complex"):
+        e.transform(lambda m: m)
+
+
+@pytest.mark.parametrize(
+    ("law", "frozen"),
+    [
+        (fm.distributions.Gamma(2.0, 3.0), stats.gamma(2.0, scale=3.0)),
+        (fm.distributions.Beta(2.0, 5.0), stats.beta(2.0, 5.0)),
+        (fm.distributions.LogNormal(0.3, 0.8), stats.lognorm(0.8, scale=np.exp(0.3))),
+        (fm.distributions.Uniform(-1.0, 3.0), stats.uniform(-1.0, 4.0)),
+        (fm.distributions.Exponential(0.5), stats.expon(scale=0.5)),
+        (fm.distributions.StudentT(7.0, 1.0, 2.0), stats.t(7.0, 1.0, 2.0)),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_every_support_and_scipy_laws(law: Any, frozen: Any) -> None:
+    f = fm.targets.powers([1, 2])
+    e = fm.importance.expect(f, law, n=20_000, rng=2)
+    exact = np.array([frozen.mean(), frozen.moment(2)])
+    assert np.all(np.abs(e.mean - exact) < 5 * e.stderr)
+    same = fm.importance.expect(f, frozen, n=20_000, rng=2)
+    np.testing.assert_allclose(e.mean, same.mean, rtol=1e-12)
+
+
+def test_a_law_of_scipy_that_is_not_built_in() -> None:
+    frozen = stats.weibull_min(1.7)
+    e = fm.importance.expect(fm.targets.powers([1, 2]), frozen, n=20_000, rng=2)
+    exact = np.array([frozen.mean(), frozen.moment(2)])
+    assert np.all(np.abs(e.mean - exact) < 5 * e.stderr)
+
+
+class Kumaraswamy(fm.distributions.Law):
+    """Density 6 x (1 - x^2)^2 on (0, 1)."""
+
+    dim = 1
+
+    def log_density(self, x: Array) -> Array:
+        x = x[:, 0]
+        inside = (x > 0) & (x < 1)
+        y = np.where(inside, x, 0.5)
+        return np.where(inside, np.log(6 * y * (1 - y**2) ** 2), -np.inf)
+
+
+class FromUnit(Kumaraswamy):
+    """It, by its quantile function."""
+
+    def from_unit(self, u: Array) -> Array:
+        return np.sqrt(1 - (1 - u) ** (1 / 3))
+
+
+class FromSample(Kumaraswamy):
+    """It, by a sampler."""
+
+    def sample(self, n: int, rng: Any = None) -> Array:
+        u = np.random.default_rng(rng).random((n, 1))
+        return np.sqrt(1 - (1 - u) ** (1 / 3))
+
+
+@pytest.mark.parametrize("law", [FromUnit(), FromSample()], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("method", ["aiscv", "mc"])
+def test_a_law_of_the_user(law: Any, method: str) -> None:
+    e = fm.importance.expect(lambda x: x[:, 0] ** 2, law, n=10_000, method=method, rng=1)
+    assert abs(e.mean - 0.25) < 5 * e.stderr
+    several = fm.importance.expect(
+        fm.targets.powers(2), [law, fm.distributions.Beta(2.0, 2.0)], n=10_000, method=method, rng=1
+    )
+    assert np.all(np.abs(several.mean - [0.25, 0.3]) < 5 * several.stderr)
+
+
+# --- the same bits -------------------------------------------------------------------------------
+
+
+def same(a: fm.Estimate, b: fm.Estimate) -> None:
+    for field in ("mean", "stderr", "cov", "ess", "khat"):
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"method": "paper"},
+        {"method": "mc"},
+        {"controls": "all"},
+        {"family": "t"},
+        {"family": "mixture"},
+    ],
+    ids=lambda s: "-".join(map(str, s.values())) or "default",
+)
+def test_threads_and_wrapping_change_nothing(settings: dict[str, Any]) -> None:
+    a = np.array([[1.0, 2.0], [3.0, 0.5], [2.0, 2.0]])
+    f = fm.targets.genz("gaussian", a, np.full((3, 2), 0.4))
+    law = fm.distributions.Uniform(np.zeros(2), np.ones(2))
+    first = fm.importance.expect(f, law, n=50_000, rng=11, n_threads=1, **settings)
+    for n_threads in (2, 3, 8):
+        same(first, fm.importance.expect(f, law, n=50_000, rng=11, n_threads=n_threads, **settings))
+    same(first, fm.importance.expect(lambda x: f(x), law, n=50_000, rng=11, **settings))
+    same(first, fm.importance.expect(f, law, n=50_000, rng=first.seed, **settings))
+
+
+def test_an_unseeded_run_can_be_repeated() -> None:
+    f, law = fm.targets.powers([2, 3]), fm.distributions.Normal()
+    first = fm.importance.expect(f, law, n=3_000)
+    second = fm.importance.expect(f, law, n=3_000)
+    assert first.seed != second.seed
+    same(first, fm.importance.expect(f, law, n=3_000, rng=first.seed))
+
+
+def test_a_run_inside_a_callable() -> None:
+    law = fm.distributions.Normal()
+
+    def f(x: Array) -> Array:
+        inner = fm.importance.expect(fm.targets.powers(2), law, n=9_000, rng=1, n_threads=2)
+        return x[:, 0] ** 2 * inner.mean
+
+    e = fm.importance.expect(f, law, n=2_000, rng=0, n_threads=2)
+    assert abs(e.mean - 1) < 0.1
+
+
+# --- controls on the machinery -------------------------------------------------------------------
+
+
+def test_the_alpha_step_is_certified() -> None:
+    e = fm.importance.expect(*problems.moments()[:2], n=20_000, rng=0)
+    assert len(e.stages) >= 2
+    for stage in e.stages[1:]:
+        assert stage["alpha_gap"] <= 1e-3
+        assert stage["alpha_passes"] < 100
+        assert stage["alpha"].sum() == pytest.approx(1.0)
+        assert np.all(stage["alpha"] >= 0.1 / len(stage["alpha"]) - 1e-12)
+
+
+def test_plain_sampling_where_no_fit_can_win() -> None:
+    rng = np.random.default_rng(0)
+    frequencies = 40 * rng.normal(size=(4, 1))
+
+    def f(x: Array) -> Array:
+        return 2 + np.sign(np.sin(frequencies.T * x))
+
+    e = fm.importance.expect(f, fm.distributions.Normal(), n=10_000, rng=0, split_signs=False)
+    assert abs(e.mean[0] - 2) < 5 * e.stderr[0]
+    assert np.all(e.stderr < 1.5 / np.sqrt(5_000))
+
+
+@pytest.mark.parametrize(("a", "announced"), [(0.1, 0.0), (0.4, 0.9), (0.45, 0.9)])
+def test_error_bars_that_fail_are_announced(a: float, announced: float) -> None:
+    """E exp(a x^2) has a finite variance for a < 1/4 only."""
+    law = fm.distributions.Normal()
+    n_warned = 0
+    for seed in range(50):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fm.importance.expect(
+                lambda x: np.exp(a * x[:, 0] ** 2), law, n=5_000, method="mc", rng=seed
+            )
+        n_warned += any(issubclass(w.category, fm.errors.WeightWarning) for w in caught)
+    assert n_warned >= announced * 50
+    if announced == 0:
+        assert n_warned <= 2
+
+
+def test_heavy_tails_are_announced() -> None:
+    law = fm.distributions.Normal()
+    with pytest.warns(fm.errors.WeightWarning):
+        e = fm.importance.expect(
+            lambda x: np.exp(0.49 * x[:, 0] ** 2), law, n=20_000, method="mc", rng=0
+        )
+    assert e.khat > 0.7
+    assert e.warnings
+
+
+def test_the_diagonal_covariance_is_the_diagonal() -> None:
+    problem = problems.moments()
+    full = run(problem, range(1), n=5_000)[0]
+    diagonal = run(problem, range(1), n=5_000, covariance="diag")[0]
+    np.testing.assert_allclose(diagonal.cov, np.diag(full.cov), rtol=1e-12)
+    np.testing.assert_array_equal(diagonal.mean, full.mean)
+    with pytest.raises(fm.errors.ArgumentError, match="covariance"):
+        diagonal.ratio(1, 0)
+
+
+def test_too_few_points_for_all_controls() -> None:
+    f = fm.targets.powers(list(range(2, 22)))
+    with pytest.warns(fm.errors.FermiacWarning, match="controls='own' was used"):
+        fm.importance.expect(f, fm.distributions.Uniform(), n=300, controls="all", rng=0)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "t"])
+def test_a_law_with_poles_at_its_bounds(family: str) -> None:
+    law = fm.distributions.Beta(0.5, 0.5)
+    e = fm.importance.expect(lambda x: x[:, 0], law, n=10_000, family=family, rng=0)
+    assert abs(e.mean - 0.5) < 5 * e.stderr
+    # A fortieth of this one lies within rounding of 1.
+    law = fm.distributions.Beta(0.1, 0.1)
+    with pytest.warns(fm.errors.ConvergenceWarning, match="within rounding of a bound"):
+        fm.importance.expect(lambda x: x[:, 0], law, n=10_000, family=family, rng=0)
+
+
+def test_a_law_that_is_not_normalised_is_announced() -> None:
+    class Unnormalised(fm.distributions.Law):
+        dim = 1
+
+        def log_density(self, x: Array) -> Array:
+            return -0.5 * x[:, 0] ** 2
+
+        def from_unit(self, u: Array) -> Array:
+            return stats.norm.ppf(u)
+
+    with pytest.warns(fm.errors.ConvergenceWarning, match="mean weight .* not normalised"):
+        fm.importance.expect(
+            lambda x: x[:, 0] ** 2, Unnormalised(), n=10_000, fallback=False, rng=0
+        )
+
+
+def test_many_outputs_of_a_callable_adapt_at_large_n() -> None:
+    centres = np.linspace(-3, 3, 300)
+    e = fm.importance.expect(
+        lambda x: np.exp(-0.5 * (x - centres) ** 2 / 0.01),
+        fm.distributions.Normal(),
+        n=200_000,
+        n_stages=2,
+        adapt_fraction=0.5,
+        rng=0,
+    )
+    exact = np.sqrt(0.01 / 1.01) * np.exp(-0.5 * centres**2 / 1.01)
+    assert e.chosen_stage == 1
+    assert np.mean(np.abs(e.mean - exact) < 2 * e.stderr) > 0.85
+
+
+def test_a_law_that_the_sampler_never_meets() -> None:
+    """Without weight in the criterion and without floors, its component gets no points."""
+    laws = [fm.distributions.Normal(), fm.distributions.Normal(1e3, 1e-3)]
+    with pytest.warns(fm.errors.WeightWarning, match=r"law of E\[1\] is 0 at every point"):
+        e = fm.importance.expect(
+            lambda x: np.ones(len(x)), laws, n=4_000, method="paper", weights=[1.0, 0.0], rng=0
+        )
+    assert e.mean[1] == 0.0
+    assert e.stderr[1] == pytest.approx(3 / (e.n_evals - e.stages[-1]["used"]))
+    assert np.asarray(e.cov)[1, 1] == pytest.approx(e.stderr[1] ** 2)
+    assert abs(e.mean[0] - 1) < 5 * e.stderr[0]
+
+
+def test_a_law_out_of_reach() -> None:
+    laws = [fm.distributions.Uniform(0.0, 1.0), fm.distributions.Uniform(0.0, 1e-9)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        e = fm.importance.expect(lambda x: 1 + 0 * x[:, 0], laws, n=2_000, rng=0)
+    assert abs(e.mean[0] - 1) < 0.2
+    assert np.all(np.isfinite(e.mean))
+    assert e.warnings == tuple(str(w.message) for w in caught)

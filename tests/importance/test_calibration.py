@@ -1,0 +1,114 @@
+"""Many expectations from one sample: published results, and error bars that hold."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import problems
+import pytest
+import reference_values as ref
+from problems import Array, Problem
+
+import fermiac as fm
+
+
+def run(problem: Problem, seeds: range, **settings: Any) -> list[fm.Estimate]:
+    with warnings.catch_warnings():
+        # Some of these tails are heavy, and said to be; here it is the numbers that count.
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        return [fm.importance.expect(problem.f, problem.law, rng=s, **settings) for s in seeds]
+
+
+def means(estimates: list[fm.Estimate]) -> Array:
+    return np.array([e.mean for e in estimates])
+
+
+def pulls(problem: Problem, estimates: list[fm.Estimate]) -> Array:
+    return np.array([(e.mean - problem.truth) / e.stderr for e in estimates])
+
+
+# --- published results ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["aiscv", "paper"])
+def test_gaussian_moments_reach_the_published_criterion(method: str) -> None:
+    problem = problems.moments()
+    estimates = run(problem, range(50), n=20_000, method=method)
+    relative = means(estimates) / problem.truth
+    assert np.sum(np.var(relative, axis=0, ddof=1)) < 3e-3
+    assert 0.90 <= np.mean(np.abs(pulls(problem, estimates)) < 2) <= 0.99
+
+
+def test_one_model_under_a_hundred_laws_reaches_the_published_variance() -> None:
+    problem = problems.beam()
+    estimates = run(problem, range(20), n=20_000, weights="absolute")
+    variance = np.sum(np.var(means(estimates), axis=0, ddof=1))
+    assert variance < 1.5 * ref.BEAM_VARIANCE_PUBLISHED
+    assert 0.90 <= np.mean(np.abs(pulls(problem, estimates)) < 2) <= 0.99
+    assert all(e.n_evals == 20_000 for e in estimates)
+
+
+def test_sobol_indices_reach_the_published_variance() -> None:
+    law = fm.distributions.Product([problems.cantilever_law()] * 2)
+    problem = Problem(problems.pick_freeze, law, ref.CANTILEVER_SOBOL)
+    estimates = run(problem, range(30), n=20_000, weights="absolute")
+    indices = [e.transform(problems.sobol) for e in estimates]
+    values = means(indices)
+    assert np.sum(np.var(values, axis=0, ddof=1)) < 1.5 * ref.CANTILEVER_SOBOL_VARIANCE_PUBLISHED
+    error = np.abs(values.mean(axis=0) - problem.truth)
+    assert np.all(error < 5 * values.std(axis=0, ddof=1) / np.sqrt(30))
+    assert 0.90 <= np.mean(np.abs(pulls(problem, indices)) < 2) <= 0.99
+
+
+# --- calibrated error bars -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["genz", "oring", "signed_moments"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"controls": "none"}, {"family": "t"}, {"family": "mixture"}, {"method": "mc"}],
+    ids=lambda s: "-".join(map(str, s.values())) or "default",
+)
+def test_error_bars_are_calibrated(name: str, settings: dict[str, Any]) -> None:
+    problem = getattr(problems, name)()
+    # Expectations of one run are correlated: it takes many runs for a share to settle.
+    seeds = range(30) if settings.get("family") == "mixture" else range(100)
+    pull = pulls(problem, run(problem, seeds, n=10_000, **settings))
+    assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99
+    assert np.all(np.abs(pull.mean(axis=0)) < 5 / np.sqrt(len(seeds)))
+
+
+def test_the_share_of_small_pulls_over_all_integrands() -> None:
+    """|pull| < 2 for a share in [0.90, 0.99] of the estimates, over 20 seeds x all integrands."""
+    inside: list[bool] = []
+    for name in ("moments", "genz", "oring", "signed_moments", "beam"):
+        problem = getattr(problems, name)()
+        pull = pulls(problem, run(problem, range(100, 120), n=20_000))
+        inside += list(np.mean(np.abs(pull) < 2, axis=1))
+    assert 0.90 <= np.mean(inside) <= 0.99
+
+
+@pytest.mark.parametrize("name", ["moments", "genz", "signed_moments"])
+def test_all_controls_err_less_than_own_controls(name: str) -> None:
+    problem = getattr(problems, name)()
+    own = run(problem, range(30), n=20_000)
+    every = run(problem, range(30), n=20_000, controls="all")
+    scale = np.abs(problem.truth) + (problem.truth == 0)
+
+    def error(estimates: list[fm.Estimate]) -> float:
+        return float(np.mean(((means(estimates) - problem.truth) / scale) ** 2))
+
+    assert error(every) < error(own)
+    assert np.mean(np.abs(pulls(problem, every)) < 2) >= 0.90
+
+
+def test_the_covariance_is_that_of_the_estimates() -> None:
+    problem = problems.oring()
+    estimates = run(problem, range(120), n=5_000, family="t")
+    actual = np.corrcoef(means(estimates)[:, :5].T)
+    claimed = np.mean([np.asarray(e.cov)[:5, :5] for e in estimates], axis=0)
+    scale = np.sqrt(np.diag(claimed))
+    # The standard error of a correlation from 120 runs is at most 0.092.
+    assert np.all(np.abs(actual - claimed / np.outer(scale, scale)) < 5 * 0.092)

@@ -1,0 +1,481 @@
+"""Runs of chains: the same bits whatever happens to them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forms import DENSITIES, DIM, MEAN, SD, builtin_density, formula, python_density
+from mcmc_help import assert_same, driver
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import (
+    ArgumentError,
+    BudgetExhausted,
+    CheckpointError,
+    ConvergenceWarning,
+    TargetError,
+)
+from fermiac.mcmc import api, checks
+
+Array = NDArray[np.float64]
+MALA, RWM, StopWhen = fm.mcmc.MALA, fm.mcmc.RWM, fm.mcmc.StopWhen
+LAW = fm.distributions.MultivariateNormal(
+    np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.4, 0.0], [0.4, 0.5, -0.3], [0.0, -0.3, 3.0]])
+)
+# Runs this short have not converged, and may say so.
+
+
+def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
+    given: dict[str, Any] = {"kernel": MALA(), "n_warmup": 120, "n_draws": 90, "rng": 3}
+    return fm.mcmc.sample(target, **{**given, **more})
+
+
+@pytest.fixture(scope="module")
+def whole() -> fm.mcmc.Chains:
+    return run()
+
+
+def test_a_sample_knows_its_run(whole: fm.mcmc.Chains) -> None:
+    assert whole.draws.shape == (4, 90, 3)
+    assert whole.error_model == "chains"
+    assert whole.status == "complete"
+    assert whole.seed == 3
+    assert whole.settings["kernel"] == "MALA"
+    assert whole.settings["n_warmup"] == 120
+    np.testing.assert_array_equal(LAW.log_density(whole.draws), whole.log_densities)
+    assert whole.gradients is not None
+    assert whole.stats["accepted"].dtype == bool
+    assert whole.stats["acceptance_rate"].shape == (4, 90)
+    # Starts, the searches of the first step size, and one a transition.
+    assert 4 * (1 + 210) < whole.n_evals < 4 * (1 + 210 + 20)
+    assert whole.adaptation["inverse_metrics"][0].shape == (3, 3)
+    assert len({tuple(steps) for steps in whole.adaptation["step_sizes"]}) == 1  # pooled
+
+
+def test_the_kernel_is_by_default_one_with_gradients() -> None:
+    assert_same(run(kernel=None), run(kernel=fm.mcmc.NUTS()))
+
+
+@pytest.mark.parametrize("name", ["free", "lock"])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_and_drivers_change_nothing(
+    whole: fm.mcmc.Chains, name: str, n_threads: int
+) -> None:
+    with driver(name):
+        assert_same(whole, run(n_threads=n_threads))
+
+
+@pytest.mark.parametrize("make", DENSITIES)
+def test_all_forms_of_a_target(make: Any) -> None:
+    target = make()
+    one = run(target, n_chains=3)
+    assert_same(one, run(target, n_chains=3, n_threads=3))
+    # Other roundings make other paths in the end, but not at once.
+    first = run(builtin_density(), n_chains=3, n_warmup=0, n_draws=10)
+    np.testing.assert_allclose(run(target, n_chains=3, n_warmup=0, n_draws=10).draws, first.draws)
+
+
+@pytest.mark.parametrize("init", ["jitter", "mode", fm.distributions.Normal(np.zeros(3))])
+def test_chains_do_not_know_of_each_other_without_pooling(init: Any) -> None:
+    four = run(pool=False, init=init)
+    eight = run(pool=False, init=init, n_chains=8)
+    np.testing.assert_array_equal(four.draws, eight.draws[:4])
+    assert not np.array_equal(run(init=init, n_chains=8).draws[:4], eight.draws[:4])
+
+
+def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    assert_same(whole, run(progress=lambda done, total: seen.append((done, total))))
+    assert seen[-1] == (840, 840)
+    assert_same(whole, run(progress=True))
+    plain = run(keep_gradients=False, keep_state=False)
+    assert plain.gradients is None
+    np.testing.assert_array_equal(whole.draws, plain.draws)
+    thinned = run(n_draws=30, thin=3)
+    np.testing.assert_array_equal(whole.draws[:, 2::3], thinned.draws)
+    np.testing.assert_array_equal(whole.stats["accepted"][:, 2::3], thinned.stats["accepted"])
+    warm = run(keep_warmup=True)
+    assert_same(whole, warm)
+    assert warm.warmup_draws is not None
+    assert warm.warmup_draws.shape == (4, 120, 3)
+    assert warm.warmup_stats["step_size"].shape == (4, 120)
+    assert_same(whole, run(path=tmp_path / "run", keep_warmup=True))
+    opened = fm.mcmc.open(tmp_path / "run")
+    assert opened.warmup_draws is not None
+    np.testing.assert_array_equal(opened.warmup_draws, warm.warmup_draws)
+    np.testing.assert_array_equal(opened.warmup_stats["step_size"], warm.warmup_stats["step_size"])
+    assert_same(whole, run(max_time=1e6))
+
+
+def test_runs_without_warmup_and_of_one_draw() -> None:
+    one = run(n_warmup=0, n_draws=1, n_chains=1, kernel=RWM())
+    assert one.draws.shape == (1, 1, 3)
+    assert one.gradients is None
+
+
+def test_it_draws_from_its_target() -> None:
+    s = fm.mcmc.sample(builtin_density(), kernel=MALA(), n_draws=4000, rng=1)
+    for power, exact in ((1, np.array(MEAN)), (2, np.array(MEAN) ** 2 + np.array(SD) ** 2)):
+        values = s.draws**power
+        z = (values.mean(axis=(0, 1)) - exact) / fm.diagnostics.mcse(values)
+        assert np.abs(z).max() < 5
+
+
+# Longer, and in parts.
+
+
+def test_a_run_goes_on(whole: fm.mcmc.Chains) -> None:
+    first = run(n_draws=40, keep_warmup=True)
+    second = fm.mcmc.extend(first, 30)
+    third = fm.mcmc.extend(second, 20, n_threads=3)
+    assert_same(whole, third)
+    assert third.n_evals == whole.n_evals
+    assert third.settings["n_draws"] == 90
+    assert third.warmup_draws is first.warmup_draws
+    assert_same(run(n_draws=30, thin=3), fm.mcmc.extend(run(n_draws=10, thin=3), 20))
+
+
+def test_only_what_knows_its_state_goes_on(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
+    whole.save(tmp_path / "sample")
+    loaded = fm.mcmc.Chains.load(tmp_path / "sample")
+    assert_same(whole, loaded)
+    for sample in (loaded, run(keep_state=False), fm.Sample.from_arrays(np.ones((4, 9, 3)))):
+        with pytest.raises(ArgumentError, match="does not know how to go on"):
+            fm.mcmc.extend(sample, 10)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="n_draws: 0 was given"):
+        fm.mcmc.extend(whole, 0)
+
+
+# Constraints.
+
+
+def test_draws_are_constrained() -> None:
+    law = fm.distributions.Product(
+        [fm.distributions.Gamma(3.0), fm.distributions.Normal(), fm.distributions.Beta(2.0, 3.0)]
+    )
+    given: dict[str, Any] = {"names": ["a", "b", "c"], "transforms": {"a": "log", "c": "logit"}}
+    s = fm.mcmc.sample(law, kernel=MALA(), n_draws=4000, rng=2, **given)
+    assert s.names == ("a", "b", "c")
+    assert s.gradients is None
+    z = (s.draws.mean(axis=(0, 1)) - [3.0, 0.0, 0.4]) / fm.diagnostics.mcse(s.draws)
+    assert np.abs(z).max() < 5
+    # What is started from is constrained too.
+    start = run(law, init=np.array([2.0, 0.0, 0.5]), n_warmup=0, n_draws=1, **given)
+    assert abs(start.draws - [2.0, 0.0, 0.5]).max() < 2.0
+    with pytest.raises(ArgumentError, match="coordinate"):
+        run(law, init=np.array([-2.0, 0.0, 0.5]), **given)
+    assert_same(run(law, init=law, **given), run(law, init=law, n_threads=3, **given))
+
+
+def test_a_simplex_has_more_coordinates_than_its_chains(tmp_path: Path) -> None:
+    def dirichlet(x: Array) -> Array:
+        return np.log(x).sum(axis=1)
+
+    given: dict[str, Any] = {"transforms": {range(3): "simplex"}, "kernel": RWM(), "dim": 3}
+    s = run(dirichlet, **given)
+    assert s.draws.shape == (4, 90, 3)
+    np.testing.assert_allclose(s.draws.sum(axis=-1), 1.0)
+    assert_same(s, run(dirichlet, path=tmp_path / "run", **given))
+    assert_same(s, fm.mcmc.open(tmp_path / "run"))
+    assert np.load(tmp_path / "run" / "unconstrained.npy").shape == (4, 90, 2)
+
+
+def test_a_transformed_target_keeps_its_space() -> None:
+    gamma = fm.distributions.Gamma(3.0)
+    target = fm.targets.transformed(fm.targets.law_density(gamma), {0: "log"}, names=["rate"])
+    s = run(target)
+    assert s.names == ()
+    assert s.gradients is not None
+    constrained = run(gamma, transforms={0: "log"})
+    np.testing.assert_array_equal(target.constrain(s.draws), constrained.draws)
+    np.testing.assert_array_equal(s.log_densities, constrained.log_densities)
+
+
+# Stopping.
+
+
+def test_a_run_ends_when_its_draws_are_enough() -> None:
+    stop = StopWhen(ess=300, every=100)
+    s = run(n_draws=10_000, stop=stop)
+    n = s.draws.shape[1]
+    assert n % 100 == 0
+    assert n < 10_000
+    assert s.status == "complete"
+    assert_same(s, run(n_draws=n))
+    assert_same(run(n_draws=n + 50), fm.mcmc.extend(s, 50))
+
+    def least(n: int) -> float:
+        x = s.draws[:, :n]
+        return float(min(fm.diagnostics.ess(x).min(), fm.diagnostics.ess(x, kind="tail").min()))
+
+    assert least(n) >= 300
+    earlier = s.draws[:, : n - 100]
+    assert n == 100 or least(n - 100) < 300 or fm.diagnostics.rhat(earlier).max() > 1.01
+    with pytest.warns(ConvergenceWarning, match=r"stop: all 90 draws .* an ESS of .* 1e\+06"):
+        run(stop=StopWhen(ess=1e6, rhat=None, every=40))
+
+
+def begins_like(partial: fm.Sample, whole: fm.Sample) -> bool:
+    n = min(partial.draws.shape[1], whole.draws.shape[1])
+    return n > 0 and np.array_equal(partial.draws[:, :n], whole.draws[:, :n])
+
+
+def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
+    for limit in (0.2, 2.0, 20.0):  # a busy machine has no draws so soon
+        with warnings.catch_warnings(record=True) as caught, suppress(BudgetExhausted):
+            warnings.simplefilter("always")
+            s = run(n_draws=10**7, max_time=limit)
+            break
+    assert s.draws.shape[1] < 10**7
+    assert s.status == "interrupted"
+    assert s.warnings[0].startswith(f"max_time: the run ended after {limit:g} s with")
+    assert [str(w.message) for w in caught] == list(s.warnings)
+    assert begins_like(s, whole)
+    with pytest.raises(BudgetExhausted, match="which are the warm-up") as error:
+        run(n_warmup=10**7, max_time=0.05)
+    assert error.value.partial_result is None
+
+
+def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
+    def press(done: int, total: int) -> None:
+        if done > 10_000:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(n_draws=10**7, progress=press)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.status == "interrupted"
+    assert begins_like(partial, whole)
+
+    def interrupted(x: Array) -> Array:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(interrupted, dim=2, kernel=RWM())
+    assert caught.value.partial_result is None  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_after_the_last_draw_costs_none(
+    whole: fm.mcmc.Chains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_sample: Any) -> None:
+        raise KeyboardInterrupt
+
+    short = run(n_draws=60)
+    monkeypatch.setattr(api, "findings", pressed)
+    for call in (run, lambda: fm.mcmc.extend(short, 30)):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            call()
+        assert_same(whole, caught.value.partial_result)  # type: ignore[attr-defined]
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning) as told:
+            run()
+    assert_same(whole, told.value.partial_result)  # type: ignore[attr-defined]
+
+
+def test_an_exception_of_the_target_leaves_the_draws() -> None:
+    calls = 0
+
+    def breaks(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls > 190:
+            raise LookupError("mine")
+        return formula(x)
+
+    with pytest.raises(LookupError, match="mine") as caught:
+        run(breaks, dim=DIM, kernel=RWM(), pool=False)
+    assert any("4 chains were at transition 1" in note for note in caught.value.__notes__)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    n = partial.draws.shape[1]
+    assert 60 < n < 90
+    reference = run(formula, dim=DIM, kernel=RWM(), pool=False)
+    np.testing.assert_array_equal(partial.draws, reference.draws[:, :n])
+
+
+def test_errors_in_a_batch_name_the_chain() -> None:
+    def infinite(x: Array) -> Array:
+        return np.where(x[:, 0] > 1.5, np.inf, 0.0)
+
+    with pytest.raises(TargetError, match=r"chain 2, transition \d+: the log-density is \+inf"):
+        fm.mcmc.sample(
+            infinite,
+            1,
+            kernel=RWM(scale=0.1, metric="unit"),
+            init=np.array([[-9.0], [-9.0], [1.4], [-9.0]]),
+            rng=0,
+        )
+
+
+def test_failures_at_most_points_are_told() -> None:
+    def narrow(x: Array) -> Array:
+        return np.where(np.abs(x[:, 0]) < 1e-3, 0.0, np.nan)
+
+    with pytest.warns(ConvergenceWarning, match=r"points the target failed or gave NaN"):
+        run(narrow, dim=1, kernel=RWM(scale=1.0, metric="unit"), init=np.zeros(1))
+
+
+def test_walkers_are_judged_by_their_autocorrelation_time() -> None:
+    with pytest.warns(ConvergenceWarning, match="fewer than 50 autocorrelation times"):
+        s = run(kernel=fm.mcmc.Stretch(), n_chains=16)
+    assert len(s.warnings) == 1
+
+
+def test_of_many_coordinates_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 500, 3))
+    x[0, :, 1] += 5.0
+    s = fm.mcmc.Chains(
+        seed=0,
+        version="",
+        isa="",
+        settings={},
+        n_evals=0,
+        wall_time=0.0,
+        draws=x,
+        error_model="chains",
+    )
+    assert checks.findings(s)[0][1].startswith("R-hat is up to")
+    monkeypatch.setattr(checks, "_MOST", 2 * s.n_draws)  # every second one
+    assert checks.findings(s) == []
+
+
+# In the background.
+
+
+def test_a_handle_shows_what_there_is(whole: fm.mcmc.Chains) -> None:
+    handle = fm.mcmc.start("sample", LAW, kernel=MALA(), n_warmup=120, n_draws=10**7, rng=3)
+    limit = time.monotonic() + 60
+    while (seen := handle.inspect()) is None:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert seen.status == "running"
+    assert begins_like(seen, whole)
+    handle.pause()
+    handle.resume()
+    partial = handle.abort(timeout=60)
+    assert partial.status == "interrupted"
+    assert partial.draws.shape[1] >= seen.draws.shape[1]
+    assert handle.inspect() is partial
+    done = fm.mcmc.start(fm.mcmc.extend, run(n_draws=40), 50)
+    assert_same(whole, done.result(60))
+
+
+def test_workers_of_an_executor() -> None:
+    reference = run(python_density())
+    with ThreadPoolExecutor(2) as pool:
+        shards = fm.executor.Sharded(pool, rows=1)
+        assert_same(reference, run(python_density(), executor=shards))
+        gamma = fm.distributions.Gamma(3.0)
+        assert_same(
+            run(gamma, transforms={0: "log"}),
+            run(gamma, transforms={0: "log"}, executor=shards),
+        )
+
+
+# Arguments.
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"kernel": "mala"}, "kernel: 'mala' given"),
+        ({"n_chains": 0}, "n_chains: 0 was given"),
+        ({"n_chains": True}, "n_chains: the bool True"),
+        ({"n_warmup": -1}, "n_warmup: -1"),
+        ({"n_draws": 0}, "n_draws: 0"),
+        ({"thin": 0}, "thin: 0"),
+        ({"thin": "2"}, "thin: a str"),
+        ({"pool": 1}, "pool: 1 given"),
+        ({"keep_warmup": "no"}, "keep_warmup: 'no' given"),
+        ({"stop": 400}, "stop: 400 given"),
+        ({"stop": StopWhen(), "n_chains": 1}, "R-hat compares chains"),
+        ({"max_time": 0}, "max_time: 0.0 was given"),
+        ({"names": ["a", "b"]}, "3 different names"),
+        ({"names": "abc"}, "3 different names"),
+        ({"names": ["a", "a", "b"]}, "3 different names"),
+        ({"init": "prior"}, "give the law itself"),
+        ({"init": "elsewhere"}, "one of 'jitter', 'mode', 'pathfinder'"),
+        ({"init": np.zeros((3, 3))}, r"init: an array of shape \(3, 3\) given"),
+        ({"init": np.full(3, np.nan)}, "init: NaN was given"),
+        ({"init": np.ma.masked_equal([1.0, 2.0, 3.0], 2.0)}, "masked"),
+        ({"init": fm.distributions.Normal()}, "a law of 1 coordinates given; the draws have 3"),
+        ({"progress": 3}, "progress: 3 given"),
+        ({"path": 3}, "path: int given"),
+        ({"checkpoint": 3}, "checkpoint: int given"),
+        ({"n_threads": 0}, "n_threads: 0"),
+        ({"rng": -1}, "rng: -1"),
+        ({"transforms": {"q": "log"}}, "no coordinate 'q'"),
+        ({"names": 5}, "names: 5 given"),
+    ],
+)
+def test_arguments_are_checked(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        run(**more)
+
+
+@pytest.mark.parametrize(
+    "more", [{"ess": None, "rhat": None}, {"ess": -1}, {"rhat": 1.0}, {"every": 3}, {"ess": True}]
+)
+def test_stop_rules_are_checked(more: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        StopWhen(**more)
+
+
+def test_kernels_that_need_a_gradient_say_so() -> None:
+    with pytest.raises(ArgumentError, match="MALA needs the gradient"):
+        run(formula, dim=DIM)
+    with pytest.raises(ArgumentError, match="'mode' climbs along the gradient"):
+        run(formula, dim=DIM, kernel=RWM(), init="mode")
+
+
+def test_the_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
+    run(path=tmp_path / "run")
+    with pytest.raises(ArgumentError, match="not an empty folder"):
+        run(path=tmp_path / "run")
+    with pytest.raises(ArgumentError):
+        run(path=tmp_path / "other", n_chains=0)
+    assert not (tmp_path / "other").exists()
+
+    def broken(x: Array) -> Array:
+        if len(x) == 4 and np.all(x == 1.0):
+            return np.zeros(4)
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError):
+        run(broken, dim=2, kernel=RWM(), init=np.ones(2), path=tmp_path / "vain")
+    assert not (tmp_path / "vain").exists()
+
+
+def test_the_index_tells_how_far_a_run_is(tmp_path: Path, whole: fm.mcmc.Chains) -> None:
+    calls = 0
+
+    def breaks(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls > 190:
+            raise LookupError("mine")
+        return formula(x)
+
+    with pytest.raises(LookupError):
+        run(breaks, dim=DIM, kernel=RWM(), pool=False, path=tmp_path / "run")
+    index = json.loads((tmp_path / "run" / "index.json").read_text())
+    assert index["status"] == "interrupted"
+    opened = fm.mcmc.open(tmp_path / "run")
+    assert isinstance(opened.draws, np.memmap)
+    assert opened.draws.shape == (4, index["n_draws"], DIM)
+    reference = run(formula, dim=DIM, kernel=RWM(), pool=False)
+    np.testing.assert_array_equal(opened.draws, reference.draws[:, : index["n_draws"]])
+    with pytest.raises(CheckpointError, match=r"no index\.json"):
+        fm.mcmc.open(tmp_path)

@@ -1,0 +1,262 @@
+"""Nested sampling runs in the formats and pictures of others: files, dictionaries, plots."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import nested_reference as reference
+import numpy as np
+import pytest
+from nested_help import result_of
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+from fermiac.nested import Nested
+
+GAUSSIAN = reference.gaussian(3, 0.1)
+NAMES = ("alpha", "b_1", "c[2]")
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def run() -> Nested:
+    return result_of(GAUSSIAN, 1, 100, 10, names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def forbidden() -> Nested:
+    return result_of(reference.half_forbidden(), 2, 50, 5)
+
+
+def test_arviz(run: Nested) -> None:
+    with warnings.catch_warnings():
+        # Its last versions before 1 announce the next on import.
+        warnings.simplefilter("ignore", FutureWarning)
+        pytest.importorskip("arviz")
+    data = run.to_arviz(rng=3)
+    same = run.resample(rng=3)
+    np.testing.assert_array_equal(data["posterior"]["alpha"].values, same.draws[None, :, 0])
+    for attrs in (data.attrs, data["posterior"].attrs):
+        assert attrs["log_evidence"] == run.log_evidence
+        assert attrs["log_evidence_stderr"] == run.log_evidence_stderr
+        assert attrs["information"] == run.information
+    weighted = run.to_arviz(resample=False)["sample_stats"]["log_weight"].values
+    np.testing.assert_array_equal(weighted, run.log_weights[None])  # type: ignore[index]
+
+
+def test_files_of_getdist(run: Nested, tmp_path: Path) -> None:
+    spaced = result_of(GAUSSIAN, 1, 100, 10, names=("a b", "c*", "d_e"))
+    assert spaced.to_getdist(tmp_path / "s", ranges={"a b": (-1, None), "d_e": (0.5, 2)}) is None
+    assert (tmp_path / "s.ranges").read_text() == "a_b -1.0 N\nc_ N N\nd_e 0.5 2.0\n"
+    assert (tmp_path / "s.paramnames").read_text() == "a_b a b\nc_ c*\nd_e d\\_e\n"
+    run.to_getdist(tmp_path / "chain")
+    names = (tmp_path / "chain.paramnames").read_text()
+    assert names == "alpha alpha\nb_1 b\\_1\nc[2] c_{2}\n"
+    table = np.loadtxt(tmp_path / "chain.txt")
+    weights, minus_ell, draws = table[:, 0], table[:, 1], table[:, 2:]
+    assert weights.max() == 1
+    assert weights.min() > 0
+    used = run.weights > 0
+    np.testing.assert_array_equal(draws, run.draws[used])
+    np.testing.assert_array_equal(minus_ell, -run.log_likelihoods[used])
+    np.testing.assert_allclose(weights / weights.sum(), run.weights[used], rtol=1e-12)
+    with pytest.raises(ArgumentError, match="'x' given, which is the name of no"):
+        run.to_getdist(tmp_path / "chain", ranges={"x": (0, 1)})
+
+
+def test_getdist(run: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = SimpleNamespace(MCSamples=lambda **given: given)
+    monkeypatch.setitem(sys.modules, "getdist", taken)  # type: ignore[arg-type]
+    got = run.to_getdist(ranges={"alpha": (-1, 1)})
+    np.testing.assert_allclose(got["weights"] @ got["samples"] / got["weights"].sum(), run.mean)
+    assert got["names"] == ["alpha", "b_1", "c[2]"]
+    assert got["sampler"] == "nested"
+    assert got["ranges"] == {"alpha": (-1, 1), "b_1": (None, None), "c[2]": (None, None)}
+
+
+def test_anesthetic(forbidden: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = SimpleNamespace(NestedSamples=lambda **given: given)
+    monkeypatch.setitem(sys.modules, "anesthetic", taken)  # type: ignore[arg-type]
+    got = forbidden.to_anesthetic()
+    np.testing.assert_array_equal(got["data"], forbidden.draws)
+    np.testing.assert_array_equal(got["logL_birth"], forbidden.births)
+    # Above -1e30, where points would be dropped, and the volume with them.
+    assert got["logL"].min() == -1e29
+    assert got["columns"] == ["x[0]", "x[1]"]
+    assert got["labels"] == ["$x_{0}$", "$x_{1}$"]
+
+
+@pytest.mark.parametrize("name", ["getdist", "anesthetic"])
+def test_what_is_not_installed(run: Nested, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
+    with pytest.raises(ImportError, match=f"pip install {name}"):
+        getattr(run, f"to_{name}")()
+
+
+def test_dynesty(run: Nested) -> None:
+    got = run.to_dynesty()
+    assert "nlive" not in got
+    assert got["niter"] == run.n_draws
+    assert got["logz"][-1] == pytest.approx(run.log_evidence, abs=1e-10)
+    assert got["logzerr"][-1] == pytest.approx(run.log_evidence_stderr, rel=1e-6)
+    assert got["information"][-1] == pytest.approx(run.information, rel=1e-6)
+    np.testing.assert_allclose(np.exp(got["logwt"] - got["logz"][-1]), run.weights, atol=1e-14)
+    for name, array in (
+        ("logl", run.log_likelihoods),
+        ("logvol", run.log_x),
+        ("samples", run.draws),
+        ("samples_u", run.unit_draws),
+        ("samples_id", run.lineages),
+        ("samples_n", run.n_alive),
+    ):
+        np.testing.assert_array_equal(got[name], array)
+    assert got["ncall"].sum() == run.n_evals
+    assert got["eff"] == pytest.approx(100 / 3)
+    # Of its own births: the level of the death that it came after.
+    later = got["samples_it"] > 0
+    np.testing.assert_array_equal(
+        run.log_likelihoods[got["samples_it"][later] - 1], run.births[later]
+    )
+    assert (run.births[~later] == -np.inf).all()
+    # What is known after some deaths is what the points until then say.
+    k = int(np.searchsorted(np.cumsum(run.weights), 0.5))
+    part = np.exp(got["logwt"][: k + 1] - got["logz"][k])
+    expected = part @ run.log_likelihoods[: k + 1] - got["logz"][k]
+    assert got["information"][k] == pytest.approx(max(expected, 0), abs=1e-9)
+
+
+def test_dynesty_of_one_death_at_a_time() -> None:
+    r = result_of(GAUSSIAN, 1, 40, 1)
+    got = r.to_dynesty()
+    assert (got["nlive"], got["niter"]) == (40, r.n_draws - 40)
+    bare = reference.perfect_run(GAUSSIAN, 40, 1, 1)
+    del bare["unit_draws"]
+    assert np.isnan(result_of(GAUSSIAN, 1, raw=bare).to_dynesty()["samples_u"]).all()
+
+
+def test_dynesty_without_likelihood(forbidden: Nested) -> None:
+    got = forbidden.to_dynesty()
+    assert got["logl"].min() == -1e300
+    assert np.isfinite(got["logzerr"]).all()
+    assert got["logzerr"][-1] == pytest.approx(forbidden.log_evidence_stderr, rel=1e-6)
+
+
+@pytest.mark.parametrize("which", ["run", "forbidden"])
+def test_dead_birth(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    source: Nested = request.getfixturevalue(which)
+    source.write_dead_birth(tmp_path / "r")
+    table = np.loadtxt(tmp_path / "r_dead-birth.txt")
+    assert table.shape == (source.n_draws, source.dim + 2)
+    assert table[:, -1].min() == -1e30
+    for path in (tmp_path / "r", tmp_path / "r_dead-birth.txt"):
+        got = fm.nested.read_dead_birth(path)
+        for name in ("draws", "log_likelihoods", "births", "n_alive", "log_weights"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(source, name))
+        assert got.names == source.names
+        assert got.log_evidence == source.log_evidence
+        assert np.unique(got.lineages).size == np.unique(source.lineages).size
+    spread = np.std(got.bootstrap(200, rng=0))
+    assert spread == pytest.approx(np.std(source.bootstrap(200, rng=0)), rel=0.3)
+
+
+def test_dead_birth_with_live_points(run: Nested, tmp_path: Path) -> None:
+    run.write_dead_birth(tmp_path / "r")
+    lines = (tmp_path / "r_dead-birth.txt").read_text().splitlines(keepends=True)
+    # A run that was stopped: the last points are alive, and some of them told twice.
+    (tmp_path / "r_dead-birth.txt").write_text("".join(lines[:-40]))
+    (tmp_path / "r_phys_live-birth.txt").write_text("".join(lines[-60:]))
+    (tmp_path / "r.paramnames").unlink()
+    got = fm.nested.read_dead_birth(tmp_path / "r")
+    assert got.names == ()
+    np.testing.assert_array_equal(got.draws, run.draws)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        fm.nested.read_dead_birth(tmp_path / "none")
+    (tmp_path / "a_dead-birth.txt").write_text("1 2\n")
+    with pytest.raises(ArgumentError, match="2 columns"):
+        fm.nested.read_dead_birth(tmp_path / "a")
+    (tmp_path / "b_dead-birth.txt").write_text("1 2 -1e30\n")
+    (tmp_path / "b.paramnames").write_text("p q\nr s\n")
+    with pytest.raises(ArgumentError, match="2 names for 1 parameters"):
+        fm.nested.read_dead_birth(tmp_path / "b")
+    (tmp_path / "c_dead-birth.txt").write_text("1 2 3\n")
+    with pytest.raises(ArgumentError, match="births"):
+        fm.nested.read_dead_birth(tmp_path / "c")
+
+
+def test_pictures_of_the_run(run: Nested, forbidden: Nested) -> None:
+    axes = run.plot_run(truth=GAUSSIAN.log_evidence)
+    assert axes.shape == (4,)
+    alive, ell, mass, evidence = axes
+    np.testing.assert_array_equal(alive.lines[0].get_ydata(), run.n_alive)
+    np.testing.assert_array_equal(ell.lines[0].get_ydata(), run.log_likelihoods)
+    # A density of the posterior over -log X.
+    x, y = mass.lines[0].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=0.02)
+    assert evidence.lines[0].get_ydata()[-1] == pytest.approx(1)
+    assert axes[0].get_title("left") == repr(run).splitlines()[0].removeprefix("Nested: ")
+    given = plt.subplots(4)[1]
+    assert forbidden.plot_run(given)[2] is given[2]
+    with pytest.raises(ArgumentError, match="axes: 2 given"):
+        run.plot_run(plt.subplots(2)[1])
+
+
+def test_pictures_of_the_points(run: Nested) -> None:
+    axes = run.plot_trace()
+    assert axes.shape == (3, 2)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == list(NAMES)
+    shown = np.asarray(axes[1, 0].collections[0].get_offsets())
+    heaviest = int(np.argmax(run.weights))
+    np.testing.assert_allclose(shown[-1], [-run.log_x[heaviest], run.draws[heaviest, 1]])
+    assert run.plot_trace(columns=["b_1"]).shape == (1, 2)
+    with pytest.raises(ArgumentError, match="not a name"):
+        run.plot_trace(columns=["none"])
+    wide = result_of(reference.gaussian(10, 0.1), 1, 30, 3)
+    assert wide.plot_trace().shape == (8, 2)
+    with pytest.raises(ArgumentError, match="9 given, of which 8"):
+        wide.plot_trace(columns=range(9))
+
+
+def test_corners(run: Nested) -> None:
+    axes = run.plot_corner(columns=["c[2]", 0], truths=[0.05, np.nan])
+    assert axes.shape == (2, 2)
+    assert axes[1, 0].get_xlabel() == "c[2]"
+    known = [line for line in axes[1, 0].lines if line.get_color() == "#c0182b"]
+    assert [line.get_xdata()[0] for line in known if len(line.get_xdata())] == [0.05]
+    lines = [line.get_xdata()[0] for line in axes[1, 1].lines]
+    np.testing.assert_array_equal(lines, run.quantile([0.16, 0.5, 0.84])[:, 0])
+    assert axes[0, 0].get_title().startswith("$")
+    with pytest.raises(ArgumentError, match="3 numbers are needed"):
+        run.plot_corner(truths=[0.0])
+
+
+def test_live_points(run: Nested) -> None:
+    level = run.log_likelihoods[200]
+    axes = run.plot_live(level)
+    assert axes.shape == (3, 3)
+    n = int(run.n_alive[200])
+    assert axes[0, 0].get_title().startswith(f"{n} alive")
+    others, alive = axes[1, 0].collections
+    assert len(alive.get_offsets()) == n
+    assert len(others.get_offsets()) == run.n_draws - n
+    assert run.plot_live(level, columns=[1]).shape == (1, 1)
+    with pytest.raises(ArgumentError, match="no point was alive"):
+        run.plot_live(1.0)
+
+
+def test_results_without_names_keep_none(forbidden: Nested, tmp_path: Any) -> None:
+    forbidden.write_dead_birth(f"{tmp_path}/r")
+    assert fm.nested.read_dead_birth(f"{tmp_path}/r").names == ()

@@ -1,0 +1,121 @@
+"""Executors that lose workers, or are lost themselves."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import worker_targets as targets
+from executor_help import LAW, expect, same, spawned
+
+import fermiac as fm
+from fermiac.errors import WorkerError
+
+
+def test_a_worker_that_dies_once(tmp_path: Path) -> None:
+    with spawned(2) as executor:
+        f = targets.DiesOnce(tmp_path / "mark")
+        assert same(expect(f, executor=executor), expect(targets.moments))
+        # The user's own pool is as broken as it is without us.
+        with pytest.raises(BrokenProcessPool):
+            executor.submit(os.getpid).result()
+
+
+def test_a_worker_that_always_dies() -> None:
+    with spawned(1) as executor, pytest.raises(WorkerError, match="died twice on rows 0 to") as e:
+        expect(targets.dies, executor=executor)
+    assert e.value.partial_result is None
+    assert isinstance(e.value.__cause__, BrokenProcessPool)
+
+
+class Loses(Executor):
+    """Gives futures that fail as those of a cluster do that has lost a worker."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error = error
+        self.times = times
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.times -= 1
+        if self.times >= 0:
+            future.set_exception(self.error)
+        else:
+            future.set_result(f(*args, **kwargs))
+        return future
+
+
+def of_dask(name: str) -> Exception:
+    """An exception as dask's, whose own need different arguments in every version."""
+    return type(name, (Exception,), {"__module__": "distributed.scheduler"})("task")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        of_dask("KilledWorker"),
+        of_dask("FutureCancelledError"),
+        CancelledError(),
+        BrokenProcessPool(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_lost_shards_are_tried_once_more(error: Exception) -> None:
+    assert same(expect(targets.moments, executor=Loses(error, 1)), expect(targets.moments))
+    with pytest.raises(WorkerError, match="died twice") as caught:
+        expect(targets.moments, executor=Loses(error, 1000))
+    assert caught.value.__cause__ is error
+    assert not any("the integrand" in note for note in getattr(caught.value, "__notes__", ()))
+
+
+class BreaksLater(Executor):
+    """Refuses work from some submission on, as a broken pool that is not a process pool."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+        self.pool = ThreadPoolExecutor(1)
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenProcessPool("no more")
+        return self.pool.submit(f, *args, **kwargs)
+
+
+def test_a_lost_executor_leaves_the_partial_result() -> None:
+    executor = BreaksLater(20)
+    with pytest.raises(WorkerError) as caught:
+        fm.importance.expect(
+            targets.moments,
+            LAW,
+            n=200_000,
+            rng=0,
+            method="mc",
+            executor=fm.executor.Sharded(executor, 2, rows=10_000),
+        )
+    executor.pool.shutdown()
+    partial: Any = caught.value.partial_result
+    assert partial.status == "interrupted"
+    assert 0 < partial.n_evals < 200_000
+    truth = np.array([np.exp(0.5) * 1.3, 0.3, 1.0])
+    assert np.all(np.abs(partial.mean - truth) < 5 * partial.stderr)
+
+
+@pytest.mark.skipif(fm.isa_level() == "baseline", reason="there is no lower level")
+def test_a_worker_at_another_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERMIAC_ISA", "baseline")
+    with (
+        spawned(1) as executor,
+        pytest.raises(WorkerError, match="runs at the level 'baseline', the driver at"),
+    ):
+        expect(targets.moments, executor=executor)
+
+
+def test_a_worker_that_is_interrupted_is_a_worker_lost() -> None:
+    executor = Loses(KeyboardInterrupt(), 1)  # type: ignore[arg-type]
+    assert same(expect(targets.moments, executor=executor), expect(targets.moments))

@@ -1,0 +1,214 @@
+"""What calls of score models refuse, and how they say where an error of the user's comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from score_forms import DIM, LEVELS, Numbers, exact, points
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, TargetError
+
+Array = NDArray[np.float64]
+
+
+class Odd(fm.score.Model):
+    """A model whose answers are what a test wants."""
+
+    dim = 2
+
+    def __init__(self, denoised: Any, log_density: Any = 0.0) -> None:
+        self.denoised, self.density = denoised, log_density
+
+    def _denoise(self, y: Array, sigma: Array) -> Any:
+        return self.denoised(y)
+
+    @property
+    def has_log_density(self) -> bool:
+        return True
+
+    def _log_density(self, y: Array, sigma: Array) -> Any:
+        return self.density(y)
+
+
+def spoilt(y: Array) -> Array:
+    y = y.copy()
+    y[-1] = np.nan
+    return y
+
+
+@pytest.mark.parametrize("ask", ["denoise", "score", "log_density"])
+def test_points_that_are_not_finite_are_refused(ask: str) -> None:
+    for model in (exact(), Odd(lambda y: y, lambda y: y[:, 0])):
+        with pytest.raises(ArgumentError, match=r"^y: inf was given in row 1"):
+            getattr(model, ask)([[0.0, 0.0], [0.0, np.inf]], 1.0)
+    with pytest.raises(ArgumentError, match=r"^y0: -inf was given in row 0"):
+        fm.score.integrate(exact(), [[-np.inf, 0.0]], LEVELS)
+
+
+def test_answers_that_cannot_be_used_are_refused() -> None:
+    y = points(3)
+    levels = [1.0, 2.0, 3.0]
+    for ask in ("denoise", "score"):
+        with pytest.raises(TargetError, match="not finite, the first in row 2 at level 3"):
+            getattr(Odd(spoilt), ask)(y, levels)
+        with pytest.raises(TargetError, match=r"shape \(1, 2\).* \(3, 2\) are needed"):
+            getattr(Odd(lambda y: y[:1]), ask)(y, levels)
+    for density, text in (
+        (lambda y: spoilt(y)[:, 0], "log-densities that are not finite, the first in row 2"),
+        (lambda y: y, r"shape \(3, 2\).* \(3,\) are needed"),
+        (lambda y: np.full(3, np.inf), "row 0 at level 1"),
+    ):
+        with pytest.raises(TargetError, match=text):
+            Odd(None, density).log_density(y, levels)
+    nowhere = Odd(None, lambda y: np.full(len(y), -np.inf)).log_density(y, levels)
+    assert np.isneginf(nowhere).all()
+    with pytest.raises(TargetError, match="not finite"):
+        exact().score(np.full((1, DIM), 1e308), 1e-200)
+    with pytest.raises(ArgumentError, match="sigma: 0 was given"):
+        Odd(lambda y: y).score(y, 0.0)
+
+
+def test_a_model_that_does_not_denoise_is_told_so() -> None:
+    class Nothing(fm.score.Model):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing defines no _denoise"):
+        Nothing().denoise(points(2), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("y0", "text"),
+    [
+        (None, "^y0: None"),
+        (1.0, r"^y0: shape \(\)"),
+        ([1.0, 2.0], r"^y0: shape \(2,\)"),
+        ([[1.0, 2.0], [1.0]], "^y0: list was given whose parts"),
+        ([["a", "b"]], "^y0: text"),
+        (np.zeros((3, 0)), r"^y0: shape \(3, 0\)"),
+    ],
+    ids=["none", "number", "row", "ragged", "text", "empty"],
+)
+def test_points_that_are_none(y0: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        fm.score.integrate(exact(), y0, LEVELS)
+
+
+@pytest.mark.torch
+def test_points_that_are_none_on_a_device() -> None:
+    pytest.importorskip("torch")
+    model = fm.score.ScoreModel(lambda x, s: 0 * x, device="cpu", on_device=True)
+    for y0, text in (([["a", "b"]], "text"), ([[1.0], [1.0, 2.0]], "whose parts")):
+        with pytest.raises(ArgumentError, match=f"^y0: .*{text}"):
+            fm.score.integrate(model, y0, LEVELS)
+
+
+def test_names_of_arguments() -> None:
+    how: dict[str, Any] = {"sigma_range": (0.1, 5.0)}
+    with pytest.raises(ArgumentError, match=r"^start: 'cosine'"):
+        fm.score.searched(exact(), 3, start="cosine", **how)
+    with pytest.raises(ArgumentError, match=r"^start: it gave shape \(2,\)"):
+        fm.score.searched(exact(), 3, start=lambda n, low, high: [high, low], **how)
+    with pytest.raises(ArgumentError, match=r"^threshold: 'a'"):
+        fm.score.integrate(exact(), points(2), LEVELS, threshold=fm.score.Threshold(1.0, "a"))
+    with pytest.raises(ArgumentError, match=r"^brownian: .* only level above 0 is 3"):
+        fm.score.integrate(exact(), points(2), [3.0, 0.0], "ancestral", brownian=True)
+
+
+def test_errors_of_callbacks_and_schedules_tell_where() -> None:
+    def fails(*given: Any) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fm.score.integrate(exact(), points(2), LEVELS, callback=fails)
+    assert caught.value.__notes__ == [f"raised by the callback after step 1 of {len(LEVELS) - 1}"]
+    with pytest.raises(ZeroDivisionError) as caught:
+        fm.score.sample(exact(), 2, schedule=fails, n_steps=4, sigma_range=(0.1, 5.0))
+    assert caught.value.__notes__ == ["raised by the function given as schedule for 3 steps"]
+
+
+@pytest.mark.parametrize("integrator", ["dpmpp_2m", "ancestral", "dop853"])
+def test_no_rows_are_no_calls(integrator: str) -> None:
+    model = Numbers()
+    for shape in ((0, 2), (0, 1, 2), (0, 2, 1, 1)):
+        y0 = np.zeros(shape)
+        assert fm.score.integrate(model, y0, LEVELS, integrator).shape == shape
+        path = fm.score.integrate(model, y0, LEVELS, integrator, return_trajectory=True)
+        assert path.shape == (len(LEVELS), *shape)
+        rows = np.zeros((0, 3))
+        more: dict[str, Any] = {} if integrator == "dop853" else {"brownian": True}
+        assert fm.score.integrate(model, y0, rows, integrator, **more).shape == shape
+    assert fm.score.sample(model, 0, integrator=integrator, sigma_range=(0.1, 5.0)).shape == (0, 2)
+    assert model.calls == 0
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("on_device", [False, True])
+def test_no_rows_are_no_calls_of_networks(on_device: bool) -> None:
+    pytest.importorskip("torch")
+    calls = []
+
+    def network(x: Any, s: Any) -> Any:
+        calls.append(len(x))
+        return 0 * x
+
+    model = fm.score.ScoreModel(
+        network, sigma_range=(0.1, 5.0), event_shape=(1, 4, 4), device="cpu", on_device=on_device
+    )
+    for integrator in ("dpmpp_2m", "ancestral", "dop853"):
+        assert fm.score.sample(model, 0, integrator=integrator).shape == (0, 1, 4, 4)
+        y0 = np.zeros((0, 1, 4, 4))
+        assert fm.score.integrate(model, y0, [5.0, 1.0], integrator).shape == y0.shape
+        assert fm.score.integrate(model, y0, np.zeros((0, 3)), integrator).shape == y0.shape
+    for method in ("euler", "ancestral"):
+        with pytest.raises(ArgumentError, match="index 1"):
+            fm.score.integrate(model, y0, [1.0, 5.0], method)
+    assert not calls
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_chains_may_start_without_added_noise() -> None:
+    model = fm.score.Gaussian([0.0, 0.0], np.eye(2))
+    how: dict[str, Any] = {"sigma_range": (0.1, 5.0), "n_chains": 3, "n_draws": 2, "rng": 0}
+    assert fm.score.langevin_gibbs(model, **how, init_noise=0).draws.shape == (3, 2, 2)
+
+
+def test_chains_are_not_told_two_things() -> None:
+    how: dict[str, Any] = {"levels": [1.0, 0.5], "n_chains": 3, "n_draws": 2}
+    for name, value in (("n_init", 20), ("init_noise", 0.5), ("init_integrator", "dpmpp_2m")):
+        with pytest.raises(ArgumentError, match=f"^{name}: given with init"):
+            fm.score.langevin_gibbs(exact(), **how, init=np.zeros((3, DIM)), **{name: value})
+    for predictor in (
+        fm.score.LevelEstimate(force=True),
+        fm.score.LevelRegression(lambda x: np.zeros((len(x), 2))),
+    ):
+        with pytest.raises(ArgumentError, match=r"^level_draw: 'argmax'"):
+            fm.score.langevin_gibbs(exact(), **how, level_draw="argmax", noise_predictor=predictor)
+
+
+def test_exact_traces_have_no_probes() -> None:
+    with pytest.raises(ArgumentError, match=r"^n_probes: given with trace='exact'"):
+        fm.score.log_likelihood(exact(), points(1), (0.1, 5.0), trace="exact", n_probes=7)
+
+
+def test_advice_is_on_arguments_that_there_are() -> None:
+    model = Odd(lambda y: np.full_like(y, np.nan))
+    ends = (0.1, 5.0)
+    for call in (
+        lambda: fm.score.log_likelihood(model, points(2), ends, trace="exact"),
+        lambda: fm.score.searched(model, 3, ends, probes=points(2)),
+    ):
+        with pytest.raises(TargetError, match=r"finite numbers are needed$"):
+            call()
+    with pytest.raises(TargetError, match="on_nan='freeze'"):
+        fm.score.integrate(model, points(2), ends[::-1], "dop853")
+
+
+def test_a_search_that_is_stopped_early_leaves_its_start() -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.searched(Numbers(stop_at=3), 3, (0.1, 5.0), probes=points(2))
+    best = caught.value.partial_result  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(best, fm.score.karras(3, 0.1, 5.0))

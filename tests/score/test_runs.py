@@ -1,0 +1,124 @@
+"""Runs of integrators elsewhere, interrupted, killed and resumed: the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from executor_help import spawned
+from numpy.typing import NDArray
+from score_forms import LEVELS, Numbers, each, exact, points
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, CheckpointError
+
+Array = NDArray[np.float64]
+
+
+def test_executors_give_the_bits_of_a_local_run() -> None:
+    y0 = points(64)
+    local = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1)
+    with ThreadPoolExecutor(2) as pool:
+        sharded = fm.executor.Sharded(pool, rows=16)
+        far = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1, executor=sharded)
+        np.testing.assert_array_equal(far, local)
+        ours = fm.score.integrate(exact(), y0, LEVELS, "heun", executor=sharded)
+        np.testing.assert_array_equal(ours, fm.score.integrate(exact(), y0, LEVELS, "heun"))
+    with spawned(2) as processes:
+        made = fm.score.integrate(
+            Numbers(error=KeyboardInterrupt()),
+            y0,
+            LEVELS,
+            "heun",
+            rng=1,
+            executor=processes,
+            target_factory="score_forms:made",
+        )
+    np.testing.assert_array_equal(made, local)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
+        fm.score.integrate(
+            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.distributions:Normal"
+        )
+
+
+@each
+def test_a_checkpoint_resumes(tmp_path: Path, integrator: Any) -> None:
+    y0, path = points(30), tmp_path / "kept"
+    whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator, rng=9)
+    for stop in (3, 2):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fm.score.integrate(
+                Numbers(stop_at=stop), y0, LEVELS, integrator, rng=9, checkpoint=path
+            )
+        assert caught.value.partial_result.y.shape == y0.shape  # type: ignore[attr-defined]
+    model = Numbers()
+    again = fm.score.integrate(model, y0, LEVELS, integrator, checkpoint=path)
+    np.testing.assert_array_equal(again, whole)
+    spent = Numbers()
+    fm.score.integrate(spent, y0, LEVELS, integrator, checkpoint=path)
+    assert spent.calls == 1  # the comparison with the log
+    with pytest.raises(CheckpointError, match="integrator"):
+        fm.score.integrate(model, y0, LEVELS, "dpm2", rng=9, checkpoint=path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
+    path, out = tmp_path / "kept", tmp_path / "out.npy"
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        import numpy as np, fermiac as fm
+        from score_forms import LEVELS, Numbers, each, exact, points
+        class Slow(Numbers):
+            def _denoise(self, y, sigma):
+                time.sleep(float(sys.argv[1]))
+                print("call", flush=True)
+                return super()._denoise(y, sigma)
+        kept = fm.Checkpoint({str(path)!r}, every=0.001)
+        x = fm.score.integrate(Slow(), points(20), LEVELS, "ancestral", rng=2, checkpoint=kept)
+        np.save({str(out)!r}, x)
+        """
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen([*command, "0.2"], env=env, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for _ in range(4):
+            run.stdout.readline()
+        run.kill()
+    done = subprocess.run([*command, "0"], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.count("call") < len(LEVELS) + 1
+    whole = fm.score.integrate(Numbers(), points(20), LEVELS, "ancestral", rng=2)
+    np.testing.assert_array_equal(np.load(out), whole)
+
+
+def test_ctrl_c_ends_a_run_in_rust(tmp_path: Path) -> None:
+    model = fm.score.Empirical(np.random.default_rng(0).standard_normal((20_000, 16)))
+    y0 = 5.0 * np.random.default_rng(1).standard_normal((2000, 16))
+    grid = fm.score.karras(500, 0.01, 5.0)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.score.integrate(model, y0, grid, n_threads=2)
+    assert time.monotonic() - start < 20
+    reached = caught.value.partial_result  # type: ignore[attr-defined]
+    assert reached.y.shape == y0.shape
+    assert np.isin(reached.sigma, grid).all()
+
+
+def test_handles() -> None:
+    run = fm.score.start("sample", exact(), 50, sigma_range=(0.1, 10.0), rng=0)
+    np.testing.assert_array_equal(
+        run.result(), fm.score.sample(exact(), 50, sigma_range=(0.1, 10.0), rng=0)
+    )

@@ -1,0 +1,38 @@
+"""What tests of chains share: the choice of the driver, and whole samples compared.
+
+Which driver answers the chains' questions is hidden from users, since all give the same bits:
+`with driver("free"):` has every worker answer for its chain (built-in and native targets only),
+`with driver("lock"):` gathers the questions of all chains into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+import fermiac as fm
+from fermiac.mcmc.run import DRIVER
+
+
+@contextmanager
+def driver(name: str) -> Iterator[None]:
+    """Have all runs within use this driver: "auto", "free" or "lock"."""
+    token = DRIVER.set(name)
+    try:
+        yield
+    finally:
+        DRIVER.reset(token)
+
+
+def assert_same(a: fm.Sample, b: fm.Sample) -> None:
+    """Both have the same bits: draws, log-densities, gradients and statistics."""
+    for name in ("draws", "log_densities", "gradients"):
+        one, other = getattr(a, name), getattr(b, name)
+        assert (one is None) == (other is None), name
+        if one is not None:
+            np.testing.assert_array_equal(one, other, err_msg=name)
+    assert a.stats.keys() == b.stats.keys()
+    for name, values in a.stats.items():
+        np.testing.assert_array_equal(values, b.stats[name], err_msg=name)

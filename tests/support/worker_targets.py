@@ -1,0 +1,136 @@
+"""Targets that the workers of the executor tests import: small, and in a module of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.targets.density import LogDensity
+
+Array = NDArray[np.float64]
+
+
+def moments(x: Array) -> Array:
+    """Row by row: no value depends on the batch."""
+    a, b = x[:, 0], x[:, 1]
+    return np.column_stack([np.exp(a) * (1 + b), a * b, a**2])
+
+
+def wave(x: Array) -> NDArray[np.complex128]:
+    return np.exp(1j * x[:, 0]) * x[:, 1] ** 2
+
+
+def writes_to_its_batch(x: Array) -> Array:
+    x *= 2.0
+    return x[:, 0] + x[:, 1] ** 2
+
+
+def threads_here(x: Array) -> Array:
+    return np.full(len(x), float(fm.get_num_threads()))
+
+
+def identity_of_the_process(x: Array) -> Array:
+    return np.full(len(x), float(os.getpid()))
+
+
+def dies(x: Array) -> Array:
+    os._exit(3)
+
+
+class DiesOnce:
+    """Ends its process at the first call that finds the mark missing."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __call__(self, x: Array) -> Array:
+        try:
+            self.mark.touch(exist_ok=False)
+        except FileExistsError:
+            return moments(x)
+        os._exit(3)
+
+
+class FailsAbove:
+    """Raises on a batch with a coordinate above a limit."""
+
+    def __init__(self, limit: float, error: type[Exception] = RuntimeError) -> None:
+        self.limit = limit
+        self.error = error
+
+    def __call__(self, x: Array) -> Array:
+        if x.max() > self.limit:
+            raise self.error("too high")
+        return x[:, 0]
+
+
+class Unportable(Exception):
+    """An exception that cannot be made again from its arguments."""
+
+    def __init__(self, text: str, *, code: int = 0) -> None:
+        super().__init__(text, code)
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return Unportable, ()
+
+
+class Large:
+    """A target whose pickle is too large to go with every shard."""
+
+    def __init__(self) -> None:
+        self.table = np.arange(100_000.0)
+
+    def __call__(self, x: Array) -> Array:
+        return self.table[:1000].sum() * x[:, 0]
+
+
+class Gaussian(LogDensity):
+    """A log-density with a gradient."""
+
+    dim = 2
+    has_gradient = True
+    form = "python"
+
+    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        return -0.5 * (x[:, 0] ** 2 + x[:, 1] ** 2), -x if with_gradient else None
+
+
+def make_moments(scale: float) -> Any:
+    """For `fermiac.targets.factory`; what it returns cannot be pickled by pickle."""
+    return lambda x: scale * moments(x)
+
+
+def make_gaussian() -> Gaussian:
+    return Gaussian()
+
+
+def make_native() -> Any:
+    """A bare pointer, as numba makes it."""
+    import natives
+
+    return natives.total
+
+
+def make_torch() -> Any:
+    """A bare module, whose parameter wants gradients."""
+    import torch
+
+    class Total(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.scale * (x[:, 0] + x[:, 1])
+
+    return Total()
+
+
+def make_nothing() -> None:
+    return None

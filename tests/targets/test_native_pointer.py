@@ -1,0 +1,388 @@
+"""Native targets: user data, statuses, what is left unwritten, threads and processes."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import Any
+
+import cffi
+import numba
+import numpy as np
+import pytest
+import scipy
+from forms import DIM, native_density, points
+from natives import BATCH, C_BATCH, C_NUMBERS, NUMBERS, SCALAR, total, total_in_python, totals
+from numba import types
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets.signatures import FORMS
+
+Array = NDArray[np.float64]
+FFI = cffi.FFI()
+# Python prints an exception that it cannot raise, and pytest makes a warning of that.
+unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+# User data.
+
+
+@numba.cfunc(BATCH)
+def scaled(x: Any, n: Any, d: Any, out: Any, user: Any) -> int:
+    factors = numba.carray(user, 2, types.float64)
+    for i in range(n):
+        out[i] = factors[0] * x[i * d] + factors[1]
+    return 0
+
+
+def test_user_data_arrive_and_live() -> None:
+    x, factors = points(10), np.array([2.0, 0.5])
+    expected = 2.0 * x[:, 0] + 0.5
+    whole = (ctypes.c_double * 2)(*factors)
+    FFI.cdef("struct line { double slope, intercept; };", override=True)
+    line = FFI.new("struct line *", list(factors))
+    for data in (
+        factors.copy(),
+        factors.tobytes(),
+        whole,
+        ctypes.cast(whole, C_NUMBERS),
+        ctypes.cast(whole, ctypes.c_void_p),
+        ctypes.addressof(whole),
+        ctypes.cast(whole, ctypes.c_char_p),
+        FFI.new("double[2]", list(factors)),
+        FFI.buffer(line),
+        line,
+        line[0],
+    ):
+        target = fm.targets.native(scaled, DIM, user_data=data)
+        np.testing.assert_array_equal(target(x), expected)
+    callable_ = scipy.LowLevelCallable(scaled.ctypes, ctypes.cast(whole, ctypes.c_void_p))
+    np.testing.assert_array_equal(fm.targets.native(callable_, DIM)(x), expected)
+
+
+def test_callbacks_are_user_data() -> None:
+    callback = C_BATCH(total_in_python)
+
+    @C_BATCH
+    def forwards(x: Any, n: int, d: int, out: Any, user: int) -> int:
+        return C_BATCH(user)(x, n, d, out, None)
+
+    x = points(10)
+    np.testing.assert_array_equal(
+        fm.targets.native(forwards, DIM, user_data=callback)(x), totals(x)
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("text", "user_data: str given"),
+        (-1, "no address"),
+        (2**64, "no address"),
+        (np.int64(4096), "int64 given; int.value. is an address"),
+        (np.zeros((3, 4))[:, 1], r"shape \(3,\), strides \(32,\) .* in C order"),
+        (np.zeros((3, 4)).T, "ascontiguousarray"),
+        (np.array([None]), "type object given"),
+        (FFI.cast("int", 4096), "cffi data of type 'int'"),
+    ],
+)
+def test_what_is_no_user_data(data: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        fm.targets.native(total, DIM, user_data=data)
+
+
+def test_declared_numbers_are_never_null() -> None:
+    pointer = FFI.cast("int (*)(double *, long, long, double *, double *)", total.address)
+    for make in (fm.targets.native, fm.targets.as_target):
+        with pytest.raises(ArgumentError, match="user_data: not given, and the last"):
+            make(pointer, DIM)
+    x = points(10)
+    np.testing.assert_array_equal(
+        fm.targets.native(pointer, DIM, user_data=np.zeros(1))(x), totals(x)
+    )
+
+
+def test_a_function_of_one_point_reads_its_user_data_by_their_type() -> None:
+    @numba.cfunc(types.double(NUMBERS, types.intp, NUMBERS))
+    def line(x, d, factors):  # type: ignore[no-untyped-def]
+        return factors[0] * x[0] + factors[1]
+
+    target = fm.targets.native(line, DIM, "scalar", user_data=np.array([2.0, 0.5]))
+    x = points(10)
+    np.testing.assert_array_equal(target(x), 2.0 * x[:, 0] + 0.5)
+
+
+def test_points_that_are_not_aligned_are_copied() -> None:
+    x = points(10)
+    apart = np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float64).reshape(x.shape)
+    assert not apart.flags.aligned
+    np.testing.assert_array_equal(fm.targets.native(total, DIM).log_density(apart), totals(x))
+
+
+def test_the_owner_is_kept_alive() -> None:
+    def make() -> Any:
+        return fm.targets.native(C_BATCH(total_in_python), DIM)
+
+    target, x = make(), points(100)
+    [C_BATCH(lambda *a: 1) for _ in range(100)]
+    np.testing.assert_array_equal(target(x), totals(x))
+
+
+# What a function says, and what it leaves.
+
+
+@numba.cfunc(BATCH)
+def says(x: Any, n: Any, d: Any, out: Any, user: Any) -> int:
+    """A status by the third coordinate of any point; 1, nothing or NaN by the first."""
+    status = 0
+    for i in range(n):
+        if x[i * d] < 10.0:
+            out[i] = 1.0
+        elif x[i * d] > 20.0:
+            out[i] = np.nan
+        if x[i * d + 2] != 0.0:
+            status = int(x[i * d + 2])
+    return status
+
+
+def batch(n: int, first: float = 0.0, row: int = 0, status: int = 0) -> Array:
+    x = np.zeros((n, DIM))
+    x[row, 0] = first
+    x[row, 2] = status
+    return x
+
+
+def test_positive_statuses_refuse_rows() -> None:
+    target = fm.targets.native(says, DIM)
+    values = target.log_density(batch(10, 25.0, 7, 1))
+    np.testing.assert_array_equal(values, np.where(np.arange(10) == 7, -np.inf, 1.0))
+    # No NaN: all rows of the call, which is a chunk of 4096.
+    values = target.log_density(batch(5000, 0.0, 4999, 200))
+    np.testing.assert_array_equal(values, np.where(np.arange(5000) >= 4096, -np.inf, 1.0))
+    with pytest.raises(TargetError, match="'says' cannot be evaluated at row 4999 of the batch"):
+        target(batch(5000, 25.0, 4999, 200))
+
+
+@pytest.mark.parametrize("status", [0, 1, 200])
+def test_what_is_unwritten_is_an_error_whatever_the_status(status: int) -> None:
+    # A callback that an exception has left returns any number, from 1 to 255 as well.
+    target = fm.targets.native(says, DIM)
+    for call in (target, target.log_density):
+        with pytest.raises(TargetError, match="'says' left row 7 of the batch unwritten"):
+            call(batch(10, 11.0, 7, status))
+
+
+@pytest.mark.parametrize("status", [-1, -77, 256, 2**31 - 1])
+def test_other_statuses_stop(status: int) -> None:
+    target = fm.targets.native(says, DIM)
+    for call in (target, target.log_density):
+        with pytest.raises(TargetError, match=rf"'says' gave up .* returned {status}\b"):
+            call(batch(10, 0.0, 3, status))
+
+
+@pytest.mark.parametrize("row", [0, 137, 4999, 70_001])
+def test_rows_that_are_left_unwritten_are_named(row: int, thread_counts: tuple[int, ...]) -> None:
+    target, x = fm.targets.native(says, DIM), batch(80_000, 11.0, row)
+    message = rf"the native target 'says' left row {row} of the batch unwritten \(did it raise"
+    for n_threads in thread_counts:
+        fm.set_num_threads(n_threads)
+        try:
+            for call in (target, target.log_density):
+                with pytest.raises(TargetError, match=message):
+                    call(x)
+        finally:
+            fm.set_num_threads(None)
+
+
+def test_a_nan_is_not_unwritten() -> None:
+    target, x = fm.targets.native(says, DIM), batch(5000, 25.0, 4500)
+    assert np.flatnonzero(np.isnan(target(x))).tolist() == [4500]
+    with pytest.raises(TargetError, match="log-density is NaN at row 4500 of the batch"):
+        target.log_density(x)
+
+
+@numba.cfunc(BATCH)
+def raises(x: Any, n: Any, d: Any, out: Any, user: Any) -> int:
+    for i in range(n):
+        if x[i * d] > 10.0:
+            raise ValueError("too large")
+        out[i] = 1.0
+    return 0
+
+
+def raises_at_a_row(x: Any, d: Any, user: Any) -> float:
+    if x[0] > 10.0:
+        raise ValueError("too large")
+    return 1.0
+
+
+@unraisable
+@pytest.mark.parametrize("form", ["batch", "scalar"])
+def test_a_numba_function_that_raises_is_an_error(
+    form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    function = raises if form == "batch" else numba.cfunc(SCALAR)(raises_at_a_row)
+    target = fm.targets.native(function, DIM, signature=form)
+    np.testing.assert_array_equal(target(batch(5000)), np.ones(5000))
+    name = "raises" if form == "batch" else "raises_at_a_row"
+    with pytest.raises(TargetError, match=f"'{name}' left row 4500 of the batch unwritten"):
+        target.log_density(batch(5000, 11.0, 4500))
+    # By whatever method, and whatever that makes of values that are not finite.
+    with pytest.raises(TargetError, match=f"'{name}' left evaluation .* unwritten"):
+        fm.importance.expect(
+            target, fm.distributions.Normal(np.full(DIM, 8.0)), n=1000, nonfinite="zero", rng=0
+        )
+
+
+@unraisable
+@pytest.mark.parametrize("make", ["cffi", "ctypes with a status"])
+def test_a_python_callback_that_raises_is_an_error(
+    make: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*arguments: Any) -> int:
+        raise ValueError("mine")
+
+    def caught(*arguments: Any) -> int:
+        try:
+            return fails()
+        except ValueError:
+            return -2
+
+    pointer = FFI.callback(FORMS["batch"])(fails) if make == "cffi" else C_BATCH(caught)
+    with pytest.raises(TargetError, match="unwritten" if make == "cffi" else "returned -2"):
+        fm.targets.native(pointer, DIM).log_density(points(10))
+
+
+def test_an_integrand_that_refuses_a_row_is_an_error_or_counts_as_zero() -> None:
+    @numba.cfunc(BATCH)
+    def half(x, n, d, out, user):  # type: ignore[no-untyped-def]
+        for i in range(n):
+            out[i] = 1.0 if x[i * d] > 0.0 else np.nan
+        return 3
+
+    target = fm.targets.native(half, 1)
+    normal = fm.distributions.Normal()
+    with pytest.raises(TargetError, match="the integrand is refused"):
+        fm.importance.expect(target, normal, n=4000, rng=0)
+    with pytest.warns(fm.errors.FermiacWarning, match="not finite"):
+        e = fm.importance.expect(target, normal, n=4000, nonfinite="zero", method="mc", rng=0)
+    assert abs(e.mean - 0.5) < 5 * e.stderr
+
+
+def test_gradients() -> None:
+    target = native_density()
+    assert target.has_gradient
+
+    @numba.cfunc(types.intc(NUMBERS, types.intp, types.intp, NUMBERS, NUMBERS, types.voidptr))
+    def forgets(x, n, d, out, gradient, user):  # type: ignore[no-untyped-def]
+        for i in range(n):
+            out[i] = -np.inf if x[i * d] < 0.0 else 0.0
+            if 0.0 <= x[i * d] < 10.0:
+                for j in range(d):
+                    gradient[i * d + j] = 0.0
+        return 0
+
+    target = fm.targets.native(forgets, DIM, gradient=True)
+    # Where the density is 0 the gradient means nothing.
+    target.log_density_and_gradient(batch(5000, -1.0, 4500))
+    with pytest.raises(TargetError, match="left row 4500 of the batch unwritten"):
+        target.log_density_and_gradient(batch(5000, 11.0, 4500))
+    np.testing.assert_array_equal(target.log_density(batch(3, -1.0)), [-np.inf, 0.0, 0.0])
+
+
+def test_a_log_density_has_one_output() -> None:
+    @numba.cfunc(types.intc(NUMBERS, *[types.intp] * 3, NUMBERS, types.voidptr))
+    def powers(x, n, d, k, out, user):  # type: ignore[no-untyped-def]
+        for i in range(n):
+            for j in range(k):
+                out[i * k + j] = x[i * d] ** (j + 1)
+        return 0
+
+    two = fm.targets.native(powers, DIM, n_outputs=2)
+    x = points(10)
+    np.testing.assert_array_equal(two(x), x[:, :1] ** [1, 2])
+    with pytest.raises(ArgumentError, match="gives 2 numbers per point"):
+        two.log_density(x)
+    with pytest.raises(ArgumentError, match="gives 2 numbers per point"):
+        fm.targets.as_target(two, DIM)
+    np.testing.assert_array_equal(fm.targets.native(powers, DIM).log_density(x), x[:, 0])
+    with pytest.raises(ArgumentError, match=r"native\(f, dim, n_outputs=k\)"):
+        fm.targets.as_target(powers, DIM)
+
+
+# Threads, processes, signals.
+
+
+def test_workers_call_without_the_interpreter() -> None:
+    """Every worker waits for the other one: with the interpreter's lock none would come."""
+    barrier = threading.Barrier(2, timeout=30)
+
+    def meet(x: Any, n: int, d: int, out: Any, user: Any) -> int:
+        barrier.wait()
+        for i in range(n):
+            out[i] = 1.0
+        return 0
+
+    target = fm.targets.native(C_BATCH(meet), 1)
+    fm.set_num_threads(2)
+    try:
+        assert np.all(target(np.zeros((8192, 1))) == 1.0)
+    finally:
+        fm.set_num_threads(None)
+
+
+def test_native_targets_do_not_travel() -> None:
+    target = fm.targets.native(total, DIM)
+    with pytest.raises(pickle.PicklingError, match=r"target_factory='module:function'.*factory"):
+        pickle.dumps(target)
+    assert copy.copy(target) is target
+    assert copy.deepcopy([target])[0] is target
+    assert repr(target) == "<native target 'total', dim=3>"
+    assert repr(native_density()) == "<native target 'normal', dim=3, gradient=True>"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_gives_the_partial_result(threads: int) -> None:
+    code = f"""
+        import time
+        import numba
+        from numba import types
+        import fermiac as fm
+        numbers = types.CPointer(types.double)
+        @numba.cfunc(types.intc(numbers, types.intp, types.intp, numbers, types.voidptr))
+        def square(x, n, d, out, user):
+            for i in range(n):
+                out[i] = x[i] ** 2
+            return 0
+        f, law = fm.targets.native(square, 1), fm.distributions.Normal()
+        print("ready", flush=True)
+        try:
+            fm.importance.expect(f, law, n=10**11, method="mc", rng=0, n_threads={threads})
+        except KeyboardInterrupt as error:
+            e = error.partial_result
+            print(time.time(), e.status, e.mean, e.stderr)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(0.5)
+    sent = time.time()
+    process.send_signal(signal.SIGINT)
+    caught, status, mean, stderr = process.communicate(timeout=60)[0].split()
+    # 0.2 s and the call under way; the rest is the scheduling of a busy machine.
+    assert float(caught) - sent < 2.0
+    assert status == "interrupted"
+    assert abs(float(mean) - 1.0) < 5 * float(stderr)
