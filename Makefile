@@ -60,13 +60,13 @@ check: check-rust check-python ## Everything that must pass before a change is m
 check-rust: $(STAMP)-venv ## Format, lints, documentation and tests of the Rust crates
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --package fermiac-core --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --exclude fermiac-py --no-deps --quiet
 ifeq ($(NEXTEST),yes)
 	$(CARGO) nextest run $(LOCKED) --workspace --exclude fermiac-py $(if $(CI),--profile ci)
 else
 	$(CARGO) test $(LOCKED) --workspace --exclude fermiac-py --lib --tests
 endif
-	$(CARGO) test $(LOCKED) --package fermiac-core --doc --quiet
+	$(CARGO) test $(LOCKED) --workspace --exclude fermiac-py --doc --quiet
 
 check-python: $(STAMP)-built $(STAMP)-dev $(STAMP)-plot ## Lints, format, types and stubs of the Python package
 	$(PY) -m ruff check $(RUFF_PATHS)
