@@ -3,6 +3,7 @@
 use crate::simd::{EXP, exp, ln};
 
 /// ln(1 + x) for x ≥ -1, to a few units in the last place; NaN below.
+#[inline]
 pub fn ln1p(x: f64) -> f64 {
     let u = 1.0 + x;
     if u <= 0.0 || u == f64::INFINITY {
@@ -13,6 +14,7 @@ pub fn ln1p(x: f64) -> f64 {
 }
 
 /// eˣ - 1, to a few units in the last place.
+#[inline]
 pub fn expm1(x: f64) -> f64 {
     if x.abs() >= 0.35 {
         return exp(x) - 1.0;
