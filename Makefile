@@ -9,9 +9,13 @@ JOBS   ?= auto
 # Arguments for pytest, for instance `make test ARGS="tests/test_random.py -k gamma"`.
 ARGS   ?=
 
+# The Cargo profile of the package that is built, tested and shown: quick, release or dist.
+PROFILE ?= $(if $(CI),release,quick)
+
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.stamp
+BUILT  := $(STAMP)-built-$(PROFILE)
 LOCKED := $(if $(CI),--locked)
 PIP    := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
 # An active conda environment would compete with .venv.
@@ -29,24 +33,26 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
+.PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
 	sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: $(STAMP)-built ## Build the Rust core (release) and install fermiac into .venv
+dev: $(STAMP)-built-quick ## Build the Rust crates (quick profile) and install fermiac into .venv, editable
 
-demo: $(STAMP)-built $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
+build: $(BUILT) ## The same in the profile PROFILE: quick, or release where CI is set
+
+demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
 	$(PY) examples/demo.py --out demo
 
-demo-torch: $(STAMP)-built $(STAMP)-torch ## The same with PyTorch (3 GB), which it installs: a network learns digits, too
+demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it installs: a network learns digits, too
 	$(MAKE) --no-print-directory demo
 
-test: $(STAMP)-built $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
+test: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
 	$(PY) -m pytest -m "not torch" -n $(JOBS) $(ARGS)
 
-test-torch: $(STAMP)-built $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
+test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
 	@if [ -z "$(TORCH_TESTS)" ]; then \
 		echo "test-torch: no test is marked torch, so PyTorch is not installed"; \
 	else \
@@ -60,35 +66,35 @@ check: check-rust check-python ## Everything that must pass before a change is m
 check-rust: $(STAMP)-venv ## Format, lints, documentation and tests of the Rust crates
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --package fermiac-core --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --exclude fermiac-py --no-deps --quiet
 ifeq ($(NEXTEST),yes)
 	$(CARGO) nextest run $(LOCKED) --workspace --exclude fermiac-py $(if $(CI),--profile ci)
 else
 	$(CARGO) test $(LOCKED) --workspace --exclude fermiac-py --lib --tests
 endif
-	$(CARGO) test $(LOCKED) --package fermiac-core --doc --quiet
+	$(CARGO) test $(LOCKED) --workspace --exclude fermiac-py --doc --quiet
 
-check-python: $(STAMP)-built $(STAMP)-dev $(STAMP)-plot ## Lints, format, types and stubs of the Python package
+check-python: $(BUILT) $(STAMP)-dev $(STAMP)-plot ## Lints, format, types and stubs of the Python package
 	$(PY) -m ruff check $(RUFF_PATHS)
 	$(PY) -m ruff format --check $(RUFF_PATHS)
 	$(PY) -m mypy --strict python/fermiac
 	$(PY) tests/support/stubtest.py
 
-bench: $(STAMP)-built $(STAMP)-test $(STAMP)-bench ## Measure speed and accuracy against other implementations
+bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and accuracy against other implementations
 	$(PY) -m pytest -p benchmark --timeout 0 --benchmark-columns min,median,stddev,rounds \
 		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
 
-bench-smoke: $(STAMP)-built $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
+bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
 
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist
 
 # The wheel comes from the unpacked source distribution: what is missing there fails here.
-dist-check: $(STAMP)-dev $(STAMP)-built ## Build a wheel from the source distribution and import it
+dist-check: $(STAMP)-dev $(BUILT) ## Build a wheel from the source distribution and import it
 	rm -rf dist $(VENV)/dist-check
 	CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}" \
-		$(MATURIN) build --release --sdist $(LOCKED) --out dist
+		$(MATURIN) build --profile dist --sdist $(LOCKED) --out dist
 	$(PIP) --no-deps --target $(VENV)/dist-check dist/*.whl
 	PYTHONPATH=$(VENV)/dist-check $(PY) -c "import fermiac; \
 		assert 'dist-check' in fermiac.__file__; print('wheel imports: fermiac', fermiac.__version__)"
@@ -118,8 +124,10 @@ $(STAMP)-venv: | need-python need-cargo
 	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv --clear $(VENV))
 	@touch $@
 
-$(STAMP)-built: $(RUST_SOURCES) pyproject.toml $(STAMP)-dev
-	$(MATURIN) develop --release $(LOCKED) $(if $(UV),--uv)
+# One profile is installed at a time, so the stamps of the others go.
+$(STAMP)-built-%: $(RUST_SOURCES) pyproject.toml $(STAMP)-dev
+	$(MATURIN) develop --profile $* $(LOCKED) $(if $(UV),--uv)
+	@rm -f $(STAMP)-built-*
 	@touch $@
 
 # Reads the extra's list from pyproject.toml; installing `.[extra]` would build the package anew.

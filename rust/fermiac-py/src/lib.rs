@@ -1,27 +1,13 @@
-//! The Python module `fermiac._core`: thin bindings over `fermiac-core`, nothing else.
+//! The Python module `fermiac._core`: thin bindings over the crates of fermiac, nothing else.
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
 
-mod array;
-mod averages;
-mod columns;
-mod densities;
-mod diagnostics;
-mod distributions;
-mod enter;
-mod error;
-mod evidence;
+mod common;
 mod importance;
-mod integrands;
 mod mcmc;
-mod native;
 mod nested;
 mod privacy;
-mod random;
 mod score;
-mod special;
-mod store;
-mod target;
-mod transforms;
+mod targets;
 mod walks;
 
 use pyo3::prelude::*;
@@ -30,25 +16,15 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    m.add("isa_level", fermiac_core::simd::level_name())?;
-    m.add("CHUNK", fermiac_core::par::CHUNK)?;
-    m.add("MAX_THREADS", fermiac_core::par::MAX_THREADS)?;
-    random::register(m)?;
-    distributions::register(m)?;
-    densities::register(m)?;
-    transforms::register(m)?;
-    integrands::register(m)?;
-    native::register(m)?;
+    m.add("isa_level", fermiac_base::simd::level_name())?;
+    m.add("CHUNK", fermiac_base::par::CHUNK)?;
+    m.add("MAX_THREADS", fermiac_base::par::MAX_THREADS)?;
+    common::register(m)?;
+    targets::register(m)?;
+    importance::register(m)?;
+    mcmc::register(m)?;
     nested::register(m)?;
     privacy::register(m)?;
-    mcmc::register(m)?;
-    importance::register(m)?;
-    store::register(m)?;
-    evidence::register(m)?;
-    diagnostics::register(m)?;
-    averages::register(m)?;
     score::register(m)?;
-    special::register(m)?;
-    walks::register(m)?;
-    Ok(())
+    walks::register(m)
 }

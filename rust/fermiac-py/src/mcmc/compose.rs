@@ -1,13 +1,13 @@
 //! Kernels that are made of others, from their descriptions.
 
-use fermiac_core::kernel::Kernel;
-use fermiac_core::mcmc::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan, Tempered};
+use fermiac_mcmc::kernel::Kernel;
+use fermiac_mcmc::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan, Tempered};
 use numpy::PyReadonlyArray2;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::kernels::kernel;
-use crate::error::check;
+use crate::common::error::check;
 
 /// Blocks as (name, coordinates, kernel), and their order.
 #[derive(FromPyObject)]

@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermiac_core::linalg::Rows;
-use fermiac_core::rng::{Domain, Stream};
-use fermiac_core::target::{Conditional, Style};
-use fermiac_core::{Error, Result};
+use fermiac_base::linalg::Rows;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::{Error, Result};
+use fermiac_target::{Conditional, Style};
 use numpy::{
     Element, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::enter::Raised;
-use crate::random::stream_at;
-use crate::target::points;
+use crate::common::enter::Raised;
+use crate::common::random::stream_at;
+use crate::targets::target::points;
 
 /// The streams of the chains whose points are drawn for, in the order of the rows. They are here
 /// while the draw is under way.

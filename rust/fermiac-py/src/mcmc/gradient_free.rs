@@ -1,12 +1,12 @@
 //! Slice samplers and ensembles from their descriptions.
 
-use fermiac_core::mcmc::{Direction, EllipticalSlice, Ensemble, Move, Slice};
+use fermiac_mcmc::{Direction, EllipticalSlice, Ensemble, Move, Slice};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::metric::MetricSpec;
-use crate::error::check;
+use crate::common::error::check;
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]

@@ -1,7 +1,7 @@
 //! Hamiltonian kernels from their descriptions.
 
-use fermiac_core::kernel::StepSize;
-use fermiac_core::mcmc::{Hmc, HmcOptions, Length, Nuts};
+use fermiac_mcmc::kernel::StepSize;
+use fermiac_mcmc::{Hmc, HmcOptions, Length, Nuts};
 use pyo3::prelude::*;
 
 use super::metric::MetricSpec;

@@ -1,7 +1,7 @@
 //! Kernels from their descriptions: (name, options) as `fermiac.mcmc` makes them.
 
-use fermiac_core::kernel::Kernel;
-use fermiac_core::mcmc::RandomWalk;
+use fermiac_mcmc::RandomWalk;
+use fermiac_mcmc::kernel::Kernel;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 

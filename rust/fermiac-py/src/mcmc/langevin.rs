@@ -1,6 +1,6 @@
 //! The Langevin kernels, from their descriptions.
 
-use fermiac_core::mcmc::{
+use fermiac_mcmc::{
     Drift, Langevin, LangevinOptions, Letter, Microcanonical, MicrocanonicalOptions, Underdamped,
     UnderdampedOptions,
 };

@@ -1,12 +1,12 @@
 //! The metric of a kernel as Python describes it.
 
-use fermiac_core::kernel::{Metric, MetricKind};
-use fermiac_core::linalg::Cholesky;
+use fermiac_base::linalg::Cholesky;
+use fermiac_mcmc::kernel::{Metric, MetricKind};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::error::check;
+use crate::common::error::check;
 
 /// (how it is learned, variances or covariance to start from).
 pub(super) struct MetricSpec(pub(super) MetricKind, pub(super) Metric);

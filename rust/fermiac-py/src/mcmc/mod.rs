@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_core::mcmc` and its drivers.
+//! Bindings of `fermiac_mcmc` and its drivers.
 
 mod compose;
 mod conditional;

@@ -3,8 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fermiac_core::drive::{Chain, Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
-use fermiac_core::kernel::{Archive, Need, Phase};
+use fermiac_base::store::Codec;
+use fermiac_mcmc::drive::{Chain, Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
+use fermiac_mcmc::kernel::{Need, Phase};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,10 +13,10 @@ use pyo3::types::PyDict;
 
 use super::conditional::conditional;
 use super::kernels::kernel;
-use crate::enter::{Raised, enter};
-use crate::error::check;
-use crate::random::stream_at;
-use crate::target;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::common::random::stream_at;
+use crate::targets::target;
 
 /// Chains of one kernel, behind a lock.
 #[pyclass(name = "Sampler", module = "fermiac._core", frozen)]
@@ -217,21 +218,21 @@ impl PySampler {
 
     /// Everything that changes, as words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let mut archive = Archive::writer();
-        let saved = self.lock().persist(&mut archive);
+        let mut codec = Codec::writer();
+        let saved = self.lock().persist(&mut codec);
         check(py, saved)?;
-        Ok(PyArray1::from_vec(py, archive.into_words()))
+        Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
     /// Goes where `save` was called.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
-        let mut archive = Archive::reader(words.as_slice()?.to_vec());
-        let loaded = self.lock().persist(&mut archive);
+        let mut codec = Codec::reader(words.as_slice()?.to_vec());
+        let loaded = self.lock().persist(&mut codec);
         check(py, loaded)
     }
 }
 
-/// The segments of a warm-up with windows, as `fermiac_core::drive::windows` makes them.
+/// The segments of a warm-up with windows, as `fermiac_mcmc::drive::windows` makes them.
 #[pyfunction]
 pub(super) fn mcmc_windows(n: u64, initial: u64, first: u64, last: u64) -> Segments {
     windows(n, initial, first, last)

@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_core::nested`, one file for each of its parts.
+//! Bindings of `fermiac_nested`, one file for each of its parts.
 
 mod run;
 pub(crate) mod surrogate;

@@ -3,25 +3,25 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fermiac_core::kernel::Archive;
-use fermiac_core::linalg::Rows;
-use fermiac_core::nested::bound::BoundKind;
-use fermiac_core::nested::chains::Direction;
-use fermiac_core::nested::points::{Origin, Points};
-use fermiac_core::nested::problem::{
+use fermiac_base::linalg::Rows;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use fermiac_nested::bound::BoundKind;
+use fermiac_nested::chains::Direction;
+use fermiac_nested::points::{Origin, Points};
+use fermiac_nested::problem::{
     Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
 };
-use fermiac_core::nested::run::{Opening, Run, Sampler, Settings, Status};
-use fermiac_core::target::Style;
-use fermiac_core::{Error, Result};
+use fermiac_nested::run::{Opening, Run, Sampler, Settings, Status};
+use fermiac_target::Style;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::enter::{Raised, enter};
-use crate::error::check;
-use crate::target;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target;
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -186,7 +186,7 @@ fn prior(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Prior>>
     if let Ok(dim) = object.extract::<usize>() {
         return Ok(Arc::new(CubePrior(dim)));
     }
-    if let Ok(handle) = object.cast::<crate::distributions::Law>() {
+    if let Ok(handle) = object.cast::<crate::targets::distributions::Law>() {
         let law = Arc::clone(&handle.borrow().inner);
         if law.has_unit_map() {
             return Ok(Arc::new(LawPrior(law)));
@@ -408,10 +408,10 @@ impl NestedRun {
         likelihood: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let problem = self.problem(py, prior, likelihood, &Raised::default())?;
-        let mut archive = Archive::writer();
-        let saved = self.lock().persist(&problem, &mut archive);
+        let mut codec = Codec::writer();
+        let saved = self.lock().persist(&problem, &mut codec);
         check(py, saved)?;
-        let mut words = archive.into_words();
+        let mut words = codec.into_words();
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         words.extend([counts.nan, counts.coded, counts.seconds.to_bits()]);
         Ok(PyArray1::from_vec(py, words))
@@ -431,8 +431,8 @@ impl NestedRun {
         let Some((rest, last)) = words.split_last_chunk::<3>() else {
             return check(py, Err(Error::argument("state", "it is cut short")));
         };
-        let mut archive = Archive::reader(rest.to_vec());
-        let loaded = self.lock().persist(&problem, &mut archive).and_then(|()| archive.finish());
+        let mut codec = Codec::reader(rest.to_vec());
+        let loaded = self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
         check(py, loaded)?;
         let counts = Counts { nan: last[0], coded: last[1], seconds: f64::from_bits(last[2]) };
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;

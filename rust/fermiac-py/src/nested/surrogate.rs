@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fermiac_core::Result;
-use fermiac_core::linalg::Rows;
-use fermiac_core::nested::surrogate::{
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::CHUNK;
+use fermiac_nested::surrogate::{
     Fitted, Guarded, MaximizeOptions, SearchOptions, TrainOptions, Trust, gate, maximize,
     search_architecture, train,
 };
-use fermiac_core::par::CHUNK;
-use fermiac_core::target::LogDensity;
-use fermiac_core::target::density::evaluate;
+use fermiac_target::LogDensity;
+use fermiac_target::density::evaluate;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -21,10 +21,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::array::rows;
-use crate::enter::{Raised, enter};
-use crate::error::check;
-use crate::target;
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,7 +1,7 @@
 //! Bindings of the volumes, simulations and bootstraps of nested sampling.
 
-use fermiac_core::linalg::Rows;
-use fermiac_core::nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
+use fermiac_base::linalg::Rows;
+use fermiac_nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
 use numpy::{
     IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -9,9 +9,9 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::array;
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::array;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's functions to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,11 +1,11 @@
 //! Bindings of the conversions of Gaussian differential privacy.
 
-use fermiac_core::privacy::Gaussian;
+use fermiac_privacy::Gaussian;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::columns::{Column, rows};
+use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

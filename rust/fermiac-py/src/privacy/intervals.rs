@@ -1,14 +1,14 @@
 //! Bindings of the frequentist intervals of ε, and of what rates say.
 
-use fermiac_core::par::CHUNK;
-use fermiac_core::privacy::{
+use fermiac_base::par::CHUNK;
+use fermiac_privacy::{
     Counts, Direction, Method, Sides, advantage_bound, delta_of, epsilon_of, intervals,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::columns::{Column, rows};
+use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

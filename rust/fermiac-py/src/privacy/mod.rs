@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_core::privacy`, one file for each of its parts.
+//! Bindings of `fermiac_privacy`, one file for each of its parts.
 
 mod gaussian;
 mod intervals;

@@ -1,11 +1,11 @@
 //! Bindings of audits in one run.
 
-use fermiac_core::privacy::one_run::{Counts, Method};
+use fermiac_privacy::one_run::{Counts, Method};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::columns::{Column, rows};
+use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,9 +1,9 @@
 //! Streams of noise for answers to adaptive queries, and of draws from posteriors.
 
-use fermiac_core::rng::{Domain, Stream};
+use fermiac_base::rng::{Domain, Stream};
 use pyo3::prelude::*;
 
-use crate::random::PyStream;
+use crate::common::random::PyStream;
 
 /// The block of these streams within the domain; the index says what they are for.
 const BLOCK: u32 = 0x5000;

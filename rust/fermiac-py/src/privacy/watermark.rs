@@ -1,6 +1,6 @@
-//! Bindings of `fermiac_core::privacy::watermark`.
+//! Bindings of `fermiac_privacy::watermark`.
 
-use fermiac_core::privacy::watermark::{
+use fermiac_privacy::watermark::{
     Key, Law, Numbers, Outcome, Settings, align, choose_exponential, exponential_column,
     inverse_transform_key,
 };
@@ -10,7 +10,7 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-use crate::enter::{Raised, enter};
+use crate::common::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,11 +1,9 @@
 //! The probability-flow equation with steps of each row's own, its likelihood, Brownian noise.
 
-use fermiac_core::Result;
-use fermiac_core::linalg::Rows;
-use fermiac_core::score::adaptive::{
-    Levels, OnNan, Pair, RowTraces, Settings, Solution, Trace, solve,
-};
-use fermiac_core::score::brownian::Brownian;
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_score::adaptive::{Levels, OnNan, Pair, RowTraces, Settings, Solution, Trace, solve};
+use fermiac_score::brownian::Brownian;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -15,10 +13,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::models::model;
-use crate::array::rows;
-use crate::enter::{Raised, enter};
-use crate::error::to_py;
-use crate::target::points;
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::to_py;
+use crate::targets::target::points;
 
 /// How steps are chosen.
 #[derive(FromPyObject)]
@@ -139,7 +137,7 @@ fn to_dict(py: Python<'_>, s: Solution, dim: usize, count: usize) -> PyResult<Bo
     raw.set_item("log_change", s.log_change.into_pyarray(py).reshape([n, width])?)?;
     let kept = if s.trajectory.is_empty() { 0 } else { count };
     raw.set_item("trajectory", s.trajectory.into_pyarray(py).reshape([n, kept, dim])?)?;
-    let per_row = |get: fn(&fermiac_core::score::adaptive::Counts) -> i64| {
+    let per_row = |get: fn(&fermiac_score::adaptive::Counts) -> i64| {
         s.counts.iter().map(get).collect::<Vec<i64>>().into_pyarray(py)
     };
     raw.set_item("n_evals", per_row(|c| c.evals as i64))?;

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermiac_core::Error;
-use fermiac_core::kernel::Archive;
-use fermiac_core::par::Context;
-use fermiac_core::score::langevin::{
+use fermiac_base::Error;
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
+use fermiac_score::langevin::{
     Asked, Correction, Gibbs, Integrator, Levels, Predictor, Select, Settings, Step,
 };
-use fermiac_core::target::Integrand;
+use fermiac_target::Integrand;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -17,9 +17,9 @@ use pyo3::types::PyDict;
 use super::models::model;
 use super::programs::{method_of, options_of};
 use super::run::stride_of;
-use crate::enter::{Raised, enter};
-use crate::error::check;
-use crate::target::integrand;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target::integrand;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -137,7 +137,7 @@ impl GibbsRun {
         ports: (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
         n_threads: usize,
         progress: Option<&Py<PyAny>>,
-        call: impl FnOnce(&mut Gibbs, &Asked<'_>, &Context<'_>) -> fermiac_core::Result<T> + Send,
+        call: impl FnOnce(&mut Gibbs, &Asked<'_>, &Context<'_>) -> fermiac_base::Result<T> + Send,
     ) -> PyResult<T> {
         let raised = Raised::default();
         let model = model(ports.0, &raised)?;
@@ -242,19 +242,19 @@ impl GibbsRun {
 
     /// Everything that changes, as words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let mut archive = Archive::writer();
-        let saved = self.lock().persist(&mut archive);
+        let mut codec = Codec::writer();
+        let saved = self.lock().persist(&mut codec);
         check(py, saved)?;
-        Ok(PyArray1::from_vec(py, archive.into_words()))
+        Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
     /// Brings the chains to where `save` was called.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
-        let mut archive = Archive::reader(words.as_slice()?.to_vec());
+        let mut codec = Codec::reader(words.as_slice()?.to_vec());
         let mut gibbs = self.lock();
         // Words that belong elsewhere must not leave half a state behind.
         let mut loaded = gibbs.clone();
-        check(py, loaded.persist(&mut archive))?;
+        check(py, loaded.persist(&mut codec))?;
         *gibbs = loaded;
         Ok(())
     }

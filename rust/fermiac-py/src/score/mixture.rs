@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use fermiac_core::linalg::Rows;
-use fermiac_core::score::Model;
-use fermiac_core::score::mixture::{Covariances, GaussianMixture};
+use fermiac_base::linalg::Rows;
+use fermiac_score::Model;
+use fermiac_score::mixture::{Covariances, GaussianMixture};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::models::{PyModel, by_chunks};
-use crate::columns::Column;
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Rows that one task draws.
 const ROWS: usize = 1024;

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use fermiac_core::linalg::Rows;
-use fermiac_core::par::CHUNK;
-use fermiac_core::score::Model;
-use fermiac_core::target::Style;
-use fermiac_core::{Error, Result};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::CHUNK;
+use fermiac_base::{Error, Result};
+use fermiac_score::Model;
+use fermiac_target::Style;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::array::rows;
-use crate::columns::Column;
-use crate::enter::{Raised, enter};
-use crate::target::points;
+use crate::common::array::rows;
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
+use crate::targets::target::points;
 
 /// A model that runs in Rust.
 #[pyclass(name = "ScoreModel", module = "fermiac._core", frozen)]

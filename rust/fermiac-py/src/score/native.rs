@@ -6,12 +6,12 @@ use std::ffi::c_void;
 use std::mem::transmute;
 use std::sync::Arc;
 
-use fermiac_core::linalg::Rows;
-use fermiac_core::par::CHUNK;
-use fermiac_core::score::Model;
-use fermiac_core::score::model::level;
-use fermiac_core::target::Style;
-use fermiac_core::{Error, Result};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::CHUNK;
+use fermiac_base::{Error, Result};
+use fermiac_score::Model;
+use fermiac_score::model::level;
+use fermiac_target::Style;
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -19,7 +19,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::models::PyModel;
-use crate::enter::{Raised, enter};
+use crate::common::enter::{Raised, enter};
 
 type Function = unsafe extern "C" fn(*const f64, *const f64, *mut f64, usize, usize, *mut c_void);
 

@@ -1,7 +1,7 @@
 //! Integrators as programs, and the addressed noise that they use, for Python's own loops.
 
-use fermiac_core::score::noise::{Purpose, stream};
-use fermiac_core::score::program::{
+use fermiac_score::noise::{Purpose, stream};
+use fermiac_score::program::{
     BForm, Churn, Corrector, Method, Op, Options, Program, SdeSolver, Start, Variable, compile,
     compile_rows,
 };
@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::error::check;
+use crate::common::error::check;
 
 const PURPOSES: [Purpose; 8] = [
     Purpose::Integrate,

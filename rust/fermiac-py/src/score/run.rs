@@ -2,12 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fermiac_core::kernel::Archive;
-use fermiac_core::score::brownian::Brownian;
-use fermiac_core::score::noise::Purpose;
-use fermiac_core::score::run::{
-    Norm, OnNan, Plan, Reached, Run, State, Stride, Threshold, integrate,
-};
+use fermiac_base::store::Codec;
+use fermiac_score::brownian::Brownian;
+use fermiac_score::noise::Purpose;
+use fermiac_score::run::{Norm, OnNan, Plan, Reached, Run, State, Stride, Threshold, integrate};
 use numpy::{
     PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -16,8 +14,8 @@ use pyo3::prelude::*;
 
 use super::models::model;
 use super::programs::PyProgram;
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// How a program is carried out, as Python gives it.
 #[derive(FromPyObject)]
@@ -190,20 +188,20 @@ impl PyRun {
 
     /// Everything that changes, as words.
     fn save(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
-        let mut archive = Archive::writer();
-        let written = self.lock().iter_mut().try_for_each(|state| state.persist(&mut archive));
+        let mut codec = Codec::writer();
+        let written = self.lock().iter_mut().try_for_each(|state| state.persist(&mut codec));
         check(py, written)?;
-        Ok(archive.into_words())
+        Ok(codec.into_words())
     }
 
     /// Goes where `save` was called.
     fn restore(&self, py: Python<'_>, words: Vec<u64>) -> PyResult<()> {
-        let mut archive = Archive::reader(words);
+        let mut codec = Codec::reader(words);
         let mut states = self.lock();
         let read = states
             .iter_mut()
-            .try_for_each(|state| state.persist(&mut archive))
-            .and_then(|()| archive.finish());
+            .try_for_each(|state| state.persist(&mut codec))
+            .and_then(|()| codec.finish());
         check(py, read)
     }
 }

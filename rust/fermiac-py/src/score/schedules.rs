@@ -1,11 +1,11 @@
 //! Grids of noise levels.
 
-use fermiac_core::score::schedule::{Spread, VpLinear};
+use fermiac_score::schedule::{Spread, VpLinear};
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::error::check;
+use crate::common::error::check;
 
 /// `n_steps + 1` levels from `high` to `low`, spread as `kind` says: "karras" and "polyexponential"
 /// with ρ in `power`, "poly_t" with κ in it and the β of a variance-preserving process.

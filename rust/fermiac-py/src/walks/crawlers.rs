@@ -3,14 +3,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fermiac_core::kernel::Archive;
-use fermiac_core::walks::{Crawlers, Oracle};
+use fermiac_base::store::Codec;
+use fermiac_walks::{Crawlers, Oracle};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::walkers::{PyPaths, Settings};
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -36,7 +36,7 @@ struct Functions {
 }
 
 impl Oracle for Functions {
-    fn rows(&mut self, nodes: &[i64]) -> fermiac_core::Result<(Vec<i64>, Vec<i64>)> {
+    fn rows(&mut self, nodes: &[i64]) -> fermiac_base::Result<(Vec<i64>, Vec<i64>)> {
         Python::attach(|py| -> PyResult<(Vec<i64>, Vec<i64>)> {
             let given = self.rows.bind(py).call1((PyArray1::from_slice(py, nodes),))?;
             let (starts, ids): (PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, i64>) =
@@ -46,9 +46,9 @@ impl Oracle for Functions {
         .map_err(|error| self.raised.keep(error, "that gives neighbours"))
     }
 
-    fn weights(&mut self, nodes: &[i64]) -> fermiac_core::Result<Vec<f64>> {
+    fn weights(&mut self, nodes: &[i64]) -> fermiac_base::Result<Vec<f64>> {
         let Some(weights) = &self.weights else {
-            return Err(fermiac_core::Error::Internal("nobody knows the weights".into()));
+            return Err(fermiac_base::Error::Internal("nobody knows the weights".into()));
         };
         Python::attach(|py| -> PyResult<Vec<f64>> {
             let given = weights.bind(py).call1((PyArray1::from_slice(py, nodes),))?;
@@ -163,16 +163,16 @@ impl PyCrawlers {
 
     /// The state, in words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let mut archive = Archive::writer();
-        let saved = self.lock().persist(&mut archive);
+        let mut codec = Codec::writer();
+        let saved = self.lock().persist(&mut codec);
         check(py, saved)?;
-        Ok(PyArray1::from_vec(py, archive.into_words()))
+        Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
     /// Takes a state that `save` gave.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
-        let mut archive = Archive::reader(words.as_slice()?.to_vec());
-        let loaded = self.lock().persist(&mut archive);
+        let mut codec = Codec::reader(words.as_slice()?.to_vec());
+        let loaded = self.lock().persist(&mut codec);
         check(py, loaded)
     }
 }

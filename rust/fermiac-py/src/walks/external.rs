@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use fermiac_core::par::Context;
-use fermiac_core::walks::graph::{Id, Sorter, Sorting, Written};
-use fermiac_core::{Error, Result};
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use fermiac_walks::graph::{Id, Sorter, Sorting, Written};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 
 use super::graph::{PyPairs, entered, pairs};
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

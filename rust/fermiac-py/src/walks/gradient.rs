@@ -4,9 +4,9 @@
 use std::ffi::c_void;
 use std::mem::transmute;
 
-use fermiac_core::target::Style;
-use fermiac_core::walks::token::Foreign;
-use fermiac_core::{Error, Result};
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+use fermiac_walks::token::Foreign;
 use pyo3::prelude::*;
 
 type Function = unsafe extern "C" fn(*const f64, i64, *mut f64, *mut c_void);

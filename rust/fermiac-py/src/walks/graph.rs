@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use fermiac_core::Result;
-use fermiac_core::par::Context;
-use fermiac_core::walks::graph::{
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_walks::graph::{
     EdgeWeights, Edges, Graph, Id, Ids, Parts, Rigour, Shared, from_edges, one_way, parts,
     strengths, strong_parts, survey,
 };
@@ -15,8 +15,8 @@ use numpy::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_core::walks`.
+//! Bindings of `fermiac_walks`.
 
 mod crawlers;
 mod external;

@@ -1,12 +1,12 @@
-//! What walkers have visited and where they stand, as arrays, for results and checkpoints.
+//! The visits and the positions of walkers, as arrays, for results and checkpoints.
 
-use fermiac_core::kernel::Archive;
-use fermiac_core::walks::{RowSlices, Rows};
+use fermiac_base::store::Codec;
+use fermiac_walks::{RowSlices, Rows};
 use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::walkers::PyWalkers;
-use crate::error::check;
+use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -19,10 +19,10 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Where walkers stand, as words.
 #[pyfunction]
 fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py, PyArray1<u64>>> {
-    let mut archive = Archive::writer();
-    let saved = walkers.lock().persist(&mut archive);
+    let mut codec = Codec::writer();
+    let saved = walkers.lock().persist(&mut codec);
     check(py, saved)?;
-    Ok(PyArray1::from_vec(py, archive.into_words()))
+    Ok(PyArray1::from_vec(py, codec.into_words()))
 }
 
 /// Brings walkers to where `walkers_save` was called.
@@ -32,8 +32,8 @@ fn walkers_load(
     walkers: &PyWalkers,
     words: PyReadonlyArray1<'_, u64>,
 ) -> PyResult<()> {
-    let mut archive = Archive::reader(words.as_slice()?.to_vec());
-    let loaded = walkers.lock().persist(&mut archive);
+    let mut codec = Codec::reader(words.as_slice()?.to_vec());
+    let loaded = walkers.lock().persist(&mut codec);
     check(py, loaded)
 }
 

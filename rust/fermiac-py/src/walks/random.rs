@@ -1,8 +1,8 @@
 //! Random graphs as (m, 2) arrays of edges.
 
-use fermiac_core::Result;
-use fermiac_core::par::Context;
-use fermiac_core::walks::graph::random::{
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_walks::graph::random::{
     Pair, Rmat, barabasi_albert, erdos_renyi, random_regular, rmat, stochastic_block,
     watts_strogatz,
 };

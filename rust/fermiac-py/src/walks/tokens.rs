@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermiac_core::target::Style;
-use fermiac_core::walks::token::{
+use fermiac_target::Style;
+use fermiac_walks::token::{
     Curvature, Data, Foreign, Link, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens,
     Trace,
 };
@@ -15,8 +15,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::gradient;
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -118,7 +118,7 @@ impl Foreign for Callable {
         Style::Central
     }
 
-    fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> fermiac_core::Result<()> {
+    fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> fermiac_base::Result<()> {
         Python::attach(|py| -> PyResult<()> {
             let theta = PyArray1::from_slice(py, theta).reshape([nodes.len(), self.dim])?;
             let nodes = PyArray1::from_slice(py, nodes);
@@ -245,7 +245,7 @@ impl PyTokens {
             let trace = Trace { first: trace_first, every, values };
             tokens.run(&loss, nodes, first, trace, context).map_err(|error| (error, None))
         });
-        Ok(outcome.err().map(|stopped: crate::enter::Stopped<()>| stopped.error))
+        Ok(outcome.err().map(|stopped: crate::common::enter::Stopped<()>| stopped.error))
     }
 
     /// Steps done.

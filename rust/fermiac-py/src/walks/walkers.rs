@@ -3,16 +3,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fermiac_core::walks::{
-    Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers,
-};
+use fermiac_walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::graph::PyGraph;
-use crate::enter::{Raised, enter};
-use crate::error::check;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,431 @@
+//! Products with a lower triangular matrix and its transpose: of eight points, one a lane, and of
+//! one point, whose lanes are entries of the product.
+//!
+//! An entry is the same sum in the same order in both, and so is a sum of squares.
+
+use std::ops::Range;
+
+use super::packed_start;
+use crate::simd::{Kernel, LANES, V, dispatch};
+
+/// A lower triangular matrix in blocks of eight rows and, once more, in blocks of eight columns;
+/// what lies above the diagonal in a block, or beyond the matrix, is 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Triangle {
+    dim: usize,
+    /// Block after block, column by column up to the block's last row. The lanes are rows.
+    rows: Vec<V>,
+    /// Block after block, row by row from the block's first column on. The lanes are columns.
+    columns: Vec<V>,
+}
+
+impl Triangle {
+    /// From its rows up to the diagonal, one after the other.
+    pub fn new(packed: &[f64], dim: usize) -> Self {
+        let n = dim.div_ceil(LANES);
+        let mut this = Self { dim, rows: Vec::new(), columns: Vec::new() };
+        this.rows.resize((0..n).map(|b| this.width(b)).sum(), V::ZERO);
+        this.columns.resize((0..n).map(|b| dim - b * LANES).sum(), V::ZERO);
+        for i in 0..dim {
+            let row = &packed[packed_start(i)..packed_start(i + 1)];
+            for (j, value) in row.iter().enumerate() {
+                let (b, c) = (i / LANES, j / LANES);
+                let (in_rows, in_columns) =
+                    (row_start(b) + j, this.column_start(c) + i - c * LANES);
+                this.rows[in_rows].0[i % LANES] = *value;
+                this.columns[in_columns].0[j % LANES] = *value;
+            }
+        }
+        this
+    }
+
+    /// Rows, and columns.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The entry of row `i` and column `j` ≤ `i`.
+    pub fn entry(&self, i: usize, j: usize) -> f64 {
+        self.rows[row_start(i / LANES) + j].0[i % LANES]
+    }
+
+    /// The rows up to the diagonal, one after the other.
+    pub fn packed(&self) -> Vec<f64> {
+        (0..self.dim).flat_map(|i| (0..=i).map(move |j| self.entry(i, j))).collect()
+    }
+
+    /// out = T z.
+    #[inline]
+    pub fn forward(&self, z: &[f64], out: &mut [f64]) {
+        dispatch(Forward { triangle: self, z, out });
+    }
+
+    /// out = Tᵀ g.
+    #[inline]
+    pub fn backward(&self, g: &[f64], out: &mut [f64]) {
+        dispatch(Backward { triangle: self, g, out });
+    }
+
+    /// Columns of a block of rows.
+    #[inline(always)]
+    fn width(&self, block: usize) -> usize {
+        self.dim.min((block + 1) * LANES)
+    }
+
+    #[inline(always)]
+    fn column_start(&self, block: usize) -> usize {
+        block * self.dim - block * block.saturating_sub(1) / 2 * LANES
+    }
+
+    #[inline(always)]
+    fn row_block(&self, block: usize) -> &[V] {
+        &self.rows[row_start(block)..][..self.width(block)]
+    }
+
+    #[inline(always)]
+    fn column_block(&self, block: usize) -> &[V] {
+        &self.columns[self.column_start(block)..][..self.dim - block * LANES]
+    }
+
+    /// out = T z.
+    #[inline(always)]
+    pub fn multiply<const FMA: bool>(&self, z: &[f64], out: &mut [f64]) {
+        self.apply_to_point::<FMA, true>(z, out);
+    }
+
+    /// out = Tᵀ g.
+    #[inline(always)]
+    pub fn multiply_transposed<const FMA: bool>(&self, g: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(g);
+        self.apply_transposed_to_row::<FMA>(out, |entries| entries);
+    }
+
+    /// Replaces eight points c by T c; gives |T c|².
+    #[inline(always)]
+    pub fn apply<const FMA: bool>(&self, points: &mut [V]) -> V {
+        let mut squares = [V::ZERO; LANES];
+        // From the last block up, so that what a block reads is not yet overwritten.
+        for b in (0..self.dim.div_ceil(LANES)).rev() {
+            let first = b * LANES;
+            let (from, to) = (&*points, &mut [V::ZERO; LANES]);
+            let size = LANES.min(self.dim - first);
+            sums::<FMA>(self.row_block(b), from, size, to);
+            points[first..first + size].copy_from_slice(&to[..size]);
+        }
+        for z in points.chunks(LANES) {
+            for (square, z) in squares.iter_mut().zip(z) {
+                *square = z.mul_add::<FMA>(*z, *square);
+            }
+        }
+        let [a, b, c, d, e, f, g, h] = squares;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    /// Tᵀ z of eight points z.
+    #[inline(always)]
+    pub fn apply_transposed<const FMA: bool>(&self, points: &[V], product: &mut [V]) {
+        for (b, product) in product.chunks_mut(LANES).enumerate() {
+            sums::<FMA>(self.column_block(b), &points[b * LANES..], product.len(), product);
+        }
+    }
+
+    /// |T c|² for c = (`x` - `centre`) · `shrink`; T c goes to `product` unless that is empty.
+    #[inline(always)]
+    pub fn apply_to_row<const FMA: bool, const KEEP: bool>(
+        &self,
+        x: &[f64],
+        centre: &[f64],
+        shrink: f64,
+        product: &mut [f64],
+    ) -> f64 {
+        let point = Shrunk { x: &x[..self.dim], centre: &centre[..self.dim], shrink };
+        self.apply_to_point::<FMA, KEEP>(point, product).sum()
+    }
+
+    /// The squares of the entries of T c, lane by lane; T c goes to `product` where `KEEP`.
+    #[inline(always)]
+    fn apply_to_point<const FMA: bool, const KEEP: bool>(
+        &self,
+        point: impl Point,
+        product: &mut [f64],
+    ) -> V {
+        let mut squares = V::ZERO;
+        let (mut first, n) = (0, self.dim.div_ceil(LANES));
+        while first < n {
+            let size = group(n - first);
+            match size {
+                4 => self.rows_of::<FMA, KEEP, 4>(first, point, &mut squares, product),
+                3 => self.rows_of::<FMA, KEEP, 3>(first, point, &mut squares, product),
+                2 => self.rows_of::<FMA, KEEP, 2>(first, point, &mut squares, product),
+                _ => self.rows_of::<FMA, KEEP, 1>(first, point, &mut squares, product),
+            }
+            first += size;
+        }
+        squares
+    }
+
+    /// Replaces z by what `scale`, which must be inlined, makes of Tᵀ z.
+    #[inline(always)]
+    pub fn apply_transposed_to_row<const FMA: bool>(
+        &self,
+        z: &mut [f64],
+        scale: impl Fn(V) -> V + Copy,
+    ) {
+        let z = &mut z[..self.dim];
+        let (mut first, n) = (0, self.dim.div_ceil(LANES));
+        // A block reads nothing of the blocks before it, which are overwritten.
+        while first < n {
+            let size = group(n - first);
+            match size {
+                4 => self.columns_of::<FMA, 4>(first, z, scale),
+                3 => self.columns_of::<FMA, 3>(first, z, scale),
+                2 => self.columns_of::<FMA, 2>(first, z, scale),
+                _ => self.columns_of::<FMA, 1>(first, z, scale),
+            }
+            first += size;
+        }
+    }
+
+    /// The entries of `B` blocks of rows.
+    #[inline(always)]
+    fn rows_of<const FMA: bool, const KEEP: bool, const B: usize>(
+        &self,
+        first: usize,
+        point: impl Point,
+        squares: &mut V,
+        product: &mut [f64],
+    ) {
+        let (mut blocks, mut ends) = ([&self.rows[..]; B], [0; B]);
+        for k in 0..B {
+            (blocks[k], ends[k]) = (self.row_block(first + k), self.width(first + k));
+        }
+        let mut sums = [V::ZERO; B];
+        stage_rows::<FMA, B, 0>(blocks, 0..ends[0], point, &mut sums);
+        if B > 1 {
+            stage_rows::<FMA, B, 1>(blocks, ends[0]..ends[1 % B], point, &mut sums);
+        }
+        if B > 2 {
+            stage_rows::<FMA, B, 2>(blocks, ends[1 % B]..ends[2 % B], point, &mut sums);
+        }
+        if B > 3 {
+            stage_rows::<FMA, B, 3>(blocks, ends[2 % B]..ends[3 % B], point, &mut sums);
+        }
+        for k in 0..B {
+            *squares = sums[k].mul_add::<FMA>(sums[k], *squares);
+            if KEEP {
+                put(sums[k], &mut product[(first + k) * LANES..]);
+            }
+        }
+    }
+
+    /// The entries of `B` blocks of columns, in place.
+    #[inline(always)]
+    fn columns_of<const FMA: bool, const B: usize>(
+        &self,
+        first: usize,
+        z: &mut [f64],
+        scale: impl Fn(V) -> V,
+    ) {
+        let mut blocks = [&self.columns[..]; B];
+        for k in 0..B {
+            blocks[k] = self.column_block(first + k);
+        }
+        let mut sums = [V::ZERO; B];
+        let start = first * LANES;
+        let end = |s: usize| if s + 1 == B { self.dim } else { start + (s + 1) * LANES };
+        let from = &z[start..];
+        stage_columns::<FMA, B, 0>(blocks, 0..end(0) - start, from, &mut sums);
+        if B > 1 {
+            stage_columns::<FMA, B, 1>(blocks, LANES..end(1) - start, from, &mut sums);
+        }
+        if B > 2 {
+            stage_columns::<FMA, B, 2>(blocks, 2 * LANES..end(2) - start, from, &mut sums);
+        }
+        if B > 3 {
+            stage_columns::<FMA, B, 3>(blocks, 3 * LANES..end(3) - start, from, &mut sums);
+        }
+        for k in 0..B {
+            put(scale(sums[k]), &mut z[start + k * LANES..]);
+        }
+    }
+}
+
+/// Where a block of rows begins.
+#[inline(always)]
+fn row_start(block: usize) -> usize {
+    block * (block + 1) / 2 * LANES
+}
+
+/// The coordinates of a point c.
+trait Point: Copy {
+    /// Those in a range.
+    fn part(self, range: Range<usize>) -> Self;
+
+    /// Coordinate `j`.
+    fn at(&self, j: usize) -> f64;
+}
+
+impl Point for &[f64] {
+    #[inline(always)]
+    fn part(self, range: Range<usize>) -> Self {
+        &self[range]
+    }
+
+    #[inline(always)]
+    fn at(&self, j: usize) -> f64 {
+        self[j]
+    }
+}
+
+/// A point from its centre, shrunk.
+#[derive(Clone, Copy)]
+struct Shrunk<'a> {
+    x: &'a [f64],
+    centre: &'a [f64],
+    shrink: f64,
+}
+
+impl Point for Shrunk<'_> {
+    #[inline(always)]
+    fn part(self, range: Range<usize>) -> Self {
+        let (x, centre) = (&self.x[range.clone()], &self.centre[range]);
+        Self { x, centre, shrink: self.shrink }
+    }
+
+    #[inline(always)]
+    fn at(&self, j: usize) -> f64 {
+        (self.x[j] - self.centre[j]) * self.shrink
+    }
+}
+
+/// How many of `left` blocks are summed together: four sums hide the latency of the additions, so
+/// that none is left alone at the end.
+#[inline(always)]
+fn group(left: usize) -> usize {
+    match left {
+        1..=4 => left,
+        _ if left % 4 == 1 => 3,
+        _ => 4,
+    }
+}
+
+// Loops fill the arrays of slices: what is given to a library function is not always inlined.
+
+/// Adds the columns in a range, which the blocks from `S` on have.
+#[inline(always)]
+fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
+    blocks: [&[V]; B],
+    columns: Range<usize>,
+    point: impl Point,
+    sums: &mut [V; B],
+) {
+    let n = columns.len();
+    let mut parts = blocks;
+    for k in S..B {
+        parts[k] = &blocks[k][columns.clone()][..n];
+    }
+    let point = point.part(columns);
+    for j in 0..n {
+        let c = V::splat(point.at(j));
+        for k in S..B {
+            sums[k] = parts[k][j].mul_add::<FMA>(c, sums[k]);
+        }
+    }
+}
+
+/// Adds the rows in a range, counted from the first column, which the blocks up to `S` have.
+#[inline(always)]
+fn stage_columns<const FMA: bool, const B: usize, const S: usize>(
+    blocks: [&[V]; B],
+    rows: Range<usize>,
+    z: &[f64],
+    sums: &mut [V; B],
+) {
+    let n = rows.len();
+    let mut parts = blocks;
+    for k in 0..=S {
+        parts[k] = &blocks[k][rows.start - k * LANES..][..n];
+    }
+    let z = &z[rows][..n];
+    for i in 0..n {
+        let z = V::splat(z[i]);
+        for k in 0..=S {
+            sums[k] = parts[k][i].mul_add::<FMA>(z, sums[k]);
+        }
+    }
+}
+
+/// Sums over the entries of a block, each with its number: as many as there are places.
+#[inline(always)]
+fn sums<const FMA: bool>(block: &[V], numbers: &[V], size: usize, to: &mut [V]) {
+    if size == LANES {
+        return sums_of::<FMA, LANES>(block, numbers, 0, to);
+    }
+    let mut at = 0;
+    if size & 4 != 0 {
+        sums_of::<FMA, 4>(block, numbers, at, to);
+        at += 4;
+    }
+    if size & 2 != 0 {
+        sums_of::<FMA, 2>(block, numbers, at, to);
+        at += 2;
+    }
+    if size & 1 != 0 {
+        sums_of::<FMA, 1>(block, numbers, at, to);
+    }
+}
+
+/// The `K` sums from `at` on.
+#[inline(always)]
+fn sums_of<const FMA: bool, const K: usize>(block: &[V], numbers: &[V], at: usize, to: &mut [V]) {
+    let mut sums = [V::ZERO; K];
+    for (entries, number) in block.iter().zip(numbers) {
+        let entries = &entries.0[at..at + K];
+        for k in 0..K {
+            sums[k] = number.mul_add::<FMA>(V::splat(entries[k]), sums[k]);
+        }
+    }
+    to[at..at + K].copy_from_slice(&sums);
+}
+
+/// As much of a vector as there is place for.
+#[inline(always)]
+fn put(vector: V, place: &mut [f64]) {
+    if let Some(whole) = place.first_chunk_mut() {
+        *whole = vector.0;
+    } else {
+        for (place, value) in place.iter_mut().zip(vector.0) {
+            *place = value;
+        }
+    }
+}
+
+struct Forward<'a> {
+    triangle: &'a Triangle,
+    z: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.triangle.multiply::<FMA>(self.z, self.out);
+    }
+}
+
+struct Backward<'a> {
+    triangle: &'a Triangle,
+    g: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.triangle.multiply_transposed::<FMA>(self.g, self.out);
+    }
+}

@@ -1,0 +1,126 @@
+//! SIMD by run-time dispatch: one portable body, compiled once per instruction-set level.
+//!
+//! A kernel is an ordinary struct with an inlined `run`; [`dispatch`] calls the clone that was
+//! compiled for the level of this machine. Bodies work on arrays of [`LANES`] doubles, which the
+//! compiler turns into vector registers, so a value never depends on its lane or on its batch.
+
+mod dispatch;
+mod exp_log;
+mod isa;
+mod memory;
+mod normal;
+mod normal_tables;
+#[cfg(test)]
+mod normal_values;
+mod real;
+mod trig;
+
+pub use dispatch::{Kernel, dispatch};
+pub(crate) use exp_log::EXP;
+pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
+pub use isa::{Level, level, level_name};
+pub use memory::{prefer_huge_pages, prefetch};
+pub use normal::{
+    erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
+    normal_quantile, normal_quantile_slice, normal_quantilev,
+};
+pub use real::Real;
+pub use trig::{cos, cosv, sin, sinv};
+
+/// Doubles in one vector of the portable bodies: one AVX-512 register, two AVX2 registers.
+pub const LANES: usize = 8;
+
+/// [`LANES`] doubles, aligned for full-register loads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub struct V(pub [f64; LANES]);
+
+impl V {
+    /// All lanes zero.
+    pub const ZERO: Self = Self([0.0; LANES]);
+
+    /// The same value in all lanes.
+    #[inline(always)]
+    pub const fn splat(x: f64) -> Self {
+        Self([x; LANES])
+    }
+
+    /// Lane-wise function of one vector.
+    #[inline(always)]
+    #[must_use]
+    pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        let mut out = self;
+        for x in &mut out.0 {
+            *x = f(*x);
+        }
+        out
+    }
+
+    /// Lane-wise function of two vectors.
+    #[inline(always)]
+    #[must_use]
+    pub fn zip(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        let mut out = self;
+        for l in 0..LANES {
+            out.0[l] = f(self.0[l], other.0[l]);
+        }
+        out
+    }
+
+    /// Lane-wise maximum; a NaN on either side gives the other side.
+    #[inline(always)]
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+
+    /// `self · b + c`, fused where `FMA`.
+    #[inline(always)]
+    #[must_use]
+    pub fn mul_add<const FMA: bool>(self, b: Self, c: Self) -> Self {
+        let mut out = self;
+        for l in 0..LANES {
+            out.0[l] = fma::<FMA>(self.0[l], b.0[l], c.0[l]);
+        }
+        out
+    }
+
+    /// The sum of the lanes, always in the same order.
+    #[inline(always)]
+    pub fn sum(self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+}
+
+impl std::ops::Add for V {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, o: Self) -> Self {
+        self.zip(o, |a, b| a + b)
+    }
+}
+
+impl std::ops::Sub for V {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, o: Self) -> Self {
+        self.zip(o, |a, b| a - b)
+    }
+}
+
+impl std::ops::Mul for V {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, o: Self) -> Self {
+        self.zip(o, |a, b| a * b)
+    }
+}
+
+impl std::ops::Div for V {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, o: Self) -> Self {
+        self.zip(o, |a, b| a / b)
+    }
+}

@@ -1,0 +1,291 @@
+//! The inner loop of the final phase: from the values of a block of tiles to sums.
+
+use std::ops::Range;
+
+use fermiac_base::linalg::add_gram;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
+
+use super::layout::{Layout, TileValues};
+use super::moments::Moments;
+use super::problem::Batch;
+use super::sampler::Sampler;
+use super::tiles::{lanes, n_tiles};
+
+/// Tiles whose values are worked on at a time.
+const BLOCK_TILES: usize = 32;
+
+/// The points of the final sample.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Draws {
+    pub(crate) x: Vec<f64>,
+    /// n × laws: log f_l / g.
+    pub(crate) log_weights: Vec<f64>,
+}
+
+/// Sums over a chunk, or over all of them.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) moments: Moments,
+    pub(super) abs_sum: Vec<f64>,
+    pub(super) square_sum: Vec<f64>,
+    pub(super) largest: Vec<f64>,
+    /// The largest squared deviation of a corrected value.
+    pub(super) largest_square: Vec<f64>,
+    /// Σ f / g of every law, and Σ (f / g)².
+    pub(super) weight_sum: Vec<f64>,
+    pub(super) weight_square: Vec<f64>,
+    /// n × J, from the first chunks alone.
+    pub(super) tail: Vec<f64>,
+    pub(super) draws: Option<Draws>,
+}
+
+impl Part {
+    pub(super) fn new(shape: &Shape, strata: usize) -> Self {
+        Self {
+            moments: Moments::new(shape.layout.len, strata, shape.full),
+            abs_sum: vec![0.0; shape.layout.len],
+            square_sum: vec![0.0; shape.layout.len],
+            largest: vec![0.0; shape.layout.len],
+            largest_square: vec![0.0; shape.layout.len],
+            weight_sum: vec![0.0; shape.layout.n_laws],
+            weight_square: vec![0.0; shape.layout.n_laws],
+            tail: Vec::new(),
+            draws: None,
+        }
+    }
+
+    /// The sums of one chunk.
+    pub(super) fn of(sampler: &Sampler, shape: &Shape, batch: &Batch, chunk: usize) -> Self {
+        let n = batch.n;
+        let strata = sampler.proposal.strata();
+        let mut part = Self::new(shape, strata.len());
+        part.draws = shape.keep_draws.then(Draws::default);
+        // In blocks whose intermediate values stay in the cache, in buffers that are used again.
+        let mut filled = Filled::default();
+        for start in (0..n_tiles(n)).step_by(BLOCK_TILES) {
+            let tiles = start..(start + BLOCK_TILES).min(n_tiles(n));
+            dispatch(Fill {
+                sampler,
+                shape,
+                batch,
+                tiles: tiles.clone(),
+                filled: &mut filled,
+                part: &mut part,
+            });
+            dispatch(Sums { y: &filled.y, moments: &mut part.moments });
+            add_strata(&filled.y, &batch.counts, tiles.clone(), &mut part.moments);
+            if chunk < shape.khat_chunks {
+                part.tail.extend(by_rows(&filled.v, shape.layout.len, &tiles, n).map(f64::abs));
+            }
+            if let Some(draws) = &mut part.draws {
+                ln_slice_of(&mut filled.weights);
+                draws.log_weights.extend(by_rows(&filled.weights, shape.layout.n_laws, &tiles, n));
+            }
+        }
+        if let Some(draws) = &mut part.draws {
+            draws.x.clone_from(&batch.x);
+        }
+        for (s, probability) in strata.iter().enumerate() {
+            let expected = probability * n as f64;
+            let q = expected - expected.floor();
+            part.moments.rounding[s] = q * (1.0 - q);
+        }
+        part
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.moments.add(&other.moments);
+        for (a, b) in [
+            (&mut self.abs_sum, &other.abs_sum),
+            (&mut self.square_sum, &other.square_sum),
+            (&mut self.weight_sum, &other.weight_sum),
+            (&mut self.weight_square, &other.weight_square),
+        ] {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        }
+        for (a, b) in
+            [(&mut self.largest, &other.largest), (&mut self.largest_square, &other.largest_square)]
+        {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(*b));
+        }
+        self.tail.extend(other.tail);
+        if let (Some(a), Some(b)) = (&mut self.draws, other.draws) {
+            a.x.extend(b.x);
+            a.log_weights.extend(b.log_weights);
+        }
+    }
+}
+
+/// What is fixed before the bulk of the sample.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) layout: Layout,
+    /// Of every expectation: what is subtracted from its values, and what they are divided by.
+    pub(super) shift: Vec<f64>,
+    pub(super) unit: Vec<f64>,
+    pub(super) khat_chunks: usize,
+    /// Whether the whole covariance is wanted, and the points.
+    pub(super) full: bool,
+    pub(super) keep_draws: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    /// (z - shift) / unit, z the corrected values: tiles × J, 0 in padding.
+    pub(super) y: Vec<V>,
+    /// f φ / g: tiles × J.
+    pub(super) v: Vec<V>,
+    /// f / g: tiles × laws.
+    pub(super) weights: Vec<V>,
+}
+
+/// Fills a block of tiles, and adds up what is needed of |v| and of the weights.
+pub(super) struct Fill<'a> {
+    pub(super) sampler: &'a Sampler,
+    pub(super) shape: &'a Shape,
+    pub(super) batch: &'a Batch,
+    pub(super) tiles: Range<usize>,
+    pub(super) filled: &'a mut Filled,
+    pub(super) part: &'a mut Part,
+}
+
+impl Kernel for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let (shape, batch) = (self.shape, self.batch);
+        let layout = shape.layout;
+        let j = layout.len;
+        let sampler = self.sampler;
+        let proposal = &sampler.proposal;
+        let inverse: Vec<f64> = shape.unit.iter().map(|u| 1.0 / u).collect();
+        let filled = self.filled;
+        filled.y.resize(self.tiles.len() * j, V::ZERO);
+        filled.v.resize(self.tiles.len() * j, V::ZERO);
+        filled.weights.resize(self.tiles.len() * layout.n_laws, V::ZERO);
+        let mut sums = vec![[V::ZERO; 4]; j];
+        let mut weight_sums = vec![[V::ZERO; 2]; layout.n_laws];
+        let mut at = TileValues::new(proposal);
+        for (i, t) in self.tiles.enumerate() {
+            let v = &mut filled.v[i * j..(i + 1) * j];
+            let weights = &mut filled.weights[i * layout.n_laws..(i + 1) * layout.n_laws];
+            at.eval::<FMA>(proposal, layout, batch, t, weights, v);
+            let used = lanes(t, batch.n);
+            let mut mask = V::splat(1.0);
+            mask.0[used..].fill(0.0);
+            for l in 0..layout.n_laws {
+                let w = weights[l] * mask;
+                let [sum, square] = &mut weight_sums[l];
+                *sum = *sum + w;
+                *square = w.mul_add::<FMA>(w, *square);
+            }
+            let y = &mut filled.y[i * j..(i + 1) * j];
+            for k in 0..j {
+                let (shift, inverse) = (V::splat(shape.shift[k]), inverse[k]);
+                let mut z = v[k];
+                if let Some(control) = sampler.controls.get(k) {
+                    for (group, beta) in &control.terms {
+                        let ratio = at.mixed.ratios[*group] - V::splat(1.0);
+                        z = ratio.mul_add::<FMA>(V::splat(-beta), z);
+                    }
+                }
+                y[k] = (z - shift) * V::splat(inverse) * mask;
+                let mut absolute = v[k];
+                for lane in 0..LANES {
+                    absolute.0[lane] = absolute.0[lane].abs() * inverse * mask.0[lane];
+                }
+                let [sum, square, largest, deviation] = &mut sums[k];
+                *sum = *sum + absolute;
+                *square = absolute.mul_add::<FMA>(absolute, *square);
+                *largest = largest.max(absolute);
+                *deviation = deviation.max(y[k] * y[k]);
+            }
+        }
+        let most = |so_far: f64, v: V| v.0.into_iter().fold(so_far, f64::max);
+        for (k, [sum, square, largest, deviation]) in sums.into_iter().enumerate() {
+            self.part.abs_sum[k] += sum.sum();
+            self.part.square_sum[k] += square.sum();
+            self.part.largest[k] = most(self.part.largest[k], largest);
+            self.part.largest_square[k] = most(self.part.largest_square[k], deviation);
+        }
+        for (l, [sum, square]) in weight_sums.into_iter().enumerate() {
+            self.part.weight_sum[l] += sum.sum();
+            self.part.weight_square[l] += square.sum();
+        }
+    }
+}
+
+/// Adds the squares.
+struct Sums<'a> {
+    y: &'a [V],
+    moments: &'a mut Moments,
+}
+
+impl Kernel for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let p = self.moments.p;
+        if self.moments.full {
+            add_gram::<FMA>(self.y, p, 0, 1, &mut self.moments.gram);
+            return;
+        }
+        let mut squares = vec![V::ZERO; p];
+        for tile in self.y.chunks_exact(p) {
+            for k in 0..p {
+                squares[k] = tile[k].mul_add::<FMA>(tile[k], squares[k]);
+            }
+        }
+        for (g, s) in self.moments.gram.iter_mut().zip(squares) {
+            *g += s.sum();
+        }
+    }
+}
+
+/// Adds the rows of a block of tiles to the sums of their strata, which lie one after the other;
+/// a tile on a border belongs to several.
+fn add_strata(y: &[V], counts: &[usize], tiles: Range<usize>, moments: &mut Moments) {
+    let p = moments.p;
+    let mut start = 0;
+    let mut sums = vec![V::ZERO; p];
+    for (s, count) in counts.iter().enumerate() {
+        let end = start + count;
+        let own = (start / LANES).max(tiles.start)..end.div_ceil(LANES).min(tiles.end);
+        if *count > 0 && own.start < own.end {
+            sums.fill(V::ZERO);
+            for t in own {
+                let low = start.max(t * LANES) - t * LANES;
+                let high = end.min((t + 1) * LANES) - t * LANES;
+                moments.counts[s] += (high - low) as f64;
+                let at = (t - tiles.start) * p;
+                for (sum, y) in sums.iter_mut().zip(&y[at..at + p]) {
+                    for lane in low..high {
+                        sum.0[lane] += y.0[lane];
+                    }
+                }
+            }
+            for (total, sum) in moments.sums[s * p..(s + 1) * p].iter_mut().zip(&sums) {
+                *total += sum.sum();
+            }
+        }
+        start = end;
+    }
+}
+
+/// The values of a block of tiles (tiles × width) point by point, without padding.
+fn by_rows(table: &[V], width: usize, tiles: &Range<usize>, n: usize) -> impl Iterator<Item = f64> {
+    let first = tiles.start * LANES;
+    let end = (tiles.end * LANES).min(n);
+    (0..(end - first) * width).map(move |k| {
+        let (row, column) = (k / width, k % width);
+        table[row / LANES * width + column].0[row % LANES]
+    })
+}
+
+fn ln_slice_of(table: &mut [V]) {
+    for v in table {
+        ln_slice(&mut v.0);
+    }
+}

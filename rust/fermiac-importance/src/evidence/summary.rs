@@ -1,0 +1,177 @@
+//! The result of an evidence run: log Z, its error by strata, and what tells whether to trust it.
+
+use fermiac_base::simd::{V, exp_slice, ln};
+use fermiac_target::diagnostics::log_khat;
+
+use super::Run;
+use super::pool::{self, Pool};
+
+/// One stage, as reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Evaluations of this stage.
+    pub n: usize,
+    /// Evaluations up to the end of this stage.
+    pub used: usize,
+    /// The shares of the components of its sampler, without the law's; none where it is the law.
+    pub shares: Vec<f64>,
+    /// log Z from this stage's points alone, under its own sampler.
+    pub log_evidence: f64,
+    /// The effective sample size of these points over their number.
+    pub efficiency: f64,
+    /// The power of the weights that the next sampler was fitted with: 1 where it is fitted to the
+    /// target itself; 0 where nothing was fitted after this stage.
+    pub power: f64,
+    /// The effective sample size of that fit; 0 where there was none.
+    pub fit_ess: f64,
+}
+
+/// The evidence, and the weighted points that it is from: those of the final stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The logarithm of the evidence; -inf where no point with density was found.
+    pub log_evidence: f64,
+    /// Its standard error by the delta method; +inf where no point with density was found.
+    pub log_evidence_stderr: f64,
+    /// (Σw)² / Σw².
+    pub ess: f64,
+    /// The tail shape of the weights, as Pareto smoothing fits it.
+    pub khat: f64,
+    /// The share of the largest squared deviation of a weight from their mean in the sum of all.
+    pub max_variance_share: f64,
+    /// Whether 10 (d + 1) effective points or more carry the estimate.
+    pub converged: bool,
+    /// The stages, the final one included.
+    pub stages: Vec<Stage>,
+    /// Evaluations in all.
+    pub n_evals: usize,
+    /// Coordinates drawn from the law that lie within rounding of a bound of its support.
+    pub n_at_bound: u64,
+    /// The points of the final stage, row-major.
+    pub draws: Vec<f64>,
+    /// log p̃ - log q of each, q the last sampler: the logarithm of their mean exponential is the
+    /// log-evidence.
+    pub log_weights: Vec<f64>,
+    /// log p̃ of each.
+    pub log_densities: Vec<f64>,
+}
+
+/// What a stage says for itself, by its log-weights under its own sampler.
+pub(super) fn report(pool: &Pool, own: &[V], shares: Vec<f64>) -> Stage {
+    let n = pool.newest().map_or(0, |s| s.n);
+    let mut weights: Vec<f64> = own.iter().flat_map(|v| v.0).collect();
+    let (log_mean, ess) = match relative(&mut weights) {
+        Some(largest) => {
+            let (sum, squares) = sums(&weights);
+            (largest + ln(sum / n as f64), sum * sum / squares)
+        }
+        None => (f64::NEG_INFINITY, 0.0),
+    };
+    Stage {
+        n,
+        used: pool.n,
+        shares,
+        log_evidence: log_mean,
+        efficiency: ess / n as f64,
+        power: 0.0,
+        fit_ess: 0.0,
+    }
+}
+
+/// Turns log-weights into weights relative to the largest, and gives its logarithm.
+fn relative(log_weights: &mut [f64]) -> Option<f64> {
+    let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest == f64::NEG_INFINITY {
+        return None;
+    }
+    log_weights.iter_mut().for_each(|l| *l -= largest);
+    exp_slice(log_weights);
+    Some(largest)
+}
+
+fn sums(weights: &[f64]) -> (f64, f64) {
+    weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w))
+}
+
+/// The share of the largest squared deviation from the mean; 0 where all weights are equal.
+fn max_variance_share(weights: &[f64], mean: f64) -> f64 {
+    let (largest, total) = weights.iter().fold((0.0, 0.0), |(largest, total), w| {
+        let square = (w - mean) * (w - mean);
+        (f64::max(largest, square), total + square)
+    });
+    if total > 0.0 { largest / total } else { 0.0 }
+}
+
+/// The variance of Σw: the points are strata of fixed size, one for each component.
+fn stratified_variance(stage: &pool::Stage, weights: &[f64]) -> f64 {
+    let n_strata = stage.counts.iter().map(Vec::len).max().unwrap_or(0);
+    let mut counts = vec![0; n_strata];
+    for chunk in &stage.counts {
+        counts.iter_mut().zip(chunk).for_each(|(c, n)| *c += n);
+    }
+    // A stratum of one point has no variance of its own: such points make one stratum.
+    let stratum = |s: usize| if counts[s] < 2 { n_strata } else { s };
+    let each = |visit: &mut dyn FnMut(usize, f64)| {
+        let mut at = 0;
+        for chunk in &stage.counts {
+            for (s, n) in chunk.iter().enumerate() {
+                weights[at..at + n].iter().for_each(|w| visit(stratum(s), *w));
+                at += n;
+            }
+        }
+    };
+    let mut size = vec![0.0; n_strata + 1];
+    let mut mean = vec![0.0; n_strata + 1];
+    each(&mut |s, w| {
+        size[s] += 1.0;
+        mean[s] += w;
+    });
+    mean.iter_mut().zip(&size).for_each(|(m, n)| *m /= n);
+    let mut squares = vec![0.0; n_strata + 1];
+    each(&mut |s, w| squares[s] += (w - mean[s]) * (w - mean[s]));
+    let mut variance = 0.0;
+    for s in 0..=n_strata {
+        if size[s] > 1.0 {
+            variance += squares[s] * size[s] / (size[s] - 1.0);
+        } else if size[s] == 1.0 {
+            variance += mean[s] * mean[s];
+        }
+    }
+    variance
+}
+
+impl Run<'_, '_, '_> {
+    /// The result of the newest stage.
+    pub(super) fn finish(self) -> Evidence {
+        let log_weights = self.pool.to_rows(&self.own);
+        let d = self.pool.dim;
+        let mut out = Evidence {
+            log_evidence: f64::NEG_INFINITY,
+            log_evidence_stderr: f64::INFINITY,
+            ess: 0.0,
+            khat: log_khat(&log_weights),
+            max_variance_share: 0.0,
+            converged: false,
+            n_evals: self.pool.n,
+            n_at_bound: self.problem.n_at_bound(),
+            stages: self.stages,
+            draws: Vec::new(),
+            log_weights: Vec::new(),
+            log_densities: Vec::new(),
+        };
+        let mut weights = log_weights.clone();
+        if let (Some(largest), Some(stage)) = (relative(&mut weights), self.pool.newest()) {
+            let (sum, squares) = sums(&weights);
+            let mean = sum / weights.len() as f64;
+            out.log_evidence = largest + ln(mean);
+            out.log_evidence_stderr = stratified_variance(stage, &weights).sqrt() / sum;
+            out.ess = sum * sum / squares;
+            out.max_variance_share = max_variance_share(&weights, mean);
+            out.converged = out.ess >= 10.0 * (d as f64 + 1.0);
+        }
+        out.log_weights = log_weights;
+        out.draws = self.pool.x;
+        out.log_densities = self.pool.log_density;
+        out
+    }
+}

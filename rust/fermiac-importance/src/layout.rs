@@ -1,0 +1,82 @@
+//! The law and the integrand's output of each expectation, and v = f φ / g.
+
+use fermiac_base::simd::V;
+use fermiac_base::{Error, Result};
+
+use super::problem::{Batch, Problem};
+use super::proposal::{Mixed, Proposal, weight};
+
+/// The three shapes of a problem: one law and J integrands, J laws and one integrand, J pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) n_laws: usize,
+    pub(crate) outputs: usize,
+    /// J
+    pub(crate) len: usize,
+}
+
+impl Layout {
+    pub(crate) fn new(problem: &Problem<'_>) -> Result<Self> {
+        let (n_laws, outputs) = (problem.laws.len(), problem.outputs()?);
+        if outputs == 0 {
+            return Err(Error::argument("f", "it gave no output; at least one is needed"));
+        }
+        if n_laws > 1 && outputs > 1 && n_laws != outputs {
+            let why = format!(
+                "it has {outputs} outputs for {n_laws} laws; give one output for all laws, one for \
+                 each law, or one law"
+            );
+            return Err(Error::argument("f", why));
+        }
+        Ok(Self { n_laws, outputs, len: n_laws.max(outputs) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn law(&self, j: usize) -> usize {
+        if self.n_laws == 1 { 0 } else { j }
+    }
+
+    #[inline(always)]
+    pub(crate) fn output(&self, j: usize) -> usize {
+        if self.outputs == 1 { 0 } else { j }
+    }
+}
+
+/// v and r at the eight points of a tile.
+pub(crate) struct TileValues {
+    pub(crate) mixed: Mixed,
+}
+
+impl TileValues {
+    pub(crate) fn new(proposal: &Proposal) -> Self {
+        Self { mixed: proposal.scratch() }
+    }
+
+    /// Evaluates tile `t`: f_l / g of every law and f_j φ_j / g of every expectation. Without
+    /// densities in the batch the proposal is the one law, and all weights are 1.
+    #[inline(always)]
+    pub(crate) fn eval<const FMA: bool>(
+        &mut self,
+        proposal: &Proposal,
+        layout: Layout,
+        batch: &Batch,
+        t: usize,
+        weights: &mut [V],
+        v: &mut [V],
+    ) {
+        if batch.log_laws.is_empty() {
+            weights.fill(V::splat(1.0));
+        } else {
+            let d = proposal.pack.dim();
+            let log_laws = &batch.log_laws[t * layout.n_laws..(t + 1) * layout.n_laws];
+            self.mixed.eval::<FMA>(proposal, &batch.z[t * d..(t + 1) * d], log_laws);
+            for l in 0..layout.n_laws {
+                weights[l] = weight::<FMA>(log_laws[l], self.mixed.log_g);
+            }
+        }
+        let values = &batch.values[t * layout.outputs..(t + 1) * layout.outputs];
+        for j in 0..layout.len {
+            v[j] = weights[layout.law(j)] * values[layout.output(j)];
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Many expectations from one sample: adaptive importance sampling with density controls.
+//!
+//! The method is that of Demange-Chryst, Bachoc, Morio, *Efficient estimation of multiple
+//! expectations with the same sample by adaptive importance sampling and control variates* (2023),
+//! whose controls are those of Owen and Zhou, *Safe and effective importance sampling* (2000). For
+//! integrands φ_j against laws f_j, densities g_1 … g_L are fitted to the products f_j φ_j, and
+//! points are drawn from a mixture g of them. With v_j = f_j φ_j / g and r_l = g_l / g,
+//!
+//! > I_j = mean of v_j - β_j (r_j - 1)
+//!
+//! is unbiased for any β_j fixed beforehand, and its variance vanishes where g_j is proportional
+//! to f_j φ_j, for every mixture at once: so one sample serves all J expectations.
+
+mod accumulate;
+mod adapt;
+mod alpha;
+mod estimate;
+pub mod evidence;
+mod fit;
+mod judge;
+mod layout;
+mod moments;
+mod pack;
+mod points;
+mod problem;
+mod proposal;
+mod regress;
+mod sampler;
+mod settings;
+mod space;
+mod stage;
+mod steps;
+mod tiles;
+
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use fermiac_target::{Integrand, Law};
+
+pub use adapt::Stage;
+pub use settings::{Controls, Family, Method, NonFinite, Settings, Weights};
+
+use estimate::{Estimation, Final};
+use problem::Problem;
+use proposal::Proposal;
+use sampler::Sampler;
+
+/// Estimates of J expectations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectations {
+    /// The estimates.
+    pub mean: Vec<f64>,
+    /// Their standard errors, exact also where a variance would underflow or overflow.
+    pub stderr: Vec<f64>,
+    /// The covariance of the estimates: J × J row-major, or J variances.
+    pub covariance: Vec<f64>,
+    /// Effective sample sizes (Σ|v|)² / Σv² of the final sample.
+    pub ess: Vec<f64>,
+    /// Tail shapes of |v|, from at most 131072 points of the final sample.
+    pub khat: Vec<f64>,
+    /// The share of the largest point in Σ|v|.
+    pub max_share: Vec<f64>,
+    /// The share of the largest squared deviation in the sum that the error is computed from.
+    pub max_variance_share: Vec<f64>,
+    /// Whether the integrand was 0 at every point of the final sample where its law is not.
+    pub all_zero: Vec<bool>,
+    /// Whether the law of an expectation was 0 at every point of the final sample.
+    pub no_weight: Vec<bool>,
+    /// The mean of f / g of every law over the final sample: 1 within its error for a normalised
+    /// law whose whole mass the sampler reaches.
+    pub weight_mean: Vec<f64>,
+    /// The standard errors of these means.
+    pub weight_stderr: Vec<f64>,
+    /// Points of the final sample.
+    pub n_final: usize,
+    /// Evaluations in all.
+    pub n_evals: usize,
+    /// Values of the integrand that were not finite and counted as 0.
+    pub n_non_finite: u64,
+    /// Coordinates drawn from the laws that lie within rounding of a bound of their support: where
+    /// there are any, the adaptive estimates miss mass that doubles cannot resolve.
+    pub n_at_bound: u64,
+    /// The adaptation; empty for plain Monte Carlo.
+    pub stages: Vec<Stage>,
+    /// The stage whose sampler the final sample was drawn from; stage 0 is the law itself.
+    pub chosen_stage: usize,
+    /// Whether regression on all controls was asked for but had too few points.
+    pub too_few_for_all: bool,
+    /// The points of the final sample, row-major, where they were kept.
+    pub draws: Vec<f64>,
+    /// Their log-weights log(f / g), n × laws.
+    pub log_weights: Vec<f64>,
+}
+
+/// An error, and what can be said of the work done before it.
+pub type Stopped = (Error, Option<Box<Expectations>>);
+
+/// Estimates the expectations of `integrand` under `laws`: J integrands under one law, one
+/// integrand under J laws, or J pairs.
+///
+/// # Errors
+/// Bad settings, a target that fails or gives values that cannot be used, cancelling. Where the
+/// final sample had begun, the error comes with the estimates from the part that was done.
+pub fn expect(
+    integrand: &dyn Integrand,
+    laws: &[&dyn Law],
+    settings: &Settings,
+    context: &Context<'_>,
+) -> std::result::Result<Expectations, Stopped> {
+    let fail = |error| (error, None);
+    let problem =
+        Problem::new(integrand, laws.to_vec(), settings.key, settings.non_finite).map_err(fail)?;
+    settings.check(problem.dim()).map_err(fail)?;
+    check_weights(settings).map_err(fail)?;
+    context.set_total(settings.n as u64);
+    let mut summary = Summary::default();
+    let (sampler, used) = match settings.method {
+        Method::MonteCarlo => {
+            let proposal = Proposal::laws(problem.dim(), laws.len());
+            (Sampler { proposal, controls: Vec::new() }, 0)
+        }
+        Method::Adaptive => {
+            let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
+            summary = Summary {
+                stages: adapted.stages,
+                chosen: adapted.chosen,
+                too_few_for_all: adapted.too_few_for_all,
+            };
+            (adapted.sampler, adapted.used)
+        }
+    };
+    let estimation = Estimation {
+        problem: &problem,
+        sampler: &sampler,
+        n: settings.n - used,
+        before: used,
+        full: settings.full_covariance,
+        keep_draws: settings.keep_draws,
+    };
+    match estimation.run(context) {
+        Ok(done) => Ok(summary.finish(done, used, &problem)),
+        Err((error, partial)) => {
+            let partial = partial.map(|part| Box::new(summary.finish(*part, used, &problem)));
+            Err((error, partial))
+        }
+    }
+}
+
+fn check_weights(settings: &Settings) -> Result<()> {
+    if let Weights::Given(w) = &settings.weights {
+        let bad = w.iter().position(|w| !(w.is_finite() && *w >= 0.0));
+        if let Some(at) = bad {
+            let why = format!("weight {at} is {}; weights are finite and not negative", w[at]);
+            return Err(Error::argument("weights", why));
+        }
+        if w.iter().all(|w| *w == 0.0) {
+            return Err(Error::argument("weights", "all are 0; at least one must be positive"));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Summary {
+    stages: Vec<Stage>,
+    chosen: usize,
+    too_few_for_all: bool,
+}
+
+impl Summary {
+    fn finish(self, done: Final, used: usize, problem: &Problem<'_>) -> Expectations {
+        let draws = done.draws.unwrap_or_default();
+        Expectations {
+            mean: done.mean,
+            stderr: done.stderr,
+            covariance: done.covariance,
+            ess: done.ess,
+            khat: done.khat,
+            max_share: done.max_share,
+            max_variance_share: done.max_variance_share,
+            all_zero: done.all_zero,
+            no_weight: done.no_weight,
+            weight_mean: done.weight_mean,
+            weight_stderr: done.weight_stderr,
+            n_final: done.n,
+            n_evals: used + done.n,
+            n_non_finite: problem.n_bad(),
+            n_at_bound: problem.n_at_bound(),
+            stages: self.stages,
+            chosen_stage: self.chosen,
+            too_few_for_all: self.too_few_for_all,
+            draws: draws.x,
+            log_weights: draws.log_weights,
+        }
+    }
+}

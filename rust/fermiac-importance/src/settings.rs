@@ -1,0 +1,147 @@
+//! The settings of a run.
+
+use fermiac_base::{Error, Result};
+use fermiac_target::Law;
+
+use super::pack::Tail;
+
+/// How the expectations are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Plain Monte Carlo from the law (from the mixture of laws, where there are several).
+    MonteCarlo,
+    /// Adaptive importance sampling with one density control per expectation.
+    Adaptive,
+}
+
+/// What the sampler is tuned for: the weights of the variances in the criterion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weights {
+    /// Relative variances: one over the squared mean of |integrand|, refreshed each stage.
+    Relative,
+    /// Variances as they are.
+    Absolute,
+    /// These, one for each expectation.
+    Given(Vec<f64>),
+}
+
+/// Which density controls the estimates use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controls {
+    /// The components fitted to the expectation itself.
+    Own,
+    /// All components, by cross-fitted regression.
+    All,
+    /// None: plain importance sampling.
+    None,
+}
+
+/// The densities that are fitted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Family {
+    /// A Gaussian where the laws are known to have no heavier tails, else a Student-t with these
+    /// degrees of freedom.
+    Auto(f64),
+    /// A Gaussian for each expectation.
+    Gaussian,
+    /// A Student-t with these degrees of freedom (> 2).
+    Student(f64),
+    /// A mixture of two Gaussians for each expectation.
+    Mixture,
+}
+
+impl Family {
+    pub(crate) fn tail(self, laws: &[&dyn Law]) -> Tail {
+        match self {
+            Self::Auto(_) if laws.iter().all(|law| law.has_gaussian_tails()) => Tail::Gaussian,
+            Self::Auto(df) | Self::Student(df) => Tail::Student(df),
+            Self::Gaussian | Self::Mixture => Tail::Gaussian,
+        }
+    }
+}
+
+/// What to do with values of the integrand that are not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Stop with an error that names the point.
+    Raise,
+    /// Count them as zero, and say how many there were.
+    Zero,
+}
+
+/// The settings of [`super::expect`].
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not one state")]
+pub struct Settings {
+    /// Evaluations in all.
+    pub n: usize,
+    /// How.
+    pub method: Method,
+    /// What the sampler is tuned for.
+    pub weights: Weights,
+    /// Density controls of the final estimates.
+    pub controls: Controls,
+    /// Fitted densities.
+    pub family: Family,
+    /// Adaptation stages at most.
+    pub n_stages: usize,
+    /// The share of the evaluations that adaptation may use.
+    pub adapt_fraction: f64,
+    /// Share of the sampler that is spread evenly over all components.
+    pub defensive: f64,
+    /// Share of the sampler that is drawn from the laws themselves.
+    pub defensive_base: f64,
+    /// Use the sampler before the stage that turned out worse, not that stage's.
+    pub keep_best: bool,
+    /// Fall back to plain Monte Carlo where no fitted sampler is forecast to beat it.
+    pub fallback: bool,
+    /// Split an integrand of both signs into its positive and negative part.
+    pub split_signs: bool,
+    /// Fit variances only, no correlations.
+    pub diagonal: bool,
+    /// Compute the whole covariance of the estimates, not the variances alone.
+    pub full_covariance: bool,
+    /// What to do with values that are not finite.
+    pub non_finite: NonFinite,
+    /// Keep the points of the final sample.
+    pub keep_draws: bool,
+    /// The key of the random streams.
+    pub key: u64,
+}
+
+impl Settings {
+    pub(crate) fn check(&self, dim: usize) -> Result<()> {
+        let least = 20 * (dim + 1);
+        if self.n < least {
+            return Err(Error::argument(
+                "n",
+                format!("{} given; {dim} dimensions need at least 20 (d + 1) = {least}", self.n),
+            ));
+        }
+        if self.n_stages == 0 || self.n_stages > 1000 {
+            return Err(Error::argument(
+                "n_stages",
+                format!("{} given; it must be from 1 to 1000", self.n_stages),
+            ));
+        }
+        share("adapt_fraction", self.adapt_fraction, 0.01, 0.9)?;
+        share("defensive", self.defensive, 0.0, 1.0)?;
+        share("defensive_base", self.defensive_base, 0.0, 0.9)?;
+        if let Family::Student(df) | Family::Auto(df) = self.family
+            && !(df > 2.0 && df.is_finite())
+        {
+            return Err(Error::argument(
+                "df",
+                format!("{df} given; it must be a finite number above 2"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn share(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::argument(name, format!("{value} given; it must be from {low} to {high}")))
+}

@@ -1,0 +1,198 @@
+//! Ports: the targets and conditionals that answer the questions of kernels.
+
+use std::sync::Arc;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::{Error, Result};
+use fermiac_target::density::{all_finite, show};
+use fermiac_target::{Conditional, Integrand, LogDensity, RowStatus, Style, unwritten};
+
+use crate::kernel::Need;
+
+/// Rows that one worker evaluates at a time where a batch is split over threads.
+const ROWS: usize = 64;
+
+/// One that kernels ask.
+#[derive(Clone)]
+pub enum Port {
+    /// A log-density.
+    Density(Arc<dyn LogDensity>),
+    /// Several numbers a point: log-probabilities of the states of a discrete block.
+    Table(Arc<dyn Integrand>),
+    /// Exact draws of some coordinates given the others.
+    Draw(Arc<dyn Conditional>),
+}
+
+/// The rows of one question, or of the same question of several chains.
+pub(super) struct Batch<'a> {
+    pub(super) x: Rows<'a>,
+    pub(super) values: &'a mut [f64],
+    pub(super) gradients: &'a mut [f64],
+    pub(super) status: &'a mut Vec<RowStatus>,
+}
+
+impl Port {
+    /// Where it may run.
+    pub fn style(&self) -> Style {
+        match self {
+            Self::Density(density) => density.style(),
+            Self::Table(table) => table.style(),
+            Self::Draw(law) => law.style(),
+        }
+    }
+
+    /// Coordinates of the points that it is asked about.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Density(density) => density.dim(),
+            Self::Table(table) => table.dim(),
+            Self::Draw(law) => law.dim(),
+        }
+    }
+
+    /// Answers with values, and gradients where they are needed. Rows without density, and rows at
+    /// which the target fails or gives NaN, get -inf; the latter are counted.
+    pub(super) fn answer(&self, need: Need, batch: Batch<'_>) -> Result<u64> {
+        let Batch { x, values, gradients, status } = batch;
+        status.clear();
+        status.resize(x.len(), RowStatus::Good);
+        match (self, need) {
+            (Self::Density(density), Need::Value) => {
+                density.log_density(x, values, status)?;
+                settle(density.as_ref(), x, values, &[], status)
+            }
+            (Self::Density(density), Need::Gradient) => {
+                density.log_density_gradient(x, values, gradients, status)?;
+                settle(density.as_ref(), x, values, gradients, status)
+            }
+            (Self::Table(table), Need::Value) => {
+                let mut out = Vec::with_capacity(values.len());
+                table.eval(x, &mut out, status)?;
+                if out.len() != values.len() {
+                    let (n, wanted) = (out.len() / x.len().max(1), values.len() / x.len().max(1));
+                    return Err(Error::target(format!(
+                        "{} gave {n} numbers a point; the block has {wanted} states",
+                        table.describe()
+                    )));
+                }
+                values.copy_from_slice(&out);
+                Ok(0)
+            }
+            _ => Err(Error::Internal("a kernel asked a port for what it does not give".into())),
+        }
+    }
+
+    /// As [`answer`](Self::answer), split over the threads where that pays.
+    pub(super) fn answer_together(
+        &self,
+        need: Need,
+        batch: Batch<'_>,
+        context: &Context<'_>,
+    ) -> Result<u64> {
+        let (n, dim) = (batch.x.len(), batch.x.dim());
+        if self.style() == Style::Central || context.n_threads() == 1 || n <= ROWS {
+            return self.answer(need, batch);
+        }
+        let outputs = batch.values.len() / n;
+        let mut refused = 0;
+        let Batch { x, values, gradients, .. } = batch;
+        context.ordered(
+            n.div_ceil(ROWS),
+            |c| {
+                let rows = ROWS.min(n - c * ROWS);
+                let part = Rows::new(&x.data()[c * ROWS * dim..(c * ROWS + rows) * dim], dim);
+                let mut values = vec![0.0; rows * outputs];
+                let mut gradients = vec![0.0; if need == Need::Gradient { rows * dim } else { 0 }];
+                let batch = Batch {
+                    x: part,
+                    values: &mut values,
+                    gradients: &mut gradients,
+                    status: &mut Vec::new(),
+                };
+                let refused = self.answer(need, batch).map_err(|error| shifted(error, c * ROWS))?;
+                Ok((values, gradients, refused))
+            },
+            |c, (part, slopes, count)| {
+                let at = c * ROWS;
+                values[at * outputs..at * outputs + part.len()].copy_from_slice(&part);
+                if need == Need::Gradient {
+                    gradients[at * dim..at * dim + slopes.len()].copy_from_slice(&slopes);
+                }
+                refused += count;
+                Ok(())
+            },
+        )?;
+        Ok(refused)
+    }
+
+    /// Answers with draws.
+    pub(super) fn draw(
+        &self,
+        x: Rows<'_>,
+        chains: &[u64],
+        streams: &mut [&mut Stream],
+        out: &mut [f64],
+    ) -> Result<()> {
+        let Self::Draw(law) = self else {
+            return Err(Error::Internal("a kernel asked for draws where there are none".into()));
+        };
+        law.draw(x, chains, streams, out)?;
+        let outputs = out.len() / x.len().max(1);
+        let Some(at) = out.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+        let row = at / outputs;
+        Err(Error::Target {
+            row: Some(row),
+            why: format!(
+                "{} gave {} for chain {}, at x = {}; it must give finite numbers",
+                law.describe(),
+                out[at],
+                chains[row],
+                show(x.row(row))
+            ),
+        })
+    }
+}
+
+/// The error of a part that begins at row `by`.
+fn shifted(error: Error, by: usize) -> Error {
+    match error {
+        Error::Target { row: Some(row), why } => Error::Target { row: Some(row + by), why },
+        other => other,
+    }
+}
+
+/// Makes -inf of what cannot be used, and counts it.
+fn settle(
+    density: &dyn LogDensity,
+    x: Rows<'_>,
+    values: &mut [f64],
+    gradients: &[f64],
+    status: &[RowStatus],
+) -> Result<u64> {
+    let mut refused = 0;
+    let dim = x.dim();
+    for (i, (value, status)) in values.iter_mut().zip(status).enumerate() {
+        if *status == RowStatus::Unwritten {
+            let what = format!("row {i} of the batch");
+            return Err(unwritten(&density.describe(), i, &what, x.row(i)));
+        }
+        let slopes = gradients.get(i * dim..(i + 1) * dim).unwrap_or_default();
+        if *status == RowStatus::Good && *value < f64::INFINITY && all_finite(slopes) {
+            continue;
+        }
+        if *status == RowStatus::Good && *value == f64::INFINITY {
+            return Err(Error::Target {
+                row: Some(i),
+                why: format!(
+                    "the log-density is +inf at x = {}; it must be finite or -inf",
+                    show(x.row(i))
+                ),
+            });
+        }
+        refused += u64::from(*value != f64::NEG_INFINITY);
+        *value = f64::NEG_INFINITY;
+    }
+    Ok(refused)
+}

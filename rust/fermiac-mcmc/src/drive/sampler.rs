@@ -1,0 +1,240 @@
+//! A run: chains, their plan, and the barriers at which they learn from each other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+
+use super::chain::Chain;
+use super::free_run::free_run;
+use super::lock_step::lock_step;
+use super::plan::Plan;
+use super::ports::Port;
+use super::record::Record;
+use crate::kernel::{Kernel, Phase, Window};
+
+/// Who answers questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// Free run where all that is asked runs on any thread, else lock step.
+    Auto,
+    /// Every worker for its own chain.
+    FreeRun,
+    /// The calling thread, for all chains together.
+    LockStep,
+}
+
+/// How far a run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// To the transition that was asked for.
+    Reached,
+    /// To the deadline; it can go on.
+    Paused,
+}
+
+/// The chains of a run.
+pub struct Sampler {
+    chains: Vec<Chain>,
+    plan: Plan,
+    key: u64,
+    segment: usize,
+}
+
+impl Sampler {
+    /// Chains of one kernel, which start at the rows of `x0` (`n_points` rows a chain). Chain `i`
+    /// has the address `first + i`.
+    pub fn new(kernel: &dyn Kernel, x0: &[f64], plan: Plan, key: u64, first: u64) -> Result<Self> {
+        let size = kernel.dim() * kernel.n_points();
+        if x0.is_empty() || !x0.len().is_multiple_of(size) {
+            let why = format!(
+                "{} numbers given; a multiple of {} points of {} coordinates is needed",
+                x0.len(),
+                kernel.n_points(),
+                kernel.dim()
+            );
+            return Err(Error::argument("init", why));
+        }
+        let chains = x0
+            .chunks_exact(size)
+            .zip(first..)
+            .map(|(x, index)| {
+                let mut kernel = kernel.duplicate();
+                kernel.begin(x);
+                Chain::new(kernel, key, index)
+            })
+            .collect();
+        let mut sampler = Self { chains, plan, key, segment: 0 };
+        sampler.enter();
+        Ok(sampler)
+    }
+
+    /// The chains.
+    pub fn chains(&self) -> &[Chain] {
+        &self.chains
+    }
+
+    /// The stream of a chain.
+    pub fn stream(&mut self, chain: usize) -> Option<&mut Stream> {
+        self.chains.get_mut(chain).map(|chain| &mut chain.stream)
+    }
+
+    /// Transitions that all chains have made.
+    pub fn n_done(&self) -> u64 {
+        self.chains.iter().map(|chain| chain.done).min().unwrap_or(0)
+    }
+
+    /// Runs every chain until it has made `until` transitions in all, at most for `budget`.
+    ///
+    /// After an error all chains stand where they can go on from, as far as they came.
+    pub fn run(
+        &mut self,
+        ports: &[Port],
+        until: u64,
+        record: Record<'_>,
+        budget: Option<Duration>,
+        driver: Driver,
+        context: &Context<'_>,
+    ) -> Result<Progress> {
+        let Some(first) = self.chains.first() else { return Ok(Progress::Reached) };
+        let (n_points, dim) = (first.kernel.n_points(), first.kernel.dim());
+        let n_stats = first.kernel.stat_names().len();
+        let mut tracks = record.split(self.chains.len(), n_points, dim, n_stats)?;
+        let deadline = budget.map(|budget| Instant::now() + budget);
+        let free = self.is_free(ports, driver, context);
+        loop {
+            let segment = self.plan.segment(self.segment);
+            let goal = until.min(segment.end);
+            let run = if free { free_run } else { lock_step };
+            run(&mut self.chains, &mut tracks, ports, goal, deadline, context)?;
+            if self.n_done() < goal {
+                return Ok(Progress::Paused);
+            }
+            if goal == segment.end && self.segment < self.plan.warmup.len() {
+                self.cross(segment.phase);
+            }
+            if goal == until {
+                return Ok(Progress::Reached);
+            }
+        }
+    }
+
+    fn is_free(&self, ports: &[Port], driver: Driver, context: &Context<'_>) -> bool {
+        match driver {
+            Driver::FreeRun => true,
+            Driver::LockStep => false,
+            Driver::Auto => {
+                let threaded = ports.iter().all(|port| port.style() == Style::Threaded);
+                // An ensemble alone would keep one thread busy; its rows are split over all.
+                let wide = self.chains.first().is_some_and(|c| c.kernel.n_points() > 1);
+                threaded && (!wide || self.chains.len() >= context.n_threads())
+            }
+        }
+    }
+
+    /// Starts the current segment.
+    fn enter(&mut self) {
+        let phase = self.plan.segment(self.segment).phase;
+        for chain in &mut self.chains {
+            chain.enter(self.key, self.segment as u32, phase);
+        }
+    }
+
+    /// Passes the barrier at the end of a segment.
+    fn cross(&mut self, phase: Phase) {
+        if phase == Phase::Learn {
+            self.learn();
+        }
+        self.segment += 1;
+        self.enter();
+        if self.plan.pool && self.segment == self.plan.warmup.len() {
+            self.agree();
+        }
+    }
+
+    /// Metrics from the windows, of all chains or of each.
+    fn learn(&mut self) {
+        let pool = self.plan.pool && self.chains.len() > 1;
+        let mut merged: Vec<Window> = Vec::new();
+        if pool {
+            for chain in &mut self.chains {
+                let mut at = 0;
+                chain.kernel.visit_scales(&mut |scale| {
+                    match merged.get_mut(at) {
+                        Some(window) => window.merge(scale.window()),
+                        None => merged.push(scale.window().clone()),
+                    }
+                    at += 1;
+                });
+            }
+        }
+        let shared: Vec<_> = merged.iter().map(|window| window.metric().map(Arc::new)).collect();
+        for chain in &mut self.chains {
+            let mut at = 0;
+            chain.kernel.visit_scales(&mut |scale| {
+                let metric = match shared.get(at) {
+                    Some(metric) => metric.clone(),
+                    None => scale.window().metric().map(Arc::new),
+                };
+                scale.adopt(metric);
+                at += 1;
+            });
+            chain.kernel.rescaled();
+        }
+    }
+
+    /// One step size for all chains: the geometric mean of theirs.
+    fn agree(&mut self) {
+        let mut sums: Vec<f64> = Vec::new();
+        for chain in &mut self.chains {
+            let mut at = 0;
+            chain.kernel.visit_steps(&mut |step| {
+                match sums.get_mut(at) {
+                    Some(sum) => *sum += step.log_average(),
+                    None => sums.push(step.log_average()),
+                }
+                at += 1;
+            });
+        }
+        let n = self.chains.len() as f64;
+        for chain in &mut self.chains {
+            let mut means = sums.iter().map(|sum| sum / n);
+            chain.kernel.visit_steps(&mut |step| {
+                if let Some(mean) = means.next() {
+                    step.adopt(mean);
+                }
+            });
+            // What depends on the step size follows it.
+            chain.kernel.enter(Phase::Sample);
+        }
+    }
+
+    /// The step sizes of all chains, and the metrics of the first: variances, or covariances
+    /// row by row.
+    pub fn adaptation(&mut self) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+        let (mut steps, mut metrics) = (Vec::new(), Vec::new());
+        for (i, chain) in self.chains.iter_mut().enumerate() {
+            let mut own = Vec::new();
+            chain.kernel.visit_steps(&mut |step| own.push(step.get()));
+            steps.push(own);
+            if i == 0 {
+                chain.kernel.visit_scales(&mut |scale| metrics.push(scale.inverse_metric()));
+            }
+        }
+        (steps, metrics)
+    }
+
+    /// Writes or reads everything that changes: what is read goes on as what was written.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.word(&mut self.key)?;
+        codec.count(&mut self.segment)?;
+        for chain in &mut self.chains {
+            chain.persist(codec)?;
+        }
+        codec.finish()
+    }
+}

@@ -1,0 +1,362 @@
+//! The moments of a window of the warm-up, and the metric that they give.
+
+use fermiac_base::Result;
+use fermiac_base::linalg::{Cholesky, packed_start};
+use fermiac_base::simd::{Kernel, dispatch, fma};
+use fermiac_base::store::Codec;
+
+use super::balance::{Directions, balance, directions};
+use super::{Metric, MetricKind};
+
+/// Numbers that stand for the draws that a window does not have: it shrinks towards independent
+/// coordinates as if it had seen this many draws of them.
+const PRIOR_DRAWS: f64 = 5.0;
+/// The variance of those draws, of a covariance alone, in that of the window's: whatever the units.
+const PRIOR_VARIANCE: f64 = 1e-3;
+/// The weight of the identity where gradients are known as well: it decides only where neither
+/// draws nor gradients say anything.
+const RIDGE: f64 = 1e-3;
+/// Draws of a window that are kept themselves.
+const MOST_ROWS: usize = 128;
+/// Variances stay within these bounds.
+const BOUNDS: (f64, f64) = (1e-20, 1e20);
+
+/// Means and centred sums of products of draws, and of the gradients at them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    dim: usize,
+    dense: bool,
+    n: f64,
+    draws: Moments,
+    gradients: Option<Moments>,
+    rows: Option<Rows>,
+}
+
+/// Some of the draws and gradients themselves, evenly spread.
+#[derive(Debug, Clone, PartialEq)]
+struct Rows {
+    draws: Vec<f64>,
+    gradients: Vec<f64>,
+    /// Every how many draws one is kept, and how many have come since.
+    stride: usize,
+    since: usize,
+}
+
+impl Rows {
+    const fn new() -> Self {
+        Self { draws: Vec::new(), gradients: Vec::new(), stride: 1, since: 0 }
+    }
+
+    fn len(&self, dim: usize) -> usize {
+        self.draws.len() / dim
+    }
+
+    fn push(&mut self, x: &[f64], gradient: &[f64]) {
+        self.since += 1;
+        if self.since < self.stride {
+            return;
+        }
+        self.since = 0;
+        self.draws.extend_from_slice(x);
+        self.gradients.extend_from_slice(gradient);
+        let dim = x.len();
+        if self.len(dim) == 2 * MOST_ROWS {
+            self.stride *= 2;
+            for list in [&mut self.draws, &mut self.gradients] {
+                for k in 0..MOST_ROWS {
+                    list.copy_within((2 * k + 1) * dim..(2 * k + 2) * dim, k * dim);
+                }
+                list.truncate(MOST_ROWS * dim);
+            }
+        }
+    }
+
+    fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.list(&mut self.draws)?;
+        codec.list(&mut self.gradients)?;
+        codec.count(&mut self.stride)?;
+        codec.count(&mut self.since)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Moments {
+    mean: Vec<f64>,
+    /// Centred sums: of squares, or the packed lower triangle.
+    sums: Vec<f64>,
+    delta: Vec<f64>,
+}
+
+impl Moments {
+    fn new(dim: usize, dense: bool) -> Self {
+        let sums = vec![0.0; if dense { packed_start(dim) } else { dim }];
+        Self { mean: vec![0.0; dim], sums, delta: vec![0.0; dim] }
+    }
+
+    /// Takes in a point that moves the mean of `n` points, itself included.
+    fn push(&mut self, x: &[f64], n: f64, dense: bool) {
+        let share = 1.0 / n;
+        for ((delta, mean), x) in self.delta.iter_mut().zip(&mut self.mean).zip(x) {
+            *delta = x - *mean;
+            *mean += *delta * share;
+        }
+        self.add_outer((n - 1.0) * share, dense);
+    }
+
+    /// Adds `weight` · δ δᵀ.
+    fn add_outer(&mut self, weight: f64, dense: bool) {
+        if dense {
+            dispatch(AddOuter { weight, delta: &self.delta, sums: &mut self.sums });
+            return;
+        }
+        for (sum, delta) in self.sums.iter_mut().zip(&self.delta) {
+            *sum += weight * delta * delta;
+        }
+    }
+
+    fn merge(&mut self, other: &Self, n: f64, m: f64, dense: bool) {
+        for ((delta, mean), x) in self.delta.iter_mut().zip(&mut self.mean).zip(&other.mean) {
+            *delta = x - *mean;
+            *mean += *delta * m / (n + m);
+        }
+        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
+            *sum += more;
+        }
+        self.add_outer(n * m / (n + m), dense);
+    }
+
+    /// The variance of coordinate `i` times n - 1.
+    fn squares(&self, i: usize, dense: bool) -> f64 {
+        self.sums[if dense { packed_start(i) + i } else { i }]
+    }
+}
+
+/// Adds `weight` · δ δᵀ to a packed triangle.
+struct AddOuter<'a> {
+    weight: f64,
+    delta: &'a [f64],
+    sums: &'a mut [f64],
+}
+
+impl Kernel for AddOuter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let mut rest = self.sums;
+        for (i, delta) in self.delta.iter().enumerate() {
+            let (row, after) = rest.split_at_mut(i + 1);
+            rest = after;
+            let factor = self.weight * delta;
+            for (sum, other) in row.iter_mut().zip(self.delta) {
+                *sum = fma::<FMA>(factor, *other, *sum);
+            }
+        }
+    }
+}
+
+impl Window {
+    /// For a metric of this kind.
+    pub fn new(dim: usize, kind: MetricKind) -> Self {
+        let dense = kind.is_dense();
+        let gradients = kind.uses_gradients().then(|| Moments::new(dim, dense));
+        let rows = (kind == MetricKind::LowRank).then(Rows::new);
+        Self { dim, dense, n: 0.0, draws: Moments::new(dim, dense), gradients, rows }
+    }
+
+    /// Coordinates of a draw.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// How many draws it has seen.
+    pub fn len(&self) -> f64 {
+        self.n
+    }
+
+    /// Whether it has seen none.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0.0
+    }
+
+    /// Takes in a draw, and the gradient there if gradients count.
+    pub fn push(&mut self, x: &[f64], gradient: &[f64]) {
+        self.n += 1.0;
+        self.draws.push(x, self.n, self.dense);
+        if let Some(moments) = &mut self.gradients {
+            moments.push(gradient, self.n, self.dense);
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.push(x, gradient);
+        }
+    }
+
+    /// Takes in the draws of another window.
+    ///
+    /// # References
+    /// T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance:
+    /// analysis and recommendations", The American Statistician 37 (1983).
+    pub fn merge(&mut self, other: &Self) {
+        if other.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            self.clone_from(other);
+            return;
+        }
+        self.draws.merge(&other.draws, self.n, other.n, self.dense);
+        if let (Some(ours), Some(theirs)) = (&mut self.gradients, &other.gradients) {
+            ours.merge(theirs, self.n, other.n, self.dense);
+        }
+        if let (Some(ours), Some(theirs)) = (&mut self.rows, &other.rows) {
+            ours.draws.extend_from_slice(&theirs.draws);
+            ours.gradients.extend_from_slice(&theirs.gradients);
+        }
+        self.n += other.n;
+    }
+
+    /// Forgets all draws.
+    pub fn clear(&mut self) {
+        self.n = 0.0;
+        for moments in std::iter::once(&mut self.draws).chain(&mut self.gradients) {
+            moments.mean.fill(0.0);
+            moments.sums.fill(0.0);
+        }
+        if let Some(rows) = &mut self.rows {
+            *rows = Rows::new();
+        }
+    }
+
+    /// The metric of the draws; `None` where they are too few to tell.
+    ///
+    /// With gradients it is the matrix Σ that makes the gradients of the draws, seen as draws with
+    /// covariance Σ⁻¹, fit best: Σ C(∇) Σ = C(x). For a normal law any dim + 1 draws give it exactly.
+    pub fn metric(&self) -> Option<Metric> {
+        if self.n < 3.0 {
+            return None;
+        }
+        if let (Some(gradients), Some(rows)) = (&self.gradients, &self.rows) {
+            return Some(self.low_rank(gradients, rows).unwrap_or_else(|_| self.fallback()));
+        }
+        let metric = match (&self.gradients, self.dense) {
+            (None, false) => Metric::Diagonal(self.shrunk_deviations()),
+            (None, true) => {
+                self.shrunk_covariance().map_or_else(|_| self.fallback(), |c| Metric::dense(&c))
+            }
+            (Some(gradients), false) => Metric::Diagonal(self.balanced_deviations(gradients)),
+            (Some(gradients), true) => self
+                .balanced_covariance(gradients)
+                .map_or_else(|_| self.fallback(), |c| Metric::dense(&c)),
+        };
+        Some(metric)
+    }
+
+    /// What serves where the matrices cannot be factored.
+    fn fallback(&self) -> Metric {
+        Metric::Diagonal(match &self.gradients {
+            Some(gradients) => self.balanced_deviations(gradients),
+            None => self.shrunk_deviations(),
+        })
+    }
+
+    /// The factor of the sums.
+    fn shrink(&self) -> f64 {
+        self.n / (self.n + PRIOR_DRAWS) / (self.n - 1.0)
+    }
+
+    /// What is added to the variance of a coordinate; one that stood still has none to go by.
+    fn ridge(&self, i: usize) -> f64 {
+        let variance = self.draws.squares(i, self.dense) / (self.n - 1.0);
+        let unit = if variance > 0.0 { variance } else { 1.0 };
+        PRIOR_VARIANCE * PRIOR_DRAWS / (self.n + PRIOR_DRAWS) * unit
+    }
+
+    fn shrunk_deviations(&self) -> Vec<f64> {
+        let variance = |i| self.draws.squares(i, self.dense) * self.shrink() + self.ridge(i);
+        (0..self.dim).map(|i| bounded(variance(i)).sqrt()).collect()
+    }
+
+    fn shrunk_covariance(&self) -> Result<Cholesky> {
+        let mut matrix = square(&self.draws.sums, self.dim);
+        let factor = self.shrink();
+        matrix.iter_mut().for_each(|c| *c *= factor);
+        (0..self.dim).for_each(|i| matrix[i * self.dim + i] += self.ridge(i));
+        Cholesky::new(&matrix, self.dim)
+    }
+
+    /// (Var xᵢ / Var gᵢ)^¼.
+    fn balanced_deviations(&self, gradients: &Moments) -> Vec<f64> {
+        (0..self.dim)
+            .map(|i| {
+                let (x, g) = (self.draws.squares(i, self.dense), gradients.squares(i, self.dense));
+                let variance = (x / g).sqrt();
+                if variance.is_finite() { bounded(variance).sqrt() } else { 1.0 }
+            })
+            .collect()
+    }
+
+    fn balanced_covariance(&self, gradients: &Moments) -> Result<Cholesky> {
+        let dim = self.dim;
+        let sd = self.balanced_deviations(gradients);
+        // In units in which both have about the same diagonal.
+        let scaled = |sums: &[f64], inverse: bool| {
+            let mut matrix = square(sums, dim);
+            for (k, entry) in matrix.iter_mut().enumerate() {
+                let unit = sd[k / dim] * sd[k % dim];
+                *entry *= if inverse { 1.0 / unit } else { unit } / (self.n + RIDGE);
+            }
+            (0..dim).for_each(|i| matrix[i * dim + i] += RIDGE / (self.n + RIDGE));
+            matrix
+        };
+        let (draws, slopes) = (scaled(&self.draws.sums, true), scaled(&gradients.sums, false));
+        let mut matrix = balance(&draws, &slopes, dim)?;
+        for (k, entry) in matrix.iter_mut().enumerate() {
+            *entry *= sd[k / dim] * sd[k % dim];
+        }
+        Cholesky::new(&matrix, dim)
+    }
+
+    /// Deviations, and directions from the rows.
+    fn low_rank(&self, gradients: &Moments, rows: &Rows) -> Result<Metric> {
+        let (dim, sd) = (self.dim, self.balanced_deviations(gradients));
+        let n = rows.len(dim);
+        let chosen = n.min(MOST_ROWS);
+        let pick = |of: &[f64], mean: &[f64], inverse: bool| {
+            let mut out = Vec::with_capacity(chosen * dim);
+            for k in 0..chosen {
+                let row = &of[k * n / chosen * dim..];
+                out.extend(
+                    (0..dim)
+                        .map(|i| (row[i] - mean[i]) * if inverse { 1.0 / sd[i] } else { sd[i] }),
+                );
+            }
+            out
+        };
+        let draws = pick(&rows.draws, &self.draws.mean, true);
+        let slopes = pick(&rows.gradients, &gradients.mean, false);
+        let Directions { vectors, gains } = directions(&draws, &slopes, dim, RIDGE)?;
+        Ok(Metric::LowRank { sd, vectors, gains })
+    }
+
+    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.number(&mut self.n)?;
+        for moments in std::iter::once(&mut self.draws).chain(&mut self.gradients) {
+            codec.numbers(&mut moments.mean)?;
+            codec.numbers(&mut moments.sums)?;
+        }
+        self.rows.as_mut().map_or(Ok(()), |rows| rows.persist(codec))
+    }
+}
+
+fn bounded(variance: f64) -> f64 {
+    variance.clamp(BOUNDS.0, BOUNDS.1)
+}
+
+/// The symmetric row-major matrix of a packed lower triangle.
+fn square(packed: &[f64], dim: usize) -> Vec<f64> {
+    let entry = |k: usize| {
+        let (i, j) = ((k / dim).max(k % dim), (k / dim).min(k % dim));
+        packed[packed_start(i) + j]
+    };
+    (0..dim * dim).map(entry).collect()
+}

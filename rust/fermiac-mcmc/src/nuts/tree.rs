@@ -1,0 +1,317 @@
+//! The trajectory of one transition, grown by doubling, as an iteration over single steps.
+//!
+//! New states come one by one. A state is a tree of depth 0; as in a binary counter, the two
+//! youngest trees are merged as long as they are equally deep, which visits the same trees in the
+//! same order as the recursion does.
+
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::exp;
+use fermiac_base::store::Codec;
+
+use super::pool::Pool;
+use super::turn::{join, sum};
+use crate::kernel::Metric;
+use crate::leapfrog::{DIVERGENCE, Spot, kinetic, land, leap};
+use crate::place::acceptance;
+
+/// A weight above exp of this makes its state the new reference of all weights.
+const REBASE: f64 = 500.0;
+
+/// A stretch of the trajectory: 2^depth states.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Node {
+    depth: usize,
+    /// The momenta at its ends, in the order in which the states came, and their sum.
+    begin: usize,
+    end: usize,
+    sum: usize,
+    /// The state that it stands for, and the weight of all its states.
+    sample: usize,
+    weight: f64,
+}
+
+impl Node {
+    const NONE: Self = Self { depth: 0, begin: 0, end: 0, sum: 0, sample: 0, weight: 0.0 };
+
+    fn persist(&mut self, codec: &mut Codec, spots: usize, momenta: usize) -> Result<()> {
+        codec.count(&mut self.depth)?;
+        for momentum in [&mut self.begin, &mut self.end, &mut self.sum] {
+            codec.index(momentum, momenta)?;
+        }
+        codec.index(&mut self.sample, spots)?;
+        codec.number(&mut self.weight)
+    }
+}
+
+/// What is to be done after a state was taken in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Growth {
+    /// The next step.
+    Goes,
+    /// Nothing: the trajectory ends.
+    Ended,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tree {
+    dim: usize,
+    spots: Pool<Spot>,
+    momenta: Pool<Vec<f64>>,
+    whole: Node,
+    stack: Vec<Node>,
+    /// The states at the ends of the trajectory: steps go on from the head.
+    head: usize,
+    tail: usize,
+    /// The state and momentum at the end of the step under way, and its length with its sign.
+    next: usize,
+    next_momentum: usize,
+    step: f64,
+    start_energy: f64,
+    /// The energy at which a state has weight 1.
+    reference: f64,
+    accept_sum: f64,
+    pub(super) n_steps: usize,
+    pub(super) diverging: bool,
+}
+
+impl Tree {
+    pub(super) fn new(dim: usize) -> Self {
+        let mut spots = Pool::new();
+        let here = spots.take(1, || Spot::new(dim));
+        let whole = Node { sample: here, ..Node::NONE };
+        Self {
+            dim,
+            spots,
+            momenta: Pool::new(),
+            whole,
+            stack: Vec::new(),
+            head: here,
+            tail: here,
+            next: here,
+            next_momentum: 0,
+            step: f64::NAN,
+            start_energy: f64::NAN,
+            reference: f64::NAN,
+            accept_sum: 0.0,
+            n_steps: 0,
+            diverging: false,
+        }
+    }
+
+    /// The state that it stands for: the outcome, after the trajectory has ended.
+    pub(super) fn here(&self) -> &Spot {
+        self.spots.get(self.whole.sample)
+    }
+
+    pub(super) fn here_mut(&mut self) -> &mut Spot {
+        self.spots.get_mut(self.whole.sample)
+    }
+
+    /// The state whose density is asked for.
+    pub(super) fn next_mut(&mut self) -> &mut Spot {
+        self.spots.get_mut(self.next)
+    }
+
+    /// Forgets all but the outcome, of which the density is asked for.
+    pub(super) fn clear(&mut self) {
+        let here = self.whole.sample;
+        self.spots.keep(Some(here), 1);
+        self.momenta.keep(None, 0);
+        self.stack.clear();
+        (self.head, self.tail, self.next) = (here, here, here);
+    }
+
+    /// A new trajectory from the last outcome, with a fresh momentum.
+    pub(super) fn begin(&mut self, stream: &mut Stream, step: f64) {
+        let (here, dim) = (self.whole.sample, self.dim);
+        self.stack.clear();
+        self.spots.keep(Some(here), 3);
+        self.momenta.keep(None, 0);
+        let m = self.momenta.take(3, || vec![0.0; dim]);
+        let momentum = self.momenta.get_mut(m);
+        stream.fill_normal(momentum);
+        let spot = self.spots.get_mut(here);
+        spot.energy = kinetic(momentum) - spot.place.log_density;
+        (self.start_energy, self.reference) = (spot.energy, spot.energy);
+        self.whole = Node { depth: 0, begin: m, end: m, sum: m, sample: here, weight: 1.0 };
+        (self.head, self.tail) = (here, here);
+        self.step = step;
+        (self.accept_sum, self.n_steps, self.diverging) = (0.0, 0, false);
+        self.choose_side(stream);
+    }
+
+    fn choose_side(&mut self, stream: &mut Stream) {
+        if stream.uniform() < 0.5 {
+            std::mem::swap(&mut self.whole.begin, &mut self.whole.end);
+            std::mem::swap(&mut self.head, &mut self.tail);
+            self.step = -self.step;
+        }
+    }
+
+    /// Moves to the next state.
+    #[inline]
+    pub(super) fn leap(&mut self, metric: &Metric) {
+        let dim = self.dim;
+        // Held by the state's node, its sample and the head.
+        self.next = self.spots.take(2, || Spot::new(dim));
+        self.next_momentum = self.momenta.take(3, || vec![0.0; dim]);
+        let last = self.stack.last().map_or(self.whole.end, |node| node.end);
+        let (from, to) = self.spots.pair(self.head, self.next);
+        let (momentum, next) = self.momenta.pair(last, self.next_momentum);
+        leap(metric, self.step, from, momentum, to, next);
+    }
+
+    /// The error of the energy at the next state, once its density is known.
+    #[inline]
+    fn land(&mut self, metric: &Metric) -> f64 {
+        let spot = self.spots.get_mut(self.next);
+        land(metric, self.step, spot, self.momenta.get_mut(self.next_momentum));
+        spot.energy - self.start_energy
+    }
+
+    /// The acceptance probability of the next state as the only one.
+    pub(super) fn trial(&mut self, metric: &Metric) -> f64 {
+        acceptance(-self.land(metric))
+    }
+
+    /// Takes in the next state.
+    #[inline]
+    pub(super) fn grow(
+        &mut self,
+        metric: &Metric,
+        max_depth: usize,
+        stream: &mut Stream,
+    ) -> Growth {
+        let error = self.land(metric);
+        self.n_steps += 1;
+        if error > DIVERGENCE {
+            self.diverging = true;
+            return Growth::Ended;
+        }
+        let weight = self.weigh(error);
+        self.spots.release(self.head);
+        self.head = self.next;
+        let (sample, m) = (self.next, self.next_momentum);
+        let mut node = Node { depth: 0, begin: m, end: m, sum: m, sample, weight };
+        while let Some(older) = self.stack.pop_if(|older| older.depth == node.depth) {
+            let Some(merged) = self.merge(older, node, false, stream) else {
+                return Growth::Ended;
+            };
+            node = merged;
+        }
+        if node.depth < self.whole.depth {
+            self.stack.push(node);
+            return Growth::Goes;
+        }
+        let merged = self.merge(self.whole, node, true, stream);
+        if merged.is_none() || self.whole.depth == max_depth {
+            return Growth::Ended;
+        }
+        self.choose_side(stream);
+        Growth::Goes
+    }
+
+    /// The weight of a state, which counts for the acceptance too.
+    #[inline]
+    fn weigh(&mut self, error: f64) -> f64 {
+        let log_weight = self.reference - self.start_energy - error;
+        if log_weight > REBASE {
+            let factor = exp(-log_weight);
+            self.whole.weight *= factor;
+            self.stack.iter_mut().for_each(|node| node.weight *= factor);
+            self.reference = self.start_energy + error;
+            self.accept_sum += 1.0;
+            return 1.0;
+        }
+        let weight = exp(log_weight);
+        let fresh = self.reference == self.start_energy;
+        self.accept_sum += if fresh { weight.min(1.0) } else { acceptance(-error) };
+        weight
+    }
+
+    /// The tree of two that follow each other; none if the trajectory turns back within it.
+    ///
+    /// A part inside stands for its states in proportion to their weights. Of the whole
+    /// trajectory, the new half is preferred, and a turn ends it only after that choice.
+    fn merge(&mut self, a: Node, b: Node, is_whole: bool, stream: &mut Stream) -> Option<Node> {
+        let goes_on = if a.depth == 0 {
+            let dim = self.dim;
+            let at = self.momenta.take(1, || vec![0.0; dim]);
+            let mut out = std::mem::take(self.momenta.get_mut(at));
+            let goes_on = sum(self.momenta.get(a.sum), self.momenta.get(b.sum), &mut out);
+            *self.momenta.get_mut(at) = out;
+            self.momenta.release(a.sum);
+            (goes_on, at)
+        } else {
+            let mut out = std::mem::take(self.momenta.get_mut(a.sum));
+            let ends = [a.begin, a.end, b.begin, b.end].map(|at| &self.momenta.get(at)[..]);
+            let goes_on = join(ends, self.momenta.get(b.sum), &mut out);
+            *self.momenta.get_mut(a.sum) = out;
+            (goes_on, a.sum)
+        };
+        let (goes_on, total) = goes_on;
+        for at in [a.end, b.begin, b.sum] {
+            self.momenta.release(at);
+        }
+        let weight = a.weight + b.weight;
+        let rival = if is_whole { a.weight } else { weight };
+        let (sample, other) = if (is_whole || goes_on) && stream.uniform() * rival < b.weight {
+            (b.sample, a.sample)
+        } else {
+            (a.sample, b.sample)
+        };
+        self.spots.release(other);
+        let node =
+            Node { depth: a.depth + 1, begin: a.begin, end: b.end, sum: total, sample, weight };
+        if is_whole {
+            self.whole = node;
+        }
+        goes_on.then_some(node)
+    }
+
+    /// The mean acceptance probability of the states.
+    pub(super) fn acceptance(&self) -> f64 {
+        self.accept_sum / self.n_steps as f64
+    }
+
+    /// The energy of the outcome, and its error.
+    pub(super) fn energy(&self) -> (f64, f64) {
+        let energy = self.here().energy;
+        (energy, energy - self.start_energy)
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.whole.depth
+    }
+
+    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let dim = self.dim;
+        self.spots.persist(codec, || Spot::new(dim), Spot::persist)?;
+        self.momenta.persist(codec, || vec![0.0; dim], |m, codec| codec.numbers(m))?;
+        let (spots, momenta) = (self.spots.len(), self.momenta.len());
+        self.whole.persist(codec, spots, momenta)?;
+        let mut n = self.stack.len();
+        codec.count(&mut n)?;
+        if codec.is_reading() {
+            self.stack.clear();
+        }
+        for at in 0..n {
+            if codec.is_reading() {
+                self.stack.push(Node::NONE);
+            }
+            self.stack[at].persist(codec, spots, momenta)?;
+        }
+        for spot in [&mut self.head, &mut self.tail, &mut self.next] {
+            codec.index(spot, spots)?;
+        }
+        codec.index(&mut self.next_momentum, momenta)?;
+        codec.count(&mut self.n_steps)?;
+        for number in
+            [&mut self.step, &mut self.start_energy, &mut self.reference, &mut self.accept_sum]
+        {
+            codec.number(number)?;
+        }
+        codec.flag(&mut self.diverging)
+    }
+}

@@ -1,0 +1,298 @@
+//! Bounds: regions of the unit cube that are believed to contain all points above a level, fitted
+//! to the points that are known to be above it, and uniform proposals from them.
+
+mod bootstrap;
+mod cloud;
+mod ellipsoid;
+mod friends;
+mod measure;
+mod merge;
+mod periodic;
+mod split;
+#[cfg(test)]
+mod tests;
+mod tiles;
+mod union;
+
+pub use self::measure::Volume;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+
+use self::bootstrap::{Rounds, stretch};
+use self::ellipsoid::Standard;
+use self::friends::Friends;
+use self::split::{Decomposition, Split};
+use self::union::Union;
+
+/// What a bound is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundKind {
+    /// The unit cube.
+    None,
+    /// One ellipsoid.
+    Single,
+    /// As many ellipsoids as their volumes ask for.
+    Multi,
+    /// Balls about all points, within an ellipsoid.
+    Friends,
+}
+
+/// How a bound is fitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitOptions {
+    /// What it is made of.
+    pub kind: BoundKind,
+    /// The factor by which volumes are enlarged after all else.
+    pub enlarge: f64,
+    /// Whether points are split to tell modes from each other, not to be drawn from.
+    pub modes: bool,
+    /// Rounds of bootstrap that say how far axes have to be stretched; 0 for none.
+    pub bootstrap: usize,
+    /// Which axes are periodic; none where empty.
+    pub periodic: Vec<bool>,
+}
+
+/// A region of the unit cube.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    dim: usize,
+    /// How far each axis is rotated; empty where none is periodic.
+    shifts: Vec<f64>,
+    radius_scale: f64,
+    region: Region,
+}
+
+#[derive(Debug, Clone)]
+enum Region {
+    /// The cube, and the axes of its points.
+    Cube(Vec<f64>),
+    Union(Union),
+    Friends(Box<Friends>),
+}
+
+impl Region {
+    fn cube(dim: usize) -> Self {
+        let mut axes = vec![0.0; dim * dim];
+        axes.iter_mut().step_by(dim + 1).for_each(|axis| *axis = (1.0_f64 / 12.0).sqrt());
+        Self::Cube(axes)
+    }
+}
+
+impl Bound {
+    /// The whole cube.
+    pub fn cube(dim: usize) -> Self {
+        Self { dim, shifts: Vec::new(), radius_scale: 1.0, region: Region::cube(dim) }
+    }
+
+    /// The bound about the points `u`, which are uniform on what is to be bounded and stand for the
+    /// prior mass exp(`log_x`). The rounds of bootstrap draw from the streams of `key` and the
+    /// `number` of the fit.
+    ///
+    /// It is the cube where there are no more points than axes, or all are the same.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where points or options are not of the dimension or not finite.
+    pub fn fit(
+        u: Rows<'_>,
+        log_x: f64,
+        options: &FitOptions,
+        key: u64,
+        number: u32,
+        context: &Context<'_>,
+    ) -> Result<Self> {
+        let d = u.dim();
+        check(u, log_x, options)?;
+        let mut this = Self::cube(d);
+        if options.kind == BoundKind::None || u.len() <= d {
+            return Ok(this);
+        }
+        let mut rotated = Vec::new();
+        if options.periodic.contains(&true) {
+            this.shifts = periodic::shifts(u.data(), d, &options.periodic);
+            periodic::rotate(u.data(), &this.shifts, &mut rotated);
+        }
+        let points = if this.shifts.is_empty() { u.data() } else { &rotated };
+        let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
+        let rounds = Rounds { n: options.bootstrap, key, number };
+        let rule = if options.modes { Split::Modes } else { Split::Volume };
+        let split = (options.kind == BoundKind::Multi).then_some(rule);
+        let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
+        if options.kind == BoundKind::Friends {
+            let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
+            (this.region, this.radius_scale) = (Region::Friends(Box::new(friends)), scale);
+            return Ok(this);
+        }
+        let factors =
+            rounds.largest(&set, context, |drawn, _, rest| stretch(&union, drawn, rest))?;
+        let (union, scale) = Union::new(&union, &factors, options.enlarge);
+        (this.region, this.radius_scale) = (Region::Union(union), scale);
+        Ok(this)
+    }
+
+    /// Appends `n` points that are uniform on the bound within the cube, row-major.
+    ///
+    /// A call gives up, and appends fewer, where less than one candidate in 4096 is in the cube.
+    pub fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+        let start = out.len();
+        match &self.region {
+            Region::Cube(_) => {
+                out.resize(start + n * self.dim, 0.0);
+                stream.fill_uniform(&mut out[start..]);
+            }
+            Region::Union(union) => union.propose(n, stream, out),
+            Region::Friends(friends) => friends.propose(n, stream, out),
+        }
+        if !self.shifts.is_empty() {
+            for row in out[start..].chunks_exact_mut(self.dim) {
+                row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = periodic::back(*x, *by));
+            }
+        }
+    }
+
+    /// Whether a point of the cube is in the bound.
+    pub fn contains(&self, u: &[f64]) -> bool {
+        match &self.region {
+            Region::Cube(_) => true,
+            Region::Union(union) => self.rotated(u, |x| union.contains(x)),
+            Region::Friends(friends) => self.rotated(u, |x| friends.contains(x)),
+        }
+    }
+
+    /// Whether each of some points of the cube, row-major, is in the bound.
+    pub fn covers(&self, u: &[f64], out: &mut [bool]) {
+        let mut rotated = Vec::new();
+        let x = if self.shifts.is_empty() {
+            u
+        } else {
+            periodic::rotate(u, &self.shifts, &mut rotated);
+            &rotated
+        };
+        match &self.region {
+            Region::Cube(_) => out.fill(true),
+            Region::Union(union) => union.covers(x, out),
+            Region::Friends(friends) => friends.covers(x, out),
+        }
+    }
+
+    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid in it, else
+    /// by more than 10 000 draws.
+    pub fn volume(&self, stream: &mut Stream) -> Volume {
+        match &self.region {
+            Region::Cube(_) => Volume::exact(0.0),
+            Region::Union(union) => union.volume(stream),
+            Region::Friends(friends) => friends.volume(stream),
+        }
+    }
+
+    /// ln of the summed volumes of the parts, which may overlap and leave the cube.
+    pub fn log_volume(&self) -> f64 {
+        match &self.region {
+            Region::Cube(_) => 0.0,
+            Region::Union(union) => union.log_volume(),
+            Region::Friends(friends) => friends.log_volume(),
+        }
+    }
+
+    /// Ellipsoids, or clusters of balls.
+    pub fn n_parts(&self) -> usize {
+        match &self.region {
+            Region::Cube(_) => 1,
+            Region::Union(union) => union.len(),
+            Region::Friends(friends) => friends.n_parts(),
+        }
+    }
+
+    /// The part that a point is deepest in, or nearest to.
+    pub fn label(&self, u: &[f64]) -> usize {
+        match &self.region {
+            Region::Cube(_) => 0,
+            Region::Union(union) => self.rotated(u, |x| union.label(x)),
+            Region::Friends(friends) => self.rotated(u, |x| friends.label(x)),
+        }
+    }
+
+    /// The row-major A for which A Aᵀ is the covariance of the points of a part.
+    pub fn axes(&self, part: usize) -> &[f64] {
+        match &self.region {
+            Region::Cube(axes) => axes,
+            Region::Union(union) => union.axes(part),
+            Region::Friends(friends) => friends.axes(part),
+        }
+    }
+
+    /// The factor by which the bootstrap stretched all axes: far above 1 where there are few points
+    /// for the dimension.
+    pub fn radius_scale(&self) -> f64 {
+        self.radius_scale
+    }
+
+    /// Writes the bound to an codec, or reads it; the dimension is not part of it.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.list(&mut self.shifts)?;
+        codec.number(&mut self.radius_scale)?;
+        let mut kind = match self.region {
+            Region::Cube(_) => 0,
+            Region::Union(_) => 1,
+            Region::Friends(_) => 2,
+        };
+        codec.index(&mut kind, 3)?;
+        if codec.is_reading() {
+            self.region = match kind {
+                0 => Region::cube(self.dim),
+                1 => Region::Union(Union::default()),
+                _ => Region::Friends(Box::default()),
+            };
+        }
+        if !self.shifts.is_empty() && self.shifts.len() != self.dim {
+            return Err(unfit());
+        }
+        match &mut self.region {
+            Region::Cube(_) => Ok(()),
+            Region::Union(union) => union.persist(codec, self.dim),
+            Region::Friends(friends) => friends.persist(codec, self.dim),
+        }
+    }
+
+    /// Calls `f` with the point in rotated coordinates.
+    fn rotated<T>(&self, u: &[f64], f: impl FnOnce(&[f64]) -> T) -> T {
+        if self.shifts.is_empty() {
+            return f(u);
+        }
+        let mut x = Vec::new();
+        periodic::rotate(u, &self.shifts, &mut x);
+        f(&x)
+    }
+}
+
+fn check(u: Rows<'_>, log_x: f64, options: &FitOptions) -> Result<()> {
+    if log_x.is_nan() || log_x > 0.0 {
+        let why = format!("{log_x} was given; the ln of a prior mass is at most 0");
+        return Err(Error::argument("log_x", why));
+    }
+    if !(options.enlarge > 0.0 && options.enlarge < f64::INFINITY) {
+        let why = format!("{} was given; a positive factor is needed", options.enlarge);
+        return Err(Error::argument("enlarge", why));
+    }
+    if !options.periodic.is_empty() && options.periodic.len() != u.dim() {
+        let (given, needed) = (options.periodic.len(), u.dim());
+        let why = format!("{given} axes were given; one entry for each of {needed} is needed");
+        return Err(Error::argument("periodic", why));
+    }
+    if let Some(at) = u.data().iter().position(|x| !(0.0..=1.0).contains(x)) {
+        let why = format!(
+            "row {} has the coordinate {}; points of the unit cube are needed",
+            at / u.dim(),
+            u.data()[at]
+        );
+        return Err(Error::argument("u", why));
+    }
+    Ok(())
+}
+
+fn unfit() -> Error {
+    Error::argument("state", "its bound is not one of this dimension; give what `save` gave")
+}

@@ -1,0 +1,123 @@
+//! Bounds hold what their points stand for: fresh points of the same region.
+
+use super::*;
+use crate::bound::cloud::Cloud;
+
+/// The share of fresh points that bounds miss, over some fits.
+fn missed(shape: Shape, d: usize, n: usize, options: &FitOptions) -> f64 {
+    let (fits, fresh) = (24, 500);
+    let mut missed = 0;
+    for number in 0..fits {
+        let mut numbers = stream(1000 + u64::from(number));
+        let u = shape.points(n, d, &mut numbers);
+        let context = Context::serial();
+        let rows = Rows::new(&u, d);
+        let bound = Bound::fit(rows, shape.log_volume(d), options, 5, number, &context).unwrap();
+        assert!(u.chunks(d).all(|point| bound.contains(point)), "{shape:?} {options:?}");
+        let others = shape.points(fresh, d, &mut numbers);
+        missed += others.chunks(d).filter(|point| !bound.contains(point)).count();
+    }
+    missed as f64 / f64::from(fits) / fresh as f64
+}
+
+#[test]
+fn fresh_points_are_inside_after_the_bootstrap() {
+    // Of m points that a round leaves the next is farther than all with chance 1 / (m + 1): about
+    // 0.001 for 5 rounds, 0.0004 for 20.
+    for shape in [Shape::Ball, Shape::Two, Shape::Shell, Shape::Banana] {
+        for (d, n) in [(2, 300), (5, 400)] {
+            for kind in [BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
+                let few = missed(shape, d, n, &options(kind, 5));
+                assert!(few < 0.004, "{shape:?} {d} {kind:?}: {few}");
+                let fewer = missed(shape, d, n, &options(kind, 20));
+                assert!(fewer < 0.0015, "{shape:?} {d} {kind:?}: {fewer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_the_bootstrap_more_are_missed() {
+    let d = 5;
+    let bare = missed(Shape::Banana, d, 400, &options(BoundKind::Multi, 0));
+    let safe = missed(Shape::Banana, d, 400, &options(BoundKind::Multi, 5));
+    assert!(bare > 3.0 * safe, "{bare} {safe}");
+}
+
+#[test]
+fn a_small_part_does_not_stretch_a_large_one() {
+    let d = 2;
+    let mut numbers = stream(23);
+    let mut u = Vec::new();
+    (0..500).for_each(|_| push_ball(d, 0.3, 0.2, &mut numbers, &mut u));
+    (0..8).for_each(|_| push_ball(d, 0.8, 0.02, &mut numbers, &mut u));
+    let log_x = log_ball(d, 0.2);
+    let bound = fit(&u, d, log_x, &options(BoundKind::Multi, 20));
+    assert_eq!(bound.n_parts(), 2);
+    let Region::Union(union) = &bound.region else { unreachable!() };
+    let (large, small) = (bound.label(&[0.3, 0.3]), bound.label(&[0.8, 0.8]));
+    let bare = fit(&u, d, log_x, &options(BoundKind::Multi, 0));
+    let Region::Union(before) = &bare.region else { unreachable!() };
+    let stretch = |k: usize| (union.log_volumes[k] - before.log_volumes[k]) / d as f64;
+    assert!(stretch(large) < 1.1_f64.ln(), "{}", stretch(large));
+    assert!(stretch(small) > 1.5_f64.ln(), "{}", stretch(small));
+    assert!(bound.radius_scale() < 1.2);
+}
+
+#[test]
+fn few_points_for_the_dimension_stretch_the_axes() {
+    let d = 12;
+    let u = Shape::Ball.points(40, d, &mut stream(20));
+    let bound = fit(&u, d, Shape::Ball.log_volume(d), &options(BoundKind::Single, 5));
+    assert!(bound.radius_scale() > 1.3, "{}", bound.radius_scale());
+    let u = Shape::Ball.points(4000, d, &mut stream(20));
+    let bound = fit(&u, d, Shape::Ball.log_volume(d), &options(BoundKind::Single, 5));
+    assert!(bound.radius_scale() < 1.1, "{}", bound.radius_scale());
+}
+
+#[test]
+fn neighbours_in_a_cloud_are_those_of_all_pairs() {
+    for (n, d) in [(1, 1), (7, 2), (50, 3), (203, 2)] {
+        let points = Shape::Two.points(n, d.max(2), &mut stream(21));
+        let points: Vec<f64> = points.chunks(d.max(2)).flat_map(|u| &u[..d]).copied().collect();
+        let (cloud, order) = Cloud::sorted(&points, d);
+        let row = |i: usize| &points[order[i] as usize * d..][..d];
+        let square =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+        let queries = Shape::Ball.points(30, d.max(2), &mut stream(22));
+        for x in queries.chunks(d.max(2)).map(|x| &x[..d]) {
+            let all: Vec<f64> = (0..n).map(|i| square(x, row(i))).collect();
+            let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+            assert!((all[cloud.nearest_to(x)] - least).abs() < 1e-15);
+            let within = all.iter().filter(|s| **s <= 0.02).count();
+            assert_eq!(cloud.count(x, 0.02, f64::INFINITY), within as f64);
+        }
+        let asked: Vec<u32> = (0..n as u32).filter(|i| i % 3 == 0).collect();
+        if n > 1 {
+            let nearest = |i: usize| {
+                let others = (0..n).filter(|k| k % 2 == 0 && *k != i);
+                others.map(|k| square(row(i), row(k))).fold(f64::INFINITY, f64::min)
+            };
+            let want = asked.iter().map(|i| nearest(*i as usize)).fold(0.0, f64::max);
+            let got = cloud.farthest2(&asked, |i| i % 2 == 0);
+            assert!((got - want).abs() < 1e-15, "{got} {want}");
+        }
+        let (labels, n_clusters) = cloud.clusters(0.002);
+        assert!(labels.iter().all(|label| *label < n_clusters));
+        let mut want: Vec<usize> = (0..n).collect();
+        for _ in 0..n {
+            for i in 0..n {
+                for k in 0..n {
+                    if square(row(i), row(k)) <= 0.002 {
+                        want[i] = want[i].min(want[k]);
+                    }
+                }
+            }
+        }
+        for i in 0..n {
+            for k in 0..n {
+                assert_eq!(labels[i] == labels[k], want[i] == want[k]);
+            }
+        }
+    }
+}

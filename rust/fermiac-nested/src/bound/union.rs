@@ -1,0 +1,332 @@
+//! A union of ellipsoids within the unit cube, and points that are uniform on it.
+
+use fermiac_base::Result;
+use fermiac_base::linalg::dot;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln};
+use fermiac_base::store::Codec;
+
+use super::ellipsoid::Maps;
+use super::measure::{Mean, Volume};
+use super::split::Decomposition;
+use super::tiles::norms_of;
+
+/// Candidates that are made together at most.
+const BLOCK: usize = 64;
+/// Candidates for a point that is asked for, and for a call, before a call gives up.
+pub(super) const TRIES: usize = 1 << 12;
+pub(super) const LEAST_TRIES: usize = 1 << 20;
+
+/// Ellipsoids c + r A b, where b is in the unit ball.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Union {
+    d: usize,
+    pub(super) maps: Maps,
+    /// The r².
+    radii2: Vec<f64>,
+    pub(super) log_volumes: Vec<f64>,
+    /// Sums of volumes, relative to the largest.
+    cumulative: Vec<f64>,
+    log_volume: f64,
+}
+
+impl Union {
+    /// The ellipsoids of a decomposition, their axes stretched by factors, if there are some, and
+    /// their volumes then enlarged; also how far they were stretched on the average of volumes.
+    pub(super) fn new(of: &Decomposition<'_>, stretch: &[f64], enlarge: f64) -> (Self, f64) {
+        let (all, set) = (&of.ellipsoids, of.ellipsoids.set);
+        let d = set.d;
+        let mut this = Self { d, maps: Maps::new(d), ..Self::default() };
+        let log_unit = set.unit.iter().fold(ln(enlarge), |sum, unit| sum + ln(*unit));
+        for &k in &of.leaves {
+            this.maps.push(set, all.mean(k), all.factor(k), all.inverse(k));
+            let shape = all.shapes[k];
+            this.radii2.push(shape.radius2 * exp(2.0 / d as f64 * ln(enlarge)));
+            this.log_volumes.push(shape.log_volume + log_unit);
+        }
+        this.sum_volumes();
+        let before = this.log_volume;
+        for (k, factor) in stretch.iter().enumerate() {
+            let factor = factor.max(1.0);
+            this.radii2[k] *= factor * factor;
+            this.log_volumes[k] += d as f64 * ln(factor);
+        }
+        this.sum_volumes();
+        let scale = exp((this.log_volume - before) / d as f64);
+        (this, scale)
+    }
+
+    fn sum_volumes(&mut self) {
+        let largest = self.log_volumes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut sum = 0.0;
+        self.cumulative.clear();
+        for volume in &self.log_volumes {
+            sum += exp(volume - largest);
+            self.cumulative.push(sum);
+        }
+        self.log_volume = largest + ln(sum);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.radii2.len()
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.d
+    }
+
+    pub(super) fn radius2(&self, k: usize) -> f64 {
+        self.radii2[k]
+    }
+
+    pub(super) fn log_volume(&self) -> f64 {
+        self.log_volume
+    }
+
+    pub(super) fn axes(&self, k: usize) -> &[f64] {
+        self.maps.axes(k)
+    }
+
+    /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
+    /// more of it than exceeds `limit`.
+    pub(super) fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
+        let (limit, mut sum) = (limit * self.radii2[k], 0.0);
+        for i in 0..self.d {
+            sum += self.maps.back(k, i, x).powi(2);
+            if sum > limit {
+                break;
+            }
+        }
+        sum / self.radii2[k]
+    }
+
+    pub(super) fn contains(&self, x: &[f64]) -> bool {
+        (0..self.len()).any(|k| self.distance2(k, x, 1.0) <= 1.0)
+    }
+
+    /// The ellipsoid that the point is deepest in, or nearest to.
+    pub(super) fn label(&self, x: &[f64]) -> usize {
+        let (mut at, mut least) = (0, f64::INFINITY);
+        for k in 0..self.len() {
+            let distance2 = self.distance2(k, x, least);
+            if distance2 < least {
+                (at, least) = (k, distance2);
+            }
+        }
+        at
+    }
+
+    /// Appends `n` points that are uniform on the part of the union that is in the cube; fewer
+    /// where hardly a candidate is.
+    pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+        let d = self.d;
+        // Where the ellipsoids are larger than the cube, most of them is outside.
+        let from_cube = self.log_volume > 0.0;
+        let test = from_cube || self.len() > 1;
+        let size = n.next_multiple_of(LANES).min(BLOCK);
+        let mut block = Block::new(size, d);
+        let (mut missing, mut tries) = (n, n.saturating_mul(TRIES).max(LEAST_TRIES));
+        while missing > 0 && tries > 0 {
+            let m = missing.next_multiple_of(LANES).min(size);
+            tries = tries.saturating_sub(m);
+            self.draw(from_cube, test, m, stream, &mut block);
+            if !from_cube && test {
+                stream.fill_uniform(&mut block.picks[..m]);
+            }
+            for c in 0..m {
+                let times = block.times[c / LANES].0[c % LANES];
+                let keep = match (from_cube, test) {
+                    (true, _) => times > 0.0,
+                    (false, true) => block.is_in[c] && block.picks[c] * (1.0 + times) < 1.0,
+                    (false, false) => block.is_in[c],
+                };
+                if keep && missing > 0 {
+                    out.extend_from_slice(&block.x[c * d..][..d]);
+                    missing -= 1;
+                }
+            }
+        }
+    }
+
+    /// Candidates of the cube or of single ellipsoids, and how many others contain each.
+    fn draw(&self, from_cube: bool, test: bool, m: usize, stream: &mut Stream, block: &mut Block) {
+        if from_cube {
+            stream.fill_uniform(&mut block.x[..m * self.d]);
+            block.own[..m].fill(usize::MAX);
+            block.is_in[..m].fill(true);
+        } else {
+            self.candidates(m, stream, block);
+        }
+        if test {
+            dispatch(Count { union: self, block, m });
+        }
+    }
+
+    /// The volume of what is in the cube.
+    pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
+        let (low, high) = self.corners();
+        if self.len() == 1 && low.iter().all(|x| *x > 0.0) && high.iter().all(|x| *x < 1.0) {
+            return Volume::exact(self.log_volume);
+        }
+        self.volume_where(stream, |_| true)
+    }
+
+    /// The volume of what is in the cube and for which the predicate holds. Each candidate counts
+    /// as one of as many as there are ellipsoids that contain it.
+    pub(super) fn volume_where(
+        &self,
+        stream: &mut Stream,
+        mut holds: impl FnMut(&[f64]) -> bool,
+    ) -> Volume {
+        let from_cube = self.log_volume > 0.0;
+        let mut block = Block::new(BLOCK, self.d);
+        let mut mean = Mean::default();
+        while mean.is_poor() {
+            self.draw(from_cube, true, BLOCK, stream, &mut block);
+            for c in 0..BLOCK {
+                let times = block.times[c / LANES].0[c % LANES];
+                let is_in = if from_cube { times > 0.0 } else { block.is_in[c] };
+                let counts = is_in && holds(&block.x[c * self.d..][..self.d]);
+                let share = if from_cube { 1.0 } else { 1.0 / (1.0 + times).max(1.0) };
+                mean.add(if counts { share } else { 0.0 });
+            }
+        }
+        mean.volume(if from_cube { 0.0 } else { self.log_volume })
+    }
+
+    /// Whether each of the rows of `x` is in it.
+    pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
+        let d = self.d;
+        let (low, high) = self.corners();
+        let mut block = Block::new(BLOCK, d);
+        block.own.fill(usize::MAX);
+        for (rows, out) in x.chunks(BLOCK * d).zip(out.chunks_mut(BLOCK)) {
+            block.x[..rows.len()].copy_from_slice(rows);
+            block.is_in.fill(false);
+            for (row, is_in) in rows.chunks_exact(d).zip(&mut block.is_in) {
+                let mut within = low.iter().zip(&high).zip(row);
+                *is_in = within.all(|((low, high), x)| low <= x && x <= high);
+            }
+            let m = out.len().next_multiple_of(LANES);
+            dispatch(Count { union: self, block: &mut block, m });
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = block.is_in[c] && block.times[c / LANES].0[c % LANES] > 0.0;
+            }
+        }
+    }
+
+    /// Points of single ellipsoids, which are chosen by their volumes.
+    fn candidates(&self, m: usize, stream: &mut Stream, block: &mut Block) {
+        let d = self.d;
+        if let [.., total] = *self.cumulative
+            && self.len() > 1
+        {
+            stream.fill_uniform(&mut block.picks[..m]);
+            for (own, pick) in block.own.iter_mut().zip(&block.picks[..m]) {
+                let k = self.cumulative.partition_point(|sum| *sum <= pick * total);
+                *own = k.min(self.len() - 1);
+            }
+        }
+        stream.fill_normal(&mut block.z[..m * d]);
+        stream.fill_exponential(&mut block.radial[..m]);
+        for c in 0..m {
+            let k = block.own[c];
+            let (z, x) = (&block.z[c * d..][..d], &mut block.x[c * d..][..d]);
+            // d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball; the
+            // other two squares sum to twice an exponential number.
+            let scale = (self.radii2[k] / (dot(z, z) + 2.0 * block.radial[c])).sqrt();
+            block.is_in[c] = self.maps.forth(k, z, scale, x);
+        }
+    }
+
+    pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
+        self.d = d;
+        self.maps.persist(codec, d)?;
+        codec.list(&mut self.radii2)?;
+        codec.list(&mut self.log_volumes)?;
+        if [self.radii2.len(), self.log_volumes.len()] != [self.maps.len(); 2] {
+            return Err(super::unfit());
+        }
+        self.sum_volumes();
+        Ok(())
+    }
+}
+
+/// Candidates, row-major, and what decides about them.
+struct Block {
+    x: Vec<f64>,
+    z: Vec<f64>,
+    radial: Vec<f64>,
+    picks: Vec<f64>,
+    /// The ellipsoid of each, if of any.
+    own: Vec<usize>,
+    /// Whether it is in the cube.
+    is_in: Vec<bool>,
+    /// Other ellipsoids that contain it.
+    times: Vec<V>,
+    tile: Vec<V>,
+    centred: Vec<V>,
+}
+
+impl Block {
+    fn new(size: usize, d: usize) -> Self {
+        Self {
+            x: vec![0.0; size * d],
+            z: vec![0.0; size * d],
+            radial: vec![0.0; size],
+            picks: vec![0.0; size],
+            own: vec![0; size],
+            is_in: vec![true; size],
+            times: vec![V::ZERO; size / LANES],
+            tile: vec![V::ZERO; d],
+            centred: vec![V::ZERO; d],
+        }
+    }
+}
+
+struct Count<'a> {
+    union: &'a Union,
+    block: &'a mut Block,
+    m: usize,
+}
+
+impl Kernel for Count<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { union, block, m } = self;
+        let d = union.d;
+        for t in 0..m / LANES {
+            let first = t * LANES;
+            block.times[t] = V::ZERO;
+            if !block.is_in[first..first + LANES].iter().any(|is_in| *is_in) {
+                continue;
+            }
+            let rows = &block.x[first * d..(first + LANES) * d];
+            for (j, to) in block.tile.iter_mut().enumerate() {
+                for l in 0..LANES {
+                    to.0[l] = rows[l * d + j];
+                }
+            }
+            let mut times = V::ZERO;
+            for k in 0..union.len() {
+                for ((to, x), c) in
+                    block.centred.iter_mut().zip(&block.tile).zip(union.maps.centre(k))
+                {
+                    *to = *x - V::splat(*c);
+                }
+                let [norm] = norms_of::<FMA, 1>(&block.centred, d, union.maps.inverse(k));
+                let limit = V::splat(union.radii2[k]);
+                times = times + norm.zip(limit, |a, b| if a <= b { 1.0 } else { 0.0 });
+            }
+            // Rounding must not decide whether a point is in its own ellipsoid.
+            for l in 0..LANES {
+                if block.own[first + l] != usize::MAX {
+                    times.0[l] -= 1.0;
+                }
+            }
+            block.times[t] = times;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Points with all that is known of them, as one list for each kind of number.
+
+use fermiac_base::Result;
+use fermiac_base::store::Codec;
+
+/// Points of a run: dead ones, live ones, or those that wait.
+#[derive(Debug, Clone, Default)]
+pub struct Points {
+    dim: usize,
+    n_extras: usize,
+    /// In the samplers' coordinates on the unit cube, row after row.
+    pub u: Vec<f64>,
+    /// In the space of the parameters.
+    pub x: Vec<f64>,
+    /// Log-likelihoods.
+    pub ell: Vec<f64>,
+    /// The level above which each was drawn; -inf for draws from the whole prior.
+    pub birth: Vec<f64>,
+    /// The live slot that it stood in.
+    pub lineage: Vec<u64>,
+    /// The initial point that it descends from.
+    pub family: Vec<u64>,
+    /// Further numbers that the likelihood gave.
+    pub extras: Vec<f64>,
+}
+
+/// What is not a list of coordinates.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The level above which a point was drawn.
+    pub birth: f64,
+    /// Its slot.
+    pub lineage: u64,
+    /// The initial point that it descends from.
+    pub family: u64,
+}
+
+impl Points {
+    /// None yet.
+    pub fn new(dim: usize, n_extras: usize) -> Self {
+        Self { dim, n_extras, ..Self::default() }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ell.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ell.is_empty()
+    }
+
+    /// Point `i` on the cube.
+    pub fn u(&self, i: usize) -> &[f64] {
+        &self.u[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// Point `i` in the space of the parameters.
+    pub fn x(&self, i: usize) -> &[f64] {
+        &self.x[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// The further numbers of point `i`.
+    pub fn extras(&self, i: usize) -> &[f64] {
+        &self.extras[i * self.n_extras..(i + 1) * self.n_extras]
+    }
+
+    /// Adds a point.
+    pub fn push(&mut self, u: &[f64], x: &[f64], ell: f64, extras: &[f64], origin: Origin) {
+        self.u.extend_from_slice(u);
+        self.x.extend_from_slice(x);
+        self.ell.push(ell);
+        self.birth.push(origin.birth);
+        self.lineage.push(origin.lineage);
+        self.family.push(origin.family);
+        self.extras.extend_from_slice(extras);
+    }
+
+    /// Adds a copy of point `i` of others.
+    pub fn push_from(&mut self, other: &Self, i: usize) {
+        let origin =
+            Origin { birth: other.birth[i], lineage: other.lineage[i], family: other.family[i] };
+        self.push(other.u(i), other.x(i), other.ell[i], other.extras(i), origin);
+    }
+
+    /// Puts point `j` of others in the place of point `i`.
+    pub fn replace(&mut self, i: usize, other: &Self, j: usize) {
+        let (d, b) = (self.dim, self.n_extras);
+        self.u[i * d..(i + 1) * d].copy_from_slice(other.u(j));
+        self.x[i * d..(i + 1) * d].copy_from_slice(other.x(j));
+        self.ell[i] = other.ell[j];
+        self.birth[i] = other.birth[j];
+        self.lineage[i] = other.lineage[j];
+        self.family[i] = other.family[j];
+        self.extras[i * b..(i + 1) * b].copy_from_slice(other.extras(j));
+    }
+
+    /// Keeps those for which the predicate holds, in order.
+    pub fn retain(&mut self, keep: impl Fn(&Self, usize) -> bool) {
+        let mut kept = Self::new(self.dim, self.n_extras);
+        for i in 0..self.len() {
+            if keep(self, i) {
+                kept.push_from(self, i);
+            }
+        }
+        *self = kept;
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.dim, self.n_extras);
+    }
+
+    /// Writes or reads them.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.count(&mut self.dim)?;
+        codec.count(&mut self.n_extras)?;
+        codec.list(&mut self.u)?;
+        codec.list(&mut self.x)?;
+        codec.list(&mut self.ell)?;
+        codec.list(&mut self.birth)?;
+        codec.words(&mut self.lineage)?;
+        codec.words(&mut self.family)?;
+        codec.list(&mut self.extras)
+    }
+}

@@ -1,0 +1,448 @@
+//! The problem of a run: a prior on the unit cube, a log-likelihood, and the edges of the cube.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use fermiac_target::density::show;
+use fermiac_target::{Integrand, Law, LogDensity, RowStatus, Style, unwritten};
+
+/// A map from the unit cube to the space of the parameters.
+pub trait Prior: Send + Sync {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// Maps rows of the open unit cube.
+    fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()>;
+
+    /// Whether [`Prior::pull_back`] can be called.
+    fn has_derivative(&self) -> bool {
+        false
+    }
+
+    /// Turns gradients with respect to the rows of `x` into those with respect to the rows of `u`
+    /// that they were mapped from.
+    fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
+        Err(Error::argument("prior", "its map from the unit cube has no derivative"))
+    }
+
+    /// Where it may run.
+    fn style(&self) -> Style;
+}
+
+/// A law as a prior, by its map from the unit cube.
+pub struct LawPrior(pub Arc<dyn Law>);
+
+impl Prior for LawPrior {
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
+        self.0.map_unit(u, x)
+    }
+
+    fn has_derivative(&self) -> bool {
+        self.0.has_unit_derivative()
+    }
+
+    fn pull_back(&self, u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
+        self.0.pull_back(u, x, gradient)
+    }
+
+    fn style(&self) -> Style {
+        self.0.style()
+    }
+}
+
+/// The unit cube itself.
+pub struct CubePrior(pub usize);
+
+impl Prior for CubePrior {
+    fn dim(&self) -> usize {
+        self.0
+    }
+
+    fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
+        x.copy_from_slice(u.data());
+        Ok(())
+    }
+
+    fn has_derivative(&self) -> bool {
+        true
+    }
+
+    fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
+        Ok(())
+    }
+
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+}
+
+/// The log-likelihood, alone or with further numbers that are kept beside the points.
+#[derive(Clone)]
+pub enum Likelihood {
+    /// A log-density.
+    Density(Arc<dyn LogDensity>),
+    /// A table whose first column is the log-likelihood; the others are kept.
+    Table(Arc<dyn Integrand>, usize),
+}
+
+/// How an axis of the cube ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// Beyond it there is nothing.
+    Hard,
+    /// 0 and 1 are the same.
+    Periodic,
+    /// The likelihood beyond is that of the mirrored point. Such an axis is run on a circle that
+    /// covers it twice, so that a mode at an edge has no edge.
+    Reflective,
+}
+
+/// What a log-likelihood that gives NaN means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NanMeans {
+    /// An error.
+    Error,
+    /// No likelihood; such points are counted.
+    Zero,
+}
+
+/// Rows that one worker evaluates at a time where a batch is split over threads.
+const ROWS: usize = 64;
+/// Seconds of work below which a batch is not split.
+const WORTH: f64 = 2e-4;
+/// A finite log-likelihood below this is taken for a code for "forbidden".
+const CODE: f64 = -1e200;
+
+/// The problem of a run.
+pub struct Problem {
+    prior: Arc<dyn Prior>,
+    likelihood: Likelihood,
+    edges: Vec<Edge>,
+    nan: NanMeans,
+    n_nan: AtomicU64,
+    n_coded: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+/// Room for the evaluation of one batch.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// The points in parameter space.
+    pub x: Vec<f64>,
+    /// Their log-likelihoods.
+    pub ell: Vec<f64>,
+    /// Further numbers of each.
+    pub extras: Vec<f64>,
+    /// Where it was asked for, the gradient of each with respect to the rows that were given; 0
+    /// where it has no direction.
+    pub gradient: Vec<f64>,
+    folded: Vec<f64>,
+    table: Vec<f64>,
+    status: Vec<RowStatus>,
+}
+
+impl Problem {
+    /// A problem whose prior and likelihood have as many coordinates as there are edges.
+    ///
+    /// # Errors
+    /// Where they do not.
+    pub fn new(
+        prior: Arc<dyn Prior>,
+        likelihood: Likelihood,
+        edges: Vec<Edge>,
+        nan: NanMeans,
+    ) -> Result<Self> {
+        let dim = match &likelihood {
+            Likelihood::Density(density) => density.dim(),
+            Likelihood::Table(table, _) => table.dim(),
+        };
+        if prior.dim() != dim || edges.len() != dim {
+            let why = format!(
+                "it has {} coordinates, the log-likelihood {dim}; give a prior and a \
+                 log-likelihood of equal dimension",
+                prior.dim()
+            );
+            return Err(Error::argument("prior", why));
+        }
+        Ok(Self {
+            prior,
+            likelihood,
+            edges,
+            nan,
+            n_nan: AtomicU64::new(0),
+            n_coded: AtomicU64::new(0),
+            nanoseconds: AtomicU64::new(0),
+        })
+    }
+
+    /// Coordinates of a point.
+    pub fn dim(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Further numbers of a point.
+    pub fn n_extras(&self) -> usize {
+        match &self.likelihood {
+            Likelihood::Density(_) => 0,
+            Likelihood::Table(_, extras) => *extras,
+        }
+    }
+
+    /// The edges as the samplers see them: whether an axis is a circle.
+    pub fn circles(&self) -> Vec<bool> {
+        self.edges.iter().map(|edge| *edge != Edge::Hard).collect()
+    }
+
+    /// Points at which the log-likelihood was NaN.
+    pub fn n_nan(&self) -> u64 {
+        self.n_nan.load(Ordering::Relaxed)
+    }
+
+    /// Points at which it was finite and below -1e200.
+    pub fn n_coded(&self) -> u64 {
+        self.n_coded.load(Ordering::Relaxed)
+    }
+
+    /// Seconds spent in prior and likelihood, summed over threads.
+    pub fn seconds(&self) -> f64 {
+        self.nanoseconds.load(Ordering::Relaxed) as f64 * 1e-9
+    }
+
+    /// Where it may run.
+    pub fn style(&self) -> Style {
+        let likelihood = match &self.likelihood {
+            Likelihood::Density(density) => density.style(),
+            Likelihood::Table(table, _) => table.style(),
+        };
+        if likelihood == Style::Central { likelihood } else { self.prior.style() }
+    }
+
+    /// Maps and evaluates rows of the cube, on the threads of `context` where that pays.
+    pub fn evaluate_together(
+        &self,
+        u: &[f64],
+        seconds_a_row: &RefCell<f64>,
+        context: &Context<'_>,
+        out: &mut Answers,
+    ) -> Result<()> {
+        let dim = self.dim();
+        let n = u.len() / dim;
+        let cost = *seconds_a_row.borrow() * n as f64;
+        let alone = self.style() == Style::Central || context.n_threads() == 1;
+        if alone || n < 2 * ROWS || cost < WORTH {
+            let start = Instant::now();
+            self.evaluate(u, out)?;
+            *seconds_a_row.borrow_mut() = start.elapsed().as_secs_f64() / n.max(1) as f64;
+            return Ok(());
+        }
+        out.x.clear();
+        out.ell.clear();
+        out.extras.clear();
+        context.ordered(
+            n.div_ceil(ROWS),
+            |c| {
+                let rows = ROWS.min(n - c * ROWS);
+                let mut part = Answers::default();
+                self.evaluate(&u[c * ROWS * dim..(c * ROWS + rows) * dim], &mut part)?;
+                Ok(part)
+            },
+            |_, part| {
+                out.x.extend_from_slice(&part.x);
+                out.ell.extend_from_slice(&part.ell);
+                out.extras.extend_from_slice(&part.extras);
+                Ok(())
+            },
+        )
+    }
+
+    /// Maps rows of the cube.
+    pub fn transform(&self, u: &[f64], out: &mut Answers) -> Result<()> {
+        let Answers { x, folded, .. } = out;
+        x.resize(u.len(), 0.0);
+        let u = self.fold(u, folded);
+        self.prior.transform(Rows::new(u, self.dim()), x)
+    }
+
+    /// The rows of the cube that rows of the samplers' coordinates stand for.
+    pub fn unfold(&self, w: &[f64]) -> Vec<f64> {
+        let mut folded = Vec::new();
+        self.fold(w, &mut folded).to_vec()
+    }
+
+    fn fold<'a>(&self, w: &'a [f64], folded: &'a mut Vec<f64>) -> &'a [f64] {
+        if !self.edges.contains(&Edge::Reflective) {
+            return w;
+        }
+        folded.clear();
+        folded.extend_from_slice(w);
+        for row in folded.chunks_exact_mut(self.dim()) {
+            for (w, edge) in row.iter_mut().zip(&self.edges) {
+                if *edge == Edge::Reflective {
+                    *w = 1.0 - (1.0 - 2.0 * *w).abs();
+                }
+            }
+        }
+        folded
+    }
+
+    /// Refuses a problem that has no gradient on the cube.
+    ///
+    /// # Errors
+    /// Where the likelihood has none, or the prior no derivative.
+    pub fn check_gradient(&self) -> Result<()> {
+        if !matches!(&self.likelihood, Likelihood::Density(density) if density.has_gradient()) {
+            let why = "it has no gradient, by which this sampler reflects; give gradient=, a \
+                       likelihood that has its own, or choose another sampler";
+            return Err(Error::argument("log_likelihood", why));
+        }
+        if !self.prior.has_derivative() {
+            let why = "its map from the unit cube has no derivative, which this sampler needs; \
+                       give a law of fermiac.distributions, or a list of laws, or choose another \
+                       sampler";
+            return Err(Error::argument("prior", why));
+        }
+        Ok(())
+    }
+
+    /// Maps and evaluates rows on this thread.
+    pub fn evaluate(&self, u: &[f64], out: &mut Answers) -> Result<()> {
+        self.ask(u, out, false)
+    }
+
+    /// The same, with gradients.
+    pub fn evaluate_gradient(&self, u: &[f64], out: &mut Answers) -> Result<()> {
+        self.ask(u, out, true)
+    }
+
+    fn ask(&self, w: &[f64], out: &mut Answers, sloped: bool) -> Result<()> {
+        let start = Instant::now();
+        let dim = self.dim();
+        let n = w.len() / dim;
+        let Answers { x, ell, extras, gradient, folded, table, status } = out;
+        x.resize(w.len(), 0.0);
+        ell.resize(n, 0.0);
+        status.clear();
+        status.resize(n, RowStatus::Good);
+        let u = self.fold(w, folded);
+        self.prior.transform(Rows::new(u, dim), x)?;
+        let rows = Rows::new(x, dim);
+        match &self.likelihood {
+            Likelihood::Density(density) if sloped => {
+                gradient.resize(w.len(), 0.0);
+                density.log_density_gradient(rows, ell, gradient, status)?;
+            }
+            Likelihood::Density(density) => density.log_density(rows, ell, status)?,
+            Likelihood::Table(integrand, n_extras) => {
+                integrand.eval(rows, table, status)?;
+                let width = n_extras + 1;
+                if table.len() != n * width {
+                    let why = format!(
+                        "the log-likelihood gave {} numbers a point; {width} are needed, itself \
+                         and {n_extras} blobs",
+                        table.len() / n.max(1)
+                    );
+                    return Err(Error::target(why));
+                }
+                extras.clear();
+                for (ell, row) in ell.iter_mut().zip(table.chunks_exact(width)) {
+                    *ell = row[0];
+                    extras.extend_from_slice(&row[1..]);
+                }
+            }
+        }
+        self.settle(rows, ell, status)?;
+        if sloped {
+            self.settle_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
+        }
+        let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.nanoseconds.fetch_add(spent, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// From gradients with respect to the parameters to those with respect to the samplers'
+    /// coordinates.
+    fn settle_gradient(
+        &self,
+        w: &[f64],
+        u: Rows<'_>,
+        x: Rows<'_>,
+        ell: &[f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        let dim = self.dim();
+        for (i, (ell, row)) in ell.iter().zip(gradient.chunks_exact_mut(dim)).enumerate() {
+            if *ell == f64::NEG_INFINITY {
+                row.fill(0.0);
+            } else if let Some(k) = row.iter().position(|slope| !slope.is_finite()) {
+                return Err(Error::Target {
+                    row: Some(i),
+                    why: format!(
+                        "the gradient of the log-likelihood is {} in coordinate {k} at theta = {}; \
+                         it must be finite wherever the likelihood is not 0",
+                        row[k],
+                        show(x.row(i))
+                    ),
+                });
+            }
+        }
+        self.prior.pull_back(u, x, gradient)?;
+        for (row, w) in gradient.chunks_exact_mut(dim).zip(w.chunks_exact(dim)) {
+            for ((slope, w), edge) in row.iter_mut().zip(w).zip(&self.edges) {
+                if *edge == Edge::Reflective {
+                    *slope *= if *w < 0.5 { 2.0 } else { -2.0 };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what is no log-likelihood.
+    fn settle(&self, x: Rows<'_>, ell: &mut [f64], status: &[RowStatus]) -> Result<()> {
+        let good = status.iter().filter(|status| **status == RowStatus::Good).count();
+        let plain = ell.iter().filter(|ell| **ell > CODE && **ell < f64::INFINITY).count();
+        if good == ell.len() && plain == ell.len() {
+            return Ok(());
+        }
+        for (i, (ell, status)) in ell.iter_mut().zip(status).enumerate() {
+            if *status == RowStatus::Unwritten {
+                let what = format!("row {i} of the batch");
+                return Err(unwritten("the log-likelihood", i, &what, x.row(i)));
+            }
+            if *status == RowStatus::Failed {
+                *ell = f64::NEG_INFINITY;
+            }
+            if ell.is_nan() && self.nan == NanMeans::Zero {
+                *ell = f64::NEG_INFINITY;
+                self.n_nan.fetch_add(1, Ordering::Relaxed);
+            }
+            if ell.is_nan() || *ell == f64::INFINITY {
+                let advice = if ell.is_nan() {
+                    "; give -inf where the likelihood is 0, or pass nan=\"-inf\""
+                } else {
+                    ""
+                };
+                return Err(Error::Target {
+                    row: Some(i),
+                    why: format!(
+                        "the log-likelihood is {ell} at theta = {}; it must be finite or \
+                         -inf{advice}",
+                        show(x.row(i))
+                    ),
+                });
+            }
+            if ell.is_finite() && *ell < CODE {
+                self.n_coded.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}

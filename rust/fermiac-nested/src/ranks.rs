@@ -1,0 +1,144 @@
+//! Insertion ranks: whether new points lie among the survivors as draws from the same law would.
+
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::exp;
+use fermiac_base::special::{expm1, ln1p};
+use fermiac_base::store::Codec;
+
+/// The ranks of new points among the survivors of their batch, summed over the run.
+///
+/// New points and survivors of one level are draws from the same law, so that each new point is
+/// equally likely to have any number of survivors below it. Within a batch all are compared with
+/// the same survivors, which the variance of a two-sample rank sum takes into account. Where points
+/// come one by one, their ranks are independent, and windows of them are tested for uniformity.
+///
+/// The test sees draws that are too high or too low among the survivors. It is blind to a fault
+/// that survivors and new points share.
+///
+/// # References
+/// A. Fowlie, W. Handley, L. Su, "Nested sampling cross-checks using order statistics", Monthly
+/// Notices of the Royal Astronomical Society 497 (2020). H. B. Mann, D. R. Whitney, "On a test of
+/// whether one of two random variables is stochastically larger than the other", Annals of
+/// Mathematical Statistics 18 (1947).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ranks {
+    /// The sum of ranks less its expectation, and its variance.
+    excess: f64,
+    variance: f64,
+    n_batches: usize,
+    /// Points to a window, 0 for none; those of the window under way, mapped to the unit interval.
+    window: usize,
+    places: Vec<f64>,
+    p_values: Vec<f64>,
+}
+
+impl Ranks {
+    /// Before the first batch. A `window` is a number of successive points that come one by one,
+    /// usually that of live points; 0 tests none.
+    pub fn new(window: usize) -> Self {
+        Self { window, ..Self::default() }
+    }
+
+    /// Takes in a batch: the sorted log-likelihoods of its survivors, and those of the new points
+    /// in any order. `ties` gives equal values a random order.
+    pub fn observe(&mut self, survivors: &[f64], new: &[f64], ties: &mut Stream) {
+        let (s, m) = (survivors.len() as f64, new.len() as f64);
+        if s * m == 0.0 {
+            return;
+        }
+        let mut sorted = new.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let mut sum = 0;
+        for equal in sorted.chunk_by(|a, b| a == b) {
+            let below = survivors.partition_point(|x| *x < equal[0]);
+            let tied = survivors[below..].partition_point(|x| *x == equal[0]);
+            sum += equal.len() * below;
+            if tied > 0 {
+                sum += tied_ranks(tied, equal.len(), ties);
+            }
+        }
+        self.excess += sum as f64 - 0.5 * m * s;
+        self.variance += m * s * (m + s + 1.0) / 12.0;
+        self.n_batches += 1;
+        if self.window > 0 && new.len() == 1 {
+            self.places.push((sum as f64 + ties.uniform()) / (s + 1.0));
+            if self.places.len() == self.window {
+                self.p_values.push(uniformity(&mut self.places));
+                self.places.clear();
+            }
+        }
+    }
+
+    /// The standardized sum of the ranks, standard normal where all is well; positive where new
+    /// points lie too high. 0 before the first batch.
+    pub fn z(&self) -> f64 {
+        if self.variance > 0.0 { self.excess / self.variance.sqrt() } else { 0.0 }
+    }
+
+    /// Batches that were taken in.
+    pub fn n_batches(&self) -> usize {
+        self.n_batches
+    }
+
+    /// The p-value of uniformity (Kolmogorov's and Smirnov's) of each full window.
+    pub fn windows(&self) -> &[f64] {
+        &self.p_values
+    }
+
+    /// The smallest p-value of the windows, as that of the smallest of so many; 1 of none.
+    pub fn smallest_p_value(&self) -> f64 {
+        let smallest = self.p_values.iter().copied().fold(1.0, f64::min);
+        if smallest < 1.0 { -expm1(self.p_values.len() as f64 * ln1p(-smallest)) } else { 1.0 }
+    }
+
+    /// Writes or reads the state.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.number(&mut self.excess)?;
+        codec.number(&mut self.variance)?;
+        codec.count(&mut self.n_batches)?;
+        codec.count(&mut self.window)?;
+        codec.list(&mut self.places)?;
+        codec.list(&mut self.p_values)
+    }
+}
+
+/// How many of `tied` equal survivors come before each of `m` new points of the same value, summed:
+/// all orders of the points are equally likely, which an urn of gaps gives.
+fn tied_ranks(tied: usize, m: usize, ties: &mut Stream) -> usize {
+    let mut gaps: Vec<usize> = Vec::with_capacity(m);
+    for placed in 0..m {
+        let ball = ties.below((tied + 1 + placed) as u64) as usize;
+        gaps.push(if ball <= tied { ball } else { gaps[ball - tied - 1] });
+    }
+    gaps.iter().sum()
+}
+
+/// The p-value of the Kolmogorov–Smirnov test of uniformity, with the finite-sample correction of
+/// M. A. Stephens, "Use of the Kolmogorov-Smirnov, Cramér-von Mises and related statistics without
+/// extensive tables", Journal of the Royal Statistical Society B 32 (1970).
+fn uniformity(places: &mut [f64]) -> f64 {
+    places.sort_unstable_by(f64::total_cmp);
+    let n = places.len() as f64;
+    let distance = places
+        .iter()
+        .enumerate()
+        .fold(0.0_f64, |d, (i, u)| d.max((i + 1) as f64 / n - u).max(u - i as f64 / n));
+    let root = n.sqrt();
+    kolmogorov(distance * (root + 0.12 + 0.11 / root))
+}
+
+/// The probability that the supremum of a Brownian bridge's modulus exceeds `x`.
+fn kolmogorov(x: f64) -> f64 {
+    if x < 0.2 {
+        return 1.0;
+    }
+    if x < 1.0 {
+        // Jacobi's other form of the series, which converges fast here.
+        let step = std::f64::consts::PI.powi(2) / (8.0 * x * x);
+        let sum = [1.0_f64, 9.0, 25.0, 49.0].iter().map(|k| exp(-k * step)).sum::<f64>();
+        return 1.0 - (2.0 * std::f64::consts::PI).sqrt() / x * sum;
+    }
+    let term = |k: f64| exp(-2.0 * k * k * x * x);
+    2.0 * ((term(1.0) - term(2.0)) + (term(3.0) - term(4.0)))
+}

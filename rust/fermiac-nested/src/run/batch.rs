@@ -1,0 +1,217 @@
+//! A batch of a run: who looks for its points, and the rounds in which they are found.
+
+use std::time::Instant;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+
+use super::Run;
+use super::rejection::Search;
+use super::state::{Opening, Phase};
+use super::tune::tune;
+use crate::bound::{Bound, BoundKind, FitOptions};
+use crate::chains::{Frame, Report};
+use crate::points::{Origin, Points};
+use crate::problem::Problem;
+
+/// Evaluations for each live point that rejection may be dearer than chains.
+const PATIENCE: u64 = 4;
+/// Every so many batches chains are compared with the distances of survivors.
+const LOOKS: u32 = 8;
+/// Batches in which more than one chain in a hundred gets stuck before the run is given up.
+const STUCK: u32 = 10;
+impl Run {
+    /// The points that the new ones are to be found among.
+    pub(super) fn survivors(&self) -> Points {
+        if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
+            return seeds.as_ref().clone();
+        }
+        let mut survivors = Points::new(self.circles.len(), 0);
+        for &slot in &self.order {
+            let i = slot as usize;
+            let origin =
+                Origin { birth: self.live.birth[i], lineage: 0, family: self.live.family[i] };
+            survivors.push(self.live.u(i), &[], self.live.ell[i], &[], origin);
+        }
+        survivors
+    }
+
+    /// Gets a batch ready to start, after its points have died.
+    pub(super) fn ready(&mut self, problem: &Problem) {
+        (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
+        self.fresh = Points::new(problem.dim(), problem.n_extras());
+        self.turn_to_chains();
+        self.phase = Phase::Starting;
+    }
+
+    /// Starts a batch; after an error it can be called again.
+    pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let survivors = self.survivors();
+        if self.chaining {
+            self.look_for_modes(&survivors, context)?;
+            self.phase = Phase::Chaining;
+            let frame = self.frame_of(&survivors);
+            self.chains.start(
+                self.doomed.len(),
+                &frame,
+                problem.n_extras(),
+                self.settings.key,
+                self.batch,
+            );
+            self.frame = Some(frame);
+        } else {
+            let log_x = self.running.log_x();
+            self.rejection.begin(
+                &survivors,
+                log_x,
+                self.level,
+                &self.settings,
+                &self.circles,
+                context,
+            )?;
+            self.phase = Phase::Rejecting;
+        }
+        Ok(())
+    }
+
+    /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
+    /// cube lies above the level, nothing is; and a bound that happens to be bad is fitted anew
+    /// before it is given up.
+    pub(super) fn turn_to_chains(&mut self) {
+        if self.chaining || self.moves.is_none() {
+            return;
+        }
+        let above = matches!(self.opening, Opening::Above { .. });
+        let sampler = &self.settings.sampler;
+        let (margin, patience) = if sampler.has_bound() {
+            (2.0, PATIENCE * self.settings.n_live as u64)
+        } else {
+            (0.5, 0)
+        };
+        let dear = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
+        self.dear_evals = if dear { self.dear_evals + self.last_evals } else { 0 };
+        self.chaining = above || (dear && self.dear_evals >= patience);
+    }
+
+    /// What the chains of this batch share.
+    pub(super) fn frame_of(&self, survivors: &Points) -> Frame {
+        let mut frame = Frame::new(survivors, &self.circles, self.modes.as_ref());
+        if let Some(moves) = self.moves {
+            let moves = moves.longer(self.memory.factor);
+            moves.prepare(&mut frame, self.settings.key, self.batch);
+        }
+        frame
+    }
+
+    /// Fits the bound that tells chains of modes, every now and then.
+    pub(super) fn look_for_modes(
+        &mut self,
+        survivors: &Points,
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let log_x = self.running.log_x();
+        let due = self.modes_at - log_x > 0.5;
+        if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
+            return Ok(());
+        }
+        let options = FitOptions {
+            kind: BoundKind::Multi,
+            enlarge: self.settings.enlarge,
+            modes: true,
+            bootstrap: 0,
+            periodic: self.circles.clone(),
+        };
+        let rows = Rows::new(&survivors.u, self.circles.len());
+        let number = self.batch;
+        self.modes = Some(Bound::fit(rows, log_x, &options, self.settings.key, number, context)?);
+        self.modes_at = log_x;
+        Ok(())
+    }
+
+    pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let lineages = self.lineages();
+        let search = Search { level: self.level, batch: self.batch, lineages: &lineages };
+        let (done, asked) = self.rejection.round(
+            &search,
+            problem,
+            &mut self.answers,
+            &self.settings,
+            context,
+            &mut self.fresh,
+        )?;
+        context.advance(asked);
+        self.n_evals += asked;
+        self.batch_evals += asked;
+        if done {
+            self.take_in();
+            self.note([f64::NAN; 4]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn chain(
+        &mut self,
+        problem: &Problem,
+        deadline: Option<Instant>,
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let (Some(tuned), Some(frame)) = (self.moves, self.frame.take()) else {
+            return Err(Error::Internal("a batch of chains without a frame".into()));
+        };
+        let moves = tuned.longer(self.memory.factor);
+        let before = self.chains.n_evals();
+        let done = self.chains.run(problem, &frame, &moves, self.level, deadline, context);
+        let asked = self.chains.n_evals() - before;
+        self.n_evals += asked;
+        self.batch_evals += asked;
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                self.frame = Some(frame);
+                return Err(error);
+            }
+        };
+        if !done {
+            self.frame = Some(frame);
+            return Ok(());
+        }
+        let lineages = self.lineages();
+        let looks = self.batch.is_multiple_of(LOOKS);
+        let ends =
+            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh);
+        let report = match ends {
+            Ok(report) => report,
+            Err(error) => {
+                self.frame = Some(frame);
+                return Err(error);
+            }
+        };
+        self.moves = Some(tune(tuned, &report, problem.dim()));
+        let adapts = self.settings.adapt_length;
+        let n_chains = self.doomed.len();
+        let correlation = self.memory.learn(&report, n_chains, adapts);
+        self.take_in();
+        let counts = report.counts;
+        let tries = counts.tries as f64 / counts.moves.max(1) as f64;
+        self.note([report.moved, tries, correlation, moves.n_moves()]);
+        self.watch(&report, n_chains)
+    }
+
+    /// Gives up where chains get stuck batch after batch.
+    pub(super) fn watch(&mut self, report: &Report, n_chains: usize) -> Result<()> {
+        self.n_stuck += report.counts.stuck;
+        let many = 100 * report.counts.stuck > n_chains as u64;
+        self.stuck_batches = if many { self.stuck_batches + 1 } else { 0 };
+        if self.stuck_batches < STUCK {
+            return Ok(());
+        }
+        Err(Error::Numerical(format!(
+            "chains got stuck in {STUCK} batches one after the other, at the level {} of the \
+             log-likelihood: the region is narrower than doubles resolve, or has no volume; raise \
+             dlogz, rescale the parameters, make walks longer, or give a log-likelihood that is the \
+             same whenever it is asked",
+            self.level
+        )))
+    }
+}

@@ -1,0 +1,345 @@
+//! A run: batch by batch the worst points die and new ones above their level take their places.
+//!
+//! The run is a state machine between calls of the likelihood: it can stop at the end of any round,
+//! be saved, and go on with the same bits. Every batch has streams of its own.
+//!
+//! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+//! - A. Fowlie, W. Handley, L. Su, "Nested sampling with plateaus", Monthly Notices of the Royal
+//!   Astronomical Society, 2021.
+
+mod batch;
+mod rejection;
+mod settings;
+mod state;
+mod tune;
+mod view;
+
+pub use settings::{Sampler, Settings};
+pub use state::{Opening, Status, Trace};
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::ln;
+use fermiac_base::{Error, Result};
+
+use super::bound::Bound;
+use super::chains::{Chains, Frame, Moves};
+use super::points::{Origin, Points};
+use super::problem::{Answers, Problem};
+use super::{Ranks, Running};
+use rejection::Rejection;
+use state::Phase;
+use tune::Memory;
+
+/// The address of a batch's stream for ties: above that of any chain and round.
+const TIES: u64 = 1 << 33;
+
+/// A run.
+pub struct Run {
+    settings: Settings,
+    circles: Vec<bool>,
+    opening: Opening,
+    live: Points,
+    /// Slots in the order of their log-likelihoods.
+    order: Vec<u64>,
+    dead: Points,
+    running: Running,
+    ranks: Ranks,
+    status: Status,
+    phase: Phase,
+    batch: u32,
+    blocks: u64,
+    level: f64,
+    /// Slots whose points died in this batch, those of them that are refilled first.
+    doomed: Vec<u64>,
+    fresh: Points,
+    batch_evals: u64,
+    /// Evaluations of the last batch, and of all since rejection was last cheaper than chains.
+    last_evals: u64,
+    dear_evals: u64,
+    rejection: Rejection,
+    chains: Chains,
+    moves: Option<Moves>,
+    memory: Memory,
+    /// Whether chains have taken over for good.
+    chaining: bool,
+    /// Not saved: made anew from the live points.
+    frame: Option<Frame>,
+    modes: Option<Bound>,
+    modes_at: f64,
+    answers: Answers,
+    n_evals: u64,
+    n_stuck: u64,
+    stuck_batches: u32,
+    trace: Trace,
+}
+
+impl Run {
+    /// A run that has not begun.
+    ///
+    /// # Errors
+    /// For settings that no run can have.
+    pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
+        let (dim, n_extras) = (problem.dim(), problem.n_extras());
+        settings.check(dim)?;
+        let from_prior = matches!(opening, Opening::Prior);
+        if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
+            let why = "only runs from the whole prior by rejection can have it";
+            return Err(Error::argument("importance", why));
+        }
+        let moves = settings.sampler.moves(dim);
+        if moves.is_some_and(|moves| moves.needs_gradient()) {
+            problem.check_gradient()?;
+        }
+        Ok(Self {
+            circles: problem.circles(),
+            opening,
+            live: Points::new(dim, n_extras),
+            order: Vec::new(),
+            dead: Points::new(dim, n_extras),
+            running: Running::new(),
+            ranks: Ranks::new(if settings.batch == 1 { settings.n_live } else { 0 }),
+            status: Status::Running,
+            phase: Phase::Opening,
+            batch: settings.first_batch,
+            blocks: 0,
+            level: f64::NEG_INFINITY,
+            doomed: Vec::new(),
+            fresh: Points::new(dim, n_extras),
+            batch_evals: 0,
+            last_evals: 0,
+            dear_evals: 0,
+            rejection: Rejection::new(dim, n_extras, settings.importance),
+            chains: Chains::default(),
+            moves,
+            memory: Memory::new(),
+            chaining: false,
+            frame: None,
+            modes: None,
+            modes_at: f64::INFINITY,
+            answers: Answers::default(),
+            n_evals: 0,
+            n_stuck: 0,
+            stuck_batches: 0,
+            trace: Trace::default(),
+            settings,
+        })
+    }
+
+    /// Runs to the end, or until a round ends after the deadline.
+    pub fn run(
+        &mut self,
+        problem: &Problem,
+        deadline: Option<Instant>,
+        context: &Context<'_>,
+    ) -> Result<Status> {
+        context.advance(self.n_evals);
+        while self.status == Status::Running {
+            context.set_total(self.n_evals + self.expected());
+            match self.phase {
+                Phase::Opening => self.open(problem, context)?,
+                Phase::Between => self.begin(problem),
+                Phase::Starting => self.start_batch(problem, context)?,
+                Phase::Rejecting => self.reject(problem, context)?,
+                Phase::Chaining => self.chain(problem, deadline, context)?,
+            }
+            context.poll()?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// Evaluations that are still needed, by how many it took to come here: a guess for progress.
+    fn expected(&self) -> u64 {
+        let log_x = self.running.log_x();
+        let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
+        let excess = best + log_x - self.running.log_evidence();
+        if !excess.is_finite() || log_x >= 0.0 {
+            return 10 * self.settings.n_live as u64;
+        }
+        let way = (excess - ln(self.settings.dlogz)).max(0.1);
+        (self.n_evals as f64 * way / -log_x).min(1e15) as u64 + self.settings.batch as u64
+    }
+
+    /// Lets a run that has ended go on, with other rules of when to end.
+    pub fn prolong(&mut self, dlogz: f64, max_evals: u64, max_iter: u64) {
+        self.settings.dlogz = dlogz;
+        (self.settings.max_evals, self.settings.max_iter) = (max_evals, max_iter);
+        self.status = Status::Running;
+    }
+
+    /// Draws the first points.
+    fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let Opening::Prior = self.opening else {
+            self.open_above(problem);
+            return Ok(());
+        };
+        let (n, d, b) = (self.settings.n_live, problem.dim(), problem.n_extras());
+        let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
+        let mut u = vec![0.0; n * d];
+        stream.fill_uniform(&mut u);
+        problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
+        context.advance(n as u64);
+        self.n_evals += n as u64;
+        if let Some(book) = &mut self.rejection.book {
+            book.note(&u, &self.answers.ell);
+        }
+        for i in 0..n {
+            let ell = self.answers.ell[i];
+            let id = self.blocks * n as u64 + i as u64;
+            let origin = Origin { birth: f64::NEG_INFINITY, lineage: id, family: id };
+            let (u, x) = (&u[i * d..(i + 1) * d], &self.answers.x[i * d..(i + 1) * d]);
+            let extras = &self.answers.extras[i * b..(i + 1) * b];
+            let into = if ell == f64::NEG_INFINITY { &mut self.dead } else { &mut self.live };
+            into.push(u, x, ell, extras, origin);
+        }
+        self.blocks += 1;
+        if self.live.len() >= n {
+            let all = (self.dead.len() + self.live.len()) as u64;
+            for k in 0..self.dead.len() as u64 {
+                self.running.kill(f64::NEG_INFINITY, all - k);
+            }
+            self.sort();
+            self.batch += 1;
+            self.phase = Phase::Between;
+        } else if self.blocks >= self.settings.max_init_blocks {
+            return Err(Error::target(format!(
+                "{} of {} draws from the prior have a likelihood above 0, and {n} are needed; give \
+                 a prior that meets the likelihood, or check that the log-likelihood is not -inf \
+                 everywhere",
+                self.live.len(),
+                self.blocks * n as u64
+            )));
+        }
+        Ok(())
+    }
+
+    /// The first batch of a run that begins above a level: the seeds are its survivors.
+    fn open_above(&mut self, problem: &Problem) {
+        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else { return };
+        (self.level, self.running) = (*level, Running::above(*log_x, *log_evidence));
+        self.doomed = (0..self.settings.n_live as u64).collect();
+        self.ready(problem);
+    }
+
+    fn sort(&mut self) {
+        self.order = (0..self.live.len() as u64).collect();
+        let ell = &self.live.ell;
+        self.order.sort_by(|&a, &b| ell[a as usize].total_cmp(&ell[b as usize]));
+    }
+
+    /// Log-likelihood of the live point of a rank.
+    fn ranked(&self, rank: usize) -> f64 {
+        self.live.ell[self.order[rank] as usize]
+    }
+
+    /// Ends the run where a rule says so; else lets the worst points die and looks for new ones.
+    fn begin(&mut self, problem: &Problem) {
+        let n = self.order.len();
+        let (worst, best) = (self.ranked(0), self.ranked(n - 1));
+        let batches = u64::from(self.batch - self.settings.first_batch);
+        self.status = if worst == best || best - worst < self.settings.ell_tol {
+            Status::Plateau
+        } else if worst > self.settings.high {
+            Status::Passed
+        } else if self.running.remaining(best) < self.settings.dlogz {
+            Status::Converged
+        } else if self.n_evals >= self.settings.max_evals {
+            Status::Evals
+        } else if batches > self.settings.max_iter {
+            Status::Batches
+        } else {
+            Status::Running
+        };
+        if self.status != Status::Running {
+            return;
+        }
+        self.level = self.ranked(self.settings.batch.min(n) - 1);
+        let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
+        let mut doomed: Vec<u64> = dying.copied().collect();
+        if doomed.len() == n {
+            self.status = Status::Plateau;
+            return;
+        }
+        self.order.drain(..doomed.len());
+        for (k, &slot) in doomed.iter().enumerate() {
+            self.running.kill(self.live.ell[slot as usize], (n - k) as u64);
+            self.dead.push_from(&self.live, slot as usize);
+        }
+        // More points than wanted live at first, where draws of the prior had no likelihood.
+        let refilled = self.settings.n_live.saturating_sub(self.order.len()).min(doomed.len());
+        doomed.truncate(refilled);
+        self.doomed = doomed;
+        if refilled == 0 {
+            self.batch += 1;
+            self.batch_evals = 0;
+            self.note([f64::NAN; 4]);
+            return;
+        }
+        self.ready(problem);
+    }
+
+    fn lineages(&self) -> Vec<u64> {
+        let opening = self.live.is_empty();
+        let lineage = |&slot: &u64| if opening { slot } else { self.live.lineage[slot as usize] };
+        self.doomed.iter().map(lineage).collect()
+    }
+
+    /// Puts the new points into their slots.
+    fn take_in(&mut self) {
+        let mut ties = Stream::new(self.settings.key, Domain::Nested, TIES, self.batch);
+        if self.live.is_empty() {
+            for i in 0..self.fresh.len() {
+                self.live.push_from(&self.fresh, i);
+            }
+            self.sort();
+        } else {
+            let old: Vec<f64> = self.order.iter().map(|&i| self.live.ell[i as usize]).collect();
+            self.ranks.observe(&old, &self.fresh.ell, &mut ties);
+            for (j, &slot) in self.doomed.iter().enumerate() {
+                self.live.replace(slot as usize, &self.fresh, j);
+            }
+            self.merge();
+        }
+        self.batch += 1;
+        self.phase = Phase::Between;
+    }
+
+    /// Brings the refilled slots into the order.
+    fn merge(&mut self) {
+        let ell = &self.live.ell;
+        let mut new = std::mem::take(&mut self.doomed);
+        let key = |i: u64| ell[i as usize];
+        new.sort_by(|&a, &b| key(a).total_cmp(&key(b)));
+        let mut merged = Vec::with_capacity(self.order.len() + new.len());
+        let mut old = self.order.iter().copied().peekable();
+        for slot in new {
+            while let Some(first) = old.next_if(|&first| key(first) <= key(slot)) {
+                merged.push(first);
+            }
+            merged.push(slot);
+        }
+        merged.extend(old);
+        self.order = merged;
+    }
+
+    fn note(&mut self, of_chains: [f64; 4]) {
+        let trace = &mut self.trace;
+        trace.log_x.push(self.running.log_x());
+        trace.log_evidence.push(self.running.log_evidence());
+        trace.level.push(self.level);
+        trace.efficiency.push(self.fresh.len() as f64 / self.batch_evals.max(1) as f64);
+        let bound = self.modes.as_ref().unwrap_or(&self.rejection.bound);
+        trace.n_parts.push(bound.n_parts() as f64);
+        let [moved, tries, correlation, n_moves] = of_chains;
+        trace.moved.push(moved);
+        trace.tries.push(tries);
+        trace.correlation.push(correlation);
+        trace.n_moves.push(n_moves);
+    }
+}

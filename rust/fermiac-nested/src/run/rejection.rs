@@ -1,0 +1,254 @@
+//! New points by rejection: drawn from a bound until enough lie above the level.
+
+use std::cell::RefCell;
+
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+
+use super::settings::Settings;
+use crate::bound::{Bound, BoundKind, FitOptions};
+use crate::importance::Book;
+use crate::points::{Origin, Points};
+use crate::problem::{Answers, Problem};
+
+/// Proposals of a round.
+const LEAST: f64 = 32.0;
+const MOST: f64 = 4096.0;
+/// Proposals for a point that is expected from them.
+const SPARE: f64 = 1.25;
+/// The bound is fitted anew when so many points were replaced, as a share of the live ones, or its
+/// efficiency has fallen by this factor.
+const REFIT: f64 = 0.25;
+const FALLEN: f64 = 0.5;
+/// While more of the cube than this lies above the level, there is no bound.
+const OPEN: f64 = 0.5;
+/// Rounds without a proposal after which the bound is given up.
+const MOST_EMPTY: u32 = 10;
+/// The address of the streams of proposals among those of a batch: above that of any chain.
+const ROUNDS: u64 = 1 << 32;
+
+/// Rejection from a bound, as it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Rejection {
+    pub(super) bound: Bound,
+    pub(super) n_fits: u32,
+    /// All points and bounds, where they are wanted.
+    pub(super) book: Option<Book>,
+    /// The sum over the fits of ln of the factor by which axes were stretched.
+    stretched: f64,
+    /// Prior mass when the bound was fitted.
+    fitted_at: f64,
+    /// Share of proposals above the level: now, and soon after the fit.
+    efficiency: f64,
+    fresh: f64,
+    /// Proposals and points above the level in the last batches.
+    proposed: f64,
+    accepted: f64,
+    /// Points that were found beyond what a batch needed.
+    queue: Points,
+    /// Rounds of this batch.
+    rounds: u64,
+    /// Rounds without a proposal, one after the other.
+    n_empty: u32,
+    proposals: Vec<f64>,
+    seconds_a_row: RefCell<f64>,
+}
+
+/// Where a batch looks for points.
+pub(super) struct Search<'a> {
+    pub(super) level: f64,
+    pub(super) batch: u32,
+    pub(super) lineages: &'a [u64],
+}
+
+impl Rejection {
+    pub(super) fn new(dim: usize, n_extras: usize, importance: bool) -> Self {
+        Self {
+            bound: Bound::cube(dim),
+            n_fits: 0,
+            book: importance.then(|| Book::new(dim)),
+            stretched: 0.0,
+            fitted_at: 0.0,
+            efficiency: 1.0,
+            fresh: 1.0,
+            proposed: 0.0,
+            accepted: 0.0,
+            queue: Points::new(dim, n_extras),
+            rounds: 0,
+            n_empty: 0,
+            proposals: Vec::new(),
+            seconds_a_row: RefCell::new(0.0),
+        }
+    }
+
+    /// The share of proposals that lie above the level.
+    pub(super) fn efficiency(&self) -> f64 {
+        self.efficiency
+    }
+
+    /// Begins a batch: fits the bound to the survivors where that is due, and drops what waits
+    /// below the level.
+    pub(super) fn begin(
+        &mut self,
+        survivors: &Points,
+        log_x: f64,
+        level: f64,
+        settings: &Settings,
+        circles: &[bool],
+        context: &Context<'_>,
+    ) -> Result<()> {
+        self.rounds = 0;
+        if !self.queue.is_empty() {
+            self.queue.retain(|queue, i| queue.ell[i] > level);
+        }
+        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
+        let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
+        let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
+        if bounded && due && !open {
+            let options = FitOptions {
+                kind: settings.bound,
+                enlarge: settings.enlarge,
+                modes: false,
+                bootstrap: settings.bootstrap,
+                periodic: circles.to_vec(),
+            };
+            let rows = fermiac_base::linalg::Rows::new(&survivors.u, circles.len());
+            let bound =
+                Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
+            self.n_fits += 1;
+            self.stretched += ln(bound.radius_scale());
+            self.fitted_at = log_x;
+            self.fresh = self.efficiency;
+            // The old bound holds what is left of the region too, so that a fit that came out larger,
+            // for few points a mode say little of its width, is not needed.
+            if bound.log_volume() < self.bound.log_volume() {
+                self.bound = bound;
+                if let Some(book) = &mut self.book {
+                    book.turn_to(&self.bound);
+                }
+                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self, settings: &Settings) -> u32 {
+        settings.first_batch.wrapping_add(self.n_fits)
+    }
+
+    /// One round: takes what waits, then proposes; whether all points are there. Points are taken
+    /// in the order in which they were proposed.
+    pub(super) fn round(
+        &mut self,
+        search: &Search<'_>,
+        problem: &Problem,
+        answers: &mut Answers,
+        settings: &Settings,
+        context: &Context<'_>,
+        out: &mut Points,
+    ) -> Result<(bool, u64)> {
+        let wanted = search.lineages.len();
+        let waiting = self.queue.len().min(wanted - out.len());
+        for i in 0..waiting {
+            let lineage = search.lineages[out.len()];
+            let origin = Origin { birth: search.level, lineage, family: lineage };
+            let queue = &self.queue;
+            out.push(queue.u(i), queue.x(i), queue.ell[i], queue.extras(i), origin);
+        }
+        if waiting > 0 {
+            self.queue.retain(|_, i| i >= waiting);
+        }
+        let missing = wanted - out.len();
+        if missing == 0 {
+            return Ok((true, 0));
+        }
+        let guess = SPARE * missing as f64 / self.efficiency.max(1e-6);
+        let n = guess.clamp(LEAST, MOST) as usize;
+        let index = ROUNDS + self.rounds;
+        let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
+        self.proposals.clear();
+        self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n = self.proposals.len() / problem.dim();
+        if n == 0 {
+            return self.found_nothing(search.level);
+        }
+        self.n_empty = 0;
+        problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
+        // Only now: what raises is asked again.
+        self.rounds += 1;
+        if let Some(book) = &mut self.book {
+            book.note(&self.proposals, &answers.ell);
+        }
+        let (d, b) = (problem.dim(), problem.n_extras());
+        let mut accepted = 0;
+        for i in 0..n {
+            let ell = answers.ell[i];
+            if ell <= search.level || ell.is_nan() {
+                continue;
+            }
+            accepted += 1;
+            let (u, x) = (&self.proposals[i * d..(i + 1) * d], &answers.x[i * d..(i + 1) * d]);
+            let extras = &answers.extras[i * b..(i + 1) * b];
+            if out.len() < wanted {
+                let lineage = search.lineages[out.len()];
+                let origin = Origin { birth: search.level, lineage, family: lineage };
+                out.push(u, x, ell, extras, origin);
+            } else {
+                let origin = Origin { birth: search.level, lineage: 0, family: 0 };
+                self.queue.push(u, x, ell, extras, origin);
+            }
+        }
+        self.learn(n as f64, f64::from(accepted));
+        Ok((out.len() == wanted, n as u64))
+    }
+
+    /// A round in which the bound gave no point of the cube.
+    fn found_nothing(&mut self, level: f64) -> Result<(bool, u64)> {
+        self.rounds += 1;
+        self.n_empty += 1;
+        self.learn(LEAST, 0.0);
+        if self.n_empty < MOST_EMPTY {
+            return Ok((false, 0));
+        }
+        Err(Error::Numerical(format!(
+            "the bound about the points above the level {level} of the log-likelihood has next to \
+             no volume in the unit cube; use sampler=\"slice\", or more live points"
+        )))
+    }
+
+    fn learn(&mut self, proposed: f64, accepted: f64) {
+        // A window of about the last four rounds.
+        self.proposed = 0.75 * self.proposed + proposed;
+        self.accepted = 0.75 * self.accepted + accepted;
+        self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
+        self.fresh = self.fresh.max(self.efficiency);
+    }
+
+    /// The factor by which the bounds were stretched along their axes, on average.
+    pub(super) fn radius_scale(&self) -> f64 {
+        exp(self.stretched / f64::from(self.n_fits.max(1)))
+    }
+
+    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        self.bound.persist(codec)?;
+        let mut fits = u64::from(self.n_fits);
+        codec.word(&mut fits)?;
+        self.n_fits = fits as u32;
+        for number in [
+            &mut self.stretched,
+            &mut self.fitted_at,
+            &mut self.efficiency,
+            &mut self.fresh,
+            &mut self.proposed,
+            &mut self.accepted,
+        ] {
+            codec.number(number)?;
+        }
+        self.queue.persist(codec)?;
+        codec.word(&mut self.rounds)?;
+        self.book.as_mut().map_or(Ok(()), |book| book.persist(codec))
+    }
+}

@@ -1,0 +1,332 @@
+//! Multilayer perceptrons with one output, in blocks of sixteen inputs by sixteen outputs.
+//!
+//! Rows of numbers are padded by zeros to whole blocks, and the weights of what is padded are and
+//! stay 0. The sum that makes an activation runs over the inputs in order, whichever rows are
+//! beside it, so that a value does not depend on the batch.
+
+use fermiac_base::rng::Stream;
+
+use super::singles::{Singles, WIDE};
+
+/// Sixteen inputs by sixteen outputs: one vector of outputs for each input.
+type Block = [Singles; WIDE];
+
+/// A layer: where its parameters are. Sizes are in vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    start: usize,
+}
+
+impl Layer {
+    /// Vectors of its parameters: the biases, then blocks, those of the same outputs together.
+    fn len(&self) -> usize {
+        self.outputs * (1 + WIDE * self.inputs)
+    }
+
+    /// Its biases and its blocks.
+    #[inline(always)]
+    fn of<'a>(&self, parameters: &'a [Singles]) -> (&'a [Singles], &'a [Block]) {
+        let (bias, weights) = parameters[self.start..][..self.len()].split_at(self.outputs);
+        (bias, weights.as_chunks().0)
+    }
+
+    #[inline(always)]
+    fn of_mut<'a>(&self, parameters: &'a mut [Singles]) -> (&'a mut [Singles], &'a mut [Block]) {
+        let (bias, weights) = parameters[self.start..][..self.len()].split_at_mut(self.outputs);
+        (bias, weights.as_chunks_mut().0)
+    }
+}
+
+/// A perceptron: hidden layers of SiLU units (S. Elfwing, E. Uchibe and K. Doya (2018),
+/// "Sigmoid-weighted linear units for neural network function approximation in reinforcement
+/// learning", Neural Networks 107), and a linear output.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Net {
+    layers: Vec<Layer>,
+    parameters: Vec<Singles>,
+}
+
+/// What a training step needs beside the parameters.
+#[derive(Debug, Clone)]
+pub(super) struct Tape {
+    /// Activations behind every hidden layer, and the outputs.
+    values: Vec<Vec<Singles>>,
+    /// Derivatives of the activations.
+    slopes: Vec<Vec<Singles>>,
+    /// Derivatives of the loss by what goes into the activations of one layer, and the one before.
+    deltas: [Vec<Singles>; 2],
+    /// The blocks of one layer, transposed.
+    transposed: Vec<Block>,
+}
+
+impl Net {
+    /// One of zeros for `inputs` numbers, with hidden layers of these widths.
+    pub(super) fn zero(inputs: usize, widths: &[usize]) -> Self {
+        let mut net = Self::default();
+        let (mut before, mut start) = (inputs.div_ceil(WIDE), 0);
+        for outputs in widths.iter().map(|width| width.div_ceil(WIDE)).chain([1]) {
+            let layer = Layer { inputs: before, outputs, start };
+            net.layers.push(layer);
+            start += layer.len();
+            before = outputs;
+        }
+        net.parameters = vec![Singles::ZERO; start];
+        net
+    }
+
+    /// One with random weights whose activations are of one size in all hidden layers (K. He et
+    /// al. (2015), "Delving deep into rectifiers", ICCV), and whose output is 0 at first: it is
+    /// never worse than nothing.
+    pub(super) fn random(inputs: usize, widths: &[usize], stream: &mut Stream) -> Self {
+        let mut net = Self::zero(inputs, widths);
+        let mut before = inputs;
+        for (layer, &width) in net.layers.iter().zip(widths) {
+            let scale = (2.0 / before as f64).sqrt();
+            let (_, blocks) = layer.of_mut(&mut net.parameters);
+            for i in 0..before {
+                for o in 0..width {
+                    let block = &mut blocks[o / WIDE * layer.inputs + i / WIDE];
+                    block[i % WIDE].0[o % WIDE] = (scale * stream.normal()) as f32;
+                }
+            }
+            before = width;
+        }
+        net
+    }
+
+    /// Vectors in a row of inputs.
+    pub(super) fn inputs(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.inputs)
+    }
+
+    /// The parameters.
+    pub(super) fn parameters(&self) -> &[Singles] {
+        &self.parameters
+    }
+
+    /// The parameters, to change.
+    pub(super) fn parameters_mut(&mut self) -> &mut [Singles] {
+        &mut self.parameters
+    }
+
+    /// Vectors in the widest row that an evaluation holds.
+    pub(super) fn widest(&self) -> usize {
+        self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0)
+    }
+
+    /// A tape for batches of up to `rows` rows.
+    pub(super) fn tape(&self, rows: usize) -> Tape {
+        let space = |layer: &Layer| vec![Singles::ZERO; rows * layer.outputs];
+        let values: Vec<_> = self.layers.iter().map(space).collect();
+        let widest = vec![Singles::ZERO; rows * self.widest()];
+        let blocks = self.layers.iter().map(|layer| layer.inputs * layer.outputs).max();
+        Tape {
+            slopes: values.clone(),
+            values,
+            deltas: [widest.clone(), widest],
+            transposed: vec![[Singles::ZERO; WIDE]; blocks.unwrap_or(0)],
+        }
+    }
+
+    /// The outputs of rows of inputs. The two spaces hold as many rows of the widest layer.
+    #[inline(always)]
+    pub(super) fn outputs<const FMA: bool>(
+        &self,
+        x: &[Singles],
+        spaces: &mut [Vec<Singles>; 2],
+        out: &mut [f32],
+    ) {
+        let n = out.len();
+        let [from, to] = spaces;
+        from[..x.len().min(n * self.inputs())].copy_from_slice(x);
+        for (l, layer) in self.layers.iter().enumerate() {
+            let (bias, blocks) = layer.of(&self.parameters);
+            let made = &mut to[..n * layer.outputs];
+            affine::<FMA>(Some(bias), blocks, &from[..n * layer.inputs], layer.inputs, made);
+            if l + 1 < self.layers.len() {
+                for value in made {
+                    *value = value.silu::<FMA>().0;
+                }
+            }
+            std::mem::swap(from, to);
+        }
+        for (out, value) in out.iter_mut().zip(&*from) {
+            *out = value.0[0];
+        }
+    }
+
+    /// The gradient of Σ wᵢ (f(xᵢ) - yᵢ)²/2 by the parameters.
+    #[inline(always)]
+    pub(super) fn gradient<const FMA: bool>(
+        &self,
+        x: &[Singles],
+        y: &[f32],
+        weights: &[f32],
+        tape: &mut Tape,
+        gradient: &mut [Singles],
+    ) {
+        let n = y.len();
+        let Tape { values, slopes, deltas: [delta, next], transposed } = tape;
+        let last = self.layers.len() - 1;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let (bias, blocks) = layer.of(&self.parameters);
+            let (before, after) = values.split_at_mut(l);
+            let from = before.last().map_or(x, |values| &values[..n * layer.inputs]);
+            let made = &mut after[0][..n * layer.outputs];
+            affine::<FMA>(Some(bias), blocks, from, layer.inputs, made);
+            if l < last {
+                for (value, slope) in made.iter_mut().zip(&mut slopes[l]) {
+                    (*value, *slope) = value.silu::<FMA>();
+                }
+            }
+        }
+        for i in 0..n {
+            delta[i] = Singles::ZERO;
+            delta[i].0[0] = weights[i] * (values[last][i].0[0] - y[i]);
+        }
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            let from = if l == 0 { x } else { &values[l - 1][..n * layer.inputs] };
+            let here = &delta[..n * layer.outputs];
+            let (bias, blocks) = layer.of_mut(gradient);
+            outer::<FMA>(from, layer.inputs, here, bias, blocks);
+            if l == 0 {
+                break;
+            }
+            let (_, blocks) = layer.of(&self.parameters);
+            let transposed = &mut transposed[..blocks.len()];
+            transpose(blocks, layer, transposed);
+            let back = &mut next[..n * layer.inputs];
+            affine::<FMA>(None, transposed, here, layer.outputs, back);
+            for (back, slope) in back.iter_mut().zip(&slopes[l - 1]) {
+                *back = back.zip(*slope, |a, b| a * b);
+            }
+            std::mem::swap(delta, next);
+        }
+    }
+}
+
+/// The blocks of the transposed matrix: those of the same inputs together.
+#[inline(always)]
+fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
+    for j in 0..layer.outputs {
+        for q in 0..layer.inputs {
+            let (from, to) = (&blocks[j * layer.inputs + q], &mut out[q * layer.outputs + j]);
+            for a in 0..WIDE {
+                for b in 0..WIDE {
+                    to[b].0[a] = from[a].0[b];
+                }
+            }
+        }
+    }
+}
+
+/// Rows times a matrix, plus the biases.
+#[inline(always)]
+fn affine<const FMA: bool>(
+    bias: Option<&[Singles]>,
+    blocks: &[Block],
+    x: &[Singles],
+    inputs: usize,
+    out: &mut [Singles],
+) {
+    let outputs = blocks.len() / inputs;
+    let n = out.len() / outputs;
+    let mut at = 0;
+    while at < n {
+        // Six sums at a time fill the registers and hide the latency of the additions.
+        let size = match n - at {
+            6.. => 6,
+            4 | 5 => 4,
+            2 | 3 => 2,
+            _ => 1,
+        };
+        let (x, out) = (&x[at * inputs..][..size * inputs], &mut out[at * outputs..]);
+        match size {
+            6 => affine_rows::<FMA, 6>(bias, blocks, x, inputs, out),
+            4 => affine_rows::<FMA, 4>(bias, blocks, x, inputs, out),
+            2 => affine_rows::<FMA, 2>(bias, blocks, x, inputs, out),
+            _ => affine_rows::<FMA, 1>(bias, blocks, x, inputs, out),
+        }
+        at += size;
+    }
+}
+
+/// `M` of these rows.
+#[inline(always)]
+fn affine_rows<const FMA: bool, const M: usize>(
+    bias: Option<&[Singles]>,
+    blocks: &[Block],
+    x: &[Singles],
+    inputs: usize,
+    out: &mut [Singles],
+) {
+    let outputs = blocks.len() / inputs;
+    let mut rows = [x; M];
+    for r in 0..M {
+        rows[r] = &x[r * inputs..][..inputs];
+    }
+    for (j, blocks) in blocks.chunks_exact(inputs).enumerate() {
+        let mut sums = [bias.map_or(Singles::ZERO, |bias| bias[j]); M];
+        for q in 0..inputs {
+            let block = &blocks[q];
+            for k in 0..WIDE {
+                for r in 0..M {
+                    let number = Singles::splat(rows[r][q].0[k]);
+                    sums[r] = block[k].mul_add::<FMA>(number, sums[r]);
+                }
+            }
+        }
+        for r in 0..M {
+            out[r * outputs + j] = sums[r];
+        }
+    }
+}
+
+/// Sums over the rows of the products of inputs and derivatives, and of the derivatives.
+#[inline(always)]
+fn outer<const FMA: bool>(
+    x: &[Singles],
+    inputs: usize,
+    delta: &[Singles],
+    bias: &mut [Singles],
+    blocks: &mut [Block],
+) {
+    let outputs = bias.len();
+    for (j, blocks) in blocks.chunks_exact_mut(inputs).enumerate() {
+        let mut sum = Singles::ZERO;
+        for row in delta.chunks_exact(outputs) {
+            sum = sum.zip(row[j], |a, b| a + b);
+        }
+        bias[j] = sum;
+        for (q, block) in blocks.iter_mut().enumerate() {
+            outer_rows::<FMA, 6>(x, inputs, q, delta, outputs, j, 0, block);
+            outer_rows::<FMA, 6>(x, inputs, q, delta, outputs, j, 6, block);
+            outer_rows::<FMA, 4>(x, inputs, q, delta, outputs, j, 12, block);
+        }
+    }
+}
+
+/// `M` rows of a block from row `first` on.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // two matrices, and a place in each
+fn outer_rows<const FMA: bool, const M: usize>(
+    x: &[Singles],
+    inputs: usize,
+    q: usize,
+    delta: &[Singles],
+    outputs: usize,
+    j: usize,
+    first: usize,
+    block: &mut Block,
+) {
+    let mut sums = [Singles::ZERO; M];
+    for (x, delta) in x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)) {
+        let (x, delta) = (&x[q].0[first..first + M], delta[j]);
+        for m in 0..M {
+            sums[m] = delta.mul_add::<FMA>(Singles::splat(x[m]), sums[m]);
+        }
+    }
+    block[first..first + M].copy_from_slice(&sums);
+}

@@ -1,0 +1,118 @@
+//! Averages over weighted samples and resampling: `fermiac.Sample` calls these.
+
+use fermiac_base::Error;
+use fermiac_base::linalg::Rows;
+use fermiac_base::rng::{Domain, Scheme, Stream, resample};
+use fermiac_target::controls::{Controls, average};
+use fermiac_target::diagnostics;
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+
+/// The k-hat of weights.
+#[pyfunction]
+fn khat(py: Python<'_>, weights: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let mut weights = weights.as_slice()?.to_vec();
+    Ok(py.detach(|| diagnostics::khat(&mut weights)))
+}
+
+/// Weights that sum to one, and the logarithm of their mean before.
+#[pyfunction]
+fn normalize_weights<'py>(
+    py: Python<'py>,
+    log_weights: PyReadonlyArray1<'py, f64>,
+) -> PyResult<(Bound<'py, PyArray1<f64>>, f64)> {
+    let log_weights = log_weights.as_slice()?;
+    let (weights, log_mean) = py.detach(|| diagnostics::normalize(log_weights));
+    Ok((PyArray1::from_vec(py, weights), log_mean))
+}
+
+/// Weighted averages of the columns of `values`, with controls given as (values,) or by Stein's
+/// identity as (points, gradients, degree).
+#[pyfunction]
+#[pyo3(signature = (weights, values, n_threads, given=None, stein=None))]
+#[allow(clippy::type_complexity, reason = "arrays as Python hands them over")]
+fn weighted_average<'py>(
+    py: Python<'py>,
+    weights: PyReadonlyArray1<'py, f64>,
+    values: PyReadonlyArray2<'py, f64>,
+    n_threads: usize,
+    given: Option<PyReadonlyArray2<'py, f64>>,
+    stein: Option<(PyReadonlyArray2<'py, f64>, PyReadonlyArray2<'py, f64>, usize)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let k = values.shape()[1];
+    let weights = weights.as_slice()?;
+    let values = rows(&values, k)?;
+    let controls = match (&given, &stein) {
+        (Some(given), _) => Controls::Given(rows(given, given.shape()[1])?),
+        (None, Some((points, gradients, degree))) => {
+            let d = points.shape()[1];
+            let (points, gradients) = (rows(points, d)?, rows(gradients, d)?);
+            same_length(py, gradients, weights.len())?;
+            Controls::Stein { points, gradients, degree: *degree }
+        }
+        (None, None) => Controls::None,
+    };
+    same_length(py, values, weights.len())?;
+    if let Controls::Given(rows) | Controls::Stein { points: rows, .. } = controls {
+        same_length(py, rows, weights.len())?;
+    }
+    let done = enter(py, n_threads, None, &Raised::default(), |context| {
+        average(context, weights, values, controls).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    let out = PyDict::new(py);
+    out.set_item("mean", PyArray1::from_vec(py, done.mean))?;
+    out.set_item("cov", PyArray1::from_vec(py, done.cov).reshape([k, k])?)?;
+    out.set_item("parts", PyArray1::from_vec(py, done.parts).reshape([weights.len(), k])?)?;
+    out.set_item("scatter", PyArray1::from_vec(py, done.scatter).reshape([k, k])?)?;
+    out.set_item("plain_variance", PyArray1::from_vec(py, done.plain_variance))?;
+    out.set_item("khat", PyArray1::from_vec(py, done.khat))?;
+    out.set_item("rank", done.rank)?;
+    out.set_item("max_leverage", done.max_leverage)?;
+    out.set_item("drift", done.drift)?;
+    Ok(out)
+}
+
+fn same_length(py: Python<'_>, rows: Rows<'_>, n: usize) -> PyResult<()> {
+    let right = rows.len() == n;
+    let error = || Error::Internal(format!("{} rows where {n} are needed", rows.len()));
+    check(py, if right { Ok(()) } else { Err(error()) })
+}
+
+/// The indices of `n` rows drawn in proportion to the weights.
+#[pyfunction]
+fn resample_indices<'py>(
+    py: Python<'py>,
+    weights: PyReadonlyArray1<'py, f64>,
+    n: usize,
+    method: &str,
+    key: u64,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let scheme = match method {
+        "systematic" => Ok(Scheme::Systematic),
+        "stratified" => Ok(Scheme::Stratified),
+        "multinomial" => Ok(Scheme::Multinomial),
+        "residual" => Ok(Scheme::Residual),
+        _ => Err(Error::Internal(format!("no resampling method {method}"))),
+    };
+    let scheme = check(py, scheme)?;
+    let weights = weights.as_slice()?;
+    let mut stream = Stream::new(key, Domain::Resample, 0, 0);
+    let chosen = py.detach(|| resample(weights, n, scheme, &mut stream));
+    let chosen = check(py, chosen)?.into_iter().map(|i| i as i64);
+    Ok(PyArray1::from_iter(py, chosen))
+}
+
+/// Adds the functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(khat, m)?)?;
+    m.add_function(wrap_pyfunction!(normalize_weights, m)?)?;
+    m.add_function(wrap_pyfunction!(weighted_average, m)?)?;
+    m.add_function(wrap_pyfunction!(resample_indices, m)?)?;
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Arguments that broadcast, and loops over their rows.
+
+use fermiac_base::Result;
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::common::enter::{Raised, enter};
+
+/// An argument: one number for all rows, or a number a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Column<'a>(pub(crate) &'a [f64]);
+
+impl<'a> Column<'a> {
+    /// The column for `n` rows.
+    pub(crate) fn new(array: &'a PyReadonlyArray1<'_, f64>, n: usize) -> PyResult<Self> {
+        let values = array.as_slice()?;
+        if values.len() == 1 || values.len() == n {
+            return Ok(Self(values));
+        }
+        Err(PyValueError::new_err(format!("{} numbers for {n} rows", values.len())))
+    }
+
+    /// The number of row `i`.
+    pub(crate) fn at(self, i: usize) -> f64 {
+        if let [x] = self.0 { *x } else { self.0[i] }
+    }
+}
+
+/// The values of `at` at `n` rows, `chunk` of them a task.
+pub(crate) fn rows<T: Send>(
+    py: Python<'_>,
+    n: usize,
+    chunk: usize,
+    n_threads: usize,
+    at: impl Fn(usize) -> Result<T> + Sync,
+) -> PyResult<Vec<T>> {
+    let n_threads = if n <= chunk { 1 } else { n_threads };
+    enter(py, n_threads, None, &Raised::default(), |context| {
+        let mut values = Vec::with_capacity(n);
+        let work = |task: usize| {
+            let start = task * chunk;
+            (start..n.min(start + chunk)).map(&at).collect::<Result<Vec<T>>>()
+        };
+        let fold = |_, part: Vec<T>| {
+            values.extend(part);
+            Ok(())
+        };
+        match context.ordered(n.div_ceil(chunk), work, fold) {
+            Ok(()) => Ok(values),
+            Err(error) => Err((error, None)),
+        }
+    })
+    .map_err(|stopped| stopped.error)
+}

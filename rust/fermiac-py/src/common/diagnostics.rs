@@ -1,0 +1,106 @@
+//! Bindings of `fermiac_target::diagnostics`.
+
+use fermiac_target::diagnostics::{
+    Statistic, convergence, judgement, khat_threshold, psis_columns,
+};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray3, PyUntypedArrayMethods, ToPyArray,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::common::enter::{Raised, enter};
+
+/// Adds this file's functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(diagnostics_psis, m)?)?;
+    m.add_function(wrap_pyfunction!(diagnostics_khat_threshold, m)?)?;
+    m.add_function(wrap_pyfunction!(diagnostics_convergence, m)?)?;
+    m.add_function(wrap_pyfunction!(diagnostics_judgement, m)?)
+}
+
+type Smoothed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
+
+/// Smooths each row of a C-contiguous (columns, n) array; `r_eff` has one entry a row.
+#[pyfunction]
+fn diagnostics_psis<'py>(
+    py: Python<'py>,
+    log_ratios: PyReadonlyArray2<'py, f64>,
+    r_eff: PyReadonlyArray1<'py, f64>,
+    normalize: bool,
+    n_threads: usize,
+) -> PyResult<Smoothed<'py>> {
+    let (columns, n) = (log_ratios.shape()[0], log_ratios.shape()[1]);
+    let (values, r_eff) = (log_ratios.as_slice()?, r_eff.as_slice()?);
+    let (log_weights, khat) = enter(py, n_threads, None, &Raised::default(), |context| {
+        psis_columns(values, n, r_eff, normalize, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    Ok((log_weights.into_pyarray(py).reshape([columns, n])?, khat.into_pyarray(py)))
+}
+
+/// The k-hat above which `n` weights are not to be relied on.
+#[pyfunction]
+fn diagnostics_khat_threshold(n: usize) -> f64 {
+    khat_threshold(n)
+}
+
+/// A statistic of each column of a C-contiguous (chains, draws, columns) array. The probabilities
+/// count where the statistic has some: the first for one quantile, both for two; the first is the
+/// window of a windowed time.
+#[pyfunction]
+fn diagnostics_convergence<'py>(
+    py: Python<'py>,
+    draws: PyReadonlyArray3<'py, f64>,
+    statistic: &str,
+    probabilities: (f64, f64),
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (low, high) = probabilities;
+    let statistic = match statistic {
+        "rhat_rank" => Statistic::RhatRank,
+        "rhat_split" => Statistic::RhatSplit,
+        "rhat_folded" => Statistic::RhatFolded,
+        "rhat_unsplit" => Statistic::RhatUnsplit,
+        "ess_bulk" => Statistic::EssBulk,
+        "ess_tail" => Statistic::EssTail(low, high),
+        "ess_quantile" => Statistic::EssQuantile(low),
+        "ess_local" => Statistic::EssLocal(low, high),
+        "ess_mean" => Statistic::EssMean,
+        "ess_sd" => Statistic::EssSd,
+        "ess_mad" => Statistic::EssMad,
+        "ess_unsplit" => Statistic::EssUnsplit,
+        "mcse_mean" => Statistic::McseMean,
+        "mcse_sd" => Statistic::McseSd,
+        "mcse_quantile" => Statistic::McseQuantile(low),
+        "bfmi" => Statistic::Bfmi,
+        "windowed_time" => Statistic::WindowedTime(low),
+        other => return Err(PyValueError::new_err(format!("unknown statistic '{other}'"))),
+    };
+    let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
+    let values = draws.as_slice()?;
+    let found = enter(py, n_threads, None, &Raised::default(), |context| {
+        convergence(values, shape, statistic, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    Ok(found.into_pyarray(py))
+}
+
+/// R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains, draws,
+/// columns) array; the tails end at the probabilities.
+#[pyfunction]
+fn diagnostics_judgement<'py>(
+    py: Python<'py>,
+    draws: PyReadonlyArray3<'py, f64>,
+    probabilities: [f64; 2],
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
+    let values = draws.as_slice()?;
+    let found = enter(py, n_threads, None, &Raised::default(), |context| {
+        judgement(values, shape, probabilities, context).map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    found.as_flattened().to_pyarray(py).reshape([shape[2], 3])
+}

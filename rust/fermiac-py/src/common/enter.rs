@@ -1,0 +1,96 @@
+//! The one door: every long call enters the core through [`enter`].
+//!
+//! It releases the interpreter, gives the core a context that looks for signals and reports
+//! progress every 50 ms, and turns panics and errors into typed exceptions.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use pyo3::prelude::*;
+
+use crate::common::error::to_py;
+
+/// Progress is handed to Python at most this often.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// Where an adapter leaves the exception of a Python callback until the call is back in Python.
+#[derive(Clone, Default)]
+pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
+
+impl Raised {
+    /// Keeps the first exception, and gives the error to return through the core.
+    pub(crate) fn keep(&self, error: PyErr, context: &str) -> Error {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        Error::Callback { context: context.to_owned() }
+    }
+
+    fn take(&self) -> Option<PyErr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a call that stopped early left, and why it stopped.
+pub(crate) struct Stopped<T> {
+    /// The exception to raise.
+    pub(crate) error: PyErr,
+    /// What can be said of the work done so far.
+    pub(crate) partial: Option<Box<T>>,
+}
+
+/// Runs `call` without the interpreter. `progress` is called with (done, total).
+pub(crate) fn enter<T: Send>(
+    py: Python<'_>,
+    n_threads: usize,
+    progress: Option<&Py<PyAny>>,
+    raised: &Raised,
+    call: impl FnOnce(&Context<'_>) -> std::result::Result<T, (Error, Option<Box<T>>)> + Send,
+) -> std::result::Result<T, Stopped<T>> {
+    let outcome = py.detach(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            let mut last = Instant::now();
+            let poll = |done, total| poll(raised, progress, &mut last, done, total);
+            let context = Context::new(n_threads, poll).map_err(|error| (error, None))?;
+            call(&context)
+        }))
+    });
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err((error, partial))) => {
+            let error = raised.take().unwrap_or_else(|| to_py(py, &error));
+            Err(Stopped { error, partial })
+        }
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            let error = to_py(py, &Error::Internal(format!("panic: {text}")));
+            Err(Stopped { error, partial: None })
+        }
+    }
+}
+
+fn poll(
+    raised: &Raised,
+    progress: Option<&Py<PyAny>>,
+    last: &mut Instant,
+    done: u64,
+    total: u64,
+) -> Result<()> {
+    Python::attach(|py| {
+        py.check_signals().map_err(|error| raised.keep(error, "at a signal"))?;
+        if let Some(report) = progress
+            && last.elapsed() >= REPORT
+        {
+            *last = Instant::now();
+            report
+                .call1(py, (done, total))
+                .map_err(|error| raised.keep(error, "in the progress callback"))?;
+        }
+        Ok(())
+    })
+}

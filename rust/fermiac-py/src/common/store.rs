@@ -1,0 +1,52 @@
+//! Bindings of `fermiac_base::store`.
+
+use std::path::PathBuf;
+
+use fermiac_base::store::{Container, Tensor, read, write};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::common::error::check;
+
+/// Adds this file's functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(store_write, m)?)?;
+    m.add_function(wrap_pyfunction!(store_read, m)?)
+}
+
+/// A tensor on its way in: name, dtype, shape and bytes.
+type Given<'py> = (String, String, Vec<usize>, PyReadonlyArray1<'py, u8>);
+/// A tensor on its way out.
+type Found<'py> = (String, String, Vec<usize>, Bound<'py, PyArray1<u8>>);
+
+/// Writes a file, or replaces it, as a whole.
+#[pyfunction]
+fn store_write(
+    py: Python<'_>,
+    path: PathBuf,
+    kind: String,
+    text: String,
+    tensors: Vec<Given<'_>>,
+) -> PyResult<()> {
+    let tensors = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            let bytes = bytes.as_slice()?;
+            let made = dtype.parse().and_then(|dtype| Tensor::new(dtype, shape.clone(), bytes));
+            Ok((name.clone(), check(py, made)?))
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let content = Container { kind, text, tensors };
+    check(py, py.detach(|| write(&path, &content)))
+}
+
+/// Reads a file of this kind: its text and its tensors.
+#[pyfunction]
+fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, Vec<Found<'_>>)> {
+    let content = check(py, py.detach(|| read(&path, &kind)))?;
+    let tensors = content.tensors.into_iter().map(|(name, tensor)| {
+        let (dtype, shape) = (tensor.dtype().to_string(), tensor.shape().to_vec());
+        (name, dtype, shape, tensor.into_bytes().into_pyarray(py))
+    });
+    Ok((content.text, tensors.collect()))
+}

@@ -1,0 +1,12 @@
+//! Bindings of importance sampling.
+
+mod evidence;
+mod expect;
+
+use pyo3::prelude::*;
+
+/// Adds this directory's functions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    evidence::register(m)?;
+    expect::register(m)
+}

@@ -1,0 +1,313 @@
+//! The probability-flow equation with steps that each row chooses for itself, and the likelihood
+//! that comes with it.
+//!
+//! In t = log s the equation dy/ds = (y - D(y, s)) / s is dy/dt = y - D(y, eᵗ). Along it the
+//! logarithm of the density changes by -tr(1 - ∂D/∂y) dt (J. Song et al. (2021), "Score-based
+//! generative modeling through stochastic differential equations", appendix D.2), which is carried
+//! along where a trace is asked for. Every row has a step, a level and an error of its own; only
+//! the calls of the model are made for many rows at once. So what a row gets does not depend on
+//! the rows beside it.
+
+mod batch;
+mod control;
+mod slots;
+mod tableau;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+
+use self::batch::Batch;
+use self::tableau::{DOP853, DOPRI5, Tableau};
+use super::Model;
+
+/// Rows that one worker carries together.
+const CHUNK: usize = 64;
+/// Bytes of stages that rows on the calling thread may take together.
+const CENTRAL_BYTES: usize = 1 << 29;
+/// The least relative tolerance: below it rounding decides what is accepted.
+const MIN_RTOL: f64 = 1e-14;
+
+/// An embedded Runge-Kutta pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pair {
+    /// Dormand and Prince's of order 5(4).
+    Dopri5,
+    /// Hairer, Nørsett and Wanner's of order 8(5, 3).
+    Dop853,
+}
+
+impl Pair {
+    fn tableau(self) -> &'static Tableau {
+        match self {
+            Self::Dopri5 => &DOPRI5,
+            Self::Dop853 => &DOP853,
+        }
+    }
+}
+
+/// What becomes of a row for which the model gives something that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNan {
+    /// The call fails, with the row and its level.
+    Raise,
+    /// The row stays where its last accepted step ended.
+    Freeze,
+}
+
+/// How steps are chosen.
+///
+/// A step is accepted where the root mean square of error / (atol + rtol |value|) is at most 1 over
+/// the coordinates of a point, and over what its log-density has changed by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// The pair.
+    pub pair: Pair,
+    /// The relative tolerance of one step.
+    pub rtol: f64,
+    /// The absolute tolerance of one step.
+    pub atol: f64,
+    /// Steps that a row may try.
+    pub max_steps: u32,
+    /// What a value that is not finite means.
+    pub on_nan: OnNan,
+}
+
+/// Traces of ∂D/∂y that depend on which row is asked about: estimates from probes that a row keeps.
+pub trait RowTraces: Sync {
+    /// Estimates for each row.
+    fn count(&self) -> usize;
+
+    /// The denoised points of rows `rows`, and estimates of the trace (rows × count).
+    fn denoise_with_traces(
+        &self,
+        rows: &[usize],
+        y: Rows<'_>,
+        sigma: &[f64],
+        out: &mut [f64],
+        traces: &mut [f64],
+    ) -> Result<()>;
+}
+
+/// Where the trace of ∂D/∂y comes from.
+#[derive(Clone, Copy)]
+pub enum Trace<'a> {
+    /// It is not needed.
+    None,
+    /// From the model.
+    Exact,
+    /// From estimates; they are called on the calling thread alone.
+    Rows(&'a dyn RowTraces),
+}
+
+impl Trace<'_> {
+    fn count(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Exact => 1,
+            Self::Rows(traces) => traces.count(),
+        }
+    }
+}
+
+/// The levels at which a row stops: of all rows alike, or each its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Levels<'a> {
+    data: &'a [f64],
+    count: usize,
+}
+
+impl<'a> Levels<'a> {
+    /// Rows of `count` levels each: one row for all, or one for each point. They go up or down
+    /// strictly; a last level of 0 stands for the denoised point of the level before it.
+    pub fn new(data: &'a [f64], count: usize) -> Result<Self> {
+        if count < 2 || data.is_empty() || !data.len().is_multiple_of(count) {
+            let why = format!("{count} levels were given; at least two are needed");
+            return Err(Error::argument("sigmas", why));
+        }
+        for row in data.chunks_exact(count) {
+            let down = row[1] < row[0];
+            for (i, s) in row.iter().enumerate() {
+                let last = down && i + 1 == count;
+                let good = s.is_finite() && (*s > 0.0 || (last && *s == 0.0));
+                if !good || (i > 0 && (*s < row[i - 1]) != down) || (i > 0 && *s == row[i - 1]) {
+                    let why = format!(
+                        "level {i} is {s}; finite levels above 0 that go strictly up or down are \
+                         needed, only the last of which may be 0"
+                    );
+                    return Err(Error::argument("sigmas", why));
+                }
+            }
+        }
+        Ok(Self { data, count })
+    }
+
+    fn of(&self, row: usize) -> &'a [f64] {
+        let row = if self.data.len() == self.count { 0 } else { row };
+        &self.data[row * self.count..(row + 1) * self.count]
+    }
+}
+
+/// What was done for a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Evaluations of the model.
+    pub evals: u64,
+    /// Steps that were accepted.
+    pub accepted: u32,
+    /// Steps that were not.
+    pub rejected: u32,
+}
+
+/// Where the rows ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    /// The points (rows × dim).
+    pub y: Vec<f64>,
+    /// The levels that they reached; the last of the row's levels unless the row was frozen or the
+    /// call stopped early.
+    pub level: Vec<f64>,
+    /// What the log-density changed by on the way (rows × estimates of the trace).
+    pub log_change: Vec<f64>,
+    /// The points at all levels (rows × levels × dim), NaN where a row did not come; empty unless
+    /// it was asked for.
+    pub trajectory: Vec<f64>,
+    /// What it cost.
+    pub counts: Vec<Counts>,
+}
+
+/// A failed call, and what there was.
+pub type Stopped = (Error, Option<Box<Solution>>);
+
+/// Carries the rows `y` (rows × dim), which stand at the first of their levels, along the
+/// probability-flow equation through all of them.
+pub fn solve(
+    model: &dyn Model,
+    trace: Trace<'_>,
+    y: Vec<f64>,
+    levels: Levels<'_>,
+    settings: &Settings,
+    keep_trajectory: bool,
+    context: &Context<'_>,
+) -> std::result::Result<Solution, Stopped> {
+    let dim = model.dim();
+    let n = y.len() / dim;
+    check(model, trace, n, levels, settings).map_err(|error| (error, None))?;
+    context.set_total(n as u64);
+    let width = trace.count();
+    let kept = if keep_trajectory { levels.count * dim } else { 0 };
+    let mut solution = Solution {
+        y,
+        level: (0..n).map(|i| levels.of(i)[0]).collect(),
+        log_change: vec![0.0; n * width],
+        trajectory: vec![f64::NAN; n * kept],
+        counts: vec![Counts::default(); n],
+    };
+    let central = model.style() == Style::Central || matches!(trace, Trace::Rows(_));
+    let size = if central {
+        let stages = settings.pair.tableau().stages.len() + 4;
+        (CENTRAL_BYTES / (8 * dim * stages)).max(1)
+    } else {
+        CHUNK
+    };
+    let batches = Batch::split(&mut solution, dim, width, kept, size);
+    let done = if central {
+        on_this_thread(model, trace, batches, levels, settings, context)
+    } else {
+        on_workers(model, trace, batches, levels, settings, context)
+    };
+    match done {
+        Ok(()) => Ok(solution),
+        Err(error) => Err((error, Some(Box::new(solution)))),
+    }
+}
+
+fn check(
+    model: &dyn Model,
+    trace: Trace<'_>,
+    n: usize,
+    levels: Levels<'_>,
+    settings: &Settings,
+) -> Result<()> {
+    let given = levels.data.len() / levels.count;
+    if given != 1 && given != n {
+        let why = format!("{given} rows of levels were given for {n} points; one or {n} is needed");
+        return Err(Error::argument("sigmas", why));
+    }
+    if !(settings.rtol >= MIN_RTOL && settings.rtol < 1.0) {
+        let why = format!("{} was given; from {MIN_RTOL} to below 1 is needed", settings.rtol);
+        return Err(Error::argument("rtol", why));
+    }
+    if !(settings.atol >= 0.0 && settings.atol.is_finite()) {
+        let why = format!("{} was given; a finite number, at least 0, is needed", settings.atol);
+        return Err(Error::argument("atol", why));
+    }
+    if settings.max_steps == 0 {
+        return Err(Error::argument("max_steps", "0 was given; at least 1 is needed"));
+    }
+    if trace.count() > 0 && levels.data.chunks_exact(levels.count).any(|row| row.ends_with(&[0.0]))
+    {
+        let why = "the last level is 0, where no log-density follows; end above it";
+        return Err(Error::argument("sigmas", why));
+    }
+    if matches!(trace, Trace::Exact) && !model.has_trace() {
+        let why = format!("{} does not know the trace of its derivative", model.describe());
+        return Err(Error::argument("model", why));
+    }
+    Ok(())
+}
+
+fn on_this_thread(
+    model: &dyn Model,
+    trace: Trace<'_>,
+    batches: Vec<Batch<'_>>,
+    levels: Levels<'_>,
+    settings: &Settings,
+    context: &Context<'_>,
+) -> Result<()> {
+    for batch in batches {
+        batch.run(model, trace, levels, settings, &mut |more| {
+            context.advance(more);
+            context.poll()
+        })?;
+    }
+    Ok(())
+}
+
+fn on_workers(
+    model: &dyn Model,
+    trace: Trace<'_>,
+    batches: Vec<Batch<'_>>,
+    levels: Levels<'_>,
+    settings: &Settings,
+    context: &Context<'_>,
+) -> Result<()> {
+    if context.n_threads() == 1 {
+        return on_this_thread(model, trace, batches, levels, settings, context);
+    }
+    // Batches before the first that fails go on, so that its message is that of one thread.
+    let failed = AtomicUsize::new(usize::MAX);
+    let mut failures: Vec<Option<Error>> = batches.iter().map(|_| None).collect();
+    let items: Vec<_> = batches.into_iter().zip(&mut failures).enumerate().collect();
+    context.each(items, None, |(index, (batch, failure)), signal| {
+        let mut stopped = false;
+        let done = batch.run(model, trace, levels, settings, &mut |more| {
+            signal.count(more);
+            stopped = signal.is_set() || failed.load(Ordering::Relaxed) < index;
+            if stopped { Err(Error::Cancelled) } else { Ok(()) }
+        });
+        if let Err(error) = done
+            && !stopped
+        {
+            failed.fetch_min(index, Ordering::Relaxed);
+            *failure = Some(error);
+        }
+        Ok(())
+    })?;
+    failures.into_iter().flatten().next().map_or(Ok(()), Err)
+}

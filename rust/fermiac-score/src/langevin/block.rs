@@ -1,0 +1,219 @@
+//! Chains side by side: what they hold while they make sweeps and windows.
+
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::ln;
+use fermiac_target::Integrand;
+
+use super::denoise::{Address, check_finite};
+use super::{Select, Settings, Step};
+use crate::Model;
+use crate::noise::{Purpose, stream};
+use crate::program::Program;
+
+/// What chains ask.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// The function that levels are drawn by, where it is one.
+    pub predict: Option<&'a dyn Integrand>,
+}
+
+/// What is carried from sweep to sweep, chain by chain.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chains {
+    /// Points (chains × dim).
+    pub(super) x: Vec<f64>,
+    /// Levels.
+    pub(super) sigma: Vec<f64>,
+    /// The end of the levels that was reached last: 0 none, 1 the highest, 2 the lowest.
+    pub(super) ends: Vec<u64>,
+    /// Passages from one end to the other.
+    pub(super) passages: Vec<u64>,
+}
+
+/// What windows give, window by window of each chain.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Windows {
+    /// Denoised points (chains × windows × dim).
+    pub draws: Vec<f64>,
+    /// Levels from which they were denoised.
+    pub sigma: Vec<f64>,
+    /// Means of log s.
+    pub log_sigma: Vec<f64>,
+    /// Shares of accepted moves.
+    pub acceptance: Vec<f64>,
+}
+
+/// Some chains, and room for their sweeps.
+pub(super) struct Block<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) dim: usize,
+    /// The number of the first chain.
+    pub(super) first: usize,
+    pub(super) x: Vec<f64>,
+    pub(super) sigma: Vec<f64>,
+    ends: Vec<u64>,
+    passages: Vec<u64>,
+    /// Visits of each level.
+    pub(super) visits: Vec<u64>,
+    /// Denoised points, proposed ones, and those denoised.
+    pub(super) d: Vec<f64>,
+    pub(super) to: Vec<f64>,
+    pub(super) d_to: Vec<f64>,
+    /// Normal numbers, and two uniform ones a chain.
+    pub(super) z: Vec<f64>,
+    pub(super) uniform: Vec<f64>,
+    /// Log-densities of the points and then of the proposed ones.
+    pub(super) logs: Vec<f64>,
+    /// What a predictor of levels gave.
+    pub(super) table: Vec<f64>,
+    pub(super) moved: Vec<bool>,
+}
+
+impl<'a> Block<'a> {
+    /// The chains from `first` on.
+    pub(super) fn new(settings: &'a Settings, dim: usize, first: usize, chains: Chains) -> Self {
+        let Chains { x, sigma, ends, passages } = chains;
+        let n = sigma.len();
+        let room = || vec![0.0; n * dim];
+        let visits = vec![0; settings.levels.sigma().len()];
+        Self {
+            settings,
+            dim,
+            first,
+            d: room(),
+            to: room(),
+            d_to: room(),
+            z: room(),
+            x,
+            sigma,
+            ends,
+            passages,
+            visits,
+            uniform: vec![0.5; 2 * n],
+            logs: vec![0.0; 2 * n],
+            table: Vec::new(),
+            moved: vec![false; n],
+        }
+    }
+
+    /// The chains as they stand, and the visits of each level.
+    pub(super) fn into_parts(self) -> (Chains, Vec<u64>) {
+        let Self { x, sigma, ends, passages, visits, .. } = self;
+        (Chains { x, sigma, ends, passages }, visits)
+    }
+
+    /// The denoised points at the present points and levels.
+    pub(super) fn denoise(&mut self, asked: &Asked<'_>) -> Result<()> {
+        asked.model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
+        check_finite(asked.model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
+    }
+
+    /// Fills `self.z` with the normal numbers of a draw.
+    pub(super) fn draw_normals(&mut self, purpose: Purpose, draw: u32) {
+        for (i, z) in self.z.chunks_exact_mut(self.dim).enumerate() {
+            stream(self.settings.key, purpose, (self.first + i) as u64, draw).fill_normal(z);
+        }
+    }
+
+    /// Sweep number `t`.
+    pub(super) fn sweep(
+        &mut self,
+        asked: &Asked<'_>,
+        t: u32,
+        step: Step,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let key = self.settings.key;
+        let rows = self.z.chunks_exact_mut(self.dim).zip(self.uniform.chunks_exact_mut(2));
+        for (i, (z, uniform)) in rows.enumerate() {
+            let mut stream = stream(key, Purpose::Sweep, (self.first + i) as u64, t);
+            stream.fill_normal(z);
+            stream.fill_uniform(uniform);
+        }
+        self.denoise(asked)?;
+        poll()?;
+        self.move_points(asked, step, poll)?;
+        self.draw_levels(asked, self.settings.is_corrected(), poll)
+    }
+
+    /// Window number `w`, appended to `out`: sweeps, and a copy of one of the states denoised.
+    pub(super) fn window(
+        &mut self,
+        asked: &Asked<'_>,
+        program: &Program,
+        w: u32,
+        out: &mut Windows,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let (settings, n) = (self.settings, self.sigma.len());
+        let n_skip = settings.n_skip;
+        let (mut chosen, mut levels) = (self.x.clone(), self.sigma.clone());
+        let at: Vec<usize> = (0..n).map(|i| self.state_to_take(i, w)).collect();
+        let (mut logs, mut accepted) = (vec![0.0; n], vec![0.0; n]);
+        for k in 1..=n_skip {
+            let t = settings.n_warmup + w as usize * n_skip + k - 1;
+            self.sweep(asked, t as u32, settings.step, poll)?;
+            for i in 0..n {
+                logs[i] += ln(self.sigma[i]);
+                accepted[i] += f64::from(u8::from(self.moved[i]));
+                let taken = match settings.select {
+                    Select::Min => self.sigma[i] < levels[i],
+                    Select::Last | Select::Random => k == at[i],
+                };
+                if taken {
+                    let row = i * self.dim..(i + 1) * self.dim;
+                    chosen[row.clone()].copy_from_slice(&self.x[row]);
+                    levels[i] = self.sigma[i];
+                }
+                self.count(i);
+            }
+        }
+        let address =
+            Address { key: settings.key, purpose: Purpose::Window, first: self.first, window: w };
+        let denoise = &settings.denoise;
+        let mut y = denoise.run(program, asked.model, &chosen, &levels, &address, poll)?;
+        if let Some(s) = settings.tweedie {
+            asked.model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
+            check_finite(asked.model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
+            y.copy_from_slice(&chosen);
+        }
+        out.draws.extend_from_slice(&y);
+        out.sigma.extend_from_slice(&levels);
+        out.log_sigma.extend(logs.iter().map(|sum| sum / n_skip as f64));
+        out.acceptance.extend(accepted.iter().map(|sum| sum / n_skip as f64));
+        Ok(())
+    }
+
+    /// Which state of the window is denoised, where that is known before.
+    fn state_to_take(&self, i: usize, w: u32) -> usize {
+        let n_skip = self.settings.n_skip;
+        if self.settings.select != Select::Random {
+            return n_skip;
+        }
+        let row = (self.first + i) as u64;
+        let u = stream(self.settings.key, Purpose::Choice, row, w).uniform();
+        1 + ((u * n_skip as f64) as usize).min(n_skip - 1)
+    }
+
+    /// Counts where chain `i` stands.
+    fn count(&mut self, i: usize) {
+        let k = self.settings.levels.nearest(self.sigma[i]);
+        self.visits[k] += 1;
+        let last = self.visits.len() - 1;
+        let end = match k {
+            _ if last == 0 => 0,
+            0 => 1,
+            k if k == last => 2,
+            _ => 0,
+        };
+        if end != 0 {
+            if self.ends[i] != 0 && self.ends[i] != end {
+                self.passages[i] += 1;
+            }
+            self.ends[i] = end;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Copies of points, taken down from their levels by an integrator.
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::{Error, Result};
+
+use crate::Model;
+use crate::noise::Purpose;
+use crate::program::{Method, Options, Program, compile, compile_rows};
+use crate::run::{OnNan, Plan, State, Stride};
+
+/// A grid's first level lies at least by this share above its last.
+const ABOVE: f64 = 1e-6;
+
+/// An integrator with its number of steps, the one to level 0 included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Integrator {
+    /// The method.
+    pub method: Method,
+    /// Its options.
+    pub options: Options,
+    /// How long Langevin steps among them are.
+    pub stride: Stride,
+    /// Steps.
+    pub n_steps: usize,
+    /// The exponent of the grid.
+    pub rho: f64,
+    /// The last level above 0.
+    pub sigma_end: f64,
+}
+
+impl Integrator {
+    /// Its program, which is the same for all levels to start from.
+    pub(super) fn program(&self) -> Result<Program> {
+        compile(self.method, self.options, &self.grid(2.0 * self.sigma_end)).map(|made| made.0)
+    }
+
+    /// From level `s`, or a little above the end, to the end, and to 0.
+    pub(super) fn grid(&self, s: f64) -> Vec<f64> {
+        let from = s.max(self.sigma_end * (1.0 + ABOVE));
+        let root = 1.0 / self.rho;
+        let power = |x: f64, p: f64| exp(p * ln(x));
+        let (high, low) = (power(from, root), power(self.sigma_end, root));
+        let last = self.n_steps - 1;
+        let mut grid: Vec<f64> = (0..last)
+            .map(|i| power(high + i as f64 / last as f64 * (low - high), self.rho))
+            .collect();
+        // The ends are what they are, without rounding.
+        grid.push(if last == 0 { from } else { self.sigma_end });
+        grid[0] = from;
+        grid.push(0.0);
+        grid
+    }
+
+    /// Takes the rows of `y` from their levels to 0.
+    #[allow(clippy::too_many_arguments)] // what a run of a program needs
+    pub(super) fn run(
+        &self,
+        program: &Program,
+        model: &dyn Model,
+        y: &[f64],
+        sigma: &[f64],
+        address: &Address,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Vec<f64>> {
+        let grids: Vec<f64> = sigma.iter().flat_map(|s| self.grid(*s)).collect();
+        let (_, coefficients) = compile_rows(self.method, self.options, &grids, self.n_steps + 1)?;
+        let plan = Plan {
+            program,
+            coefficients: &coefficients,
+            key: address.key,
+            purpose: address.purpose,
+            first_draw: address.window.wrapping_mul(program.draws.len() as u32),
+            threshold: None,
+            on_nan: OnNan::Raise,
+            stride: self.stride,
+            brownian: None,
+        };
+        let mut state = State::new(&plan, y, model.dim(), 0, address.first as u64);
+        while state.n_steps() < program.n_steps {
+            state.advance(&plan, model, poll)?;
+        }
+        Ok(state.y().to_vec())
+    }
+}
+
+/// Where the noise of an integrator comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address {
+    pub(super) key: u64,
+    pub(super) purpose: Purpose,
+    /// The first row.
+    pub(super) first: usize,
+    /// How often it was used before.
+    pub(super) window: u32,
+}
+
+/// The error for a number that is not finite in the denoised points of a row, if there is one.
+pub(super) fn check_finite(
+    model: &dyn Model,
+    d: Rows<'_>,
+    sigma: &[f64],
+    first: usize,
+) -> Result<()> {
+    for (i, row) in d.iter().enumerate() {
+        // A sum of finite numbers may overflow; then the row is looked at more closely.
+        if row.iter().sum::<f64>().is_finite() {
+            continue;
+        }
+        if let Some((j, value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            let chain = first + i;
+            return Err(Error::Target {
+                row: Some(chain),
+                why: format!(
+                    "chain {chain}: {} gave {value} for coordinate {j} at sigma = {:e}; if points \
+                     run away, take a smaller step or OUStep",
+                    model.describe(),
+                    sigma[i]
+                ),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,445 @@
+//! Denoising Langevin Gibbs: chains over points and noise levels.
+//!
+//! A chain stands at a point x and a level s, whose joint law is π(s) p_s(x), where p_s is the law
+//! of the data with noise of level s. A sweep moves the point at its level, then draws the level
+//! given the point; what high levels let the point cross, low ones see in detail. Every few sweeps
+//! a copy of the point is denoised by an integrator from its level down, and the chain goes on.
+//!
+//! Reference: B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative
+//! models" (2022).
+//!
+//! This is the order of all operations; another text of the same loop follows it to the letter.
+//!
+//! # Start
+//!
+//! Streams are those of [`noise`](super::noise), with the number of the chain as row.
+//! 1. Unless points are given: y = s_max z with the d normal numbers of (`Start`, draw 0); an
+//!    integrator takes y from s_max to the lowest level and to 0; x = y + b z with the d normal
+//!    numbers of (`Start`, draw 1), b the setting `init_noise`.
+//! 2. Unless levels are given: the level is drawn as in a sweep, with the uniform number of
+//!    (`Start`, draw 2) as u; an estimate from the denoised point takes it at level b, moved into
+//!    the range of the levels.
+//! 3. Sweeps of the warm-up, with a step of their own; sweeps are numbered from the first of them.
+//!
+//! # A sweep
+//!
+//! Sweep t takes from (`Sweep`, draw t): d normal numbers z, a uniform number v, a uniform number
+//! u, in this order, whether all of them are used or not.
+//! 1. D = D(x, s).
+//! 2. x' = x + a (D - x) + τ z, with
+//!    * Langevin η: a = η / (2 s²), τ = √η;
+//!    * scaled c: a = c / 2, τ = s √c;
+//!    * Ornstein-Uhlenbeck c: a = c / (1 + √(1 - c)), τ = s √c: it shrinks x - D by √(1 - c).
+//! 3. Without correction x becomes x'. With it, D' = D(x', s) gives the way back,
+//!    B = Σ (x - x' - a (D' - x'))² against F = τ² Σ z², and
+//!    R = Δ + (F - B) / (2 τ²), where Δ is
+//!    * exact: log p_s(x') - log p_s(x);
+//!    * score: Σ (x' - x) ((D - x) + (D' - x')) / (2 s²), the trapezoid rule along the move.
+//!
+//!    x becomes x' where log v < R, and stays else (also where R is NaN).
+//! 4. The new level:
+//!    * table: l_k = log p_(s_k)(x) or what a classifier gives, plus log π_k. Either the first of
+//!      the largest (argmax), or a draw: with w_k = exp(l_k - max l), the first k whose sum
+//!      w_0 + … + w_k exceeds u Σ w;
+//!    * regression: a function gives the mean m and the deviation e of log s; s = exp(m + e Φ⁻¹(u));
+//!    * estimate: s = √(Σ (x - D)² / d), where D is that of the point at the level before: the one
+//!      at hand where there was a correction, or else one more call.
+//!
+//!    The last two are moved into the range of the levels, and to the nearest of them (in log s, the
+//!    first of equals) where asked for.
+//!
+//! # A window
+//!
+//! Window w has n sweeps, and the n + 1 states before, between and after them: 0 to n.
+//! 1. The state that is denoised: of the least level, of equals the first (min); state n (last); or
+//!    state 1 + ⌊n u⌋ with the uniform number of (`Choice`, draw w) (random).
+//! 2. From its level s', or s_end (1 + 10⁻⁶) if that is more, a Karras grid of N levels ends at
+//!    s_end, and level 0 follows: N steps. The integrator's draw k has the normal numbers of
+//!    (`Window`, draw w K + k), K its number of draws.
+//! 3. Where a level s_t is set, a step of Tweedie's formula follows: y = D(y, s_t).
+//!
+//! Of each window there are kept: y, s', the mean of log s and the share of accepted moves over
+//! the states 1 to n. Over all windows of a chain each state 1 to n is counted at the level that is
+//! nearest to its own, and a passage is counted when the highest level is reached and the last end
+//! that was reached before was the lowest, or the other way round.
+
+mod block;
+mod denoise;
+mod levels;
+mod moves;
+#[cfg(test)]
+mod tests;
+
+pub use block::{Asked, Windows};
+pub use denoise::Integrator;
+pub use levels::{Levels, Predictor};
+pub use moves::{Correction, Step};
+
+use block::{Block, Chains};
+use denoise::Address;
+
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+
+use super::noise::{Purpose, stream};
+use super::program::Program;
+
+/// Chains of a block on a worker, at most and at least: a multiple of what models take at a time.
+const BLOCK: usize = 64;
+const LEAST: usize = 8;
+
+/// Which state of a window is denoised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Select {
+    /// That of the least level; the state before the first sweep is among them.
+    Min,
+    /// The last.
+    Last,
+    /// Any of those after a sweep, all equally likely.
+    Random,
+}
+
+/// What the chains of a run are told to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The key of all streams.
+    pub key: u64,
+    /// The noise levels.
+    pub levels: Levels,
+    /// Moves in windows.
+    pub step: Step,
+    /// Moves in the warm-up.
+    pub warmup_step: Step,
+    /// What moves are accepted by.
+    pub correction: Correction,
+    /// How levels are drawn.
+    pub predictor: Predictor,
+    /// Sweeps of the warm-up.
+    pub n_warmup: usize,
+    /// Sweeps of a window.
+    pub n_skip: usize,
+    /// Which state is denoised.
+    pub select: Select,
+    /// How it is denoised.
+    pub denoise: Integrator,
+    /// The level of a last step of Tweedie's formula.
+    pub tweedie: Option<f64>,
+    /// How starting points are made.
+    pub init: Integrator,
+    /// The level of the noise that they are given.
+    pub init_noise: f64,
+}
+
+impl Settings {
+    fn is_corrected(&self) -> bool {
+        self.correction != Correction::None
+    }
+
+    /// Calls of the model in a sweep.
+    fn calls_of_sweep(&self) -> usize {
+        let estimates = matches!(self.predictor, Predictor::Estimate { .. });
+        1 + usize::from(self.is_corrected() || estimates)
+    }
+}
+
+/// All chains of a run.
+#[derive(Debug, Clone)]
+pub struct Gibbs {
+    settings: Settings,
+    dim: usize,
+    n_chains: usize,
+    /// The integrators' lists of instructions: for starts and for windows.
+    init: Program,
+    denoise: Program,
+    chains: Chains,
+    /// Where the chains are told to start, as far as they are.
+    x0: Option<Vec<f64>>,
+    sigma0: Option<Vec<f64>>,
+    /// Whether the warm-up is over.
+    begun: bool,
+    n_windows: usize,
+    visits: Vec<u64>,
+}
+
+impl Gibbs {
+    /// Chains that start at given points (chains × dim) or those of an integrator, and at given
+    /// levels or drawn ones.
+    pub fn new(
+        settings: Settings,
+        dim: usize,
+        n_chains: usize,
+        x0: Option<Vec<f64>>,
+        sigma0: Option<Vec<f64>>,
+    ) -> Result<Self> {
+        let fits = |given: &Option<Vec<f64>>, n| given.as_ref().is_none_or(|v| v.len() == n);
+        if dim == 0 || !fits(&x0, n_chains * dim) || !fits(&sigma0, n_chains) {
+            return Err(Error::argument("init", "one point and one level a chain are needed"));
+        }
+        if settings.n_skip == 0 || settings.denoise.n_steps == 0 || settings.init.n_steps == 0 {
+            return Err(Error::argument("n_skip", "at least one sweep and one step are needed"));
+        }
+        let n_levels = settings.levels.sigma().len();
+        Ok(Self {
+            init: settings.init.program()?,
+            denoise: settings.denoise.program()?,
+            settings,
+            dim,
+            n_chains,
+            chains: Chains {
+                x: vec![0.0; n_chains * dim],
+                sigma: vec![1.0; n_chains],
+                ends: vec![0; n_chains],
+                passages: vec![0; n_chains],
+            },
+            x0,
+            sigma0,
+            begun: false,
+            n_windows: 0,
+            visits: vec![0; n_levels],
+        })
+    }
+
+    /// Coordinates of a point.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Chains.
+    pub fn n_chains(&self) -> usize {
+        self.n_chains
+    }
+
+    /// Windows that all chains have finished.
+    pub fn n_windows(&self) -> usize {
+        self.n_windows
+    }
+
+    /// How often each level was met, in windows.
+    pub fn visits(&self) -> &[u64] {
+        &self.visits
+    }
+
+    /// Passages of each chain between the highest and the lowest level.
+    pub fn passages(&self) -> &[u64] {
+        &self.chains.passages
+    }
+
+    /// Where the chains stand: points and levels.
+    pub fn state(&self) -> (&[f64], &[f64]) {
+        (&self.chains.x, &self.chains.sigma)
+    }
+
+    /// Calls of the model for each chain: at the start, in the warm-up, in sweeps, in denoising.
+    pub fn calls(&self) -> [u64; 4] {
+        let settings = &self.settings;
+        let mut start = if self.x0.is_none() { self.init.n_evals } else { 0 };
+        if self.sigma0.is_none() && matches!(settings.predictor, Predictor::Estimate { .. }) {
+            start += 1;
+        }
+        let sweep = settings.calls_of_sweep();
+        let denoise = self.denoise.n_evals + usize::from(settings.tweedie.is_some());
+        let begun = usize::from(self.begun);
+        [
+            begun * start,
+            begun * settings.n_warmup * sweep,
+            self.n_windows * settings.n_skip * sweep,
+            self.n_windows * denoise,
+        ]
+        .map(|n| n as u64)
+    }
+
+    /// Starts the chains and makes the sweeps of the warm-up. After an error nothing has changed.
+    pub fn begin(&mut self, asked: &Asked<'_>, context: &Context<'_>) -> Result<()> {
+        let mut chains = self.chains.clone();
+        self.blocks(
+            asked,
+            context,
+            |block, poll| {
+                self.start(block, asked, poll)?;
+                for t in 0..self.settings.n_warmup {
+                    block.sweep(asked, t as u32, self.settings.warmup_step, poll)?;
+                }
+                Ok(())
+            },
+            |first, part, _, ()| put(&mut chains, first, &part, self.dim),
+        )?;
+        self.chains = chains;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Makes windows. After an error nothing has changed.
+    pub fn advance(
+        &mut self,
+        n: usize,
+        asked: &Asked<'_>,
+        context: &Context<'_>,
+    ) -> Result<Windows> {
+        let last = self.settings.n_warmup + (self.n_windows + n) * self.settings.n_skip;
+        let draws = (self.n_windows + n) * self.denoise.draws.len();
+        if !self.begun || u32::try_from(last).is_err() || u32::try_from(draws).is_err() {
+            let why = format!("{n} windows more are {last} sweeps in all, and 2³² have addresses");
+            return Err(Error::argument("n_draws", why));
+        }
+        let (dim, size) = (self.dim, self.n_chains * n);
+        let mut chains = self.chains.clone();
+        let mut visits = self.visits.clone();
+        let mut all = Windows {
+            draws: vec![0.0; size * dim],
+            sigma: vec![0.0; size],
+            log_sigma: vec![0.0; size],
+            acceptance: vec![0.0; size],
+        };
+        self.blocks(
+            asked,
+            context,
+            |block, poll| {
+                let mut out = Windows::default();
+                for w in self.n_windows..self.n_windows + n {
+                    block.window(asked, &self.denoise, w as u32, &mut out, poll)?;
+                }
+                Ok(out)
+            },
+            |first, part, seen, out| {
+                let rows = part.sigma.len();
+                put(&mut chains, first, &part, dim);
+                visits.iter_mut().zip(seen).for_each(|(to, n)| *to += n);
+                let at = Place { first, rows, n };
+                at.put(&out.draws, &mut all.draws, dim);
+                at.put(&out.sigma, &mut all.sigma, 1);
+                at.put(&out.log_sigma, &mut all.log_sigma, 1);
+                at.put(&out.acceptance, &mut all.acceptance, 1);
+                context.advance((rows * n) as u64);
+            },
+        )?;
+        self.chains = chains;
+        self.visits = visits;
+        self.n_windows += n;
+        Ok(all)
+    }
+
+    /// Works on all chains, block by block, and gathers what becomes of them in their order.
+    fn blocks<T: Send>(
+        &self,
+        asked: &Asked<'_>,
+        context: &Context<'_>,
+        work: impl Fn(&mut Block<'_>, &mut dyn FnMut() -> Result<()>) -> Result<T> + Sync,
+        mut gather: impl FnMut(usize, Chains, Vec<u64>, T),
+    ) -> Result<()> {
+        let one = |first: usize, n: usize, poll: &mut dyn FnMut() -> Result<()>| {
+            let chains = self.chains.part(first, n, self.dim);
+            let mut block = Block::new(&self.settings, self.dim, first, chains);
+            let given = work(&mut block, poll)?;
+            let (chains, visits) = block.into_parts();
+            Ok((chains, visits, given))
+        };
+        let central = asked.model.style() == Style::Central
+            || asked.predict.is_some_and(|predict| predict.style() == Style::Central);
+        if central {
+            let (chains, visits, given) = one(0, self.n_chains, &mut || context.poll())?;
+            gather(0, chains, visits, given);
+            return Ok(());
+        }
+        let rows = self.n_chains.div_ceil(context.n_threads()).next_multiple_of(LEAST).min(BLOCK);
+        context.ordered(
+            self.n_chains.div_ceil(rows),
+            |b| one(b * rows, rows.min(self.n_chains - b * rows), &mut || Ok(())),
+            |b, (chains, visits, given)| {
+                gather(b * rows, chains, visits, given);
+                Ok(())
+            },
+        )
+    }
+
+    /// Brings the chains of a block to their first points and levels.
+    fn start(
+        &self,
+        block: &mut Block<'_>,
+        asked: &Asked<'_>,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let (settings, dim, first) = (&self.settings, self.dim, block.first);
+        let rows = first..first + block.sigma.len();
+        let (low, high) = settings.levels.range();
+        if let Some(x0) = &self.x0 {
+            block.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);
+        } else {
+            block.draw_normals(Purpose::Start, 0);
+            block.z.iter_mut().for_each(|z| *z *= high);
+            let address =
+                Address { key: settings.key, purpose: Purpose::Integrate, first, window: 0 };
+            let levels = vec![high; rows.len()];
+            let init = &settings.init;
+            block.x = init.run(&self.init, asked.model, &block.z, &levels, &address, poll)?;
+            block.draw_normals(Purpose::Start, 1);
+            let z = block.z.iter();
+            block.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
+        }
+        if let Some(sigma0) = &self.sigma0 {
+            block.sigma.copy_from_slice(&sigma0[rows]);
+            return Ok(());
+        }
+        block.sigma.fill(settings.init_noise.clamp(low, high));
+        for (i, uniform) in block.uniform.chunks_exact_mut(2).enumerate() {
+            uniform[1] = stream(settings.key, Purpose::Start, (first + i) as u64, 2).uniform();
+        }
+        block.draw_levels(asked, false, poll)
+    }
+
+    /// Writes or reads everything that changes.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let chains = &mut self.chains;
+        codec.numbers(&mut chains.x)?;
+        codec.numbers(&mut chains.sigma)?;
+        chains.ends.iter_mut().try_for_each(|end| codec.word(end))?;
+        chains.passages.iter_mut().try_for_each(|n| codec.word(n))?;
+        self.visits.iter_mut().try_for_each(|n| codec.word(n))?;
+        codec.count(&mut self.n_windows)?;
+        codec.flag(&mut self.begun)?;
+        codec.finish()
+    }
+}
+
+impl Chains {
+    /// `n` chains from `first` on.
+    fn part(&self, first: usize, n: usize, dim: usize) -> Self {
+        let rows = first..first + n;
+        Self {
+            x: self.x[first * dim..(first + n) * dim].to_vec(),
+            sigma: self.sigma[rows.clone()].to_vec(),
+            ends: self.ends[rows.clone()].to_vec(),
+            passages: self.passages[rows].to_vec(),
+        }
+    }
+}
+
+/// Puts chains back.
+fn put(chains: &mut Chains, first: usize, part: &Chains, dim: usize) {
+    let rows = first..first + part.sigma.len();
+    chains.x[rows.start * dim..rows.end * dim].copy_from_slice(&part.x);
+    chains.sigma[rows.clone()].copy_from_slice(&part.sigma);
+    chains.ends[rows.clone()].copy_from_slice(&part.ends);
+    chains.passages[rows].copy_from_slice(&part.passages);
+}
+
+/// Some rows of all chains, over some windows.
+struct Place {
+    first: usize,
+    rows: usize,
+    n: usize,
+}
+
+impl Place {
+    /// From windows one after the other to chains one after the other.
+    fn put(&self, from: &[f64], to: &mut [f64], width: usize) {
+        for w in 0..self.n {
+            for i in 0..self.rows {
+                let source = (w * self.rows + i) * width;
+                let target = ((self.first + i) * self.n + w) * width;
+                to[target..target + width].copy_from_slice(&from[source..source + width]);
+            }
+        }
+    }
+}

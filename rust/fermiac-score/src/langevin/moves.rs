@@ -1,0 +1,117 @@
+//! Moves of points at their levels, and the correction that makes them exact.
+
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::ln;
+
+use super::block::{Asked, Block};
+
+/// How points move.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step {
+    /// A Langevin step of one size for all levels.
+    Langevin {
+        /// Its size, a variance.
+        eta: f64,
+    },
+    /// A Langevin step whose size is a share of the noise's variance.
+    Scaled {
+        /// The share.
+        c: f64,
+    },
+    /// A step of the Ornstein-Uhlenbeck process about the denoised point.
+    Ou {
+        /// The share of the noise that is new.
+        c: f64,
+    },
+}
+
+impl Step {
+    /// How far a move goes towards the denoised point, and the deviation of its noise.
+    pub(super) fn rates(self, s: f64) -> (f64, f64) {
+        match self {
+            Self::Langevin { eta } => (eta / (2.0 * s * s), eta.sqrt()),
+            Self::Scaled { c } => (0.5 * c, s * c.sqrt()),
+            Self::Ou { c } => (c / (1.0 + (1.0 - c).sqrt()), s * c.sqrt()),
+        }
+    }
+}
+
+/// What a move is accepted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correction {
+    /// Nothing: every move is.
+    None,
+    /// The log-densities of the model.
+    Exact,
+    /// The trapezoid rule for the score along the move, which is exact where the score is linear.
+    Score,
+}
+
+impl Block<'_> {
+    /// Moves all points once, given the denoised points `self.d`; afterwards these belong to where
+    /// the points stand, if there was a correction.
+    pub(super) fn move_points(
+        &mut self,
+        asked: &Asked<'_>,
+        step: Step,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let dim = self.dim;
+        for i in 0..self.sigma.len() {
+            let (a, tau) = step.rates(self.sigma[i]);
+            for j in i * dim..(i + 1) * dim {
+                let x = self.x[j];
+                self.to[j] = x + a * (self.d[j] - x) + tau * self.z[j];
+            }
+        }
+        let correction = self.settings.correction;
+        if correction == Correction::None {
+            std::mem::swap(&mut self.x, &mut self.to);
+            self.moved.fill(true);
+            return Ok(());
+        }
+        asked.model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
+        poll()?;
+        if correction == Correction::Exact {
+            let (from, to) = self.logs.split_at_mut(self.sigma.len());
+            asked.model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
+            asked.model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
+            poll()?;
+        }
+        for i in 0..self.sigma.len() {
+            let ratio = self.log_ratio(i, step);
+            // Also where the ratio is no number, the chain stays.
+            self.moved[i] = ln(self.uniform[2 * i]) < ratio;
+            if self.moved[i] {
+                let row = i * dim..(i + 1) * dim;
+                self.x[row.clone()].copy_from_slice(&self.to[row.clone()]);
+                self.d[row.clone()].copy_from_slice(&self.d_to[row]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The logarithm of what the move of row `i` is accepted with.
+    fn log_ratio(&self, i: usize, step: Step) -> f64 {
+        let (s, row) = (self.sigma[i], i * self.dim..(i + 1) * self.dim);
+        let (a, tau) = step.rates(s);
+        let (x, to) = (&self.x[row.clone()], &self.to[row.clone()]);
+        let (d, d_to, z) = (&self.d[row.clone()], &self.d_to[row.clone()], &self.z[row]);
+        let (mut back, mut forth, mut slope) = (0.0, 0.0, 0.0);
+        for j in 0..self.dim {
+            let pull = d_to[j] - to[j];
+            let miss = x[j] - to[j] - a * pull;
+            back += miss * miss;
+            forth += z[j] * z[j];
+            slope += (to[j] - x[j]) * ((d[j] - x[j]) + pull);
+        }
+        let n = self.sigma.len();
+        let gain = match self.settings.correction {
+            Correction::Exact => self.logs[n + i] - self.logs[i],
+            _ => slope / (2.0 * s * s),
+        };
+        let variance = tau * tau;
+        gain + (variance * forth - back) / (2.0 * variance)
+    }
+}

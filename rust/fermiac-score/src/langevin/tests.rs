@@ -1,0 +1,159 @@
+//! Chains on one normal law, of which everything is known.
+#![allow(clippy::unwrap_used)]
+
+use fermiac_base::linalg::Rows;
+
+use super::*;
+use crate::Model;
+use crate::model::level;
+use crate::program::{Method, Options, Start};
+use crate::run::{Norm, Stride};
+
+const DIM: usize = 3;
+/// The variance of the data.
+const TAU2: f64 = 0.8;
+
+/// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ²; NaN far out, if so.
+struct Normal {
+    style: Style,
+    bound: f64,
+}
+
+impl Model for Normal {
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        for (i, (row, y)) in out.chunks_exact_mut(DIM).zip(y.iter()).enumerate() {
+            let s = level(sigma, i);
+            for (d, y) in row.iter_mut().zip(y) {
+                *d = if y.abs() > self.bound { f64::NAN } else { y * TAU2 / (TAU2 + s * s) };
+            }
+        }
+        Ok(())
+    }
+
+    fn has_log_density(&self) -> bool {
+        true
+    }
+
+    fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        for (i, (out, y)) in out.iter_mut().zip(y.iter()).enumerate() {
+            let v = TAU2 + level(sigma, i).powi(2);
+            let square: f64 = y.iter().map(|y| y * y).sum();
+            *out = -0.5 * (square / v + DIM as f64 * v.ln());
+        }
+        Ok(())
+    }
+
+    fn style(&self) -> Style {
+        self.style
+    }
+}
+
+const THREADED: Normal = Normal { style: Style::Threaded, bound: f64::INFINITY };
+
+fn integrator(n_steps: usize) -> Integrator {
+    let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
+    Integrator {
+        method: Method::Euler,
+        options,
+        stride: Stride { snr: 0.16, norm: Norm::Level },
+        n_steps,
+        rho: 7.0,
+        sigma_end: 0.05,
+    }
+}
+
+fn settings(step: Step, correction: Correction) -> Settings {
+    let sigma: Vec<f64> =
+        (0..20).map(|k| 10.0 * (-f64::from(k) / 19.0 * 200_f64.ln()).exp()).collect();
+    Settings {
+        key: 11,
+        levels: Levels::new(sigma, vec![0.0; 20]).unwrap(),
+        step,
+        warmup_step: step,
+        correction,
+        predictor: Predictor::Exact { argmax: false },
+        n_warmup: 5,
+        n_skip: 3,
+        select: Select::Random,
+        denoise: integrator(4),
+        tweedie: Some(0.05),
+        init: integrator(10),
+        init_noise: 0.5,
+    }
+}
+
+fn run(settings: Settings, model: &Normal, n_threads: usize, parts: &[usize]) -> Vec<Windows> {
+    let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
+    let asked = Asked { model, predict: None };
+    let mut gibbs = Gibbs::new(settings, DIM, 150, None, None).unwrap();
+    gibbs.begin(&asked, &context).unwrap();
+    parts.iter().map(|n| gibbs.advance(*n, &asked, &context).unwrap()).collect()
+}
+
+#[test]
+fn threads_styles_and_parts_give_the_same_bits() {
+    let ou = || settings(Step::Ou { c: 0.3 }, Correction::Exact);
+    let one = run(ou(), &THREADED, 1, &[4]);
+    let central = Normal { style: Style::Central, ..THREADED };
+    assert_eq!(run(ou(), &THREADED, 3, &[4]), one);
+    assert_eq!(run(ou(), &central, 1, &[4]), one);
+    let parts = run(ou(), &central, 2, &[1, 3]);
+    for chain in 0..150 {
+        assert_eq!(parts[0].sigma[chain], one[0].sigma[4 * chain]);
+        let at = (3 * chain + 2) * DIM..(3 * chain + 3) * DIM;
+        let same = (4 * chain + 3) * DIM..(4 * chain + 4) * DIM;
+        assert_eq!(parts[1].draws[at], one[0].draws[same]);
+    }
+}
+
+#[test]
+fn the_trapezoid_rule_is_exact_for_a_linear_score() {
+    for step in [Step::Ou { c: 0.9 }, Step::Scaled { c: 1.5 }, Step::Langevin { eta: 0.3 }] {
+        let exact = &run(settings(step, Correction::Exact), &THREADED, 1, &[6])[0];
+        let score = &run(settings(step, Correction::Score), &THREADED, 1, &[6])[0];
+        assert_eq!(exact.acceptance, score.acceptance, "{step:?}");
+        let mean = exact.acceptance.iter().sum::<f64>() / exact.acceptance.len() as f64;
+        assert!(mean > 0.3 && mean < 0.999, "{step:?} {mean}");
+    }
+}
+
+#[test]
+fn saved_chains_go_on_with_the_same_bits() {
+    let make = || {
+        let settings = settings(Step::Ou { c: 0.3 }, Correction::None);
+        Gibbs::new(settings, DIM, 20, None, None).unwrap()
+    };
+    let (context, asked) = (Context::serial(), Asked { model: &THREADED, predict: None });
+    let mut one = make();
+    one.begin(&asked, &context).unwrap();
+    one.advance(2, &asked, &context).unwrap();
+    let mut codec = Codec::writer();
+    one.persist(&mut codec).unwrap();
+    let mut other = make();
+    other.persist(&mut Codec::reader(codec.into_words())).unwrap();
+    assert_eq!(other.calls(), one.calls());
+    let made = one.advance(3, &asked, &context).unwrap();
+    assert_eq!(other.advance(3, &asked, &context).unwrap(), made);
+    assert_eq!((one.visits(), one.passages()), (other.visits(), other.passages()));
+    assert_eq!(one.visits().iter().sum::<u64>(), 20 * 5 * 3);
+}
+
+#[test]
+fn after_an_error_the_chains_are_where_they_were() {
+    let settings = settings(Step::Ou { c: 0.3 }, Correction::None);
+    let mut gibbs = Gibbs::new(settings, DIM, 20, None, None).unwrap();
+    let (context, asked) = (Context::serial(), Asked { model: &THREADED, predict: None });
+    assert!(gibbs.advance(1, &asked, &context).is_err());
+    gibbs.begin(&asked, &context).unwrap();
+    let before = gibbs.clone();
+    let broken = Normal { bound: 1.0, ..THREADED };
+    let bad = Asked { model: &broken, predict: None };
+    let error = gibbs.advance(1, &bad, &context).unwrap_err();
+    assert!(matches!(&error, Error::Target { row: Some(_), why } if why.contains("chain")));
+    assert_eq!(gibbs.state(), before.state());
+    assert_eq!(gibbs.n_windows(), 0);
+}

@@ -1,0 +1,278 @@
+//! Walks the rows eight at a time and the components block by block: a running log-sum-exp, and
+//! what is averaged with its weights.
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{Kernel, LANES, Real, V, expv, lnv};
+
+use super::shape::{Shape, View};
+use super::tile::{Lane, WIDE, any, load, store, total, update};
+use crate::model::level;
+
+/// Weights below this logarithm, of the largest so far, count as none: 10⁶ of them would not
+/// change a sum.
+const CUT: f64 = -60.0;
+/// Numbers of eight rows that a block of components may take to itself.
+const BLOCK_SPACE: usize = 2048;
+/// Components of a block at most.
+const BLOCK: usize = 256;
+
+/// What is asked of a mixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The posterior means.
+    Denoised,
+    /// The scores.
+    Scores,
+    /// The log-densities alone.
+    LogDensities,
+    /// The posterior means and, for values, the traces of their derivatives.
+    Traces,
+    /// The logarithms of weight times density of all components, and for values the log-densities.
+    Terms,
+}
+
+/// The evaluation of rows; a level for all of them where `L` is a number.
+pub(super) struct Evaluate<'a, S, L> {
+    pub(super) shape: &'a S,
+    pub(super) asked: Asked,
+    pub(super) y: Rows<'a>,
+    pub(super) sigma: &'a [f64],
+    /// (rows × dim), (rows × components) or empty.
+    pub(super) out: &'a mut [f64],
+    /// One a row, or empty.
+    pub(super) values: &'a mut [f64],
+    /// A level that lanes without a row, or without noise of their own, are given.
+    pub(super) idle: f64,
+    pub(super) lane: std::marker::PhantomData<L>,
+}
+
+/// A running log-sum-exp of eight rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum {
+    max: V,
+    sum: V,
+}
+
+impl Sum {
+    pub(super) const EMPTY: Self = Self { max: V::splat(f64::NEG_INFINITY), sum: V::ZERO };
+
+    /// Adds terms by their logarithms, which become weights relative to the largest so far. Gives
+    /// what sums of before are to be multiplied by, and the sum of the weights; None where no term
+    /// counts in any row.
+    #[inline(always)]
+    pub(super) fn add<const FMA: bool>(&mut self, logs: &mut [V]) -> Option<(V, V)> {
+        let n = logs.len();
+        let mut largest = [V::splat(f64::NEG_INFINITY); 2];
+        for at in 0..n / 2 {
+            largest[0] = largest[0].max(logs[2 * at]);
+            largest[1] = largest[1].max(logs[2 * at + 1]);
+        }
+        let max = largest[0].max(largest[1]).max(logs[n - 1]);
+        if !any(max.zip(self.max, |new, old| new - old), |ahead| ahead > CUT || ahead.is_nan()) {
+            return None;
+        }
+        let max = max.max(self.max);
+        let keep = expv::<FMA>(self.max - max);
+        let mut sum = V::ZERO;
+        for log in logs {
+            let below = *log - max;
+            *log = below.below(V::splat(CUT), V::ZERO, expv::<FMA>(below));
+            sum = sum + *log;
+        }
+        self.max = max;
+        self.sum = self.sum.mul_add::<FMA>(keep, sum);
+        Some((keep, sum))
+    }
+
+    /// The logarithm of the sum.
+    #[inline(always)]
+    pub(super) fn log<const FMA: bool>(&self) -> V {
+        self.max + lnv::<FMA>(self.sum)
+    }
+}
+
+/// The components that a block may hold.
+pub(super) fn block_of<S: Shape>(shape: &S) -> usize {
+    (BLOCK_SPACE / shape.space_len()).clamp(1, BLOCK).min(shape.len())
+}
+
+/// Room for one tile and one block.
+struct Space {
+    y: Vec<V>,
+    sums: Vec<V>,
+    scratch: Vec<V>,
+    kept: Vec<V>,
+    logs: Vec<V>,
+    active: Vec<usize>,
+    /// Posterior means of a block and their average, where traces are asked for.
+    means: Vec<V>,
+    average: Vec<V>,
+}
+
+impl<S: Shape, L: Lane> Kernel for Evaluate<'_, S, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(mut self) {
+        let (shape, dim) = (self.shape, self.shape.dim());
+        let traces = self.asked == Asked::Traces;
+        let block =
+            block_of(shape).min(if traces { (BLOCK_SPACE / dim).max(LANES) } else { BLOCK });
+        let wide = |n: usize| vec![V::ZERO; n];
+        let mut space = Space {
+            y: wide(dim),
+            sums: wide(dim),
+            scratch: wide(dim),
+            kept: wide(block * shape.space_len()),
+            logs: wide(block),
+            active: Vec::with_capacity(block),
+            means: wide(if traces { block * dim } else { 0 }),
+            average: wide(if traces { dim } else { 0 }),
+        };
+        let mut table = vec![L::of(0.0); shape.table_len()];
+        let mut square = V::splat(self.sigma.first().map_or(0.0, |s| s * s));
+        if L::SHARED {
+            shape.table::<L, FMA>(L::gather(square), &mut table);
+        }
+        for first in (0..self.y.len()).step_by(LANES) {
+            let rows = LANES.min(self.y.len() - first);
+            if !L::SHARED {
+                for l in 0..LANES {
+                    let s = if l < rows { level(self.sigma, first + l) } else { self.idle };
+                    let s = if s < super::NO_NOISE { self.idle } else { s };
+                    square.0[l] = s * s;
+                }
+                shape.table::<L, FMA>(L::gather(square), &mut table);
+            }
+            load(&self.y.data()[first * dim..(first + rows) * dim], dim, &mut space.y);
+            self.tile::<FMA>(first, rows, block, square, &table, &mut space);
+        }
+    }
+}
+
+impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
+    #[inline(always)]
+    fn tile<const FMA: bool>(
+        &mut self,
+        first: usize,
+        rows: usize,
+        block: usize,
+        square: V,
+        table: &[L],
+        space: &mut Space,
+    ) {
+        let (shape, dim) = (self.shape, self.shape.dim());
+        let Space { y, sums, scratch, kept, logs, active, means, average } = space;
+        let (mut sum, mut traces) = (Sum::EMPTY, Traces::NONE);
+        sums.fill(V::ZERO);
+        for start in (0..shape.len()).step_by(block) {
+            let block = start..shape.len().min(start + block);
+            let logs = &mut logs[..block.len()];
+            shape.squares::<FMA>(block.clone(), y, kept, scratch);
+            shape.logs::<L, FMA>(block.clone(), kept, table, logs);
+            if self.asked == Asked::Terms {
+                let width = shape.len();
+                let all = self.out[first * width..].chunks_exact_mut(width).take(rows);
+                for (l, row) in all.enumerate() {
+                    row[block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
+                }
+            }
+            let before = sum.sum;
+            let Some((keep, added)) = sum.add::<FMA>(logs) else { continue };
+            if matches!(self.asked, Asked::LogDensities | Asked::Terms) {
+                continue;
+            }
+            active.clear();
+            for at in 0..logs.len() {
+                if any(logs[at], |weight| weight != 0.0) {
+                    logs[active.len()] = logs[at];
+                    active.push(at);
+                }
+            }
+            let logs = &mut logs[..active.len()];
+            if start > 0 {
+                update!(sums, |_j, sum| sum * keep);
+            }
+            let view = View { block, y, space: kept, table };
+            match self.asked {
+                Asked::Denoised => {
+                    shape.add_means::<L, FMA>(&view, active, logs, sums, scratch);
+                }
+                Asked::Scores => {
+                    shape.add_scores::<L, FMA>(&view, active, logs, sums, scratch);
+                }
+                _ => {
+                    let room = (&mut sums[..], &mut means[..], &mut average[..], &mut scratch[..]);
+                    let weights = (before * keep, keep, added);
+                    traces.add::<S, L, FMA>(shape, &view, active, logs, weights, room);
+                }
+            }
+        }
+        if matches!(self.asked, Asked::Denoised | Asked::Scores | Asked::Traces) {
+            let inverse = V::splat(1.0) / sum.sum;
+            update!(sums, |_j, sum| sum * inverse);
+            store(sums, dim, &mut self.out[first * dim..(first + rows) * dim]);
+        }
+        let values = match self.asked {
+            Asked::Denoised | Asked::Scores => return,
+            Asked::Traces => (traces.own + traces.between / square) / sum.sum,
+            _ => sum.log::<FMA>(),
+        };
+        self.values[first..first + rows].copy_from_slice(&values.0[..rows]);
+    }
+}
+
+/// Running sums of the trace of the derivative of the posterior mean: the average trace of the
+/// components, and the scatter of their posterior means over s².
+struct Traces {
+    own: V,
+    between: V,
+}
+
+impl Traces {
+    const NONE: Self = Self { own: V::ZERO, between: V::ZERO };
+
+    /// Adds the active components of a block, and their posterior means to `sums`. `totals` are
+    /// the weight before (rescaled), the factor of the rescaling and the weight of the block.
+    ///
+    /// Scatters about a block's own average are merged pairwise, so that nothing cancels.
+    #[inline(always)]
+    fn add<S: Shape, L: Lane, const FMA: bool>(
+        &mut self,
+        shape: &S,
+        view: &View<'_, L>,
+        active: &[usize],
+        weights: &[V],
+        (before, keep, added): (V, V, V),
+        (sums, means, average, scratch): (&mut [V], &mut [V], &mut [V], &mut [V]),
+    ) {
+        let dim = shape.dim();
+        let (mut own, mut within) = (V::ZERO, V::ZERO);
+        average.fill(V::ZERO);
+        let each = means.chunks_exact_mut(dim).zip(active).zip(weights);
+        for ((mean, &at), weight) in each {
+            let trace = shape.mean::<L, FMA>(view, at, mean, scratch);
+            own = weight.mul_add::<FMA>(trace, own);
+            update!(average, |j, average| weight.mul_add::<FMA>(mean[j], average));
+        }
+        let inverse = |weight: V| weight.map(|w| if w > 0.0 { 1.0 / w } else { 0.0 });
+        let (of_added, of_before) = (inverse(added), inverse(before));
+        let apart = total!(dim, |j, apart| {
+            let off = average[j] * of_added - sums[j] * of_before;
+            off.mul_add::<FMA>(off, apart)
+        });
+        update!(sums, |j, sum| sum + average[j]);
+        update!(average, |_j, average| average * of_added);
+        for (mean, weight) in means.chunks_exact(dim).zip(weights) {
+            let square = total!(dim, |j, square| {
+                let off = mean[j] - average[j];
+                off.mul_add::<FMA>(off, square)
+            });
+            within = weight.mul_add::<FMA>(square, within);
+        }
+        let share = before * added * inverse(before + added);
+        self.own = self.own.mul_add::<FMA>(keep, own);
+        self.between = self.between.mul_add::<FMA>(keep, within);
+        self.between = share.mul_add::<FMA>(apart, self.between);
+    }
+}

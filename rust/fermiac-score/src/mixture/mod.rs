@@ -1,0 +1,224 @@
+//! The exact model of a mixture of normal laws, and of data points: components of no variance.
+//!
+//! With noise of level s a component N(μ, Σ) becomes N(μ, Σ + s² I), so the posterior mean behind
+//! a noisy point is the average of the components' own ones, μ + Σ (Σ + s² I)⁻¹ (y - μ), with the
+//! components' posterior weights; everything follows from the eigenvalues of Σ.
+
+mod build;
+mod draws;
+mod evaluate;
+mod form;
+mod isotropic;
+mod jacobian;
+mod levels;
+mod limit;
+mod shape;
+mod spectral;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use std::marker::PhantomData;
+
+pub use build::Covariances;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{V, dispatch, exp_slice};
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+
+use crate::Model;
+use crate::model::level;
+use evaluate::{Asked, Evaluate};
+use form::Form;
+
+/// Levels below this count as no noise: their squares are at the edge of what can be represented.
+const NO_NOISE: f64 = 1e-75;
+
+/// A mixture of normal laws, seen through noise of any level.
+#[derive(Debug, Clone)]
+pub struct GaussianMixture {
+    dim: usize,
+    n_components: usize,
+    /// The components that have weight.
+    kept: Vec<usize>,
+    /// Running sums of their weights.
+    cumulative: Vec<f64>,
+    /// Whether any of them lacks variance in some direction.
+    singular: bool,
+    form: Form,
+}
+
+impl GaussianMixture {
+    /// The number of components, those without weight included.
+    pub fn n_components(&self) -> usize {
+        self.n_components
+    }
+
+    /// The posterior weights of the components at every row (rows × components).
+    ///
+    /// # Errors
+    /// None but of the arguments' shapes.
+    pub fn responsibilities(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        let n = self.kept.len();
+        let mut shares = vec![0.0; y.len() * n];
+        self.shares(y, sigma, &mut shares)?;
+        out.fill(0.0);
+        for (to, shares) in out.chunks_exact_mut(self.n_components).zip(shares.chunks_exact(n)) {
+            self.kept.iter().zip(shares).for_each(|(k, share)| to[*k] = *share);
+        }
+        Ok(())
+    }
+
+    /// The posterior weights of the components that have weight.
+    fn shares(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        let mut logs = vec![0.0; y.len()];
+        self.evaluate(Asked::Terms, y, sigma, out, &mut logs)?;
+        let n = self.kept.len();
+        for (i, terms) in out.chunks_exact_mut(n).enumerate() {
+            if self.singular && level(sigma, i) < NO_NOISE {
+                terms.fill(0.0);
+                for (k, share) in self.limit(y.row(i)).shares {
+                    terms[k] = share;
+                }
+            } else {
+                // Relative to the largest: a log-density of 10⁸ is not known to 10⁻⁹.
+                let most = terms.iter().fold(f64::NEG_INFINITY, |most, term| most.max(*term));
+                if !most.is_finite() {
+                    terms.fill(f64::NAN);
+                    continue;
+                }
+                terms.iter_mut().for_each(|term| *term -= most);
+                exp_slice(terms);
+                let sum: f64 = terms.iter().sum();
+                terms.iter_mut().for_each(|term| *term /= sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates the rows that have noise, or need none.
+    fn evaluate(
+        &self,
+        asked: Asked,
+        y: Rows<'_>,
+        sigma: &[f64],
+        out: &mut [f64],
+        values: &mut [f64],
+    ) -> Result<()> {
+        if y.dim() != self.dim || (sigma.len() != 1 && sigma.len() != y.len()) {
+            return Err(Error::Internal("rows or levels of another shape".into()));
+        }
+        match &self.form {
+            Form::Isotropic(shape) => self.dispatch(shape, asked, y, sigma, out, values),
+            Form::Spectral(shape) => self.dispatch(shape, asked, y, sigma, out, values),
+        }
+        Ok(())
+    }
+
+    fn dispatch<S: shape::Shape>(
+        &self,
+        shape: &S,
+        asked: Asked,
+        y: Rows<'_>,
+        sigma: &[f64],
+        out: &mut [f64],
+        values: &mut [f64],
+    ) {
+        // Where nothing has a density without noise, such rows are the caller's.
+        let idle = if self.singular { 1.0 } else { 0.0 };
+        if let [s] = sigma {
+            let s = &[if *s < NO_NOISE { idle } else { *s }];
+            let lane = PhantomData::<f64>;
+            dispatch(Evaluate { shape, asked, y, sigma: s, out, values, idle, lane });
+        } else {
+            let lane = PhantomData::<V>;
+            dispatch(Evaluate { shape, asked, y, sigma, out, values, idle, lane });
+        }
+    }
+
+    /// Refuses levels without noise where the law then has no density.
+    fn dense(&self, what: &str, sigma: &[f64]) -> Result<()> {
+        if !self.singular || sigma.iter().all(|s| *s >= NO_NOISE) {
+            return Ok(());
+        }
+        Err(Error::Numerical(format!(
+            "the {what} at noise level 0 was asked for, where the law has no density, as a \
+             covariance is singular; ask at a positive level, or give all directions variance"
+        )))
+    }
+
+    /// Replaces the denoised rows that have no noise, and their traces.
+    fn settle(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64], traces: &mut [f64]) {
+        if sigma.iter().all(|s| *s >= NO_NOISE) {
+            return;
+        }
+        for (i, (y, to)) in y.iter().zip(out.chunks_exact_mut(self.dim)).enumerate() {
+            if level(sigma, i) < NO_NOISE {
+                let trace = self.project(y, to);
+                if let Some(to) = traces.get_mut(i) {
+                    *to = trace;
+                }
+            }
+        }
+    }
+}
+
+impl Model for GaussianMixture {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        self.evaluate(Asked::Denoised, y, sigma, out, &mut [])?;
+        self.settle(y, sigma, out, &mut []);
+        Ok(())
+    }
+
+    fn score(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        self.dense("score", sigma)?;
+        self.evaluate(Asked::Scores, y, sigma, out, &mut [])
+    }
+
+    fn has_log_density(&self) -> bool {
+        true
+    }
+
+    fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
+        self.dense("log-density", sigma)?;
+        self.evaluate(Asked::LogDensities, y, sigma, &mut [], out)
+    }
+
+    fn level_log_densities(&self, y: Rows<'_>, levels: &[f64], out: &mut [f64]) -> Result<()> {
+        self.dense("log-density", levels)?;
+        match &self.form {
+            Form::Isotropic(shape) => levels::log_densities(shape, y, levels, out),
+            Form::Spectral(shape) => levels::log_densities(shape, y, levels, out),
+        }
+        Ok(())
+    }
+
+    fn has_trace(&self) -> bool {
+        true
+    }
+
+    fn denoise_with_trace(
+        &self,
+        y: Rows<'_>,
+        sigma: &[f64],
+        out: &mut [f64],
+        trace: &mut [f64],
+    ) -> Result<()> {
+        self.evaluate(Asked::Traces, y, sigma, out, trace)?;
+        self.settle(y, sigma, out, trace);
+        Ok(())
+    }
+
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+
+    fn describe(&self) -> String {
+        format!("the mixture of {} normal laws", self.n_components)
+    }
+}

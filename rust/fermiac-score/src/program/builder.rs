@@ -1,0 +1,146 @@
+//! The program under construction: the instructions, their coefficients, and the sizes of both.
+
+use fermiac_base::special::ln1p;
+
+use super::{Op, Program};
+
+/// A noise level: where it stands among the coefficients, and its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level {
+    pub(super) at: usize,
+    pub(super) s: f64,
+}
+
+/// A program in the making. The levels of the grid are the first coefficients, so that node `i` of
+/// the grid stands at position `i`.
+pub(super) struct Builder<'a> {
+    grid: &'a [f64],
+    /// Off where only the coefficients are asked for: rows with grids of their own share the list.
+    keeps_ops: bool,
+    ops: Vec<Op>,
+    coefficients: Vec<f64>,
+    draws: Vec<(usize, usize)>,
+    n_registers: usize,
+    n_evals: usize,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(grid: &'a [f64], keeps_ops: bool) -> Self {
+        Self {
+            grid,
+            keeps_ops,
+            ops: Vec::new(),
+            coefficients: grid.to_vec(),
+            draws: Vec::new(),
+            n_registers: 1,
+            n_evals: 0,
+        }
+    }
+
+    pub(super) fn n_steps(&self) -> usize {
+        self.grid.len() - 1
+    }
+
+    /// Node `i` of the grid.
+    pub(super) fn node(&self, i: usize) -> Level {
+        Level { at: i, s: self.grid[i] }
+    }
+
+    /// Whether step `i` goes down to no noise at all.
+    pub(super) fn ends_at_zero(&self, i: usize) -> bool {
+        self.grid[i + 1] == 0.0
+    }
+
+    /// log(s_i / s_{i+1}), the length of step `i`.
+    pub(super) fn length(&self, i: usize) -> f64 {
+        log_ratio(self.grid[i], self.grid[i + 1])
+    }
+
+    /// A level between the nodes.
+    pub(super) fn level(&mut self, s: f64) -> Level {
+        self.coefficients.push(s);
+        Level { at: self.coefficients.len() - 1, s }
+    }
+
+    /// register\[to\] = D(register\[from\], level).
+    pub(super) fn denoise(&mut self, from: usize, to: usize, level: Level) {
+        self.uses(from.max(to));
+        self.n_evals += 1;
+        self.push(|| Op::Denoise { from, to, at: level.at });
+    }
+
+    /// register\[to\] = the sum of registers times their coefficients.
+    pub(super) fn combine(&mut self, to: usize, terms: &[(usize, f64)]) {
+        self.sum(to, terms, None);
+    }
+
+    /// The same, plus `scale` times the noise between two levels; two times the same level stand
+    /// for noise that is independent of all other.
+    pub(super) fn combine_with_noise(
+        &mut self,
+        to: usize,
+        terms: &[(usize, f64)],
+        scale: f64,
+        between: (Level, Level),
+    ) {
+        let draw = self.draw(between);
+        self.sum(to, terms, Some((draw, scale)));
+    }
+
+    /// A Langevin step of register 0.
+    pub(super) fn langevin(&mut self, denoised: usize, level: Level) {
+        let noise = self.draw((level, level));
+        self.push(|| Op::Langevin { denoised, at: level.at, noise });
+    }
+
+    /// The end of step `i`.
+    pub(super) fn end_step(&mut self, i: usize) {
+        self.push(|| Op::Step { at: i + 1 });
+    }
+
+    /// The program, and its coefficients on the grid.
+    pub(super) fn finish(self) -> (Program, Vec<f64>) {
+        let program = Program {
+            ops: self.ops,
+            n_registers: self.n_registers,
+            n_coefficients: self.coefficients.len(),
+            draws: self.draws,
+            n_evals: self.n_evals,
+            n_steps: self.grid.len() - 1,
+        };
+        (program, self.coefficients)
+    }
+
+    fn sum(&mut self, to: usize, terms: &[(usize, f64)], noise: Option<(usize, f64)>) {
+        let at = self.coefficients.len();
+        self.uses(terms.iter().fold(to, |most, (register, _)| most.max(*register)));
+        self.coefficients.extend(terms.iter().map(|(_, c)| c));
+        self.coefficients.extend(noise.map(|(_, scale)| scale));
+        self.push(|| Op::Combine {
+            to,
+            terms: terms.iter().map(|(register, _)| *register).collect(),
+            at,
+            noise: noise.map(|(draw, _)| draw),
+        });
+    }
+
+    fn draw(&mut self, (high, low): (Level, Level)) -> usize {
+        self.draws.push((high.at, low.at));
+        self.draws.len() - 1
+    }
+
+    fn uses(&mut self, register: usize) {
+        self.n_registers = self.n_registers.max(register + 1);
+    }
+
+    fn push(&mut self, op: impl FnOnce() -> Op) {
+        if self.keeps_ops {
+            self.ops.push(op());
+        }
+    }
+}
+
+/// log(a / b) for a > b > 0, without the cancellation where they are close.
+pub(super) fn log_ratio(a: f64, b: f64) -> f64 {
+    ln1p((a - b) / b)
+}

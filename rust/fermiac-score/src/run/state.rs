@@ -1,0 +1,456 @@
+//! One block of rows: its registers, and where in the program it stands.
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{LANES, dispatch};
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+
+use super::clip::Threshold;
+use super::combine::Combine;
+use crate::Model;
+use crate::brownian::Brownian;
+use crate::noise::{Purpose, stream};
+use crate::program::{Op, Program};
+
+/// What is done with a row that the model gives a number for that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNan {
+    /// The call fails.
+    Raise,
+    /// The row stays where it stood at the end of the step before.
+    Freeze,
+    /// The number is used.
+    Ignore,
+}
+
+/// How long Langevin steps are: ζ = 2 (snr · a)².
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stride {
+    /// The signal-to-noise ratio.
+    pub snr: f64,
+    /// What a is.
+    pub norm: Norm,
+}
+
+/// The length that a Langevin step is a share of: the noise's norm over the score's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The level, which is that ratio for noise alone: the law of a row is kept up to the bias of
+    /// a small step.
+    Level,
+    /// The ratio for each row. A small score makes a long step, which in few dimensions does not
+    /// keep the law of the row.
+    Row,
+    /// The ratio of the averages over all rows.
+    Batch,
+}
+
+/// What is carried out.
+#[derive(Clone)]
+pub struct Plan<'a> {
+    /// The list.
+    pub program: &'a Program,
+    /// Its coefficients: those of one grid, or row by row.
+    pub coefficients: &'a [f64],
+    /// The key of the noise, and what it is for.
+    pub key: u64,
+    /// What the noise is for.
+    pub purpose: Purpose,
+    /// The number of the first draw.
+    pub first_draw: u32,
+    /// How denoised points are held to a range.
+    pub threshold: Option<Threshold>,
+    /// What is done with numbers that are not finite.
+    pub on_nan: OnNan,
+    /// How long Langevin steps are.
+    pub stride: Stride,
+    /// The paths that noise between two levels is taken from.
+    pub brownian: Option<Brownian>,
+}
+
+impl Plan<'_> {
+    /// Whether a row's outcome depends on the others.
+    pub fn couples_rows(&self) -> bool {
+        self.stride.norm == Norm::Batch
+            && self.program.ops.iter().any(|op| matches!(op, Op::Langevin { .. }))
+    }
+
+    /// Coefficient `at` of a row.
+    #[inline]
+    fn coefficient(&self, row: usize, at: usize) -> f64 {
+        let n = self.program.n_coefficients;
+        if self.coefficients.len() == n {
+            self.coefficients[at]
+        } else {
+            self.coefficients[row * n + at]
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.coefficients.len() == self.program.n_coefficients
+    }
+
+    /// The level at which a row starts.
+    pub fn first_level(&self, row: usize) -> f64 {
+        self.coefficient(row, 0)
+    }
+}
+
+/// Registers of a block of rows.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Registers × rows × dim, and one more for noise.
+    data: Vec<f64>,
+    dim: usize,
+    n: usize,
+    /// The first row, counted from the call's first, and the address of that one.
+    offset: usize,
+    first: u64,
+    /// The next instruction.
+    at: usize,
+    steps: usize,
+    /// The number of the coefficient that is the level of the last step.
+    level: usize,
+    /// Rows that stay where they are, and where; empty without any.
+    frozen: Vec<bool>,
+    kept: Vec<f64>,
+    /// At which level: the numbers of coefficients.
+    held: Vec<usize>,
+    sigma: Vec<f64>,
+    scratch: Vec<f64>,
+    /// Whether steps write to register 0 before they are sure to end.
+    moves_early: bool,
+    /// In that case where the rows stood before a step that is under way; empty between steps.
+    before: Vec<f64>,
+}
+
+impl State {
+    /// The rows of `y`, which begin with row `offset` of the call.
+    pub fn new(plan: &Plan<'_>, y: &[f64], dim: usize, offset: usize, first: u64) -> Self {
+        let mut data = vec![0.0; (plan.program.n_registers + 1) * y.len()];
+        data[..y.len()].copy_from_slice(y);
+        let kept = if plan.on_nan == OnNan::Freeze { y.to_vec() } else { Vec::new() };
+        Self {
+            data,
+            dim,
+            n: y.len() / dim,
+            offset,
+            first,
+            at: 0,
+            steps: 0,
+            level: 0,
+            frozen: vec![false; if kept.is_empty() { 0 } else { y.len() / dim }],
+            held: vec![0; if kept.is_empty() { 0 } else { y.len() / dim }],
+            kept,
+            sigma: Vec::new(),
+            scratch: Vec::new(),
+            moves_early: moves_early(plan.program),
+            before: Vec::new(),
+        }
+    }
+
+    /// Steps made.
+    pub fn n_steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Where the rows stand.
+    pub fn y(&self) -> &[f64] {
+        if self.before.is_empty() { &self.data[..self.n * self.dim] } else { &self.before }
+    }
+
+    /// Appends the rows' levels.
+    pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
+        out.extend((0..self.n).map(|i| {
+            let frozen = self.frozen.get(i).is_some_and(|frozen| *frozen);
+            let at = if frozen { self.held[i] } else { self.level };
+            plan.coefficient(self.offset + i, at)
+        }));
+    }
+
+    /// Makes the next step; `poll` is called after every call of the model. After an error the rows
+    /// still stand where the last step ended, and the step goes on where it failed.
+    pub fn advance(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        if self.n == 0 {
+            self.steps += 1;
+            return Ok(());
+        }
+        if self.moves_early && self.before.is_empty() {
+            self.before.extend_from_slice(&self.data[..self.n * self.dim]);
+        }
+        self.step(plan, model, poll)?;
+        self.before.clear();
+        Ok(())
+    }
+
+    /// One step: the instructions up to its end.
+    fn step(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let program = plan.program;
+        while let Some(op) = program.ops.get(self.at) {
+            match op {
+                Op::Combine { to, terms, at, noise } => {
+                    self.combine(plan, *to, terms, *at, *noise)?;
+                }
+                Op::Denoise { from, to, at } => {
+                    self.denoise(plan, model, *from, *to, *at)?;
+                    self.at += 1;
+                    poll()?;
+                    continue;
+                }
+                Op::Langevin { denoised, at, noise } => {
+                    self.langevin(plan, *denoised, *at, *noise);
+                }
+                Op::Step { at } => {
+                    self.level = *at;
+                    self.at += 1;
+                    self.steps += 1;
+                    self.hold();
+                    return Ok(());
+                }
+            }
+            self.at += 1;
+        }
+        Err(Error::Internal("a program of fewer steps than it says".into()))
+    }
+
+    fn size(&self) -> usize {
+        self.n * self.dim
+    }
+
+    fn combine(
+        &mut self,
+        plan: &Plan<'_>,
+        to: usize,
+        terms: &[usize],
+        at: usize,
+        noise: Option<usize>,
+    ) -> Result<()> {
+        let (size, dim, m) = (self.size(), self.dim, terms.len());
+        let noisy = noise.map_or(Ok(false), |draw| self.draw(plan, draw, at + m))?;
+        let noise = noisy.then_some(plan.program.n_registers);
+        let n_terms = m + usize::from(noisy);
+        let blocks = if plan.is_shared() { 1 } else { self.n };
+        for b in 0..blocks {
+            let range = if blocks == 1 { 0..size } else { b * dim..(b + 1) * dim };
+            let first =
+                if blocks == 1 { 0 } else { (self.offset + b) * plan.program.n_coefficients };
+            let c = &plan.coefficients[first + at..][..n_terms];
+            let data = &mut self.data;
+            dispatch(Combine { data, size, range, to, terms, noise, c });
+        }
+        Ok(())
+    }
+
+    /// Fills the last register with the normal numbers of a draw, for the rows whose coefficient
+    /// is not 0; false if there are none.
+    fn draw(&mut self, plan: &Plan<'_>, draw: usize, at: usize) -> Result<bool> {
+        let (size, dim) = (self.size(), self.dim);
+        let (high, low) = plan.program.draws[draw];
+        // Noise between equal levels is independent of all other.
+        let path = plan.brownian.as_ref().filter(|_| high != low);
+        let mut increment = None;
+        let mut any = false;
+        let noise = &mut self.data[plan.program.n_registers * size..];
+        self.scratch.resize(dim, 0.0);
+        for (i, row) in noise.chunks_exact_mut(dim).enumerate() {
+            let at_row = |at| plan.coefficient(self.offset + i, at);
+            if at_row(at) == 0.0 {
+                row.fill(0.0);
+                continue;
+            }
+            any = true;
+            let address = self.first + (self.offset + i) as u64;
+            if let Some(path) = path {
+                if increment.is_none() || !plan.is_shared() {
+                    increment = Some(path.between(at_row(high), at_row(low))?);
+                }
+                if let Some(increment) = &increment {
+                    path.fill_with(address, increment, row, &mut self.scratch);
+                }
+            } else {
+                let draw = plan.first_draw.wrapping_add(draw as u32);
+                stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+            }
+        }
+        Ok(any)
+    }
+
+    fn denoise(
+        &mut self,
+        plan: &Plan<'_>,
+        model: &dyn Model,
+        from: usize,
+        to: usize,
+        at: usize,
+    ) -> Result<()> {
+        let (size, dim) = (self.size(), self.dim);
+        self.sigma.clear();
+        let levels = if plan.is_shared() { 1 } else { self.n };
+        self.sigma.extend((0..levels).map(|i| plan.coefficient(self.offset + i, at)));
+        let (y, out) = two(&mut self.data, size, from, to);
+        model.denoise(Rows::new(y, dim), &self.sigma, out)?;
+        if plan.on_nan != OnNan::Ignore && !all_finite(out) {
+            for (i, (row, y)) in out.chunks_exact_mut(dim).zip(y.chunks_exact(dim)).enumerate() {
+                if row.iter().all(|x| x.is_finite()) {
+                    continue;
+                }
+                if plan.on_nan == OnNan::Raise {
+                    let s = plan.coefficient(self.offset + i, at);
+                    return Err(not_finite(model, self.offset + i, self.steps, s, row));
+                }
+                self.frozen[i] = true;
+                row.copy_from_slice(y);
+            }
+        }
+        if let Some(threshold) = plan.threshold {
+            out.chunks_exact_mut(dim).for_each(|row| threshold.apply(row, &mut self.scratch));
+        }
+        Ok(())
+    }
+
+    fn langevin(&mut self, plan: &Plan<'_>, denoised: usize, at: usize, noise: usize) {
+        let (size, dim) = (self.size(), self.dim);
+        for (i, row) in
+            self.data[plan.program.n_registers * size..].chunks_exact_mut(dim).enumerate()
+        {
+            let address = self.first + (self.offset + i) as u64;
+            let draw = plan.first_draw.wrapping_add(noise as u32);
+            stream(plan.key, plan.purpose, address, draw).fill_normal(row);
+        }
+        let lengths = self.lengths(plan, denoised, at);
+        for (i, length) in lengths.into_iter().enumerate() {
+            let s = plan.coefficient(self.offset + i, at);
+            let root = plan.stride.snr * length;
+            let step = 2.0 * root * root;
+            let (drift, width) = (step / (s * s), (2.0 * step).sqrt());
+            for j in i * dim..(i + 1) * dim {
+                let (d, z) = (
+                    self.data[denoised * size + j],
+                    self.data[plan.program.n_registers * size + j],
+                );
+                let y = &mut self.data[j];
+                *y += drift * (d - *y) + width * z;
+            }
+        }
+    }
+
+    /// What the Langevin step of each row is a share of.
+    fn lengths(&self, plan: &Plan<'_>, denoised: usize, at: usize) -> Vec<f64> {
+        let (size, dim) = (self.size(), self.dim);
+        let rows = 0..self.n;
+        if plan.stride.norm == Norm::Level {
+            return rows.map(|i| plan.coefficient(self.offset + i, at)).collect();
+        }
+        let norms = rows.map(|i| {
+            let s = plan.coefficient(self.offset + i, at);
+            let z = &self.data[plan.program.n_registers * size + i * dim..][..dim];
+            let y = &self.data[i * dim..][..dim];
+            let d = &self.data[denoised * size + i * dim..][..dim];
+            let g: f64 = d.iter().zip(y).map(|(d, y)| ((d - y) / (s * s)).powi(2)).sum();
+            let z: f64 = z.iter().map(|z| z * z).sum();
+            (z.sqrt(), g.sqrt())
+        });
+        // Where the score is 0 there is no scale for a step.
+        let ratio = |(z, g): (f64, f64)| if g > 0.0 { z / g } else { 0.0 };
+        if plan.stride.norm == Norm::Row {
+            return norms.map(ratio).collect();
+        }
+        // Rows without a score, as those that are frozen, say nothing of the others.
+        let moving = norms.filter(|(_, g)| *g > 0.0);
+        let sum = moving.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        vec![ratio(sum); self.n]
+    }
+
+    /// Puts frozen rows back, and remembers where the others stand.
+    fn hold(&mut self) {
+        let dim = self.dim;
+        let rows = self.data.chunks_exact_mut(dim).zip(self.kept.chunks_exact_mut(dim));
+        for (((y, kept), frozen), held) in rows.zip(&self.frozen).zip(&mut self.held) {
+            if *frozen {
+                y.copy_from_slice(kept);
+            } else {
+                kept.copy_from_slice(y);
+                *held = self.level;
+            }
+        }
+    }
+
+    /// Writes or reads everything that changes.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.numbers(&mut self.data)?;
+        codec.count(&mut self.at)?;
+        codec.count(&mut self.steps)?;
+        codec.count(&mut self.level)?;
+        self.frozen.iter_mut().try_for_each(|frozen| codec.flag(frozen))?;
+        codec.numbers(&mut self.kept)?;
+        self.held.iter_mut().try_for_each(|held| codec.count(held))?;
+        codec.list(&mut self.before)
+    }
+}
+
+/// Whether all numbers are finite; in lanes, so that the sums do not wait for each other.
+fn all_finite(x: &[f64]) -> bool {
+    let mut sums = [0.0; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for l in 0..LANES {
+            // 0, or NaN.
+            sums[l] += block[l] * 0.0;
+        }
+    }
+    sums.iter().all(|sum| *sum == 0.0) && rest.iter().all(|x| x.is_finite())
+}
+
+/// Whether a step asks the model again after it has moved register 0.
+fn moves_early(program: &Program) -> bool {
+    let mut moved = false;
+    program.ops.iter().any(|op| match op {
+        Op::Combine { to, .. } => {
+            moved |= *to == 0;
+            false
+        }
+        Op::Langevin { .. } => {
+            moved = true;
+            false
+        }
+        Op::Denoise { .. } => moved,
+        Op::Step { .. } => {
+            moved = false;
+            false
+        }
+    })
+}
+
+fn not_finite(model: &dyn Model, row: usize, steps: usize, sigma: f64, d: &[f64]) -> Error {
+    let (at, x) = d.iter().enumerate().find(|(_, x)| !x.is_finite()).unwrap_or((0, &f64::NAN));
+    Error::Target {
+        row: Some(row),
+        why: format!(
+            "step {}, row {row}: {} gave {x} for coordinate {at} at sigma = {sigma:e}; \
+             on_nan=\"freeze\" keeps such rows where they are, on_nan=\"ignore\" goes on with them",
+            steps + 1,
+            model.describe()
+        ),
+    }
+}
+
+/// One register to read and another to write.
+fn two(data: &mut [f64], size: usize, from: usize, to: usize) -> (&[f64], &mut [f64]) {
+    if from < to {
+        let (low, high) = data.split_at_mut(to * size);
+        (&low[from * size..][..size], &mut high[..size])
+    } else {
+        let (low, high) = data.split_at_mut(from * size);
+        (&high[..size], &mut low[to * size..][..size])
+    }
+}

@@ -1,0 +1,258 @@
+//! Bayesian linear regression, of observations that are first reduced to a triangle.
+
+use std::f64::consts::LN_2;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{V, exp, ln};
+use fermiac_base::special::LN_SQRT_2PI;
+use fermiac_base::{Error, Result};
+
+use super::design::{Design, Likelihood, Sums};
+use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
+use crate::{LogDensity, RowStatus, Style};
+
+/// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
+/// is the last coordinate.
+///
+/// An orthogonal transformation of the data leaves the sum of squares as it is, so that whatever
+/// the number of observations, those of its triangular factor are all that is evaluated.
+#[derive(Debug, Clone)]
+pub struct LinearRegression(LinearPosterior);
+
+#[derive(Debug, Clone)]
+enum LinearPosterior {
+    Known(Posterior<KnownNoise>),
+    Unknown(Posterior<UnknownNoise>),
+}
+
+impl LinearPosterior {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Known(posterior) => posterior.dim(),
+            Self::Unknown(posterior) => posterior.dim(),
+        }
+    }
+
+    fn log_evidence(&self) -> Option<f64> {
+        match self {
+            Self::Known(posterior) => posterior.log_evidence(),
+            Self::Unknown(posterior) => posterior.log_evidence(),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        match self {
+            Self::Known(posterior) => posterior.evaluate(x, out, gradient, status),
+            Self::Unknown(posterior) => posterior.evaluate(x, out, gradient, status),
+        }
+    }
+}
+
+/// What is known of the noise of a [`LinearRegression`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Noise {
+    /// Its standard deviation.
+    Known(f64),
+    /// A half-normal prior of its standard deviation, with this scale; the last coordinate is the
+    /// logarithm of the standard deviation.
+    HalfNormal(f64),
+}
+
+impl LinearRegression {
+    /// Observations `y`, one for each row of `x`.
+    pub fn new(x: Rows<'_>, y: &[f64], noise: Noise, prior: NormalPrior) -> Result<Self> {
+        check_data(x, y, &vec![0.0; y.len()], &prior)?;
+        let (name, scale) = match noise {
+            Noise::Known(sd) => ("noise_sd", sd),
+            Noise::HalfNormal(scale) => ("noise_scale", scale),
+        };
+        if !(scale > 0.0 && scale < f64::INFINITY) {
+            let why = format!("{scale} was given; a finite number above 0 is needed");
+            return Err(Error::argument(name, why));
+        }
+        let n = y.len() as f64;
+        let (factor, rotated) = triangular(x, y);
+        let rows = Rows::new(&factor, x.dim());
+        // The linear predictor is that of the residual.
+        let negative: Vec<f64> = rotated.iter().map(|y| -y).collect();
+        let design = Design::new(rows, &negative, 0.0);
+        Ok(Self(match noise {
+            Noise::Known(sd) => {
+                let constant = -n * (LN_SQRT_2PI + ln(sd));
+                let likelihood = KnownNoise { precision: (1.0 / sd) / sd };
+                let log_evidence =
+                    evidence(rows, &rotated, sd, &prior).map(|value| value + constant);
+                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
+                LinearPosterior::Known(posterior)
+            }
+            Noise::HalfNormal(scale) => {
+                let constant = -(n + 1.0) * LN_SQRT_2PI + LN_2 - ln(scale);
+                let likelihood = UnknownNoise { n, prior_precision: (1.0 / scale) / scale };
+                let log_evidence = None;
+                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
+                LinearPosterior::Unknown(posterior)
+            }
+        }))
+    }
+}
+
+/// -½ Σ r² and its derivatives.
+#[inline(always)]
+pub(super) fn squares<const FMA: bool>(residual: V, sums: &mut Sums) -> V {
+    sums.sum = (residual * V::splat(-0.5)).mul_add::<FMA>(residual, sums.sum);
+    residual.map(|r| -r)
+}
+
+#[derive(Debug, Clone)]
+struct KnownNoise {
+    precision: f64,
+}
+
+impl Likelihood for KnownNoise {
+    #[inline(always)]
+    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
+        squares::<FMA>(predictor, sums)
+    }
+
+    fn finish(&self, _point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
+        for slope in gradient.into_iter().flatten() {
+            *slope *= self.precision;
+        }
+        sum * self.precision
+    }
+}
+
+#[derive(Debug, Clone)]
+struct UnknownNoise {
+    n: f64,
+    prior_precision: f64,
+}
+
+impl Likelihood for UnknownNoise {
+    const EXTRA: usize = 1;
+
+    #[inline(always)]
+    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
+        squares::<FMA>(predictor, sums)
+    }
+
+    fn finish(&self, point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
+        let log_sd = point[point.len() - 1];
+        let precision = exp(-2.0 * log_sd);
+        let scaled = sum * precision;
+        let prior = exp(2.0 * log_sd) * self.prior_precision;
+        if let Some(gradient) = gradient {
+            for slope in gradient.iter_mut() {
+                *slope *= precision;
+            }
+            gradient[point.len() - 1] = -2.0 * scaled - (self.n - 1.0) - prior;
+        }
+        scaled - (self.n - 1.0) * log_sd - 0.5 * prior
+    }
+}
+
+density_of_posterior!(LinearRegression);
+
+/// The triangular factor of [x | y] by Householder's reflections, as the rows of x and as y.
+fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let (n, d) = (x.len(), x.dim());
+    let mut columns: Vec<Vec<f64>> = (0..d).map(|j| x.iter().map(|row| row[j]).collect()).collect();
+    columns.push(y.to_vec());
+    let kept = n.min(d + 1);
+    for j in 0..kept {
+        let (done, later) = columns.split_at_mut(j + 1);
+        let pivot = &mut done[j][j..];
+        let size = pivot.iter().fold(0.0_f64, |size, v| size.max(v.abs()));
+        if size == 0.0 {
+            continue;
+        }
+        pivot.iter_mut().for_each(|v| *v /= size);
+        let norm = pivot.iter().fold(0.0, |sum, v| sum + v * v).sqrt();
+        let head = if pivot[0] < 0.0 { -norm } else { norm };
+        pivot[0] += head;
+        // With v the pivot column now, the reflection takes v · (v · column) / (head · v₀) away.
+        let unit = 1.0 / (head * pivot[0]);
+        for column in later {
+            let column = &mut column[j..];
+            let product = pivot.iter().zip(&*column).fold(0.0, |sum, (v, c)| sum + v * c);
+            for (c, v) in column.iter_mut().zip(&*pivot) {
+                *c -= v * (product * unit);
+            }
+        }
+        pivot.fill(0.0);
+        pivot[0] = -head * size;
+    }
+    let factor = (0..kept).flat_map(|i| columns[..d].iter().map(move |column| column[i]));
+    (factor.collect(), columns[d][..kept].to_vec())
+}
+
+/// A pivot below this share of its column has few digits that rounding left.
+const LEAST_PIVOT: f64 = 1.0e-10;
+
+/// ln ∫ exp(-½ |y - x β|² / `noise_sd`²) · prior(β) dβ, where rounding leaves it digits.
+///
+/// In units of the noise and of the priors' standard deviations the exponent is the sum of squares
+/// of one triangle, that of the observations with those of the prior, β = 0, below them. Normal
+/// equations would square the condition of the design, which vague priors leave as it is.
+fn evidence(x: Rows<'_>, y: &[f64], noise_sd: f64, prior: &NormalPrior) -> Option<f64> {
+    let d = x.dim();
+    let mut rows = Vec::with_capacity((x.len() + d) * d);
+    let mut residual = Vec::with_capacity(x.len() + d);
+    for (row, y) in x.iter().zip(y) {
+        rows.extend(row.iter().zip(&prior.sd).map(|(x, sd)| x * sd / noise_sd));
+        let r = row.iter().zip(&prior.mean).fold(*y, |r, (x, m)| r - x * m);
+        residual.push(r / noise_sd);
+    }
+    for i in 0..d {
+        rows.extend((0..d).map(|j| if i == j { 1.0 } else { 0.0 }));
+        residual.push(0.0);
+    }
+    let (factor, rotated) = triangular(Rows::new(&rows, d), &residual);
+    let mut value = -0.5 * rotated[d] * rotated[d];
+    for j in 0..d {
+        let pivot = factor[j * d + j].abs();
+        let largest = rows.iter().skip(j).step_by(d).fold(0.0_f64, |size, v| size.max(v.abs()));
+        if pivot < LEAST_PIVOT * largest {
+            return None;
+        }
+        value -= ln(pivot);
+    }
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_triangle_keeps_the_sum_of_squares() {
+        let place = |k: usize| (k as f64 * 0.754_877_666_246_692_8 + 0.213).fract() - 0.5;
+        for (n, d) in [(40, 3), (3, 5), (4, 3), (1, 1), (9, 9)] {
+            let mut x: Vec<f64> = (0..n * d).map(place).collect();
+            // A column of zeros, and one that is a multiple of another.
+            if d >= 3 {
+                x.chunks_exact_mut(d).for_each(|row| (row[0], row[2]) = (0.0, 3.0 * row[1]));
+            }
+            let y: Vec<f64> = (0..n).map(|i| place(i + 1000)).collect();
+            let (factor, rotated) = triangular(Rows::new(&x, d), &y);
+            assert_eq!(rotated.len(), n.min(d + 1));
+            let square = |x: &[f64], y: &[f64]| {
+                let rows = x.chunks_exact(d).zip(y);
+                let residual = |(row, y): (&[f64], &f64)| {
+                    y - row.iter().enumerate().map(|(j, x)| x * (1.0 + j as f64)).sum::<f64>()
+                };
+                rows.map(|row| residual(row).powi(2)).sum::<f64>()
+            };
+            let (before, after) = (square(&x, &y), square(&factor, &rotated));
+            assert!((before / after - 1.0).abs() < 1.0e-13, "{n} x {d}: {before} {after}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Log-densities: the rules that hold for all of them, and those that are built in.
+
+mod design;
+mod gaussian;
+mod law;
+mod linear;
+mod regression;
+mod schools;
+mod shapes;
+mod tiles;
+mod transformed;
+
+pub use gaussian::Gaussian;
+pub use law::LawDensity;
+pub use linear::{LinearRegression, Noise};
+pub use regression::{LogisticRegression, NormalPrior, PoissonRegression};
+pub use schools::EightSchools;
+pub use shapes::{Banana, Funnel, Rosenbrock};
+pub use transformed::Transformed;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
+
+use super::space::with_space;
+use super::{LogDensity, RowStatus, unwritten};
+
+/// Evaluates the rows of `x` and holds the values to the rules: a row that the target refused
+/// counts as -inf, a NaN or +inf is an error that names the row, counted from `first`.
+pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f64]) -> Result<()> {
+    with_space(RowStatus::Good, x.len(), |status| {
+        target.log_density(x, out, status)?;
+        settle(target, x, first, out, status)
+    })
+}
+
+/// As [`evaluate`], with the gradient (rows × dim). Where the density is 0 it means nothing;
+/// elsewhere it must be finite.
+pub fn evaluate_gradient(
+    target: &dyn LogDensity,
+    x: Rows<'_>,
+    first: usize,
+    out: &mut [f64],
+    gradient: &mut [f64],
+) -> Result<()> {
+    with_space(RowStatus::Good, x.len(), |status| {
+        target.log_density_gradient(x, out, gradient, status)?;
+        settle(target, x, first, out, status)
+    })?;
+    let rows = out.iter().zip(gradient.chunks_exact(x.dim())).enumerate();
+    for (i, (value, slope)) in rows {
+        if *value == f64::NEG_INFINITY {
+            continue;
+        }
+        if let Some(k) = slope.iter().position(|s| !s.is_finite()) {
+            return Err(Error::Target {
+                row: Some(first + i),
+                why: format!(
+                    "the gradient of the log-density is {} in coordinate {k} at row {} of the \
+                     batch, x = {}; it must be finite wherever the density is not 0",
+                    slope[k],
+                    first + i,
+                    show(x.row(i))
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn settle(
+    target: &dyn LogDensity,
+    x: Rows<'_>,
+    first: usize,
+    out: &mut [f64],
+    status: &[RowStatus],
+) -> Result<()> {
+    // Nearly always all is well, which a pass without branches tells: NaN is not below infinity.
+    let below = out.iter().filter(|value| **value < f64::INFINITY).count();
+    let good = status.iter().filter(|status| **status == RowStatus::Good).count();
+    if below == out.len() && good == status.len() {
+        return Ok(());
+    }
+    for (i, (value, status)) in out.iter_mut().zip(status).enumerate() {
+        if *status == RowStatus::Failed {
+            *value = f64::NEG_INFINITY;
+        } else if *status == RowStatus::Unwritten {
+            let what = format!("row {} of the batch", first + i);
+            return Err(unwritten(&target.describe(), first + i, &what, x.row(i)));
+        } else if value.is_nan() || *value == f64::INFINITY {
+            return Err(Error::Target {
+                row: Some(first + i),
+                why: format!(
+                    "the log-density is {value} at row {} of the batch, x = {}; give -inf where \
+                     the density is 0, and a finite number elsewhere",
+                    first + i,
+                    show(x.row(i))
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a batch whose rows are not points of a `dim`-dimensional density.
+fn check_rows(x: Rows<'_>, dim: usize) -> Result<()> {
+    if x.dim() == dim {
+        return Ok(());
+    }
+    let why = format!("rows of {} coordinates were given; the log-density takes {dim}", x.dim());
+    Err(Error::argument("x", why))
+}
+
+/// Settles rows so far out that the arithmetic overflows: a difference of infinities at a point
+/// without NaN is a density of 0, and a gradient that overflows where the value does not fails the
+/// row. `gradient` may be empty.
+fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut [RowStatus]) {
+    for (value, row) in out.iter_mut().zip(x.iter()) {
+        if value.is_nan() && !row.iter().any(|x| x.is_nan()) {
+            *value = f64::NEG_INFINITY;
+        }
+    }
+    let slopes = gradient.chunks_exact(x.dim());
+    for ((value, slopes), status) in out.iter().zip(slopes).zip(status) {
+        if value.is_finite() && !all_finite(slopes) {
+            *status = RowStatus::Failed;
+        }
+    }
+}
+
+/// Whether all are finite, by a count: it has neither branches nor a chain of additions.
+#[inline]
+pub fn all_finite(numbers: &[f64]) -> bool {
+    numbers.iter().filter(|number| number.is_finite()).count() == numbers.len()
+}
+
+/// A point, cut to its first coordinates.
+pub fn show(x: &[f64]) -> String {
+    let shown: Vec<String> = x.iter().take(6).map(|x| format!("{x:.6e}")).collect();
+    let more = if x.len() > 6 { ", …" } else { "" };
+    format!("[{}{more}]", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

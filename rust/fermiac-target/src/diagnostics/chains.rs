@@ -1,0 +1,278 @@
+//! The base of all chain diagnostics: chains of equal length, centred, their variances and
+//! autocovariances; R-hat and the effective sample size from them.
+//!
+//! Gelman, Carlin, Stern, Dunson, Vehtari, Rubin, *Bayesian Data Analysis* (3rd ed., 2013);
+//! Geyer, *Practical Markov chain Monte Carlo*, Statistical Science (1992).
+
+use std::sync::OnceLock;
+
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, fma, ln};
+
+use super::convergence::MIN_DRAWS;
+use super::fourier::Fourier;
+
+/// Lags that are summed at a time.
+const BLOCK: usize = 8;
+/// Draws whose range is below this part of the largest are equal: the rest is rounding.
+const EQUAL: f64 = 1e-15;
+
+/// Chains of `n` draws, each about its own mean, and those means.
+pub(super) struct Chains {
+    n: usize,
+    /// A chain takes n + 2 `BLOCK` places, zeros at its end.
+    centred: Vec<f64>,
+    means: Vec<f64>,
+    range: f64,
+}
+
+impl Chains {
+    /// Of chains one after the other.
+    pub(super) fn new(values: &[f64], n: usize) -> Self {
+        let mut centred = Vec::with_capacity(values.len() / n * (n + 2 * BLOCK));
+        let mut means = Vec::with_capacity(values.len() / n);
+        for chain in values.chunks_exact(n) {
+            // About the first draw, so that a constant chain has a variance of exactly 0.
+            let start = centred.len();
+            centred.extend(chain.iter().map(|x| x - chain[0]));
+            let mean = mean(&centred[start..]);
+            centred[start..].iter_mut().for_each(|x| *x -= mean);
+            centred.extend([0.0; 2 * BLOCK]);
+            means.push(chain[0] + mean);
+        }
+        let (low, high) = extremes(values);
+        Self { n, centred, means, range: high - low }
+    }
+
+    fn chains(&self) -> impl Iterator<Item = &[f64]> {
+        self.centred.chunks_exact(self.n + 2 * BLOCK).map(|chain| &chain[..self.n])
+    }
+
+    /// The mean variance within the chains and the variance of their means, both unbiased.
+    fn variances(&self) -> (f64, f64) {
+        let m = self.means.len() as f64;
+        let within = sum_of(&self.centred, |x| x * x) / (m * (self.n as f64 - 1.0));
+        (within, variance(&self.means))
+    }
+
+    /// The root of the pooled variance over that within the chains; 1 where nothing varies.
+    pub(super) fn rhat(&self) -> f64 {
+        let (within, between) = self.variances();
+        if within == 0.0 && between == 0.0 {
+            return 1.0;
+        }
+        let n = self.n as f64;
+        ((n * between / within + n - 1.0) / n).sqrt()
+    }
+
+    /// The effective sample size: all draws where they are equal.
+    pub(super) fn ess(&self, fourier: &OnceLock<Fourier>) -> f64 {
+        let size = (self.means.len() * self.n) as f64;
+        if self.range < EQUAL {
+            return size;
+        }
+        let (within, between) = self.variances();
+        let pooled = within * (self.n as f64 - 1.0) / self.n as f64
+            + if self.means.len() > 1 { between } else { 0.0 };
+        let mut lags = Lags { chains: self, fourier, sums: Vec::new() };
+        let rho = |acov: f64| 1.0 - (within - acov) / pooled;
+        let tau = initial_sequence(self.n, |t| rho(lags.mean_autocovariance(t)));
+        size / tau.max(std::f64::consts::LN_10 / ln(size))
+    }
+}
+
+/// The integrated autocorrelation time of one series: its draws over their effective number.
+pub fn correlation_time(series: &[f64]) -> f64 {
+    let n = series.len();
+    if n < MIN_DRAWS {
+        return 1.0;
+    }
+    n as f64 / Chains::new(series, n).ess(&OnceLock::new())
+}
+
+impl Chains {
+    /// The integrated autocorrelation time of the mean autocorrelations of the chains, each about
+    /// its own mean, up to the first lag that is at least `window` times as long. A chain that
+    /// stands still has autocorrelations of 1.
+    pub(super) fn windowed_time(mut self, window: f64, fourier: &OnceLock<Fourier>) -> f64 {
+        let (n, m) = (self.n as f64, self.means.len() as f64);
+        let mut still = 0.0;
+        for chain in self.centred.chunks_exact_mut(self.n + 2 * BLOCK) {
+            let length = sum_of(chain, |x| x * x).sqrt();
+            if length > 0.0 {
+                chain.iter_mut().for_each(|x| *x /= length);
+            } else {
+                still += 1.0;
+            }
+        }
+        let mut lags = Lags { chains: &self, fourier, sums: Vec::new() };
+        let mut time = -1.0;
+        for lag in 0..self.n {
+            time += 2.0 * (n * lags.mean_autocovariance(lag) + still / m);
+            if lag as f64 >= window * time {
+                break;
+            }
+        }
+        time.max(std::f64::consts::LN_10 / ln(n * m))
+    }
+}
+
+/// The integrated autocorrelation time, by Geyer's initial monotone sequence of the pair sums.
+fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
+    let (mut even, mut odd) = (1.0, rho(1));
+    let mut pairs = vec![(even, odd)];
+    let mut t = 1;
+    while t + 3 < n && even + odd > 0.0 {
+        (even, odd) = (rho(t + 1), rho(t + 2));
+        pairs.push((even, odd));
+        t += 2;
+    }
+    // Of the last pair only the even half counts, and only where it or the pair is positive.
+    pairs.pop();
+    let mut total = if even > 0.0 || even + odd >= 0.0 { even - 1.0 } else { -1.0 };
+    let mut bound = f64::INFINITY;
+    for (even, odd) in pairs {
+        bound = bound.min(even + odd);
+        total += 2.0 * bound;
+    }
+    total
+}
+
+/// Mean autocovariances of the chains, computed as far as they are asked for.
+struct Lags<'a> {
+    chains: &'a Chains,
+    fourier: &'a OnceLock<Fourier>,
+    sums: Vec<f64>,
+}
+
+impl Lags<'_> {
+    fn mean_autocovariance(&mut self, lag: usize) -> f64 {
+        let n = self.chains.n;
+        // One lag costs a few passes over the draws, the transform some ten for each doubling.
+        let direct = 8 * n.ilog2() as usize;
+        while self.sums.len() <= lag {
+            if self.sums.len() < direct {
+                let kernel = Products { padded: &self.chains.centred, n, lag: self.sums.len() };
+                self.sums.extend(dispatch(kernel));
+            } else {
+                let fourier = self.fourier.get_or_init(|| Fourier::of_at_least(2 * n));
+                let series: Vec<&[f64]> = self.chains.chains().collect();
+                self.sums = fourier.autocorrelation_sums(&series, n);
+            }
+        }
+        self.sums[lag] / (self.chains.means.len() * n) as f64
+    }
+}
+
+/// Σ y_i y_{i+t} over all chains for `BLOCK` lags t from `lag` on; 0 from lag n on.
+struct Products<'a> {
+    padded: &'a [f64],
+    n: usize,
+    lag: usize,
+}
+
+impl Kernel for Products<'_> {
+    type Output = [f64; BLOCK];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [f64; BLOCK] {
+        let mut sums = [V::ZERO; BLOCK];
+        for chain in self.padded.chunks_exact(self.n + 2 * BLOCK) {
+            for i in (0..self.n.saturating_sub(self.lag)).step_by(LANES) {
+                let a = load(chain, i);
+                for k in 0..BLOCK {
+                    sums[k] = a.mul_add::<FMA>(load(chain, i + self.lag + k), sums[k]);
+                }
+            }
+        }
+        sums.map(V::sum)
+    }
+}
+
+#[inline(always)]
+fn load(from: &[f64], at: usize) -> V {
+    let mut v = V::ZERO;
+    v.0.copy_from_slice(&from[at..at + LANES]);
+    v
+}
+
+struct SumOf<'a, F>(&'a [f64], F);
+
+impl<F: Fn(f64) -> f64> Kernel for SumOf<'_, F> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        let (tiles, rest) = self.0.as_chunks::<LANES>();
+        let mut total = V::ZERO;
+        for tile in tiles {
+            total = total + V(*tile).map(&self.1);
+        }
+        rest.iter().fold(total.sum(), |sum, x| fma::<FMA>((self.1)(*x), 1.0, sum))
+    }
+}
+
+/// The sum of a function of the values, in eight parts.
+pub(super) fn sum_of(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
+    dispatch(SumOf(values, f))
+}
+
+/// The mean.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    sum_of(values, |x| x) / values.len() as f64
+}
+
+/// The unbiased variance.
+pub(super) fn variance(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    sum_of(values, |x| (x - mean) * (x - mean)) / (values.len() as f64 - 1.0)
+}
+
+/// The smallest and the largest value.
+pub(super) fn extremes(values: &[f64]) -> (f64, f64) {
+    let start = (f64::INFINITY, f64::NEG_INFINITY);
+    values.iter().fold(start, |(low, high), x| (low.min(*x), high.max(*x)))
+}
+
+#[cfg(test)]
+mod tests {
+    use fermiac_base::rng::{Domain, Stream};
+
+    use super::*;
+
+    #[test]
+    fn lags_are_the_same_directly_and_by_transform() {
+        let (m, n) = (3, 700);
+        let mut rng = Stream::new(3, Domain::User, 0, 0);
+        let mut walk = 0.0;
+        let values: Vec<f64> = (0..m * n)
+            .map(|_| {
+                walk = 0.99 * walk + rng.uniform() - 0.5;
+                walk
+            })
+            .collect();
+        let (chains, fourier) = (Chains::new(&values, n), OnceLock::new());
+        let mut lags = Lags { chains: &chains, fourier: &fourier, sums: Vec::new() };
+        let direct: Vec<f64> = (0..72).map(|t| lags.mean_autocovariance(t)).collect();
+        assert_eq!(lags.sums.len(), direct.len());
+        lags.mean_autocovariance(n - 1);
+        for (t, value) in direct.iter().enumerate() {
+            assert!((lags.mean_autocovariance(t) - value).abs() < 1e-14);
+            let defined: f64 = chains
+                .chains()
+                .map(|y| (t..n).map(|i| y[i] * y[i - t]).sum::<f64>() / (m * n) as f64)
+                .sum();
+            assert!((defined - value).abs() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn chains_that_stand_still() {
+        let fourier = OnceLock::new();
+        let same = Chains::new(&[0.1; 40], 10);
+        assert_eq!((same.rhat(), same.ess(&fourier)), (1.0, 40.0));
+        let apart: Vec<f64> = (0..40).map(|i| 0.1 * f64::from(i / 10)).collect();
+        let apart = Chains::new(&apart, 10);
+        assert_eq!(apart.rhat(), f64::INFINITY);
+        assert!(apart.ess(&fourier) < 4.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! Ranks, normal scores and quantiles of draws.
+
+use fermiac_base::simd::{normal_quantile, normal_quantile_slice};
+
+/// The normal scores Φ⁻¹((r - 3/8) / (n + 1/4)) of the ranks r = 1..n.
+pub(super) struct Scores {
+    of_rank: Vec<f64>,
+}
+
+/// Values with their positions, by rising value.
+pub(super) struct Sorted(Vec<(f64, usize)>);
+
+impl Scores {
+    pub(super) fn new(n: usize) -> Self {
+        let mut of_rank: Vec<f64> = (1..=n).map(|r| probability(r as f64, n)).collect();
+        normal_quantile_slice(&mut of_rank);
+        Self { of_rank }
+    }
+
+    /// The score of each value, at its position; equal values share the mean of their ranks.
+    pub(super) fn of(&self, sorted: &Sorted) -> Vec<f64> {
+        let n = self.of_rank.len();
+        let mut scores = vec![0.0; n];
+        let mut start = 0;
+        for group in sorted.0.chunk_by(|a, b| a.0 == b.0) {
+            let score = if group.len() % 2 == 1 {
+                self.of_rank[start + group.len() / 2]
+            } else {
+                let rank = start as f64 + 0.5 * (group.len() + 1) as f64;
+                normal_quantile(probability(rank, n))
+            };
+            group.iter().for_each(|(_, at)| scores[*at] = score);
+            start += group.len();
+        }
+        scores
+    }
+}
+
+fn probability(rank: f64, n: usize) -> f64 {
+    (rank - 0.375) / (n as f64 + 0.25)
+}
+
+impl Sorted {
+    pub(super) fn new(values: &[f64]) -> Self {
+        // As whole numbers in the order of the values, which sort faster than floats.
+        let mut keys: Vec<(i64, usize)> =
+            values.iter().enumerate().map(|(at, x)| (key(*x), at)).collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        Self(keys.into_iter().map(|(_, at)| (values[at], at)).collect())
+    }
+
+    /// The distances from the median: its two sides are sorted already, and are merged.
+    pub(super) fn folded(&self) -> Self {
+        let n = self.0.len();
+        let median = 0.5 * self.0[(n - 1) / 2].0 + 0.5 * self.0[n / 2].0;
+        let (below, above) = self.0.split_at(self.0.partition_point(|(x, _)| *x < median));
+        let mut below = below.iter().rev().map(|(x, at)| (median - x, *at)).peekable();
+        let mut above = above.iter().map(|(x, at)| (x - median, *at)).peekable();
+        let mut merged = Vec::with_capacity(n);
+        while let (Some(b), Some(a)) = (below.peek(), above.peek()) {
+            merged.extend(if b.0 < a.0 { below.next() } else { above.next() });
+        }
+        merged.extend(below);
+        merged.extend(above);
+        Self(merged)
+    }
+}
+
+fn key(x: f64) -> i64 {
+    let bits = x.to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+/// The `k`-th smallest of the values, k from 0, and the one after it (or itself, at the end).
+fn neighbours(values: &mut [f64], k: usize) -> (f64, f64) {
+    let (_, kth, above) = values.select_nth_unstable_by(k, f64::total_cmp);
+    let kth = *kth;
+    let next = above.iter().copied().fold(f64::INFINITY, f64::min);
+    (kth, if above.is_empty() { kth } else { next })
+}
+
+/// The `k`-th smallest of the values, k from 0. It reorders them.
+pub(super) fn order_statistic(values: &mut [f64], k: usize) -> f64 {
+    neighbours(values, k).0
+}
+
+/// The quantile by linear interpolation (type 7 of Hyndman and Fan). It reorders the values.
+pub(super) fn quantile(values: &mut [f64], p: f64) -> f64 {
+    let n = values.len();
+    let position = (n as f64 * p + (1.0 - p)).clamp(1.0, n as f64);
+    let k = position.floor();
+    let (low, high) = neighbours(values, k as usize - 1);
+    let share = position - k;
+    // Between equal values nothing may round: the quantile is compared with them.
+    if low == high { low } else { (1.0 - share) * low + share * high }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_share_their_ranks() {
+        let scores = Scores::new(4).of(&Sorted::new(&[2.0, -1.0, 2.0, -0.0]));
+        let z = |rank: f64| normal_quantile((rank - 0.375) / 4.25);
+        assert_eq!(scores, [z(3.5), z(1.0), z(3.5), z(2.0)]);
+    }
+
+    #[test]
+    fn folding_is_sorting_the_distances() {
+        for values in [vec![3.0, 1.0, -4.0, 1.0, 5.0, -9.0], vec![2.0, 6.0, 5.0, 3.0, 5.0]] {
+            let folded = Sorted::new(&values).folded();
+            let mut sorted = values.clone();
+            let median = quantile(&mut sorted, 0.5);
+            let distances: Vec<f64> = values.iter().map(|x| (x - median).abs()).collect();
+            assert!(folded.0.iter().all(|(d, at)| distances[*at] == *d));
+            assert!(folded.0.is_sorted_by(|a, b| a.0 <= b.0));
+        }
+    }
+
+    #[test]
+    fn quantiles_interpolate() {
+        let x = [4.0, 1.0, 3.0, 2.0, 5.0];
+        for (p, q) in [(0.5, 3.0), (0.25, 2.0), (0.1, 1.4), (1e-9, 1.0 + 4e-9)] {
+            assert!((quantile(&mut x.clone(), p) - q).abs() < 1e-14);
+        }
+        // 0.9 · 0.1 + 0.1 · 0.1 would be below 0.1.
+        assert_eq!(quantile(&mut [0.1; 10], 0.3), 0.1);
+    }
+}

@@ -1,0 +1,102 @@
+//! Log-densities of gamma and beta laws, written so that large parameters cancel nothing.
+
+use fermiac_base::simd::{Real, ln};
+use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, stirling_correction};
+
+/// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
+/// y = `inv_unit` · x.
+///
+/// For shapes from 2 the unit is the mode, so that both terms vanish there and nothing cancels;
+/// below, it is the scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct GammaKernel {
+    pub(super) inv_unit: f64,
+    pub(super) power: f64,
+    pub(super) rate: f64,
+    pub(super) origin: f64,
+}
+
+impl GammaKernel {
+    /// Of Gamma(shape, scale), with the constant that makes it the log-density.
+    pub(super) fn new(shape: f64, scale: f64) -> (Self, f64) {
+        let power = shape - 1.0;
+        if shape >= 2.0 {
+            let mode = Self { inv_unit: 1.0 / (scale * power), power, rate: power, origin: 1.0 };
+            (mode, -LN_SQRT_2PI - 0.5 * ln(power) - stirling_correction(power) - ln(scale))
+        } else {
+            let plain = Self { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0 };
+            (plain, -ln_gamma(shape) - ln(scale))
+        }
+    }
+}
+
+/// The log-density of a beta law up to a constant: p · ln(x / below) + q · ln((1 - x) / above).
+///
+/// Where both parameters are at least 2, `below` is the mode and `above` what is left of 1, so
+/// that both terms vanish there; otherwise both are 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BetaKernel {
+    pub(super) p: f64,
+    pub(super) q: f64,
+    pub(super) below: f64,
+    pub(super) above: f64,
+    pub(super) reference: Reference,
+}
+
+/// Where the terms of a [`BetaKernel`] vanish.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Reference {
+    /// At 1 and at 0, one each.
+    Ends,
+    /// Both at the mode, of which `below` is rounded on its own scale, for it is at most ½.
+    Below,
+    /// Both at the mode, of which `above` is.
+    Above,
+}
+
+impl BetaKernel {
+    /// Of Beta(a, b), with the constant that makes it the log-density.
+    pub(super) fn new(a: f64, b: f64) -> (Self, f64) {
+        let (p, q) = (a - 1.0, b - 1.0);
+        if a >= 2.0 && b >= 2.0 {
+            let n = p + q;
+            let (below, above, reference) = if p <= q {
+                (p / n, 1.0 - p / n, Reference::Below)
+            } else {
+                (1.0 - q / n, q / n, Reference::Above)
+            };
+            // Stirling's formula for (n + 1)! / (p! q!), whose powers are those of the mode.
+            let constant =
+                ln(n + 1.0) - LN_SQRT_2PI + 0.5 * (ln(n / p) - ln(q)) + stirling_correction(n)
+                    - stirling_correction(p)
+                    - stirling_correction(q);
+            (Self { p, q, below, above, reference }, constant)
+        } else {
+            let reference = Reference::Ends;
+            (Self { p, q, below: 1.0, above: 1.0, reference }, -ln_beta(a, b))
+        }
+    }
+
+    /// x - `below` and (1 - x) - `above`, from whichever of the two is not rounded by the other:
+    /// where the mode is 1 but for 1e-16, what is left of 1 still has all its digits.
+    #[inline(always)]
+    pub(super) fn offsets<R: Real>(&self, x: R, complement: R) -> (R, R) {
+        match self.reference {
+            Reference::Ends => (x - R::of(1.0), R::of(0.0) - x),
+            Reference::Below => (x - R::of(self.below), R::of(self.below) - x),
+            Reference::Above => (R::of(self.above) - complement, complement - R::of(self.above)),
+        }
+    }
+}
+
+/// ln(x / unit), where `offset` is x - unit computed exactly: by way of ln(1 + offset/unit) near
+/// 1, where the quotient itself would lose the offset's low digits.
+#[inline(always)]
+pub(super) fn ln_ratio<R: Real, const FMA: bool>(offset: R, x: R, unit: f64) -> R {
+    let unit = R::of(unit);
+    let (t, quotient) = (offset / unit, x / unit);
+    let near = |t: f64| t.abs() < 0.5;
+    let u = t.pair(quotient, |t, r| if near(t) { 1.0 + t } else { r });
+    let repair = t.pair(u, |t, u| if near(t) { (t - (u - 1.0)) / u } else { 0.0 });
+    u.ln_fma::<FMA>() + repair
+}

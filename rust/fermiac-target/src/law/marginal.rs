@@ -1,0 +1,409 @@
+//! Univariate laws as the coordinates of a point: constants, density of eight values, draws.
+
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{Real, exp, ln};
+use fermiac_base::special::{
+    IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln1p, normal_cdf, normal_quantile,
+};
+use fermiac_base::{Error, Result};
+
+use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
+use super::{finite, positive};
+use crate::Support;
+
+/// A univariate law with its normalising constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Marginal {
+    form: Form,
+    /// The part of the log-density that does not depend on the point.
+    constant: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Normal {
+        mean: f64,
+        sd: f64,
+        inv_sd: f64,
+    },
+    LogNormal {
+        mu: f64,
+        sigma: f64,
+        inv_sigma: f64,
+    },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    StudentT {
+        df: f64,
+        loc: f64,
+        scale: f64,
+        inv_scale: f64,
+        inv_sqrt_df: f64,
+        tail: IncompleteBeta,
+    },
+    Gamma {
+        shape: f64,
+        scale: f64,
+        kernel: GammaKernel,
+        integral: IncompleteGamma,
+    },
+    Beta {
+        a: f64,
+        b: f64,
+        kernel: BetaKernel,
+        integral: IncompleteBeta,
+    },
+    Exponential {
+        scale: f64,
+        inv_scale: f64,
+    },
+}
+
+impl Marginal {
+    /// The normal law; `sd` > 0.
+    pub fn normal(mean: f64, sd: f64) -> Result<Self> {
+        let (mean, sd) = (finite("mean", mean)?, positive("sd", sd)?);
+        let constant = -ln(sd) - LN_SQRT_2PI;
+        Ok(Self { form: Form::Normal { mean, sd, inv_sd: 1.0 / sd }, constant })
+    }
+
+    /// The law of eᶻ for a normal z with mean `mu` and standard deviation `sigma` > 0.
+    pub fn log_normal(mu: f64, sigma: f64) -> Result<Self> {
+        let (mu, sigma) = (finite("mu", mu)?, positive("sigma", sigma)?);
+        let constant = -ln(sigma) - LN_SQRT_2PI;
+        Ok(Self { form: Form::LogNormal { mu, sigma, inv_sigma: 1.0 / sigma }, constant })
+    }
+
+    /// The uniform law on the closed interval from `low` to `high`, `low` < `high`.
+    pub fn uniform(low: f64, high: f64) -> Result<Self> {
+        let (low, high) = (finite("low", low)?, finite("high", high)?);
+        let width = high - low;
+        if !(width > 0.0 && width < f64::INFINITY) {
+            let why = format!(
+                "{high} was given; a number above low = {low} is needed, and high - low finite"
+            );
+            return Err(Error::argument("high", why));
+        }
+        Ok(Self { form: Form::Uniform { low, high }, constant: -ln(width) })
+    }
+
+    /// Student's t law with `df` > 0 degrees of freedom, moved by `loc`, stretched by `scale` > 0.
+    pub fn student_t(df: f64, loc: f64, scale: f64) -> Result<Self> {
+        let df = positive("df", df)?;
+        let (loc, scale) = (finite("loc", loc)?, positive("scale", scale)?);
+        let constant = -0.5 * ln(df) - ln_beta(0.5, 0.5 * df) - ln(scale);
+        let (inv_scale, inv_sqrt_df) = (1.0 / scale, 1.0 / df.sqrt());
+        let tail = IncompleteBeta::new(0.5 * df, 0.5);
+        let form = Form::StudentT { df, loc, scale, inv_scale, inv_sqrt_df, tail };
+        Ok(Self { form, constant })
+    }
+
+    /// The gamma law with mean `shape` · `scale`; both > 0.
+    pub fn gamma(shape: f64, scale: f64) -> Result<Self> {
+        let (shape, scale) = (positive("shape", shape)?, positive("scale", scale)?);
+        let (kernel, constant) = GammaKernel::new(shape, scale);
+        let integral = IncompleteGamma::new(shape);
+        Ok(Self { form: Form::Gamma { shape, scale, kernel, integral }, constant })
+    }
+
+    /// The beta law on [0, 1]; `a`, `b` > 0.
+    pub fn beta(a: f64, b: f64) -> Result<Self> {
+        let (a, b) = (positive("a", a)?, positive("b", b)?);
+        let (kernel, constant) = BetaKernel::new(a, b);
+        let integral = IncompleteBeta::new(a, b);
+        Ok(Self { form: Form::Beta { a, b, kernel, integral }, constant })
+    }
+
+    /// The exponential law with mean `scale` > 0.
+    pub fn exponential(scale: f64) -> Result<Self> {
+        let scale = positive("scale", scale)?;
+        let form = Form::Exponential { scale, inv_scale: 1.0 / scale };
+        Ok(Self { form, constant: -ln(scale) })
+    }
+
+    /// The support.
+    pub fn support(&self) -> Support {
+        match self.form {
+            Form::Normal { .. } | Form::StudentT { .. } => Support::Real,
+            Form::LogNormal { .. } | Form::Gamma { .. } | Form::Exponential { .. } => {
+                Support::Above(0.0)
+            }
+            Form::Uniform { low, high } => Support::Between(low, high),
+            Form::Beta { .. } => Support::Between(0.0, 1.0),
+        }
+    }
+
+    /// Whether the tails are no heavier than Gaussian ones in the sense of
+    /// [`Law`](crate::Law): a beta density falls like a power of the normal one there.
+    pub(super) fn has_gaussian_tails(&self) -> bool {
+        match self.form {
+            Form::Normal { .. }
+            | Form::LogNormal { .. }
+            | Form::Uniform { .. }
+            | Form::Beta { .. } => true,
+            Form::StudentT { .. } | Form::Gamma { .. } | Form::Exponential { .. } => false,
+        }
+    }
+
+    /// The log-density of a value, or of eight.
+    #[inline(always)]
+    pub(super) fn log_density<R: Real, const FMA: bool>(&self, x: R) -> R {
+        let constant = R::of(self.constant);
+        match self.form {
+            Form::Normal { mean, inv_sd, .. } => {
+                let z = (x - R::of(mean)) * R::of(inv_sd);
+                (z * R::of(-0.5)).fma::<FMA>(z, constant)
+            }
+            Form::LogNormal { mu, inv_sigma, .. } => {
+                let l = x.ln_fma::<FMA>();
+                let z = (l - R::of(mu)) * R::of(inv_sigma);
+                let value = (z * R::of(-0.5)).fma::<FMA>(z, constant - l);
+                inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
+            }
+            Form::Uniform { low, high } => inside(x, constant, |x| x >= low && x <= high),
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+                let z = (x - R::of(loc)) * R::of(inv_scale * inv_sqrt_df);
+                // z² overflows above 1e154, long before the density vanishes.
+                let far = z.each(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
+                let square = z.each(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
+                let log = square.ln1p_fma::<FMA>() * far;
+                log.fma::<FMA>(R::of(-0.5 * (df + 1.0)), constant)
+            }
+            Form::Gamma { kernel, .. } => {
+                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let y = x * R::of(inv_unit);
+                let linear = (y - R::of(origin)).fma::<FMA>(R::of(-rate), constant);
+                let value = if power == 0.0 {
+                    linear
+                } else {
+                    y.ln_fma::<FMA>().fma::<FMA>(R::of(power), linear)
+                };
+                inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
+            }
+            Form::Beta { kernel, .. } => {
+                let BetaKernel { p, q, below, above, .. } = kernel;
+                let complement = R::of(1.0) - x;
+                let (from_below, from_above) = kernel.offsets(x, complement);
+                let mut value = constant;
+                // A power of zero makes no term, not 0 · ln 0.
+                if p != 0.0 {
+                    let log = ln_ratio::<R, FMA>(from_below, x, below);
+                    value = log.fma::<FMA>(R::of(p), value);
+                }
+                if q != 0.0 {
+                    let log = ln_ratio::<R, FMA>(from_above, complement, above);
+                    value = log.fma::<FMA>(R::of(q), value);
+                }
+                inside(x, value, |x| (0.0..=1.0).contains(&x))
+            }
+            Form::Exponential { inv_scale, .. } => {
+                let value = x.fma::<FMA>(R::of(-inv_scale), constant);
+                inside(x, value, |x| x >= 0.0)
+            }
+        }
+    }
+
+    /// The derivative of the log-density inside the support.
+    #[inline(always)]
+    pub(super) fn slope<R: Real, const FMA: bool>(&self, x: R) -> R {
+        match self.form {
+            Form::Normal { mean, inv_sd, .. } => (x - R::of(mean)) * R::of(inv_sd) * R::of(-inv_sd),
+            Form::LogNormal { mu, inv_sigma, .. } => {
+                let z = (x.ln_fma::<FMA>() - R::of(mu)) * R::of(inv_sigma);
+                z.fma::<FMA>(R::of(-inv_sigma), R::of(-1.0)) / x
+            }
+            Form::Uniform { .. } => R::of(0.0),
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+                let unit = inv_scale * inv_sqrt_df;
+                let z = (x - R::of(loc)) * R::of(unit);
+                let bend = z.each(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) });
+                bend * R::of(-(df + 1.0) * unit)
+            }
+            Form::Gamma { kernel, .. } => {
+                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let y = x * R::of(inv_unit);
+                let slope = if power == 0.0 {
+                    R::of(-rate)
+                } else {
+                    // In the unit of the mode the power and its rate are equal and go first.
+                    let rest = R::of(power - rate * origin);
+                    (y - R::of(origin)).fma::<FMA>(R::of(-rate), rest) / y
+                };
+                slope * R::of(inv_unit)
+            }
+            Form::Beta { kernel, .. } => {
+                let BetaKernel { p, q, reference, .. } = kernel;
+                let complement = R::of(1.0) - x;
+                if reference != Reference::Ends {
+                    // Both terms on one denominator: near the mode nothing cancels.
+                    let (_, offset) = kernel.offsets(x, complement);
+                    return offset * R::of(p + q) / (x * complement);
+                }
+                let mut slope = R::of(0.0);
+                if p != 0.0 {
+                    slope = R::of(p) / x;
+                }
+                if q != 0.0 {
+                    slope = slope - R::of(q) / complement;
+                }
+                slope
+            }
+            Form::Exponential { inv_scale, .. } => R::of(-inv_scale),
+        }
+    }
+
+    /// The derivative of the quantile where it takes the value `x`: one over the density.
+    pub(super) fn stretch(&self, x: f64) -> f64 {
+        match self.form {
+            Form::Uniform { low, high } => high - low,
+            _ => exp(-self.log_density::<f64, false>(x)),
+        }
+    }
+
+    /// One draw.
+    pub fn draw(&self, rng: &mut Stream) -> f64 {
+        match self.form {
+            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(rng.normal()),
+            Form::Uniform { .. } => self.at_uniform(rng.uniform()),
+            Form::StudentT { df, loc, scale, .. } => loc + scale * rng.student_t(df),
+            Form::Gamma { shape, scale, .. } => scale * rng.gamma(shape),
+            Form::Beta { a, b, .. } => rng.beta(a, b),
+            Form::Exponential { scale, .. } => scale * rng.exponential(),
+        }
+    }
+
+    /// Whether a draw is a function of one standard normal.
+    pub(super) fn is_normal_based(&self) -> bool {
+        matches!(self.form, Form::Normal { .. } | Form::LogNormal { .. })
+    }
+
+    /// Whether the law is uniform.
+    pub(super) fn is_uniform(&self) -> bool {
+        matches!(self.form, Form::Uniform { .. })
+    }
+
+    /// Where the law is uniform: low, width and high.
+    pub(super) fn interval(&self) -> Option<[f64; 3]> {
+        match self.form {
+            Form::Uniform { low, high } => Some([low, high - low, high]),
+            _ => None,
+        }
+    }
+
+    /// The draw that a standard normal `z` stands for; NaN for other than normal-based laws.
+    pub(super) fn at_normal(&self, z: f64) -> f64 {
+        match self.form {
+            Form::Normal { mean, sd, .. } => mean + sd * z,
+            Form::LogNormal { mu, sigma, .. } => exp(mu + sigma * z),
+            _ => f64::NAN,
+        }
+    }
+
+    /// The draw that a uniform `u` stands for; NaN for other than uniform laws.
+    pub(super) fn at_uniform(&self, u: f64) -> f64 {
+        match self.form {
+            // The product may round up to the width, the sum never leaves the interval by more.
+            Form::Uniform { low, high } => (low + (high - low) * u).min(high),
+            _ => f64::NAN,
+        }
+    }
+
+    /// P(X ≤ x).
+    pub fn cdf(&self, x: f64) -> f64 {
+        match self.form {
+            Form::Normal { mean, sd, .. } => normal_cdf((x - mean) / sd),
+            Form::LogNormal { mu, sigma, .. } => {
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    normal_cdf((ln(x) - mu) / sigma)
+                }
+            }
+            Form::Uniform { low, high } => ((x - low) / (high - low)).clamp(0.0, 1.0),
+            Form::StudentT { df, loc, scale, tail, .. } => {
+                let z = (x - loc) / scale;
+                let beyond = t_tail(&tail, df, z.abs());
+                if z > 0.0 { 1.0 - beyond } else { beyond }
+            }
+            Form::Gamma { scale, integral, .. } => {
+                integral.lower(if x < 0.0 { 0.0 } else { x / scale })
+            }
+            Form::Beta { integral, .. } => {
+                let x = x.clamp(0.0, 1.0);
+                integral.lower(x, 1.0 - x)
+            }
+            Form::Exponential { scale, .. } => {
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    -expm1(-x / scale)
+                }
+            }
+        }
+    }
+
+    /// The quantile at `u`, NaN outside [0, 1].
+    pub fn quantile(&self, u: f64) -> f64 {
+        if !(0.0..=1.0).contains(&u) {
+            return f64::NAN;
+        }
+        match self.form {
+            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(normal_quantile(u)),
+            Form::Uniform { .. } => self.at_uniform(u),
+            Form::StudentT { df, loc, scale, tail, .. } => {
+                let size = t_tail_quantile(&tail, df, u.min(1.0 - u));
+                loc + scale * if u < 0.5 { -size } else { size }
+            }
+            Form::Gamma { scale, integral, .. } => scale * integral.quantile(u),
+            Form::Beta { integral, .. } => integral.quantile(u).0,
+            // Subtracted from zero, so that 0 maps to 0 and not to -0.
+            Form::Exponential { scale, .. } => 0.0 - scale * ln1p(-u),
+        }
+    }
+}
+
+/// Beyond this Student's tail is a power to the last bit, and z² may overflow.
+const T_FAR: f64 = 1.0e100;
+
+/// P(T > z) for z ≥ 0 and Student's t with `df` degrees of freedom.
+fn t_tail(tail: &IncompleteBeta, df: f64, z: f64) -> f64 {
+    let near = z.min(T_FAR);
+    // x = df / (df + z²) and its complement, neither by subtraction.
+    let ratio = near / df.sqrt();
+    let (x, y) = if ratio <= 1.0 {
+        let square = ratio * ratio;
+        (1.0 / (1.0 + square), square / (1.0 + square))
+    } else {
+        let square = 1.0 / (ratio * ratio);
+        (square / (1.0 + square), 1.0 / (1.0 + square))
+    };
+    let value = 0.5 * tail.lower(x, y);
+    if z > T_FAR {
+        value * exp(-df * ln(z / T_FAR))
+    } else if z.is_nan() {
+        z
+    } else {
+        value
+    }
+}
+
+/// The z ≥ 0 with P(T > z) = `p` ≤ ½.
+fn t_tail_quantile(tail: &IncompleteBeta, df: f64, p: f64) -> f64 {
+    let far = t_tail(tail, df, T_FAR);
+    if p < far {
+        return T_FAR * exp(ln(far / p) / df);
+    }
+    let (x, y) = tail.quantile(2.0 * p);
+    df.sqrt() * (y / x).sqrt()
+}
+
+/// The values where the predicate holds, -inf elsewhere, NaN at NaN.
+#[inline(always)]
+fn inside<R: Real>(x: R, value: R, predicate: impl Fn(f64) -> bool) -> R {
+    x.pair(value, |x, v| {
+        let v = if predicate(x) { v } else { f64::NEG_INFINITY };
+        if x.is_nan() { x } else { v }
+    })
+}

@@ -1,0 +1,153 @@
+//! The built-in laws: independent coordinates, multivariate normal and t, mixtures and products.
+//!
+//! Densities are evaluated on tiles of eight rows, one row a lane. Rows that make no tile (a chain
+//! asks one at a time) are evaluated one by one, by the same operations in the same order, so that
+//! a row's value depends on nothing but the row.
+
+mod compound;
+mod ellipse;
+mod independent;
+mod kernels;
+mod marginal;
+mod multivariate;
+
+pub use compound::{Mixture, Product};
+pub use independent::Independent;
+pub use marginal::Marginal;
+pub use multivariate::{MultivariateNormal, MultivariateT};
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{LANES, V};
+use fermiac_base::{Error, Result};
+
+/// Refuses a batch whose rows are not points of a `dim`-dimensional law.
+fn check_rows(x: Rows<'_>, dim: usize, out: &[f64]) -> Result<()> {
+    if x.dim() != dim {
+        let why = format!("rows of {} coordinates were given; the law has {dim}", x.dim());
+        return Err(Error::argument("x", why));
+    }
+    if x.len() != out.len() {
+        let why = format!("{} numbers for the densities of {} rows", out.len(), x.len());
+        return Err(Error::argument("out", why));
+    }
+    Ok(())
+}
+
+/// Refuses a buffer that is not a whole number of `dim`-dimensional rows.
+fn check_draws(out: &[f64], dim: usize) -> Result<()> {
+    if out.len().is_multiple_of(dim) {
+        return Ok(());
+    }
+    let why = format!("{} numbers are no whole number of rows of {dim}", out.len());
+    Err(Error::argument("out", why))
+}
+
+/// A finite number, or an error in the name of the argument.
+fn finite(name: &str, x: f64) -> Result<f64> {
+    if x.is_finite() {
+        return Ok(x);
+    }
+    Err(Error::argument(name, format!("{x} was given; a finite number is needed")))
+}
+
+/// A finite number above zero, or an error in the name of the argument.
+fn positive(name: &str, x: f64) -> Result<f64> {
+    if x > 0.0 && x < f64::INFINITY {
+        return Ok(x);
+    }
+    Err(Error::argument(name, format!("{x} was given; a finite number above 0 is needed")))
+}
+
+/// Puts a column of eight rows back.
+#[inline(always)]
+fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
+    for l in 0..LANES {
+        tile[l * dim + j] = column.0[l];
+    }
+}
+
+/// A log-density of eight rows, and of one. A trait and not a closure, because a closure that is
+/// not inlined would be compiled for the baseline instruction set (there `mul_add` is a library
+/// call). Everything must be `inline(always)`.
+trait Tile {
+    /// The log-densities of eight rows, which lie one after the other.
+    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V;
+
+    /// That of one row, with the same bits.
+    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64;
+}
+
+/// Runs `tile` on eight rows at a time and on the last ones alone, and settles what sums of
+/// infinities left undefined: a row without NaN has a density, -inf.
+#[inline(always)]
+fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile) {
+    let dim = x.dim();
+    let mut whole = x.data().chunks_exact(LANES * dim);
+    let mut outs = out.chunks_exact_mut(LANES);
+    for (rows, out) in (&mut whole).zip(&mut outs) {
+        store(&tile.log_density::<FMA>(rows).0, rows, out);
+    }
+    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
+    for (row, out) in rest {
+        store(&[tile.row::<FMA>(row)], row, out);
+    }
+}
+
+/// A log-density with its gradient.
+trait SlopedTile: Tile {
+    /// The log-densities of eight rows, the bits of [`Tile::log_density`], and coordinate by
+    /// coordinate their derivatives.
+    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V;
+
+    /// That of one row, with the same bits.
+    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64;
+}
+
+/// As [`for_tiles`], with gradients. A gradient means nothing where the density is 0.
+#[inline(always)]
+fn for_sloped_tiles<const FMA: bool>(
+    x: Rows<'_>,
+    out: &mut [f64],
+    gradient: &mut [f64],
+    tile: &mut impl SlopedTile,
+) {
+    let dim = x.dim();
+    let mut slopes = tile_space(x);
+    let mut whole = x.data().chunks_exact(LANES * dim);
+    let mut outs = out.chunks_exact_mut(LANES);
+    let mut gradients = gradient.chunks_exact_mut(LANES * dim);
+    for ((rows, out), gradient) in (&mut whole).zip(&mut outs).zip(&mut gradients) {
+        store(&tile.gradient::<FMA>(rows, &mut slopes).0, rows, out);
+        for (j, slope) in slopes.iter().enumerate() {
+            scatter(*slope, gradient, dim, j);
+        }
+    }
+    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
+    for ((row, out), slopes) in rest.zip(gradients.into_remainder().chunks_exact_mut(dim)) {
+        store(&[tile.row_gradient::<FMA>(row, slopes)], row, out);
+    }
+}
+
+/// A vector for each coordinate, where there is a tile that needs them.
+#[inline(always)]
+fn tile_space(x: Rows<'_>) -> Vec<V> {
+    vec![V::ZERO; if x.len() < LANES { 0 } else { x.dim() }]
+}
+
+#[inline(always)]
+fn store(values: &[f64], rows: &[f64], out: &mut [f64]) {
+    out.copy_from_slice(values);
+    if values.iter().any(|v| v.is_nan()) {
+        settle(rows, out);
+    }
+}
+
+#[cold]
+fn settle(rows: &[f64], out: &mut [f64]) {
+    let dim = rows.len() / out.len();
+    for (value, row) in out.iter_mut().zip(rows.chunks_exact(dim)) {
+        if value.is_nan() && !row.iter().any(|x| x.is_nan()) {
+            *value = f64::NEG_INFINITY;
+        }
+    }
+}

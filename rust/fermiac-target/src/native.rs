@@ -1,0 +1,485 @@
+//! Targets behind C pointers: the one place where foreign machine code is called.
+//!
+//! A batch function fills an array and returns a status: 0, done; 1 to 255, some rows could not be
+//! evaluated: those that it made NaN, or all of them if none is; anything else, the target gave up.
+//! (A callback of a language with exceptions may return garbage when one escapes: numbers above 255
+//! are taken for that.) Whatever is to be filled holds a NaN with bits of its own, so that a
+//! function that stopped without a word is told from one that computed a NaN. Garbage may as well
+//! lie from 1 to 255, so a row left unwritten is a defect whatever the status.
+
+#![allow(unsafe_code, reason = "foreign functions are called here")]
+
+use std::any::Any;
+use std::ffi::{c_int, c_void};
+use std::mem::transmute;
+
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
+
+use super::space::with_space;
+use super::{Integrand, LogDensity, RowStatus, Style};
+
+/// n points of d coordinates, row-major, to n values.
+pub type BatchFn = unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut c_void) -> c_int;
+/// n points to n values and n gradients of d coordinates; both are always asked for.
+pub type GradientFn =
+    unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut f64, *mut c_void) -> c_int;
+/// n points to n rows of k values.
+pub type OutputsFn =
+    unsafe extern "C" fn(*const f64, isize, isize, isize, *mut f64, *mut c_void) -> c_int;
+/// One point to one value. It cannot say that it failed.
+pub type ScalarFn = unsafe extern "C" fn(*mut f64, isize, *mut c_void) -> f64;
+
+/// What the arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
+const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
+/// Numbers that are looked at one by one.
+const FEW: usize = 32;
+/// The largest status that means failed rows.
+const MAX_RECOVERABLE: c_int = 255;
+
+/// A native function by its signature.
+#[derive(Debug, Clone, Copy)]
+pub enum Function {
+    /// One value a point.
+    Batch(BatchFn),
+    /// One value a point, and its gradient.
+    Gradient(GradientFn),
+    /// So many values a point.
+    Outputs(OutputsFn, usize),
+    /// One point a call.
+    Scalar(ScalarFn),
+}
+
+impl Function {
+    /// The function at an address, by the name of its signature: `batch`, `gradient`, `outputs` or
+    /// `scalar`.
+    ///
+    /// # Safety
+    /// At the address is a function of that signature.
+    pub unsafe fn at(address: *const c_void, signature: &str, outputs: usize) -> Result<Self> {
+        if address.is_null() {
+            return Err(Error::argument("pointer", "a null pointer was given"));
+        }
+        if outputs == 0 || (outputs > 1 && signature != "outputs") {
+            let why = format!("{outputs} given for the signature '{signature}'");
+            return Err(Error::argument("n_outputs", why));
+        }
+        // SAFETY: the caller vouches for the signature; the address is not null.
+        unsafe {
+            match signature {
+                "batch" => Ok(Self::Batch(transmute::<*const c_void, BatchFn>(address))),
+                "gradient" => Ok(Self::Gradient(transmute::<*const c_void, GradientFn>(address))),
+                "outputs" => {
+                    Ok(Self::Outputs(transmute::<*const c_void, OutputsFn>(address), outputs))
+                }
+                "scalar" => Ok(Self::Scalar(transmute::<*const c_void, ScalarFn>(address))),
+                other => Err(Error::argument("signature", format!("'{other}' given"))),
+            }
+        }
+    }
+
+    fn outputs(self) -> usize {
+        if let Self::Outputs(_, k) = self { k } else { 1 }
+    }
+}
+
+/// A native function with what it needs.
+pub struct Native {
+    function: Function,
+    user: *mut c_void,
+    dim: usize,
+    name: String,
+    /// Kept alive as long as the function may be called.
+    _owner: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: `Native::new` demands that the function may be called from any thread, from several at a
+// time, with this user data.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Native {
+    /// A native function that takes points of `dim` coordinates; `name` is for messages, `owner`
+    /// is dropped with it.
+    ///
+    /// # Safety
+    /// As long as `owner` lives, the function reads and writes nothing but what its signature
+    /// gives it and what `user` points to, does not write to the points (the scalar form may), and
+    /// may be called from several threads at a time. No exception leaves it.
+    pub unsafe fn new(
+        function: Function,
+        user: *mut c_void,
+        dim: usize,
+        name: String,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Result<Self> {
+        if dim == 0 {
+            return Err(Error::argument("dim", "0 given; it must be at least 1"));
+        }
+        Ok(Self { function, user, dim, name, _owner: owner })
+    }
+
+    /// Fills `out`, and `gradient` where the signature has one.
+    fn call(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        let (n, d, k) = (x.len(), self.dim, self.function.outputs());
+        let slopes = if matches!(self.function, Function::Gradient(_)) { n * d } else { 0 };
+        if x.dim() != d || out.len() != n * k || gradient.len() != slopes || status.len() != n {
+            let why = format!(
+                "{n} rows of {} coordinates with {} places for values and {} for gradients were \
+                 given; {} takes {d} coordinates and gives {k} values",
+                x.dim(),
+                out.len(),
+                gradient.len(),
+                self.describe()
+            );
+            return Err(Error::argument("x", why));
+        }
+        if n == 0 {
+            return Ok(());
+        }
+        out.fill(UNWRITTEN);
+        gradient.fill(UNWRITTEN);
+        let (points, values, user) = (x.data().as_ptr(), out.as_mut_ptr(), self.user);
+        let (rows, columns) = (n as isize, d as isize);
+        // SAFETY: the points are n × d numbers, the values n × k, the gradients n × d (checked
+        // above); the rest is what `new` demands.
+        let code = unsafe {
+            match self.function {
+                Function::Batch(f) => f(points, rows, columns, values, user),
+                Function::Gradient(f) => {
+                    f(points, rows, columns, values, gradient.as_mut_ptr(), user)
+                }
+                Function::Outputs(f, k) => f(points, rows, columns, k as isize, values, user),
+                Function::Scalar(f) => {
+                    with_space(0.0, d, |point| {
+                        for (row, value) in x.iter().zip(out.iter_mut()) {
+                            point.copy_from_slice(row);
+                            *value = f(point.as_mut_ptr(), columns, user);
+                        }
+                    });
+                    return Ok(());
+                }
+            }
+        };
+        self.judge(code, out, gradient, status)
+    }
+
+    /// Fills `out`; a gradient that comes along is dropped.
+    fn call_for_values(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        let with_gradient = matches!(self.function, Function::Gradient(_));
+        let unasked = if with_gradient { x.data().len() } else { 0 };
+        with_space(0.0, unasked, |unasked| self.call(x, out, unasked, status))
+    }
+
+    /// From the status of the call to that of each row.
+    fn judge(
+        &self,
+        code: c_int,
+        out: &[f64],
+        gradient: &[f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        let k = self.function.outputs();
+        if !(0..=MAX_RECOVERABLE).contains(&code) {
+            let what = if code > 0 { ", as code does that an exception has left" } else { "" };
+            return Err(Error::target(format!(
+                "{} gave up on a batch of {} points: it returned {code}{what}; the status is 0 \
+                 where all is well, 1 to 255 where the rows that are NaN cannot be evaluated, \
+                 below 0 to stop the run",
+                self.describe(),
+                status.len()
+            )));
+        }
+        // Nearly always all is written, which one pass without a branch tells.
+        let written = !any_unwritten(out) && !any_unwritten(gradient);
+        if code == 0 && written {
+            return Ok(());
+        }
+        for (values, status) in out.chunks_exact(k).zip(status.iter_mut()) {
+            if any_unwritten(values) {
+                *status = RowStatus::Unwritten;
+            } else if code > 0 && values.iter().any(|v| v.is_nan()) {
+                *status = RowStatus::Failed;
+            }
+        }
+        for (i, slopes) in gradient.chunks_exact(self.dim).enumerate() {
+            let needed = status[i] == RowStatus::Good && out[i] != f64::NEG_INFINITY;
+            if needed && any_unwritten(slopes) {
+                status[i] = RowStatus::Unwritten;
+            }
+        }
+        if code > 0 && status.iter().all(|status| *status == RowStatus::Good) {
+            status.fill(RowStatus::Failed);
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("the native target {}", self.name)
+    }
+}
+
+fn any_unwritten(values: &[f64]) -> bool {
+    let is_unwritten = |v: &&f64| v.to_bits() == UNWRITTEN.to_bits();
+    if values.len() <= FEW {
+        // One by one: a vector of what has just been written in parts would have to wait for it.
+        return values.iter().any(|v| is_unwritten(&v));
+    }
+    // Counted, not searched: a pass without branches.
+    values.iter().filter(is_unwritten).count() > 0
+}
+
+/// A native function as a log-density.
+pub struct NativeDensity(Native);
+
+impl NativeDensity {
+    /// Takes a function of one value a point.
+    pub fn new(native: Native) -> Result<Self> {
+        if native.function.outputs() > 1 {
+            let why = format!("{} gives {} values", native.describe(), native.function.outputs());
+            return Err(Error::argument("n_outputs", format!("{why}; a log-density gives one")));
+        }
+        Ok(Self(native))
+    }
+}
+
+impl LogDensity for NativeDensity {
+    fn dim(&self) -> usize {
+        self.0.dim
+    }
+
+    fn has_gradient(&self) -> bool {
+        matches!(self.0.function, Function::Gradient(_))
+    }
+
+    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
+        self.0.call_for_values(x, out, status)
+    }
+
+    fn log_density_gradient(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        gradient: &mut [f64],
+        status: &mut [RowStatus],
+    ) -> Result<()> {
+        if !self.has_gradient() {
+            let why = format!("asked of {}, which gives none", self.0.describe());
+            return Err(Error::argument("gradient", why));
+        }
+        self.0.call(x, out, gradient, status)
+    }
+
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+/// A native function as an integrand.
+pub struct NativeIntegrand(Native);
+
+impl NativeIntegrand {
+    /// Takes any native function; the gradient of one that gives it is dropped.
+    pub fn new(native: Native) -> Self {
+        Self(native)
+    }
+}
+
+impl Integrand for NativeIntegrand {
+    fn dim(&self) -> usize {
+        self.0.dim
+    }
+
+    fn outputs(&self) -> Option<usize> {
+        Some(self.0.function.outputs())
+    }
+
+    fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()> {
+        out.resize(x.len() * self.0.function.outputs(), 0.0);
+        self.0.call_for_values(x, out, status)
+    }
+
+    fn style(&self) -> Style {
+        Style::Threaded
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::density::{evaluate, evaluate_gradient};
+
+    /// -x²/2 of the first coordinate; leaves rows with x > 10 alone, makes those above 20 NaN, and
+    /// returns the number that the user data point to.
+    unsafe extern "C" fn parabola(
+        x: *const f64,
+        n: isize,
+        d: isize,
+        out: *mut f64,
+        user: *mut c_void,
+    ) -> c_int {
+        // SAFETY: called with the lengths that it is given, and with a status as user data.
+        unsafe {
+            for i in 0..n {
+                let x = *x.offset(i * d);
+                if x <= 10.0 {
+                    *out.offset(i) = -0.5 * x * x;
+                } else if x > 20.0 {
+                    *out.offset(i) = f64::NAN;
+                }
+            }
+            *user.cast::<c_int>()
+        }
+    }
+
+    unsafe extern "C" fn with_gradient(
+        x: *const f64,
+        n: isize,
+        d: isize,
+        out: *mut f64,
+        gradient: *mut f64,
+        _user: *mut c_void,
+    ) -> c_int {
+        // SAFETY: as above.
+        unsafe {
+            for i in 0..n {
+                *out.offset(i) = *x.offset(i * d);
+                for j in 0..d {
+                    *gradient.offset(i * d + j) = f64::from(u8::from(j == 0));
+                }
+            }
+        }
+        0
+    }
+
+    /// The last coordinate; spoils its point, as the signature allows.
+    unsafe extern "C" fn scalar(x: *mut f64, d: isize, _user: *mut c_void) -> f64 {
+        // SAFETY: as above.
+        unsafe {
+            let value = *x.offset(d - 1);
+            *x = 1e9;
+            value
+        }
+    }
+
+    unsafe extern "C" fn outputs(
+        x: *const f64,
+        n: isize,
+        d: isize,
+        k: isize,
+        out: *mut f64,
+        _user: *mut c_void,
+    ) -> c_int {
+        // SAFETY: as above.
+        unsafe {
+            for i in 0..n {
+                for j in 0..k {
+                    *out.offset(i * k + j) = *x.offset(i * d) * j as f64;
+                }
+            }
+        }
+        0
+    }
+
+    fn native(function: Function, dim: usize, status: c_int) -> Native {
+        let mut status = Box::new(status);
+        let user = std::ptr::from_mut(status.as_mut()).cast();
+        // SAFETY: the functions above keep to their signatures; the owner holds the user data.
+        unsafe { Native::new(function, user, dim, "'f'".into(), status).unwrap() }
+    }
+
+    fn values(status: c_int, x: &[f64], first: usize) -> Result<Vec<f64>> {
+        let density = NativeDensity::new(native(Function::Batch(parabola), 1, status)).unwrap();
+        let mut out = vec![0.0; x.len()];
+        evaluate(&density, Rows::new(x, 1), first, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn statuses_decide_what_becomes_of_a_batch() {
+        let infinity = f64::NEG_INFINITY;
+        assert_eq!(values(0, &[1.0, 2.0], 0).unwrap(), [-0.5, -2.0]);
+        assert!(values(0, &[], 0).unwrap().is_empty());
+        // The rows that are NaN failed, or all did.
+        assert_eq!(values(3, &[1.0, 21.0, 22.0], 0).unwrap(), [-0.5, infinity, infinity]);
+        assert_eq!(values(255, &[1.0, 2.0], 0).unwrap(), [infinity; 2]);
+        for (status, said) in [(-7, "returned -7"), (256, "exception"), (c_int::MAX, "exception")] {
+            let error = values(status, &[1.0, 2.0], 0).unwrap_err().to_string();
+            assert!(error.contains("the native target 'f' gave up"), "{error}");
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unwritten_row_is_told_from_a_nan() {
+        let error = values(0, &[1.0, 11.0], 4096).unwrap_err();
+        assert!(matches!(error, Error::Target { row: Some(4097), .. }), "{error}");
+        assert!(error.to_string().contains("'f' left row 4097 of the batch unwritten"), "{error}");
+        // What a callback returns that an exception has left may be any number.
+        let error = values(3, &[21.0, 11.0], 4096).unwrap_err();
+        assert!(error.to_string().contains("'f' left row 4097 of the batch unwritten"), "{error}");
+        let error = values(0, &[1.0, 21.0], 4096).unwrap_err();
+        assert!(error.to_string().contains("NaN at row 4097 of the batch"), "{error}");
+    }
+
+    #[test]
+    fn gradients_are_filled() {
+        let density = NativeDensity::new(native(Function::Gradient(with_gradient), 2, 0)).unwrap();
+        let (x, mut out, mut gradient) = ([1.0, 2.0, 3.0, 4.0], [0.0; 2], [0.0; 4]);
+        evaluate_gradient(&density, Rows::new(&x, 2), 0, &mut out, &mut gradient).unwrap();
+        assert_eq!((out, gradient), ([1.0, 3.0], [1.0, 0.0, 1.0, 0.0]));
+        evaluate(&density, Rows::new(&x, 2), 0, &mut out).unwrap();
+        assert_eq!(out, [1.0, 3.0]);
+        let plain = NativeDensity::new(native(Function::Batch(parabola), 2, 0)).unwrap();
+        assert!(evaluate_gradient(&plain, Rows::new(&x, 2), 0, &mut out, &mut gradient).is_err());
+    }
+
+    #[test]
+    fn scalar_functions_get_a_copy_and_integrands_their_outputs() {
+        let f = NativeIntegrand::new(native(Function::Scalar(scalar), 2, 0));
+        let (x, mut out) = ([1.0, 2.0, 3.0, 4.0], Vec::new());
+        f.eval(Rows::new(&x, 2), &mut out, &mut [RowStatus::Good; 2]).unwrap();
+        assert_eq!((x, &out[..]), ([1.0, 2.0, 3.0, 4.0], &[2.0, 4.0][..]));
+        let f = NativeIntegrand::new(native(Function::Outputs(outputs, 3), 2, 0));
+        f.eval(Rows::new(&x, 2), &mut out, &mut [RowStatus::Good; 2]).unwrap();
+        assert_eq!((f.outputs(), &out[..]), (Some(3), &[0.0, 1.0, 2.0, 0.0, 3.0, 6.0][..]));
+        assert!(f.eval(Rows::new(&x, 1), &mut out, &mut [RowStatus::Good; 4]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_function_is_refused() {
+        let somewhere = parabola as *const c_void;
+        // SAFETY: never called.
+        unsafe {
+            assert!(Function::at(std::ptr::null(), "batch", 1).is_err());
+            assert!(Function::at(somewhere, "vector", 1).is_err());
+            assert!(Function::at(somewhere, "batch", 2).is_err());
+            assert!(Function::at(somewhere, "outputs", 0).is_err());
+            for signature in ["batch", "gradient", "outputs", "scalar"] {
+                assert!(Function::at(somewhere, signature, 1).is_ok());
+            }
+        }
+        assert!(NativeDensity::new(native(Function::Outputs(outputs, 2), 1, 0)).is_err());
+    }
+}

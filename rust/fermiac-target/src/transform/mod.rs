@@ -1,0 +1,345 @@
+//! Smooth maps from the whole space to where parameters live, with Jacobians and the chain rule.
+//!
+//! Numbers keep inside open sets: where rounding would put a coordinate on a bound, it takes the
+//! nearest number inside, so that a density that is 0 or infinite on the bound is not met there.
+
+use fermiac_base::simd::{exp, ln, ln1p_pos};
+use fermiac_base::{Error, Result};
+
+use crate::Support;
+
+/// How far the sum of a simplex may be from 1: single precision passes. Ratios are what is taken.
+const SUM_TOLERANCE: f64 = 1.0e-6;
+
+/// What a block of coordinates is constrained to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Nothing.
+    Identity,
+    /// Above a bound: x = low + eᶻ.
+    Above(f64),
+    /// Below a bound: x = high - eᶻ.
+    Below(f64),
+    /// An interval: x = low + (high - low) / (1 + e⁻ᶻ).
+    Between(f64, f64),
+    /// Increasing numbers: x₁ = z₁, then every step up is eᶻ.
+    Ordered,
+    /// Positive numbers with sum 1, by additive log-ratios: zₖ = ln(xₖ / `x_K`) for k < K. The
+    /// Jacobian is that of the first K - 1 coordinates.
+    ///
+    /// # References
+    /// J. Aitchison, *The Statistical Analysis of Compositional Data*, 1986.
+    Simplex,
+}
+
+/// A block of coordinates that are constrained alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Block {
+    kind: Kind,
+    size: usize,
+}
+
+impl Block {
+    /// `size` constrained coordinates.
+    pub fn new(kind: Kind, size: usize) -> Result<Self> {
+        let least = if kind == Kind::Simplex { 2 } else { 1 };
+        if size < least {
+            let why = format!("{size} coordinates were given; {least} or more are needed");
+            return Err(Error::argument("transforms", why));
+        }
+        let fine = match kind {
+            Kind::Above(bound) | Kind::Below(bound) => bound.is_finite(),
+            Kind::Between(low, high) => low.next_up() < high && (high - low).is_finite(),
+            Kind::Identity | Kind::Ordered | Kind::Simplex => true,
+        };
+        if fine {
+            return Ok(Self { kind, size });
+        }
+        let why = format!("{kind:?} was given; finite bounds, the lower one first, are needed");
+        Err(Error::argument("transforms", why))
+    }
+
+    /// Unconstrained coordinates.
+    fn free(&self) -> usize {
+        if self.kind == Kind::Simplex { self.size - 1 } else { self.size }
+    }
+
+    /// Whether the image holds all points whose coordinates lie in these sets.
+    fn reaches_all_of(&self, sets: &[Support]) -> bool {
+        sets.iter().all(|set| match (self.kind, *set) {
+            (Kind::Identity, _) => true,
+            (Kind::Ordered, _) => self.size == 1,
+            (Kind::Above(low), Support::Above(a) | Support::Between(a, _)) => a >= low,
+            (Kind::Below(high), Support::Below(b) | Support::Between(_, b)) => b <= high,
+            (Kind::Between(low, high), Support::Between(a, b)) => a >= low && b <= high,
+            _ => false,
+        })
+    }
+}
+
+/// A map of points, block by block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transform {
+    blocks: Vec<Block>,
+    dim: usize,
+    free_dim: usize,
+}
+
+impl Transform {
+    /// Blocks one after the other, at least one.
+    pub fn new(blocks: Vec<Block>) -> Result<Self> {
+        if blocks.is_empty() {
+            return Err(Error::argument("transforms", "no block was given; one or more is needed"));
+        }
+        let dim = blocks.iter().map(|block| block.size).sum();
+        let free_dim = blocks.iter().map(Block::free).sum();
+        Ok(Self { blocks, dim, free_dim })
+    }
+
+    /// Coordinates of a constrained point.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Coordinates of an unconstrained point.
+    pub fn free_dim(&self) -> usize {
+        self.free_dim
+    }
+
+    /// Whether the image holds all points whose coordinates lie in these sets, but for those on a
+    /// bound.
+    pub fn reaches_all_of(&self, mut sets: &[Support]) -> bool {
+        self.blocks.iter().all(|block| {
+            let (these, rest) = sets.split_at(block.size);
+            sets = rest;
+            block.reaches_all_of(these)
+        })
+    }
+
+    /// The constrained point; gives the logarithm of the Jacobian's determinant.
+    pub fn constrain(&self, z: &[f64], x: &mut [f64]) -> f64 {
+        let (mut z, mut x) = (z, x);
+        let mut log_jacobian = 0.0;
+        for block in &self.blocks {
+            let (zs, z_rest) = z.split_at(block.free());
+            let (xs, x_rest) = x.split_at_mut(block.size);
+            log_jacobian += constrain(block.kind, zs, xs);
+            (z, x) = (z_rest, x_rest);
+        }
+        log_jacobian
+    }
+
+    /// The unconstrained point; an error that says what is wrong where `x` is not inside.
+    pub fn unconstrain(&self, x: &[f64], z: &mut [f64]) -> Result<()> {
+        let (mut x, mut z, mut first) = (x, z, 0);
+        for block in &self.blocks {
+            let (xs, x_rest) = x.split_at(block.size);
+            let (zs, z_rest) = z.split_at_mut(block.free());
+            unconstrain(block.kind, xs, zs, first)?;
+            (x, z, first) = (x_rest, z_rest, first + block.size);
+        }
+        Ok(())
+    }
+
+    /// From the gradient of a log-density in x to that in z of the log-density with the Jacobian.
+    pub fn pull_back(&self, z: &[f64], x_gradient: &[f64], z_gradient: &mut [f64]) {
+        let (mut z, mut from, mut to) = (z, x_gradient, z_gradient);
+        for block in &self.blocks {
+            let (zs, z_rest) = z.split_at(block.free());
+            let (froms, from_rest) = from.split_at(block.size);
+            let (tos, to_rest) = to.split_at_mut(block.free());
+            pull_back(block.kind, zs, froms, tos);
+            (z, from, to) = (z_rest, from_rest, to_rest);
+        }
+    }
+}
+
+/// eᶻ, kept positive and finite.
+fn step(z: f64) -> f64 {
+    // A NaN stays one.
+    exp(z).clamp(f64::MIN_POSITIVE, f64::MAX)
+}
+
+/// What rounding put on a bound, or beyond, goes back inside.
+fn inside(x: f64, low: f64, high: f64) -> f64 {
+    if x <= low {
+        low.next_up()
+    } else if x >= high {
+        high.next_down()
+    } else {
+        x
+    }
+}
+
+/// 1 / (1 + e⁻ᶻ) and 1 less it, both to full relative accuracy, and the logarithm of the smaller.
+fn logistic(z: f64) -> (f64, f64, f64) {
+    let e = exp(-z.abs());
+    let (large, small) = (1.0 / (1.0 + e), e / (1.0 + e));
+    let log_small = -z.abs() - ln1p_pos(e);
+    if z < 0.0 { (small, large, log_small) } else { (large, small, log_small) }
+}
+
+/// The largest of `z` and 0, and the sum of the exponentials of what is below it.
+fn log_ratios(z: &[f64]) -> (f64, f64) {
+    let top = z.iter().fold(0.0, |top: f64, z| if *z > top { *z } else { top });
+    (top, z.iter().fold(exp(-top), |sum, z| sum + exp(z - top)))
+}
+
+/// The K-th share of a simplex, from its log-ratio.
+fn share(z: f64, (top, sum): (f64, f64)) -> f64 {
+    // A NaN stays one.
+    (exp(z - top) / sum).clamp(f64::MIN_POSITIVE, 1.0)
+}
+
+fn constrain(kind: Kind, z: &[f64], x: &mut [f64]) -> f64 {
+    let mut log_jacobian = 0.0;
+    match kind {
+        Kind::Identity => x.copy_from_slice(z),
+        Kind::Above(low) => {
+            for (x, z) in x.iter_mut().zip(z) {
+                *x = inside(low + step(*z), low, f64::INFINITY);
+                log_jacobian += z;
+            }
+        }
+        Kind::Below(high) => {
+            for (x, z) in x.iter_mut().zip(z) {
+                *x = inside(high - step(*z), f64::NEG_INFINITY, high);
+                log_jacobian += z;
+            }
+        }
+        Kind::Between(low, high) => {
+            let width = high - low;
+            let log_width = ln(width);
+            for (x, z) in x.iter_mut().zip(z) {
+                let (below, above, log_small) = logistic(*z);
+                // From the nearer end, where a small distance keeps its digits.
+                let place = if below < 0.5 { low + width * below } else { high - width * above };
+                *x = inside(place, low, high);
+                log_jacobian += log_width + 2.0 * log_small + z.abs();
+            }
+        }
+        Kind::Ordered => {
+            let mut last = z[0];
+            x[0] = last;
+            for (x, z) in x[1..].iter_mut().zip(&z[1..]) {
+                last = inside(last + step(*z), last, f64::INFINITY);
+                *x = last;
+                log_jacobian += z;
+            }
+        }
+        Kind::Simplex => {
+            let scale = log_ratios(z);
+            for (x, z) in x.iter_mut().zip(z.iter().chain(&[0.0])) {
+                *x = share(*z, scale);
+                log_jacobian += z - scale.0;
+            }
+            log_jacobian -= x.len() as f64 * ln(scale.1);
+        }
+    }
+    log_jacobian
+}
+
+fn unconstrain(kind: Kind, x: &[f64], z: &mut [f64], first: usize) -> Result<()> {
+    let refuse = |k: usize, needed: &str| {
+        let why = format!("coordinate {} is {}; {needed} is needed", first + k, x[k]);
+        Err(Error::argument("x", why))
+    };
+    if let Some(k) = x.iter().position(|x| !x.is_finite()) {
+        return refuse(k, "a finite number");
+    }
+    match kind {
+        Kind::Identity => z.copy_from_slice(x),
+        Kind::Above(low) => {
+            for (k, (x, z)) in x.iter().zip(z).enumerate() {
+                if *x <= low {
+                    return refuse(k, &format!("a number above {low}"));
+                }
+                *z = ln(x - low);
+            }
+        }
+        Kind::Below(high) => {
+            for (k, (x, z)) in x.iter().zip(z).enumerate() {
+                if *x >= high {
+                    return refuse(k, &format!("a number below {high}"));
+                }
+                *z = ln(high - x);
+            }
+        }
+        Kind::Between(low, high) => {
+            for (k, (x, z)) in x.iter().zip(z).enumerate() {
+                if *x <= low || *x >= high {
+                    return refuse(k, &format!("a number between {low} and {high}"));
+                }
+                *z = ln(x - low) - ln(high - x);
+            }
+        }
+        Kind::Ordered => {
+            z[0] = x[0];
+            for k in 1..x.len() {
+                if x[k] <= x[k - 1] {
+                    return refuse(k, &format!("a number above the one before it, {},", x[k - 1]));
+                }
+                z[k] = ln(x[k] - x[k - 1]);
+            }
+        }
+        Kind::Simplex => {
+            let sum = x.iter().fold(0.0, |sum, x| sum + x);
+            if let Some(k) = x.iter().position(|x| *x <= 0.0) {
+                return refuse(k, "a number above 0");
+            }
+            if (sum - 1.0).abs() > SUM_TOLERANCE {
+                let last = first + x.len() - 1;
+                let why = format!("coordinates {first} to {last} sum to {sum}; 1 is needed");
+                return Err(Error::argument("x", why));
+            }
+            let reference = ln(x[x.len() - 1]);
+            for (x, z) in x.iter().zip(z) {
+                *z = ln(*x) - reference;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pull_back(kind: Kind, z: &[f64], from: &[f64], to: &mut [f64]) {
+    match kind {
+        Kind::Identity => to.copy_from_slice(from),
+        Kind::Above(_) => {
+            for (to, (z, from)) in to.iter_mut().zip(z.iter().zip(from)) {
+                *to = from * step(*z) + 1.0;
+            }
+        }
+        Kind::Below(_) => {
+            for (to, (z, from)) in to.iter_mut().zip(z.iter().zip(from)) {
+                *to = 1.0 - from * step(*z);
+            }
+        }
+        Kind::Between(low, high) => {
+            for (to, (z, from)) in to.iter_mut().zip(z.iter().zip(from)) {
+                let (below, above, _) = logistic(*z);
+                *to = from * ((high - low) * below * above) + (above - below);
+            }
+        }
+        Kind::Ordered => {
+            // Every step moves its own coordinate and all that come after it.
+            let mut sum = 0.0;
+            for k in (1..z.len()).rev() {
+                sum += from[k];
+                to[k] = sum * step(z[k]) + 1.0;
+            }
+            to[0] = sum + from[0];
+        }
+        Kind::Simplex => {
+            let scale = log_ratios(z);
+            let shares = || z.iter().chain(&[0.0]).map(|z| share(*z, scale));
+            let mean = shares().zip(from).fold(0.0, |sum, (x, from)| sum + x * from);
+            let size = from.len() as f64;
+            for (to, (x, from)) in to.iter_mut().zip(shares().zip(from)) {
+                *to = x * (from - mean) + (1.0 - size * x);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A graph in compressed rows, wherever its arrays lie: on the heap, in NumPy, or in mapped files.
+
+mod build;
+mod check;
+mod external;
+mod parts;
+pub mod random;
+
+use std::fmt;
+use std::sync::Arc;
+
+use fermiac_base::simd::prefetch;
+use fermiac_base::{Error, Result};
+
+pub use build::{Edges, Id, Rows, from_edges};
+pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
+pub use external::{Record, Sorter, Sorting, Written};
+pub use parts::{Parts, parts, strong_parts};
+
+/// An array that somebody keeps alive.
+pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
+
+/// The neighbours of all nodes, one row after the other.
+#[derive(Clone)]
+pub enum Ids {
+    /// Below 2³² nodes.
+    Short(Shared<u32>),
+    /// Any number of nodes.
+    Long(Shared<u64>),
+}
+
+/// The weights of the edges, in the order of [`Ids`].
+#[derive(Clone)]
+pub enum EdgeWeights {
+    /// Single precision.
+    Short(Shared<f32>),
+    /// Double precision.
+    Long(Shared<f64>),
+}
+
+/// A graph in compressed rows. Row `i` holds the nodes to which edges lead from node `i`; an edge
+/// of an undirected graph stands in the rows of both its ends, a loop once in its own.
+#[derive(Clone)]
+pub struct Graph {
+    starts: Shared<u64>,
+    ids: Ids,
+    weights: Option<EdgeWeights>,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Graph({} nodes, {} places)", self.n_nodes(), self.view().ids.len())
+    }
+}
+
+impl Graph {
+    /// A graph of arrays that fit together: `starts` begins with 0 and ends with the number of
+    /// places. Nothing else is looked at.
+    pub fn new(starts: Shared<u64>, ids: Ids, weights: Option<EdgeWeights>) -> Result<Self> {
+        let graph = Self { starts, ids, weights };
+        let view = graph.view();
+        let n = view.ids.len() as u64;
+        let (first, last) = (view.starts.first(), view.starts.last());
+        if (first, last) != (Some(&0), Some(&n)) || view.starts.len() < 2 {
+            let shown =
+                |end: Option<&u64>| end.map_or("nothing".into(), |&end| (end as i64).to_string());
+            let why = format!(
+                "it goes from {} to {}; 0 to {n}, the number of indices, is needed, for one node \
+                 at least",
+                shown(first),
+                shown(last)
+            );
+            return Err(Error::argument("indptr", why));
+        }
+        if let Some(m) = view.weights.map(|weights| weights.len())
+            && m as u64 != n
+        {
+            return Err(Error::argument("weights", format!("{m} given for {n} indices")));
+        }
+        Ok(graph)
+    }
+
+    /// A graph of arrays on the heap.
+    pub fn from_vecs(starts: Vec<u64>, ids: Vec<u32>, weights: Option<Vec<f64>>) -> Result<Self> {
+        let weights = weights.map(|weights| EdgeWeights::Long(Arc::new(weights)));
+        Self::new(Arc::new(starts), Ids::Short(Arc::new(ids)), weights)
+    }
+
+    /// Nodes.
+    pub fn n_nodes(&self) -> usize {
+        (*self.starts).as_ref().len().saturating_sub(1)
+    }
+
+    /// The arrays themselves, for reading.
+    pub fn view(&self) -> View<'_> {
+        View {
+            starts: (*self.starts).as_ref(),
+            ids: match &self.ids {
+                Ids::Short(ids) => IdSlice::Short((**ids).as_ref()),
+                Ids::Long(ids) => IdSlice::Long((**ids).as_ref()),
+            },
+            weights: self.weights.as_ref().map(|weights| match weights {
+                EdgeWeights::Short(w) => WeightSlice::Short((**w).as_ref()),
+                EdgeWeights::Long(w) => WeightSlice::Long((**w).as_ref()),
+            }),
+        }
+    }
+}
+
+/// The slices of a [`Graph`].
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Where the row of each node begins, and the end.
+    pub starts: &'a [u64],
+    /// The nodes in the rows.
+    pub ids: IdSlice<'a>,
+    /// The weights of the edges.
+    pub weights: Option<WeightSlice<'a>>,
+}
+
+/// The slice of [`Ids`].
+#[derive(Clone, Copy)]
+pub enum IdSlice<'a> {
+    /// Of 32 bits.
+    Short(&'a [u32]),
+    /// Of 64 bits.
+    Long(&'a [u64]),
+}
+
+impl IdSlice<'_> {
+    /// Places in all rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Short(ids) => ids.len(),
+            Self::Long(ids) => ids.len(),
+        }
+    }
+
+    /// Whether there is no edge.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The node at a place.
+    #[inline(always)]
+    pub fn at(&self, place: usize) -> usize {
+        match self {
+            Self::Short(ids) => ids[place] as usize,
+            Self::Long(ids) => ids[place] as usize,
+        }
+    }
+
+    /// Asks the memory for a place that is read soon.
+    #[inline(always)]
+    pub fn touch(&self, place: usize) {
+        match self {
+            Self::Short(ids) => prefetch(ids, place),
+            Self::Long(ids) => prefetch(ids, place),
+        }
+    }
+}
+
+/// The slice of [`EdgeWeights`].
+#[derive(Clone, Copy)]
+pub enum WeightSlice<'a> {
+    /// Of 32 bits.
+    Short(&'a [f32]),
+    /// Of 64 bits.
+    Long(&'a [f64]),
+}
+
+impl WeightSlice<'_> {
+    /// Places in all rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Short(weights) => weights.len(),
+            Self::Long(weights) => weights.len(),
+        }
+    }
+
+    /// Whether there is no edge.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The weight at a place.
+    #[inline(always)]
+    pub fn at(&self, place: usize) -> f64 {
+        match self {
+            Self::Short(weights) => f64::from(weights[place]),
+            Self::Long(weights) => weights[place],
+        }
+    }
+}
+
+impl View<'_> {
+    /// Nodes.
+    pub fn n_nodes(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Where the row of a node begins, and how long it is.
+    #[inline(always)]
+    pub fn row(&self, node: usize) -> (usize, usize) {
+        let (start, end) = (self.starts[node], self.starts[node + 1]);
+        (start as usize, end.wrapping_sub(start) as usize)
+    }
+
+    /// The degrees of the nodes at all places (those above 2³² as 2³² - 1).
+    pub fn degrees(&self) -> Vec<u32> {
+        (0..self.ids.len())
+            .map(|place| u32::try_from(self.row(self.ids.at(place)).1).unwrap_or(u32::MAX))
+            .collect()
+    }
+
+    /// The nodes in a row, one for each place.
+    pub fn neighbours(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+        let (start, degree) = self.row(node);
+        let ids = self.ids;
+        (start..start + degree).map(move |place| ids.at(place))
+    }
+}

@@ -1,0 +1,267 @@
+//! The visit counts that the walkers of an octet consult.
+
+use fermiac_base::simd::{LANES, V, ln, prefetch};
+
+use super::octet::{OCTET, Octet};
+use super::places::Places;
+use super::target::Target;
+
+/// The counts of eight walkers, or those that they share.
+pub(super) trait History: Send {
+    /// Whether [`level`](Self::level) is a logarithm already.
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        false
+    }
+    /// Asks the memory for a count that is read soon.
+    fn touch(&self, lane: usize, node: usize);
+    /// (c / w), or its logarithm, of a node of this degree.
+    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64;
+    /// The visits of a node.
+    fn visits(&self, lane: usize, node: usize) -> f64;
+    /// The visits of a tile of nodes.
+    #[inline(always)]
+    fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
+        V(nodes.map(|node| self.visits(lane, node)))
+    }
+    /// Counts a visit, with the weight of the step.
+    fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
+    /// Looks around where walkers stand, before candidates are judged.
+    #[inline(always)]
+    fn survey<P: Places>(&mut self, _: &Target, _: &Octet, _: &P) {}
+    /// Walkers whose visits are counted together.
+    #[inline(always)]
+    fn walkers(&self) -> f64 {
+        1.0
+    }
+}
+
+/// None.
+pub(super) struct Forgotten;
+
+impl History for Forgotten {
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn touch(&self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    fn level(&self, _: &Target, _: usize, _: usize, _: usize) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn visits(&self, _: usize, _: usize) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, _: &Target, _: usize, _: usize, _: usize, _: f64) {}
+}
+
+/// A table of visits, walker by walker.
+///
+/// Counts are bytes until one is full, and wider from then on: what is small stays in the cache,
+/// where random reads cost a tenth of those from memory.
+pub(super) struct Dense {
+    counts: Counts,
+    n_nodes: usize,
+}
+
+/// Counts of one width.
+enum Counts {
+    Byte(Vec<u8>),
+    Short(Vec<u16>),
+    Long(Vec<u32>),
+}
+
+impl Dense {
+    pub(super) fn new(n_nodes: usize) -> Self {
+        let counts = vec![0; n_nodes * OCTET];
+        fermiac_base::simd::prefer_huge_pages(&counts);
+        Self { counts: Counts::Byte(counts), n_nodes }
+    }
+
+    /// Those of one walker.
+    pub(super) fn of(&self, lane: usize) -> Vec<u32> {
+        let all = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        match &self.counts {
+            Counts::Byte(counts) => counts[all].iter().map(|&count| count.into()).collect(),
+            Counts::Short(counts) => counts[all].iter().map(|&count| count.into()).collect(),
+            Counts::Long(counts) => counts[all].to_vec(),
+        }
+    }
+
+    /// Adds those of all walkers.
+    pub(super) fn add_to(&self, sums: &mut [u64]) {
+        fn add<T: Copy + Into<u64>>(counts: &[T], sums: &mut [u64]) {
+            for row in counts.chunks_exact(sums.len()) {
+                for (sum, &count) in sums.iter_mut().zip(row) {
+                    *sum += count.into();
+                }
+            }
+        }
+        match &self.counts {
+            Counts::Byte(counts) => add(counts, sums),
+            Counts::Short(counts) => add(counts, sums),
+            Counts::Long(counts) => add(counts, sums),
+        }
+    }
+
+    /// Sets a count.
+    pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
+        let at = lane * self.n_nodes + node;
+        loop {
+            // As when it was counted up to: a width whose largest count was reached is too small.
+            match &mut self.counts {
+                Counts::Byte(counts) if visits < u8::MAX.into() => counts[at] = visits as u8,
+                Counts::Short(counts) if visits < u16::MAX.into() => counts[at] = visits as u16,
+                Counts::Long(counts) => counts[at] = visits,
+                _ => {
+                    self.widen();
+                    continue;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.n_nodes);
+    }
+
+    /// Makes room for larger counts.
+    #[cold]
+    fn widen(&mut self) {
+        self.counts = match &self.counts {
+            Counts::Byte(counts) => {
+                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u16>>();
+                fermiac_base::simd::prefer_huge_pages(&wider);
+                Counts::Short(wider)
+            }
+            Counts::Short(counts) => {
+                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u32>>();
+                fermiac_base::simd::prefer_huge_pages(&wider);
+                Counts::Long(wider)
+            }
+            // The driver refuses runs of 2³² steps.
+            Counts::Long(_) => return,
+        };
+    }
+}
+
+impl History for Dense {
+    #[inline(always)]
+    fn touch(&self, lane: usize, node: usize) {
+        let at = lane * self.n_nodes + node;
+        match &self.counts {
+            Counts::Byte(counts) => prefetch(counts, at),
+            Counts::Short(counts) => prefetch(counts, at),
+            Counts::Long(counts) => prefetch(counts, at),
+        }
+    }
+
+    #[inline(always)]
+    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
+        target.ratio(node, degree, self.visits(lane, node))
+    }
+
+    #[inline(always)]
+    fn visits(&self, lane: usize, node: usize) -> f64 {
+        let at = lane * self.n_nodes + node;
+        match &self.counts {
+            Counts::Byte(counts) => counts[at].into(),
+            Counts::Short(counts) => counts[at].into(),
+            Counts::Long(counts) => counts[at].into(),
+        }
+    }
+
+    #[inline(always)]
+    fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
+        let base = lane * self.n_nodes;
+        V(match &self.counts {
+            Counts::Byte(counts) => nodes.map(|node| counts[base + node].into()),
+            Counts::Short(counts) => nodes.map(|node| counts[base + node].into()),
+            Counts::Long(counts) => nodes.map(|node| counts[base + node].into()),
+        })
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, _: &Target, lane: usize, node: usize, _: usize, _: f64) {
+        let at = lane * self.n_nodes + node;
+        let full = match &mut self.counts {
+            Counts::Byte(counts) => {
+                counts[at] += 1;
+                counts[at] == u8::MAX
+            }
+            Counts::Short(counts) => {
+                counts[at] += 1;
+                counts[at] == u16::MAX
+            }
+            Counts::Long(counts) => {
+                counts[at] += 1;
+                false
+            }
+        };
+        if full {
+            self.widen();
+        }
+    }
+}
+
+/// Visits that weigh the more the later they are (step exponents below 1), as logarithms of masses
+/// relative to what is left of the first: these grow beyond doubles themselves.
+pub(super) struct Masses {
+    pub(super) dense: Dense,
+    /// ln y; NaN where nobody was.
+    pub(super) logs: Vec<f64>,
+}
+
+impl Masses {
+    pub(super) fn new(n_nodes: usize) -> Self {
+        Self { dense: Dense::new(n_nodes), logs: vec![f64::NAN; n_nodes * OCTET] }
+    }
+}
+
+impl History for Masses {
+    #[inline(always)]
+    fn is_log(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn touch(&self, lane: usize, node: usize) {
+        prefetch(&self.logs, lane * self.dense.n_nodes + node);
+        self.dense.touch(lane, node);
+    }
+
+    #[inline(always)]
+    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
+        let log = self.logs[lane * self.dense.n_nodes + node];
+        if log.is_nan() {
+            ln(target.ratio(node, degree, 0.0))
+        } else {
+            log - target.log(node, degree)
+        }
+    }
+
+    #[inline(always)]
+    fn visits(&self, lane: usize, node: usize) -> f64 {
+        self.dense.visits(lane, node)
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64) {
+        let log = &mut self.logs[lane * self.dense.n_nodes + node];
+        if log.is_nan() {
+            *log = ln(target.pseudo(node, degree));
+        }
+        let (low, high) = if *log < weight { (*log, weight) } else { (weight, *log) };
+        *log = high + fermiac_base::simd::ln1p_pos(fermiac_base::simd::exp(low - high));
+        self.dense.visit(target, lane, node, degree, weight);
+    }
+}

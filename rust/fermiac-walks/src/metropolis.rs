@@ -1,0 +1,197 @@
+//! Chains that propose a neighbour and accept or refuse it.
+
+use fermiac_base::Result;
+use fermiac_base::simd::{V, ln, lnv};
+
+use super::history::History;
+use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
+use super::places::Places;
+use super::plan::Step;
+use super::target::Target;
+
+/// The chains of Metropolis and Hastings and of Barker, towards a target that history bends if
+/// `BENT`; with `DELAYED` those that do not turn back where they need not.
+///
+/// References: C.-H. Lee, X. Xu, D. Y. Eun (2012), "Beyond random walk and Metropolis-Hastings
+/// samplers: why you should not backtrack for unbiased graph sampling", SIGMETRICS; J. Hu, Y.-T.
+/// Ma, D. Y. Eun (2025), "Beyond self-repellent kernels: history-driven target towards efficient
+/// nonlinear MCMC on general graphs", ICML.
+pub(super) struct Metropolis<'a, const BENT: bool, const DELAYED: bool> {
+    pub(super) target: &'a Target,
+    pub(super) laziness: f64,
+    pub(super) barker: bool,
+}
+
+impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
+    /// ln of the ratio of (w / degree) between two nodes, by which moves are accepted.
+    #[inline(always)]
+    fn log_ratio<H: History>(
+        &self,
+        history: &H,
+        l: usize,
+        (from, degree): (usize, usize),
+        (to, new_degree): (usize, usize),
+        alpha: f64,
+    ) -> f64 {
+        let mut gain = self.target.log_of_table(to) - self.target.log_of_table(from);
+        if !self.target.is_degree() {
+            gain += ln(degree as f64 / new_degree as f64);
+        }
+        if BENT {
+            let (new, old) = (
+                history.level(self.target, l, to, new_degree),
+                history.level(self.target, l, from, degree),
+            );
+            gain -= alpha * if history.is_log() { new - old } else { ln(new / old) };
+        }
+        gain
+    }
+}
+
+impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
+    const CREW: usize = 4;
+    const WORDS: usize = if DELAYED { 2 } else { 1 };
+    const TWICE: bool = DELAYED;
+
+    #[inline(always)]
+    fn propose<P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        words: &[[u64; OCTET]],
+        places: &P,
+        _: &H,
+    ) {
+        for l in 0..OCTET {
+            let (slot, rest) = choose(words[0][l], o.degree[l]);
+            o.place[l] = o.start[l] + slot;
+            places.touch_place(o.place[l]);
+            o.rest[l] = unit(rest);
+        }
+        if self.laziness > 0.0 {
+            // What is left of the uniform is one again.
+            for l in 0..OCTET {
+                if o.rest[l] < self.laziness {
+                    o.place[l] = NOWHERE;
+                } else {
+                    o.rest[l] = (o.rest[l] - self.laziness) / (1.0 - self.laziness);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+        for l in 0..o.n {
+            o.candidate[l] = if o.place[l] == NOWHERE { o.at[l] } else { places.node(o.place[l]) };
+            places.touch_row(o.candidate[l]);
+            history.touch(l, o.candidate[l]);
+            self.target.touch(o.candidate[l]);
+        }
+        places.require(o.candidate[..o.n].iter().copied())
+    }
+
+    #[inline(always)]
+    fn decide<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        words: &[[u64; OCTET]],
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        let mut rows = [(0, 1); OCTET];
+        let [mut degrees, mut levels] = [V::splat(1.0); 2];
+        let mut gain = V::ZERO;
+        for l in 0..o.n {
+            let (to, from) = (o.candidate[l], o.at[l]);
+            rows[l] = places.row(to);
+            degrees.0[l] = o.degree[l] as f64 / rows[l].1 as f64;
+            gain.0[l] = self.target.log_of_table(to) - self.target.log_of_table(from);
+            if BENT {
+                let new = history.level(self.target, l, to, rows[l].1);
+                let old = history.level(self.target, l, from, o.degree[l]);
+                levels.0[l] = if history.is_log() { new - old } else { new / old };
+            }
+        }
+        if !self.target.is_degree() {
+            gain = gain + lnv::<FMA>(degrees);
+        }
+        if BENT {
+            let levels = if history.is_log() { levels } else { lnv::<FMA>(levels) };
+            gain = gain - V::splat(step.alpha) * levels;
+        }
+        // Barker's R / (1 + R) is above u where R is above u / (1 - u).
+        let u = V(o.rest);
+        let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
+        for l in 0..o.n {
+            let stays = o.place[l] == NOWHERE || bar.0[l] >= gain.0[l];
+            o.place[l] = NOWHERE;
+            if stays {
+                continue;
+            }
+            // A loop is a move like any other: the way back is to the node itself then.
+            if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
+                Self::reconsider(o, l, words[0][l], words[1][l], places);
+                // What the first choice was accepted with.
+                o.gain[l] = gain.0[l].min(0.0);
+            } else {
+                o.go(l, o.candidate[l], rows[l]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn look_again<P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        places: &P,
+        history: &H,
+    ) -> Result<()> {
+        for l in 0..o.n {
+            if o.place[l] != NOWHERE {
+                o.candidate[l] = places.node(o.place[l]);
+                places.touch_row(o.candidate[l]);
+                history.touch(l, o.candidate[l]);
+                self.target.touch(o.candidate[l]);
+            }
+        }
+        places.require(o.candidate[..o.n].iter().copied())
+    }
+
+    #[inline(always)]
+    fn decide_again<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        _: &[[u64; OCTET]],
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        for l in 0..o.n {
+            if o.place[l] == NOWHERE {
+                continue;
+            }
+            let (to, back) = (o.candidate[l], o.before[l]);
+            let row = places.row(to);
+            let here = (o.at[l], o.degree[l]);
+            let gain = self.log_ratio(history, l, here, (to, row.1), step.alpha).min(0.0);
+            if ln(o.rest[l]) < 2.0 * (gain - o.gain[l]) {
+                o.go(l, to, row);
+            } else {
+                o.go(l, back, places.row(back));
+            }
+        }
+    }
+}
+
+impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
+    /// The way back was chosen: looks at another neighbour first.
+    #[inline(always)]
+    fn reconsider(o: &mut Octet, l: usize, first: u64, second: u64, places: &impl Places) {
+        let (back, _) = choose(first, o.degree[l]);
+        let (slot, rest) = choose(second, o.degree[l] - 1);
+        o.place[l] = o.start[l] + slot + usize::from(slot >= back);
+        o.rest[l] = unit(rest);
+        places.touch_place(o.place[l]);
+    }
+}

@@ -1,0 +1,347 @@
+//! Walkers written down and brought back: where they stand, and what they have visited.
+
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+
+use super::hashed::{Hashed, HashedMasses, Open};
+use super::history::{Dense, Masses};
+use super::octet::{OCTET, Octet};
+use super::places::Places;
+use super::recent::Recent;
+use super::walkers::{Histories, Walkers};
+
+/// The nodes that walkers have visited, in rows: those of walker `i` are at
+/// `starts[i]..starts[i + 1]`, in ascending order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows<I> {
+    /// Where each row begins, and the end.
+    pub starts: Vec<i64>,
+    /// The nodes.
+    pub nodes: Vec<I>,
+    /// Visits of each.
+    pub counts: Vec<u32>,
+    /// ln of the mass of each, where visits weigh the more the later they are; else nothing.
+    pub logs: Vec<f64>,
+}
+
+/// Rows that somebody else keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSlices<'a, I> {
+    /// Where each row begins, and the end.
+    pub starts: &'a [i64],
+    /// The nodes.
+    pub nodes: &'a [I],
+    /// Visits of each.
+    pub counts: &'a [u32],
+    /// ln of the mass of each, or nothing.
+    pub logs: &'a [f64],
+}
+
+/// A history that can be written down.
+pub(super) trait Visited {
+    /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
+    /// ascending order; the mass is NaN where there are none.
+    fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
+
+    /// Adds the visits of all walkers.
+    fn add_to(&self, sums: &mut [u64]) {
+        for lane in 0..OCTET {
+            self.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
+        }
+    }
+    /// Takes one of these back into an empty history.
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
+    /// Forgets all.
+    fn clear(&mut self);
+}
+
+impl Visited for Dense {
+    fn add_to(&self, sums: &mut [u64]) {
+        Self::add_to(self, sums);
+    }
+
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        for (node, visits) in self.of(lane).into_iter().enumerate() {
+            if visits > 0 {
+                keep(node, visits, f64::NAN);
+            }
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.set(lane, node, visits);
+    }
+
+    fn clear(&mut self) {
+        Self::clear(self);
+    }
+}
+
+impl Visited for Masses {
+    fn add_to(&self, sums: &mut [u64]) {
+        self.dense.add_to(sums);
+    }
+
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        let visits = self.dense.of(lane);
+        let logs = &self.logs[lane * visits.len()..][..visits.len()];
+        for (node, (&visits, &log)) in visits.iter().zip(logs).enumerate() {
+            if visits > 0 {
+                keep(node, visits, log);
+            }
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
+        self.dense.set(lane, node, visits);
+        let at = lane * (self.logs.len() / OCTET) + node;
+        self.logs[at] = log;
+    }
+
+    fn clear(&mut self) {
+        self.dense.clear();
+        self.logs.fill(f64::NAN);
+    }
+}
+
+impl Visited for Hashed {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        self.tables[lane].each(|node, visits, ()| keep(node, visits, f64::NAN));
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        self.tables[lane].put(node, visits, ());
+    }
+
+    fn clear(&mut self) {
+        self.tables.fill(Open::new());
+    }
+}
+
+impl Visited for Recent {
+    fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        if let Some(counts) = &self.counts {
+            counts[lane].each(|node, visits, ()| keep(node, visits, f64::NAN));
+        }
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
+        if let Some(counts) = &mut self.counts {
+            counts[lane].put(node, visits, ());
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(counts) = &mut self.counts {
+            counts.fill(Open::new());
+        }
+    }
+}
+
+impl Visited for HashedMasses {
+    fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64)) {
+        self.tables[lane].each(keep);
+    }
+
+    fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
+        self.tables[lane].put(node, visits, log);
+    }
+
+    fn clear(&mut self) {
+        self.tables.fill(Open::new());
+    }
+}
+
+impl Octet {
+    /// Where the walkers stand, and what they have done.
+    pub(super) fn persist(
+        &mut self,
+        codec: &mut Codec,
+        n_nodes: usize,
+        places: &impl Places,
+    ) -> Result<()> {
+        for l in 0..self.n {
+            codec.index(&mut self.at[l], n_nodes)?;
+            // Nowhere is the largest of all numbers, so that it becomes 0.
+            let mut before = self.before[l].wrapping_add(1);
+            codec.index(&mut before, n_nodes + 1)?;
+            self.before[l] = before.wrapping_sub(1);
+            codec.index(&mut self.home[l], n_nodes)?;
+        }
+        for turns in self.turns.chunks_mut(n_nodes) {
+            for (node, turn) in turns.iter_mut().enumerate() {
+                let mut at = *turn as usize;
+                codec.index(&mut at, places.row(node).1)?;
+                *turn = at as u32;
+            }
+        }
+        codec.word(&mut self.done)?;
+        codec.word(&mut self.moved)?;
+        codec.number(&mut self.log_scale)?;
+        let mut position = self.stream.position();
+        position.iter_mut().try_for_each(|word| codec.word(word))?;
+        if codec.is_reading() {
+            self.stream = Stream::from_position(&position)?;
+            self.arrive(places)?;
+        }
+        Ok(())
+    }
+}
+
+impl Walkers {
+    /// Writes where all stand to an codec, or reads it; what they have visited each is apart, in
+    /// [`rows`](Self::rows).
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let Self { graph, octets, histories, .. } = self;
+        let (view, n_nodes) = (graph.view(), graph.n_nodes());
+        octets.iter_mut().try_for_each(|octet| octet.persist(codec, n_nodes, &view))?;
+        match histories {
+            Histories::Recent(all) => {
+                all.iter_mut().try_for_each(|recent| recent.persist(codec, n_nodes))?;
+            }
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => {
+                common.persist(codec)?;
+            }
+            _ => {}
+        }
+        codec.finish()
+    }
+
+    /// What walkers have visited, where that is counted; `None` too if `I` is too small for nodes.
+    pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
+        match &self.histories {
+            Histories::Forgotten(_) => None,
+            Histories::Shared(_, counts) | Histories::Unordered(_, counts) => {
+                rows_of(counts.as_ref()?, self.n_walkers(), false)
+            }
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
+            Histories::Recent(all) => rows_of(all, self.n_walkers(), false),
+            Histories::Dense(all) => rows_of(all, self.n_walkers(), false),
+            Histories::Masses(all) => rows_of(all, self.n_walkers(), true),
+            Histories::Hashed(all) => rows_of(all, self.n_walkers(), false),
+            Histories::HashedMasses(all) => rows_of(all, self.n_walkers(), true),
+        }
+    }
+
+    /// The visits of all nodes by all walkers together, where they are counted.
+    pub fn totals(&self) -> Option<Vec<u64>> {
+        let n = self.graph.n_nodes();
+        match &self.histories {
+            Histories::Forgotten(_) => None,
+            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
+            Histories::Recent(all) => Some(sum_of(all, n)),
+            Histories::Dense(all) => Some(sum_of(all, n)),
+            Histories::Masses(all) => Some(sum_of(all, n)),
+            Histories::Hashed(all) => Some(sum_of(all, n)),
+            Histories::HashedMasses(all) => Some(sum_of(all, n)),
+        }
+    }
+
+    /// Takes what [`rows`](Self::rows) gave in place of what walkers have visited.
+    pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
+        let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
+        match &mut self.histories {
+            Histories::Forgotten(_)
+            | Histories::Shared(_, None)
+            | Histories::Unordered(_, None) => Ok(()),
+            Histories::Shared(_, Some(all)) | Histories::Unordered(_, Some(all)) => {
+                restore(all, rows, n_walkers, n_nodes)
+            }
+            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => Ok(()),
+            Histories::Recent(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Masses(_) | Histories::HashedMasses(_)
+                if rows.logs.len() != rows.counts.len() =>
+            {
+                Err(unfit())
+            }
+            Histories::Masses(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::Hashed(all) => restore(all, rows, n_walkers, n_nodes),
+            Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
+        }
+    }
+}
+
+fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
+    let mut sums = vec![0; n_nodes];
+    all.iter().for_each(|history| history.add_to(&mut sums));
+    sums
+}
+
+/// What walkers have visited, from their histories; `None` if `I` is too small for nodes.
+pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
+    all: &[H],
+    n_walkers: usize,
+    weighted: bool,
+) -> Option<Rows<I>> {
+    let mut rows =
+        Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
+    let mut fits = true;
+    for walker in 0..n_walkers {
+        all.get(walker / OCTET)?.visited(walker % OCTET, |node, visits, log| {
+            match I::try_from(node) {
+                Ok(node) => rows.nodes.push(node),
+                Err(_) => fits = false,
+            }
+            rows.counts.push(visits);
+            if weighted {
+                rows.logs.push(log);
+            }
+        });
+        rows.starts.push(rows.counts.len() as i64);
+    }
+    fits.then_some(rows)
+}
+
+/// Writes what walkers have visited to an codec, or reads it.
+pub(super) fn persist_rows<H: Visited>(
+    all: &mut [H],
+    codec: &mut Codec,
+    n_walkers: usize,
+    n_nodes: usize,
+) -> Result<()> {
+    let rows = rows_of::<u64, H>(all, n_walkers, false).ok_or_else(unfit)?;
+    let mut starts: Vec<u64> = rows.starts.iter().map(|start| *start as u64).collect();
+    let mut nodes = rows.nodes;
+    let mut counts: Vec<u64> = rows.counts.into_iter().map(u64::from).collect();
+    codec.words(&mut starts)?;
+    codec.words(&mut nodes)?;
+    codec.words(&mut counts)?;
+    if !codec.is_reading() {
+        return Ok(());
+    }
+    let starts: Vec<i64> = starts.into_iter().map(|start| start as i64).collect();
+    let counts: Vec<u32> = counts.into_iter().map(|count| count as u32).collect();
+    let rows = RowSlices { starts: &starts, nodes: &nodes, counts: &counts, logs: &[] };
+    restore(all, rows, n_walkers, n_nodes)
+}
+
+fn restore<I: Copy + TryInto<usize>, H: Visited>(
+    all: &mut [H],
+    rows: RowSlices<'_, I>,
+    n_walkers: usize,
+    n_nodes: usize,
+) -> Result<()> {
+    let RowSlices { starts, nodes, counts, logs } = rows;
+    if starts.len() != n_walkers + 1 || nodes.len() != counts.len() {
+        return Err(unfit());
+    }
+    all.iter_mut().for_each(H::clear);
+    for (walker, ends) in starts.windows(2).enumerate() {
+        let history = all.get_mut(walker / OCTET).ok_or_else(unfit)?;
+        for at in ends[0]..ends[1] {
+            let at = at as usize;
+            let (node, visits) = nodes.get(at).zip(counts.get(at)).ok_or_else(unfit)?;
+            let node = (*node).try_into().ok().filter(|node| *node < n_nodes).ok_or_else(unfit)?;
+            let log = logs.get(at).copied().unwrap_or(f64::NAN);
+            history.restore(walker % OCTET, node, *visits, log);
+        }
+    }
+    Ok(())
+}
+
+fn unfit() -> Error {
+    Error::argument("state", "its visits are not those of these walkers on this graph")
+}

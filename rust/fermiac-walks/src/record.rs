@@ -1,0 +1,100 @@
+//! The recorded part of the paths of walkers.
+
+use fermiac_base::{Error, Result};
+
+use super::octet::{OCTET, Octet};
+
+/// Where paths are written: (walkers, slots), row by row.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The step that fills the first slot, from 1.
+    pub first: u64,
+    /// Steps for each slot.
+    pub thin: u64,
+    /// Slots of a walker; 0 to keep nothing.
+    pub n_slots: usize,
+    /// The nodes.
+    pub paths: Paths<'a>,
+}
+
+/// An array of nodes.
+#[derive(Debug)]
+pub enum Paths<'a> {
+    /// Of 32 bits.
+    Short(&'a mut [u32]),
+    /// Of 64 bits.
+    Long(&'a mut [u64]),
+}
+
+impl Record<'_> {
+    /// Of nothing.
+    pub fn nothing() -> Self {
+        Self { first: 1, thin: 1, n_slots: 0, paths: Paths::Short(&mut []) }
+    }
+}
+
+/// The rows of an octet.
+pub(super) struct Track<'a> {
+    first: u64,
+    thin: u64,
+    n_slots: usize,
+    paths: Paths<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// The rows of each octet.
+    pub(super) fn split(self, n_walkers: usize) -> Result<Vec<Track<'a>>> {
+        let Self { first, thin, n_slots, paths } = self;
+        let len = match &paths {
+            Paths::Short(paths) => paths.len(),
+            Paths::Long(paths) => paths.len(),
+        };
+        if len != n_slots * n_walkers || thin == 0 {
+            let why = format!("{len} places given for {n_walkers} walkers of {n_slots} slots");
+            return Err(Error::argument("paths", why));
+        }
+        let n = n_walkers.div_ceil(OCTET);
+        let track = |paths| Track { first, thin, n_slots, paths };
+        if n_slots == 0 {
+            return Ok((0..n).map(|_| track(Paths::Short(&mut []))).collect());
+        }
+        Ok(match paths {
+            Paths::Short(paths) => {
+                paths.chunks_mut(OCTET * n_slots).map(|rows| track(Paths::Short(rows))).collect()
+            }
+            Paths::Long(paths) => {
+                paths.chunks_mut(OCTET * n_slots).map(|rows| track(Paths::Long(rows))).collect()
+            }
+        })
+    }
+}
+
+impl Track<'_> {
+    /// Writes down where the walkers of an octet stand, if this step has a slot.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, o: &Octet) {
+        if self.n_slots == 0 || o.done < self.first {
+            return;
+        }
+        let since = o.done - self.first;
+        if self.thin > 1 && !since.is_multiple_of(self.thin) {
+            return;
+        }
+        let slot = if self.thin > 1 { since / self.thin } else { since } as usize;
+        if slot >= self.n_slots {
+            return;
+        }
+        match &mut self.paths {
+            Paths::Short(paths) => {
+                for l in 0..o.n {
+                    paths[l * self.n_slots + slot] = o.at[l] as u32;
+                }
+            }
+            Paths::Long(paths) => {
+                for l in 0..o.n {
+                    paths[l * self.n_slots + slot] = o.at[l] as u64;
+                }
+            }
+        }
+    }
+}

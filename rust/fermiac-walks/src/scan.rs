@@ -1,0 +1,418 @@
+//! Chains that look at all neighbours before they choose one.
+
+use fermiac_base::Result;
+use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
+
+use super::graph::WeightSlice;
+use super::history::History;
+use super::octet::{Moves, NOWHERE, OCTET, Octet, unit};
+use super::places::Places;
+use super::plan::{Base, Step};
+use super::target::Target;
+
+/// A step of the base chain, each outcome weighed by the walker's visits of it.
+///
+/// With `AVOIDING` the weight of a node is exp(-alpha · (visits less expected visits)), else
+/// (measure / target)^-alpha. All is in logarithms relative to the largest, so that no strength
+/// and no history is too much.
+///
+/// References: V. Doshi, J. Hu, D. Y. Eun (2023), "Self-repellent random walks on general graphs",
+/// ICML; D. J. Amit, G. Parisi, L. Peliti (1983), "Asymptotic behavior of the 'true' self-avoiding
+/// walk", Physical Review B 27(3).
+pub(super) struct Scan<'a, const AVOIDING: bool> {
+    pub(super) target: &'a Target,
+    pub(super) base: Base,
+    pub(super) laziness: f64,
+    pub(super) n_nodes: usize,
+    /// Weights of edges, place by place.
+    pub(super) weights: Option<WeightSlice<'a>>,
+    /// Degrees of the nodes, place by place, where they are laid out so.
+    pub(super) degrees: &'a [u32],
+}
+
+/// Neighbours of a hub that are asked for ahead.
+const AHEAD: usize = 128;
+/// Places on a cache line, at least.
+const LINE: usize = 8;
+
+impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
+    /// Whether a neighbour is accepted or refused, so that its degree counts.
+    #[inline(always)]
+    fn accepts(&self) -> bool {
+        matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed)
+    }
+
+    /// Whether the degrees of all neighbours are needed.
+    #[inline(always)]
+    fn needs_degrees(&self) -> bool {
+        self.accepts() || self.target.is_degree()
+    }
+
+    /// The logarithms by which the visits of a tile of nodes count.
+    #[inline(always)]
+    fn bend<const FMA: bool, H: History>(
+        &self,
+        history: &H,
+        l: usize,
+        nodes: &[usize; LANES],
+        degrees: V,
+        step: &Step,
+    ) -> V {
+        let mut visits = V::ZERO;
+        if AVOIDING {
+            let done = step.done as f64 * history.walkers();
+            for k in 0..LANES {
+                let share = self.target.share(nodes[k], degrees.0[k], self.n_nodes);
+                visits.0[k] = history.visits(l, nodes[k]) - done * share;
+            }
+        } else if history.is_log() {
+            for k in 0..LANES {
+                visits.0[k] = history.level(self.target, l, nodes[k], degrees.0[k] as usize);
+            }
+        } else {
+            let counts = history.gather(l, nodes);
+            visits = lnv::<FMA>(self.target.ratios(nodes, degrees, counts));
+        }
+        V::splat(-step.alpha) * visits
+    }
+
+    /// The logarithms of the probabilities of the base chain to go to a tile of neighbours, and
+    /// not to be refused there, each times the degree (or strength); and those to be refused.
+    #[inline(always)]
+    fn base<const FMA: bool>(
+        &self,
+        nodes: &[usize; LANES],
+        degrees: V,
+        (first, last): (usize, usize),
+        (at, degree): (usize, usize),
+    ) -> (V, V) {
+        if let (Base::Weighted, Some(weights)) = (self.base, self.weights) {
+            let mut tile = V::splat(1.0);
+            for k in 0..LANES {
+                tile.0[k] = weights.at((first + k).min(last));
+            }
+            return (lnv::<FMA>(tile), V::ZERO);
+        }
+        if !self.accepts() {
+            return (V::ZERO, V::ZERO);
+        }
+        let mut gain = V::ZERO;
+        if !self.target.is_degree() {
+            gain = lnv::<FMA>(V::splat(degree as f64) / degrees);
+        }
+        if let Target::Table { .. } = self.target {
+            let own = self.target.log_of_table(at);
+            for k in 0..LANES {
+                gain.0[k] += self.target.log_of_table(nodes[k]) - own;
+            }
+        }
+        if self.base == Base::Barker {
+            let log = V::ZERO - ln1pv::<FMA>(expv::<FMA>(V::ZERO - gain));
+            return (log, V::splat(1.0) / (V::splat(1.0) + expv::<FMA>(gain)));
+        }
+        let log = gain.map(|gain| if gain < 0.0 { gain } else { 0.0 });
+        (log, V::ZERO - expm1v::<FMA>(log))
+    }
+
+    /// Chooses where walker `l` goes.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // they are those of `decide`
+    fn outcome<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &Octet,
+        room: &mut Vec<V>,
+        l: usize,
+        word: u64,
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) -> usize {
+        let (start, degree) = (o.start[l], o.degree[l]);
+        // The place after the last is that of staying.
+        let tiles = (degree + 1).div_ceil(LANES);
+        if room.len() < 2 * tiles {
+            room.resize(2 * tiles, V::ZERO);
+        }
+        let (outcomes, rest) = room.split_at_mut(tiles);
+        let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
+        let exponent = step.power.filter(|_| tame && self.base != Base::Weighted);
+        if let Some(exponent) = exponent {
+            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, exponent);
+        } else {
+            self.by_logarithms::<FMA, P, H>(o, outcomes, l, places, history, step);
+        }
+        let mut sum = V::ZERO;
+        for tile in outcomes.iter() {
+            sum = sum + *tile;
+        }
+        let chosen = choose_by(outcomes, unit(word) * sum.sum());
+        if chosen >= degree { NOWHERE } else { places.node(start + chosen) }
+    }
+
+    /// A tile of a row: its nodes, and their degrees where they count. Lanes beyond the row repeat
+    /// its last place: no branch, and nothing else to load.
+    #[inline(always)]
+    fn tile<P: Places>(&self, places: &P, first: usize, last: usize) -> ([usize; LANES], V) {
+        let mut nodes = [0; LANES];
+        let mut degrees = V::splat(1.0);
+        for k in 0..LANES {
+            nodes[k] = places.node((first + k).min(last));
+        }
+        if self.needs_degrees() {
+            for k in 0..LANES {
+                degrees.0[k] = self.degree(places, (first + k).min(last), nodes[k]);
+            }
+        }
+        (nodes, degrees)
+    }
+
+    /// The weights of all outcomes relative to about the largest, where ratios of visits are tame
+    /// and the strength is a whole number: as powers, at a third of the price of logarithms.
+    #[inline(always)]
+    fn by_powers<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &Octet,
+        (outcomes, factors): (&mut [V], &mut [V]),
+        l: usize,
+        places: &P,
+        history: &H,
+        exponent: u32,
+    ) {
+        let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
+        let own = self.target.ratio(at, degree, history.visits(l, at));
+        let mut least = V::splat(f64::INFINITY);
+        let mut refused = V::ZERO;
+        let last = (start + degree).saturating_sub(1);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            let used = degree - t * LANES;
+            *outcome = V::splat(f64::INFINITY);
+            if used == 0 {
+                continue;
+            }
+            let (nodes, degrees) = self.tile(places, start + t * LANES, last);
+            let ratios = self.target.ratios(&nodes, degrees, history.gather(l, &nodes));
+            for k in 0..LANES {
+                outcome.0[k] = if k < used { ratios.0[k] } else { f64::INFINITY };
+            }
+            least = V::ZERO - (V::ZERO - least).max(V::ZERO - *outcome);
+            if self.accepts() && !self.target.is_degree() {
+                let odds = V::splat(degree as f64) / degrees;
+                let factor = if self.base == Base::Barker {
+                    odds / (V::splat(1.0) + odds)
+                } else {
+                    odds.map(|odds| if odds < 1.0 { odds } else { 1.0 })
+                };
+                factors[t] = factor;
+                for k in 0..LANES {
+                    refused.0[k] += if k < used { 1.0 - factor.0[k] } else { 0.0 };
+                }
+            } else if self.accepts() && self.base == Base::Barker {
+                factors[t] = V::splat(0.5);
+                refused = V::splat(degree as f64 / 2.0 / LANES as f64);
+            }
+        }
+        let stay = self.stay(refused.sum(), start, degree);
+        if stay > 0.0 {
+            outcomes[degree / LANES].0[degree % LANES] = own;
+            least.0[0] = least.0[0].min(own);
+        }
+        let least = least.0.iter().fold(f64::INFINITY, |a, &b| if b < a { b } else { a });
+        let factored = self.accepts() && !(self.target.is_degree() && self.base != Base::Barker);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            // The ratio of lanes beyond the row is infinite, and their weight 0.
+            let weight = power(V::splat(least) / *outcome, exponent);
+            *outcome = if factored { weight * factors[t] } else { weight };
+        }
+        if stay > 0.0 {
+            let weight = power(V::splat(least / own), exponent).0[0];
+            outcomes[degree / LANES].0[degree % LANES] = stay * weight;
+        }
+    }
+
+    /// The weights of all outcomes relative to the largest, whatever they are.
+    #[inline(always)]
+    fn by_logarithms<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &Octet,
+        outcomes: &mut [V],
+        l: usize,
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
+        let mut tops = V::splat(f64::NEG_INFINITY);
+        let mut refused = V::ZERO;
+        let last = (start + degree).saturating_sub(1);
+        for (t, outcome) in outcomes.iter_mut().enumerate() {
+            let first = start + t * LANES;
+            let used = degree - t * LANES;
+            *outcome = V::splat(f64::NEG_INFINITY);
+            if used == 0 {
+                continue;
+            }
+            let (nodes, degrees) = self.tile(places, first, last);
+            let (base, turned) = self.base::<FMA>(&nodes, degrees, (first, last), (at, degree));
+            let bend = self.bend::<FMA, H>(history, l, &nodes, degrees, step);
+            for k in 0..LANES {
+                if k < used {
+                    outcome.0[k] = base.0[k] + bend.0[k];
+                    refused.0[k] += turned.0[k];
+                }
+            }
+            tops = tops.max(*outcome);
+        }
+        let stay = self.stay(refused.sum(), start, degree);
+        if stay > 0.0 {
+            let degrees = V::splat(degree as f64);
+            let bend = self.bend::<FMA, H>(history, l, &[at; LANES], degrees, step);
+            let own = &mut outcomes[degree / LANES];
+            own.0[degree % LANES] = ln(stay) + bend.0[0];
+            tops = tops.max(*own);
+        }
+        let top = tops.0.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        for tile in outcomes.iter_mut() {
+            *tile = expv::<FMA>(*tile - V::splat(top));
+        }
+    }
+
+    /// The weight of staying: what is refused, what the base chain leaves over, and laziness.
+    #[inline(always)]
+    fn stay(&self, refused: f64, start: usize, degree: usize) -> f64 {
+        let (total, spare) = match self.base {
+            Base::MaxDegree { largest } => (largest as f64, (largest - degree) as f64),
+            Base::Weighted if self.laziness > 0.0 => (self.strength(start, degree), 0.0),
+            _ => (degree as f64, 0.0),
+        };
+        refused + spare + self.laziness / (1.0 - self.laziness) * total
+    }
+
+    /// The degree of the node at a place.
+    #[inline(always)]
+    fn degree(&self, places: &impl Places, place: usize, node: usize) -> f64 {
+        match self.degrees.get(place) {
+            Some(degree) => f64::from(*degree),
+            None => places.row(node).1 as f64,
+        }
+    }
+
+    /// The sum of the weights of a row.
+    fn strength(&self, start: usize, degree: usize) -> f64 {
+        self.weights.map_or(degree as f64, |weights| {
+            (start..start + degree).map(|place| weights.at(place)).sum()
+        })
+    }
+}
+
+/// The outcome at which the sum of the weights passes a bar.
+#[inline(always)]
+fn choose_by(weights: &[V], mut left: f64) -> usize {
+    for (t, tile) in weights.iter().enumerate() {
+        let mass = tile.sum();
+        if left < mass || t + 1 == weights.len() {
+            let (mut passed, mut sum) = (0, 0.0);
+            for weight in tile.0 {
+                sum += weight;
+                passed += usize::from(sum <= left);
+            }
+            if passed == LANES {
+                // By rounding; the last that is possible.
+                passed = tile.0.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
+            }
+            return t * LANES + passed;
+        }
+        left -= mass;
+    }
+    0
+}
+
+/// A whole power, by squares.
+#[inline(always)]
+fn power(x: V, exponent: u32) -> V {
+    let (mut out, mut square, mut left) = (V::splat(1.0), x, exponent);
+    while left > 0 {
+        if left & 1 == 1 {
+            out = out * square;
+        }
+        square = square * square;
+        left >>= 1;
+    }
+    out
+}
+
+impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
+    const CREW: usize = 1;
+    const WORDS: usize = 1;
+    const TWICE: bool = true;
+
+    #[inline(always)]
+    fn propose<P: Places, H: History>(&self, o: &mut Octet, _: &[[u64; OCTET]], places: &P, _: &H) {
+        for l in 0..o.n {
+            for k in (0..o.degree[l].min(AHEAD)).step_by(LINE) {
+                places.touch_place(o.start[l] + k);
+                fermiac_base::simd::prefetch(self.degrees, o.start[l] + k);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+        let rows = self.needs_degrees() && self.degrees.is_empty();
+        for l in 0..o.n {
+            let places_of = o.start[l]..o.start[l] + o.degree[l];
+            for place in places_of.clone().take(AHEAD) {
+                let node = places.node(place);
+                history.touch(l, node);
+                self.target.touch(node);
+                if rows {
+                    places.touch_row(node);
+                }
+            }
+            if rows {
+                places.require(places_of.map(|place| places.node(place)))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn decide<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        words: &[[u64; OCTET]],
+        places: &P,
+        history: &H,
+        step: &Step,
+    ) {
+        let mut room = std::mem::take(&mut o.room);
+        for l in 0..o.n {
+            o.candidate[l] =
+                self.outcome::<FMA, P, H>(o, &mut room[0], l, words[0][l], places, history, step);
+            if o.candidate[l] != NOWHERE {
+                places.touch_row(o.candidate[l]);
+            }
+        }
+        o.room = room;
+    }
+
+    #[inline(always)]
+    fn look_again<P: Places, H: History>(&self, o: &mut Octet, places: &P, _: &H) -> Result<()> {
+        places.require(o.candidate[..o.n].iter().copied().filter(|node| *node != NOWHERE))
+    }
+
+    #[inline(always)]
+    fn decide_again<const FMA: bool, P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        _: &[[u64; OCTET]],
+        places: &P,
+        _: &H,
+        _: &Step,
+    ) {
+        for l in 0..o.n {
+            if o.candidate[l] != NOWHERE {
+                o.go(l, o.candidate[l], places.row(o.candidate[l]));
+            }
+        }
+    }
+}

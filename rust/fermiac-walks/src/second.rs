@@ -1,0 +1,192 @@
+//! The second-order walk: where it goes depends on where it came from.
+
+use fermiac_base::Result;
+
+use super::alias::{AliasRows, TWO_32};
+use super::graph::WeightSlice;
+use super::history::History;
+use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
+use super::places::Places;
+
+/// To a neighbour by the weight of the edge, times 1 / `back` for the node before, 1 for those that
+/// the node before leads to, and 1 / `out` for others.
+///
+/// Neighbours are proposed by the weights and refused until one is taken; after some tries all are
+/// weighed. Tries are independent, so that the law is that of the weights.
+///
+/// Reference: A. Grover, J. Leskovec (2016), "node2vec: scalable feature learning for networks",
+/// KDD.
+pub(super) struct Second<'a> {
+    /// Tables where weights differ; these are the `weights`.
+    pub(super) rows: Option<&'a AliasRows>,
+    pub(super) weights: Option<WeightSlice<'a>>,
+    /// Whether nodes stand in order in their rows.
+    pub(super) sorted: bool,
+    pub(super) back: f64,
+    pub(super) out: f64,
+    /// The probability to stay.
+    pub(super) laziness: f64,
+}
+
+/// Neighbours that are proposed before all are weighed.
+const TRIES: usize = 6;
+/// Rows up to this length are read through.
+const SHORT: usize = 16;
+
+impl Second<'_> {
+    /// Whether a row holds a node.
+    #[inline(always)]
+    fn holds<P: Places>(&self, places: &P, (start, degree): (usize, usize), node: usize) -> bool {
+        if degree <= SHORT || !self.sorted {
+            return (start..start + degree).any(|place| places.node(place) == node);
+        }
+        let (mut low, mut n) = (start, degree);
+        while n > 1 {
+            let half = n / 2;
+            if places.node(low + half) <= node {
+                low += half;
+            }
+            n -= half;
+        }
+        places.node(low) == node
+    }
+
+    /// How often a row holds a node.
+    #[inline(always)]
+    fn count<P: Places>(&self, places: &P, (start, degree): (usize, usize), node: usize) -> usize {
+        let places_of = start..start + degree;
+        if degree <= SHORT || !self.sorted {
+            return places_of.filter(|place| places.node(*place) == node).count();
+        }
+        if !self.holds(places, (start, degree), node) {
+            return 0;
+        }
+        // From the last of them, which the search above ends at, in case there are several.
+        let (mut low, mut n) = (start, degree);
+        while n > 0 {
+            let half = n / 2;
+            if places.node(low + half) < node {
+                low += half + 1;
+                n -= half + 1;
+            } else {
+                n = half;
+            }
+        }
+        (low..start + degree).take_while(|place| places.node(*place) == node).count()
+    }
+
+    /// What the weight of the edge to a node is multiplied by, after node `before`.
+    #[inline(always)]
+    fn bias<P: Places>(&self, places: &P, before: usize, row: (usize, usize), node: usize) -> f64 {
+        if node == before {
+            1.0 / self.back
+        } else if self.holds(places, row, node) {
+            1.0
+        } else {
+            1.0 / self.out
+        }
+    }
+
+    /// Where walker `l` goes.
+    #[inline(always)]
+    fn outcome<P: Places>(&self, o: &Octet, l: usize, words: &[[u64; OCTET]], places: &P) -> usize {
+        let (start, degree, before) = (o.start[l], o.degree[l], o.before[l]);
+        let first = before == NOWHERE;
+        let row = if first { (0, 0) } else { places.row(before) };
+        let mut bound = (1.0 / self.out).max(1.0);
+        // How likely it is to go back for that share of its weight that is above the bound.
+        let mut ahead = 0.0;
+        if 1.0 / self.back > bound {
+            if self.rows.is_some() || first {
+                bound = 1.0 / self.back;
+            } else {
+                let back = self.count(places, (start, degree), before) as f64;
+                let above = back * (1.0 / self.back - bound);
+                ahead = above / (above + bound * degree as f64);
+            }
+        }
+        for word in &words[..TRIES] {
+            let (slot, rest) = choose(word[l], degree);
+            let mut u = unit(rest);
+            if u < ahead {
+                return before;
+            }
+            u = (u - ahead) / (1.0 - ahead);
+            let mut place = start + slot;
+            if let Some(rows) = self.rows {
+                let cell = rows.at(place);
+                let own = f64::from(cell.threshold) / TWO_32;
+                if u < own {
+                    u /= own;
+                } else {
+                    place = start + cell.other as usize;
+                    u = (u - own) / (1.0 - own);
+                }
+            }
+            let node = places.node(place);
+            if first || u * bound < self.bias(places, before, row, node).min(bound) {
+                return node;
+            }
+        }
+        let mass = |place: usize| {
+            let weight = self.weights.map_or(1.0, |weights| weights.at(place));
+            weight * self.bias(places, before, row, places.node(place))
+        };
+        let places_of = start..start + degree;
+        let mut left = unit(words[TRIES][l]) * places_of.clone().map(mass).sum::<f64>();
+        let mut chosen = start;
+        for place in places_of {
+            chosen = place;
+            left -= mass(place);
+            if left < 0.0 {
+                break;
+            }
+        }
+        places.node(chosen)
+    }
+}
+
+impl Moves for Second<'_> {
+    const VECTORS: bool = false;
+    const WORDS: usize = TRIES + 1;
+
+    fn words(&self) -> usize {
+        Self::WORDS + usize::from(self.laziness > 0.0)
+    }
+
+    #[inline(always)]
+    fn propose<P: Places, H: History>(
+        &self,
+        o: &mut Octet,
+        words: &[[u64; OCTET]],
+        places: &P,
+        _: &H,
+    ) {
+        o.tries.resize(Self::WORDS, [0; OCTET]);
+        o.tries.copy_from_slice(&words[..Self::WORDS]);
+        for l in 0..o.n {
+            let lazy = self.laziness > 0.0 && unit(words[Self::WORDS][l]) < self.laziness;
+            o.place[l] = if lazy || o.degree[l] == 0 { NOWHERE } else { o.start[l] };
+            for word in &words[..TRIES] {
+                let place = o.start[l] + choose(word[l], o.degree[l]).0;
+                places.touch_place(place);
+                if let Some(rows) = self.rows {
+                    rows.touch(place);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+        for l in 0..o.n {
+            o.candidate[l] = o.at[l];
+            if o.place[l] != NOWHERE {
+                o.candidate[l] = self.outcome(o, l, &o.tries, places);
+            }
+            places.touch_row(o.candidate[l]);
+            history.touch(l, o.candidate[l]);
+        }
+        places.require(o.candidate[..o.n].iter().copied())
+    }
+}

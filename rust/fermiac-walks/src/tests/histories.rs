@@ -1,0 +1,226 @@
+//! Histories of all kinds beside each other and beside their laws.
+#![allow(clippy::unwrap_used)]
+
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
+
+use super::super::graph::Graph;
+use super::super::{Base, Kernel, Memory, Paths, Plan, Record, RowSlices, Rows, Target, Walkers};
+use super::{TARGET, circulant, follows, graph, metropolis, next_to, paths, plan, potential};
+
+#[test]
+fn hashed_histories_give_the_same_bits() {
+    let bases = [Base::Metropolis, Base::Delayed, Base::Barker, Base::Simple];
+    let mut kernels: Vec<_> = bases[..3].iter().map(|base| plan(Kernel::Target, *base)).collect();
+    kernels.extend(bases.iter().map(|base| plan(Kernel::Repellent, *base)));
+    kernels.push(plan(Kernel::Avoiding, Base::Metropolis));
+    kernels.push(plan(Kernel::Plain, Base::Weighted));
+    let (starts, ids) = circulant(3000);
+    for mut plan in kernels {
+        let n = 3000;
+        let weights: Vec<f64> = (0..n).map(|i| 1.0 + f64::from(i % 5)).collect();
+        plan.target = Target::table(&weights, &weights).unwrap();
+        for step_exponent in [1.0, 0.7] {
+            let plan = Plan { step_exponent, ..plan.clone() };
+            let graph = Graph::from_vecs(starts.clone(), ids.clone(), None).unwrap();
+            let one = paths(graph.clone(), plan.clone(), Memory::Table, (19, 400), 1);
+            let two = paths(graph, plan, Memory::Hashed, (19, 400), 2);
+            assert_eq!(one.0, two.0);
+            let rows = one.1.rows::<u32>().unwrap();
+            let same = two.1.rows().unwrap();
+            assert_eq!(rows, same);
+        }
+    }
+}
+
+/// ln of the level of each node after visits.
+fn log_levels(visits: &[usize]) -> Vec<f64> {
+    (0..6)
+        .map(|node| {
+            let n = visits.iter().filter(|other| **other == node).count() as f64;
+            ((1.0 + n) / TARGET[node]).ln()
+        })
+        .collect()
+}
+
+fn bent(at: usize, log_levels: &[f64]) -> Vec<f64> {
+    let potentials: Vec<f64> = (0..6).map(|node| potential(node, log_levels[node])).collect();
+    metropolis(at, &potentials)
+}
+
+#[test]
+fn one_walker_shares_its_history_with_nobody() {
+    for base in [Base::Metropolis, Base::Delayed] {
+        for kernel in [Kernel::Target, Kernel::Repellent] {
+            for step_exponent in [1.0, 0.8] {
+                let plan = Plan { step_exponent, ..plan(kernel, base) };
+                let one = paths(graph(), plan.clone(), Memory::Table, (1, 300), 1);
+                let two =
+                    paths(graph(), plan.clone(), Memory::Shared { counts: false }, (1, 300), 1);
+                assert_eq!(one.0, two.0);
+                if step_exponent == 1.0 {
+                    let three =
+                        paths(graph(), plan, Memory::Unordered { counts: true }, (1, 300), 1);
+                    assert_eq!(one.0, three.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shared_histories_show_what_steps_before_have_left() {
+    let (n_walkers, n_steps) = (2, 2);
+    let mut joint = Vec::new();
+    for key in 0..30_000 {
+        let plan = plan(Kernel::Target, Base::Metropolis);
+        let mut walkers =
+            Walkers::new(graph(), plan, &[0, 4], Memory::Shared { counts: false }, key).unwrap();
+        let mut nodes = vec![0; n_walkers * n_steps];
+        let record =
+            Record { first: 1, thin: 1, n_slots: n_steps, paths: Paths::Short(&mut nodes) };
+        walkers.run(2, record, None, &Context::serial()).unwrap();
+        assert_eq!(walkers.totals().unwrap().iter().sum::<u64>(), 4);
+        // Step by step, the one and the other.
+        joint.extend([nodes[0], nodes[2], nodes[1], nodes[3]]);
+    }
+    // The law of the four nodes, each after those before it.
+    follows(&joint, 4, &|path| match path {
+        [_] => bent(0, &log_levels(&[])),
+        [_, _] => bent(4, &log_levels(&[])),
+        [_, a, b] => bent(*a, &log_levels(&[*a, *b])),
+        [_, a, b, _] => bent(*b, &log_levels(&[*a, *b])),
+        _ => unreachable!(),
+    });
+}
+
+#[test]
+fn shared_histories_are_the_same_on_any_number_of_threads() {
+    for kernel in [Kernel::Target, Kernel::Repellent, Kernel::Avoiding] {
+        for step_exponent in [1.0, 0.7] {
+            let mut plan = Plan { step_exponent, ..plan(kernel, Base::Metropolis) };
+            plan.target = Target::Uniform { pseudo: 1.0 };
+            plan.pseudo_total = 500.0;
+            let (starts, ids) = circulant(500);
+            let run = |n_threads| {
+                let graph = Graph::from_vecs(starts.clone(), ids.clone(), None).unwrap();
+                let (nodes, walkers) = paths(
+                    graph,
+                    plan.clone(),
+                    Memory::Shared { counts: true },
+                    (61, 60),
+                    n_threads,
+                );
+                (nodes, walkers.totals().unwrap(), walkers.rows::<u32>())
+            };
+            let one = run(1);
+            assert_eq!(one.1.iter().sum::<u64>(), 61 * 60);
+            for n_threads in [2, 3, 8] {
+                assert_eq!(one, run(n_threads), "{kernel:?} {step_exponent} {n_threads}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unordered_visits_are_all_counted() {
+    for n_threads in [1, 3] {
+        let plan = plan(Kernel::Target, Base::Delayed);
+        let (nodes, walkers) =
+            paths(graph(), plan, Memory::Unordered { counts: true }, (40, 500), n_threads);
+        let mut totals = vec![0; 6];
+        nodes.iter().for_each(|node| totals[*node as usize] += 1);
+        assert_eq!(walkers.totals().unwrap(), totals);
+        assert_eq!(walkers.rows::<u32>().unwrap().counts.iter().sum::<u32>(), 20_000);
+    }
+    let plan = Plan { step_exponent: 0.7, ..plan(Kernel::Target, Base::Delayed) };
+    assert!(Walkers::new(graph(), plan, &[0], Memory::Unordered { counts: true }, 1).is_err());
+}
+
+/// The law of a walker that remembers `size` nodes.
+fn forgetful(path: &[usize], size: usize) -> Vec<f64> {
+    let mut ring: Vec<(usize, f64)> = Vec::new();
+    let mean = |ring: &[(usize, f64)], at: usize| {
+        let near = [&next_to(at)[..], &[at]].concat();
+        let known: Vec<f64> =
+            ring.iter().filter(|(node, _)| near.contains(node)).map(|of| of.1).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    for two in path.windows(2) {
+        let level = match ring.iter().position(|(node, _)| *node == two[1]) {
+            Some(at) => ring.remove(at).1,
+            None => mean(&ring, two[0]).unwrap_or(1.0 / TARGET[two[1]]),
+        };
+        ring.push((two[1], level + 1.0 / TARGET[two[1]]));
+        if ring.len() > size {
+            ring.remove(0);
+        }
+    }
+    let at = path[path.len() - 1];
+    let mean = mean(&ring, at);
+    let levels: Vec<f64> = (0..6)
+        .map(|node| {
+            let known = ring.iter().find(|(other, _)| *other == node).map(|of| of.1);
+            known.or(mean).unwrap_or(1.0 / TARGET[node]).ln()
+        })
+        .collect();
+    bent(at, &levels)
+}
+
+#[test]
+fn forgetful_walkers_estimate_what_they_have_forgotten() {
+    for size in [1, 2, 4] {
+        let plan = plan(Kernel::Target, Base::Metropolis);
+        let memory = Memory::Recent { size, counts: true };
+        let (nodes, walkers) = paths(graph(), plan, memory, (30_000, 4), 2);
+        follows(&nodes, 4, &|path| forgetful(path, size));
+        let rows = walkers.rows::<u32>().unwrap();
+        assert_eq!(rows.counts.iter().sum::<u32>(), 120_000);
+    }
+}
+
+#[test]
+fn walkers_go_on_where_they_were_saved() {
+    let cases = [
+        (Kernel::Target, Base::Delayed, Memory::Hashed, 1.0),
+        (Kernel::Target, Base::Metropolis, Memory::Hashed, 0.7),
+        (Kernel::Target, Base::Metropolis, Memory::Recent { size: 3, counts: true }, 1.0),
+        (
+            Kernel::Target,
+            Base::Multiple { tries: 3, root: false },
+            Memory::Shared { counts: false },
+            1.0,
+        ),
+        (Kernel::Repellent, Base::Metropolis, Memory::Shared { counts: true }, 0.7),
+        (Kernel::Plain, Base::Rotor, Memory::Nothing, 1.0),
+        (Kernel::Plain, Base::Second { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
+        (Kernel::Plain, Base::Onward, Memory::Table, 1.0),
+    ];
+    for (kernel, base, memory, step_exponent) in cases {
+        let plan = Plan { step_exponent, restart: 0.05, ..plan(kernel, base) };
+        let new = || Walkers::new(graph(), plan.clone(), &[0; 11], memory, 3).unwrap();
+        let run = |walkers: &mut Walkers, until: u64| {
+            let mut nodes = vec![0; 11 * 40];
+            let record =
+                Record { first: 41, thin: 1, n_slots: 40, paths: Paths::Short(&mut nodes) };
+            walkers.run(until, record, None, &Context::serial()).unwrap();
+            nodes
+        };
+        let mut one = new();
+        let whole = run(&mut one, 80);
+        let mut half = new();
+        run(&mut half, 40);
+        let mut codec = Codec::writer();
+        half.persist(&mut codec).unwrap();
+        let rows = half.rows::<u32>();
+        let mut two = new();
+        two.persist(&mut Codec::reader(codec.into_words())).unwrap();
+        if let Some(rows) = &rows {
+            let Rows { starts, nodes, counts, logs } = rows;
+            two.remember(RowSlices { starts, nodes, counts, logs }).unwrap();
+        }
+        assert_eq!(run(&mut two, 80), whole, "{kernel:?} {base:?} {memory:?}");
+        assert_eq!(one.rows::<u32>(), two.rows());
+        assert_eq!(one.totals(), two.totals());
+    }
+}

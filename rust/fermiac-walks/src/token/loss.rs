@@ -1,0 +1,161 @@
+//! The objective of tokens: the mean of losses, one on each node.
+
+use std::sync::Arc;
+
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::{Kernel, LANES, dispatch};
+use fermiac_base::{Error, Result};
+use fermiac_target::Style;
+
+use super::{Data, Quadratic, Tile};
+
+/// A loss for each node.
+#[derive(Clone)]
+pub enum Loss {
+    /// Quadratic functions.
+    Quadratic(Arc<Quadratic>),
+    /// Rows of data that lie on the nodes.
+    Data(Arc<Data>),
+    /// Code of somebody else.
+    Foreign(Arc<dyn Foreign>),
+}
+
+/// Gradients that foreign code gives.
+pub trait Foreign: Send + Sync {
+    /// Parameters.
+    fn dim(&self) -> usize;
+
+    /// Where it may run: one token a call on any thread, or all of them on the calling one.
+    fn style(&self) -> Style;
+
+    /// The gradients of tokens, row by row, at the nodes where they are.
+    fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> Result<()>;
+}
+
+impl Loss {
+    /// Parameters.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Quadratic(loss) => loss.dim(),
+            Self::Data(loss) => loss.dim(),
+            Self::Foreign(loss) => loss.dim(),
+        }
+    }
+
+    /// Nodes that have a loss, where that is known.
+    pub fn n_nodes(&self) -> Option<usize> {
+        match self {
+            Self::Quadratic(loss) => Some(loss.n_nodes()),
+            Self::Data(loss) => Some(loss.n_nodes()),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// The gradients of rows of parameters at nodes, or with `values` the losses themselves (of
+    /// foreign code only gradients are known).
+    pub fn look(&self, theta: &[f64], nodes: &[usize], values: bool) -> Result<Vec<f64>> {
+        let dim = self.dim();
+        let known = self.n_nodes().unwrap_or(usize::MAX);
+        if let Some(node) = nodes.iter().find(|node| **node >= known) {
+            let why = format!("node {node} given of {known}");
+            return Err(Error::argument("nodes", why));
+        }
+        match self {
+            Self::Quadratic(loss) => dispatch(Look { loss: &**loss, theta, nodes, dim, values }),
+            Self::Data(loss) => dispatch(Look { loss: &**loss, theta, nodes, dim, values }),
+            Self::Foreign(loss) => {
+                dispatch(Look { loss: &OneByOne(&**loss), theta, nodes, dim, values })
+            }
+        }
+    }
+}
+
+/// Losses that look at all rows of a node.
+struct Look<'a, L> {
+    loss: &'a L,
+    theta: &'a [f64],
+    nodes: &'a [usize],
+    dim: usize,
+    values: bool,
+}
+
+impl<L: Gradient> Kernel for Look<'_, L> {
+    type Output = Result<Vec<f64>>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Result<Vec<f64>> {
+        let Self { loss, nodes, dim, .. } = self;
+        let theta = super::tiled(self.theta, dim);
+        let tiles = dim.div_ceil(LANES);
+        let mut room = Room::new(tiles, usize::MAX);
+        let mut stream = Stream::new(0, Domain::Token, 0, 0);
+        let mut out = Vec::with_capacity(if self.values { nodes.len() } else { self.theta.len() });
+        for (theta, &node) in theta.chunks_exact(tiles).zip(nodes) {
+            loss.gradient::<FMA>(node, theta, &mut room, &mut stream)?;
+            if self.values {
+                out.push(loss.value(node, theta, &room.gradient));
+            } else {
+                out.extend_from_slice(&room.gradient.as_flattened()[..dim]);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Where a gradient is written, and room for what it takes.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) gradient: Vec<Tile>,
+    pub(super) rest: Vec<Tile>,
+    /// Rows of data that are looked at.
+    pub(super) batch: usize,
+}
+
+impl Room {
+    pub(super) fn new(tiles: usize, batch: usize) -> Self {
+        Self { gradient: vec![[0.0; LANES]; tiles], rest: vec![[0.0; LANES]; tiles], batch }
+    }
+}
+
+/// Gradients at one node.
+pub(super) trait Gradient: Sync {
+    /// Asks the memory for what the gradient at a node reads first.
+    fn touch(&self, node: usize);
+
+    /// The loss at a node, of all its rows; `gradient` is its gradient.
+    fn value(&self, node: usize, theta: &[Tile], gradient: &[Tile]) -> f64;
+
+    /// Writes the gradient at `theta`; the stream is that of the token.
+    fn gradient<const FMA: bool>(
+        &self,
+        node: usize,
+        theta: &[Tile],
+        room: &mut Room,
+        stream: &mut Stream,
+    ) -> Result<()>;
+}
+
+/// Foreign code that takes one token at a time.
+pub(super) struct OneByOne<'a>(pub(super) &'a dyn Foreign);
+
+impl Gradient for OneByOne<'_> {
+    #[inline(always)]
+    fn touch(&self, _: usize) {}
+
+    fn value(&self, _: usize, _: &[Tile], _: &[Tile]) -> f64 {
+        f64::NAN
+    }
+
+    #[inline(always)]
+    fn gradient<const FMA: bool>(
+        &self,
+        node: usize,
+        theta: &[Tile],
+        room: &mut Room,
+        _: &mut Stream,
+    ) -> Result<()> {
+        let dim = self.0.dim();
+        let out = &mut room.gradient.as_flattened_mut()[..dim];
+        self.0.gradients(&theta.as_flattened()[..dim], &[node as i64], out)
+    }
+}
