@@ -2,8 +2,8 @@
 
 ``python -m benches.privacy.table_narrowness`` prints the table of docs/privacy.md.
 Zanella-Béguelin et al., "Bayesian estimation of differential privacy" (ICML, 2023), report
-"around 40 %". The attack here is the best one on a mechanism that is just (epsilon, delta)-private, with equal error rates, and with
-the errors that are expected of it.
+"around 40 %". The attack here is the best one on a mechanism that is just (epsilon, delta)-private,
+with equal error rates, and with the errors that are expected of it.
 """
 
 from __future__ import annotations
