@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +23,8 @@ __all__ = [
     "numbers",
     "plain",
     "positive",
+    "probability",
+    "real",
     "require",
     "shape_of",
     "unwrapped",
@@ -101,9 +103,13 @@ def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
     return number
 
 
-def positive(name: str, value: Any, infinite: bool = False) -> float:
-    """Take `value` as a positive float."""
-    needed = "a positive number is needed" if infinite else "a positive, finite number is needed"
+def real(
+    name: str,
+    value: Any,
+    needed: str = "a finite number is needed",
+    good: Callable[[float], bool] = math.isfinite,
+) -> float:
+    """Take `value` as a float for which `good` holds; `needed` says so in the message."""
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
@@ -112,9 +118,28 @@ def positive(name: str, value: Any, infinite: bool = False) -> float:
         number = None
     if number is None or isinstance(value, (str, bytes)):
         raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
-    if not number > 0 or (math.isinf(number) and not infinite):
+    if not good(number):
         raise ArgumentError(f"{name}: {number} was given; {needed}")
     return number
+
+
+def positive(name: str, value: Any, infinite: bool = False) -> float:
+    """Take `value` as a positive float."""
+    if infinite:
+        return real(name, value, "a positive number is needed", lambda x: x > 0)
+    return real(name, value, "a positive, finite number is needed", lambda x: 0 < x < math.inf)
+
+
+def probability(name: str, value: Any, zero: bool = False, one: bool = False) -> float:
+    """Take `value` as a float between 0 and 1; the ends count where `zero` and `one` say so."""
+    low, high = "from 0" if zero else "above 0", "to 1" if one else "below 1"
+    joint = " " if zero and one else " and " if not one else " up "
+    return real(
+        name,
+        value,
+        f"a number {low}{joint}{high} is needed",
+        lambda x: 0 < x < 1 or (zero and x == 0) or (one and x == 1),
+    )
 
 
 def shape_of(size: Size) -> tuple[int, ...]:

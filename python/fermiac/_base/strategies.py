@@ -1,0 +1,68 @@
+"""Named strategies: an algorithm is given as an object, or as the string that stands for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+from fermiac.errors import ArgumentError
+
+__all__ = ["Strategies", "suggestion"]
+
+T = TypeVar("T")
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return "did you mean ...? " for a misspelt word, or nothing where no known one is close."""
+    lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), lower, n=1)
+    return f"did you mean {lower[close[0]]!r}? " if close else ""
+
+
+class Strategies(Generic[T]):
+    """All strategies of one kind that have a name.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that takes them, for messages.
+    base : type
+        The class of the objects.
+    makers : mapping of str to callable
+        Each name with what makes its object; none is called before its name is given.
+    example : str
+        An object as users write it, for messages.
+    """
+
+    def __init__(
+        self, argument: str, base: type[T], makers: Mapping[str, Callable[[], T]], example: str
+    ) -> None:
+        self._argument = argument
+        self._base = base
+        self._makers = dict(makers)
+        self._example = example
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of their registration."""
+        return tuple(self._makers)
+
+    def resolve(self, given: object, argument: str | None = None) -> T:
+        """Return the strategy that was given, or the one that its name stands for."""
+        if isinstance(given, self._base):
+            return given
+        argument = argument or self._argument
+        names = ", ".join(map(repr, self._makers))
+        needed = f"an object such as {self._example}, or one of the names {names}, is needed"
+        if isinstance(given, str):
+            maker = self._makers.get(given)
+            if maker is not None:
+                return maker()
+            hint = suggestion(given, list(self._makers))
+            raise ArgumentError(f"{argument}: {given!r:.60} was given; {hint}{needed}")
+        if isinstance(given, type) and issubclass(given, self._base):
+            raise ArgumentError(
+                f"{argument}: the class {given.__name__} was given; {needed}: call the class"
+            )
+        raise ArgumentError(f"{argument}: {given!r:.60} was given; {needed}")
