@@ -152,7 +152,7 @@ def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
     for per_node in range(1, STEPS_PER_NODE + 1):
         if walk is None:
             walk = fm.walks.walk(
-                network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, start=0, rng=seed,
+                network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, init=0, rng=seed,
                 progress=False,
             )  # fmt: skip
         else:

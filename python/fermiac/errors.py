@@ -66,8 +66,8 @@ class NumericalError(FermiacError, ArithmeticError):
 class DivergedError(NumericalError):
     """Parameters of an optimisation are no longer finite.
 
-    The attributes `step`, `token` and `node` say where; `partial_result` is the `Optimum` of the
-    steps before.
+    The attributes `step`, `token` and `node` say where; `partial_result` is the `OptimizeResult`
+    of the steps before.
     """
 
     step: int

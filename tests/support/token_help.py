@@ -26,6 +26,11 @@ def ring(n: int) -> fm.walks.Graph:
     return fm.walks.as_graph(np.array([(i, (i + 1) % n) for i in range(n)]))
 
 
+def optimize(*args: Any, **how: Any) -> fm.walks.OptimizeResult:
+    """Call `fermiac.walks.optimize` with the seed 0 where none is given."""
+    return fm.walks.optimize(*args, **{"rng": 0, **how})
+
+
 class Recorded:
     """A gradient that remembers what it was asked for."""
 

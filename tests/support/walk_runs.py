@@ -16,11 +16,11 @@ BELOW = (np.arange(12) < 6).astype(float)
 WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 12)
 
 
-def walk(graph: Any = BARBELL, *args: Any, **how: Any) -> fm.walks.Walk:
+def walk(graph: Any = BARBELL, *args: Any, **how: Any) -> fm.walks.WalkResult:
     return fm.walks.walk(graph, *args, **{"n_steps": 500, "n_walkers": 16, "rng": 1, **how})
 
 
-def same(a: fm.walks.Walk, b: fm.walks.Walk) -> None:
+def same(a: fm.walks.WalkResult, b: fm.walks.WalkResult) -> None:
     np.testing.assert_array_equal(a.visits, b.visits)
     np.testing.assert_array_equal(a.walker_visits.toarray(), b.walker_visits.toarray())
     assert a.acceptance == b.acceptance

@@ -45,21 +45,21 @@ def test_threads_change_nothing(kernel: str, base: str, exponent: float, record:
 
 def test_more_walkers_leave_the_others_alone() -> None:
     start = np.arange(24) % 12
-    few = walk(start=start[:16], record="path")
-    many = walk(start=start, record="path", n_walkers=24)
+    few = walk(init=start[:16], record="path")
+    many = walk(init=start, record="path", n_walkers=24)
     np.testing.assert_array_equal(few.paths, many.paths[:16])
 
 
 @pytest.mark.parametrize("kernel", ["none", "hdt"])
 @pytest.mark.parametrize("base", ["mhrw", "mhda"])
 def test_every_step_is_along_an_edge(kernel: str, base: str) -> None:
-    w = walk(BARBELL, kernel, base, start=3, record="path")
+    w = walk(BARBELL, kernel, base, init=3, record="path")
     before = np.concatenate([np.full((16, 1), 3), w.paths[:, :-1]], axis=1)
     there = BARBELL.to_scipy().toarray() > 0
     moved = before != w.paths
     assert there[before, w.paths][moved].all()
     assert moved.mean() == w.acceptance
-    w = walk(BARBELL, "srrw", "srw", start=3, record="path")
+    w = walk(BARBELL, "srrw", "srw", init=3, record="path")
     assert w.acceptance == 1.0
     assert there[w.paths[:, :-1], w.paths[:, 1:]].all()
 
@@ -107,19 +107,19 @@ def test_start() -> None:
         w = walk(BARBELL, "none", base, weights=weights, n_walkers=4000, n_steps=1, record="path")
         counts = np.bincount(w._job.start, minlength=12)
         assert np.all(np.abs(counts - 4000 * law) < 5 * np.sqrt(4000 * law))
-    assert walk(start=[4]).n_walkers == 16
+    assert walk(init=[4]).n_walkers == 16
     with pytest.raises(ArgumentError, match="n_walkers=3"):
-        walk(start=[1, 2, 3])
+        walk(init=[1, 2, 3])
 
 
 def test_names_of_nodes() -> None:
     networkx = pytest.importorskip("networkx")
     graph = networkx.Graph([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
-    w = walk(graph, "none", "srw", start="d", n_steps=1)
+    w = walk(graph, "none", "srw", init="d", n_steps=1)
     assert w.labels == ("a", "b", "c", "d")
     assert w.visits.tolist() == [0, 0, 16, 0]
     with pytest.raises(ArgumentError, match="no node is called 'e'"):
-        walk(graph, start="e")
+        walk(graph, init="e")
 
 
 # --- Histories and paths of other kinds ---
@@ -200,7 +200,7 @@ def test_rotors_visit_evenly() -> None:
 
 
 def test_self_avoiding_walks() -> None:
-    w = walk(BARBELL, "saw", start=0, n_steps=30, n_walkers=4000, record="path")
+    w = walk(BARBELL, "saw", init=0, n_steps=30, n_walkers=4000, record="path")
     assert w.paths.shape == (4000, w.n_steps)
     for path, length, trapped in zip(w.paths, w.lengths, w.trapped, strict=True):
         own = [0, *path[:length].tolist()]
@@ -217,7 +217,7 @@ def test_self_avoiding_walks() -> None:
         return sum(count([*path, j], left - 1) for j in onward)
 
     for length in (3, 6):
-        short = walk(BARBELL, "saw", start=0, n_steps=length, n_walkers=20_000, record="path")
+        short = walk(BARBELL, "saw", init=0, n_steps=length, n_walkers=20_000, record="path")
         weights = np.exp(short.log_path_weights) * (short.lengths == length)
         error = weights.std() / np.sqrt(20_000)
         assert abs(weights.mean() - count([0], length)) < 5 * error + 1e-9
@@ -240,17 +240,17 @@ def test_second_order_walks_have_no_known_law() -> None:
 
 def test_arcs() -> None:
     ring = fm.walks.Graph.from_edges([[i, (i + 1) % 6] for i in range(6)], directed=True)
-    w = walk(ring, "none", "srw", start=0, n_steps=6, record="path")
+    w = walk(ring, "none", "srw", init=0, n_steps=6, record="path")
     np.testing.assert_array_equal(w.paths, np.tile([1, 2, 3, 4, 5, 0], (16, 1)))
     path = fm.walks.Graph.from_edges([[0, 1], [1, 2]], directed=True)
     with pytest.raises(ArgumentError, match="no arc leaves node 2"):
         walk(path, "none", "srw")
-    how = {"start": 0, "n_steps": 6, "record": "path"}
+    how = {"init": 0, "n_steps": 6, "record": "path"}
     stays = walk(path, "none", "srw", on_stuck="stop", **how)
     assert stays.paths[0].tolist() == [1, 2, 2, 2, 2, 2]
     back = walk(path, "none", "srw", on_stuck="restart", **how)
     assert back.paths[0].tolist() == [1, 2, 0, 1, 2, 0]
-    often = walk(BARBELL, "none", "srw", restart=0.2, start=0, n_steps=4000)
+    often = walk(BARBELL, "none", "srw", restart=0.2, init=0, n_steps=4000)
     # The law of walks that restart, by linear algebra.
     step = BARBELL.to_scipy().toarray() / BARBELL.degrees[:, None]
     law = 0.2 * np.linalg.inv(np.eye(12) - 0.8 * step)[0]
@@ -324,7 +324,7 @@ def test_a_corpus() -> None:
     assert there[walks[:, :-1], walks[:, 1:]].all()
     again = np.vstack(list(fm.walks.corpus(graph, 12, 4, rng=3, part_size=30, n_threads=2)))
     np.testing.assert_array_equal(walks, again)
-    some = np.vstack(list(fm.walks.corpus(graph, 5, 2, start=[7, 9], rng=3)))
+    some = np.vstack(list(fm.walks.corpus(graph, 5, 2, init=[7, 9], rng=3)))
     assert sorted(some[:, 0].tolist()) == [7, 7, 9, 9]
 
 
@@ -344,12 +344,12 @@ def test_a_corpus() -> None:
         ({"alpha": -1}, "alpha: -1"),
         ({"alpha": np.nan}, "alpha: nan"),
         ({"alpha": np.inf}, "alpha: inf"),
-        ({"alpha": True}, "alpha: True"),
+        ({"alpha": True}, "alpha: the bool True"),
         ({"alpha": "5"}, "alpha: '5'"),
         ({"alpha": ("linear", 0, 5)}, "alpha"),
         ({"alpha": ("linear", 0, 5, 0)}, "alpha: 0 was given"),
         ({"alpha": ("exp", 0, 5)}, "alpha: 'exp'"),
-        ({"weights": np.zeros(12)}, "weights: 0 was given for node 0"),
+        ({"weights": np.zeros(12)}, "weights: 0 was given at node 0"),
         ({"weights": -WEIGHTS}, "weights: -"),
         ({"weights": np.full(12, np.nan)}, "NaN"),
         ({"weights": WEIGHTS[1:]}, r"weights: an array of shape \(11,\)"),
@@ -357,9 +357,9 @@ def test_a_corpus() -> None:
         ({"weights": lambda nodes: np.ones((len(nodes), 2))}, "2 columns"),
         ({"kernel": "none", "base": "srw", "weights": WEIGHTS}, "law is that of the degrees"),
         ({"kernel": "none", "base": "maxdeg", "weights": WEIGHTS}, "whose law is uniform"),
-        ({"start": 12}, "start: node 12"),
-        ({"start": -1}, "start: node -1"),
-        ({"start": 0.5}, "start"),
+        ({"init": 12}, "init: node 12"),
+        ({"init": -1}, "init: node -1"),
+        ({"init": 0.5}, "init"),
         ({"n_steps": 0}, "n_steps: 0"),
         ({"n_steps": 2.0}, "n_steps"),
         ({"n_steps": True}, "n_steps"),
@@ -404,8 +404,8 @@ def test_graphs_that_are_refused() -> None:
     arcs = fm.walks.Graph.from_edges(EDGES, directed=True)
     with pytest.raises(ArgumentError, match="an edge leads from node"):
         walk(arcs)
-    with pytest.raises(ArgumentError, match="start: node 13 has no edge"):
-        walk(fm.walks.Graph.from_edges(EDGES, 14), start=13)
+    with pytest.raises(ArgumentError, match="init: node 13 has no edge"):
+        walk(fm.walks.Graph.from_edges(EDGES, 14), init=13)
     with pytest.warns(FermiacWarning, match="node 12 has no edges"):
         w = walk(fm.walks.Graph.from_edges(EDGES, 13))
     assert w.warnings
@@ -431,7 +431,7 @@ def test_components(kernel: str) -> None:
     np.testing.assert_allclose(w.visits[:12] / w.visits.sum(), 1 / 12, rtol=0.2)
     e = w.expect(np.append(BELOW, np.zeros(5)), include_prior=True)
     assert abs(e.mean - 0.5) < 5 * e.stderr + 1e-3
-    inside = walk(graph, kernel, "mhrw", start=14, component="start", n_steps=3000)
+    inside = walk(graph, kernel, "mhrw", init=14, component="start", n_steps=3000)
     assert inside.visits[:12].sum() == 0
     assert inside.tvd < 0.05
     weighted = walk(graph, kernel, "mhrw", weights=np.append(WEIGHTS, np.ones(5)), **how)

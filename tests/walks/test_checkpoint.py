@@ -183,7 +183,7 @@ def test_foreign_checkpoints(tmp_path: Path) -> None:
     for how, what in [
         ({"alpha": 4.0}, "its alpha"),
         ({"base": "mhrw"}, "its base"),
-        ({"start": 3}, "its start"),
+        ({"init": 3}, "its init"),
         ({"weights": WEIGHTS}, "its weights"),
         ({"rng": 7}, "its seed"),
         ({"burn_in": 7}, "its burn_in"),
@@ -192,6 +192,6 @@ def test_foreign_checkpoints(tmp_path: Path) -> None:
     ]:
         with pytest.raises(CheckpointError, match=f"belongs to another run: {what}"):
             walk(**how, checkpoint=file)
-    with pytest.raises(ArgumentError, match="start: node 77"):
-        walk(start=77, checkpoint=tmp_path / "other")
+    with pytest.raises(ArgumentError, match="init: node 77"):
+        walk(init=77, checkpoint=tmp_path / "other")
     assert not (tmp_path / "other").exists()

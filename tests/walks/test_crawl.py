@@ -68,7 +68,7 @@ CASES: list[dict[str, Any]] = [
 
 
 def crawler(site: Any, **how: Any) -> fm.walks.Crawler:
-    return fm.walks.Crawler(site, start=NAMES[START], n_walkers=24, rng=4, **how)
+    return fm.walks.Crawler(site, init=NAMES[START], n_walkers=24, rng=4, **how)
 
 
 @pytest.mark.parametrize("how", CASES, ids=named)
@@ -85,7 +85,7 @@ def test_crawls_are_walks_on_the_whole_graph(how: dict[str, Any], ragged: bool) 
         others["pseudo_counts"] = GRAPH.degrees / GRAPH.degrees[5]
     if how.get("kernel") == "none":
         others.pop("pseudo_counts", None)
-    settings = {"start": START, "n_walkers": 24, "n_steps": 60, "rng": 4, "record": "path"}
+    settings = {"init": START, "n_walkers": 24, "n_steps": 60, "rng": 4, "record": "path"}
     whole = fm.walks.walk(GRAPH, **settings, **others)
     np.testing.assert_array_equal(w.nodes[w.paths], NAMES[whole.paths])
     assert w.acceptance == whole.acceptance
@@ -154,7 +154,7 @@ def test_averages() -> None:
 
 def test_walk_takes_oracles(tmp_path: Any) -> None:
     oracle = fm.walks.Graph.from_oracle(Site())
-    settings = {"start": NAMES[START], "n_steps": 50, "n_walkers": 24, "rng": 4}
+    settings = {"init": NAMES[START], "n_steps": 50, "n_walkers": 24, "rng": 4}
     with pytest.warns(ConvergenceWarning, match="high degree") as found:
         w = fm.walks.walk(oracle, burn_in=20, **settings)
     assert len(found) == 1  # of the whole, and not of the burn-in
@@ -179,9 +179,9 @@ def test_walk_takes_oracles(tmp_path: Any) -> None:
         ({"kernel": "tsaw", "base": "mhrw"}, "kernel"),
         ({"base": "maxdeg", "kernel": "none"}, "maxdeg"),
         ({"base": "weighted", "kernel": "none"}, "weighted"),
-        ({"start": None}, "start"),
-        ({"start": 1.5}, "start"),
-        ({"start": [1, 2, 3]}, "start"),
+        ({"init": None}, "init"),
+        ({"init": 1.5}, "init"),
+        ({"init": [1, 2, 3]}, "init"),
         ({"weights": np.ones(3)}, "weights"),
         ({"weights": weigh, "base": "srw", "kernel": "none"}, "weights"),
         ({"restart": 0.1, "base": "mhrw"}, "restart"),
@@ -191,7 +191,7 @@ def test_walk_takes_oracles(tmp_path: Any) -> None:
 )
 def test_arguments(how: dict[str, Any], text: str) -> None:
     with pytest.raises(ArgumentError, match=text):
-        fm.walks.Crawler(Site(), **{"start": int(NAMES[0]), "n_walkers": 8, "rng": 1, **how})
+        fm.walks.Crawler(Site(), **{"init": int(NAMES[0]), "n_walkers": 8, "rng": 1, **how})
     with pytest.raises(ArgumentError, match="neighbors"):
         fm.walks.Oracle(3)  # type: ignore[arg-type]
 
@@ -208,7 +208,7 @@ def test_arguments(how: dict[str, Any], text: str) -> None:
     ],
 )
 def test_answers_that_cannot_be_used(answer: Any, text: str) -> None:
-    run = fm.walks.Crawler(answer, start=0, n_walkers=8, rng=1)
+    run = fm.walks.Crawler(answer, init=0, n_walkers=8, rng=1)
     with pytest.raises(TargetError, match=text):
         run.run(5)
 
@@ -216,7 +216,7 @@ def test_answers_that_cannot_be_used(answer: Any, text: str) -> None:
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_weights_that_cannot_be_used(bad: float) -> None:
     site = Site()
-    how = {"start": int(NAMES[0]), "n_walkers": 8, "rng": 1}
+    how = {"init": int(NAMES[0]), "n_walkers": 8, "rng": 1}
     run = fm.walks.Crawler(site, weights=lambda nodes: np.full(len(nodes), bad), **how)
     with pytest.raises(TargetError, match="weight"):
         run.run(5)
@@ -228,7 +228,7 @@ def test_arcs_that_lead_nowhere() -> None:
     def line(nodes: Ids) -> Any:
         return [[i + 1] if i < 3 else [] for i in nodes.tolist()]
 
-    how = {"kernel": "none", "base": "srw", "start": 0, "n_walkers": 8, "rng": 1}
+    how = {"kernel": "none", "base": "srw", "init": 0, "n_walkers": 8, "rng": 1}
     w = fm.walks.Crawler(line, **how).run(6, record="path")
     assert w.nodes[w.paths[0]].tolist() == [1, 2, 3, 3, 3, 3]
     w = fm.walks.Crawler(line, on_stuck="restart", **how).run(6, record="path")

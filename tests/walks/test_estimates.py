@@ -240,7 +240,7 @@ def test_what_repellence_forbids() -> None:
     assert still.stderr(BELOW, "batch") > 0
     path = fm.walks.as_graph([[i, i + 1] for i in range(99)])
     starts = [10, 30, 50, 70]
-    lost = walk(path, "none", "mhrw", n_steps=1, n_walkers=4, start=starts, record="path")
+    lost = walk(path, "none", "mhrw", n_steps=1, n_walkers=4, init=starts, record="path")
     with pytest.warns(ConvergenceWarning, match="no two steps met"):
         assert np.isinf(lost.estimate_size().mean).all()
 
@@ -284,7 +284,7 @@ def test_figures() -> None:
     np.testing.assert_allclose(w.walker_tvd, 0.5 * np.abs(own - 1 / 12).sum(axis=1))
     assert w.coverage == 1.0
     assert w.revisit_ratio == pytest.approx(1 - (own > 0).sum() / 1600)
-    far = walk(fm.walks.as_graph([[i, i + 1] for i in range(99)]), start=0, n_steps=10)
+    far = walk(fm.walks.as_graph([[i, i + 1] for i in range(99)]), init=0, n_steps=10)
     assert far.coverage <= 0.11
     assert far.history_noise == np.inf
     np.testing.assert_allclose(
@@ -297,7 +297,7 @@ def test_saved_walks(tmp_path: Any, record: str) -> None:
     w = walk(record=record, burn_in=10, f=BELOW, weights=WEIGHTS)
     w.save(tmp_path / "walk")
     back = fm.load(tmp_path / "walk")
-    assert isinstance(back, fm.walks.Walk)
+    assert isinstance(back, fm.walks.WalkResult)
     if record == "none":
         assert back.expect().mean == w.expect().mean
         return

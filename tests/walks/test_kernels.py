@@ -93,7 +93,7 @@ def check_paths(
         kernel,
         base,
         alpha,
-        start=start,
+        init=start,
         n_steps=n_steps,
         n_walkers=n_walkers,
         record="path",
@@ -168,7 +168,7 @@ def test_first_steps_of_true_self_avoiding_walks(base: ref.Base, beta: float) ->
 def test_first_steps_with_named_pseudo_counts(kernel: str, base: str, counts: str) -> None:
     named = {"target": TARGET, "uniform": np.ones(5), "degree": KITE.degrees}[counts]
     start = np.resize(np.arange(5), N_WALKERS)
-    how = {"weights": TARGET, "start": start, "n_walkers": N_WALKERS, "record": "path"}
+    how = {"weights": TARGET, "init": start, "n_walkers": N_WALKERS, "record": "path"}
     run = walk(KITE, kernel, base, 3.0, pseudo_counts=counts, n_steps=2, rng=7, **how)
     paths = np.asarray(run.paths)[:, -2:].astype(np.int64)
     history = 5 * named / named.sum()
@@ -223,7 +223,7 @@ def test_first_steps_from_a_hub(kernel: str, base: str, alpha: float) -> None:
 
 def test_a_single_start_is_every_walkers() -> None:
     how = {"weights": TARGET, "pseudo_counts": HISTORY, "n_walkers": N_WALKERS, "n_steps": 1}
-    run = walk(KITE, "hdt", "mhrw", 5.0, start=2, record="path", rng=3, **how)
+    run = walk(KITE, "hdt", "mhrw", 5.0, init=2, record="path", rng=3, **how)
     law = ref.transition(KITE, "mhrw", TARGET, "hdt", 5.0, HISTORY)[2]
     judge(np.bincount(np.asarray(run.paths)[:, -1], minlength=5), law)
     np.testing.assert_array_equal(run.visits, np.bincount(run.paths[:, -1], minlength=5))
@@ -241,7 +241,7 @@ def test_shared_histories_grow_by_whole_rounds(kernel: str, base: str, alpha: fl
         kernel,
         base,
         alpha,
-        start=start,
+        init=start,
         n_steps=4,
         n_walkers=n,
         record="path",
@@ -266,7 +266,7 @@ def test_self_avoiding_walks_choose_among_the_unvisited() -> None:
     rim = [(i, i % (n - 1) + 1) for i in range(1, n)]
     wheel = ref.graph_of(n, [(0, i) for i in range(1, n)] + rim)
     start = np.resize(np.arange(n), N_WALKERS)
-    how = {"start": start, "n_walkers": N_WALKERS, "record": "path", "rng": 5}
+    how = {"init": start, "n_walkers": N_WALKERS, "record": "path", "rng": 5}
     run = walk(wheel, "saw", "srw", 0.0, n_steps=2, **how)
     paths = np.asarray(run.paths)[:, -2:].astype(np.int64)
     for i in range(n):
@@ -283,7 +283,7 @@ def test_rotors_turn() -> None:
     """The exits of a node are its neighbours in an order that repeats."""
     n_walkers, n_steps = 40, 300
     start = np.resize(np.arange(5), n_walkers)
-    how = {"start": start, "n_steps": n_steps, "n_walkers": n_walkers, "record": "path", "rng": 6}
+    how = {"init": start, "n_steps": n_steps, "n_walkers": n_walkers, "record": "path", "rng": 6}
     run = walk(LOOPED, "rotor", "srw", 0.0, **how)
     mu = LOOPED.degrees / LOOPED.degrees.sum()
     for first, path in zip(start, np.asarray(run.paths)[:, -n_steps:].tolist(), strict=True):
@@ -304,7 +304,7 @@ def long_run(
 ) -> Array:
     """Visits (walkers, nodes) of walkers that start in their stationary law, per step."""
     draws = np.random.default_rng(21).choice(graph.n, size=how["n_walkers"], p=mu)
-    run = walk(graph, kernel, base, alpha, start=draws, **how)
+    run = walk(graph, kernel, base, alpha, init=draws, **how)
     visits = run.walker_visits.toarray()
     assert np.all(visits.sum(axis=1) == how["n_steps"])
     np.testing.assert_array_equal(visits.sum(axis=0), run.visits)

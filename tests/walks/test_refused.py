@@ -33,13 +33,13 @@ def optimize(**how: Any) -> Any:
     ("call", "name"),
     [
         (lambda: walk(keep_state="no"), "keep_state"),
-        (lambda: walk(start=MASKED[:8]), "start"),
+        (lambda: walk(init=MASKED[:8]), "init"),
         (lambda: walk(f=FLAGS), "f"),
         (lambda: walk(n_threads=np.array([2])), "n_threads"),
         (lambda: walk().expect(np.ones(12), include_prior="yes"), "include_prior"),
         (lambda: walk().expect(np.ones(12), names=3), "names"),
         (lambda: W.StopWhen(stderr=1.0, relative="no"), "relative"),
-        (lambda: next(W.corpus(RING, 5, start=MASKED)), "start"),
+        (lambda: next(W.corpus(RING, 5, init=MASKED)), "init"),
         (lambda: optimize(keep_state="no"), "keep_state"),
         (lambda: optimize(callback="print"), "callback"),
         (lambda: optimize(momentum=[0.1, 0.2]), "momentum"),
@@ -58,9 +58,9 @@ def optimize(**how: Any) -> Any:
         (lambda: W.graphs.rmat(3, 2, a=[0.1, 0.2]), "a"),
         (lambda: W.graphs.rmat(3, [2, 3]), "edge_factor"),
         (lambda: W.graphs.grid((3, 3), periodic=1), "periodic"),
-        (lambda: W.Crawler(RING.neighbors, start=0).restore(None), "state"),
-        (lambda: W.Crawler(RING.neighbors, start=0).restore(np.zeros(3)), "state"),
-        (lambda: W.Crawler(RING.neighbors, base="mhrw", weights=np.ones(3), start=0), "weights"),
+        (lambda: W.Crawler(RING.neighbors, init=0).restore(None), "state"),
+        (lambda: W.Crawler(RING.neighbors, init=0).restore(np.zeros(3)), "state"),
+        (lambda: W.Crawler(RING.neighbors, base="mhrw", weights=np.ones(3), init=0), "weights"),
     ],
 )
 def test_what_is_refused(call: Callable[[], Any], name: str) -> None:
@@ -83,8 +83,8 @@ def test_write_csr_takes_no_guesses(given: Any, tmp_path: Path) -> None:
         lambda: walk().expect(lambda nodes: np.ma.masked_array(nodes, nodes == 3)),
         lambda: walk().expect(lambda nodes: [[1]] * 2 + [[1, 2]] * (len(nodes) - 2)),
         lambda: optimize(objective=lambda theta: ["a"] * len(theta)),
-        lambda: W.Crawler(lambda nodes: None, start=0).run(3),
-        lambda: W.Crawler(lambda nodes: [MASKED] * len(nodes), start=0).run(3),
+        lambda: W.Crawler(lambda nodes: None, init=0).run(3),
+        lambda: W.Crawler(lambda nodes: [MASKED] * len(nodes), init=0).run(3),
     ],
 )
 def test_what_functions_must_not_give(call: Callable[[], Any]) -> None:
@@ -95,7 +95,7 @@ def test_what_functions_must_not_give(call: Callable[[], Any]) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: walk(n_walkers=2**39, start=0),
+        lambda: walk(n_walkers=2**39, init=0),
         lambda: walk(n_steps=2**31, block_size=2**31, on_block=print, record="none", n_walkers=99),
         lambda: next(W.corpus(W.graphs.cycle(2000), 2**31, part_size=2000)),
         lambda: optimize(n_steps=2**31, record_every=1, n_tokens=1000),

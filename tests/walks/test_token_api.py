@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from token_help import Recorded, barbell, data, native_pull, pull, quadratic, ring
+from token_help import Recorded, barbell, data, native_pull, optimize, pull, quadratic, ring
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, DivergedError, TargetError
 
 Array = NDArray[np.float64]
-optimize = fm.walks.optimize
 
 
 def test_a_step_takes_the_new_node_and_the_step_size_of_its_number() -> None:
     g = ring(12)
     asked = Recorded(pull)
-    o = optimize(asked, g, n_steps=50, n_tokens=3, dim=2, start=[0, 4, 8], c=0.7, rng=3)
+    o = optimize(asked, g, n_steps=50, n_tokens=3, dim=2, init_nodes=[0, 4, 8], c=0.7, rng=3)
     nodes = np.array(asked.nodes)
     away = np.abs(nodes[0] - np.array([0, 4, 8])) % 12
     assert np.isin(away, (0, 1, 11)).all()
@@ -47,7 +46,7 @@ def test_rules_of_steps(central: bool) -> None:
         "n_tokens": 4,
         "step_sizes": lambda t: 0.3 / np.sqrt(t),
         "projection": ("box", [-0.4, -9.0, -9.0], [0.4, 9.0, 0.2]),
-        "theta0": np.arange(12.0).reshape(4, 3) / 10,
+        "init": np.arange(12.0).reshape(4, 3) / 10,
         "n_steps": 40,
         "rng": 1,
         "record_every": 8,
@@ -191,9 +190,9 @@ def test_mini_batches_are_draws_of_the_rows() -> None:
         "n_tokens": n,
         "step_sizes": [1.0],
         "base": "srw",
-        "start": 0,
+        "init_nodes": 0,
     }
-    o = optimize(loss, g, batch_size=size, theta0=np.ones(3), rng=5, **call)
+    o = optimize(loss, g, batch_size=size, init=np.ones(3), rng=5, **call)
     found = 1.0 - o.thetas
     rows = nodes == 1
     slopes = (x[rows] @ np.ones(3) - y[rows])[:, None] * x[rows]
@@ -201,8 +200,8 @@ def test_mini_batches_are_draws_of_the_rows() -> None:
     z = (found.mean(axis=0) - slopes.mean(axis=0)) / np.sqrt(variance / n)
     assert (np.abs(z) < 5).all()
     np.testing.assert_allclose(found.var(axis=0), variance, rtol=0.2)
-    whole = optimize(loss, g, batch_size=10**6, theta0=np.ones(3), **call)
-    full = optimize(loss, g, theta0=np.ones(3), **call)
+    whole = optimize(loss, g, batch_size=10**6, init=np.ones(3), **call)
+    full = optimize(loss, g, init=np.ones(3), **call)
     np.testing.assert_array_equal(whole.thetas, full.thetas)
 
 
@@ -332,7 +331,7 @@ def test_results_are_shown_saved_and_drawn(tmp_path: Any) -> None:
     assert len(repr(o).splitlines()) <= 6
     assert "stderr" in o.summary()
     o.save(tmp_path / "o.safetensors")
-    again = fm.walks.Optimum.load(tmp_path / "o.safetensors")
+    again = fm.walks.OptimizeResult.load(tmp_path / "o.safetensors")
     np.testing.assert_array_equal(again.trace.theta, o.trace.theta)
     np.testing.assert_array_equal(again.theta_average, o.theta_average)
     for ax in (o.plot(), o.plot(optimum=loss.minimum())):
@@ -361,9 +360,9 @@ def test_results_are_shown_saved_and_drawn(tmp_path: Any) -> None:
         ({"c": -1.0}, "c: -1"),
         ({"batch_size": 3}, "batch_size"),
         ({"local_steps": 0}, "local_steps"),
-        ({"theta0": [0.0, 1.0]}, "dim"),
-        ({"theta0": [np.nan]}, "theta0"),
-        ({"theta0": np.zeros((3, 1)), "n_tokens": 2}, "theta0"),
+        ({"init": [0.0, 1.0]}, "dim"),
+        ({"init": [np.nan]}, "init"),
+        ({"init": np.zeros((3, 1)), "n_tokens": 2}, "init"),
         ({"projection": ("ball", -1.0)}, "projection"),
         ({"projection": ("box", 1.0, 0.0)}, "box without points"),
         ({"projection": "ball"}, "projection"),
@@ -374,7 +373,7 @@ def test_results_are_shown_saved_and_drawn(tmp_path: Any) -> None:
         ({"loss": fm.walks.Quadratic(1.0, np.arange(4.0))}, "graph of 5 nodes"),
         ({"loss": pull, "dim": 2, "objective": True}, "objective"),
         ({"record_every": 0}, "record_every"),
-        ({"start": 5}, "start"),
+        ({"init_nodes": 5}, "init_nodes: node 5"),
         ({"kernel": "other"}, "kernel"),
         ({"base": "srw", "weights": np.ones(5)}, "weights"),
     ],

@@ -35,7 +35,7 @@ def test_the_error_of_one_parameter_is_that_of_the_theory(
     centers = np.arange(12.0)
     walk: dict[str, Any] = {"alpha": alpha, "a": a, "b": b, "kernel": kernel, "base": base}
     o = fm.walks.optimize(
-        fm.walks.Quadratic(1.0, centers), g, n_steps=n, n_tokens=TOKENS, theta0=[5.5], rng=7, **walk
+        fm.walks.Quadratic(1.0, centers), g, n_steps=n, n_tokens=TOKENS, init=[5.5], rng=7, **walk
     )
     expected = fm.walks.predict(g, 5.5 - centers, 1.0, n, **walk)
     found = ((o.thetas - 5.5) ** 2).mean()
@@ -51,7 +51,7 @@ def test_the_error_of_several_parameters_is_that_of_the_theory() -> None:
     best = loss.minimum(weights)
     slopes = loss.gradient(np.tile(best, (12, 1)), np.arange(12))
     walk: dict[str, Any] = {"alpha": 2.0, "c": 2.0, "weights": weights}
-    o = fm.walks.optimize(loss, g, n_steps=n, n_tokens=TOKENS, theta0=best, rng=8, **walk)
+    o = fm.walks.optimize(loss, g, n_steps=n, n_tokens=TOKENS, init=best, rng=8, **walk)
     expected = fm.walks.predict(g, slopes, matrices, n, **walk)
     away = o.thetas - best
     scale = np.sqrt(np.diag(expected))
@@ -65,7 +65,7 @@ def test_the_error_of_several_parameters_is_that_of_the_theory() -> None:
 def test_repellence_pays_and_momentum_goes_to_the_same_place() -> None:
     g, centers = barbell(), np.arange(12.0)
     loss = fm.walks.Quadratic(1.0, centers)
-    call: dict[str, Any] = {"n_steps": 10_000, "n_tokens": 200, "theta0": [5.5], "rng": 1}
+    call: dict[str, Any] = {"n_steps": 10_000, "n_tokens": 200, "init": [5.5], "rng": 1}
     plain = fm.walks.optimize(loss, g, 0.0, **call)
     bent = fm.walks.optimize(loss, g, 5.0, **call)
     heavy = fm.walks.optimize(loss, g, 5.0, momentum=0.5, average=1000, **call)

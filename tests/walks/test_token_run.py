@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from token_help import data, pull, quadratic, ring
+from token_help import data, optimize, pull, quadratic, ring
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError
 
-optimize = fm.walks.optimize
 
-
-def equal(a: fm.walks.Optimum, b: fm.walks.Optimum) -> None:
+def equal(a: fm.walks.OptimizeResult, b: fm.walks.OptimizeResult) -> None:
     np.testing.assert_array_equal(a.thetas, b.thetas)
     np.testing.assert_array_equal(a.averages, b.averages)
     np.testing.assert_array_equal(a.visits, b.visits)
@@ -37,7 +35,7 @@ def test_two_parts_are_one_run(name: str, tmp_path: Any) -> None:
     whole = optimize(n_steps=400, **call)
     part = optimize(n_steps=150, **call)
     part.save(tmp_path / "part.safetensors")
-    state = fm.walks.Optimum.load(tmp_path / "part.safetensors").state
+    state = fm.walks.OptimizeResult.load(tmp_path / "part.safetensors").state
     again = optimize(n_steps=250, state=state, **call)
     equal(again, whole)
     assert again.n_evals == 11 * 250
@@ -83,7 +81,7 @@ def test_an_interrupt_of_code_without_python_leaves_a_state() -> None:
 
 def test_runs_in_the_background() -> None:
     loss = fm.walks.Quadratic(1.0, np.arange(5.0))
-    run = fm.walks.start("optimize", loss, ring(5), n_steps=100)
+    run = fm.walks.start("optimize", loss, ring(5), n_steps=100, rng=0)
     assert run.result(timeout=60).theta == optimize(loss, ring(5), n_steps=100).theta
 
 

@@ -128,7 +128,7 @@ def test_merges_of_walks_without_a_law() -> None:
     node2vec = fm.walks.Node2Vec(0.5, 2.0)
     two = [walk(BARBELL, "none", node2vec, rng=seed) for seed in (0, 1)]
     assert (two[0].merge(two[1]).visits == two[0].visits + two[1].visits).all()
-    paths = [walk(BARBELL, "saw", record="path", start=0, rng=seed) for seed in (0, 1)]
+    paths = [walk(BARBELL, "saw", record="path", init=0, rng=seed) for seed in (0, 1)]
     with pytest.raises(ArgumentError, match="self-avoiding"):
         paths[0].merge(paths[1])
 

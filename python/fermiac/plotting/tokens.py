@@ -1,4 +1,4 @@
-"""Pictures of optimisations by tokens."""
+"""Plots of token optimisations."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-    from fermiac.walks import Optimum
+    from fermiac.walks import OptimizeResult
 
 __all__ = ["plot_optimum"]
 
 
-def plot_optimum(result: Optimum, ax: Axes | None = None, optimum: ArrayLike | None = None) -> Axes:
-    """Draw how tokens came down: the objective, or the distance from the optimum, by steps.
+def plot_optimum(
+    result: OptimizeResult, ax: Axes | None = None, optimum: ArrayLike | None = None
+) -> Axes:
+    """Plot the objective, or the distance from the optimum, against the steps of the tokens.
 
     Parameters
     ----------
-    result : Optimum
-        What is drawn.
+    result : OptimizeResult
+        The result to plot.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        Where to draw; by default in a new figure.
     optimum : array_like of shape (d,), optional
-        With it the distance is drawn from there. By default the objective is drawn, if the trace
-        has it, else the distance from where the tokens ended.
+        The point from which distances are plotted. By default the objective is plotted, if the
+        trace has it, else the distance from the last parameters.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def plot_optimum(result: Optimum, ax: Axes | None = None, optimum: ArrayLike | N
     else:
         values, label = result.distance(optimum), "distance from the optimum"
     ax = new_axes(ax)
-    # The first step has no place on a logarithmic axis.
+    # Step 0 is not on a logarithmic axis.
     steps, values = trace.steps + 1, np.asarray(values)
     many = len(values) > 1
     ax.plot(steps, values.T, color=BLUE, lw=0.8, alpha=max(0.1, 1 / np.sqrt(len(values))))

@@ -1,4 +1,4 @@
-"""Pictures of walks: visits beside the law, and how averages settle with the steps."""
+"""Plots of walks: visits against the law, and errors against steps."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes, pyplot
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fermiac.walks import Walk
+    from fermiac.walks import WalkResult
 
 __all__ = ["plot_convergence", "plot_visits"]
 
 Array = NDArray[np.float64]
-#: Nodes that are drawn one by one.
+#: The largest number of nodes that are drawn as dots.
 _DOTS = 20_000
 
 
-def plot_visits(walk: Walk, ax: Axes | None = None) -> Axes:
-    """Draw how often nodes were visited, over what the law of the walk expects, by degree.
+def plot_visits(walk: WalkResult, ax: Axes | None = None) -> Axes:
+    """Plot the visits of nodes over the visits that the law of the walk expects, by degree.
 
     Parameters
     ----------
-    walk : Walk
-        One with a law that is known.
+    walk : WalkResult
+        A walk whose law is known.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        Where to draw; by default in a new figure.
 
     Returns
     -------
     matplotlib Axes
-        A dot for each node (of large graphs for some), and for each degree the ratio of all its
-        nodes together, with two standard errors where there are walkers to tell them.
+        A dot for each node (for some nodes of large graphs), and for each degree the ratio of all
+        its nodes together, with two standard errors if there are several walkers.
 
     Raises
     ------
@@ -88,39 +88,39 @@ def plot_visits(walk: Walk, ax: Axes | None = None) -> Axes:
 
 
 def plot_convergence(
-    walks: Walk | Mapping[str, Walk],
+    walks: WalkResult | Mapping[str, WalkResult],
     ax: Axes | None = None,
     *,
     f: Any = None,
     truth: float | None = None,
     n_points: int = 40,
 ) -> Axes:
-    """Draw how the error of one walker falls with its steps, of several walks side by side.
+    """Plot the error of one walker against its steps, for several walks.
 
     Parameters
     ----------
-    walks : Walk or mapping of str to Walk
-        With paths, every step of them (``record="path"``, ``thin=1``); the names are drawn.
+    walks : WalkResult or mapping of str to WalkResult
+        Walks with all steps of their paths (``record="path"``, ``thin=1``); the keys label them.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        Where to draw; by default in a new figure.
     f : array_like, callable, native function or torch module, optional
-        The function of the nodes whose average is looked at: its root mean squared error over the
-        walkers. By default the distance in total variation of a walker's visits from the law, the
+        The function of the nodes whose average has the root mean squared error over the walkers.
+        By default the error is the total variation distance of a walker's visits from the law, its
         mean over the walkers.
     truth : float, optional
-        What the average should be; by default the mean of `f` under the law of the walk.
+        The true average; by default the mean of `f` under the law of the walk.
     n_points : int, default 40
-        Points of each line.
+        The number of points of each line.
 
     Returns
     -------
     matplotlib Axes
-        On logarithmic axes, where an error that falls like 1 / sqrt(steps) has the slope -1/2.
+        Logarithmic axes, on which an error that falls like 1 / sqrt(steps) has the slope -1/2.
 
     Raises
     ------
     ArgumentError
-        If a walk has no such paths, or no law that is known.
+        If a walk has no such paths, or its law is not known.
     ImportError
         If matplotlib is not installed.
 
@@ -172,8 +172,8 @@ def plot_convergence(
     return ax
 
 
-def _distances(walk: Walk, at: NDArray[np.int64]) -> Array:
-    """The mean distance in total variation from the law after so many steps."""
+def _distances(walk: WalkResult, at: NDArray[np.int64]) -> Array:
+    """Return the mean total variation distance from the law after so many steps."""
     assert walk.paths is not None
     law = walk._shares()
     out = np.zeros(len(at))

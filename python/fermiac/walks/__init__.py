@@ -1,6 +1,6 @@
-"""Random walks on graphs that know where they have been, and what is estimated with them.
+"""Random walks on graphs, with and without history, and estimates from them.
 
-Graphs come from SciPy, networkx, igraph, arrays or files that are too large for the memory;
+Graphs come from SciPy, networkx, igraph, arrays, or files that are larger than the memory;
 `graphs` has generators.
 """
 
@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from fermiac.walks import graphs
 from fermiac.walks.api import walk
-from fermiac.walks.chains import MTM, Lazy, Node2Vec
+from fermiac.walks.chains import (
+    MHDA,
+    MHRW,
+    MTM,
+    NBRW,
+    SRW,
+    Barker,
+    BaseChain,
+    Lazy,
+    MaxDegree,
+    Node2Vec,
+    Weighted,
+)
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.csr_writer import write_csr
@@ -16,34 +28,50 @@ from fermiac.walks.extension import corpus, extend, start
 from fermiac.walks.files import open_csr
 from fermiac.walks.gradients import NativeLoss, TorchLoss
 from fermiac.walks.graph import Graph
+from fermiac.walks.kernels import HDT, SAW, SRRW, TSAW, HistoryKernel, Plain, Rotor
 from fermiac.walks.losses import Quadratic
 from fermiac.walks.oracle import Crawler, Oracle
 from fermiac.walks.regressions import LeastSquares, Logistic
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 from fermiac.walks.rows import Components
 from fermiac.walks.stop import StopWhen
 from fermiac.walks.token_api import optimize
-from fermiac.walks.token_result import Optimum
+from fermiac.walks.token_result import OptimizeResult
 from fermiac.walks.token_theory import predict, token_covariance
 from fermiac.walks.variance import asymptotic_variance, spectral_gap
 
 __all__ = [
+    "HDT",
+    "MHDA",
+    "MHRW",
     "MTM",
+    "NBRW",
+    "SAW",
+    "SRRW",
+    "SRW",
+    "TSAW",
+    "Barker",
+    "BaseChain",
     "Components",
     "Crawl",
     "Crawler",
     "Graph",
+    "HistoryKernel",
     "Lazy",
     "LeastSquares",
     "Logistic",
+    "MaxDegree",
     "NativeLoss",
     "Node2Vec",
-    "Optimum",
+    "OptimizeResult",
     "Oracle",
+    "Plain",
     "Quadratic",
+    "Rotor",
     "StopWhen",
     "TorchLoss",
-    "Walk",
+    "WalkResult",
+    "Weighted",
     "as_graph",
     "asymptotic_variance",
     "corpus",

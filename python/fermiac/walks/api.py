@@ -1,4 +1,4 @@
-"""The call that walks on a graph."""
+"""The verb that walks on a graph."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import warn
-from fermiac.walks.chains import Base, Node2Vec, base_of, inner_of
+from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.checkpoint import Keeper, identity_of
 from fermiac.walks.conversions import as_graph
-from fermiac.walks.graph import Graph
-from fermiac.walks.job import Alpha, Job, check_kernel, restart_of, schedule_of, starts
+from fermiac.walks.job import Job, check_ways_back, initial_nodes, restart_of
+from fermiac.walks.kernels import WALK_KERNELS, Alpha, HistoryKernel, Kernel, exponent, kernel_of
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike
 from fermiac.walks.oracle import Crawler, Oracle, crawl
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 from fermiac.walks.run import Course, OnBlock, restore
 from fermiac.walks.self_avoiding import avoiding
 from fermiac.walks.stop import StopWhen
-from fermiac.walks.variance import exponent_of
 from fermiac.walks.visit_law import law_of, prior_of
 
 if TYPE_CHECKING:
@@ -35,19 +34,19 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "MOST_STEPS", "concluded", "walk"]
 
-#: Numbers of a block.
+#: Nodes in a block of steps.
 BLOCK = 2**18
-#: Steps that histories count.
+#: The largest number of steps that histories count.
 MOST_STEPS = 2**32 - 1
 
 
 def walk(
     graph: Any,
-    kernel: str = "hdt",
+    kernel: Kernel = "auto",
     base: Base = "mhda",
-    alpha: Alpha = 5.0,
+    alpha: Alpha | None = None,
     weights: str | NodeFunctionLike | None = None,
-    start: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     n_steps: int = 10**6,
     n_walkers: int = 64,
     rng: RngLike = None,
@@ -70,11 +69,11 @@ def walk(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> Walk:
-    r"""Walk on a graph, with walkers that know where they have been.
+) -> WalkResult:
+    r"""Walk on a graph, with walkers that remember their visits.
 
-    Every walker has a history of its own, which keeps it from where it has been too often, so that
-    averages along its way settle sooner than those of the base chain.
+    Every walker has a history of its own, which keeps it away from nodes that it has visited too
+    often. Averages along its path therefore converge faster than those of the base chain.
 
     Parameters
     ----------
@@ -82,92 +81,95 @@ def walk(
         A `Graph`, a sparse matrix of SciPy, a graph of networkx or igraph, arrays (indptr, indices)
         or an array of edges; see `as_graph`. An `Oracle` is walked on by a `Crawler`, whose
         limits it has.
-    kernel : {"hdt", "srrw", "tsaw", "none", "rotor", "saw"}, default "hdt"
-        What history does. ``"hdt"``: the target is bent away from nodes that were visited too often
-        [1]_; any base with a target, at its own price. ``"srrw"``: the probabilities of the base
-        are multiplied by (visits / target) to the power of -alpha [2]_, which takes a look at all
-        neighbours in each step. ``"tsaw"``: by exp(-alpha (visits - expected visits)), whose error
-        falls like 1 / n [3]_. ``"none"``: the base chain. ``"rotor"``: the exits of each node in
-        turn. ``"saw"``: to nodes not yet visited.
-    base : str, Lazy, MTM or Node2Vec, default "mhda"
-        The chain that history bends. Towards a target: ``"mhda"`` (Metropolis and Hastings with
-        delayed acceptance, which seldom turns back), ``"mhrw"`` (Metropolis and Hastings),
-        ``"barker"``, ``"mtm"`` (`MTM`). With a law of its own: ``"srw"`` (a neighbour, each as
-        likely; by degree), ``"weighted"`` (by the weights of edges; by strength), ``"nbrw"`` (never
-        back; by degree), ``"maxdeg"`` (uniform), `Node2Vec` (unknown). `Lazy` stays now and then.
-        ``"hdt"`` bends ``"srw"`` and ``"nbrw"`` as the chains ``"mhrw"`` and ``"mhda"`` towards the
-        degrees, which they are while nothing is bent.
-    alpha : float or tuple, default 5.0
-        The strength of repellence; a number, ``("linear", a0, a1, n1)``, which rises to step n1, or
-        ``("log", a, a1)``, a ln(e + n) up to a1. The variance of averages falls like
-        1 / (2 alpha + 1).
+    kernel : str or kernel, default "auto"
+        The effect of history; a name, or an object such as ``SRRW(alpha=10)``. ``"hdt"`` (`HDT`):
+        the target is bent away from nodes that were visited too often [1]_; for any base with a
+        target, at the cost of its step. ``"srrw"`` (`SRRW`): the probabilities of the base are
+        multiplied by (visits / target) to the power of -alpha [2]_, for which each step reads all
+        neighbours. ``"tsaw"`` (`TSAW`): they are multiplied by exp(-alpha (visits - expected
+        visits)); errors fall like 1 / n [3]_. ``"none"`` (`Plain`): the base chain. ``"rotor"``
+        (`Rotor`): the exits of each node in turn. ``"saw"`` (`SAW`): to nodes not yet visited.
+        ``"auto"`` is ``"hdt"``.
+    base : str or base chain, default "mhda"
+        The base chain; a name, or an object such as ``MTM(n_tries=4)``. Towards a target:
+        ``"mhda"`` (`MHDA`: Metropolis–Hastings with delayed acceptance, which seldom turns back),
+        ``"mhrw"`` (`MHRW`: Metropolis–Hastings), ``"barker"`` (`Barker`), ``"mtm"`` (`MTM`). With a
+        law of its own: ``"srw"`` (`SRW`: uniform neighbours; by degree), ``"weighted"``
+        (`Weighted`: by the weights of edges; by strength), ``"nbrw"`` (`NBRW`: never back; by
+        degree), ``"maxdeg"`` (`MaxDegree`; uniform), ``"node2vec"`` (`Node2Vec`; unknown). `Lazy`
+        sometimes stays. With ``"hdt"``, ``"srw"`` and ``"nbrw"`` are the chains ``"mhrw"`` and
+        ``"mhda"`` towards the degrees, which accept all while nothing is bent.
+    alpha : float or tuple, optional
+        The strength of repellence: a number, ``("linear", a0, a1, n1)``, which rises until step n1,
+        or ``("log", a, a1)``, a ln(e + n) up to a1. By default that of the kernel, 5.0. The
+        variance of averages falls like 1 / (2 alpha + 1).
     weights : None, "degree", array_like or callable, default None
-        The target, up to a factor: numbers above 0 for all nodes, or a function of nodes, an int64
-        array, that gives them; by default uniform. Bases with a law of their own take none.
-    start : None, int or array_like of int, shape (n_walkers,), default None
-        Where walkers start: numbers of nodes, or names where these are texts; by default nodes that
-        are drawn from the law of the walk.
+        The target, up to a factor: positive numbers for all nodes, or a function that returns them
+        for an int64 array of nodes; by default uniform. Bases with a law of their own take none.
+    init : None, int or array_like of int, shape (n_walkers,), default None
+        The first node of each walker, by number or by label; by default drawn from the law of the
+        walk.
     n_steps : int, default 1_000_000
         Steps of each walker.
     n_walkers : int, default 64
-        Walkers; errors come from their spread, so take 8 at least.
+        The number of walkers. Errors come from their spread, so take at least 8.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     f : array_like, callable, native function or torch module, optional
-        The function of the nodes that ``walk.expect()`` averages; see `Walk.expect`. ``stop=`` and
-        ``record="none"`` need it.
+        The function of the nodes that ``walk.expect()`` averages; see `WalkResult.expect`.
+        ``stop=`` and ``record="none"`` need it.
     record : {"visits", "path", "none"}, default "visits"
-        What is kept: how often each walker was at each node, the whole paths, or, with `f` or
+        What is kept: the visits of each walker to each node, the whole paths, or, with `f` or
         `on_block`, neither.
     burn_in : int, default 0
-        The first steps of each walker, which do not count. The history keeps them.
+        The first steps of each walker, which do not count in averages. The history keeps them.
     thin : int, default 1
-        Steps for each node of the paths.
+        Keep every `thin`-th node of the paths.
     step_exponent : float, default 1.0
-        The measure of the history moves by (n + 1) to the power of minus this, from above 0.5 to 1.
-        Below 1 it forgets the first steps sooner, but is never quiet: averages have a bias that
-        falls like that power of n alone.
+        The step size of the history's measure is (n + 1) to the power of minus this, above 0.5 and
+        up to 1. Below 1 it forgets the first steps sooner, but never becomes quiet: averages have a
+        bias that falls like that power of n only.
     pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
-        Visits that a history begins with, one a node on average: in the shape of the target, so
-        that no node is preferred at first.
+        The visits that a history begins with, one per node on average; by default in proportion to
+        the target, so that no node is preferred at first.
     history : {"private", "shared_sync", "shared_async"}, default "private"
-        Whether each walker has a history of its own, or all have one, which grows once all have
-        made their step, or at once, whoever comes first. With ``"shared_async"`` results are not
-        reproducible. Walkers that share a history are no replicas: errors come from private ones.
+        Each walker has a history of its own; or all share one, which is updated after each step of
+        all walkers, or at once, in no fixed order. With ``"shared_async"`` results are not
+        reproducible. Walkers that share a history are not replicas, so that they give no error.
     memory_size : int, optional
-        Nodes that a history keeps, those of the last visits; the visits of others are guessed from
-        neighbours. It saves memory, has no theory, and comes only near the target, which
-        ``expect`` warns of. For ``kernel="hdt"``.
+        The number of nodes that a history keeps, those visited last; the visits of others are
+        estimated from neighbours. It saves memory, has no theory, and only comes near the target,
+        of which ``expect`` warns. For ``kernel="hdt"``.
     component : {"error", "start", "largest"}, default "error"
-        What to do with a graph of several components: refuse it, or walk in that of the start, or
-        in the largest; the law is that of the component then.
+        For a graph of several components: refuse it, or walk in that of `init`, or in the largest;
+        the law is then that of the component.
     on_stuck : {"error", "stop", "restart"}, default "error"
-        What to do where no arc leads on: refuse such graphs, stay, or go back to the start.
+        At a node without outgoing arcs: refuse such graphs, stay, or go back to the first node.
     restart : float, default 0.0
-        The probability to go back to the start, instead of a step.
+        The probability to go back to the first node instead of a step.
     stop : StopWhen, optional
         End before `n_steps`, once the averages of `f` are known well enough.
     on_block : callable, optional
-        Takes the nodes after each step as they come, blocks of shape (n_walkers, block_size): for
-        statistics of one's own, or to write them somewhere.
+        Called with the nodes of the paths, in blocks of shape (n_walkers, block_size), for your own
+        statistics or to write them somewhere.
     block_size : int, optional
         Steps of a block; by default about 260 000 over the number of walkers.
     keep_state : bool, default True
-        Keep what `extend` needs to go on.
+        Keep the state that `extend` needs.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps where walkers stand and what they remember; the same call resumes a walk
-        that was killed from it, to the same bits, and with a larger `n_steps` makes a finished one
-        longer. `on_block` gets the blocks again that came after the last writing.
+        A file for the positions and histories of the walkers. The same call resumes a walk that was
+        killed, to the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets
+        the blocks again that came after the last writing.
     n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result, but of
-        ``history="shared_async"``.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
+        with ``history="shared_async"``.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total) steps
         of all walkers, about ten times a second.
 
     Returns
     -------
-    Walk
+    WalkResult
         A `fermiac.Sample` over the nodes: ``visits``, ``walker_visits``, ``paths``, ``acceptance``,
         and the methods ``expect``, ``stderr``, ``estimate_size``, ``degree_distribution``.
 
@@ -175,11 +177,11 @@ def walk(
     ------
     ArgumentError
         For an argument outside its domain, a kernel that does not go with the base or the graph, a
-        graph of several components, a start from which no edge leads.
+        graph of several components, a first node without edges.
     MemoryLimitError
         If the visits or paths would take more memory than the machine has.
     TargetError
-        If `f` or `weights` gives a wrong shape, a NaN or an infinity.
+        If `f` or `weights` returns a wrong shape, a NaN or an infinity.
     CheckpointError
         If the checkpoint is damaged, belongs to another walk, or cannot be written.
     KeyboardInterrupt
@@ -195,10 +197,10 @@ def walk(
     -----
     A history of walker w is the measure :math:`x = (c^0 + c_w) / (|c^0| + n)`, with the visits
     :math:`c_w` and pseudo-counts :math:`c^0`. HDT runs its base towards :math:`w_i (x_i /
-    w_i)^{-\alpha}`; only ratios of neighbours are ever used. Without repellence it makes the same
-    steps as its base. The walkers of each 8 share a stream of random numbers, so that walks do not
-    depend on threads, on what is recorded, nor on how often they are interrupted and resumed; with
-    more walkers of the same key the first ones, 8 by 8, walk as before.
+    w_i)^{-\alpha}`; only ratios between neighbours are used. Without repellence it makes the same
+    steps as its base. Each 8 walkers share a stream of random numbers. Walks do not depend on the
+    threads, on what is recorded, nor on interruptions; with more walkers and the same key the first
+    ones, 8 by 8, walk as before.
 
     References
     ----------
@@ -226,14 +228,15 @@ def walk(
     True
     """
     begun = time.perf_counter()
+    strategy = kernel_of(kernel, alpha, known=WALK_KERNELS)
     if isinstance(graph, Oracle):
         crawler = Crawler(
             graph,
-            kernel,
+            strategy,
             base,
-            alpha,
+            None,
             weights,
-            start,
+            init,
             n_walkers,
             rng,
             restart=restart,
@@ -260,11 +263,8 @@ def walk(
             progress=progress,
         )
     net = as_graph(graph)
-    chain = base_of(base)
-    name = check_kernel(kernel, chain, net)
-    if name in ("rotor", "saw"):
-        chain = "srw"
-    schedule = schedule_of(alpha) if name in ("srrw", "hdt", "tsaw") else schedule_of(0.0)
+    chain = strategy.base(CHAINS.resolve(base))
+    check_ways_back(strategy, chain, net)
     steps = whole("n_steps", n_steps, 1, MOST_STEPS)
     many = whole("n_walkers", n_walkers, 1, 2**40)
     choice("record", record, ("visits", "path", "none"))
@@ -275,48 +275,49 @@ def walk(
     keep_state = yes("keep_state", keep_state)
     if every > 1 and record != "path":
         raise ArgumentError(f"thin: {every} was given with record={record!r}; it thins paths")
-    exponent = _exponent(step_exponent, name)
-    size = _memory_size(memory_size, name, history, exponent)
+    forgetting = _step_exponent(step_exponent, strategy)
+    size = _memory_size(memory_size, strategy, history, forgetting)
     workers = resolve_threads(n_threads)
     function = None if f is None else NodeFunction("f", f, net.n_nodes)
     _check_streams(record, function, stop, on_block, many)
-    if stop is not None and history != "private" and name in ("srrw", "hdt", "tsaw"):
+    if stop is not None and history != "private" and strategy.repels:
         raise ArgumentError(
             f"stop: given with history={history!r}, under which walkers are no replicas, so that "
             "no error is known; take history='private'"
         )
-    nodes = None if start is None else starts(start, many, None, net, 0)
+    nodes = None if init is None else initial_nodes(init, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
-    homeward = restart_of(restart, name, chain)
-    unknown = homeward > 0 or _is_unknown(name, chain, net)
-    law = None if unknown else law_of(net, chain, weights, allowed)
+    homeward = restart_of(restart, strategy, chain)
+    known = strategy.has_closed_law and chain.has_closed_law and homeward == 0.0
+    if strategy.is_base and net.directed:
+        known = known and net.is_symmetric
+    law = law_of(net, chain, weights, allowed) if known else None
     if law is None and weights is not None:
         raise ArgumentError("weights: given for a walk whose law cannot be chosen; leave them out")
     prior = None if law is None else prior_of(law, pseudo_counts)
     keeper = None if checkpoint is None else Keeper(checkpoint)
-    known = None if keeper is None or rng is not None else keeper.seed
-    key = key_of(rng) if known is None else known
+    seed = None if keeper is None or rng is not None else keeper.seed
+    key = key_of(rng) if seed is None else seed
     job = Job(
         graph=net,
-        kernel=name,
+        kernel=strategy,
         base=chain,
-        alpha=schedule,
         law=law,
         prior=prior,
         pseudo_counts=pseudo_counts if isinstance(pseudo_counts, str) else "given",
-        step_exponent=exponent,
+        step_exponent=forgetting,
         history=history,
         memory_size=size,
         restart=homeward,
         on_stuck=on_stuck,
-        start=starts(start, many, law, net, key),
+        start=initial_nodes(init, many, law, net, key),
         n_steps=steps,
         burn_in=burned,
         thin=every,
         record=record,
         key=key,
     )
-    if name == "saw":
+    if strategy.ends:
         refused = {
             "burn_in": burned,
             "thin": every - 1,
@@ -360,8 +361,8 @@ def walk(
         return concluded(course, [*notes, *_notes(job)])
 
 
-def concluded(course: Course, notes: list[str]) -> Walk:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
+def concluded(course: Course, notes: list[str]) -> WalkResult:
+    """Run, and issue the warnings at the line of the caller's caller."""
     result = None
     try:
         result = course.run()
@@ -375,25 +376,20 @@ def concluded(course: Course, notes: list[str]) -> Walk:
     return result
 
 
-def _is_unknown(kernel: str, base: Base, graph: Graph) -> bool:
-    """Whether the law of a walk has no closed form."""
-    if kernel == "saw" or isinstance(inner_of(base)[0], Node2Vec):
-        return True
-    return graph.directed and not graph.is_symmetric and kernel == "none"
-
-
-def _exponent(given: Any, kernel: str) -> float:
-    value = exponent_of("step_exponent", given)
-    if value < 1.0 and kernel not in ("srrw", "hdt"):
+def _step_exponent(given: Any, kernel: HistoryKernel) -> float:
+    value = exponent("step_exponent", given)
+    if value < 1.0 and not kernel.has_measure:
         raise ArgumentError(
-            f"step_exponent: {value:g} was given with kernel={kernel!r}, which has no measure that "
-            "forgets; take 'hdt' or 'srrw'"
+            f"step_exponent: {value:g} was given with kernel={kernel.name!r}, which has no measure "
+            "that forgets; take 'hdt' or 'srrw'"
         )
     return value
 
 
-def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int | None:
-    if history == "shared_async" and exponent < 1.0:
+def _memory_size(
+    given: Any, kernel: HistoryKernel, history: str, step_exponent: float
+) -> int | None:
+    if history == "shared_async" and step_exponent < 1.0:
         raise ArgumentError(
             "history: 'shared_async' was given with a step_exponent below 1, for which visits must "
             "come in order; take 'shared_sync'"
@@ -401,7 +397,7 @@ def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int 
     if given is None:
         return None
     size = whole("memory_size", given, 1, 2**31)
-    if kernel != "hdt" or history != "private" or exponent < 1.0:
+    if not kernel.allows_memory_size or history != "private" or step_exponent < 1.0:
         raise ArgumentError(
             "memory_size: it needs kernel='hdt', history='private' and step_exponent=1; leave it "
             "out"
@@ -433,11 +429,9 @@ def _check_streams(
 
 
 def _notes(job: Job) -> list[str]:
-    """What the user must know before the walk."""
-    inner, laziness = inner_of(job.base)
-    turns = inner in ("srw", "weighted", "nbrw") and laziness == 0.0 and job.restart == 0.0
-    alternates = turns and job.is_plain and job.law is not None
-    if alternates and job.graph.components.bipartite.all():
+    """Return what the user must know before the walk."""
+    alternates = job.base.always_moves and job.restart == 0.0 and job.kernel.is_plain
+    if alternates and job.law is not None and job.graph.components.bipartite.all():
         return [
             "the graph is bipartite, so that a walk without repellence is at one side in every "
             "second step; averages are right, but the law of the last node never settles: "

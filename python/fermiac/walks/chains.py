@@ -1,67 +1,330 @@
-"""The base chains of walks: their names, and those that have settings of their own."""
+"""The base chains of walks: one class per chain, with all that walks and their theory ask of it."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, positive, whole
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import choice, positive, probability, whole
 from fermiac.errors import ArgumentError
+from fermiac.walks.graph import Graph
+from fermiac.walks.markov_chains import Chain, EdgeChain, NodeChain, metropolis
+from fermiac.walks.multiple_try import acceptances
+from fermiac.walks.visit_law import Law
 
-__all__ = ["MTM", "Base", "Lazy", "Node2Vec", "base_of", "inner_of", "real", "takes_target"]
+__all__ = [
+    "CHAINS",
+    "MHDA",
+    "MHRW",
+    "MTM",
+    "NBRW",
+    "SRW",
+    "Barker",
+    "Base",
+    "BaseChain",
+    "Lazy",
+    "MaxDegree",
+    "Node2Vec",
+    "Weighted",
+    "named_chains",
+]
 
-NAMES = ("srw", "weighted", "mhrw", "mhda", "nbrw", "maxdeg", "barker", "lazy", "mtm")
-
-# Their law is that of the degrees, or of the strengths: no target can be given to them.
-_BY_DEGREE = ("srw", "nbrw", "weighted")
+Array = NDArray[np.float64]
+Ids = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Lazy:
-    """A base chain that stays where it is with some probability in each step.
+class BaseChain:
+    """Base class of the base chains: frozen settings, and the facts that walks ask for.
 
-    Parameters
-    ----------
-    base : str or MTM, default "srw"
-        The chain that moves otherwise.
-    eps : float, default 0.5
-        The probability to stay, in [0, 1).
+    A new chain is a subclass with its `name`, the facts that differ from those here, and `moves`,
+    the probabilities of its transition matrix. It is registered in `CHAINS`.
+    """
 
-    Raises
-    ------
-    ArgumentError
-        For a probability outside of [0, 1), or a base of another kind.
+    #: The string that stands for the chain with its default settings.
+    name: ClassVar[str]
+    #: The stationary law in words, where the chain has one of its own; None: it takes any target.
+    own_law: ClassVar[str | None] = None
+    #: Whether the stationary law has a closed form.
+    has_closed_law: ClassVar[bool] = True
+    #: Whether the chain on the nodes is reversible.
+    reversible: ClassVar[bool] = True
+    #: Whether proposals are accepted or refused, so that the target can depend on the history.
+    accepts: ClassVar[bool] = False
+    #: Whether the probabilities are known neighbour by neighbour, as ``srrw`` and ``tsaw`` need.
+    scans: ClassVar[bool] = False
+    #: Whether edges must lead both ways.
+    needs_symmetric: ClassVar[bool] = True
+    #: Whether the weights of edges count.
+    uses_weights: ClassVar[bool] = False
+    #: Whether every step goes along an edge.
+    always_moves: ClassVar[bool] = False
+    #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
+    local: ClassVar[bool] = True
+
+    @property
+    def inner(self) -> BaseChain:
+        """The chain that moves, without laziness."""
+        return self
+
+    @property
+    def laziness(self) -> float:
+        """The probability to stay before anything else."""
+        return 0.0
+
+    @property
+    def spec(self) -> str | BaseChain:
+        """The shortest way to give the chain: its name, or the object where it has settings."""
+        return self if fields(self) else self.name
+
+    @property
+    def bent(self) -> BaseChain | None:
+        """The chain that ``hdt`` runs towards the bent target; None where there is none."""
+        return self if self.accepts else None
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law | None:
+        """Return the stationary law, None where the target decides."""
+        return None
+
+    def shares(self, law: Law) -> Array:
+        """Return the stationary law, normalised."""
+        return law.shares
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        raise NotImplementedError
+
+    def transition(self, graph: Graph, law: Law, laziness: float = 0.0) -> Chain:
+        """Return the chain as a transition matrix with its stationary law."""
+        mu = self.shares(law)
+        rows = np.repeat(np.arange(graph.n_nodes), graph.degrees)
+        columns = np.asarray(graph.indices, dtype=np.int64)
+        moves = self.moves(graph, mu, rows, columns)
+        return NodeChain.of_moves(moves, rows, columns, mu, laziness, self.always_moves)
+
+    def core(self, graph: Graph) -> dict[str, Any]:
+        """Return the settings of the chain in the core, which knows it by the same name."""
+        return {"name": self.name}
+
+
+def uniform_moves(graph: Graph, rows: Ids) -> Array:
+    """Return the probability of each edge where all neighbours are equally likely."""
+    return np.asarray(1.0 / graph.degrees[rows])
+
+
+@dataclass(frozen=True)
+class SRW(BaseChain):
+    """The simple random walk: to a neighbour, each equally likely.
+
+    Its stationary law is that of the degrees.
 
     Examples
     --------
     >>> import fermiac as fm
-    >>> triangle = [[0, 1], [1, 2], [2, 0]]
-    >>> round(fm.walks.spectral_gap(triangle, fm.walks.Lazy("srw", 0.5)), 12)
-    0.75
+    >>> round(fm.walks.spectral_gap([[0, 1], [1, 2], [2, 0]], fm.walks.SRW()), 12)
+    1.5
     """
 
-    base: str | MTM = "srw"
-    eps: float = 0.5
+    name = "srw"
+    own_law = "that of the degrees"
+    scans = True
+    needs_symmetric = False
+    always_moves = True
 
-    def __post_init__(self) -> None:
-        inner = base_of(self.base, "base of Lazy")
-        if isinstance(inner, Lazy | Node2Vec):
-            raise ArgumentError(
-                f"base of Lazy: {self.base!r} was given; a chain that is not lazy itself, and of "
-                "first order, is needed"
-            )
-        eps = real(self.eps)
-        if not 0.0 <= eps < 1.0:
-            raise ArgumentError(f"eps: {self.eps!r:.60} was given; a number in [0, 1) is needed")
-        object.__setattr__(self, "base", inner)
-        object.__setattr__(self, "eps", eps)
+    @property
+    def bent(self) -> BaseChain:
+        """The Metropolis chain towards the degrees, which accepts all while nothing is bent."""
+        return MHRW()
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law:
+        """Return the law of the degrees."""
+        return Law(graph, allowed, "degree")
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        return uniform_moves(graph, rows)
 
 
 @dataclass(frozen=True)
-class MTM:
+class Weighted(BaseChain):
+    """To a neighbour by the weights of the edges.
+
+    Its stationary law is that of the strengths, the sums of the weights at each node.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.Weighted()
+    Weighted()
+    """
+
+    name = "weighted"
+    own_law = "that of the strengths"
+    scans = True
+    needs_symmetric = False
+    uses_weights = True
+    always_moves = True
+    local = False
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law:
+        """Return the law of the strengths."""
+        if not np.isfinite(graph.strengths.max()):
+            raise ArgumentError(
+                "graph: the weights of the edges of a node add up to infinity; give weights "
+                "that are smaller by a common factor"
+            )
+        return Law(graph, allowed, "table", graph.strengths / graph.strengths.max())
+
+    def shares(self, law: Law) -> Array:
+        """Return the strengths, normalised."""
+        return np.asarray(law.graph.strengths / law.graph.strengths.sum())
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        if graph.weights is None:
+            return uniform_moves(graph, rows)
+        weights = np.asarray(graph.weights, dtype=np.float64)
+        return np.asarray(weights / np.bincount(rows, weights, graph.n_nodes)[rows])
+
+
+@dataclass(frozen=True)
+class MaxDegree(BaseChain):
+    """The maximum-degree walk: to each neighbour with probability 1 / the largest degree.
+
+    It stays otherwise. Its stationary law is uniform.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.MaxDegree()
+    MaxDegree()
+    """
+
+    name = "maxdeg"
+    own_law = "uniform"
+    scans = True
+    local = False
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law:
+        """Return the uniform law."""
+        return Law(graph, allowed, "uniform")
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        return np.asarray(metropolis(mu, rows, columns) / graph.degrees.max())
+
+    def core(self, graph: Graph) -> dict[str, Any]:
+        """Return the settings of the chain in the core."""
+        return {"name": self.name, "largest": int(graph.degrees.max())}
+
+
+@dataclass(frozen=True)
+class MHRW(BaseChain):
+    """The Metropolis–Hastings walk: a uniform neighbour, accepted or refused by the target.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.MHRW().reversible
+    True
+    """
+
+    name = "mhrw"
+    accepts = True
+    scans = True
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        accept = metropolis(mu / graph.degrees, rows, columns)
+        return np.asarray(uniform_moves(graph, rows) * accept)
+
+
+@dataclass(frozen=True)
+class Barker(BaseChain):
+    """The walk with Barker's acceptance R / (1 + R), which has no kink.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.Barker().reversible
+    True
+    """
+
+    name = "barker"
+    accepts = True
+    scans = True
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge."""
+        density = mu / graph.degrees
+        proposed = uniform_moves(graph, rows) * density[columns]
+        return np.asarray(proposed / (density[rows] + density[columns]))
+
+
+@dataclass(frozen=True)
+class MHDA(BaseChain):
+    """The Metropolis–Hastings walk with delayed acceptance, which seldom turns back.
+
+    References
+    ----------
+    .. [1] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
+       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.MHDA().reversible
+    False
+    """
+
+    name = "mhda"
+    accepts = True
+    reversible = False
+
+    def transition(self, graph: Graph, law: Law, laziness: float = 0.0) -> Chain:
+        """Return the chain on the directed edges."""
+        return EdgeChain.of_graph(graph, self.shares(law), laziness)
+
+
+@dataclass(frozen=True)
+class NBRW(BaseChain):
+    """The non-backtracking walk: to a neighbour other than the last node, each equally likely.
+
+    It goes back where there is no other neighbour. Its stationary law is that of the degrees.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.walks.NBRW().reversible
+    False
+    """
+
+    name = "nbrw"
+    own_law = "that of the degrees"
+    reversible = False
+    needs_symmetric = False
+    always_moves = True
+
+    @property
+    def bent(self) -> BaseChain:
+        """The chain with delayed acceptance towards the degrees."""
+        return MHDA()
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law:
+        """Return the law of the degrees."""
+        return Law(graph, allowed, "degree")
+
+    def transition(self, graph: Graph, law: Law, laziness: float = 0.0) -> Chain:
+        """Return the chain on the directed edges."""
+        return EdgeChain.of_graph(graph, self.shares(law), laziness)
+
+
+@dataclass(frozen=True)
+class MTM(BaseChain):
     """Multiple-try Metropolis: the best of several neighbours, locally balanced.
 
     Parameters
@@ -69,8 +332,8 @@ class MTM:
     n_tries : int, default 2
         Neighbours that are proposed in each step, from 1 to 64.
     balance : {"barker", "sqrt"}, default "barker"
-        How the ratio u of the target's values, corrected by the degrees, weighs a neighbour:
-        u / (1 + u), or the square root of u.
+        The weight of a neighbour as a function of the ratio u of the target's values, corrected by
+        the degrees: u / (1 + u), or the square root of u.
 
     Raises
     ------
@@ -89,6 +352,9 @@ class MTM:
     'barker'
     """
 
+    name = "mtm"
+    accepts = True
+
     n_tries: int = 2
     balance: str = "barker"
 
@@ -96,9 +362,24 @@ class MTM:
         object.__setattr__(self, "n_tries", whole("n_tries", self.n_tries, 1, 64))
         choice("balance", self.balance, ("barker", "sqrt"))
 
+    @property
+    def by_root(self) -> bool:
+        """Whether the square root balances the tries."""
+        return self.balance == "sqrt"
+
+    def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
+        """Return the probability to go along each edge, by enumeration of all tries."""
+        density = mu / graph.degrees
+        sums = acceptances(graph.indptr, rows, columns, density, self.n_tries, self.by_root)
+        return np.asarray(uniform_moves(graph, rows) * sums)
+
+    def core(self, graph: Graph) -> dict[str, Any]:
+        """Return the settings of the chain in the core."""
+        return {"name": self.name, "tries": self.n_tries, "root": self.by_root}
+
 
 @dataclass(frozen=True)
-class Node2Vec:
+class Node2Vec(BaseChain):
     """The second-order walk of node2vec, which has no stationary law in closed form.
 
     Parameters
@@ -106,7 +387,7 @@ class Node2Vec:
     p : float, default 1
         Return parameter: the weight of going back is 1 / p.
     q : float, default 1
-        In-out parameter: the weight of leaving the neighbourhood of the node before is 1 / q.
+        In-out parameter: the weight of leaving the neighbourhood of the last node is 1 / q.
 
     Raises
     ------
@@ -124,6 +405,13 @@ class Node2Vec:
     Node2Vec(p=0.5, q=2.0)
     """
 
+    name = "node2vec"
+    own_law = "not known"
+    has_closed_law = False
+    reversible = False
+    needs_symmetric = False
+    always_moves = True
+
     p: float = 1.0
     q: float = 1.0
 
@@ -131,36 +419,101 @@ class Node2Vec:
         object.__setattr__(self, "p", positive("p", self.p))
         object.__setattr__(self, "q", positive("q", self.q))
 
-
-def real(value: object) -> float:
-    """Give the number that `value` is, NaN if it is none."""
-    known = isinstance(value, int | float | np.integer | np.floating)
-    return float(value) if known and not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
+    def core(self, graph: Graph) -> dict[str, Any]:
+        """Return the settings of the chain in the core."""
+        return {"name": self.name, "back": self.p, "out": self.q}
 
 
-Base: TypeAlias = "str | Lazy | MTM | Node2Vec"
+@dataclass(frozen=True)
+class Lazy(BaseChain):
+    """A base chain that stays where it is with some probability in each step.
+
+    Parameters
+    ----------
+    base : str or base chain, default "srw"
+        The chain that moves otherwise, of first order and not lazy itself.
+    eps : float, default 0.5
+        The probability to stay, in [0, 1).
+
+    Raises
+    ------
+    ArgumentError
+        For a probability outside of [0, 1), or a base of another kind.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> triangle = [[0, 1], [1, 2], [2, 0]]
+    >>> round(fm.walks.spectral_gap(triangle, fm.walks.Lazy("srw", 0.5)), 12)
+    0.75
+    """
+
+    name = "lazy"
+
+    base: str | BaseChain = "srw"
+    eps: float = 0.5
+
+    def __post_init__(self) -> None:
+        inner = CHAINS.resolve(self.base, "base of Lazy")
+        if isinstance(inner, Lazy) or not inner.has_closed_law:
+            raise ArgumentError(
+                f"base of Lazy: {self.base!r} was given; a chain that is not lazy itself, and of "
+                "first order, is needed"
+            )
+        put = object.__setattr__
+        put(self, "base", inner.spec)
+        put(self, "eps", probability("eps", self.eps, zero=True))
+        # All facts but the name are those of the chain that moves.
+        for fact in BaseChain.__annotations__:
+            if fact != "name":
+                put(self, fact, getattr(inner, fact))
+        put(self, "always_moves", inner.always_moves and self.eps == 0.0)
+
+    @property
+    def inner(self) -> BaseChain:
+        """The chain that moves."""
+        return CHAINS.resolve(self.base)
+
+    @property
+    def laziness(self) -> float:
+        """The probability to stay before anything else."""
+        return self.eps
+
+    @property
+    def bent(self) -> BaseChain | None:
+        """The chain that ``hdt`` runs; it is as lazy."""
+        return self.inner.bent
+
+    def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law | None:
+        """Return the law of the chain that moves."""
+        return self.inner.law(graph, allowed)
+
+    def transition(self, graph: Graph, law: Law, laziness: float = 0.0) -> Chain:
+        """Return the lazy chain as a transition matrix."""
+        return self.inner.transition(graph, law, self.eps)
+
+    def core(self, graph: Graph) -> dict[str, Any]:
+        """Return the settings of the chain that moves; laziness is a setting of the walk."""
+        return self.inner.core(graph)
+
+
+Base: TypeAlias = "str | BaseChain"
 """What every ``base=`` argument takes."""
 
-
-def base_of(base: object, name: str = "base") -> Base:
-    """Take `base` as a base chain: ``"lazy"`` and ``"mtm"`` become those with default settings."""
-    if isinstance(base, Lazy | MTM | Node2Vec):
-        return base
-    if not isinstance(base, str) or base not in NAMES:
-        words = ", ".join(repr(word) for word in NAMES)
-        raise ArgumentError(
-            f"{name}: {base!r:.60} was given; one of {words}, or a Lazy, MTM or Node2Vec is needed"
-        )
-    if base == "lazy":
-        return Lazy()
-    return MTM() if base == "mtm" else base
+#: All base chains by name.
+CHAINS: Strategies[BaseChain] = Strategies(
+    "base",
+    BaseChain,
+    {
+        chain.name: chain
+        for chain in (SRW, Weighted, MHRW, MHDA, NBRW, MaxDegree, Barker, Lazy, MTM, Node2Vec)
+    },
+    "fermiac.walks.MHDA()",
+)
 
 
-def inner_of(base: Base) -> tuple[Base, float]:
-    """The chain that moves, and the probability that it is not asked."""
-    return (base.base, base.eps) if isinstance(base, Lazy) else (base, 0.0)
-
-
-def takes_target(base: Base) -> bool:
-    """Whether the chain has a target of its own choice, other than the degrees."""
-    return inner_of(base)[0] not in _BY_DEGREE and not isinstance(base, Node2Vec)
+def named_chains(*facts: str) -> str:
+    """Return the names of the chains for which all the facts hold, for messages."""
+    chains = map(CHAINS.resolve, CHAINS.names)
+    fit = [chain for chain in chains if all(getattr(chain, fact) for fact in facts)]
+    return ", ".join(repr(chain.name) for chain in fit if not isinstance(chain, Lazy))

@@ -84,7 +84,7 @@ def identity_of(job: Job, f: NodeFunction | None = None) -> dict[str, Any]:
         "seed": job.key,
         **settings,
         "graph": f"{graph.n_nodes} nodes, {len(graph.indices)} entries, {hasher.hexdigest()}",
-        "start": _digest(job.start),
+        "init": _digest(job.start),
         "law": _digest(None if job.law is None else job.law.table),
         "counts": _digest(job.prior),
         "f": None if f is None else _digest(f.at(job.start[:_VERIFIED])),

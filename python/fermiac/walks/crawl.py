@@ -1,4 +1,4 @@
-"""The result of a crawl: a walk over the part of a graph that was seen."""
+"""The result of a crawl: a walk over the discovered part of a graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
 from fermiac.walks.node_functions import called
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 
 if TYPE_CHECKING:
     from fermiac.results import Estimate
@@ -23,23 +23,22 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Crawl(Walk):
-    """What walkers have visited of a graph that is known by asking: a `Walk`.
+class Crawl(WalkResult):
+    """The result of a walk on a graph behind an oracle: a `WalkResult`.
 
-    Nodes are numbered as they were discovered: ``visits``, ``visited`` and ``paths`` are of these
-    numbers, and ``nodes`` has the nodes as they are called outside. Functions of the nodes that are
-    callable are called with the latter.
+    Nodes are numbered in the order of their discovery: ``visits``, ``visited`` and ``paths`` use
+    these numbers, and ``nodes`` has the original ones, which callable functions of the nodes take.
 
     Attributes
     ----------
     nodes : ndarray of int64, shape (n_nodes,)
-        The nodes that were discovered, in that order.
+        The discovered nodes by their original numbers, in the order of their discovery.
 
     Examples
     --------
     >>> import numpy as np, fermiac as fm
     >>> ring = fm.walks.Oracle(lambda nodes: [[(i - 1) % 9, (i + 1) % 9] for i in nodes])
-    >>> w = fm.walks.Crawler(ring, start=4, n_walkers=16, rng=0).run(500)
+    >>> w = fm.walks.Crawler(ring, init=4, n_walkers=16, rng=0).run(500)
     >>> e = w.expect(lambda nodes: nodes)
     >>> bool(abs(e.mean - 4.0) < 5 * e.stderr)
     True
@@ -49,11 +48,11 @@ class Crawl(Walk):
 
     @property
     def nodes(self) -> Ids:
-        """The nodes that were discovered, in that order, as they are called outside."""
+        """The discovered nodes by their original numbers, in the order of their discovery."""
         assert self._names is not None
         return self._names
 
-    def expect(  # type: ignore[override]  # as in Walk
+    def expect(  # type: ignore[override]  # as in WalkResult
         self,
         f: NodeFunctionLike | None = None,
         under: str | NodeFunctionLike | None = None,
@@ -66,20 +65,20 @@ class Crawl(Walk):
         Parameters
         ----------
         f, under, names
-            As in `Walk.expect`; callables are called with the nodes as they are called outside.
+            As in `WalkResult.expect`; callables take nodes by their original numbers.
         include_prior : bool, default False
             Not for crawls.
 
         Returns
         -------
         Estimate
-            As `Walk.expect` gives it.
+            As `WalkResult.expect` gives it.
 
         Raises
         ------
         ArgumentError
-            As in `Walk.expect`; with `include_prior`, which needs the sum of the pseudo-counts of
-            the whole graph.
+            As in `WalkResult.expect`; with `include_prior`, which needs the pseudo-counts of the
+            whole graph.
         """
         if include_prior:
             raise ArgumentError("include_prior: a crawl does not know all nodes that have a prior")
@@ -93,7 +92,7 @@ class Crawl(Walk):
         under: str | NodeFunctionLike | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """Give the standard error of an average; see `Walk.stderr`."""
+        """Give the standard error of an average; see `WalkResult.stderr`."""
         if method == "theory":
             raise ArgumentError("method: 'theory' needs the whole graph; take 'replica'")
         return super().stderr(
@@ -101,7 +100,7 @@ class Crawl(Walk):
         )
 
     def _outside(self, given: Any) -> Any:
-        """A function of the nodes as numbered here."""
+        """Return a function of the nodes as a function of the numbers of their discovery."""
         call = None if given is None or isinstance(given, str) else called(given)
         return given if call is None else lambda nodes: call(self.nodes[nodes])
 

@@ -20,7 +20,7 @@ from fermiac.walks.transient import early_average, early_average_of_sums, unsett
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
 
 __all__ = ["Parts", "expect", "few_walkers", "parts_of", "ratio", "ratios_under"]
 
@@ -33,7 +33,7 @@ _FEW = 8
 class Parts:
     """Weighted sums along the way of each replica, (R, k), and the weights' own, (R,)."""
 
-    def __init__(self, walk: Walk, sums: Array, weights: Array, variance: Array) -> None:
+    def __init__(self, walk: WalkResult, sums: Array, weights: Array, variance: Array) -> None:
         self.shared = walk._shares_history
         self.sums = sums
         self.weights = weights
@@ -60,9 +60,9 @@ def ratio(parts: Parts) -> tuple[Array, Array]:
 
 
 def expect(
-    walk: Walk, f: Any, under: Any, include_prior: bool, names: Sequence[str] | None
+    walk: WalkResult, f: Any, under: Any, include_prior: bool, names: Sequence[str] | None
 ) -> Estimate:
-    """What `Walk.expect` does."""
+    """What `WalkResult.expect` does."""
     start = time.perf_counter()
     if f is None:
         parts, scalar = _of_run(walk, under, include_prior)
@@ -82,7 +82,7 @@ def expect(
 
 
 def _estimate(
-    walk: Walk,
+    walk: WalkResult,
     parts: Parts,
     scalar: bool,
     names: Sequence[str] | None,
@@ -142,7 +142,7 @@ def _estimate(
     return result, found
 
 
-def few_walkers(walk: Walk) -> list[tuple[type[FermiacWarning], str]]:
+def few_walkers(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
     """What is to be said of errors from the spread of so few replicas."""
     n = walk.n_replicas
     if n >= _FEW:
@@ -160,7 +160,7 @@ def few_walkers(walk: Walk) -> list[tuple[type[FermiacWarning], str]]:
     return [(FermiacWarning, text)]
 
 
-def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
+def parts_of(walk: WalkResult, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
     """What the walkers have summed up of a function."""
     if yes("include_prior", include_prior):
         if under is not None:
@@ -193,7 +193,7 @@ def parts_of(walk: Walk, f: NodeFunction, under: Any, include_prior: bool) -> Pa
     return parts
 
 
-def ratios_under(walk: Walk, under: Any, nodes: NDArray[Any]) -> Array | None:
+def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | None:
     """The weights of another law over those of the walk's own, at nodes; None where it is that."""
     if under is None:
         return None
@@ -218,7 +218,7 @@ def ratios_under(walk: Walk, under: Any, nodes: NDArray[Any]) -> Array | None:
     return new / walk._law_at(nodes)
 
 
-def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
+def _of_run(walk: WalkResult, under: Any, include_prior: bool) -> tuple[Parts, bool]:
     """Of the function that the walk itself was given."""
     if walk._f is not None and walk.record != "none":
         f = walk._f
@@ -240,7 +240,7 @@ def _of_run(walk: Walk, under: Any, include_prior: bool) -> tuple[Parts, bool]:
     return parts, scalar
 
 
-def _with_prior(walk: Walk, f: NodeFunction) -> Parts:
+def _with_prior(walk: WalkResult, f: NodeFunction) -> Parts:
     """By the measure that the theory is about: visits, or masses, and what they begin with."""
     nodes = walk._reachable
     prior = np.zeros(walk.n_nodes)
@@ -269,9 +269,9 @@ def _replicas(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
     """The error model of walks, for the methods that all samples have."""
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
 
-    if not isinstance(sample, Walk):
+    if not isinstance(sample, WalkResult):
         raise ArgumentError(
             "error_model: 'replicas' given for a sample that no walk made; its walkers are unknown"
         )

@@ -19,11 +19,11 @@ from fermiac.runs import background
 from fermiac.walks.api import BLOCK, MOST_STEPS, concluded
 from fermiac.walks.api import walk as walk_on
 from fermiac.walks.arrays import taken
-from fermiac.walks.chains import Base, base_of
+from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.job import Job
 from fermiac.walks.memory import require_room
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 from fermiac.walks.run import Course, restore
 from fermiac.walks.token_api import optimize
 
@@ -38,17 +38,17 @@ _PART = 2**22
 
 
 def extend(
-    walk: Walk,
+    walk: WalkResult,
     n_steps: int,
     *,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> Walk:
+) -> WalkResult:
     """Make a walk longer.
 
     Parameters
     ----------
-    walk : Walk
+    walk : WalkResult
         What `walk` or `extend` returned in this process, with ``keep_state=True``.
     n_steps : int
         Steps that each walker is to make more.
@@ -59,7 +59,7 @@ def extend(
 
     Returns
     -------
-    Walk
+    WalkResult
         All of it: to the last bit what `walk` would have given with as many steps; sums of
         ``record="none"`` up to rounding.
 
@@ -146,7 +146,7 @@ def corpus(
     n_repeats: int = 10,
     *,
     base: Base = "srw",
-    start: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     part_size: int | None = None,
     n_threads: int | None = None,
     rng: RngLike = None,
@@ -161,11 +161,10 @@ def corpus(
         Nodes of each walk, that of the start included.
     n_repeats : int, default 10
         Walks from each node.
-    base : str, Lazy or Node2Vec, default "srw"
-        ``"srw"``, ``"weighted"``, ``"nbrw"`` or a `Node2Vec`, or another base of `walk` that needs
-        no target.
-    start : array_like of int, optional
-        The nodes to start from; by default all.
+    base : str or base chain, default "srw"
+        ``"srw"``, ``"weighted"``, ``"nbrw"`` or a `Node2Vec`, or another base of `walk`.
+    init : array_like of int, optional
+        The first nodes; by default all.
     part_size : int, optional
         Walks of a part; by default about four million nodes.
     n_threads : int, optional
@@ -194,13 +193,13 @@ def corpus(
     ((27, 5), [3, 3, 3, 3, 3, 3, 3, 3, 3])
     """
     net = as_graph(graph)
-    chain = base_of(base)
+    chain = CHAINS.resolve(base)
     steps = whole("length", length, 1, MOST_STEPS) - 1
     repeats = whole("n_repeats", n_repeats, 1, 2**40)
     size = max(_PART // (steps + 1), 1)
     if part_size is not None:
         size = whole("part_size", part_size, 1, 2**40)
-    nodes = np.arange(net.n_nodes) if start is None else _nodes(start, net.n_nodes)
+    nodes = np.arange(net.n_nodes) if init is None else _nodes(init, net.n_nodes)
     room = 16 * min(size, len(nodes)) * (steps + 1)
     require_room(room, "a part of the corpus", "give a smaller part_size or length")
     workers, key = resolve_threads(n_threads), key_of(rng)
@@ -228,10 +227,10 @@ def corpus(
     return parts()
 
 
-def _nodes(start: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
-    nodes = np.atleast_1d(taken("start", start))
+def _nodes(init: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
+    nodes = np.atleast_1d(taken("init", init))
     if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or not nodes.size:
-        raise ArgumentError(f"start: {start!r:.60} was given; an array of nodes is needed")
+        raise ArgumentError(f"init: {init!r:.60} was given; an array of nodes is needed")
     if nodes.min() < 0 or nodes.max() >= n_nodes:
-        raise ArgumentError(f"start: nodes go from 0 to {n_nodes - 1}")
+        raise ArgumentError(f"init: nodes go from 0 to {n_nodes - 1}")
     return nodes.astype(np.int64)

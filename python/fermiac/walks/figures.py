@@ -1,4 +1,4 @@
-"""Figures of a walk: how near its law it is, how noisy its history, and how walks are merged."""
+"""Figures of walks: distances from the law, the noise of the history, and merged walks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fermiac.results.sample import Sample
 from fermiac.walks.transient import joined_marks
 
 if TYPE_CHECKING:
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
     from fermiac.walks.walk_data import WalkData
 
 __all__ = ["history_noise", "merged", "summary", "tvd", "walker_tvd"]
@@ -25,30 +25,30 @@ W = TypeVar("W", bound="WalkData")
 _OWN = ("seeds", "sizes", "n_walkers", "f")
 
 
-def tvd(walk: Walk) -> float:
-    """Of all walkers together."""
+def tvd(walk: WalkResult) -> float:
+    """Return the total variation distance of all walkers together from the law."""
     totals = walk._totals.astype(np.float64)
     return float(0.5 * np.abs(totals / totals.sum() - walk._shares()).sum())
 
 
-def walker_tvd(walk: Walk) -> Array:
-    """Of each."""
+def walker_tvd(walk: WalkResult) -> Array:
+    """Return the total variation distance of each walker from the law."""
     rows, law = walk._visits, walk._shares()
     n = walk.n_walkers
     which = np.repeat(np.arange(n), np.diff(rows.indptr))
     there = law[rows.nodes]
     apart = np.abs(rows.counts / walk.lengths[which] - there)
     near = np.bincount(which, apart, n)
-    # Nodes that a walker has not visited are off by all of their share.
+    # At nodes without visits the difference is their whole share.
     missed = 1.0 - np.bincount(which, there, n)
     return np.asarray(0.5 * (near + missed))
 
 
-def history_noise(walk: Walk) -> float:
-    """Alpha times the largest relative deviation of a node's visits."""
+def history_noise(walk: WalkResult) -> float:
+    """Return alpha times the largest relative standard deviation of a node's visits."""
     if walk.n_replicas < 2:
         raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
-    if walk.settings["kernel"] not in ("srrw", "hdt") or walk._alpha == 0.0:
+    if not walk._kernel.has_measure or walk._alpha == 0.0:
         return 0.0
     visits = walk._visits
     if walk._shares_history:
@@ -65,7 +65,7 @@ def history_noise(walk: Walk) -> float:
 
 
 def merged(walk: W, others: tuple[Sample, ...]) -> W:
-    """Walkers side by side."""
+    """Return the walkers of several walks side by side."""
     seeds = [walk.settings.get("seeds", [walk.seed])]
     settings = {k: v for k, v in walk.settings.items() if k not in _OWN}
     same: list[WalkData] = []
@@ -121,14 +121,14 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
 
 
 def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64] | None) -> bool:
-    """Whether two tables of the nodes, if there are any, are alike."""
+    """Return whether two tables of the nodes are equal, or both are None."""
     if one is None or other is None:
         return one is other
     return np.array_equal(one, other)
 
 
-def summary(walk: Walk) -> str:
-    """What `Walk.summary` gives."""
+def summary(walk: WalkResult) -> str:
+    """Return the lines of `WalkResult.summary`."""
     lines = [walk._headline()]
     if walk.record != "none":
         lines.append(
@@ -141,7 +141,7 @@ def summary(walk: Walk) -> str:
                 f"  total variation from the law: {tvd(walk):.4g} of all walkers together, "
                 f"{each.mean():.4g} of one"
             )
-        if walk.n_replicas > 1 and walk.settings["kernel"] in ("srrw", "hdt"):
+        if walk.n_replicas > 1 and walk._kernel.has_measure:
             lines.append(f"  history noise {history_noise(walk):.3g}")
     lines.append(f"  seed {walk.seed}, {walk.wall_time:.3g} s, {walk.status}")
     lines += [f"warning: {w}" for w in walk.warnings]

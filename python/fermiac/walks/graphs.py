@@ -7,7 +7,6 @@ in ``_edges`` give a graph that is too large for the memory block by block, for
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,9 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, numbers, whole, yes
+from fermiac._base.validate import RngLike, key_of, numbers, real, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import real
 from fermiac.walks.conversions import of_edges
 from fermiac.walks.graph import Graph
 from fermiac.walks.named_graphs import (
@@ -225,11 +223,8 @@ def rmat_edges(
         For numbers out of range.
     """
     scale = whole("scale", scale, 1, 32)
-    factor = real(edge_factor)
-    if not 0 < factor <= 2**20:
-        raise ArgumentError(
-            f"edge_factor: {edge_factor!r:.60} was given; above 0, at most 2**20 is needed"
-        )
+    needed = "a number above 0, at most 2**20, is needed"
+    factor = real("edge_factor", edge_factor, needed, lambda x: 0 < x <= 2**20)
     shares = [_chance(name, x) for name, x in (("a", a), ("b", b), ("c", c))]
     if min(shares) < 0 or sum(shares) > 1 + 1e-12:
         raise ArgumentError(
@@ -433,11 +428,8 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
 
 
 def _chance(name: str, given: Any) -> float:
-    """A number between 0 and 1; what lies outside, the core refuses."""
-    value = real(given)
-    if math.isnan(value):
-        raise ArgumentError(f"{name}: {given!r:.60} was given; a number from 0 to 1 is needed")
-    return value
+    """Take a number; the core refuses it where it is outside of [0, 1]."""
+    return real(name, given, "a number from 0 to 1 is needed", lambda x: x == x)
 
 
 def _edges_of(n: Any, m: Any, directed: bool) -> int:

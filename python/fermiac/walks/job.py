@@ -1,39 +1,30 @@
-"""What a walk is asked for, checked, and what the core is told of it."""
+"""The description of a walk: its arguments, checked, and its settings in the core."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import choice, whole
+from fermiac._base.validate import probability
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays
-from fermiac.walks.chains import MTM, Base, Lazy, Node2Vec, inner_of, real, takes_target
+from fermiac.walks.chains import BaseChain
 from fermiac.walks.graph import Graph
+from fermiac.walks.kernels import HistoryKernel, Plain
 from fermiac.walks.memory import memory_of, require_room
-from fermiac.walks.visit_law import Law, targets
+from fermiac.walks.visit_law import Law, core_law
 
-__all__ = ["Alpha", "Job", "check_kernel", "goes_with", "restart_of", "schedule_of", "starts"]
+__all__ = ["Job", "check_ways_back", "initial_nodes", "restart_of"]
 
 Ids = NDArray[np.int64]
 
-Alpha: TypeAlias = "float | tuple[str, float, float, float] | tuple[str, float, float]"
-"""A strength of repellence: a number, or how it rises."""
-
-KERNELS = ("none", "srrw", "hdt", "tsaw", "rotor", "saw")
-#: Base chains whose probabilities a kernel bends, neighbour by neighbour.
-_SCANNED = ("srw", "weighted", "maxdeg", "mhrw", "barker")
-_TARGETED = ("mhrw", "mhda", "barker")
-#: What chains towards the degrees are once their target is bent: they accept all while it is not.
-_ACCEPTING = {"srw": "mhrw", "nbrw": "mhda"}
-#: Which part of the key starts are drawn with.
+#: The part of the key that draws where walkers start.
 _STARTS = 1
 
 
@@ -42,17 +33,16 @@ class Job:
     """A walk: all that it depends on, and no state."""
 
     graph: Graph
-    base: Base
+    base: BaseChain
     start: Ids
     n_steps: int
     key: int
-    kernel: str = "none"
-    alpha: tuple[str, float, float, float] = ("constant", 0.0, 0.0, 0.0)
+    kernel: HistoryKernel = field(default_factory=Plain)
     #: None where it is not known.
     law: Law | None = None
-    #: Counts that histories begin with; None: 1 everywhere.
+    #: The pseudo-counts of histories; None: 1 everywhere.
     prior: NDArray[np.float64] | None = None
-    #: How they are called, or "given".
+    #: The name of the pseudo-counts, or "given".
     pseudo_counts: str = "target"
     step_exponent: float = 1.0
     history: str = "private"
@@ -65,73 +55,43 @@ class Job:
 
     @property
     def n_walkers(self) -> int:
-        """Walkers."""
+        """The number of walkers."""
         return len(self.start)
-
-    @property
-    def has_history(self) -> bool:
-        """Whether steps depend on where walkers have been."""
-        return self.kernel in ("srrw", "hdt", "tsaw", "saw")
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the walk is its base chain."""
-        return self.kernel == "none" or (
-            self.kernel in ("srrw", "hdt", "tsaw") and self.alpha == ("constant", 0.0, 0.0, 0.0)
-        )
 
     @cached_property
     def memory(self) -> str:
-        """How the core keeps what walkers remember."""
+        """The way in which the core keeps histories."""
         return memory_of(self)
 
     def walkers(self) -> _core.Walkers:
-        """The walkers at their starts."""
+        """Return the walkers at their starts."""
         return _core.Walkers(self.graph._core, self.settings(), self.start, self.key)
 
     def settings(self) -> dict[str, Any]:
-        """What the core is told."""
-        inner, laziness = inner_of(self.base)
-        tries, back = (inner, Node2Vec()) if isinstance(inner, MTM) else (MTM(), inner)
-        if not isinstance(back, Node2Vec):
-            back = Node2Vec()
-        kernel, base = self._engine()
-        return {
-            "kernel": kernel,
-            "base": base,
-            "alpha": self.alpha,
-            "laziness": laziness,
-            "largest": int(self.graph.degrees.max()) if inner == "maxdeg" else 0,
-            "tries": tries.n_tries,
-            "balance": tries.balance,
-            "back": back.p,
-            "out": back.q,
-            "restart": self.restart,
-            "on_stuck": "restart" if self.on_stuck == "restart" else "stay",
-            "step_exponent": self.step_exponent,
-            "memory": self.memory,
-            "memory_size": self.memory_size or 0,
-            "counts": self.record == "visits",
-            **targets(self.law, self.prior, self.kernel, self.pseudo_counts),
-        }
-
-    def _engine(self) -> tuple[str, str]:
-        """The kernel and the base as the core has them."""
-        base = _name(inner_of(self.base)[0])
-        if self.kernel == "rotor":
-            return "none", "rotor"
-        return self.kernel, _ACCEPTING.get(base, base) if self.kernel == "hdt" else base
+        """Return the settings of the walk in the core."""
+        chain = self.kernel.moving(self.base).core(self.graph)
+        return _old(
+            {
+                "kernel": self.kernel.name,
+                "base": chain,
+                "alpha": self.kernel.schedule.core(),
+                "laziness": self.base.laziness,
+                "restart": self.restart,
+                "on_stuck": "restart" if self.on_stuck == "restart" else "stay",
+                "step_exponent": self.step_exponent,
+                "memory": self.memory,
+                "memory_size": self.memory_size or 0,
+                "counts": self.record == "visits",
+                **core_law(self.law, self.prior, self.kernel.needs_shares, self.pseudo_counts),
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """For provenance."""
-        kind, *numbers = self.alpha
-        alpha: Any = numbers[0]
-        if kind != "constant":
-            alpha = [kind, *numbers[: 3 if kind == "linear" else 2]]
+        """Return the settings for results and checkpoints."""
         return {
-            "kernel": self.kernel,
-            "base": repr(self.base) if not isinstance(self.base, str) else self.base,
-            "alpha": alpha if self.kernel in ("srrw", "hdt", "tsaw") else 0.0,
+            "kernel": self.kernel.name,
+            "base": str(self.base.spec),
+            "alpha": self.kernel.schedule.setting(),
             "weights": "unknown" if self.law is None else self.law.kind,
             "pseudo_counts": self.pseudo_counts,
             "step_exponent": self.step_exponent,
@@ -148,91 +108,41 @@ class Job:
         }
 
 
-def _name(base: Base) -> str:
-    if isinstance(base, MTM):
-        return "mtm"
-    return "node2vec" if isinstance(base, Node2Vec) else str(base)
+def _old(s):
+    chain = s["base"]
+    if s["kernel"] == "rotor":
+        s["kernel"], chain = "none", {"name": "rotor"}
+    root = chain.get("root")
+    return {
+        **s,
+        "base": chain["name"],
+        "largest": chain.get("largest", 0),
+        "tries": chain.get("tries", 2),
+        "balance": "sqrt" if root else "barker",
+        "back": chain.get("back", 1.0),
+        "out": chain.get("out", 1.0),
+    }
 
 
-def schedule_of(alpha: Any) -> tuple[str, float, float, float]:
-    """The strength of repellence as the core takes it."""
-    if not isinstance(alpha, tuple | list):
-        return "constant", _strength(alpha), 0.0, 0.0
-    name = choice("alpha", alpha[0] if len(alpha) else None, ("linear", "log"))
-    if len(alpha) != (4 if name == "linear" else 3):
-        form = "('linear', from, to, n_steps)" if name == "linear" else "('log', factor, to)"
-        raise ArgumentError(f"alpha: {tuple(alpha)!r:.80} was given; {form} is needed")
-    low, high = _strength(alpha[1]), _strength(alpha[2])
-    return name, low, high, float(whole("alpha", alpha[3], 1, 2**53)) if name == "linear" else 0.0
-
-
-def _strength(alpha: Any) -> float:
-    value = real(alpha)
-    if not 0.0 <= value < math.inf:
-        raise ArgumentError(
-            f"alpha: {alpha!r:.60} was given; a number from 0 on is needed, or a schedule: "
-            "('linear', from, to, n_steps) or ('log', factor, to)"
-        )
-    return value
-
-
-def check_kernel(kernel: Any, base: Base, graph: Graph) -> str:
-    """The kernel, if it goes with the base chain and the graph."""
-    name = choice("kernel", kernel, KERNELS)
-    inner = inner_of(base)[0]
-    if name in ("rotor", "saw"):
-        if inner not in ("srw", "mhda") or isinstance(base, Lazy):
-            raise ArgumentError(
-                f"base: {base!r} was given with kernel={name!r}, which moves along edges that all "
-                "count alike; take 'srw'"
-            )
-    else:
-        goes_with(name, base)
-    _check_ways_back(name, inner, graph)
-    return name
-
-
-def goes_with(kernel: str, base: Base) -> None:
-    """Refuse a base chain that the kernel cannot bend."""
-    inner = inner_of(base)[0]
-    if kernel == "hdt" and not (
-        inner in _TARGETED or inner in _ACCEPTING or isinstance(inner, MTM)
-    ):
-        raise ArgumentError(
-            f"base: {base!r} was given with kernel='hdt', which bends the target of chains that "
-            "accept and refuse; take 'mhda', 'mhrw', 'barker', 'srw', 'nbrw' or MTM(), or "
-            "kernel='srrw'"
-        )
-    if kernel in ("srrw", "tsaw") and inner not in _SCANNED:
-        raise ArgumentError(
-            f"base: {base!r} was given with kernel={kernel!r}, which needs a reversible chain "
-            "whose probabilities are known neighbour by neighbour; take 'mhrw', 'srw', 'weighted', "
-            "'barker' or 'maxdeg', or kernel='hdt'"
-        )
-
-
-def _check_ways_back(kernel: str, inner: Base, graph: Graph) -> None:
-    """Refuse graphs with edges of one way, where the law of the walk needs both."""
-    along_arcs = kernel == "saw" or (
-        kernel == "none" and (inner in ("srw", "weighted", "nbrw") or isinstance(inner, Node2Vec))
-    )
-    if not graph.directed or along_arcs:
+def check_ways_back(kernel: HistoryKernel, base: BaseChain, graph: Graph) -> None:
+    """Refuse a graph with one-way edges, where the walk needs both ways."""
+    if not graph.directed or not kernel.needs_symmetric(base):
         return
-    what = f"kernel={kernel!r} with base={_name(inner)!r}"
-    reason = f"{what} needs edges that lead both ways; make the graph undirected"
-    if inner == "weighted":
+    reason = (
+        f"kernel={kernel.name!r} with base={base.inner.name!r} needs edges that lead both ways; "
+        "make the graph undirected"
+    )
+    if base.uses_weights:
         graph._require_symmetric(f"{reason}, or take kernel='hdt', which ignores the weights")
     elif graph.asymmetry is not None:
         bare = Graph.from_csr(graph.indptr, graph.indices, directed=True, validate="none")
         bare._require_symmetric(f"{reason}, or take kernel='none' with base='srw'")
 
 
-def restart_of(given: Any, kernel: str, base: Base) -> float:
-    """The probability to go back to the start, if it goes with the chain."""
-    value = real(given)
-    if not 0.0 <= value < 1.0:
-        raise ArgumentError(f"restart: {given!r:.60} was given; a number in [0, 1) is needed")
-    if value and (kernel != "none" or takes_target(base)):
+def restart_of(given: Any, kernel: HistoryKernel, base: BaseChain) -> float:
+    """Return the probability to go back to the start, if it goes with the chain."""
+    value = probability("restart", given, zero=True)
+    if value and (not kernel.is_base or base.needs_symmetric):
         raise ArgumentError(
             "restart: walks that go back to their start have another law than the one that this "
             "base or kernel works towards; take kernel='none' and base='srw', 'weighted', 'nbrw' "
@@ -241,26 +151,33 @@ def restart_of(given: Any, kernel: str, base: Base) -> float:
     return value
 
 
-def starts(start: Any, n_walkers: int, law: Law | None, graph: Graph, key: int) -> Ids:
-    """Where walkers start: the nodes given, or a draw of the law for each."""
-    require_room(8 * n_walkers, f"the places of {n_walkers} walkers", "use fewer walkers")
-    if start is None:
+def initial_nodes(
+    init: Any,
+    n_walkers: int,
+    law: Law | None,
+    graph: Graph,
+    key: int,
+    argument: str = "init",
+) -> Ids:
+    """Return the first node of each walker: as given, or drawn from the law."""
+    require_room(8 * n_walkers, f"the nodes of {n_walkers} walkers", "use fewer walkers")
+    if init is None:
         return _drawn(n_walkers, law, graph, key)
-    given = np.atleast_1d(start if isinstance(start, str) else arrays.taken("start", start))
+    given = np.atleast_1d(init if isinstance(init, str) else arrays.taken(argument, init))
     if graph.labels is not None and given.dtype.kind in "US":
         given = np.array([graph.index(label) for label in given.tolist()])
-    nodes, signed = arrays.nodes("start", given)
+    nodes, signed = arrays.nodes(argument, given)
     if signed:
         nodes = nodes.view(f"i{nodes.itemsize}")
     if len(nodes) not in (1, n_walkers):
         raise ArgumentError(
-            f"start: {len(nodes)} nodes were given for {n_walkers} walkers; give one for each, one "
-            f"for all, or n_walkers={len(nodes)}"
+            f"{argument}: {len(nodes)} nodes were given for {n_walkers} walkers; give one each, "
+            f"one for all, or n_walkers={len(nodes)}"
         )
     bad = (nodes < 0) | (nodes >= graph.n_nodes)
     if bad.any():
         raise ArgumentError(
-            f"start: node {nodes[bad][0]} was given; nodes go from 0 to {graph.n_nodes - 1}"
+            f"{argument}: node {nodes[bad][0]} was given; nodes go from 0 to {graph.n_nodes - 1}"
         )
     out = nodes.astype(np.int64)
     return np.repeat(out, n_walkers) if len(out) == 1 else out
@@ -273,10 +190,10 @@ def _drawn(n: int, law: Law | None, graph: Graph, key: int) -> Ids:
         stream.fill_below(nodes, graph.n_nodes)
         return nodes
     if law.kind == "degree" and law.allowed is None:
-        # The row of a place.
-        places = np.empty(n, dtype=np.int64)
-        stream.fill_below(places, len(graph.indices))
-        return np.asarray(np.searchsorted(graph.indptr, places, "right") - 1, dtype=np.int64)
+        # The row of a uniform entry.
+        entries = np.empty(n, dtype=np.int64)
+        stream.fill_below(entries, len(graph.indices))
+        return np.asarray(np.searchsorted(graph.indptr, entries, "right") - 1, dtype=np.int64)
     uniforms = np.empty(n)
     stream.fill_uniform(uniforms)
     weights = law.weights

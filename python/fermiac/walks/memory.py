@@ -1,4 +1,4 @@
-"""How walkers keep what they remember, and how much memory that takes."""
+"""The memory that histories of walkers take, and the way in which the core keeps them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
 
 __all__ = ["memory_of", "require_room"]
 
-#: Walkers whose histories are kept side by side.
-_OCTET = 8
-#: Bytes of a visited node, at most, where histories are hashed; of one that is remembered.
+#: Walkers in a block of the core.
+_BLOCK = 8
+#: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40
-#: Tables are faster: histories are hashed only where these are so many times larger.
+#: Tables are faster: histories are hashed only where tables are so many times larger.
 _WASTE = 4
 
 
 def memory_of(job: Job) -> str:
-    """How the core keeps what walkers remember; refuses what no memory holds."""
-    n_nodes = job.graph.n_nodes
-    if not job.has_history and job.record != "visits":
+    """Return the way in which the core keeps histories; refuse what the machine cannot hold."""
+    n_nodes, has_history = job.graph.n_nodes, job.kernel.uses_history
+    if not has_history and job.record != "visits":
         return "none"
-    n = -(-job.n_walkers // _OCTET) * _OCTET
+    n = -(-job.n_walkers // _BLOCK) * _BLOCK
     weighed = job.step_exponent < 1.0
     # Counts are bytes at first.
     table = n * n_nodes * (9 if weighed else 1)
     hashed = n * min(n_nodes, job.n_steps) * _CELL
     what = f"the visits of {job.n_walkers} walkers on {n_nodes} nodes"
-    if job.has_history and job.history != "private":
+    if has_history and job.history != "private":
         counts = hashed if job.record == "visits" else 0
         require_room(
             16 * n_nodes + counts, what, "record='none', with f=, keeps those of all alone"
         )
         return "shared" if job.history == "shared_sync" else "unordered"
-    if job.has_history and job.memory_size is not None:
+    if has_history and job.memory_size is not None:
         own = n * min(job.memory_size, n_nodes) * _LINK
         counts = hashed if job.record == "visits" else 0
         require_room(own + counts, what, "use fewer walkers or a smaller memory_size")

@@ -9,21 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import MTM
 
 __all__ = ["acceptances"]
 
 Array = NDArray[np.float64]
 
-# A few seconds.
+#: Atoms of discrete laws, and edges, at most: a few seconds.
 _ATOMS = 4_000_000
 _EDGES = 200_000
 
 
 def acceptances(
-    indptr: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], density: Array, base: MTM
+    indptr: NDArray[Any],
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    density: Array,
+    n_tries: int,
+    by_root: bool,
 ) -> Array:
-    """d_i times the probability that a step goes from i to j, for every edge.
+    """Return d_i times the probability that a step goes from i to j, for every edge.
 
     `density` is the target over the degrees: its ratio is R. With h the balance, the neighbours
     y of i and the references x of j, the step goes to j with probability
@@ -31,15 +35,15 @@ def acceptances(
     and S' = h(R(j, i)) + the sum of K - 1 of h(R(j, x)): two independent discrete laws.
     """
     ratio = density[columns] / density[rows]
-    h = ratio / (1.0 + ratio) if base.balance == "barker" else np.sqrt(ratio)
+    h = np.sqrt(ratio) if by_root else ratio / (1.0 + ratio)
     if len(rows) > _EDGES:
         raise _too_much(f"{len(rows)} directed edges", f"{_EDGES} at most")
     laws = []
     left = _ATOMS
     for start, end in pairwise(indptr):
-        law, left = _sums(h[start:end], base.n_tries - 1, left)
+        law, left = _sums(h[start:end], n_tries - 1, left)
         laws.append(law)
-    # One direction of each edge: the other's probability follows from the balance.
+    # One direction of each edge; detailed balance gives the other.
     there = np.flatnonzero(rows < columns)
     back = np.lexsort((rows, columns))
     back = back[rows[back] > columns[back]]
@@ -51,13 +55,13 @@ def acceptances(
         below = np.concatenate([[0.0], np.cumsum(q)])[np.searchsorted(t, s, side="right")]
         above = np.concatenate([[0.0], np.cumsum(p)])[np.searchsorted(s, t, side="left")]
         mean = np.sum(p / s * below) + np.sum(q / t * above)
-        result[e] = base.n_tries * h[e] * mean
+        result[e] = n_tries * h[e] * mean
         result[r] = result[e] * density[rows[e]] / density[columns[e]]
     return result
 
 
 def _sums(values: Array, n: int, left: int) -> tuple[tuple[Array, Array], int]:
-    """The law of the sum of n of the values drawn with replacement, and what is left to spend."""
+    """Return the law of the sum of n values drawn with replacement, and the atoms left to spend."""
     at, counts = np.unique(values, return_counts=True)
     single = counts / len(values)
     where: Array = np.zeros(1)

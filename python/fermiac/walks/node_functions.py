@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
-"""What stands for a function of the nodes; see `fermiac.walks.Walk.expect`."""
+"""What stands for a function of the nodes; see `fermiac.walks.WalkResult.expect`."""
 
 #: Functions of ctypes, whatever they take.
 _FUNCTION: Any = ctypes.CFUNCTYPE(None).__mro__[1]

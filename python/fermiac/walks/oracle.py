@@ -1,4 +1,4 @@
-"""Graphs that are known by asking, and walkers that crawl over them."""
+"""Graphs behind an oracle that gives neighbours, and walkers that crawl over them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.results.result import warn
 from fermiac.walks.arrays import taken
-from fermiac.walks.chains import Base, Node2Vec, base_of, inner_of, takes_target
+from fermiac.walks.chains import CHAINS, Base, BaseChain, named_chains
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.graph import Graph
-from fermiac.walks.job import Alpha, Job, check_kernel, restart_of, schedule_of
+from fermiac.walks.job import Job, check_ways_back, restart_of
+from fermiac.walks.kernels import Alpha, Kernel, kernel_of
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike, called
-from fermiac.walks.visit_law import Law
+from fermiac.walks.visit_law import Law, refused_target
 from fermiac.walks.visits import Visits
 
 if TYPE_CHECKING:
@@ -33,37 +34,35 @@ __all__ = ["Crawler", "Neighbors", "Oracle", "crawl"]
 Ids = NDArray[np.int64]
 
 Neighbors: TypeAlias = "Callable[[Ids], tuple[ArrayLike, ArrayLike] | Sequence[ArrayLike]]"
-"""What gives the neighbours of nodes; see `Oracle`."""
+"""A function that returns the neighbours of nodes; see `Oracle`."""
 
-#: Stands for a graph of which nothing is known.
+#: In place of a graph of which nothing is known.
 _ANY = Graph.from_csr([0, 1, 2], [1, 0])
-#: Steps of a walker for each node, from which on history leaves little bias.
+#: With so many steps of a walker for each node, history leaves little bias.
 _FEW = 100
-#: Bases that see no more of the graph than what is near.
-_LOCAL = ("srw", "nbrw", "mhrw", "mhda", "barker")
 
 
 class Oracle:
-    """A graph that is known by asking for neighbours: of a web site, a service, a data base.
+    """A graph that is known through a function: of a web site, a service, a data base.
 
     Parameters
     ----------
     neighbors : callable
-        Takes nodes, an int64 array (n,) without repetition, and gives their neighbours: a tuple
+        Takes nodes, an int64 array (n,) without repetition, and returns their neighbours: a tuple
         (indptr, indices), n + 1 limits and the neighbours of one node after the other, or a list of
-        n arrays. Nodes are any numbers of an int64. Edges must lead both ways, and the same node
-        must always have the same neighbours; no node is asked for twice in a crawl.
+        n arrays. Nodes are any int64 numbers. Edges must lead both ways, and a node must always
+        have the same neighbours. A crawl requests no node twice.
 
     Raises
     ------
     ArgumentError
-        For what cannot be called.
+        If it is not callable.
 
     Examples
     --------
     >>> import numpy as np, fermiac as fm
     >>> ring = fm.walks.Oracle(lambda nodes: [[i - 1, i + 1] for i in nodes])
-    >>> crawler = fm.walks.Crawler(ring, start=0, n_walkers=8, rng=0)
+    >>> crawler = fm.walks.Crawler(ring, init=0, n_walkers=8, rng=0)
     >>> w = crawler.run(100)
     >>> bool(set(w.nodes[w.visited]) <= set(range(-100, 101)))
     True
@@ -79,7 +78,7 @@ class Oracle:
         return f"Oracle({getattr(self.neighbors, '__name__', self.neighbors)!s:.60})"
 
     def _rows(self, nodes: Ids) -> tuple[Ids, Ids]:
-        """What the core asks for, checked."""
+        """Return the rows of nodes, checked."""
         try:
             given = self.neighbors(nodes.copy())
         except Exception as error:
@@ -121,63 +120,62 @@ def _ids(what: str, given: Any) -> Ids:
 
 
 class Crawler:
-    """Walkers on a graph that is known by asking, which go on where they stopped.
+    """Walkers on a graph behind an oracle, which continue where they stopped.
 
     Parameters
     ----------
     graph : Oracle or callable
-        What knows the graph, or the function of an `Oracle`.
-    kernel : {"none", "hdt", "srrw"}, default "none"
-        As in `walk`. ``"srrw"`` asks for all neighbours of the nodes where walkers are. History is
-        for walkers that come back to nodes many times: with few visits a node it drives them to
-        those not yet visited, of which most edges lead to nodes of high degree.
-    base : str, Lazy, MTM or Node2Vec, default "mhda"
-        As in `walk`: ``"srw"``, ``"nbrw"``, ``"mhrw"``, ``"mhda"``, ``"barker"``, an `MTM`, a
-        `Node2Vec`, or a `Lazy` of one of them.
-    alpha : float or tuple, default 5.0
+        The graph, or the function of an `Oracle`.
+    kernel : {"none", "hdt", "srrw"} or kernel, default "none"
+        As in `walk`. ``"srrw"`` requests all neighbours of the current nodes. History is for
+        walkers that return to nodes many times: with few visits per node it drives them to those
+        not yet visited, and most edges lead to nodes of high degree.
+    base : str or base chain, default "mhda"
+        As in `walk`, but neither ``"weighted"`` nor ``"maxdeg"``, which need the whole graph.
+    alpha : float or tuple, optional
         The strength of repellence, as in `walk`.
     weights : None, "degree" or callable, default None
-        The target, up to a factor, as in `walk`; a callable is asked once for each node that a
-        walker looks at.
-    start : int or array_like of int, shape (n_walkers,)
-        Where walkers start.
+        The target, up to a factor, as in `walk`; a callable is called once for each node that a
+        walker considers.
+    init : int or array_like of int, shape (n_walkers,)
+        The first node of each walker.
     n_walkers : int, default 64
-        Walkers. Each step asks once, for all of them together.
+        The number of walkers. Each step makes one request for all of them together.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     restart : float, default 0.0
-        The probability to go back to the start, instead of a step.
+        The probability to go back to the first node instead of a step.
     on_stuck : {"stop", "restart"}, default "stop"
-        Whether walkers stay where no arc leads on, or go back to the start.
+        At a node without outgoing arcs: stay, or go back to the first node.
 
     Attributes
     ----------
     n_done : int
-        Steps that each walker has made.
+        The number of steps that each walker has made.
     n_asked : int
-        Nodes that were asked for.
+        The number of nodes that were requested.
 
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, or a walk that needs to know the whole graph.
+        For an argument outside its domain, or a walk that needs the whole graph.
 
     Notes
     -----
-    Nodes are numbered as they are discovered; ``nodes`` of the results has their own numbers. If
-    `neighbors` or `weights` raises, all walkers stand where the last step that all of them finished
-    has led, and `run` may be called again. With the same seed the steps are those of `walk` on the
-    whole graph with the same rows. Pseudo-counts are in proportion to the target, 1 for the first
-    start.
+    Nodes are numbered in the order of their discovery; ``nodes`` of the results has their original
+    numbers. If `neighbors` or `weights` raises, all walkers return to the end of the last step that
+    all of them finished, and `run` may be called again. With the same seed the steps are those of
+    `walk` on the whole graph with the same rows. Pseudo-counts are in proportion to the target, 1
+    for the first node.
 
     Examples
     --------
-    The mean degree of a graph from a crawl that has seen a part of it:
+    The mean degree of a graph, from a crawl over a part of it:
 
     >>> import numpy as np, fermiac as fm
     >>> g = fm.walks.graphs.barabasi_albert(2000, 3, rng=0)
-    >>> crawler = fm.walks.Crawler(lambda nodes: [g.neighbors(i) for i in nodes], start=0, rng=0)
-    >>> _ = crawler.run(50)  # away from the start
+    >>> crawler = fm.walks.Crawler(lambda nodes: [g.neighbors(i) for i in nodes], init=0, rng=0)
+    >>> _ = crawler.run(50)  # a burn-in
     >>> w = crawler.run(300)
     >>> e = w.expect(lambda nodes: g.degrees[nodes])
     >>> bool(abs(e.mean - g.degrees.mean()) < 5 * e.stderr)
@@ -187,11 +185,11 @@ class Crawler:
     def __init__(
         self,
         graph: Oracle | Neighbors,
-        kernel: str = "none",
+        kernel: Kernel = "none",
         base: Base = "mhda",
-        alpha: Alpha = 5.0,
+        alpha: Alpha | None = None,
         weights: str | NodeFunctionLike | None = None,
-        start: ArrayLike | None = None,
+        init: ArrayLike | None = None,
         n_walkers: int = 64,
         rng: RngLike = None,
         *,
@@ -199,22 +197,26 @@ class Crawler:
         on_stuck: str = "stop",
     ) -> None:
         self._oracle = graph if isinstance(graph, Oracle) else Oracle(graph)
-        chain = base_of(base)
-        name = check_kernel(choice("kernel", kernel, ("hdt", "srrw", "none")), chain, _ANY)
-        _check_local(chain)
+        strategy = kernel_of(kernel, alpha, "local")
+        chain = strategy.base(CHAINS.resolve(base))
+        check_ways_back(strategy, chain, _ANY)
+        if not chain.local:
+            raise ArgumentError(
+                f"base: {chain.spec!r} was given for a crawl, which knows no weights of edges, nor "
+                f"the largest degree; take one of {named_chains('local')}"
+            )
         choice("on_stuck", on_stuck, ("stop", "restart"))
         self._weigh, self._kind = _target(weights, chain)
         many = whole("n_walkers", n_walkers, 1, 2**40)
         self._burns = False
         self._job = Job(
             graph=_ANY,
-            kernel=name,
+            kernel=strategy,
             base=chain,
-            alpha=schedule_of(alpha if name != "none" else 0.0),
-            start=_starts(start, many),
+            start=_initial_nodes(init, many),
             n_steps=1,
             key=key_of(rng),
-            restart=restart_of(restart, name, chain),
+            restart=restart_of(restart, strategy, chain),
             on_stuck=on_stuck,
             record="visits",
         )
@@ -226,7 +228,7 @@ class Crawler:
         self._core = _core.Crawlers(settings, self._job.start, self._job.key)
 
     def __repr__(self) -> str:
-        """Say how far it has come."""
+        """Show the steps so far."""
         return (
             f"Crawler: {self._job.n_walkers} walkers × {self.n_done} steps, {self.n_asked} nodes "
             f"asked for, {len(self.nodes)} discovered"
@@ -234,22 +236,22 @@ class Crawler:
 
     @property
     def n_done(self) -> int:
-        """Steps that each walker has made."""
+        """The number of steps that each walker has made."""
         return self._core.n_done
 
     @property
     def n_asked(self) -> int:
-        """Nodes that were asked for."""
+        """The number of nodes that were requested."""
         return self._core.n_asked
 
     @property
     def nodes(self) -> Ids:
-        """The nodes that were discovered, in that order."""
+        """The discovered nodes, in the order of their discovery."""
         return self._core.names()
 
     @property
     def graph(self) -> Graph:
-        """What is known of the graph; nodes that were not asked for have empty rows."""
+        """The known part of the graph; nodes that were not requested have empty rows."""
         return Graph.from_csr(
             *self._core.known(), directed=True, labels=self.nodes.tolist(), validate="none"
         )
@@ -269,24 +271,24 @@ class Crawler:
         n_steps : int
             Steps of each walker.
         record : {"visits", "path"}, default "visits"
-            What is kept of these steps, as in `walk`.
+            The record of these steps, as in `walk`.
         thin : int, default 1
-            Steps for each node of the paths.
+            Keep every `thin`-th node of the paths.
         progress : bool or callable, optional
             As in `walk`.
 
         Returns
         -------
         Crawl
-            Of these steps alone; the steps of calls before are its burn-in.
+            The result of these steps; earlier ones are its burn-in.
 
         Raises
         ------
         ArgumentError
             For an argument outside its domain.
         TargetError
-            If `neighbors` or `weights` gives what cannot be used, or a walker is where no edge
-            leads on.
+            If `neighbors` or `weights` returns what cannot be used, or a walker is at a node
+            without edges.
         KeyboardInterrupt
             On Ctrl-C. This and every other exception has the steps so far as ``partial_result``,
             or None.
@@ -294,7 +296,7 @@ class Crawler:
         Warns
         -----
         ConvergenceWarning
-            If walkers with history have made few steps for each node.
+            If walkers with history have made few steps per node.
         """
         begun = time.perf_counter()
         steps = whole("n_steps", n_steps, 1, 2**32 - 1 - self.n_done)
@@ -334,7 +336,7 @@ class Crawler:
             return found
 
     def _burn(self, n_steps: int, progress: bool | Report | None) -> None:
-        """Steps that are no part of a result, of which nobody is warned."""
+        """Make steps that are no part of a result, without warnings."""
         self._burns = True
         try:
             self.run(n_steps, progress=progress)
@@ -345,11 +347,11 @@ class Crawler:
             self._burns = False
 
     def _notes(self) -> list[str]:
-        """What the user must know of a crawl."""
+        """Return the warnings of a crawl."""
         if self._burns:
             return []
         each = self.n_done / len(self.nodes)
-        if self._job.kernel == "none" or each >= _FEW:
+        if not self._job.kernel.uses_history or each >= _FEW:
             return []
         return [
             f"walkers with history have made {each:.2g} steps for each node discovered; with fewer "
@@ -388,23 +390,23 @@ class Crawler:
             f=None,
             burned=None,
         )
-        # It is this that goes on, not the result.
+        # The crawler continues, not the result.
         out.__dict__["_of_job"] = None
         object.__setattr__(out, "_names", self.nodes)
         return out
 
     @property
     def state(self) -> NDArray[np.uint64]:
-        """All that is known and remembered, in words, for `restore`."""
+        """The graph, positions and histories, in words, for `restore`."""
         return self._core.save()
 
     def restore(self, state: NDArray[np.uint64]) -> None:
-        """Go on where another crawler with the same arguments was.
+        """Continue from the state of another crawler with the same arguments.
 
         Parameters
         ----------
         state : ndarray of uint64
-            What its `state` was.
+            The `state` of the other crawler.
 
         Raises
         ------
@@ -419,25 +421,12 @@ class Crawler:
         self._core.load(np.ascontiguousarray(words))
 
 
-def _check_local(base: Base) -> None:
-    """Refuse chains that need to know all of the graph."""
-    inner = inner_of(base)[0]
-    if isinstance(inner, str) and inner not in _LOCAL:
-        raise ArgumentError(
-            f"base: {base!r} was given for a crawl, which knows no weights of edges, nor the "
-            f"largest degree; take one of {', '.join(map(repr, _LOCAL))}, an MTM or a Node2Vec"
-        )
-
-
-def _target(weights: Any, base: Base) -> tuple[Callable[[Ids], Any] | None, str]:
-    """What gives weights, and the kind of the law."""
-    if not takes_target(base):
+def _target(weights: Any, base: BaseChain) -> tuple[Callable[[Ids], Any] | None, str]:
+    """Return the function of the weights, and the kind of the law."""
+    if base.own_law is not None:
         if weights is not None:
-            raise ArgumentError(
-                f"weights: given with base={base!r}, whose law cannot be chosen; leave them out, "
-                "or take the base 'mhrw' or 'mhda'"
-            )
-        return None, "unknown" if isinstance(inner_of(base)[0], Node2Vec) else "degree"
+            raise refused_target(base)
+        return None, "degree" if base.has_closed_law else "unknown"
     if weights is None or (isinstance(weights, str) and weights == "degree"):
         return None, "uniform" if weights is None else "degree"
     call = called(weights)
@@ -457,13 +446,13 @@ def _target(weights: Any, base: Base) -> tuple[Callable[[Ids], Any] | None, str]
     return weigh, "table"
 
 
-def _starts(start: Any, n_walkers: int) -> Ids:
-    if start is None:
-        raise ArgumentError("start: a crawl needs to know a node where to start")
-    nodes = np.atleast_1d(taken("start", start))
+def _initial_nodes(init: Any, n_walkers: int) -> Ids:
+    if init is None:
+        raise ArgumentError("init: a crawl needs a node to start from")
+    nodes = np.atleast_1d(taken("init", init))
     if nodes.dtype.kind not in "iu" or nodes.ndim != 1 or len(nodes) not in (1, n_walkers):
         raise ArgumentError(
-            f"start: {start!r:.60} was given; a node, or one for each of {n_walkers} walkers, is "
+            f"init: {init!r:.60} was given; a node, or one for each of {n_walkers} walkers, is "
             "needed"
         )
     return np.ascontiguousarray(np.broadcast_to(nodes, n_walkers), dtype=np.int64)
@@ -479,7 +468,7 @@ def crawl(
     thin: int,
     progress: bool | Report | None,
 ) -> Crawl:
-    """What `walk` does on an oracle."""
+    """Return the walk on an oracle, with the arguments of `walk`."""
     for name, given in refused.items():
         if given:
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Asymptotic covariances of averages along chains: spectral sums, and Poisson's equation."""
+"""Asymptotic covariances of averages along chains: spectral sums and Poisson's equation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from scipy.sparse import csgraph
 from scipy.sparse import linalg as iterative
 
 from fermiac.errors import ArgumentError, NumericalError
-from fermiac.walks.edge_chain import EdgeChain
-from fermiac.walks.krylov import quadrature
-from fermiac.walks.transition import Chain, NodeChain
+from fermiac.walks.markov_chains import Chain, EdgeChain, NodeChain
 
 __all__ = [
     "base_covariance",
@@ -29,15 +27,18 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# Below, full matrices are as fast; above, iterations are faster by far, and as exact.
+#: Up to so many states full matrices are as fast; above, iterations are faster, and as exact.
 DENSE = 500
 LARGEST = 20_000
-#: Gaps are known to some 1e-15, which leaves three digits of this one.
+#: Gaps have errors of about 1e-15, which leaves three digits of this one.
 _LEAST_GAP = 1e-12
+#: The largest numbers of entries and of vectors of a Lanczos basis.
+_BASIS_NUMBERS = 200_000_000
+_MAX_BASIS = 3000
 
 
 def dense(chain: Chain, method: str) -> bool:
-    """Whether to factor full matrices."""
+    """Return whether to factor full matrices."""
     if method == "dense" and chain.n_states > LARGEST:
         raise ArgumentError(
             f"method: 'dense' for {chain.n_states} states, whose matrix takes "
@@ -47,9 +48,9 @@ def dense(chain: Chain, method: str) -> bool:
 
 
 def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
-    """The eigenvalues of P, and the products of its left eigenvectors with the columns of f.
+    """Return the eigenvalues of P, and its left eigenvectors times the columns of f.
 
-    That of the eigenvalue 1 is reported as 0 with products that are 0: functions are centred.
+    The eigenvalue 1 is returned as 0 with products of 0, as functions are centred.
     """
     root = np.sqrt(chain.mu)
     matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
@@ -63,12 +64,67 @@ def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
 
 
 def modes(chain: NodeChain, f: Array, method: str) -> tuple[Array, Array]:
-    """The spectrum, or a few modes that stand for it."""
-    return spectrum(chain, f) if dense(chain, method) else quadrature(chain, _scaled(chain, f))
+    """Return the spectrum, or a quadrature rule for it."""
+    return spectrum(chain, f) if dense(chain, method) else _quadrature(chain, _scaled(chain, f))
+
+
+def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
+    """Return nodes l and products B whose sums of g(l) B B^T are those over the whole spectrum.
+
+    This is Gauss quadrature with respect to the spectral measure of the centred functions, by the
+    block Lanczos method with full orthogonalisation. It has converged for smooth g when it has for
+    the sharpest one, (1 + l) / (1 - l).
+    """
+    s, v = chain.symmetric(), np.sqrt(chain.mu)
+    start = scaled - np.multiply.outer(v, v @ scaled)
+    most = min(len(v) - 1, _MAX_BASIS, max(_BASIS_NUMBERS // len(v), 1))
+    block, left = _orthonormal(start, 0.0)
+    basis = block
+    first = block.T @ start
+    projected: Array = np.zeros((0, 0))
+    before, settled, step, check = np.inf, 0, 0, 4
+    while True:
+        width, m = block.shape[1], basis.shape[1]
+        image = s @ block
+        image -= np.multiply.outer(v, v @ image)
+        entries = basis.T @ image
+        grown = np.zeros((m, m))
+        grown[: m - width, : m - width] = projected
+        grown[:, m - width :] = entries
+        grown[m - width :, :] = entries.T
+        projected = grown
+        image -= basis @ entries
+        image -= basis @ (basis.T @ image)
+        block, left = _orthonormal(image, 1e-10)
+        step += 1
+        if not left or m >= len(v) - 1 or step == check:
+            check += 4 + step // 8
+            nodes, vectors = linalg.eigh(projected)
+            products = vectors[: len(first)].T @ first
+            now = float(np.sum((1 + nodes) / (1 - nodes) * (products**2).sum(axis=1)))
+            settled = settled + 1 if abs(now - before) <= 1e-11 * abs(now) else 0
+            if settled == 2 or not left or m >= len(v) - 1:
+                return nodes, products
+            before = now
+        if m + left > most:
+            raise NumericalError(
+                f"the spectrum that the token feels was not found with {m} vectors: the chain of "
+                f"{len(v)} nodes mixes too slowly, or the parameters are too many; take "
+                "method='dense', the kernel 'hdt', or fewer parameters"
+            )
+        basis = np.concatenate([basis, block], axis=1)
+
+
+def _orthonormal(columns: Array, floor: float) -> tuple[Array, int]:
+    """Return an orthonormal basis of the columns without those that nearly vanish, and its size."""
+    q, r, _ = linalg.qr(columns, mode="economic", pivoting=True)
+    size = np.abs(np.diagonal(r))
+    keep = int((size > max(floor, 1e-13 * size.max(initial=0.0))).sum())
+    return q[:, :keep], keep
 
 
 def base_covariance(chain: Chain, f: Array, method: str) -> Array:
-    """The covariance of averages of the columns of f along the base chain."""
+    """Return the covariance of averages of the columns of f along the base chain."""
     if isinstance(chain, EdgeChain):
         return _of_edges(chain, f, dense(chain, method))
     return repelled_covariance(chain, f, 0.0, 1.0, method)
@@ -77,12 +133,12 @@ def base_covariance(chain: Chain, f: Array, method: str) -> Array:
 def repelled_covariance(
     chain: NodeChain, f: Array, alpha: float, constant: float, method: str
 ) -> Array:
-    """The sum over the modes of (1 + l) / (1 - l) / (2 alpha (1 + l) + constant)."""
+    """Return the sum over the modes of (1 + l) / (1 - l) / (2 alpha (1 + l) + constant)."""
     if dense(chain, method):
         values, b = spectrum(chain, f)
         up = 1 + values
         return _summed(b, up / ((1 - values) * (2 * alpha * up + constant)))
-    # In partial fractions, so that the error of each term is the square of the solver's.
+    # By partial fractions: the error of each term is the square of that of the solver.
     scaled = _scaled(chain, f)
     whole = 4 * alpha + constant
     slow = _solve(chain, scaled, 1.0, -1.0)
@@ -91,18 +147,18 @@ def repelled_covariance(
 
 
 def late_share(pull: Any, n: int, burned: int) -> Any:
-    """The variance of an average over the steps after `burned` of n, over V.
+    """Return the variance of an average over the steps after `burned` of n, over V.
 
-    A mode that the history pulls back with the strength p has the sum S over n steps with
-    dS = -p S dn / n + noise, so that the variance of S is V n, and the covariance of the sums over
-    m and over n steps is V m (m / n)^p.
+    Let the history pull a mode back with the strength p. Its sum S over n steps follows
+    dS = -p S dn / n + noise. The variance of S is V n, and the covariance of the sums over m and
+    over n steps is V m (m / n)^p.
     """
     m = float(burned)
     return (n + m - 2.0 * m * (m / n) ** np.asarray(pull)) / (n - m) ** 2
 
 
 def late_covariance(chain: Chain, f: Array, alpha: float, n: int, burned: int) -> Array:
-    """The covariance of averages of the self-repellent walk over the steps after `burned` of n."""
+    """Return the covariance of averages of the self-repellent walk after `burned` of n steps."""
     if not isinstance(chain, NodeChain) or not _scaled(chain, f).any():
         return np.zeros((f.shape[1], f.shape[1]))
     values, b = modes(chain, f, "auto")
@@ -112,7 +168,7 @@ def late_covariance(chain: Chain, f: Array, alpha: float, n: int, burned: int) -
 
 
 def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Array:
-    """The sum over the modes of (1 + l) / (1 - l) / (1 + alpha (1 + l))²."""
+    """Return the sum over the modes of (1 + l) / (1 - l) / (1 + alpha (1 + l))²."""
     if dense(chain, method):
         values, b = spectrum(chain, f)
         up = 1 + values
@@ -123,7 +179,7 @@ def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Ar
 
 
 def gap(chain: NodeChain, absolute: bool) -> float:
-    """1 minus the second eigenvalue, or minus the second largest modulus."""
+    """Return 1 minus the second eigenvalue, or minus the second largest modulus."""
     if chain.n_states <= DENSE:
         root = np.sqrt(chain.mu)
         # The eigenvalue 1 becomes -2, below all others.
@@ -151,7 +207,7 @@ def _largest(operator: Any) -> float:
 
 
 def _scaled(chain: NodeChain, f: Array) -> Array:
-    """D^(1/2) times the centred functions."""
+    """Return D^(1/2) times the centred functions."""
     return np.asarray(np.sqrt(chain.mu)[:, None] * (f - chain.mu @ f))
 
 
@@ -164,7 +220,7 @@ def _symmetrised(matrix: Array) -> Array:
 
 
 def _shifted(chain: NodeChain, diagonal: float, factor: float, deflate: float) -> Any:
-    """The operator diagonal I + factor S - deflate v v^T, v the eigenvector of S for 1."""
+    """Return diagonal I + factor S - deflate v v^T, with the eigenvector v of S for 1."""
     s, v = chain.symmetric(), np.sqrt(chain.mu)
 
     def apply(x: Array) -> Array:
@@ -176,8 +232,8 @@ def _shifted(chain: NodeChain, diagonal: float, factor: float, deflate: float) -
 def _solve(
     chain: NodeChain, b: Array, diagonal: float, factor: float, rtol: float = 1e-10
 ) -> Array:
-    """Solve (diagonal I + factor S) x = b by conjugate gradients, column by column, off v."""
-    # v gets the eigenvalue that keeps the operator positive: `diagonal`.
+    """Solve (diagonal I + factor S) x = b by conjugate gradients, orthogonally to v."""
+    # The eigenvalue of v becomes `diagonal`, which keeps the operator positive.
     operator = _shifted(chain, diagonal, factor, factor)
     jacobi = 1.0 / (diagonal + factor * chain.matrix.diagonal())
     precondition = _operator(len(b), lambda r: jacobi * r)
@@ -190,7 +246,7 @@ def _operator(n: int, apply: Callable[[Array], Array]) -> Any:
 
 
 def _columns(b: Array, solve: Callable[[Array], tuple[Array, float]]) -> Array:
-    """Solve for every column that is not 0, and see that it was solved."""
+    """Solve for every column that is not 0, and check the solution."""
     x = np.zeros_like(b)
     for k in np.flatnonzero(np.abs(b).max(axis=0, initial=0.0) > 0):
         x[:, k], left = solve(b[:, k])
@@ -206,7 +262,7 @@ def _columns(b: Array, solve: Callable[[Array], tuple[Array, float]]) -> Array:
 def _refined(
     operator: Any, b: Array, solver: Any, rtol: float, maxiter: int, **options: Any
 ) -> tuple[Array, float]:
-    """The solution and its relative error; what a solver leaves over, it solves for again."""
+    """Return the solution and its relative error, by iterative refinement."""
     x, rest, norm = np.zeros_like(b), b, np.linalg.norm(b)
     best = x, 1.0
     for _ in range(4):
@@ -222,9 +278,9 @@ def _refined(
 
 
 def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
-    """The covariance of averages along a chain on directed edges."""
+    """Return the covariance of averages along a chain on directed edges."""
     centred = f - chain.mu @ f
-    # Time is spent at the nodes; the jumps are reversible once edges are reversed.
+    # Holding times depend on the nodes; the jumps are reversible after a reversal of the edges.
     h = chain.of_states(chain.holding[:, None] * centred)
     flow = chain.flow / chain.flow.sum()
     if full:
@@ -247,7 +303,7 @@ def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
         symmetric = _operator(len(root), lambda x: x[reverse] - jump(x))
 
         def solve(b: Array) -> tuple[Array, float]:
-            # The first is faster, where the second never fails but by rounding.
+            # The first is faster; the second only fails by rounding.
             with np.errstate(all="ignore"):
                 x, left = _refined(ahead, b, iterative.bicgstab, 1e-12, 5000)
             if left < 1e-11:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, plain
+from fermiac._base.validate import numbers, plain, real
 from fermiac.errors import ArgumentError, NumericalError
-from fermiac.walks.chains import real
 from fermiac.walks.losses import Loss, finite, solved
 
 __all__ = ["LeastSquares", "Logistic"]
@@ -41,9 +40,8 @@ class _Data(Loss):
             raise ArgumentError(
                 f"y: shape {targets.shape} was given for {len(rows)} rows; ({len(rows)},) is needed"
             )
-        self.ridge = real(ridge)
-        if not 0.0 <= self.ridge < np.inf:
-            raise ArgumentError(f"ridge: {ridge!r:.60} was given; a number from 0 on is needed")
+        needed = "a finite number from 0 on is needed"
+        self.ridge = real("ridge", ridge, needed, lambda x: 0.0 <= x < np.inf)
         order, self.starts = _sorted(shards, len(rows))
         if order is not None:
             rows, targets = rows[order], targets[order]

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from fermiac.results.sample import Sample
     from fermiac.walks.node_functions import NodeFunctionLike
 
-__all__ = ["Walk"]
+__all__ = ["WalkResult"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Walk(WalkData):
+class WalkResult(WalkData):
     """What walkers on a graph have visited: a `fermiac.Sample` over its nodes.
 
     Attributes
@@ -420,7 +420,7 @@ class Walk(WalkData):
 
     def _headline(self) -> str:
         s = self.settings
-        alpha = "" if s["kernel"] in ("none", "rotor", "saw") else f", alpha {s['alpha']}"
+        alpha = f", alpha {s['alpha']}" if self._kernel.repels else ""
         return (
             f"Walk: {self.n_walkers} walkers × {self.n_steps} steps on {self.n_nodes} nodes, "
             f"kernel {s['kernel']}, base {s['base']}{alpha}: {100 * self.acceptance:.1f} % moved"

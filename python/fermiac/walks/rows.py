@@ -259,8 +259,9 @@ class Rows:
         start: NDArray[np.int64] | None = None,
         component: str = "error",
         on_stuck: str = "error",
+        argument: str = "init",
     ) -> tuple[NDArray[np.bool_] | None, list[str]]:
-        return check_walkable(self, start, component, on_stuck)
+        return check_walkable(self, start, component, on_stuck, argument)
 
 
 def _again(cls: type[Rows], arrays: tuple[Any, ...], known: dict[str, Any]) -> Rows:

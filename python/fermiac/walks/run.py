@@ -16,7 +16,7 @@ from fermiac.runs import background
 from fermiac.walks.job import Job
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 from fermiac.walks.transient import Marks
 from fermiac.walks.visits import Visits
 
@@ -66,7 +66,7 @@ class Course:
         report: Report | None = None,
         start: float,
         elapsed: float = 0.0,
-        before: Walk | None = None,
+        before: WalkResult | None = None,
     ) -> None:
         self._job = job
         self._walkers = walkers
@@ -94,7 +94,7 @@ class Course:
         self.sums: Array | None = None if before is None else before._sums
         self.burned: Visits | None = None if before is None else before._burned
         self.marks = Marks(None if before is None else before._marks)
-        self._view: Walk | None = None
+        self._view: WalkResult | None = None
         self._seen = 0.0
         self._watched = background.watch(lambda: self._view)
 
@@ -129,7 +129,7 @@ class Course:
         )
         return np.empty((job.n_walkers, n), dtype=np.uint32 if size == 4 else np.uint64)
 
-    def run(self) -> Walk:
+    def run(self) -> WalkResult:
         """Run to the end."""
         try:
             self._save()
@@ -322,7 +322,7 @@ class Course:
             error.add_note(f"and what the run had could not be kept: {failure}")
         error.partial_result = partial  # type: ignore[attr-defined]
 
-    def _result(self, status: str) -> Walk:
+    def _result(self, status: str) -> WalkResult:
         """What there is."""
         job, walkers = self._job, self._walkers
         state = None
@@ -340,7 +340,7 @@ class Course:
                 paths = np.concatenate([self._before.paths, paths], axis=1)
             elif status == "running":
                 paths = paths.copy()
-        return Walk.of_run(
+        return WalkResult.of_run(
             job,
             n_steps=self.done,
             status=status,

@@ -1,4 +1,4 @@
-"""Self-avoiding walks: paths of their own length, with weights."""
+"""Self-avoiding walks: paths of different lengths, with weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fermiac._base.progress import finish, reporter
 from fermiac.errors import ArgumentError
 from fermiac.walks.job import Job
 from fermiac.walks.memory import require_room
-from fermiac.walks.result import Walk
+from fermiac.walks.result import WalkResult
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -22,8 +22,8 @@ __all__ = ["avoiding"]
 
 def avoiding(
     job: Job, refused: dict[str, Any], workers: int, progress: bool | Report | None, start: float
-) -> Walk:
-    """Walk to nodes that were not visited yet, until there is none."""
+) -> WalkResult:
+    """Return a walk to nodes that were not visited yet, until there is none."""
     if job.record != "path":
         raise ArgumentError(
             f"record: {job.record!r} was given with kernel='saw', whose walks are paths; say "
@@ -46,9 +46,9 @@ def avoiding(
             raise
         lengths = np.diff(starts) - 1
         longest = int(lengths.max())
-        # A walk that is trapped stays, so that all are of one length.
+        # A trapped walk stays, so that all paths have one length.
         at = np.minimum(np.arange(1, longest + 1), lengths[:, None]) + starts[:-1, None]
-        result = Walk.of_run(
+        result = WalkResult.of_run(
             job,
             n_steps=longest,
             status="complete",

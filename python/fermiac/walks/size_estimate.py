@@ -1,4 +1,4 @@
-"""How large a graph is, from walks without repellence that meet themselves and each other."""
+"""Estimates of the size of a graph, from the collisions of walks without history."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fermiac.results.result import warn
 from fermiac.walks.estimates import few_walkers
 
 if TYPE_CHECKING:
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
 
 __all__ = ["estimate_size"]
 
 Array = NDArray[np.float64]
 
 
-def estimate_size(walk: Walk, gap: int) -> Estimate:
-    """What `Walk.estimate_size` does."""
+def estimate_size(walk: WalkResult, gap: int) -> Estimate:
+    """Return the estimate of `WalkResult.estimate_size`."""
     start = time.perf_counter()
     if walk.paths is None:
         raise ArgumentError("record: the size needs the paths; walk with record='path'")
-    if walk.settings["kernel"] in ("rotor", "saw") or walk._alpha > 0:
+    if walk._avoids:
         raise ArgumentError(
             "alpha: a walk that avoids where it has been meets itself too seldom, and the graph "
             "would seem too large; walk with kernel='none'"
@@ -41,7 +41,7 @@ def estimate_size(walk: Walk, gap: int) -> Estimate:
     nodes = walk.visited
     table = np.ones(walk.n_nodes)
     table[nodes] = walk._law_at(nodes)
-    # Pairs of steps: all of them, less those of one walker that are too near.
+    # All pairs of steps, less those of one walker that are too near.
     sums = np.array([table[path].sum() for path in paths])
     inverse = np.array([(1.0 / table[path]).sum() for path in paths])
     near_ratio, near_meet = np.zeros(n_walkers), np.zeros(n_walkers)

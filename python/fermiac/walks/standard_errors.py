@@ -1,4 +1,4 @@
-"""Standard errors of a walk's averages: from walkers, from batches of a path, from the theory."""
+"""Standard errors of averages of walks: from replicas, from batch means, from the theory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import choice, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.walks.chains import takes_target
 from fermiac.walks.estimates import parts_of, ratio, ratios_under
 from fermiac.walks.node_functions import NodeFunction
 
 if TYPE_CHECKING:
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
 
 __all__ = ["stderr"]
 
@@ -24,9 +23,9 @@ METHODS = ("replica", "batch", "overlapping", "theory")
 
 
 def stderr(
-    walk: Walk, f: Any, method: str, under: Any, batch_size: int | None
+    walk: WalkResult, f: Any, method: str, under: Any, batch_size: int | None
 ) -> tuple[Any, tuple[type[ConvergenceWarning], str] | None]:
-    """What `Walk.stderr` gives, and what is to be warned of."""
+    """Return the standard error of `WalkResult.stderr`, and a warning if there is one."""
     choice("method", method, METHODS)
     function = NodeFunction("f", f, walk.n_nodes)
     found = None
@@ -41,10 +40,10 @@ def stderr(
 
 
 def _batches(
-    walk: Walk, f: NodeFunction, under: Any, batch_size: int | None, overlapping: bool
+    walk: WalkResult, f: NodeFunction, under: Any, batch_size: int | None, overlapping: bool
 ) -> Array:
-    """The variance by the means of batches of each path."""
-    if walk.settings["kernel"] in ("rotor", "saw") or walk._alpha > 0:
+    """Return the variance by batch means of each path."""
+    if walk._avoids:
         raise ArgumentError(
             "method: batch means given for a walk with history. Within a run its steps are those "
             "of the base chain, and it is over all of them that the history makes averages "
@@ -61,7 +60,7 @@ def _batches(
         )
     parts = parts_of(walk, f, under, False)
     mean = parts.sums.sum(axis=0) / parts.weights.sum()
-    # What each step moves the ratio by, were it alone.
+    # The influence of each node on the ratio.
     nodes = walk.visited
     ratios = ratios_under(walk, under, nodes)
     moved = f.at(nodes) - mean
@@ -84,20 +83,10 @@ def _batches(
     return np.asarray(total / walk.n_walkers**2)
 
 
-def _arrival(alpha: tuple[str, float, float, float]) -> float:
-    """The step from which on alpha is constant."""
-    kind, low, high, steps = alpha
-    if kind == "linear":
-        return steps
-    if kind == "log" and low < high:
-        return float(np.exp(min(high / low, 700.0))) if low > 0.0 else np.inf
-    return 0.0
-
-
 def _theory(
-    walk: Walk, f: Any, under: Any
+    walk: WalkResult, f: Any, under: Any
 ) -> tuple[Array, tuple[type[ConvergenceWarning], str] | None]:
-    """The variance that the limit theorem gives."""
+    """Return the variance by the limit theorem, and a warning if the history is noisy."""
     from fermiac.walks import asymptotic_variance
     from fermiac.walks.poisson import late_covariance, late_share
     from fermiac.walks.transition import chain_of
@@ -126,25 +115,25 @@ def _theory(
             "about plain averages; take method='replica'"
         )
     weights: Any = None
-    if takes_target(job.base) and job.law is not None and job.law.kind != "uniform":
+    if job.base.own_law is None and job.law is not None and job.law.kind != "uniform":
         weights = "degree" if job.law.kind == "degree" else job.law.table
     values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
     alpha, n, burned = walk._alpha, walk.n_steps, int(settings["burn_in"])
-    if _arrival(job.alpha) > (burned or n) / 2:
+    if job.kernel.schedule.arrival > (burned or n) / 2:
         raise ArgumentError(
             "method: 'theory' is about a constant alpha, and this one rose for too large a part of "
             "the walk; take method='replica'"
         )
-    if burned and job.kernel == "srrw":
+    if burned and job.kernel.by_modes:
         chain = chain_of(job.graph, job.base, weights, job.kernel)
         matrix = late_covariance(chain, values, alpha, n, burned)
         variance = np.maximum(np.diagonal(matrix), 0.0) / walk.n_walkers
     else:
-        limit = asymptotic_variance(job.graph, values, job.kernel, job.base, alpha, weights)
-        pull = alpha if job.kernel == "hdt" else 0.0
+        limit = asymptotic_variance(job.graph, values, job.kernel, job.base, None, weights)
+        pull = job.kernel.pull(alpha)
         variance = np.asarray(limit) * late_share(pull, n, burned) / walk.n_walkers
     found = None
-    noise = walk.history_noise if job.kernel == "hdt" and walk.n_replicas > 1 else 0.0
+    noise = walk.history_noise if job.kernel.feels_noise and walk.n_replicas > 1 else 0.0
     if noise > 0.3:
         found = (
             ConvergenceWarning,

@@ -1,4 +1,4 @@
-"""Token optimisation: parameters that walk over a graph and improve at every node."""
+"""Token optimisation: stochastic approximation along walks over a graph."""
 
 from __future__ import annotations
 
@@ -12,51 +12,53 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
-from fermiac._base.validate import RngLike, key_of, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, whole, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
 from fermiac.results.result import warn
+from fermiac.walks.api import MOST_STEPS
+from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.gradients import LossLike, as_loss
-from fermiac.walks.job import Job
+from fermiac.walks.graph import Graph
+from fermiac.walks.job import Job, check_ways_back, initial_nodes
+from fermiac.walks.kernels import Alpha, Kernel, exponent, kernel_of
 from fermiac.walks.losses import Loss
 from fermiac.walks.memory import require_room
 from fermiac.walks.regressions import LeastSquares, Logistic
-from fermiac.walks.token_result import Optimum
-from fermiac.walks.token_rule import Plan, exponent, starts_of
+from fermiac.walks.token_result import OptimizeResult
+from fermiac.walks.token_rule import Rule, initial_parameters
 from fermiac.walks.token_run import Callback, Judge, Keeper, TokenRun, before_of
-from fermiac.walks.token_walk import job_of, weights_of
+from fermiac.walks.visit_law import law_of, prior_of
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.walks.chains import Base
-    from fermiac.walks.job import Alpha
     from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["optimize"]
 
 Array = NDArray[np.float64]
-#: Records of a trace, and numbers in it, at most, if nothing is said.
+#: Records of a trace, and numbers in it, at most, by default.
 _RECORDS, _NUMBERS = 200, 2**24
 
 
 def optimize(
     loss: LossLike,
     graph: Any,
-    alpha: Alpha = 5.0,
+    alpha: Alpha | None = None,
     a: float = 0.7,
     b: float = 0.9,
     n_steps: int = 10**5,
-    rng: RngLike = 0,
+    rng: RngLike = None,
     *,
-    theta0: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     dim: int | None = None,
-    kernel: str = "srrw",
+    kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: str | NodeFunctionLike | None = None,
     pseudo_counts: str | ArrayLike = "target",
-    start: ArrayLike | None = None,
+    init_nodes: ArrayLike | None = None,
     c: float = 1.0,
     step_sizes: ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | None = None,
     momentum: float = 0.0,
@@ -77,8 +79,8 @@ def optimize(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> Optimum:
-    r"""Minimise a mean of losses that lie on the nodes of a graph, by a token that walks over it.
+) -> OptimizeResult:
+    r"""Minimise a mean of losses on the nodes of a graph, by a token that walks over it.
 
     The token carries parameters :math:`\theta`. In step n + 1 it moves from its node to the next,
     :math:`X_{n+1}`, along a self-repellent walk whose measure of visits then takes a step of size
@@ -87,47 +89,47 @@ def optimize(
     .. math:: \theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n), \qquad
               \beta_n = c\, (n + 1)^{-b}, \quad \gamma_n = (n + 1)^{-a}.
 
-    They tend to where the mean of the gradients under the walk's law is 0, with an error of the
-    order :math:`\beta_n^{1/2}`. If b > a the measure settles first, and repellence brings the
-    variance of the parameters down with :math:`\alpha^{-2}` [1]_.
+    They converge to the zero of the mean gradient under the law of the walk, with an error of the
+    order :math:`\beta_n^{1/2}`. If b > a the measure settles first, and the variance of the
+    parameters falls like :math:`\alpha^{-2}` [1]_.
 
     Parameters
     ----------
     loss : loss, callable, native function or torch module
         A `Quadratic`, `LeastSquares` or `Logistic`, which run in Rust; a function of parameters
-        (n_tokens, d) and nodes (n_tokens,), int64, that gives gradients (n_tokens, d); a C function
-        pointer (`NativeLoss`); or a torch module (`TorchLoss`).
+        (n_tokens, d) and nodes (n_tokens,), int64, that returns gradients (n_tokens, d); a C
+        function pointer (`NativeLoss`); or a torch module (`TorchLoss`).
     graph : graph
         As `as_graph` takes it.
-    alpha : float or schedule, default 5
-        The strength of repellence.
+    alpha : float or tuple, optional
+        The strength of repellence, as for `walk`; by default that of the kernel, 5.0.
     a, b : float, default 0.7 and 0.9
         The exponents of the step sizes, above 1/2, up to 1. With b = 1 the smallest eigenvalue of
         the mean Hessian must be above 1 / (2 c).
     n_steps : int, default 10**5
         Steps of each token.
-    rng : int, SeedSequence, Generator or None, default 0
-        See `fermiac.random.key_of`.
-    theta0 : array_like of shape (d,) or (n_tokens, d), optional
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    init : array_like of shape (d,) or (n_tokens, d), optional
         The first parameters; by default zeros.
     dim : int, optional
-        The number of parameters, where neither `theta0` nor the loss tells it.
-    kernel : {"srrw", "hdt", "none"}, default "srrw"
-        How history bends the walk, as for `walk`.
-    base : str, Lazy or MTM, default "mhrw"
-        The chain that is bent.
+        The number of parameters, if neither `init` nor the loss has it.
+    kernel : {"srrw", "hdt", "none"} or kernel, default "srrw"
+        The effect of history, as for `walk`.
+    base : str or base chain, default "mhrw"
+        The base chain, as for `walk`.
     weights : None, "degree", array or callable, optional
-        How much each node counts, up to a factor. By default all count the same (for the bases
-        that visit by degree: as much as their degree).
+        The weight of each node, up to a factor. By default all count the same (for bases with a law
+        of their own: by that law).
     pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
-        The counts that histories begin with, as for `walk`.
-    start : int or array_like of shape (n_tokens,), optional
-        Where tokens start; by default nodes are drawn.
+        The visits that histories begin with, as for `walk`.
+    init_nodes : int or array_like of shape (n_tokens,), optional
+        The first node of each token; by default drawn from the law of the walk.
     c : float, default 1
         The scale of step sizes.
     step_sizes : array_like of shape (n_steps,) or callable, optional
         Sizes :math:`\beta_1, \beta_2, \ldots` in place of those of b and c, or a function that
-        gives them for an array of steps 1, 2, ….
+        returns them for an array of steps 1, 2, ….
     momentum : float, default 0
         m in [0, 1) of the heavy ball: :math:`v \leftarrow m v + \nabla f` takes the place of the
         gradient.
@@ -136,24 +138,24 @@ def optimize(
     clip : float, optional
         Gradients of a larger norm are cut to this norm.
     projection : ("ball", radius) or ("box", low, high), optional
-        The set that parameters are brought back to after every step.
+        The set on which parameters are projected after every step.
     batch_size : int, optional
-        Rows of a node's data that a visit draws, with replacement, instead of looking at all; for
-        `LeastSquares` and `Logistic`.
+        The number of rows of a node's data that a visit draws, with replacement, instead of using
+        all; for `LeastSquares` and `Logistic`.
     local_steps : int, default 1
-        Steps of the same size that are taken at each visit.
+        The number of steps of the same size at each visit.
     n_tokens : int, default 1
-        Tokens, each with a walker of its own.
+        The number of tokens, each with a walker of its own.
     sync : int, optional
         After every so many steps all tokens take the mean of their parameters (and momenta). By
-        default they never meet: then they are independent, and their spread tells the error.
+        default they never do: then they are independent, and their spread gives the error.
     history : {"private", "shared_sync"}, default "private"
-        Whether each token's walker has a history of its own, or all read and write one.
+        Each token's walker has a history of its own, or all share one.
     objective : bool or callable, optional
-        A function of parameters (n, d) that gives (n,), evaluated along the trace; True for the
-        mean of the losses under the walk's law, of losses that run in Rust.
+        A function of parameters (n, d) that returns (n,), evaluated along the trace; True for the
+        mean of the losses under the law of the walk, of losses that run in Rust.
     record_every : int, optional
-        Steps between two records of the trace; by default such that there are 200, or fewer where
+        Steps between two records of the trace; by default such that there are 200, or fewer if
         these would be many numbers.
     callback : callable, optional
         Called with (step, parameters (n_tokens, d)) after every `callback_every` steps, by default
@@ -161,13 +163,13 @@ def optimize(
     callback_every : int, optional
         See `callback`.
     state : mapping, optional
-        ``state`` of a result of the same call, which goes on from there for n_steps more steps,
-        as one run would have. Its trace begins there.
+        The ``state`` of a result of the same call. The run continues from there for n_steps more
+        steps, as one run would have done. Its trace begins there.
     keep_state : bool, default True
-        Whether the result has a `state`, which holds what all walkers remember.
+        Keep a `state` in the result, with the histories of all walkers.
     checkpoint : str, path-like or fermiac.Checkpoint, optional
-        A file from which the same call, killed or not, goes on; a larger `n_steps` (with the same
-        `record_every`) makes the run longer.
+        A file from which the same call, killed or not, continues; a larger `n_steps` (with the
+        same `record_every`) makes the run longer.
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
@@ -175,17 +177,17 @@ def optimize(
 
     Returns
     -------
-    Optimum
+    OptimizeResult
         ``theta``, ``thetas`` of all tokens, averages, the trace, visits, and the state.
 
     Raises
     ------
     ArgumentError
-        For arguments outside of their domains.
+        For an argument outside its domain.
     DivergedError
         If parameters are no longer finite; with the step, the node, and ``partial_result``.
     TargetError
-        If a gradient or `objective` has another shape, or a native function leaves numbers
+        If a gradient or `objective` has a wrong shape, or a native function leaves numbers
         unwritten.
     MemoryLimitError
         If parameters or the trace would take more memory than the machine has.
@@ -193,16 +195,16 @@ def optimize(
     Warns
     -----
     ConvergenceWarning
-        If b is not above a, where repellence gains little or nothing.
+        If b is not above a: repellence then gains little or nothing.
 
     Notes
     -----
-    `Optimum.stderr` is the spread of the tokens, and does not hold what all of them have in common:
-    what is left of the way from `theta0` after a short run, and the transient of their histories.
-    The trace shows whether the former is over.
+    `OptimizeResult.stderr` is the spread of the tokens. It does not include what all of them have
+    in common: the remaining distance from `init` after a short run, and the transient of their
+    histories. The trace shows whether the former has vanished.
 
-    The error that is left after n steps is what `predict` computes for losses whose gradients are
-    known at the minimum, and `token_covariance` its limit.
+    `predict` computes the error after n steps for losses whose gradients are known at the minimum,
+    and `token_covariance` its limit.
 
     References
     ----------
@@ -222,12 +224,12 @@ def optimize(
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31)
     n_steps = whole("n_steps", n_steps, 0, 2**32)
     before = before_of(state)
-    theta, dim = starts_of(theta0, dim, n_tokens)
+    theta, dim = initial_parameters(init, dim, n_tokens)
     handle, dim = as_loss(loss, dim)
     require_room(32 * n_tokens * dim, f"the parameters of {n_tokens} tokens", "use fewer")
     if theta is None:
         theta = np.zeros((n_tokens, dim))
-    plan = Plan.of(
+    rule = Rule.of(
         dim,
         before.done + n_steps,
         n_tokens,
@@ -242,7 +244,7 @@ def optimize(
         local_steps=local_steps,
         sync=sync,
     )
-    if plan.batch_size is not None and not isinstance(loss, LeastSquares | Logistic):
+    if rule.batch_size is not None and not isinstance(loss, LeastSquares | Logistic):
         raise ArgumentError(
             "batch_size: given for a loss without rows of data; LeastSquares and Logistic have "
             "them, and a function can draw its own"
@@ -258,14 +260,14 @@ def optimize(
         raise ArgumentError("state: given with checkpoint=, which has a state of its own")
     known = before.seed if keeper is None or rng is not None else keeper.seed
     key = key_of(rng) if known is None else known
-    job = job_of(
+    job = _job(
         g,
         kernel=kernel,
         base=base,
         alpha=alpha,
         weights=weights,
         pseudo_counts=pseudo_counts,
-        start=start,
+        init_nodes=init_nodes,
         history=history,
         step_exponent=exponent("a", a),
         n_walkers=n_tokens,
@@ -282,11 +284,11 @@ def optimize(
     run = TokenRun(
         handle,
         job,
-        _core.Tokens(plan.settings(), theta, key),
-        settings={"a": float(a), **plan.to_dict(), "dim": dim, "record_every": every},
+        _core.Tokens(rule.settings(), theta, key),
+        settings={"a": float(a), **rule.to_dict(), "dim": dim, "record_every": every},
         every=every,
         n_steps=n_steps,
-        local_steps=plan.local_steps,
+        local_steps=rule.local_steps,
         callback=callback,
         callback_every=_every("callback_every", callback_every, every),
         keeper=keeper,
@@ -298,7 +300,61 @@ def optimize(
         run.restore(before)
     judge = _objective(objective, loss, job)
     with reporter(progress, "tokens", "steps") as report:
-        return _concluded(run, report, judge, _findings(job, float(a), plan))
+        return _concluded(run, report, judge, _findings(job, float(a), rule))
+
+
+def _job(
+    graph: Graph,
+    *,
+    kernel: Any,
+    base: Any,
+    alpha: Any,
+    weights: Any,
+    pseudo_counts: Any,
+    init_nodes: Any,
+    history: Any,
+    step_exponent: float,
+    n_walkers: int,
+    n_steps: int,
+    key: int,
+) -> Job:
+    """Return the walk of the tokens, checked; `n_steps` are those of the whole run."""
+    strategy = kernel_of(kernel, alpha, "has_clt")
+    chain = strategy.base(CHAINS.resolve(base))
+    check_ways_back(strategy, chain, graph)
+    choice("history", history, ("private", "shared_sync"))
+    if n_steps > MOST_STEPS:
+        raise ArgumentError(f"n_steps: {n_steps} in all; histories count up to {MOST_STEPS}")
+    if strategy.is_base and graph.directed and not graph.is_symmetric:
+        raise ArgumentError(
+            "graph: some edges lead one way only, and the law of a walk along them is not known; "
+            "make the graph undirected"
+        )
+    draw = (n_walkers, None, graph, 0, "init_nodes")
+    nodes = None if init_nodes is None else initial_nodes(init_nodes, *draw)
+    allowed, _ = graph._check_walkable(nodes, "error", "error", "init_nodes")
+    law = law_of(graph, chain, weights, allowed)
+    return Job(
+        graph=graph,
+        kernel=strategy,
+        base=chain,
+        law=law,
+        prior=prior_of(law, pseudo_counts),
+        pseudo_counts=pseudo_counts if isinstance(pseudo_counts, str) else "given",
+        step_exponent=step_exponent if strategy.has_measure else 1.0,
+        history=history,
+        start=initial_nodes(init_nodes, n_walkers, law, graph, key, "init_nodes"),
+        n_steps=n_steps,
+        record="visits",
+        key=key,
+    )
+
+
+def _weights(job: Job) -> Array:
+    """Return the weight of each node in the objective."""
+    assert job.law is not None
+    weights = job.law.weights
+    return np.ones(job.graph.n_nodes) if weights is None else weights
 
 
 def _concluded(
@@ -306,8 +362,8 @@ def _concluded(
     report: Report | None,
     judge: Judge | None,
     found: list[tuple[type[FermiacWarning], str]],
-) -> Optimum:
-    """Run, and warn in the name of the caller's caller."""
+) -> OptimizeResult:
+    """Run, and issue the warnings at the line of the caller's caller."""
     result = None
     try:
         result = run.run(report, judge)
@@ -325,21 +381,21 @@ def _every(name: str, given: int | None, default: int) -> int:
 
 
 def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
-    """The function that the trace is judged by."""
+    """Return the objective along the trace."""
     if given is None or given is False:
         return None
     if given is True:
         if not isinstance(loss, Loss):
             raise ArgumentError(
                 "objective: True was given for a loss whose values are not known; give a function "
-                "of parameters (n, d) that gives (n,)"
+                "of parameters (n, d) that returns (n,)"
             )
-        weights = weights_of(job)
+        weights = _weights(job)
         return lambda theta: np.asarray(loss.objective(theta, weights))
     if not callable(given):
         raise ArgumentError(
             f"objective: a {type(given).__name__} was given; True, or a function of parameters "
-            "(n, d) that gives (n,), is needed"
+            "(n, d) that returns (n,), is needed"
         )
 
     def judge(theta: Array) -> Array:
@@ -354,14 +410,14 @@ def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
     return judge
 
 
-def _findings(job: Job, a: float, plan: Plan) -> list[tuple[type[FermiacWarning], str]]:
-    if job.is_plain or plan.step_sizes is not None or plan.b > a:
+def _findings(job: Job, a: float, rule: Rule) -> list[tuple[type[FermiacWarning], str]]:
+    if job.kernel.is_plain or rule.step_sizes is not None or rule.b > a:
         return []
-    gain = "little" if plan.b == a else "nothing"
+    gain = "little" if rule.b == a else "nothing"
     return [
         (
             ConvergenceWarning,
-            f"b = {plan.b:g} is not above a = {a:g}: in the limit repellence gains {gain}; take b "
+            f"b = {rule.b:g} is not above a = {a:g}: in the limit repellence gains {gain}; take b "
             "above a, 0.9 and 0.7 for instance",
         )
     ]

@@ -11,7 +11,8 @@ from scipy import linalg
 
 from fermiac.errors import ArgumentError
 from fermiac.walks import poisson
-from fermiac.walks.transition import Chain, NodeChain
+from fermiac.walks.kernels import HistoryKernel
+from fermiac.walks.markov_chains import Chain, NodeChain
 
 __all__ = ["Modes", "limit", "modes_of", "recursion"]
 
@@ -22,8 +23,8 @@ Array = NDArray[np.float64]
 class Modes:
     """Independent modes of the visit measure, each a row.
 
-    Mode k decays at the rate 1 + alpha `pull`, by noise of the strength `noise`; the token feels it
-    through the row `force`.
+    Mode k decays at the rate 1 + alpha `pull`, driven by noise of the strength `noise`; the token
+    feels it through the row `force`.
     """
 
     pull: Array
@@ -31,14 +32,14 @@ class Modes:
     force: Array
 
 
-def modes_of(chain: Chain, gradients: Array, kernel: str, method: str) -> Modes:
-    """The modes: those of the spectrum for the self-repellent walk, else as many as parameters."""
-    if kernel == "srrw" and isinstance(chain, NodeChain):
+def modes_of(chain: Chain, gradients: Array, kernel: HistoryKernel, method: str) -> Modes:
+    """Return the modes: of the spectrum, or as many as parameters if all are pulled alike."""
+    if kernel.by_modes and isinstance(chain, NodeChain):
         values, force = poisson.modes(chain, gradients, method)
         felt = np.abs(force).max(axis=1) > 1e-15 * np.abs(force).max(initial=0.0)
         values, force = values[felt], force[felt]
         return Modes(1 + values, np.maximum(1 + values, 0.0) / (1 - values), force)
-    # The history pulls all modes alike: what the token feels of them has d dimensions.
+    # The history pulls all modes alike, and the token feels d combinations of them.
     strength, directions = linalg.eigh(poisson.base_covariance(chain, gradients, method))
     force = (directions * np.sqrt(np.maximum(strength, 0.0))).T
     return Modes(np.ones(len(force)), np.ones(len(force)), force)
@@ -50,20 +51,20 @@ def limit(
     drift: Array,
     alpha: float,
     exponents: tuple[float, float, float],
-    kernel: str,
+    kernel: HistoryKernel,
     method: str,
 ) -> Array:
-    """The limit of the covariance of (theta_n - theta*) / beta_n^(1/2)."""
+    """Return the limit of the covariance of (theta_n - theta*) / beta_n^(1/2)."""
     a, b, c = exponents
     if a != b:
         if b < a:
             force = poisson.base_covariance(chain, gradients, method)
-        elif kernel == "srrw" and isinstance(chain, NodeChain):
+        elif kernel.by_modes and isinstance(chain, NodeChain):
             force = poisson.fast_covariance(chain, gradients, alpha, method)
         else:
             force = poisson.base_covariance(chain, gradients, method) / (1 + alpha) ** 2
         return _lyapunov(_slowed(drift, b, c), force)
-    # One time scale: the joint system, whose triangular form gives it block by block.
+    # One time scale: the triangular joint system is solved block by block.
     modes = modes_of(chain, gradients, kernel, method)
     e = 1.0 if b == 1.0 else 0.0
     rate = 1 + alpha * modes.pull
@@ -94,11 +95,11 @@ def recursion(
     exponents: tuple[float, float, float],
     times: NDArray[np.int64],
 ) -> Array:
-    """Second moments of theta_n - theta* at rising times, by the linear recursion.
+    """Return second moments of theta_n - theta* at rising times, by the linear recursion.
 
-    The state is the token's second moment s, its covariance x with the modes, and the modes' own,
-    which stays diagonal: y. The modes' steps are implicit while they are large, which explicit ones
-    would let oscillate and grow.
+    The state is the second moment s of the token, its covariance x with the modes, and the diagonal
+    second moments y of the modes. Large steps of the modes are implicit, as explicit ones would
+    oscillate and grow.
     """
     a, b, c = exponents
     rate = 1 + alpha * modes.pull
@@ -143,7 +144,7 @@ def recursion(
 
 
 def check_stable(drift: Array, b: float, c: float) -> None:
-    """Refuse a drift that does not lead to the solution fast enough."""
+    """Refuse a drift that is too weak for the error to settle."""
     slowest = -float(linalg.eigvals(drift).real.max())
     needed = 1 / (2 * c) if b == 1.0 else 0.0
     if not slowest > needed:
@@ -155,6 +156,6 @@ def check_stable(drift: Array, b: float, c: float) -> None:
 
 
 def as_drift(hessian: Any, mu: Array, dim: int) -> Array:
-    """Minus the mean Hessian."""
+    """Return minus the mean Hessian."""
     mean = np.tensordot(mu, hessian, axes=1) if hessian.ndim == 3 else hessian
     return np.asarray(-mean.reshape(dim, dim))

@@ -1,4 +1,4 @@
-"""What tokens have found."""
+"""The result of a token optimisation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fermiac.results.result import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Optimum", "Trace"]
+__all__ = ["OptimizeResult", "Trace"]
 
 Array = NDArray[np.float64]
 
-#: Parameters that a table shows.
+#: The number of parameters in a table.
 _SHOWN = 20
 
 
@@ -29,31 +29,31 @@ class Trace(NamedTuple):
     """The course of an optimisation."""
 
     steps: NDArray[np.int64]
-    """The steps that are recorded, shape (n_records,)."""
+    """The recorded steps, shape (n_records,)."""
     theta: Array
     """The parameters after them, shape (n_tokens, n_records, d)."""
     loss: Array | None
-    """The objective there, shape (n_tokens, n_records), if it was asked for."""
+    """The objective there, shape (n_tokens, n_records), or None."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Optimum(Result):
-    """What `fermiac.walks.optimize` gives.
+class OptimizeResult(Result):
+    """The result of `fermiac.walks.optimize`.
 
     Attributes
     ----------
     thetas : ndarray of shape (n_tokens, d)
         The parameters of the tokens after the last step.
     averages : ndarray of shape (n_tokens, d) or None
-        Their averages over steps, if these were asked for.
+        Their averages over steps, or None.
     visits : ndarray of shape (n_nodes,)
-        How often each node was visited, by all tokens.
+        The number of visits of all tokens to each node.
     n_steps : int
-        Steps of each token, with those before a `state`.
+        The steps of each token, including those before a `state`.
     trace : Trace
-        What was recorded: steps, parameters, and the objective.
+        The recorded steps, parameters, and objective.
     state : mapping of arrays or None
-        From where ``state=`` goes on.
+        The state from which ``state=`` continues.
     """
 
     thetas: Array
@@ -67,31 +67,31 @@ class Optimum(Result):
 
     @property
     def theta(self) -> Array:
-        """The parameters: those of the token, or the mean of all tokens; shape (d,)."""
+        """The parameters of the token, or the mean over tokens; shape (d,)."""
         return np.asarray(self.thetas.mean(axis=0))
 
     @property
     def theta_average(self) -> Array | None:
-        """The average over steps, or the mean of those of all tokens; shape (d,)."""
+        """The average over steps, or its mean over tokens; shape (d,)."""
         return None if self.averages is None else np.asarray(self.averages.mean(axis=0))
 
     @property
     def stderr(self) -> Array | None:
         """The standard error of `theta`, by the spread of the tokens; shape (d,).
 
-        It does not hold what tokens have in common: how far they still are on their way.
-        None where there is one token, where tokens have met, or share a history.
+        It does not include what tokens have in common: their remaining distance from the minimum.
+        It is None for one token, and for tokens that were synchronised or share a history.
         """
         return self._spread(self.thetas)
 
     @property
     def trace(self) -> Trace:
-        """What was recorded."""
+        """The recorded steps, parameters and objective."""
         return Trace(self.trace_steps, self.trace_theta, self.trace_loss)
 
     @property
     def n_tokens(self) -> int:
-        """Tokens."""
+        """The number of tokens."""
         return len(self.thetas)
 
     def _spread(self, values: Array) -> Array | None:
@@ -111,7 +111,7 @@ class Optimum(Result):
         return f"Optimum: ({', '.join(shown)}{more}) after {self.n_steps} steps{tokens}"
 
     def _best(self) -> tuple[Array, Array]:
-        """The average where there is one, else the last parameters; and those of all tokens."""
+        """Return the average if there is one, else the last parameters; and those of all tokens."""
         values = self.thetas if self.averages is None else self.averages
         return values.mean(axis=0), values
 
@@ -130,7 +130,7 @@ class Optimum(Result):
         return "\n".join(lines)
 
     def distance(self, optimum: ArrayLike) -> Array:
-        """Distances of recorded parameters from a point.
+        """Return distances of recorded parameters from a point.
 
         Parameters
         ----------

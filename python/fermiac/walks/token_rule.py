@@ -1,4 +1,4 @@
-"""The rule by which tokens move: what may be given for it, and what the core is told of it."""
+"""The rule of the steps of tokens: its arguments, checked, and its settings in the core."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import numbers, positive, whole
+from fermiac._base.validate import numbers, positive, probability, whole
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import real
+from fermiac.walks.kernels import exponent
 
-__all__ = ["Plan", "exponent", "starts_of"]
+__all__ = ["Rule", "initial_parameters"]
 
 Array = NDArray[np.float64]
 
 
-def exponent(name: str, given: Any) -> float:
-    """An exponent of step sizes."""
-    needed = "a number above 1/2, up to 1, is needed: step sizes must fall, and their sum diverge"
-    value = positive(name, given)
-    if not 0.5 < value <= 1.0:
-        raise ArgumentError(f"{name}: {value:g} was given; {needed}")
-    return value
-
-
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that a step depends on."""
+class Rule:
+    """The rule of a step: its size, momentum, clipping, projection and averages."""
 
     b: float
     c: float
@@ -44,14 +35,9 @@ class Plan:
     sync: int | None
 
     @classmethod
-    def of(cls, dim: int, n_steps: int, n_tokens: int, **given: Any) -> Plan:
-        """The plan, checked; `n_steps` are those of the whole run."""
-        momentum = real(given["momentum"])
-        if not 0.0 <= momentum < 1.0:
-            raise ArgumentError(
-                f"momentum: {given['momentum']!r:.60} was given; a number from 0 on, below 1, is "
-                "needed"
-            )
+    def of(cls, dim: int, n_steps: int, n_tokens: int, **given: Any) -> Rule:
+        """Return the rule, checked; `n_steps` are those of the whole run."""
+        momentum = probability("momentum", given["momentum"], zero=True)
         average = given["average"]
         if isinstance(average, bool | np.bool_):
             average = 0 if average else None
@@ -79,7 +65,7 @@ class Plan:
         )
 
     def settings(self) -> dict[str, Any]:
-        """For the core."""
+        """Return the settings of the rule in the core."""
         kind, *limits = self.projection or (None,)
         return {
             "scale": self.c,
@@ -96,7 +82,7 @@ class Plan:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """For provenance."""
+        """Return the settings for results and checkpoints."""
         sizes = self.step_sizes
         out = dict(vars(self))
         if sizes is not None:
@@ -108,22 +94,24 @@ class Plan:
         return out
 
 
-def starts_of(theta0: Any, dim: int | None, n_tokens: int) -> tuple[Array | None, int | None]:
-    """Where tokens start, a row for each, and the number of parameters; None where not known."""
+def initial_parameters(
+    init: Any, dim: int | None, n_tokens: int
+) -> tuple[Array | None, int | None]:
+    """Return the first parameters, a row for each token, and their number; None if not known."""
     if dim is not None:
         dim = whole("dim", dim, 1, 2**31)
-    if theta0 is None:
+    if init is None:
         return None, dim
-    theta = np.atleast_1d(numbers("theta0", theta0))
+    theta = np.atleast_1d(numbers("init", init))
     if theta.ndim > 2 or not theta.size or (theta.ndim == 2 and len(theta) != n_tokens):
         raise ArgumentError(
-            f"theta0: shape {theta.shape} was given; (d,) for all tokens, or ({n_tokens}, d), is "
+            f"init: shape {theta.shape} was given; (d,) for all tokens, or ({n_tokens}, d), is "
             "needed"
         )
     if not np.isfinite(theta).all():
-        raise ArgumentError("theta0: infinity was given; finite numbers are needed")
+        raise ArgumentError("init: infinity was given; finite numbers are needed")
     if dim is not None and dim != theta.shape[-1]:
-        raise ArgumentError(f"dim: {dim} was given with theta0 of shape {theta.shape}")
+        raise ArgumentError(f"dim: {dim} was given with init of shape {theta.shape}")
     dim = int(theta.shape[-1])
     return np.ascontiguousarray(np.broadcast_to(theta, (n_tokens, dim))), dim
 

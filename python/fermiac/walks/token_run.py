@@ -19,7 +19,7 @@ from fermiac.runs.checkpoint import Checkpoint, Kept
 from fermiac.walks.checkpoint import identity_of
 from fermiac.walks.job import Job
 from fermiac.walks.run import restore, state_of
-from fermiac.walks.token_result import Optimum
+from fermiac.walks.token_result import OptimizeResult
 
 __all__ = ["Before", "Callback", "Judge", "Keeper", "TokenRun", "before_of"]
 
@@ -50,7 +50,7 @@ def before_of(state: Any) -> Before:
     names = ("n_steps", "seed", "identity", "arrays")
     if not isinstance(state, Mapping) or set(state) != set(names):
         raise ArgumentError(
-            f"state: a {type(state).__name__} was given; the state of an Optimum is needed"
+            f"state: a {type(state).__name__} was given; the state of an OptimizeResult is needed"
         )
     return Before(*(state[name] for name in names))
 
@@ -132,7 +132,7 @@ class TokenRun:
         self._take(before.arrays)
         self._trace[:, 0] = self._tokens.theta()
 
-    def run(self, report: Report | None, judge: Judge | None) -> Optimum:
+    def run(self, report: Report | None, judge: Judge | None) -> OptimizeResult:
         """Run to the end."""
         try:
             self._resume()
@@ -283,7 +283,7 @@ class TokenRun:
         n = done // self._every + 1
         return self._first + np.arange(n) * self._every, self._trace[:, :n]
 
-    def _result(self, status: str, judge: Judge | None) -> Optimum:
+    def _result(self, status: str, judge: Judge | None) -> OptimizeResult:
         job, tokens = self._job, self._tokens
         done = tokens.n_done
         thetas, averages = tokens.theta(), tokens.mean()
@@ -298,7 +298,7 @@ class TokenRun:
         state = {"n_steps": done, "seed": job.key, "identity": self._identity(), "arrays": arrays}
         shown = ("kernel", "base", "alpha", "weights", "pseudo_counts", "history", "n_nodes")
         walk = job.to_dict()
-        return Optimum(
+        return OptimizeResult(
             seed=job.key,
             version=_core.__version__,
             isa=_core.isa_level,

@@ -1,4 +1,4 @@
-"""What the theory says of tokens that walks drive: limits, and predictions at finite n."""
+"""The theory of tokens that walks drive: limit laws, and predictions at finite n."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from fermiac._base.validate import choice, numbers, positive, unwrapped, whole
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import Base, base_of
-from fermiac.walks.variance import METHODS, alpha_of, exponent_of, kernel_of
+from fermiac.walks.chains import Base
+from fermiac.walks.kernels import Alpha, HistoryKernel, Kernel, exponent
+from fermiac.walks.variance import METHODS, limit_kernel
 
 if TYPE_CHECKING:
     from fermiac.walks.node_functions import NodeFunctionLike
@@ -23,22 +24,22 @@ def token_covariance(
     graph: Any,
     gradients: NodeFunctionLike,
     hessian: ArrayLike,
-    alpha: float | tuple[Any, ...] = 5.0,
+    alpha: Alpha | None = None,
     a: float = 0.7,
     b: float = 0.9,
     *,
     c: float = 1.0,
-    kernel: str = "srrw",
+    kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
     method: str = "auto",
 ) -> Any:
-    r"""Compute the limit law's covariance of a token that a walk drives downhill, exactly.
+    r"""Compute the exact covariance of the limit law of a token that a walk drives downhill.
 
     The token moves by :math:`\theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n)`
     over the nodes X of a walk, to the minimum :math:`\theta^*` of the mean of the losses f under
-    the walk's law. :math:`(\theta_n - \theta^*) / \beta_n^{1/2}` tends to a normal law about 0,
-    whose covariance this gives.
+    the law of the walk. :math:`(\theta_n - \theta^*) / \beta_n^{1/2}` tends to a normal law about
+    0, whose covariance this returns.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def token_covariance(
     hessian : array (d, d) or (n_nodes, d, d), or number
         The mean of the losses' Hessians there, or all of them. For a root of other functions than
         gradients it may be any matrix whose eigenvalues have positive real parts.
-    alpha : float, default 5
-        The repellence; of a schedule, its last value counts.
+    alpha : float, optional
+        The repellence, by default that of the kernel, 5.0; of a schedule, its last value counts.
     a, b : float, default 0.7 and 0.9
         The exponents of the step sizes :math:`\gamma_n = (n + 1)^{-a}` of the visit measure and
         :math:`\beta_n = c (n + 1)^{-b}` of the token, above 1/2, up to 1.
@@ -73,7 +74,7 @@ def token_covariance(
         As for `asymptotic_variance`; if the mean of the gradients is not 0, or an eigenvalue of the
         Hessian not positive (if b = 1: not above 1 / (2 c)).
     TargetError
-        If a callable gives a wrong shape, or numbers that are not finite.
+        If a callable returns a wrong shape, or numbers that are not finite.
     NumericalError
         If the chain mixes so slowly that the iterations do not converge.
 
@@ -110,10 +111,10 @@ def token_covariance(
     """
     from fermiac.walks import token_law
 
-    kernel, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
-    chain, values, drift, shape = _problem(graph, gradients, hessian, kernel, base, weights)
+    strategy, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
+    chain, values, drift, shape = _problem(graph, gradients, hessian, strategy, base, weights)
     token_law.check_stable(drift, b, exponents[2])
-    law = token_law.limit(chain, values, drift, repellence, exponents, kernel, method)
+    law = token_law.limit(chain, values, drift, repellence, exponents, strategy, method)
     return unwrapped(law.reshape(shape))
 
 
@@ -122,22 +123,23 @@ def predict(
     gradients: NodeFunctionLike,
     hessian: ArrayLike,
     n_steps: int | ArrayLike,
-    alpha: float | tuple[Any, ...] = 5.0,
+    alpha: Alpha | None = None,
     a: float = 0.7,
     b: float = 0.9,
     *,
     c: float = 1.0,
     start_error: ArrayLike = 0.0,
-    kernel: str = "srrw",
+    kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
     method: str = "auto",
 ) -> Any:
     r"""Predict the mean square error of a token after n steps.
 
-    While the step sizes of the token and of the visit measure are of one order, the limit law says
-    little: with exponents 0.7 and 0.9 they differ by a factor of 10 after 10**5 steps. This follows
-    the covariance of token and measure step by step, in the linear approximation about the minimum.
+    While the step sizes of the token and of the visit measure are of one order, the limit law is
+    far off: with exponents 0.7 and 0.9 they differ by a factor of 10 after 10**5 steps. This
+    function follows the covariance of token and measure step by step, in the linear approximation
+    about the minimum.
 
     Parameters
     ----------
@@ -166,11 +168,11 @@ def predict(
 
     Notes
     -----
-    The noise of the walk is taken as white, with its long-run covariance. That fails where the
-    token moves far while the walk mixes: where the step :math:`\beta_n` times the mixing time is
-    large, in the first steps above all. With the history-driven target the Metropolis rules, which
-    have a kink where the history is even, come to the limit late: the error exceeds this by about
-    the relative size of the history's noise times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
+    The noise of the walk is taken as white, with its long-run covariance. That fails if the token
+    moves far while the walk mixes: if the step :math:`\beta_n` times the mixing time is large,
+    above all in the first steps. With the history-driven target the Metropolis rules, which have a
+    kink where the history is even, reach the limit late: the error exceeds the prediction by about
+    the relative size of the noise of the history times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
     V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
 
     Examples
@@ -185,10 +187,10 @@ def predict(
     """
     from fermiac.walks import token_law
 
-    kernel, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
+    strategy, repellence, exponents = _settings(alpha, a, b, c, kernel, method)
     given = np.asarray(n_steps, dtype=object)
     times = np.array([whole("n_steps", n, 0, 10**9) for n in given.reshape(-1)], dtype=np.int64)
-    chain, values, drift, shape = _problem(graph, gradients, hessian, kernel, base, weights)
+    chain, values, drift, shape = _problem(graph, gradients, hessian, strategy, base, weights)
     dim = values.shape[1]
     start = numbers("start_error", start_error)
     if start.shape not in ((), (dim,)) or not np.isfinite(start).all():
@@ -197,7 +199,7 @@ def predict(
             "needed"
         )
     start = np.broadcast_to(start, (dim,))
-    modes = token_law.modes_of(chain, values, kernel, method)
+    modes = token_law.modes_of(chain, values, strategy, method)
     order, back = np.unique(times, return_inverse=True)
     law = np.empty((0, dim, dim))
     if len(order):
@@ -207,26 +209,25 @@ def predict(
 
 def _settings(
     alpha: Any, a: Any, b: Any, c: Any, kernel: Any, method: Any
-) -> tuple[str, float, tuple[float, float, float]]:
-    """The walk's kernel, its repellence, and the step sizes."""
-    known = kernel_of(kernel)
+) -> tuple[HistoryKernel, float, tuple[float, float, float]]:
+    """Return the kernel, its repellence, and the exponents and scale of step sizes."""
+    known = limit_kernel(kernel, alpha)
     choice("method", method, METHODS)
-    repellence = 0.0 if known == "none" else alpha_of(alpha)
-    return known, repellence, (exponent_of("a", a), exponent_of("b", b), positive("c", c))
+    return known, known.schedule.end, (exponent("a", a), exponent("b", b), positive("c", c))
 
 
 def _problem(
     graph: Any,
     gradients: NodeFunctionLike,
     hessian: ArrayLike,
-    kernel: str,
+    kernel: HistoryKernel,
     base: Base,
     weights: Weights,
 ) -> tuple[Any, Any, Any, tuple[int, ...]]:
-    """The chain, the gradients (n_nodes, d), the drift (d, d), and the shape of the result."""
+    """Return the chain, gradients (n_nodes, d), drift (d, d), and the shape of the result."""
     from fermiac.walks import token_law, transition
 
-    chain = transition.chain_of(graph, base_of(base), weights, kernel)
+    chain = transition.chain_of(graph, base, weights, kernel)
     values = transition.node_values("gradients", gradients, chain.n_nodes)
     shape = () if values.ndim == 1 else (values.shape[1], values.shape[1])
     values = values.reshape(chain.n_nodes, -1)

@@ -1,4 +1,4 @@
-"""Whether an average has settled: what the first part of a walk had of it, against the whole."""
+"""Test of convergence of averages: the first part of a walk against the whole."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from scipy.special import ndtr, stdtrit
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 
 if TYPE_CHECKING:
-    from fermiac.walks.result import Walk
+    from fermiac.walks.result import WalkResult
 
 __all__ = ["Marks", "early_average", "early_average_of_sums", "joined_marks", "unsettled"]
 
 Array = NDArray[np.float64]
 
-#: Steps after which visits are marked: this, and twice and four times it, and so on.
+#: Visits are marked after this many steps, twice and four times as many, and so on.
 _FIRST = 64
-#: Differences of so many standard deviations are no chance.
+#: Differences of so many standard deviations are significant.
 _SIGNIFICANT = 3.0
 
 
 class Marks:
-    """Visits of all nodes, or sums of a function, at the last two powers of two of the steps."""
+    """Visits of all nodes, or sums of a function, after the last two powers of two of steps."""
 
     def __init__(self, kept: Mapping[str, NDArray[Any]] | None = None) -> None:
         self._kept: list[tuple[int, NDArray[Any]]] = []
@@ -34,20 +34,20 @@ class Marks:
 
     @staticmethod
     def after(counted: int) -> int:
-        """The first mark beyond so many steps."""
+        """Return the step of the first mark after so many steps."""
         return max(_FIRST, 1 << int(counted).bit_length())
 
     @staticmethod
     def are_at(counted: int) -> bool:
-        """Whether there is one at this step."""
+        """Return whether there is a mark at this step."""
         return counted >= _FIRST and counted & (counted - 1) == 0
 
     def put(self, counted: int, totals: NDArray[Any]) -> None:
-        """Mark what all walkers together have."""
+        """Add the mark of all walkers together."""
         self._kept = [*self._kept[-1:], (counted, totals)]
 
     def put_sums(self, counted: int, sums: Array | None, values: Array) -> None:
-        """Mark the sums (walkers, k) of so many steps and of values (walkers, steps, k) after."""
+        """Add the marks within values (walkers, steps, k) that follow sums (walkers, k)."""
         mark = self.after(counted)
         while mark <= counted + values.shape[1]:
             here = values[:, : mark - counted].sum(axis=(0, 1))
@@ -55,7 +55,7 @@ class Marks:
             mark *= 2
 
     def arrays(self) -> dict[str, NDArray[Any]] | None:
-        """For a result, and for a checkpoint."""
+        """Return the marks as arrays, for results and checkpoints."""
         if not self._kept:
             return None
         steps, totals = zip(*self._kept, strict=True)
@@ -65,15 +65,15 @@ class Marks:
 def joined_marks(
     all_marks: Sequence[Mapping[str, NDArray[Any]] | None],
 ) -> dict[str, NDArray[Any]] | None:
-    """The marks of several walks together, if they were made at the same steps."""
+    """Return the sum of the marks of several walks, if they are at the same steps."""
     given = [marks for marks in all_marks if marks is not None]
     if len(given) < len(all_marks) or len({marks["steps"].tobytes() for marks in given}) > 1:
         return None
     return {"steps": given[0]["steps"], "totals": np.sum([m["totals"] for m in given], axis=0)}
 
 
-def _early(walk: Walk) -> tuple[int, NDArray[Any]] | None:
-    """Steps that count, at most half of all, and what all walkers had in them."""
+def _early(walk: WalkResult) -> tuple[int, NDArray[Any]] | None:
+    """Return the steps of the first part, at most half of all, and its visits or sums."""
     n = walk._n_counted
     if walk.paths is not None:
         half = n // 2
@@ -89,9 +89,9 @@ def _early(walk: Walk) -> tuple[int, NDArray[Any]] | None:
 
 
 def early_average(
-    walk: Walk, nodes: NDArray[Any], values: Array, ratios: Array | None
+    walk: WalkResult, nodes: NDArray[Any], values: Array, ratios: Array | None
 ) -> tuple[int, Array] | None:
-    """The steps of the first part of a walk, and the averages over them."""
+    """Return the steps of the first part of a walk, and the averages over them."""
     early = _early(walk)
     if early is None:
         return None
@@ -102,21 +102,22 @@ def early_average(
     return (steps, weights @ values / weights.sum()) if weights.sum() > 0 else None
 
 
-def early_average_of_sums(walk: Walk) -> tuple[int, Array] | None:
-    """The same of the function that a walk without visits was given."""
+def early_average_of_sums(walk: WalkResult) -> tuple[int, Array] | None:
+    """Return the same for the function of a walk that kept no visits."""
     early = _early(walk)
     return None if early is None else (early[0], early[1] / (early[0] * walk.n_walkers))
 
 
-def _times(walk: Walk, steps: int) -> float:
-    """The variance of averages over the first steps, over that of all of them, at most.
+def _times(walk: WalkResult, steps: int) -> float:
+    """Return a bound of the variance of averages over the first steps, over that of all steps.
 
-    A history makes up for all that it knows, so that sums over n steps have a variance of the order
-    of n, those after m steps one of the order of n + 2 m, and those of `tsaw` a constant one.
+    With a history, sums over n steps have a variance of the order of n, sums over the n steps
+    after a burn-in of m one of the order of n + 2 m, and sums of superefficient kernels a constant
+    one.
     """
     n, settings = walk._n_counted, walk.settings
     times = n / steps
-    if settings["kernel"] == "tsaw":
+    if walk._kernel.is_superefficient:
         return times**2
     if walk._alpha == 0.0:
         return times
@@ -125,30 +126,30 @@ def _times(walk: Walk, steps: int) -> float:
 
 
 def unsettled(
-    walk: Walk, early: tuple[int, Array], mean: Array, stderr: Array
+    walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array
 ) -> list[tuple[type[FermiacWarning], str]]:
-    """What is to be said of averages that still move.
+    """Return a warning if averages have not converged.
 
-    A bias of the start falls with 1 / n, and more walkers make the error small without it. The
-    difference of an early average and the whole one has at most the variances of both together:
-    with history they know little of each other.
+    The bias of the start falls like 1 / n; more walkers reduce the error, but not the bias. The
+    variance of the difference between an early average and that of the whole walk is at most the
+    sum of both variances: with history they are nearly independent.
     """
-    kernel = walk.settings["kernel"]
-    if kernel in ("tsaw", "rotor") and not walk.settings["burn_in"]:
+    kernel = walk._kernel
+    if kernel.is_superefficient and not walk.settings["burn_in"]:
         text = (
-            f"with kernel={kernel!r} the bias of the start falls no faster than the spread of the "
-            "walkers, which does not hold it; give a burn_in=, a twentieth of the steps for "
+            f"with kernel={kernel.name!r} the bias of the start falls no faster than the spread of "
+            "the walkers, which does not hold it; give a burn_in=, a twentieth of the steps for "
             "instance, after which it is gone"
         )
         return [(ConvergenceWarning, text)]
-    if kernel == "rotor":  # rotors go in circles, which no variance describes
+    if kernel.is_deterministic:  # no variance describes them
         return []
     steps, before = early
     if not np.isfinite(stderr).all():
         return []
     moved = before - mean
     chance = stderr * np.sqrt(1.0 + _times(walk, steps))
-    # An error that few replicas tell may be small by chance.
+    # The error of few replicas may be small by chance.
     limit = stdtrit(max(walk.n_replicas - 1, 1), ndtr(_SIGNIFICANT))
     far = np.abs(moved) > limit * np.maximum(chance, 1e-12 * np.abs(mean))
     if not far.any():

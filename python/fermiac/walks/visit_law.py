@@ -1,31 +1,33 @@
-"""The law that walkers are to visit nodes by, and the counts that their histories begin with."""
+"""Laws of the nodes: the stationary law of a walk, and the pseudo-counts of its history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.validate import numbers, require
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import Base, inner_of, takes_target
-from fermiac.walks.graph import Graph
 from fermiac.walks.node_functions import NodeFunction
 
-__all__ = ["Law", "law_of", "prior_of", "require_target", "targets"]
+if TYPE_CHECKING:
+    from fermiac.walks.chains import BaseChain
+    from fermiac.walks.graph import Graph
+
+__all__ = ["Law", "core_law", "law_of", "prior_of", "refused_target"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Law:
-    """A law of the nodes, up to a factor, where walks may go."""
+    """A law of the nodes that walks may visit, up to a factor."""
 
     graph: Graph
-    #: Where walks may go; None: everywhere.
+    #: The nodes that walks may visit; None: all.
     allowed: NDArray[np.bool_] | None
     #: "uniform", "degree" or "table".
     kind: str
@@ -34,36 +36,34 @@ class Law:
 
     @cached_property
     def weights(self) -> Array | None:
-        """The weights of all nodes, 0 where walks cannot go; None where all are the same."""
+        """The weights of all nodes, 0 where walks cannot go; None if all are equal."""
         if self.kind == "uniform":
             return None if self.allowed is None else self.allowed.astype(np.float64)
         weights = self.graph.degrees.astype(np.float64) if self.table is None else self.table
         return weights if self.allowed is None else np.where(self.allowed, weights, 0.0)
 
     @property
+    def shares(self) -> Array:
+        """The law, normalised."""
+        if self.weights is None:
+            return np.full(self.graph.n_nodes, 1.0 / self.graph.n_nodes)
+        return np.asarray(self.weights / self.weights.sum())
+
+    @property
     def n_nodes(self) -> int:
-        """Nodes where walks may go."""
+        """The number of nodes that walks may visit."""
         return self.graph.n_nodes if self.allowed is None else int(self.allowed.sum())
 
 
-def law_of(graph: Graph, base: Base, weights: Any, allowed: NDArray[np.bool_] | None) -> Law:
-    """The law of a base chain, or the one that it is given."""
-    inner = inner_of(base)[0]
-    if not takes_target(base):
+def law_of(
+    graph: Graph, base: BaseChain, weights: Any, allowed: NDArray[np.bool_] | None = None
+) -> Law:
+    """Return the law of a base chain: its own, or the target that it is given."""
+    own = base.law(graph, allowed)
+    if own is not None:
         if weights is not None:
-            raise ArgumentError(
-                f"weights: given with base={base!r}, whose law is that of the degrees (of the "
-                "strengths, if weighted) and cannot be chosen; leave them out, or take the base "
-                "'mhrw' or 'mhda'"
-            )
-        if inner == "weighted":
-            if not np.isfinite(graph.strengths.max()):
-                raise ArgumentError(
-                    "graph: the weights of the edges of a node add up to infinity; give weights "
-                    "that are smaller by a common factor"
-                )
-            return Law(graph, allowed, "table", graph.strengths / graph.strengths.max())
-        return Law(graph, allowed, "degree")
+            raise refused_target(base)
+        return own
     if weights is None:
         return Law(graph, allowed, "uniform")
     if isinstance(weights, str):
@@ -72,45 +72,42 @@ def law_of(graph: Graph, base: Base, weights: Any, allowed: NDArray[np.bool_] | 
                 f"weights: {weights!r:.60} was given; None, 'degree', an array or a callable is "
                 "needed"
             )
-        law = Law(graph, allowed, "degree")
-    else:
-        law = Law(graph, allowed, "table", _table(weights, graph.n_nodes, allowed))
-    require_target(base)
-    return law
+        return Law(graph, allowed, "degree")
+    return Law(graph, allowed, "table", _table(weights, graph.n_nodes, allowed))
 
 
-def require_target(base: Base) -> None:
-    """Refuse a target for a chain whose law is uniform."""
-    if inner_of(base)[0] == "maxdeg":
-        raise ArgumentError(
-            "weights: given with base='maxdeg', whose law is uniform; leave them out, or take the "
-            "base 'mhrw' or 'mhda'"
-        )
+def refused_target(base: BaseChain) -> ArgumentError:
+    """Return the error of a target for a chain with a law of its own."""
+    return ArgumentError(
+        f"weights: given with base={base.spec!r}, whose law is {base.own_law} and cannot be "
+        "chosen; leave them out, or take the base 'mhrw' or 'mhda'"
+    )
 
 
 def _table(given: Any, n_nodes: int, allowed: NDArray[np.bool_] | None) -> Array:
-    """Positive weights, the largest 1."""
+    """Return positive weights, the largest of which is 1."""
     nodes = np.arange(n_nodes) if allowed is None else np.flatnonzero(allowed)
     found = NodeFunction("weights", given, n_nodes)
     values = found.at(nodes)
     if not found.scalar:
         raise ArgumentError(
-            f"weights: {values.shape[1]} columns were given; one number for each node is needed"
+            f"weights: {values.shape[1]} columns were given; an array of shape ({n_nodes},) is "
+            "needed, one number for each node"
         )
     bad = np.flatnonzero(~(values[:, 0] > 0))
     if bad.size:
         raise ArgumentError(
-            f"weights: {values[bad[0], 0]:g} was given for node {nodes[bad[0]]}; positive, finite "
+            f"weights: {values[bad[0], 0]:g} was given at node {nodes[bad[0]]}; positive, finite "
             "numbers are needed; to keep walks off a node, take it out of the graph"
         )
     out = np.ones(n_nodes)
-    # Division by the largest rounds alike whatever power of two all of them have in common.
+    # A common power of two does not change how the quotients are rounded.
     out[nodes] = values[:, 0] / values.max()
     return out
 
 
 def prior_of(law: Law, given: Any) -> Array | None:
-    """The counts that histories begin with, node by node; None for 1 everywhere."""
+    """Return the pseudo-counts of histories by node; None for 1 everywhere."""
     graph = law.graph
     if isinstance(given, str):
         if given not in ("target", "uniform", "degree"):
@@ -135,12 +132,18 @@ def prior_of(law: Law, given: Any) -> Array | None:
     return np.ascontiguousarray(counts)
 
 
-def targets(law: Law | None, prior: Array | None, kernel: str, named: str) -> dict[str, Any]:
-    """What the core is told of a law and of the counts that histories begin with."""
-    if law is None:  # nobody asks for it
+def core_law(
+    law: Law | None, prior: Array | None, needs_shares: bool, named: str
+) -> dict[str, Any]:
+    """Return the core's settings of a law and of pseudo-counts.
+
+    `needs_shares` says that steps compare visits with the shares of the law, so that these must
+    add up to 1 over the nodes that walks may visit.
+    """
+    if law is None:  # no step uses it
         return _settings("uniform", 1.0, 1.0, 1.0)
     graph, allowed, n = law.graph, law.allowed, law.n_nodes
-    if law.kind == "uniform" and prior is None and not (kernel == "tsaw" and allowed is not None):
+    if law.kind == "uniform" and prior is None and not (needs_shares and allowed is not None):
         return _settings("uniform", 1.0, float(graph.n_nodes), float(n))
     if law.kind == "degree" and named in ("target", "degree"):
         degrees = graph.degrees if allowed is None else graph.degrees[allowed]
@@ -149,7 +152,7 @@ def targets(law: Law | None, prior: Array | None, kernel: str, named: str) -> di
     weights = law.weights
     weights = np.ones(graph.n_nodes) if weights is None else weights
     if allowed is not None:
-        # What walks never see must be positive and add nothing.
+        # Weights of nodes out of reach must be positive and add nothing.
         weights = np.where(allowed, weights, 1e-200 * weights.max())
     counts = np.ones(graph.n_nodes) if prior is None else prior
     total = float(counts.sum() if allowed is None else counts[allowed].sum())

@@ -1,4 +1,4 @@
-"""The data of a walk: what was kept of it, and plain figures of that."""
+"""The data of a walk: the fields of its result, and plain figures of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError
 from fermiac.results.sample import Sample
+from fermiac.walks.kernels import KERNELS, HistoryKernel
 from fermiac.walks.visits import Visits
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class WalkData(Sample):
-    """What `fermiac.walks.Walk` holds; its fields are described there."""
+    """The fields of `fermiac.walks.WalkResult`, which describes them."""
 
     draws: Array = field(init=False)
     log_weights: Array | None = field(init=False, default=None)
@@ -37,17 +38,17 @@ class WalkData(Sample):
     acceptance: float
     positions: Ids
     paths: NDArray[Any] | None = None
-    #: The weights of the law, of all nodes; None where all are 1.
+    #: The weights of all nodes in the law; None if all are 1.
     _law: Array | None = None
     _degrees: NDArray[np.int64] | None = None
     _prior: Array | None = None
-    #: The fields of the visits that count; None where the state has them.
+    #: The visits that count; None where the state has them.
     _rows: Mapping[str, NDArray[Any]] | None = None
     _sums: Array | None = None
     #: Visits of all nodes at two earlier steps.
     _marks: Mapping[str, NDArray[Any]] | None = None
     _state: Mapping[str, Any] | None = None
-    #: Of self-avoiding walks: lengths, log_weights, trapped.
+    #: The lengths, log_weights and trapped of self-avoiding walks.
     _avoided: Mapping[str, NDArray[Any]] | None = None
 
     @classmethod
@@ -69,7 +70,7 @@ class WalkData(Sample):
         marks: dict[str, NDArray[Any]] | None = None,
         avoided: dict[str, NDArray[Any]] | None = None,
     ) -> Self:
-        """The result of a run."""
+        """Return the result of a run."""
         law = job.law
         rows = None
         if seen is not None and (state is None or "indptr" not in state or burned is not None):
@@ -104,13 +105,13 @@ class WalkData(Sample):
 
     @property
     def _job(self) -> Job | None:
-        """The run itself, in the process where it ran."""
+        """The description of the walk, in the process where it ran."""
         job: Job | None = self.__dict__.get("_of_job")
         return job
 
     @property
     def _f(self) -> NodeFunction | None:
-        """The function that the run was given."""
+        """The function ``f=`` of the walk."""
         f: NodeFunction | None = self.__dict__.get("_of_f")
         return f
 
@@ -128,85 +129,94 @@ class WalkData(Sample):
             put(self, "draws", np.empty((0, 1)))
 
     def __getstate__(self) -> dict[str, Any]:
-        # The user's function and the run itself stay in the process.
+        # The function of the user and the description of the walk stay in the process.
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_of_")}
 
     @property
     def state(self) -> Mapping[str, NDArray[Any]] | None:
-        """Where the walkers stand and what they remember, from which `extend` goes on, or None."""
+        """The positions and histories of the walkers, for `extend`; or None."""
         return self._state
 
     @property
     def labels(self) -> tuple[Any, ...] | None:
-        """The user's names of the nodes, in the process where the walk ran; None without."""
+        """The labels of the nodes, in the process where the walk ran; or None."""
         return None if self._job is None else self._job.graph.labels
 
     @property
     def record(self) -> str:
-        """What was kept: ``"visits"``, ``"path"`` or ``"none"``."""
+        """What the walk kept: ``"visits"``, ``"path"`` or ``"none"``."""
         return str(self.settings["record"])
 
     @property
     def n_walkers(self) -> int:
-        """Walkers."""
+        """The number of walkers."""
         return int(self.settings["n_walkers"])
 
     @property
     def _shares_history(self) -> bool:
-        """Whether walkers of one seed know of each other."""
-        settings = self.settings
-        return settings["history"] != "private" and settings["kernel"] in ("srrw", "hdt", "tsaw")
+        """Whether the walkers of one seed share a history."""
+        return self.settings["history"] != "private" and self._kernel.repels
+
+    @property
+    def _kernel(self) -> HistoryKernel:
+        """The kernel, by the name in the settings."""
+        return KERNELS.resolve(self.settings["kernel"])
+
+    @property
+    def _avoids(self) -> bool:
+        """Whether steps avoid earlier nodes."""
+        return self._kernel.avoids or self._alpha > 0.0
 
     @cached_property
     def _sizes(self) -> Ids:
-        """Walkers of each replica: 1, or those of one seed, where they share a history."""
+        """The number of walkers of each replica: 1, or all of a seed where they share a history."""
         if not self._shares_history:
             return np.ones(self.n_walkers, dtype=np.int64)
         return np.asarray(self.settings.get("sizes", [self.n_walkers]), dtype=np.int64)
 
     @property
     def n_replicas(self) -> int:
-        """Walkers that know nothing of each other; seeds, where those of one share a history."""
+        """The number of independent walkers; of seeds, where walkers of one share a history."""
         return len(self._sizes)
 
     @property
     def _steps(self) -> Array:
-        """Steps that count, of each replica."""
+        """The number of steps of each replica that count."""
         if self._avoided is not None:
             return self.lengths.astype(np.float64)
         return np.asarray(self._sizes, dtype=np.float64) * self._n_counted
 
     def _joined(self, sums: Array) -> Array:
-        """Sums of walkers, as those of replicas."""
+        """Return sums of replicas, from those of walkers."""
         if not self._shares_history:
             return sums
         return np.add.reduceat(sums, np.cumsum(self._sizes) - self._sizes, axis=0)
 
     @property
     def _n_counted(self) -> int:
-        """Steps of each walker that count."""
+        """The number of steps of each walker that count."""
         if self.paths is not None:
             return int(self.paths.shape[1])
         return max(self.n_steps - int(self.settings["burn_in"]), 0)
 
     @property
     def lengths(self) -> Ids:
-        """Steps of each walker that count: all alike, but of self-avoiding walks."""
+        """The steps of each walker that count; they only differ in self-avoiding walks."""
         if self._avoided is None:
             return np.full(self.n_walkers, self._n_counted)
         return np.asarray(self._avoided["lengths"])
 
     @property
     def trapped(self) -> NDArray[np.bool_]:
-        """Of self-avoiding walks: whether each ended where all neighbours had been visited."""
+        """Whether each self-avoiding walk ended where all neighbours had been visited."""
         return np.asarray(self._of_avoided("trapped"))
 
     @property
     def log_path_weights(self) -> Array:
-        """Of self-avoiding walks: ln of the product of the numbers of choices along each path.
+        """The log of the product of the numbers of choices along each self-avoiding walk.
 
-        The exponential is one over the path's probability; its mean over walkers, with 0 for those
-        that ended sooner, estimates the number of self-avoiding paths from the start (M. N.
+        The exponential is 1 over the probability of the path. Its mean over walkers, with 0 for
+        those that ended sooner, estimates the number of self-avoiding paths from the start (M. N.
         Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of molecular
         chains", Journal of Chemical Physics, 1955).
         """
@@ -244,7 +254,7 @@ class WalkData(Sample):
 
     @property
     def visits(self) -> NDArray[np.uint64]:
-        """How often each node was visited by all walkers together, shape (n_nodes,)."""
+        """The number of visits of all walkers to each node, shape (n_nodes,)."""
         return self._totals
 
     @cached_property
@@ -254,11 +264,11 @@ class WalkData(Sample):
 
     @property
     def walker_visits(self) -> Any:
-        """How often each walker has visited each node: a sparse array (walkers, n_nodes)."""
+        """The number of visits of each walker to each node: a sparse array (walkers, n_nodes)."""
         return self._visits.matrix()
 
     def _sums_of(self, values: Array, nodes: Ids) -> Array:
-        """Of values at the visited nodes, along the way of each replica: (replicas, k)."""
+        """Return the sums of values at the visited nodes over each replica: (replicas, k)."""
         whole = values
         if len(nodes) < self.n_nodes:
             whole = np.zeros((self.n_nodes, values.shape[1]))
@@ -266,7 +276,7 @@ class WalkData(Sample):
         return self._joined(self._visits.sums(whole))
 
     def _law_at(self, nodes: Ids) -> Array:
-        """The weights of the walk's law."""
+        """Return the weights of nodes in the law of the walk."""
         if self.settings["weights"] == "unknown":
             raise ArgumentError(
                 "under: the law of this walk (node2vec, self-avoiding, or along arcs) has no "
@@ -280,7 +290,7 @@ class WalkData(Sample):
 
     @property
     def _reachable(self) -> Ids:
-        """Nodes where the walk may go."""
+        """The nodes that the walk may visit."""
         return np.arange(self.n_nodes) if self._law is None else np.flatnonzero(self._law)
 
     def _weights(self, law: int | None = None) -> Array:
@@ -291,23 +301,23 @@ class WalkData(Sample):
 
     @property
     def _burned(self) -> Visits | None:
-        """The visits of the burn-in, where they are known."""
+        """The visits of the burn-in, if known."""
         burned: Visits | None = self.__dict__.get("_of_burned")
         return burned
 
     @property
     def _alpha(self) -> float:
-        """The strength of repellence in the end."""
+        """The last strength of repellence."""
         alpha = self.settings["alpha"]
         return float(alpha[2] if isinstance(alpha, list | tuple) else alpha)
 
     def _shares(self) -> Array:
-        """The law of the walk, normalised, of all nodes."""
+        """Return the normalised law of the walk."""
         law = self._law_at(np.arange(self.n_nodes))
         return np.asarray(law / law.sum())
 
     def _histories(self) -> tuple[Visits, Array | None]:
-        """All visits of each walker, and the logarithms of their masses, where they have some."""
+        """Return all visits of each walker, and the logarithms of their masses if they have any."""
         state = self._state
         if state is None or self._shares_history or self.settings["memory_size"] is not None:
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Where walks may go on a graph, and what is refused before they start."""
+"""Checks of graphs before a walk: symmetric edges, components, nodes without edges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["check_walkable", "require_symmetric"]
 
 
 def require_symmetric(graph: Rows, reason: str) -> None:
-    """Refuse a graph with an edge that differs from its way back, for the `reason`."""
+    """Refuse a graph with an edge that differs from its reverse, for a reason."""
     if graph.asymmetry is None:
         return
     start, end, there, back = graph.asymmetry
@@ -38,10 +38,11 @@ def check_walkable(
     start: NDArray[np.int64] | None,
     component: str,
     on_stuck: str,
+    argument: str,
 ) -> tuple[NDArray[np.bool_] | None, list[str]]:
-    """Find the nodes where walks may go (None: all), and what is to be warned of.
+    """Return the nodes that walks may visit (None: all), and warnings.
 
-    `start` has the nodes where walks start, or None if they may start anywhere.
+    `start` has the first nodes of walks, or None if these may be any; `argument` is its name.
     """
     choice("component", component, ("error", "start", "largest"))
     if not len(graph.indices):
@@ -51,7 +52,7 @@ def check_walkable(
     alone = (sizes[labels] == 1) & (graph.degrees == 0)
     if start is not None and alone[start].any():
         node = int(start[alone[start]][0])
-        raise ArgumentError(f"start: node {node} has no edge, along which a walk could leave")
+        raise ArgumentError(f"{argument}: node {node} has no edge, along which a walk could leave")
     notes = []
     n_alone = int(alone.sum())
     allowed = ~alone if n_alone else None
@@ -71,13 +72,13 @@ def check_walkable(
         chosen = int(np.argmax(np.where(real, sizes, 0)))
         if component == "start":
             if start is None:
-                raise ArgumentError('start: component="start" needs the nodes to start from')
+                raise ArgumentError(f'{argument}: component="start" needs the nodes to start from')
             chosen = int(labels[start[0]])
         allowed = labels == chosen
         if start is not None and not allowed[start].all():
             node = int(start[~allowed[start]][0])
             raise ArgumentError(
-                f"start: node {node} is not in the component of {sizes[chosen]} nodes where "
+                f"{argument}: node {node} is not in the component of {sizes[chosen]} nodes where "
                 f'the walks go (component="{component}"); start all walks in one component'
             )
     if graph.directed and on_stuck == "error":
