@@ -108,22 +108,6 @@ class Job:
         }
 
 
-def _old(s):
-    chain = s["base"]
-    if s["kernel"] == "rotor":
-        s["kernel"], chain = "none", {"name": "rotor"}
-    root = chain.get("root")
-    return {
-        **s,
-        "base": chain["name"],
-        "largest": chain.get("largest", 0),
-        "tries": chain.get("tries", 2),
-        "balance": "sqrt" if root else "barker",
-        "back": chain.get("back", 1.0),
-        "out": chain.get("out", 1.0),
-    }
-
-
 def check_ways_back(kernel: HistoryKernel, base: BaseChain, graph: Graph) -> None:
     """Refuse a graph with one-way edges, where the walk needs both ways."""
     if not graph.directed or not kernel.needs_symmetric(base):

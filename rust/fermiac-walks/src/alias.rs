@@ -1,11 +1,11 @@
-//! Neighbours by the weights of their edges: an alias table for every row.
+//! Alias tables of the rows, for neighbours by the weights of their edges.
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
 use super::graph::{View, WeightSlice};
 
-/// The tables of all rows, in the order of the places.
+/// The alias tables of all rows, in the order of the places.
 ///
 /// References: A. J. Walker (1977), "An efficient method for generating discrete random variables
 /// with general distributions", ACM Transactions on Mathematical Software 3(3); M. D. Vose (1991),
@@ -15,18 +15,18 @@ pub(super) struct AliasRows {
     cells: Vec<Cell>,
 }
 
-/// A place is chosen itself by uniforms below `threshold` · 2⁻³², else the `other` of its row is.
+/// A place is kept if the uniform is below `threshold` · 2⁻³², else the `other` of its row is taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) threshold: u32,
     pub(super) other: u32,
 }
 
-/// Places that are worked on at a time.
+/// Places of one task.
 const CHUNK: usize = 1 << 16;
 
 impl AliasRows {
-    /// Of a graph with weights; none where they are equal within each row.
+    /// Creates the tables of a graph; none if weights are equal within each row.
     pub(super) fn new(view: &View<'_>, context: &Context<'_>) -> Result<Option<Self>> {
         let Some(weights) = view.weights else { return Ok(None) };
         let n_places = weights.len();
@@ -59,14 +59,14 @@ impl AliasRows {
         self.cells[place]
     }
 
-    /// Asks the memory for a cell that is read soon.
+    /// Prefetches a cell.
     #[inline(always)]
     pub(super) fn touch(&self, place: usize) {
         fermiac_base::simd::prefetch(&self.cells, place);
     }
 }
 
-/// Room for one row.
+/// Buffers for one row.
 struct Row {
     shares: Vec<f64>,
     poor: Vec<u32>,
@@ -96,7 +96,7 @@ impl Row {
         shares.extend((start..start + degree).map(|place| weights.at(place)));
         let most = shares.iter().fold(0.0_f64, |a, b| a.max(*b));
         *equal &= shares.iter().all(|weight| *weight == most);
-        // Relative to the largest, so that no sum is too large.
+        // Relative to the largest, so that no sum overflows.
         let sum: f64 = shares.iter().map(|weight| weight / most).sum();
         poor.clear();
         rich.clear();
@@ -108,7 +108,7 @@ impl Row {
             } else {
                 rich.push(k);
             }
-            // What nobody fills up is full already, but for rounding.
+            // Cells that are never filled up are full, except for rounding.
             cells.push(Cell { threshold: u32::MAX, other: k });
         }
         while let (Some(low), Some(high)) = (poor.pop(), rich.last().copied()) {

@@ -1,4 +1,4 @@
-//! Graphs whose rows are asked for when walkers need them.
+//! Graphs behind an oracle, whose rows are requested when walkers need them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,33 +7,33 @@ use fermiac_base::simd::prefetch;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 
-/// Whoever knows the graph.
+/// The source of a graph's rows.
 pub trait Oracle {
-    /// The neighbours of each node, row after row, and where rows begin, and the end.
+    /// The starts of rows and the end, and the neighbours of each node, row after row.
     fn rows(&mut self, nodes: &[i64]) -> Result<(Vec<i64>, Vec<i64>)>;
-    /// The weight of each node in the target, where the target is a table.
+    /// The weight of each node in the target, for targets that are tables.
     fn weights(&mut self, nodes: &[i64]) -> Result<Vec<f64>>;
 }
 
-/// What is known of a graph. Nodes have any numbers outside, and are numbered as they are
-/// discovered inside.
+/// The known part of a graph. Nodes have arbitrary names, and are numbered in the order of their
+/// discovery.
 #[derive(Default)]
 pub(super) struct Crawl {
     numbers: HashMap<i64, u32>,
     names: Vec<i64>,
-    /// Where rows begin, and how long they are; `None` where nobody has asked.
+    /// The starts and lengths of rows; `None` if not requested.
     rows: Vec<Option<(usize, usize)>>,
     ids: Vec<u32>,
-    /// Weights of the nodes with rows, where the target is a table.
+    /// The weights of the nodes with rows, for targets that are tables.
     weights: Vec<f64>,
     missing: Mutex<Vec<u32>>,
     n_asked: usize,
 }
 
-impl Places for Crawl {
+impl NeighbourSource for Crawl {
     #[inline(always)]
     fn row(&self, node: usize) -> (usize, usize) {
         self.rows[node].unwrap_or((0, 0))
@@ -69,29 +69,29 @@ impl Places for Crawl {
         if self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        // Whoever drives the walkers asks, and has them make the step again.
+        // `Crawlers` requests the rows, and repeats the step.
         Err(Error::Internal("rows are missing".into()))
     }
 }
 
 impl Crawl {
-    /// The names of all nodes that were discovered.
+    /// The names of all discovered nodes.
     pub(super) fn names(&self) -> &[i64] {
         &self.names
     }
 
-    /// Weights of all nodes; NaN where nobody has asked, or there are none.
+    /// The weights of all nodes; NaN if not requested.
     pub(super) fn weights(&self) -> &[f64] {
         &self.weights
     }
 
-    /// Nodes whose rows were asked for.
+    /// The number of nodes whose rows were requested.
     pub(super) fn n_asked(&self) -> usize {
         self.n_asked
     }
 
-    /// What is known of all rows: where they begin and the end, and the nodes; rows that nobody
-    /// has asked for are empty.
+    /// The starts of rows and the end, and the nodes; rows that were not
+    /// requested are empty.
     pub(super) fn known(&self) -> (Vec<u64>, Vec<u32>) {
         let (mut starts, mut ids) = (vec![0], Vec::with_capacity(self.ids.len()));
         for row in &self.rows {
@@ -103,7 +103,7 @@ impl Crawl {
         (starts, ids)
     }
 
-    /// The number of a node.
+    /// The number of a node, a new one for a new name.
     pub(super) fn number(&mut self, name: i64) -> Result<u32> {
         let next = self.names.len();
         if let Some(number) = self.numbers.get(&name) {
@@ -118,7 +118,7 @@ impl Crawl {
         Ok(number)
     }
 
-    /// Nodes whose rows were required and are not known, each once, as they were discovered.
+    /// The nodes whose required rows are missing, each once, in the order of discovery.
     pub(super) fn take_missing(&self) -> Vec<u32> {
         let mut missing =
             std::mem::take(&mut *self.missing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -127,8 +127,8 @@ impl Crawl {
         missing
     }
 
-    /// Asks for the rows of nodes, and their weights. Nothing is known of any of them if one of
-    /// the answers cannot be used. `sinks` may have empty rows.
+    /// Requests the rows of nodes, and their weights. If one answer cannot be used, none is kept.
+    /// With `sinks` rows may be empty.
     pub(super) fn ask(
         &mut self,
         nodes: &[u32],
@@ -178,8 +178,8 @@ impl Crawl {
         Ok(())
     }
 
-    /// Takes the weight of a node. The first node has weights relative to which others are kept,
-    /// and a pseudo-count of 1.
+    /// Stores the weight of a node. Weights are relative to that of the first node, which has the
+    /// pseudo-count 1.
     fn weigh(&mut self, node: usize, weight: f64, target: &mut Target) -> Result<()> {
         let first = if self.weights[0].is_nan() { weight } else { self.weights[0] };
         target.learn(node, weight, first).map_err(|why| {
@@ -189,7 +189,7 @@ impl Crawl {
         Ok(())
     }
 
-    /// Writes all that is known to an codec, or reads it.
+    /// Writes the known part to a codec, or reads it.
     pub(super) fn persist(&mut self, codec: &mut Codec, target: &mut Target) -> Result<()> {
         let (starts, ids) = self.known();
         let mut asked: Vec<bool> = self.rows.iter().map(Option::is_some).collect();
@@ -227,7 +227,7 @@ impl Crawl {
             start = end.ok_or_else(unfit)?;
         }
         if let Target::Table { .. } = target {
-            // The first has been known before all others.
+            // The first node was known before all others.
             for (node, weight) in weights.into_iter().enumerate().filter(|(_, w)| !w.is_nan()) {
                 self.weigh(node, weight, target)?;
             }

@@ -1,4 +1,4 @@
-//! Walkers on graphs that are asked for.
+//! Walkers on graphs behind an oracle.
 
 use std::time::{Duration, Instant};
 
@@ -6,43 +6,47 @@ use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use super::choose::{Choice, Driver, Prepared};
 use super::crawl::{Crawl, Oracle};
-use super::crews::run;
+use super::dispatch::{ChainDispatch, Prepared, Scheduler};
 use super::hashed::Hashed;
-use super::octet::{Crew, Member, Moves, OCTET, Octet};
+use super::neighbour_source::NeighbourSource;
 use super::persist::{self, Rows};
-use super::places::Places;
-use super::plan::{Base, Kernel, Plan};
+use super::plan::{Kernel, Plan};
 use super::record::{Record, Track};
+use super::schedulers::run;
+use super::walker_block::{Batch, Member, Moves, WALKERS, WalkerBlock};
 
-/// Walkers on a graph that is known where they have been.
+/// Walkers on a graph that is known near their paths.
 ///
-/// All of them move on the calling thread, step by step, so that what they need is asked for at
-/// once. Paths and visits are of nodes as numbered here, in the order of [`names`](Self::names).
+/// All of them move on the calling thread, step by step, so that one request serves all. Paths
+/// and visits use the numbers of the nodes in the order of [`names`](Self::names).
 pub struct Crawlers {
     crawl: Crawl,
     plan: Plan,
-    octets: Vec<Octet>,
+    blocks: Vec<WalkerBlock>,
     histories: Vec<Hashed>,
     n_walkers: usize,
-    /// Whether the rows where walkers began are known.
+    /// Whether the rows of the first nodes are known.
     begun: bool,
 }
 
 impl Crawlers {
-    /// Walkers that start at given nodes, with the streams of [`Walkers`](super::Walkers).
+    /// Creates walkers at given nodes, with the streams of [`Walkers`](super::Walkers).
     pub fn new(plan: Plan, start: &[i64], key: u64) -> Result<Self> {
         if start.is_empty() {
-            return Err(Error::argument("start", "no walker given; one at least is needed"));
+            return Err(Error::argument("init", "no walker given; one at least is needed"));
         }
-        if matches!(plan.base, Base::MaxDegree { .. } | Base::Weighted | Base::Rotor) {
-            let why = format!("{:?} needs the whole graph", plan.base);
+        if !plan.base.facts().local {
+            let why = format!("'{}' needs the whole graph", plan.base.name());
             return Err(Error::argument("base", why));
         }
-        if plan.kernel == Kernel::Avoiding {
-            let why = "tsaw needs the target's sum over the whole graph; take srrw or hdt";
-            return Err(Error::argument("kernel", why));
+        match plan.kernel {
+            Kernel::Plain | Kernel::SelfRepellent | Kernel::HistoryDrivenTarget => {}
+            Kernel::TrueSelfAvoiding | Kernel::Rotor => {
+                let name = plan.kernel.name();
+                let why = format!("'{name}' needs the whole graph; take 'srrw' or 'hdt'");
+                return Err(Error::argument("kernel", why));
+            }
         }
         if plan.step_exponent < 1.0 {
             let why = "below 1 needs the pseudo-counts' sum over the whole graph; 1 is needed";
@@ -53,65 +57,65 @@ impl Crawlers {
         for name in start {
             nodes.push(crawl.number(*name)? as usize);
         }
-        let octets: Vec<Octet> = nodes
-            .chunks(OCTET)
+        let blocks: Vec<WalkerBlock> = nodes
+            .chunks(WALKERS)
             .zip(0..)
-            .map(|(nodes, index)| Octet::new(nodes, key, index))
+            .map(|(nodes, index)| WalkerBlock::new(nodes, key, index))
             .collect();
-        let histories = octets.iter().map(|_| Hashed::new()).collect();
-        Ok(Self { crawl, plan, octets, histories, n_walkers: start.len(), begun: false })
+        let histories = blocks.iter().map(|_| Hashed::new()).collect();
+        Ok(Self { crawl, plan, blocks, histories, n_walkers: start.len(), begun: false })
     }
 
-    /// Walkers.
+    /// The number of walkers.
     pub fn n_walkers(&self) -> usize {
         self.n_walkers
     }
 
-    /// Steps that each walker has made.
+    /// The number of steps that each walker has made.
     pub fn n_done(&self) -> u64 {
-        self.octets.first().map_or(0, |octet| octet.done)
+        self.blocks.first().map_or(0, |block| block.done)
     }
 
-    /// Moves, of all steps of all walkers.
+    /// The number of moves in all steps of all walkers.
     pub fn n_moves(&self) -> u64 {
-        self.octets.iter().map(|octet| octet.moved).sum()
+        self.blocks.iter().map(|block| block.moved).sum()
     }
 
-    /// Where walkers stand.
+    /// The current nodes.
     pub fn positions(&self) -> Vec<usize> {
-        self.octets.iter().flat_map(|octet| octet.at[..octet.n].to_vec()).collect()
+        self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
     }
 
-    /// The nodes as they are called outside.
+    /// The names of the nodes.
     pub fn names(&self) -> &[i64] {
         self.crawl.names()
     }
 
-    /// Weights of all nodes in the target, if it is a table; NaN where nobody has asked.
+    /// The weights of all nodes, for a target that is a table; NaN if not requested.
     pub fn weights(&self) -> &[f64] {
         self.crawl.weights()
     }
 
-    /// Nodes whose rows were asked for.
+    /// The number of nodes whose rows were requested.
     pub fn n_asked(&self) -> usize {
         self.crawl.n_asked()
     }
 
-    /// What is known of the graph: where rows begin, and the end, and the nodes in them; rows that
-    /// nobody has asked for are empty.
+    /// The known rows: their starts and the end, and the nodes in them; rows that were not
+    /// requested are empty.
     pub fn known(&self) -> (Vec<u64>, Vec<u32>) {
         self.crawl.known()
     }
 
-    /// What walkers have visited.
+    /// The visits of the walkers.
     pub fn rows(&self) -> Result<Rows<u32>> {
         let rows = persist::rows_of(&self.histories, self.n_walkers, false);
         rows.ok_or_else(|| Error::Internal("a node above 2³² in a crawl".into()))
     }
 
-    /// Moves every walker to `until` steps in all, at most for `budget`; whether all are there.
+    /// Moves every walker to step `until`, for at most `budget`; whether all are there.
     ///
-    /// After an error all walkers stand where the last step that all of them finished has led.
+    /// After an error all walkers are at the end of the last step that all of them finished.
     pub fn run(
         &mut self,
         until: u64,
@@ -122,26 +126,26 @@ impl Crawlers {
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
         let deadline = budget.map(|b| Instant::now() + b);
-        let Self { crawl, plan, octets, histories, begun, n_walkers } = self;
-        let sinks = matches!(plan.base, Base::Simple | Base::Onward | Base::Second { .. });
+        let Self { crawl, plan, blocks, histories, begun, n_walkers } = self;
+        let sinks = plan.base.facts().sinks;
         if !*begun {
             let mut nodes: Vec<_> =
-                octets.iter().flat_map(|octet| octet.at.map(|node| node as u32)).collect();
+                blocks.iter().flat_map(|block| block.at.map(|node| node as u32)).collect();
             nodes.sort_unstable();
             nodes.dedup();
             crawl.ask(&nodes, &mut plan.target, oracle, sinks)?;
-            octets.iter_mut().try_for_each(|octet| octet.arrive(&*crawl))?;
+            blocks.iter_mut().try_for_each(|block| block.arrive(&*crawl))?;
             plan.target.begin(crawl.row(0).1);
             *begun = true;
         }
         let prepared = Prepared::default();
         let mut saved = Vec::new();
         loop {
-            let choice = Choice { plan, prepared: &prepared, n_nodes: 0, weights: None };
+            let choice = ChainDispatch { plan, prepared: &prepared, n_nodes: 0, weights: None };
             let attempt = Attempt {
                 crawl,
                 plan,
-                octets,
+                blocks,
                 saved: &mut saved,
                 histories,
                 tracks: &mut tracks,
@@ -160,13 +164,13 @@ impl Crawlers {
         Ok(self.n_done() >= until)
     }
 
-    /// Writes all to an codec, or reads it.
+    /// Writes the state to a codec, or reads it.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        let Self { crawl, plan, octets, histories, begun, n_walkers } = self;
+        let Self { crawl, plan, blocks, histories, begun, n_walkers } = self;
         codec.flag(begun)?;
         crawl.persist(codec, &mut plan.target)?;
         let n_nodes = crawl.names().len();
-        octets.iter_mut().try_for_each(|octet| octet.persist(codec, n_nodes, &*crawl))?;
+        blocks.iter_mut().try_for_each(|block| block.persist(codec, n_nodes, &*crawl))?;
         persist::persist_rows(histories, codec, *n_walkers, n_nodes)?;
         if *begun {
             plan.target.begin(crawl.row(0).1);
@@ -175,13 +179,13 @@ impl Crawlers {
     }
 }
 
-/// Steps until one needs what is not known.
+/// Steps until one needs a missing row.
 struct Attempt<'a, 'c, 't> {
     crawl: &'a Crawl,
     plan: &'a Plan,
-    octets: &'a mut Vec<Octet>,
-    /// The octets before a step: histories and paths are touched only at its end.
-    saved: &'a mut Vec<Octet>,
+    blocks: &'a mut Vec<WalkerBlock>,
+    /// The blocks before the step; histories and paths only change at its end.
+    saved: &'a mut Vec<WalkerBlock>,
     histories: &'a mut [Hashed],
     tracks: &'a mut [Track<'t>],
     n_walkers: u64,
@@ -190,28 +194,28 @@ struct Attempt<'a, 'c, 't> {
     context: &'a Context<'c>,
 }
 
-impl Driver for Attempt<'_, '_, '_> {
-    fn drive<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { crawl, plan, octets, saved, histories, tracks, .. } = self;
-        let done = |octets: &[Octet]| octets.first().map_or(self.until, |octet| octet.done);
-        while done(octets) < self.until
+impl Scheduler for Attempt<'_, '_, '_> {
+    fn run<M: Moves>(self, moves: &M) -> Result<()> {
+        let Self { crawl, plan, blocks, saved, histories, tracks, .. } = self;
+        let done = |blocks: &[WalkerBlock]| blocks.first().map_or(self.until, |block| block.done);
+        while done(blocks) < self.until
             && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
         {
-            saved.clone_from(octets);
-            let mut members: Vec<_> = octets
+            saved.clone_from(blocks);
+            let mut members: Vec<_> = blocks
                 .iter_mut()
                 .zip(&mut *histories)
                 .zip(&mut *tracks)
-                .map(|((octet, history), track)| Member {
-                    octet,
+                .map(|((block, history), track)| Member {
+                    block,
                     history,
                     track,
                     words: Vec::new(),
                 })
                 .collect();
-            let crew = Crew { moves, places: crawl, plan, members: &mut members, n_steps: 1 };
-            if let Err(error) = run(crew) {
-                std::mem::swap(octets, saved);
+            let batch = Batch { moves, source: crawl, plan, members: &mut members, n_steps: 1 };
+            if let Err(error) = run(batch) {
+                std::mem::swap(blocks, saved);
                 return Err(error);
             }
             self.context.advance(self.n_walkers);

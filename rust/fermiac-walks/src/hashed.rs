@@ -1,21 +1,21 @@
-//! Histories of graphs too large for tables: what was visited, by open addressing.
+//! Histories for graphs that are too large for tables: visited nodes by open addressing.
 
 use fermiac_base::simd::{exp, ln, ln1p_pos, prefetch};
 use fermiac_base::{Error, Result};
 
 use super::history::History;
-use super::octet::OCTET;
 use super::target::Target;
+use super::walker_block::WALKERS;
 
-/// Visits of the nodes that one walker has seen, with more about each.
+/// The visited nodes of one walker, with the visits and more data of each.
 ///
-/// Cells lie where a product hash says or after that; a cell without visits is free, and at least
-/// half of them are.
+/// Nodes have the cell of a product hash or one after it. A cell without visits is free; at least
+/// half of the cells are.
 #[derive(Debug, Clone)]
 pub(super) struct Open<T> {
     cells: Vec<Cell<T>>,
     used: usize,
-    /// 64 less the binary logarithm of the cells.
+    /// 64 minus the binary logarithm of the number of cells.
     shift: u32,
 }
 
@@ -26,12 +26,12 @@ pub(super) struct Cell<T> {
     pub(super) more: T,
 }
 
-/// The cells to begin with are 2 to the power of this.
+/// The binary logarithm of the first number of cells.
 const FIRST: u32 = 5;
 /// 2⁶⁴ / the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Refuses graphs whose nodes cells have no room for.
+/// Refuses graphs whose nodes do not fit in cells.
 pub(super) fn require_short(n_nodes: usize) -> Result<()> {
     if u32::try_from(n_nodes).is_ok() {
         return Ok(());
@@ -55,7 +55,7 @@ impl<T: Copy + Default> Open<T> {
         prefetch(&self.cells, self.home(node));
     }
 
-    /// Where the node is, or would be.
+    /// The cell of the node, or the free one for it.
     #[inline(always)]
     fn slot(&self, node: usize) -> usize {
         let last = self.cells.len() - 1;
@@ -66,14 +66,14 @@ impl<T: Copy + Default> Open<T> {
         at
     }
 
-    /// What is known of a node; nothing of the cell but its visits means anything where these are
-    /// zero.
+    /// The cell of a node; if its visits are 0, the other fields mean
+    /// nothing.
     #[inline(always)]
     pub(super) fn get(&self, node: usize) -> &Cell<T> {
         &self.cells[self.slot(node)]
     }
 
-    /// Counts a visit. On the first `more` is what `first` gives.
+    /// Counts a visit. On the first visit `more` is set by `first`.
     #[inline(always)]
     pub(super) fn visit(&mut self, node: usize, first: impl FnOnce() -> T) -> &mut Cell<T> {
         let mut at = self.slot(node);
@@ -108,7 +108,7 @@ impl<T: Copy + Default> Open<T> {
         cells.iter().for_each(|cell| keep(cell.node as usize, cell.visits, cell.more));
     }
 
-    /// Takes one of these back.
+    /// Restores a node.
     pub(super) fn put(&mut self, node: usize, visits: u32, more: T) {
         if visits > 0 {
             self.visit(node, || more).visits = visits;
@@ -116,9 +116,9 @@ impl<T: Copy + Default> Open<T> {
     }
 }
 
-/// The visits of eight walkers.
+/// The visits of eight walkers, hashed.
 pub(super) struct Hashed {
-    pub(super) tables: [Open<()>; OCTET],
+    pub(super) tables: [Open<()>; WALKERS],
 }
 
 impl Hashed {
@@ -149,9 +149,9 @@ impl History for Hashed {
     }
 }
 
-/// As [`Masses`](super::history::Masses), of the nodes that were visited.
+/// [`Masses`](super::history::Masses) of the visited nodes, hashed.
 pub(super) struct HashedMasses {
-    pub(super) tables: [Open<f64>; OCTET],
+    pub(super) tables: [Open<f64>; WALKERS],
 }
 
 impl HashedMasses {

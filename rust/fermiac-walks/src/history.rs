@@ -1,21 +1,21 @@
-//! The visit counts that the walkers of an octet consult.
+//! The visit counts of the walkers of a block.
 
 use fermiac_base::simd::{LANES, V, ln, prefetch};
 
-use super::octet::{OCTET, Octet};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::target::Target;
+use super::walker_block::{WALKERS, WalkerBlock};
 
-/// The counts of eight walkers, or those that they share.
+/// The counts of eight walkers, or those of all walkers.
 pub(super) trait History: Send {
-    /// Whether [`level`](Self::level) is a logarithm already.
+    /// Whether [`level`](Self::level) is a logarithm.
     #[inline(always)]
     fn is_log(&self) -> bool {
         false
     }
-    /// Asks the memory for a count that is read soon.
+    /// Prefetches a count.
     fn touch(&self, lane: usize, node: usize);
-    /// (c / w), or its logarithm, of a node of this degree.
+    /// The ratio c / w, or its logarithm, of a node of this degree.
     fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64;
     /// The visits of a node.
     fn visits(&self, lane: usize, node: usize) -> f64;
@@ -26,20 +26,20 @@ pub(super) trait History: Send {
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
-    /// Looks around where walkers stand, before candidates are judged.
+    /// Reads the neighbourhoods of the walkers before candidates are judged.
     #[inline(always)]
-    fn survey<P: Places>(&mut self, _: &Target, _: &Octet, _: &P) {}
-    /// Walkers whose visits are counted together.
+    fn survey<P: NeighbourSource>(&mut self, _: &Target, _: &WalkerBlock, _: &P) {}
+    /// The number of walkers whose visits are counted together.
     #[inline(always)]
     fn walkers(&self) -> f64 {
         1.0
     }
 }
 
-/// None.
-pub(super) struct Forgotten;
+/// No history: visits are not counted.
+pub(super) struct NoHistory;
 
-impl History for Forgotten {
+impl History for NoHistory {
     #[inline(always)]
     fn is_log(&self) -> bool {
         true
@@ -62,9 +62,9 @@ impl History for Forgotten {
     fn visit(&mut self, _: &Target, _: usize, _: usize, _: usize, _: f64) {}
 }
 
-/// A table of visits, walker by walker.
+/// A table of visits for each walker.
 ///
-/// Counts are bytes until one is full, and wider from then on: what is small stays in the cache,
+/// Counts are bytes until one is full, and wider from then on: small tables stay in the cache,
 /// where random reads cost a tenth of those from memory.
 pub(super) struct Dense {
     counts: Counts,
@@ -80,12 +80,12 @@ enum Counts {
 
 impl Dense {
     pub(super) fn new(n_nodes: usize) -> Self {
-        let counts = vec![0; n_nodes * OCTET];
+        let counts = vec![0; n_nodes * WALKERS];
         fermiac_base::simd::prefer_huge_pages(&counts);
         Self { counts: Counts::Byte(counts), n_nodes }
     }
 
-    /// Those of one walker.
+    /// The counts of one walker.
     pub(super) fn of(&self, lane: usize) -> Vec<u32> {
         let all = lane * self.n_nodes..(lane + 1) * self.n_nodes;
         match &self.counts {
@@ -95,7 +95,7 @@ impl Dense {
         }
     }
 
-    /// Adds those of all walkers.
+    /// Adds the counts of all walkers.
     pub(super) fn add_to(&self, sums: &mut [u64]) {
         fn add<T: Copy + Into<u64>>(counts: &[T], sums: &mut [u64]) {
             for row in counts.chunks_exact(sums.len()) {
@@ -115,7 +115,7 @@ impl Dense {
     pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
         let at = lane * self.n_nodes + node;
         loop {
-            // As when it was counted up to: a width whose largest count was reached is too small.
+            // As in counting: a width is too small once its largest count is reached.
             match &mut self.counts {
                 Counts::Byte(counts) if visits < u8::MAX.into() => counts[at] = visits as u8,
                 Counts::Short(counts) if visits < u16::MAX.into() => counts[at] = visits as u16,
@@ -129,12 +129,12 @@ impl Dense {
         }
     }
 
-    /// Forgets all.
+    /// Removes all visits.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.n_nodes);
     }
 
-    /// Makes room for larger counts.
+    /// Widens the counts.
     #[cold]
     fn widen(&mut self) {
         self.counts = match &self.counts {
@@ -148,7 +148,7 @@ impl Dense {
                 fermiac_base::simd::prefer_huge_pages(&wider);
                 Counts::Long(wider)
             }
-            // The driver refuses runs of 2³² steps.
+            // Runs of 2³² steps are refused.
             Counts::Long(_) => return,
         };
     }
@@ -213,17 +213,17 @@ impl History for Dense {
     }
 }
 
-/// Visits that weigh the more the later they are (step exponents below 1), as logarithms of masses
-/// relative to what is left of the first: these grow beyond doubles themselves.
+/// Visits with weights that grow with the step (step exponents below 1), as logarithms of masses
+/// relative to the rest of the first one; the masses themselves would overflow.
 pub(super) struct Masses {
     pub(super) dense: Dense,
-    /// ln y; NaN where nobody was.
+    /// ln of the masses; NaN for nodes that were not visited.
     pub(super) logs: Vec<f64>,
 }
 
 impl Masses {
     pub(super) fn new(n_nodes: usize) -> Self {
-        Self { dense: Dense::new(n_nodes), logs: vec![f64::NAN; n_nodes * OCTET] }
+        Self { dense: Dense::new(n_nodes), logs: vec![f64::NAN; n_nodes * WALKERS] }
     }
 }
 

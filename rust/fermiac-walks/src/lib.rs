@@ -1,39 +1,37 @@
-//! Random walks on graphs that know where they have been, and what is estimated with them.
+//! Random walks on graphs, with and without history.
 //!
-//! Eight walkers make an octet, which has one stream of random numbers; octets move side by
-//! side in stages, so that each finds in the cache what the stage before asked the memory for.
+//! Eight walkers make a block, which has one stream of random numbers. Blocks move side by side in
+//! stages, so that each finds in the cache what the stage before has prefetched.
 
 mod alias;
-mod choose;
 mod crawl;
 mod crawlers;
-mod crews;
+mod dispatch;
+mod dyn_history;
 pub mod graph;
 mod hashed;
 mod history;
 mod metropolis;
-mod multiple;
-mod octet;
-mod onward;
+mod multiple_try;
+mod neighbour_source;
+mod node2vec;
+mod nonbacktracking;
 mod persist;
-mod places;
 mod plan;
-mod rare;
 mod recent;
 mod record;
-mod restart;
 mod rotor;
 mod saw;
 mod scan;
-mod second;
+mod schedulers;
 mod shared;
 mod simple;
 mod target;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod walker_block;
 mod walkers;
-mod weighted;
 
 pub use crawl::Oracle;
 pub use crawlers::Crawlers;

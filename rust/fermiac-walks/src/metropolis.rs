@@ -4,13 +4,13 @@ use fermiac_base::Result;
 use fermiac_base::simd::{V, ln, lnv};
 
 use super::history::History;
-use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::plan::Step;
 use super::target::Target;
+use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
 
-/// The chains of Metropolis and Hastings and of Barker, towards a target that history bends if
-/// `BENT`; with `DELAYED` those that do not turn back where they need not.
+/// The Metropolis–Hastings and Barker chains, towards a target that history bends if `BENT`; with
+/// `DELAYED` the chain with delayed acceptance, which avoids turning back.
 ///
 /// References: C.-H. Lee, X. Xu, D. Y. Eun (2012), "Beyond random walk and Metropolis-Hastings
 /// samplers: why you should not backtrack for unbiased graph sampling", SIGMETRICS; J. Hu, Y.-T.
@@ -23,7 +23,7 @@ pub(super) struct Metropolis<'a, const BENT: bool, const DELAYED: bool> {
 }
 
 impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
-    /// ln of the ratio of (w / degree) between two nodes, by which moves are accepted.
+    /// ln of the ratio of (w / degree) of two nodes, which decides on acceptance.
     #[inline(always)]
     fn log_ratio<H: History>(
         &self,
@@ -49,27 +49,27 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
 }
 
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
-    const CREW: usize = 4;
+    const BATCH: usize = 4;
     const WORDS: usize = if DELAYED { 2 } else { 1 };
     const TWICE: bool = DELAYED;
 
     #[inline(always)]
-    fn propose<P: Places, H: History>(
+    fn propose<P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         _: &H,
     ) {
-        for l in 0..OCTET {
+        for l in 0..WALKERS {
             let (slot, rest) = choose(words[0][l], o.degree[l]);
             o.place[l] = o.start[l] + slot;
-            places.touch_place(o.place[l]);
+            source.touch_place(o.place[l]);
             o.rest[l] = unit(rest);
         }
         if self.laziness > 0.0 {
-            // What is left of the uniform is one again.
-            for l in 0..OCTET {
+            // The rest of the uniform is uniform again.
+            for l in 0..WALKERS {
                 if o.rest[l] < self.laziness {
                     o.place[l] = NOWHERE;
                 } else {
@@ -80,31 +80,36 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+    fn fetch<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        history: &H,
+    ) -> Result<()> {
         for l in 0..o.n {
-            o.candidate[l] = if o.place[l] == NOWHERE { o.at[l] } else { places.node(o.place[l]) };
-            places.touch_row(o.candidate[l]);
+            o.candidate[l] = if o.place[l] == NOWHERE { o.at[l] } else { source.node(o.place[l]) };
+            source.touch_row(o.candidate[l]);
             history.touch(l, o.candidate[l]);
             self.target.touch(o.candidate[l]);
         }
-        places.require(o.candidate[..o.n].iter().copied())
+        source.require(o.candidate[..o.n].iter().copied())
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
+    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         history: &H,
         step: &Step,
     ) {
-        let mut rows = [(0, 1); OCTET];
+        let mut rows = [(0, 1); WALKERS];
         let [mut degrees, mut levels] = [V::splat(1.0); 2];
         let mut gain = V::ZERO;
         for l in 0..o.n {
             let (to, from) = (o.candidate[l], o.at[l]);
-            rows[l] = places.row(to);
+            rows[l] = source.row(to);
             degrees.0[l] = o.degree[l] as f64 / rows[l].1 as f64;
             gain.0[l] = self.target.log_of_table(to) - self.target.log_of_table(from);
             if BENT {
@@ -120,7 +125,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
             let levels = if history.is_log() { levels } else { lnv::<FMA>(levels) };
             gain = gain - V::splat(step.alpha) * levels;
         }
-        // Barker's R / (1 + R) is above u where R is above u / (1 - u).
+        // Barker's R / (1 + R) is above u if R is above u / (1 - u).
         let u = V(o.rest);
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
         for l in 0..o.n {
@@ -129,10 +134,10 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
             if stays {
                 continue;
             }
-            // A loop is a move like any other: the way back is to the node itself then.
+            // After a loop, the way back is the node itself.
             if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
-                Self::reconsider(o, l, words[0][l], words[1][l], places);
-                // What the first choice was accepted with.
+                Self::reconsider(o, l, words[0][l], words[1][l], source);
+                // The log-acceptance of the first proposal.
                 o.gain[l] = gain.0[l].min(0.0);
             } else {
                 o.go(l, o.candidate[l], rows[l]);
@@ -141,29 +146,29 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn look_again<P: Places, H: History>(
+    fn fetch_again<P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        places: &P,
+        o: &mut WalkerBlock,
+        source: &P,
         history: &H,
     ) -> Result<()> {
         for l in 0..o.n {
             if o.place[l] != NOWHERE {
-                o.candidate[l] = places.node(o.place[l]);
-                places.touch_row(o.candidate[l]);
+                o.candidate[l] = source.node(o.place[l]);
+                source.touch_row(o.candidate[l]);
                 history.touch(l, o.candidate[l]);
                 self.target.touch(o.candidate[l]);
             }
         }
-        places.require(o.candidate[..o.n].iter().copied())
+        source.require(o.candidate[..o.n].iter().copied())
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: Places, H: History>(
+    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        _: &[[u64; WALKERS]],
+        source: &P,
         history: &H,
         step: &Step,
     ) {
@@ -172,26 +177,32 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
                 continue;
             }
             let (to, back) = (o.candidate[l], o.before[l]);
-            let row = places.row(to);
+            let row = source.row(to);
             let here = (o.at[l], o.degree[l]);
             let gain = self.log_ratio(history, l, here, (to, row.1), step.alpha).min(0.0);
             if ln(o.rest[l]) < 2.0 * (gain - o.gain[l]) {
                 o.go(l, to, row);
             } else {
-                o.go(l, back, places.row(back));
+                o.go(l, back, source.row(back));
             }
         }
     }
 }
 
 impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
-    /// The way back was chosen: looks at another neighbour first.
+    /// Proposes another neighbour, after the way back was accepted.
     #[inline(always)]
-    fn reconsider(o: &mut Octet, l: usize, first: u64, second: u64, places: &impl Places) {
+    fn reconsider(
+        o: &mut WalkerBlock,
+        l: usize,
+        first: u64,
+        second: u64,
+        source: &impl NeighbourSource,
+    ) {
         let (back, _) = choose(first, o.degree[l]);
         let (slot, rest) = choose(second, o.degree[l] - 1);
         o.place[l] = o.start[l] + slot + usize::from(slot >= back);
         o.rest[l] = unit(rest);
-        places.touch_place(o.place[l]);
+        source.touch_place(o.place[l]);
     }
 }

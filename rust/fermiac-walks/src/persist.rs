@@ -1,4 +1,4 @@
-//! Walkers written down and brought back: where they stand, and what they have visited.
+//! Positions and visits of walkers for results and checkpoints.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -6,39 +6,39 @@ use fermiac_base::{Error, Result};
 
 use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses};
-use super::octet::{OCTET, Octet};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::recent::Recent;
+use super::walker_block::{WALKERS, WalkerBlock};
 use super::walkers::{Histories, Walkers};
 
-/// The nodes that walkers have visited, in rows: those of walker `i` are at
+/// The visited nodes of walkers, in rows: those of walker `i` are at
 /// `starts[i]..starts[i + 1]`, in ascending order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rows<I> {
-    /// Where each row begins, and the end.
+    /// The starts of the rows, and the end.
     pub starts: Vec<i64>,
     /// The nodes.
     pub nodes: Vec<I>,
-    /// Visits of each.
+    /// The visits of each node.
     pub counts: Vec<u32>,
-    /// ln of the mass of each, where visits weigh the more the later they are; else nothing.
+    /// ln of the mass of each node, if later visits weigh more; else empty.
     pub logs: Vec<f64>,
 }
 
-/// Rows that somebody else keeps.
+/// Borrowed [`Rows`].
 #[derive(Debug, Clone, Copy)]
 pub struct RowSlices<'a, I> {
-    /// Where each row begins, and the end.
+    /// The starts of the rows, and the end.
     pub starts: &'a [i64],
     /// The nodes.
     pub nodes: &'a [I],
-    /// Visits of each.
+    /// The visits of each node.
     pub counts: &'a [u32],
-    /// ln of the mass of each, or nothing.
+    /// ln of the mass of each node, or empty.
     pub logs: &'a [f64],
 }
 
-/// A history that can be written down.
+/// A history that can be saved and restored.
 pub(super) trait Visited {
     /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
     /// ascending order; the mass is NaN where there are none.
@@ -46,13 +46,13 @@ pub(super) trait Visited {
 
     /// Adds the visits of all walkers.
     fn add_to(&self, sums: &mut [u64]) {
-        for lane in 0..OCTET {
+        for lane in 0..WALKERS {
             self.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
         }
     }
-    /// Takes one of these back into an empty history.
+    /// Restores a node in an empty history.
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
-    /// Forgets all.
+    /// Removes all visits.
     fn clear(&mut self);
 }
 
@@ -95,7 +95,7 @@ impl Visited for Masses {
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
         self.dense.set(lane, node, visits);
-        let at = lane * (self.logs.len() / OCTET) + node;
+        let at = lane * (self.logs.len() / WALKERS) + node;
         self.logs[at] = log;
     }
 
@@ -153,17 +153,17 @@ impl Visited for HashedMasses {
     }
 }
 
-impl Octet {
-    /// Where the walkers stand, and what they have done.
+impl WalkerBlock {
+    /// Writes positions, steps and the stream to a codec, or reads them.
     pub(super) fn persist(
         &mut self,
         codec: &mut Codec,
         n_nodes: usize,
-        places: &impl Places,
+        source: &impl NeighbourSource,
     ) -> Result<()> {
         for l in 0..self.n {
             codec.index(&mut self.at[l], n_nodes)?;
-            // Nowhere is the largest of all numbers, so that it becomes 0.
+            // `NOWHERE` is the largest number, and becomes 0.
             let mut before = self.before[l].wrapping_add(1);
             codec.index(&mut before, n_nodes + 1)?;
             self.before[l] = before.wrapping_sub(1);
@@ -172,7 +172,7 @@ impl Octet {
         for turns in self.turns.chunks_mut(n_nodes) {
             for (node, turn) in turns.iter_mut().enumerate() {
                 let mut at = *turn as usize;
-                codec.index(&mut at, places.row(node).1)?;
+                codec.index(&mut at, source.row(node).1)?;
                 *turn = at as u32;
             }
         }
@@ -183,19 +183,19 @@ impl Octet {
         position.iter_mut().try_for_each(|word| codec.word(word))?;
         if codec.is_reading() {
             self.stream = Stream::from_position(&position)?;
-            self.arrive(places)?;
+            self.arrive(source)?;
         }
         Ok(())
     }
 }
 
 impl Walkers {
-    /// Writes where all stand to an codec, or reads it; what they have visited each is apart, in
+    /// Writes positions to a codec, or reads them; visits are saved by
     /// [`rows`](Self::rows).
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        let Self { graph, octets, histories, .. } = self;
+        let Self { graph, blocks, histories, .. } = self;
         let (view, n_nodes) = (graph.view(), graph.n_nodes());
-        octets.iter_mut().try_for_each(|octet| octet.persist(codec, n_nodes, &view))?;
+        blocks.iter_mut().try_for_each(|block| block.persist(codec, n_nodes, &view))?;
         match histories {
             Histories::Recent(all) => {
                 all.iter_mut().try_for_each(|recent| recent.persist(codec, n_nodes))?;
@@ -203,15 +203,19 @@ impl Walkers {
             Histories::Shared(common, _) | Histories::Unordered(common, _) => {
                 common.persist(codec)?;
             }
-            _ => {}
+            Histories::NoHistory(_)
+            | Histories::Dense(_)
+            | Histories::Masses(_)
+            | Histories::Hashed(_)
+            | Histories::HashedMasses(_) => {}
         }
         codec.finish()
     }
 
-    /// What walkers have visited, where that is counted; `None` too if `I` is too small for nodes.
+    /// The visits of walkers, if counted; also `None` if `I` is too small for nodes.
     pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
         match &self.histories {
-            Histories::Forgotten(_) => None,
+            Histories::NoHistory(_) => None,
             Histories::Shared(_, counts) | Histories::Unordered(_, counts) => {
                 rows_of(counts.as_ref()?, self.n_walkers(), false)
             }
@@ -224,11 +228,11 @@ impl Walkers {
         }
     }
 
-    /// The visits of all nodes by all walkers together, where they are counted.
+    /// The visits of all walkers to each node, if counted.
     pub fn totals(&self) -> Option<Vec<u64>> {
         let n = self.graph.n_nodes();
         match &self.histories {
-            Histories::Forgotten(_) => None,
+            Histories::NoHistory(_) => None,
             Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
             Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
             Histories::Recent(all) => Some(sum_of(all, n)),
@@ -239,11 +243,11 @@ impl Walkers {
         }
     }
 
-    /// Takes what [`rows`](Self::rows) gave in place of what walkers have visited.
+    /// Replaces the visits by those of [`rows`](Self::rows).
     pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
         let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
         match &mut self.histories {
-            Histories::Forgotten(_)
+            Histories::NoHistory(_)
             | Histories::Shared(_, None)
             | Histories::Unordered(_, None) => Ok(()),
             Histories::Shared(_, Some(all)) | Histories::Unordered(_, Some(all)) => {
@@ -270,7 +274,7 @@ fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
     sums
 }
 
-/// What walkers have visited, from their histories; `None` if `I` is too small for nodes.
+/// The visits in histories; `None` if `I` is too small for nodes.
 pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
     all: &[H],
     n_walkers: usize,
@@ -280,7 +284,7 @@ pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
         Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
     let mut fits = true;
     for walker in 0..n_walkers {
-        all.get(walker / OCTET)?.visited(walker % OCTET, |node, visits, log| {
+        all.get(walker / WALKERS)?.visited(walker % WALKERS, |node, visits, log| {
             match I::try_from(node) {
                 Ok(node) => rows.nodes.push(node),
                 Err(_) => fits = false,
@@ -295,7 +299,7 @@ pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
     fits.then_some(rows)
 }
 
-/// Writes what walkers have visited to an codec, or reads it.
+/// Writes visits to a codec, or reads them.
 pub(super) fn persist_rows<H: Visited>(
     all: &mut [H],
     codec: &mut Codec,
@@ -330,13 +334,13 @@ fn restore<I: Copy + TryInto<usize>, H: Visited>(
     }
     all.iter_mut().for_each(H::clear);
     for (walker, ends) in starts.windows(2).enumerate() {
-        let history = all.get_mut(walker / OCTET).ok_or_else(unfit)?;
+        let history = all.get_mut(walker / WALKERS).ok_or_else(unfit)?;
         for at in ends[0]..ends[1] {
             let at = at as usize;
             let (node, visits) = nodes.get(at).zip(counts.get(at)).ok_or_else(unfit)?;
             let node = (*node).try_into().ok().filter(|node| *node < n_nodes).ok_or_else(unfit)?;
             let log = logs.get(at).copied().unwrap_or(f64::NAN);
-            history.restore(walker % OCTET, node, *visits, log);
+            history.restore(walker % WALKERS, node, *visits, log);
         }
     }
     Ok(())

@@ -1,83 +1,167 @@
-//! The description of a walk: its kernel, its base chain, its target and the course of its repellence.
+//! The description of a walk: its kernel, base chain, target and schedule of repellence.
 
 use fermiac_base::simd::{exp, ln, ln1p_pos};
 
-use super::octet::Octet;
 use super::target::Target;
+use super::walker_block::WalkerBlock;
 
-/// The chain that history bends.
+/// The base chain. The names in quotes are those of `name`, and of the Python layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Base {
-    /// A neighbour, each as likely.
+    /// "srw": to a neighbour, each equally likely.
     Simple,
-    /// A neighbour, by the weights of the edges.
+    /// "weighted": to a neighbour by the weights of the edges.
     Weighted,
-    /// A neighbour with probability 1 / the largest degree each, else stay.
+    /// "maxdeg": to each neighbour with probability 1 / the largest degree; else stay.
     MaxDegree {
         /// The largest degree.
         largest: usize,
     },
-    /// Metropolis and Hastings.
+    /// "mhrw": Metropolis–Hastings.
     Metropolis,
-    /// Barker's acceptance.
+    /// "barker": Barker's acceptance.
     Barker,
-    /// Metropolis and Hastings with delayed acceptance: does not turn back where it need not.
-    Delayed,
-    /// A neighbour other than the last node, each as likely.
-    Onward,
-    /// Metropolis and Hastings with several tries.
-    Multiple {
-        /// How many.
+    /// "mhda": Metropolis–Hastings with delayed acceptance, which seldom turns back.
+    DelayedAcceptance,
+    /// "nbrw": to a neighbour other than the previous node, each equally likely.
+    NonBacktracking,
+    /// "mtm": Metropolis–Hastings with several tries.
+    MultipleTry {
+        /// The number of tries.
         tries: usize,
-        /// Whether tries are balanced by square roots, not by Barker's function.
+        /// Whether the square root balances the tries, instead of Barker's function.
         root: bool,
     },
-    /// A neighbour by the weight of the edge, times 1 / `back` for the last node, 1 for its
-    /// neighbours and 1 / `out` for others.
-    Second {
-        /// How unlikely it is to go back.
+    /// "node2vec": to a neighbour by the weight of the edge, times 1 / `back` for the previous
+    /// node, 1 for its neighbours and 1 / `out` for others.
+    Node2Vec {
+        /// The return parameter.
         back: f64,
-        /// How unlikely it is to go on to where the last node does not lead.
+        /// The in-out parameter.
         out: f64,
     },
-    /// Neighbours in turn.
+}
+
+/// The facts about a base chain that walks ask for.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // they are independent of each other
+pub(super) struct Facts {
+    pub(super) name: &'static str,
+    /// Whether proposals are accepted or refused by the ratio of the target.
+    pub(super) accepts: bool,
+    /// Whether [`Scan`](super::scan::Scan) knows its probabilities, neighbour by neighbour.
+    pub(super) scans: bool,
+    /// Whether the weights of edges count.
+    pub(super) weighted: bool,
+    /// Whether a step needs the neighbourhood of the walker alone.
+    pub(super) local: bool,
+    /// Whether nodes may have empty rows.
+    pub(super) sinks: bool,
+    /// Whether rows in ascending order are faster.
+    pub(super) sorted: bool,
+}
+
+impl Base {
+    /// The facts about the chain: here, and in [`dispatch`](super::dispatch), a new chain is added.
+    pub(super) const fn facts(&self) -> Facts {
+        let plain = Facts {
+            name: "",
+            accepts: false,
+            scans: false,
+            weighted: false,
+            local: true,
+            sinks: false,
+            sorted: false,
+        };
+        match self {
+            Self::Simple => Facts { name: "srw", scans: true, sinks: true, ..plain },
+            Self::Weighted => {
+                Facts { name: "weighted", scans: true, weighted: true, local: false, ..plain }
+            }
+            Self::MaxDegree { .. } => Facts { name: "maxdeg", scans: true, local: false, ..plain },
+            Self::Metropolis => Facts { name: "mhrw", accepts: true, scans: true, ..plain },
+            Self::Barker => Facts { name: "barker", accepts: true, scans: true, ..plain },
+            // Scans take it for the chain without delay.
+            Self::DelayedAcceptance => Facts { name: "mhda", accepts: true, scans: true, ..plain },
+            Self::NonBacktracking => Facts { name: "nbrw", sinks: true, ..plain },
+            Self::MultipleTry { .. } => Facts { name: "mtm", ..plain },
+            Self::Node2Vec { .. } => {
+                Facts { name: "node2vec", weighted: true, sinks: true, sorted: true, ..plain }
+            }
+        }
+    }
+
+    /// The name of the chain.
+    pub const fn name(&self) -> &'static str {
+        self.facts().name
+    }
+}
+
+/// The effect of history. The names in quotes are those of the Python layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// "none": no history.
+    Plain,
+    /// "srrw": self-repellent; transition probabilities are weighed by visits of the neighbours.
+    SelfRepellent,
+    /// "hdt": the base chain moves towards a target that history bends.
+    HistoryDrivenTarget,
+    /// "tsaw": "true" self-avoiding; by differences of visits, not ratios.
+    TrueSelfAvoiding,
+    /// "rotor": the neighbours of each node in turn.
     Rotor,
 }
 
-/// How history bends the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// Not at all.
-    Plain,
-    /// Self-repellent: transition probabilities by visits of the neighbours.
-    Repellent,
-    /// The target is bent, and the base chain moves towards that.
-    Target,
-    /// By differences of visits, not ratios: "true" self-avoiding.
-    Avoiding,
+impl Kernel {
+    /// The name of the kernel.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "none",
+            Self::SelfRepellent => "srrw",
+            Self::HistoryDrivenTarget => "hdt",
+            Self::TrueSelfAvoiding => "tsaw",
+            Self::Rotor => "rotor",
+        }
+    }
+
+    /// Whether steps depend on visits.
+    pub(super) const fn uses_history(self) -> bool {
+        match self {
+            Self::SelfRepellent | Self::HistoryDrivenTarget | Self::TrueSelfAvoiding => true,
+            Self::Plain | Self::Rotor => false,
+        }
+    }
+
+    /// Whether a step weighs all neighbours.
+    pub(super) const fn scans(self) -> bool {
+        match self {
+            Self::SelfRepellent | Self::TrueSelfAvoiding => true,
+            Self::Plain | Self::HistoryDrivenTarget | Self::Rotor => false,
+        }
+    }
 }
 
-/// What a walker does where no edge leads on.
+/// The rule at a node without outgoing edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// Stays.
+    /// Stay.
     Stay,
-    /// Goes back to where it began, in a step.
+    /// Go back to the first node, in one step.
     Restart,
 }
 
 /// The strength of repellence, step by step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Schedule {
-    /// Always the same.
+    /// The same in all steps.
     Constant(f64),
-    /// From one to another, then constant.
+    /// Linear, then constant.
     Linear {
         /// At the start.
         from: f64,
         /// At step `steps` and after.
         to: f64,
-        /// How many.
+        /// The number of steps of the rise.
         steps: f64,
     },
     /// `scale` · ln(e + n), at most `to`.
@@ -90,18 +174,18 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The strength, if it is a whole number from 1 to 32 all the time.
+    /// The strength, if it always is a whole number from 1 to 32.
     #[inline]
     fn power(&self) -> Option<u32> {
         match *self {
             Self::Constant(alpha) if alpha.fract() == 0.0 && (1.0..=32.0).contains(&alpha) => {
                 Some(alpha as u32)
             }
-            _ => None,
+            Self::Constant(_) | Self::Linear { .. } | Self::Log { .. } => None,
         }
     }
 
-    /// At step `n`.
+    /// The strength at step `n`.
     #[inline]
     pub fn at(&self, n: u64) -> f64 {
         match *self {
@@ -120,58 +204,56 @@ impl Schedule {
 pub struct Plan {
     /// The chain.
     pub base: Base,
-    /// How history bends it.
+    /// The effect of history.
     pub kernel: Kernel,
-    /// How strongly.
+    /// The strength of repellence.
     pub alpha: Schedule,
     /// The probability to stay before anything else.
     pub laziness: f64,
-    /// The probability to go back to where the walker began, instead of a step.
+    /// The probability to go back to the first node instead of a step.
     pub restart: f64,
-    /// What walkers do that have nowhere to go.
+    /// The rule at nodes without outgoing edges.
     pub stuck: Stuck,
-    /// The law to visit by, and pseudo-counts.
+    /// The target and the pseudo-counts.
     pub target: Target,
     /// The sum of the pseudo-counts.
     pub pseudo_total: f64,
-    /// The measure of visits moves by (n + 1) to the power of minus this.
+    /// The step size of the measure of visits is (n + 1) to the power of minus this.
     pub step_exponent: f64,
 }
 
-/// What is the same for all walkers in a step.
+/// The values that all walkers share in a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) alpha: f64,
-    /// `alpha`, where it is a small whole number all the time.
+    /// `alpha`, if it always is a small whole number.
     pub(super) power: Option<u32>,
-    /// Steps before this one.
+    /// The number of steps before this one.
     pub(super) done: u64,
-    /// ln of what a visit adds to masses.
+    /// ln of the mass of a visit.
     pub(super) log_weight: f64,
     pub(super) log_scale: f64,
 }
 
 impl Plan {
-    /// Whether walkers look at the degrees of all neighbours.
+    /// Whether steps need the degrees of all neighbours.
     pub(super) fn needs_degrees(&self) -> bool {
-        let scans = matches!(self.kernel, Kernel::Repellent | Kernel::Avoiding);
-        let accepts = matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed);
-        scans && (accepts || self.target.is_degree())
+        self.kernel.scans() && (self.base.facts().accepts || self.target.is_degree())
     }
 
-    /// Whether walkers may go back to where they began.
+    /// Whether walkers may go back to their first node.
     pub(super) fn leads_home(&self) -> bool {
         self.restart > 0.0 || self.stuck == Stuck::Restart
     }
 
     #[inline]
-    pub(super) fn step(&self, octet: &Octet) -> Step {
-        let done = octet.done;
+    pub(super) fn step(&self, block: &WalkerBlock) -> Step {
+        let done = block.done;
         let (mut log_weight, mut log_scale) = (0.0, 0.0);
         if self.step_exponent < 1.0 {
             let log_gamma = -self.step_exponent * ln(done as f64 + 2.0);
             // ln(1 - γ), for γ of at most 0.71.
-            log_scale = octet.log_scale - ln1p_pos(exp(log_gamma) / (1.0 - exp(log_gamma)));
+            log_scale = block.log_scale - ln1p_pos(exp(log_gamma) / (1.0 - exp(log_gamma)));
             log_weight = log_gamma - log_scale + ln(self.pseudo_total);
         }
         Step { alpha: self.alpha.at(done), power: self.alpha.power(), done, log_weight, log_scale }

@@ -1,4 +1,4 @@
-//! Histories of the nodes that walkers visited most recently, and estimates for all others.
+//! Histories of the last visited nodes, with estimates for all others.
 
 use fermiac_base::Result;
 use fermiac_base::simd::prefetch;
@@ -6,34 +6,34 @@ use fermiac_base::store::Codec;
 
 use super::hashed::Open;
 use super::history::History;
-use super::octet::{OCTET, Octet};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::target::Target;
+use super::walker_block::{WALKERS, WalkerBlock};
 
-/// What eight walkers remember of their last nodes.
+/// The visits of the last nodes of eight walkers.
 ///
-/// The measure of another node is taken to be to its target as those of the remembered nodes among
-/// the walker's node and its neighbours are on average; with none, it is the pseudo-count. A node
-/// enters with that: with less it would hold the walker until its visits had caught up.
+/// The ratio (measure / target) of another node is estimated by the mean of those remembered among
+/// the current node and its neighbours; without any, by the pseudo-count. A new node
+/// enters with the estimate: with less it would hold the walker until its visits had caught up.
 ///
 /// Reference: J. Hu, Y.-T. Ma, D. Y. Eun (2025), "Beyond self-repellent kernels: history-driven
 /// target towards efficient nonlinear MCMC on general graphs", ICML.
 pub(super) struct Recent {
-    pub(super) lanes: [Lane; OCTET],
-    /// All visits, where they are asked for.
-    pub(super) counts: Option<[Open<()>; OCTET]>,
+    pub(super) lanes: [Lane; WALKERS],
+    /// All visits, if wanted.
+    pub(super) counts: Option<[Open<()>; WALKERS]>,
 }
 
 /// The nodes of one walker, in a ring from the newest to the oldest.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
     size: usize,
-    /// Where nodes are in the ring, from 1, by open addressing; 0 where free.
+    /// The positions of nodes in the ring, from 1, by open addressing; 0 if free.
     index: Vec<u32>,
     shift: u32,
     ring: Vec<Link>,
     newest: usize,
-    /// (c / w) that nodes have which are not remembered.
+    /// The estimate of c / w for nodes that are not remembered.
     mean: Option<f64>,
 }
 
@@ -63,7 +63,7 @@ impl Lane {
         ((node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
     }
 
-    /// Where the node stands in the index, or would.
+    /// The slot of the node in the index, or the free one for it.
     #[inline(always)]
     fn slot(&self, node: usize) -> usize {
         let last = self.index.len() - 1;
@@ -82,14 +82,14 @@ impl Lane {
         }
     }
 
-    /// Takes a node out of the index, and closes the gap.
+    /// Removes a node from the index, and closes the gap.
     fn remove(&mut self, node: usize) {
         let last = self.index.len() - 1;
         let mut gap = self.slot(node);
         let mut at = (gap + 1) & last;
         while self.index[at] != 0 {
             let home = self.home(self.ring[self.index[at] as usize - 1].node as usize);
-            // Whether the gap lies between where it belongs and where it is.
+            // Whether the gap lies between its hash and its slot.
             if (at.wrapping_sub(home) & last) >= (at.wrapping_sub(gap) & last) {
                 self.index[gap] = self.index[at];
                 gap = at;
@@ -99,8 +99,8 @@ impl Lane {
         self.index[gap] = 0;
     }
 
-    /// Makes a node the newest, in place of the oldest if there is no room, and returns its visits;
-    /// on entry these are what `enter` gives.
+    /// Makes a node the newest, in place of the oldest if the ring is full, and returns its visits;
+    /// those of a new node come from `enter`.
     fn renew(&mut self, node: usize, enter: impl FnOnce() -> f64) -> &mut f64 {
         let slot = self.slot(node);
         let oldest = self.ring.get(self.newest).map_or(0, |first| first.newer as usize);
@@ -124,7 +124,7 @@ impl Lane {
             }
             found => {
                 let link = found as usize - 1;
-                // The oldest is next to the newest, around the ring.
+                // The oldest follows the newest in the ring.
                 if link != self.newest && link != oldest {
                     let Link { newer, older, .. } = self.ring[link];
                     self.ring[newer as usize].older = older;
@@ -138,7 +138,7 @@ impl Lane {
         &mut self.ring[link].visits
     }
 
-    /// Links one in between the newest and the oldest.
+    /// Inserts a link between the newest and the oldest.
     fn insert(&mut self, link: usize, oldest: usize) {
         if link != self.newest {
             self.ring[link].older = self.newest as u32;
@@ -148,7 +148,7 @@ impl Lane {
         }
     }
 
-    /// Nodes and visits, from the oldest on.
+    /// Nodes and visits, from the oldest to the newest.
     fn listed(&self) -> Vec<(u32, f64)> {
         let mut list = Vec::with_capacity(self.ring.len());
         let mut at = self.newest;
@@ -161,7 +161,7 @@ impl Lane {
 }
 
 impl Recent {
-    /// Of `size` nodes for each walker.
+    /// Creates histories of `size` nodes for each walker.
     pub(super) fn new(size: usize, counts: bool) -> Self {
         Self {
             lanes: std::array::from_fn(|_| Lane::new(size)),
@@ -169,7 +169,7 @@ impl Recent {
         }
     }
 
-    /// Writes what is remembered to an codec, or reads it.
+    /// Writes the remembered nodes to a codec, or reads them.
     pub(super) fn persist(&mut self, codec: &mut Codec, n_nodes: usize) -> Result<()> {
         for lane in &mut self.lanes {
             let mut list = lane.listed();
@@ -229,14 +229,14 @@ impl History for Recent {
     }
 
     #[inline(always)]
-    fn survey<P: Places>(&mut self, target: &Target, o: &Octet, places: &P) {
+    fn survey<P: NeighbourSource>(&mut self, target: &Target, o: &WalkerBlock, source: &P) {
         for l in 0..o.n {
             let lane = &mut self.lanes[l];
             let (mut sum, mut n) = (0.0, 0.0);
             let row = o.start[l]..o.start[l] + o.degree[l];
-            for node in row.map(|place| places.node(place)).chain(std::iter::once(o.at[l])) {
+            for node in row.map(|place| source.node(place)).chain(std::iter::once(o.at[l])) {
                 if let Some(visits) = lane.get(node) {
-                    let degree = if target.is_degree() { places.row(node).1 } else { 1 };
+                    let degree = if target.is_degree() { source.row(node).1 } else { 1 };
                     sum += target.ratio(node, degree, visits);
                     n += 1.0;
                 }

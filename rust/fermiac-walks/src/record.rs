@@ -2,16 +2,16 @@
 
 use fermiac_base::{Error, Result};
 
-use super::octet::{OCTET, Octet};
+use super::walker_block::{WALKERS, WalkerBlock};
 
-/// Where paths are written: (walkers, slots), row by row.
+/// The output array of paths: (walkers, slots), row by row.
 #[derive(Debug)]
 pub struct Record<'a> {
     /// The step that fills the first slot, from 1.
     pub first: u64,
-    /// Steps for each slot.
+    /// The number of steps per slot.
     pub thin: u64,
-    /// Slots of a walker; 0 to keep nothing.
+    /// The number of slots of a walker; 0 to record nothing.
     pub n_slots: usize,
     /// The nodes.
     pub paths: Paths<'a>,
@@ -20,20 +20,20 @@ pub struct Record<'a> {
 /// An array of nodes.
 #[derive(Debug)]
 pub enum Paths<'a> {
-    /// Of 32 bits.
+    /// 32 bits.
     Short(&'a mut [u32]),
-    /// Of 64 bits.
+    /// 64 bits.
     Long(&'a mut [u64]),
 }
 
 impl Record<'_> {
-    /// Of nothing.
+    /// An empty record.
     pub fn nothing() -> Self {
         Self { first: 1, thin: 1, n_slots: 0, paths: Paths::Short(&mut []) }
     }
 }
 
-/// The rows of an octet.
+/// The rows of a block.
 pub(super) struct Track<'a> {
     first: u64,
     thin: u64,
@@ -42,7 +42,7 @@ pub(super) struct Track<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The rows of each octet.
+    /// The rows of each block.
     pub(super) fn split(self, n_walkers: usize) -> Result<Vec<Track<'a>>> {
         let Self { first, thin, n_slots, paths } = self;
         let len = match &paths {
@@ -53,26 +53,26 @@ impl<'a> Record<'a> {
             let why = format!("{len} places given for {n_walkers} walkers of {n_slots} slots");
             return Err(Error::argument("paths", why));
         }
-        let n = n_walkers.div_ceil(OCTET);
+        let n = n_walkers.div_ceil(WALKERS);
         let track = |paths| Track { first, thin, n_slots, paths };
         if n_slots == 0 {
             return Ok((0..n).map(|_| track(Paths::Short(&mut []))).collect());
         }
         Ok(match paths {
             Paths::Short(paths) => {
-                paths.chunks_mut(OCTET * n_slots).map(|rows| track(Paths::Short(rows))).collect()
+                paths.chunks_mut(WALKERS * n_slots).map(|rows| track(Paths::Short(rows))).collect()
             }
             Paths::Long(paths) => {
-                paths.chunks_mut(OCTET * n_slots).map(|rows| track(Paths::Long(rows))).collect()
+                paths.chunks_mut(WALKERS * n_slots).map(|rows| track(Paths::Long(rows))).collect()
             }
         })
     }
 }
 
 impl Track<'_> {
-    /// Writes down where the walkers of an octet stand, if this step has a slot.
+    /// Records the nodes of the walkers of a block, if the step has a slot.
     #[inline(always)]
-    pub(super) fn keep(&mut self, o: &Octet) {
+    pub(super) fn keep(&mut self, o: &WalkerBlock) {
         if self.n_slots == 0 || o.done < self.first {
             return;
         }

@@ -1,4 +1,4 @@
-//! Walks that never visit a node twice.
+//! Self-avoiding walks.
 
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
@@ -7,32 +7,32 @@ use fermiac_base::{Error, Result};
 
 use super::graph::{Graph, View};
 use super::hashed::{Open, require_short};
-use super::octet::choose;
+use super::walker_block::choose;
 
 /// Self-avoiding walks, one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Avoided {
-    /// Where the nodes of each walk begin, and the end.
+    /// The starts of the walks in `nodes`, and the end.
     pub starts: Vec<i64>,
-    /// The nodes, the first of each walk among them.
+    /// The nodes, including the first of each walk.
     pub nodes: Vec<u32>,
-    /// ln of the product of the numbers of choices of each walk: of its weight in a mean over all
-    /// walks of its length, each as likely (M. N. Rosenbluth, A. W. Rosenbluth, 1955, "Monte Carlo
+    /// ln of the product of the numbers of choices of each walk: its weight in a mean over all
+    /// walks of its length, equally likely (M. N. Rosenbluth, A. W. Rosenbluth, 1955, "Monte Carlo
     /// calculation of the average extension of molecular chains", Journal of Chemical Physics 23).
     pub log_weights: Vec<f64>,
     /// Whether a walk ended where all neighbours had been visited.
     pub trapped: Vec<bool>,
 }
 
-/// The block of a walker's streams that these walks draw from.
+/// The block of a walker's streams that these walks use.
 const AVOIDING: u32 = 2;
-/// Steps of one task, about, so that signals are seen between tasks.
+/// About the number of steps of one task; signals are polled between tasks.
 const TASK: u64 = 1 << 16;
 /// Walks of one task.
 const WALKS: usize = 64;
 
-/// A walk of at most `n_steps` steps from each start: to a neighbour that it has not visited, each
-/// as likely, until there is none.
+/// Walks at most `n_steps` steps from each start: to a neighbour not yet visited, each equally
+/// likely, until there is none.
 pub fn self_avoiding(
     graph: &Graph,
     start: &[usize],
@@ -44,7 +44,7 @@ pub fn self_avoiding(
     require_short(view.n_nodes())?;
     if let Some(node) = start.iter().find(|node| **node >= view.n_nodes()) {
         let why = format!("node {node} given; nodes go from 0 to {}", view.n_nodes() - 1);
-        return Err(Error::argument("start", why));
+        return Err(Error::argument("init", why));
     }
     let mut all = Avoided {
         starts: vec![0],
@@ -119,7 +119,7 @@ mod tests {
                 .filter(|node| !path.contains(node))
                 .collect::<Vec<_>>()
         };
-        // A walk that is trapped stays, to have all of one length.
+        // A trapped walk stays, so that all have one length.
         let mut padded = Vec::new();
         for (i, ends) in one.starts.windows(2).enumerate() {
             let path = &one.nodes[ends[0] as usize..ends[1] as usize];

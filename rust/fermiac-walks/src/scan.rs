@@ -1,20 +1,20 @@
-//! Chains that look at all neighbours before they choose one.
+//! Steps that weigh all neighbours by the visits of the walker.
 
 use fermiac_base::Result;
 use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
 
 use super::graph::WeightSlice;
 use super::history::History;
-use super::octet::{Moves, NOWHERE, OCTET, Octet, unit};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
 use super::target::Target;
+use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, unit};
 
-/// A step of the base chain, each outcome weighed by the walker's visits of it.
+/// A step of the base chain, with each outcome weighed by the walker's visits to it.
 ///
-/// With `AVOIDING` the weight of a node is exp(-alpha · (visits less expected visits)), else
-/// (measure / target)^-alpha. All is in logarithms relative to the largest, so that no strength
-/// and no history is too much.
+/// With `AVOIDING` the weight of a node is exp(-alpha · (visits - expected visits)), else
+/// (measure / target)^-alpha. Logarithms are relative to the largest, so that no strength and no
+/// history overflows.
 ///
 /// References: V. Doshi, J. Hu, D. Y. Eun (2023), "Self-repellent random walks on general graphs",
 /// ICML; D. J. Amit, G. Parisi, L. Peliti (1983), "Asymptotic behavior of the 'true' self-avoiding
@@ -22,33 +22,29 @@ use super::target::Target;
 pub(super) struct Scan<'a, const AVOIDING: bool> {
     pub(super) target: &'a Target,
     pub(super) base: Base,
+    /// Whether a neighbour is accepted or refused, so that its degree counts.
+    pub(super) accepts: bool,
     pub(super) laziness: f64,
     pub(super) n_nodes: usize,
-    /// Weights of edges, place by place.
+    /// Weights of the edges, by place.
     pub(super) weights: Option<WeightSlice<'a>>,
-    /// Degrees of the nodes, place by place, where they are laid out so.
+    /// Degrees of the neighbours, by place; empty if not known.
     pub(super) degrees: &'a [u32],
 }
 
-/// Neighbours of a hub that are asked for ahead.
+/// Neighbours of a hub that are prefetched.
 const AHEAD: usize = 128;
-/// Places on a cache line, at least.
+/// NeighbourSource on a cache line, at least.
 const LINE: usize = 8;
 
 impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
-    /// Whether a neighbour is accepted or refused, so that its degree counts.
-    #[inline(always)]
-    fn accepts(&self) -> bool {
-        matches!(self.base, Base::Metropolis | Base::Barker | Base::Delayed)
-    }
-
     /// Whether the degrees of all neighbours are needed.
     #[inline(always)]
     fn needs_degrees(&self) -> bool {
-        self.accepts() || self.target.is_degree()
+        self.accepts || self.target.is_degree()
     }
 
-    /// The logarithms by which the visits of a tile of nodes count.
+    /// The log-weights of a tile of nodes by their visits.
     #[inline(always)]
     fn bend<const FMA: bool, H: History>(
         &self,
@@ -76,8 +72,8 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         V::splat(-step.alpha) * visits
     }
 
-    /// The logarithms of the probabilities of the base chain to go to a tile of neighbours, and
-    /// not to be refused there, each times the degree (or strength); and those to be refused.
+    /// The log-probabilities of the base chain to move to a tile of neighbours, and the
+    /// probabilities to be refused there, each times the degree (or strength).
     #[inline(always)]
     fn base<const FMA: bool>(
         &self,
@@ -93,7 +89,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             }
             return (lnv::<FMA>(tile), V::ZERO);
         }
-        if !self.accepts() {
+        if !self.accepts {
             return (V::ZERO, V::ZERO);
         }
         let mut gain = V::ZERO;
@@ -114,21 +110,21 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         (log, V::ZERO - expm1v::<FMA>(log))
     }
 
-    /// Chooses where walker `l` goes.
+    /// Chooses the next node of walker `l`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // they are those of `decide`
-    fn outcome<const FMA: bool, P: Places, H: History>(
+    fn outcome<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &Octet,
+        o: &WalkerBlock,
         room: &mut Vec<V>,
         l: usize,
         word: u64,
-        places: &P,
+        source: &P,
         history: &H,
         step: &Step,
     ) -> usize {
         let (start, degree) = (o.start[l], o.degree[l]);
-        // The place after the last is that of staying.
+        // The outcome after the last neighbour is to stay.
         let tiles = (degree + 1).div_ceil(LANES);
         if room.len() < 2 * tiles {
             room.resize(2 * tiles, V::ZERO);
@@ -137,44 +133,49 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
         let exponent = step.power.filter(|_| tame && self.base != Base::Weighted);
         if let Some(exponent) = exponent {
-            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, places, history, exponent);
+            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, source, history, exponent);
         } else {
-            self.by_logarithms::<FMA, P, H>(o, outcomes, l, places, history, step);
+            self.by_logarithms::<FMA, P, H>(o, outcomes, l, source, history, step);
         }
         let mut sum = V::ZERO;
         for tile in outcomes.iter() {
             sum = sum + *tile;
         }
         let chosen = choose_by(outcomes, unit(word) * sum.sum());
-        if chosen >= degree { NOWHERE } else { places.node(start + chosen) }
+        if chosen >= degree { NOWHERE } else { source.node(start + chosen) }
     }
 
     /// A tile of a row: its nodes, and their degrees where they count. Lanes beyond the row repeat
-    /// its last place: no branch, and nothing else to load.
+    /// the last place, without a branch or another load.
     #[inline(always)]
-    fn tile<P: Places>(&self, places: &P, first: usize, last: usize) -> ([usize; LANES], V) {
+    fn tile<P: NeighbourSource>(
+        &self,
+        source: &P,
+        first: usize,
+        last: usize,
+    ) -> ([usize; LANES], V) {
         let mut nodes = [0; LANES];
         let mut degrees = V::splat(1.0);
         for k in 0..LANES {
-            nodes[k] = places.node((first + k).min(last));
+            nodes[k] = source.node((first + k).min(last));
         }
         if self.needs_degrees() {
             for k in 0..LANES {
-                degrees.0[k] = self.degree(places, (first + k).min(last), nodes[k]);
+                degrees.0[k] = self.degree(source, (first + k).min(last), nodes[k]);
             }
         }
         (nodes, degrees)
     }
 
-    /// The weights of all outcomes relative to about the largest, where ratios of visits are tame
-    /// and the strength is a whole number: as powers, at a third of the price of logarithms.
+    /// The weights of all outcomes relative to about the largest, for moderate ratios of visits
+    /// and a whole strength: as powers, at a third of the cost of logarithms.
     #[inline(always)]
-    fn by_powers<const FMA: bool, P: Places, H: History>(
+    fn by_powers<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &Octet,
+        o: &WalkerBlock,
         (outcomes, factors): (&mut [V], &mut [V]),
         l: usize,
-        places: &P,
+        source: &P,
         history: &H,
         exponent: u32,
     ) {
@@ -189,13 +190,13 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             if used == 0 {
                 continue;
             }
-            let (nodes, degrees) = self.tile(places, start + t * LANES, last);
+            let (nodes, degrees) = self.tile(source, start + t * LANES, last);
             let ratios = self.target.ratios(&nodes, degrees, history.gather(l, &nodes));
             for k in 0..LANES {
                 outcome.0[k] = if k < used { ratios.0[k] } else { f64::INFINITY };
             }
             least = V::ZERO - (V::ZERO - least).max(V::ZERO - *outcome);
-            if self.accepts() && !self.target.is_degree() {
+            if self.accepts && !self.target.is_degree() {
                 let odds = V::splat(degree as f64) / degrees;
                 let factor = if self.base == Base::Barker {
                     odds / (V::splat(1.0) + odds)
@@ -206,7 +207,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
                 for k in 0..LANES {
                     refused.0[k] += if k < used { 1.0 - factor.0[k] } else { 0.0 };
                 }
-            } else if self.accepts() && self.base == Base::Barker {
+            } else if self.accepts && self.base == Base::Barker {
                 factors[t] = V::splat(0.5);
                 refused = V::splat(degree as f64 / 2.0 / LANES as f64);
             }
@@ -217,9 +218,9 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             least.0[0] = least.0[0].min(own);
         }
         let least = least.0.iter().fold(f64::INFINITY, |a, &b| if b < a { b } else { a });
-        let factored = self.accepts() && !(self.target.is_degree() && self.base != Base::Barker);
+        let factored = self.accepts && !(self.target.is_degree() && self.base != Base::Barker);
         for (t, outcome) in outcomes.iter_mut().enumerate() {
-            // The ratio of lanes beyond the row is infinite, and their weight 0.
+            // Lanes beyond the row have an infinite ratio, and so the weight 0.
             let weight = power(V::splat(least) / *outcome, exponent);
             *outcome = if factored { weight * factors[t] } else { weight };
         }
@@ -229,14 +230,14 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         }
     }
 
-    /// The weights of all outcomes relative to the largest, whatever they are.
+    /// The weights of all outcomes relative to the largest, in general.
     #[inline(always)]
-    fn by_logarithms<const FMA: bool, P: Places, H: History>(
+    fn by_logarithms<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &Octet,
+        o: &WalkerBlock,
         outcomes: &mut [V],
         l: usize,
-        places: &P,
+        source: &P,
         history: &H,
         step: &Step,
     ) {
@@ -251,7 +252,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             if used == 0 {
                 continue;
             }
-            let (nodes, degrees) = self.tile(places, first, last);
+            let (nodes, degrees) = self.tile(source, first, last);
             let (base, turned) = self.base::<FMA>(&nodes, degrees, (first, last), (at, degree));
             let bend = self.bend::<FMA, H>(history, l, &nodes, degrees, step);
             for k in 0..LANES {
@@ -276,23 +277,30 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         }
     }
 
-    /// The weight of staying: what is refused, what the base chain leaves over, and laziness.
+    /// The weight of staying: refusals, the rest of the base chain, and laziness.
     #[inline(always)]
     fn stay(&self, refused: f64, start: usize, degree: usize) -> f64 {
         let (total, spare) = match self.base {
             Base::MaxDegree { largest } => (largest as f64, (largest - degree) as f64),
             Base::Weighted if self.laziness > 0.0 => (self.strength(start, degree), 0.0),
-            _ => (degree as f64, 0.0),
+            Base::Simple
+            | Base::Weighted
+            | Base::Metropolis
+            | Base::Barker
+            | Base::DelayedAcceptance
+            | Base::NonBacktracking
+            | Base::MultipleTry { .. }
+            | Base::Node2Vec { .. } => (degree as f64, 0.0),
         };
         refused + spare + self.laziness / (1.0 - self.laziness) * total
     }
 
     /// The degree of the node at a place.
     #[inline(always)]
-    fn degree(&self, places: &impl Places, place: usize, node: usize) -> f64 {
+    fn degree(&self, source: &impl NeighbourSource, place: usize, node: usize) -> f64 {
         match self.degrees.get(place) {
             Some(degree) => f64::from(*degree),
-            None => places.row(node).1 as f64,
+            None => source.row(node).1 as f64,
         }
     }
 
@@ -316,7 +324,7 @@ fn choose_by(weights: &[V], mut left: f64) -> usize {
                 passed += usize::from(sum <= left);
             }
             if passed == LANES {
-                // By rounding; the last that is possible.
+                // By rounding: the last possible outcome.
                 passed = tile.0.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
             }
             return t * LANES + passed;
@@ -326,7 +334,7 @@ fn choose_by(weights: &[V], mut left: f64) -> usize {
     0
 }
 
-/// A whole power, by squares.
+/// A whole power, by squaring.
 #[inline(always)]
 fn power(x: V, exponent: u32) -> V {
     let (mut out, mut square, mut left) = (V::splat(1.0), x, exponent);
@@ -341,77 +349,93 @@ fn power(x: V, exponent: u32) -> V {
 }
 
 impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
-    const CREW: usize = 1;
+    const BATCH: usize = 1;
     const WORDS: usize = 1;
     const TWICE: bool = true;
 
     #[inline(always)]
-    fn propose<P: Places, H: History>(&self, o: &mut Octet, _: &[[u64; OCTET]], places: &P, _: &H) {
+    fn propose<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        _: &[[u64; WALKERS]],
+        source: &P,
+        _: &H,
+    ) {
         for l in 0..o.n {
             for k in (0..o.degree[l].min(AHEAD)).step_by(LINE) {
-                places.touch_place(o.start[l] + k);
+                source.touch_place(o.start[l] + k);
                 fermiac_base::simd::prefetch(self.degrees, o.start[l] + k);
             }
         }
     }
 
     #[inline(always)]
-    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+    fn fetch<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        history: &H,
+    ) -> Result<()> {
         let rows = self.needs_degrees() && self.degrees.is_empty();
         for l in 0..o.n {
             let places_of = o.start[l]..o.start[l] + o.degree[l];
             for place in places_of.clone().take(AHEAD) {
-                let node = places.node(place);
+                let node = source.node(place);
                 history.touch(l, node);
                 self.target.touch(node);
                 if rows {
-                    places.touch_row(node);
+                    source.touch_row(node);
                 }
             }
             if rows {
-                places.require(places_of.map(|place| places.node(place)))?;
+                source.require(places_of.map(|place| source.node(place)))?;
             }
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
+    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         history: &H,
         step: &Step,
     ) {
         let mut room = std::mem::take(&mut o.room);
         for l in 0..o.n {
             o.candidate[l] =
-                self.outcome::<FMA, P, H>(o, &mut room[0], l, words[0][l], places, history, step);
+                self.outcome::<FMA, P, H>(o, &mut room[0], l, words[0][l], source, history, step);
             if o.candidate[l] != NOWHERE {
-                places.touch_row(o.candidate[l]);
+                source.touch_row(o.candidate[l]);
             }
         }
         o.room = room;
     }
 
     #[inline(always)]
-    fn look_again<P: Places, H: History>(&self, o: &mut Octet, places: &P, _: &H) -> Result<()> {
-        places.require(o.candidate[..o.n].iter().copied().filter(|node| *node != NOWHERE))
+    fn fetch_again<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        _: &H,
+    ) -> Result<()> {
+        source.require(o.candidate[..o.n].iter().copied().filter(|node| *node != NOWHERE))
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: Places, H: History>(
+    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        _: &[[u64; WALKERS]],
+        source: &P,
         _: &H,
         _: &Step,
     ) {
         for l in 0..o.n {
             if o.candidate[l] != NOWHERE {
-                o.go(l, o.candidate[l], places.row(o.candidate[l]));
+                o.go(l, o.candidate[l], source.row(o.candidate[l]));
             }
         }
     }

@@ -1,33 +1,33 @@
-//! The law that walkers are to visit nodes by, known up to a factor, and the counts they begin with.
+//! The target of walks, up to a factor, and the pseudo-counts of histories.
 
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
 
-/// Weights w of nodes, and the pseudo-counts c⁰ that histories begin with.
+/// Weights w of nodes, and pseudo-counts c⁰ of histories.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// Equal weights.
     Uniform {
-        /// c⁰, the same everywhere.
+        /// c⁰, the same for all nodes.
         pseudo: f64,
     },
     /// The degrees.
     Degree {
-        /// c⁰ / w, the same everywhere.
+        /// c⁰ / w, the same for all nodes.
         pseudo: f64,
         /// The sum of the degrees.
         total: f64,
     },
-    /// Any.
+    /// Any weights.
     Table {
-        /// Node by node.
+        /// The data of the nodes.
         entries: Vec<Entry>,
         /// The sum of the weights.
         total: f64,
     },
 }
 
-/// What is known of one node.
+/// The data of one node.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(32))]
 pub struct Entry {
@@ -36,7 +36,7 @@ pub struct Entry {
     log: f64,
 }
 
-/// Weights may differ by this factor: ratios of theirs, times counts, stay within doubles.
+/// The largest ratio of weights; times counts it still is a double.
 const SPAN: f64 = 1e280;
 
 /// The power of two below a positive number.
@@ -45,7 +45,7 @@ fn power_of_two(x: f64) -> f64 {
 }
 
 impl Target {
-    /// Of weights and pseudo-counts, all positive.
+    /// Creates a table of positive weights and pseudo-counts.
     pub fn table(weights: &[f64], pseudo: &[f64]) -> Result<Self> {
         let positive = |name: &str, values: &[f64]| match values
             .iter()
@@ -67,7 +67,7 @@ impl Target {
             );
             return Err(Error::argument("weights", why));
         }
-        // By a power of two, so that the factor of the weights changes no bit of the walk.
+        // A power of two, so that a common factor of the weights changes no bit of the walk.
         let unit = power_of_two(most);
         let mut entries = Vec::with_capacity(weights.len());
         let mut total = 0.0;
@@ -79,20 +79,20 @@ impl Target {
         Ok(Self::Table { entries, total })
     }
 
-    /// An empty table, for nodes that are learnt of one by one.
+    /// An empty table, which [`learn`](Self::learn) fills.
     pub fn unknown() -> Self {
         Self::Table { entries: Vec::new(), total: f64::NAN }
     }
 
-    /// Gives the first node of a crawl, which has a degree, a pseudo-count of 1.
+    /// Sets the pseudo-count of the first node of a crawl, of this degree, to 1.
     pub(super) fn begin(&mut self, degree: usize) {
         if let Self::Degree { pseudo, .. } = self {
             *pseudo = 1.0 / degree.max(1) as f64;
         }
     }
 
-    /// Takes the weight of a node into a table. Weights are kept relative to the first, and
-    /// pseudo-counts are in proportion to weights, 1 for the first. Fails with what is needed.
+    /// Adds the weight of a node to a table. Weights are relative to the first, and pseudo-counts
+    /// in proportion to weights, 1 for the first. The error says what is needed.
     pub(super) fn learn(
         &mut self,
         node: usize,
@@ -120,7 +120,7 @@ impl Target {
         Ok(())
     }
 
-    /// Asks the memory for a node that is read soon.
+    /// Prefetches the data of a node.
     #[inline(always)]
     pub(super) fn touch(&self, node: usize) {
         if let Self::Table { entries, .. } = self {
@@ -141,7 +141,7 @@ impl Target {
         }
     }
 
-    /// What a visit adds to (c / w) of a node of this degree.
+    /// The increment of c / w by a visit to a node of this degree.
     #[inline(always)]
     pub(super) fn per_visit(&self, node: usize, degree: usize) -> f64 {
         match self {
@@ -178,7 +178,7 @@ impl Target {
         }
     }
 
-    /// The share of the law that a node has.
+    /// The share of a node in the normalised law.
     #[inline(always)]
     pub(super) fn share(&self, node: usize, degree: f64, n_nodes: usize) -> f64 {
         match self {
@@ -188,12 +188,12 @@ impl Target {
         }
     }
 
-    /// ln w of a node of a table, 0 of others.
+    /// ln w of a node of a table, else 0.
     #[inline(always)]
     pub(super) fn log_of_table(&self, node: usize) -> f64 {
         match self {
             Self::Table { entries, .. } => entries[node].log,
-            _ => 0.0,
+            Self::Uniform { .. } | Self::Degree { .. } => 0.0,
         }
     }
 
@@ -207,7 +207,7 @@ impl Target {
         }
     }
 
-    /// Whether w is the degree, which proposals among the neighbours weigh out.
+    /// Whether w is the degree, which cancels with proposals among the neighbours.
     #[inline(always)]
     pub(super) fn is_degree(&self) -> bool {
         matches!(self, Self::Degree { .. })

@@ -17,7 +17,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyCrawlers>()
 }
 
-/// Walkers on a graph that is asked for, behind a lock.
+/// Walkers on a graph behind an oracle, behind a lock.
 #[pyclass(name = "Crawlers", module = "fermiac._core", frozen)]
 struct PyCrawlers(Mutex<Crawlers>);
 
@@ -27,8 +27,8 @@ impl PyCrawlers {
     }
 }
 
-/// Python functions that know the graph: nodes (n,) to (indptr, neighbours), and to weights; what
-/// they give was checked in Python.
+/// The Python functions of a graph: from nodes (n,) to (indptr, neighbours), and to weights. Their
+/// results are checked in Python.
 struct Functions {
     rows: Py<PyAny>,
     weights: Option<Py<PyAny>>,
@@ -48,7 +48,9 @@ impl Oracle for Functions {
 
     fn weights(&mut self, nodes: &[i64]) -> fermiac_base::Result<Vec<f64>> {
         let Some(weights) = &self.weights else {
-            return Err(fermiac_base::Error::Internal("nobody knows the weights".into()));
+            return Err(fermiac_base::Error::Internal(
+                "a crawl without a function of the weights".into(),
+            ));
         };
         Python::attach(|py| -> PyResult<Vec<f64>> {
             let given = weights.bind(py).call1((PyArray1::from_slice(py, nodes),))?;
@@ -58,13 +60,13 @@ impl Oracle for Functions {
     }
 }
 
-/// Where rows begin, their nodes, and visits.
+/// The starts of rows, their nodes, and visits.
 type Visited<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>);
 
 #[pymethods]
 impl PyCrawlers {
-    /// Walkers that start at given nodes, called as outside.
+    /// Creates walkers at given nodes, by their original numbers.
     #[new]
     fn new(
         py: Python<'_>,
@@ -76,8 +78,8 @@ impl PyCrawlers {
         Ok(Self(Mutex::new(check(py, Crawlers::new(plan, start.as_slice()?, key))?)))
     }
 
-    /// Moves all to `until` steps, at most for `budget` seconds. Returns whether they got there,
-    /// and the exception that stopped them or None. Paths are of nodes as they were discovered.
+    /// Moves all walkers to step `until`, for at most `budget` seconds. Returns whether they got
+    /// there, and the exception that stopped them or None. Paths use the order of discovery.
     #[pyo3(signature = (rows, weights, until, paths, first, thin, budget, total, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are those of a Python call
     fn run(
@@ -109,40 +111,40 @@ impl PyCrawlers {
         })
     }
 
-    /// Steps that each walker has made.
+    /// The number of steps that each walker has made.
     #[getter]
     fn n_done(&self) -> u64 {
         self.lock().n_done()
     }
 
-    /// Moves, of all steps of all walkers.
+    /// The number of moves in all steps of all walkers.
     #[getter]
     fn n_moves(&self) -> u64 {
         self.lock().n_moves()
     }
 
-    /// Where walkers stand, as numbered here.
+    /// The current nodes, in the order of discovery.
     fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         PyArray1::from_iter(py, self.lock().positions().into_iter().map(|node| node as i64))
     }
 
-    /// Nodes whose rows were asked for.
+    /// The number of nodes whose rows were requested.
     #[getter]
     fn n_asked(&self) -> usize {
         self.lock().n_asked()
     }
 
-    /// The nodes as they are called outside, in the order of their discovery.
+    /// The original numbers of the nodes, in the order of discovery.
     fn names<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         PyArray1::from_slice(py, self.lock().names())
     }
 
-    /// Weights of all nodes in the target; NaN where nobody has asked, or there are none.
+    /// The weights of all nodes in the target; NaN if not requested.
     fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_slice(py, self.lock().weights())
     }
 
-    /// What is known of the graph: `indptr` and `indices`; rows that nobody asked for are empty.
+    /// The known rows: `indptr` and `indices`; rows that were not requested are empty.
     fn known<'py>(
         &self,
         py: Python<'py>,
@@ -151,7 +153,7 @@ impl PyCrawlers {
         (starts.into_pyarray(py), ids.into_pyarray(py))
     }
 
-    /// The nodes that each walker has visited, in rows, and how often.
+    /// The nodes that each walker has visited, in rows, and the visits.
     fn visited<'py>(&self, py: Python<'py>) -> PyResult<Visited<'py>> {
         let rows = check(py, self.lock().rows())?;
         Ok((
@@ -169,7 +171,7 @@ impl PyCrawlers {
         Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
-    /// Takes a state that `save` gave.
+    /// Restores a state of `save`.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
         let loaded = self.lock().persist(&mut codec);

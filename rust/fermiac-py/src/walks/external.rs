@@ -1,4 +1,4 @@
-//! Sorting edges on the disk, block by block.
+//! Bindings of the sorter of edges on the disk.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -37,7 +37,7 @@ impl Either {
     }
 }
 
-/// Takes edges, and writes the arrays of their rows.
+/// A sorter of edges on the disk.
 #[pyclass(module = "fermiac._core", frozen)]
 struct EdgeSorter(Mutex<Option<Either>>);
 
@@ -53,7 +53,7 @@ fn over() -> Error {
 
 #[pymethods]
 impl EdgeSorter {
-    /// In a folder that is there, with so many bytes of memory.
+    /// Creates a sorter in an existing folder, with so many bytes of memory.
     #[new]
     #[pyo3(signature = (folder, n_nodes, weighted, directed, merge, memory))]
     fn new(
@@ -74,7 +74,7 @@ impl EdgeSorter {
         check(py, sorter).map(|sorter| Self(Mutex::new(Some(sorter))))
     }
 
-    /// Takes an (m, 2) array of edges.
+    /// Adds an (m, 2) array of edges.
     fn push(
         &self,
         py: Python<'_>,
@@ -99,7 +99,7 @@ impl EdgeSorter {
         }
     }
 
-    /// Writes the arrays: the numbers of nodes, entries and loops, and whether edges are repeated.
+    /// Writes the arrays; returns the numbers of nodes, entries, loops, and whether edges repeat.
     fn finish(
         &self,
         py: Python<'_>,

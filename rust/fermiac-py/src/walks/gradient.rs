@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 type Function = unsafe extern "C" fn(*const f64, i64, *mut f64, *mut c_void);
 
-/// What arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
+/// The content of arrays before the call: a quiet NaN that arithmetic never produces.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
 
 /// A native gradient.
@@ -20,12 +20,12 @@ pub(super) struct Native {
     user: *mut c_void,
     dim: usize,
     name: String,
-    /// Kept alive as long as the function may be called.
+    /// Kept alive while the function may be called.
     _owner: Py<PyAny>,
 }
 
-// SAFETY: that the function may be called from several threads at a time, with this user data, is
-// what the user vouches for who gives its address.
+// SAFETY: whoever gives the address vouches that the function may be called from several threads at
+// a time with this user data.
 unsafe impl Send for Native {}
 // SAFETY: as above.
 unsafe impl Sync for Native {}
@@ -41,8 +41,8 @@ impl Native {
         if address == 0 || dim == 0 {
             return Err(Error::argument("pointer", "a null pointer, or no parameters, given"));
         }
-        // SAFETY: that at the address is a function of that signature is what the user vouches
-        // for; wherever the object tells its signature, the Python layer has checked it.
+        // SAFETY: the user vouches for a function of that signature at the address; the Python
+        // layer has checked the signature of objects that have one.
         let function = unsafe { transmute::<*const c_void, Function>(address as *const c_void) };
         Ok(Self { function, user: user_data as *mut c_void, dim, name, _owner: owner })
     }
@@ -64,7 +64,7 @@ impl Foreign for Native {
         out.fill(UNWRITTEN);
         let rows = theta.chunks_exact(self.dim).zip(out.chunks_exact_mut(self.dim));
         for ((theta, out), &node) in rows.zip(nodes) {
-            // SAFETY: theta and out have `dim` numbers each; the rest is the user's word.
+            // SAFETY: theta and out have `dim` numbers each; the user vouches for the rest.
             unsafe { (self.function)(theta.as_ptr(), node, out.as_mut_ptr(), self.user) };
             if out.iter().any(|x| x.to_bits() == UNWRITTEN.to_bits()) {
                 return Err(Error::target(format!(

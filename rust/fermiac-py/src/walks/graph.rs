@@ -1,4 +1,4 @@
-//! A graph over NumPy's arrays, without a copy.
+//! Graphs over NumPy arrays, without a copy.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(walks_rows, m)?)
 }
 
-/// Enters the core, without progress to report.
+/// Enters the core without a progress report.
 pub(super) fn entered<T: Send>(
     py: Python<'_>,
     n_threads: usize,
@@ -36,15 +36,15 @@ pub(super) fn entered<T: Send>(
     .map_err(|stopped| stopped.error)
 }
 
-/// An array of NumPy that is held for as long as it is read.
+/// A NumPy array that is kept alive while it is read.
 struct Held<T> {
     start: *const T,
     len: usize,
     _array: Py<PyAny>,
 }
 
-// SAFETY: what lies there is only read, and the array is kept alive and nobody's to write (the
-// Python layer hands over arrays that it has made read-only or mapped read-only).
+// SAFETY: the data are only read, and the array is kept alive and never written (the Python layer
+// passes arrays that it has made read-only or mapped read-only).
 unsafe impl<T: Sync> Send for Held<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Held<T> {}
@@ -83,7 +83,7 @@ pub(crate) struct PyGraph(pub(crate) Graph);
 
 #[pymethods]
 impl PyGraph {
-    /// Of `indptr`, `indices` and the weights of the edges or None.
+    /// Creates a graph of `indptr`, `indices` and the weights of the edges or None.
     #[new]
     #[pyo3(signature = (starts, ids, weights=None))]
     fn new(
@@ -104,13 +104,13 @@ impl PyGraph {
         check(py, Graph::new(held(&starts)?, ids, weights)).map(Self)
     }
 
-    /// Nodes.
+    /// The number of nodes.
     #[getter]
     fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
 
-    /// Reads the rows, all or a sample of them: whether each is in ascending order, whether one has
+    /// Checks all rows or a sample: returns whether each is in ascending order, whether one has
     /// repeated entries, and the number of loops.
     fn survey(
         &self,
@@ -135,7 +135,7 @@ impl PyGraph {
         Ok(found.into_pyarray(py))
     }
 
-    /// The first edge that differs from its way back: from, to, the weights of both.
+    /// The first edge that differs from its reverse: from, to, the weights of both.
     fn one_way(
         &self,
         py: Python<'_>,
@@ -146,14 +146,14 @@ impl PyGraph {
         Ok(found.map(|edge| (edge.from, edge.to, edge.there, edge.back)))
     }
 
-    /// Connected components without regard to directions: the label of each node, the sizes, and
-    /// which are bipartite.
+    /// The components without regard to directions: the label of each node, the sizes, and
+    /// whether each is bipartite.
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<PyParts<'py>> {
         let found = entered(py, 1, |context| parts(self.0.view(), context))?;
         Ok(shown(py, found))
     }
 
-    /// Strongly connected components, likewise; nothing is said of sides.
+    /// The strongly connected components, without bipartiteness.
     fn strong_parts<'py>(&self, py: Python<'py>) -> PyResult<PyParts<'py>> {
         let found = entered(py, 1, |context| strong_parts(self.0.view(), context))?;
         Ok(shown(py, found))
@@ -171,7 +171,7 @@ fn shown(py: Python<'_>, parts: Parts) -> PyParts<'_> {
     )
 }
 
-/// As NumPy counts; in place, for the two types are laid out alike.
+/// Unsigned indices as signed ones, in place: both types have the same layout.
 fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(|number| number as i64).collect()
 }

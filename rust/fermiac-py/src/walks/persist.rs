@@ -16,7 +16,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(walkers_remember, m)?)
 }
 
-/// Where walkers stand, as words.
+/// The positions of walkers, in words.
 #[pyfunction]
 fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let mut codec = Codec::writer();
@@ -25,7 +25,7 @@ fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py
     Ok(PyArray1::from_vec(py, codec.into_words()))
 }
 
-/// Brings walkers to where `walkers_save` was called.
+/// Restores positions of `walkers_save`.
 #[pyfunction]
 fn walkers_load(
     py: Python<'_>,
@@ -37,7 +37,7 @@ fn walkers_load(
     check(py, loaded)
 }
 
-/// Where rows begin, their nodes, visits, and logarithms of masses or nothing.
+/// The starts of rows, their nodes, visits, and logarithms of masses if there are any.
 type Visited<'py> = (
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyAny>,
@@ -45,8 +45,8 @@ type Visited<'py> = (
     Bound<'py, PyArray1<f64>>,
 );
 
-/// The nodes that each walker has visited, in rows of ascending nodes; None where visits are not
-/// counted. Nodes are of 32 bits where that suffices.
+/// The nodes that each walker has visited, in rows of ascending nodes; None if visits are not
+/// counted. Nodes have 32 bits if that suffices.
 #[pyfunction]
 fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<'py>> {
     fn arrays<I: Element>(py: Python<'_>, rows: Rows<I>) -> Visited<'_> {
@@ -69,7 +69,7 @@ enum PyNodes<'py> {
     Long(PyReadonlyArray1<'py, i64>),
 }
 
-/// Takes what `walkers_visited` gave in place of what walkers remember.
+/// Restores the visits of `walkers_visited`.
 #[pyfunction]
 fn walkers_remember(
     py: Python<'_>,

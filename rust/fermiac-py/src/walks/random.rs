@@ -48,7 +48,7 @@ fn walks_erdos_renyi(
     made(py, n_threads, |context| erdos_renyi(n, m, directed, range, key, context))
 }
 
-/// What draws `range` of R-MAT give.
+/// The edges of the draws `range` of R-MAT.
 #[pyfunction]
 fn walks_rmat(
     py: Python<'_>,
@@ -61,19 +61,19 @@ fn walks_rmat(
     made(py, n_threads, |context| rmat(Rmat { scale, shares }, range, key, context))
 }
 
-/// Preferential attachment.
+/// A graph of preferential attachment.
 #[pyfunction]
 fn walks_barabasi_albert(py: Python<'_>, n: u64, m: u64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| barabasi_albert(n, m, key, context))
 }
 
-/// A small world.
+/// A small-world graph.
 #[pyfunction]
 fn walks_watts_strogatz(py: Python<'_>, n: u64, k: u64, p: f64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| watts_strogatz(n, k, p, key, context))
 }
 
-/// Groups; `p` has the chances row by row.
+/// The stochastic block model; `p` has the probabilities, row by row.
 #[pyfunction]
 fn walks_stochastic_block(
     py: Python<'_>,
@@ -86,7 +86,7 @@ fn walks_stochastic_block(
     made(py, n_threads, |context| stochastic_block(&sizes, &p, directed, key, context))
 }
 
-/// All nodes of one degree.
+/// A random regular graph.
 #[pyfunction]
 fn walks_random_regular(py: Python<'_>, n: u64, d: u64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| random_regular(n, d, key, context))

@@ -12,7 +12,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(walks_self_avoiding, m)?)
 }
 
-/// Where walks begin in the list of nodes, the nodes, logarithms of weights, who was trapped.
+/// The starts of walks in the list of nodes, the nodes, log-weights, and whether each was trapped.
 type Avoided<'py> = (
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<u32>>,
@@ -20,7 +20,7 @@ type Avoided<'py> = (
     Bound<'py, PyArray1<bool>>,
 );
 
-/// A walk of at most `n_steps` steps from each start that never comes back to a node.
+/// A walk of at most `n_steps` steps from each start that visits no node twice.
 #[pyfunction]
 #[pyo3(signature = (graph, start, n_steps, key, n_threads, progress=None))]
 fn walks_self_avoiding<'py>(

@@ -1,4 +1,4 @@
-//! Tokens as a Python class that `fermiac.walks` drives block by block, and their losses.
+//! Tokens and their losses as Python classes; `fermiac.walks` runs tokens block by block.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,14 +24,14 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<TokenLoss>()
 }
 
-/// A loss on each node that runs without the interpreter.
+/// A loss on each node, evaluated without the interpreter.
 #[pyclass(name = "TokenLoss", module = "fermiac._core", frozen)]
 pub(super) struct TokenLoss(Loss);
 
 #[pymethods]
 impl TokenLoss {
-    /// Quadratic functions about the rows of `b`; `kind` says what `a` holds: "scalars",
-    /// "diagonals" or "full", or one number for "same".
+    /// Quadratic functions about the rows of `b`; `kind` is the form of `a`: "scalars",
+    /// "diagonals", "full", or "same" for one number.
     #[staticmethod]
     fn quadratic(
         py: Python<'_>,
@@ -73,7 +73,7 @@ impl TokenLoss {
         Ok(Self(Loss::Data(Arc::new(check(py, loss)?))))
     }
 
-    /// A C function by its address, which stays valid as long as the owner lives.
+    /// A C function by its address, which is valid while the owner lives.
     #[staticmethod]
     fn native(
         py: Python<'_>,
@@ -87,8 +87,8 @@ impl TokenLoss {
         Ok(Self(Loss::Foreign(Arc::new(check(py, made)?))))
     }
 
-    /// Gradients of rows of parameters at nodes, row after row, or the losses.
-    fn look<'py>(
+    /// The gradients of rows of parameters at nodes, or with `values` the losses.
+    fn fetch<'py>(
         &self,
         py: Python<'py>,
         theta: PyReadonlyArray2<'_, f64>,
@@ -97,12 +97,12 @@ impl TokenLoss {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let nodes: Vec<usize> = nodes.as_slice()?.iter().map(|&node| node as usize).collect();
         let theta = theta.as_slice()?;
-        let found = py.detach(|| self.0.look(theta, &nodes, values));
+        let found = py.detach(|| self.0.evaluate(theta, &nodes, values));
         Ok(PyArray1::from_vec(py, check(py, found)?))
     }
 }
 
-/// Gradients by a Python function: (n, d) and (n,) to a checked, C-contiguous (n, d).
+/// A Python function from (n, d) and (n,) to a checked, C-contiguous (n, d).
 struct Callable {
     call: Py<PyAny>,
     dim: usize,
@@ -130,7 +130,7 @@ impl Foreign for Callable {
     }
 }
 
-/// The fields of the dictionary of settings.
+/// The dictionary of settings.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Settings<'py> {
@@ -171,7 +171,7 @@ enum PyNodes<'py> {
     Long(PyReadonlyArray2<'py, u64>),
 }
 
-/// What a function or a handle of one is as a loss.
+/// A loss: a handle, or a Python function.
 #[derive(FromPyObject)]
 enum PyLoss<'py> {
     Handle(PyRef<'py, TokenLoss>),
@@ -193,7 +193,7 @@ impl PyTokens {
 
 #[pymethods]
 impl PyTokens {
-    /// Tokens that start at the rows of `theta`.
+    /// Creates tokens at the rows of `theta`.
     #[new]
     fn new(
         py: Python<'_>,
@@ -207,8 +207,8 @@ impl PyTokens {
         Ok(Self { inner: Mutex::new(tokens), dim })
     }
 
-    /// Follows paths of walkers, which begin after step `first`; fills the trace (tokens, slots,
-    /// dim) with every `every`-th step after `trace_first`. Returns the exception that stopped it
+    /// Follows paths of walkers that begin after step `first`; fills the trace (tokens, slots, dim)
+    /// with every `every`-th step after `trace_first`. Returns the exception that stopped the run,
     /// or None.
     #[pyo3(signature = (loss, paths, first, trace, trace_first, every, n_threads, total, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are those of a Python call
@@ -248,24 +248,24 @@ impl PyTokens {
         Ok(outcome.err().map(|stopped: crate::common::enter::Stopped<()>| stopped.error))
     }
 
-    /// Steps done.
+    /// The number of steps done.
     #[getter]
     fn n_done(&self) -> u64 {
         self.lock().n_done()
     }
 
-    /// (step, token, node) where parameters ceased to be finite, or None.
+    /// (step, token, node) of the first parameters that are not finite, or None.
     #[getter]
     fn lost(&self) -> Option<(u64, usize, usize)> {
         self.lock().lost().map(|lost| (lost.step, lost.token, lost.node))
     }
 
-    /// Parameters, token by token.
+    /// The parameters of the tokens.
     fn theta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         self.rows(py, self.lock().theta())
     }
 
-    /// Their averages, where they are kept.
+    /// The averages of the parameters, if kept.
     fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         self.rows(py, self.lock().mean())
     }
@@ -275,7 +275,7 @@ impl PyTokens {
         PyArray1::from_vec(py, self.lock().save())
     }
 
-    /// Takes a state that `save` gave.
+    /// Restores a state of `save`.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         check(py, self.lock().load(words.as_slice()?))
     }

@@ -1,4 +1,4 @@
-//! Walkers as a Python class that `fermiac.walks` drives slice by slice.
+//! Walkers as a Python class, which `fermiac.walks` runs slice by slice.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,6 +7,7 @@ use fermiac_walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, 
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::graph::PyGraph;
 use crate::common::enter::{Raised, enter};
@@ -27,17 +28,12 @@ impl PyWalkers {
     }
 }
 
-/// The fields of the dictionary of settings.
+/// The dictionary of settings of a walk.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Settings<'py> {
     kernel: String,
-    base: String,
-    largest: usize,
-    tries: usize,
-    balance: String,
-    back: f64,
-    out: f64,
+    base: Bound<'py, PyDict>,
     alpha: (String, f64, f64, f64),
     laziness: f64,
     restart: f64,
@@ -56,26 +52,35 @@ fn unknown<T>(what: &str, name: &str) -> PyResult<T> {
     Err(PyValueError::new_err(format!("unknown {what} '{name}'")))
 }
 
+/// The base chain of a dictionary with its name and settings.
+fn base_of(given: &Bound<'_, PyDict>) -> PyResult<Base> {
+    let item = |name: &str| given.as_any().get_item(name);
+    Ok(match item("name")?.extract::<String>()?.as_str() {
+        "srw" => Base::Simple,
+        "weighted" => Base::Weighted,
+        "maxdeg" => Base::MaxDegree { largest: item("largest")?.extract()? },
+        "mhrw" => Base::Metropolis,
+        "barker" => Base::Barker,
+        "mhda" => Base::DelayedAcceptance,
+        "nbrw" => Base::NonBacktracking,
+        "mtm" => {
+            Base::MultipleTry { tries: item("tries")?.extract()?, root: item("root")?.extract()? }
+        }
+        "node2vec" => {
+            Base::Node2Vec { back: item("back")?.extract()?, out: item("out")?.extract()? }
+        }
+        other => return unknown("base", other),
+    })
+}
+
 impl Settings<'_> {
     pub(super) fn plan(&self, py: Python<'_>) -> PyResult<Plan> {
-        let base = match self.base.as_str() {
-            "srw" => Base::Simple,
-            "weighted" => Base::Weighted,
-            "maxdeg" => Base::MaxDegree { largest: self.largest },
-            "mhrw" => Base::Metropolis,
-            "barker" => Base::Barker,
-            "mhda" => Base::Delayed,
-            "nbrw" => Base::Onward,
-            "mtm" => Base::Multiple { tries: self.tries, root: self.balance == "sqrt" },
-            "node2vec" => Base::Second { back: self.back, out: self.out },
-            "rotor" => Base::Rotor,
-            other => return unknown("base", other),
-        };
         let kernel = match self.kernel.as_str() {
             "none" => Kernel::Plain,
-            "srrw" => Kernel::Repellent,
-            "hdt" => Kernel::Target,
-            "tsaw" => Kernel::Avoiding,
+            "srrw" => Kernel::SelfRepellent,
+            "hdt" => Kernel::HistoryDrivenTarget,
+            "tsaw" => Kernel::TrueSelfAvoiding,
+            "rotor" => Kernel::Rotor,
             other => return unknown("kernel", other),
         };
         let (name, from, to, steps) = &self.alpha;
@@ -89,7 +94,7 @@ impl Settings<'_> {
         let target = match (name.as_str(), &self.weights, &self.pseudo) {
             ("uniform", _, _) => Target::Uniform { pseudo: *pseudo },
             ("degree", _, _) => Target::Degree { pseudo: *pseudo, total: *total },
-            // Of a crawl.
+            // The table of a crawl is filled on the way.
             ("unknown", _, _) => Target::unknown(),
             ("table", Some(weights), Some(pseudo)) => {
                 check(py, Target::table(weights.as_slice()?, pseudo.as_slice()?))?
@@ -103,7 +108,7 @@ impl Settings<'_> {
         };
         let &Self { laziness, restart, pseudo_total, step_exponent, .. } = self;
         Ok(Plan {
-            base,
+            base: base_of(&self.base)?,
             kernel,
             alpha,
             laziness,
@@ -116,7 +121,7 @@ impl Settings<'_> {
     }
 }
 
-/// An array of nodes that a run fills.
+/// An array of paths that a run fills.
 #[derive(FromPyObject)]
 pub(super) enum PyPaths<'py> {
     Short(PyReadwriteArray2<'py, u32>),
@@ -124,7 +129,7 @@ pub(super) enum PyPaths<'py> {
 }
 
 impl PyPaths<'_> {
-    /// Where a run writes, if anywhere.
+    /// The record of a run.
     pub(super) fn record(paths: &mut Option<Self>, first: u64, thin: u64) -> PyResult<Record<'_>> {
         let (n_slots, paths) = match paths {
             None => (0, Paths::Short(&mut [])),
@@ -141,7 +146,7 @@ impl PyPaths<'_> {
 
 #[pymethods]
 impl PyWalkers {
-    /// Walkers that start at given nodes.
+    /// Creates walkers at given nodes.
     #[new]
     fn new(
         py: Python<'_>,
@@ -167,8 +172,8 @@ impl PyWalkers {
         Ok(Self(Mutex::new(check(py, walkers)?)))
     }
 
-    /// Moves all to `until` steps, at most for `budget` seconds. Returns whether they got there,
-    /// and the exception that stopped them or None.
+    /// Moves all walkers to step `until`, for at most `budget` seconds. Returns whether they got
+    /// there, and the exception that stopped them or None.
     #[pyo3(signature = (until, paths, first, thin, budget, n_threads, total, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are those of a Python call
     fn run(
@@ -197,30 +202,30 @@ impl PyWalkers {
         })
     }
 
-    /// Steps that all walkers have made.
+    /// The number of steps that all walkers have made.
     #[getter]
     fn n_done(&self) -> u64 {
         self.lock().n_done()
     }
 
-    /// Moves, of all steps of all walkers.
+    /// The number of moves in all steps of all walkers.
     #[getter]
     fn n_moves(&self) -> u64 {
         self.lock().n_moves()
     }
 
-    /// Where walkers stand.
+    /// The current nodes.
     fn positions<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let nodes = self.lock().positions().into_iter().map(|node| node as i64);
         PyArray1::from_iter(py, nodes)
     }
 
-    /// Visits of all nodes by all walkers, or None where these do not share a history.
+    /// The visits of all walkers to each node, or None if they are not counted.
     fn totals<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
         self.lock().totals().map(|totals| PyArray1::from_vec(py, totals))
     }
 
-    /// Visits of all nodes by one walker, or None where there is no table of them.
+    /// The visits of one walker to each node, or None without a table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
         self.lock().visits(walker).map(|visits| PyArray1::from_vec(py, visits))
     }

@@ -1,4 +1,4 @@
-//! From a list of edges to compressed rows.
+//! Compressed rows of a list of edges.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use fermiac_base::{Error, Result};
 
 use super::{EdgeWeights, Graph, IdSlice, Ids, View};
 
-/// Places that one task sorts.
+/// Entries that one task sorts.
 const PLACES: usize = 1 << 16;
 
-/// A number of a node in an array.
+/// The number type of nodes in an array.
 pub trait Id: Copy + Ord + Default + Send + Sync + 'static {
-    /// As an index.
+    /// The node as an index.
     fn get(self) -> usize;
-    /// Of an index, which must fit.
+    /// The node of an index, which must fit.
     fn of(index: usize) -> Self;
 }
 
@@ -39,7 +39,7 @@ impl Id for u64 {
 /// Compressed rows on the heap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows<T> {
-    /// Where each row begins, and the end.
+    /// The starts of the rows, and the end.
     pub starts: Vec<u64>,
     /// The nodes in the rows.
     pub ids: Vec<T>,
@@ -47,16 +47,16 @@ pub struct Rows<T> {
     pub weights: Option<Vec<f64>>,
 }
 
-/// A list of edges and what it means.
+/// A list of edges and its meaning.
 #[derive(Debug, Clone, Copy)]
 pub struct Edges<'a, T> {
-    /// From and to.
+    /// The ends, from and to.
     pub pairs: &'a [[T; 2]],
     /// A weight for each.
     pub weights: Option<&'a [f64]>,
     /// Each edge leads one way only.
     pub directed: bool,
-    /// Edges that are given several times become one, which has the sum of their weights.
+    /// Repeated edges become one, with the sum of their weights.
     pub merge: bool,
 }
 
@@ -102,7 +102,7 @@ pub fn from_edges<T: Id>(
     let places = starts[n_nodes] as usize;
     let mut ids = vec![T::default(); places];
     let mut weights = edges.weights.map(|_| vec![0.0; places]);
-    // The beginnings serve as cursors; after the pass each stands where the next row begins.
+    // The starts serve as cursors; after the pass each is at the start of the next row.
     let mut put = |from: T, to: T, weight: Option<f64>| {
         let place = starts[from.get()] as usize;
         starts[from.get()] += 1;
@@ -158,14 +158,14 @@ fn sorted<T: Id>(view: View<'_>, ids: &[T], context: &Context<'_>) -> Result<Arr
     Ok((Arc::new(rows.starts), Arc::new(rows.ids), weights))
 }
 
-/// Several rows that one task sorts.
+/// The rows of one task.
 struct Share<'a, T> {
     starts: &'a [u64],
     ids: &'a mut [T],
     weights: Option<&'a mut [f64]>,
 }
 
-/// Sorts each row by the nodes; edges that are repeated keep their order.
+/// Sorts each row by the nodes; repeated edges keep their order.
 fn sort_rows<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()> {
     let n = rows.starts.len() - 1;
     let (mut ids, mut weights) = (&mut rows.ids[..], rows.weights.as_deref_mut());
@@ -222,7 +222,7 @@ fn sort_share<T: Id>(share: Share<'_, T>) {
     }
 }
 
-/// Makes one edge of those that are repeated within a sorted row.
+/// Merges repeated edges within a sorted row.
 fn merge_repeated<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()> {
     let (mut from, mut to) = (0, 0);
     for node in 0..rows.starts.len() - 1 {

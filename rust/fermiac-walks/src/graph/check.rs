@@ -1,4 +1,4 @@
-//! Validation of the arrays of a graph, and the facts that one pass over them gives.
+//! Validation of the arrays of a graph, and facts about them.
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -8,33 +8,33 @@ use super::{IdSlice, View};
 
 /// Rows that one task reads.
 const ROWS: usize = 1 << 13;
-/// Rows that a sample of them has.
+/// Rows in a sample.
 const SAMPLE: usize = 4096;
 /// Weights of the two directions of an edge may differ by rounding.
 const SAME: f64 = 1e-9;
 
-/// How much of a graph is looked at.
+/// The part of a graph that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rigour {
-    /// Every place.
+    /// All rows.
     Full,
     /// A few thousand rows, evenly spaced.
     Sample,
 }
 
-/// What the rows that were read are like.
+/// Facts about the checked rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survey {
     /// Each row is in ascending order.
     pub sorted: bool,
-    /// Some edge stands in its row more than once.
+    /// Some edge is repeated in its row.
     pub repeated: bool,
-    /// Edges that lead back to where they start.
+    /// The number of loops.
     pub loops: u64,
 }
 
-/// Reads the rows, and refuses what no graph has. `signed` says that the ids were signed numbers
-/// before they came here, for the messages.
+/// Reads the rows, and refuses invalid ones. `signed` says that the ids were signed numbers
+/// before, for the messages.
 pub fn survey(
     view: View<'_>,
     rigour: Rigour,
@@ -126,7 +126,7 @@ fn survey_row(
     Ok(())
 }
 
-/// The id as the user wrote it.
+/// The id as the user gave it.
 fn shown(ids: IdSlice<'_>, id: usize, signed: bool) -> i128 {
     match ids {
         IdSlice::Short(_) if signed => i128::from(id as u32 as i32),
@@ -135,7 +135,7 @@ fn shown(ids: IdSlice<'_>, id: usize, signed: bool) -> i128 {
     }
 }
 
-/// The sum of the weights of each row, or its length where edges have no weights.
+/// The sum of the weights of each row, or its length without weights.
 pub fn strengths(view: View<'_>, context: &Context<'_>) -> Result<Vec<f64>> {
     let n = view.n_nodes();
     let mut all = Vec::with_capacity(n);
@@ -160,24 +160,24 @@ pub fn strengths(view: View<'_>, context: &Context<'_>) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-/// An edge that differs from its way back.
+/// An edge that differs from its reverse.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OneWay {
-    /// Where it starts.
+    /// Its start.
     pub from: usize,
-    /// Where it leads.
+    /// Its end.
     pub to: usize,
-    /// Its weight, or how many of it there are; 0 if there is only the way back.
+    /// Its weight, or its multiplicity; 0 if there is only the reverse.
     pub there: f64,
-    /// The same of the way back.
+    /// The same of the reverse.
     pub back: f64,
 }
 
-/// The first edge whose way back is missing or has another weight (by more than rounding; edges
-/// that are repeated count by their sum). `sorted` says that all rows are in ascending order.
+/// The first edge whose reverse is missing or has another weight (by more than rounding; repeated
+/// edges count by their sum). `sorted` says that all rows are in ascending order.
 ///
-/// Row by row, the entries above the diagonal meet those below it in the order in which the latter
-/// stand, so that one pass with a cursor for each row compares all of them.
+/// Row by row, the entries above the diagonal meet those below it in the order of the latter, so
+/// that one pass with a cursor for each row compares all of them.
 pub fn one_way(view: View<'_>, sorted: bool, context: &Context<'_>) -> Result<Option<OneWay>> {
     if sorted {
         return first_one_way(view, context);
@@ -196,7 +196,7 @@ fn first_one_way(view: View<'_>, context: &Context<'_>) -> Result<Option<OneWay>
         let (start, degree) = view.row(from);
         let end = start + degree;
         let mut place = next[from] as usize;
-        // What is below the diagonal and was not met has no edge that leads here.
+        // Entries below the diagonal that were not met have no reverse.
         if place < end && view.ids.at(place) < from {
             let to = view.ids.at(place);
             return Ok(Some(OneWay { from, to, there: weight(place), back: 0.0 }));

@@ -11,22 +11,22 @@ use fermiac_base::{Error, Result};
 
 use super::build::Id;
 
-/// Parts of the buffer that are sorted side by side. Each becomes a run of its own.
+/// Parts of the buffer that are sorted in parallel. Each becomes a run.
 const PIECES: usize = 4;
-/// Bytes that are written at once.
+/// Bytes per write.
 const WRITE: usize = 1 << 20;
-/// Room for the header of an array, whatever its length.
+/// The size of an array's header for any length.
 const HEADER: usize = 128;
-/// Edges between two looks for signals.
+/// Edges between two polls of signals.
 const EDGES: usize = 1 << 16;
 
-/// An entry of a row: which row and which node, as one number that sorts, and what comes with it.
+/// An entry of a row: the row and the node as one sort key, and the weight.
 pub trait Record: Copy + Send + Sync {
-    /// Bytes on the disk.
+    /// The number of bytes on the disk.
     const SIZE: usize;
     /// Whether edges have weights.
     const WEIGHTED: bool;
-    /// An entry.
+    /// Creates an entry.
     fn new(key: u64, weight: f64) -> Self;
     /// The row in the high half, the node in the low one.
     fn key(&self) -> u64;
@@ -34,7 +34,7 @@ pub trait Record: Copy + Send + Sync {
     fn weight(&self) -> f64;
     /// The entry as bytes.
     fn write(&self, out: &mut Vec<u8>);
-    /// The entry of as many bytes.
+    /// The entry of bytes.
     fn read(bytes: &[u8]) -> Self;
     /// Sorts by the key; equal keys keep their order.
     fn sort(entries: &mut [Self]);
@@ -91,50 +91,50 @@ fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-/// What the edges of a [`Sorter`] mean, and what it may use.
+/// The meaning of the edges of a [`Sorter`], and its resources.
 #[derive(Debug, Clone)]
 pub struct Sorting {
-    /// Where the arrays are written, and in between the runs.
+    /// The folder of the arrays and of temporary runs.
     pub folder: PathBuf,
-    /// Nodes, if that is known before.
+    /// The number of nodes, if known.
     pub n_nodes: Option<u64>,
     /// Each edge leads one way only.
     pub directed: bool,
-    /// Edges that are given several times become one, which has the sum of their weights.
+    /// Repeated edges become one, with the sum of their weights.
     pub merge: bool,
-    /// Bytes of memory.
+    /// The number of bytes of memory.
     pub memory: usize,
 }
 
-/// What was written.
+/// Facts about the written graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Nodes.
+    /// The number of nodes.
     pub n_nodes: u64,
-    /// Entries of all rows.
+    /// The number of entries.
     pub entries: u64,
-    /// Edges that lead back to where they start.
+    /// The number of loops.
     pub loops: u64,
-    /// Some edge stands in its row more than once.
+    /// Some edge is repeated in its row.
     pub repeated: bool,
 }
 
-/// Takes edges, block by block, and writes the rows in the end.
+/// A sorter that takes edges block by block, and writes the rows at the end.
 #[derive(Debug)]
 pub struct Sorter<R> {
     sorting: Sorting,
     spill: File,
-    /// Entries of each run, one after the other in the file.
+    /// The number of entries of each run, in the order of the file.
     runs: Vec<u64>,
     pieces: Vec<Vec<R>>,
-    /// Entries that a piece holds.
+    /// The number of entries of a piece.
     room: usize,
     n_edges: u64,
     largest: Option<u64>,
 }
 
 impl<R: Record> Sorter<R> {
-    /// One that has no edges yet.
+    /// Creates a sorter without edges.
     pub fn new(sorting: Sorting) -> Result<Self> {
         // Half for the pieces; sorting may take half as much again.
         let room = (sorting.memory / 2 / PIECES / size_of::<R>()).max(2);
@@ -149,7 +149,7 @@ impl<R: Record> Sorter<R> {
         Ok(Self { sorting, spill, runs: Vec::new(), pieces, room, n_edges: 0, largest: None })
     }
 
-    /// Takes some edges, with weights if the record has them.
+    /// Adds edges, with weights if the record has them.
     pub fn push<T: Id>(
         &mut self,
         pairs: &[[T; 2]],
@@ -186,8 +186,8 @@ impl<R: Record> Sorter<R> {
             }
             self.n_edges += 1;
             self.largest = self.largest.max(Some(from.max(to)));
-            // Both entries of an edge go into one run, so that sums of weights that are repeated
-            // are taken in one order.
+            // Both entries of an edge go into one run, so that weights of repeated edges are
+            // added in one order.
             let both = !self.sorting.directed && from != to;
             let piece = self.piece(context)?;
             piece.push(R::new(from << 32 | to, weight));
@@ -198,7 +198,7 @@ impl<R: Record> Sorter<R> {
         Ok(())
     }
 
-    /// The piece that has room for an edge.
+    /// The piece with room for an edge.
     #[inline]
     fn piece(&mut self, context: &Context<'_>) -> Result<&mut Vec<R>> {
         let full = self.pieces.last().is_none_or(|piece| piece.len() + 2 > self.room);
@@ -211,7 +211,7 @@ impl<R: Record> Sorter<R> {
         self.pieces.last_mut().ok_or_else(|| Error::Internal("no piece".into()))
     }
 
-    /// Sorts what is in the memory, and moves it to the disk.
+    /// Sorts the entries in memory, and writes them to the disk.
     fn flush(&mut self, context: &Context<'_>) -> Result<()> {
         let mut pieces = std::mem::take(&mut self.pieces);
         context.each(pieces.iter_mut().collect(), None, |piece: &mut Vec<R>, _| {
@@ -304,19 +304,19 @@ fn failed(path: &Path, error: &io::Error) -> Error {
     Error::Checkpoint { path: path.to_owned(), why: error.to_string() }
 }
 
-/// The least of the entries of several runs, one after the other; of equal ones, that of the
+/// The entries of several runs in ascending order; of equal entries, first that of the
 /// earlier run.
 struct Merge<'a, R> {
     spill: &'a mut File,
     heads: BinaryHeap<Reverse<(u64, usize)>>,
     runs: Vec<Run<R>>,
-    /// Entries that a run reads at once.
+    /// Entries per read.
     block: usize,
     bytes: Vec<u8>,
 }
 
 struct Run<R> {
-    /// Where in the file its next block begins, and entries that follow from there.
+    /// The position of its next block in the file, and the number of entries from there.
     offset: u64,
     left: u64,
     buffer: Vec<R>,
@@ -396,7 +396,7 @@ impl Arrays {
     }
 }
 
-/// An array of NumPy, whose length is written in the end.
+/// A NumPy array on the disk, whose length is written at the end.
 struct Npy {
     path: PathBuf,
     kind: &'static str,
@@ -422,7 +422,7 @@ impl Npy {
     fn finish(mut self, length: u64) -> Result<()> {
         let text =
             format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({length},), }}", self.kind);
-        // Version 1.0: the length of the text as 16 bits, and the text filled up with blanks.
+        // Version 1.0: the length of the text in 16 bits, and the text padded with blanks.
         let room = HEADER - 10;
         let header = format!("{text:<width$}\n", width = room - 1);
         let mut close = || -> io::Result<()> {

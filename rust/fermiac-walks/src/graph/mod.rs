@@ -1,4 +1,4 @@
-//! A graph in compressed rows, wherever its arrays lie: on the heap, in NumPy, or in mapped files.
+//! Graphs in compressed rows, with arrays on the heap, in NumPy, or in mapped files.
 
 mod build;
 mod check;
@@ -17,7 +17,7 @@ pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
 pub use parts::{Parts, parts, strong_parts};
 
-/// An array that somebody keeps alive.
+/// A shared array.
 pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
 
 /// The neighbours of all nodes, one row after the other.
@@ -25,7 +25,7 @@ pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
 pub enum Ids {
     /// Below 2³² nodes.
     Short(Shared<u32>),
-    /// Any number of nodes.
+    /// Up to 2⁶⁴ nodes.
     Long(Shared<u64>),
 }
 
@@ -38,8 +38,8 @@ pub enum EdgeWeights {
     Long(Shared<f64>),
 }
 
-/// A graph in compressed rows. Row `i` holds the nodes to which edges lead from node `i`; an edge
-/// of an undirected graph stands in the rows of both its ends, a loop once in its own.
+/// A graph in compressed rows. Row `i` has the nodes to which edges lead from node `i`; an edge
+/// of an undirected graph is in the rows of both ends, a loop once in its own.
 #[derive(Clone)]
 pub struct Graph {
     starts: Shared<u64>,
@@ -54,8 +54,8 @@ impl fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// A graph of arrays that fit together: `starts` begins with 0 and ends with the number of
-    /// places. Nothing else is looked at.
+    /// Creates a graph of arrays that fit together: `starts` goes from 0 to the number of
+    /// places. Nothing else is checked.
     pub fn new(starts: Shared<u64>, ids: Ids, weights: Option<EdgeWeights>) -> Result<Self> {
         let graph = Self { starts, ids, weights };
         let view = graph.view();
@@ -80,13 +80,13 @@ impl Graph {
         Ok(graph)
     }
 
-    /// A graph of arrays on the heap.
+    /// Creates a graph of arrays on the heap.
     pub fn from_vecs(starts: Vec<u64>, ids: Vec<u32>, weights: Option<Vec<f64>>) -> Result<Self> {
         let weights = weights.map(|weights| EdgeWeights::Long(Arc::new(weights)));
         Self::new(Arc::new(starts), Ids::Short(Arc::new(ids)), weights)
     }
 
-    /// Nodes.
+    /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         (*self.starts).as_ref().len().saturating_sub(1)
     }
@@ -110,7 +110,7 @@ impl Graph {
 /// The slices of a [`Graph`].
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// Where the row of each node begins, and the end.
+    /// The starts of the rows, and the end.
     pub starts: &'a [u64],
     /// The nodes in the rows.
     pub ids: IdSlice<'a>,
@@ -121,14 +121,14 @@ pub struct View<'a> {
 /// The slice of [`Ids`].
 #[derive(Clone, Copy)]
 pub enum IdSlice<'a> {
-    /// Of 32 bits.
+    /// 32 bits.
     Short(&'a [u32]),
-    /// Of 64 bits.
+    /// 64 bits.
     Long(&'a [u64]),
 }
 
 impl IdSlice<'_> {
-    /// Places in all rows.
+    /// The number of places.
     pub fn len(&self) -> usize {
         match self {
             Self::Short(ids) => ids.len(),
@@ -141,7 +141,7 @@ impl IdSlice<'_> {
         self.len() == 0
     }
 
-    /// The node at a place.
+    /// The node at a place, an index into all rows.
     #[inline(always)]
     pub fn at(&self, place: usize) -> usize {
         match self {
@@ -150,7 +150,7 @@ impl IdSlice<'_> {
         }
     }
 
-    /// Asks the memory for a place that is read soon.
+    /// Prefetches a place.
     #[inline(always)]
     pub fn touch(&self, place: usize) {
         match self {
@@ -163,14 +163,14 @@ impl IdSlice<'_> {
 /// The slice of [`EdgeWeights`].
 #[derive(Clone, Copy)]
 pub enum WeightSlice<'a> {
-    /// Of 32 bits.
+    /// 32 bits.
     Short(&'a [f32]),
-    /// Of 64 bits.
+    /// 64 bits.
     Long(&'a [f64]),
 }
 
 impl WeightSlice<'_> {
-    /// Places in all rows.
+    /// The number of places.
     pub fn len(&self) -> usize {
         match self {
             Self::Short(weights) => weights.len(),
@@ -194,12 +194,12 @@ impl WeightSlice<'_> {
 }
 
 impl View<'_> {
-    /// Nodes.
+    /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Where the row of a node begins, and how long it is.
+    /// The start and the length of the row of a node.
     #[inline(always)]
     pub fn row(&self, node: usize) -> (usize, usize) {
         let (start, end) = (self.starts[node], self.starts[node + 1]);

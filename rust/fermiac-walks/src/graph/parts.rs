@@ -5,7 +5,7 @@ use fermiac_base::par::Context;
 
 use super::View;
 
-/// Rows between two looks for signals.
+/// Rows between two polls of signals.
 const ROWS: usize = 4096;
 
 /// The connected components of a graph, in the order of their first nodes.
@@ -13,15 +13,15 @@ const ROWS: usize = 4096;
 pub struct Parts {
     /// The component of each node.
     pub labels: Vec<u64>,
-    /// Nodes in each component.
+    /// The number of nodes in each component.
     pub sizes: Vec<u64>,
-    /// Whether all edges of the component go between two sides; empty where this was not asked.
+    /// Whether the component is bipartite; empty for strong components.
     pub bipartite: Vec<bool>,
 }
 
-/// The components that are left when the direction of edges is forgotten.
+/// The components without regard to directions.
 ///
-/// Each node has a parent of a lower number and the parity of the way to it, so that one pass over
+/// Each node has a parent of a lower number and the parity of the path to it, so that one pass over
 /// the rows in their order finds the components and the odd cycles.
 pub fn parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     let n = view.n_nodes();
@@ -59,7 +59,7 @@ pub fn parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     Ok(all)
 }
 
-/// The root above a node, and the parity of the way there; halves the way.
+/// The root of a node, and the parity of the path there; halves the path.
 #[inline]
 fn root(forest: &mut [u64], node: usize) -> (usize, u64) {
     let (mut at, mut side) = (node, 0);
@@ -70,7 +70,7 @@ fn root(forest: &mut [u64], node: usize) -> (usize, u64) {
             return (at, side);
         }
         let above = forest[parent];
-        // A root points at itself with parity 0, so this also holds one step below it.
+        // A root is its own parent with parity 0, so this also holds one step below it.
         let short = above ^ (up & 1);
         forest[at] = short;
         side ^= short & 1;
@@ -78,7 +78,7 @@ fn root(forest: &mut [u64], node: usize) -> (usize, u64) {
     }
 }
 
-/// The sets of nodes each of which can be reached from each other along the arcs.
+/// The strongly connected components.
 ///
 /// Reference: R. Tarjan (1972), "Depth-first search and linear graph algorithms", SIAM Journal on
 /// Computing 1(2).

@@ -1,4 +1,4 @@
-//! Crawls beside walks on the whole graph.
+//! Crawls against walks on the whole graph.
 #![allow(clippy::unwrap_used)]
 
 use fermiac_base::par::Context;
@@ -9,7 +9,7 @@ use super::super::graph::Graph;
 use super::super::{Base, Crawlers, Kernel, Memory, Oracle, Paths, Plan, Record, Target, Walkers};
 use super::{circulant, plan};
 
-/// A graph whose nodes are called by their numbers, less many.
+/// A graph with shifted names of nodes.
 struct Known {
     starts: Vec<u64>,
     ids: Vec<u32>,
@@ -72,16 +72,16 @@ fn cases() -> Vec<Plan> {
     let weights: Vec<f64> = (0..200).map(weight).collect();
     let whole = Target::table(&weights, &weights).unwrap();
     let degrees = Target::Degree { pseudo: 0.25, total: 800.0 };
-    let multiple = Base::Multiple { tries: 3, root: true };
+    let multiple = Base::MultipleTry { tries: 3, root: true };
     [
-        (Kernel::Target, Base::Metropolis, whole.clone()),
-        (Kernel::Target, Base::Delayed, whole.clone()),
-        (Kernel::Target, multiple, whole.clone()),
-        (Kernel::Repellent, Base::Barker, whole.clone()),
-        (Kernel::Repellent, Base::Simple, degrees.clone()),
-        (Kernel::Plain, Base::Delayed, Target::Uniform { pseudo: 1.0 }),
-        (Kernel::Plain, Base::Onward, degrees.clone()),
-        (Kernel::Plain, Base::Second { back: 0.5, out: 2.0 }, degrees),
+        (Kernel::HistoryDrivenTarget, Base::Metropolis, whole.clone()),
+        (Kernel::HistoryDrivenTarget, Base::DelayedAcceptance, whole.clone()),
+        (Kernel::HistoryDrivenTarget, multiple, whole.clone()),
+        (Kernel::SelfRepellent, Base::Barker, whole.clone()),
+        (Kernel::SelfRepellent, Base::Simple, degrees.clone()),
+        (Kernel::Plain, Base::DelayedAcceptance, Target::Uniform { pseudo: 1.0 }),
+        (Kernel::Plain, Base::NonBacktracking, degrees.clone()),
+        (Kernel::Plain, Base::Node2Vec { back: 0.5, out: 2.0 }, degrees),
     ]
     .into_iter()
     .map(|(kernel, base, target)| Plan { target, restart: 0.02, ..plan(kernel, base) })
@@ -115,7 +115,7 @@ fn crawls_are_walks_on_the_whole_graph() {
         assert!(reached);
         assert_eq!(nodes, whole, "{:?} {:?}", plan.kernel, plan.base);
         assert_eq!(walkers.n_moves(), crawl.n_moves());
-        // Nobody is asked for twice.
+        // No node is requested twice.
         let mut asked = oracle.asked.clone();
         asked.sort_unstable();
         asked.dedup();
@@ -166,7 +166,7 @@ fn answers_that_do_not_fit_are_refused() {
             Ok(vec![self.2; nodes.len()])
         }
     }
-    let mut plan = plan(Kernel::Target, Base::Metropolis);
+    let mut plan = plan(Kernel::HistoryDrivenTarget, Base::Metropolis);
     plan.target = Target::unknown();
     for (starts, ids, weight) in [
         (vec![0, 3], vec![1, 2], 1.0),

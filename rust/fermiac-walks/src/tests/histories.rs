@@ -1,4 +1,4 @@
-//! Histories of all kinds beside each other and beside their laws.
+//! Histories of all kinds against each other and against their laws.
 #![allow(clippy::unwrap_used)]
 
 use fermiac_base::par::Context;
@@ -10,10 +10,11 @@ use super::{TARGET, circulant, follows, graph, metropolis, next_to, paths, plan,
 
 #[test]
 fn hashed_histories_give_the_same_bits() {
-    let bases = [Base::Metropolis, Base::Delayed, Base::Barker, Base::Simple];
-    let mut kernels: Vec<_> = bases[..3].iter().map(|base| plan(Kernel::Target, *base)).collect();
-    kernels.extend(bases.iter().map(|base| plan(Kernel::Repellent, *base)));
-    kernels.push(plan(Kernel::Avoiding, Base::Metropolis));
+    let bases = [Base::Metropolis, Base::DelayedAcceptance, Base::Barker, Base::Simple];
+    let mut kernels: Vec<_> =
+        bases[..3].iter().map(|base| plan(Kernel::HistoryDrivenTarget, *base)).collect();
+    kernels.extend(bases.iter().map(|base| plan(Kernel::SelfRepellent, *base)));
+    kernels.push(plan(Kernel::TrueSelfAvoiding, Base::Metropolis));
     kernels.push(plan(Kernel::Plain, Base::Weighted));
     let (starts, ids) = circulant(3000);
     for mut plan in kernels {
@@ -50,8 +51,8 @@ fn bent(at: usize, log_levels: &[f64]) -> Vec<f64> {
 
 #[test]
 fn one_walker_shares_its_history_with_nobody() {
-    for base in [Base::Metropolis, Base::Delayed] {
-        for kernel in [Kernel::Target, Kernel::Repellent] {
+    for base in [Base::Metropolis, Base::DelayedAcceptance] {
+        for kernel in [Kernel::HistoryDrivenTarget, Kernel::SelfRepellent] {
             for step_exponent in [1.0, 0.8] {
                 let plan = Plan { step_exponent, ..plan(kernel, base) };
                 let one = paths(graph(), plan.clone(), Memory::Table, (1, 300), 1);
@@ -73,7 +74,7 @@ fn shared_histories_show_what_steps_before_have_left() {
     let (n_walkers, n_steps) = (2, 2);
     let mut joint = Vec::new();
     for key in 0..30_000 {
-        let plan = plan(Kernel::Target, Base::Metropolis);
+        let plan = plan(Kernel::HistoryDrivenTarget, Base::Metropolis);
         let mut walkers =
             Walkers::new(graph(), plan, &[0, 4], Memory::Shared { counts: false }, key).unwrap();
         let mut nodes = vec![0; n_walkers * n_steps];
@@ -81,7 +82,7 @@ fn shared_histories_show_what_steps_before_have_left() {
             Record { first: 1, thin: 1, n_slots: n_steps, paths: Paths::Short(&mut nodes) };
         walkers.run(2, record, None, &Context::serial()).unwrap();
         assert_eq!(walkers.totals().unwrap().iter().sum::<u64>(), 4);
-        // Step by step, the one and the other.
+        // Both, step by step.
         joint.extend([nodes[0], nodes[2], nodes[1], nodes[3]]);
     }
     // The law of the four nodes, each after those before it.
@@ -96,7 +97,7 @@ fn shared_histories_show_what_steps_before_have_left() {
 
 #[test]
 fn shared_histories_are_the_same_on_any_number_of_threads() {
-    for kernel in [Kernel::Target, Kernel::Repellent, Kernel::Avoiding] {
+    for kernel in [Kernel::HistoryDrivenTarget, Kernel::SelfRepellent, Kernel::TrueSelfAvoiding] {
         for step_exponent in [1.0, 0.7] {
             let mut plan = Plan { step_exponent, ..plan(kernel, Base::Metropolis) };
             plan.target = Target::Uniform { pseudo: 1.0 };
@@ -125,7 +126,7 @@ fn shared_histories_are_the_same_on_any_number_of_threads() {
 #[test]
 fn unordered_visits_are_all_counted() {
     for n_threads in [1, 3] {
-        let plan = plan(Kernel::Target, Base::Delayed);
+        let plan = plan(Kernel::HistoryDrivenTarget, Base::DelayedAcceptance);
         let (nodes, walkers) =
             paths(graph(), plan, Memory::Unordered { counts: true }, (40, 500), n_threads);
         let mut totals = vec![0; 6];
@@ -133,7 +134,8 @@ fn unordered_visits_are_all_counted() {
         assert_eq!(walkers.totals().unwrap(), totals);
         assert_eq!(walkers.rows::<u32>().unwrap().counts.iter().sum::<u32>(), 20_000);
     }
-    let plan = Plan { step_exponent: 0.7, ..plan(Kernel::Target, Base::Delayed) };
+    let plan =
+        Plan { step_exponent: 0.7, ..plan(Kernel::HistoryDrivenTarget, Base::DelayedAcceptance) };
     assert!(Walkers::new(graph(), plan, &[0], Memory::Unordered { counts: true }, 1).is_err());
 }
 
@@ -170,7 +172,7 @@ fn forgetful(path: &[usize], size: usize) -> Vec<f64> {
 #[test]
 fn forgetful_walkers_estimate_what_they_have_forgotten() {
     for size in [1, 2, 4] {
-        let plan = plan(Kernel::Target, Base::Metropolis);
+        let plan = plan(Kernel::HistoryDrivenTarget, Base::Metropolis);
         let memory = Memory::Recent { size, counts: true };
         let (nodes, walkers) = paths(graph(), plan, memory, (30_000, 4), 2);
         follows(&nodes, 4, &|path| forgetful(path, size));
@@ -182,19 +184,24 @@ fn forgetful_walkers_estimate_what_they_have_forgotten() {
 #[test]
 fn walkers_go_on_where_they_were_saved() {
     let cases = [
-        (Kernel::Target, Base::Delayed, Memory::Hashed, 1.0),
-        (Kernel::Target, Base::Metropolis, Memory::Hashed, 0.7),
-        (Kernel::Target, Base::Metropolis, Memory::Recent { size: 3, counts: true }, 1.0),
+        (Kernel::HistoryDrivenTarget, Base::DelayedAcceptance, Memory::Hashed, 1.0),
+        (Kernel::HistoryDrivenTarget, Base::Metropolis, Memory::Hashed, 0.7),
         (
-            Kernel::Target,
-            Base::Multiple { tries: 3, root: false },
+            Kernel::HistoryDrivenTarget,
+            Base::Metropolis,
+            Memory::Recent { size: 3, counts: true },
+            1.0,
+        ),
+        (
+            Kernel::HistoryDrivenTarget,
+            Base::MultipleTry { tries: 3, root: false },
             Memory::Shared { counts: false },
             1.0,
         ),
-        (Kernel::Repellent, Base::Metropolis, Memory::Shared { counts: true }, 0.7),
-        (Kernel::Plain, Base::Rotor, Memory::Nothing, 1.0),
-        (Kernel::Plain, Base::Second { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
-        (Kernel::Plain, Base::Onward, Memory::Table, 1.0),
+        (Kernel::SelfRepellent, Base::Metropolis, Memory::Shared { counts: true }, 0.7),
+        (Kernel::Rotor, Base::Simple, Memory::Nothing, 1.0),
+        (Kernel::Plain, Base::Node2Vec { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
+        (Kernel::Plain, Base::NonBacktracking, Memory::Table, 1.0),
     ];
     for (kernel, base, memory, step_exponent) in cases {
         let plan = Plan { step_exponent, restart: 0.05, ..plan(kernel, base) };

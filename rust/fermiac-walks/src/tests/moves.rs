@@ -1,10 +1,10 @@
-//! First steps of all chains beside their laws.
+//! First steps of all chains against their laws.
 #![allow(clippy::unwrap_used)]
 
 use super::super::{Base, Kernel, Memory, Plan, Stuck};
 use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows};
 
-/// A walk's paths follow a law.
+/// Checks that paths follow a law.
 fn obeys(plan: &Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
     for memory in [Memory::Table, Memory::Hashed] {
         let (nodes, _) = paths(graph(), plan.clone(), memory, (40_000, n_steps), 2);
@@ -66,10 +66,10 @@ fn sinks_hold_walkers_or_send_them_home() {
 #[test]
 fn onward_walks_turn_back_only_at_ends() {
     for laziness in [0.0, 0.25] {
-        let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Onward) };
+        let plan = Plan { laziness, ..plan(Kernel::Plain, Base::NonBacktracking) };
         obeys(&plan, 4, &|path| {
             let at = path[path.len() - 1];
-            // A lazy walker keeps the node that it came from in mind.
+            // A lazy walker keeps its previous node.
             let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
             let before = moves.last().map(|two| two[0]);
             let mut next: Vec<_> =
@@ -93,7 +93,7 @@ fn second_order_walks_follow_their_weights() {
     for edges in [rows(), plain, backward] {
         for (back, out) in [(0.1, 3.0), (4.0, 0.5), (0.5, 0.25), (1.0, 1.0), (1e6, 1e5)] {
             let laziness = if back == 4.0 { 0.2 } else { 0.0 };
-            let base = Base::Second { back, out };
+            let base = Base::Node2Vec { back, out };
             let plan = Plan { laziness, ..plan(Kernel::Plain, base) };
             let (nodes, _) = paths(graph_of(&edges), plan, Memory::Nothing, (30_000, 3), 2);
             follows(&nodes, 3, &|path| {
@@ -135,7 +135,7 @@ fn second_order_walks_search_long_rows() {
     join(0, n + 2);
     join(1, n + 3);
     edges.iter_mut().for_each(|row| row.sort_by_key(|(to, _)| *to));
-    let plan = plan(Kernel::Plain, Base::Second { back: 0.05, out: 0.02 });
+    let plan = plan(Kernel::Plain, Base::Node2Vec { back: 0.05, out: 0.02 });
     let n_walkers = 60_000;
     let (nodes, _) = paths(graph_of(&edges), plan, Memory::Nothing, (n_walkers, 2), 1);
     // Of those that went to the other hub first.
@@ -193,15 +193,18 @@ fn several_tries_follow_their_law() {
     for (tries, root, laziness) in
         [(1, false, 0.0), (2, false, 0.3), (2, true, 0.0), (3, false, 0.0)]
     {
-        for kernel in [Kernel::Plain, Kernel::Target] {
-            let plan = Plan { laziness, ..plan(kernel, Base::Multiple { tries, root }) };
+        for kernel in [Kernel::Plain, Kernel::HistoryDrivenTarget] {
+            let plan = Plan { laziness, ..plan(kernel, Base::MultipleTry { tries, root }) };
             obeys(&plan, 2, &|path| {
                 let at = path[path.len() - 1];
                 let potentials: Vec<f64> = (0..6)
                     .map(|node| {
                         let visits = path[1..].iter().filter(|other| **other == node).count();
                         let bent = ((1.0 + visits as f64) / super::TARGET[node]).ln();
-                        potential(node, if kernel == Kernel::Target { bent } else { 0.0 })
+                        potential(
+                            node,
+                            if kernel == Kernel::HistoryDrivenTarget { bent } else { 0.0 },
+                        )
                     })
                     .collect();
                 lazy(multiple(at, tries, root, &potentials), at, laziness)
@@ -213,9 +216,9 @@ fn several_tries_follow_their_law() {
 #[test]
 fn rotors_take_turns() {
     let (nodes, _) =
-        paths(graph(), plan(Kernel::Plain, Base::Rotor), Memory::Table, (20_000, 4), 2);
+        paths(graph(), plan(Kernel::Rotor, Base::Simple), Memory::Table, (20_000, 4), 2);
     follows(&nodes, 4, &|path| {
-        // The last way out, and the next after it; any where there was none.
+        // The exit after the last one; any exit if there was none.
         let at = path[path.len() - 1];
         let next = next_to(at);
         let mut law = vec![0.0; 6];
@@ -234,7 +237,7 @@ fn rotors_take_turns() {
 fn rotors_visit_by_degree_with_bounded_error() {
     let n_steps = 10_000;
     let (nodes, _) =
-        paths(graph(), plan(Kernel::Plain, Base::Rotor), Memory::Nothing, (16, n_steps), 1);
+        paths(graph(), plan(Kernel::Rotor, Base::Simple), Memory::Nothing, (16, n_steps), 1);
     let total: usize = rows().iter().map(Vec::len).sum();
     for path in nodes.chunks(n_steps) {
         for node in 0..6 {

@@ -7,10 +7,10 @@ use fermiac_base::{Error, Result};
 use super::loss::{Gradient, Room};
 use super::{Tile, product, tiled};
 
-/// Rows that are asked for ahead.
+/// Rows that are prefetched.
 const AHEAD: usize = 8;
 
-/// What links a row and its target.
+/// The loss of a row and its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// (x·θ - y)² / 2.
@@ -33,7 +33,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Of rows that are sorted by node.
+    /// Creates the loss of rows that are sorted by node.
     pub fn new(
         dim: usize,
         rows: &[f64],
@@ -60,12 +60,12 @@ impl Data {
         Ok(Self { dim, tiles, rows, targets, starts, link, ridge })
     }
 
-    /// Parameters.
+    /// The number of parameters.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Nodes.
+    /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         self.starts.len() - 1
     }
@@ -75,8 +75,8 @@ impl Data {
         &self.rows[i * self.tiles..][..self.tiles]
     }
 
-    /// Adds the gradients of up to eight rows. Plain ranges: adaptors of iterators are not always
-    /// inlined here.
+    /// Adds the gradients of up to eight rows. Loops are plain ranges, as iterator adaptors are not
+    /// always inlined here.
     #[inline(always)]
     fn add<const FMA: bool>(&self, rows: &[usize], theta: &[Tile], gradient: &mut [Tile]) {
         let (mut z, mut y) = (V::ZERO, V::ZERO);

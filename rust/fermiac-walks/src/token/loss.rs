@@ -16,24 +16,24 @@ pub enum Loss {
     Quadratic(Arc<Quadratic>),
     /// Rows of data that lie on the nodes.
     Data(Arc<Data>),
-    /// Code of somebody else.
+    /// Foreign code.
     Foreign(Arc<dyn Foreign>),
 }
 
-/// Gradients that foreign code gives.
+/// Gradients by foreign code.
 pub trait Foreign: Send + Sync {
-    /// Parameters.
+    /// The number of parameters.
     fn dim(&self) -> usize;
 
-    /// Where it may run: one token a call on any thread, or all of them on the calling one.
+    /// Whether it takes one token per call on any thread, or all of them on the calling thread.
     fn style(&self) -> Style;
 
-    /// The gradients of tokens, row by row, at the nodes where they are.
+    /// Writes the gradients of tokens, row by row, at their nodes.
     fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> Result<()>;
 }
 
 impl Loss {
-    /// Parameters.
+    /// The number of parameters.
     pub fn dim(&self) -> usize {
         match self {
             Self::Quadratic(loss) => loss.dim(),
@@ -42,7 +42,7 @@ impl Loss {
         }
     }
 
-    /// Nodes that have a loss, where that is known.
+    /// The number of nodes, if known.
     pub fn n_nodes(&self) -> Option<usize> {
         match self {
             Self::Quadratic(loss) => Some(loss.n_nodes()),
@@ -51,9 +51,9 @@ impl Loss {
         }
     }
 
-    /// The gradients of rows of parameters at nodes, or with `values` the losses themselves (of
-    /// foreign code only gradients are known).
-    pub fn look(&self, theta: &[f64], nodes: &[usize], values: bool) -> Result<Vec<f64>> {
+    /// The gradients of rows of parameters at nodes, or with `values` the losses (for foreign code
+    /// only gradients are known).
+    pub fn evaluate(&self, theta: &[f64], nodes: &[usize], values: bool) -> Result<Vec<f64>> {
         let dim = self.dim();
         let known = self.n_nodes().unwrap_or(usize::MAX);
         if let Some(node) = nodes.iter().find(|node| **node >= known) {
@@ -61,17 +61,19 @@ impl Loss {
             return Err(Error::argument("nodes", why));
         }
         match self {
-            Self::Quadratic(loss) => dispatch(Look { loss: &**loss, theta, nodes, dim, values }),
-            Self::Data(loss) => dispatch(Look { loss: &**loss, theta, nodes, dim, values }),
+            Self::Quadratic(loss) => {
+                dispatch(Evaluation { loss: &**loss, theta, nodes, dim, values })
+            }
+            Self::Data(loss) => dispatch(Evaluation { loss: &**loss, theta, nodes, dim, values }),
             Self::Foreign(loss) => {
-                dispatch(Look { loss: &OneByOne(&**loss), theta, nodes, dim, values })
+                dispatch(Evaluation { loss: &OneByOne(&**loss), theta, nodes, dim, values })
             }
         }
     }
 }
 
-/// Losses that look at all rows of a node.
-struct Look<'a, L> {
+/// The evaluation of losses or gradients with all rows of each node.
+struct Evaluation<'a, L> {
     loss: &'a L,
     theta: &'a [f64],
     nodes: &'a [usize],
@@ -79,7 +81,7 @@ struct Look<'a, L> {
     values: bool,
 }
 
-impl<L: Gradient> Kernel for Look<'_, L> {
+impl<L: Gradient> Kernel for Evaluation<'_, L> {
     type Output = Result<Vec<f64>>;
 
     #[inline(always)]
@@ -102,12 +104,12 @@ impl<L: Gradient> Kernel for Look<'_, L> {
     }
 }
 
-/// Where a gradient is written, and room for what it takes.
+/// The output of a gradient, and buffers.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) gradient: Vec<Tile>,
     pub(super) rest: Vec<Tile>,
-    /// Rows of data that are looked at.
+    /// The number of rows of data to use.
     pub(super) batch: usize,
 }
 
@@ -119,7 +121,7 @@ impl Room {
 
 /// Gradients at one node.
 pub(super) trait Gradient: Sync {
-    /// Asks the memory for what the gradient at a node reads first.
+    /// Prefetches the data that the gradient at a node reads first.
     fn touch(&self, node: usize);
 
     /// The loss at a node, of all its rows; `gradient` is its gradient.

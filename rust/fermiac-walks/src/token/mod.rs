@@ -1,14 +1,14 @@
-//! Parameters that walkers carry from node to node, and improve at each of them: stochastic
-//! approximation along walks.
+//! Token optimisation: stochastic approximation of parameters that walkers carry from node to
+//! node.
 //!
-//! A walk does not depend on the parameters, so that it is drawn first, a block of steps at a time,
-//! and the tokens follow it.
+//! The walk does not depend on the parameters. Its paths are drawn first, some steps at a time, and
+//! the tokens follow them.
 
 mod data;
 mod loss;
 mod quadratic;
-mod ride;
 mod rule;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -16,16 +16,16 @@ mod tokens;
 pub use data::{Data, Link};
 pub use loss::{Foreign, Loss};
 pub use quadratic::{Curvature, Quadratic};
-pub use ride::{Nodes, Trace};
 pub use rule::{Projection, Rule, StepSizes};
+pub use segment::{Nodes, Trace};
 pub use tokens::{Lost, Tokens};
 
 use fermiac_base::simd::LANES;
 
-/// Eight coordinates; those beyond the last are 0.
+/// Eight coordinates, padded by 0.
 type Tile = [f64; LANES];
 
-/// Rows of `dim` numbers as rows of whole tiles.
+/// Rows of `dim` numbers, padded to rows of whole tiles.
 fn tiled(rows: &[f64], dim: usize) -> Vec<Tile> {
     let tiles = dim.div_ceil(LANES);
     let mut out = vec![[0.0; LANES]; rows.len() / dim * tiles];
@@ -35,7 +35,7 @@ fn tiled(rows: &[f64], dim: usize) -> Vec<Tile> {
     out
 }
 
-/// The sum of products, tile by tile.
+/// The scalar product.
 #[inline(always)]
 fn product<const FMA: bool>(a: &[Tile], b: &[Tile]) -> f64 {
     use fermiac_base::simd::V;

@@ -7,7 +7,7 @@ use fermiac_base::{Error, Result};
 use super::loss::{Gradient, Room};
 use super::{Tile, product, tiled};
 
-/// Cache lines of a node's matrix that are asked for ahead.
+/// Cache lines of a node's matrix that are prefetched.
 const AHEAD: usize = 32;
 
 /// (θ - b)ᵀ A (θ - b) / 2, with b and A of the node.
@@ -33,7 +33,7 @@ pub enum Curvature<T> {
 }
 
 impl Quadratic {
-    /// Of centers b, row by row, and matrices.
+    /// Creates the loss of centers b, row by row, and matrices.
     pub fn new(dim: usize, centers: &[f64], curvature: Curvature<f64>) -> Result<Self> {
         let n = centers.len() / dim.max(1);
         if dim == 0 || n == 0 || centers.len() != n * dim {
@@ -74,12 +74,12 @@ impl Quadratic {
         Ok(Self { dim, tiles, centers: tiled(centers, dim), curvature })
     }
 
-    /// Parameters.
+    /// The number of parameters.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Nodes.
+    /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         self.centers.len() / self.tiles
     }
@@ -147,12 +147,12 @@ impl Gradient for Quadratic {
                 for k in 0..tiles {
                     rest[k] = away(k).0;
                 }
-                // Plain ranges: adaptors of iterators are not always inlined here.
+                // Plain ranges, as iterator adaptors are not always inlined here.
                 let away = &rest.as_flattened()[..dim];
                 let columns = &a[node * tiles * dim..][..tiles * dim];
                 for (k, to) in gradient[..tiles].iter_mut().enumerate() {
                     let columns = &columns[k * dim..][..dim];
-                    // Two sums: one would wait for itself.
+                    // Two sums hide the latency of additions.
                     let (mut even, mut odd) = (V::ZERO, V::ZERO);
                     for j in 0..dim / 2 {
                         even = V(columns[2 * j]).mul_add::<FMA>(V::splat(away[2 * j]), even);

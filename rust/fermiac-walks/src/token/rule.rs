@@ -15,12 +15,12 @@ pub enum StepSizes {
         /// The exponent.
         exponent: f64,
     },
-    /// Of each step.
+    /// The size of each step.
     Table(Vec<f64>),
 }
 
 impl StepSizes {
-    /// Those of the steps after `done`.
+    /// The sizes of the steps after `done`.
     pub(super) fn after(&self, done: u64, n: usize) -> Result<Vec<f64>> {
         match self {
             Self::Power { scale, exponent } => {
@@ -42,45 +42,45 @@ impl StepSizes {
     }
 }
 
-/// The set that parameters are brought back to.
+/// The set on which parameters are projected.
 #[derive(Debug, Clone)]
 pub enum Projection {
-    /// All of space.
+    /// The whole space.
     Nothing,
     /// The ball about the origin, of this radius.
     Ball(f64),
-    /// Between these.
+    /// A box.
     Box {
-        /// The least.
+        /// The lower bounds.
         low: Vec<Tile>,
-        /// The largest.
+        /// The upper bounds.
         high: Vec<Tile>,
     },
 }
 
 impl Projection {
-    /// A box of `low` and `high`, coordinate by coordinate.
+    /// The box between `low` and `high`.
     pub fn between(low: &[f64], high: &[f64]) -> Self {
         let dim = low.len();
         Self::Box { low: super::tiled(low, dim), high: super::tiled(high, dim) }
     }
 }
 
-/// The rule by which all tokens move.
+/// The update rule of all tokens.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// β.
     pub sizes: StepSizes,
-    /// The share of the last step's direction that is kept: heavy ball.
+    /// The momentum of the heavy ball.
     pub momentum: f64,
-    /// Longer gradients are cut to this length.
+    /// The largest length of gradients.
     pub clip: Option<f64>,
-    /// Where parameters must lie.
+    /// The set on which parameters are projected.
     pub projection: Projection,
-    /// Steps at each visit of a node.
+    /// The number of steps per visit of a node.
     pub local_steps: u32,
-    /// Rows of a node's data that are drawn for a step, with replacement; all of them where there
-    /// are no more.
+    /// The number of rows of a node's data that are drawn for a step, with replacement; all rows if
+    /// there are no more.
     pub batch: usize,
     /// Average over all steps after so many.
     pub average_after: Option<u64>,
@@ -89,7 +89,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A step of size `beta`. Whether what it gave, before the projection, is finite.
+    /// Makes a step of size `beta`. Returns whether the result, before the projection, is finite.
     #[inline(always)]
     pub(super) fn step<const FMA: bool>(
         &self,
@@ -120,7 +120,7 @@ impl Rule {
                 theta[k] = new.0;
             }
         }
-        // 0 times infinity or NaN is NaN, times all else 0.
+        // 0 times infinity or NaN is NaN, and 0 otherwise.
         if odd.sum().is_nan() {
             return false;
         }
@@ -142,7 +142,7 @@ impl Rule {
     }
 }
 
-/// Cuts a gradient; false if it is not finite.
+/// Clips a gradient; false if it is not finite.
 #[inline(always)]
 fn clipped<const FMA: bool>(gradient: &mut [Tile], clip: f64) -> bool {
     let square = product::<FMA>(gradient, gradient);
@@ -152,13 +152,13 @@ fn clipped<const FMA: bool>(gradient: &mut [Tile], clip: f64) -> bool {
     scaled(gradient, clip)
 }
 
-/// Brings a vector to this length; false, and nothing done, if it has none.
+/// Scales a vector to this length; false, without a change, if that is not possible.
 fn scaled(x: &mut [Tile], length: f64) -> bool {
     let most = x.as_flattened().iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     if !most.is_finite() || x.as_flattened().iter().any(|x| x.is_nan()) {
         return false;
     }
-    // Relative to the largest, whose square may be too much.
+    // Relative to the largest, whose square may overflow.
     let sum: f64 = x.as_flattened().iter().map(|x| (x / most) * (x / most)).sum();
     let factor = length / sum.sqrt();
     for x in x.as_flattened_mut() {

@@ -10,13 +10,13 @@ use fermiac_base::{Error, Result};
 use fermiac_target::Style;
 
 use super::loss::{Gradient, Loss, OneByOne};
-use super::ride::{Course, Failure, Nodes, Ride, Seat, Trace, Update};
 use super::rule::Rule;
+use super::segment::{Failure, Nodes, Segment, SegmentPlan, TokenState, Trace, Update};
 use super::{Foreign, Tile};
 
-/// About the time between two looks at signals.
+/// About the time between two polls of signals.
 const TURN: Duration = Duration::from_millis(8);
-/// What takes less is not worth another thread.
+/// Shorter work does not pay for other threads.
 const LITTLE: Duration = Duration::from_micros(200);
 
 /// Tokens, each with parameters of its own.
@@ -25,32 +25,32 @@ pub struct Tokens {
     n: usize,
     dim: usize,
     done: u64,
-    body: Body,
+    parameters: Parameters,
     lost: Option<Lost>,
 }
 
-/// Where parameters ceased to be finite.
+/// The first parameters that are not finite.
 #[derive(Debug, Clone, Copy)]
 pub struct Lost {
     /// The step, from 1.
     pub step: u64,
     /// The token.
     pub token: usize,
-    /// The node that it was at.
+    /// The node.
     pub node: usize,
 }
 
-/// What changes.
+/// The parameters of all tokens and their streams.
 #[derive(Debug, Clone)]
-struct Body {
+struct Parameters {
     theta: Vec<Tile>,
     velocity: Vec<Tile>,
     mean: Vec<Tile>,
     streams: Vec<Stream>,
 }
 
-impl Body {
-    /// Takes the values of another of the same size.
+impl Parameters {
+    /// Copies the values of another of the same size.
     fn copy(&mut self, from: &Self) {
         self.theta.copy_from_slice(&from.theta);
         self.velocity.copy_from_slice(&from.velocity);
@@ -58,7 +58,7 @@ impl Body {
         self.streams.clone_from_slice(&from.streams);
     }
 
-    fn seats<'a>(&'a mut self, n: usize, trace: &'a mut [f64]) -> Vec<Seat<'a>> {
+    fn states<'a>(&'a mut self, n: usize, trace: &'a mut [f64]) -> Vec<TokenState<'a>> {
         let tiles = self.theta.len() / n;
         let row = (trace.len() / n).max(1);
         let mut velocity = self.velocity.chunks_exact_mut(tiles);
@@ -67,7 +67,7 @@ impl Body {
         let bodies = self.theta.chunks_exact_mut(tiles).zip(&mut self.streams);
         bodies
             .enumerate()
-            .map(|(index, (theta, stream))| Seat {
+            .map(|(index, (theta, stream))| TokenState {
                 index,
                 theta,
                 velocity: velocity.next().unwrap_or_default(),
@@ -80,43 +80,43 @@ impl Body {
 }
 
 impl Tokens {
-    /// Tokens that start at the rows of `theta`; token `i` draws its mini-batches from the stream
-    /// at the address (key, token, `i`).
+    /// Creates tokens at the rows of `theta`; token `i` draws mini-batches from the stream at the
+    /// address (key, token, `i`).
     pub fn new(rule: Rule, dim: usize, theta: &[f64], key: u64) -> Result<Self> {
         let n = theta.len() / dim.max(1);
         if n == 0 || theta.len() != n * dim {
             let why = format!("{} numbers given for rows of {dim}", theta.len());
-            return Err(Error::argument("theta0", why));
+            return Err(Error::argument("init", why));
         }
         let theta = super::tiled(theta, dim);
         let like = |wanted: bool| vec![[0.0; LANES]; if wanted { theta.len() } else { 0 }];
-        let body = Body {
+        let parameters = Parameters {
             velocity: like(rule.momentum > 0.0),
             mean: like(rule.average_after.is_some()),
             streams: (0..n as u64).map(|i| Stream::new(key, Domain::Token, i, 0)).collect(),
             theta,
         };
-        Ok(Self { rule, n, dim, done: 0, body, lost: None })
+        Ok(Self { rule, n, dim, done: 0, parameters, lost: None })
     }
 
-    /// Steps done.
+    /// The number of steps done.
     pub fn n_done(&self) -> u64 {
         self.done
     }
 
-    /// Where parameters ceased to be finite, if they did.
+    /// The first parameters that are not finite, if any.
     pub fn lost(&self) -> Option<Lost> {
         self.lost
     }
 
-    /// Parameters, token by token.
+    /// The parameters, token by token.
     pub fn theta(&self) -> Vec<f64> {
-        self.plain(&self.body.theta)
+        self.plain(&self.parameters.theta)
     }
 
-    /// The averages, token by token; nothing where none are kept.
+    /// The averages, token by token; empty if not kept.
     pub fn mean(&self) -> Vec<f64> {
-        self.plain(&self.body.mean)
+        self.plain(&self.parameters.mean)
     }
 
     fn plain(&self, tiles: &[Tile]) -> Vec<f64> {
@@ -124,9 +124,9 @@ impl Tokens {
         rows.flat_map(|row| row.as_flattened()[..self.dim].to_vec()).collect()
     }
 
-    /// All that changes, in words.
+    /// The state, in words.
     pub fn save(&self) -> Vec<u64> {
-        let Body { theta, velocity, mean, streams } = &self.body;
+        let Parameters { theta, velocity, mean, streams } = &self.parameters;
         let numbers = [theta, velocity, mean].into_iter().flatten().flatten();
         std::iter::once(self.done)
             .chain(numbers.map(|x| x.to_bits()))
@@ -134,9 +134,9 @@ impl Tokens {
             .collect()
     }
 
-    /// Brings tokens to where others of the same rule and number were.
+    /// Restores the state of tokens with the same rule and number.
     pub fn load(&mut self, words: &[u64]) -> Result<()> {
-        let Body { theta, velocity, mean, .. } = &self.body;
+        let Parameters { theta, velocity, mean, .. } = &self.parameters;
         let numbers = (theta.len() + velocity.len() + mean.len()) * LANES;
         let needed = 1 + numbers + self.n * POSITION_WORDS;
         if words.len() != needed {
@@ -150,19 +150,19 @@ impl Tokens {
             .iter()
             .map(Stream::from_position)
             .collect::<Result<Vec<_>>>()?;
-        let Body { theta, velocity, mean, .. } = &mut self.body;
+        let Parameters { theta, velocity, mean, .. } = &mut self.parameters;
         let places = [theta, velocity, mean].into_iter().flatten().flatten();
         for (to, word) in places.zip(numbers) {
             *to = f64::from_bits(*word);
         }
-        self.body.streams = streams;
+        self.parameters.streams = streams;
         self.done = words[0];
         Ok(())
     }
 
     /// Follows walkers along their paths, which begin after step `first`.
     ///
-    /// After an error all tokens have made the same number of steps, and can go on.
+    /// After an error all tokens have made the same number of steps, and can continue.
     pub fn run(
         &mut self,
         loss: &Loss,
@@ -189,7 +189,7 @@ impl Tokens {
         let rule = self.rule.clone();
         let from = self.done;
         let sizes = rule.sizes.after(from, (until - from) as usize)?;
-        let course = Course {
+        let plan = SegmentPlan {
             rule: &rule,
             nodes,
             n_slots,
@@ -201,47 +201,47 @@ impl Tokens {
             dim: self.dim,
         };
         match loss {
-            Loss::Quadratic(loss) => self.apart(&**loss, &course, until, values, context),
-            Loss::Data(loss) => self.apart(&**loss, &course, until, values, context),
+            Loss::Quadratic(loss) => self.independently(&**loss, &plan, until, values, context),
+            Loss::Data(loss) => self.independently(&**loss, &plan, until, values, context),
             Loss::Foreign(loss) if loss.style() == Style::Threaded => {
-                self.apart(&OneByOne(&**loss), &course, until, values, context)
+                self.independently(&OneByOne(&**loss), &plan, until, values, context)
             }
-            Loss::Foreign(loss) => self.together(&**loss, &course, until, values, context),
+            Loss::Foreign(loss) => self.in_lock_step(&**loss, &plan, until, values, context),
         }
     }
 
-    /// Each token by itself, from one meeting to the next.
-    fn apart<L: Gradient>(
+    /// Runs tokens independently between synchronisations.
+    fn independently<L: Gradient>(
         &mut self,
         loss: &L,
-        course: &Course<'_>,
+        plan: &SegmentPlan<'_>,
         until: u64,
         trace: &mut [f64],
         context: &Context<'_>,
     ) -> Result<()> {
         let mut turn = 1;
         let mut per_step = None;
-        let mut before = self.body.clone();
+        let mut before = self.parameters.clone();
         while self.done < until {
             context.poll()?;
-            let meeting = course.rule.sync.map_or(u64::MAX, |sync| (self.done / sync + 1) * sync);
+            let meeting = plan.rule.sync.map_or(u64::MAX, |sync| (self.done / sync + 1) * sync);
             let to = until.min(self.done + turn).min(meeting);
             let steps = to - self.done;
             let little =
                 per_step.is_some_and(|t: Duration| t.saturating_mul(steps as u32) < LITTLE);
-            before.copy(&self.body);
+            before.copy(&self.parameters);
             let begun = Instant::now();
             let threads = (!little).then_some(context);
-            match self.segment(loss, course, to, trace, threads) {
+            match self.segment(loss, plan, to, trace, threads) {
                 Ok(None) => {}
                 Ok(Some(failure)) => {
-                    self.body.copy(&before);
-                    self.segment(loss, course, failure.step - 1, trace, None)?;
+                    self.parameters.copy(&before);
+                    self.segment(loss, plan, failure.step - 1, trace, None)?;
                     self.done = failure.step - 1;
-                    return Err(self.fail(course, failure));
+                    return Err(self.fail(plan, failure));
                 }
                 Err(error) => {
-                    self.body.copy(&before);
+                    self.parameters.copy(&before);
                     return Err(error);
                 }
             }
@@ -252,33 +252,33 @@ impl Tokens {
             let spent = begun.elapsed();
             per_step = Some(spent / steps as u32);
             if to == meeting {
-                self.meet();
+                self.synchronise();
             }
             turn = if spent < TURN { (turn * 2).min(1 << 20) } else { (turn / 2).max(1) };
         }
         Ok(())
     }
 
-    /// All tokens to step `to`, on the threads of a context or on this one.
+    /// Runs all tokens to step `to`, on the threads of a context or on this one.
     fn segment<L: Gradient>(
         &mut self,
         loss: &L,
-        course: &Course<'_>,
+        plan: &SegmentPlan<'_>,
         to: u64,
         trace: &mut [f64],
         context: Option<&Context<'_>>,
     ) -> Result<Option<Failure>> {
         let from = self.done;
-        let mut seats = self.body.seats(self.n, trace);
+        let mut states = self.parameters.states(self.n, trace);
         let Some(context) = context else {
             let signal = None;
-            return Ok(dispatch(Ride { loss, course, seats: &mut seats, from, to, signal }));
+            return Ok(dispatch(Segment { loss, plan, states: &mut states, from, to, signal }));
         };
         let failures = Mutex::new(Vec::new());
         let size = self.n.div_ceil(2 * context.n_threads());
-        context.each(seats.chunks_mut(size).collect(), None, |seats, signal| {
+        context.each(states.chunks_mut(size).collect(), None, |states, signal| {
             let signal = Some(signal);
-            if let Some(failure) = dispatch(Ride { loss, course, seats, from, to, signal })
+            if let Some(failure) = dispatch(Segment { loss, plan, states, from, to, signal })
                 && let Ok(mut all) = failures.lock()
             {
                 all.push(failure);
@@ -289,53 +289,53 @@ impl Tokens {
         Ok(failures.into_iter().min_by_key(|failure| (failure.step, failure.token)))
     }
 
-    /// All tokens in lock-step, for code that takes them together.
-    fn together(
+    /// Runs all tokens in lock-step, for code that takes them together.
+    fn in_lock_step(
         &mut self,
         loss: &dyn Foreign,
-        course: &Course<'_>,
+        plan: &SegmentPlan<'_>,
         until: u64,
         trace: &mut [f64],
         context: &Context<'_>,
     ) -> Result<()> {
         let (n, dim) = (self.n, self.dim);
         let mut gradients = vec![0.0; n * dim];
-        let mut before = self.body.clone();
+        let mut before = self.parameters.clone();
         while self.done < until {
             context.poll()?;
             let step = self.done + 1;
-            let at = |token| course.nodes.at(course.place(token, step));
+            let at = |token| plan.nodes.at(plan.place(token, step));
             let nodes: Vec<i64> = (0..n).map(|token| at(token) as i64).collect();
-            before.copy(&self.body);
-            for local in 1..=course.rule.local_steps {
+            before.copy(&self.parameters);
+            for local in 1..=plan.rule.local_steps {
                 let given = loss.gradients(&self.theta(), &nodes, &mut gradients);
-                let mut seats = self.body.seats(n, trace);
-                let (seats, gradients) = (seats.as_mut_slice(), gradients.as_slice());
-                let last = local == course.rule.local_steps;
+                let mut states = self.parameters.states(n, trace);
+                let (states, gradients) = (states.as_mut_slice(), gradients.as_slice());
+                let last = local == plan.rule.local_steps;
                 let lost = match given {
-                    Ok(()) => match dispatch(Update { course, seats, gradients, step, last }) {
+                    Ok(()) => match dispatch(Update { plan, states, gradients, step, last }) {
                         None => continue,
                         Some(token) => Failure { step, token, error: None },
                     },
                     Err(error) => Failure { step, token: 0, error: Some(error) },
                 };
-                self.body.copy(&before);
-                return Err(self.fail(course, lost));
+                self.parameters.copy(&before);
+                return Err(self.fail(plan, lost));
             }
             context.advance(n as u64);
             self.done = step;
-            if course.rule.sync.is_some_and(|sync| step.is_multiple_of(sync)) {
-                self.meet();
+            if plan.rule.sync.is_some_and(|sync| step.is_multiple_of(sync)) {
+                self.synchronise();
             }
         }
         Ok(())
     }
 
-    /// The error of a failure, which is remembered.
-    fn fail(&mut self, course: &Course<'_>, failure: Failure) -> Error {
+    /// Records a failure and returns its error.
+    fn fail(&mut self, plan: &SegmentPlan<'_>, failure: Failure) -> Error {
         let Failure { step, token, error } = failure;
         error.unwrap_or_else(|| {
-            let node = course.nodes.at(course.place(token, step));
+            let node = plan.nodes.at(plan.place(token, step));
             self.lost = Some(Lost { step, token, node });
             Error::Numerical(format!(
                 "the parameters of token {token} are no longer finite after step {step}, at node \
@@ -344,11 +344,11 @@ impl Tokens {
         })
     }
 
-    /// Gives all tokens the mean of their parameters and of their momenta.
-    fn meet(&mut self) {
-        let tiles = self.body.theta.len() / self.n;
+    /// Sets all tokens to the mean of their parameters and of their momenta.
+    fn synchronise(&mut self) {
+        let tiles = self.parameters.theta.len() / self.n;
         let share = V::splat(1.0 / self.n as f64);
-        for all in [&mut self.body.theta, &mut self.body.velocity] {
+        for all in [&mut self.parameters.theta, &mut self.parameters.velocity] {
             for k in 0..tiles.min(all.len()) {
                 let rows = all.iter().skip(k).step_by(tiles);
                 let sum = rows.fold(V::ZERO, |sum, tile| sum + V(*tile));

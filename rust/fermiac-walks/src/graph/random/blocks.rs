@@ -1,4 +1,4 @@
-//! The stochastic block model: each pair of nodes is joined by a chance that their groups decide.
+//! The stochastic block model: the groups of two nodes decide the probability of an edge.
 
 use fermiac_base::par::Context;
 use fermiac_base::special::ln1p;
@@ -7,7 +7,7 @@ use fermiac_base::{Error, Result, simd};
 use super::uniform::{pair, pairs_of};
 use super::{Model, Pair, check_nodes, stream};
 
-/// Edges that a task makes on average.
+/// The mean number of edges of a task.
 const EDGES: f64 = 32_768.0;
 
 /// A part of the pairs between two groups.
@@ -15,16 +15,16 @@ struct Share {
     first: u64,
     last: u64,
     offsets: [u64; 2],
-    /// Nodes of the second group; the two are one where `within`.
+    /// Nodes of the second group; the groups are the same if `within`.
     size: u64,
     within: bool,
     p: f64,
 }
 
-/// Groups of the given sizes, numbered one after the other; `p` has the chances, row by row.
-/// An undirected graph takes those of the upper triangle.
+/// Groups of the given sizes, in this order; `p` has the probabilities, row by row.
+/// An undirected graph uses the upper triangle.
 ///
-/// From one edge to the next the pairs are skipped in one draw.
+/// One draw skips all pairs up to the next edge.
 ///
 /// Reference: V. Batagelj and U. Brandes (2005), "Efficient generation of large random networks",
 /// Physical Review E 71.
@@ -83,7 +83,7 @@ pub fn stochastic_block(
 
 fn edges(share: &Share, directed: bool, key: u64, task: u64) -> Vec<Pair> {
     let mut stream = stream(key, Model::Blocks, task);
-    // -inf where p is 1: nothing is ever skipped.
+    // -inf if p is 1: nothing is skipped.
     let miss = ln1p(-share.p);
     let [row, column] = share.offsets.map(|offset| offset as u32);
     let mut out = Vec::new();

@@ -1,13 +1,13 @@
-//! Graphs that are made edge by edge: preferential attachment and small worlds.
+//! Graphs that grow edge by edge: preferential attachment and small worlds.
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
 use super::{Model, NODES, Pair, check_nodes, list, stream};
 
-/// A star of `m` + 1 nodes, to which one node after the other is joined by `m` edges. Each leads to
-/// a node that is drawn with a chance proportional to its degree, drawn again if it was drawn
-/// already.
+/// A star of `m` + 1 nodes; each further node is joined by `m` edges to different nodes that are
+/// drawn with probabilities proportional to their degrees, with rejection of repeated
+/// nodes.
 ///
 /// Reference: A.-L. Barabási and R. Albert (1999), "Emergence of scaling in random networks",
 /// Science 286.
@@ -20,7 +20,7 @@ pub fn barabasi_albert(n: u64, m: u64, key: u64, context: &Context<'_>) -> Resul
     let mut stream = stream(key, Model::Growth, 0);
     let mut edges = list((n - m).saturating_mul(m))?;
     edges.extend((1..=m as u32).map(|leaf| [0, leaf]));
-    // The last node to have been joined to each.
+    // The last node that was joined to each node.
     let mut joined = vec![0_u32; n as usize];
     for node in m + 1..n {
         if node.is_multiple_of(NODES) {
@@ -43,9 +43,9 @@ pub fn barabasi_albert(n: u64, m: u64, key: u64, context: &Context<'_>) -> Resul
     Ok(edges)
 }
 
-/// A ring in which each node is joined to its `k` nearest (k even); then, ring by ring, each edge
-/// is with probability `p` turned to a node that is drawn uniformly from those that its first end
-/// is not yet joined to.
+/// A ring in which each node is joined to its `k` nearest (k even). Then, ring by ring, each edge
+/// is rewired with probability `p` to a uniform node among those to which its first end
+/// is not yet joined.
 ///
 /// Reference: D. J. Watts and S. H. Strogatz (1998), "Collective dynamics of 'small-world'
 /// networks", Nature 393.
@@ -65,8 +65,8 @@ pub fn watts_strogatz(
         return Err(Error::argument("p", format!("{p} given; 0 to 1 is needed")));
     }
     let half = (k / 2) as usize;
-    // Edge j of node i is at half · i + j. An edge stays with the node that it began with, so that
-    // two nodes are joined if one has the other among its own.
+    // Edge j of node i is at half · i + j. An edge stays with its first node, so that two nodes are
+    // joined if one has the other among its edges.
     let mut edges = list(n.saturating_mul(k / 2))?;
     for first in (0..n).step_by(NODES as usize) {
         context.poll()?;

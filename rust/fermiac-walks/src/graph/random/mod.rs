@@ -20,12 +20,12 @@ use fermiac_base::{Error, Result};
 /// An edge, from and to.
 pub type Pair = [u32; 2];
 
-/// Edges that one task makes.
+/// The number of edges of a task.
 const TASK: u64 = 1 << 15;
-/// Nodes between two looks for signals.
+/// Nodes between two polls of signals.
 const NODES: u64 = 1 << 12;
 
-/// Which model a stream is for: the block of its address.
+/// The random graph models, as blocks of stream addresses.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 enum Model {
@@ -58,8 +58,8 @@ fn list(m: u64) -> Result<Vec<Pair>> {
     }
 }
 
-/// Runs `make` over the tasks that edges `from` to `to` fall into, and keeps just those edges.
-/// A task is given its number and the numbers of its edges.
+/// Runs `make` over the tasks of the edges `from` to `to`, and keeps only these edges.
+/// It takes the number of a task and the numbers of its edges.
 fn in_tasks(
     from: u64,
     to: u64,

@@ -1,14 +1,14 @@
-//! A random permutation of 0 … n - 1 that is computed at any place, without a table.
+//! A random permutation of 0 … n - 1 without a table.
 
 use super::{Model, stream};
 
-/// Rounds of mixing the two halves of a number.
+/// Rounds of the network.
 const ROUNDS: usize = 8;
 
-/// A permutation that a key chooses.
+/// A keyed permutation.
 ///
-/// A Feistel network on two digits of unequal base; what falls beyond n goes round again. Distinct
-/// places get distinct numbers, whatever the rounds do; that these look drawn at random is up to
+/// A Feistel network on two digits of unequal base; numbers beyond n are mapped again. It is a
+/// permutation whatever the rounds are; its randomness depends on
 /// the mixing.
 ///
 /// References: M. Luby and C. Rackoff (1988), "How to construct pseudorandom permutations from
@@ -53,7 +53,7 @@ impl Permutation {
     }
 }
 
-/// A digit moved on by what the other one is mixed to.
+/// A digit plus the mixed other digit.
 #[inline]
 fn turned(digit: u64, other: u64, key: u64, base: u64) -> u64 {
     let mut word = other ^ key;

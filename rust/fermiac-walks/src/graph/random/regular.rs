@@ -1,4 +1,4 @@
-//! Graphs all nodes of which have the same degree.
+//! Random regular graphs.
 
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
@@ -6,19 +6,19 @@ use fermiac_base::{Error, Result, simd};
 
 use super::{Model, NODES, Pair, check_nodes, list, stream};
 
-/// Draws for one edge before the pairing is begun anew.
+/// Draws for one edge before the pairing starts again.
 const TRIES: usize = 10_000;
-/// Pairings with repairs before it is given up.
+/// The largest number of pairings with repairs.
 const PAIRINGS: u64 = 1000;
-/// Ends that may be drawn, on average, for a pairing that needs no repair.
+/// The largest mean number of draws for a pairing without repairs.
 const ENDS: f64 = 2e7;
 
 /// A simple graph of `n` nodes of degree `d`.
 ///
-/// The ends of all edges are paired at random. Where it is affordable, until no pair is a loop or
-/// repeated: then all graphs are equally likely. Elsewhere such a pair trades an end with another
-/// edge that is drawn at random, the law of which goes to the uniform one as n grows. Above half of
-/// n - 1 the complement is made.
+/// The ends of all edges are paired at random. If affordable, this is repeated until no pair is a
+/// loop or repeated: then all graphs are equally likely. Otherwise such a pair trades an end with a
+/// random edge; this law converges to the uniform one as n grows. Above half of
+/// n - 1 the complement is drawn.
 ///
 /// References: B. Bollobás (1980), "A probabilistic proof of an asymptotic formula for the number
 /// of labelled regular graphs", European Journal of Combinatorics 1(4); B. D. McKay and N. C.
@@ -37,7 +37,7 @@ pub fn random_regular(n: u64, d: u64, key: u64, context: &Context<'_>) -> Result
     if d == 0 {
         return Ok(Vec::new());
     }
-    // A pairing needs no repair with a chance that goes to exp(-(d² - 1) / 4).
+    // A pairing needs no repair with a probability that tends to exp(-(d² - 1) / 4).
     let wait = simd::exp((d * d - 1) as f64 / 4.0);
     let clean = if (n * d) as f64 * wait <= ENDS { (20.0 * wait) as u64 } else { 0 };
     for attempt in 0..clean + PAIRINGS {
@@ -50,7 +50,7 @@ pub fn random_regular(n: u64, d: u64, key: u64, context: &Context<'_>) -> Result
     Err(Error::Numerical(format!("no simple graph of {n} nodes of degree {d} was found")))
 }
 
-/// The edges that join what these do not.
+/// The edges of the complement.
 fn complement(n: u64, edges: &[Pair]) -> Vec<Pair> {
     let mut joined = vec![Vec::new(); n as usize];
     for &[a, b] in edges {
@@ -65,7 +65,7 @@ fn complement(n: u64, edges: &[Pair]) -> Vec<Pair> {
     out
 }
 
-/// The nodes that each is joined to so far.
+/// The neighbours of each node so far.
 struct Rows {
     degree: usize,
     to: Vec<u32>,
@@ -100,7 +100,7 @@ impl Rows {
     }
 }
 
-/// A pairing whose bad pairs are repaired; none if one cannot be, or may not.
+/// A pairing with repairs; `None` if a repair fails or is not allowed.
 fn pairing(
     n: usize,
     d: usize,

@@ -1,4 +1,4 @@
-//! R-MAT: edges that fall, bit by bit, into quarters of the adjacency matrix.
+//! R-MAT graphs: each bit of an edge chooses a quarter of the adjacency matrix.
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -8,13 +8,13 @@ use super::{Model, Pair, in_tasks, stream};
 /// The shares of the quarters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rmat {
-    /// Bits of the number of nodes.
+    /// The binary logarithm of the number of nodes.
     pub scale: u32,
     /// Low to low, low to high, high to low; high to high has the rest.
     pub shares: [f64; 3],
 }
 
-/// The edges that draws `from` to `to` give; draws that give a loop give nothing.
+/// The edges of the draws `from` to `to`; loops are dropped.
 ///
 /// Reference: D. Chakrabarti, Y. Zhan and C. Faloutsos (2004), "R-MAT: A recursive model for graph
 /// mining", SDM.
@@ -26,7 +26,7 @@ pub fn rmat(
 ) -> Result<Vec<Pair>> {
     let [a, b, c] = model.shares;
     let d = 1.0 - a - b - c;
-    // A sum of shares that is 1 to within rounding leaves none.
+    // If the sum of shares is 1 up to rounding, the rest is 0.
     if !(a >= 0.0 && b >= 0.0 && c >= 0.0 && d >= -1e-12) {
         let why = format!("{a}, {b} and {c} given; shares whose sum is 1 at most are needed");
         return Err(Error::argument("a, b, c", why));
@@ -35,7 +35,7 @@ pub fn rmat(
         let why = format!("{} given; 1 to 32 is needed", model.scale);
         return Err(Error::argument("scale", why));
     }
-    // In 2⁻³², so that one word serves two bits.
+    // In units of 2⁻³², so that one word serves two bits.
     let cut = |share: f64| (share.min(1.0) * 4_294_967_296.0) as u64;
     let cuts = [cut(a), cut(a + b), cut(a + b + c)];
     in_tasks(from, to, context, |task, edges| {
@@ -43,7 +43,7 @@ pub fn rmat(
         let mut out = Vec::new();
         let mut words = [0; 16];
         let words = &mut words[..model.scale.div_ceil(2) as usize];
-        // A stream is read from its beginning, wherever the range begins.
+        // A stream is read from its beginning for any range.
         for edge in task * super::TASK..edges.end {
             stream.fill_u64(words);
             let (mut row, mut column) = (0_u64, 0_u64);

@@ -1,4 +1,4 @@
-//! G(n, m): every graph of n nodes and m edges is as likely as any other.
+//! G(n, m): uniform random graphs of n nodes and m edges.
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -14,8 +14,8 @@ pub fn pairs_of(n: u64, directed: bool) -> u64 {
 
 /// The edges `from` to `to` of a graph of `n` nodes and `m` different edges, none of them a loop.
 ///
-/// They are the first m of all pairs in an order that the key chooses, so that any part of the
-/// list can be made by itself.
+/// They are the first m of all pairs in the order of a keyed permutation, so that any part of the
+/// list can be computed alone.
 pub fn erdos_renyi(
     n: u64,
     m: u64,
@@ -38,8 +38,8 @@ pub fn erdos_renyi(
 
 /// The pair of different nodes with a number.
 ///
-/// Unordered pairs are numbered by how far apart their nodes lie on a circle; of an even number of
-/// nodes, the last distance has half as many.
+/// Unordered pairs are numbered by the distance of their nodes on a circle; for an even number of
+/// nodes, the last distance has half as many pairs.
 #[inline]
 pub(super) fn pair(number: u64, n: u64, directed: bool) -> Pair {
     if directed {

@@ -1,27 +1,27 @@
-//! The chain that tries several neighbours at once.
+//! Multiple-try Metropolis.
 
 use fermiac_base::Result;
 use fermiac_base::simd::{V, expv, ln1pv, lnv};
 
 use super::history::History;
-use super::octet::{Moves, OCTET, Octet, choose, unit};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::plan::Step;
 use super::target::Target;
+use super::walker_block::{Moves, WALKERS, WalkerBlock, choose, unit};
 
-/// Metropolis and Hastings with several tries, one of which is chosen by locally balanced weights,
+/// Metropolis–Hastings with several tries, one of which is chosen by locally balanced weights,
 /// towards a target that history bends if `BENT`.
 ///
-/// With R(a, b) = w_b d_a / (w_a d_b) and h(u) = u h(1/u), here u / (1 + u) or √u: tries are uniform
-/// in the neighbourhood of i, y is one of them by h(R(i, y)), references are as many less one in
-/// the neighbourhood of y, and i. The move is accepted by the sum of the h(R(i, tries)) over that of
+/// Let R(a, b) = w_b d_a / (w_a d_b) and h(u) = u h(1/u), here u / (1 + u) or √u. Tries are uniform
+/// among the neighbours of i, and y is one of them by h(R(i, y)). References are one fewer among
+/// the neighbours of y, and i. The acceptance is the sum of the h(R(i, tries)) over that of
 /// the h(R(y, references)).
 ///
 /// References: J. S. Liu, F. Liang, W. H. Wong (2000), "The multiple-try method and local
 /// optimization in Metropolis sampling", Journal of the American Statistical Association 95(449);
 /// G. Zanella (2020), "Informed proposals for local MCMC in discrete spaces", Journal of the
 /// American Statistical Association 115(530).
-pub(super) struct Multiple<'a, const BENT: bool> {
+pub(super) struct MultipleTry<'a, const BENT: bool> {
     pub(super) target: &'a Target,
     pub(super) laziness: f64,
     pub(super) tries: usize,
@@ -29,15 +29,15 @@ pub(super) struct Multiple<'a, const BENT: bool> {
     pub(super) root: bool,
 }
 
-impl<const BENT: bool> Multiple<'_, BENT> {
-    /// ln (w / d) of a node of each walker, bent by its history: R is the quotient of two.
+impl<const BENT: bool> MultipleTry<'_, BENT> {
+    /// ln (w / d) of a node of each walker, bent by its history; ln R is the difference of two.
     #[inline(always)]
     fn potential<const FMA: bool, H: History>(
         &self,
         history: &H,
         n: usize,
-        nodes: &[usize; OCTET],
-        degrees: &[usize; OCTET],
+        nodes: &[usize; WALKERS],
+        degrees: &[usize; WALKERS],
         step: &Step,
     ) -> V {
         let [mut ds, mut levels] = [V::splat(1.0); 2];
@@ -59,7 +59,7 @@ impl<const BENT: bool> Multiple<'_, BENT> {
         potential
     }
 
-    /// ln h of ln R.
+    /// ln h as a function of ln R.
     #[inline(always)]
     fn balance<const FMA: bool>(&self, gain: V) -> V {
         if self.root {
@@ -70,7 +70,7 @@ impl<const BENT: bool> Multiple<'_, BENT> {
     }
 }
 
-/// Exponentials of logarithms less the largest, which is returned with their sum.
+/// Exponentials of logarithms minus the largest; returns the largest and the sum.
 #[inline(always)]
 fn exponentials<const FMA: bool>(logs: &mut [V]) -> (V, V) {
     let mut top = V::splat(f64::NEG_INFINITY);
@@ -85,28 +85,28 @@ fn exponentials<const FMA: bool>(logs: &mut [V]) -> (V, V) {
     (top, sum)
 }
 
-/// Reads the nodes at places, in their stead.
+/// Replaces places by the nodes there.
 #[inline(always)]
-fn read<P: Places, H: History>(
-    tries: &mut [[u64; OCTET]],
+fn read<P: NeighbourSource, H: History>(
+    tries: &mut [[u64; WALKERS]],
     n: usize,
-    places: &P,
+    source: &P,
     history: &H,
     target: &Target,
 ) -> Result<()> {
     for spot in tries.iter_mut() {
         for (l, spot) in spot[..n].iter_mut().enumerate() {
-            let node = places.node(*spot as usize);
-            places.touch_row(node);
+            let node = source.node(*spot as usize);
+            source.touch_row(node);
             history.touch(l, node);
             target.touch(node);
             *spot = node as u64;
         }
     }
-    places.require(tries.iter().flat_map(|nodes| nodes[..n].iter().map(|node| *node as usize)))
+    source.require(tries.iter().flat_map(|nodes| nodes[..n].iter().map(|node| *node as usize)))
 }
 
-impl<const BENT: bool> Moves for Multiple<'_, BENT> {
+impl<const BENT: bool> Moves for MultipleTry<'_, BENT> {
     const WORDS: usize = 0;
     const TWICE: bool = true;
 
@@ -116,34 +116,39 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
     }
 
     #[inline(always)]
-    fn propose<P: Places, H: History>(
+    fn propose<P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         _: &H,
     ) {
-        o.tries.resize(self.tries, [0; OCTET]);
+        o.tries.resize(self.tries, [0; WALKERS]);
         for (spots, word) in o.tries.iter_mut().zip(words) {
             for l in 0..o.n {
                 let place = o.start[l] + choose(word[l], o.degree[l]).0;
-                places.touch_place(place);
+                source.touch_place(place);
                 spots[l] = place as u64;
             }
         }
     }
 
     #[inline(always)]
-    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
-        read(&mut o.tries, o.n, places, history, self.target)
+    fn fetch<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        history: &H,
+    ) -> Result<()> {
+        read(&mut o.tries, o.n, source, history, self.target)
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: Places, H: History>(
+    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         history: &H,
         step: &Step,
     ) {
@@ -155,9 +160,9 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         let here = self.potential::<FMA, H>(history, n, &o.at, &o.degree, step);
         for nodes in &o.tries {
             let nodes = nodes.map(|node| node as usize);
-            let mut degrees = [1; OCTET];
+            let mut degrees = [1; WALKERS];
             for l in 0..n {
-                degrees[l] = places.row(nodes[l]).1;
+                degrees[l] = source.row(nodes[l]).1;
             }
             let there = self.potential::<FMA, H>(history, n, &nodes, &degrees, step);
             potentials.push(there);
@@ -182,14 +187,14 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
             o.gain[l] = total.0[l];
             // Before the degree changes.
             o.rest[l] = unit(choose(words[self.tries - 1][l], o.degree[l]).1);
-            let (start, degree) = places.row(o.candidate[l]);
+            let (start, degree) = source.row(o.candidate[l]);
             for (spots, word) in o.tries.iter_mut().zip(&words[self.tries..]) {
                 let place = start + choose(word[l], degree).0;
-                places.touch_place(place);
+                source.touch_place(place);
                 spots[l] = place as u64;
             }
         }
-        // The node left, as the last of the references.
+        // The current node is the last of the references.
         potentials.clear();
         potentials.push(there);
         scores.clear();
@@ -198,21 +203,21 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
     }
 
     #[inline(always)]
-    fn look_again<P: Places, H: History>(
+    fn fetch_again<P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        places: &P,
+        o: &mut WalkerBlock,
+        source: &P,
         history: &H,
     ) -> Result<()> {
-        read(&mut o.tries[..self.tries - 1], o.n, places, history, self.target)
+        read(&mut o.tries[..self.tries - 1], o.n, source, history, self.target)
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: Places, H: History>(
+    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        _: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        _: &[[u64; WALKERS]],
+        source: &P,
         history: &H,
         step: &Step,
     ) {
@@ -221,9 +226,9 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         let [scores, potentials] = &mut room;
         for nodes in &o.tries[..self.tries - 1] {
             let nodes = nodes.map(|node| node as usize);
-            let mut degrees = [1; OCTET];
+            let mut degrees = [1; WALKERS];
             for l in 0..n {
-                degrees[l] = places.row(nodes[l]).1;
+                degrees[l] = source.row(nodes[l]).1;
             }
             let back = self.potential::<FMA, H>(history, n, &nodes, &degrees, step);
             scores.push(self.balance::<FMA>(back - potentials[0]));
@@ -231,11 +236,11 @@ impl<const BENT: bool> Moves for Multiple<'_, BENT> {
         let (top, sum) = exponentials::<FMA>(scores);
         let back = top + lnv::<FMA>(sum);
         let u = V(o.rest).map(|u| (u - self.laziness) / (1.0 - self.laziness));
-        // Below 0 the walker stays whatever else.
+        // Below 0 the walker stays.
         let bar = lnv::<FMA>(u.map(|u| u.max(f64::MIN_POSITIVE)));
         for l in 0..n {
             if u.0[l] > 0.0 && bar.0[l] < o.gain[l] - back.0[l] && o.candidate[l] != o.at[l] {
-                o.go(l, o.candidate[l], places.row(o.candidate[l]));
+                o.go(l, o.candidate[l], source.row(o.candidate[l]));
             }
         }
         o.room = room;

@@ -1,15 +1,15 @@
-//! The rarer histories behind one type: each would be another compilation of every chain.
+//! The less frequent histories behind one type, so that chains are not compiled for each of them.
 
 use super::hashed::{Hashed, HashedMasses};
 use super::history::{History, Masses};
-use super::octet::Octet;
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
 use super::recent::Recent;
 use super::shared::Shared;
 use super::target::Target;
+use super::walker_block::WalkerBlock;
 
-/// A history that costs a branch more than one of its own type.
-pub(super) enum Rare<'a> {
+/// A history that costs one more branch per call than one of its own type.
+pub(super) enum DynHistory<'a> {
     Masses(&'a mut Masses),
     Hashed(&'a mut Hashed),
     HashedMasses(&'a mut HashedMasses),
@@ -17,7 +17,7 @@ pub(super) enum Rare<'a> {
     Shared(Shared<'a>),
 }
 
-/// The same call of whatever it is.
+/// The same call on the history of each variant.
 macro_rules! each {
     ($self:ident, $history:ident => $call:expr) => {
         match $self {
@@ -30,7 +30,7 @@ macro_rules! each {
     };
 }
 
-impl History for Rare<'_> {
+impl History for DynHistory<'_> {
     #[inline(always)]
     fn is_log(&self) -> bool {
         each!(self, history => history.is_log())
@@ -57,8 +57,8 @@ impl History for Rare<'_> {
     }
 
     #[inline]
-    fn survey<P: Places>(&mut self, target: &Target, octet: &Octet, places: &P) {
-        each!(self, history => history.survey(target, octet, places));
+    fn survey<P: NeighbourSource>(&mut self, target: &Target, block: &WalkerBlock, source: &P) {
+        each!(self, history => history.survey(target, block, source));
     }
 
     #[inline(always)]

@@ -1,26 +1,26 @@
-//! The second-order walk: where it goes depends on where it came from.
+//! The second-order walk of node2vec.
 
 use fermiac_base::Result;
 
 use super::alias::{AliasRows, TWO_32};
 use super::graph::WeightSlice;
 use super::history::History;
-use super::octet::{Moves, NOWHERE, OCTET, Octet, choose, unit};
-use super::places::Places;
+use super::neighbour_source::NeighbourSource;
+use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
 
-/// To a neighbour by the weight of the edge, times 1 / `back` for the node before, 1 for those that
-/// the node before leads to, and 1 / `out` for others.
+/// To a neighbour by the weight of the edge, times 1 / `back` for the previous node, 1 for its
+/// neighbours, and 1 / `out` for others.
 ///
-/// Neighbours are proposed by the weights and refused until one is taken; after some tries all are
-/// weighed. Tries are independent, so that the law is that of the weights.
+/// Neighbours are proposed by the weights until one is accepted; after some tries all are
+/// weighed. Tries are independent, so that the law is exact.
 ///
 /// Reference: A. Grover, J. Leskovec (2016), "node2vec: scalable feature learning for networks",
 /// KDD.
-pub(super) struct Second<'a> {
-    /// Tables where weights differ; these are the `weights`.
+pub(super) struct Node2Vec<'a> {
+    /// Alias tables of the `weights`, if these differ.
     pub(super) rows: Option<&'a AliasRows>,
     pub(super) weights: Option<WeightSlice<'a>>,
-    /// Whether nodes stand in order in their rows.
+    /// Whether rows are in ascending order.
     pub(super) sorted: bool,
     pub(super) back: f64,
     pub(super) out: f64,
@@ -28,79 +28,101 @@ pub(super) struct Second<'a> {
     pub(super) laziness: f64,
 }
 
-/// Neighbours that are proposed before all are weighed.
+/// The number of proposals before all neighbours are weighed.
 const TRIES: usize = 6;
-/// Rows up to this length are read through.
+/// Rows up to this length are searched linearly.
 const SHORT: usize = 16;
 
-impl Second<'_> {
-    /// Whether a row holds a node.
+impl Node2Vec<'_> {
+    /// Whether a row contains a node.
     #[inline(always)]
-    fn holds<P: Places>(&self, places: &P, (start, degree): (usize, usize), node: usize) -> bool {
+    fn holds<P: NeighbourSource>(
+        &self,
+        source: &P,
+        (start, degree): (usize, usize),
+        node: usize,
+    ) -> bool {
         if degree <= SHORT || !self.sorted {
-            return (start..start + degree).any(|place| places.node(place) == node);
+            return (start..start + degree).any(|place| source.node(place) == node);
         }
         let (mut low, mut n) = (start, degree);
         while n > 1 {
             let half = n / 2;
-            if places.node(low + half) <= node {
+            if source.node(low + half) <= node {
                 low += half;
             }
             n -= half;
         }
-        places.node(low) == node
+        source.node(low) == node
     }
 
-    /// How often a row holds a node.
+    /// The number of times that a row contains a node.
     #[inline(always)]
-    fn count<P: Places>(&self, places: &P, (start, degree): (usize, usize), node: usize) -> usize {
+    fn count<P: NeighbourSource>(
+        &self,
+        source: &P,
+        (start, degree): (usize, usize),
+        node: usize,
+    ) -> usize {
         let places_of = start..start + degree;
         if degree <= SHORT || !self.sorted {
-            return places_of.filter(|place| places.node(*place) == node).count();
+            return places_of.filter(|place| source.node(*place) == node).count();
         }
-        if !self.holds(places, (start, degree), node) {
+        if !self.holds(source, (start, degree), node) {
             return 0;
         }
-        // From the last of them, which the search above ends at, in case there are several.
+        // The first of them, in case there are several.
         let (mut low, mut n) = (start, degree);
         while n > 0 {
             let half = n / 2;
-            if places.node(low + half) < node {
+            if source.node(low + half) < node {
                 low += half + 1;
                 n -= half + 1;
             } else {
                 n = half;
             }
         }
-        (low..start + degree).take_while(|place| places.node(*place) == node).count()
+        (low..start + degree).take_while(|place| source.node(*place) == node).count()
     }
 
-    /// What the weight of the edge to a node is multiplied by, after node `before`.
+    /// The factor of the weight of the edge to a node, after the node `before`.
     #[inline(always)]
-    fn bias<P: Places>(&self, places: &P, before: usize, row: (usize, usize), node: usize) -> f64 {
+    fn bias<P: NeighbourSource>(
+        &self,
+        source: &P,
+        before: usize,
+        row: (usize, usize),
+        node: usize,
+    ) -> f64 {
         if node == before {
             1.0 / self.back
-        } else if self.holds(places, row, node) {
+        } else if self.holds(source, row, node) {
             1.0
         } else {
             1.0 / self.out
         }
     }
 
-    /// Where walker `l` goes.
+    /// The next node of walker `l`.
     #[inline(always)]
-    fn outcome<P: Places>(&self, o: &Octet, l: usize, words: &[[u64; OCTET]], places: &P) -> usize {
+    fn outcome<P: NeighbourSource>(
+        &self,
+        o: &WalkerBlock,
+        l: usize,
+        words: &[[u64; WALKERS]],
+        source: &P,
+    ) -> usize {
         let (start, degree, before) = (o.start[l], o.degree[l], o.before[l]);
         let first = before == NOWHERE;
-        let row = if first { (0, 0) } else { places.row(before) };
+        let row = if first { (0, 0) } else { source.row(before) };
         let mut bound = (1.0 / self.out).max(1.0);
-        // How likely it is to go back for that share of its weight that is above the bound.
+        // The probability to go back by the part of its weight that is above the bound.
         let mut ahead = 0.0;
         if 1.0 / self.back > bound {
             if self.rows.is_some() || first {
                 bound = 1.0 / self.back;
             } else {
-                let back = self.count(places, (start, degree), before) as f64;
+                let back = self.count(source, (start, degree), before) as f64;
                 let above = back * (1.0 / self.back - bound);
                 ahead = above / (above + bound * degree as f64);
             }
@@ -123,14 +145,14 @@ impl Second<'_> {
                     u = (u - own) / (1.0 - own);
                 }
             }
-            let node = places.node(place);
-            if first || u * bound < self.bias(places, before, row, node).min(bound) {
+            let node = source.node(place);
+            if first || u * bound < self.bias(source, before, row, node).min(bound) {
                 return node;
             }
         }
         let mass = |place: usize| {
             let weight = self.weights.map_or(1.0, |weights| weights.at(place));
-            weight * self.bias(places, before, row, places.node(place))
+            weight * self.bias(source, before, row, source.node(place))
         };
         let places_of = start..start + degree;
         let mut left = unit(words[TRIES][l]) * places_of.clone().map(mass).sum::<f64>();
@@ -142,11 +164,11 @@ impl Second<'_> {
                 break;
             }
         }
-        places.node(chosen)
+        source.node(chosen)
     }
 }
 
-impl Moves for Second<'_> {
+impl Moves for Node2Vec<'_> {
     const VECTORS: bool = false;
     const WORDS: usize = TRIES + 1;
 
@@ -155,21 +177,21 @@ impl Moves for Second<'_> {
     }
 
     #[inline(always)]
-    fn propose<P: Places, H: History>(
+    fn propose<P: NeighbourSource, H: History>(
         &self,
-        o: &mut Octet,
-        words: &[[u64; OCTET]],
-        places: &P,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
         _: &H,
     ) {
-        o.tries.resize(Self::WORDS, [0; OCTET]);
+        o.tries.resize(Self::WORDS, [0; WALKERS]);
         o.tries.copy_from_slice(&words[..Self::WORDS]);
         for l in 0..o.n {
             let lazy = self.laziness > 0.0 && unit(words[Self::WORDS][l]) < self.laziness;
             o.place[l] = if lazy || o.degree[l] == 0 { NOWHERE } else { o.start[l] };
             for word in &words[..TRIES] {
                 let place = o.start[l] + choose(word[l], o.degree[l]).0;
-                places.touch_place(place);
+                source.touch_place(place);
                 if let Some(rows) = self.rows {
                     rows.touch(place);
                 }
@@ -178,15 +200,20 @@ impl Moves for Second<'_> {
     }
 
     #[inline(always)]
-    fn look<P: Places, H: History>(&self, o: &mut Octet, places: &P, history: &H) -> Result<()> {
+    fn fetch<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        history: &H,
+    ) -> Result<()> {
         for l in 0..o.n {
             o.candidate[l] = o.at[l];
             if o.place[l] != NOWHERE {
-                o.candidate[l] = self.outcome(o, l, &o.tries, places);
+                o.candidate[l] = self.outcome(o, l, &o.tries, source);
             }
-            places.touch_row(o.candidate[l]);
+            source.touch_row(o.candidate[l]);
             history.touch(l, o.candidate[l]);
         }
-        places.require(o.candidate[..o.n].iter().copied())
+        source.require(o.candidate[..o.n].iter().copied())
     }
 }

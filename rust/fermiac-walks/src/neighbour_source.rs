@@ -5,25 +5,25 @@ use fermiac_base::Result;
 use super::graph::View;
 
 /// The rows of a graph. Walkers [`require`](Self::require) a node before they read its row.
-pub(super) trait Places {
-    /// Where the row of a node begins, and how long it is.
+pub(super) trait NeighbourSource {
+    /// The start and the length of the row of a node.
     fn row(&self, node: usize) -> (usize, usize);
-    /// The node at a place.
+    /// The node at a place, an index into all rows.
     fn node(&self, place: usize) -> usize;
-    /// Asks the memory for a row that is read soon.
+    /// Prefetches the bounds of a row.
     fn touch_row(&self, node: usize);
-    /// Asks the memory for a place that is read soon.
+    /// Prefetches a place.
     fn touch_place(&self, place: usize);
-    /// Sees to it that the rows of these nodes can be read, once [`settle`](Self::settle) is done.
+    /// Requires the rows of these nodes; they can be read after [`settle`](Self::settle).
     fn require(&self, nodes: impl Iterator<Item = usize>) -> Result<()>;
-    /// Fails where a row that was required cannot be read yet.
+    /// Fails if a required row cannot be read yet.
     #[inline(always)]
     fn settle(&self) -> Result<()> {
         Ok(())
     }
 }
 
-impl Places for View<'_> {
+impl NeighbourSource for View<'_> {
     #[inline(always)]
     fn row(&self, node: usize) -> (usize, usize) {
         View::row(self, node)

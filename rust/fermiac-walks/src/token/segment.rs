@@ -9,20 +9,20 @@ use super::Tile;
 use super::loss::{Gradient, Room};
 use super::rule::Rule;
 
-/// Steps ahead for which memory is asked.
+/// Steps whose data are prefetched.
 const AHEAD: usize = 4;
 
-/// The nodes that walkers came to: (tokens, slots), row by row.
+/// The paths of walkers: (tokens, slots), row by row.
 #[derive(Debug, Clone, Copy)]
 pub enum Nodes<'a> {
-    /// Of 32 bits.
+    /// 32 bits.
     Short(&'a [u32]),
-    /// Of 64 bits.
+    /// 64 bits.
     Long(&'a [u64]),
 }
 
 impl Nodes<'_> {
-    /// How many.
+    /// The number of nodes.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Short(nodes) => nodes.len(),
@@ -39,23 +39,23 @@ impl Nodes<'_> {
     }
 }
 
-/// Where parameters are written down: (tokens, slots, dim).
+/// The output array of recorded parameters: (tokens, slots, dim).
 #[derive(Debug)]
 pub struct Trace<'a> {
     /// The step of the first slot.
     pub first: u64,
-    /// Steps for each slot.
+    /// The number of steps per slot.
     pub every: u64,
     /// The parameters.
     pub values: &'a mut [f64],
 }
 
-/// What is the same for all tokens.
+/// The data that all tokens share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Course<'a> {
+pub(super) struct SegmentPlan<'a> {
     pub(super) rule: &'a Rule,
     pub(super) nodes: Nodes<'a>,
-    /// Slots of a token, and the step before the first.
+    /// The number of slots of a token, and the step before the first.
     pub(super) n_slots: usize,
     pub(super) first: u64,
     /// The sizes of the steps after `from`.
@@ -66,8 +66,8 @@ pub(super) struct Course<'a> {
     pub(super) dim: usize,
 }
 
-impl Course<'_> {
-    /// The place of a token's node at a step.
+impl SegmentPlan<'_> {
+    /// The index of a token's node at a step.
     #[inline(always)]
     pub(super) fn place(&self, token: usize, step: u64) -> usize {
         token * self.n_slots + (step - self.first) as usize - 1
@@ -79,8 +79,8 @@ impl Course<'_> {
     }
 }
 
-/// One token.
-pub(super) struct Seat<'a> {
+/// The state of one token.
+pub(super) struct TokenState<'a> {
     pub(super) index: usize,
     pub(super) theta: &'a mut [Tile],
     pub(super) velocity: &'a mut [Tile],
@@ -89,11 +89,11 @@ pub(super) struct Seat<'a> {
     pub(super) trace: &'a mut [f64],
 }
 
-impl Seat<'_> {
-    /// What follows a step.
+impl TokenState<'_> {
+    /// Updates the average and the trace after a step.
     #[inline(always)]
-    pub(super) fn settle<const FMA: bool>(&mut self, course: &Course<'_>, step: u64) {
-        if let Some(after) = course.rule.average_after
+    pub(super) fn settle<const FMA: bool>(&mut self, plan: &SegmentPlan<'_>, step: u64) {
+        if let Some(after) = plan.rule.average_after
             && step > after
         {
             let share = V::splat(1.0 / (step - after) as f64);
@@ -102,81 +102,81 @@ impl Seat<'_> {
                 self.mean[k] = share.mul_add::<FMA>(theta - mean, mean).0;
             }
         }
-        if self.trace.is_empty() || step < course.trace_first {
+        if self.trace.is_empty() || step < plan.trace_first {
             return;
         }
-        let since = step - course.trace_first;
-        if since.is_multiple_of(course.trace_every) {
-            let slot = (since / course.trace_every) as usize;
-            if let Some(to) = self.trace.chunks_exact_mut(course.dim).nth(slot) {
-                to.copy_from_slice(&self.theta.as_flattened()[..course.dim]);
+        let since = step - plan.trace_first;
+        if since.is_multiple_of(plan.trace_every) {
+            let slot = (since / plan.trace_every) as usize;
+            if let Some(to) = self.trace.chunks_exact_mut(plan.dim).nth(slot) {
+                to.copy_from_slice(&self.theta.as_flattened()[..plan.dim]);
             }
         }
     }
 }
 
-/// Where a step failed.
+/// A failed step.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) step: u64,
     pub(super) token: usize,
-    /// None where parameters are no longer finite.
+    /// `None` if parameters are not finite.
     pub(super) error: Option<Error>,
 }
 
-/// Some tokens for some steps, one token after the other. Gives the first failure, if any.
-pub(super) struct Ride<'a, 'b, L> {
+/// Some steps of some tokens, one token after the other. Returns the first failure.
+pub(super) struct Segment<'a, 'b, L> {
     pub(super) loss: &'a L,
-    pub(super) course: &'a Course<'a>,
-    pub(super) seats: &'a mut [Seat<'b>],
+    pub(super) plan: &'a SegmentPlan<'a>,
+    pub(super) states: &'a mut [TokenState<'b>],
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) signal: Option<&'a Signal<'a>>,
 }
 
-impl<L: Gradient> Kernel for Ride<'_, '_, L> {
+impl<L: Gradient> Kernel for Segment<'_, '_, L> {
     type Output = Option<Failure>;
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Option<Failure> {
-        let Self { loss, course, seats, from, to, signal } = self;
-        let rule = course.rule;
+        let Self { loss, plan, states, from, to, signal } = self;
+        let rule = plan.rule;
         let mut failure: Option<Failure> = None;
-        // A step that no token has failed at.
+        // The last step at which no token has failed.
         let mut good = to;
-        let mut room = Room::new(seats.first()?.theta.len(), rule.batch);
-        for seat in seats {
+        let mut room = Room::new(states.first()?.theta.len(), rule.batch);
+        for state in states {
             for step in from + 1..=good {
                 if signal.is_some_and(Signal::is_set) {
                     return failure;
                 }
-                let place = course.place(seat.index, step);
-                let node = course.nodes.at(place);
+                let place = plan.place(state.index, step);
+                let node = plan.nodes.at(place);
                 if step + AHEAD as u64 <= to {
-                    loss.touch(course.nodes.at(place + AHEAD));
+                    loss.touch(plan.nodes.at(place + AHEAD));
                 }
-                let beta = course.size(step);
+                let beta = plan.size(step);
                 for _ in 0..rule.local_steps {
-                    // No closure: what is in one is compiled for the baseline.
-                    let error = match loss.gradient::<FMA>(node, seat.theta, &mut room, seat.stream)
-                    {
-                        Ok(()) => {
-                            let Seat { theta, velocity, .. } = &mut *seat;
-                            if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
-                                continue;
+                    // Not a closure, which would be compiled for the baseline.
+                    let error =
+                        match loss.gradient::<FMA>(node, state.theta, &mut room, state.stream) {
+                            Ok(()) => {
+                                let TokenState { theta, velocity, .. } = &mut *state;
+                                if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
+                                    continue;
+                                }
+                                None
                             }
-                            None
-                        }
-                        Err(error) => Some(error),
-                    };
-                    failure = Some(Failure { step, token: seat.index, error });
+                            Err(error) => Some(error),
+                        };
+                    failure = Some(Failure { step, token: state.index, error });
                     break;
                 }
                 if failure.as_ref().is_some_and(|failure| failure.step == step) {
                     good = step - 1;
                     break;
                 }
-                seat.settle::<FMA>(course, step);
+                state.settle::<FMA>(plan, step);
             }
             if let Some(signal) = signal {
                 signal.count(to - from);
@@ -186,10 +186,10 @@ impl<L: Gradient> Kernel for Ride<'_, '_, L> {
     }
 }
 
-/// All tokens for one update, by gradients that are known. Gives the first that is not finite.
+/// One update of all tokens by given gradients. Returns the first token that is not finite.
 pub(super) struct Update<'a, 'b> {
-    pub(super) course: &'a Course<'a>,
-    pub(super) seats: &'a mut [Seat<'b>],
+    pub(super) plan: &'a SegmentPlan<'a>,
+    pub(super) states: &'a mut [TokenState<'b>],
     pub(super) gradients: &'a [f64],
     pub(super) step: u64,
     /// Whether this is the last update of the step.
@@ -201,17 +201,17 @@ impl Kernel for Update<'_, '_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Option<usize> {
-        let Self { course, seats, gradients, step, last } = self;
-        let beta = course.size(step);
-        let Room { mut gradient, .. } = Room::new(seats.first()?.theta.len(), 0);
-        for (seat, row) in seats.iter_mut().zip(gradients.chunks_exact(course.dim)) {
-            gradient.as_flattened_mut()[..course.dim].copy_from_slice(row);
-            let Seat { theta, velocity, .. } = &mut *seat;
-            if !course.rule.step::<FMA>(beta, &mut gradient, theta, velocity) {
-                return Some(seat.index);
+        let Self { plan, states, gradients, step, last } = self;
+        let beta = plan.size(step);
+        let Room { mut gradient, .. } = Room::new(states.first()?.theta.len(), 0);
+        for (state, row) in states.iter_mut().zip(gradients.chunks_exact(plan.dim)) {
+            gradient.as_flattened_mut()[..plan.dim].copy_from_slice(row);
+            let TokenState { theta, velocity, .. } = &mut *state;
+            if !plan.rule.step::<FMA>(beta, &mut gradient, theta, velocity) {
+                return Some(state.index);
             }
             if last {
-                seat.settle::<FMA>(course, step);
+                state.settle::<FMA>(plan, step);
             }
         }
         None

@@ -1,0 +1,183 @@
+//! The choice of the compiled chain for a plan.
+
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+
+use super::alias::AliasRows;
+use super::graph::{View, WeightSlice};
+use super::metropolis::Metropolis;
+use super::multiple_try::MultipleTry;
+use super::node2vec::Node2Vec;
+use super::nonbacktracking::NonBacktracking;
+use super::plan::{Base, Kernel, Plan};
+use super::rotor::Rotor;
+use super::scan::Scan;
+use super::simple::{Simple, Weighted};
+use super::walker_block::Moves;
+
+/// Runs walkers with a chain.
+pub(super) trait Scheduler {
+    fn run<M: Moves>(self, moves: &M) -> Result<()>;
+}
+
+/// The data that chains read besides the graph.
+#[derive(Default)]
+pub(super) struct Prepared {
+    /// Alias tables, where weights differ and are needed.
+    rows: Option<AliasRows>,
+    /// Whether rows are known to be in ascending order.
+    sorted: bool,
+    /// Degrees of the neighbours, in the order of the graph's entries, where they are needed.
+    degrees: Vec<u32>,
+}
+
+impl Prepared {
+    pub(super) fn new(view: &View<'_>, plan: &Plan, context: &Context<'_>) -> Result<Self> {
+        let facts = plan.base.facts();
+        let rows = if plan.kernel == Kernel::Plain && facts.weighted {
+            AliasRows::new(view, context)?
+        } else {
+            None
+        };
+        let degrees = if plan.needs_degrees() { view.degrees() } else { Vec::new() };
+        Ok(Self { rows, sorted: facts.sorted && in_order(view, context)?, degrees })
+    }
+}
+
+/// Nodes of one task.
+const CHUNK: usize = 1 << 14;
+
+/// Whether all rows are in ascending order.
+fn in_order(view: &View<'_>, context: &Context<'_>) -> Result<bool> {
+    let n = view.n_nodes();
+    let mut all = true;
+    context.ordered(
+        n.div_ceil(CHUNK),
+        |c| {
+            let mut nodes = c * CHUNK..n.min((c + 1) * CHUNK);
+            Ok(nodes.all(|node| view.neighbours(node).is_sorted()))
+        },
+        |_, part| {
+            all &= part;
+            Ok(())
+        },
+    )?;
+    Ok(all)
+}
+
+/// The chain of a plan on a graph.
+pub(super) struct ChainDispatch<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) prepared: &'a Prepared,
+    pub(super) n_nodes: usize,
+    pub(super) weights: Option<WeightSlice<'a>>,
+}
+
+impl ChainDispatch<'_> {
+    /// Runs any chain.
+    pub(super) fn any<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+        match self.plan.kernel {
+            Kernel::Plain | Kernel::Rotor => self.memoryless(scheduler),
+            Kernel::SelfRepellent | Kernel::HistoryDrivenTarget | Kernel::TrueSelfAvoiding => {
+                self.with_history(scheduler)
+            }
+        }
+    }
+
+    /// Runs a chain that reads no visits.
+    pub(super) fn memoryless<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+        if self.plan.kernel == Kernel::Rotor {
+            return scheduler.run(&Rotor { n_nodes: self.n_nodes });
+        }
+        let Plan { base, laziness, ref target, .. } = *self.plan;
+        let &Self { weights, prepared, .. } = self;
+        match base {
+            Base::Simple => scheduler.run(&Simple { laziness, among: 0 }),
+            Base::Weighted => match &prepared.rows {
+                Some(rows) => scheduler.run(&Weighted { rows, laziness }),
+                None => scheduler.run(&Simple { laziness, among: 0 }),
+            },
+            Base::MaxDegree { largest } => scheduler.run(&Simple { laziness, among: largest }),
+            Base::NonBacktracking => scheduler.run(&NonBacktracking { laziness }),
+            Base::Metropolis | Base::Barker => {
+                let barker = base == Base::Barker;
+                scheduler.run(&Metropolis::<false, false> { target, laziness, barker })
+            }
+            Base::DelayedAcceptance => {
+                scheduler.run(&Metropolis::<false, true> { target, laziness, barker: false })
+            }
+            Base::MultipleTry { tries, root } => {
+                scheduler.run(&MultipleTry::<false> { target, laziness, tries, root })
+            }
+            Base::Node2Vec { back, out } => {
+                let rows = prepared.rows.as_ref();
+                let weights = weights.filter(|_| rows.is_some());
+                let sorted = prepared.sorted;
+                scheduler.run(&Node2Vec { rows, weights, sorted, back, out, laziness })
+            }
+        }
+    }
+
+    /// Runs a chain that reads visits.
+    pub(super) fn with_history<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+        let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
+        if !kernel.scans() {
+            return self.towards_bent_target(scheduler);
+        }
+        let &Self { n_nodes, weights, prepared, .. } = self;
+        let (facts, degrees) = (base.facts(), &prepared.degrees[..]);
+        if !facts.scans {
+            return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
+        }
+        let accepts = facts.accepts;
+        if kernel == Kernel::TrueSelfAvoiding {
+            scheduler.run(&Scan::<true> {
+                target,
+                base,
+                accepts,
+                laziness,
+                n_nodes,
+                weights,
+                degrees,
+            })
+        } else {
+            scheduler.run(&Scan::<false> {
+                target,
+                base,
+                accepts,
+                laziness,
+                n_nodes,
+                weights,
+                degrees,
+            })
+        }
+    }
+
+    /// Runs a chain towards a target that history bends.
+    pub(super) fn towards_bent_target<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+        let Plan { base, laziness, ref target, .. } = *self.plan;
+        match base {
+            Base::Metropolis | Base::Barker => {
+                let barker = base == Base::Barker;
+                scheduler.run(&Metropolis::<true, false> { target, laziness, barker })
+            }
+            Base::DelayedAcceptance => {
+                scheduler.run(&Metropolis::<true, true> { target, laziness, barker: false })
+            }
+            Base::MultipleTry { tries, root } => {
+                scheduler.run(&MultipleTry::<true> { target, laziness, tries, root })
+            }
+            Base::Simple
+            | Base::Weighted
+            | Base::MaxDegree { .. }
+            | Base::NonBacktracking
+            | Base::Node2Vec { .. } => Err(self.unfit("a chain that accepts and refuses")),
+        }
+    }
+
+    fn unfit(&self, needed: &str) -> Error {
+        let Plan { base, kernel, .. } = self.plan;
+        let why = format!("'{}' given; '{}' needs {needed}", base.name(), kernel.name());
+        Error::argument("base", why)
+    }
+}

@@ -1,0 +1,290 @@
+//! Eight walkers with one stream, and the stages in which blocks move side by side.
+
+use fermiac_base::Result;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::{Kernel, LANES, V};
+
+use super::history::History;
+use super::neighbour_source::NeighbourSource;
+use super::plan::{Plan, Step, Stuck};
+use super::record::Track;
+
+/// The number of walkers in a block. Walker `i` is lane `i % 8` of block `i / 8` and its stream.
+pub(super) const WALKERS: usize = LANES;
+/// Steps for which words are drawn at once.
+const BLOCK: u64 = 16;
+
+/// Eight walkers.
+#[derive(Debug, Clone)]
+pub(super) struct WalkerBlock {
+    /// The number of walkers in use.
+    pub(super) n: usize,
+    pub(super) at: [usize; WALKERS],
+    /// The node before the last move; `NOWHERE` before the first move.
+    pub(super) before: [usize; WALKERS],
+    /// The start and the length of the row of the node.
+    pub(super) start: [usize; WALKERS],
+    pub(super) degree: [usize; WALKERS],
+    /// Results of one stage for the next.
+    pub(super) place: [usize; WALKERS],
+    pub(super) candidate: [usize; WALKERS],
+    pub(super) rest: [f64; WALKERS],
+    pub(super) gain: [f64; WALKERS],
+    /// Buffers for the outcomes of one walker, or the tries of all.
+    pub(super) room: [Vec<V>; 2],
+    /// A buffer for places, nodes or words of several tries.
+    pub(super) tries: Vec<[u64; WALKERS]>,
+    /// The first nodes of the walkers, and their rows.
+    pub(super) home: [usize; WALKERS],
+    pub(super) home_row: [(usize, usize); WALKERS],
+    /// The walkers at nodes without edges when the step began, as bits.
+    pub(super) stuck: u8,
+    /// The next slot in each row for rotors, walker by walker.
+    pub(super) turns: Vec<u32>,
+    /// The number of steps, and of moves among them.
+    pub(super) done: u64,
+    pub(super) moved: u64,
+    /// ln of the remaining share of the first measure (step exponents below 1).
+    pub(super) log_scale: f64,
+    pub(super) stream: Stream,
+}
+
+/// No node, no place.
+pub(super) const NOWHERE: usize = usize::MAX;
+
+impl WalkerBlock {
+    pub(super) fn new(at: &[usize], key: u64, index: u64) -> Self {
+        let mut all = [at[0]; WALKERS];
+        all[..at.len()].copy_from_slice(at);
+        Self {
+            n: at.len(),
+            at: all,
+            before: [NOWHERE; WALKERS],
+            start: [0; WALKERS],
+            degree: [0; WALKERS],
+            place: [NOWHERE; WALKERS],
+            candidate: [NOWHERE; WALKERS],
+            rest: [0.0; WALKERS],
+            gain: [0.0; WALKERS],
+            room: [Vec::new(), Vec::new()],
+            tries: Vec::new(),
+            home: all,
+            home_row: [(0, 0); WALKERS],
+            stuck: 0,
+            turns: Vec::new(),
+            done: 0,
+            moved: 0,
+            log_scale: 0.0,
+            stream: Stream::new(key, Domain::Walk, index, 0),
+        }
+    }
+
+    /// Reads the rows of the current nodes.
+    pub(super) fn arrive(&mut self, source: &impl NeighbourSource) -> Result<()> {
+        source.require(self.at.iter().copied())?;
+        for l in 0..self.n {
+            (self.start[l], self.degree[l]) = source.row(self.at[l]);
+            self.home_row[l] = source.row(self.home[l]);
+        }
+        Ok(())
+    }
+
+    /// Moves a walker.
+    #[inline(always)]
+    pub(super) fn go(&mut self, l: usize, node: usize, row: (usize, usize)) {
+        self.before[l] = self.at[l];
+        self.at[l] = node;
+        (self.start[l], self.degree[l]) = row;
+        self.moved += 1;
+    }
+
+    /// Marks walkers at nodes without edges.
+    pub(super) fn note_stuck(&mut self) {
+        self.stuck = (0..self.n).fold(0, |all, l| all | u8::from(self.degree[l] == 0) << l);
+    }
+
+    /// Sends walkers back to their first node, in place of the step that they have made.
+    pub(super) fn lead_home(&mut self, plan: &Plan, words: Option<&[u64; WALKERS]>) {
+        for l in 0..self.n {
+            let stuck = plan.stuck == Stuck::Restart && self.stuck >> l & 1 == 1;
+            if stuck || words.is_some_and(|words| unit(words[l]) < plan.restart) {
+                self.at[l] = self.home[l];
+                (self.start[l], self.degree[l]) = self.home_row[l];
+                self.before[l] = NOWHERE;
+            }
+        }
+    }
+}
+
+/// The index below `n` that a word chooses, and the rest of the word. Probabilities are off by
+/// less than 2⁻⁶⁴.
+#[inline(always)]
+pub(super) fn choose(word: u64, n: usize) -> (usize, u64) {
+    let product = u128::from(word) * n as u128;
+    ((product >> 64) as usize, product as u64)
+}
+
+/// The uniform number in (0, 1) of a word.
+#[inline(always)]
+pub(super) fn unit(word: u64) -> f64 {
+    let one_to_two = f64::from_bits((word >> 12) | 0x3ff0_0000_0000_0000);
+    (one_to_two - 1.0) + f64::EPSILON / 2.0
+}
+
+/// A chain, in stages: each reads what the stage before has prefetched. All blocks pass a stage
+/// before any enters the next.
+pub(super) trait Moves: Sync {
+    /// The default of [`words`](Self::words).
+    const WORDS: usize;
+    /// The largest number of blocks side by side: enough to hide the latency of the memory, few
+    /// enough to stay in the cache.
+    const BATCH: usize = 4;
+    /// Whether the steps of several walkers are computed as vectors.
+    const VECTORS: bool = true;
+    /// Whether there are stages after [`decide`](Self::decide).
+    const TWICE: bool = false;
+
+    /// The number of random 64-bit words per step of a walker.
+    #[inline(always)]
+    fn words(&self) -> usize {
+        Self::WORDS
+    }
+
+    /// Chooses and prefetches the places to read.
+    fn propose<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        words: &[[u64; WALKERS]],
+        source: &P,
+        history: &H,
+    );
+
+    /// Reads the nodes there, and prefetches their rows and counts.
+    fn fetch<P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        source: &P,
+        history: &H,
+    ) -> Result<()>;
+
+    /// Moves or stays; by default moves to the candidate if there is a place.
+    #[inline(always)]
+    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
+        &self,
+        o: &mut WalkerBlock,
+        _words: &[[u64; WALKERS]],
+        source: &P,
+        _: &H,
+        _: &Step,
+    ) {
+        for l in 0..o.n {
+            if o.place[l] != NOWHERE {
+                o.go(l, o.candidate[l], source.row(o.candidate[l]));
+            }
+        }
+    }
+
+    /// As `fetch`, for a second choice.
+    fn fetch_again<P: NeighbourSource, H: History>(
+        &self,
+        _: &mut WalkerBlock,
+        _: &P,
+        _: &H,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// As `decide`, for a second choice.
+    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
+        &self,
+        _: &mut WalkerBlock,
+        _words: &[[u64; WALKERS]],
+        _: &P,
+        _: &H,
+        _: &Step,
+    ) {
+    }
+}
+
+/// Blocks that move side by side for some steps.
+pub(super) struct Batch<'a, 'b, 'c, M, P, H> {
+    pub(super) moves: &'a M,
+    pub(super) source: &'a P,
+    pub(super) plan: &'a Plan,
+    pub(super) members: &'a mut [Member<'b, 'c, H>],
+    pub(super) n_steps: u64,
+}
+
+/// A block with its history and its record.
+pub(super) struct Member<'a, 'b, H> {
+    pub(super) block: &'a mut WalkerBlock,
+    pub(super) history: &'a mut H,
+    pub(super) track: &'a mut Track<'b>,
+    pub(super) words: Vec<[u64; WALKERS]>,
+}
+
+impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P, H> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Result<()> {
+        let Self { moves, source, plan, members, n_steps } = self;
+        let homes = plan.leads_home();
+        let own = moves.words();
+        let each = own + usize::from(plan.restart > 0.0);
+        let mut left = n_steps;
+        while left > 0 {
+            let steps = left.min(BLOCK) as usize;
+            left -= steps as u64;
+            for m in members.iter_mut() {
+                m.words.resize(BLOCK as usize * each, [0; WALKERS]);
+                m.block.stream.fill_u64(m.words[..steps * each].as_flattened_mut());
+            }
+            for t in 0..steps {
+                let words = t * each..t * each + own;
+                let Some(first) = members.first() else { return Ok(()) };
+                let step = plan.step(first.block);
+                if homes {
+                    members.iter_mut().for_each(|m| m.block.note_stuck());
+                }
+                for m in members.iter_mut() {
+                    moves.propose(m.block, &m.words[words.clone()], source, m.history);
+                }
+                for m in members.iter_mut() {
+                    moves.fetch(m.block, source, m.history)?;
+                }
+                source.settle()?;
+                for m in members.iter_mut() {
+                    m.history.survey(&plan.target, m.block, source);
+                }
+                for m in members.iter_mut() {
+                    let words = &m.words[words.clone()];
+                    moves.decide::<FMA, P, H>(m.block, words, source, m.history, &step);
+                }
+                if M::TWICE {
+                    for m in members.iter_mut() {
+                        moves.fetch_again(m.block, source, m.history)?;
+                    }
+                    source.settle()?;
+                    for m in members.iter_mut() {
+                        let words = &m.words[words.clone()];
+                        moves.decide_again::<FMA, P, H>(m.block, words, source, m.history, &step);
+                    }
+                }
+                for m in members.iter_mut() {
+                    let o = &mut *m.block;
+                    if homes {
+                        o.lead_home(plan, m.words.get(words.end));
+                    }
+                    for l in 0..o.n {
+                        m.history.visit(&plan.target, l, o.at[l], o.degree[l], step.log_weight);
+                    }
+                    o.done += 1;
+                    o.log_scale = step.log_scale;
+                    m.track.keep(o);
+                }
+            }
+        }
+        Ok(())
+    }
+}
