@@ -92,12 +92,12 @@ impl ChainDispatch<'_> {
         let Plan { base, laziness, ref target, .. } = *self.plan;
         let &Self { weights, prepared, .. } = self;
         match base {
-            Base::Simple => scheduler.run(&Simple { laziness, among: 0 }),
+            Base::Simple => scheduler.run(&Simple { laziness, least: 0 }),
             Base::Weighted => match &prepared.rows {
                 Some(rows) => scheduler.run(&Weighted { rows, laziness }),
-                None => scheduler.run(&Simple { laziness, among: 0 }),
+                None => scheduler.run(&Simple { laziness, least: 0 }),
             },
-            Base::MaxDegree { largest } => scheduler.run(&Simple { laziness, among: largest }),
+            Base::MaxDegree { largest } => scheduler.run(&Simple { laziness, least: largest }),
             Base::NonBacktracking => scheduler.run(&NonBacktracking { laziness }),
             Base::Metropolis | Base::Barker => {
                 let barker = base == Base::Barker;

@@ -280,17 +280,12 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     /// The weight of staying: refusals, the rest of the base chain, and laziness.
     #[inline(always)]
     fn stay(&self, refused: f64, start: usize, degree: usize) -> f64 {
-        let (total, spare) = match self.base {
-            Base::MaxDegree { largest } => (largest as f64, (largest - degree) as f64),
-            Base::Weighted if self.laziness > 0.0 => (self.strength(start, degree), 0.0),
-            Base::Simple
-            | Base::Weighted
-            | Base::Metropolis
-            | Base::Barker
-            | Base::DelayedAcceptance
-            | Base::NonBacktracking
-            | Base::MultipleTry { .. }
-            | Base::Node2Vec { .. } => (degree as f64, 0.0),
+        let slots = self.base.slots(degree);
+        let spare = (slots - degree) as f64;
+        let total = if self.base == Base::Weighted && self.laziness > 0.0 {
+            self.strength(start, degree)
+        } else {
+            slots as f64
         };
         refused + spare + self.laziness / (1.0 - self.laziness) * total
     }

@@ -11,8 +11,8 @@ use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
 pub(super) struct Simple {
     /// The probability to stay.
     pub(super) laziness: f64,
-    /// Slots are chosen among so many; beyond the row the walker stays. 0 for the row alone.
-    pub(super) among: usize,
+    /// The least number of slots; beyond the row the walker stays.
+    pub(super) least: usize,
 }
 
 impl Moves for Simple {
@@ -28,8 +28,7 @@ impl Moves for Simple {
         _: &H,
     ) {
         for l in 0..WALKERS {
-            let among = if self.among == 0 { o.degree[l] } else { self.among };
-            let (slot, rest) = choose(words[0][l], among);
+            let (slot, rest) = choose(words[0][l], o.degree[l].max(self.least));
             let stays = slot >= o.degree[l] || (self.laziness > 0.0 && unit(rest) < self.laziness);
             o.place[l] = if stays { NOWHERE } else { o.start[l] + slot };
             source.touch_place(o.place[l]);
