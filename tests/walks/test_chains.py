@@ -68,7 +68,7 @@ def test_an_alpha_that_is_given_twice_must_be_one() -> None:
         lambda: walk(BARBELL, W.SRRW(), "mhrw", 4.0),
         lambda: W.asymptotic_variance(BARBELL, BELOW, W.SRRW(2), alpha=3.0),
     ):
-        with pytest.raises(ArgumentError, match="alpha: .* give it once"):
+        with pytest.raises(ArgumentError, match=r"alpha: .* give it once"):
             call()
 
 

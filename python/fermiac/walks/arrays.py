@@ -1,4 +1,4 @@
-"""Arrays of nodes and weights: what may be given, and as what the core reads it."""
+"""Conversion of arrays of nodes and weights for the core."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ A = TypeVar("A", bound=NDArray[Any])
 
 
 def locked(array: A) -> A:
-    """Give a view that cannot be written."""
+    """Return a read-only view."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def taken(name: str, given: Any) -> NDArray[Any]:
-    """Take an array of whatever type, but not one that NumPy would guess at."""
+    """Take an array of any type, but none that NumPy would have to guess."""
     value = plain(name, given)
     try:
         return np.asarray(value)
@@ -49,12 +49,12 @@ def whole_numbers(name: str, given: ArrayLike, n_dims: int = 1) -> NDArray[Any]:
 
 
 def nodes(name: str, given: ArrayLike, n_dims: int = 1) -> tuple[Any, bool]:
-    """Take an array of nodes as uint32 or uint64; whether it had signs, for messages."""
+    """Take an array of nodes as uint32 or uint64; also return whether it was signed."""
     array = whole_numbers(name, given, n_dims)
     signed = array.dtype.kind == "i"
     wide = array.dtype.itemsize == 8
     size = 8 if wide else 4
-    # Numbers below 0 become too large for a node, which is what they are refused for.
+    # Numbers below 0 become too large for nodes, and are refused as such.
     array = np.ascontiguousarray(array, dtype=f"{'i' if signed else 'u'}{size}")
     return array.view(np.uint64 if wide else np.uint32), signed
 
@@ -75,7 +75,7 @@ def edge_weights(name: str, given: ArrayLike) -> Any:
 
 
 def names(labels: Any, n: int) -> tuple[Any, ...] | None:
-    """Take the names of n nodes."""
+    """Take the labels of n nodes."""
     if labels is None:
         return None
     if isinstance(labels, (str, bytes)):

@@ -1,4 +1,4 @@
-"""Graphs of other libraries and of lists of edges."""
+"""Conversion of lists of edges and of graphs of other libraries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["as_graph", "of_edges", "of_igraph", "of_networkx", "of_scipy"]
 
 
 def as_graph(graph: Any) -> Graph:
-    """Take whatever stands for a graph, as all functions of `fermiac.walks` do.
+    """Convert to a graph, as all functions of `fermiac.walks` do.
 
     Parameters
     ----------
@@ -36,13 +36,12 @@ def as_graph(graph: Any) -> Graph:
     Returns
     -------
     Graph
-        The graph. A `Graph` is given back as it is; a conversion that is used several times is
-        better made once.
+        The graph. A `Graph` is returned unchanged; convert once what you use several times.
 
     Raises
     ------
     ArgumentError
-        If it is no such thing, or no graph.
+        If it cannot be converted.
 
     Examples
     --------
@@ -133,7 +132,7 @@ def of_edges(
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
     names = arrays_module.names(labels, n_nodes)
-    # What came out of the core is right; this pass is for what is to be known of it.
+    # The rows are valid; this pass collects facts about them.
     found = _core.Graph(starts.view(np.uint64), ids).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
     if not one_way:
@@ -147,7 +146,7 @@ def of_scipy(
     labels: Sequence[Any] | None = None,
     validate: str = "full",
 ) -> Graph:
-    """Make a graph of a sparse matrix."""
+    """Convert a sparse matrix."""
     if not scipy.sparse.issparse(matrix):
         raise ArgumentError(
             f"matrix: a {type(matrix).__name__} was given; a sparse matrix of SciPy is needed"
@@ -164,7 +163,7 @@ def of_scipy(
             raise ArgumentError("matrix: entries that are False are stored; eliminate_zeros()")
         weights = None
     else:
-        # The first entry spares weighted graphs the pass.
+        # The first entry saves weighted graphs the pass.
         plain = not rows.nnz or (rows.data[0] == 1 and (rows.data == 1).all())
         weights = None if plain else rows.data
     graph = Graph(
@@ -195,7 +194,7 @@ def of_scipy(
 
 
 def of_networkx(graph: Any, weight: str | None = "weight") -> Graph:
-    """Make a graph of one of networkx."""
+    """Convert a graph of networkx."""
     if not _is_networkx(graph):
         raise ArgumentError(f"graph: a {type(graph).__name__} was given; one of networkx is needed")
     names = list(graph.nodes)
@@ -226,7 +225,7 @@ def of_networkx(graph: Any, weight: str | None = "weight") -> Graph:
 
 
 def of_igraph(graph: Any, weight: str | None = "weight") -> Graph:
-    """Make a graph of one of igraph."""
+    """Convert a graph of igraph."""
     if not _is_igraph(graph):
         raise ArgumentError(f"graph: a {type(graph).__name__} was given; one of igraph is needed")
     n = graph.vcount()

@@ -1,4 +1,4 @@
-"""Edges that may be more than the memory holds, written as a graph on the disk."""
+"""External sorting of edges to a graph on the disk."""
 
 from __future__ import annotations
 
@@ -38,29 +38,27 @@ def write_csr(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Graph:
-    """Write edges, which may be more than the memory holds, as a graph for `Graph.open`.
+    """Write edges that may exceed the memory as a graph for `Graph.open`.
 
     Parameters
     ----------
     folder : str or path-like
-        Where the graph goes: a folder of ``indptr.npy``, ``indices.npy``, ``weights.npy`` and a
-        text. It appears when all is written.
+        The folder of the graph, with ``indptr.npy``, ``indices.npy``, ``weights.npy`` and a JSON
+        file. It appears when everything is written.
     edges : iterable of arrays, array_like or path
         Blocks of edges: integer arrays, shape (k, 2); or pairs of such an array and its weights,
-        shape (k,); or float arrays, shape (k, 3), with the weights in the third column. One array,
-        or the path of a file of NumPy (``.npy``) with one, will do as well; the latter is read
-        block by block.
+        shape (k,); or float arrays, shape (k, 3), with the weights in the third column. Also one
+        array, or the path of a NumPy file (``.npy``), which is read block by block.
     n_nodes : int, optional
         The number of nodes, up to 2**32; by default one more than the largest node of an edge.
     directed : bool, default False
         Whether edges lead one way only. If not, each is given once, in either direction.
     multi : {"merge", "keep"}, default "merge"
-        Edges that are given several times become one, which has the sum of their weights, or stay
-        apart.
+        Repeated edges become one with the sum of their weights, or stay separate.
     memory : int, default 2**29
-        Bytes of memory to sort with, 2**20 or more; a block of edges comes on top.
+        Bytes of memory for sorting, 2**20 or more, besides a block of edges.
     overwrite : bool, default False
-        Replace a graph that is in the folder.
+        Replace a graph in the folder.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
@@ -70,20 +68,20 @@ def write_csr(
     Returns
     -------
     Graph
-        The graph, as `Graph.open` opens it.
+        The graph of `Graph.open`.
 
     Raises
     ------
     ArgumentError
-        For edges or weights that are none; it names the edge.
+        For invalid edges or weights; it names the edge.
     CheckpointError
         If the folder exists, or cannot be written.
 
     Notes
     -----
-    Entries are sorted in the memory, in runs that go to the disk, which are merged in the end. On
-    the way this takes 16 bytes of disk for each edge (32 with weights), 8 (16) if it is directed,
-    beside what the graph takes itself.
+    Entries are sorted in memory in runs, which are written to the disk and merged at the end. This
+    temporarily takes 16 bytes of disk per edge (32 with weights), half as much for directed graphs,
+    besides the graph itself.
 
     Examples
     --------
@@ -125,12 +123,12 @@ def write_csr(
     return opened(folder)
 
 
-#: Rows of an array that are read at once.
+#: Rows of an array per block.
 _BLOCK = 2**20
 
 
 def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
-    """Cut what was given as edges into blocks of pairs and weights."""
+    """Yield blocks of pairs and weights."""
     if isinstance(edges, str | os.PathLike):
         try:
             edges = np.load(edges, mmap_mode="r")
@@ -150,7 +148,7 @@ def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
 
 
 def _is_row(first: Any) -> bool:
-    """Whether a list begins with an edge, rather than with a block of them."""
+    """Return whether a list begins with an edge, and not with a block of edges."""
     return isinstance(first, list | tuple) and all(np.isscalar(end) for end in first)
 
 

@@ -1,4 +1,4 @@
-"""Averages over walks, and their errors: from the spread of walkers that know nothing of others."""
+"""Averages over walks, with errors from the spread of independent walkers."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = ["Parts", "expect", "few_walkers", "parts_of", "ratio", "ratios_under"
 
 Array = NDArray[np.float64]
 
-#: From fewer walkers an error is rough.
+#: With fewer walkers an error is rough.
 _FEW = 8
 
 
 class Parts:
-    """Weighted sums along the way of each replica, (R, k), and the weights' own, (R,)."""
+    """Weighted sums over each replica, (R, k), and sums of the weights, (R,)."""
 
     def __init__(self, walk: WalkResult, sums: Array, weights: Array, variance: Array) -> None:
         self.shared = walk._shares_history
         self.sums = sums
         self.weights = weights
-        #: Of the function, under the law that is averaged over.
+        #: The variance of the function under the law of the average.
         self.variance = variance
-        #: The steps of the first part of the walk, and the averages over them, if known.
+        #: The steps of the first part of the walk, and its averages, if known.
         self.early: tuple[int, Array] | None = None
 
 
 def ratio(parts: Parts) -> tuple[Array, Array]:
-    """The ratio of the sums to those of the weights, and its covariance from replica to replica."""
+    """Return the ratio of the sums to those of the weights, and its covariance over replicas."""
     n = len(parts.sums)
     if n < 2 and not parts.shared:
         raise ArgumentError(
@@ -54,7 +54,7 @@ def ratio(parts: Parts) -> tuple[Array, Array]:
     mean = parts.sums.sum(axis=0) / parts.weights.sum()
     if n < 2:
         return mean, np.full((mean.size, mean.size), np.nan)
-    # The delta method: what each replica moves the ratio by.
+    # The delta method: the influence of each replica on the ratio.
     moved = (parts.sums - parts.weights[:, None] * mean) / parts.weights.mean()
     return mean, moved.T @ moved / (n * (n - 1))
 
@@ -62,7 +62,7 @@ def ratio(parts: Parts) -> tuple[Array, Array]:
 def expect(
     walk: WalkResult, f: Any, under: Any, include_prior: bool, names: Sequence[str] | None
 ) -> Estimate:
-    """What `WalkResult.expect` does."""
+    """Return the estimate of `WalkResult.expect`."""
     start = time.perf_counter()
     if f is None:
         parts, scalar = _of_run(walk, under, include_prior)
@@ -90,7 +90,7 @@ def _estimate(
     n_evals: int,
     start: float,
 ) -> tuple[Estimate, list[tuple[type[FermiacWarning], str]]]:
-    """The estimate of a ratio, and what is wrong with it."""
+    """Return the estimate of a ratio, and its warnings."""
     mean, cov = ratio(parts)
     variance = np.diag(cov)
     given: Any = [f"E[{j}]" for j in range(mean.size)] if names is None else names
@@ -161,7 +161,7 @@ def few_walkers(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def parts_of(walk: WalkResult, f: NodeFunction, under: Any, include_prior: bool) -> Parts:
-    """What the walkers have summed up of a function."""
+    """Return the sums of a function over the walkers."""
     if yes("include_prior", include_prior):
         if under is not None:
             raise ArgumentError(
@@ -194,7 +194,7 @@ def parts_of(walk: WalkResult, f: NodeFunction, under: Any, include_prior: bool)
 
 
 def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | None:
-    """The weights of another law over those of the walk's own, at nodes; None where it is that."""
+    """Return the ratios of another law to that of the walk at nodes; None for the same law."""
     if under is None:
         return None
     if isinstance(under, str):
@@ -219,7 +219,7 @@ def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | N
 
 
 def _of_run(walk: WalkResult, under: Any, include_prior: bool) -> tuple[Parts, bool]:
-    """Of the function that the walk itself was given."""
+    """Return the sums of the function ``f=`` of the walk, and whether it is scalar."""
     if walk._f is not None and walk.record != "none":
         f = walk._f
         return parts_of(walk, f, under, include_prior), f.scalar
@@ -241,7 +241,7 @@ def _of_run(walk: WalkResult, under: Any, include_prior: bool) -> tuple[Parts, b
 
 
 def _with_prior(walk: WalkResult, f: NodeFunction) -> Parts:
-    """By the measure that the theory is about: visits, or masses, and what they begin with."""
+    """Return the sums under the measure of the theory: pseudo-counts plus visits or masses."""
     nodes = walk._reachable
     prior = np.zeros(walk.n_nodes)
     prior[nodes] = 1.0 if walk._prior is None else walk._prior[nodes]
@@ -250,7 +250,7 @@ def _with_prior(walk: WalkResult, f: NodeFunction) -> Parts:
     values[nodes] = at
     rows, logs = walk._histories()
     matrix = rows.matrix().astype(np.float64)
-    # Relative to the largest mass of each walker, as masses grow beyond doubles.
+    # Relative to the largest mass of each walker, as masses overflow.
     scale = np.ones(walk.n_walkers)
     if logs is not None:
         top = np.maximum.reduceat(logs, rows.indptr[:-1])
@@ -268,7 +268,7 @@ def _with_prior(walk: WalkResult, f: NodeFunction) -> Parts:
 def _replicas(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """The error model of walks, for the methods that all samples have."""
+    """Return averages by the error model of walks, for the methods of all samples."""
     from fermiac.walks.result import WalkResult
 
     if not isinstance(sample, WalkResult):

@@ -1,4 +1,4 @@
-"""Graphs in a folder: three arrays of NumPy and a text that says what is known of them."""
+"""Graph files: a folder with three NumPy arrays and a JSON file of facts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
     folder : str or path-like
         The folder.
     validate : {"full", "sample", "none"}, default "sample"
-        What is looked at; see `Graph`.
+        The part that is checked; see `Graph`.
 
     Returns
     -------
@@ -106,14 +106,14 @@ def saved(graph: Graph, folder: str | PathLike[str], overwrite: bool = False) ->
 
 
 def describe(folder: Path, **meta: Any) -> None:
-    """Write the text beside the arrays."""
+    """Write the facts beside the arrays."""
     text = json.dumps({"format": _FORMAT, "version": _VERSION, **meta}, indent=1)
     (folder / _META).write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager
 def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """Give a folder to fill, which then takes the name: all of it or nothing is ever there."""
+    """Yield a temporary folder that atomically replaces the final one."""
     final = Path(os.path.abspath(folder))
     if not yes("overwrite", overwrite) and final.exists():
         raise CheckpointError(
@@ -132,7 +132,7 @@ def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
                 os.fsync(file.fileno())
         place.chmod(0o777 & ~_umask())
         if final.exists():
-            # The old graph keeps a name until the new one has its own.
+            # The old graph is only removed after the new one is in place.
             aside = place.with_suffix(".old")
             final.rename(aside)
             place.rename(final)
@@ -147,7 +147,7 @@ def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """The mask that the process gives new files."""
+    """Return the file mode mask of the process."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Losses by their gradients: Python functions, C pointers and torch modules."""
+"""Losses given by gradients: Python functions, C pointers and torch modules."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ Nodes = NDArray[np.int64]
 
 
 class NativeLoss:
-    r"""A loss by its gradient behind a C pointer, which all threads call without the interpreter.
+    r"""A loss given by its gradient behind a C pointer, called by all threads without the GIL.
 
     Parameters
     ----------
     pointer : numba cfunc, ctypes or cffi function pointer, PyCapsule, LowLevelCallable or int
         The function, ``void g(const double *theta, int64_t node, double *out, void *user)``: it
-        writes the gradient at one node to ``out``. It is kept alive. Where the object tells its
+        writes the gradient at one node to ``out``. It is kept alive. If the object has a
         signature, that is checked.
     dim : int
-        Parameters.
+        The number of parameters.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
-        What the function gets as its last argument, as for `fermiac.targets.native`.
+        The last argument of the function, as for `fermiac.targets.native`.
 
     Raises
     ------
     ArgumentError
-        If the pointer is none of these, or its signature another one.
+        If the pointer is none of these, or has another signature.
 
     Warnings
     --------
-    What an address points to is not checked and cannot be. The function must allow calls from
-    several threads at a time, must not write to ``theta``, and no C++ exception may leave it. An
-    exception of Python in it is found by what it left unwritten.
+    The address cannot be checked. The function must allow calls from several threads at a time and
+    not write to ``theta``, and no C++ exception may leave it. A Python exception in it is detected
+    by unwritten numbers.
 
     Examples
     --------
@@ -92,15 +92,15 @@ class NativeLoss:
 
 
 class TorchLoss:
-    """A loss as a torch module or function, called with all tokens at once.
+    """A loss given by a torch module or function, called with all tokens at once.
 
     Parameters
     ----------
     function : torch.nn.Module or callable
-        Takes parameters (n, d) and nodes (n,), int64, both tensors. It gives the losses of the
-        rows, shape (n,), of which autograd takes the gradients; or the gradients, shape (n, d).
+        Takes parameters (n, d) and nodes (n,), int64, both tensors. It returns the losses of the
+        rows, shape (n,), which autograd differentiates; or the gradients, shape (n, d).
     dim : int
-        Parameters.
+        The number of parameters.
     device, dtype : optional
         As for `fermiac.targets.torch`.
 
@@ -113,7 +113,7 @@ class TorchLoss:
 
     Notes
     -----
-    Each loss must depend on its own row alone.
+    Each loss must only depend on its own row.
     """
 
     __slots__ = ("_target", "dim")
@@ -121,12 +121,12 @@ class TorchLoss:
     def __init__(
         self, function: Callable[..., Any], dim: int, device: Any = None, dtype: Any = None
     ) -> None:
-        # Of a target it has the device, the type and the name.
+        # The target has the device, the type and the name.
         self._target = _torch_target(function, dim, device, dtype)
         self.dim = self._target.dim
 
     def __call__(self, theta: Array, nodes: Nodes) -> Array:
-        """Gradients of rows of parameters at nodes."""
+        """Return the gradients of rows of parameters at nodes."""
         target = self._target
         torch = target._torch
         with torch.inference_mode(False), torch.enable_grad():
@@ -159,7 +159,7 @@ class TorchLoss:
 
 
 LossLike: TypeAlias = "Loss | NativeLoss | TorchLoss | Callable[[Array, Nodes], Any]"
-"""What ``loss=`` takes."""
+"""What a ``loss=`` argument takes."""
 
 
 class _Function:
@@ -187,7 +187,7 @@ class _Function:
 
 
 def as_loss(loss: Any, dim: int | None) -> tuple[Any, int]:
-    """What the core takes as a loss, and the number of parameters."""
+    """Return the loss for the core, and the number of parameters."""
     if isinstance(loss, Loss | NativeLoss):
         return loss._handle, _agreed(loss, dim)
     if isinstance(loss, TorchLoss):
@@ -201,7 +201,7 @@ def as_loss(loss: Any, dim: int | None) -> tuple[Any, int]:
         )
     if dim is None:
         raise ArgumentError(
-            "dim: not given, and no theta0; how many parameters a function takes cannot be known"
+            "dim: not given, and no init; how many parameters a function takes cannot be known"
         )
     if native:
         if pointer_of(loss).signature is None:
@@ -216,5 +216,5 @@ def as_loss(loss: Any, dim: int | None) -> tuple[Any, int]:
 
 def _agreed(loss: Any, dim: int | None) -> int:
     if dim is not None and dim != loss.dim:
-        raise ArgumentError(f"dim, theta0: {dim} parameters were given for {loss!r}")
+        raise ArgumentError(f"dim, init: {dim} parameters were given for {loss!r}")
     return int(loss.dim)

@@ -1,4 +1,4 @@
-"""Graphs, and what they are made of."""
+"""Graphs in compressed rows, and their constructors."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ class Graph(Rows):
     """A graph, in compressed rows.
 
     Row i, ``indices[indptr[i]:indptr[i + 1]]``, has the nodes to which edges lead from node i. An
-    edge of an undirected graph stands in the rows of both its ends, a loop once in its own. Arrays
-    of a fitting type are used where they lie, without a copy; they must not be changed afterwards.
-    A graph never changes; it can be pickled, by its path if it is one of `Graph.open`.
+    edge of an undirected graph is in the rows of both ends, a loop once in its own. Arrays of a
+    fitting type are used without a copy; they must not be changed afterwards. A graph is immutable;
+    it can be pickled, by its path if it comes from `Graph.open`.
 
     Parameters
     ----------
     indptr : array_like of int, shape (n_nodes + 1,)
-        Where each row begins, and the end.
+        The start of each row, and the end.
     indices : array_like of int
-        The rows, one after the other. 32 and 64 bits, with or without sign, are used as they are.
+        The rows, one after the other. Integers of 32 and 64 bits are used as they are.
     weights : array_like, optional
         A positive weight for each entry of `indices`; float32 and float64 are used as they are. By
         default the edges have none.
     directed : bool, default False
-        Whether edges lead one way only. If not, each must have its way back, of the same weight.
+        Whether edges lead one way only. If not, each must have a reverse of the same weight.
     labels : sequence, optional
-        The user's names of the nodes, all different.
+        Your names of the nodes, all different.
     validate : {"full", "sample", "none"}, default "full"
-        What is looked at: all of it, with the ways back of an undirected graph; a few thousand
-        rows; or nothing but the lengths, for arrays on a disk that are known to be right.
+        The part that is checked: everything, with the reverse edges of an undirected graph; a few
+        thousand rows; or only the lengths, for arrays on a disk that are known to be valid.
 
     Raises
     ------
     ArgumentError
-        For arrays that are no graph: lengths that do not fit, an `indptr` that falls, a node that
-        does not exist, a weight that is not positive and finite, floating-point or boolean
-        indices, an edge of an undirected graph that leads one way only. It names the edge.
+        For invalid arrays: lengths that do not fit, a decreasing `indptr`, a node that does not
+        exist, a weight that is not positive and finite, floating-point or boolean indices, an edge
+        of an undirected graph without a reverse. It names the edge.
 
     See Also
     --------
@@ -153,15 +153,15 @@ class Graph(Rows):
         directed : bool, default False
             Whether edges lead from the first to the second node only.
         multi : {"merge", "keep"}, default "merge"
-            Edges that are given several times become one, which has the sum of their weights, or
-            stay apart: then a walk takes either with the same chance.
+            Repeated edges become one with the sum of their weights, or stay separate: then a walk
+            takes either with the same probability.
         labels : sequence, optional
-            The user's names of the nodes.
+            Your names of the nodes.
 
         Returns
         -------
         Graph
-            The graph, whose rows are in ascending order.
+            The graph, with rows in ascending order.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Graph(Rows):
             Whether edges lead one way only; by default this is seen from the symmetry of the
             matrix.
         labels : sequence, optional
-            The user's names of the nodes.
+            Your names of the nodes.
         validate : {"full", "sample", "none"}, default "full"
             As in `Graph`. A matrix that is not looked at in full is taken for symmetric unless
             `directed` says otherwise.
@@ -234,7 +234,7 @@ class Graph(Rows):
 
     @classmethod
     def from_networkx(cls, graph: Any, weight: str | None = "weight") -> Self:
-        """Make a graph of one of networkx.
+        """Convert a graph of networkx.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Graph(Rows):
 
     @classmethod
     def from_igraph(cls, graph: Any, weight: str | None = "weight") -> Self:
-        """Make a graph of one of python-igraph.
+        """Convert a graph of python-igraph.
 
         Parameters
         ----------
@@ -286,7 +286,7 @@ class Graph(Rows):
 
     @staticmethod
     def from_oracle(neighbors: Neighbors) -> Oracle:
-        """Know a graph by asking for neighbours; the same as ``Oracle(neighbors)``.
+        """Make a graph behind an oracle; the same as ``Oracle(neighbors)``.
 
         Parameters
         ----------
@@ -296,7 +296,7 @@ class Graph(Rows):
         Returns
         -------
         Oracle
-            What `Crawler` takes, and `walk` in place of a graph.
+            For `Crawler`, and for `walk` in place of a graph.
         """
         from fermiac.walks.oracle import Oracle
 
@@ -316,8 +316,7 @@ class Graph(Rows):
         Returns
         -------
         Graph
-            The graph; the system reads from the disk what a walk needs, and keeps what fits in
-            the memory.
+            The graph; the system reads from the disk what a walk needs, and caches it in memory.
 
         Raises
         ------

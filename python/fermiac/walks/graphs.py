@@ -1,8 +1,7 @@
-"""Generators of graphs: random ones, each a function of its seed alone, and small ones with names.
+"""Generators of graphs: random ones, and small ones with names.
 
-A random graph of a given seed is the same on any machine and any number of threads. Those that end
-in ``_edges`` give a graph that is too large for the memory block by block, for
-`fermiac.walks.write_csr`.
+A random graph of a seed is the same on any machine and any number of threads. Functions that end in
+``_edges`` yield a graph that exceeds the memory block by block, for `fermiac.walks.write_csr`.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ __all__ = [
 ]
 
 _MOST = 2**32
-#: Blocks of edges are made of whole tasks of the core.
+#: Edges per task of the core; blocks consist of whole tasks.
 _TASK = 2**15
 
 Edges = NDArray[np.uint32]
@@ -82,8 +81,8 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
 
     Notes
     -----
-    The edges are the first m of all pairs in an order that a keyed permutation [1]_ gives, so that
-    none is drawn twice and no table is kept.
+    The edges are the first m of all pairs in the order of a keyed permutation [1]_, so that none is
+    drawn twice and no table is needed.
 
     References
     ----------
@@ -103,7 +102,7 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
 def erdos_renyi_edges(
     n: int, m: int, *, directed: bool = False, block: int = 2**20, rng: RngLike = None
 ) -> Iterator[Edges]:
-    """Give the edges of `erdos_renyi` block by block.
+    """Yield the edges of `erdos_renyi` block by block.
 
     Parameters
     ----------
@@ -203,7 +202,7 @@ def rmat_edges(
     block: int = 2**20,
     rng: RngLike = None,
 ) -> Iterator[Edges]:
-    """Give the draws of `rmat` block by block, without the loops.
+    """Yield the draws of `rmat` block by block, without loops.
 
     Parameters
     ----------
@@ -215,7 +214,7 @@ def rmat_edges(
     Yields
     ------
     ndarray of uint32, shape (k, 2)
-        The ends of the edges; some come several times.
+        The ends of the edges; some are repeated.
 
     Raises
     ------
@@ -280,7 +279,7 @@ def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
 
 
 def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
-    """Draw a small world: a ring some of whose edges are turned elsewhere.
+    """Draw a small-world graph: a ring with rewired edges.
 
     Parameters
     ----------
@@ -289,8 +288,8 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     k : int
         Each node of the ring is joined to its `k` nearest; an even number from 2 to n - 1.
     p : float
-        The chance that an edge is turned, to a node drawn uniformly from those that its first end
-        is not yet joined to [1]_.
+        The probability that an edge is rewired, to a uniform node among those to which its first
+        end is not yet joined [1]_.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed; see `fermiac.random.key_of`.
 
@@ -324,14 +323,14 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
 def stochastic_block(
     sizes: Sequence[int], p: ArrayLike, *, directed: bool = False, rng: RngLike = None
 ) -> Graph:
-    """Draw a graph of groups: two nodes are joined by a chance that their groups decide.
+    """Draw a stochastic block model: the groups of two nodes decide the probability of an edge.
 
     Parameters
     ----------
     sizes : sequence of int
-        The nodes of each group; groups are numbered one after the other.
+        The number of nodes of each group, in this order.
     p : array_like, shape (groups, groups)
-        The chance of an edge between two nodes of two groups; symmetric unless `directed`.
+        The probability of an edge between nodes of two groups; symmetric unless `directed`.
     directed : bool, default False
         Whether edges lead one way only, from the group of the row to that of the column.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -380,7 +379,7 @@ def stochastic_block(
 
 
 def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
-    """Draw a graph all nodes of which have the same degree.
+    """Draw a random regular graph: all nodes have the same degree.
 
     Parameters
     ----------
@@ -403,10 +402,10 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
 
     Notes
     -----
-    The ends of all edges are paired at random [1]_. Where ``n * d * exp((d**2 - 1) / 4)`` is 2e7 at
-    most this is done until no pair is a loop or repeated: then all graphs are equally likely.
-    Elsewhere such a pair trades an end with another edge, drawn at random [2]_; this law goes to
-    the uniform one as n grows.
+    The ends of all edges are paired at random [1]_. If ``n * d * exp((d**2 - 1) / 4)`` is at most
+    2e7 this is repeated until no pair is a loop or repeated: then all graphs are equally likely.
+    Otherwise such a pair trades an end with a random edge [2]_; this law converges to the uniform
+    one as n grows.
 
     References
     ----------
@@ -433,13 +432,13 @@ def _chance(name: str, given: Any) -> float:
 
 
 def _edges_of(n: Any, m: Any, directed: bool) -> int:
-    """The number of edges of G(n, m)."""
+    """Take the number of edges of G(n, m)."""
     n = whole("n", n, 1, _MOST)
     pairs = n * (n - 1) if directed else n * (n - 1) // 2
     return whole("m", m, 0, pairs, f"; {n} nodes have no more pairs")
 
 
 def _spans(m: int, block: int) -> Iterator[tuple[int, int]]:
-    """Cut m edges into blocks of whole tasks; one empty block if there are none."""
+    """Yield the ranges of blocks of m edges; one empty block if there are none."""
     step = -(-whole("block", block, 1, 2**62) // _TASK) * _TASK
     return ((at, min(at + step, m)) for at in range(0, max(m, 1), step))

@@ -70,21 +70,19 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """Return the settings of the walk in the core."""
         chain = self.kernel.moving(self.base).core(self.graph)
-        return _old(
-            {
-                "kernel": self.kernel.name,
-                "base": chain,
-                "alpha": self.kernel.schedule.core(),
-                "laziness": self.base.laziness,
-                "restart": self.restart,
-                "on_stuck": "restart" if self.on_stuck == "restart" else "stay",
-                "step_exponent": self.step_exponent,
-                "memory": self.memory,
-                "memory_size": self.memory_size or 0,
-                "counts": self.record == "visits",
-                **core_law(self.law, self.prior, self.kernel.needs_shares, self.pseudo_counts),
-            }
-        )
+        return {
+            "kernel": self.kernel.name,
+            "base": chain,
+            "alpha": self.kernel.schedule.core(),
+            "laziness": self.base.laziness,
+            "restart": self.restart,
+            "on_stuck": "restart" if self.on_stuck == "restart" else "stay",
+            "step_exponent": self.step_exponent,
+            "memory": self.memory,
+            "memory_size": self.memory_size or 0,
+            "counts": self.record == "visits",
+            **core_law(self.law, self.prior, self.kernel.needs_shares, self.pseudo_counts),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for results and checkpoints."""

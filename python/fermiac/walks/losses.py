@@ -1,4 +1,4 @@
-"""Losses on the nodes of a graph, of which a token minimises the mean; quadratic ones."""
+"""Losses on the nodes of a graph, whose mean a token minimises, and quadratic losses."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["Loss", "Quadratic", "finite", "solved"]
 
 Array = NDArray[np.float64]
 
-#: Numbers that a part of an objective holds at a time.
+#: The largest number of parameters in a part of an objective.
 _PART = 2**22
 
 
 class Loss:
-    """A loss on each node, which runs without the interpreter.
+    """Base class of losses on the nodes that are evaluated in Rust.
 
     `Quadratic`, `LeastSquares` and `Logistic` are losses.
 
     Attributes
     ----------
     dim : int
-        Parameters.
+        The number of parameters.
     n_nodes : int
-        Nodes.
+        The number of nodes.
     """
 
     __slots__ = ("_handle", "dim", "n_nodes")
@@ -40,7 +40,7 @@ class Loss:
     n_nodes: int
 
     def gradient(self, theta: ArrayLike, nodes: ArrayLike) -> Array:
-        """Gradients at nodes.
+        """Return the gradients at nodes.
 
         Parameters
         ----------
@@ -56,13 +56,13 @@ class Loss:
         Raises
         ------
         ArgumentError
-            For arrays of other shapes, or nodes that are not there.
+            For arrays of other shapes, or nodes that do not exist.
         """
         theta, nodes = self._rows(theta, nodes)
-        return self._handle.look(theta, nodes, False).reshape(theta.shape)
+        return self._handle.evaluate(theta, nodes, False).reshape(theta.shape)
 
     def value(self, theta: ArrayLike, nodes: ArrayLike) -> Array:
-        """Losses at nodes.
+        """Return the losses at nodes.
 
         Parameters
         ----------
@@ -78,19 +78,19 @@ class Loss:
         Raises
         ------
         ArgumentError
-            For arrays of other shapes, or nodes that are not there.
+            For arrays of other shapes, or nodes that do not exist.
         """
-        return self._handle.look(*self._rows(theta, nodes), True)
+        return self._handle.evaluate(*self._rows(theta, nodes), True)
 
     def objective(self, theta: ArrayLike, weights: ArrayLike | None = None) -> Any:
-        """What tokens minimise: the mean of the losses of all nodes.
+        """Return the mean of the losses of all nodes, which tokens minimise.
 
         Parameters
         ----------
         theta : array_like of shape (d,) or (n, d)
             Parameters.
         weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
+            The weight of each node; by default all are equal.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class Quadratic(Loss):
         The second derivatives: one number for all nodes or one for each, times the identity;
         diagonals; or symmetric matrices.
     b : array_like of shape (n_nodes, d) or (n_nodes,)
-        Where each function is stationary; of shape (n_nodes,) for one parameter.
+        The stationary point of each function; of shape (n_nodes,) for one parameter.
 
     Raises
     ------
@@ -217,7 +217,7 @@ class Quadratic(Loss):
         Parameters
         ----------
         weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
+            The weight of each node; by default all are equal.
 
         Returns
         -------
@@ -241,7 +241,7 @@ class Quadratic(Loss):
 
 
 def finite(name: str, given: ArrayLike) -> Array:
-    """Take numbers that are finite."""
+    """Take finite numbers."""
     array = numbers(name, given)
     if not np.isfinite(array).all():
         raise ArgumentError(f"{name}: infinity was given; finite numbers are needed")
@@ -249,7 +249,7 @@ def finite(name: str, given: ArrayLike) -> Array:
 
 
 def solved(matrix: Any, right: Any) -> Array:
-    """The minimum of a quadratic function."""
+    """Return the minimum of a quadratic function."""
     try:
         found = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:

@@ -1,4 +1,4 @@
-"""Graphs that are not random: grids, rings, complete graphs and others with names."""
+"""Deterministic graphs: grids, rings, complete graphs and others with names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST = 2**32
 
 
 def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False) -> Graph:
-    """Make a grid: each node is joined to the next one along each axis.
+    """Return a grid: each node is joined to the next one along each axis.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
 
 
 def ring_of_cliques(n_cliques: int, size: int) -> Graph:
-    """Make a ring of complete graphs, each joined to the next by one edge.
+    """Return a ring of complete graphs, each joined to the next by one edge.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def ring_of_cliques(n_cliques: int, size: int) -> Graph:
 
 
 def cycle(n: int) -> Graph:
-    """Make a ring of `n` nodes, 3 or more.
+    """Return a ring of `n` nodes, 3 or more.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def cycle(n: int) -> Graph:
 
 
 def path(n: int) -> Graph:
-    """Make a path of `n` nodes.
+    """Return a path of `n` nodes.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def path(n: int) -> Graph:
 
 
 def complete(n: int) -> Graph:
-    """Make a graph of `n` nodes that are all joined to each other.
+    """Return the complete graph of `n` nodes.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def complete(n: int) -> Graph:
 
 
 def star(n_leaves: int) -> Graph:
-    """Make a star: node 0 is joined to each of the others.
+    """Return a star: node 0 is joined to each of the others.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def star(n_leaves: int) -> Graph:
 
 
 def barbell(m1: int, m2: int) -> Graph:
-    """Make two complete graphs that a path joins.
+    """Return two complete graphs that a path joins.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def barbell(m1: int, m2: int) -> Graph:
 
 
 def petersen() -> Graph:
-    """Make the Petersen graph: a ring of five nodes, and a five-pointed star within it.
+    """Return the Petersen graph: a ring of five nodes, and a five-pointed star within it.
 
     Returns
     -------
@@ -275,6 +275,6 @@ def petersen() -> Graph:
 
 
 def _pairs(n: int) -> NDArray[np.uint32]:
-    """All pairs of n nodes."""
+    """Return all pairs of n nodes."""
     first, second = np.triu_indices(n, 1)
     return np.stack([first, second], axis=1).astype(np.uint32)

@@ -20,16 +20,16 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
-"""What stands for a function of the nodes; see `fermiac.walks.WalkResult.expect`."""
+"""What an argument for a function of the nodes takes; see `fermiac.walks.WalkResult.expect`."""
 
-#: Functions of ctypes, whatever they take.
+#: The class of all functions of ctypes.
 _FUNCTION: Any = ctypes.CFUNCTYPE(None).__mro__[1]
-#: Nodes that a callable is given at a time.
+#: The largest number of nodes per call.
 _BATCH = 65536
 
 
 class NodeFunction:
-    """A function of the nodes of a graph, evaluated once at each node that is asked for."""
+    """A function of the nodes of a graph, evaluated at most once per node."""
 
     def __init__(self, name: str, given: Any, n_nodes: int) -> None:
         self._name = name
@@ -37,13 +37,13 @@ class NodeFunction:
         self._call: Callable[[Ids], Any] | None = called(given)
         self._values = np.empty((0, 1))
         self._known: NDArray[np.bool_] | None = None
-        #: Whether there is one value a node, and not a row of them; known after the first call.
+        #: Whether there is one value per node, and not a row; known after the first call.
         self.scalar = True
         if self._call is None:
             self._values = self._table(given)
 
     def at(self, nodes: NDArray[Any]) -> Array:
-        """The values at nodes, shape (n, k)."""
+        """Return the values at nodes, shape (n, k)."""
         if self._call is not None:
             self._evaluate(nodes)
         return np.asarray(self._values[nodes])
@@ -123,7 +123,7 @@ class NodeFunction:
 
 
 def called(given: Any) -> Callable[[Ids], Any] | None:
-    """What is called with nodes; None for arrays."""
+    """Return the function of nodes that is called; None for arrays."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(given, torch.nn.Module):
         return _of_module(given, torch)
@@ -145,7 +145,7 @@ def _of_module(module: Any, torch: Any) -> Callable[[Ids], Any]:
 
 
 def _address(given: Any) -> int | None:
-    """The address of a native function: numba's, one of ctypes, or a LowLevelCallable of SciPy."""
+    """Return the address of a native function of numba or ctypes, or None."""
     address = getattr(given, "address", None)
     if isinstance(address, int) and hasattr(given, "ctypes"):
         return address
@@ -155,6 +155,6 @@ def _address(given: Any) -> int | None:
 
 
 def _of_pointer(address: int) -> Callable[[Ids], Any]:
-    """``double f(int64_t node, void *user)``, with a null pointer."""
+    """Return ``double f(int64_t node, void *user)`` as a function of nodes."""
     function = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_void_p)(address)
     return lambda nodes: np.array([function(node, None) for node in nodes.tolist()])

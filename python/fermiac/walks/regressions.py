@@ -1,4 +1,4 @@
-"""Losses of data that lie on the nodes of a graph: least squares and logistic regression."""
+"""Losses of data on the nodes of a graph: least squares and logistic regression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class _Data(Loss):
-    """Rows of data that lie on nodes."""
+    """Base class of losses of data on nodes."""
 
     __slots__ = ("X", "ridge", "starts", "y")
 
@@ -54,7 +54,7 @@ class _Data(Loss):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """The rows of each node: as ``weights=`` they make all rows count the same."""
+        """The number of rows of each node; as ``weights=`` they make all rows count the same."""
         return np.diff(self.starts)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,10 +78,10 @@ class LeastSquares(_Data):
     X : array_like of shape (n, d)
         Rows of data.
     y : array_like of shape (n,)
-        What they are to give.
+        The target of each row.
     shards : array_like of int
-        The node of each row, shape (n,); or, where rows are sorted by node, where the rows of each
-        begin, and the end, shape (n_nodes + 1,).
+        The node of each row, shape (n,); or, if rows are sorted by node, the start of the rows of
+        each node, and the end, shape (n_nodes + 1,).
     ridge : float, default 0
         ridge :math:`|\theta|^2 / 2` is added to the loss of every node.
 
@@ -109,12 +109,12 @@ class LeastSquares(_Data):
     _link = "square"
 
     def minimum(self, weights: ArrayLike | None = None) -> Array:
-        """The minimum of the mean of the losses.
+        """Return the minimum of the mean of the losses.
 
         Parameters
         ----------
         weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
+            The weight of each node; by default all are equal.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class LeastSquares(_Data):
         ArgumentError
             For weights of another shape, or that are not positive.
         NumericalError
-            If the rows do not determine it.
+            If the rows do not determine the minimum.
         """
         shares = self._row_shares(weights)
         weighed = self.X * shares[:, None]
@@ -142,8 +142,8 @@ class Logistic(_Data):
     y : array_like of shape (n,)
         Classes: 1 and -1, or 1 and 0, or booleans.
     shards : array_like of int
-        The node of each row, shape (n,); or, where rows are sorted by node, where the rows of each
-        begin, and the end, shape (n_nodes + 1,).
+        The node of each row, shape (n,); or, if rows are sorted by node, the start of the rows of
+        each node, and the end, shape (n_nodes + 1,).
     ridge : float, default 0
         ridge :math:`|\theta|^2 / 2` is added to the loss of every node.
 
@@ -181,12 +181,12 @@ class Logistic(_Data):
         return np.where(classes > 0, 1.0, -1.0)
 
     def minimum(self, weights: ArrayLike | None = None) -> Array:
-        """The minimum of the mean of the losses, by Newton's method.
+        """Return the minimum of the mean of the losses, by Newton's method.
 
         Parameters
         ----------
         weights : array_like of shape (n_nodes,), optional
-            How much each node counts; by default all count the same.
+            The weight of each node; by default all are equal.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class Logistic(_Data):
         ArgumentError
             For weights of another shape, or that are not positive.
         NumericalError
-            If there is none: the classes can be separated, and ``ridge`` is 0.
+            If there is no minimum: the classes can be separated, and ``ridge`` is 0.
         """
         shares = self._row_shares(weights)
 
@@ -214,7 +214,7 @@ class Logistic(_Data):
             if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(theta).max()):
                 return theta - step
             size, here = 1.0, value(theta)
-            # Near the minimum values differ by rounding alone.
+            # Near the minimum values only differ by rounding.
             while size > 1e-10 and value(theta - size * step) > here * (1.0 + 1e-13):
                 size /= 2.0
             theta = theta - size * step
@@ -229,7 +229,7 @@ def _restored(kind: type[_Data], x: Array, y: Array, starts: Array, ridge: float
 
 
 def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray[np.int64]]:
-    """The order that sorts rows by node, None if they are, and where those of each node begin."""
+    """Return the order that sorts rows by node, or None, and the start of each node's rows."""
     given = np.asarray(plain("shards", shards))
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
         raise ArgumentError(
@@ -237,7 +237,7 @@ def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray
             f"({n},), or where the rows of each node begin, and the end, are needed"
         )
     nodes = given.astype(np.int64)
-    # As nodes of rows these would leave one without any.
+    # As nodes of rows these would leave a node without rows.
     if nodes[0] == 0 and nodes[-1] == n and len(nodes) > 1:
         return None, nodes
     if len(nodes) != n or nodes.min() < 0:

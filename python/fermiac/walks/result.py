@@ -1,4 +1,4 @@
-"""The result of a walk: what its walkers have visited, and what is estimated from that."""
+"""The result of a walk: visits of its walkers, and estimates from them."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class WalkResult(WalkData):
-    """What walkers on a graph have visited: a `fermiac.Sample` over its nodes.
+    """The visits of walkers on a graph: a `fermiac.Sample` over its nodes.
 
     Attributes
     ----------
     n_steps : int
-        Steps that each walker has made, those of the burn-in included.
+        The number of steps of each walker, including the burn-in.
     n_nodes : int
-        Nodes of the graph.
+        The number of nodes of the graph.
     acceptance : float
         The share of the steps that moved.
     positions : ndarray of int64, shape (walkers,)
-        Where the walkers stand in the end.
+        The last nodes of the walkers.
     paths : ndarray of uint32 or uint64, shape (walkers, steps), or None
-        The node after each step that was recorded; with ``record="path"``.
+        The node after each recorded step; with ``record="path"``.
     draws : ndarray
-        The nodes: (walkers, steps, 1) with ``record="path"``, and else (m, 1), those that were
-        visited, with the logarithms of their visits as `log_weights`.
+        The nodes: (walkers, steps, 1) with ``record="path"``; else the visited nodes, (m, 1), with
+        the logarithms of their visits as `log_weights`.
 
     Notes
     -----
-    Errors come from the spread of the walkers, which know nothing of each other; they need neither
-    a theory nor long runs, and hold with history as without. The start of a walker is no visit, a
-    step that does not move is one.
+    Errors come from the spread of the walkers, which are independent. They need neither a theory
+    nor long runs, and hold with and without history. The first node of a walker is no visit; a step
+    that stays is one.
 
     Examples
     --------
@@ -80,43 +80,43 @@ class WalkResult(WalkData):
         Parameters
         ----------
         f : array_like, callable, native function or torch module, optional
-            Values of all nodes, shape (n_nodes,), or (n_nodes, K) for K functions; or what gives
-            them for nodes (n,): a callable of an int64 array, a torch module of a LongTensor, or a
-            native function ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes.
-            They are called once for each node that was visited. By default the ``f`` of `walk`.
+            Values of all nodes, shape (n_nodes,), or (n_nodes, K) for K functions; or a function of
+            nodes (n,): a callable of an int64 array, a torch module of a LongTensor, or a native
+            function ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes. It is
+            evaluated once at each visited node. By default the ``f`` of `walk`.
         under : None, "uniform", "degree", array_like or callable, default None
-            The law to average under, up to a factor: by default the one that the walk has. Under
-            another one nodes are weighted by the ratio of the two.
+            The law of the average, up to a factor; by default that of the walk. For another law
+            nodes are weighted by the ratio of both.
         include_prior : bool, default False
             Average under the measure of the theory, which begins with the pseudo-counts, and in
-            which with a `step_exponent` below 1 later visits weigh more. Without, all steps count
-            alike.
+            which later visits weigh more for a `step_exponent` below 1. Otherwise all steps count
+            the same.
         names : sequence of str, optional
-            Names of the averages.
+            The names of the averages.
 
         Returns
         -------
         Estimate
-            Its errors are those of the spread between walkers; its ``ess`` is the variance of `f`
-            over the squared error; its ``khat`` is NaN.
+            Errors are those of the spread of walkers; ``ess`` is the variance of `f` over the
+            squared error; ``khat`` is NaN.
 
         Raises
         ------
         ArgumentError
-            If there is but one walker, the law of the walk is not known, or an argument is outside
+            If there is only one walker, the law of the walk is not known, or an argument is outside
             its domain.
         TargetError
-            If `f` gives a wrong shape, a NaN or an infinity.
+            If `f` returns a wrong shape, a NaN or an infinity.
 
         Warns
         -----
         FermiacWarning
-            If there are fewer than 8 walkers, so that the errors themselves are rough; with
-            `memory_size`, if the law of the walk is but near the target.
+            If there are fewer than 8 walkers, so that errors are rough; with `memory_size`, if the
+            law of the walk is only near the target.
         ConvergenceWarning
-            If the first part of the walk had another average than all of it, by more than chance:
-            then the bias of the start is larger than the error, or not much smaller. With the
-            kernels ``"tsaw"`` and ``"rotor"`` it always may be, without a burn-in.
+            If the average of the first part of the walk differs significantly from that of the
+            whole: then the bias of the start is larger than the error, or not much smaller. With
+            the kernels ``"tsaw"`` and ``"rotor"`` it always may be, without a burn-in.
 
         Notes
         -----
@@ -154,12 +154,12 @@ class WalkResult(WalkData):
         f : array_like, callable, native function or torch module
             As in `expect`.
         method : {"replica", "batch", "overlapping", "theory"}, default "replica"
-            By the spread between walkers, as `expect` has it; by the means of batches of each
-            path, apart or overlapping; or by `asymptotic_variance`.
+            By the spread of walkers, as in `expect`; by batch means of each path, separate or
+            overlapping; or by `asymptotic_variance`.
         under : None, "uniform", "degree", array_like or callable, default None
             As in `expect`.
         batch_size : int, optional
-            Steps of a batch; by default the square root of those of a path.
+            The steps of a batch; by default the square root of those of a path.
 
         Returns
         -------
@@ -169,10 +169,9 @@ class WalkResult(WalkData):
         Raises
         ------
         ArgumentError
-            For batches of a walk with history, whose steps look like those of the base chain: their
-            means would show the error of a walk without it; if there are no paths for batches; or
-            if the theory does not cover the walk: `restart`, `memory_size`, `thin`, a
-            `step_exponent` below 1, an alpha that rises late.
+            For batches of a walk with history: their means show the error of a walk without it; if
+            there are no paths for batches; or if the theory does not cover the walk: `restart`,
+            `memory_size`, `thin`, a `step_exponent` below 1, an alpha that rises late.
 
         Warns
         -----
@@ -184,8 +183,8 @@ class WalkResult(WalkData):
         After a burn-in of m of n steps the theory has the variance
         :math:`V [n + m - 2 n (m / n)^q] / (n - m)^2`, mode by mode with
         :math:`q = 1 + \alpha (1 + \lambda)` for ``"srrw"``, and :math:`q = 1 + \alpha` for
-        ``"hdt"``: what the history makes up for in the steps that count is in part what came too
-        often in those that do not. Without history this is :math:`V / (n - m)`.
+        ``"hdt"``: in the steps that count, the history partly compensates for the burn-in. Without
+        history this is :math:`V / (n - m)`.
 
         References
         ----------
@@ -211,13 +210,13 @@ class WalkResult(WalkData):
         return error
 
     def estimate_size(self, gap: int = 1) -> Estimate:
-        r"""Estimate the numbers of nodes and of edges, from how often walkers meet.
+        r"""Estimate the numbers of nodes and of edges, from collisions of walkers.
 
         Parameters
         ----------
         gap : int, default 1
-            Two steps of one walker that are nearer than this do not count as a meeting, since they
-            say more of the walker than of the graph; steps of different walkers always do.
+            Two steps of one walker that are nearer than this do not count as a collision, as they
+            depend on each other; steps of different walkers always count.
 
         Returns
         -------
@@ -232,15 +231,15 @@ class WalkResult(WalkData):
         Warns
         -----
         ConvergenceWarning
-            If nobody met: the estimates are infinite.
+            If there was no collision: the estimates are infinite.
         FermiacWarning
-            If there are few walkers for an error.
+            If there are too few walkers for an error.
 
         Notes
         -----
         With the weights :math:`w` of the law of the walk, the sum of :math:`w_{X_s} / w_{X_t}` over
         pairs of steps, over the number of pairs at one node, tends to the number of nodes. Walkers
-        with history would avoid to meet themselves. Walk long enough before, with ``burn_in``.
+        with history would avoid collisions. Use a long enough ``burn_in``.
 
         References
         ----------
@@ -310,39 +309,39 @@ class WalkResult(WalkData):
 
     @property
     def tvd(self) -> float:
-        """The distance in total variation between the visits of all walkers and the law."""
+        """The total variation distance of the visits of all walkers from the law."""
         return figures.tvd(self)
 
     @property
     def walker_tvd(self) -> Array:
-        """The same for each walker by itself, shape (walkers,)."""
+        """The same for each walker, shape (walkers,)."""
         return figures.walker_tvd(self)
 
     @property
     def coverage(self) -> float:
-        """The share of the nodes that were visited, of those where the walk may go."""
+        """The share of visited nodes among those that the walk may visit."""
         return len(self.visited) / len(self._reachable)
 
     @property
     def revisit_ratio(self) -> float:
-        """The share of steps that led a walker where it had been, or let it stay."""
+        """The share of steps to a node that the walker had visited before, or that stayed."""
         return 1.0 - len(self._visits.nodes) / max(float(self._steps.sum()), 1.0)
 
     @property
     def history_noise(self) -> float:
-        """How much the history makes logarithms of weights fluctuate, at the worst node.
+        """The fluctuation of log-weights by the history, at the worst node.
 
-        Alpha times the largest relative standard deviation, from walker to walker, of the visits of
-        a node. Errors are those of the theory where this is small, and about 1.3 times as much
-        larger with Metropolis' acceptance (bases ``"mhrw"`` and ``"mhda"``), whose kink feels noise
-        in first order; errors from the spread of walkers are right in any case. Infinite where a
-        node was not visited.
+        Alpha times the largest relative standard deviation of the visits to a node over walkers. If
+        it is small, errors are those of the theory. With Metropolis' acceptance (bases ``"mhrw"``
+        and ``"mhda"``), whose kink feels noise in first order, they exceed these by about 1.3 times
+        the noise. Errors from the spread of walkers are always right. It is infinite if a node was
+        not visited.
         """
         return figures.history_noise(self)
 
     @property
     def exact_target(self) -> bool:
-        """Whether visits tend to the law: not with `memory_size` below `n_nodes`."""
+        """Whether visits converge to the law: not with `memory_size` below `n_nodes`."""
         size = self.settings["memory_size"]
         return size is None or bool(size >= self.n_nodes)
 
@@ -353,7 +352,7 @@ class WalkResult(WalkData):
 
     @property
     def ess(self) -> NoReturn:
-        """Not for walks: ask ``expect(f).ess``."""
+        """Not for walks; see ``expect(f).ess``."""
         raise ArgumentError("ess: it differs from function to function; ask walk.expect(f).ess")
 
     @property
@@ -364,23 +363,23 @@ class WalkResult(WalkData):
     # Samples
 
     def merge(self, *others: Sample) -> Self:
-        """Put the walkers of several walks side by side.
+        """Merge the walkers of several walks.
 
         Parameters
         ----------
-        *others : Walk
+        *others : WalkResult
             On the same graph, with the same settings and steps, and other seeds.
 
         Returns
         -------
-        Walk
-            Of all walkers; ``settings["seeds"]`` lists the seeds that they came from. It cannot be
+        WalkResult
+            The result of all walkers; ``settings["seeds"]`` lists their seeds. It cannot be
             extended.
 
         Raises
         ------
         ArgumentError
-            If the walks do not fit, or two came from one seed.
+            If the walks do not fit, or two have the same seed.
         """
         return figures.merged(self, others)
 
@@ -398,24 +397,24 @@ class WalkResult(WalkData):
         raise ArgumentError("reweight: ask walk.expect(f, under=...) for averages under a law")
 
     def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
-        """Convert paths to what ArviZ works with; see `fermiac.Sample.to_arviz`.
+        """Convert paths for ArviZ; see `fermiac.Sample.to_arviz`.
 
         Raises
         ------
         ArgumentError
-            Without paths: ArviZ knows no visits.
+            Without paths, as ArviZ has no visits.
         """
         if self.paths is None:
             raise ArgumentError("to_arviz: ArviZ knows no visits; walk with record='path'")
         return super().to_arviz(resample=resample, n=n, rng=rng)
 
     def plot_visits(self, ax: Axes | None = None) -> Axes:
-        """Draw visits against the law; see `fermiac.plotting.plot_visits`."""
+        """Plot visits against the law; see `fermiac.plotting.plot_visits`."""
         drawn: Axes = registry.function("plotting", "plot_visits")(self, ax)
         return drawn
 
     def summary(self) -> str:
-        """Return a table of the walk: what was visited, and how near its law that is."""
+        """Return a table of the walk: its visits, and their distance from the law."""
         return figures.summary(self)
 
     def _headline(self) -> str:

@@ -1,4 +1,4 @@
-"""What a graph in compressed rows holds, and what is known of it."""
+"""The arrays of graphs in compressed rows, and facts derived from them."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Components(NamedTuple):
     labels: NDArray[np.int64]
     """The component of each node, shape (n_nodes,)."""
     sizes: NDArray[np.int64]
-    """The nodes of each component."""
+    """The number of nodes of each component."""
     bipartite: NDArray[np.bool_]
-    """Whether all edges of a component go between two sides; empty for strong components."""
+    """Whether each component is bipartite; empty for strong components."""
 
 
 class Rows:
-    """The arrays of a `fermiac.walks.Graph`, and what they tell."""
+    """The arrays of a `fermiac.walks.Graph`, and their properties."""
 
     directed: bool
     """Whether edges lead one way only."""
     indptr: NDArray[np.int64]
-    """Where each row begins, and the end; shape (n_nodes + 1,)."""
+    """The start of each row, and the end; shape (n_nodes + 1,)."""
     indices: Nodes
     """The rows, one after the other."""
     weights: Weights | None
     """A weight for each entry of `indices`, or None."""
     labels: tuple[Any, ...] | None
-    """The user's names of the nodes, or None."""
+    """The names of the nodes, or None."""
 
     _known: dict[str, Any]
     _folder: str | None
@@ -62,7 +62,7 @@ class Rows:
         folder: str | None = None,
         **known: Any,
     ) -> None:
-        # Past __setattr__, which refuses.
+        # Bypasses __setattr__, which refuses.
         self.__dict__.update(
             directed=directed,
             indptr=arrays_module.locked(indptr),
@@ -76,7 +76,7 @@ class Rows:
 
     @classmethod
     def _of(cls, *arrays: Any, **known: Any) -> Self:
-        """The graph of arrays that are known to be right: those of `_fill`."""
+        """Return the graph of valid arrays, the arguments of `_fill`."""
         graph = cls.__new__(cls)
         graph._fill(*arrays, **known)
         return graph
@@ -101,7 +101,7 @@ class Rows:
 
     @property
     def n_edges(self) -> int:
-        """The number of edges: arcs of a directed graph; else each edge once, loops as well."""
+        """The number of edges: arcs of a directed graph; else each edge and each loop once."""
         places = len(self.indices)
         if self.directed:
             return places
@@ -120,14 +120,14 @@ class Rows:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether each edge has its way back, of the same weight to within rounding."""
+        """Whether each edge has a reverse of the same weight, up to rounding."""
         return self.asymmetry is None
 
     @property
     def asymmetry(self) -> tuple[int, int, float, float] | None:
-        """The first edge that differs from its way back, or None.
+        """The first edge that differs from its reverse, or None.
 
-        From, to, its weight and that of the way back; 0 if there is none.
+        From, to, its weight and that of the reverse; 0 if there is none.
         """
         if "asymmetry" not in self._known:
             ordered = bool(self._fact("sorted"))
@@ -136,13 +136,13 @@ class Rows:
 
     @cached_property
     def components(self) -> Components:
-        """The connected components; the directions of edges do not matter to them."""
-        self._fact("loops")  # refuses rows that were not looked at and are wrong
+        """The connected components, without regard to directions."""
+        self._fact("loops")  # refuses invalid rows that were not checked before
         return Components(*self._core.parts())
 
     @cached_property
     def strong_components(self) -> Components:
-        """The sets of nodes each of which can be reached from each other along the arcs."""
+        """The strongly connected components."""
         if not self.directed:
             return self.components
         self._fact("loops")
@@ -150,16 +150,16 @@ class Rows:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is one component only."""
+        """Whether there is only one component."""
         return len(self.components.sizes) == 1
 
     @property
     def is_bipartite(self) -> bool:
-        """Whether all edges go between two sides, so that walks alternate between them."""
+        """Whether the graph is bipartite, so that walks alternate between two sides."""
         return bool(self.components.bipartite.all())
 
     def neighbors(self, node: int) -> Nodes:
-        """Give the nodes to which edges lead from a node.
+        """Return the nodes to which edges lead from a node.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class Rows:
         Returns
         -------
         ndarray of uint32 or uint64
-            Its row: a view, which cannot be written.
+            Its row, a read-only view.
 
         Raises
         ------
@@ -180,12 +180,12 @@ class Rows:
         return self.indices[self.indptr[node] : self.indptr[node + 1]]
 
     def index(self, label: Any) -> int:
-        """Give the number of the node with a label.
+        """Return the number of the node with a label.
 
         Parameters
         ----------
         label : object
-            One of `labels`, or a number where the nodes have none.
+            One of `labels`, or a number if there are none.
 
         Returns
         -------
@@ -209,16 +209,16 @@ class Rows:
         return {label: i for i, label in enumerate(self.labels or ())}
 
     def to_scipy(self) -> scipy.sparse.csr_array:
-        """Give the adjacency matrix.
+        """Return the adjacency matrix.
 
         Returns
         -------
         scipy.sparse.csr_array
-            Of float64, with 1 for edges without weights: a copy.
+            A copy as float64, with 1 for edges without weights.
         """
         import scipy.sparse
 
-        self._check_rows()  # SciPy does not look where columns lead
+        self._check_rows()  # SciPy does not check columns
         small = max(self.n_nodes, len(self.indices)) < 2**31
         kind = np.int32 if small else np.int64
         data = np.ones(len(self.indices)) if self.weights is None else self.weights.astype(float)
@@ -229,7 +229,7 @@ class Rows:
         return self.n_nodes
 
     def __repr__(self) -> str:
-        # A repr reads no row: they may be on a disk.
+        # A repr reads no row, as rows may be on a disk.
         if self.directed or "loops" in self._known:
             size = f"{self.n_edges} {'arcs' if self.directed else 'edges'}"
         else:
@@ -246,10 +246,10 @@ class Rows:
         return self._known[name]
 
     def _check_rows(self) -> None:
-        """Refuse nodes that do not exist, in rows that nobody has looked at."""
+        """Refuse nodes that do not exist, in rows that were not checked."""
         self._core.survey(True, False, resolve_threads(None))
 
-    # What walks ask
+    # Checks of walks
 
     def _require_symmetric(self, reason: str) -> None:
         require_symmetric(self, reason)
@@ -265,5 +265,5 @@ class Rows:
 
 
 def _again(cls: type[Rows], arrays: tuple[Any, ...], known: dict[str, Any]) -> Rows:
-    """Unpickle."""
+    """Return the unpickled graph."""
     return cls._of(*arrays, **known)

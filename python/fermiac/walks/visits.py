@@ -1,4 +1,4 @@
-"""Visits of walkers, in sparse rows, and what is summed over them."""
+"""Visits of walkers in sparse rows, and sums over them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 __all__ = ["Visits"]
 
 Array = NDArray[np.float64]
-#: Visited nodes of a part.
+#: Visited nodes per part.
 _PART = 2**22
 
 
 @dataclass(frozen=True)
 class Visits:
-    """How often each walker was at each node: compressed rows, a row for each walker."""
+    """The number of visits of each walker to each node, in compressed rows."""
 
     indptr: NDArray[np.int64]
     nodes: NDArray[Any]
@@ -30,7 +30,7 @@ class Visits:
     def of_paths(
         cls, paths: NDArray[Any], n_nodes: int, lengths: NDArray[np.int64] | None = None
     ) -> Self:
-        """Those along paths (walkers, steps), all of them or so many steps of each."""
+        """Return the visits of paths (walkers, steps), or of the first `lengths` steps of each."""
         n_walkers, n_steps = paths.shape
         starts = np.arange(n_walkers + 1, dtype=np.int64) * n_steps
         if lengths is not None:
@@ -50,14 +50,14 @@ class Visits:
 
     @classmethod
     def named(cls, arrays: Mapping[str, NDArray[Any]], n_nodes: int, prefix: str = "") -> Self:
-        """Those of arrays by the names of the fields."""
+        """Return the visits of named arrays."""
         rows = (arrays[f"{prefix}{name}"] for name in ("indptr", "nodes", "counts"))
         indptr, nodes, counts = rows
         return cls(indptr, nodes, counts, n_nodes)
 
     @classmethod
     def of_matrix(cls, matrix: Any) -> Self:
-        """Those in a sparse matrix."""
+        """Return the visits in a sparse matrix."""
         return cls(
             np.asarray(matrix.indptr, dtype=np.int64),
             matrix.indices,
@@ -66,8 +66,8 @@ class Visits:
         )
 
     def matrix(self) -> Any:
-        """As a sparse matrix, which shares the arrays where it can."""
-        # Both of one type, without a copy of the larger.
+        """Return a sparse matrix, which shares the arrays if possible."""
+        # Both need one type; the larger array is not copied.
         starts = self.indptr.astype(self.nodes.dtype) if self._is_small else self.indptr
         nodes = self.nodes if self._is_small else self.nodes.astype(np.int64, copy=False)
         out = scipy.sparse.csr_array(
@@ -78,7 +78,7 @@ class Visits:
         return out
 
     def fields(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name."""
+        """Return the arrays by name."""
         return {"indptr": self.indptr, "nodes": self.nodes, "counts": self.counts}
 
     @property
@@ -87,24 +87,24 @@ class Visits:
 
     @property
     def n_walkers(self) -> int:
-        """Rows."""
+        """The number of walkers."""
         return len(self.indptr) - 1
 
     def minus(self, earlier: Visits) -> Visits:
-        """What has come after some of them."""
+        """Return the visits after earlier ones."""
         difference = self.matrix() - earlier.matrix()
         difference.eliminate_zeros()
         difference.sort_indices()
         return Visits.of_matrix(difference)
 
     def plus(self, more: Visits) -> Visits:
-        """Both together."""
+        """Return the sum of both."""
         total = self.matrix() + more.matrix()
         total.sort_indices()
         return Visits.of_matrix(total)
 
     def beside(self, others: list[Visits]) -> Visits:
-        """The rows of all, one below the other."""
+        """Return the rows of all, one below the other."""
         rows = [self, *others]
         sizes = np.concatenate([np.diff(v.indptr) for v in rows])
         starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -116,7 +116,7 @@ class Visits:
         )
 
     def joined(self, sizes: NDArray[np.int64]) -> Visits:
-        """With so many rows after each other as one."""
+        """Return the visits with groups of consecutive rows of these sizes added up."""
         n = self.n_walkers
         groups = np.repeat(np.arange(len(sizes)), sizes)
         ones = np.ones(n, dtype=np.uint64)
@@ -125,7 +125,7 @@ class Visits:
         return Visits(total.indptr.astype(np.int64), total.indices, total.data, self.n_nodes)
 
     def _parts(self) -> Iterator[Any]:
-        """The rows as matrices that are not too large, since SciPy copies what it multiplies."""
+        """Yield the rows as matrices of limited size, as SciPy copies in products."""
         row = 0
         while row < self.n_walkers:
             end = int(np.searchsorted(self.indptr, self.indptr[row] + _PART, "right")) - 1
@@ -136,12 +136,12 @@ class Visits:
             row = end
 
     def totals(self) -> NDArray[np.uint64]:
-        """Visits of each node by all walkers."""
+        """Return the visits of all walkers to each node."""
         out = np.zeros(self.n_nodes, dtype=np.uint64)
         for part in self._parts():
             out += part.T @ np.ones(part.shape[0], dtype=np.uint64)
         return out
 
     def sums(self, values: Array) -> Array:
-        """Of values (n_nodes, k) along the way of each walker: (walkers, k)."""
+        """Return the sums of values (n_nodes, k) over each walker: (walkers, k)."""
         return np.concatenate([part @ values for part in self._parts()])
