@@ -19,7 +19,7 @@ from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load
-from fermiac.runs.background import Run
+from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
 
 if _TYPE_CHECKING:
@@ -62,6 +62,7 @@ __all__ = [
     "score",
     "set_num_threads",
     "special",
+    "start",
     "targets",
     "walks",
 ]

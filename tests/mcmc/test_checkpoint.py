@@ -18,9 +18,11 @@ from mcmc_help import assert_same, driver
 from numpy.typing import NDArray
 
 import fermiac as fm
+from fermiac._base import store
 from fermiac.errors import BudgetExhausted, CheckpointError
-from fermiac.mcmc import checkpoint
+from fermiac.mcmc.checkpoint import KIND
 from fermiac.runs import checkpoint as checkpoint_module
+from fermiac.runs.checkpoint import RunCheckpoint
 
 Array = NDArray[np.float64]
 LAW = fm.distributions.MultivariateNormal(np.array([0.5, -1.0]), np.array([[1.0, 0.4], [0.4, 0.5]]))
@@ -90,7 +92,7 @@ def test_a_run_that_is_killed_again_and_again(
             text=True,
         )
         assert done.returncode == (0 if last == 10**9 else -9), done.stderr
-        reached.append(checkpoint.Keeper(tmp_path / "state")._node["elapsed"])
+        reached.append(RunCheckpoint(tmp_path / "state", KIND).elapsed)
     assert reached == sorted(set(reached))
     result = fm.load(tmp_path / "result")
     assert isinstance(result, fm.mcmc.Chains)
@@ -203,14 +205,14 @@ def test_a_checkpoint_and_the_folder_of_another_run(tmp_path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = checkpoint.store.write
+    write = store.write
 
     def full(path: Any, kind: str, node: Any, tensors: Any) -> None:
         if tensors.get("array.draws", np.empty((1, 0))).shape[1]:
             raise CheckpointError("no space left")
         write(path, kind, node, tensors)
 
-    monkeypatch.setattr(checkpoint.store, "write", full)
+    monkeypatch.setattr(store, "write", full)
     with pytest.raises(CheckpointError, match="no space left") as caught:
         run(checkpoint=tmp_path / "state")
     partial = caught.value.partial_result  # type: ignore[attr-defined]

@@ -25,7 +25,8 @@ from fermiac.errors import (
     ConvergenceWarning,
     TargetError,
 )
-from fermiac.mcmc import api, checks
+from fermiac.mcmc import checks
+from fermiac.mcmc import run as run_module
 
 Array = NDArray[np.float64]
 MALA, RWM, StopWhen = fm.mcmc.MALA, fm.mcmc.RWM, fm.mcmc.StopWhen
@@ -272,7 +273,7 @@ def test_ctrl_c_after_the_last_draw_costs_none(
         raise KeyboardInterrupt
 
     short = run(n_draws=60)
-    monkeypatch.setattr(api, "findings", pressed)
+    monkeypatch.setattr(run_module, "findings", pressed)
     for call in (run, lambda: fm.mcmc.extend(short, 30)):
         with pytest.raises(KeyboardInterrupt) as caught:
             call()

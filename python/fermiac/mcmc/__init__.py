@@ -8,7 +8,7 @@ from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
 from fermiac.mcmc.conditional import Conditional
 from fermiac.mcmc.discrete import Discrete
 from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
-from fermiac.mcmc.extension import extend, open, start
+from fermiac.mcmc.extension import extend, open
 from fermiac.mcmc.hamiltonian import HMC, NUTS
 from fermiac.mcmc.kernel import RWM, Kernel
 from fermiac.mcmc.langevin import MALA, ULA, Barker
@@ -21,6 +21,7 @@ from fermiac.mcmc.state import State
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import Tempered, log_evidence
 from fermiac.mcmc.underdamped import UnderdampedLangevin
+from fermiac.runs.background import starter as _starter
 
 __all__ = [
     "DE",
@@ -57,3 +58,5 @@ __all__ = [
     "sample",
     "start",
 ]
+
+start = _starter("mcmc", sample, extend)
