@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.api import sample
-from fermiac.nested.background import start
 from fermiac.nested.exports import read_dead_birth
 from fermiac.nested.extension import extend
 from fermiac.nested.importance_evidence import ImportanceEvidence
@@ -12,6 +11,7 @@ from fermiac.nested.result import Nested
 from fermiac.nested.samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested.surrogate.options import Surrogate
 from fermiac.nested.surrogate.report import SurrogateReport
+from fermiac.runs.background import starter as _starter
 
 __all__ = [
     "Dynamic",
@@ -29,3 +29,5 @@ __all__ = [
     "sample",
     "start",
 ]
+
+start = _starter("nested", sample, extend)

@@ -15,18 +15,19 @@ from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, positive
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
-from fermiac.nested.checkpoint import Keeper
-from fermiac.nested.dynamic import as_dynamic, course_of
+from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, job_of
 from fermiac.nested.likelihood import as_blobs, as_likelihood
 from fermiac.nested.prior import as_prior
 from fermiac.nested.result import Nested
+from fermiac.nested.run import KIND
 from fermiac.nested.samplers import Sampler, as_sampler, refuse_importance
 from fermiac.nested.surrogate.options import Surrogate
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
-__all__ = ["concluded", "sample"]
+__all__ = ["sample"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
@@ -242,8 +243,7 @@ def sample(
     chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)
-    keeper = None if checkpoint is None else Keeper(checkpoint)
-    kept = None if keeper is None or rng is not None else keeper.seed
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     job = job_of(
         prior=mapped,
         target=target,
@@ -261,7 +261,7 @@ def sample(
         nan=choice("nan", nan, ("raise", "-inf")),
         names=names if names is not None else getattr(target, "names", None),
         blobs=n_blobs,
-        key=key_of(rng) if kept is None else kept,
+        key=key_of(rng) if kept is None else kept.key(rng),
         dynamic=aim,
     )
     workers = resolve_threads(n_threads)
@@ -277,23 +277,8 @@ def sample(
             return run_surrogate(
                 job, surrogate, workers=workers, start=start, max_time=limit, report=report
             )
-        if keeper is not None:
-            keeper.begin({**job.identity(), "validate": doublings > 0})
-        make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)
-        return concluded(Repeats(job, make, doublings, start=start, keeper=keeper))
-
-
-def concluded(course: Repeats) -> Nested:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = None
-    try:
-        result = course.go()
-        found = course.findings(result)
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # Ctrl-C while the points are judged, or a warning that is an error, costs none of them.
-        if result is not None:
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+        if kept is not None:
+            kept.begin({**job.identity(), "validate": doublings > 0})
+        make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
+        repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
+        return run_and_warn(repeats.run, repeats.findings)

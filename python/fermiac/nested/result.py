@@ -352,7 +352,7 @@ class Nested(NestedViews):
 
     def __getstate__(self) -> dict[str, Any]:
         # What a run needs to go on does not leave the process.
-        return {name: value for name, value in self.__dict__.items() if name != "_courses"}
+        return {name: value for name, value in self.__dict__.items() if name != "_loops"}
 
     @property
     def n_live(self) -> int:

@@ -22,7 +22,6 @@ _TICK, _AGED = 1.0, 0.9
 #: Seconds of a slice whose length is counted in steps: longer ones are halved, and those of less
 #: than half are doubled.
 _SLICE = 0.2
-_MOST_STEPS = 2**40
 #: Seconds between two reports of progress.
 _REPORT = 0.1
 
@@ -72,8 +71,8 @@ class RunLoop(ABC, Generic[R]):
         The view of the call, if it has several loops.
     elapsed : float, default 0.0
         Seconds that earlier calls took.
-    steps : int, default 1
-        Steps of the first slice.
+    steps, most_steps : int
+        Steps of the first slice, and of a slice at most.
     """
 
     #: Errors after which the state of the run is unknown, and is not written.
@@ -89,6 +88,7 @@ class RunLoop(ABC, Generic[R]):
         view: View | None = None,
         elapsed: float = 0.0,
         steps: int = 1,
+        most_steps: int = 2**40,
     ) -> None:
         self.report = report
         self.checkpoint = checkpoint
@@ -99,7 +99,7 @@ class RunLoop(ABC, Generic[R]):
         self._start = self._reported = start
         self._end: float | None = None
         self._before = elapsed
-        self._steps = steps
+        self._steps, self._most_steps = steps, most_steps
 
     # What a domain implements.
 
@@ -265,7 +265,7 @@ class RunLoop(ABC, Generic[R]):
         if error is not None:
             raise error
         if taken < _SLICE / 2:
-            self._steps = min(2 * self._steps, _MOST_STEPS)
+            self._steps = min(2 * self._steps, self._most_steps)
         elif taken > _SLICE:
             self._steps = max(self._steps // 2, 1)
         self.on_slice()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fermiac.errors import ArgumentError, NumericalError
-from fermiac.nested.run import Course
+from fermiac.nested.run import NestedLoop
 from fermiac.nested.surrogate.judging import draw, judge
 from fermiac.nested.surrogate.models import Model, train
 from fermiac.nested.surrogate.work import Refused, Work
@@ -42,12 +42,12 @@ class Pilot:
         self.n_runs += 1
         work = self._work
         changes = {**self._settings, "key": work.key(self.n_runs)}
-        self.course: Course = work.course(work.truth._handle, changes)
+        self.loop: NestedLoop = work.loop(work.truth._handle, changes)
         self._advance()
 
     def _advance(self) -> None:
-        self.course.advance()
-        if self.course.state["status"] == "running":
+        self.loop.run_to_end()
+        if self.loop.timed_out:
             raise Refused("max_time ended the pilot")
 
     def _collect(self, model: Model | None) -> None:
@@ -64,14 +64,13 @@ class Pilot:
         with work.stage("pilot", "n_pilot"):
             while work.truth.n_known < wanted:
                 missing = wanted - work.truth.n_known
-                state = self.course.state
+                state = self.loop.info
                 if state["status"] == "plateau" or state["remaining"] < work.job.dlogz:
                     self._settings |= {"dlogz": work.job.dlogz, "max_evals": missing}
                     self._begin()
                 else:
                     limit = state["n_evals"] + missing
-                    self.course.run.prolong(work.job.dlogz, limit, 2**62)
-                    self.course.state = self.course.run.state()
+                    self.loop.prolong(work.job.dlogz, limit, 2**62)
                     self._advance()
 
     def trained(self, again: bool = False) -> Model:
