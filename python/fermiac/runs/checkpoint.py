@@ -432,7 +432,8 @@ def agree(
 ) -> NDArray[np.bool_]:
     """Return which values are equal up to `rtol`, or up to `atol` of the largest one."""
     scale = float(np.abs(then[np.isfinite(then)]).max(initial=0.0))
-    return np.isclose(now, then, rtol, atol * scale, equal_nan=True)
+    same: NDArray[np.bool_] = np.isclose(now, then, rtol, atol * scale, equal_nan=True)
+    return same
 
 
 def _exists(path: Path) -> bool:

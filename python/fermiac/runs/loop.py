@@ -97,7 +97,7 @@ class RunLoop(ABC, Generic[R]):
         #: Whether `max_time` ended the run, or `is_enough`.
         self.timed_out = self.stopped = False
         self._start = self._reported = start
-        self._end: float | None = None
+        self._ended_at: float | None = None
         self._before = elapsed
         self._steps, self._most_steps = steps, most_steps
 
@@ -199,7 +199,7 @@ class RunLoop(ABC, Generic[R]):
     @property
     def elapsed(self) -> float:
         """Seconds that the run has taken, those of earlier calls included."""
-        end = time.perf_counter() if self._end is None else self._end
+        end = time.perf_counter() if self._ended_at is None else self._ended_at
         return self._before + end - self._start
 
     def run(self) -> R:
@@ -210,7 +210,7 @@ class RunLoop(ABC, Generic[R]):
 
     def run_to_end(self) -> R:
         """Run to the end; return the result."""
-        self._end, is_ready = None, False
+        self._ended_at, is_ready = None, False
         try:
             self._resume()
             is_ready = True
@@ -218,11 +218,11 @@ class RunLoop(ABC, Generic[R]):
             self.save("running")
             while not self._has_ended():
                 self._slice()
-            self._end = time.perf_counter()
+            self._ended_at = time.perf_counter()
             self.save("complete")
             return self.result()
         except BaseException as error:
-            self._end = self._end or time.perf_counter()
+            self._ended_at = self._ended_at or time.perf_counter()
             self._keep(error, is_ready)
             raise
 
