@@ -220,7 +220,7 @@ def _together(runs: list[Nested]) -> Nested:
 
 
 def _keep(
-    error: BaseException, done: list[Nested], loops: list[NestedLoop], result: Nested
+    error: BaseException, done: list[Nested], loops: tuple[NestedLoop, ...], result: Nested
 ) -> None:
     """Hand out with an error what was reached, and the runs that the call did not come to."""
     partial = getattr(error, "partial_result", None)
