@@ -92,7 +92,7 @@ def extend(
             join=partial(_joined, chains),
             report=report,
             start=start,
-            elapsed=chains.wall_time,
+            earlier=chains.wall_time,
         )
         return run_and_warn(loop.run, loop.findings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,49 +31,40 @@ _GLANCE = 200_000
 _MOST_REFUSED = 0.5
 
 
+@dataclass(eq=False, repr=False)
 class ChainLoop(RunLoop[Chains]):
     """The run loop of MCMC; `join` makes the whole result of that of this loop."""
 
-    def __init__(
-        self,
-        job: Job,
-        sampler: _core.Sampler,
-        ports: list[tuple[str, Any]],
-        arrays: Arrays,
-        origin: Origin,
-        *,
-        workers: int,
-        stop: StopWhen | None = None,
-        keep_state: bool = True,
-        join: Callable[[Chains], Chains] = lambda part: part,
-        **more: Any,
-    ) -> None:
-        super().__init__(**more)
-        self._job = job
-        self._sampler = sampler
-        self._ports = ports
-        self._arrays = arrays
-        self._origin = origin
-        self._workers = workers
-        self._stop = stop
-        self._keep_state = keep_state
-        self._join = join
-        self._coupled = sampler.n_points > 1
+    reports = True
+
+    job: Job
+    sampler: _core.Sampler
+    ports: list[tuple[str, Any]]
+    arrays: Arrays
+    origin: Origin
+    _: KW_ONLY
+    workers: int
+    stop: StopWhen | None = None
+    keep_state: bool = True
+    join: Callable[[Chains], Chains] = lambda part: part
+
+    def __post_init__(self) -> None:
+        s = self.job.settings
+        #: The walkers of an ensemble move together.
+        self._coupled = self.sampler.n_points > 1
+        self.total = s.n_chains // self.sampler.n_points * s.transition(s.n_draws)
         self._marks = self._meetings()
         self._mark = next(self._marks, None)
         #: Draws of each chain at the mark that the last slice has reached, 0 if it reached none.
         self._met = 0
         self._stopped_at = 0
-        # Transitions of each chain, and evaluations, at the end of the last slice.
-        self._done: list[int] = []
-        self._evals = (0, 0)
         self.settle()
 
     def _meetings(self) -> Iterator[tuple[int, dict[str, Any], int]]:
         """Yield the marks: the transition, the record up to it, and the draws to be judged."""
-        s = self._job.settings
-        every = s.n_draws if self._stop is None else self._stop.every
-        for until, record in self._arrays.records():
+        s = self.job.settings
+        every = s.n_draws if self.stop is None else self.stop.every
+        for until, record in self.arrays.records():
             if until > s.n_warmup:
                 for n in range(every, s.n_draws, every):
                     yield s.transition(n), record, n
@@ -83,12 +75,12 @@ class ChainLoop(RunLoop[Chains]):
         assert self._mark is not None
         until, record, n_draws = self._mark
         error: BaseException | None
-        reached, error = self._sampler.run(
-            self._ports,
+        reached, error = self.sampler.run(
+            self.ports,
             until,
             record,
             budget.seconds,
-            self._workers,
+            self.workers,
             self.total,
             self.report,
             DRIVER.get(),
@@ -99,65 +91,55 @@ class ChainLoop(RunLoop[Chains]):
             self._mark, self._met = next(self._marks, None), n_draws
         return error
 
-    def is_complete(self) -> bool:
-        """Return whether all marks are reached."""
-        return self._mark is None
-
     def is_enough(self) -> bool:
         """Return whether the draws meet `stop`, which is tested at marks alone."""
-        if self._stop is None or not self._met:
+        if self.stop is None or not self._met:
             return False
-        if self._stop.met(self._arrays.shown(self._met), self._coupled):
+        if self.stop.met(self.arrays.shown(self._met), self._coupled):
             self._stopped_at = self._met
         return self._stopped_at > 0
 
     @property
-    def total(self) -> int:
-        """Transitions of all chains; walkers of an ensemble move together."""
-        s = self._job.settings
-        return s.n_chains // self._sampler.n_points * s.transition(s.n_draws)
-
-    @property
     def is_watched(self) -> bool:
         """Whether somebody looks at the run, or at its folder."""
-        return super().is_watched or self._arrays.folder is not None
+        return super().is_watched or self.arrays.folder is not None
 
     def time_used(self) -> float:
         """Return the seconds of this call."""
-        return self.elapsed - self._before
+        return self.elapsed - self.earlier
 
     def settle(self) -> None:
-        """Read from the core where the chains stand."""
-        self._done = self._sampler.n_done
-        self._evals = self._sampler.n_evals
+        """Read from the core where the chains stand, and what they have evaluated."""
+        self._done = self.sampler.n_done
+        self._evals = self.sampler.n_evals
 
-    def has_progress(self) -> bool:
-        """Return whether a chain has made a transition."""
-        return max(self._done) > 0
+    def done(self) -> int:
+        """Return the transitions of all chains."""
+        return sum(self._done)
 
     def where(self) -> str:
         """Return the transitions at which the chains are."""
         low, high = min(self._done), max(self._done)
         which = f"{low}" if low == high else f"{low} to {high}"
-        warmup = " (warm-up)" if low < self._job.settings.n_warmup else ""
+        warmup = " (warm-up)" if low < self.job.settings.n_warmup else ""
         return f"while {len(self._done)} chains were at transition {which}{warmup}"
 
     def note(self) -> str:
         """Return R-hat, and the number of divergences of kernels that may diverge."""
-        n, names = self._n(), self._sampler.stat_names
+        n, names = self._n(), self.sampler.stat_names
         if n < 4:
             return ""
         notes = []
-        draws = self._arrays.draws
+        draws = self.arrays.draws
         columns = min(draws.shape[2], max(_GLANCE // (n * len(draws)), 1))
         step = max(n * len(draws) * columns // _GLANCE, 1)
         some = np.ascontiguousarray(draws[:, :n:step, :columns])
         if len(draws) > 1 and some.shape[1] >= 4 and not self._coupled:
-            rhat = _core.diagnostics_convergence(some, "rhat_rank", (0.0, 0.0), self._workers)
+            rhat = _core.diagnostics_convergence(some, "rhat_rank", (0.0, 0.0), self.workers)
             notes.append(f"R-hat {np.max(rhat):.3f}")
         diverging = [i for i, name in enumerate(names) if name.endswith("diverging")]
         if diverging:
-            notes.append(f"{int(np.sum(self._arrays.stats[:, :n, diverging]))} divergences")
+            notes.append(f"{int(np.sum(self.arrays.stats[:, :n, diverging]))} divergences")
         return ", ".join(notes)
 
     def on_slice(self) -> None:
@@ -173,27 +155,27 @@ class ChainLoop(RunLoop[Chains]):
     def discard(self) -> None:
         """Remove the checkpoint and the folder that the call has made."""
         super().discard()
-        folder = self._arrays.folder
+        folder = self.arrays.folder
         if folder is not None and not folder.resumed:
             folder.discard()
 
     def _publish(self, status: str) -> None:
         """Write the index of the folder, which says how much of the arrays is filled."""
-        folder = self._arrays.folder
+        folder = self.arrays.folder
         if folder is None:
             return
         n = self._n()
         if n:
-            self._arrays.shown(n)
+            self.arrays.shown(n)
         folder.index(
             {
                 **self._provenance(status),
                 "n_draws": n,
-                "n_warmup": min(min(self._done), self._job.settings.n_warmup),
-                "names": list(self._job.names),
-                "stat_names": self._sampler.stat_names,
-                "n_points": self._sampler.n_points,
-                "origin": self._origin.digest,
+                "n_warmup": min(min(self._done), self.job.settings.n_warmup),
+                "names": list(self.job.names),
+                "stat_names": self.sampler.stat_names,
+                "n_points": self.sampler.n_points,
+                "origin": self.origin.digest,
             }
         )
 
@@ -202,21 +184,21 @@ class ChainLoop(RunLoop[Chains]):
 
         Draws on disk are written before the state that follows them.
         """
-        state = {"words": self._sampler.save(), **vars(self._origin)}
-        folder, s = self._arrays.folder, self._job.settings
+        state = {"words": self.sampler.save(), **vars(self.origin)}
+        folder, s = self.arrays.folder, self.job.settings
         if folder is not None:
             folder.flush()
             return state
-        done = max(self._sampler.n_done)
+        done = max(self.sampler.n_done)
         ends = {True: min(done, s.n_warmup), False: max(done - s.n_warmup, 0) // s.thin}
         return state | {
             f"array.{name}": array[:, : ends[name.startswith("warmup")]]
-            for name, array in self._arrays.named().items()
+            for name, array in self.arrays.named().items()
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Fill the arrays as far as they were; the chains are restored before there are any."""
-        for name, array in self._arrays.named().items():
+        for name, array in self.arrays.named().items():
             kept = state.get(f"array.{name}")
             if kept is not None:
                 array[:, : kept.shape[1]] = kept
@@ -225,8 +207,8 @@ class ChainLoop(RunLoop[Chains]):
         """Return the number of draws that all chains have."""
         if self._stopped_at:
             return self._stopped_at
-        s = self._job.settings
-        return max(min(self._done) - s.transition(self._arrays.first), 0) // s.thin
+        s = self.job.settings
+        return max(min(self._done) - s.transition(self.arrays.first), 0) // s.thin
 
     def show(self) -> None:
         """Let the view make its result when it is looked at, which copies all draws."""
@@ -235,7 +217,7 @@ class ChainLoop(RunLoop[Chains]):
     def _peek(self) -> Chains | None:
         """Return the draws so far while the chains run on."""
         n = self._n()
-        return self._join(self._sample(n, "running", copy=True)) if n else None
+        return self.join(self._sample(n, "running", copy=True)) if n else None
 
     def salvage(self) -> Chains | None:
         """Return the draws at the end of the last slice."""
@@ -243,51 +225,51 @@ class ChainLoop(RunLoop[Chains]):
 
     def snapshot(self, status: str) -> Chains | None:
         """Return the draws that all chains have; those of a complete run with its state."""
-        n, job = self._n(), self._job
+        n, job = self._n(), self.job
         more: dict[str, Any] = {}
         if status != "complete":
-            return self._join(self._sample(n, status)) if n else None
+            return self.join(self._sample(n, status)) if n else None
         if n == 0:
             raise BudgetExhausted(
                 f"max_time: {self.max_time:g} s were over after {min(self._done)} transitions, "
                 f"{job.settings.n_warmup} of which are the warm-up; there are no draws: give "
                 "more time, or a shorter warm-up"
             )
-        more["adaptation"] = adaptation(self._sampler.adaptation(), job.target.dim)
-        end = self._arrays.first + n
-        if self._keep_state and set(self._done) == {job.settings.transition(end)}:
-            words, n_evals = self._sampler.save(), self._origin.n_evals
+        more["adaptation"] = adaptation(self.sampler.adaptation(), job.target.dim)
+        end = self.arrays.first + n
+        if self.keep_state and set(self._done) == {job.settings.transition(end)}:
+            words, n_evals = self.sampler.save(), self.origin.n_evals
             more["_state"] = {"words": words, "n_evals": n_evals, "n_draws": end}
         result = self._sample(n, status, **more)
         object.__setattr__(result, "_job", job)
-        return self._join(result)
+        return self.join(result)
 
     def _provenance(self, status: str) -> dict[str, Any]:
-        settings = {**self._job.settings.to_dict(), **self._job.kernel._settings()}
-        if self._job.space is not None:
-            settings["transforms"] = repr(self._job.space.transforms)
+        settings = {**self.job.settings.to_dict(), **self.job.kernel._settings()}
+        if self.job.space is not None:
+            settings["transforms"] = repr(self.job.space.transforms)
             settings[OTHER_SPACE] = "of unconstrained points"
-        if self._sampler.is_biased:
+        if self.sampler.is_biased:
             settings["bias"] = "discretisation"
-        if self._stop is not None:
-            settings["stop"] = repr(self._stop)
+        if self.stop is not None:
+            settings["stop"] = repr(self.stop)
         if self.max_time is not None:
             settings["max_time"] = self.max_time
         return {
-            "seed": self._job.key,
+            "seed": self.job.key,
             "version": _core.__version__,
             "isa": _core.isa_level,
             "settings": settings,
-            "n_evals": self._origin.n_evals + self._evals[0],
+            "n_evals": self.origin.n_evals + self._evals[0],
             "wall_time": self.elapsed,
             "status": "interrupted" if self.timed_out else status,
         }
 
     def _sample(self, n: int, status: str, copy: bool = False, **more: Any) -> Chains:
         """Return the first `n` draws of every chain."""
-        job, arrays, names = self._job, self._arrays, self._sampler.stat_names
-        n_points = self._sampler.n_points
-        draws = job.shown(arrays.draws[:, :n]) if copy else self._arrays.shown(n)
+        job, arrays, names = self.job, self.arrays, self.sampler.stat_names
+        n_points = self.sampler.n_points
+        draws = job.shown(arrays.draws[:, :n]) if copy else self.arrays.shown(n)
         gradients = None if arrays.gradients is None else arrays.gradients[:, :n]
         log_densities = known(arrays.log_densities[:, :n])
         if copy:
@@ -321,7 +303,7 @@ class ChainLoop(RunLoop[Chains]):
                     "for overflows elsewhere",
                 )
             )
-        s = self._job.settings
+        s = self.job.settings
         if self.timed_out:
             found.append(
                 (
@@ -331,7 +313,7 @@ class ChainLoop(RunLoop[Chains]):
                     "reproducible",
                 )
             )
-        elif self._stop is not None and not self.stopped:
-            missed = self._stop.missed(self._arrays.shown(self._n()), self._coupled)
+        elif self.stop is not None and not self.stopped:
+            missed = self.stop.missed(self.arrays.shown(self._n()), self._coupled)
             found.append((ConvergenceWarning, missed))
         return [*found, *findings(result)]

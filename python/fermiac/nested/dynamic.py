@@ -70,7 +70,6 @@ class DynamicLoop(NestedLoop):
     """
 
     def __init__(self, job: Job, **more: Any) -> None:
-        super().__init__(job, **more)
         assert job.dynamic is not None
         self._aim = job.dynamic
         self._ended: dict[str, Any] | None = None
@@ -78,13 +77,14 @@ class DynamicLoop(NestedLoop):
         self._notes: dict[str, list[float]] = {name: [] for name in _NOTES}
         self._low, self._high = -np.inf, np.inf
         self._why = ""
+        super().__init__(job, **more)
 
     @property
     def _n_runs(self) -> int:
         """The number of runs that have ended, the first and batches."""
         return len(self._notes["low"])
 
-    def settle(self) -> None:
+    def _read(self) -> dict[str, Any]:
         """Read from the core how the run under way stands, and add those before it."""
         state = self.core.state()
         for name in _COUNTS:
@@ -101,7 +101,7 @@ class DynamicLoop(NestedLoop):
             state["rank_p_value"] = float("nan")  # of one run of several
         state["n_points"] = int(n.sum())
         state["radius_scale"] = max(*self._notes["radius_scale"], state["radius_scale"], 0.0)
-        self.info = state
+        return state
 
     def points(self) -> dict[str, Any]:
         """Return the dead points of all runs so far."""
@@ -152,7 +152,7 @@ class DynamicLoop(NestedLoop):
         self.settle()
         if self.report is not None:
             # Runs may be too short to report; whoever pauses or aborts does it here.
-            done = self._evals_before + self._evals_ended
+            done = self.evals_before + self._evals_ended
             self._expected = max(int(done * self._aim.measure(ess, stderr)), done + 1)
             self.report(done, self._expected)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,31 +47,31 @@ def longest(trace: Mapping[str, Any]) -> int:
     return int(np.nanmax(trace["n_moves"], initial=0))
 
 
+@dataclass(eq=False, repr=False)
 class NestedLoop(RunLoop[Nested]):
     """The run loop of nested sampling; its time is that of all calls."""
 
-    def __init__(
-        self,
-        job: Job,
-        *,
-        workers: int,
-        evals_before: int = 0,
-        core: _core.NestedRun | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(**more)
-        self.job = job
+    reports = True
+
+    job: Job
+    _: KW_ONLY
+    workers: int
+    #: Evaluations of other loops of the call.
+    evals_before: int = 0
+    #: The run of the core; by default a new one.
+    begun: _core.NestedRun | None = None
+
+    def __post_init__(self) -> None:
         #: The job of the run under way.
-        self._now = job
-        self.core = job.make() if core is None else core
-        self._workers = workers
-        #: Evaluations of other loops of the call, and of runs of this one that have ended.
-        self._evals_before = evals_before
+        self._now = self.job
+        #: Evaluations of runs of this loop that have ended.
         self._evals_ended = 0
         #: How many there will be at least, for progress.
         self._expected = 0
+        self.core = self.job.make() if self.begun is None else self.begun
         #: Status, counts and evidence at the end of the last slice.
-        self.info = self.core.state()
+        self.info: dict[str, Any] = {}
+        self.settle()
 
     def state(self) -> dict[str, Any]:
         """Return the state of the core's run."""
@@ -102,33 +103,32 @@ class NestedLoop(RunLoop[Nested]):
     def advance(self, budget: Budget) -> BaseException | None:
         """Make replacements for a while."""
         report = self._shifted_report()
-        error = self.core.run(*self.job.ports, budget.seconds, self._workers, report)
+        error = self.core.run(*self.job.ports, budget.seconds, self.workers, report)
         self.settle()
         return error
 
     def _shifted_report(self) -> Report | None:
         """Return the progress callback, which counts the evaluations of other runs too."""
-        report, before = self.report, self._evals_before + self._evals_ended
+        report, before = self.report, self.evals_before + self._evals_ended
         if report is None or not before:
             return report
         return lambda done, total: report(before + done, max(before + total, self._expected))
 
     def settle(self) -> None:
         """Read from the core how the run stands."""
-        self.info = self.core.state()
+        self.info = self._read()
+        self.total = self.done()
+
+    def _read(self) -> dict[str, Any]:
+        return self.core.state()
 
     def is_complete(self) -> bool:
         """Return whether the evidence or a limit has ended the run."""
         return bool(self.info["status"] != "running")
 
-    @property
-    def total(self) -> int:
-        """Evaluations of the call so far."""
-        return self._evals_before + int(self.info["n_evals"])
-
-    def has_progress(self) -> bool:
-        """Return whether the likelihood was evaluated."""
-        return bool(self.info["n_evals"])
+    def done(self) -> int:
+        """Return the evaluations of the call so far."""
+        return self.evals_before + int(self.info["n_evals"])
 
     def where(self) -> str:
         """Return the batch that the run is at."""
@@ -195,7 +195,7 @@ class NestedLoop(RunLoop[Nested]):
         return self.core.points(*self.job.ports)
 
     def _importance(self) -> ImportanceEvidence | None:
-        return importance_of(self.core, self.job, self._workers)
+        return importance_of(self.core, self.job, self.workers)
 
     def _trace(self) -> dict[str, Any]:
         return self.core.trace()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from fermiac._base.progress import Report, annotate, finish
@@ -54,10 +56,11 @@ class View:
         self._due = time.monotonic() + _AGED
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RunLoop(ABC, Generic[R]):
     """A run, from where it stands to its end; each domain implements the steps of its own.
 
-    Parameters
+    Attributes
     ----------
     start : float
         `time.perf_counter` at the start of the call.
@@ -67,39 +70,37 @@ class RunLoop(ABC, Generic[R]):
         The file from which the run is resumed, and to which it is written.
     max_time : float, optional
         Seconds after which the run ends.
-    view : View, optional
-        The view of the call, if it has several loops.
-    elapsed : float, default 0.0
+    view : View
+        The view of the call.
+    earlier : float
         Seconds that earlier calls took.
     steps, most_steps : int
-        Steps of the first slice, and of a slice at most.
+        Steps of the next slice, and of a slice at most.
+    total : int
+        The whole of the progress, in the unit of the call.
+    timed_out, stopped : bool
+        Whether the run was ended by `max_time`, or by `is_enough`.
     """
 
     #: Errors after which the state of the run is unknown, and is not written.
     fatal: ClassVar[tuple[type[BaseException], ...]] = (InternalError,)
+    #: Whether `advance` makes all reports of progress.
+    reports: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        *,
-        start: float,
-        report: Report | None = None,
-        checkpoint: RunCheckpoint | None = None,
-        max_time: float | None = None,
-        view: View | None = None,
-        elapsed: float = 0.0,
-        steps: int = 1,
-        most_steps: int = 2**40,
-    ) -> None:
-        self.report = report
-        self.checkpoint = checkpoint
-        self.max_time = max_time
-        self.view = View() if view is None else view
-        #: Whether `max_time` ended the run, or `is_enough`.
-        self.timed_out = self.stopped = False
-        self._start = self._reported = start
-        self._ended_at: float | None = None
-        self._before = elapsed
-        self._steps, self._most_steps = steps, most_steps
+    start: float
+    report: Report | None = None
+    checkpoint: RunCheckpoint | None = None
+    max_time: float | None = None
+    view: View = field(default_factory=View)
+    earlier: float = 0.0
+    steps: int = 1
+    most_steps: int = 2**40
+    total: int = field(init=False, default=0)
+    timed_out: bool = field(init=False, default=False)
+    stopped: bool = field(init=False, default=False)
+    _ended_at: float | None = field(init=False, default=None)
+    _reported: float = field(init=False, default=-math.inf)
+    _first: int = field(init=False, default=0)
 
     # What a domain implements.
 
@@ -108,17 +109,8 @@ class RunLoop(ABC, Generic[R]):
         """Run a slice; return the error that ended it, once the state is settled."""
 
     @abstractmethod
-    def is_complete(self) -> bool:
-        """Return whether the run has come to its end."""
-
-    @property
-    @abstractmethod
-    def total(self) -> int:
-        """The whole of the progress, in the unit of the call."""
-
-    @abstractmethod
-    def has_progress(self) -> bool:
-        """Return whether there is anything that is worth a checkpoint."""
+    def done(self) -> int:
+        """Return what is done, in the unit of `total`."""
 
     @abstractmethod
     def snapshot(self, status: str) -> R | None:
@@ -162,9 +154,9 @@ class RunLoop(ABC, Generic[R]):
         """Begin a further part of a run that is complete; return whether there is one."""
         return False
 
-    def progress(self) -> tuple[int, int] | None:
-        """Return what is done and the total; None where `advance` reports all by itself."""
-        return None
+    def is_complete(self) -> bool:
+        """Return whether the run has come to its end."""
+        return self.done() >= self.total
 
     def note(self) -> str:
         """Return the note of a progress bar."""
@@ -200,7 +192,7 @@ class RunLoop(ABC, Generic[R]):
     def elapsed(self) -> float:
         """Seconds that the run has taken, those of earlier calls included."""
         end = time.perf_counter() if self._ended_at is None else self._ended_at
-        return self._before + end - self._start
+        return self.earlier + end - self.start
 
     def run(self) -> R:
         """Run to the end and make the last report; return the result."""
@@ -211,6 +203,7 @@ class RunLoop(ABC, Generic[R]):
     def run_to_end(self) -> R:
         """Run to the end; return the result."""
         self._ended_at, is_ready = None, False
+        self._first = self.done()
         try:
             self._resume()
             is_ready = True
@@ -234,7 +227,7 @@ class RunLoop(ABC, Generic[R]):
 
     def continue_from(self, state: dict[str, Any], elapsed: float) -> None:
         """Continue from the state of another loop, which took so many seconds."""
-        self._before = elapsed
+        self.earlier = elapsed
         self.restore(state)
 
     def budget(self) -> Budget:
@@ -244,7 +237,7 @@ class RunLoop(ABC, Generic[R]):
             limits.append(self.checkpoint.wait())
         if self.max_time is not None:
             limits.append(self.max_time - self.time_used())
-        return Budget(max(min(limits), 0.0) if limits else None, self._steps)
+        return Budget(max(min(limits), 0.0) if limits else None, self.steps)
 
     def is_late(self) -> bool:
         """Return whether the time of `max_time` is over."""
@@ -265,9 +258,9 @@ class RunLoop(ABC, Generic[R]):
         if error is not None:
             raise error
         if taken < _SLICE / 2:
-            self._steps = min(2 * self._steps, self._most_steps)
+            self.steps = min(2 * self.steps, self.most_steps)
         elif taken > _SLICE:
-            self._steps = max(self._steps // 2, 1)
+            self.steps = max(self.steps // 2, 1)
         self.on_slice()
         if self.checkpoint is not None and self.checkpoint.wait() == 0:
             self.save("running")
@@ -282,11 +275,11 @@ class RunLoop(ABC, Generic[R]):
         if self.report is None:
             return
         annotate(self.report, self.note())
-        progress, now = self.progress(), time.perf_counter()
+        done, now = self.done(), time.perf_counter()
         # The report of the whole is left to `finish`.
-        if progress is not None and progress[0] < progress[1] and now - self._reported > _REPORT:
+        if not self.reports and done < self.total and now - self._reported > _REPORT:
             self._reported = now
-            self.report(*progress)
+            self.report(done, self.total)
 
     def _keep(self, error: BaseException, is_ready: bool) -> None:
         """Write what there is when an error ends the run, and hand it out with the error."""
@@ -300,7 +293,7 @@ class RunLoop(ABC, Generic[R]):
                 partial = self.snapshot("interrupted")
             elif is_ready:
                 partial = self.salvage()
-            if not self.has_progress():
+            if self.done() <= self._first:
                 self.discard()
             elif is_known:
                 self.save("interrupted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -31,67 +32,49 @@ _VERIFIED = 3
 _FIELDS = ("draws", "sigma", "log_sigma", "acceptance")
 
 
+@dataclass(eq=False, repr=False)
 class GibbsLoop(RunLoop[LangevinGibbs]):
     """The run loop of denoising Langevin Gibbs; `before` is the result that it makes longer."""
 
-    def __init__(
-        self,
-        chains: Chains,
-        settings: GibbsSettings,
-        model: Model,
-        n_draws: int,
-        *,
-        names: tuple[str, ...] = (),
-        before: LangevinGibbs | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(**more, elapsed=0.0 if before is None else before.wall_time)
-        self._chains = chains
-        self._settings = settings
-        self._model = model
-        self._n_draws = n_draws
-        self._names = names
+    chains: Chains
+    settings: GibbsSettings
+    model: Model
+    n_draws: int
+    _: KW_ONLY
+    names: tuple[str, ...] = ()
+    before: LangevinGibbs | None = None
+
+    def __post_init__(self) -> None:
+        self.total = self.n_draws * self.settings.n_chains
         self._parts: list[Windows] = []
-        if before is not None:
-            self._parts.append(before._windows())
-            assert before.state is not None
-            chains.load(dict(before.state))
+        if self.before is not None:
+            self.earlier = self.before.wall_time
+            self._parts.append(self.before._windows())
+            assert self.before.state is not None
+            self.chains.load(dict(self.before.state))
 
-    @property
-    def total(self) -> int:
-        """Draws of all chains."""
-        return self._n_draws * self._settings.n_chains
-
-    def progress(self) -> tuple[int, int]:
-        """Return the draws that all chains have, and their total."""
-        return self._chains.n_windows * self._settings.n_chains, self.total
+    def done(self) -> int:
+        """Return the draws that all chains have."""
+        return self.chains.n_windows * self.settings.n_chains
 
     def begin(self) -> None:
         """Start the chains and make the warm-up, unless they come from an earlier run."""
         if not self._parts:
-            self._chains.begin(self.report)
+            self.chains.begin(self.report)
 
     def advance(self, budget: Budget) -> None:
         """Make some windows."""
-        n = min(budget.steps, self._n_draws - self._chains.n_windows)
-        self._parts.append(self._chains.advance(n, self.report))
-
-    def is_complete(self) -> bool:
-        """Return whether the chains have all their draws."""
-        return self._chains.n_windows >= self._n_draws
-
-    def has_progress(self) -> bool:
-        """Return whether the chains have a draw."""
-        return self._chains.n_windows > 0
+        n = min(budget.steps, self.n_draws - self.chains.n_windows)
+        self._parts.append(self.chains.advance(n, self.report))
 
     def settle(self) -> None:
         """Refuse a state whose last windows were lost by an interrupt as they were handed over."""
-        if self._windows().sigma.shape[1] != self._chains.n_windows:
+        if self._windows().sigma.shape[1] != self.chains.n_windows:
             raise InternalError("the last draws are lost")
 
     def where(self) -> str:
         """Return how many draws there are."""
-        return f"after {self._chains.n_windows} draws of each chain"
+        return f"after {self.chains.n_windows} draws of each chain"
 
     def note(self) -> str:
         """Return the mean level of the last windows."""
@@ -101,7 +84,7 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
         """Return the chains, their windows, and values by which the model is known."""
         made = self._windows()
         arrays = {name: getattr(made, name) for name in _FIELDS}
-        arrays |= {f"state.{name}": array for name, array in self._chains.save().items()}
+        arrays |= {f"state.{name}": array for name, array in self.chains.save().items()}
         return {**arrays, "probe": self._probe}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -111,27 +94,27 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
             path = f"{self.checkpoint.path}: "
             what, where = "the model gives other numbers,", "at the first of some points"
             self.checkpoint.verify(what, where, lambda: self._probe, state["probe"], 1e-5, 1e-6)
-        self._chains.load({k[6:]: v for k, v in state.items() if k.startswith("state.")})
-        if self._chains.n_windows > self._n_draws:
+        self.chains.load({k[6:]: v for k, v in state.items() if k.startswith("state.")})
+        if self.chains.n_windows > self.n_draws:
             raise CheckpointError(
-                f"{path}its chains have {self._chains.n_windows} draws each, more than the "
-                f"{self._n_draws} of this call; give n_draws= at least as large as before"
+                f"{path}its chains have {self.chains.n_windows} draws each, more than the "
+                f"{self.n_draws} of this call; give n_draws= at least as large as before"
             )
         self._parts.append(Windows(**{name: state[name] for name in _FIELDS}))
 
     @cached_property
     def _probe(self) -> Array:
         """What the model gives at some points, by which a resumed run knows it."""
-        levels = self._settings.levels
+        levels = self.settings.levels
         some = levels[np.linspace(0, len(levels) - 1, _VERIFIED).astype(int)]
         z, _ = _core.score_noise(
-            self._settings.key, INTEGRATE, 0, _VERIFIED, 0, self._settings.dim, 0
+            self.settings.key, INTEGRATE, 0, _VERIFIED, 0, self.settings.dim, 0
         )
-        return self._model._denoise(np.ascontiguousarray(z * some[:, None]), some.copy())
+        return self.model._denoise(np.ascontiguousarray(z * some[:, None]), some.copy())
 
     def _windows(self) -> Windows:
         """Return all windows so far."""
-        n, dim = self._settings.n_chains, self._settings.dim
+        n, dim = self.settings.n_chains, self.settings.dim
         if not self._parts:
             empty = np.empty((n, 0))
             return Windows(np.empty((n, 0, dim)), empty, empty, empty)
@@ -145,10 +128,10 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
 
     def snapshot(self, status: str) -> LangevinGibbs | None:
         """Return the draws so far, if there are any."""
-        if not self.has_progress():
+        if not self.chains.n_windows:
             return None
-        made, settings = self._windows(), self._settings
-        counts = self._chains.counts()
+        made, settings = self._windows(), self.settings
+        counts = self.chains.counts()
         calls = dict(zip(("start", "warmup", "sweeps", "denoise"), counts["n_calls"], strict=True))
         prior = np.exp(settings.log_prior - settings.log_prior.max())
         result = LangevinGibbs(
@@ -160,7 +143,7 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
             wall_time=self.elapsed,
             status=status,
             draws=made.draws if status != "running" else made.draws.copy(),
-            names=self._names,
+            names=self.names,
             error_model="chains",
             stats={
                 "sigma": made.sigma,
@@ -173,9 +156,9 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
             passages=counts["passages"],
             calls={name: int(n) for name, n in calls.items()},
             bias=biases(settings),
-            state=self._chains.save(),
+            state=self.chains.save(),
         )
-        object.__setattr__(result, "_origin", (self._model, settings))
+        object.__setattr__(result, "_origin", (self.model, settings))
         return result
 
 

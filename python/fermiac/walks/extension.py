@@ -100,7 +100,7 @@ def extend(
             block=max(BLOCK // job.n_walkers, 1),
             report=report,
             start=begun,
-            elapsed=walk.wall_time,
+            earlier=walk.wall_time,
             before=walk,
         )
         return run_and_warn(loop.run, lambda _: found)

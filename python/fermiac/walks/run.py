@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,38 +47,30 @@ class _Slice(NamedTuple):
     thin: int
 
 
+@dataclass(eq=False, repr=False)
 class WalkLoop(RunLoop[Walk]):
     """The run loop of walks; `before` is the walk that it makes longer."""
 
     fatal = (InternalError, TargetError)
 
-    def __init__(
-        self,
-        job: Job,
-        walkers: _core.Walkers,
-        *,
-        workers: int,
-        f: NodeFunction | None = None,
-        on_block: OnBlock | None = None,
-        block: int | None = None,
-        stop: StopAtStderr | None = None,
-        keep_state: bool = True,
-        before: Walk | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(**more, steps=64)
-        self._job = job
-        self._walkers = walkers
-        self._workers = workers
-        self._f = f
-        self._on_block = on_block
-        self._block = block
-        self._stop = stop
-        self._keep_state = keep_state
-        self._earlier = before
-        self.done = 0 if before is None else before.n_steps
-        #: The step after which this run records.
-        self._recorded = max(self.done, job.burn_in)
+    job: Job
+    walkers: _core.Walkers
+    _: KW_ONLY
+    workers: int
+    f: NodeFunction | None = None
+    on_block: OnBlock | None = None
+    block: int | None = None
+    stop: StopAtStderr | None = None
+    keep_state: bool = True
+    before: Walk | None = None
+    steps: int = 64
+
+    def __post_init__(self) -> None:
+        before = self.before
+        self.total = self.job.n_walkers * self.job.n_steps
+        #: Steps that each walker has made, and the step after which this run records.
+        self.n_done = 0 if before is None else before.n_steps
+        self._recorded = max(self.n_done, self.job.burn_in)
         #: The slice that is under way, and the block that `on_block` has not seen yet.
         self._ahead: _Slice | None = None
         self._unseen: NDArray[Any] | None = None
@@ -88,7 +81,7 @@ class WalkLoop(RunLoop[Walk]):
 
     def _room(self) -> NDArray[Any] | None:
         """Return the array of the paths, if they are recorded."""
-        job = self._job
+        job = self.job
         if job.record != "path":
             return None
         n = (job.n_steps - job.burn_in) // job.thin - (self._recorded - job.burn_in) // job.thin
@@ -100,31 +93,18 @@ class WalkLoop(RunLoop[Walk]):
         )
         return np.empty((job.n_walkers, n), dtype=np.uint32 if size == 4 else np.uint64)
 
-    @property
-    def total(self) -> int:
-        """Steps of all walkers."""
-        return self._job.n_walkers * self._job.n_steps
-
-    def progress(self) -> tuple[int, int]:
-        """Return the steps that all walkers have made, and their total."""
-        return self.done * self._job.n_walkers, self.total
-
-    def is_complete(self) -> bool:
-        """Return whether all steps are made."""
-        return self.done >= self._job.n_steps
+    def done(self) -> int:
+        """Return the steps that all walkers have made."""
+        return self.n_done * self.job.n_walkers
 
     def is_enough(self) -> bool:
         """Return whether the averages meet `stop`."""
-        counted = self.done - self._job.burn_in
-        return self._stop is not None and self._stop.met(self.sums, counted)
-
-    def has_progress(self) -> bool:
-        """Return whether the walkers have made a step."""
-        return self.done > 0
+        counted = self.n_done - self.job.burn_in
+        return self.stop is not None and self.stop.met(self.sums, counted)
 
     def where(self) -> str:
         """Return the step at which walkers are."""
-        return f"while walkers were at step {self.done}"
+        return f"while walkers were at step {self.n_done}"
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Make some steps."""
@@ -136,12 +116,12 @@ class WalkLoop(RunLoop[Walk]):
     def on_slice(self) -> None:
         """Hand a block to the user."""
         block, self._unseen = self._unseen, None
-        if self._on_block is None or block is None:
+        if self.on_block is None or block is None:
             return
         try:
-            self._on_block(block)
+            self.on_block(block)
         except Exception as error:
-            error.add_note(f"raised by on_block after {self.done} steps of each walker")
+            error.add_note(f"raised by on_block after {self.n_done} steps of each walker")
             raise
 
     def settle(self) -> None:
@@ -153,32 +133,32 @@ class WalkLoop(RunLoop[Walk]):
 
     @property
     def _needs_blocks(self) -> bool:
-        return self._on_block is not None or (
-            self._f is not None and (self._stop is not None or self._job.record == "none")
+        return self.on_block is not None or (
+            self.f is not None and (self.stop is not None or self.job.record == "none")
         )
 
     def _next(self, steps: int) -> int:
         """Return the step at which the next slice ends."""
-        job, done = self._job, self.done
+        job, done = self.job, self.n_done
         ends = [job.n_steps]
         if done < job.burn_in:
             ends = [job.burn_in]
         if self._needs_blocks and done >= job.burn_in:
             # At multiples of the block, wherever a run began.
-            assert self._block is not None
-            ends.append(done + self._block - (done - job.burn_in) % self._block)
+            assert self.block is not None
+            ends.append(done + self.block - (done - job.burn_in) % self.block)
         else:
             ends.append(done + steps)
         if self._marks_visits and done >= job.burn_in:
             ends.append(job.burn_in + Marks.after(done - job.burn_in))
-        if self._stop is not None and done >= job.burn_in:
-            every = self._stop.every
+        if self.stop is not None and done >= job.burn_in:
+            every = self.stop.every
             ends.append(done + every - (done - job.burn_in) % every)
         return min(ends)
 
     def _planned(self, steps: int) -> _Slice:
         """Return the next slice, with the arrays that it fills."""
-        job, done, until = self._job, self.done, self._next(steps)
+        job, done, until = self.job, self.n_done, self._next(steps)
         if self._needs_blocks and done >= job.burn_in:
             kind = np.uint32 if job.graph.n_nodes <= 2**32 else np.uint64
             block = np.empty((job.n_walkers, until - done), dtype=kind)
@@ -190,38 +170,38 @@ class WalkLoop(RunLoop[Walk]):
         """Move all walkers to the end of the slice, whatever happens on the way."""
         assert self._ahead is not None
         until, _, paths, first, thin = self._ahead
-        how = (until, paths, first, thin, self._workers, self.total)
-        return walk_to(self._walkers, *how, report)
+        how = (until, paths, first, thin, self.workers, self.total)
+        return walk_to(self.walkers, *how, report)
 
     def _arrive(self) -> None:
         """Update sums, paths and marks at the end of a slice."""
         assert self._ahead is not None
-        (until, block, *_), job = self._ahead, self._job
+        (until, block, *_), job = self._ahead, self.job
         if block is not None:
             if self.paths is not None:
                 self._thin(block)
-            if self._f is not None:
-                values = self._f.at(block.reshape(-1)).reshape(*block.shape, -1)
+            if self.f is not None:
+                values = self.f.at(block.reshape(-1)).reshape(*block.shape, -1)
                 if job.record == "none":
-                    self.marks.put_sums(self.done - job.burn_in, self.sums, values)
+                    self.marks.put_sums(self.n_done - job.burn_in, self.sums, values)
                 sums = values.sum(axis=1)
                 self.sums = sums if self.sums is None else self.sums + sums
-        self.done, self._ahead, self._unseen = until, None, block
+        self.n_done, self._ahead, self._unseen = until, None, block
         if until == job.burn_in and job.record == "visits":
-            self.burned = self._visits(state_of(self._walkers))
+            self.burned = self._visits(state_of(self.walkers))
         counted = until - job.burn_in
         # Only the last two are needed, and to sum all histories takes its time.
-        late = self._stop is not None or 4 * counted > job.n_steps - job.burn_in
+        late = self.stop is not None or 4 * counted > job.n_steps - job.burn_in
         if self._marks_visits and late and Marks.are_at(counted):
             self._mark(counted)
 
     @property
     def _marks_visits(self) -> bool:
-        return self._job.record == "visits"
+        return self.job.record == "visits"
 
     def _mark(self, counted: int) -> None:
         """Mark what was visited until now."""
-        visits = self._walkers.totals()
+        visits = self.walkers.totals()
         if visits is not None and self.burned is not None:
             visits = visits - self.burned.totals()
         if visits is not None:
@@ -230,18 +210,18 @@ class WalkLoop(RunLoop[Walk]):
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the part of a block that is recorded to the paths."""
         assert self.paths is not None
-        job, before = self._job, self.done - self._job.burn_in
+        job, before = self.job, self.n_done - self.job.burn_in
         first = -(before + 1) % job.thin
         some = block[:, first :: job.thin]
         at = (before + first + 1) // job.thin - 1 - (self._recorded - job.burn_in) // job.thin
         self.paths[:, at : at + some.shape[1]] = some
 
     def _visits(self, state: Mapping[str, NDArray[Any]]) -> Visits:
-        return Visits.named(state, self._job.graph.n_nodes)
+        return Visits.named(state, self.job.graph.n_nodes)
 
     def state(self) -> dict[str, Any]:
         """Return the walkers with their histories, and all that was recorded."""
-        out: dict[str, Any] = {"done": self.done, **state_of(self._walkers)}
+        out: dict[str, Any] = {"done": self.n_done, **state_of(self.walkers)}
         if self.paths is not None:
             out["paths"] = self.paths[:, : self._n_slots()]
         if self.sums is not None:
@@ -254,37 +234,37 @@ class WalkLoop(RunLoop[Walk]):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop; a walk that was enough there is enough here."""
         done = state["done"]
-        if done > self._job.n_steps:
+        if done > self.job.n_steps:
             where = "" if self.checkpoint is None else f"{self.checkpoint.path}: "
             raise CheckpointError(
-                f"{where}its walkers have made {done} steps, more than the {self._job.n_steps} of "
+                f"{where}its walkers have made {done} steps, more than the {self.job.n_steps} of "
                 "this call; give n_steps= at least as large as before"
             )
-        restore_walkers(self._walkers, state)
-        self.done = done
+        restore_walkers(self.walkers, state)
+        self.n_done = done
         if self.paths is not None:
             self.paths[:, : state["paths"].shape[1]] = state["paths"]
         self.sums = state.get("sums")
         marks = {k.removeprefix("marks."): v for k, v in state.items() if k.startswith("marks.")}
         self.marks = Marks(marks or None)
         if "burned.indptr" in state:
-            self.burned = Visits.named(state, self._job.graph.n_nodes, "burned.")
+            self.burned = Visits.named(state, self.job.graph.n_nodes, "burned.")
         self.stopped = self.is_enough()
 
     def _n_slots(self) -> int:
         """Return how many places of each path are filled."""
-        job = self._job
+        job = self.job
         recorded = (self._recorded - job.burn_in) // job.thin
-        return max((self.done - job.burn_in) // job.thin - recorded, 0)
+        return max((self.n_done - job.burn_in) // job.thin - recorded, 0)
 
     def snapshot(self, status: str) -> Walk | None:
         """Return the walk so far, once the burn-in is over."""
-        job, walkers = self._job, self._walkers
-        if status != "complete" and self.done <= job.burn_in:
+        job, walkers = self.job, self.walkers
+        if status != "complete" and self.n_done <= job.burn_in:
             return None
         state = None
         seen = None
-        if self._keep_state or job.record == "visits":
+        if self.keep_state or job.record == "visits":
             state = state_of(walkers)
             if job.record == "visits":
                 seen = self._visits(state)
@@ -293,22 +273,22 @@ class WalkLoop(RunLoop[Walk]):
         paths = None
         if self.paths is not None:
             paths = self.paths[:, : self._n_slots()]
-            if self._earlier is not None:
-                paths = np.concatenate([self._earlier.paths, paths], axis=1)
+            if self.before is not None:
+                paths = np.concatenate([self.before.paths, paths], axis=1)
             elif status == "running":
                 paths = paths.copy()
         return Walk.of_run(
             job,
-            n_steps=self.done,
+            n_steps=self.n_done,
             status=status,
             wall_time=self.elapsed,
             seen=seen,
             paths=paths,
             sums=self.sums,
-            state=state if self._keep_state else None,
+            state=state if self.keep_state else None,
             n_moves=walkers.n_moves,
             positions=walkers.positions(),
-            f=self._f,
+            f=self.f,
             burned=self.burned,
             marks=self.marks.arrays(),
         )

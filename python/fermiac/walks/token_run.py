@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -49,55 +50,44 @@ def before_of(state: Any) -> Before:
     return Before(*(state[name] for name in names))
 
 
+@dataclass(eq=False, repr=False)
 class TokenLoop(RunLoop[Optimum]):
     """The run loop of token optimisation: walkers draw paths ahead, and tokens follow them."""
 
-    def __init__(
-        self,
-        loss: Any,
-        job: Job,
-        tokens: _core.Tokens,
-        *,
-        settings: dict[str, Any],
-        every: int,
-        n_steps: int,
-        local_steps: int,
-        callback: Callback | None,
-        callback_every: int,
-        judge: Judge | None,
-        before: Before,
-        keep_state: bool,
-        workers: int,
-        **more: Any,
-    ) -> None:
-        theta = tokens.theta()
-        most = max(_AHEAD // len(theta), 1)
-        super().__init__(**more, steps=min(256, most), most_steps=most)
-        self._loss = loss
-        self._job = job
+    loss: Any
+    job: Job
+    tokens: _core.Tokens
+    _: KW_ONLY
+    settings: dict[str, Any]
+    every: int
+    n_steps: int
+    local_steps: int
+    callback: Callback | None
+    callback_every: int
+    judge: Judge | None
+    before: Before
+    keep_state: bool
+    workers: int
+
+    def __post_init__(self) -> None:
+        theta, job, every, n_steps = self.tokens.theta(), self.job, self.every, self.n_steps
+        self.most_steps = max(_AHEAD // len(theta), 1)
+        self.steps = min(256, self.most_steps)
+        self.total = job.n_walkers * job.n_steps
         self._walkers = job.walkers()
-        self._tokens = tokens
-        self._settings = settings
-        self._every = every
-        self._local_steps = local_steps
-        self._callback = callback
-        self._callback_every = callback_every
-        self._judge = judge
-        self._keep_state = keep_state
-        self._workers = workers
-        self._first, self._last = job.n_steps - n_steps, job.n_steps
+        self._start = job.n_steps - n_steps
         # The last step has a record of its own where it is none of the others.
         self._trace = np.empty((len(theta), -(-n_steps // every) + 1, theta.shape[1]))
         #: Paths that tokens follow, and the step before them.
         self._kind = np.uint32 if job.graph.n_nodes <= 2**32 else np.uint64
         self._paths: NDArray[Any] = np.empty((len(theta), 0), dtype=self._kind)
-        self._path_start = self._first
+        self._path_start = self._start
         if self.checkpoint is not None:
             self.checkpoint.begin(json.loads(self._identity()))
-        if before.arrays:
-            self._require_same_run(json.loads(before.identity))
-            self._place(before.arrays)
-        self._trace[:, 0] = tokens.theta()
+        if self.before.arrays:
+            self._require_same_run(json.loads(self.before.identity))
+            self._place(self.before.arrays)
+        self._trace[:, 0] = self.tokens.theta()
 
     def _require_same_run(self, there: dict[str, Any]) -> None:
         here = json.loads(self._identity())
@@ -110,70 +100,57 @@ class TokenLoop(RunLoop[Optimum]):
 
     def _identity(self) -> str:
         """Return what makes a run the same run, in JSON."""
-        identity = {**identity_of(self._job, None), **self._settings}
+        identity = {**identity_of(self.job, None), **self.settings}
         for name in ("step_exponent", "record", "burn_in", "thin", "restart", "on_stuck"):
             del identity[name]
         if self.checkpoint is None:
             del identity["record_every"]
         return json.dumps(identity)
 
-    @property
-    def total(self) -> int:
-        """Steps of all tokens."""
-        return self._job.n_walkers * self._last
-
-    def progress(self) -> tuple[int, int]:
-        """Return the steps that all tokens have made, and their total."""
-        return self._job.n_walkers * self._tokens.n_done, self.total
-
-    def is_complete(self) -> bool:
-        """Return whether all steps are made."""
-        return self._tokens.n_done >= self._last
+    def done(self) -> int:
+        """Return the steps that all tokens have made."""
+        return self.job.n_walkers * self.tokens.n_done
 
     def is_enough(self) -> bool:
         """Return whether the callback ends the run."""
-        done = self._tokens.n_done
-        if self._callback is None or done % self._callback_every:
+        done = self.tokens.n_done
+        if self.callback is None or done % self.callback_every:
             return False
-        return self._callback(done, self._tokens.theta()) is True
-
-    def has_progress(self) -> bool:
-        """Return whether this run has made a step."""
-        return self._tokens.n_done > self._first
+        return self.callback(done, self.tokens.theta()) is True
 
     def where(self) -> str:
         """Return how many steps are made."""
-        return f"after {self._tokens.n_done} steps"
+        return f"after {self.tokens.n_done} steps"
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Let the tokens follow their paths to the end; draw new ones first if they are there."""
-        done = self._tokens.n_done
+        done = self.tokens.n_done
         if done == self._path_start + self._paths.shape[1]:
             self._draw(done, budget.steps)
-        error = self._tokens.run(
-            self._loss,
+        error = self.tokens.run(
+            self.loss,
             self._paths,
             self._path_start,
             self._trace,
-            self._first,
-            self._every,
-            self._workers,
+            self._start,
+            self.every,
+            self.workers,
             self.total,
             self.report,
         )
-        if error is None or self._tokens.lost is None:
+        if error is None or self.tokens.lost is None:
             return error
         diverged = DivergedError(str(error))
-        diverged.step, diverged.token, diverged.node = self._tokens.lost
+        diverged.step, diverged.token, diverged.node = self.tokens.lost
         return diverged
 
     def _draw(self, done: int, steps: int) -> None:
         """Draw the next part of the paths."""
-        steps = min(steps, self._last - done)
-        if self._callback is not None:
-            steps = min(steps, self._callback_every - done % self._callback_every)
-        paths = np.empty((self._job.n_walkers, steps), dtype=self._kind)
-        how = (done + steps, paths, done + 1, 1, self._workers, self.total)
+        steps = min(steps, self.job.n_steps - done)
+        if self.callback is not None:
+            steps = min(steps, self.callback_every - done % self.callback_every)
+        paths = np.empty((self.job.n_walkers, steps), dtype=self._kind)
+        how = (done + steps, paths, done + 1, 1, self.workers, self.total)
         error = walk_to(self._walkers, *how, None)
         self._paths, self._path_start = paths, done
         if error is not None:
@@ -182,16 +159,16 @@ class TokenLoop(RunLoop[Optimum]):
     def _place(self, arrays: Mapping[str, Any]) -> None:
         """Bring walkers and tokens to where they were."""
         restore_walkers(self._walkers, arrays["walkers"])
-        self._tokens.load(arrays["tokens"])
+        self.tokens.load(arrays["tokens"])
         self._paths = np.ascontiguousarray(arrays["paths"])
-        self._path_start = self._tokens.n_done
+        self._path_start = self.tokens.n_done
 
     def _arrays(self) -> dict[str, Any]:
         """Return where walkers and tokens are; walkers are ahead by the paths."""
-        ahead = self._paths[:, self._tokens.n_done - self._path_start :]
+        ahead = self._paths[:, self.tokens.n_done - self._path_start :]
         return {
             "walkers": state_of(self._walkers),
-            "tokens": self._tokens.save(),
+            "tokens": self.tokens.save(),
             "paths": np.ascontiguousarray(ahead),
         }
 
@@ -202,24 +179,24 @@ class TokenLoop(RunLoop[Optimum]):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop."""
         done, trace = int(state["tokens"][0]), state["trace"]
-        if done > self._last:
+        if done > self.job.n_steps:
             path = "" if self.checkpoint is None else f" of {self.checkpoint.path}"
             raise ArgumentError(
-                f"n_steps: {self._last} given, and the tokens{path} have made {done} steps; give "
-                "as many at least"
+                f"n_steps: {self.job.n_steps} given, and the tokens{path} have made {done} "
+                "steps; give as many at least"
             )
         self._place(state)
         self._trace[:, : trace.shape[1]] = trace
 
     def _filled(self) -> tuple[NDArray[np.int64], Array]:
         """Return the steps that are recorded, and the parameters after them."""
-        done = self._tokens.n_done - self._first
-        n = done // self._every + 1
-        return self._first + np.arange(n) * self._every, self._trace[:, :n]
+        done = self.tokens.n_done - self._start
+        n = done // self.every + 1
+        return self._start + np.arange(n) * self.every, self._trace[:, :n]
 
     def snapshot(self, status: str) -> Optimum:
         """Return parameters and trace so far; those of a complete run are judged."""
-        job, tokens = self._job, self._tokens
+        job, tokens = self.job, self.tokens
         done = tokens.n_done
         thetas, averages = tokens.theta(), tokens.mean()
         steps, trace = self._filled()
@@ -229,8 +206,8 @@ class TokenLoop(RunLoop[Optimum]):
         elif status == "running":
             trace = trace.copy()
         losses = None
-        if self._judge is not None and status == "complete":
-            losses = self._judge(trace.reshape(-1, trace.shape[2])).reshape(trace.shape[:2])
+        if self.judge is not None and status == "complete":
+            losses = self.judge(trace.reshape(-1, trace.shape[2])).reshape(trace.shape[:2])
         arrays = self._arrays()
         state = {"n_steps": done, "seed": job.key, "identity": self._identity(), "arrays": arrays}
         shown = ("kernel", "base", "alpha", "weights", "pseudo_counts", "history", "n_nodes")
@@ -241,11 +218,11 @@ class TokenLoop(RunLoop[Optimum]):
             isa=_core.isa_level,
             settings={
                 **{name: walk[name] for name in shown},
-                **self._settings,
+                **self.settings,
                 "n_tokens": job.n_walkers,
-                "n_steps": self._last - self._first,
+                "n_steps": self.n_steps,
             },
-            n_evals=job.n_walkers * (done - self._first) * self._local_steps,
+            n_evals=job.n_walkers * (done - self._start) * self.local_steps,
             wall_time=self.elapsed,
             status=status,
             thetas=thetas,
@@ -255,12 +232,12 @@ class TokenLoop(RunLoop[Optimum]):
             trace_steps=steps,
             trace_theta=trace,
             trace_loss=losses,
-            state=state if self._keep_state else None,
+            state=state if self.keep_state else None,
         )
 
     def _visits(self, walkers: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Return the visits of the tokens, without what their walkers have drawn ahead."""
-        n = self._job.graph.n_nodes
+        n = self.job.graph.n_nodes
         if "indptr" in walkers:
             # Exact: counts are far below 2**53.
             visits = np.bincount(walkers["nodes"], walkers["counts"], n).astype(np.int64)
@@ -268,5 +245,5 @@ class TokenLoop(RunLoop[Optimum]):
             totals = self._walkers.totals()
             assert totals is not None
             visits = totals.astype(np.int64)
-        ahead = self._paths[:, self._tokens.n_done - self._path_start :]
+        ahead = self._paths[:, self.tokens.n_done - self._path_start :]
         return np.asarray(visits - np.bincount(ahead.reshape(-1).astype(np.int64), minlength=n))

@@ -128,14 +128,14 @@ class _Stage(NestedLoop):
     """The loop of a stage, which runs on the cube."""
 
     def __init__(
-        self, work: Work, job: Job, frame: Frame, core: _core.NestedRun, biased: bool
+        self, work: Work, job: Job, frame: Frame, begun: _core.NestedRun, biased: bool
     ) -> None:
         self._work = work
         self._frame = frame
         self._biased = biased
         super().__init__(
             job,
-            core=core,
+            begun=begun,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,
