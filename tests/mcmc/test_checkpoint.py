@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -217,21 +216,6 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
         run(checkpoint=tmp_path / "state")
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     np.testing.assert_array_equal(partial.draws, run().draws)
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="it cannot take room in advance")
-def test_a_full_disk_is_met_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(n_draws=20_000, stop=fm.mcmc.StopWhen(ess=1, rhat=None, every=10), path=tmp_path / "short")
-    found = (tmp_path / "short" / "draws.npy").stat()
-    assert found.st_blocks * 512 >= found.st_size > 1e6
-
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(CheckpointError, match="lower n_draws"):
-        run(path=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_random_target_may_be_let_through(tmp_path: Path) -> None:
