@@ -292,10 +292,10 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda x: rhat(x, method="z"), "method: 'z' given"),
-        (lambda x: ess(x, kind="z"), "kind: 'z' given"),
+        (lambda x: rhat(x, method="z"), "method: 'z' was given"),
+        (lambda x: ess(x, kind="z"), "kind: 'z' was given"),
         (lambda x: ess(x, kind=["bulk"]), "kind"),
-        (lambda x: mcse(x, kind="bulk"), "kind: 'bulk' given"),
+        (lambda x: mcse(x, kind="bulk"), "kind: 'bulk' was given"),
         (lambda x: ess(x, kind="tail", prob=1.0), "prob"),
         (lambda x: ess(x, kind="tail", prob=(0.9, 0.1)), "prob"),
         (lambda x: ess(x, kind="quantile", prob=(0.1, 0.9)), "one probability"),

@@ -284,7 +284,7 @@ def test_arrays_are_checked() -> None:
         (lambda: fm.Sample.from_arrays(x, np.full(5, np.inf)), "log_weights: inf given"),
         (lambda: fm.Sample.from_arrays(x, log_densities=np.full(5, np.nan)), "log_densities: nan"),
         (lambda: fm.Sample.from_arrays(x, gradients=np.zeros(5)), "gradients: an array of shape"),
-        (lambda: fm.Sample.from_arrays(x, names=["a"]), "names: .* 2 different ones"),
+        (lambda: fm.Sample.from_arrays(x, names=["a"]), "names: .* 2 different names"),
         (lambda: fm.Sample.from_arrays(x, seed=-1), "seed"),
     ]
     for call, message in bad:

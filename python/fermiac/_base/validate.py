@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,11 +20,13 @@ __all__ = [
     "columns",
     "key_of",
     "labels",
+    "numbered",
     "numbers",
     "plain",
     "positive",
     "probability",
     "real",
+    "real_numbers",
     "require",
     "shape_of",
     "unwrapped",
@@ -175,6 +177,23 @@ def numbers(name: str, given: ArrayLike) -> Array:
     return array
 
 
+def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
+    """Return what was given as a C-contiguous float64 array, which may hold NaN.
+
+    With ``copy=None`` an array that is one already is returned itself.
+    """
+    value = plain(name, given)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"its type is {array.dtype}")
+        return np.array(array, dtype=np.float64, order="C", copy=copy)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
+        ) from error
+
+
 def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> None:
     """Refuse `array` where it is not `good`."""
     if not good.all():
@@ -189,17 +208,23 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     return value
 
 
-def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
-    """Take the names of the coordinates; none where there are none."""
+def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple[str, ...]:
+    """Return the names of the coordinates, or of other things; none where none were given."""
     if names is None:
         return ()
-    given = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
+    given: object = names
+    listed = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
+    if isinstance(names, str) or len(set(listed)) != len(listed) or len(listed) != n:
         raise ArgumentError(
-            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
-            "each coordinate"
+            f"names: {names!r:.100} given; a sequence of {n} different names is needed, one for "
+            f"each {of}"
         )
-    return given
+    return listed
+
+
+def numbered(name: str, n: int) -> tuple[str, ...]:
+    """Return the names ``name[0]``, ``name[1]`` and so on."""
+    return tuple(f"{name}[{i}]" for i in range(n))
 
 
 def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:

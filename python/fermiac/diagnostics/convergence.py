@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.validate import choice, real_numbers
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.targets.builtin import real_numbers
 
-__all__ = ["bfmi", "ess", "mcse", "rhat", "statistic"]
+__all__ = ["MIN_DRAWS", "bfmi", "ess", "mcse", "rhat", "statistic"]
 
 Array = NDArray[np.float64]
 Prob = float | tuple[float, float]
@@ -21,8 +21,8 @@ Prob = float | tuple[float, float]
 _METHODS = ("rank", "split", "folded", "unsplit")
 _ESS = ("bulk", "tail", "mean", "sd", "median", "mad", "quantile", "local", "unsplit")
 _MCSE = ("mean", "sd", "median", "quantile")
-#: Fewer draws of a chain say nothing.
-_MIN_DRAWS = 4
+#: The least number of draws of a chain for which a statistic is defined.
+MIN_DRAWS = 4
 
 
 def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) -> Any:
@@ -81,7 +81,7 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     >>> bool(fm.diagnostics.rhat(x) > 1.1)
     True
     """
-    name = _choice("method", method, _METHODS)
+    name = choice("method", method, _METHODS)
     return statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
 
 
@@ -151,7 +151,7 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     >>> fm.diagnostics.ess(np.ones((4, 100)))
     400.0
     """
-    name = _choice("kind", kind, _ESS)
+    name = choice("kind", kind, _ESS)
     pair = _pair(prob) if name in ("tail", "local") else (0.0, 0.0)
     if name in ("median", "quantile"):
         name, pair = "quantile", (0.5 if name == "median" else _single(prob), 0.0)
@@ -210,7 +210,7 @@ def mcse(
     >>> error.shape, bool(np.all(abs(error - 0.01) < 0.002))
     ((3,), True)
     """
-    name = _choice("kind", kind, _MCSE)
+    name = choice("kind", kind, _MCSE)
     p = _single(prob) if name == "quantile" else 0.5
     name = "quantile" if name == "median" else name
     return statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
@@ -287,8 +287,8 @@ def statistic(
             "...) is needed, with a draw at least"
         )
     chains, draws, *rest = values.shape
-    if chains < min_chains or draws < _MIN_DRAWS:
-        needed = f"{min_chains} chains" if chains < min_chains else f"{_MIN_DRAWS} draws of each"
+    if chains < min_chains or draws < MIN_DRAWS:
+        needed = f"{min_chains} chains" if chains < min_chains else f"{MIN_DRAWS} draws of each"
         warnings.warn(
             f"{name}: chains {chains}, draws {draws}; at least {needed} are needed, so that the "
             "result is NaN",
@@ -300,13 +300,6 @@ def statistic(
         columns = np.ascontiguousarray(values.reshape(chains, draws, -1))
         found = _core.diagnostics_convergence(columns, statistic, probabilities, threads)
     return found.reshape(rest) if rest else float(found[0])
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        shown = ", ".join(map(repr, choices))
-        raise ArgumentError(f"{name}: {value!r} given; it must be one of {shown}")
-    return value
 
 
 def _probabilities(prob: Prob) -> Array:

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import whole
+from fermiac._base.validate import real_numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.targets.builtin import real_numbers
 
 __all__ = ["khat_threshold", "psis"]
 
