@@ -8,7 +8,6 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-import fermiac as fm
 from fermiac import special as s
 from fermiac.errors import ArgumentError
 
@@ -310,28 +309,3 @@ def test_shapes_and_threads(thread_counts):
         s.erf("text")
     with pytest.raises(ArgumentError, match="n_threads"):
         s.erf(1.0, n_threads=0)
-
-
-def test_what_numpy_would_take_for_numbers_is_refused():
-    hidden = np.ma.array([0.5, 3e9], mask=[False, True])
-    law = fm.distributions.Normal()
-    for call in (
-        s.erf,
-        law.log_density,
-        law.ppf,
-        fm.diagnostics.psis,
-        fm.Sample.from_arrays,
-        fm.distributions.Normal,
-        fm.targets.g_function,
-    ):
-        with pytest.raises(ArgumentError, match="masked"):
-            call(hidden)
-        with pytest.raises(ArgumentError, match="None was given"):
-            call(None)
-    sample = fm.Sample.from_arrays([1.0, 2.0], log_densities=[0.0, 0.0])
-    for method in (sample.expect, sample.reweight):
-        with pytest.raises(ArgumentError, match="masked"):
-            method(hidden)
-    # Without masked values it is an array like any other.
-    shown = np.ma.array([0.5, 1.0])
-    np.testing.assert_array_equal(s.erf(shown), s.erf(np.asarray(shown)))

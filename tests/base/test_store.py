@@ -211,3 +211,24 @@ def test_classes_of_users_and_classes_that_have_changed(tmp_path: Path) -> None:
     _core.store_write(str(path), "result", text[:-1], tensors)
     with pytest.raises(CheckpointError, match="not JSON"):
         fm.load(path)
+
+
+@pytest.mark.parametrize(("old", "new"), store._RENAMED.items())
+def test_files_with_old_names_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    path = tmp_path / "file"
+    common = {"seed": 1, "version": "0", "isa": "x", "settings": {}, "n_evals": 0, "wall_time": 0.0}
+    Mine(**common, values=(1.0, 2.0)).save(path)  # type: ignore[arg-type]
+    text, tensors = _core.store_read(str(path), "result")
+    own = f'"{Mine.__module__}:Mine"'
+    assert own in text
+    _core.store_write(str(path), "result", text.replace(own, f'"{old}"'), tensors)
+    # The class has its new name, or still the old one.
+    for present, absent in ((new, old), (old, new)):
+        monkeypatch.delitem(store._KINDS, absent, raising=False)
+        monkeypatch.setitem(store._KINDS, present, Mine)
+        assert isinstance(fm.load(path), Mine)
+    monkeypatch.delitem(store._KINDS, old)
+    with pytest.raises(CheckpointError, match=f"it holds a {old}, which this process does not"):
+        fm.load(path)

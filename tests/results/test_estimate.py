@@ -166,16 +166,6 @@ def test_pictures(estimate: fm.Estimate) -> None:
     plt.close("all")
 
 
-def test_threads_are_set_and_checked() -> None:
-    fm.set_num_threads(3)
-    assert fm.get_num_threads() == 3
-    fm.set_num_threads(None)
-    assert fm.get_num_threads() >= 1
-    for bad in (0, -1, 1.5, True, 10_000, "2"):
-        with pytest.raises(ArgumentError):
-            fm.set_num_threads(bad)  # type: ignore[arg-type]
-
-
 def test_a_warning_that_is_made_an_error_carries_the_result() -> None:
     law = fm.distributions.Normal()
 
