@@ -212,7 +212,10 @@ def test_key_of() -> None:
         (lambda: stream().categorical([0, 0]), "weights: all are zero"),
         (lambda: stream().categorical([[1.0]]), r"weights: an array of shape \(1, 1\)"),
         (lambda: stream().categorical(1.0), r"weights: an array of shape \(\)"),
-        (lambda: stream().categorical(["a"]), "weights: .* an array of numbers is needed"),
+        (
+            lambda: stream().categorical(["a"]),
+            "weights: list given that is no array of real numbers",
+        ),
         (lambda: Stream.from_position(np.zeros(33)), "position: an array of float64"),
         (lambda: Stream.from_position(np.zeros(3, np.uint64)), r"shape \(3,\) was given"),
         (lambda: Stream.from_position(np.zeros(33, np.uint64)), "position: lane 0 is all zeros"),

@@ -1,29 +1,27 @@
-"""Special functions over arrays, right in both tails, with the same bits on every machine.
+"""Special functions of arrays, accurate in both tails, with the same bits on every machine.
 
-The names are SciPy's where SciPy has them; the ``log_`` forms of the incomplete functions are
-ours. Arguments broadcast. Numbers give a number, arrays an array, always in double precision:
-float32 is converted first. Masked values are refused. Outside its domain a function
-gives NaN, as SciPy's do: probabilities outside [0, 1], arguments of incomplete functions below
-their range, and their parameters unless they are positive and finite.
+The names are those of SciPy; SciPy has no ``log_`` forms of the incomplete functions. Arguments
+broadcast. Numbers return a number and arrays an array, always in double precision: float32 is
+converted first. Masked values are an error. Outside its domain a function returns NaN, as in
+SciPy: for probabilities outside [0, 1], for arguments of incomplete functions below their range,
+and for parameters that are not positive and finite.
 
 Relative errors: 1.5 units in the last place for `exp`, `log`, `erf`, `erfc`, `ndtr` and `ndtri`;
-about 1e-15 for the logarithms of gamma and beta functions and `digamma` (near zeros of a logarithm
-and below zero, absolutely); about 1e-14 for the smaller tail of the incomplete functions, plus a
-few roundings times the condition number x f(x) / tail, f the density. Complements of the smaller
-tail are right to the last place, so that their sum is 1.
+about 1e-15 for `digamma` and the logarithms of gamma and beta functions (absolute errors near
+zeros of a logarithm and below zero); about 1e-14 for the smaller tail of the incomplete functions,
+plus a few roundings times the condition number x f(x) / tail, f the density. The larger tail is
+accurate to the last place, so that both sum to 1.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base import config
-from fermiac._base.validate import columns, plain
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import columns, real_numbers
 
 __all__ = [
     "betainc",
@@ -52,39 +50,31 @@ __all__ = [
 
 
 def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
-    """Broadcast the arguments, compute, and give the result their shape."""
+    """Return the function of the broadcast arguments, in their shape."""
     threads = config.resolve_threads(n_threads)
-    arrays = {}
-    for key, given in arguments.items():
-        value = plain(key, given)
-        try:
-            arrays[key] = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                f"{key}: {type(value).__name__} was given; numbers are needed"
-            ) from error
+    arrays = {key: real_numbers(key, given, copy=None) for key, given in arguments.items()}
     flat, shape, size = columns(name, **arrays)
     return _core.special(name, flat, size, threads).reshape(shape)[()]
 
 
 def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The exponential function.
+    """Return the exponential function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -96,23 +86,23 @@ def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The natural logarithm: -inf at 0, NaN below.
+    """Return the natural logarithm, -inf at 0 and NaN below.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -124,23 +114,23 @@ def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The error function, 2/√π times the integral of exp(-t²) from 0 to x.
+    """Return the error function, 2/√π times the integral of exp(-t²) from 0 to x.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -153,23 +143,23 @@ def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The complement of the error function, 1 - erf(x), without cancellation.
+    """Return the complement of the error function, 1 - erf(x), without cancellation.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -182,23 +172,23 @@ def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The distribution function of the standard normal law.
+    """Return the distribution function of the standard normal law.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -211,24 +201,24 @@ def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The quantile of the standard normal law: -inf at 0, inf at 1.
+    """Return the quantile of the standard normal law, -inf at 0 and inf at 1.
 
     Parameters
     ----------
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -240,23 +230,23 @@ def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `ndtr`, finite however far down the tail.
+    """Return the logarithm of `ndtr`, finite arbitrarily far in the tail.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -268,23 +258,23 @@ def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of the absolute value of the gamma function.
+    """Return the logarithm of the absolute value of the gamma function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -296,23 +286,23 @@ def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The derivative of the logarithm of the gamma function.
+    """Return the derivative of the logarithm of the gamma function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -324,7 +314,7 @@ def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of the beta function B(a, b), for parameters above 0.
+    """Return the logarithm of the beta function B(a, b), for parameters above 0.
 
     Parameters
     ----------
@@ -333,17 +323,17 @@ def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
     b : array_like
         Above 0.
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -355,7 +345,7 @@ def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised incomplete beta function I_x(a, b): the probability below x.
+    """Return the regularised incomplete beta function I_x(a, b): the probability below x.
 
     Parameters
     ----------
@@ -365,17 +355,17 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None =
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -392,7 +382,7 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None =
 
 
 def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The complement of `betainc`: the probability above x, without cancellation.
+    """Return the complement of `betainc`: the probability above x, without cancellation.
 
     Parameters
     ----------
@@ -402,17 +392,17 @@ def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None 
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -429,7 +419,7 @@ def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None 
 
 
 def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability p below it: the inverse of `betainc` in x.
+    """Return the point x with probability p below it: the inverse of `betainc` in x.
 
     Parameters
     ----------
@@ -440,17 +430,17 @@ def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | Non
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -467,7 +457,7 @@ def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | Non
 
 
 def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability q above it: the inverse of `betaincc` in x.
+    """Return the point x with probability q above it: the inverse of `betaincc` in x.
 
     Parameters
     ----------
@@ -478,17 +468,17 @@ def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | No
     q : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -505,7 +495,7 @@ def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | No
 
 
 def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `betainc`, finite where that underflows.
+    """Return the logarithm of `betainc`, finite where that underflows.
 
     Parameters
     ----------
@@ -515,17 +505,17 @@ def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | No
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -542,7 +532,7 @@ def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | No
 
 
 def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `betaincc`, finite where that underflows.
+    """Return the logarithm of `betaincc`, finite where that underflows.
 
     Parameters
     ----------
@@ -552,17 +542,17 @@ def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | N
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -579,7 +569,7 @@ def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | N
 
 
 def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised lower incomplete gamma function P(a, x): the probability below x.
+    """Return the regularised lower incomplete gamma function P(a, x): the probability below x.
 
     Parameters
     ----------
@@ -587,17 +577,17 @@ def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -609,7 +599,7 @@ def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any
 
 
 def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
+    """Return the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
 
     Parameters
     ----------
@@ -617,17 +607,17 @@ def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> An
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -639,7 +629,7 @@ def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> An
 
 
 def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability p below it: the inverse of `gammainc` in x.
+    """Return the point x with probability p below it: the inverse of `gammainc` in x.
 
     Parameters
     ----------
@@ -648,17 +638,17 @@ def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> 
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -670,7 +660,7 @@ def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> 
 
 
 def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability q above it: the inverse of `gammaincc` in x.
+    """Return the point x with probability q above it: the inverse of `gammaincc` in x.
 
     Parameters
     ----------
@@ -679,17 +669,17 @@ def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) ->
     q : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -701,7 +691,7 @@ def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) ->
 
 
 def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `gammainc`, finite where that underflows.
+    """Return the logarithm of `gammainc`, finite where that underflows.
 
     Parameters
     ----------
@@ -709,17 +699,17 @@ def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) ->
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -731,7 +721,7 @@ def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) ->
 
 
 def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `gammaincc`, finite where that underflows.
+    """Return the logarithm of `gammaincc`, finite where that underflows.
 
     Parameters
     ----------
@@ -739,17 +729,17 @@ def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
+        An array of the broadcast shape.
 
     Raises
     ------
     ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------

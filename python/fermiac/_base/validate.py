@@ -186,7 +186,7 @@ def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Ar
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "biufO":
-            raise TypeError(f"its type is {array.dtype}")
+            raise TypeError(f"its elements are of type {array.dtype.name}")
         return np.array(array, dtype=np.float64, order="C", copy=copy)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(
