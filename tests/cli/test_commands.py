@@ -182,7 +182,7 @@ def test_what_spreadsheets_write(capsys: Captured, tmp_path: Path, mark: str, en
         (b"tp,fp,fn\n1,2,3\n", "no column tn in the first line, which has 'tp', 'fp', 'fn'"),
         (b"1,2,3,4\n", "no column tp, fp, fn, tn in the first line"),
         (b"tp,fp,fn,tn,TP\n1,2,3,4,5\n", "more than one column tp"),
-        (b"tp,fp,fn,tn,error\n1,2,3,4,5\n", "a column error, as the answer will"),
+        (b"tp,fp,fn,tn,error\n1,2,3,4,5\n", "a column error, which the output will have, too"),
         (b'tp,fp,fn,tn,x\n1,2,3,4,\n1,2,3,4,"a\n1,2,3,4,b\n', "line 3: the row that begins here"),
         ("tp,fp,fn,tn\n".encode("utf-16"), "no text in UTF-8"),
         (b"tp,fp,fn,tn,x\n1,2,3,4,\xe9\n", "no text in UTF-8"),
