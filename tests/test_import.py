@@ -1,4 +1,4 @@
-"""The import of fermiac: quick, without domains and optional packages, which load on first use."""
+"""The import of fermiac, which loads domains and optional packages on first use."""
 
 from __future__ import annotations
 

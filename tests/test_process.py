@@ -39,12 +39,12 @@ def test_ctrl_c_gives_the_partial_result(target: str, method: str, threads: int)
     process = child(INTERRUPTED.format(target=target, threads=threads, method=method))
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
-    # The adaptation of a run of this size takes a million evaluations.
+    # The adaptation of such a run has a million evaluations.
     time.sleep(6.0 if method == "aiscv" else 1.0)
     sent = time.time()
     process.send_signal(signal.SIGINT)
     caught, status, mean, stderr, n_evals = output(process)
-    # 0.2 s and the call under way; the rest is the scheduling of a busy machine.
+    # 0.2 s plus the present call; the rest is for a busy machine.
     assert float(caught) - sent < 2.0
     assert status == "interrupted"
     assert abs(float(mean) - 1) < 5 * float(stderr)

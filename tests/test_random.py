@@ -1,4 +1,4 @@
-"""Streams: the laws of the samplers, pinned values, sizes, positions, threads and messages."""
+"""Random streams: laws of the samplers, pinned values, sizes, positions, threads, messages."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_threads_may_share_a_stream() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    # Between them they drew each of the stream's numbers once.
+    # Together the threads drew each number of the stream once.
     drawn = np.sort(np.concatenate(parts))
     assert np.array_equal(drawn, np.sort(stream().uniform(200_000)))
 

@@ -15,7 +15,7 @@ from fermiac.errors import ArgumentError
 
 
 class Terminal(io.StringIO):
-    """A text stream that says that it is a terminal."""
+    """A text stream that claims to be a terminal."""
 
     is_one = True
 
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 
 class FakeTqdm:
-    """What a bar is asked to show."""
+    """A bar that records its calls."""
 
     made: list[FakeTqdm] = []  # noqa: RUF012  # cleared by the fixture
 

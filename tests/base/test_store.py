@@ -1,4 +1,4 @@
-"""Saved results: round trips to the last bit, and files that must be refused."""
+"""Saved results: round trips to the last bit, old files, and files that must be refused."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_files_of_others_are_refused(estimate: fm.Estimate, tmp_path: Path) -> N
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="its 0 bytes"):
         fm.load(path)
-    # A header that announces 2**63 bytes must not make anyone reserve them.
+    # A header that announces 2**63 bytes must not lead to their allocation.
     path.write_bytes((2**63).to_bytes(8, "little") + b"{}")
     with pytest.raises(CheckpointError):
         fm.load(path)

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError
 
 
 class Mover:
-    """The base class of the strategies here."""
+    """The base class of the strategies in these tests."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Conversion between arrays and tensors, where torch is not loaded and where it is."""
+"""Conversion between arrays and tensors, with and without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of arguments: what each returns, and the messages for what it refuses."""
+"""Checks of arguments: returned values, and messages for refused ones."""
 
 from __future__ import annotations
 

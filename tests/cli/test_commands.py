@@ -161,7 +161,7 @@ def test_seeds_keep_all_their_digits(capsys: Captured, scores: tuple[Path, Path]
 
 
 def test_a_process_prints_what_main_does(capsys: Captured) -> None:
-    # The Greek letter is not in this encoding.
+    # ASCII has no Greek letter.
     run = process(*COUNTS, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     out, err = run.communicate(timeout=60)
     assert (run.returncode, err) == (0, "")
@@ -179,7 +179,7 @@ def test_a_reader_that_leaves_a_full_disk_and_ctrl_c(tmp_path: Path) -> None:
     assert leaving.stderr is not None
     assert leaving.stdout.readline().startswith("tp,fp,fn,tn,note,epsilon_median")
     leaving.stdout.close()
-    # Rows that cannot be used are told of nonetheless.
+    # Unusable rows are reported nevertheless.
     assert leaving.stderr.read() == f"{path}, line 2: 2 fields where the first line has 5\n"
     assert leaving.wait(60) == 141
     leaving.stderr.close()
@@ -191,7 +191,7 @@ def test_a_reader_that_leaves_a_full_disk_and_ctrl_c(tmp_path: Path) -> None:
         assert run.returncode == 2
         assert re.fullmatch(r"fermiac epsilon: the output: .*\n", err)
 
-    # This many different rows take far longer than the test.
+    # So many different rows take far longer than the test.
     rows = [f"{a},{b},7,8" for a in range(500) for b in range(200)]
     path.write_text("tp,fp,fn,tn\n" + "\n".join(rows) + "\n")
     run = process("--csv", str(path), "--out", str(tmp_path / "out.csv"))

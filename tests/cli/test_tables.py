@@ -1,4 +1,4 @@
-"""Tables of counts and files of scores that the command line reads, good and broken."""
+"""Valid and broken tables of counts and files of scores, as input of the command line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_no_row_is_lost(capsys: Captured, tmp_path: Path) -> None:
     found = np.array([row[9:13] for row in good], dtype=float).T
     np.testing.assert_allclose(found, [p.median, *p.interval(), p.prob_zero], rtol=1e-11)
     assert all(row[9:13] == [""] * 4 for row in rows if row[-1])
-    # Lines as an editor numbers them, those of the quoted field included.
+    # Line numbers as in an editor, including those of quoted fields.
     reported = re.findall(r"line (\d+): (.*)", err)
     assert [int(line) for line, _ in reported] == [4, 5, 6, 9, 10, 11, 12, 13]
     assert [text for _, text in reported] == [row[-1] for row in rows if row[-1]]

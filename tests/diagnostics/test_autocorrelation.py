@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def windowed_time(x: Array, window: float) -> float:
-    """The definition, lag by lag."""
+    """The autocorrelation time by its definition, lag by lag."""
     total, n = -1.0, x.shape[1]
     centred = x - x.mean(axis=1, keepdims=True)
     for lag in range(n):

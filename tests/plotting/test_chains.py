@@ -22,7 +22,7 @@ def test_traces() -> None:
     rhat = fm.diagnostics.rhat(s.draws)
     assert [ax.get_title("left").split(",")[0] for ax in axes] == [f"R-hat {r:.3f}" for r in rhat]
     assert [ax.get_ylabel() for ax in s.plot_trace(columns=["p2", 0])] == ["p2", "p0"]
-    # Of many, those of the largest R-hat.
+    # Of many coordinates, those with the largest R-hat are drawn.
     many = chains(d=12)
     shown = [ax.get_ylabel() for ax in many.plot_trace()]
     worst = np.sort(np.argsort(-fm.diagnostics.rhat(many.draws))[:8])
@@ -37,7 +37,7 @@ def test_ranks() -> None:
     line = axes[1].lines[0]
     x, y = line.get_data()
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 0)
-    # The distribution function of a chain among all draws, less the uniform one.
+    # The distribution function of the ranks of a chain, minus the uniform one.
     pooled = np.sort(s.draws[..., 1].ravel())
     middle = np.mean(s.draws[0, :, 1] <= pooled[599]) - 0.5
     assert np.interp(0.5, x, y) == pytest.approx(middle, abs=2 / 300)

@@ -17,10 +17,10 @@ def test_marginals_are_weighted_histograms() -> None:
     assert axes.shape == (3,)
     assert [ax.get_xlabel() for ax in axes] == ["p0", "p1", "p2"]
     heights, edges, _ = axes[0].patches[-1].get_data()
-    # A density, of mass one but for the outermost 0.1 %.
+    # The density has mass one except for the outermost 0.1 %.
     mass = np.sum(heights * np.diff(edges))
     assert 0.998 <= mass <= 1
-    # The weighted variance, not that of the points.
+    # The variance is that of the weighted points.
     centres = (edges[1:] + edges[:-1]) / 2
     assert 0.85 < np.sum(heights * np.diff(edges) * centres**2) < 1.1
     assert axes[0].lines[0].get_xdata()[0] == s.quantile(0.5)[0]
@@ -45,7 +45,7 @@ def test_the_tail_of_the_weights() -> None:
     ax = s.plot_weights()
     _, labels = ax.get_legend_handles_labels()
     assert any(f"k-hat {s.khat:.2f}" in label for label in labels)
-    # A Pareto tail of shape 1/2: the fitted line has its slope, -2, far out.
+    # For a Pareto tail of shape 1/2 the fitted line ends with the slope -2.
     uniform = fm.random.Stream(1).uniform((20_000,))
     heavy = fm.Sample.from_arrays(np.zeros(20_000), -0.5 * np.log(uniform))
     line = heavy.plot_weights().lines[-1]

@@ -141,7 +141,7 @@ def test_what_is_never_seen_is_announced() -> None:
     ):
         e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x > 0, x > 10]), names=["a", "b"])
     assert e.mean[1] == 0
-    # A part of a complex integrand may be 0.
+    # The imaginary part of a complex integrand may be 0.
     assert fm.Sample.from_arrays(x).expect(lambda x: x[:, 0] + 0j).mean.imag == 0
 
 

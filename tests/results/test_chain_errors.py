@@ -24,7 +24,7 @@ def test_errors_of_means_are_those_of_autoregressive_chains(chains: int, rho: fl
         warnings.simplefilter("ignore", ConvergenceWarning)
         e = s.expect(lambda x: x)
     true = variance_of_mean(chains, draws, rho)
-    # Of independent columns: a binomial number of pulls, a mean of squared errors.
+    # The columns are independent: the number of pulls within 2 is binomial.
     within = np.mean(abs(e.mean / e.stderr) < 2)
     assert abs(within - 0.9545) < 5 * np.sqrt(0.9545 * 0.0455 / columns)
     assert abs(np.mean(e.stderr**2) / true - 1) < 0.1
@@ -39,7 +39,7 @@ def test_the_covariance_of_averages() -> None:
     y = np.stack([x[..., 0], 0.6 * x[..., 0] + 0.8 * x[..., 1], x[..., 2]], axis=2)
     e = fm.Sample.from_arrays(y).expect(lambda x: x)
     correlation = e.cov / np.outer(e.stderr, e.stderr)
-    # Some 180 batches.
+    # About 180 batches.
     for pair, true in {(0, 1): 0.6, (0, 2): 0.0, (1, 2): 0.0}.items():
         assert abs(correlation[pair] - true) < 5 / np.sqrt(180)
     assert np.linalg.eigvalsh(e.cov).min() > 0
@@ -135,12 +135,12 @@ def test_what_has_not_converged_is_announced() -> None:
     assert rhat.result is e
     assert "(b), above 1.01" in str(rhat)
     assert "(b), below 400, that is 100 a chain" in str(ess)
-    # What controls explain is exact even so.
+    # A function that controls explain is exact nevertheless.
     gaussian = fm.Sample.from_arrays(apart, gradients=-apart)
     e, given = told(lambda: gaussian.expect(lambda x: x[:, 1], controls="stein"))
     assert abs(e.mean) < 1e-14
     assert given == []
-    # A single chain is compared with itself.
+    # R-hat of a single chain compares its halves.
     trend = walks(1, 500, 1, 0.0) + np.linspace(0, 3, 500)[None, :, None]
     _, (rhat, _) = told(lambda: fm.Sample.from_arrays(trend).expect(lambda x: x[:, 0]))
     assert "R-hat" in str(rhat)
@@ -150,7 +150,7 @@ def test_what_has_not_converged_is_announced() -> None:
 
 
 def test_slow_chains_with_right_gradients_have_controls_of_mean_zero() -> None:
-    """Errors as of independent draws would put the mean of the controls far from zero."""
+    """Errors of independent draws would make the mean of the controls seem far from zero."""
     for seed in range(10):
         x = walks(4, 2000, 1, 0.99, seed=seed)
         s = fm.Sample.from_arrays(x, gradients=-x)

@@ -1,4 +1,4 @@
-"""Error models: the registry; control variates by Stein's identity or given, and their errors."""
+"""Error models: the registry, control variates and their errors."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_errors_with_controls_are_calibrated_and_smaller(weighted: bool) -> None
 
 
 def test_many_controls_do_not_make_the_error_too_small() -> None:
-    # As many controls as half the points, which explain nothing.
+    # Half as many controls as points, all of them useless.
     pulls, in_sample = [], []
     for seed in range(300):
         stream = fm.random.Stream(seed)
@@ -99,7 +99,7 @@ def test_many_controls_do_not_make_the_error_too_small() -> None:
 
 
 def test_centre_and_scale_of_the_points_do_not_matter() -> None:
-    # The coordinate in other units: the controls span the same space.
+    # In other units of the coordinate the controls span the same space.
     x = fm.distributions.Gamma(3.0).sample(400, rng=0)
     gradient = 2 / x - 1
     one = fm.Sample.from_arrays(x, gradients=gradient)

@@ -43,7 +43,7 @@ def test_ratios_of_variances_beyond_doubles_are_refused(scale: float) -> None:
         e.ratio(1, 0)
     with pytest.raises(NumericalError, match="beyond the range of doubles"):
         e.transform(lambda m: m[0] / m[1])
-    # What is not used does no harm, and values within the range are as exact as ever.
+    # Unused estimates do not matter, and values within the range keep their accuracy.
     mixed = s.expect(lambda x: np.hstack([scale * x**2, 1 + x**2, x**2]))
     plain = s.expect(lambda x: np.hstack([1 + x**2, x**2])).ratio(1, 0)
     assert mixed.ratio(2, 1).stderr == pytest.approx(plain.stderr)

@@ -40,11 +40,11 @@ def test_linear_quantiles_average_the_quantile_function_over_a_window() -> None:
     s = fm.Sample.from_arrays(x, np.log(w))
     n = float(s.ess)
     for q in (0.0, 0.2, 0.77, 1.0):
-        # By brute force: the inverse of the distribution function at many probabilities.
+        # The inverse of the distribution function at many probabilities.
         p = ((n - 1) * q + (np.arange(20_000) + 0.5) / 20_000) / n
         brute = s.quantile(p, kind="inverted_cdf").mean()
         assert s.quantile(q)[0] == pytest.approx(brute, abs=1e-3)
-    # A point that is split in two of half the weight changes the window alone.
+    # Splitting a point into two of half the weight changes only the window.
     q = np.linspace(0, 1, 50)
     assert np.all(np.diff(s.quantile(q)[:, 0]) >= 0)
 

@@ -1,4 +1,4 @@
-"""What all results have: provenance, dictionaries, texts, warnings."""
+"""Properties of all results: provenance, dictionaries, texts, warnings."""
 
 from __future__ import annotations
 

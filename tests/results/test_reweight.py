@@ -1,4 +1,4 @@
-"""Samples resampled, reweighted and merged."""
+"""Resampling, reweighting and merging of samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_resampling(method: str) -> None:
     assert np.all(np.abs(e.mean - [0, 0, 1, 1]) < 5 * np.asarray(e.stderr))
     np.testing.assert_array_equal(s.resample(rng=7, method=method).draws, t.draws)
     assert np.any(s.resample(rng=8, method=method).draws != t.draws)
-    # Random order: neighbours are no copies of each other more often than any two are.
+    # In random order neighbours are equal no more often than any other pair.
     same = np.mean(np.all(np.diff(s.resample(20_000, rng=1, method=method).draws, axis=0) == 0, 1))
     assert same < 0.01
 
@@ -54,7 +54,7 @@ def test_reweighting_there_and_back() -> None:
     shifted = s.reweight(lambda x: narrow.log_density(x) + 5.0)
     assert shifted.log_weights is not None
     assert np.log(np.mean(np.exp(shifted.log_weights))) == pytest.approx(5, abs=0.1)
-    # What has no density under the new target has no weight.
+    # Points outside of the support of the new target have no weight.
     half = s.reweight(lambda x: np.where(x[:, 0] > 0, narrow.log_density(x), -np.inf))
     m = half.expect(lambda x: x[:, 0])
     assert abs(m.mean - np.sqrt(2 / np.pi)) < 5 * m.stderr
@@ -71,7 +71,7 @@ def test_merging_is_concatenation() -> None:
     assert m.expect(lambda x: x).mean.shape == (2,)
     with pytest.raises(ArgumentError, match="samples 0 and 1 both came from the seed 2"):
         m.merge(gaussian(10, 2))
-    # What was resampled from a sample is not independent of it.
+    # A resampled sample is not independent of the original.
     r = a.resample(50, rng=9)
     with pytest.raises(ArgumentError, match="seed 1"):
         r.merge(a.resample(50, rng=10))
@@ -124,7 +124,7 @@ def test_runs_are_merged_chain_by_chain() -> None:
     assert s.warmup_stats["step_size"].shape == (4, 5)
     assert s.settings["seeds"] == (0, 1)
     assert s.warnings == ()
-    # What not all have, or not as long, is left out.
+    # Statistics that not all samples have with the same length are dropped.
     t = s.merge(replace(parts[2], stats={"energy": np.zeros((2, 1000))}))
     assert list(t.stats) == ["energy"]
     assert t.warmup_stats == {}
@@ -132,7 +132,7 @@ def test_runs_are_merged_chain_by_chain() -> None:
     shorter = fm.Sample.from_arrays(walks(2, 999, 2), names=["p0", "p1"])
     with pytest.raises(ArgumentError, match=r"the draws of a chain of sample 1 \(999\)"):
         parts[0].merge(shorter)
-    # Runs that disagree have not converged, whatever each says of itself.
+    # Runs that disagree have not converged, even if each seems to have.
     away = replace(parts[1], draws=parts[1].draws + 5)
     u, given = told(lambda: parts[0].merge(away))
     assert given[0].result is u
@@ -163,7 +163,7 @@ def test_constrained_draws_are_reweighted_from_their_own_density(tmp_path: Path)
     old, new = fm.distributions.Gamma(3.0), fm.distributions.Gamma(3.2)
     s = fm.mcmc.sample(old, transforms={0: "log"}, path=tmp_path / "run", rng=0)
     s.save(tmp_path / "file")
-    # Log-densities of unconstrained points are no density of these: the mean would be 2.2.
+    # With the log-densities of the unconstrained points the mean would be 2.2.
     for sample in (s, fm.load(tmp_path / "run"), fm.load(tmp_path / "file")):
         assert isinstance(sample, fm.Sample)
         assert sample.settings["transforms"] == "(above(0.0),)"
@@ -172,6 +172,6 @@ def test_constrained_draws_are_reweighted_from_their_own_density(tmp_path: Path)
     turned = s.reweight(new, old=old)
     e = turned.expect(lambda x: x[:, 0])
     assert abs(e.mean - 3.2) < 5 * e.stderr
-    # Its own are those of its draws.
+    # The log-densities of the reweighted sample are those of its draws.
     back = turned.reweight(old).expect(lambda x: x[:, 0])
     assert abs(back.mean - 3) < 5 * back.stderr
