@@ -10,7 +10,13 @@ Relative errors: 1.5 units in the last place for `exp`, `log`, `erf`, `erfc`, `n
 about 1e-15 for `digamma` and the logarithms of gamma and beta functions (absolute errors near
 zeros of a logarithm and below zero); about 1e-14 for the smaller tail of the incomplete functions,
 plus a few roundings times the condition number x f(x) / tail, f the density. The larger tail is
-accurate to the last place, so that both sum to 1.
+accurate to the last place, so that both sum to 1. The incomplete beta function follows
+Algorithm 708 [1]_.
+
+References
+----------
+.. [1] A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+   incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
 """
 
 from __future__ import annotations
@@ -372,11 +378,6 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None =
     >>> import fermiac as fm
     >>> fm.special.betainc(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betainc", n_threads, a=a, b=b, x=x)
 
@@ -409,11 +410,6 @@ def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None 
     >>> import fermiac as fm
     >>> fm.special.betaincc(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betaincc", n_threads, a=a, b=b, x=x)
 
@@ -447,11 +443,6 @@ def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | Non
     >>> import fermiac as fm
     >>> fm.special.betaincinv(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betaincinv", n_threads, a=a, b=b, p=p)
 
@@ -485,11 +476,6 @@ def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | No
     >>> import fermiac as fm
     >>> fm.special.betainccinv(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betainccinv", n_threads, a=a, b=b, q=q)
 
@@ -522,11 +508,6 @@ def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | No
     >>> import fermiac as fm
     >>> fm.special.log_betainc(1e4, 1e4, 0.1)
     np.float64(-10222.16005469...)
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("log_betainc", n_threads, a=a, b=b, x=x)
 
@@ -559,11 +540,6 @@ def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | N
     >>> import fermiac as fm
     >>> fm.special.log_betaincc(1.0, 1e4, 0.5)
     np.float64(-6931.47180559...)
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("log_betaincc", n_threads, a=a, b=b, x=x)
 

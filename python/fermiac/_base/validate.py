@@ -154,7 +154,7 @@ Array = NDArray[np.float64]
 
 
 def numbers(name: str, given: ArrayLike) -> Array:
-    """Return what was given as float64; NaN, booleans and text are errors."""
+    """Return the argument as float64; NaN, booleans and text are errors."""
     value = plain(name, given)
     try:
         kind = np.asarray(value).dtype.kind
@@ -178,7 +178,7 @@ def numbers(name: str, given: ArrayLike) -> Array:
 
 
 def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
-    """Return what was given as a C-contiguous float64 array, which may hold NaN.
+    """Return the argument as a C-contiguous float64 array, which may hold NaN.
 
     With ``copy=None`` an array that is one already is returned itself.
     """
@@ -209,7 +209,7 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
 
 
 def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple[str, ...]:
-    """Return the names of the coordinates, or of other things; none where none were given."""
+    """Return `n` different names of coordinates or other things, or () for None."""
     if names is None:
         return ()
     given: object = names

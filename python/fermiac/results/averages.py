@@ -188,8 +188,8 @@ def _unseen(
     return [
         (
             FermiacWarning,
-            f"f was 0 at every draw of weight for {which:.200}: the error of 0 says nothing; if f "
-            f"is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
+            f"f was 0 at every draw of weight for {which:.200}: the error of 0 is meaningless; if "
+            f"f is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
         )
     ]
 

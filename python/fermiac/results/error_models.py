@@ -86,7 +86,7 @@ class Regressed:
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """How samples of one kind are averaged, and what they allow.
+    """The method for averages over samples of one kind, and properties of such samples.
 
     Attributes
     ----------
@@ -163,8 +163,8 @@ def regressed(
     given = None if controls is None else controls.given
     if controls is None and np.count_nonzero(weights) < 2:
         raise ArgumentError(
-            f"{np.count_nonzero(weights)} draw of positive weight cannot tell an error; at least 2 "
-            "are needed"
+            f"{np.count_nonzero(weights)} draw of positive weight is too few to estimate an error; "
+            "at least 2 are needed"
         )
     raw = _core.weighted_average(
         weights, np.ascontiguousarray(values), n_threads, given=given, stein=stein
@@ -175,15 +175,15 @@ def regressed(
         findings.append(
             (
                 WeightWarning,
-                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to tell an "
-                "error: use more points or a sampler nearer to the target",
+                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to "
+                "estimate an error: use more points or a sampler nearer to the target",
             )
         )
     return Regressed(raw, squares, np.diag(raw["scatter"]) / (1 - squares), tuple(findings))
 
 
 def is_exact(raw: dict[str, Any], variance: Array, error: Array) -> NDArray[np.bool_]:
-    """Return where an error is only rounding: of a constant, or of what controls explain."""
+    """Return which errors are rounding: of constants, or of functions that controls explain."""
     exact: NDArray[np.bool_] = np.sqrt(error) <= _ROUNDING * np.hypot(
         raw["mean"], np.sqrt(variance)
     )
@@ -233,7 +233,7 @@ def sum_of_squares(weights: Array) -> float:
     squares = float(np.sum(weights**2))
     if squares >= 1 - 1e-12:
         raise ArgumentError(
-            "all weight rests on one draw, which cannot tell an error; use more points or a "
+            "all weight rests on one draw, so that the error is unknown; use more points or a "
             "sampler nearer to the target"
         )
     return squares
@@ -270,7 +270,7 @@ def control_findings(
             (
                 WeightWarning,
                 "a single point all but fixes a coefficient of the controls by itself, so that "
-                "its error cannot be told; use fewer controls, a lower degree or more points",
+                "its error is unknown; use fewer controls, a lower degree or more points",
             )
         )
     harmed = variance > _HARM**2 * plain
