@@ -67,8 +67,8 @@ class NumericalError(FermiacError, ArithmeticError):
 class DivergedError(NumericalError):
     """Parameters of an optimisation are no longer finite.
 
-    The attributes `step`, `token` and `node` are the place; `partial_result` is the result of the
-    steps before.
+    The attributes `step`, `token` and `node` say where; `partial_result` is the `OptimizeResult`
+    of the steps before.
     """
 
     step: int

@@ -92,6 +92,15 @@ def test_the_argument_can_be_named_at_the_call() -> None:
         MOVERS.resolve(3, "movers[1]")
 
 
+def test_an_example_is_optional() -> None:
+    known = Strategies("mover", Mover, {"walk": Walker, "jump": Jumper})
+    with pytest.raises(ArgumentError) as caught:
+        known.resolve("walks")
+    assert str(caught.value) == (
+        "mover: 'walks' was given; did you mean 'walk'? one of the names 'walk', 'jump' is needed"
+    )
+
+
 def test_long_words_are_cut() -> None:
     with pytest.raises(ArgumentError) as caught:
         MOVERS.resolve("x" * 1000)

@@ -156,9 +156,15 @@ def test_conditions_name_the_first_bad_number() -> None:
 
 def test_choices() -> None:
     assert v.choice("kind", "a", ("a", "b")) == "a"
-    for bad in ("c", "A", None, 1, ["a"], np.str_("c")):
+    for bad in ("c", None, 1, ["a"], np.str_("c")):
         message = f"kind: {bad!r} was given; one of 'a', 'b' is needed"
         refused(lambda bad=bad: v.choice("kind", bad, ("a", "b")), message)  # type: ignore[misc]
+
+
+def test_misspelt_choices_have_a_suggestion() -> None:
+    message = "kind: 'equl' was given; did you mean 'equal'? one of 'equal', 'hpd' is needed"
+    refused(lambda: v.choice("kind", "equl", ("equal", "hpd")), message)
+    refused(lambda: v.choice("kind", "HPD", ("equal", "hpd")), "did you mean 'hpd'?")
 
 
 def test_flags() -> None:
