@@ -2,9 +2,10 @@
 
 The names are those of SciPy; SciPy has no ``log_`` forms of the incomplete functions. Arguments
 broadcast. Numbers return a number and arrays an array, always in double precision: float32 is
-converted first. Masked values are an error. Outside its domain a function returns NaN, as in
-SciPy: for probabilities outside [0, 1], for arguments of incomplete functions below their range,
-and for parameters that are not positive and finite.
+converted first. Anything but numbers, masked values and shapes that do not broadcast raise an
+`ArgumentError`. Outside its domain a function returns NaN, as in SciPy: for probabilities outside
+[0, 1], for arguments of incomplete functions below their range, and for parameters that are not
+positive and finite.
 
 Relative errors: 1.5 units in the last place for `exp`, `log`, `erf`, `erfc`, `ndtr` and `ndtri`;
 about 1e-15 for `digamma` and the logarithms of gamma and beta functions (absolute errors near
@@ -77,11 +78,6 @@ def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -105,11 +101,6 @@ def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -132,11 +123,6 @@ def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -162,11 +148,6 @@ def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import numpy as np
@@ -190,11 +171,6 @@ def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -221,11 +197,6 @@ def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -248,11 +219,6 @@ def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -277,11 +243,6 @@ def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -304,11 +265,6 @@ def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -335,11 +291,6 @@ def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -368,11 +319,6 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None =
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -399,11 +345,6 @@ def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None 
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -433,11 +374,6 @@ def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | Non
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -466,11 +402,6 @@ def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | No
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -497,11 +428,6 @@ def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | No
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -530,11 +456,6 @@ def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | N
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -560,11 +481,6 @@ def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -589,11 +505,6 @@ def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> An
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------
@@ -621,11 +532,6 @@ def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> 
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -652,11 +558,6 @@ def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) ->
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -682,11 +583,6 @@ def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) ->
     float or ndarray
         An array of the broadcast shape.
 
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
-
     Examples
     --------
     >>> import fermiac as fm
@@ -711,11 +607,6 @@ def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -
     -------
     float or ndarray
         An array of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument has no numbers, or if the shapes do not broadcast.
 
     Examples
     --------

@@ -592,17 +592,17 @@ class Sample(Result):
         return drawn
 
     def plot_energy(self, ax: Axes | None = None, *, block: str | None = None) -> Axes:
-        """Draw the energies and their steps; see `fermiac.plotting.plot_energy`."""
+        """Draw the energies and their changes; see `fermiac.plotting.plot_energy`."""
         drawn: Axes = registry.function("plotting", "plot_energy")(self, ax, block=block)
         return drawn
 
     @cached_property
-    def _of_chains(self) -> str:
+    def _chain_headline(self) -> str:
         return chain_summary.headline(self)
 
     def _headline(self) -> str:
         if error_model_of(self).of_chains:
-            return self._of_chains
+            return self._chain_headline
         weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
         dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
         return f"Sample of {self.n_draws} points in {dimensions}{weighted}"
