@@ -108,11 +108,11 @@ pub enum Edge {
 
 /// What a log-likelihood that gives NaN means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NanMeans {
-    /// An error.
-    Error,
-    /// No likelihood; such points are counted.
-    Zero,
+pub enum OnNan {
+    /// It is an error.
+    Raise,
+    /// The point is impossible, and counted.
+    Impossible,
 }
 
 /// Rows that one worker evaluates at a time where a batch is split over threads.
@@ -127,7 +127,7 @@ pub struct Problem {
     prior: Arc<dyn Prior>,
     likelihood: Likelihood,
     edges: Vec<Edge>,
-    nan: NanMeans,
+    on_nan: OnNan,
     n_nan: AtomicU64,
     n_coded: AtomicU64,
     nanoseconds: AtomicU64,
@@ -135,7 +135,7 @@ pub struct Problem {
 
 /// Room for the evaluation of one batch.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct EvalBuffer {
     /// The points in parameter space.
     pub x: Vec<f64>,
     /// Their log-likelihoods.
@@ -159,7 +159,7 @@ impl Problem {
         prior: Arc<dyn Prior>,
         likelihood: Likelihood,
         edges: Vec<Edge>,
-        nan: NanMeans,
+        on_nan: OnNan,
     ) -> Result<Self> {
         let dim = match &likelihood {
             Likelihood::Density(density) => density.dim(),
@@ -177,7 +177,7 @@ impl Problem {
             prior,
             likelihood,
             edges,
-            nan,
+            on_nan,
             n_nan: AtomicU64::new(0),
             n_coded: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
@@ -232,7 +232,7 @@ impl Problem {
         u: &[f64],
         seconds_a_row: &RefCell<f64>,
         context: &Context<'_>,
-        out: &mut Answers,
+        out: &mut EvalBuffer,
     ) -> Result<()> {
         let dim = self.dim();
         let n = u.len() / dim;
@@ -251,7 +251,7 @@ impl Problem {
             n.div_ceil(ROWS),
             |c| {
                 let rows = ROWS.min(n - c * ROWS);
-                let mut part = Answers::default();
+                let mut part = EvalBuffer::default();
                 self.evaluate(&u[c * ROWS * dim..(c * ROWS + rows) * dim], &mut part)?;
                 Ok(part)
             },
@@ -265,8 +265,8 @@ impl Problem {
     }
 
     /// Maps rows of the cube.
-    pub fn transform(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        let Answers { x, folded, .. } = out;
+    pub fn transform(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        let EvalBuffer { x, folded, .. } = out;
         x.resize(u.len(), 0.0);
         let u = self.fold(u, folded);
         self.prior.transform(Rows::new(u, self.dim()), x)
@@ -314,20 +314,20 @@ impl Problem {
     }
 
     /// Maps and evaluates rows on this thread.
-    pub fn evaluate(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        self.ask(u, out, false)
+    pub fn evaluate(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        self.evaluate_rows(u, out, false)
     }
 
     /// The same, with gradients.
-    pub fn evaluate_gradient(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        self.ask(u, out, true)
+    pub fn evaluate_gradient(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        self.evaluate_rows(u, out, true)
     }
 
-    fn ask(&self, w: &[f64], out: &mut Answers, sloped: bool) -> Result<()> {
+    fn evaluate_rows(&self, w: &[f64], out: &mut EvalBuffer, with_gradient: bool) -> Result<()> {
         let start = Instant::now();
         let dim = self.dim();
         let n = w.len() / dim;
-        let Answers { x, ell, extras, gradient, folded, table, status } = out;
+        let EvalBuffer { x, ell, extras, gradient, folded, table, status } = out;
         x.resize(w.len(), 0.0);
         ell.resize(n, 0.0);
         status.clear();
@@ -336,7 +336,7 @@ impl Problem {
         self.prior.transform(Rows::new(u, dim), x)?;
         let rows = Rows::new(x, dim);
         match &self.likelihood {
-            Likelihood::Density(density) if sloped => {
+            Likelihood::Density(density) if with_gradient => {
                 gradient.resize(w.len(), 0.0);
                 density.log_density_gradient(rows, ell, gradient, status)?;
             }
@@ -359,9 +359,9 @@ impl Problem {
                 }
             }
         }
-        self.settle(rows, ell, status)?;
-        if sloped {
-            self.settle_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
+        self.check_values(rows, ell, status)?;
+        if with_gradient {
+            self.pull_back_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
         }
         let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(spent, Ordering::Relaxed);
@@ -370,7 +370,7 @@ impl Problem {
 
     /// From gradients with respect to the parameters to those with respect to the samplers'
     /// coordinates.
-    fn settle_gradient(
+    fn pull_back_gradient(
         &self,
         w: &[f64],
         u: Rows<'_>,
@@ -406,7 +406,7 @@ impl Problem {
     }
 
     /// Refuses what is no log-likelihood.
-    fn settle(&self, x: Rows<'_>, ell: &mut [f64], status: &[RowStatus]) -> Result<()> {
+    fn check_values(&self, x: Rows<'_>, ell: &mut [f64], status: &[RowStatus]) -> Result<()> {
         let good = status.iter().filter(|status| **status == RowStatus::Good).count();
         let plain = ell.iter().filter(|ell| **ell > CODE && **ell < f64::INFINITY).count();
         if good == ell.len() && plain == ell.len() {
@@ -420,13 +420,13 @@ impl Problem {
             if *status == RowStatus::Failed {
                 *ell = f64::NEG_INFINITY;
             }
-            if ell.is_nan() && self.nan == NanMeans::Zero {
+            if ell.is_nan() && self.on_nan == OnNan::Impossible {
                 *ell = f64::NEG_INFINITY;
                 self.n_nan.fetch_add(1, Ordering::Relaxed);
             }
             if ell.is_nan() || *ell == f64::INFINITY {
                 let advice = if ell.is_nan() {
-                    "; give -inf where the likelihood is 0, or pass nan=\"-inf\""
+                    "; give -inf where the likelihood is 0, or pass on_nan=\"-inf\""
                 } else {
                     ""
                 };

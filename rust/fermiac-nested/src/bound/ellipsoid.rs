@@ -147,7 +147,7 @@ impl Maps {
         row.iter().zip(x).zip(self.centre(k)).fold(0.0, |sum, ((w, x), c)| sum + w * (x - c))
     }
 
-    /// Writes them to an codec, or reads them.
+    /// Writes them to a codec, or reads them.
     pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
         self.d = d;
         codec.list(&mut self.centres)?;

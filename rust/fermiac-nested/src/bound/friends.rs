@@ -15,10 +15,9 @@ use fermiac_base::store::Codec;
 use super::bootstrap::{Rounds, stretch};
 use super::cloud::Cloud;
 use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
-use super::measure::{Mean, Volume};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
-use super::union::{LEAST_TRIES, TRIES, Union};
+use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume};
 
 /// Whitenings by the clusters of the one before, at most.
 const WHITENINGS: usize = 3;
@@ -214,7 +213,7 @@ impl Friends {
         self.cloud.count(w, self.radius2, 1.0) > 0.0
     }
 
-    /// Writes the balls to an codec, or reads them.
+    /// Writes the balls to a codec, or reads them.
     pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
         self.d = d;
         let mut points: Vec<f64> =

@@ -5,16 +5,13 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
-mod measure;
-mod merge;
-mod periodic;
 mod split;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod union;
 
-pub use self::measure::Volume;
+pub use self::union::Volume;
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -112,8 +109,8 @@ impl Bound {
         }
         let mut rotated = Vec::new();
         if options.periodic.contains(&true) {
-            this.shifts = periodic::shifts(u.data(), d, &options.periodic);
-            periodic::rotate(u.data(), &this.shifts, &mut rotated);
+            this.shifts = shifts(u.data(), d, &options.periodic);
+            rotate(u.data(), &this.shifts, &mut rotated);
         }
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
         let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
@@ -148,7 +145,7 @@ impl Bound {
         }
         if !self.shifts.is_empty() {
             for row in out[start..].chunks_exact_mut(self.dim) {
-                row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = periodic::back(*x, *by));
+                row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = rotate_back(*x, *by));
             }
         }
     }
@@ -168,7 +165,7 @@ impl Bound {
         let x = if self.shifts.is_empty() {
             u
         } else {
-            periodic::rotate(u, &self.shifts, &mut rotated);
+            rotate(u, &self.shifts, &mut rotated);
             &rotated
         };
         match &self.region {
@@ -230,7 +227,7 @@ impl Bound {
         self.radius_scale
     }
 
-    /// Writes the bound to an codec, or reads it; the dimension is not part of it.
+    /// Writes the bound to a codec, or reads it; the dimension is not part of it.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.list(&mut self.shifts)?;
         codec.number(&mut self.radius_scale)?;
@@ -263,7 +260,7 @@ impl Bound {
             return f(u);
         }
         let mut x = Vec::new();
-        periodic::rotate(u, &self.shifts, &mut x);
+        rotate(u, &self.shifts, &mut x);
         f(&x)
     }
 }
@@ -295,4 +292,50 @@ fn check(u: Rows<'_>, log_x: f64, options: &FitOptions) -> Result<()> {
 
 fn unfit() -> Error {
     Error::argument("state", "its bound is not one of this dimension; give what `save` gave")
+}
+
+/// How far each axis is rotated: to the middle of the largest gap between the points, on a circle
+/// of length 1; not at all where the axis is not periodic.
+fn shifts(u: &[f64], d: usize, periodic: &[bool]) -> Vec<f64> {
+    (0..d).map(|j| if periodic[j] { gap(u[j..].iter().step_by(d)) } else { 0.0 }).collect()
+}
+
+/// The middle of the largest gap.
+fn gap<'a>(points: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
+    // The largest of n gaps is no shorter than 1/n, so that none within a bin of that width is.
+    let n = points.len();
+    let mut bins = vec![(f64::INFINITY, f64::NEG_INFINITY); n];
+    for &x in points {
+        let (low, high) = &mut bins[((x * n as f64) as usize).min(n - 1)];
+        (*low, *high) = (low.min(x), high.max(x));
+    }
+    let mut filled = bins.iter().filter(|(low, _)| low.is_finite());
+    let Some(&(first, mut last)) = filled.next() else { return 0.0 };
+    let (mut middle, mut widest) = (0.0, 0.0);
+    for &(low, high) in filled {
+        if low - last > widest {
+            (middle, widest) = (0.5 * (low + last), low - last);
+        }
+        last = high;
+    }
+    if first + 1.0 - last > widest { rotate_back(0.5 * (first + 1.0 + last), 0.0) } else { middle }
+}
+
+/// Appends rows of points, rotated.
+fn rotate(u: &[f64], shifts: &[f64], out: &mut Vec<f64>) {
+    for row in u.chunks_exact(shifts.len()) {
+        out.extend(row.iter().zip(shifts).map(|(x, by)| rotate_forth(*x, *by)));
+    }
+}
+
+/// A coordinate, rotated.
+fn rotate_forth(x: f64, shift: f64) -> f64 {
+    let y = x - shift;
+    if y < 0.0 { y + 1.0 } else { y }
+}
+
+/// A rotated coordinate, rotated back.
+fn rotate_back(y: f64, shift: f64) -> f64 {
+    let x = y + shift;
+    if x >= 1.0 { x - 1.0 } else { x }
 }

@@ -27,38 +27,38 @@
 
 use fermiac_target::density::all_finite;
 
-use super::frame::Frame;
-use super::lane::{At, JUMPS, Lane};
+use super::batch_geometry::BatchGeometry;
+use super::slice_chain::{JUMPS, SliceChain, Stage};
 
 /// The share of the velocity that each step draws anew, as the sine of an angle. A ball is crossed
 /// by about as many steps as the velocity lasts for.
 const RENEWED: f64 = 0.6;
 const KEPT: f64 = 0.8;
 
-impl Lane {
+impl SliceChain {
     /// Begins a step; whether a point waits for its value.
-    pub(super) fn fly(&mut self, frame: &Frame, step: f64) -> bool {
-        if self.made > 0 && frame.n_modes() > 1 && self.stream.uniform() < JUMPS {
-            return self.jump(frame);
+    pub(super) fn fly(&mut self, geometry: &BatchGeometry, step: f64) -> bool {
+        if self.made > 0 && geometry.n_modes() > 1 && self.stream.uniform() < JUMPS {
+            return self.jump(geometry);
         }
-        self.renew(frame, step);
+        self.renew(geometry, step);
         self.made += 1;
         self.counts.tries += 1;
-        self.at = At::Flying;
-        if self.put(1.0, frame) {
+        self.stage = Stage::Flying;
+        if self.put(1.0, geometry) {
             return true;
         }
         self.counts.met += 1;
         self.slope_to_cube();
-        self.turn(frame)
+        self.turn(geometry)
     }
 
     /// Draws the velocity, or part of it.
-    fn renew(&mut self, frame: &Frame, step: f64) {
+    fn renew(&mut self, geometry: &BatchGeometry, step: f64) {
         let dim = self.here.len();
         let (kept, new) = if self.made == 0 { (0.0, 1.0) } else { (KEPT, RENEWED) };
         self.stream.fill_normal(&mut self.noise);
-        let factor = &frame.heaps[frame.label[self.start]].factor;
+        let factor = &geometry.clusters[geometry.label[self.start]].factor;
         let length = new * step / (dim as f64).sqrt();
         for (i, v) in self.line.iter_mut().enumerate() {
             let sum: f64 = factor.row(i).iter().zip(&self.noise).map(|(l, z)| l * z).sum();
@@ -80,17 +80,17 @@ impl Lane {
 
     /// Reflects the velocity at the point that was tried, and asks where it leads from there; turns
     /// back at once where there is no slope, or it leads out of the cube.
-    pub(super) fn turn(&mut self, frame: &Frame) -> bool {
+    pub(super) fn turn(&mut self, geometry: &BatchGeometry) -> bool {
         self.before.clear();
         self.before.extend_from_slice(&self.line);
-        if self.reflect(frame) {
+        if self.reflect(geometry) {
             let mut out = 0_usize;
             for (y, v) in self.tried.iter_mut().zip(&self.line) {
                 *y += v;
                 out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
             }
-            if out == 0 && self.turned_back(frame) {
-                self.at = At::Reflected;
+            if out == 0 && self.turned_back(geometry) {
+                self.stage = Stage::Reflected;
                 return true;
             }
         }
@@ -100,12 +100,12 @@ impl Lane {
 
     /// v - 2 (v · g) Σ g / (g · Σ g), with Σ the covariance by which v is isotropic; false where
     /// the slope g has no direction.
-    fn reflect(&mut self, frame: &Frame) -> bool {
+    fn reflect(&mut self, geometry: &BatchGeometry) -> bool {
         let largest = self.slope.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
         if largest == 0.0 || !all_finite(&self.slope) {
             return false;
         }
-        let factor = &frame.heaps[frame.label[self.start]].factor;
+        let factor = &geometry.clusters[geometry.label[self.start]].factor;
         let (white, mut product) = (&mut self.noise, 0.0);
         white.fill(0.0);
         for (i, (g, v)) in self.slope.iter_mut().zip(&self.line).enumerate() {
@@ -133,9 +133,9 @@ impl Lane {
             self.accepted += 1;
             self.counts.moves += 1;
             self.go(ell, extras);
-        } else if self.at == At::Flying {
+        } else if self.stage == Stage::Flying {
             self.counts.met += 1;
-            self.at = At::Turning;
+            self.stage = Stage::Turning;
         } else {
             self.turn_back();
         }
@@ -146,6 +146,6 @@ impl Lane {
         for (v, before) in self.line.iter_mut().zip(&self.before) {
             *v = -before;
         }
-        self.at = At::Idle;
+        self.stage = Stage::Idle;
     }
 }

@@ -3,21 +3,21 @@
 //!
 //! A chain starts at a survivor chosen at random, makes a fixed number of moves that leave the
 //! uniform law on {ell > level} invariant, and ends at a point that hardly depends on its start.
-//! All chains of a batch share what is known of the survivors ([`Frame`]) and have streams of
+//! All chains of a batch share what is known of the survivors ([`BatchGeometry`]) and have streams of
 //! their own, so that who answers their questions, and in what order, does not matter: a built-in
-//! likelihood is asked by crews of chains on all threads, a Python one once a round for all.
+//! likelihood is points by parts of chains on all threads, a Python one once a round for all.
 //!
 //! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
 //! - R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
 //! - W. J. Handley, M. P. Hobson, A. N. Lasenby, "PolyChord: next-generation nested sampling",
 //!   Monthly Notices of the Royal Astronomical Society, 2015.
 
-mod frame;
+mod batch_geometry;
 mod galilean;
-mod lane;
+mod slice_chain;
 
-pub use frame::Frame;
-pub use lane::Counts;
+pub use batch_geometry::BatchGeometry;
+pub use slice_chain::Counts;
 
 use std::time::Instant;
 
@@ -29,8 +29,8 @@ use fermiac_base::{Error, Result};
 use fermiac_target::Style;
 
 use super::points::{Origin, Points};
-use super::problem::{Answers, Problem};
-use lane::Lane;
+use super::problem::{EvalBuffer, Problem};
+use slice_chain::SliceChain;
 
 /// Where slices point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,15 +90,15 @@ impl Moves {
     }
 
     /// Draws what the chains of a batch share.
-    pub fn prepare(&self, frame: &mut Frame, key: u64, batch: u32) {
+    pub fn prepare(&self, geometry: &mut BatchGeometry, key: u64, batch: u32) {
         if let Self::Slice { n_slices, .. } = self {
-            let n = n_slices.div_ceil(frame.dim() as u32).min(MOST_BASES);
-            frame.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
+            let n = n_slices.div_ceil(geometry.dim() as u32).min(MOST_BASES);
+            geometry.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
         }
     }
 }
 
-/// Survivors whose nearest neighbours are looked for.
+/// Survivors whose nearest neighbours are n_compared for.
 const NEIGHBOURS: usize = 32;
 /// Seconds of work below which a batch stays on one thread.
 const WORTH: f64 = 4e-4;
@@ -106,7 +106,7 @@ const WORTH: f64 = 4e-4;
 /// The chains of a batch.
 #[derive(Debug, Default)]
 pub struct Chains {
-    lanes: Vec<Lane>,
+    chains: Vec<SliceChain>,
     /// Seconds that the last batch took, to judge whether threads pay.
     seconds: f64,
 }
@@ -117,28 +117,34 @@ pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
     /// The share of chains that ended further from their start than survivors lie from each other;
-    /// NaN where nobody looked.
+    /// NaN where nobody n_compared.
     pub moved: f64,
     /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
     pub products: [Vec<f64>; 3],
 }
 
-/// Room for the questions of a crew.
+/// Room for the questions of a requests.
 #[derive(Default)]
-struct Crew {
-    asked: Vec<f64>,
+struct Requests {
+    points: Vec<f64>,
     members: Vec<usize>,
-    answers: Answers,
+    answers: EvalBuffer,
 }
 
 impl Chains {
     /// Starts `n` chains; chain `i` has the stream at index `first + i` of the batch.
-    pub fn start(&mut self, n: usize, frame: &Frame, n_extras: usize, key: u64, batch: u32) {
-        self.lanes.clear();
-        self.lanes.extend(
-            (0..n as u64)
-                .map(|i| Lane::new(Stream::new(key, Domain::Nested, i, batch), frame, n_extras)),
-        );
+    pub fn start(
+        &mut self,
+        n: usize,
+        geometry: &BatchGeometry,
+        n_extras: usize,
+        key: u64,
+        batch: u32,
+    ) {
+        self.chains.clear();
+        self.chains.extend((0..n as u64).map(|i| {
+            SliceChain::new(Stream::new(key, Domain::Nested, i, batch), geometry, n_extras)
+        }));
     }
 
     /// Runs the chains to their ends, or until a round ends after the deadline; whether they got
@@ -146,7 +152,7 @@ impl Chains {
     pub fn run(
         &mut self,
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         moves: &Moves,
         level: f64,
         deadline: Option<Instant>,
@@ -157,21 +163,21 @@ impl Chains {
         let central = problem.style() == Style::Central;
         let alone = context.n_threads() == 1 || self.seconds < WORTH;
         if central || alone {
-            let mut crew = Crew::default();
-            while crew.round(&mut self.lanes, problem, frame, moves, level)? {
-                context.advance(crew.members.len() as u64);
+            let mut requests = Requests::default();
+            while requests.round(&mut self.chains, problem, geometry, moves, level)? {
+                context.advance(requests.members.len() as u64);
                 context.poll()?;
                 if late() {
                     return Ok(self.are_done());
                 }
             }
         } else {
-            let size = self.lanes.len().div_ceil(context.n_threads()).next_multiple_of(8);
-            let crews: Vec<&mut [Lane]> = self.lanes.chunks_mut(size).collect();
-            context.each(crews, deadline, |lanes, signal| {
-                let mut crew = Crew::default();
-                while crew.round(lanes, problem, frame, moves, level)? {
-                    signal.count(crew.members.len() as u64);
+            let size = self.chains.len().div_ceil(context.n_threads()).next_multiple_of(8);
+            let parts: Vec<&mut [SliceChain]> = self.chains.chunks_mut(size).collect();
+            context.each(parts, deadline, |chains, signal| {
+                let mut requests = Requests::default();
+                while requests.round(chains, problem, geometry, moves, level)? {
+                    signal.count(requests.members.len() as u64);
                     if signal.is_set() {
                         return Ok(());
                     }
@@ -184,24 +190,24 @@ impl Chains {
     }
 
     fn are_done(&self) -> bool {
-        self.lanes.iter().all(Lane::is_done)
+        self.chains.iter().all(SliceChain::is_done)
     }
 
-    /// The ends of the chains as points born at `level`; their lineages are given. `looks` also
+    /// The ends of the chains as points born at `level`; their lineages are given. `compares` also
     /// compares how far they went with how far survivors lie from each other.
     pub fn finish(
         &mut self,
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         level: f64,
         lineages: &[u64],
-        looks: bool,
+        compares: bool,
         out: &mut Points,
     ) -> Result<Report> {
         let dim = problem.dim();
-        let mut ends = Vec::with_capacity(self.lanes.len() * dim);
-        for lane in &self.lanes {
-            if lane.is_lost() {
+        let mut ends = Vec::with_capacity(self.chains.len() * dim);
+        for chain in &self.chains {
+            if chain.is_lost() {
                 return Err(Error::Numerical(format!(
                     "a chain found no other point above the level {level} of the log-likelihood in \
                      20 starts: the region is narrower than doubles resolve, or a plateau lies \
@@ -209,65 +215,66 @@ impl Chains {
                 )));
             }
             let first = ends.len();
-            ends.extend_from_slice(&lane.here);
-            frame.cut.turn_back(&mut ends[first..]);
+            ends.extend_from_slice(&chain.here);
+            geometry.cut.turn_back(&mut ends[first..]);
         }
-        let mut answers = Answers::default();
+        let mut answers = EvalBuffer::default();
         problem.transform(&ends, &mut answers)?;
         let mut report =
             Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
         // What it costs to look for nearest neighbours is paid now and then only.
-        let near = if looks { frame.nearest(NEIGHBOURS) } else { f64::NAN };
+        let near = if compares { geometry.nearest(NEIGHBOURS) } else { f64::NAN };
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
-        for ((lane, &lineage), (u, x)) in self.lanes.iter().zip(lineages).zip(rows) {
-            let origin = Origin { birth: level, lineage, family: frame.family[lane.start] };
-            out.push(u, x, lane.ell, &lane.extras, origin);
-            moved += usize::from(frame.compare(lane.start, &lane.here, &mut report) > near);
-            report.counts.add(&lane.counts);
+        for ((chain, &lineage), (u, x)) in self.chains.iter().zip(lineages).zip(rows) {
+            let origin = Origin { birth: level, lineage, family: geometry.family[chain.start] };
+            out.push(u, x, chain.ell, &chain.extras, origin);
+            moved += usize::from(geometry.compare(chain.start, &chain.here, &mut report) > near);
+            report.counts.add(&chain.counts);
         }
-        report.moved = if looks { moved as f64 / self.lanes.len().max(1) as f64 } else { f64::NAN };
+        report.moved =
+            if compares { moved as f64 / self.chains.len().max(1) as f64 } else { f64::NAN };
         Ok(report)
     }
 
-    /// Points asked about so far in this batch.
+    /// Points points about so far in this batch.
     pub fn n_evals(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.counts.evals).sum()
+        self.chains.iter().map(|chain| chain.counts.evals).sum()
     }
 
     /// Writes or reads the chains.
     pub fn persist(
         &mut self,
         codec: &mut Codec,
-        frame: Option<&Frame>,
+        geometry: Option<&BatchGeometry>,
         n_extras: usize,
     ) -> Result<()> {
-        let mut n = self.lanes.len();
+        let mut n = self.chains.len();
         codec.count(&mut n)?;
         if codec.is_reading()
-            && let Some(frame) = frame
+            && let Some(geometry) = geometry
         {
-            self.start(n, frame, n_extras, 0, 0);
+            self.start(n, geometry, n_extras, 0, 0);
         }
-        self.lanes.iter_mut().try_for_each(|lane| lane.persist(codec))
+        self.chains.iter_mut().try_for_each(|chain| chain.persist(codec))
     }
 }
 
-impl Crew {
-    /// Answers one question of every chain that has one; false where none has.
+impl Requests {
+    /// EvalBuffer one request of every chain that has one; false where none has.
     fn round(
         &mut self,
-        lanes: &mut [Lane],
+        chains: &mut [SliceChain],
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         moves: &Moves,
         level: f64,
     ) -> Result<bool> {
-        self.asked.clear();
+        self.points.clear();
         self.members.clear();
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            if lane.advance(frame, moves) {
-                self.asked.extend_from_slice(lane.question(frame));
+        for (i, chain) in chains.iter_mut().enumerate() {
+            if chain.advance(geometry, moves) {
+                self.points.extend_from_slice(chain.request(geometry));
                 self.members.push(i);
             }
         }
@@ -276,18 +283,18 @@ impl Crew {
         }
         let sloped = moves.needs_gradient();
         if sloped {
-            problem.evaluate_gradient(&self.asked, &mut self.answers)?;
+            problem.evaluate_gradient(&self.points, &mut self.answers)?;
         } else {
-            problem.evaluate(&self.asked, &mut self.answers)?;
+            problem.evaluate(&self.points, &mut self.answers)?;
         }
         let b = problem.n_extras();
         for (row, &i) in self.members.iter().enumerate() {
             if sloped {
                 let dim = problem.dim();
-                lanes[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
+                chains[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
             }
             let extras = &self.answers.extras[row * b..(row + 1) * b];
-            lanes[i].answer(self.answers.ell[row], extras, level, moves);
+            chains[i].answer(self.answers.ell[row], extras, level, moves);
         }
         Ok(true)
     }

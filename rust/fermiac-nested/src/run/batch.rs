@@ -1,4 +1,4 @@
-//! A batch of a run: who looks for its points, and the rounds in which they are found.
+//! A batch of a run: who compares for its points, and the rounds in which they are found.
 
 use std::time::Instant;
 
@@ -7,18 +7,18 @@ use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
 use super::Run;
-use super::rejection::Search;
+use super::rejection::Target;
 use super::state::{Opening, Phase};
 use super::tune::tune;
 use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::chains::{Frame, Report};
+use crate::chains::{BatchGeometry, Report};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 
 /// Evaluations for each live point that rejection may be dearer than chains.
 const PATIENCE: u64 = 4;
 /// Every so many batches chains are compared with the distances of survivors.
-const LOOKS: u32 = 8;
+const COMPARE_EVERY: u32 = 8;
 /// Batches in which more than one chain in a hundred gets stuck before the run is given up.
 const STUCK: u32 = 10;
 impl Run {
@@ -38,10 +38,10 @@ impl Run {
     }
 
     /// Gets a batch ready to start, after its points have died.
-    pub(super) fn ready(&mut self, problem: &Problem) {
+    pub(super) fn prepare_batch(&mut self, problem: &Problem) {
         (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
-        self.fresh = Points::new(problem.dim(), problem.n_extras());
-        self.turn_to_chains();
+        self.new_points = Points::new(problem.dim(), problem.n_extras());
+        self.switch_to_chains();
         self.phase = Phase::Starting;
     }
 
@@ -49,19 +49,19 @@ impl Run {
     pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let survivors = self.survivors();
         if self.chaining {
-            self.look_for_modes(&survivors, context)?;
+            self.fit_modes(&survivors, context)?;
             self.phase = Phase::Chaining;
-            let frame = self.frame_of(&survivors);
+            let geometry = self.geometry_of(&survivors);
             self.chains.start(
-                self.doomed.len(),
-                &frame,
+                self.vacant.len(),
+                &geometry,
                 problem.n_extras(),
                 self.settings.key,
                 self.batch,
             );
-            self.frame = Some(frame);
+            self.geometry = Some(geometry);
         } else {
-            let log_x = self.running.log_x();
+            let log_x = self.evidence.log_x();
             self.rejection.begin(
                 &survivors,
                 log_x,
@@ -78,7 +78,7 @@ impl Run {
     /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
     /// cube lies above the level, nothing is; and a bound that happens to be bad is fitted anew
     /// before it is given up.
-    pub(super) fn turn_to_chains(&mut self) {
+    pub(super) fn switch_to_chains(&mut self) {
         if self.chaining || self.moves.is_none() {
             return;
         }
@@ -90,27 +90,23 @@ impl Run {
             (0.5, 0)
         };
         let dear = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
-        self.dear_evals = if dear { self.dear_evals + self.last_evals } else { 0 };
-        self.chaining = above || (dear && self.dear_evals >= patience);
+        self.excess_evals = if dear { self.excess_evals + self.last_evals } else { 0 };
+        self.chaining = above || (dear && self.excess_evals >= patience);
     }
 
     /// What the chains of this batch share.
-    pub(super) fn frame_of(&self, survivors: &Points) -> Frame {
-        let mut frame = Frame::new(survivors, &self.circles, self.modes.as_ref());
+    pub(super) fn geometry_of(&self, survivors: &Points) -> BatchGeometry {
+        let mut geometry = BatchGeometry::new(survivors, &self.circles, self.modes.as_ref());
         if let Some(moves) = self.moves {
-            let moves = moves.longer(self.memory.factor);
-            moves.prepare(&mut frame, self.settings.key, self.batch);
+            let moves = moves.longer(self.correlation.factor);
+            moves.prepare(&mut geometry, self.settings.key, self.batch);
         }
-        frame
+        geometry
     }
 
     /// Fits the bound that tells chains of modes, every now and then.
-    pub(super) fn look_for_modes(
-        &mut self,
-        survivors: &Points,
-        context: &Context<'_>,
-    ) -> Result<()> {
-        let log_x = self.running.log_x();
+    pub(super) fn fit_modes(&mut self, survivors: &Points, context: &Context<'_>) -> Result<()> {
+        let log_x = self.evidence.log_x();
         let due = self.modes_at - log_x > 0.5;
         if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
             return Ok(());
@@ -131,21 +127,21 @@ impl Run {
 
     pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let lineages = self.lineages();
-        let search = Search { level: self.level, batch: self.batch, lineages: &lineages };
-        let (done, asked) = self.rejection.round(
-            &search,
+        let target = Target { level: self.level, batch: self.batch, lineages: &lineages };
+        let (done, n_evals) = self.rejection.round(
+            &target,
             problem,
             &mut self.answers,
             &self.settings,
             context,
-            &mut self.fresh,
+            &mut self.new_points,
         )?;
-        context.advance(asked);
-        self.n_evals += asked;
-        self.batch_evals += asked;
+        context.advance(n_evals);
+        self.n_evals += n_evals;
+        self.batch_evals += n_evals;
         if done {
-            self.take_in();
-            self.note([f64::NAN; 4]);
+            self.insert_new_points();
+            self.record_batch([f64::NAN; 4]);
         }
         Ok(())
     }
@@ -156,50 +152,56 @@ impl Run {
         deadline: Option<Instant>,
         context: &Context<'_>,
     ) -> Result<()> {
-        let (Some(tuned), Some(frame)) = (self.moves, self.frame.take()) else {
-            return Err(Error::Internal("a batch of chains without a frame".into()));
+        let (Some(tuned), Some(geometry)) = (self.moves, self.geometry.take()) else {
+            return Err(Error::Internal("a batch of chains without a geometry".into()));
         };
-        let moves = tuned.longer(self.memory.factor);
+        let moves = tuned.longer(self.correlation.factor);
         let before = self.chains.n_evals();
-        let done = self.chains.run(problem, &frame, &moves, self.level, deadline, context);
-        let asked = self.chains.n_evals() - before;
-        self.n_evals += asked;
-        self.batch_evals += asked;
+        let done = self.chains.run(problem, &geometry, &moves, self.level, deadline, context);
+        let n_evals = self.chains.n_evals() - before;
+        self.n_evals += n_evals;
+        self.batch_evals += n_evals;
         let done = match done {
             Ok(done) => done,
             Err(error) => {
-                self.frame = Some(frame);
+                self.geometry = Some(geometry);
                 return Err(error);
             }
         };
         if !done {
-            self.frame = Some(frame);
+            self.geometry = Some(geometry);
             return Ok(());
         }
         let lineages = self.lineages();
-        let looks = self.batch.is_multiple_of(LOOKS);
-        let ends =
-            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh);
+        let compares = self.batch.is_multiple_of(COMPARE_EVERY);
+        let ends = self.chains.finish(
+            problem,
+            &geometry,
+            self.level,
+            &lineages,
+            compares,
+            &mut self.new_points,
+        );
         let report = match ends {
             Ok(report) => report,
             Err(error) => {
-                self.frame = Some(frame);
+                self.geometry = Some(geometry);
                 return Err(error);
             }
         };
         self.moves = Some(tune(tuned, &report, problem.dim()));
         let adapts = self.settings.adapt_length;
-        let n_chains = self.doomed.len();
-        let correlation = self.memory.learn(&report, n_chains, adapts);
-        self.take_in();
+        let n_chains = self.vacant.len();
+        let correlation = self.correlation.update(&report, n_chains, adapts);
+        self.insert_new_points();
         let counts = report.counts;
         let tries = counts.tries as f64 / counts.moves.max(1) as f64;
-        self.note([report.moved, tries, correlation, moves.n_moves()]);
-        self.watch(&report, n_chains)
+        self.record_batch([report.moved, tries, correlation, moves.n_moves()]);
+        self.check_stuck(&report, n_chains)
     }
 
     /// Gives up where chains get stuck batch after batch.
-    pub(super) fn watch(&mut self, report: &Report, n_chains: usize) -> Result<()> {
+    pub(super) fn check_stuck(&mut self, report: &Report, n_chains: usize) -> Result<()> {
         self.n_stuck += report.counts.stuck;
         let many = 100 * report.counts.stuck > n_chains as u64;
         self.stuck_batches = if many { self.stuck_batches + 1 } else { 0 };
@@ -210,7 +212,7 @@ impl Run {
             "chains got stuck in {STUCK} batches one after the other, at the level {} of the \
              log-likelihood: the region is narrower than doubles resolve, or has no volume; raise \
              dlogz, rescale the parameters, make walks longer, or give a log-likelihood that is the \
-             same whenever it is asked",
+             same whenever it is n_evals",
             self.level
         )))
     }

@@ -10,9 +10,9 @@ use fermiac_base::{Error, Result};
 
 use super::settings::Settings;
 use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::importance::Book;
+use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
-use crate::problem::{Answers, Problem};
+use crate::problem::{EvalBuffer, Problem};
 
 /// Proposals of a round.
 const LEAST: f64 = 32.0;
@@ -36,14 +36,14 @@ pub(super) struct Rejection {
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
     /// All points and bounds, where they are wanted.
-    pub(super) book: Option<Book>,
+    pub(super) record: Option<DrawRecord>,
     /// The sum over the fits of ln of the factor by which axes were stretched.
     stretched: f64,
     /// Prior mass when the bound was fitted.
     fitted_at: f64,
     /// Share of proposals above the level: now, and soon after the fit.
     efficiency: f64,
-    fresh: f64,
+    peak_efficiency: f64,
     /// Proposals and points above the level in the last batches.
     proposed: f64,
     accepted: f64,
@@ -57,8 +57,8 @@ pub(super) struct Rejection {
     seconds_a_row: RefCell<f64>,
 }
 
-/// Where a batch looks for points.
-pub(super) struct Search<'a> {
+/// Where a batch compares for points.
+pub(super) struct Target<'a> {
     pub(super) level: f64,
     pub(super) batch: u32,
     pub(super) lineages: &'a [u64],
@@ -69,11 +69,11 @@ impl Rejection {
         Self {
             bound: Bound::cube(dim),
             n_fits: 0,
-            book: importance.then(|| Book::new(dim)),
+            record: importance.then(|| DrawRecord::new(dim)),
             stretched: 0.0,
             fitted_at: 0.0,
             efficiency: 1.0,
-            fresh: 1.0,
+            peak_efficiency: 1.0,
             proposed: 0.0,
             accepted: 0.0,
             queue: Points::new(dim, n_extras),
@@ -104,7 +104,7 @@ impl Rejection {
         if !self.queue.is_empty() {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
-        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
+        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
         let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
@@ -121,15 +121,15 @@ impl Rejection {
             self.n_fits += 1;
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
-            self.fresh = self.efficiency;
+            self.peak_efficiency = self.efficiency;
             // The old bound holds what is left of the region too, so that a fit that came out larger,
             // for few points a mode say little of its width, is not needed.
             if bound.log_volume() < self.bound.log_volume() {
                 self.bound = bound;
-                if let Some(book) = &mut self.book {
-                    book.turn_to(&self.bound);
+                if let Some(record) = &mut self.record {
+                    record.add_bound(&self.bound);
                 }
-                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+                (self.proposed, self.accepted, self.peak_efficiency) = (0.0, 0.0, 0.0);
             }
         }
         Ok(())
@@ -143,18 +143,18 @@ impl Rejection {
     /// in the order in which they were proposed.
     pub(super) fn round(
         &mut self,
-        search: &Search<'_>,
+        target: &Target<'_>,
         problem: &Problem,
-        answers: &mut Answers,
+        answers: &mut EvalBuffer,
         settings: &Settings,
         context: &Context<'_>,
         out: &mut Points,
     ) -> Result<(bool, u64)> {
-        let wanted = search.lineages.len();
+        let wanted = target.lineages.len();
         let waiting = self.queue.len().min(wanted - out.len());
         for i in 0..waiting {
-            let lineage = search.lineages[out.len()];
-            let origin = Origin { birth: search.level, lineage, family: lineage };
+            let lineage = target.lineages[out.len()];
+            let origin = Origin { birth: target.level, lineage, family: lineage };
             let queue = &self.queue;
             out.push(queue.u(i), queue.x(i), queue.ell[i], queue.extras(i), origin);
         }
@@ -168,48 +168,48 @@ impl Rejection {
         let guess = SPARE * missing as f64 / self.efficiency.max(1e-6);
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
-        let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
+        let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         if n == 0 {
-            return self.found_nothing(search.level);
+            return self.empty_round(target.level);
         }
         self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
         // Only now: what raises is asked again.
         self.rounds += 1;
-        if let Some(book) = &mut self.book {
-            book.note(&self.proposals, &answers.ell);
+        if let Some(record) = &mut self.record {
+            record.add_points(&self.proposals, &answers.ell);
         }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
         for i in 0..n {
             let ell = answers.ell[i];
-            if ell <= search.level || ell.is_nan() {
+            if ell <= target.level || ell.is_nan() {
                 continue;
             }
             accepted += 1;
             let (u, x) = (&self.proposals[i * d..(i + 1) * d], &answers.x[i * d..(i + 1) * d]);
             let extras = &answers.extras[i * b..(i + 1) * b];
             if out.len() < wanted {
-                let lineage = search.lineages[out.len()];
-                let origin = Origin { birth: search.level, lineage, family: lineage };
+                let lineage = target.lineages[out.len()];
+                let origin = Origin { birth: target.level, lineage, family: lineage };
                 out.push(u, x, ell, extras, origin);
             } else {
-                let origin = Origin { birth: search.level, lineage: 0, family: 0 };
+                let origin = Origin { birth: target.level, lineage: 0, family: 0 };
                 self.queue.push(u, x, ell, extras, origin);
             }
         }
-        self.learn(n as f64, f64::from(accepted));
+        self.update(n as f64, f64::from(accepted));
         Ok((out.len() == wanted, n as u64))
     }
 
     /// A round in which the bound gave no point of the cube.
-    fn found_nothing(&mut self, level: f64) -> Result<(bool, u64)> {
+    fn empty_round(&mut self, level: f64) -> Result<(bool, u64)> {
         self.rounds += 1;
         self.n_empty += 1;
-        self.learn(LEAST, 0.0);
+        self.update(LEAST, 0.0);
         if self.n_empty < MOST_EMPTY {
             return Ok((false, 0));
         }
@@ -219,12 +219,12 @@ impl Rejection {
         )))
     }
 
-    fn learn(&mut self, proposed: f64, accepted: f64) {
+    fn update(&mut self, proposed: f64, accepted: f64) {
         // A window of about the last four rounds.
         self.proposed = 0.75 * self.proposed + proposed;
         self.accepted = 0.75 * self.accepted + accepted;
         self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
-        self.fresh = self.fresh.max(self.efficiency);
+        self.peak_efficiency = self.peak_efficiency.max(self.efficiency);
     }
 
     /// The factor by which the bounds were stretched along their axes, on average.
@@ -241,7 +241,7 @@ impl Rejection {
             &mut self.stretched,
             &mut self.fitted_at,
             &mut self.efficiency,
-            &mut self.fresh,
+            &mut self.peak_efficiency,
             &mut self.proposed,
             &mut self.accepted,
         ] {
@@ -249,6 +249,6 @@ impl Rejection {
         }
         self.queue.persist(codec)?;
         codec.word(&mut self.rounds)?;
-        self.book.as_mut().map_or(Ok(()), |book| book.persist(codec))
+        self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
     }
 }

@@ -42,14 +42,14 @@ pub enum Sampler {
 
 /// The width of brackets at first: about the chord of the unit ball whose coordinates have variance
 /// 1 when whitened.
-pub(super) fn first_width(dim: usize) -> f64 {
+pub(super) fn initial_width(dim: usize) -> f64 {
     2.0 * ((dim + 2) as f64).sqrt() / (dim as f64).sqrt()
 }
 
 impl Sampler {
     /// How chains of it move at first; `None` for rejection.
     pub(super) fn moves(&self, dim: usize) -> Option<Moves> {
-        let width = first_width(dim);
+        let width = initial_width(dim);
         match *self {
             Self::Rejection => None,
             Self::Auto { n_slices, .. } => Some(Moves::Slice {

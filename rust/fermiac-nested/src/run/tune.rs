@@ -4,7 +4,7 @@ use fermiac_base::Result;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
 
-use super::settings::first_width;
+use super::settings::initial_width;
 use crate::chains::{Moves, Report};
 
 /// Tries for each slice that the width of brackets aims at.
@@ -13,13 +13,13 @@ const TRIES: f64 = 2.0;
 const ACCEPTANCE: f64 = 0.5;
 /// The share of steps of flights that meet the boundary. More of them make longer ways, of which
 /// fewer are reflected.
-const MET: f64 = 0.35;
+const REFLECTED: f64 = 0.35;
 /// The most by which a batch changes a length.
 const MOST: f64 = 2.0;
 /// The widest bracket, in first widths.
 const WIDEST: f64 = 16.0;
 
-/// Chains that the memory of starts is taken over, about.
+/// Chains that the correlation of starts is taken over, about.
 const CHAINS: f64 = 1000.0;
 /// The correlation of starts and ends above which chains are made longer, and below which they are
 /// made shorter again.
@@ -70,7 +70,7 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
         }
         Moves::Slice { width, .. } => {
             // Where the prior is flat, brackets are cut to the cube, and their width means nothing.
-            let widest = WIDEST * first_width(dim);
+            let widest = WIDEST * initial_width(dim);
             *width *= (TRIES * made / tries).powi(2).clamp(1.0 / MOST, MOST);
             *width = width.min(widest);
         }
@@ -80,7 +80,7 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
         }
         Moves::Galilean { step, tuned: true, .. } => {
             let met = counts.met.max(1) as f64;
-            *step *= (MET * tries / met).sqrt().clamp(1.0 / MOST, MOST);
+            *step *= (REFLECTED * tries / met).sqrt().clamp(1.0 / MOST, MOST);
         }
         Moves::Galilean { .. } => {}
     }
@@ -93,20 +93,20 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
 /// the end of a chain, new points crowd about the old ones, and what part of the prior they stand
 /// for drifts: the error of the evidence grows beyond what it is said to be.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory {
+pub(super) struct StartCorrelation {
     products: [Vec<f64>; 3],
     chains: f64,
     /// The factor of the length of chains, and whether it may change.
     pub(super) factor: f64,
 }
 
-impl Memory {
+impl StartCorrelation {
     pub(super) fn new() -> Self {
         Self { factor: 1.0, ..Self::default() }
     }
 
     /// Takes in a batch; the correlation of starts and ends in the coordinate that shows it most.
-    pub(super) fn learn(&mut self, report: &Report, n_chains: usize, adapts: bool) -> f64 {
+    pub(super) fn update(&mut self, report: &Report, n_chains: usize, adapts: bool) -> f64 {
         let fade = exp(-(n_chains as f64) / CHAINS);
         for (sums, new) in self.products.iter_mut().zip(&report.products) {
             sums.resize(new.len(), 0.0);

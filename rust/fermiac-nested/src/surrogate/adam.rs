@@ -3,8 +3,7 @@
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, dispatch};
 
-use super::mlp::{Net, Tape};
-use super::singles::{Singles, WIDE};
+use super::mlp::{F32x16, Net, Tape, WIDE};
 
 /// Decay rates of the moments, and what keeps a step finite, as published: D. P. Kingma and J. Ba
 /// (2015), "Adam: a method for stochastic optimization", ICLR.
@@ -20,7 +19,7 @@ const PART: usize = 96;
 pub(super) struct Examples {
     /// Vectors in a row.
     pub(super) inputs: usize,
-    pub(super) x: Vec<Singles>,
+    pub(super) x: Vec<F32x16>,
     pub(super) y: Vec<f32>,
     pub(super) weights: Vec<f32>,
 }
@@ -83,7 +82,7 @@ pub(super) fn fit(
 /// The weighted mean square of what is left.
 pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
     let widest = net.widest().max(examples.inputs);
-    let mut spaces = [vec![Singles::ZERO; PART * widest], vec![Singles::ZERO; PART * widest]];
+    let mut spaces = [vec![F32x16::ZERO; PART * widest], vec![F32x16::ZERO; PART * widest]];
     let mut out = [0.0; PART];
     let (mut sum, mut total) = (0.0, 0.0);
     let parts = examples.x.chunks(PART * examples.inputs);
@@ -102,23 +101,23 @@ pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
 
 /// Moments and a batch.
 struct State {
-    x: Vec<Singles>,
+    x: Vec<F32x16>,
     y: Vec<f32>,
     weights: Vec<f32>,
     inputs: usize,
     tape: Tape,
-    gradient: Vec<Singles>,
-    first: Vec<Singles>,
-    second: Vec<Singles>,
+    gradient: Vec<F32x16>,
+    first: Vec<F32x16>,
+    second: Vec<F32x16>,
     /// FIRSTᵗ and SECONDᵗ after t steps.
     powers: (f64, f64),
 }
 
 impl State {
     fn new(net: &Net, inputs: usize, batch: usize) -> Self {
-        let zeros = vec![Singles::ZERO; net.parameters().len()];
+        let zeros = vec![F32x16::ZERO; net.parameters().len()];
         Self {
-            x: vec![Singles::ZERO; batch * inputs],
+            x: vec![F32x16::ZERO; batch * inputs],
             y: vec![0.0; batch],
             weights: vec![0.0; batch],
             inputs,
@@ -178,8 +177,8 @@ impl Kernel for Step<'_> {
 /// The outputs of rows.
 struct Outputs<'a> {
     net: &'a Net,
-    x: &'a [Singles],
-    spaces: &'a mut [Vec<Singles>; 2],
+    x: &'a [F32x16],
+    spaces: &'a mut [Vec<F32x16>; 2],
     out: &'a mut [f32],
 }
 
@@ -197,7 +196,7 @@ mod tests {
     use super::super::{Purpose, stream};
     use super::*;
 
-    struct Slopes<'a>(&'a Net, &'a Examples, &'a mut Tape, &'a mut [Singles]);
+    struct Slopes<'a>(&'a Net, &'a Examples, &'a mut Tape, &'a mut [F32x16]);
 
     impl Kernel for Slopes<'_> {
         type Output = ();
@@ -215,7 +214,7 @@ mod tests {
         let inputs = dim.div_ceil(WIDE);
         let mut made = Examples { inputs, ..Examples::default() };
         for _ in 0..n {
-            let mut row = vec![Singles::ZERO; inputs];
+            let mut row = vec![F32x16::ZERO; inputs];
             let mut sum = 0.0;
             for j in 0..dim {
                 let z = stream.normal() as f32;
@@ -240,7 +239,7 @@ mod tests {
             for (i, w) in net.parameters_mut()[first..][..last].iter_mut().enumerate() {
                 w.0[0] = 0.3 * (i as f32).cos();
             }
-            let mut gradient = vec![Singles::ZERO; n_parameters];
+            let mut gradient = vec![F32x16::ZERO; n_parameters];
             dispatch(Slopes(&net, &data, &mut net.tape(37), &mut gradient));
             let loss = |net: &Net| 0.5 * 37.0 * mean_loss(net, &data);
             let length =

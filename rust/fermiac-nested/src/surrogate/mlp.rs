@@ -5,11 +5,91 @@
 //! beside it, so that a value does not depend on the batch.
 
 use fermiac_base::rng::Stream;
+use fermiac_base::simd::LANES;
 
-use super::singles::{Singles, WIDE};
+/// Numbers in one vector: as many bytes as [`LANES`] doubles have.
+pub(super) const WIDE: usize = 2 * LANES;
+
+/// [`WIDE`] numbers in single precision, aligned for full-register loads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct F32x16(pub(super) [f32; WIDE]);
+
+/// `a · b + c`, fused where the caller is compiled for a CPU that has it.
+#[inline(always)]
+fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+impl F32x16 {
+    /// All zero.
+    pub(super) const ZERO: Self = Self([0.0; WIDE]);
+
+    /// The same number everywhere.
+    #[inline(always)]
+    pub(super) const fn splat(x: f32) -> Self {
+        Self([x; WIDE])
+    }
+
+    /// Applies `f`, which must be inlined, to every pair.
+    #[inline(always)]
+    pub(super) fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        let mut out = self;
+        for l in 0..WIDE {
+            out.0[l] = f(self.0[l], other.0[l]);
+        }
+        out
+    }
+
+    /// `self · b + c`, fused where `FMA`.
+    #[inline(always)]
+    pub(super) fn mul_add<const FMA: bool>(self, b: Self, c: Self) -> Self {
+        let mut out = self;
+        for l in 0..WIDE {
+            out.0[l] = fma::<FMA>(self.0[l], b.0[l], c.0[l]);
+        }
+        out
+    }
+
+    /// x σ(x) with the logistic function σ, and its derivative.
+    #[inline(always)]
+    pub(super) fn silu<const FMA: bool>(self) -> (Self, Self) {
+        let (mut value, mut slope) = (self, self);
+        for l in 0..WIDE {
+            let x = self.0[l];
+            let share = 1.0 / (1.0 + exp::<FMA>(-x));
+            value.0[l] = x * share;
+            slope.0[l] = fma::<FMA>(value.0[l], 1.0 - share, share);
+        }
+        (value, slope)
+    }
+}
+
+/// What has to be added to round to an integer, which then stands in the low bits: 1.5 · 2²³.
+const ROUND: f32 = 12_582_912.0;
+const LN2_HI: f32 = 0.693_359_4;
+const LN2_LO: f32 = -2.121_944_4e-4;
+
+/// eˣ to 2·10⁻⁷ relative for |x| ≤ 87; beyond, the value at the bound.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    let x = if x > 87.0 { 87.0 } else { x };
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
+    // The Taylor series on |r| ≤ ln(2)/2.
+    let mut q = 1.0 / 720.0;
+    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+        q = fma::<FMA>(q, r, c);
+    }
+    let p = 1.0 + fma::<FMA>(r * r, q, r);
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    p * f32::from_bits(exponent << 23)
+}
 
 /// Sixteen inputs by sixteen outputs: one vector of outputs for each input.
-type Block = [Singles; WIDE];
+type Block = [F32x16; WIDE];
 
 /// A layer: where its parameters are. Sizes are in vectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,13 +107,13 @@ impl Layer {
 
     /// Its biases and its blocks.
     #[inline(always)]
-    fn of<'a>(&self, parameters: &'a [Singles]) -> (&'a [Singles], &'a [Block]) {
+    fn of<'a>(&self, parameters: &'a [F32x16]) -> (&'a [F32x16], &'a [Block]) {
         let (bias, weights) = parameters[self.start..][..self.len()].split_at(self.outputs);
         (bias, weights.as_chunks().0)
     }
 
     #[inline(always)]
-    fn of_mut<'a>(&self, parameters: &'a mut [Singles]) -> (&'a mut [Singles], &'a mut [Block]) {
+    fn of_mut<'a>(&self, parameters: &'a mut [F32x16]) -> (&'a mut [F32x16], &'a mut [Block]) {
         let (bias, weights) = parameters[self.start..][..self.len()].split_at_mut(self.outputs);
         (bias, weights.as_chunks_mut().0)
     }
@@ -45,18 +125,18 @@ impl Layer {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Net {
     layers: Vec<Layer>,
-    parameters: Vec<Singles>,
+    parameters: Vec<F32x16>,
 }
 
 /// What a training step needs beside the parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Tape {
     /// Activations behind every hidden layer, and the outputs.
-    values: Vec<Vec<Singles>>,
+    values: Vec<Vec<F32x16>>,
     /// Derivatives of the activations.
-    slopes: Vec<Vec<Singles>>,
+    slopes: Vec<Vec<F32x16>>,
     /// Derivatives of the loss by what goes into the activations of one layer, and the one before.
-    deltas: [Vec<Singles>; 2],
+    deltas: [Vec<F32x16>; 2],
     /// The blocks of one layer, transposed.
     transposed: Vec<Block>,
 }
@@ -72,7 +152,7 @@ impl Net {
             start += layer.len();
             before = outputs;
         }
-        net.parameters = vec![Singles::ZERO; start];
+        net.parameters = vec![F32x16::ZERO; start];
         net
     }
 
@@ -102,12 +182,12 @@ impl Net {
     }
 
     /// The parameters.
-    pub(super) fn parameters(&self) -> &[Singles] {
+    pub(super) fn parameters(&self) -> &[F32x16] {
         &self.parameters
     }
 
     /// The parameters, to change.
-    pub(super) fn parameters_mut(&mut self) -> &mut [Singles] {
+    pub(super) fn parameters_mut(&mut self) -> &mut [F32x16] {
         &mut self.parameters
     }
 
@@ -118,15 +198,15 @@ impl Net {
 
     /// A tape for batches of up to `rows` rows.
     pub(super) fn tape(&self, rows: usize) -> Tape {
-        let space = |layer: &Layer| vec![Singles::ZERO; rows * layer.outputs];
+        let space = |layer: &Layer| vec![F32x16::ZERO; rows * layer.outputs];
         let values: Vec<_> = self.layers.iter().map(space).collect();
-        let widest = vec![Singles::ZERO; rows * self.widest()];
+        let widest = vec![F32x16::ZERO; rows * self.widest()];
         let blocks = self.layers.iter().map(|layer| layer.inputs * layer.outputs).max();
         Tape {
             slopes: values.clone(),
             values,
             deltas: [widest.clone(), widest],
-            transposed: vec![[Singles::ZERO; WIDE]; blocks.unwrap_or(0)],
+            transposed: vec![[F32x16::ZERO; WIDE]; blocks.unwrap_or(0)],
         }
     }
 
@@ -134,8 +214,8 @@ impl Net {
     #[inline(always)]
     pub(super) fn outputs<const FMA: bool>(
         &self,
-        x: &[Singles],
-        spaces: &mut [Vec<Singles>; 2],
+        x: &[F32x16],
+        spaces: &mut [Vec<F32x16>; 2],
         out: &mut [f32],
     ) {
         let n = out.len();
@@ -161,11 +241,11 @@ impl Net {
     #[inline(always)]
     pub(super) fn gradient<const FMA: bool>(
         &self,
-        x: &[Singles],
+        x: &[F32x16],
         y: &[f32],
         weights: &[f32],
         tape: &mut Tape,
-        gradient: &mut [Singles],
+        gradient: &mut [F32x16],
     ) {
         let n = y.len();
         let Tape { values, slopes, deltas: [delta, next], transposed } = tape;
@@ -183,7 +263,7 @@ impl Net {
             }
         }
         for i in 0..n {
-            delta[i] = Singles::ZERO;
+            delta[i] = F32x16::ZERO;
             delta[i].0[0] = weights[i] * (values[last][i].0[0] - y[i]);
         }
         for (l, layer) in self.layers.iter().enumerate().rev() {
@@ -225,11 +305,11 @@ fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
 /// Rows times a matrix, plus the biases.
 #[inline(always)]
 fn affine<const FMA: bool>(
-    bias: Option<&[Singles]>,
+    bias: Option<&[F32x16]>,
     blocks: &[Block],
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    out: &mut [Singles],
+    out: &mut [F32x16],
 ) {
     let outputs = blocks.len() / inputs;
     let n = out.len() / outputs;
@@ -256,11 +336,11 @@ fn affine<const FMA: bool>(
 /// `M` of these rows.
 #[inline(always)]
 fn affine_rows<const FMA: bool, const M: usize>(
-    bias: Option<&[Singles]>,
+    bias: Option<&[F32x16]>,
     blocks: &[Block],
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    out: &mut [Singles],
+    out: &mut [F32x16],
 ) {
     let outputs = blocks.len() / inputs;
     let mut rows = [x; M];
@@ -268,12 +348,12 @@ fn affine_rows<const FMA: bool, const M: usize>(
         rows[r] = &x[r * inputs..][..inputs];
     }
     for (j, blocks) in blocks.chunks_exact(inputs).enumerate() {
-        let mut sums = [bias.map_or(Singles::ZERO, |bias| bias[j]); M];
+        let mut sums = [bias.map_or(F32x16::ZERO, |bias| bias[j]); M];
         for q in 0..inputs {
             let block = &blocks[q];
             for k in 0..WIDE {
                 for r in 0..M {
-                    let number = Singles::splat(rows[r][q].0[k]);
+                    let number = F32x16::splat(rows[r][q].0[k]);
                     sums[r] = block[k].mul_add::<FMA>(number, sums[r]);
                 }
             }
@@ -287,15 +367,15 @@ fn affine_rows<const FMA: bool, const M: usize>(
 /// Sums over the rows of the products of inputs and derivatives, and of the derivatives.
 #[inline(always)]
 fn outer<const FMA: bool>(
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    delta: &[Singles],
-    bias: &mut [Singles],
+    delta: &[F32x16],
+    bias: &mut [F32x16],
     blocks: &mut [Block],
 ) {
     let outputs = bias.len();
     for (j, blocks) in blocks.chunks_exact_mut(inputs).enumerate() {
-        let mut sum = Singles::ZERO;
+        let mut sum = F32x16::ZERO;
         for row in delta.chunks_exact(outputs) {
             sum = sum.zip(row[j], |a, b| a + b);
         }
@@ -312,21 +392,42 @@ fn outer<const FMA: bool>(
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // two matrices, and a place in each
 fn outer_rows<const FMA: bool, const M: usize>(
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
     q: usize,
-    delta: &[Singles],
+    delta: &[F32x16],
     outputs: usize,
     j: usize,
     first: usize,
     block: &mut Block,
 ) {
-    let mut sums = [Singles::ZERO; M];
+    let mut sums = [F32x16::ZERO; M];
     for (x, delta) in x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)) {
         let (x, delta) = (&x[q].0[first..first + M], delta[j]);
         for m in 0..M {
-            sums[m] = delta.mul_add::<FMA>(Singles::splat(x[m]), sums[m]);
+            sums[m] = delta.mul_add::<FMA>(F32x16::splat(x[m]), sums[m]);
         }
     }
     block[first..first + M].copy_from_slice(&sums);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_and_activations_are_right() {
+        for i in -2000..2000 {
+            let x = i as f32 * 0.02173;
+            let truth = f64::from(x).exp();
+            assert!((f64::from(exp::<false>(x)) / truth - 1.0).abs() < 4e-7, "{x}");
+            let (value, slope) = F32x16::splat(x).silu::<false>();
+            let share = 1.0 / (1.0 + (-f64::from(x)).exp());
+            let (want, steep) =
+                (f64::from(x) * share, share * (1.0 + f64::from(x) * (1.0 - share)));
+            assert!((f64::from(value.0[3]) - want).abs() < 1e-6 * (1.0 + want.abs()), "{x}");
+            assert!((f64::from(slope.0[3]) - steep).abs() < 1e-5, "{x}");
+        }
+        assert!(exp::<false>(-1e30) > 0.0 && exp::<false>(1e30).is_finite());
+    }
 }

@@ -13,16 +13,13 @@ mod guarded;
 mod mlp;
 mod quadratic;
 mod search;
-mod singles;
 mod train;
-mod trust;
 
 pub use architecture::{Architecture, SearchOptions, search_architecture};
 pub use gate::{Gate, gate};
-pub use guarded::Guarded;
+pub use guarded::{Guarded, Trust};
 pub use search::{MaximizeOptions, Maximum, maximize};
 pub use train::{Fitted, TrainOptions, train};
-pub use trust::Trust;
 
 use fermiac_base::rng::{Domain, Stream};
 

@@ -7,9 +7,8 @@ use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
 use super::adam::{Examples, Schedule, Trained, fit};
-use super::mlp::Net;
+use super::mlp::{F32x16, Net, WIDE};
 use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
-use super::singles::{Singles, WIDE};
 use super::{Purpose, stream};
 
 /// A residual of less than this (in nats) is not worth learning, and may be rounding alone.
@@ -133,7 +132,7 @@ impl Base {
 
 /// White coordinates as inputs of perceptrons; `x` is zero where nothing is written.
 #[inline(always)]
-fn to_inputs(z: &[f64], dim: usize, inputs: usize, x: &mut [Singles]) {
+fn to_inputs(z: &[f64], dim: usize, inputs: usize, x: &mut [F32x16]) {
     for (row, x) in z.chunks_exact(dim).zip(x.chunks_exact_mut(inputs)) {
         for (part, x) in row.chunks(WIDE).zip(x) {
             for (x, z) in x.0.iter_mut().zip(part) {
@@ -220,7 +219,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
             let square = weighted_mean(left.iter().map(|x| (x - offset).powi(2)), &weights);
             (base.offset, base.scale) = (offset, square.sqrt().max(LEAST_SCALE));
         }
-        let mut x = vec![Singles::ZERO; rows.len() * inputs];
+        let mut x = vec![F32x16::ZERO; rows.len() * inputs];
         to_inputs(&z, dim, inputs, &mut x);
         let y = left.iter().map(|x| ((x - base.offset) / base.scale) as f32).collect();
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
@@ -325,7 +324,7 @@ impl Fitted {
         Ok(())
     }
 
-    /// Writes it to an codec, or takes what is read in its place.
+    /// Writes it to a codec, or takes what is read in its place.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let Self { base, widths, heads, losses, epochs } = self;
         base.whitening.persist(codec)?;
@@ -394,9 +393,9 @@ impl Kernel for Predict<'_> {
         let (dim, size) = (self.u.dim(), PART.min(self.mean.len()));
         let Some(first) = heads.first() else { return };
         let inputs = first.inputs();
-        let space = vec![Singles::ZERO; size * first.widest().max(inputs)];
+        let space = vec![F32x16::ZERO; size * first.widest().max(inputs)];
         let mut spaces = [space.clone(), space];
-        let (mut z, mut x) = (vec![0.0; size * dim], vec![Singles::ZERO; size * inputs]);
+        let (mut z, mut x) = (vec![0.0; size * dim], vec![F32x16::ZERO; size * inputs]);
         let mut outputs = vec![0.0_f32; size * heads.len()];
         let places = self.mean.chunks_mut(PART).zip(self.spread.chunks_mut(PART));
         for (u, (mean, spread)) in self.u.data().chunks(PART * dim).zip(places) {

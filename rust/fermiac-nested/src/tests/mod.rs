@@ -8,7 +8,7 @@ mod volumes;
 
 use fermiac_base::rng::{Domain, Stream};
 
-use super::{Ranks, Running};
+use super::{OnlineEvidence, Ranks};
 
 /// A likelihood as a function of the prior mass above it: points are masses in (0, 1).
 pub(super) struct Problem {
@@ -64,7 +64,7 @@ pub(super) struct Dead {
     pub(super) mass: Vec<f64>,
     pub(super) lineage: Vec<i64>,
     pub(super) ranks: Ranks,
-    pub(super) running: Running,
+    pub(super) evidence: OnlineEvidence,
     /// The live points from which each was taken, as the run counted them.
     pub(super) counted: Vec<u64>,
 }
@@ -92,7 +92,7 @@ pub(super) fn run(problem: &Problem, n: usize, k: usize, bias: f64, seed: u64) -
     live.sort_by(by_level);
     loop {
         let best = live[live.len() - 1].ell;
-        let finished = dead.running.remaining(best) < 1e-3;
+        let finished = dead.evidence.remaining(best) < 1e-3;
         let level = if finished { best } else { live[k - 1].ell };
         let gone = live.partition_point(|p| p.ell <= level);
         let mass = (problem.inside)(live[gone - 1].mass);
@@ -106,7 +106,7 @@ pub(super) fn run(problem: &Problem, n: usize, k: usize, bias: f64, seed: u64) -
             dead.lineage.push(p.lineage);
             free.push(p.lineage);
             dead.counted.push(alive);
-            dead.running.kill(p.ell, alive);
+            dead.evidence.add_death(p.ell, alive);
         }
         if live.is_empty() {
             return dead;

@@ -10,7 +10,7 @@ use fermiac_nested::bound::BoundKind;
 use fermiac_nested::chains::Direction;
 use fermiac_nested::points::{Origin, Points};
 use fermiac_nested::problem::{
-    Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
+    EvalBuffer, CubePrior, Edge, LawPrior, Likelihood, OnNan, Prior, Problem,
 };
 use fermiac_nested::run::{Opening, Run, Sampler, Settings, Status};
 use fermiac_target::Style;
@@ -33,7 +33,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 struct NestedRun {
     inner: Mutex<Run>,
     edges: Vec<Edge>,
-    nan: NanMeans,
+    on_nan: OnNan,
     counts: Mutex<Counts>,
 }
 
@@ -70,7 +70,7 @@ struct Options {
     key: u64,
     first_batch: u32,
     edges: String,
-    nan: String,
+    on_nan: String,
 }
 
 /// Where a run above a level begins.
@@ -141,11 +141,11 @@ impl Options {
         self.edges.chars().map(edge).collect()
     }
 
-    fn nan(&self) -> PyResult<NanMeans> {
-        match self.nan.as_str() {
-            "raise" => Ok(NanMeans::Error),
-            "-inf" => Ok(NanMeans::Zero),
-            other => Err(unknown("nan", other)),
+    fn on_nan(&self) -> PyResult<OnNan> {
+        match self.on_nan.as_str() {
+            "raise" => Ok(OnNan::Raise),
+            "-inf" => Ok(OnNan::Impossible),
+            other => Err(unknown("on_nan", other)),
         }
     }
 }
@@ -223,7 +223,7 @@ impl NestedRun {
             prior(prior_object, raised)?,
             likelihood(likelihood_object, raised)?,
             self.edges.clone(),
-            self.nan,
+            self.on_nan,
         );
         check(py, made)
     }
@@ -241,7 +241,7 @@ impl NestedRun {
         options: Options,
         above: Option<Above<'_>>,
     ) -> PyResult<Self> {
-        let (edges, nan) = (options.edges()?, options.nan()?);
+        let (edges, on_nan) = (options.edges()?, options.on_nan()?);
         let raised = Raised::default();
         let problem = check(
             py,
@@ -249,7 +249,7 @@ impl NestedRun {
                 self::prior(prior, &raised)?,
                 self::likelihood(likelihood, &raised)?,
                 edges.clone(),
-                nan,
+                on_nan,
             ),
         )?;
         let opening = match above {
@@ -257,7 +257,7 @@ impl NestedRun {
             Some(above) => opening(&above, problem.dim())?,
         };
         let run = check(py, Run::new(&problem, options.settings()?, opening))?;
-        Ok(Self { inner: Mutex::new(run), edges, nan, counts: Mutex::new(Counts::default()) })
+        Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
     }
 
     /// Runs to the end, at most for `budget` seconds; returns the exception that stopped it or None.
@@ -306,10 +306,10 @@ impl NestedRun {
                 Status::Batches => "max_iter",
             },
         )?;
-        raw.set_item("log_evidence", run.running().log_evidence())?;
-        raw.set_item("log_evidence_stderr", run.running().stderr())?;
-        raw.set_item("information", run.running().information())?;
-        raw.set_item("log_x", run.running().log_x())?;
+        raw.set_item("log_evidence", run.evidence().log_evidence())?;
+        raw.set_item("log_evidence_stderr", run.evidence().stderr())?;
+        raw.set_item("information", run.evidence().information())?;
+        raw.set_item("log_x", run.evidence().log_x())?;
         raw.set_item("remaining", run.remaining())?;
         raw.set_item("n_evals", run.n_evals())?;
         raw.set_item("n_batches", run.n_batches())?;
@@ -381,7 +381,7 @@ impl NestedRun {
         let problem = self.problem(py, prior, likelihood, &raised)?;
         let outcome = enter(py, n_threads, None, &raised, |context| {
             let all = self.lock().importance(context).map_err(|error| (error, None))?;
-            let mut answers = Answers::default();
+            let mut answers = EvalBuffer::default();
             if let Some(all) = &all {
                 problem.transform(&all.u, &mut answers).map_err(|error| (error, None))?;
             }

@@ -1,4 +1,4 @@
-//! Bounds that come back from an codec, from any number of threads, and from sets without shape.
+//! Bounds that come back from a codec, from any number of threads, and from sets without shape.
 
 use super::*;
 

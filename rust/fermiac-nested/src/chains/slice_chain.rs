@@ -1,11 +1,11 @@
 //! One chain: a state machine that asks for the log-likelihood of one point at a time.
 
-mod persist;
-
-use fermiac_base::rng::Stream;
+use fermiac_base::Result;
+use fermiac_base::rng::{POSITION_WORDS, Stream};
 use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
 
-use super::frame::Frame;
+use super::batch_geometry::BatchGeometry;
 use super::{Direction, Moves};
 
 /// Points that are tried within a bracket before it counts as stuck.
@@ -23,7 +23,7 @@ const SHORTEST: u32 = 25;
 const MOST_STARTS: u32 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum Stage {
     /// Between moves.
     Idle,
     /// The lower end, or the upper end, of a bracket waits for its value.
@@ -44,6 +44,20 @@ pub(super) enum At {
     /// It has come to its end.
     Done,
 }
+
+const STAGES: [Stage; 11] = [
+    Stage::Idle,
+    Stage::Low,
+    Stage::High,
+    Stage::Trying,
+    Stage::Within,
+    Stage::Walking,
+    Stage::Flying,
+    Stage::Turning,
+    Stage::Reflected,
+    Stage::Jumping,
+    Stage::Done,
+];
 
 /// What a chain counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +80,7 @@ pub struct Counts {
 
 /// One chain of a batch.
 #[derive(Debug, Clone)]
-pub(super) struct Lane {
+pub(super) struct SliceChain {
     pub(super) stream: Stream,
     /// The survivor that it started from.
     pub(super) start: usize,
@@ -98,15 +112,15 @@ pub(super) struct Lane {
     pub(super) made: u32,
     pub(super) accepted: u32,
     starts: u32,
-    pub(super) at: At,
+    pub(super) stage: Stage,
     pub(super) counts: Counts,
 }
 
-impl Lane {
+impl SliceChain {
     /// A chain that starts from a survivor chosen at random.
-    pub(super) fn new(mut stream: Stream, frame: &Frame, n_extras: usize) -> Self {
-        let start = stream.below(frame.n_survivors() as u64) as usize;
-        let here = frame.point(start).to_vec();
+    pub(super) fn new(mut stream: Stream, geometry: &BatchGeometry, n_extras: usize) -> Self {
+        let start = stream.below(geometry.n_survivors() as u64) as usize;
+        let here = geometry.point(start).to_vec();
         let dim = here.len();
         let offset = stream.below(dim as u64) as usize;
         Self {
@@ -119,7 +133,7 @@ impl Lane {
             asked: vec![0.0; dim],
             slope: Vec::new(),
             before: Vec::new(),
-            ell: frame.ell[start],
+            ell: geometry.ell[start],
             extras: vec![f64::NAN; n_extras],
             low: 0.0,
             high: 0.0,
@@ -133,14 +147,14 @@ impl Lane {
             made: 0,
             accepted: 0,
             starts: 1,
-            at: At::Idle,
+            stage: Stage::Idle,
             counts: Counts::default(),
         }
     }
 
     /// Whether it has come to its end.
     pub(super) fn is_done(&self) -> bool {
-        self.at == At::Done
+        self.stage == Stage::Done
     }
 
     /// Whether it came to its end without an independent point.
@@ -149,33 +163,40 @@ impl Lane {
     }
 
     /// Runs to the next point that it asks about; false at its end.
-    pub(super) fn advance(&mut self, frame: &Frame, moves: &Moves) -> bool {
+    pub(super) fn advance(&mut self, geometry: &BatchGeometry, moves: &Moves) -> bool {
         loop {
-            let asks = match (self.at, *moves) {
-                (At::Done, _) => return false,
-                (At::Idle, Moves::Slice { n_slices, .. }) => {
+            let asks = match (self.stage, *moves) {
+                (Stage::Done, _) => return false,
+                (Stage::Idle, Moves::Slice { n_slices, .. }) => {
                     if self.made >= n_slices {
-                        self.at = At::Done;
+                        self.stage = Stage::Done;
                         return false;
                     }
-                    self.open(frame, moves)
+                    self.open(geometry, moves)
                 }
-                (At::Idle, Moves::Walk { n_steps, scale }) => {
-                    if !self.goes_on(n_steps, frame) {
+                (Stage::Idle, Moves::Walk { n_steps, scale }) => {
+                    if !self.goes_on(n_steps, geometry) {
                         return false;
                     }
-                    self.walk(frame, scale)
+                    self.walk(geometry, scale)
                 }
-                (At::Idle, Moves::Galilean { n_steps, step, .. }) => {
-                    if !self.goes_on(n_steps, frame) {
+                (Stage::Idle, Moves::Galilean { n_steps, step, .. }) => {
+                    if !self.goes_on(n_steps, geometry) {
                         return false;
                     }
-                    self.fly(frame, step)
+                    self.fly(geometry, step)
                 }
-                (At::Low | At::High, _) => self.step_out(frame),
-                (At::Trying, _) => self.attempt(frame),
-                (At::Turning, _) => self.turn(frame),
-                (At::Within | At::Walking | At::Flying | At::Reflected | At::Jumping, _) => true,
+                (Stage::Low | Stage::High, _) => self.step_out(geometry),
+                (Stage::Trying, _) => self.attempt(geometry),
+                (Stage::Turning, _) => self.turn(geometry),
+                (
+                    Stage::Within
+                    | Stage::Walking
+                    | Stage::Flying
+                    | Stage::Reflected
+                    | Stage::Jumping,
+                    _,
+                ) => true,
             };
             if asks {
                 return true;
@@ -185,53 +206,53 @@ impl Lane {
 
     /// Whether a chain of so many steps has not come to its end. One that has not moved is
     /// prolonged, and then starts anew.
-    fn goes_on(&mut self, n_steps: u32, frame: &Frame) -> bool {
+    fn goes_on(&mut self, n_steps: u32, geometry: &BatchGeometry) -> bool {
         if self.made >= n_steps && self.accepted > 0 {
-            self.at = At::Done;
+            self.stage = Stage::Done;
         } else if self.made >= PROLONGED * n_steps.max(SHORTEST) {
-            self.restart(frame);
+            self.restart(geometry);
         }
-        self.at != At::Done
+        self.stage != Stage::Done
     }
 
     /// Takes the answer to what it asked.
     pub(super) fn answer(&mut self, ell: f64, extras: &[f64], level: f64, moves: &Moves) {
         self.counts.evals += 1;
         let inside = ell > level;
-        match self.at {
-            At::Low | At::High => {
+        match self.stage {
+            Stage::Low | Stage::High => {
                 if let Moves::Slice { width, .. } = moves {
                     self.stepped(inside, *width);
                 }
             }
-            At::Within if inside => {
+            Stage::Within if inside => {
                 self.counts.moves += 1;
                 self.counts.tries += u64::from(self.tries);
                 self.made += 1;
                 self.go(ell, extras);
             }
-            At::Within => {
+            Stage::Within => {
                 self.cut();
-                self.at = At::Trying;
+                self.stage = Stage::Trying;
             }
-            At::Walking => {
-                self.at = At::Idle;
+            Stage::Walking => {
+                self.stage = Stage::Idle;
                 if inside {
                     self.accepted += 1;
                     self.counts.moves += 1;
                     self.go(ell, extras);
                 }
             }
-            At::Jumping => {
+            Stage::Jumping => {
                 self.made += 1;
-                self.at = At::Idle;
+                self.stage = Stage::Idle;
                 if inside {
                     self.counts.jumps += 1;
                     self.go(ell, extras);
                 }
             }
-            At::Flying | At::Reflected => self.flown(inside, ell, extras),
-            At::Idle | At::Trying | At::Turning | At::Done => {}
+            Stage::Flying | Stage::Reflected => self.flown(inside, ell, extras),
+            Stage::Idle | Stage::Trying | Stage::Turning | Stage::Done => {}
         }
     }
 
@@ -240,29 +261,29 @@ impl Lane {
         std::mem::swap(&mut self.here, &mut self.tried);
         self.ell = ell;
         self.extras.copy_from_slice(extras);
-        self.at = At::Idle;
+        self.stage = Stage::Idle;
     }
 
     /// Starts anew, from another survivor.
-    fn restart(&mut self, frame: &Frame) {
+    fn restart(&mut self, geometry: &BatchGeometry) {
         self.counts.stuck += 1;
         self.starts += 1;
         if self.starts > MOST_STARTS {
-            self.at = At::Done;
+            self.stage = Stage::Done;
             return;
         }
-        self.start = self.stream.below(frame.n_survivors() as u64) as usize;
-        self.here.copy_from_slice(frame.point(self.start));
-        self.ell = frame.ell[self.start];
-        (self.made, self.accepted, self.at) = (0, 0, At::Idle);
+        self.start = self.stream.below(geometry.n_survivors() as u64) as usize;
+        self.here.copy_from_slice(geometry.point(self.start));
+        self.ell = geometry.ell[self.start];
+        (self.made, self.accepted, self.stage) = (0, 0, Stage::Idle);
     }
 
     /// Chooses a line and places a bracket on it; whether a point waits for its value.
-    fn open(&mut self, frame: &Frame, moves: &Moves) -> bool {
+    fn open(&mut self, geometry: &BatchGeometry, moves: &Moves) -> bool {
         let Moves::Slice { direction, width, step_out, .. } = *moves else { return false };
         // Not before a slice: a chain whose jumps all failed would end where it began.
-        if self.made > 0 && frame.n_modes() > 1 && self.stream.uniform() < JUMPS {
-            return self.jump(frame);
+        if self.made > 0 && geometry.n_modes() > 1 && self.stream.uniform() < JUMPS {
+            return self.jump(geometry);
         }
         let differential = match direction {
             Direction::Sweeps | Direction::Axes => false,
@@ -270,9 +291,9 @@ impl Lane {
             Direction::Mixture => self.stream.next_u64() >> 63 == 1,
         };
         if direction == Direction::Axes {
-            frame.axis(&mut self.stream, &mut self.line);
-        } else if !(differential && frame.differential(&mut self.stream, &mut self.line)) {
-            self.sweep(frame);
+            geometry.axis(&mut self.stream, &mut self.line);
+        } else if !(differential && geometry.differential(&mut self.stream, &mut self.line)) {
+            self.sweep(geometry);
         }
         self.low = -width * self.stream.uniform();
         self.high = self.low + width;
@@ -281,37 +302,37 @@ impl Lane {
         if step_out {
             let left = self.stream.below(MOST_STEPS);
             self.steps = [left, MOST_STEPS - 1 - left];
-            self.at = At::Low;
-            self.step_out(frame)
+            self.stage = Stage::Low;
+            self.step_out(geometry)
         } else {
-            self.begin(frame)
+            self.begin(geometry)
         }
     }
 
     /// The next direction of the sweep: chains go through the bases in the same order, but each
     /// begins every basis at a direction of its own.
-    fn sweep(&mut self, frame: &Frame) {
+    fn sweep(&mut self, geometry: &BatchGeometry) {
         let dim = self.here.len();
         let (basis, k) = (self.swept / dim, self.swept % dim);
         let direction = (k + self.offset) % dim;
-        self.line.copy_from_slice(frame.line(frame.label[self.start], basis, direction));
+        self.line.copy_from_slice(geometry.line(geometry.label[self.start], basis, direction));
         self.swept += 1;
     }
 
     /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
     /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
-    pub(super) fn jump(&mut self, frame: &Frame) -> bool {
-        let from = frame.mode_of(&self.here, &mut self.noise);
-        let other = 1 + self.stream.below(frame.n_modes() as u64 - 1) as usize;
+    pub(super) fn jump(&mut self, geometry: &BatchGeometry) -> bool {
+        let from = geometry.mode_of(&self.here, &mut self.noise);
+        let other = 1 + self.stream.below(geometry.n_modes() as u64 - 1) as usize;
         let to = if other >= from { other + 1 } else { other };
-        let ratio = frame.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
+        let ratio = geometry.carry(from, to, &self.here, &mut self.tried, &mut self.noise);
         let within = self.tried.iter().all(|x| *x > 0.0 && *x < 1.0);
         let goes = ln(self.stream.uniform()) < ratio
             && within
-            && frame.mode_of(&self.tried, &mut self.noise) == to
-            && self.turned_back(frame);
+            && geometry.mode_of(&self.tried, &mut self.noise) == to
+            && self.turned_back(geometry);
         if goes {
-            self.at = At::Jumping;
+            self.stage = Stage::Jumping;
         } else {
             self.made += 1;
         }
@@ -319,22 +340,22 @@ impl Lane {
     }
 
     /// Asks at the ends of the bracket as long as they lie in the slice, then within.
-    fn step_out(&mut self, frame: &Frame) -> bool {
-        if self.at == At::Low {
-            if self.steps[0] > 0 && self.low > self.floor && self.put(self.low, frame) {
+    fn step_out(&mut self, geometry: &BatchGeometry) -> bool {
+        if self.stage == Stage::Low {
+            if self.steps[0] > 0 && self.low > self.floor && self.put(self.low, geometry) {
                 return true;
             }
-            self.at = At::High;
+            self.stage = Stage::High;
         }
-        if self.steps[1] > 0 && self.high < self.ceiling && self.put(self.high, frame) {
+        if self.steps[1] > 0 && self.high < self.ceiling && self.put(self.high, geometry) {
             return true;
         }
-        self.begin(frame)
+        self.begin(geometry)
     }
 
     /// The answer at an end.
     fn stepped(&mut self, inside: bool, width: f64) {
-        if self.at == At::Low {
+        if self.stage == Stage::Low {
             if inside {
                 self.low -= width;
                 self.steps[0] -= 1;
@@ -352,27 +373,27 @@ impl Lane {
     }
 
     /// Cuts the bracket to the cube and asks within.
-    fn begin(&mut self, frame: &Frame) -> bool {
+    fn begin(&mut self, geometry: &BatchGeometry) -> bool {
         self.low = self.low.max(self.floor);
         self.high = self.high.min(self.ceiling);
-        self.at = At::Trying;
-        self.attempt(frame)
+        self.stage = Stage::Trying;
+        self.attempt(geometry)
     }
 
     /// Asks at a random point of the bracket.
-    fn attempt(&mut self, frame: &Frame) -> bool {
+    fn attempt(&mut self, geometry: &BatchGeometry) -> bool {
         loop {
             self.tries += 1;
             // A bracket that no double divides ends where the chain stands.
             let closed = self.high - self.low <= SMALLEST * (self.high.abs() + self.low.abs());
             if self.tries > MOST_TRIES || (closed && self.tries > 1) {
-                self.restart(frame);
+                self.restart(geometry);
                 return false;
             }
             let place = self.low + self.stream.uniform() * (self.high - self.low);
             self.place = place;
-            if self.put(place, frame) && self.tried != self.here {
-                self.at = At::Within;
+            if self.put(place, geometry) && self.tried != self.here {
+                self.stage = Stage::Within;
                 return true;
             }
             self.cut();
@@ -388,27 +409,27 @@ impl Lane {
     }
 
     /// Puts a point of the line into the question; false where it is not in the open cube.
-    pub(super) fn put(&mut self, place: f64, frame: &Frame) -> bool {
+    pub(super) fn put(&mut self, place: f64, geometry: &BatchGeometry) -> bool {
         let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
             out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
         }
-        out == 0 && self.turned_back(frame)
+        out == 0 && self.turned_back(geometry)
     }
 
     /// Turns the circles of the point that is tried back, for the question.
-    pub(super) fn turned_back(&mut self, frame: &Frame) -> bool {
-        if frame.cut.is_none() {
+    pub(super) fn turned_back(&mut self, geometry: &BatchGeometry) -> bool {
+        if geometry.cut.is_none() {
             return true;
         }
         self.asked.copy_from_slice(&self.tried);
-        frame.cut.turn_back(&mut self.asked)
+        geometry.cut.turn_back(&mut self.asked)
     }
 
     /// The point that it asks about, on the cube.
-    pub(super) fn question(&self, frame: &Frame) -> &[f64] {
-        if frame.cut.is_none() { &self.tried } else { &self.asked }
+    pub(super) fn request(&self, geometry: &BatchGeometry) -> &[f64] {
+        if geometry.cut.is_none() { &self.tried } else { &self.asked }
     }
 
     /// Whether a place of the line lies in the cube.
@@ -439,18 +460,67 @@ impl Lane {
     }
 
     /// A step of a walk, uniform in a ball of the whitened space; false where it leaves the cube.
-    fn walk(&mut self, frame: &Frame, scale: f64) -> bool {
+    fn walk(&mut self, geometry: &BatchGeometry, scale: f64) -> bool {
         self.made += 1;
         self.counts.tries += 1;
-        let shape = frame.label[self.start];
-        frame.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
+        let shape = geometry.label[self.start];
+        geometry.whitened(shape, &mut self.stream, &mut self.noise, &mut self.line);
         let dim = self.here.len() as f64;
         let radius = scale * exp(ln(self.stream.uniform()) / dim);
-        self.at = At::Walking;
-        if self.put(radius, frame) {
+        self.stage = Stage::Walking;
+        if self.put(radius, geometry) {
             return true;
         }
-        self.at = At::Idle;
+        self.stage = Stage::Idle;
         false
+    }
+
+    /// Writes or reads it.
+    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let mut position: [u64; POSITION_WORDS] = self.stream.position();
+        position.iter_mut().try_for_each(|word| codec.word(word))?;
+        if codec.is_reading() {
+            self.stream = Stream::from_position(&position)?;
+        }
+        for count in [&mut self.start, &mut self.swept, &mut self.offset] {
+            codec.count(count)?;
+        }
+        for list in [
+            &mut self.here,
+            &mut self.line,
+            &mut self.asked,
+            &mut self.tried,
+            &mut self.slope,
+            &mut self.before,
+        ] {
+            codec.list(list)?;
+        }
+        codec.number(&mut self.ell)?;
+        codec.list(&mut self.extras)?;
+        for number in
+            [&mut self.low, &mut self.high, &mut self.floor, &mut self.ceiling, &mut self.place]
+        {
+            codec.number(number)?;
+        }
+        self.steps.iter_mut().try_for_each(|steps| codec.word(steps))?;
+        for count in [&mut self.tries, &mut self.made, &mut self.accepted, &mut self.starts] {
+            let mut word = u64::from(*count);
+            codec.word(&mut word)?;
+            *count = word as u32;
+        }
+        codec.choice(&mut self.stage, &STAGES)?;
+        let counts = &mut self.counts;
+        for count in [
+            &mut counts.evals,
+            &mut counts.moves,
+            &mut counts.tries,
+            &mut counts.steps_out,
+            &mut counts.met,
+            &mut counts.jumps,
+            &mut counts.stuck,
+        ] {
+            codec.word(count)?;
+        }
+        Ok(())
     }
 }

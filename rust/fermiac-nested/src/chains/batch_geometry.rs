@@ -148,7 +148,7 @@ impl Shape {
 
 /// The survivors of a batch as its chains see them.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct BatchGeometry {
     dim: usize,
     pub(super) cut: Cut,
     /// Survivors, circles turned.
@@ -157,21 +157,21 @@ pub struct Frame {
     pub(super) family: Vec<u64>,
     /// The shape of all, then those of the parts that they fall into, for jumps.
     shapes: Vec<Shape>,
-    /// The shape of all, then those of the heaps: of parts that touch, taken together.
-    pub(super) heaps: Vec<Shape>,
-    /// The heap of every part.
-    heap_of: Vec<usize>,
-    /// The heap that a chain from each survivor takes its directions from. Not the part: chains that
+    /// The shape of all, then those of the clusters: of parts that touch, taken together.
+    pub(super) clusters: Vec<Shape>,
+    /// The cluster of every part.
+    cluster_of: Vec<usize>,
+    /// The cluster that a chain from each survivor takes its directions from. Not the part: chains that
     /// can leave it must not move by a law that depends on where they began, or they would not leave
     /// the uniform law as it is.
     pub(super) label: Vec<usize>,
-    /// Directions for sweeps, one basis after the other for each heap: `n_bases` × d lines.
+    /// Directions for sweeps, one basis after the other for each cluster: `n_bases` × d lines.
     lines: Vec<f64>,
     n_bases: usize,
 }
 
-impl Frame {
-    /// The frame of these survivors, with the modes that `bound` tells apart.
+impl BatchGeometry {
+    /// The geometry of these survivors, with the modes that `bound` tells apart.
     pub fn new(survivors: &Points, circles: &[bool], bound: Option<&Bound>) -> Self {
         let dim = circles.len();
         let n = survivors.len();
@@ -194,19 +194,19 @@ impl Frame {
                 }
             }
         }
-        let (heap_of, n_heaps) = heaps_of(&shapes);
-        let (mut heaps, mut label) = (vec![whole], vec![0; n]);
-        if n_heaps > 1 {
+        let (cluster_of, n_clusters) = clusters_of(&shapes);
+        let (mut clusters, mut label) = (vec![whole], vec![0; n]);
+        if n_clusters > 1 {
             let mut room = Vec::new();
             for (label, x) in label.iter_mut().zip(points.chunks_exact(dim)) {
-                *label = heap_of[nearest_part(&shapes, x, &mut room)];
+                *label = cluster_of[nearest_part(&shapes, x, &mut room)];
             }
-            for heap in 1..=n_heaps {
+            for cluster in 1..=n_clusters {
                 let members: Vec<usize> =
-                    all.iter().copied().filter(|&i| label[i] == heap).collect();
+                    all.iter().copied().filter(|&i| label[i] == cluster).collect();
                 let shape =
                     if members.is_empty() { None } else { Shape::new(&points, dim, &members) };
-                heaps.push(shape.unwrap_or_else(|| heaps[0].clone()));
+                clusters.push(shape.unwrap_or_else(|| clusters[0].clone()));
             }
         }
         Self {
@@ -216,8 +216,8 @@ impl Frame {
             ell: survivors.ell.clone(),
             family: survivors.family.clone(),
             shapes,
-            heaps,
-            heap_of,
+            clusters,
+            cluster_of,
             label,
             lines: Vec::new(),
             n_bases: 0,
@@ -231,8 +231,8 @@ impl Frame {
         stream.fill_normal(&mut bases);
         bases.chunks_exact_mut(d * d).for_each(|basis| orthonormalise(basis, d));
         self.n_bases = n;
-        self.lines = vec![0.0; self.heaps.len() * n * d * d];
-        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.heaps) {
+        self.lines = vec![0.0; self.clusters.len() * n * d * d];
+        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.clusters) {
             for (line, z) in lines.chunks_exact_mut(d).zip(bases.chunks_exact(d)) {
                 shape.factor_times(z, line);
             }
@@ -267,7 +267,7 @@ impl Frame {
     ) {
         stream.fill_normal(noise);
         let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
-        self.heaps[shape].factor_times(noise, line);
+        self.clusters[shape].factor_times(noise, line);
         line.iter_mut().for_each(|v| *v /= length);
     }
 
@@ -328,17 +328,21 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor, both whitened by their heaps; adds the products of
+    /// The distance of a point from a survivor, both whitened by their clusters; adds the products of
     /// their coordinates to the report.
     pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
-        // What counts is where a point lies in its heap: which heap that is, jumps decide.
+        // What counts is where a point lies in its cluster: which cluster that is, jumps decide.
         let mut end = vec![0.0; self.dim];
         let from = self.label[survivor];
-        let to = if self.heaps.len() > 1 { self.heap_of[self.mode_of(point, &mut end)] } else { 0 };
+        let to = if self.clusters.len() > 1 {
+            self.cluster_of[self.mode_of(point, &mut end)]
+        } else {
+            0
+        };
         end.resize(self.dim, 0.0);
         let mut start = vec![0.0; self.dim];
-        self.heaps[from].whiten(self.point(survivor), &mut start);
-        self.heaps[to].whiten(point, &mut end);
+        self.clusters[from].whiten(self.point(survivor), &mut start);
+        self.clusters[to].whiten(point, &mut end);
         let [cross, before, after] = &mut report.products;
         let mut square = 0.0;
         for (k, (a, b)) in start.iter().zip(&end).enumerate() {
@@ -357,10 +361,10 @@ impl Frame {
         for (out, x) in white.chunks_exact_mut(d).zip(self.points.chunks_exact(d)) {
             self.shapes[0].whiten(x, out);
         }
-        let looked = most.min(n);
+        let n_compared = most.min(n);
         let mut total = 0.0;
-        for k in 0..looked {
-            let i = k * n / looked;
+        for k in 0..n_compared {
+            let i = k * n / n_compared;
             let here = &white[i * d..(i + 1) * d];
             let mut least = f64::INFINITY;
             for (j, there) in white.chunks_exact(d).enumerate() {
@@ -371,7 +375,7 @@ impl Frame {
             }
             total += least.sqrt();
         }
-        total / looked as f64
+        total / n_compared as f64
     }
 }
 
@@ -389,23 +393,23 @@ fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
     nearest.1
 }
 
-/// The heap of every part, counted from 1, and how many there are: parts whose ellipsoids touch on
+/// The cluster of every part, counted from 1, and how many there are: parts whose ellipsoids touch on
 /// the line that joins their means are of one.
-fn heaps_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
-    let mut heap: Vec<usize> = (0..shapes.len()).collect();
+fn clusters_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
+    let mut cluster: Vec<usize> = (0..shapes.len()).collect();
     for i in 1..shapes.len() {
         for j in i + 1..shapes.len() {
-            if heap[i] != heap[j] && shapes[i].touches(&shapes[j]) {
-                let (low, high) = (heap[i].min(heap[j]), heap[i].max(heap[j]));
-                heap.iter_mut().filter(|h| **h == high).for_each(|h| *h = low);
+            if cluster[i] != cluster[j] && shapes[i].touches(&shapes[j]) {
+                let (low, high) = (cluster[i].min(cluster[j]), cluster[i].max(cluster[j]));
+                cluster.iter_mut().filter(|h| **h == high).for_each(|h| *h = low);
             }
         }
     }
-    let mut names: Vec<usize> = heap[1..].to_vec();
+    let mut names: Vec<usize> = cluster[1..].to_vec();
     names.sort_unstable();
     names.dedup();
     let number = |h: usize| names.iter().position(|&name| name == h).map_or(0, |at| at + 1);
-    (heap.iter().map(|&h| number(h)).collect(), names.len())
+    (cluster.iter().map(|&h| number(h)).collect(), names.len())
 }
 
 /// Where points do not span the space: directions of the cube.
