@@ -1,5 +1,5 @@
-//! Bounds: regions of the unit cube that are believed to contain all points above a level, fitted
-//! to the points that are known to be above it, and uniform proposals from them.
+//! Bounds: regions of the unit cube about the points above a level, which should contain the whole
+//! level set, and uniform draws from them.
 
 mod bootstrap;
 mod cloud;
@@ -25,31 +25,31 @@ use self::friends::Friends;
 use self::split::{Decomposition, Split};
 use self::union::Union;
 
-/// What a bound is made of.
+/// The kind of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BoundKind {
     /// The unit cube.
     None,
     /// One ellipsoid.
     Single,
-    /// As many ellipsoids as their volumes ask for.
+    /// As many ellipsoids as reduce the volume.
     Multi,
-    /// Balls about all points, within an ellipsoid.
+    /// Balls about all points, intersected with an ellipsoid.
     Friends,
 }
 
-/// How a bound is fitted.
+/// The options of a fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitOptions {
-    /// What it is made of.
+    /// The kind of the bound.
     pub kind: BoundKind,
-    /// The factor by which volumes are enlarged after all else.
+    /// The last factor on volumes.
     pub enlarge: f64,
-    /// Whether points are split to tell modes from each other, not to be drawn from.
+    /// Whether points are split into modes, rather than into ellipsoids to draw from.
     pub modes: bool,
-    /// Rounds of bootstrap that say how far axes have to be stretched; 0 for none.
+    /// The number of bootstrap rounds that set the stretch of the axes; 0 for none.
     pub bootstrap: usize,
-    /// Which axes are periodic; none where empty.
+    /// Whether each axis is periodic; none if empty.
     pub periodic: Vec<bool>,
 }
 
@@ -57,7 +57,7 @@ pub struct FitOptions {
 #[derive(Debug, Clone)]
 pub struct Bound {
     dim: usize,
-    /// How far each axis is rotated; empty where none is periodic.
+    /// The rotation of each axis; empty if none is periodic.
     shifts: Vec<f64>,
     radius_scale: f64,
     region: Region,
@@ -65,7 +65,7 @@ pub struct Bound {
 
 #[derive(Debug, Clone)]
 enum Region {
-    /// The cube, and the axes of its points.
+    /// The cube, with the axes of its uniform law.
     Cube(Vec<f64>),
     Union(Union),
     Friends(Box<Friends>),
@@ -85,14 +85,13 @@ impl Bound {
         Self { dim, shifts: Vec::new(), radius_scale: 1.0, region: Region::cube(dim) }
     }
 
-    /// The bound about the points `u`, which are uniform on what is to be bounded and stand for the
-    /// prior mass exp(`log_x`). The rounds of bootstrap draw from the streams of `key` and the
-    /// `number` of the fit.
+    /// Fits a bound about the points `u`, which are uniform on a level set of the prior mass
+    /// exp(`log_x`). The bootstrap draws from the streams of `key` and the `number` of the fit.
     ///
-    /// It is the cube where there are no more points than axes, or all are the same.
+    /// The bound is the cube if there are no more points than axes, or all are the same.
     ///
     /// # Errors
-    /// [`Error::Argument`] where points or options are not of the dimension or not finite.
+    /// [`Error::Argument`] if points or options have another dimension or are not finite.
     pub fn fit(
         u: Rows<'_>,
         log_x: f64,
@@ -132,7 +131,7 @@ impl Bound {
 
     /// Appends `n` points that are uniform on the bound within the cube, row-major.
     ///
-    /// A call gives up, and appends fewer, where less than one candidate in 4096 is in the cube.
+    /// Fewer are appended if less than one candidate in 4096 is in the cube.
     pub fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let start = out.len();
         match &self.region {
@@ -159,7 +158,7 @@ impl Bound {
         }
     }
 
-    /// Whether each of some points of the cube, row-major, is in the bound.
+    /// Whether each of the points of the cube `u`, row-major, is in the bound.
     pub fn covers(&self, u: &[f64], out: &mut [bool]) {
         let mut rotated = Vec::new();
         let x = if self.shifts.is_empty() {
@@ -175,8 +174,8 @@ impl Bound {
         }
     }
 
-    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid in it, else
-    /// by more than 10 000 draws.
+    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid inside it,
+    /// else estimated from more than 10 000 draws.
     pub fn volume(&self, stream: &mut Stream) -> Volume {
         match &self.region {
             Region::Cube(_) => Volume::exact(0.0),
@@ -185,7 +184,7 @@ impl Bound {
         }
     }
 
-    /// ln of the summed volumes of the parts, which may overlap and leave the cube.
+    /// The ln of the sum of the volumes of the parts, which may overlap and leave the cube.
     pub fn log_volume(&self) -> f64 {
         match &self.region {
             Region::Cube(_) => 0.0,
@@ -194,7 +193,7 @@ impl Bound {
         }
     }
 
-    /// Ellipsoids, or clusters of balls.
+    /// The number of ellipsoids, or of clusters of balls.
     pub fn n_parts(&self) -> usize {
         match &self.region {
             Region::Cube(_) => 1,
@@ -203,7 +202,7 @@ impl Bound {
         }
     }
 
-    /// The part that a point is deepest in, or nearest to.
+    /// The part in which a point is deepest, or to which it is nearest.
     pub fn label(&self, u: &[f64]) -> usize {
         match &self.region {
             Region::Cube(_) => 0,
@@ -212,7 +211,7 @@ impl Bound {
         }
     }
 
-    /// The row-major A for which A Aᵀ is the covariance of the points of a part.
+    /// The row-major matrix A with A Aᵀ the covariance of the points of a part.
     pub fn axes(&self, part: usize) -> &[f64] {
         match &self.region {
             Region::Cube(axes) => axes,
@@ -221,13 +220,13 @@ impl Bound {
         }
     }
 
-    /// The factor by which the bootstrap stretched all axes: far above 1 where there are few points
-    /// for the dimension.
+    /// The factor by which the bootstrap stretched the axes: far above 1 if there are few points for
+    /// the dimension.
     pub fn radius_scale(&self) -> f64 {
         self.radius_scale
     }
 
-    /// Writes the bound to a codec, or reads it; the dimension is not part of it.
+    /// Writes or reads the bound without its dimension.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.list(&mut self.shifts)?;
         codec.number(&mut self.radius_scale)?;
@@ -294,15 +293,15 @@ fn unfit() -> Error {
     Error::argument("state", "its bound is not one of this dimension; give what `save` gave")
 }
 
-/// How far each axis is rotated: to the middle of the largest gap between the points, on a circle
-/// of length 1; not at all where the axis is not periodic.
+/// The rotations of the axes: periodic ones, as circles of length 1, start in the middle of the
+/// largest gap between the points.
 fn shifts(u: &[f64], d: usize, periodic: &[bool]) -> Vec<f64> {
     (0..d).map(|j| if periodic[j] { gap(u[j..].iter().step_by(d)) } else { 0.0 }).collect()
 }
 
 /// The middle of the largest gap.
 fn gap<'a>(points: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
-    // The largest of n gaps is no shorter than 1/n, so that none within a bin of that width is.
+    // The largest of n gaps is at least 1/n long, so that it does not lie within a bin of that width.
     let n = points.len();
     let mut bins = vec![(f64::INFINITY, f64::NEG_INFINITY); n];
     for &x in points {
@@ -321,20 +320,20 @@ fn gap<'a>(points: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
     if first + 1.0 - last > widest { rotate_back(0.5 * (first + 1.0 + last), 0.0) } else { middle }
 }
 
-/// Appends rows of points, rotated.
+/// Appends the rotated rows of points.
 fn rotate(u: &[f64], shifts: &[f64], out: &mut Vec<f64>) {
     for row in u.chunks_exact(shifts.len()) {
         out.extend(row.iter().zip(shifts).map(|(x, by)| rotate_forth(*x, *by)));
     }
 }
 
-/// A coordinate, rotated.
+/// Rotates a coordinate.
 fn rotate_forth(x: f64, shift: f64) -> f64 {
     let y = x - shift;
     if y < 0.0 { y + 1.0 } else { y }
 }
 
-/// A rotated coordinate, rotated back.
+/// Rotates a coordinate back.
 fn rotate_back(y: f64, shift: f64) -> f64 {
     let x = y + shift;
     if x >= 1.0 { x - 1.0 } else { x }

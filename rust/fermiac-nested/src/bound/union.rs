@@ -1,4 +1,4 @@
-//! A union of ellipsoids within the unit cube, and points that are uniform on it.
+//! A union of ellipsoids within the unit cube: uniform draws, membership, and its volume.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::dot;
@@ -10,18 +10,18 @@ use super::ellipsoid::Maps;
 use super::split::Decomposition;
 use super::tiles::norms_of;
 
-/// Candidates that are made together at most.
+/// The largest number of candidates drawn together.
 const BLOCK: usize = 64;
-/// Candidates for a point that is asked for, and for a call, before a call gives up.
+/// The numbers of candidates per point and per call after which a call gives up.
 pub(super) const TRIES: usize = 1 << 12;
 pub(super) const LEAST_TRIES: usize = 1 << 20;
 
-/// Draws for a volume, more where few of them are in the bound, and the most.
+/// The number of draws for a volume; with fewer hits than `HITS` more are made, up to `MOST`.
 const DRAWS: f64 = 10_240.0;
 const HITS: f64 = 100.0;
 const MOST: f64 = (1 << 21) as f64;
 
-/// Ellipsoids c + r A b, where b is in the unit ball.
+/// A union of ellipsoids c + r A b, where b is in the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Union {
     d: usize,
@@ -75,14 +75,6 @@ impl Union {
         self.radii2.len()
     }
 
-    pub(super) fn dim(&self) -> usize {
-        self.d
-    }
-
-    pub(super) fn radius2(&self, k: usize) -> f64 {
-        self.radii2[k]
-    }
-
     pub(super) fn log_volume(&self) -> f64 {
         self.log_volume
     }
@@ -91,8 +83,8 @@ impl Union {
         self.maps.axes(k)
     }
 
-    /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
-    /// more of it than exceeds `limit`.
+    /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1. The sum
+    /// stops when it exceeds `limit`.
     pub(super) fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
         let (limit, mut sum) = (limit * self.radii2[k], 0.0);
         for i in 0..self.d {
@@ -108,7 +100,7 @@ impl Union {
         (0..self.len()).any(|k| self.distance2(k, x, 1.0) <= 1.0)
     }
 
-    /// The ellipsoid that the point is deepest in, or nearest to.
+    /// The ellipsoid in which the point is deepest, or to which it is nearest.
     pub(super) fn label(&self, x: &[f64]) -> usize {
         let (mut at, mut least) = (0, f64::INFINITY);
         for k in 0..self.len() {
@@ -120,11 +112,11 @@ impl Union {
         at
     }
 
-    /// Appends `n` points that are uniform on the part of the union that is in the cube; fewer
-    /// where hardly a candidate is.
+    /// Appends `n` points that are uniform on the part of the union in the cube; fewer if hardly any
+    /// candidate is in it.
     pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let d = self.d;
-        // Where the ellipsoids are larger than the cube, most of them is outside.
+        // Ellipsoids larger than the cube lie mostly outside; then candidates come from the cube.
         let from_cube = self.log_volume > 0.0;
         let test = from_cube || self.len() > 1;
         let size = n.next_multiple_of(LANES).min(BLOCK);
@@ -152,7 +144,8 @@ impl Union {
         }
     }
 
-    /// Candidates of the cube or of single ellipsoids, and how many others contain each.
+    /// Draws candidates from the cube or from single ellipsoids, and counts the others that contain
+    /// each.
     fn draw(&self, from_cube: bool, test: bool, m: usize, stream: &mut Stream, block: &mut Block) {
         if from_cube {
             stream.fill_uniform(&mut block.x[..m * self.d]);
@@ -166,7 +159,7 @@ impl Union {
         }
     }
 
-    /// The volume of what is in the cube.
+    /// The volume of the part in the cube.
     pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
         let (low, high) = self.corners();
         if self.len() == 1 && low.iter().all(|x| *x > 0.0) && high.iter().all(|x| *x < 1.0) {
@@ -175,8 +168,8 @@ impl Union {
         self.volume_where(stream, |_| true)
     }
 
-    /// The volume of what is in the cube and for which the predicate holds. Each candidate counts
-    /// as one of as many as there are ellipsoids that contain it.
+    /// The volume of the part in the cube for which the predicate holds. A candidate is weighted by one
+    /// over the number of ellipsoids that contain it.
     pub(super) fn volume_where(
         &self,
         stream: &mut Stream,
@@ -198,15 +191,15 @@ impl Union {
         mean.volume(if from_cube { 0.0 } else { self.log_volume })
     }
 
-    /// The least box that holds it: its lower and its upper corner.
+    /// The lower and the upper corner of the least box that contains the union.
     fn corners(&self) -> (Vec<f64>, Vec<f64>) {
-        let d = self.dim();
+        let d = self.d;
         let (mut low, mut high) = (vec![f64::INFINITY; d], vec![f64::NEG_INFINITY; d]);
         for k in 0..self.len() {
             let rows = self.maps.axes(k).chunks_exact(d).zip(self.maps.centre(k));
             for ((row, centre), (low, high)) in rows.zip(low.iter_mut().zip(&mut high)) {
-                // A little more, so that rounding leaves nothing out.
-                let half = 1.000_001 * (self.radius2(k) * dot(row, row)).sqrt();
+                // A margin for rounding errors.
+                let half = 1.000_001 * (self.radii2[k] * dot(row, row)).sqrt();
                 *low = low.min(centre - half);
                 *high = high.max(centre + half);
             }
@@ -214,7 +207,7 @@ impl Union {
         (low, high)
     }
 
-    /// Whether each of the rows of `x` is in it.
+    /// Whether each of the rows of `x` is in the union.
     pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
         let d = self.d;
         let (low, high) = self.corners();
@@ -235,7 +228,7 @@ impl Union {
         }
     }
 
-    /// Points of single ellipsoids, which are chosen by their volumes.
+    /// Draws points of single ellipsoids, which are chosen in proportion to their volumes.
     fn candidates(&self, m: usize, stream: &mut Stream, block: &mut Block) {
         let d = self.d;
         if let [.., total] = *self.cumulative
@@ -253,7 +246,7 @@ impl Union {
             let k = block.own[c];
             let (z, x) = (&block.z[c * d..][..d], &mut block.x[c * d..][..d]);
             // d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball; the
-            // other two squares sum to twice an exponential number.
+            // squares of the other two sum to twice an exponential number.
             let scale = (self.radii2[k] / (dot(z, z) + 2.0 * block.radial[c])).sqrt();
             block.is_in[c] = self.maps.forth(k, z, scale, x);
         }
@@ -272,17 +265,17 @@ impl Union {
     }
 }
 
-/// Candidates, row-major, and what decides about them.
+/// A block of candidates, row-major, with the numbers that decide about them.
 struct Block {
     x: Vec<f64>,
     z: Vec<f64>,
     radial: Vec<f64>,
     picks: Vec<f64>,
-    /// The ellipsoid of each, if of any.
+    /// The ellipsoid from which each was drawn, if any.
     own: Vec<usize>,
-    /// Whether it is in the cube.
+    /// Whether each is in the cube.
     is_in: Vec<bool>,
-    /// Other ellipsoids that contain it.
+    /// The number of other ellipsoids that contain each.
     times: Vec<V>,
     tile: Vec<V>,
     centred: Vec<V>,
@@ -354,20 +347,20 @@ impl Kernel for Count<'_> {
 /// A volume and its error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Volume {
-    /// ln of the volume.
+    /// The ln of the volume.
     pub log: f64,
     /// The variance of the estimated volume, relative to its square.
     pub relative_variance: f64,
 }
 
 impl Volume {
-    /// A volume that is known.
+    /// A known volume.
     pub(super) fn exact(log: f64) -> Self {
         Self { log, relative_variance: 0.0 }
     }
 }
 
-/// The mean of the weights of candidates.
+/// The running mean of the weights of candidates.
 #[derive(Debug, Default)]
 pub(super) struct Mean {
     n: f64,
@@ -389,7 +382,7 @@ impl Mean {
         self.n < DRAWS || (self.hits < HITS && self.n < MOST)
     }
 
-    /// The volume, given ln of that of the candidates.
+    /// The volume, given the ln of that of the candidates.
     pub(super) fn volume(&self, log_candidates: f64) -> Volume {
         let spread = (self.squares / (self.sum * self.sum) - 1.0 / self.n).max(0.0);
         Volume { log: log_candidates + ln(self.sum / self.n), relative_variance: spread }

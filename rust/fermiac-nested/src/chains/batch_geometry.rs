@@ -1,4 +1,5 @@
-//! The common ground of a batch of chains: the survivors, where circles are cut, and the shapes of modes.
+//! The geometry that the chains of a batch share: the survivors, the cuts of circles, and the shapes
+//! of modes.
 
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::rng::Stream;
@@ -7,10 +8,10 @@ use super::Report;
 use crate::bound::Bound;
 use crate::points::Points;
 
-/// Added to the diagonal of a covariance that has no factor, as a share of its largest entry.
+/// The share of the largest entry added to the diagonal of a covariance without a Cholesky factor.
 const JITTER: f64 = 1e-10;
 
-/// Where each circle is cut: in the middle of the largest gap between points.
+/// The cuts of circles, in the middle of the largest gap between points.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cut {
     /// (axis, place of the cut).
@@ -36,42 +37,42 @@ impl Cut {
         Self { cuts }
     }
 
-    /// Whether there is no circle.
+    /// Whether there are no circles.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.cuts.is_empty()
     }
 
-    /// Turns circles so that their cuts come to lie at 0.
-    fn turn(&self, point: &mut [f64]) {
+    /// Rotates circles so that their cuts lie at 0.
+    fn rotate(&self, point: &mut [f64]) {
         for &(axis, cut) in &self.cuts {
-            let turned = point[axis] - cut;
-            point[axis] = if turned < 0.0 { turned + 1.0 } else { turned };
+            let rotated = point[axis] - cut;
+            point[axis] = if rotated < 0.0 { rotated + 1.0 } else { rotated };
         }
     }
 
-    /// Turns them back; false where rounding put the point on the end of an axis.
+    /// Rotates circles back; returns false if rounding put the point on the end of an axis.
     #[inline]
-    pub(super) fn turn_back(&self, point: &mut [f64]) -> bool {
+    pub(super) fn rotate_back(&self, point: &mut [f64]) -> bool {
         for &(axis, cut) in &self.cuts {
-            let turned = point[axis] + cut;
-            point[axis] = if turned >= 1.0 { turned - 1.0 } else { turned };
+            let rotated = point[axis] + cut;
+            point[axis] = if rotated >= 1.0 { rotated - 1.0 } else { rotated };
         }
         self.cuts.iter().all(|&(axis, _)| point[axis] > 0.0 && point[axis] < 1.0)
     }
 }
 
-/// Mean and Cholesky factor of the covariance of some points.
+/// The mean of some points, and the Cholesky factor of their covariance.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) mean: Vec<f64>,
     pub(super) factor: Cholesky,
-    /// Half of ln det of the covariance.
+    /// Half of the log-determinant of the covariance.
     log_volume: f64,
 }
 
 impl Shape {
-    /// `None` where the points do not span the space.
+    /// Returns `None` if the points do not span the space.
     fn new(points: &[f64], dim: usize, members: &[usize]) -> Option<Self> {
         let n = members.len() as f64;
         let mut mean = vec![0.0; dim];
@@ -113,8 +114,8 @@ impl Shape {
         Self { mean, factor, log_volume }
     }
 
-    /// Whether the ellipsoids of uniform laws with these covariances touch on the line that joins
-    /// their means.
+    /// Whether the ellipsoids of uniform laws with these covariances touch on the line through their
+    /// means.
     fn touches(&self, other: &Self) -> bool {
         let between: Vec<f64> = self.mean.iter().zip(&other.mean).map(|(a, b)| a - b).collect();
         let square: f64 = between.iter().map(|x| x * x).sum();
@@ -146,39 +147,39 @@ impl Shape {
     }
 }
 
-/// The survivors of a batch as its chains see them.
+/// The survivors of a batch, with the shapes and directions that its chains use.
 #[derive(Debug, Clone)]
 pub struct BatchGeometry {
     dim: usize,
     pub(super) cut: Cut,
-    /// Survivors, circles turned.
+    /// The survivors, with circles rotated.
     points: Vec<f64>,
     pub(super) ell: Vec<f64>,
     pub(super) family: Vec<u64>,
-    /// The shape of all, then those of the parts that they fall into, for jumps.
+    /// The shape of all survivors, then those of the parts of the bound, for jumps.
     shapes: Vec<Shape>,
-    /// The shape of all, then those of the clusters: of parts that touch, taken together.
+    /// The shape of all survivors, then those of clusters of parts that touch.
     pub(super) clusters: Vec<Shape>,
     /// The cluster of every part.
     cluster_of: Vec<usize>,
-    /// The cluster that a chain from each survivor takes its directions from. Not the part: chains that
-    /// can leave it must not move by a law that depends on where they began, or they would not leave
-    /// the uniform law as it is.
+    /// The cluster from which a chain from each survivor takes its directions. Parts would be wrong:
+    /// chains can leave them, and moves that depend on the start would then not leave the uniform law
+    /// invariant.
     pub(super) label: Vec<usize>,
-    /// Directions for sweeps, one basis after the other for each cluster: `n_bases` × d lines.
+    /// Directions of sweeps: for each cluster `n_bases` bases of d lines.
     lines: Vec<f64>,
     n_bases: usize,
 }
 
 impl BatchGeometry {
-    /// The geometry of these survivors, with the modes that `bound` tells apart.
+    /// The geometry of survivors, with the parts of `bound` as modes.
     pub fn new(survivors: &Points, circles: &[bool], bound: Option<&Bound>) -> Self {
         let dim = circles.len();
         let n = survivors.len();
         let cut = Cut::new(&survivors.u, dim, circles);
         let mut points = survivors.u.clone();
         if circles.contains(&true) {
-            points.chunks_exact_mut(dim).for_each(|point| cut.turn(point));
+            points.chunks_exact_mut(dim).for_each(|point| cut.rotate(point));
         }
         let all: Vec<usize> = (0..n).collect();
         let whole = Shape::new(&points, dim, &all).unwrap_or_else(|| unit(dim));
@@ -188,7 +189,7 @@ impl BatchGeometry {
             for part in 0..bound.n_parts() {
                 let members: Vec<usize> =
                     all.iter().copied().filter(|&i| parts[i] == part).collect();
-                // A shape of few points says more of their noise than of the mode.
+                // The shape of few points is mostly noise.
                 if members.len() >= 2 * dim {
                     shapes.extend(Shape::new(&points, dim, &members));
                 }
@@ -224,7 +225,7 @@ impl BatchGeometry {
         }
     }
 
-    /// Draws `n` random orthonormal bases for sweeps, which all chains share.
+    /// Draws `n` random orthonormal bases, which all chains share.
     pub(super) fn draw_bases(&mut self, n: usize, stream: &mut Stream) {
         let d = self.dim;
         let mut bases = vec![0.0; n * d * d];
@@ -239,7 +240,7 @@ impl BatchGeometry {
         }
     }
 
-    /// A direction of a basis for a shape.
+    /// A direction of a basis, in the coordinates of a shape.
     pub(super) fn line(&self, shape: usize, basis: usize, k: usize) -> &[f64] {
         let first = ((shape * self.n_bases + basis % self.n_bases) * self.dim + k) * self.dim;
         &self.lines[first..first + self.dim]
@@ -257,7 +258,7 @@ impl BatchGeometry {
         &self.points[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// A random direction of the ball that is whitened by a shape: L z / |z|.
+    /// Draws a random direction in the whitened coordinates of a shape: L z / |z|.
     pub(super) fn whitened(
         &self,
         shape: usize,
@@ -271,7 +272,7 @@ impl BatchGeometry {
         line.iter_mut().for_each(|v| *v /= length);
     }
 
-    /// An axis of the cube, as long as the spread of the survivors along it.
+    /// Draws an axis of the cube, with the standard deviation of the survivors as its length.
     pub(super) fn axis(&self, stream: &mut Stream, line: &mut [f64]) {
         let axis = stream.below(self.dim as u64) as usize;
         let row = self.shapes[0].factor.row(axis);
@@ -279,8 +280,8 @@ impl BatchGeometry {
         line[axis] = row.iter().map(|l| l * l).sum::<f64>().sqrt();
     }
 
-    /// The direction from one survivor to another, of length 1 where all are whitened; false where
-    /// the two coincide.
+    /// Draws the direction from one survivor to another, of length 1 in whitened coordinates; returns
+    /// false if the two coincide.
     pub(super) fn differential(&self, stream: &mut Stream, line: &mut [f64]) -> bool {
         let n = self.n_survivors() as u64;
         if n < 2 {
@@ -298,18 +299,18 @@ impl BatchGeometry {
         length > 0.0
     }
 
-    /// Modes that are told apart; 1 where there is but the shape of all.
+    /// The number of modes.
     pub(super) fn n_modes(&self) -> usize {
         (self.shapes.len() - 1).max(1)
     }
 
-    /// The part that a point belongs to.
+    /// The mode of a point.
     pub(super) fn mode_of(&self, x: &[f64], room: &mut Vec<f64>) -> usize {
         nearest_part(&self.shapes, x, room)
     }
 
-    /// The point of one mode that corresponds to a point of another, and the logarithm of the ratio
-    /// of volumes.
+    /// Maps a point of one mode to the corresponding point of another; returns the logarithm of the
+    /// ratio of their volumes.
     pub(super) fn carry(
         &self,
         from: usize,
@@ -328,10 +329,10 @@ impl BatchGeometry {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor, both whitened by their clusters; adds the products of
-    /// their coordinates to the report.
+    /// Returns the distance of a point from a survivor, each in whitened coordinates of its cluster,
+    /// and adds the products of their coordinates to the report.
     pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
-        // What counts is where a point lies in its cluster: which cluster that is, jumps decide.
+        // Positions within clusters are compared, since the choice of the cluster is left to jumps.
         let mut end = vec![0.0; self.dim];
         let from = self.label[survivor];
         let to = if self.clusters.len() > 1 {
@@ -354,7 +355,7 @@ impl BatchGeometry {
         square.sqrt()
     }
 
-    /// The mean distance of `most` survivors to their nearest others, where all are whitened.
+    /// The mean distance of `most` survivors from their nearest neighbours, in whitened coordinates.
     pub(super) fn nearest(&self, most: usize) -> f64 {
         let (n, d) = (self.n_survivors(), self.dim);
         let mut white = vec![0.0; n * d];
@@ -379,7 +380,7 @@ impl BatchGeometry {
     }
 }
 
-/// The part of least Mahalanobis distance; `room` is scratch.
+/// The part with the least Mahalanobis distance; `room` is scratch space.
 fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
     let mut nearest = (f64::INFINITY, 1);
     room.resize(x.len(), 0.0);
@@ -393,8 +394,8 @@ fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
     nearest.1
 }
 
-/// The cluster of every part, counted from 1, and how many there are: parts whose ellipsoids touch on
-/// the line that joins their means are of one.
+/// The cluster of every part, counted from 1, and the number of clusters. Parts whose ellipsoids
+/// touch on the line through their means belong to one cluster.
 fn clusters_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
     let mut cluster: Vec<usize> = (0..shapes.len()).collect();
     for i in 1..shapes.len() {
@@ -412,7 +413,7 @@ fn clusters_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
     (cluster.iter().map(|&h| number(h)).collect(), names.len())
 }
 
-/// Where points do not span the space: directions of the cube.
+/// The unit shape, for points that do not span the space.
 fn unit(dim: usize) -> Shape {
     let mut identity = vec![0.0; dim * dim];
     (0..dim).for_each(|k| identity[k * dim + k] = 1.0);
@@ -421,7 +422,7 @@ fn unit(dim: usize) -> Shape {
     Shape::of(vec![0.5; dim], factor)
 }
 
-/// Makes the rows of a matrix orthonormal, one after the other.
+/// Orthonormalises the rows of a matrix in order.
 fn orthonormalise(rows: &mut [f64], dim: usize) {
     for i in 0..dim {
         let (before, rest) = rows.split_at_mut(i * dim);

@@ -1,11 +1,11 @@
-//! New points by Markov chains within the level: slices, random walks and flights that reflect,
-//! suspended between questions.
+//! New points by Markov chains above the level: slice sampling, random walks and Galilean Monte
+//! Carlo, suspended at every log-likelihood call.
 //!
 //! A chain starts at a survivor chosen at random, makes a fixed number of moves that leave the
 //! uniform law on {ell > level} invariant, and ends at a point that hardly depends on its start.
-//! All chains of a batch share what is known of the survivors ([`BatchGeometry`]) and have streams of
-//! their own, so that who answers their questions, and in what order, does not matter: a built-in
-//! likelihood is points by parts of chains on all threads, a Python one once a round for all.
+//! All chains of a batch share the geometry of the survivors ([`BatchGeometry`]) and have their own
+//! streams, so that the order of evaluations does not matter: a built-in likelihood is evaluated
+//! for parts of the chains on all threads, a Python one once a round for all chains.
 //!
 //! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
 //! - R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
@@ -32,12 +32,12 @@ use super::points::{Origin, Points};
 use super::problem::{EvalBuffer, Problem};
 use slice_chain::SliceChain;
 
-/// Where slices point.
+/// The directions of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Through random orthonormal bases, where the mode of the start is whitened.
+    /// Those of random orthonormal bases, in whitened coordinates of the start's mode.
     Sweeps,
-    /// Along an axis of the cube.
+    /// Axes of the cube.
     Axes,
     /// From one survivor to another.
     Differential,
@@ -45,51 +45,54 @@ pub enum Direction {
     Mixture,
 }
 
-/// How chains move.
+/// The moves of chains.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Moves {
-    /// Slices: a bracket of this width is placed about the chain at random and shrinks to a point
-    /// of the slice; before, its ends may step out of it.
+    /// Slice sampling: a bracket of this width is placed about the current point at random, may step
+    /// out, and shrinks until a point drawn from it lies in the slice.
     Slice {
-        /// Slices of a chain.
+        /// The number of slices of a chain.
         n_slices: u32,
-        /// Their directions.
+        /// The directions of slices.
         direction: Direction,
-        /// The width of the bracket, where the survivors are whitened.
+        /// The width of the bracket in whitened coordinates.
         width: f64,
         /// Whether its ends step out.
         step_out: bool,
     },
-    /// Steps uniform in a ball where the mode of the start is whitened.
+    /// Steps uniform in a ball in whitened coordinates of the start's mode.
     Walk {
-        /// Steps of a chain.
+        /// The number of steps of a chain.
         n_steps: u32,
-        /// Their longest length.
+        /// The radius of the ball.
         scale: f64,
     },
-    /// Straight steps that reflect by the gradient where they leave the level set.
+    /// Straight steps that the gradient reflects where they leave the level set.
     Galilean {
-        /// Steps of a chain.
+        /// The number of steps of a chain.
         n_steps: u32,
-        /// Their root mean square length, where the mode of the start is whitened.
+        /// The root mean square length of steps in whitened coordinates of the start's mode.
         step: f64,
-        /// Whether that is tuned.
+        /// Whether the length is tuned.
         tuned: bool,
     },
 }
 
-/// The address of the stream of a batch's bases: above that of any chain.
+/// The address of the stream of the bases of a batch, above those of chains.
 const BASES: u64 = 1 << 34;
-/// Bases of a batch at most; chains that need more go through them again.
+/// The largest number of bases of a batch; chains that need more reuse them.
 const MOST_BASES: u32 = 16;
 
 impl Moves {
-    /// Whether chains ask for gradients.
+    /// Whether chains need gradients.
     pub fn needs_gradient(&self) -> bool {
-        matches!(self, Self::Galilean { .. })
+        match self {
+            Self::Galilean { .. } => true,
+            Self::Slice { .. } | Self::Walk { .. } => false,
+        }
     }
 
-    /// Draws what the chains of a batch share.
+    /// Draws the bases that the chains of a batch share.
     pub fn prepare(&self, geometry: &mut BatchGeometry, key: u64, batch: u32) {
         if let Self::Slice { n_slices, .. } = self {
             let n = n_slices.div_ceil(geometry.dim() as u32).min(MOST_BASES);
@@ -98,37 +101,37 @@ impl Moves {
     }
 }
 
-/// Survivors whose nearest neighbours are n_compared for.
+/// The number of survivors whose nearest neighbours are computed.
 const NEIGHBOURS: usize = 32;
-/// Seconds of work below which a batch stays on one thread.
+/// The least work, in seconds, for which a batch uses several threads.
 const WORTH: f64 = 4e-4;
 
 /// The chains of a batch.
 #[derive(Debug, Default)]
 pub struct Chains {
     chains: Vec<SliceChain>,
-    /// Seconds that the last batch took, to judge whether threads pay.
+    /// The time of the last batch in seconds, from which the use of threads follows.
     seconds: f64,
 }
 
-/// What a batch of chains tells.
+/// The figures of a batch of chains.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
-    /// The share of chains that ended further from their start than survivors lie from each other;
-    /// NaN where nobody n_compared.
+    /// The share of chains that ended farther from their starts than survivors lie from each other;
+    /// NaN if not compared.
     pub moved: f64,
-    /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
+    /// For every whitened coordinate the sums over the chains of start · end, start² and end².
     pub products: [Vec<f64>; 3],
 }
 
-/// Room for the questions of a requests.
+/// The pending log-likelihood calls of some chains, one for each, and their results.
 #[derive(Default)]
 struct Requests {
     points: Vec<f64>,
     members: Vec<usize>,
-    answers: EvalBuffer,
+    results: EvalBuffer,
 }
 
 impl Chains {
@@ -147,8 +150,7 @@ impl Chains {
         }));
     }
 
-    /// Runs the chains to their ends, or until a round ends after the deadline; whether they got
-    /// there.
+    /// Runs the chains until they end or a round ends after the deadline; returns whether all ended.
     pub fn run(
         &mut self,
         problem: &Problem,
@@ -193,8 +195,8 @@ impl Chains {
         self.chains.iter().all(SliceChain::is_done)
     }
 
-    /// The ends of the chains as points born at `level`; their lineages are given. `compares` also
-    /// compares how far they went with how far survivors lie from each other.
+    /// Adds the ends of the chains to `out` as points born at `level`, with the given lineages. With
+    /// `compares` their distances from the starts are compared with those between survivors.
     pub fn finish(
         &mut self,
         problem: &Problem,
@@ -216,13 +218,13 @@ impl Chains {
             }
             let first = ends.len();
             ends.extend_from_slice(&chain.here);
-            geometry.cut.turn_back(&mut ends[first..]);
+            geometry.cut.rotate_back(&mut ends[first..]);
         }
         let mut answers = EvalBuffer::default();
         problem.transform(&ends, &mut answers)?;
         let mut report =
             Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
-        // What it costs to look for nearest neighbours is paid now and then only.
+        // Nearest neighbours are expensive, and computed in some batches only.
         let near = if compares { geometry.nearest(NEIGHBOURS) } else { f64::NAN };
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
@@ -237,7 +239,7 @@ impl Chains {
         Ok(report)
     }
 
-    /// Points points about so far in this batch.
+    /// The number of evaluations so far in this batch.
     pub fn n_evals(&self) -> u64 {
         self.chains.iter().map(|chain| chain.counts.evals).sum()
     }
@@ -261,7 +263,7 @@ impl Chains {
 }
 
 impl Requests {
-    /// EvalBuffer one request of every chain that has one; false where none has.
+    /// Evaluates the pending point of every chain; returns false if no chain has one.
     fn round(
         &mut self,
         chains: &mut [SliceChain],
@@ -281,20 +283,20 @@ impl Requests {
         if self.members.is_empty() {
             return Ok(false);
         }
-        let sloped = moves.needs_gradient();
-        if sloped {
-            problem.evaluate_gradient(&self.points, &mut self.answers)?;
+        let with_gradient = moves.needs_gradient();
+        if with_gradient {
+            problem.evaluate_gradient(&self.points, &mut self.results)?;
         } else {
-            problem.evaluate(&self.points, &mut self.answers)?;
+            problem.evaluate(&self.points, &mut self.results)?;
         }
         let b = problem.n_extras();
         for (row, &i) in self.members.iter().enumerate() {
-            if sloped {
+            if with_gradient {
                 let dim = problem.dim();
-                chains[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
+                chains[i].take_slope(&self.results.gradient[row * dim..(row + 1) * dim]);
             }
-            let extras = &self.answers.extras[row * b..(row + 1) * b];
-            chains[i].answer(self.answers.ell[row], extras, level, moves);
+            let extras = &self.results.extras[row * b..(row + 1) * b];
+            chains[i].answer(self.results.ell[row], extras, level, moves);
         }
         Ok(true)
     }

@@ -1,4 +1,5 @@
-//! One chain: a state machine that asks for the log-likelihood of one point at a time.
+//! A chain of slices, random-walk or Galilean steps: a state machine that suspends at every
+//! log-likelihood call.
 
 use fermiac_base::Result;
 use fermiac_base::rng::{POSITION_WORDS, Stream};
@@ -8,40 +9,41 @@ use fermiac_base::store::Codec;
 use super::batch_geometry::BatchGeometry;
 use super::{Direction, Moves};
 
-/// Points that are tried within a bracket before it counts as stuck.
+/// The number of tries within a bracket after which a chain counts as stuck.
 const MOST_TRIES: u32 = 100;
-/// The width of a bracket, as a share of its ends, below which doubles do not divide it.
+/// The relative width of a bracket below which doubles do not divide it.
 const SMALLEST: f64 = 1e-14;
-/// The share of slices that are jumps instead, where there are several modes.
+/// The share of moves that are jumps between modes, if there are several.
 pub(super) const JUMPS: f64 = 0.1;
-/// Steps outwards of a bracket at most, both ends together.
+/// The largest number of steps outwards of a bracket, both ends together.
 const MOST_STEPS: u64 = 128;
-/// How often a walk without a move is prolonged, and how often a chain starts anew.
+/// The factor by which a walk without an accepted step is prolonged.
 const PROLONGED: u32 = 4;
-/// Steps of a walk for which it is prolonged, at least: a short one has often not moved.
+/// The least number of steps that this factor applies to: short walks often have not moved.
 const SHORTEST: u32 = 25;
+/// The largest number of starts of a chain.
 const MOST_STARTS: u32 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Between moves.
+    /// It is between moves.
     Idle,
-    /// The lower end, or the upper end, of a bracket waits for its value.
+    /// The lower or the upper end of a bracket waits for its value.
     Low,
     High,
-    /// A point of the bracket is to be chosen, or waits for its value.
+    /// A point of the bracket is to be drawn, or waits for its value.
     Trying,
     Within,
     /// A step of a walk waits for its value.
     Walking,
-    /// The end of a step of a flight waits for its value, a velocity is to be reflected there, or
-    /// the point where it leads waits for its value.
+    /// The end of a Galilean step waits for its value, a velocity is to be reflected there, or the
+    /// end of the reflected step waits for its value.
     Flying,
     Turning,
     Reflected,
     /// A jump to another mode waits for its value.
     Jumping,
-    /// It has come to its end.
+    /// The chain has ended.
     Done,
 }
 
@@ -59,22 +61,22 @@ const STAGES: [Stage; 11] = [
     Stage::Done,
 ];
 
-/// What a chain counted.
+/// Counts of a chain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
-    /// Points of which it asked the log-likelihood.
+    /// Log-likelihood evaluations.
     pub evals: u64,
-    /// Moves that it finished; of walks, accepted steps.
+    /// Finished moves; accepted steps of walks.
     pub moves: u64,
-    /// Tries within brackets; of walks, steps.
+    /// Tries within brackets; steps of walks.
     pub tries: u64,
-    /// Steps outwards.
+    /// Steps outwards of brackets.
     pub steps_out: u64,
-    /// Steps of flights that met the boundary.
+    /// Galilean steps that met the boundary.
     pub met: u64,
-    /// Jumps to other modes that were made.
+    /// Accepted jumps to other modes.
     pub jumps: u64,
-    /// How often it got stuck and started anew.
+    /// Restarts of stuck chains.
     pub stuck: u64,
 }
 
@@ -82,33 +84,33 @@ pub struct Counts {
 #[derive(Debug, Clone)]
 pub(super) struct SliceChain {
     pub(super) stream: Stream,
-    /// The survivor that it started from.
+    /// The survivor from which it started.
     pub(super) start: usize,
     pub(super) here: Vec<f64>,
-    /// The direction of its line, or its velocity.
+    /// The direction of the line, or the velocity.
     pub(super) line: Vec<f64>,
     pub(super) noise: Vec<f64>,
-    /// The point that it tries, and the same with circles turned back.
+    /// The proposed point, and the same with circles rotated back.
     pub(super) tried: Vec<f64>,
-    asked: Vec<f64>,
-    /// Of a flight: the slope where it left the level set, and the velocity that it had.
+    request: Vec<f64>,
+    /// For Galilean steps, the gradient outside the level set, and the velocity before the reflection.
     pub(super) slope: Vec<f64>,
     pub(super) before: Vec<f64>,
     pub(super) ell: f64,
     pub(super) extras: Vec<f64>,
-    /// The bracket, the part of the line in the cube, and the place on it that is tried.
+    /// The bracket, the part of the line in the cube, and the proposed place on the line.
     low: f64,
     high: f64,
     floor: f64,
     ceiling: f64,
     place: f64,
-    /// Steps outwards that the ends still have.
+    /// The numbers of steps outwards that are left for the ends.
     steps: [u64; 2],
     tries: u32,
-    /// Directions taken from bases, and where each basis is begun.
+    /// The number of directions taken from bases, and the first direction of each basis.
     swept: usize,
     offset: usize,
-    /// Moves made since the start.
+    /// The number of moves since the start.
     pub(super) made: u32,
     pub(super) accepted: u32,
     starts: u32,
@@ -117,7 +119,7 @@ pub(super) struct SliceChain {
 }
 
 impl SliceChain {
-    /// A chain that starts from a survivor chosen at random.
+    /// A chain that starts at a survivor chosen at random.
     pub(super) fn new(mut stream: Stream, geometry: &BatchGeometry, n_extras: usize) -> Self {
         let start = stream.below(geometry.n_survivors() as u64) as usize;
         let here = geometry.point(start).to_vec();
@@ -130,7 +132,7 @@ impl SliceChain {
             line: vec![0.0; dim],
             noise: vec![0.0; dim],
             tried: vec![0.0; dim],
-            asked: vec![0.0; dim],
+            request: vec![0.0; dim],
             slope: Vec::new(),
             before: Vec::new(),
             ell: geometry.ell[start],
@@ -152,17 +154,17 @@ impl SliceChain {
         }
     }
 
-    /// Whether it has come to its end.
+    /// Whether the chain has ended.
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Done
     }
 
-    /// Whether it came to its end without an independent point.
+    /// Whether the chain ended without an independent point.
     pub(super) fn is_lost(&self) -> bool {
         self.starts > MOST_STARTS
     }
 
-    /// Runs to the next point that it asks about; false at its end.
+    /// Runs to the next log-likelihood call; returns false at the end of the chain.
     pub(super) fn advance(&mut self, geometry: &BatchGeometry, moves: &Moves) -> bool {
         loop {
             let asks = match (self.stage, *moves) {
@@ -204,8 +206,8 @@ impl SliceChain {
         }
     }
 
-    /// Whether a chain of so many steps has not come to its end. One that has not moved is
-    /// prolonged, and then starts anew.
+    /// Whether a chain of `n_steps` steps continues. One that has not moved is prolonged, and then
+    /// restarted.
     fn goes_on(&mut self, n_steps: u32, geometry: &BatchGeometry) -> bool {
         if self.made >= n_steps && self.accepted > 0 {
             self.stage = Stage::Done;
@@ -215,7 +217,7 @@ impl SliceChain {
         self.stage != Stage::Done
     }
 
-    /// Takes the answer to what it asked.
+    /// Takes the log-likelihood of the requested point.
     pub(super) fn answer(&mut self, ell: f64, extras: &[f64], level: f64, moves: &Moves) {
         self.counts.evals += 1;
         let inside = ell > level;
@@ -256,7 +258,7 @@ impl SliceChain {
         }
     }
 
-    /// Goes to the point that was tried.
+    /// Moves to the proposed point.
     pub(super) fn go(&mut self, ell: f64, extras: &[f64]) {
         std::mem::swap(&mut self.here, &mut self.tried);
         self.ell = ell;
@@ -264,7 +266,7 @@ impl SliceChain {
         self.stage = Stage::Idle;
     }
 
-    /// Starts anew, from another survivor.
+    /// Restarts from another survivor.
     fn restart(&mut self, geometry: &BatchGeometry) {
         self.counts.stuck += 1;
         self.starts += 1;
@@ -278,10 +280,10 @@ impl SliceChain {
         (self.made, self.accepted, self.stage) = (0, 0, Stage::Idle);
     }
 
-    /// Chooses a line and places a bracket on it; whether a point waits for its value.
+    /// Chooses a line and places a bracket on it; returns whether a point waits for its value.
     fn open(&mut self, geometry: &BatchGeometry, moves: &Moves) -> bool {
         let Moves::Slice { direction, width, step_out, .. } = *moves else { return false };
-        // Not before a slice: a chain whose jumps all failed would end where it began.
+        // The first move is a slice: a chain whose jumps all failed would end at its start.
         if self.made > 0 && geometry.n_modes() > 1 && self.stream.uniform() < JUMPS {
             return self.jump(geometry);
         }
@@ -309,8 +311,8 @@ impl SliceChain {
         }
     }
 
-    /// The next direction of the sweep: chains go through the bases in the same order, but each
-    /// begins every basis at a direction of its own.
+    /// Takes the next direction of the sweep. Chains use the bases in the same order, but each starts
+    /// every basis at its own direction.
     fn sweep(&mut self, geometry: &BatchGeometry) {
         let dim = self.here.len();
         let (basis, k) = (self.swept / dim, self.swept % dim);
@@ -319,8 +321,8 @@ impl SliceChain {
         self.swept += 1;
     }
 
-    /// Goes to the point of another mode that corresponds to where it stands, if that has density: a
-    /// Metropolis move between the shapes of the modes, which leaves the uniform law as it is.
+    /// Proposes the corresponding point of another mode: a Metropolis move between the shapes of the
+    /// modes, which leaves the uniform law invariant.
     pub(super) fn jump(&mut self, geometry: &BatchGeometry) -> bool {
         let from = geometry.mode_of(&self.here, &mut self.noise);
         let other = 1 + self.stream.below(geometry.n_modes() as u64 - 1) as usize;
@@ -330,7 +332,7 @@ impl SliceChain {
         let goes = ln(self.stream.uniform()) < ratio
             && within
             && geometry.mode_of(&self.tried, &mut self.noise) == to
-            && self.turned_back(geometry);
+            && self.set_request(geometry);
         if goes {
             self.stage = Stage::Jumping;
         } else {
@@ -339,7 +341,7 @@ impl SliceChain {
         goes
     }
 
-    /// Asks at the ends of the bracket as long as they lie in the slice, then within.
+    /// Requests the ends of the bracket while they lie in the slice, then a point within.
     fn step_out(&mut self, geometry: &BatchGeometry) -> bool {
         if self.stage == Stage::Low {
             if self.steps[0] > 0 && self.low > self.floor && self.put(self.low, geometry) {
@@ -353,7 +355,7 @@ impl SliceChain {
         self.begin(geometry)
     }
 
-    /// The answer at an end.
+    /// Takes the result at an end of the bracket.
     fn stepped(&mut self, inside: bool, width: f64) {
         if self.stage == Stage::Low {
             if inside {
@@ -372,7 +374,7 @@ impl SliceChain {
         }
     }
 
-    /// Cuts the bracket to the cube and asks within.
+    /// Cuts the bracket to the cube and requests a point within.
     fn begin(&mut self, geometry: &BatchGeometry) -> bool {
         self.low = self.low.max(self.floor);
         self.high = self.high.min(self.ceiling);
@@ -380,11 +382,11 @@ impl SliceChain {
         self.attempt(geometry)
     }
 
-    /// Asks at a random point of the bracket.
+    /// Requests a random point of the bracket.
     fn attempt(&mut self, geometry: &BatchGeometry) -> bool {
         loop {
             self.tries += 1;
-            // A bracket that no double divides ends where the chain stands.
+            // A bracket that no double divides has shrunk to the current point.
             let closed = self.high - self.low <= SMALLEST * (self.high.abs() + self.low.abs());
             if self.tries > MOST_TRIES || (closed && self.tries > 1) {
                 self.restart(geometry);
@@ -408,31 +410,31 @@ impl SliceChain {
         }
     }
 
-    /// Puts a point of the line into the question; false where it is not in the open cube.
+    /// Proposes a point of the line; returns false if it is not in the open cube.
     pub(super) fn put(&mut self, place: f64, geometry: &BatchGeometry) -> bool {
         let mut out = 0_usize;
         for ((y, x), v) in self.tried.iter_mut().zip(&self.here).zip(&self.line) {
             *y = x + place * v;
             out += usize::from(*y <= 0.0) + usize::from(*y >= 1.0);
         }
-        out == 0 && self.turned_back(geometry)
+        out == 0 && self.set_request(geometry)
     }
 
-    /// Turns the circles of the point that is tried back, for the question.
-    pub(super) fn turned_back(&mut self, geometry: &BatchGeometry) -> bool {
+    /// Sets the requested point, the proposal with circles rotated back; returns false at an end.
+    pub(super) fn set_request(&mut self, geometry: &BatchGeometry) -> bool {
         if geometry.cut.is_none() {
             return true;
         }
-        self.asked.copy_from_slice(&self.tried);
-        geometry.cut.turn_back(&mut self.asked)
+        self.request.copy_from_slice(&self.tried);
+        geometry.cut.rotate_back(&mut self.request)
     }
 
-    /// The point that it asks about, on the cube.
+    /// The requested point of the cube.
     pub(super) fn request(&self, geometry: &BatchGeometry) -> &[f64] {
-        if geometry.cut.is_none() { &self.tried } else { &self.asked }
+        if geometry.cut.is_none() { &self.tried } else { &self.request }
     }
 
-    /// Whether a place of the line lies in the cube.
+    /// Whether a point of the line lies in the cube.
     fn reaches(&self, place: f64) -> bool {
         let mut out = 0_usize;
         for (x, v) in self.here.iter().zip(&self.line) {
@@ -442,9 +444,10 @@ impl SliceChain {
         out == 0
     }
 
-    /// The part of the line that lies in the cube; more than is asked for is not looked for.
+    /// Finds the part of the line that lies in the cube; only the bracket is checked without stepping
+    /// out.
     fn chord(&mut self, step_out: bool) {
-        // The cube is convex, so that both ends tell; divisions cost more than all else here.
+        // The cube is convex, so that both ends suffice; divisions are the largest cost here.
         if !step_out && self.reaches(self.low) && self.reaches(self.high) {
             (self.floor, self.ceiling) = (self.low, self.high);
             return;
@@ -459,7 +462,8 @@ impl SliceChain {
         (self.floor, self.ceiling) = (floor, ceiling);
     }
 
-    /// A step of a walk, uniform in a ball of the whitened space; false where it leaves the cube.
+    /// Proposes a step of a walk, uniform in a ball in whitened coordinates; returns false if it
+    /// leaves the cube.
     fn walk(&mut self, geometry: &BatchGeometry, scale: f64) -> bool {
         self.made += 1;
         self.counts.tries += 1;
@@ -475,7 +479,7 @@ impl SliceChain {
         false
     }
 
-    /// Writes or reads it.
+    /// Writes or reads the chain.
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let mut position: [u64; POSITION_WORDS] = self.stream.position();
         position.iter_mut().try_for_each(|word| codec.word(word))?;
@@ -488,7 +492,7 @@ impl SliceChain {
         for list in [
             &mut self.here,
             &mut self.line,
-            &mut self.asked,
+            &mut self.request,
             &mut self.tried,
             &mut self.slope,
             &mut self.before,

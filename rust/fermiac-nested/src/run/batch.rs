@@ -1,4 +1,4 @@
-//! A batch of a run: who compares for its points, and the rounds in which they are found.
+//! A batch of a run: the choice between rejection and chains, and the rounds of either.
 
 use std::time::Instant;
 
@@ -15,14 +15,15 @@ use crate::chains::{BatchGeometry, Report};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 
-/// Evaluations for each live point that rejection may be dearer than chains.
+/// Chains replace rejection after it was more expensive for this many evaluations per live point.
 const PATIENCE: u64 = 4;
-/// Every so many batches chains are compared with the distances of survivors.
+/// One in so many batches compares the ends of chains with the distances of survivors.
 const COMPARE_EVERY: u32 = 8;
-/// Batches in which more than one chain in a hundred gets stuck before the run is given up.
+/// The run fails after so many batches in a row in which more than 1 % of chains got stuck.
 const STUCK: u32 = 10;
+
 impl Run {
-    /// The points that the new ones are to be found among.
+    /// The points above the level from which new ones are drawn.
     pub(super) fn survivors(&self) -> Points {
         if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
             return seeds.as_ref().clone();
@@ -37,7 +38,7 @@ impl Run {
         survivors
     }
 
-    /// Gets a batch ready to start, after its points have died.
+    /// Prepares the start of a batch, after its points have died.
     pub(super) fn prepare_batch(&mut self, problem: &Problem) {
         (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
         self.new_points = Points::new(problem.dim(), problem.n_extras());
@@ -45,7 +46,7 @@ impl Run {
         self.phase = Phase::Starting;
     }
 
-    /// Starts a batch; after an error it can be called again.
+    /// Starts a batch; can be called again after an error.
     pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let survivors = self.survivors();
         if self.chaining {
@@ -75,9 +76,8 @@ impl Run {
         Ok(())
     }
 
-    /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
-    /// cube lies above the level, nothing is; and a bound that happens to be bad is fitted anew
-    /// before it is given up.
+    /// Switches to chains for the rest of the run if they are cheaper than rejection. They are not
+    /// while much of the cube lies above the level, and a poor bound is refitted before the switch.
     pub(super) fn switch_to_chains(&mut self) {
         if self.chaining || self.moves.is_none() {
             return;
@@ -89,12 +89,12 @@ impl Run {
         } else {
             (0.5, 0)
         };
-        let dear = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
-        self.excess_evals = if dear { self.excess_evals + self.last_evals } else { 0 };
-        self.chaining = above || (dear && self.excess_evals >= patience);
+        let expensive = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
+        self.excess_evals = if expensive { self.excess_evals + self.last_evals } else { 0 };
+        self.chaining = above || (expensive && self.excess_evals >= patience);
     }
 
-    /// What the chains of this batch share.
+    /// The geometry that the chains of this batch share.
     pub(super) fn geometry_of(&self, survivors: &Points) -> BatchGeometry {
         let mut geometry = BatchGeometry::new(survivors, &self.circles, self.modes.as_ref());
         if let Some(moves) = self.moves {
@@ -104,11 +104,15 @@ impl Run {
         geometry
     }
 
-    /// Fits the bound that tells chains of modes, every now and then.
+    /// Fits the bound from which chains take the modes, when the prior mass has shrunk enough.
     pub(super) fn fit_modes(&mut self, survivors: &Points, context: &Context<'_>) -> Result<()> {
         let log_x = self.evidence.log_x();
         let due = self.modes_at - log_x > 0.5;
-        if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
+        let has_modes = match self.settings.bound {
+            BoundKind::None | BoundKind::Single => false,
+            BoundKind::Multi | BoundKind::Friends => true,
+        };
+        if !due || !has_modes {
             return Ok(());
         }
         let options = FitOptions {
@@ -125,6 +129,7 @@ impl Run {
         Ok(())
     }
 
+    /// Makes a round of rejection.
     pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let lineages = self.lineages();
         let target = Target { level: self.level, batch: self.batch, lineages: &lineages };
@@ -146,6 +151,7 @@ impl Run {
         Ok(())
     }
 
+    /// Runs the chains of the batch until they end or the deadline passes.
     pub(super) fn chain(
         &mut self,
         problem: &Problem,
@@ -153,7 +159,7 @@ impl Run {
         context: &Context<'_>,
     ) -> Result<()> {
         let (Some(tuned), Some(geometry)) = (self.moves, self.geometry.take()) else {
-            return Err(Error::Internal("a batch of chains without a geometry".into()));
+            return Err(Error::Internal("a batch of chains without its geometry".into()));
         };
         let moves = tuned.longer(self.correlation.factor);
         let before = self.chains.n_evals();
@@ -200,7 +206,7 @@ impl Run {
         self.check_stuck(&report, n_chains)
     }
 
-    /// Gives up where chains get stuck batch after batch.
+    /// Fails if chains get stuck in batch after batch.
     pub(super) fn check_stuck(&mut self, report: &Report, n_chains: usize) -> Result<()> {
         self.n_stuck += report.counts.stuck;
         let many = 100 * report.counts.stuck > n_chains as u64;

@@ -1,7 +1,7 @@
-//! A run: batch by batch the worst points die and new ones above their level take their places.
+//! A run: in each batch the worst points die and are replaced by new ones above their level.
 //!
 //! The run is a state machine between calls of the likelihood: it can stop at the end of any round,
-//! be saved, and go on with the same bits. Every batch has streams of its own.
+//! be saved, and resume with the same bits. Every batch has its own streams.
 //!
 //! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
 //! - A. Fowlie, W. Handley, L. Su, "Nested sampling with plateaus", Monthly Notices of the Royal
@@ -33,16 +33,16 @@ use rejection::Rejection;
 use state::Phase;
 use tune::StartCorrelation;
 
-/// The address of a batch's stream for ties: above that of any chain and round.
+/// The address of the stream of a batch that breaks ties of ranks, above those of chains and rounds.
 const TIES: u64 = 1 << 33;
 
-/// A run.
+/// A nested sampling run.
 pub struct Run {
     settings: Settings,
     circles: Vec<bool>,
     opening: Opening,
     live: Points,
-    /// Slots in the order of their log-likelihoods.
+    /// The slots of live points in the order of their log-likelihoods.
     order: Vec<u64>,
     dead: Points,
     evidence: OnlineEvidence,
@@ -52,20 +52,20 @@ pub struct Run {
     batch: u32,
     blocks: u64,
     level: f64,
-    /// Slots whose points died in this batch, those of them that are refilled first.
+    /// The slots of points that died in this batch, which are to be refilled.
     vacant: Vec<u64>,
     new_points: Points,
     batch_evals: u64,
-    /// Evaluations of the last batch, and of all since rejection was last cheaper than chains.
+    /// Evaluations of the last batch, and of all batches since rejection was last cheaper than chains.
     last_evals: u64,
     excess_evals: u64,
     rejection: Rejection,
     chains: Chains,
     moves: Option<Moves>,
     correlation: StartCorrelation,
-    /// Whether chains have taken over for good.
+    /// Whether chains draw the new points from now on.
     chaining: bool,
-    /// Not saved: made anew from the live points.
+    /// Not saved, since it follows from the live points.
     geometry: Option<BatchGeometry>,
     modes: Option<Bound>,
     modes_at: f64,
@@ -77,10 +77,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run that has not begun.
+    /// A run before its first point.
     ///
     /// # Errors
-    /// For settings that no run can have.
+    /// If the settings do not fit the problem.
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
@@ -128,7 +128,7 @@ impl Run {
         })
     }
 
-    /// Runs to the end, or until a round ends after the deadline.
+    /// Runs to the end, or until a round ends after the deadline; returns the status.
     pub fn run(
         &mut self,
         problem: &Problem,
@@ -140,7 +140,7 @@ impl Run {
             context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
-                Phase::Between => self.begin(problem),
+                Phase::Between => self.begin_batch(problem),
                 Phase::Starting => self.start_batch(problem, context)?,
                 Phase::Rejecting => self.reject(problem, context)?,
                 Phase::Chaining => self.chain(problem, deadline, context)?,
@@ -153,7 +153,7 @@ impl Run {
         Ok(self.status)
     }
 
-    /// Evaluations that are still needed, by how many it took to come here: a guess for progress.
+    /// An estimate of the evaluations still needed, for progress, from those per nat of log X so far.
     fn expected(&self) -> u64 {
         let log_x = self.evidence.log_x();
         let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
@@ -165,14 +165,14 @@ impl Run {
         (self.n_evals as f64 * way / -log_x).min(1e15) as u64 + self.settings.batch as u64
     }
 
-    /// Lets a run that has ended go on, with other rules of when to end.
+    /// Continues a run that has ended, with other limits.
     pub fn prolong(&mut self, dlogz: f64, max_evals: u64, max_iter: u64) {
         self.settings.dlogz = dlogz;
         (self.settings.max_evals, self.settings.max_iter) = (max_evals, max_iter);
         self.status = Status::Running;
     }
 
-    /// Draws the first points.
+    /// Draws a block of initial points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let Opening::Prior = self.opening else {
             self.open_above(problem);
@@ -218,7 +218,7 @@ impl Run {
         Ok(())
     }
 
-    /// The first batch of a run that begins above a level: the seeds are its survivors.
+    /// Prepares the first batch of a run above a level, with the seeds as its survivors.
     fn open_above(&mut self, problem: &Problem) {
         let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else { return };
         (self.level, self.evidence) = (*level, OnlineEvidence::above(*log_x, *log_evidence));
@@ -226,19 +226,20 @@ impl Run {
         self.prepare_batch(problem);
     }
 
+    /// Sorts the slots by log-likelihood.
     fn sort(&mut self) {
         self.order = (0..self.live.len() as u64).collect();
         let ell = &self.live.ell;
         self.order.sort_by(|&a, &b| ell[a as usize].total_cmp(&ell[b as usize]));
     }
 
-    /// Log-likelihood of the live point of a rank.
+    /// The log-likelihood of the live point of a rank.
     fn ranked(&self, rank: usize) -> f64 {
         self.live.ell[self.order[rank] as usize]
     }
 
-    /// Ends the run where a rule says so; else lets the worst points die and compares for new ones.
-    fn begin(&mut self, problem: &Problem) {
+    /// Ends the run if a stopping rule holds; otherwise the worst points die and a batch begins.
+    fn begin_batch(&mut self, problem: &Problem) {
         let n = self.order.len();
         let (worst, best) = (self.ranked(0), self.ranked(n - 1));
         let batches = u64::from(self.batch - self.settings.first_batch);
@@ -270,7 +271,7 @@ impl Run {
             self.evidence.add_death(self.live.ell[slot as usize], (n - k) as u64);
             self.dead.push_from(&self.live, slot as usize);
         }
-        // More points than wanted live at first, where draws of the prior had no likelihood.
+        // The last block of initial draws may leave more than `n_live` points.
         let refilled = self.settings.n_live.saturating_sub(self.order.len()).min(vacant.len());
         vacant.truncate(refilled);
         self.vacant = vacant;
@@ -283,13 +284,14 @@ impl Run {
         self.prepare_batch(problem);
     }
 
+    /// The lineages of the vacant slots.
     fn lineages(&self) -> Vec<u64> {
         let opening = self.live.is_empty();
         let lineage = |&slot: &u64| if opening { slot } else { self.live.lineage[slot as usize] };
         self.vacant.iter().map(lineage).collect()
     }
 
-    /// Puts the new points into their slots.
+    /// Puts the new points into the vacant slots.
     fn insert_new_points(&mut self) {
         let mut ties = Stream::new(self.settings.key, Domain::Nested, TIES, self.batch);
         if self.live.is_empty() {
@@ -309,7 +311,7 @@ impl Run {
         self.phase = Phase::Between;
     }
 
-    /// Brings the refilled slots into the order.
+    /// Merges the refilled slots into the order.
     fn merge(&mut self) {
         let ell = &self.live.ell;
         let mut new = std::mem::take(&mut self.vacant);
@@ -327,6 +329,7 @@ impl Run {
         self.order = merged;
     }
 
+    /// Appends the figures of a batch to the trace.
     fn record_batch(&mut self, of_chains: [f64; 4]) {
         let trace = &mut self.trace;
         trace.log_x.push(self.evidence.log_x());

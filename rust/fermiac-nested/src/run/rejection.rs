@@ -1,4 +1,4 @@
-//! New points by rejection: drawn from a bound until enough lie above the level.
+//! Rejection sampling of new points: draws from a bound until enough lie above the level.
 
 use std::cell::RefCell;
 
@@ -14,50 +14,50 @@ use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
 use crate::problem::{EvalBuffer, Problem};
 
-/// Proposals of a round.
+/// The least and the largest number of proposals in a round.
 const LEAST: f64 = 32.0;
 const MOST: f64 = 4096.0;
-/// Proposals for a point that is expected from them.
+/// The factor on the number of proposals that are expected to give the missing points.
 const SPARE: f64 = 1.25;
-/// The bound is fitted anew when so many points were replaced, as a share of the live ones, or its
-/// efficiency has fallen by this factor.
+/// The bound is refitted when log X has fallen by this much since the last fit, or the efficiency by
+/// this factor.
 const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
-/// While more of the cube than this lies above the level, there is no bound.
+/// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
-/// Rounds without a proposal after which the bound is given up.
+/// The number of rounds in a row without a proposal after which the run fails.
 const MOST_EMPTY: u32 = 10;
-/// The address of the streams of proposals among those of a batch: above that of any chain.
+/// The address of the streams of proposals of a batch, above those of chains.
 const ROUNDS: u64 = 1 << 32;
 
-/// Rejection from a bound, as it stands.
+/// The state of rejection from a bound.
 #[derive(Debug, Clone)]
 pub(super) struct Rejection {
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
-    /// All points and bounds, where they are wanted.
+    /// All points and bounds, for importance nested sampling.
     pub(super) record: Option<DrawRecord>,
-    /// The sum over the fits of ln of the factor by which axes were stretched.
+    /// The sum over fits of the ln of the factor by which axes were stretched.
     stretched: f64,
-    /// Prior mass when the bound was fitted.
+    /// log X at the last fit.
     fitted_at: f64,
-    /// Share of proposals above the level: now, and soon after the fit.
+    /// The share of proposals above the level now, and its maximum since the fit.
     efficiency: f64,
     peak_efficiency: f64,
-    /// Proposals and points above the level in the last batches.
+    /// Proposals and points above the level in the last rounds, with exponential weights.
     proposed: f64,
     accepted: f64,
-    /// Points that were found beyond what a batch needed.
+    /// Points in excess of a batch, for the next one.
     queue: Points,
-    /// Rounds of this batch.
+    /// The number of rounds of this batch.
     rounds: u64,
-    /// Rounds without a proposal, one after the other.
+    /// The number of rounds in a row without a proposal.
     n_empty: u32,
     proposals: Vec<f64>,
     seconds_a_row: RefCell<f64>,
 }
 
-/// Where a batch compares for points.
+/// The points that a batch needs: their level and lineages.
 pub(super) struct Target<'a> {
     pub(super) level: f64,
     pub(super) batch: u32,
@@ -89,8 +89,8 @@ impl Rejection {
         self.efficiency
     }
 
-    /// Begins a batch: fits the bound to the survivors where that is due, and drops what waits
-    /// below the level.
+    /// Begins a batch: refits the bound to the survivors if due, and drops queued points below the
+    /// level.
     pub(super) fn begin(
         &mut self,
         survivors: &Points,
@@ -122,8 +122,8 @@ impl Rejection {
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.peak_efficiency = self.efficiency;
-            // The old bound holds what is left of the region too, so that a fit that came out larger,
-            // for few points a mode say little of its width, is not needed.
+            // The old bound contains the region as well, so that a larger new one is not needed; few points
+            // in a mode may give such a fit.
             if bound.log_volume() < self.bound.log_volume() {
                 self.bound = bound;
                 if let Some(record) = &mut self.record {
@@ -139,8 +139,8 @@ impl Rejection {
         settings.first_batch.wrapping_add(self.n_fits)
     }
 
-    /// One round: takes what waits, then proposes; whether all points are there. Points are taken
-    /// in the order in which they were proposed.
+    /// Makes a round: takes queued points, then proposes. Returns whether the batch is complete, and
+    /// the number of evaluations. Points are taken in the order of their proposal.
     pub(super) fn round(
         &mut self,
         target: &Target<'_>,
@@ -177,7 +177,7 @@ impl Rejection {
         }
         self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
-        // Only now: what raises is asked again.
+        // Counted after the evaluation, so that an error repeats the round.
         self.rounds += 1;
         if let Some(record) = &mut self.record {
             record.add_points(&self.proposals, &answers.ell);
@@ -205,7 +205,7 @@ impl Rejection {
         Ok((out.len() == wanted, n as u64))
     }
 
-    /// A round in which the bound gave no point of the cube.
+    /// Counts a round in which the bound gave no point of the cube.
     fn empty_round(&mut self, level: f64) -> Result<(bool, u64)> {
         self.rounds += 1;
         self.n_empty += 1;
@@ -220,14 +220,14 @@ impl Rejection {
     }
 
     fn update(&mut self, proposed: f64, accepted: f64) {
-        // A window of about the last four rounds.
+        // The weights cover about the last four rounds.
         self.proposed = 0.75 * self.proposed + proposed;
         self.accepted = 0.75 * self.accepted + accepted;
         self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
         self.peak_efficiency = self.peak_efficiency.max(self.efficiency);
     }
 
-    /// The factor by which the bounds were stretched along their axes, on average.
+    /// The mean factor by which the bootstrap stretched the axes of bounds.
     pub(super) fn radius_scale(&self) -> f64 {
         exp(self.stretched / f64::from(self.n_fits.max(1)))
     }

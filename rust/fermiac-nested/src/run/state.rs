@@ -1,4 +1,4 @@
-//! The state of a run: its start, its progress, its end, and its report.
+//! The state of a run: its opening, phase and status, its trace, its views, and its codec.
 
 use fermiac_base::Result;
 use fermiac_base::par::Context;
@@ -11,38 +11,38 @@ use crate::points::Points;
 use crate::problem::Problem;
 use crate::{OnlineEvidence, Ranks};
 
-/// Where a run begins: with draws from the whole prior, or above a level.
+/// The start of a run: draws from the whole prior, or points above a level.
 #[derive(Debug, Clone)]
 pub enum Opening {
-    /// With draws from the whole prior.
+    /// Draws from the whole prior.
     Prior,
-    /// With points above a level, found from points that lie above it.
+    /// New points above a level, by chains or a bound from points above it.
     Above {
-        /// Points uniform above the level.
+        /// Points that are uniform above the level.
         seeds: Box<Points>,
         /// The level.
         level: f64,
         /// The logarithm of the prior mass above it.
         log_x: f64,
-        /// The log-evidence of what lies below it.
+        /// The log-evidence below it.
         log_evidence: f64,
     },
 }
 
-/// How a run came to its end.
+/// Whether a run has ended, and by which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It goes on.
+    /// It has not ended.
     Running,
-    /// What is left of the evidence is small enough.
+    /// The remaining evidence is small enough.
     Converged,
     /// All live points have the same log-likelihood, or nearly.
     Plateau,
-    /// The upper level was passed.
+    /// All live points are above the upper level.
     Passed,
-    /// The evaluations are used up.
+    /// The limit of evaluations was reached.
     Evals,
-    /// The batches are used up.
+    /// The limit of batches was reached.
     Batches,
 }
 
@@ -55,7 +55,7 @@ pub(super) const STATUSES: [Status; 6] = [
     Status::Batches,
 ];
 
-/// Whether a run waits for a batch to begin, or is in one.
+/// The phase of a run between calls of the likelihood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Opening,
@@ -68,26 +68,26 @@ pub(super) enum Phase {
 pub(super) const PHASES: [Phase; 5] =
     [Phase::Opening, Phase::Between, Phase::Starting, Phase::Rejecting, Phase::Chaining];
 
-/// What each batch tells, one list for each figure.
+/// The trace of a run: one list for each figure, with an entry for each batch.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    /// log X at its end, and the log-evidence so far.
+    /// log X at the end of the batch.
     pub log_x: Vec<f64>,
     /// The log-evidence of the dead points.
     pub log_evidence: Vec<f64>,
     /// The level.
     pub level: Vec<f64>,
-    /// Points found for each evaluation.
+    /// New points per evaluation.
     pub efficiency: Vec<f64>,
-    /// Parts of the bound.
+    /// The number of parts of the bound.
     pub n_parts: Vec<f64>,
-    /// The share of chains that moved away from their start; NaN for rejection.
+    /// The share of chains that ended away from their starts; NaN for rejection.
     pub moved: Vec<f64>,
-    /// Tries for each move of chains; NaN for rejection.
+    /// Tries per move of chains; NaN for rejection.
     pub tries: Vec<f64>,
     /// The correlation of the ends of chains with their starts; NaN for rejection.
     pub correlation: Vec<f64>,
-    /// Moves of a chain; NaN for rejection.
+    /// The number of moves of a chain; NaN for rejection.
     pub n_moves: Vec<f64>,
 }
 
@@ -108,19 +108,19 @@ impl Trace {
 }
 
 impl Run {
-    /// All points, in the order in which they die: the live ones last.
+    /// All points in the order of their deaths, the live ones last.
     pub fn points(&self) -> Points {
         let mut all = self.dead.clone();
         self.order.iter().for_each(|&slot| all.push_from(&self.live, slot as usize));
         all
     }
 
-    /// The evidence that the dead points have gathered.
+    /// The evidence of the dead points.
     pub fn evidence(&self) -> &OnlineEvidence {
         &self.evidence
     }
 
-    /// The evidence by all points that were evaluated, where the run keeps them.
+    /// The evidence from all evaluated points, if the run keeps them.
     ///
     /// # Errors
     /// Those of `context`.
@@ -134,48 +134,48 @@ impl Run {
         &self.ranks
     }
 
-    /// What the batches told.
+    /// The trace of the batches.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// How the run stands.
+    /// The status of the run.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Evaluations of the likelihood.
+    /// The number of log-likelihood evaluations.
     pub fn n_evals(&self) -> u64 {
         self.n_evals
     }
 
-    /// Points so far, dead and alive.
+    /// The number of points so far, dead and alive.
     pub fn n_points(&self) -> usize {
         self.dead.len() + self.order.len()
     }
 
-    /// The factor by which the bounds were stretched along their axes, on average.
+    /// The mean factor by which the bootstrap stretched the axes of bounds.
     pub fn radius_scale(&self) -> f64 {
         self.rejection.radius_scale()
     }
 
-    /// Batches so far.
+    /// The number of batches so far.
     pub fn n_batches(&self) -> u64 {
         u64::from(self.batch - self.settings.first_batch)
     }
 
-    /// Chains that got stuck and started anew.
+    /// The number of chains that got stuck and restarted.
     pub fn n_stuck(&self) -> u64 {
         self.n_stuck
     }
 
-    /// By how much the log-evidence can still grow.
+    /// The largest possible growth of the log-evidence.
     pub fn remaining(&self) -> f64 {
         let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
         self.evidence.remaining(best)
     }
 
-    /// Writes or reads everything that changes.
+    /// Writes or reads everything that changes during a run.
     pub fn persist(&mut self, problem: &Problem, codec: &mut Codec) -> Result<()> {
         self.live.persist(codec)?;
         codec.words(&mut self.order)?;

@@ -5,46 +5,46 @@ use fermiac_base::simd::{Kernel, dispatch};
 
 use super::mlp::{F32x16, Net, Tape, WIDE};
 
-/// Decay rates of the moments, and what keeps a step finite, as published: D. P. Kingma and J. Ba
-/// (2015), "Adam: a method for stochastic optimization", ICLR.
+/// The decay rates of the moments and the term that keeps a step finite, as published: D. P. Kingma
+/// and J. Ba (2015), "Adam: a method for stochastic optimization", ICLR.
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
 const TINY: f32 = 1e-8;
 
-/// Rows that validation evaluates at a time.
+/// Rows of validation evaluated at a time.
 const PART: usize = 96;
 
 /// Rows of inputs with targets and weights (of mean 1).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Examples {
-    /// Vectors in a row.
+    /// The number of vectors in a row.
     pub(super) inputs: usize,
     pub(super) x: Vec<F32x16>,
     pub(super) y: Vec<f32>,
     pub(super) weights: Vec<f32>,
 }
 
-/// How to train.
+/// Options of a training.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     pub(super) learning_rate: f64,
     pub(super) batch: usize,
     pub(super) max_epochs: usize,
-    /// Epochs without a better validation loss after which training ends.
+    /// Training ends after so many epochs without a lower validation loss.
     pub(super) patience: usize,
 }
 
-/// What training gave.
+/// The outcome of a training.
 #[derive(Debug, Clone)]
 pub(super) struct Trained {
     pub(super) net: Net,
-    /// The weighted mean square of what is left on the validation points.
+    /// The weighted mean square error on the validation points.
     pub(super) loss: f64,
     pub(super) epochs: usize,
 }
 
-/// Trains from `net` on; `stop` is asked once an epoch whether to give up. Of all epochs the
-/// parameters with the least validation loss are kept, those of the beginning included.
+/// Trains `net`; `stop` is called once an epoch and ends the training early. The result has the
+/// parameters with the least validation loss of all epochs, including the initial ones.
 pub(super) fn fit(
     mut net: Net,
     training: &Examples,
@@ -79,7 +79,7 @@ pub(super) fn fit(
     Trained { epochs: epoch, ..best }
 }
 
-/// The weighted mean square of what is left.
+/// The weighted mean square error.
 pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
     let widest = net.widest().max(examples.inputs);
     let mut spaces = [vec![F32x16::ZERO; PART * widest], vec![F32x16::ZERO; PART * widest]];
@@ -99,7 +99,7 @@ pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
     sum / total
 }
 
-/// Moments and a batch.
+/// The moments and the current batch.
 struct State {
     x: Vec<F32x16>,
     y: Vec<f32>,
@@ -129,7 +129,7 @@ impl State {
         }
     }
 
-    /// Takes these rows as the batch.
+    /// Copies these rows into the batch.
     fn gather(&mut self, from: &Examples, rows: &[usize]) {
         let share = 1.0 / rows.len() as f32;
         for (to, &row) in rows.iter().enumerate() {

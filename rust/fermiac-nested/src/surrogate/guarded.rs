@@ -1,4 +1,4 @@
-//! The surrogate where it may be trusted, and the true log-likelihood elsewhere.
+//! A surrogate with its region of trust, and the true log-likelihood elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +11,15 @@ use fermiac_target::{LogDensity, RowStatus, Style};
 use super::quadratic::{Whitening, unfit};
 use super::train::Fitted;
 
-/// The ensemble guesses where its spread is not below this, in nats.
+/// The ensemble is trusted where its spread is below this, in nats.
 const MAX_SPREAD: f64 = 1.0;
 
-/// Points this many nats below the best are still good.
+/// The region of trust is fitted to points within so many nats of the best.
 const DEPTH: f64 = 30.0;
-/// The factor by which the region's volume exceeds what just holds the points.
+/// The factor on the volume of the region that just contains its points.
 const ENLARGE: f64 = 1.2;
 
-/// A region that holds the good training points.
+/// The region of trust: an ellipsoid about the training points of high likelihood.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Trust {
     whitening: Whitening,
@@ -27,7 +27,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The region around the points of `u` whose log-likelihood is within 30 nats of the largest,
+    /// Fits the region to the points of `u` whose log-likelihood is within 30 nats of the largest,
     /// enlarged by 1.2 in volume.
     pub fn fit(u: Rows<'_>, ell: &[f64]) -> Result<Self> {
         let dim = u.dim();
@@ -51,17 +51,17 @@ impl Trust {
         Ok(Self { whitening, square: furthest * ENLARGE.powf(2.0 / dim as f64) })
     }
 
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     pub fn dim(&self) -> usize {
         self.whitening.dim()
     }
 
-    /// Whether the region holds a point.
+    /// Whether the region contains a point.
     pub fn contains(&self, u: &[f64]) -> bool {
         self.whitening.square(u) <= self.square
     }
 
-    /// Writes it to a codec, or takes what is read in its place.
+    /// Writes or reads the region.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.whitening.persist(codec)?;
         codec.number(&mut self.square)?;
@@ -69,8 +69,8 @@ impl Trust {
     }
 }
 
-/// A log-likelihood on the unit cube that asks the surrogate within its region where the ensemble
-/// agrees, and else the truth. It is the same function at every call.
+/// A log-likelihood on the unit cube: the surrogate within its region where the ensemble agrees,
+/// and the truth elsewhere. It is the same function at every call.
 pub struct Guarded {
     surrogate: Arc<Fitted>,
     trust: Arc<Trust>,
@@ -79,8 +79,8 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// All three must take points of as many coordinates; `n_true` counts the rows that the truth
-    /// is asked for.
+    /// Combines a surrogate, its region and the truth, of one dimension; `n_true` counts the rows at
+    /// which the truth is evaluated.
     pub fn new(
         surrogate: Arc<Fitted>,
         trust: Arc<Trust>,
@@ -99,28 +99,28 @@ impl Guarded {
         Err(Error::argument("surrogate", why))
     }
 
-    /// Rows that the truth was asked for so far.
+    /// The number of rows at which the truth was evaluated.
     pub fn n_true(&self) -> u64 {
         self.n_true.load(Ordering::Relaxed)
     }
 
-    /// Asks the truth for some of the rows, all in one call.
-    fn ask(
+    /// Evaluates the truth at some of the rows, in one call.
+    fn evaluate_truth(
         &self,
         u: Rows<'_>,
-        asked: &[usize],
+        rows: &[usize],
         out: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        self.n_true.fetch_add(asked.len() as u64, Ordering::Relaxed);
-        if asked.len() == u.len() {
+        self.n_true.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        if rows.len() == u.len() {
             return self.truth.log_density(u, out, status);
         }
-        let points: Vec<f64> = asked.iter().flat_map(|&i| u.row(i)).copied().collect();
-        let mut values = vec![0.0; asked.len()];
-        let mut statuses = vec![RowStatus::Good; asked.len()];
+        let points: Vec<f64> = rows.iter().flat_map(|&i| u.row(i)).copied().collect();
+        let mut values = vec![0.0; rows.len()];
+        let mut statuses = vec![RowStatus::Good; rows.len()];
         self.truth.log_density(Rows::new(&points, u.dim()), &mut values, &mut statuses)?;
-        for ((&i, value), one) in asked.iter().zip(values).zip(statuses) {
+        for ((&i, value), one) in rows.iter().zip(values).zip(statuses) {
             (out[i], status[i]) = (value, one);
         }
         Ok(())
@@ -138,7 +138,7 @@ impl LogDensity for Guarded {
             let why = format!("rows of {given} coordinates were given; the surrogate takes {dim}");
             return Err(Error::argument("u", why));
         }
-        let (near, mut asked): (Vec<usize>, Vec<usize>) =
+        let (near, mut rows): (Vec<usize>, Vec<usize>) =
             (0..u.len()).partition(|&i| self.trust.contains(u.row(i)));
         let points: Vec<f64> = near.iter().flat_map(|&i| u.row(i)).copied().collect();
         let (mut means, mut spreads) = (vec![0.0; near.len()], vec![0.0; near.len()]);
@@ -147,14 +147,14 @@ impl LogDensity for Guarded {
             if spread < MAX_SPREAD {
                 out[i] = mean;
             } else {
-                asked.push(i);
+                rows.push(i);
             }
         }
-        if asked.is_empty() {
+        if rows.is_empty() {
             return Ok(());
         }
-        asked.sort_unstable();
-        self.ask(u, &asked, out, status)
+        rows.sort_unstable();
+        self.evaluate_truth(u, &rows, out, status)
     }
 
     fn log_density_gradient(

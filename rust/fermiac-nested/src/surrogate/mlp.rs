@@ -1,13 +1,13 @@
-//! Multilayer perceptrons with one output, in blocks of sixteen inputs by sixteen outputs.
+//! Multilayer perceptrons with one output, in single precision and in blocks of sixteen inputs by
+//! sixteen outputs.
 //!
-//! Rows of numbers are padded by zeros to whole blocks, and the weights of what is padded are and
-//! stay 0. The sum that makes an activation runs over the inputs in order, whichever rows are
-//! beside it, so that a value does not depend on the batch.
+//! Rows are padded by zeros to whole blocks, and the weights of the padding are and stay 0. The sum
+//! of an activation runs over the inputs in order, so that a value does not depend on the batch.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::LANES;
 
-/// Numbers in one vector: as many bytes as [`LANES`] doubles have.
+/// The numbers of a vector: it has as many bytes as [`LANES`] doubles.
 pub(super) const WIDE: usize = 2 * LANES;
 
 /// [`WIDE`] numbers in single precision, aligned for full-register loads.
@@ -15,7 +15,7 @@ pub(super) const WIDE: usize = 2 * LANES;
 #[repr(C, align(64))]
 pub(super) struct F32x16(pub(super) [f32; WIDE]);
 
-/// `a · b + c`, fused where the caller is compiled for a CPU that has it.
+/// `a · b + c`, fused if the caller is compiled for a CPU with that instruction.
 #[inline(always)]
 fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
@@ -65,7 +65,7 @@ impl F32x16 {
     }
 }
 
-/// What has to be added to round to an integer, which then stands in the low bits: 1.5 · 2²³.
+/// Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits.
 const ROUND: f32 = 12_582_912.0;
 const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -2.121_944_4e-4;
@@ -91,7 +91,7 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
 /// Sixteen inputs by sixteen outputs: one vector of outputs for each input.
 type Block = [F32x16; WIDE];
 
-/// A layer: where its parameters are. Sizes are in vectors.
+/// The position of the parameters of a layer. Sizes are in vectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Layer {
     inputs: usize,
@@ -100,7 +100,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// Vectors of its parameters: the biases, then blocks, those of the same outputs together.
+    /// The number of vectors of parameters: the biases, then blocks, grouped by outputs.
     fn len(&self) -> usize {
         self.outputs * (1 + WIDE * self.inputs)
     }
@@ -128,21 +128,21 @@ pub(super) struct Net {
     parameters: Vec<F32x16>,
 }
 
-/// What a training step needs beside the parameters.
+/// The buffers of a training step.
 #[derive(Debug, Clone)]
 pub(super) struct Tape {
-    /// Activations behind every hidden layer, and the outputs.
+    /// The activations of every hidden layer, and the outputs.
     values: Vec<Vec<F32x16>>,
-    /// Derivatives of the activations.
+    /// The derivatives of the activations.
     slopes: Vec<Vec<F32x16>>,
-    /// Derivatives of the loss by what goes into the activations of one layer, and the one before.
+    /// The derivatives of the loss by the inputs of the activations of a layer, and of the one before.
     deltas: [Vec<F32x16>; 2],
     /// The blocks of one layer, transposed.
     transposed: Vec<Block>,
 }
 
 impl Net {
-    /// One of zeros for `inputs` numbers, with hidden layers of these widths.
+    /// A network of zeros for `inputs` numbers, with hidden layers of these widths.
     pub(super) fn zero(inputs: usize, widths: &[usize]) -> Self {
         let mut net = Self::default();
         let (mut before, mut start) = (inputs.div_ceil(WIDE), 0);
@@ -156,9 +156,8 @@ impl Net {
         net
     }
 
-    /// One with random weights whose activations are of one size in all hidden layers (K. He et
-    /// al. (2015), "Delving deep into rectifiers", ICCV), and whose output is 0 at first: it is
-    /// never worse than nothing.
+    /// A network with random weights whose activations are of one size in all hidden layers (K. He et
+    /// al. (2015), "Delving deep into rectifiers", ICCV), and whose output is 0.
     pub(super) fn random(inputs: usize, widths: &[usize], stream: &mut Stream) -> Self {
         let mut net = Self::zero(inputs, widths);
         let mut before = inputs;
@@ -176,7 +175,7 @@ impl Net {
         net
     }
 
-    /// Vectors in a row of inputs.
+    /// The number of vectors in a row of inputs.
     pub(super) fn inputs(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.inputs)
     }
@@ -186,17 +185,17 @@ impl Net {
         &self.parameters
     }
 
-    /// The parameters, to change.
+    /// The mutable parameters.
     pub(super) fn parameters_mut(&mut self) -> &mut [F32x16] {
         &mut self.parameters
     }
 
-    /// Vectors in the widest row that an evaluation holds.
+    /// The number of vectors in the widest row of an evaluation.
     pub(super) fn widest(&self) -> usize {
         self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0)
     }
 
-    /// A tape for batches of up to `rows` rows.
+    /// Buffers for batches of up to `rows` rows.
     pub(super) fn tape(&self, rows: usize) -> Tape {
         let space = |layer: &Layer| vec![F32x16::ZERO; rows * layer.outputs];
         let values: Vec<_> = self.layers.iter().map(space).collect();
@@ -210,7 +209,7 @@ impl Net {
         }
     }
 
-    /// The outputs of rows of inputs. The two spaces hold as many rows of the widest layer.
+    /// Computes the outputs of rows of inputs; the two spaces hold as many rows of the widest layer.
     #[inline(always)]
     pub(super) fn outputs<const FMA: bool>(
         &self,
@@ -237,7 +236,7 @@ impl Net {
         }
     }
 
-    /// The gradient of Σ wᵢ (f(xᵢ) - yᵢ)²/2 by the parameters.
+    /// Computes the gradient of Σ wᵢ (f(xᵢ) - yᵢ)²/2 by the parameters.
     #[inline(always)]
     pub(super) fn gradient<const FMA: bool>(
         &self,
@@ -287,7 +286,7 @@ impl Net {
     }
 }
 
-/// The blocks of the transposed matrix: those of the same inputs together.
+/// Computes the blocks of the transposed matrix, grouped by inputs.
 #[inline(always)]
 fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
     for j in 0..layer.outputs {
@@ -302,7 +301,7 @@ fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
     }
 }
 
-/// Rows times a matrix, plus the biases.
+/// Multiplies rows by a matrix and adds the biases.
 #[inline(always)]
 fn affine<const FMA: bool>(
     bias: Option<&[F32x16]>,
@@ -333,7 +332,7 @@ fn affine<const FMA: bool>(
     }
 }
 
-/// `M` of these rows.
+/// Multiplies `M` of these rows.
 #[inline(always)]
 fn affine_rows<const FMA: bool, const M: usize>(
     bias: Option<&[F32x16]>,

@@ -1,4 +1,4 @@
-//! From evaluated points to a surrogate: preparation, training of the ensemble, prediction.
+//! Training and prediction of the surrogate: a quadratic, and an ensemble for its residuals.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -11,9 +11,9 @@ use super::mlp::{F32x16, Net, WIDE};
 use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
 use super::{Purpose, stream};
 
-/// A residual of less than this (in nats) is not worth learning, and may be rounding alone.
+/// The least scale of residuals, in nats; smaller ones may be rounding errors.
 const LEAST_SCALE: f64 = 1e-3;
-/// Rows that are predicted at a time: their activations stay in the first-level cache.
+/// Rows predicted at a time; their activations fit in the first-level cache.
 const PART: usize = 48;
 const MAX_LAYERS: usize = 8;
 const MAX_WIDTH: usize = 1024;
@@ -97,20 +97,20 @@ impl TrainOptions {
     }
 }
 
-/// The part of a surrogate without its perceptrons.
+/// The surrogate without its perceptrons.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Base {
     whitening: Whitening,
     quadratic: Quadratic,
-    /// The quadratic is cut to this range.
+    /// The quadratic is clipped to this range.
     floor: f64,
     ceiling: f64,
-    /// The perceptrons learn what is left, less this, over the scale.
+    /// The perceptrons are trained on residuals less this offset, divided by the scale.
     offset: f64,
     scale: f64,
 }
 
-/// Points ready for the training of perceptrons.
+/// The prepared training and validation sets of the perceptrons.
 pub(super) struct Prepared {
     base: Base,
     pub(super) training: Examples,
@@ -118,7 +118,7 @@ pub(super) struct Prepared {
 }
 
 impl Base {
-    /// White coordinates of rows, and the quadratic's values.
+    /// Computes white coordinates of rows, and the clipped values of the quadratic.
     #[inline(always)]
     fn bulk<const FMA: bool>(&self, u: Rows<'_>, z: &mut [f64], values: &mut [f64]) {
         let (whitening, quadratic) = (&self.whitening, Some(&self.quadratic));
@@ -130,7 +130,7 @@ impl Base {
     }
 }
 
-/// White coordinates as inputs of perceptrons; `x` is zero where nothing is written.
+/// Converts white coordinates to inputs of perceptrons; the padding of `x` must be zero.
 #[inline(always)]
 fn to_inputs(z: &[f64], dim: usize, inputs: usize, x: &mut [F32x16]) {
     for (row, x) in z.chunks_exact(dim).zip(x.chunks_exact_mut(inputs)) {
@@ -147,13 +147,13 @@ fn weighted_mean(values: impl Iterator<Item = f64>, weights: &[f64]) -> f64 {
     values.zip(weights).fold(0.0, |sum, (x, w)| sum + w * x) / total
 }
 
-/// Points in the order of `rows`.
+/// The points of `rows`, in this order.
 fn gather(u: Rows<'_>, rows: &[usize]) -> Vec<f64> {
     rows.iter().flat_map(|&i| u.row(i)).copied().collect()
 }
 
-/// Clips and weighs the values, fits the quadratic to the training points, and scales what it
-/// leaves.
+/// Clips and weights the values, fits the quadratic to the training points, and scales its
+/// residuals.
 pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<Prepared> {
     let (n, dim) = (u.len(), u.dim());
     let least = (3 * (2 * dim + 1)).max(20);
@@ -188,7 +188,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
     let clip = |rows: &[usize]| rows.iter().map(|&i| ell[i].max(floor)).collect::<Vec<f64>>();
     let weigh = |y: &[f64]| y.iter().map(|y| ((y - top) / (10.0 + d)).exp()).collect::<Vec<f64>>();
 
-    // Below the floor nothing is known but that: the quadratic is fitted above it if it can be.
+    // Values below the floor are censored; the quadratic is fitted above it if possible.
     let above: Vec<usize> = training.iter().copied().filter(|&i| ell[i] > floor).collect();
     let fitted = if above.len() >= 2 * (2 * dim + 1) { &above[..] } else { training };
     let (points, y) = (gather(u, fitted), clip(fitted));
@@ -230,7 +230,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
     Ok(Prepared { base, training, validation })
 }
 
-/// White coordinates of rows, and the quadratic's values within their range.
+/// White coordinates of rows, and the clipped values of the quadratic.
 struct Based<'a> {
     base: &'a Base,
     u: Rows<'a>,
@@ -257,10 +257,10 @@ pub struct Fitted {
     epochs: Vec<usize>,
 }
 
-/// Trains a surrogate on the log-likelihoods `ell` (-inf counts) of points `u` of the unit cube.
+/// Trains a surrogate on the log-likelihoods `ell` (-inf is allowed) of points `u` of the unit cube.
 ///
-/// Values more than 50 + 2 d nats below the largest count as just that far below, and points weigh
-/// the less the lower they are, by a factor e in 10 + d nats.
+/// Values are clipped at 50 + 2 d nats below the largest, and the weights of points fall with their
+/// values, by a factor e in 10 + d nats.
 pub fn train(
     u: Rows<'_>,
     ell: &[f64],
@@ -290,24 +290,23 @@ pub fn train(
 }
 
 impl Fitted {
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     pub fn dim(&self) -> usize {
         self.base.whitening.dim()
     }
 
-    /// The root mean square of each perceptron's error on the validation points, in nats, weighted
-    /// as in training.
+    /// The weighted root mean square error of each perceptron on the validation points, in nats.
     pub fn validation_errors(&self) -> Vec<f64> {
         self.losses.iter().map(|loss| self.base.scale * loss.sqrt()).collect()
     }
 
-    /// Passes over the training points that each perceptron took.
+    /// The number of training epochs of each perceptron.
     pub fn epochs(&self) -> &[usize] {
         &self.epochs
     }
 
     /// Fills `mean` with the ensemble's means at the rows of `u` and `spread` with its standard
-    /// deviations, in nats. What a row gets does not depend on the rows beside it.
+    /// deviations, in nats. The values of a row do not depend on other rows.
     pub fn predict(&self, u: Rows<'_>, mean: &mut [f64], spread: &mut [f64]) -> Result<()> {
         let (n, dim) = (u.len(), self.dim());
         if u.dim() != dim || mean.len() != n || spread.len() != n {
@@ -324,7 +323,7 @@ impl Fitted {
         Ok(())
     }
 
-    /// Writes it to a codec, or takes what is read in its place.
+    /// Writes or reads the surrogate.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let Self { base, widths, heads, losses, epochs } = self;
         base.whitening.persist(codec)?;
@@ -362,14 +361,14 @@ impl Fitted {
         Ok(())
     }
 
-    /// The surrogate that these words are of.
+    /// Loads a surrogate from the words that [`save`](Self::save) returned.
     pub fn load(words: Vec<u64>) -> Result<Self> {
         let (mut fitted, mut codec) = (Self::default(), Codec::reader(words));
         let read = fitted.persist(&mut codec).and_then(|()| codec.finish());
         read.map(|()| fitted).map_err(|_| unfit())
     }
 
-    /// The words that [`load`](Self::load) takes.
+    /// Returns the surrogate as words, for [`load`](Self::load).
     pub fn save(&self) -> Result<Vec<u64>> {
         let mut codec = Codec::writer();
         self.clone().persist(&mut codec)?;

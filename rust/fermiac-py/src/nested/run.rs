@@ -1,4 +1,4 @@
-//! A nested-sampling run as a Python class that `fermiac.nested` drives slice by slice.
+//! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use fermiac_nested::bound::BoundKind;
 use fermiac_nested::chains::Direction;
 use fermiac_nested::points::{Origin, Points};
 use fermiac_nested::problem::{
-    EvalBuffer, CubePrior, Edge, LawPrior, Likelihood, OnNan, Prior, Problem,
+    CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem,
 };
 use fermiac_nested::run::{Opening, Run, Sampler, Settings, Status};
 use fermiac_target::Style;
@@ -37,7 +37,7 @@ struct NestedRun {
     counts: Mutex<Counts>,
 }
 
-/// What the problems of the slices counted.
+/// Counts over the slices of a run.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     nan: u64,
@@ -73,7 +73,7 @@ struct Options {
     on_nan: String,
 }
 
-/// Where a run above a level begins.
+/// The points from which a run above a level starts.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Above<'py> {
@@ -130,7 +130,7 @@ impl Options {
         })
     }
 
-    /// One letter an axis: h, p or r.
+    /// One letter for each axis: h, p or r.
     fn edges(&self) -> PyResult<Vec<Edge>> {
         let edge = |letter| match letter {
             'h' => Ok(Edge::Hard),
@@ -231,7 +231,7 @@ impl NestedRun {
 
 #[pymethods]
 impl NestedRun {
-    /// A run that has not begun; `above` lets it begin above a level.
+    /// A run before its first point; `above` starts it above a level.
     #[new]
     #[pyo3(signature = (prior, likelihood, options, above=None))]
     fn new(
@@ -260,7 +260,7 @@ impl NestedRun {
         Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
     }
 
-    /// Runs to the end, at most for `budget` seconds; returns the exception that stopped it or None.
+    /// Runs for at most `budget` seconds; returns the exception that stopped it, or None.
     #[pyo3(signature = (prior, likelihood, budget, n_threads, progress=None))]
     fn run(
         &self,
@@ -285,12 +285,12 @@ impl NestedRun {
         Ok(outcome.err().map(|stopped| stopped.error))
     }
 
-    /// Lets a run that has ended go on, with other rules of when to end.
+    /// Continues a run that has ended, with other limits.
     fn prolong(&self, dlogz: f64, max_evals: u64, max_iter: u64) {
         self.lock().prolong(dlogz, max_evals, max_iter);
     }
 
-    /// How the run stands.
+    /// The state of the run.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -324,7 +324,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// Figures of every batch.
+    /// The figures of every batch.
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();
         let trace = run.trace();
@@ -345,7 +345,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// All points, in the order in which they die.
+    /// All points in the order of their deaths.
     fn points<'py>(
         &self,
         py: Python<'py>,
@@ -369,7 +369,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// The evidence by all points that were evaluated, and these.
+    /// The evidence from all evaluated points, and these points.
     fn importance<'py>(
         &self,
         py: Python<'py>,
@@ -400,7 +400,7 @@ impl NestedRun {
         Ok(Some(raw))
     }
 
-    /// Everything that changes, as words.
+    /// Everything that changes during a run, as words.
     fn save<'py>(
         &self,
         py: Python<'py>,
