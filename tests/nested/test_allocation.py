@@ -1,4 +1,4 @@
-"""The allocation of the points of dynamic runs."""
+"""Tests of the allocation of points of dynamic runs."""
 
 from __future__ import annotations
 

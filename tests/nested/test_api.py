@@ -1,4 +1,4 @@
-"""Nested sampling of problems with known evidences: every sampler, every bound, every edge."""
+"""Tests of `sample` on problems with known evidences: samplers, bounds, and edges of axes."""
 
 from __future__ import annotations
 

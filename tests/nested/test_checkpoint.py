@@ -1,4 +1,4 @@
-"""Runs of nested sampling that are stopped, interrupted, killed and resumed: the same bits."""
+"""Tests of runs that are stopped, interrupted, killed and resumed to the same bits."""
 
 from __future__ import annotations
 

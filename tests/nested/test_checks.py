@@ -1,4 +1,4 @@
-"""Warnings of runs, each with its remedy."""
+"""Tests of the warnings of runs."""
 
 from __future__ import annotations
 

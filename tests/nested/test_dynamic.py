@@ -1,4 +1,4 @@
-"""Dynamic nested sampling: where it adds points, when it ends, and that it goes on."""
+"""Tests of dynamic nested sampling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Dynamic, NestedResult
 from fermiac.nested.checkpoint import Keeper
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),

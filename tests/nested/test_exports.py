@@ -1,4 +1,4 @@
-"""Nested sampling runs in the formats and pictures of others: files, dictionaries, plots."""
+"""Tests of conversions of runs to the formats of other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of nested sampling that go on after their end."""
+"""Tests of runs that are continued after their end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested import Dynamic, NestedResult
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),

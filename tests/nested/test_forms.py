@@ -1,4 +1,4 @@
-"""Nested sampling with every form of likelihood and prior, threads and executors: the same bits."""
+"""Tests of bitwise equality over forms of likelihoods and priors, threads and executors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance nested sampling: the evidence by all points that rejection evaluated."""
+"""Tests of importance nested sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nested sampling refuses, and what it warns of: each with what was given and is needed."""
+"""Tests of the arguments of `sample` and their error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of nested sampling put together and taken apart."""
+"""Tests of merging and splitting runs."""
 
 from __future__ import annotations
 

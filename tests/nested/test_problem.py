@@ -1,4 +1,4 @@
-"""Priors and likelihoods of runs: what each may return, and what is refused."""
+"""Tests of priors and likelihoods: valid return values, and errors."""
 
 from __future__ import annotations
 

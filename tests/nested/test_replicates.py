@@ -1,4 +1,4 @@
-"""Errors of nested samples: simulated prior masses and bootstraps against the scatter of runs."""
+"""Tests of errors by simulation and bootstrap against the scatter of runs."""
 
 from __future__ import annotations
 

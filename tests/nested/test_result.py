@@ -1,4 +1,4 @@
-"""Results of nested sampling: volumes, evidences, averages and their errors, from exact runs."""
+"""Tests of results of exact runs: volumes, weights, reweighting, files."""
 
 from __future__ import annotations
 

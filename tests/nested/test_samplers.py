@@ -1,4 +1,4 @@
-"""Flights by the gradient: evidences, every form of a gradient, the same bits, what is refused."""
+"""Tests of samplers: Galilean Monte Carlo, options, and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeats of nested sampling with longer chains."""
+"""Tests of repeats with longer chains (`validate=`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fermiac.nested import NestedResult, RandomWalk, Slice, Uniform
 from fermiac.nested.samplers import SAMPLERS
 from fermiac.nested.validation import Repeats, lengthened
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),

@@ -1,4 +1,4 @@
-"""Problems with closed-form evidences, and what runs on them have in common, for tests."""
+"""A Gaussian problem with a closed-form evidence, and a comparison of runs, for tests."""
 
 from __future__ import annotations
 

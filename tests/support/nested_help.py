@@ -1,4 +1,4 @@
-"""Results of nested sampling, made of exact runs, for tests."""
+"""Results of exact runs, for tests of nested sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of runs of nested sampling share: one run, and whole results compared."""
+"""A short run and a comparison of whole results, for tests of nested sampling."""
 
 from __future__ import annotations
 

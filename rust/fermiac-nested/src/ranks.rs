@@ -27,21 +27,21 @@ pub struct Ranks {
     excess: f64,
     variance: f64,
     n_batches: usize,
-    /// Points to a window, 0 for none; those of the window under way, mapped to the unit interval.
+    /// The points of a window, 0 for none; the ranks of the current window, mapped to (0, 1).
     window: usize,
     places: Vec<f64>,
     p_values: Vec<f64>,
 }
 
 impl Ranks {
-    /// Before the first batch. A `window` is a number of successive points that come one by one,
-    /// usually that of live points; 0 tests none.
+    /// The state before the first batch. A `window` is a number of successive points replaced one at a
+    /// time, usually that of live points; 0 for no windows.
     pub fn new(window: usize) -> Self {
         Self { window, ..Self::default() }
     }
 
-    /// Takes in a batch: the sorted log-likelihoods of its survivors, and those of the new points
-    /// in any order. `ties` gives equal values a random order.
+    /// Adds a batch: the sorted log-likelihoods of its survivors, and those of the new points in any
+    /// order. `ties` draws the order of equal values.
     pub fn observe(&mut self, survivors: &[f64], new: &[f64], ties: &mut Stream) {
         let (s, m) = (survivors.len() as f64, new.len() as f64);
         if s * m == 0.0 {

@@ -1,4 +1,4 @@
-"""The audit of a surrogate, and its correction."""
+"""Tests of the audit of a surrogate and of its correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surrogate models: training, trust, the likelihood beside them, mixtures, torch modules."""
+"""Tests of surrogate models, their region of trust, mixtures, and torch modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of a surrogate, and its report."""
+"""Tests of the options of surrogates and of their report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nested_surrogates import BOX, DIM, gaussian, sampled
 import fermiac as fm
 from fermiac.errors import ArgumentError
 from fermiac.nested import Surrogate
+from fermiac.nested.surrogate.options import SURROGATES
 
 
 def test_bad_options() -> None:
@@ -44,6 +45,13 @@ def test_bad_options() -> None:
             fm.nested.sample(gaussian, BOX, **{"surrogate": Surrogate(), **call})
     with pytest.raises(ArgumentError, match="reflective"):
         fm.nested.sample(gaussian, BOX, reflective=[0], surrogate=Surrogate(mode="switch"))
+
+
+def test_names_of_surrogates() -> None:
+    assert SURROGATES.resolve("two-pass") == Surrogate()
+    assert SURROGATES.resolve("switch") == Surrogate(mode="switch")
+    with pytest.raises(ArgumentError, match="'swich' was given; did you mean 'switch'"):
+        fm.nested.sample(gaussian, BOX, surrogate="swich")
 
 
 def test_genetic_points_cannot_be_live() -> None:

@@ -1,4 +1,4 @@
-"""The genetic search before the pilot of a run on a surrogate."""
+"""Tests of the genetic search before the pilot."""
 
 from __future__ import annotations
 

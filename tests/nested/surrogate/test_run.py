@@ -1,4 +1,4 @@
-"""Nested sampling on surrogates: evidences against exact ones, calls counted, refusals."""
+"""Tests of runs on surrogates: exact evidences, numbers of calls, refusals."""
 
 from __future__ import annotations
 

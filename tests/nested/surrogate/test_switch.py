@@ -1,4 +1,4 @@
-"""Runs that continue on a surrogate from a level."""
+"""Tests of runs that continue on a surrogate from a level."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ const MOST: f64 = (1 << 21) as f64;
 pub(super) struct Union {
     d: usize,
     pub(super) maps: Maps,
-    /// The r².
+    /// The squared radii r².
     radii2: Vec<f64>,
     pub(super) log_volumes: Vec<f64>,
     /// Sums of volumes, relative to the largest.
@@ -35,8 +35,8 @@ pub(super) struct Union {
 }
 
 impl Union {
-    /// The ellipsoids of a decomposition, their axes stretched by factors, if there are some, and
-    /// their volumes then enlarged; also how far they were stretched on the average of volumes.
+    /// The ellipsoids of a decomposition, with axes stretched by the given factors and volumes
+    /// enlarged; also returns the stretch of the total volume, per axis.
     pub(super) fn new(of: &Decomposition<'_>, stretch: &[f64], enlarge: f64) -> (Self, f64) {
         let (all, set) = (&of.ellipsoids, of.ellipsoids.set);
         let d = set.d;

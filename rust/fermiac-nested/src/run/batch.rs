@@ -218,7 +218,7 @@ impl Run {
             "chains got stuck in {STUCK} batches one after the other, at the level {} of the \
              log-likelihood: the region is narrower than doubles resolve, or has no volume; raise \
              dlogz, rescale the parameters, make walks longer, or give a log-likelihood that is the \
-             same whenever it is n_evals",
+             same whenever it is asked",
             self.level
         )))
     }

@@ -19,22 +19,22 @@ const MAX_LAYERS: usize = 8;
 const MAX_WIDTH: usize = 1024;
 const MAX_HEADS: usize = 100;
 
-/// How to train a surrogate.
+/// Options of the training of a surrogate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// Units of the hidden layers.
+    /// The numbers of units of the hidden layers.
     pub widths: Vec<usize>,
-    /// Perceptrons of the ensemble, at least 3.
+    /// The number of perceptrons of the ensemble, at least 3.
     pub n_heads: usize,
-    /// The learning rate at first, which falls to 0 by a half wave.
+    /// The initial learning rate, which falls to 0 along a half cosine.
     pub learning_rate: f64,
-    /// Points of a batch.
+    /// The number of points of a batch.
     pub batch: usize,
-    /// Most passes over the training points.
+    /// The largest number of epochs.
     pub max_epochs: usize,
-    /// Passes without a better validation loss after which a perceptron is done.
+    /// Training ends after so many epochs without a lower validation loss.
     pub patience: usize,
-    /// The share of the points that validates, from 0.05 to 0.5.
+    /// The share of validation points, from 0.05 to 0.5.
     pub validation: f64,
 }
 

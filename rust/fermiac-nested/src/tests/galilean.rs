@@ -1,5 +1,5 @@
-//! Flights leave the uniform law as it is: chains far longer than they remember, against the laws of
-//! radius and angle; gradients on the cube against differences.
+//! Tests of Galilean chains: long ones leave the uniform law invariant, as the laws of radius and
+//! angle show; gradients on the cube agree with differences.
 
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ fn ends(
     (out.u.chunks_exact(3).map(|u| [u[0], u[1], u[2]]).collect(), report)
 }
 
-/// That numbers are uniform on (0, 1): moments, and counts in twenty bins.
+/// Asserts that numbers are uniform on (0, 1), by moments and by counts in twenty bins.
 fn assert_uniform(what: &str, numbers: impl Iterator<Item = f64>) {
     let numbers: Vec<f64> = numbers.collect();
     let n = numbers.len() as f64;
@@ -153,7 +153,7 @@ fn walls_and_corners_reflect() {
     let f = |x: &[f64], slope: &mut [f64]| paraboloid(x, slope, [0.0; 3]);
     let (points, _) = ends(f, -0.64, [0.3; 3], 300, 0.3);
     assert_ball(&points, [0.0; 3], [0.0, 0.8], [true; 3]);
-    // The cube alone, where nothing is asked about but the ends of steps within it.
+    // In the cube alone only the ends of steps within it are evaluated.
     let (points, report) = ends(|_, _| 0.0, -1.0, [0.5; 3], 300, 0.3);
     for k in 0..3 {
         assert_uniform("cube", points.iter().map(|p| p[k]));
@@ -173,7 +173,7 @@ fn a_shell_is_filled_uniformly() {
     assert_ball(&points, [0.5; 3], [0.25, 0.35], [false; 3]);
 }
 
-/// From an ellipsoid, long and askew, to the ball of radius 0.4 about 0.
+/// The map from a long, rotated ellipsoid to the ball of radius 0.4 about 0.
 fn to_ball(x: &[f64]) -> [f64; 3] {
     let [a, b, c] = [x[0] - 0.5, x[1] - 0.5, x[2] - 0.5];
     [a + 0.5 * b, 4.0 * (b - 0.3 * a), 2.0 * (c + 0.2 * b)]
@@ -209,11 +209,11 @@ fn where_there_is_no_gradient_chains_turn_back() {
     }
     let (points, report) = ends(f, -1.0, [0.5; 3], 400, 0.2);
     assert_ball(&points, [0.5; 3], [0.0, 0.4], [false; 3]);
-    // Nothing is asked about but the ends of steps, where they lie in the cube.
+    // Only the ends of steps in the cube are evaluated.
     assert!(report.counts.evals <= report.counts.tries);
 }
 
-/// Sines of all coordinates, on and on.
+/// The sum of sines of all coordinates.
 fn waves(x: &[f64], slope: &mut [f64]) -> f64 {
     let mut sum = 0.0;
     for (k, (x, g)) in x.iter().zip(slope.iter_mut()).enumerate() {

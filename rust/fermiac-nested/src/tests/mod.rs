@@ -1,4 +1,4 @@
-//! A sampler that knows each point's prior mass, so that all is known of its runs.
+//! A sampler with known prior masses, for tests of estimates.
 #![allow(clippy::unwrap_used)]
 
 mod errors;
@@ -10,7 +10,7 @@ use fermiac_base::rng::{Domain, Stream};
 
 use super::{OnlineEvidence, Ranks};
 
-/// A likelihood as a function of the prior mass above it: points are masses in (0, 1).
+/// A likelihood as a function of the prior mass above it; points are masses in (0, 1).
 pub(super) struct Problem {
     pub(super) ell: fn(f64) -> f64,
     /// The prior mass strictly above the level of a point.
@@ -25,7 +25,7 @@ pub(super) fn gaussian() -> Problem {
     Problem { ell: |x| -x / SIGMA, inside: |x| x, log_evidence }
 }
 
-/// The same within a twenty-fourth of the prior, nothing elsewhere.
+/// The same within a twenty-fourth of the prior, and 0 elsewhere.
 pub(super) const SUPPORT: f64 = 1.0 / 24.0;
 pub(super) fn supported() -> Problem {
     Problem {
@@ -65,7 +65,7 @@ pub(super) struct Dead {
     pub(super) lineage: Vec<i64>,
     pub(super) ranks: Ranks,
     pub(super) evidence: OnlineEvidence,
-    /// The live points from which each was taken, as the run counted them.
+    /// The number of live points at each death, as the run counted them.
     pub(super) counted: Vec<u64>,
 }
 

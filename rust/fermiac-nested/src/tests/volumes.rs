@@ -1,4 +1,4 @@
-//! Prior masses and evidences of runs against what is known of them.
+//! Tests of prior masses and evidences of runs against known ones.
 
 use fermiac_base::store::Codec;
 
@@ -9,8 +9,8 @@ pub(super) fn of(dead: &Dead) -> Volumes {
     volumes(&dead.ell, &n_alive(&dead.ell, &dead.birth).unwrap())
 }
 
-/// Errors of log Z over many runs: mean and standard deviation, and the mean of the reported
-/// variance.
+/// The mean and standard deviation of the errors of log Z over many runs, and the mean of the
+/// reported variance.
 pub(super) fn scatter(problem: &Problem, n: usize, k: usize, n_runs: u64) -> (f64, f64, f64) {
     let (mut sum, mut square, mut variance) = (0.0, 0.0, 0.0);
     for seed in 0..n_runs {

@@ -1,4 +1,4 @@
-//! Bounds contain fresh points of the region they are fitted to; volumes and membership agree.
+//! Tests that bounds contain fresh points of their region, and of volumes and membership.
 
 use super::*;
 use crate::bound::cloud::Cloud;

@@ -1,4 +1,4 @@
-//! Tests of bounds: shapes to fit them to, and what all of them must satisfy.
+//! Tests of bounds: the shapes that they are fitted to, and properties that all have.
 #![allow(clippy::unwrap_used)]
 
 mod cover;
@@ -57,7 +57,7 @@ fn small_balls() -> Bound {
     bound
 }
 
-/// What bounds are fitted to; points are uniform on it.
+/// A region with uniform points, to which bounds are fitted.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Ball,
