@@ -14,7 +14,7 @@ from fermiac.errors import FermiacWarning, WeightWarning
 from fermiac.nested.job import Job
 from fermiac.nested.result import NestedResult
 from fermiac.nested.samplers import Slice
-from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Model, Truth, alone, window
+from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Model, Truth, window
 from fermiac.nested.surrogate.options import Surrogate
 from fermiac.nested.surrogate.work import Refused
 from fermiac.nested.volumes import from_points, kept, points_of
@@ -92,7 +92,7 @@ def draw(
     alone_job = replace(
         job,
         prior=Cube(dim),
-        target=HandleTarget(alone(model, dim)),
+        target=HandleTarget(model.alone),
         sampler=Slice(),
         bound="multi",
         n_live=max(n_points // 4, 2 * dim + 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ __all__ = [
     "Perceptrons",
     "Region",
     "Truth",
-    "alone",
-    "guarded",
     "reach",
     "train",
     "window",
@@ -207,25 +205,50 @@ def reach(dim: int) -> float:
     return 50.0 + 2.0 * dim
 
 
-class Model(Protocol):
-    """A trained surrogate, with the likelihood where it is not trusted."""
+class Model:
+    """A trained surrogate, with the likelihood where it is not trusted.
+
+    Attributes
+    ----------
+    architecture : dict
+        Its architecture, for the report.
+    """
+
+    def __init__(self, truth: Truth, architecture: dict[str, Any]) -> None:
+        self.architecture = architecture
+        self._truth = truth
 
     @property
     def handle(self) -> Any:
         """Return both together as the core takes them."""
+        return (self._evaluate, self._truth.dim, False)
 
     @property
-    def architecture(self) -> dict[str, Any]:
-        """Return its architecture, for the report."""
+    def alone(self) -> Any:
+        """Return the surrogate alone as the core takes it, -inf where it is not trusted."""
+        return (self._evaluate_alone, self._truth.dim, False)
 
     def predict(self, u: Array) -> tuple[Array, Flags]:
-        """Return its values, and whether each is trusted."""
+        """Return predicted log-likelihoods, and whether each is trusted."""
+        raise NotImplementedError
 
     def guarded(self, u: Array) -> Array:
-        """Return its values where it is trusted, and the likelihood elsewhere."""
+        """Return predictions, with the likelihood itself where they are not trusted."""
+        values, trusted = self.predict(u)
+        rows = ~trusted
+        if rows.any():
+            values[rows] = self._truth._evaluate(u[rows], False)[0]
+        return values
+
+    def _evaluate(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
+        return self.guarded(u), None
+
+    def _evaluate_alone(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
+        values, trusted = self.predict(u)
+        return np.where(trusted, values, -np.inf), None
 
 
-class Perceptrons:
+class Perceptrons(Model):
     """The surrogate of the core: a quadratic and an ensemble of perceptrons.
 
     Its region reaches as far down as the training values. Inside, the likelihood is evaluated where
@@ -240,10 +263,9 @@ class Perceptrons:
         truth: Truth,
         architecture: dict[str, Any],
     ) -> None:
+        super().__init__(truth, architecture)
         dim = u.shape[1]
-        self.architecture = architecture
         self._core = core
-        self._truth = truth
         self._low = float(ell.max()) - window(dim)
         self._guarded = _core.GuardedDensity(
             core, u, ell * (_DEPTH / reach(dim)), (self._evaluate, dim, False)
@@ -255,27 +277,11 @@ class Perceptrons:
         return self._guarded
 
     def predict(self, u: Array) -> tuple[Array, Flags]:
-        """Return predicted log-likelihoods, and whether each may be trusted."""
+        """Return predicted log-likelihoods, and whether each is trusted."""
         u = np.ascontiguousarray(u)
         values, spread = self._core.predict(u, 1)
         sure = (spread < _SPREAD) | (values + _SURE * spread < self._low)
         return values, self._guarded.trusts(u) & sure
-
-    def guarded(self, u: Array) -> Array:
-        """Return predictions, with the likelihood itself where they are not trusted."""
-        return guarded(self, self._truth, u)
-
-    def _evaluate(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
-        return self.guarded(u), None
-
-
-def guarded(model: Model, truth: Truth, u: Array) -> Array:
-    """Return the values of a surrogate where it is trusted, and the likelihood elsewhere."""
-    values, trusted = model.predict(u)
-    rows = ~trusted
-    if rows.any():
-        values[rows] = truth._evaluate(u[rows], False)[0]
-    return values
 
 
 class Region:
@@ -305,13 +311,12 @@ class Region:
         return out
 
 
-class Module:
+class Module(Model):
     """A torch module, trusted about the points of high likelihood."""
 
     def __init__(self, options: Surrogate, truth: Truth, u: Array, ell: Array, key: int) -> None:
         module = options.module
-        self.architecture: dict[str, Any] = {"module": type(module).__name__}
-        self._truth = truth
+        super().__init__(truth, {"module": type(module).__name__})
         self._region = Region(u, ell)
         self._target = torch_target(module, truth.dim)
         self._centre, self._scale = np.zeros(truth.dim), np.ones(truth.dim)
@@ -337,26 +342,14 @@ class Module:
         )
         self.architecture |= {"validation_error": self._unit * error, "epochs": epochs}
 
-    @property
-    def handle(self) -> Any:
-        """Return the likelihood as the core takes it."""
-        return (self._evaluate, self._truth.dim, False)
-
     def predict(self, u: Array) -> tuple[Array, Flags]:
-        """Return predicted log-likelihoods, and whether each may be trusted."""
+        """Return predicted log-likelihoods, and whether each is trusted."""
         x = self._truth.prior.transform(np.ascontiguousarray(u))
         values, _ = self._target._evaluate(
             np.ascontiguousarray((x - self._centre) / self._scale), False
         )
         values = self._offset + self._unit * values
         return values, self._region.holds(u) & np.isfinite(values)
-
-    def guarded(self, u: Array) -> Array:
-        """Return predictions, with the likelihood itself where they are not trusted."""
-        return guarded(self, self._truth, u)
-
-    def _evaluate(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
-        return self.guarded(u), None
 
 
 def _train(
@@ -402,16 +395,6 @@ def _train(
     module.load_state_dict(kept)
     module.train(was_training)
     return float(np.sqrt(best)), epoch
-
-
-def alone(model: Model, dim: int) -> Any:
-    """Return the surrogate alone as the core takes it, -inf where it is not trusted."""
-
-    def evaluate(u: Array, _with_gradient: bool) -> tuple[Array, None]:
-        values, trusted = model.predict(u)
-        return np.where(trusted, values, -np.inf), None
-
-    return (evaluate, dim, False)
 
 
 def train(options: Surrogate, truth: Truth, key: int, workers: int) -> tuple[Model, int]:
