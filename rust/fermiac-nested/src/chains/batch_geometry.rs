@@ -1,4 +1,5 @@
-//! The common ground of a batch of chains: the survivors, where circles are cut, and the shapes of modes.
+//! The geometry that the chains of a batch share: the survivors, the cuts of circles, and the shapes
+//! of modes.
 
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::rng::Stream;
@@ -7,10 +8,10 @@ use super::Report;
 use crate::bound::Bound;
 use crate::points::Points;
 
-/// Added to the diagonal of a covariance that has no factor, as a share of its largest entry.
+/// The share of the largest entry added to the diagonal of a covariance without a Cholesky factor.
 const JITTER: f64 = 1e-10;
 
-/// Where each circle is cut: in the middle of the largest gap between points.
+/// The cuts of circles, in the middle of the largest gap between points.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cut {
     /// (axis, place of the cut).
@@ -36,42 +37,42 @@ impl Cut {
         Self { cuts }
     }
 
-    /// Whether there is no circle.
+    /// Whether there are no circles.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.cuts.is_empty()
     }
 
-    /// Turns circles so that their cuts come to lie at 0.
-    fn turn(&self, point: &mut [f64]) {
+    /// Rotates circles so that their cuts lie at 0.
+    fn rotate(&self, point: &mut [f64]) {
         for &(axis, cut) in &self.cuts {
-            let turned = point[axis] - cut;
-            point[axis] = if turned < 0.0 { turned + 1.0 } else { turned };
+            let rotated = point[axis] - cut;
+            point[axis] = if rotated < 0.0 { rotated + 1.0 } else { rotated };
         }
     }
 
-    /// Turns them back; false where rounding put the point on the end of an axis.
+    /// Rotates circles back; returns false if rounding put the point on the end of an axis.
     #[inline]
-    pub(super) fn turn_back(&self, point: &mut [f64]) -> bool {
+    pub(super) fn rotate_back(&self, point: &mut [f64]) -> bool {
         for &(axis, cut) in &self.cuts {
-            let turned = point[axis] + cut;
-            point[axis] = if turned >= 1.0 { turned - 1.0 } else { turned };
+            let rotated = point[axis] + cut;
+            point[axis] = if rotated >= 1.0 { rotated - 1.0 } else { rotated };
         }
         self.cuts.iter().all(|&(axis, _)| point[axis] > 0.0 && point[axis] < 1.0)
     }
 }
 
-/// Mean and Cholesky factor of the covariance of some points.
+/// The mean of some points, and the Cholesky factor of their covariance.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) mean: Vec<f64>,
     pub(super) factor: Cholesky,
-    /// Half of ln det of the covariance.
+    /// Half of the log-determinant of the covariance.
     log_volume: f64,
 }
 
 impl Shape {
-    /// `None` where the points do not span the space.
+    /// Returns `None` if the points do not span the space.
     fn new(points: &[f64], dim: usize, members: &[usize]) -> Option<Self> {
         let n = members.len() as f64;
         let mut mean = vec![0.0; dim];
@@ -113,8 +114,8 @@ impl Shape {
         Self { mean, factor, log_volume }
     }
 
-    /// Whether the ellipsoids of uniform laws with these covariances touch on the line that joins
-    /// their means.
+    /// Whether the ellipsoids of uniform laws with these covariances touch on the line through their
+    /// means.
     fn touches(&self, other: &Self) -> bool {
         let between: Vec<f64> = self.mean.iter().zip(&other.mean).map(|(a, b)| a - b).collect();
         let square: f64 = between.iter().map(|x| x * x).sum();
@@ -146,39 +147,39 @@ impl Shape {
     }
 }
 
-/// The survivors of a batch as its chains see them.
+/// The survivors of a batch, with the shapes and directions that its chains use.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct BatchGeometry {
     dim: usize,
     pub(super) cut: Cut,
-    /// Survivors, circles turned.
+    /// The survivors, with circles rotated.
     points: Vec<f64>,
     pub(super) ell: Vec<f64>,
     pub(super) family: Vec<u64>,
-    /// The shape of all, then those of the parts that they fall into, for jumps.
+    /// The shape of all survivors, then those of the parts of the bound, for jumps.
     shapes: Vec<Shape>,
-    /// The shape of all, then those of the heaps: of parts that touch, taken together.
-    pub(super) heaps: Vec<Shape>,
-    /// The heap of every part.
-    heap_of: Vec<usize>,
-    /// The heap that a chain from each survivor takes its directions from. Not the part: chains that
-    /// can leave it must not move by a law that depends on where they began, or they would not leave
-    /// the uniform law as it is.
+    /// The shape of all survivors, then those of clusters of parts that touch.
+    pub(super) clusters: Vec<Shape>,
+    /// The cluster of every part.
+    cluster_of: Vec<usize>,
+    /// The cluster from which a chain from each survivor takes its directions. Parts would be wrong:
+    /// chains can leave them, and moves that depend on the start would then not leave the uniform law
+    /// invariant.
     pub(super) label: Vec<usize>,
-    /// Directions for sweeps, one basis after the other for each heap: `n_bases` × d lines.
+    /// Directions of sweeps: for each cluster `n_bases` bases of d lines.
     lines: Vec<f64>,
     n_bases: usize,
 }
 
-impl Frame {
-    /// The frame of these survivors, with the modes that `bound` tells apart.
+impl BatchGeometry {
+    /// The geometry of survivors, with the parts of `bound` as modes.
     pub fn new(survivors: &Points, circles: &[bool], bound: Option<&Bound>) -> Self {
         let dim = circles.len();
         let n = survivors.len();
         let cut = Cut::new(&survivors.u, dim, circles);
         let mut points = survivors.u.clone();
         if circles.contains(&true) {
-            points.chunks_exact_mut(dim).for_each(|point| cut.turn(point));
+            points.chunks_exact_mut(dim).for_each(|point| cut.rotate(point));
         }
         let all: Vec<usize> = (0..n).collect();
         let whole = Shape::new(&points, dim, &all).unwrap_or_else(|| unit(dim));
@@ -188,25 +189,25 @@ impl Frame {
             for part in 0..bound.n_parts() {
                 let members: Vec<usize> =
                     all.iter().copied().filter(|&i| parts[i] == part).collect();
-                // A shape of few points says more of their noise than of the mode.
+                // The shape of few points is mostly noise.
                 if members.len() >= 2 * dim {
                     shapes.extend(Shape::new(&points, dim, &members));
                 }
             }
         }
-        let (heap_of, n_heaps) = heaps_of(&shapes);
-        let (mut heaps, mut label) = (vec![whole], vec![0; n]);
-        if n_heaps > 1 {
+        let (cluster_of, n_clusters) = clusters_of(&shapes);
+        let (mut clusters, mut label) = (vec![whole], vec![0; n]);
+        if n_clusters > 1 {
             let mut room = Vec::new();
             for (label, x) in label.iter_mut().zip(points.chunks_exact(dim)) {
-                *label = heap_of[nearest_part(&shapes, x, &mut room)];
+                *label = cluster_of[nearest_part(&shapes, x, &mut room)];
             }
-            for heap in 1..=n_heaps {
+            for cluster in 1..=n_clusters {
                 let members: Vec<usize> =
-                    all.iter().copied().filter(|&i| label[i] == heap).collect();
+                    all.iter().copied().filter(|&i| label[i] == cluster).collect();
                 let shape =
                     if members.is_empty() { None } else { Shape::new(&points, dim, &members) };
-                heaps.push(shape.unwrap_or_else(|| heaps[0].clone()));
+                clusters.push(shape.unwrap_or_else(|| clusters[0].clone()));
             }
         }
         Self {
@@ -216,30 +217,30 @@ impl Frame {
             ell: survivors.ell.clone(),
             family: survivors.family.clone(),
             shapes,
-            heaps,
-            heap_of,
+            clusters,
+            cluster_of,
             label,
             lines: Vec::new(),
             n_bases: 0,
         }
     }
 
-    /// Draws `n` random orthonormal bases for sweeps, which all chains share.
+    /// Draws `n` random orthonormal bases, which all chains share.
     pub(super) fn draw_bases(&mut self, n: usize, stream: &mut Stream) {
         let d = self.dim;
         let mut bases = vec![0.0; n * d * d];
         stream.fill_normal(&mut bases);
         bases.chunks_exact_mut(d * d).for_each(|basis| orthonormalise(basis, d));
         self.n_bases = n;
-        self.lines = vec![0.0; self.heaps.len() * n * d * d];
-        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.heaps) {
+        self.lines = vec![0.0; self.clusters.len() * n * d * d];
+        for (lines, shape) in self.lines.chunks_exact_mut(n * d * d).zip(&self.clusters) {
             for (line, z) in lines.chunks_exact_mut(d).zip(bases.chunks_exact(d)) {
                 shape.factor_times(z, line);
             }
         }
     }
 
-    /// A direction of a basis for a shape.
+    /// A direction of a basis, in the coordinates of a shape.
     pub(super) fn line(&self, shape: usize, basis: usize, k: usize) -> &[f64] {
         let first = ((shape * self.n_bases + basis % self.n_bases) * self.dim + k) * self.dim;
         &self.lines[first..first + self.dim]
@@ -257,7 +258,7 @@ impl Frame {
         &self.points[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// A random direction of the ball that is whitened by a shape: L z / |z|.
+    /// Draws a random direction in the whitened coordinates of a shape: L z / |z|.
     pub(super) fn whitened(
         &self,
         shape: usize,
@@ -267,11 +268,11 @@ impl Frame {
     ) {
         stream.fill_normal(noise);
         let length = noise.iter().map(|z| z * z).sum::<f64>().sqrt();
-        self.heaps[shape].factor_times(noise, line);
+        self.clusters[shape].factor_times(noise, line);
         line.iter_mut().for_each(|v| *v /= length);
     }
 
-    /// An axis of the cube, as long as the spread of the survivors along it.
+    /// Draws an axis of the cube, with the standard deviation of the survivors as its length.
     pub(super) fn axis(&self, stream: &mut Stream, line: &mut [f64]) {
         let axis = stream.below(self.dim as u64) as usize;
         let row = self.shapes[0].factor.row(axis);
@@ -279,8 +280,8 @@ impl Frame {
         line[axis] = row.iter().map(|l| l * l).sum::<f64>().sqrt();
     }
 
-    /// The direction from one survivor to another, of length 1 where all are whitened; false where
-    /// the two coincide.
+    /// Draws the direction from one survivor to another, of length 1 in whitened coordinates; returns
+    /// false if the two coincide.
     pub(super) fn differential(&self, stream: &mut Stream, line: &mut [f64]) -> bool {
         let n = self.n_survivors() as u64;
         if n < 2 {
@@ -298,18 +299,18 @@ impl Frame {
         length > 0.0
     }
 
-    /// Modes that are told apart; 1 where there is but the shape of all.
+    /// The number of modes.
     pub(super) fn n_modes(&self) -> usize {
         (self.shapes.len() - 1).max(1)
     }
 
-    /// The part that a point belongs to.
+    /// The mode of a point.
     pub(super) fn mode_of(&self, x: &[f64], room: &mut Vec<f64>) -> usize {
         nearest_part(&self.shapes, x, room)
     }
 
-    /// The point of one mode that corresponds to a point of another, and the logarithm of the ratio
-    /// of volumes.
+    /// Maps a point of one mode to the corresponding point of another; returns the logarithm of the
+    /// ratio of their volumes.
     pub(super) fn carry(
         &self,
         from: usize,
@@ -328,17 +329,21 @@ impl Frame {
         b.log_volume - a.log_volume
     }
 
-    /// The distance of a point from a survivor, both whitened by their heaps; adds the products of
-    /// their coordinates to the report.
+    /// Returns the distance of a point from a survivor, each in whitened coordinates of its cluster,
+    /// and adds the products of their coordinates to the report.
     pub(super) fn compare(&self, survivor: usize, point: &[f64], report: &mut Report) -> f64 {
-        // What counts is where a point lies in its heap: which heap that is, jumps decide.
+        // Positions within clusters are compared, since the choice of the cluster is left to jumps.
         let mut end = vec![0.0; self.dim];
         let from = self.label[survivor];
-        let to = if self.heaps.len() > 1 { self.heap_of[self.mode_of(point, &mut end)] } else { 0 };
+        let to = if self.clusters.len() > 1 {
+            self.cluster_of[self.mode_of(point, &mut end)]
+        } else {
+            0
+        };
         end.resize(self.dim, 0.0);
         let mut start = vec![0.0; self.dim];
-        self.heaps[from].whiten(self.point(survivor), &mut start);
-        self.heaps[to].whiten(point, &mut end);
+        self.clusters[from].whiten(self.point(survivor), &mut start);
+        self.clusters[to].whiten(point, &mut end);
         let [cross, before, after] = &mut report.products;
         let mut square = 0.0;
         for (k, (a, b)) in start.iter().zip(&end).enumerate() {
@@ -350,17 +355,17 @@ impl Frame {
         square.sqrt()
     }
 
-    /// The mean distance of `most` survivors to their nearest others, where all are whitened.
+    /// The mean distance of `most` survivors from their nearest neighbours, in whitened coordinates.
     pub(super) fn nearest(&self, most: usize) -> f64 {
         let (n, d) = (self.n_survivors(), self.dim);
         let mut white = vec![0.0; n * d];
         for (out, x) in white.chunks_exact_mut(d).zip(self.points.chunks_exact(d)) {
             self.shapes[0].whiten(x, out);
         }
-        let looked = most.min(n);
+        let n_compared = most.min(n);
         let mut total = 0.0;
-        for k in 0..looked {
-            let i = k * n / looked;
+        for k in 0..n_compared {
+            let i = k * n / n_compared;
             let here = &white[i * d..(i + 1) * d];
             let mut least = f64::INFINITY;
             for (j, there) in white.chunks_exact(d).enumerate() {
@@ -371,11 +376,11 @@ impl Frame {
             }
             total += least.sqrt();
         }
-        total / looked as f64
+        total / n_compared as f64
     }
 }
 
-/// The part of least Mahalanobis distance; `room` is scratch.
+/// The part with the least Mahalanobis distance; `room` is scratch space.
 fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
     let mut nearest = (f64::INFINITY, 1);
     room.resize(x.len(), 0.0);
@@ -389,26 +394,26 @@ fn nearest_part(shapes: &[Shape], x: &[f64], room: &mut Vec<f64>) -> usize {
     nearest.1
 }
 
-/// The heap of every part, counted from 1, and how many there are: parts whose ellipsoids touch on
-/// the line that joins their means are of one.
-fn heaps_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
-    let mut heap: Vec<usize> = (0..shapes.len()).collect();
+/// The cluster of every part, counted from 1, and the number of clusters. Parts whose ellipsoids
+/// touch on the line through their means belong to one cluster.
+fn clusters_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
+    let mut cluster: Vec<usize> = (0..shapes.len()).collect();
     for i in 1..shapes.len() {
         for j in i + 1..shapes.len() {
-            if heap[i] != heap[j] && shapes[i].touches(&shapes[j]) {
-                let (low, high) = (heap[i].min(heap[j]), heap[i].max(heap[j]));
-                heap.iter_mut().filter(|h| **h == high).for_each(|h| *h = low);
+            if cluster[i] != cluster[j] && shapes[i].touches(&shapes[j]) {
+                let (low, high) = (cluster[i].min(cluster[j]), cluster[i].max(cluster[j]));
+                cluster.iter_mut().filter(|h| **h == high).for_each(|h| *h = low);
             }
         }
     }
-    let mut names: Vec<usize> = heap[1..].to_vec();
+    let mut names: Vec<usize> = cluster[1..].to_vec();
     names.sort_unstable();
     names.dedup();
     let number = |h: usize| names.iter().position(|&name| name == h).map_or(0, |at| at + 1);
-    (heap.iter().map(|&h| number(h)).collect(), names.len())
+    (cluster.iter().map(|&h| number(h)).collect(), names.len())
 }
 
-/// Where points do not span the space: directions of the cube.
+/// The unit shape, for points that do not span the space.
 fn unit(dim: usize) -> Shape {
     let mut identity = vec![0.0; dim * dim];
     (0..dim).for_each(|k| identity[k * dim + k] = 1.0);
@@ -417,7 +422,7 @@ fn unit(dim: usize) -> Shape {
     Shape::of(vec![0.5; dim], factor)
 }
 
-/// Makes the rows of a matrix orthonormal, one after the other.
+/// Orthonormalises the rows of a matrix in order.
 fn orthonormalise(rows: &mut [f64], dim: usize) {
     for i in 0..dim {
         let (before, rest) = rows.split_at_mut(i * dim);

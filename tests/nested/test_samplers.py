@@ -1,4 +1,4 @@
-"""Flights by the gradient: evidences, every form of a gradient, the same bits, what is refused."""
+"""Tests of samplers: Galilean Monte Carlo, options, and names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scipy import stats
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.nested import Galilean
+from fermiac.nested.samplers import SAMPLERS
 
 Array = NDArray[np.float64]
 SHORT = Galilean(n_steps=8)
@@ -169,7 +170,7 @@ def test_steps_are_tuned() -> None:
     evals = 1 / np.asarray(r.trace["efficiency"])
     assert 24 < np.median(evals[len(evals) // 2 :]) < 30
     assert Galilean()._options(20)["n_moves"] == 45
-    assert Galilean()._moving(90) == Galilean(n_steps=90)
+    assert Galilean()._with_moves(90) == Galilean(n_steps=90)
 
 
 def test_what_is_refused() -> None:
@@ -186,3 +187,29 @@ def test_what_is_refused() -> None:
         Galilean(n_steps=0)
     with pytest.raises(TargetError, match="gradient"):
         run(formula, gradient=lambda x: np.full_like(x, np.nan), sampler="galilean")
+
+
+def test_options_of_samplers() -> None:
+    for make, message in [
+        (lambda: fm.nested.Uniform(bootstrap=-1), "bootstrap: -1"),
+        (lambda: fm.nested.Uniform(enlarge=0.9), r"enlarge: 0\.9 was given.*from 1 up"),
+        (lambda: fm.nested.Uniform(enlarge="much"), "enlarge: 'much'"),  # type: ignore[arg-type]
+        (lambda: fm.nested.Slice(n_slices=0), "n_slices: 0"),
+        (lambda: fm.nested.Slice(direction="up"), "direction: 'up'.*'mixture'"),
+        (lambda: fm.nested.Slice(step_out=1), "step_out: 1"),  # type: ignore[arg-type]
+        (lambda: fm.nested.RandomWalk(n_steps=0), "n_steps: 0"),
+    ]:
+        with pytest.raises(ArgumentError, match=message):
+            make()
+
+
+def test_names_of_samplers() -> None:
+    assert SAMPLERS.resolve("unif") == SAMPLERS.resolve("uniform") == fm.nested.Uniform()
+    assert SAMPLERS.resolve(SHORT) is SHORT
+    for given, message in [
+        ("slices", "sampler: 'slices' was given; did you mean 'slice'"),
+        (fm.nested.Slice, "the class Slice was given"),
+        (3, "sampler: 3 was given; an object such as"),
+    ]:
+        with pytest.raises(ArgumentError, match=message):
+            run(sampler=given)
