@@ -16,16 +16,16 @@ from fermiac import _core
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy import (
     Bonferroni,
-    Explicit,
-    HoldOut,
+    FixedThreshold,
+    HoldOutThreshold,
     MultiSplit,
-    SameData,
+    ResubstitutionThreshold,
     audit_scores,
     epsilon_interval,
 )
 
 Array = NDArray[np.float64]
-VALID = (Explicit(0.9), HoldOut(), MultiSplit(k=9), Bonferroni())
+VALID = (FixedThreshold(0.9), HoldOutThreshold(), MultiSplit(k=9), Bonferroni())
 
 
 # --- audits --------------------------------------------------------------------------------------
@@ -52,7 +52,9 @@ def test_same_data_is_the_best_of_all_thresholds() -> None:
         members, nonmembers = tied(seed, 60)
         if direction == "both":
             members, nonmembers = nonmembers, members
-        a = audit_scores(members, nonmembers, threshold=SameData(True), direction=direction)
+        a = audit_scores(
+            members, nonmembers, threshold=ResubstitutionThreshold(True), direction=direction
+        )
         each = [
             audit_scores(members, nonmembers, threshold=t, direction=direction).epsilon_lower
             for t in np.unique(np.concatenate([members, nonmembers]))
@@ -84,7 +86,9 @@ def test_bounds_of_the_posterior() -> None:
     assert (one.threshold, one.counts) == (other.threshold, other.counts)
     law = fm.privacy.epsilon_posterior(**one.counts, direction="attack")
     assert one.epsilon_lower == law.ppf(0.05 / 301) > other.epsilon_lower
-    best = audit_scores(members, nonmembers, threshold=SameData(True), method="bayes")
+    best = audit_scores(
+        members, nonmembers, threshold=ResubstitutionThreshold(True), method="bayes"
+    )
     each = [
         audit_scores(members, nonmembers, threshold=t, method="bayes").epsilon_lower
         for t in np.concatenate([members, nonmembers])
@@ -112,10 +116,12 @@ def test_bonferroni_leaves_the_threshold_out() -> None:
 
 def test_hold_out_bounds_the_part_that_did_not_choose() -> None:
     members, nonmembers = laplace(2.0, 200, 1)
-    a = audit_scores(members, nonmembers, threshold=HoldOut(0.3), rng=5)
+    a = audit_scores(members, nonmembers, threshold=HoldOutThreshold(0.3), rng=5)
     first = _core.privacy_split(5, 0, 0, 200, 60)
     others = _core.privacy_split(5, 0, 1, 200, 60)
-    chosen = audit_scores(members[first], nonmembers[others], threshold=SameData(True))
+    chosen = audit_scores(
+        members[first], nonmembers[others], threshold=ResubstitutionThreshold(True)
+    )
     assert a.threshold == chosen.threshold
     tp, fp = (members[~first] >= a.threshold).sum(), (nonmembers[~others] >= a.threshold).sum()
     assert a.counts == {"tp": tp, "fp": fp, "fn": 140 - tp, "tn": 140 - fp}
@@ -132,7 +138,7 @@ def test_multi_split_is_the_median_at_half_alpha() -> None:
     for index in range(8):
         first, others = (_core.privacy_split(3, index, block, 150, 75) for block in (0, 1))
         t = audit_scores(
-            members[first], nonmembers[others], threshold=SameData(True), alpha=0.05
+            members[first], nonmembers[others], threshold=ResubstitutionThreshold(True), alpha=0.05
         ).threshold
         bounds.append(
             audit_scores(
@@ -172,7 +178,10 @@ def test_same_data_overstates() -> None:
     alpha, failed = 0.4, dict.fromkeys(("same", "split"), 0)
     for seed in range(200):
         scores = laplace(0.0, 400, 5000 + seed)
-        for name, strategy in (("same", SameData(True)), ("split", HoldOut())):
+        for name, strategy in (
+            ("same", ResubstitutionThreshold(True)),
+            ("split", HoldOutThreshold()),
+        ):
             a = audit_scores(*scores, threshold=strategy, alpha=alpha, rng=seed)
             failed[name] += a.epsilon_lower > 0
     assert failed["same"] > 200 * alpha + 5 * np.sqrt(200 * alpha * (1 - alpha))
@@ -181,7 +190,7 @@ def test_same_data_overstates() -> None:
 
 def test_valid_bounds_find_what_is_there() -> None:
     scores = laplace(2.0, 4000, 3)
-    for strategy in (Explicit(1.0), HoldOut(), MultiSplit(k=9), Bonferroni()):
+    for strategy in (FixedThreshold(1.0), HoldOutThreshold(), MultiSplit(k=9), Bonferroni()):
         a = audit_scores(*scores, threshold=strategy, rng=1)
         assert 1.0 < a.epsilon_lower < 2.0
 
@@ -256,7 +265,12 @@ def test_adjustment_divides_the_counts_and_the_bound_falls() -> None:
     assert effect > 2
     assert adjusted.counts["tp"] == pytest.approx(plain.counts["tp"] / effect)
     assert adjusted.epsilon_lower < plain.epsilon_lower
-    for strategy in (HoldOut(), MultiSplit(k=3), Bonferroni(), SameData(True)):
+    for strategy in (
+        HoldOutThreshold(),
+        MultiSplit(k=3),
+        Bonferroni(),
+        ResubstitutionThreshold(True),
+    ):
         a = audit_scores(
             members, nonmembers, threshold=strategy, clusters=ids, cluster_adjust=True, rng=1
         )
@@ -298,7 +312,7 @@ def test_splits_keep_models_whole() -> None:
             nonmembers,
             clusters=(ids, others),
             rng=2,
-            threshold=HoldOut(0.5),
+            threshold=HoldOutThreshold(0.5),
             cluster_adjust=True,
         )
         assert a.clusters is not None
@@ -330,8 +344,8 @@ def test_splits_keep_models_whole() -> None:
         ({"alpha": 0.0}, "alpha"),
         ({"method": "katz-log"}, "method"),
         ({"direction": "down"}, "direction"),
-        ({"members": [1.0], "threshold": HoldOut(), "clusters": None}, "split"),
-        ({"rng": 1.5, "threshold": HoldOut()}, "rng"),
+        ({"members": [1.0], "threshold": HoldOutThreshold(), "clusters": None}, "split"),
+        ({"rng": 1.5, "threshold": HoldOutThreshold()}, "rng"),
     ],
 )
 def test_bad_arguments_are_refused(given: dict[str, Any], match: str) -> None:
@@ -343,10 +357,10 @@ def test_bad_arguments_are_refused(given: dict[str, Any], match: str) -> None:
 
 def test_bad_strategies_are_refused() -> None:
     with pytest.raises(ArgumentError, match="invalid_ok"):
-        SameData()
+        ResubstitutionThreshold()
     for frac in (0.0, 1.0, "half", [0.5]):
         with pytest.raises(ArgumentError, match="frac"):
-            HoldOut(frac)  # type: ignore[arg-type]
+            HoldOutThreshold(frac)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="k:"):
         MultiSplit(k=0)
 
@@ -361,7 +375,7 @@ def test_results_are_saved_and_shown(tmp_path: Path) -> None:
         result.save(tmp_path / "r")
         assert fm.load(tmp_path / "r").to_dict() == result.to_dict()
         assert len(repr(result).splitlines()) <= 6
-    assert "HoldOut(frac=0.5)" in a.summary()
+    assert "HoldOutThreshold(frac=0.5)" in a.summary()
     assert "correlation" in a.summary()
 
 

@@ -31,12 +31,16 @@ class Strategies(Generic[T]):
         The class of the objects.
     makers : mapping of str to callable
         Each name with what makes its object; none is called before its name is given.
-    example : str
-        An object as users write it, for messages.
+    example : str, optional
+        An object as users write it, for messages; none where names alone are given.
     """
 
     def __init__(
-        self, argument: str, base: type[T], makers: Mapping[str, Callable[[], T]], example: str
+        self,
+        argument: str,
+        base: type[T],
+        makers: Mapping[str, Callable[[], T]],
+        example: str | None = None,
     ) -> None:
         self._argument = argument
         self._base = base
@@ -54,7 +58,9 @@ class Strategies(Generic[T]):
             return given
         argument = argument or self._argument
         names = ", ".join(map(repr, self._makers))
-        needed = f"an object such as {self._example}, or one of the names {names}, is needed"
+        needed = f"one of the names {names} is needed"
+        if self._example is not None:
+            needed = f"an object such as {self._example}, or one of the names {names}, is needed"
         if isinstance(given, str):
             maker = self._makers.get(given)
             if maker is not None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.strategies import suggestion
 from fermiac.errors import ArgumentError
 
 __all__ = [
@@ -185,7 +186,8 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     """Take `value` as one of the known words."""
     if not isinstance(value, str) or value not in known:
         words = ", ".join(repr(word) for word in known)
-        raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
+        hint = suggestion(value, list(known)) if isinstance(value, str) else ""
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {hint}one of {words} is needed")
     return value
 
 
