@@ -42,7 +42,7 @@ def test_univariate_laws_agree_with_scipy(law, reference):
     assert np.isnan(law.log_density(np.nan))
     assert np.isnan(law.cdf(np.nan))
     # The gradient, by central differences of the log-density in scipy.
-    inner = x[2:]
+    inner = x[2:-1]
     _, slopes = _core.LogDensity.law(law._handle).log_density_gradient(inner[:, None], 1)
     step = 1e-6 * inner.clip(1e-2)
     rise = reference.logpdf(inner + step) - reference.logpdf(inner - step)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.targets.signatures import FORMS
+from fermiac.targets.native_pointer import FORMS
 
 Array = NDArray[np.float64]
 FFI = cffi.FFI()
@@ -240,7 +240,7 @@ def test_a_numba_function_that_raises_is_an_error(
     # By whatever method, and whatever that makes of values that are not finite.
     with pytest.raises(TargetError, match=f"'{name}' left evaluation .* unwritten"):
         fm.importance.expect(
-            target, fm.distributions.Normal(np.full(DIM, 8.0)), n=1000, nonfinite="zero", rng=0
+            target, fm.distributions.Normal(np.full(DIM, 8.0)), n=1000, on_nan="zero", rng=0
         )
 
 
@@ -275,7 +275,7 @@ def test_an_integrand_that_refuses_a_row_is_an_error_or_counts_as_zero() -> None
     with pytest.raises(TargetError, match="the integrand is refused"):
         fm.importance.expect(target, normal, n=4000, rng=0)
     with pytest.warns(fm.errors.FermiacWarning, match="not finite"):
-        e = fm.importance.expect(target, normal, n=4000, nonfinite="zero", method="mc", rng=0)
+        e = fm.importance.expect(target, normal, n=4000, on_nan="zero", method="mc", rng=0)
     assert abs(e.mean - 0.5) < 5 * e.stderr
 
 

@@ -28,7 +28,7 @@ from numba import types
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.targets.signatures import FORMS, form_of
+from fermiac.targets.native_pointer import FORMS, form_of
 
 FFI = cffi.FFI()
 CAPSULE = ctypes.pythonapi.PyCapsule_New
@@ -160,7 +160,7 @@ def wrong(signature: Any, body: Any) -> Any:
         (-5, {}, "no address"),
         (True, {}, "pointer: bool given"),
         (None, {}, "pointer: NoneType given"),
-        (total, {"signature": "vector"}, "'batch' or 'scalar'"),
+        (total, {"signature": "vector"}, "one of 'batch', 'scalar'"),
         (total, {"gradient": len}, "a native gradient comes from the same call"),
         (total, {"gradient": True, "n_outputs": 2}, "n_outputs: 2 given with a gradient"),
         (total, {"signature": "scalar", "n_outputs": 2}, "only a batch function"),

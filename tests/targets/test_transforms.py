@@ -329,8 +329,8 @@ def test_what_does_not_fit_is_refused(spec: Any, names: Any, match: str) -> None
         (lambda: transforms.bounded(-1e308, 1e308), "high - low finite"),
         (lambda: transforms.above(np.inf), "low"),
         (lambda: transforms.below("x"), "high"),  # type: ignore[arg-type]
-        (lambda: transforms.simplex(1), "2 or more"),
-        (lambda: transforms.ordered(0), "1 or more"),
+        (lambda: transforms.simplex(1), "a whole number from 2"),
+        (lambda: transforms.ordered(0), "a whole number from 1"),
         (lambda: targets.transformed(lambda x: x, {}), "as_target"),  # type: ignore[arg-type]
     ],
 )

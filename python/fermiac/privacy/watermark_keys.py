@@ -396,7 +396,7 @@ class ExponentialKey(_Key):
         check_range(y, self._vocab_size)
         if isinstance(self._source, np.ndarray):
             return self._source[:, y]
-        return _core.watermarknumbers(self._source, y.astype(np.uint32), self._n).T
+        return _core.watermark_numbers(self._source, y.astype(np.uint32), self._n).T
 
     def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
         p = np.ascontiguousarray(table)
