@@ -125,28 +125,35 @@ pub(super) enum Source {
 }
 
 impl Marginal {
-    /// The support.
-    pub fn support(&self) -> Support {
+    /// The support, whether the tails are no heavier than Gaussian ones in the sense of
+    /// [`Law`](crate::Law), and the random numbers of draws.
+    fn traits(&self) -> (Support, bool, Source) {
         match self.form {
-            Form::Normal { .. } | Form::StudentT { .. } => Support::Real,
-            Form::LogNormal { .. } | Form::Gamma { .. } | Form::Exponential { .. } => {
-                Support::Above(0.0)
+            Form::Normal { .. } => (Support::Real, true, Source::Normal),
+            Form::LogNormal { .. } => (Support::Above(0.0), true, Source::Normal),
+            Form::Uniform { low, high, .. } => (Support::Between(low, high), true, Source::Uniform),
+            Form::StudentT { .. } => (Support::Real, false, Source::Own),
+            Form::Gamma { .. } | Form::Exponential { .. } => {
+                (Support::Above(0.0), false, Source::Own)
             }
-            Form::Uniform { low, high, .. } => Support::Between(low, high),
-            Form::Beta { .. } => Support::Between(0.0, 1.0),
+            // In that sense the density falls like a power of the normal one.
+            Form::Beta { .. } => (Support::Between(0.0, 1.0), true, Source::Own),
         }
     }
 
-    /// Whether the tails are no heavier than Gaussian ones in the sense of
-    /// [`Law`](crate::Law): a beta density falls like a power of the normal one there.
+    /// The support.
+    pub fn support(&self) -> Support {
+        self.traits().0
+    }
+
+    /// Whether the tails are no heavier than Gaussian ones.
     pub(super) fn has_gaussian_tails(&self) -> bool {
-        match self.form {
-            Form::Normal { .. }
-            | Form::LogNormal { .. }
-            | Form::Uniform { .. }
-            | Form::Beta { .. } => true,
-            Form::StudentT { .. } | Form::Gamma { .. } | Form::Exponential { .. } => false,
-        }
+        self.traits().1
+    }
+
+    /// The random numbers that [`Marginal::place`] takes.
+    pub(super) fn source(&self) -> Source {
+        self.traits().2
     }
 
     /// The log-density of a value, or of eight.
@@ -276,18 +283,6 @@ impl Marginal {
         }
     }
 
-    /// The random numbers that [`Marginal::place`] takes.
-    pub(super) fn source(&self) -> Source {
-        match self.form {
-            Form::Normal { .. } | Form::LogNormal { .. } => Source::Normal,
-            Form::Uniform { .. } => Source::Uniform,
-            Form::StudentT { .. }
-            | Form::Gamma { .. }
-            | Form::Beta { .. }
-            | Form::Exponential { .. } => Source::Own,
-        }
-    }
-
     /// Low, width and high of a uniform law.
     pub(super) fn interval(&self) -> Option<[f64; 3]> {
         if let Form::Uniform { low, high, width } = self.form {
@@ -299,15 +294,15 @@ impl Marginal {
 
     /// The draw made of one number of the law's source; NaN where the source is the law's own.
     pub(super) fn place(&self, number: f64) -> f64 {
-        match self.form {
-            Form::Normal { mean, sd, .. } => mean + sd * number,
-            Form::LogNormal { mu, sigma, .. } => exp(mu + sigma * number),
+        if let Form::Normal { mean, sd, .. } = self.form {
+            mean + sd * number
+        } else if let Form::LogNormal { mu, sigma, .. } = self.form {
+            exp(mu + sigma * number)
+        } else if let Form::Uniform { low, high, width } = self.form {
             // The product may round up to the width, the sum never leaves the interval by more.
-            Form::Uniform { low, high, width } => (low + width * number).min(high),
-            Form::StudentT { .. }
-            | Form::Gamma { .. }
-            | Form::Beta { .. }
-            | Form::Exponential { .. } => f64::NAN,
+            (low + width * number).min(high)
+        } else {
+            f64::NAN
         }
     }
 
