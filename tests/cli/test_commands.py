@@ -108,7 +108,7 @@ def test_scores(capsys: Captured, scores: tuple[Path, Path], threshold: str, met
         capsys, "--scores", *scores, "--threshold", threshold, "--method", method, "--rng", 5
     )
     assert (code, err) == (0, "")
-    strategy = fm.privacy.HoldOut() if threshold == "holdout" else float(threshold)
+    strategy = fm.privacy.HoldOutThreshold() if threshold == "holdout" else float(threshold)
     members, others = map(np.loadtxt, scores)
     a = fm.privacy.audit_scores(members, others, threshold=strategy, method=method, rng=5)
     bound, _, posterior = out.partition("Posterior of these counts")

@@ -39,7 +39,7 @@ COLUMNS = ("epsilon_median", "epsilon_lower", "epsilon_upper", "prob_zero")
 MOMENTS = ("epsilon_mean", "epsilon_sd", "epsilon_mode")
 _OF_SCORES = ("threshold", "method", "alpha", "rng")
 _STRATEGIES = {
-    "holdout": privacy.HoldOut,
+    "holdout": privacy.HoldOutThreshold,
     "multisplit": privacy.MultiSplit,
     "bonferroni": privacy.Bonferroni,
 }
@@ -260,7 +260,7 @@ def _scores(options: argparse.Namespace) -> int:
     threshold = (
         _STRATEGIES[word]()
         if word in _STRATEGIES
-        else privacy.Explicit(
+        else privacy.FixedThreshold(
             number_of("--threshold", word, "a number, holdout, multisplit or bonferroni is")
         )
     )

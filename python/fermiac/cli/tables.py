@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from fermiac.privacy.inputs import MOST
+from fermiac.privacy.checks import MOST
 
 __all__ = [
     "COUNTS",

@@ -1,4 +1,4 @@
-"""What constructors of built-in targets return: frozen objects that are their arguments."""
+"""Base class of the built-in targets: frozen objects defined by their arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class Built:
-    """What a function made of its arguments: frozen, comparable, hashable, picklable."""
+    """Base class of objects made of arguments by a function: frozen, comparable, picklable."""
 
     __slots__ = ("_arguments", "_make")
 
@@ -51,7 +51,7 @@ class Built:
         )
 
     def __hash__(self) -> int:
-        # The sum makes 0.0 of -0.0: what is equal must hash equally.
+        # The sum makes 0.0 of -0.0: equal objects must have equal hashes.
         values = (
             (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v
             for v in self._arguments.values()
@@ -146,7 +146,7 @@ class BuiltinIntegrand(Built):
 
 
 def scalar(name: str, value: object) -> float:
-    """One real number, or raise in the argument's name."""
+    """Return one real number, or raise in the argument's name."""
     given = real_numbers(name, value)  # type: ignore[arg-type]
     if given.ndim:
         raise ArgumentError(f"{name}: an array of shape {given.shape} given; a number is needed")

@@ -1,7 +1,7 @@
 //! The weights of the components: minimises F(α) = mean a / (ρ·α) over the simplex, with a
 //! certificate of how close the minimum is.
 //!
-//! F is convex and homogeneous of degree -1, so with G = -∇F it holds α·G = F and, by convexity,
+//! F is convex and homogeneous of degree -1, so that with G = -∇F, α·G = F and, by convexity,
 //! F - min F ≤ max_l G_l - F: the duality gap that decides when to stop. A few multiplicative
 //! sweeps α_l ← α_l √G_l come near; Newton's method with the bounds α ≥ 0 (a small quadratic
 //! programme each) finishes in a handful of passes over the points, where the sweeps alone would
@@ -22,7 +22,7 @@ const MAX_SWEEPS: usize = 500;
 const MAX_NEWTON: usize = 30;
 /// With more components than this the Hessian costs more than the sweeps that it saves.
 const NEWTON_LIMIT: usize = 200;
-/// No component is ever switched off, or it could not come back.
+/// The least weight of a component: from 0 it could not come back.
 const LEAST: f64 = 1e-11;
 
 /// The solution and its certificate.
@@ -182,8 +182,8 @@ struct Gradient<'a> {
     span: usize,
 }
 
-/// ρ·α of a tile; where it vanishes, so do the row's terms unless its density is needed there,
-/// and then the huge quotient says so.
+/// ρ·α of a tile, bounded away from 0. Where it vanishes, so do the terms of the row, unless a
+/// density is needed there; then the huge quotient shows it.
 #[inline(always)]
 fn mixture<const FMA: bool>(rho: &[V], alpha: &[f64]) -> V {
     let mut s = V::ZERO;

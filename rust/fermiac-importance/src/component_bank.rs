@@ -1,4 +1,4 @@
-//! Gaussian and Student-t densities, packed so that one pass evaluates all of them at eight points.
+//! A bank of Gaussian and Student-t densities, stored so that one pass evaluates all of them at eight points.
 
 use std::f64::consts::PI;
 
@@ -7,7 +7,7 @@ use fermiac_base::simd::{LANES, V, fma, ln, ln1pv};
 use fermiac_base::special::ln_gamma;
 use fermiac_base::{Error, Result};
 
-/// The tails of the densities in a [`Pack`].
+/// The tails of the densities in a [`ComponentBank`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Tail {
     /// Gaussian.
@@ -16,7 +16,7 @@ pub(crate) enum Tail {
     Student(f64),
 }
 
-/// One density of a pack, as fitted.
+/// One density of a bank, as fitted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fitted {
     pub(crate) mean: Vec<f64>,
@@ -26,7 +26,7 @@ pub(crate) struct Fitted {
 
 /// Densities with a common dimension and tail.
 #[derive(Debug, Clone)]
-pub(crate) struct Pack {
+pub(crate) struct ComponentBank {
     dim: usize,
     tail: Tail,
     /// n × d.
@@ -38,7 +38,7 @@ pub(crate) struct Pack {
     log_constants: Vec<f64>,
 }
 
-impl Pack {
+impl ComponentBank {
     pub(crate) fn new(dim: usize, tail: Tail) -> Self {
         Self {
             dim,
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    struct Eval<'a>(&'a Pack, usize, Vec<V>);
+    struct Eval<'a>(&'a ComponentBank, usize, Vec<V>);
 
     impl Kernel for Eval<'_> {
         type Output = V;
@@ -235,12 +235,12 @@ mod tests {
         let point = vec![V::splat(2.5), V::splat(0.0)];
         // det = 1.64; inverse = [[1, -0.6], [-0.6, 2]] / 1.64; offset (1.5, 1).
         let square = (1.5 * 1.5 - 2.0 * 0.6 * 1.5 + 2.0) / 1.64;
-        let mut gaussian = Pack::new(2, Tail::Gaussian);
+        let mut gaussian = ComponentBank::new(2, Tail::Gaussian);
         gaussian.push(&fitted).unwrap();
         let expected = -(2.0 * PI).ln() - 0.5 * 1.64_f64.ln() - 0.5 * square;
         let got = dispatch(Eval(&gaussian, 0, point.clone()));
         assert!((got.0[3] - expected).abs() < 1e-14);
-        let mut student = Pack::new(2, Tail::Student(8.0));
+        let mut student = ComponentBank::new(2, Tail::Student(8.0));
         student.push(&fitted).unwrap();
         // Scale = covariance · 6/8; Γ(5)/Γ(4) = 4.
         let expected = 4.0_f64.ln()

@@ -1,4 +1,4 @@
-"""The evidence, interrupted: what was done is handed out; and its progress."""
+"""Interrupts and progress of `expect` and `evidence`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.importance.test_evidence import LOG_2PI, Array, run, small, wide
+from evidence_targets import LOG_2PI, Array, run_evidence, small, wide
 
 import fermiac as fm
+
+LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
+
+
+def f(x: Array) -> Array:
+    return x[:, 0] ** 2
+
+
+def test_progress_is_reported() -> None:
+    import time
+
+    seen: list[tuple[int, int]] = []
+
+    def slow(x: Array) -> Array:
+        time.sleep(0.15)
+        return f(x)
+
+    fm.importance.expect(
+        slow, LAW, n=300_000, method="mc", rng=0, progress=lambda *state: seen.append(state)
+    )
+    assert seen
+    assert all(total == 300_000 and 0 <= done <= total for done, total in seen)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (300_000, 300_000)
 
 
 def test_an_interrupt_hands_out_what_was_done() -> None:
@@ -27,7 +51,7 @@ def test_an_interrupt_hands_out_what_was_done() -> None:
 
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(small()._replace(log_density=f), n=2_000_000, rng=0)
+        run_evidence(small()._replace(log_density=f), n=2_000_000, rng=0)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert not partial.converged
@@ -40,10 +64,10 @@ def test_an_interrupt_among_the_gradients_hands_out_the_evidence() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(small(), n=5000, rng=0, gradient=gradient)
+        run_evidence(small(), n=5000, rng=0, gradient=gradient)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
-    assert partial.log_evidence == run(small(), n=5000, rng=0).log_evidence
+    assert partial.log_evidence == run_evidence(small(), n=5000, rng=0).log_evidence
     assert partial.sample.gradients is None
 
 
@@ -97,7 +121,7 @@ def test_an_interrupt_of_the_last_report_hands_out_the_whole_result(verb: str) -
     assert getattr(whole, name) == getattr(plain, name)
 
 
-def test_progress_is_reported() -> None:
+def test_progress_of_an_evidence_is_reported() -> None:
     seen: list[tuple[int, int]] = []
-    run(small(), n=5000, rng=0, progress=lambda done, total: seen.append((done, total)))
+    run_evidence(small(), n=5000, rng=0, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (5000, 5000)

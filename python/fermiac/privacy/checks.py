@@ -1,4 +1,4 @@
-"""What counts, probabilities, scores and words may be, and where results come from."""
+"""Checks of counts, probabilities and scores, and the common fields of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import choice, numbers, require
+from fermiac._base.validate import numbers, require
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import Result, warn
 
@@ -17,13 +17,13 @@ __all__ = [
     "MOST",
     "Array",
     "at_least_zero",
-    "choice",
     "counts",
     "fraction",
     "provenance",
     "scores",
     "single",
     "warned",
+    "whole_counts",
 ]
 
 Array = NDArray[np.float64]
@@ -33,15 +33,23 @@ R = TypeVar("R", bound=Result)
 
 
 def counts(name: str, value: ArrayLike) -> Array:
-    """Take `value` as counts, which need not be whole."""
+    """Return `value` as counts, which need not be whole."""
     array = numbers(name, value)
     good = (array >= 0) & (array <= MOST)
     require(name, array, good, f"counts from 0 to {MOST:g} are needed")
     return array
 
 
+def whole_counts(name: str, value: ArrayLike) -> Array:
+    """Return `value` as whole counts."""
+    array = numbers(name, value)
+    good = (array >= 0) & (array <= 2**53) & (array == np.floor(array))
+    require(name, array, good, "whole numbers from 0 to 2**53 are needed")
+    return array
+
+
 def fraction(name: str, value: ArrayLike, zero: bool = False, one: bool = False) -> Array:
-    """Take `value` as numbers between 0 and 1, with or without the ends."""
+    """Return `value` as numbers between 0 and 1, with or without the ends."""
     array = numbers(name, value)
     good = ((array > 0) | (zero & (array == 0))) & ((array < 1) | (one & (array == 1)))
     ends = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
@@ -50,7 +58,7 @@ def fraction(name: str, value: ArrayLike, zero: bool = False, one: bool = False)
 
 
 def single(name: str, value: ArrayLike, zero: bool = False) -> float:
-    """Take `value` as one number between 0 and 1."""
+    """Return `value` as one number between 0 and 1."""
     array = fraction(name, value, zero=zero)
     if array.ndim:
         raise ArgumentError(f"{name}: {value!r:.60} was given; one number is needed")
@@ -58,14 +66,14 @@ def single(name: str, value: ArrayLike, zero: bool = False) -> float:
 
 
 def at_least_zero(name: str, value: ArrayLike) -> Array:
-    """Take `value` as numbers from 0 to +inf."""
+    """Return `value` as numbers from 0 to +inf."""
     array = numbers(name, value)
     require(name, array, array >= 0, "a number of at least 0 is needed")
     return array
 
 
 def scores(name: str, value: ArrayLike) -> Array:
-    """Take `value` as the scores of an attack."""
+    """Return `value` as the scores of an attack."""
     array = numbers(name, value)
     if array.ndim != 1 or array.size == 0:
         raise ArgumentError(
@@ -76,7 +84,7 @@ def scores(name: str, value: ArrayLike) -> Array:
 
 
 def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None = None) -> Any:
-    """The fields of a result that evaluates no target."""
+    """Return the common fields of a result that evaluates no target."""
     return {
         "seed": seed,
         "version": _core.__version__,
@@ -88,6 +96,6 @@ def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None =
 
 
 def warned(result: R, category: type[FermiacWarning]) -> R:
-    """Warn of what the result says, in the name of the caller's caller, and hand it on."""
+    """Return the result after its warnings, which are given in the name of the caller's caller."""
     warn(((category, text) for text in result.warnings), result)
     return result

@@ -1,4 +1,4 @@
-//! The quality of a sampler, judged by all points of the adaptation.
+//! The score of a sampler: its variance criterion, estimated from all points of the adaptation.
 
 use std::ops::Range;
 
@@ -11,10 +11,11 @@ use super::proposal::{Proposal, weight};
 use super::stage::Measured;
 
 /// The criterion for one evaluation from a sampler, Σ w_j times the variance of the corrected
-/// value of expectation j, estimated from all points, wherever they were drawn: so a sampler
-/// cannot look good by missing what others have seen. With it, the share of the largest point.
+/// value of expectation j, with the share of the largest point in it. It is estimated from all
+/// points, whichever sampler drew them, so that a sampler cannot score well by missing a region
+/// that other samplers found.
 ///
-/// Sampler 0 is the laws; of the others only the last two can be asked for.
+/// Sampler 0 is the laws; of the others only the last two are available.
 pub(crate) fn criterion(
     context: &Context<'_>,
     points: &Points,
