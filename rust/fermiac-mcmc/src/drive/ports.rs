@@ -7,7 +7,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::{all_finite, show};
-use fermiac_target::{Conditional, Integrand, LogDensity, RowStatus, Style, unwritten};
+use fermiac_target::{Conditional, Dispatch, Integrand, LogDensity, RowStatus, unwritten};
 
 use crate::kernel::Need;
 
@@ -35,11 +35,11 @@ pub(super) struct Batch<'a> {
 
 impl Port {
     /// Where it may run.
-    pub fn style(&self) -> Style {
+    pub fn dispatch(&self) -> Dispatch {
         match self {
-            Self::Density(density) => density.style(),
-            Self::Table(table) => table.style(),
-            Self::Draw(law) => law.style(),
+            Self::Density(density) => density.dispatch(),
+            Self::Table(table) => table.dispatch(),
+            Self::Draw(law) => law.dispatch(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Port {
         context: &Context<'_>,
     ) -> Result<u64> {
         let (n, dim) = (batch.x.len(), batch.x.dim());
-        if self.style() == Style::Central || context.n_threads() == 1 || n <= ROWS {
+        if self.dispatch() == Dispatch::CallingThread || context.n_threads() == 1 || n <= ROWS {
             return self.answer(need, batch);
         }
         let outputs = batch.values.len() / n;

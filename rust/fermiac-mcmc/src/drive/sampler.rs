@@ -7,7 +7,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::chain::Chain;
 use super::free_run::free_run;
@@ -128,7 +128,7 @@ impl Sampler {
             Driver::FreeRun => true,
             Driver::LockStep => false,
             Driver::Auto => {
-                let threaded = ports.iter().all(|port| port.style() == Style::Threaded);
+                let threaded = ports.iter().all(|port| port.dispatch() == Dispatch::AnyThread);
                 // An ensemble alone would keep one thread busy; its rows are split over all.
                 let wide = self.chains.first().is_some_and(|c| c.kernel.n_points() > 1);
                 threaded && (!wide || self.chains.len() >= context.n_threads())
