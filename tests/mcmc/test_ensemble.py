@@ -91,11 +91,11 @@ def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str
 def test_a_run_goes_on_from_any_question(kernel: Any) -> None:
     target, x0 = LAWS["gaussian"]().target, points(16)
     whole = draws(kernel, target, x0, 30, key=7, n_points=8)
-    chains, ports = sampler(kernel, target, x0, 7, n_points=8)
+    chains, oracles = sampler(kernel, target, x0, 7, n_points=8)
     out = record(chains, 30, x0)
-    while not go(chains, ports, 30, out, "lock", budget=0.0):
+    while not go(chains, oracles, 30, out, "lock", budget=0.0):
         words = chains.save()
-        chains, ports = sampler(kernel, target, x0, 7, n_points=8)
+        chains, oracles = sampler(kernel, target, x0, 7, n_points=8)
         chains.load(words)
     for part in ("draws", "log_densities", "stats"):
         np.testing.assert_array_equal(out[part], whole[part])

@@ -1,4 +1,4 @@
-//! Ports: the targets and conditionals that answer the questions of kernels.
+//! Oracles: the targets and conditional laws that answer the requests of kernels.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::{all_finite, show};
-use fermiac_target::{Conditional, Integrand, LogDensity, RowStatus, Style, unwritten};
+use fermiac_target::{Conditional, Dispatch, Integrand, LogDensity, RowStatus, unwritten};
 
-use crate::kernel::Need;
+use crate::kernel::RequestKind;
 
-/// Rows that one worker evaluates at a time where a batch is split over threads.
+/// The rows that one worker evaluates at a time when a batch is split over threads.
 const ROWS: usize = 64;
 
-/// One that kernels ask.
+/// A function that answers requests.
 #[derive(Clone)]
-pub enum Port {
+pub enum Oracle {
     /// A log-density.
     Density(Arc<dyn LogDensity>),
-    /// Several numbers a point: log-probabilities of the states of a discrete block.
+    /// Several numbers per point: log-probabilities of the states of a discrete block.
     Table(Arc<dyn Integrand>),
-    /// Exact draws of some coordinates given the others.
+    /// A law of some coordinates given the others, to draw from.
     Draw(Arc<dyn Conditional>),
 }
 
-/// The rows of one question, or of the same question of several chains.
+/// The rows of one request, or of the same request of several chains.
 pub(super) struct Batch<'a> {
     pub(super) x: Rows<'a>,
     pub(super) values: &'a mut [f64],
@@ -33,17 +33,17 @@ pub(super) struct Batch<'a> {
     pub(super) status: &'a mut Vec<RowStatus>,
 }
 
-impl Port {
-    /// Where it may run.
-    pub fn style(&self) -> Style {
+impl Oracle {
+    /// The threads on which it may run.
+    pub fn dispatch(&self) -> Dispatch {
         match self {
-            Self::Density(density) => density.style(),
-            Self::Table(table) => table.style(),
-            Self::Draw(law) => law.style(),
+            Self::Density(density) => density.dispatch(),
+            Self::Table(table) => table.dispatch(),
+            Self::Draw(law) => law.dispatch(),
         }
     }
 
-    /// Coordinates of the points that it is asked about.
+    /// The number of coordinates of its points.
     pub fn dim(&self) -> usize {
         match self {
             Self::Density(density) => density.dim(),
@@ -52,22 +52,22 @@ impl Port {
         }
     }
 
-    /// Answers with values, and gradients where they are needed. Rows without density, and rows at
-    /// which the target fails or gives NaN, get -inf; the latter are counted.
-    pub(super) fn answer(&self, need: Need, batch: Batch<'_>) -> Result<u64> {
+    /// Answers with values, and gradients if they are requested. Rows without density, and rows at
+    /// which the target fails or gives NaN, get -inf. Returns the number of the latter.
+    pub(super) fn answer(&self, kind: RequestKind, batch: Batch<'_>) -> Result<u64> {
         let Batch { x, values, gradients, status } = batch;
         status.clear();
         status.resize(x.len(), RowStatus::Good);
-        match (self, need) {
-            (Self::Density(density), Need::Value) => {
+        match (self, kind) {
+            (Self::Density(density), RequestKind::Value) => {
                 density.log_density(x, values, status)?;
-                settle(density.as_ref(), x, values, &[], status)
+                reject_unusable(density.as_ref(), x, values, &[], status)
             }
-            (Self::Density(density), Need::Gradient) => {
+            (Self::Density(density), RequestKind::Gradient) => {
                 density.log_density_gradient(x, values, gradients, status)?;
-                settle(density.as_ref(), x, values, gradients, status)
+                reject_unusable(density.as_ref(), x, values, gradients, status)
             }
-            (Self::Table(table), Need::Value) => {
+            (Self::Table(table), RequestKind::Value) => {
                 let mut out = Vec::with_capacity(values.len());
                 table.eval(x, &mut out, status)?;
                 if out.len() != values.len() {
@@ -80,20 +80,24 @@ impl Port {
                 values.copy_from_slice(&out);
                 Ok(0)
             }
-            _ => Err(Error::Internal("a kernel asked a port for what it does not give".into())),
+            (Self::Density(_) | Self::Table(_), RequestKind::Draw)
+            | (Self::Table(_), RequestKind::Gradient)
+            | (Self::Draw(_), _) => {
+                Err(Error::Internal("a kernel asked an oracle for what it does not give".into()))
+            }
         }
     }
 
-    /// As [`answer`](Self::answer), split over the threads where that pays.
+    /// The same as [`answer`](Self::answer), split over the threads where that pays.
     pub(super) fn answer_together(
         &self,
-        need: Need,
+        kind: RequestKind,
         batch: Batch<'_>,
         context: &Context<'_>,
     ) -> Result<u64> {
         let (n, dim) = (batch.x.len(), batch.x.dim());
-        if self.style() == Style::Central || context.n_threads() == 1 || n <= ROWS {
-            return self.answer(need, batch);
+        if self.dispatch() == Dispatch::CallingThread || context.n_threads() == 1 || n <= ROWS {
+            return self.answer(kind, batch);
         }
         let outputs = batch.values.len() / n;
         let mut refused = 0;
@@ -104,20 +108,21 @@ impl Port {
                 let rows = ROWS.min(n - c * ROWS);
                 let part = Rows::new(&x.data()[c * ROWS * dim..(c * ROWS + rows) * dim], dim);
                 let mut values = vec![0.0; rows * outputs];
-                let mut gradients = vec![0.0; if need == Need::Gradient { rows * dim } else { 0 }];
+                let mut gradients =
+                    vec![0.0; if kind == RequestKind::Gradient { rows * dim } else { 0 }];
                 let batch = Batch {
                     x: part,
                     values: &mut values,
                     gradients: &mut gradients,
                     status: &mut Vec::new(),
                 };
-                let refused = self.answer(need, batch).map_err(|error| shifted(error, c * ROWS))?;
+                let refused = self.answer(kind, batch).map_err(|error| shifted(error, c * ROWS))?;
                 Ok((values, gradients, refused))
             },
             |c, (part, slopes, count)| {
                 let at = c * ROWS;
                 values[at * outputs..at * outputs + part.len()].copy_from_slice(&part);
-                if need == Need::Gradient {
+                if kind == RequestKind::Gradient {
                     gradients[at * dim..at * dim + slopes.len()].copy_from_slice(&slopes);
                 }
                 refused += count;
@@ -127,7 +132,7 @@ impl Port {
         Ok(refused)
     }
 
-    /// Answers with draws.
+    /// Answers with exact draws.
     pub(super) fn draw(
         &self,
         x: Rows<'_>,
@@ -155,7 +160,7 @@ impl Port {
     }
 }
 
-/// The error of a part that begins at row `by`.
+/// The error of a part that starts at row `by`.
 fn shifted(error: Error, by: usize) -> Error {
     match error {
         Error::Target { row: Some(row), why } => Error::Target { row: Some(row + by), why },
@@ -163,8 +168,8 @@ fn shifted(error: Error, by: usize) -> Error {
     }
 }
 
-/// Makes -inf of what cannot be used, and counts it.
-fn settle(
+/// Sets unusable values to -inf. Returns the number of rows that failed or gave NaN.
+fn reject_unusable(
     density: &dyn LogDensity,
     x: Rows<'_>,
     values: &mut [f64],

@@ -1,23 +1,76 @@
-"""Overdamped Langevin kernels."""
+"""Metropolis kernels: random walks, Langevin steps, and Barker's proposal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
-from fermiac._base.validate import positive, yes
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac._base.validate import positive, probability, yes
+from fermiac.mcmc.kernel import GradientKernel, Kernel, Oracles, Spec, metric_spec
 
-__all__ = ["MALA", "ULA", "Barker"]
-
-#: The first step size that a search tries, in units of the coordinates' deviations.
-_FIRST = 1.0
+__all__ = ["MALA", "RWM", "ULA", "Barker"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MALA(Kernel):
+class RWM(Kernel):
+    r"""Random-walk Metropolis with an adapted scale and covariance.
+
+    Proposals are :math:`y = x + s L \xi`, with :math:`L L^\top` the covariance that the warm-up
+    has learned.
+
+    Parameters
+    ----------
+    scale : float, optional
+        The scale s; by default it is adapted to `target_accept` from 2.38/√d on.
+    target_accept : float, optional
+        The acceptance rate that the scale is adapted to; by default 0.44 in one dimension, 0.35 in
+        two to four, 0.234 above.
+    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+        What is learned of the covariance of the draws: nothing, variances, all of it (``"auto"``
+        up to 200 coordinates); or variances (d,) or a covariance (d, d) that stay.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001.
+    .. [2] A. Gelman, G. O. Roberts, W. R. Gilks, "Efficient Metropolis jumping rules", Bayesian
+       Statistics 5, 1996.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.mcmc.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1), 2, kernel=fm.mcmc.RWM(), n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    scale: float | None = None
+    target_accept: float | None = None
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:
+            positive("scale", self.scale)
+        if self.target_accept is not None:
+            probability("target_accept", self.target_accept)
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "rwm", {
+            "scale": self.scale,
+            "target_accept": self.target_accept,
+            "metric": metric_spec(self.metric, dim, gradients=False),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MALA(GradientKernel):
     r"""The Metropolis-adjusted Langevin algorithm, with an adapted step and preconditioner.
 
     Proposals are :math:`y = x + \tfrac{h}{2} M^{-1} \nabla \log p(x) + \sqrt{h}\, L \xi` with
@@ -59,32 +112,24 @@ class MALA(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     target_accept: float = 0.574
-    metric: str | ArrayLike = "auto"
     truncate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
+        super().__post_init__()
         if self.truncate is not None:
             positive("truncate", self.truncate)
-        probability("target_accept", self.target_accept)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "langevin", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
-            "correct": True,
+            "tuning": self._tuning(dim),
+            "corrected": True,
             "drift": ("plain", 0.0) if self.truncate is None else ("truncated", self.truncate),
-            "metric": metric_spec(self.metric, dim, gradients=True),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ULA(Kernel):
+class ULA(GradientKernel):
     r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
 
     Its draws follow the target up to a bias of order h, which no number of draws removes. While
@@ -126,31 +171,22 @@ class ULA(Kernel):
     'discretisation'
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
-    target_accept: float = 0.9
-    metric: str | ArrayLike = "auto"
     tamed: bool = False
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        probability("target_accept", self.target_accept)
+        super().__post_init__()
         yes("tamed", self.tamed)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "langevin", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
-            "correct": False,
+            "tuning": self._tuning(dim),
+            "corrected": False,
             "drift": ("tamed" if self.tamed else "plain", 0.0),
-            "metric": metric_spec(self.metric, dim, gradients=True),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Barker(Kernel):
+class Barker(GradientKernel):
     r"""Metropolis steps with Barker's proposal: noise whose signs lean along the gradient.
 
     With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
@@ -189,22 +225,7 @@ class Barker(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     target_accept: float = 0.4
-    metric: str | ArrayLike = "auto"
 
-    def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        probability("target_accept", self.target_accept)
-
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
-        return "langevin", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
-            "correct": True,
-            "drift": ("signs", 0.0),
-            "metric": metric_spec(self.metric, dim, gradients=True),
-        }
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "barker", {"tuning": self._tuning(dim)}

@@ -1,20 +1,20 @@
-//! The covariance that makes gradients fit draws best, of whole moments or from a few rows.
+//! The metric of least Fisher divergence between draws and gradients, from moments or from rows.
 
 use fermiac_base::linalg::{Cholesky, SymmetricEigen};
 use fermiac_base::{Error, Result};
 
-/// Directions of a low-rank metric at most.
+/// The largest number of directions of a low-rank metric.
 const MOST_DIRECTIONS: usize = 50;
-/// Directions whose variance is within this factor of 1 are left out.
+/// Directions with a variance within this factor of 1 are left out.
 const NEGLIGIBLE: f64 = 1.3;
-/// Directions of the span of the rows whose share of the largest is below this are rounding alone.
+/// Directions of the span of the rows with a smaller share of the largest are rounding errors.
 const NOISE: f64 = 1e-12;
 
 /// The symmetric Σ with Σ S Σ = D, row-major: the geometric mean of D and S⁻¹.
 ///
-/// For a normal law the covariance S of the gradients and D of the draws, from the same points,
-/// give its covariance without an error as soon as there are dim + 1 points.
-pub(super) fn balance(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Vec<f64>> {
+/// For a normal law the covariances S of the gradients and D of the draws at dim + 1 or more points
+/// give its covariance exactly.
+pub(super) fn geometric_mean(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Vec<f64>> {
     // With S = R Rᵀ: Σ = R⁻ᵀ (Rᵀ D R)^½ R⁻¹.
     let factor = Cholesky::new(slopes, dim)?;
     let mut half = vec![0.0; dim * dim];
@@ -56,16 +56,16 @@ pub(super) fn balance(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Vec<f
     Ok(matrix)
 }
 
-/// Directions and the roots of their variances less 1: I + U (Λ^½ - I) Uᵀ, in units in which all
-/// coordinates have variance 1.
+/// The directions U and gains Λ^½ - I of I + U (Λ^½ - I) Uᵀ, in units in which all coordinates have
+/// variance 1.
 pub(super) struct Directions {
-    /// One after the other.
+    /// The directions, one after the other.
     pub(super) vectors: Vec<f64>,
     pub(super) gains: Vec<f64>,
 }
 
-/// The directions in which rows of draws and of gradients, centred and in units, differ most from
-/// variance 1. The identity counts for `ridge` rows of each.
+/// The directions in which centred rows of draws and of gradients differ most from variance 1. The
+/// identity counts as `ridge` rows of each.
 pub(super) fn directions(
     draws: &[f64],
     slopes: &[f64],
@@ -89,7 +89,7 @@ pub(super) fn directions(
         (0..rank).for_each(|i| matrix[i * rank + i] += ridge / (n as f64 + ridge));
         matrix
     };
-    let matrix = balance(&moments(draws, 0), &moments(slopes, n), rank)?;
+    let matrix = geometric_mean(&moments(draws, 0), &moments(slopes, n), rank)?;
     let eigen = SymmetricEigen::new(&matrix, rank)?;
     let mut chosen: Vec<usize> = (0..rank)
         .filter(|&k| {
@@ -111,12 +111,12 @@ pub(super) fn directions(
     Ok(Directions { vectors, gains })
 }
 
-/// An orthonormal basis of the span of the rows, as combinations of them.
+/// An orthonormal basis of the span of the rows, as linear combinations of them.
 struct Basis {
     rank: usize,
-    /// The rows' coordinates in it.
+    /// The coordinates of the rows in it.
     rows: Vec<f64>,
-    /// The combinations: one row of the rows' weights for a vector.
+    /// The weights of the rows in each basis vector.
     weights: Vec<f64>,
 }
 
@@ -146,7 +146,7 @@ impl Basis {
         Ok(Self { rank: kept.len(), rows, weights })
     }
 
-    /// The vector of these coordinates.
+    /// The vector with these coordinates.
     fn vector(&self, coordinates: &[f64], draws: &[f64], slopes: &[f64], dim: usize) -> Vec<f64> {
         let n = self.weights.len() / self.rank;
         let mut weights = vec![0.0; n];
@@ -228,7 +228,7 @@ mod tests {
             }
             out
         };
-        let mean = balance(&draws, &slopes, dim).unwrap();
+        let mean = geometric_mean(&draws, &slopes, dim).unwrap();
         let got = product(&product(&mean, &slopes), &mean);
         assert!(got.iter().zip(&draws).all(|(a, b)| (a - b).abs() < 1e-10));
     }
