@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.replicates import seeded_key
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.run import NestedLoop
 from fermiac.nested.samplers import refuse_importance
 from fermiac.results.result import warn
@@ -36,7 +36,7 @@ _ADDED = 1000
 
 
 def extend(
-    result: Nested,
+    result: NestedResult,
     n_live: int | None = None,
     dlogz: float | None = None,
     *,
@@ -48,12 +48,12 @@ def extend(
     executor: Executor | Sharded | None = None,
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
-) -> Nested:
+) -> NestedResult:
     r"""Go on with a run: to a smaller rest of evidence, with more points, or after a limit.
 
     Parameters
     ----------
-    result : Nested
+    result : NestedResult
         What `sample` or `extend` returned in this process; also the ``partial_result`` of an
         interrupted run.
     n_live : int, optional
@@ -75,7 +75,7 @@ def extend(
 
     Returns
     -------
-    Nested
+    NestedResult
         All points, those of `result` among them; its `importance` is kept up where no run was
         added to the first. With `dlogz` or `dynamic` alone, to the last bit
         what `sample` would have given with it; without any, what it would have given without
@@ -132,7 +132,7 @@ def extend(
         jobs: list[tuple[Job, NestedLoop | None]] = [*runs]
         if n_live is not None:
             jobs.append((_added(runs[0][0], n_live, len(loops)), None))
-        done: list[Nested] = []
+        done: list[NestedResult] = []
         found: list[tuple[type[FermiacWarning], str]] = []
         try:
             for job, before in jobs:
@@ -209,7 +209,7 @@ def _added(job: Job, n_live: Any, number: int) -> Job:
     return replace(job, n_live=n, batch=batch, key=key, dynamic=None)
 
 
-def _together(runs: list[Nested]) -> Nested:
+def _together(runs: list[NestedResult]) -> NestedResult:
     """Return one result of all runs, which can be extended."""
     if len(runs) == 1:
         return runs[0]
@@ -220,7 +220,10 @@ def _together(runs: list[Nested]) -> Nested:
 
 
 def _keep(
-    error: BaseException, done: list[Nested], loops: tuple[NestedLoop, ...], result: Nested
+    error: BaseException,
+    done: list[NestedResult],
+    loops: tuple[NestedLoop, ...],
+    result: NestedResult,
 ) -> None:
     """Hand out with an error what was reached, and the runs that the call did not come to."""
     partial = getattr(error, "partial_result", None)

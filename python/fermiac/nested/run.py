@@ -11,7 +11,7 @@ import numpy as np
 from fermiac.nested.checks import findings
 from fermiac.nested.importance_evidence import importance_of
 from fermiac.nested.job import Job
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.volumes import from_points
 from fermiac.runs.loop import Budget, RunLoop
 
@@ -48,7 +48,7 @@ def longest(trace: Mapping[str, Any]) -> int:
 
 
 @dataclass(eq=False, repr=False)
-class NestedLoop(RunLoop[Nested]):
+class NestedLoop(RunLoop[NestedResult]):
     """The run loop of nested sampling; its time is that of all calls."""
 
     reports = True
@@ -146,7 +146,7 @@ class NestedLoop(RunLoop[Nested]):
             f"dlogz {info['remaining']:.3g}, efficiency {share:.2g} %"
         )
 
-    def snapshot(self, status: str) -> Nested | None:
+    def snapshot(self, status: str) -> NestedResult | None:
         """Return all points so far; but while the run goes on, the result can be extended."""
         if status == "complete":
             result = self._made(*_ENDS[self._ended_by()])
@@ -161,11 +161,11 @@ class NestedLoop(RunLoop[Nested]):
     def _ended_by(self) -> str:
         return str(self.info["status"]) if self.is_complete() else "max_time"
 
-    def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
+    def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings that the result carries."""
         return findings(result, self.info, self.max_time if self.timed_out else None)
 
-    def _made(self, status: str, converged: bool) -> Nested:
+    def _made(self, status: str, converged: bool) -> NestedResult:
         info, job = self.info, self.job
         wall = self.elapsed
         return from_points(
