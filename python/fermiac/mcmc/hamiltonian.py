@@ -35,10 +35,10 @@ class NUTS(GradientKernel):
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
-        What is learned of the inverse metric :math:`M^{-1}`: nothing, its diagonal, all of it (up
-        to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
-        (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
-        covariance (d, d) that stay.
+        The part of the inverse metric :math:`M^{-1}` that is learned: none, its diagonal, all of it
+        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
+        (``"auto"``: all up to 200 coordinates, directions above); or fixed variances (d,) or a
+        fixed covariance (d, d).
     estimator : {"gradients", "draws"}, default "gradients"
         The source of the metric: draws and their gradients, by the matrix with the least Fisher
         divergence, or the covariance of the draws alone.
@@ -110,11 +110,11 @@ class HMC(GradientKernel):
         The share, from 0 to 1, by which trajectories vary in length, uniformly to both sides: in
         their number of steps with `trajectory_length`, in their step size with `n_steps`.
     target_accept : float, default 0.8
-        The acceptance rate that the step size is adapted to.
+        The acceptance rate to which the step size is adapted.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric, estimator
-        As of `NUTS`.
+        As in `NUTS`.
 
     Raises
     ------

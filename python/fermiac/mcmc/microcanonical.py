@@ -35,7 +35,7 @@ class MCLMC(GradientKernel):
         step, which is rejected only if its energy error is above 1000, and the draws follow the
         target up to a bias: with the default step size, variances 2 % too small for a normal law.
     target_accept : float, default 0.9
-        The acceptance rate that the step size of adjusted trajectories is adapted to.
+        The acceptance rate to which the step size of adjusted trajectories is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
