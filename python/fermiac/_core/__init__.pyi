@@ -62,6 +62,7 @@ from fermiac._core.score import (
     score_noise,
 )
 from fermiac._core.targets import (
+    UNIVARIATE_LAWS,
     Integrand,
     Law,
     LogDensity,
@@ -93,6 +94,7 @@ from fermiac._core.walks import (
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "UNIVARIATE_LAWS",
     "Crawlers",
     "EdgeSorter",
     "GaussianMixture",

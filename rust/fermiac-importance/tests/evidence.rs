@@ -9,7 +9,7 @@ use fermiac_importance::evidence::{Evidence, Scheme, Settings, evidence};
 use fermiac_target::law::MultivariateNormal;
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
-/// exp(-|x - centre|² / 2 scale²), where it was told that it may run.
+/// exp(-|x - centre|² / 2 scale²), with the given execution style.
 struct Ball {
     dim: usize,
     centre: f64,

@@ -29,9 +29,9 @@ pub(crate) fn integrand(
     Ok(Arc::new(Callable { call, dim, outputs: OnceLock::new(), raised: raised.clone() }))
 }
 
-/// A log-density: a handle of one that runs in Rust or that a surrogate stands for, or (evaluate,
-/// dim, has_gradient) of an adapter:
-/// `evaluate(x, with_gradient)` gives checked C-contiguous arrays, (n,) and (n, d) or None.
+/// A log-density: a handle of one that runs in Rust or behind a surrogate, or (evaluate, dim,
+/// has_gradient) of an adapter whose `evaluate(x, with_gradient)` gives checked C-contiguous arrays,
+/// (n,) and (n, d) or None.
 pub(crate) fn log_density(
     object: &Bound<'_, PyAny>,
     raised: &Raised,
