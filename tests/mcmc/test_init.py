@@ -1,4 +1,4 @@
-"""Where chains start: drawn, given, climbed to; and whether a gradient is one."""
+"""The starts of the chains, and the check of the gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels as objects: what they refuse, when they are equal, and what provenance says of them."""
+"""Kernels as objects: settings, equality, provenance, and single transitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slice samplers and random walks: laws, forms of targets, threads, suspended states, arguments."""
+"""Slice samplers: laws, forms of targets, threads, suspended states, arguments."""
 
 from __future__ import annotations
 
