@@ -1,4 +1,4 @@
-"""Checkpoints of runs: killed and resumed, they give the bits of a run that was not."""
+"""Checkpoints of runs: the bits of a run that is killed and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of chains: the same bits whatever happens to them, and what is refused."""
+"""Runs of chains: the same bits for all settings that must not matter, and errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What tests of chains share: the choice of the driver, and whole samples compared.
+"""The choice of a driver, and the comparison of whole samples, for tests of chains.
 
-Which driver answers the chains' questions is hidden from users, since all give the same bits:
-`with driver("free"):` has every worker answer for its chain (built-in and native targets only),
-`with driver("lock"):` gathers the questions of all chains into batches.
+Users cannot choose the driver, since all give the same bits. `with driver("free"):` every worker
+answers the requests of its chain (built-in and native targets only), `with driver("lock"):` the
+requests of all chains are gathered into batches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
 
 @contextmanager
 def driver(name: str) -> Iterator[None]:
-    """Have all runs within use this driver: "auto", "free" or "lock"."""
+    """Use this driver for all runs within: "auto", "free" or "lock"."""
     token = DRIVER.set(name)
     try:
         yield
@@ -38,7 +38,7 @@ def driver(name: str) -> Iterator[None]:
 
 
 def assert_same(a: fm.Sample, b: fm.Sample) -> None:
-    """Both have the same bits: draws, log-densities, gradients and statistics."""
+    """Assert that draws, log-densities, gradients and statistics have the same bits."""
     for name in ("draws", "log_densities", "gradients"):
         one, other = getattr(a, name), getattr(b, name)
         assert (one is None) == (other is None), name
