@@ -275,7 +275,7 @@ def test_plugin() -> None:
         ({"prior": ((0, 1), (1, 1))}, "prior: 0 was given"),
         ({"prior": ((0.02, 1), (1, 1))}, "prior: 0.02 was given; parameters from 0.05"),
         ({"prior": ((1, 1e300), (1, 1))}, r"prior: 1e\+300 was given"),
-        ({"n_threads": 0}, "n_threads: 0 given"),
+        ({"n_threads": 0}, "n_threads: 0 was given"),
         ({"prior": (1, 1)}, "two pairs"),
         ({"direction": "up"}, "direction"),
         ({"tp": [1, 2, 3], "fp": [1, 2]}, r"tp \(3,\), fp \(2,\).* do not broadcast"),

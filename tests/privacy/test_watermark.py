@@ -406,7 +406,7 @@ def test_an_interrupt_leaves_what_was_done() -> None:
         ({"rng": -1}, "rng: -1 was given"),
         ({"reference": [[1.0]]}, "reference: an array of shape"),
         ({"reference": [1.0, np.nan]}, "reference: NaN"),
-        ({"n_threads": 0}, "n_threads: 0 given"),
+        ({"n_threads": 0}, "n_threads: 0 was given"),
         ({"progress": 3}, "progress: 3 given"),
     ],
 )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import plain
+from fermiac._base.validate import numbered, real_numbers
 from fermiac.errors import ArgumentError
 
 __all__ = ["Built", "BuiltinIntegrand", "numbered", "real_numbers", "scalar"]
@@ -143,25 +143,6 @@ class BuiltinIntegrand(Built):
                 f"{self.dim} coordinate{'s' if self.dim > 1 else ''} as rows, shape (n, {self.dim})"
             )
         return self._handle(points, resolve_threads(None))
-
-
-def real_numbers(name: str, value: ArrayLike) -> Array:
-    """Return a copy of an argument as a C-contiguous float64 array, or raise in its name."""
-    value = plain(name, value)
-    try:
-        given = np.asarray(value)
-        if given.dtype.kind == "c":
-            raise TypeError("complex numbers")
-        return np.array(given, dtype=np.float64, order="C")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArgumentError(
-            f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
-        ) from error
-
-
-def numbered(name: str, n: int) -> tuple[str, ...]:
-    """Return names of coordinates: ``name[0]``, ``name[1]``, ..."""
-    return tuple(f"{name}[{i}]" for i in range(n))
 
 
 def scalar(name: str, value: object) -> float:

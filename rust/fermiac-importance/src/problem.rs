@@ -9,7 +9,7 @@ use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
-use fermiac_target::{Integrand, Law, RowStatus, Style, unwritten};
+use fermiac_target::{Dispatch, Integrand, Law, RowStatus, unwritten};
 
 use super::layout;
 use super::proposal::Proposal;
@@ -195,10 +195,10 @@ impl<'a> Problem<'a> {
         process: impl Fn(usize, &Batch) -> Result<T> + Sync,
         mut fold: impl FnMut(usize, T) -> Result<()>,
     ) -> Result<()> {
-        let central_law = |law: &&dyn Law| law.style() == Style::Central;
+        let central_law = |law: &&dyn Law| law.dispatch() == Dispatch::CallingThread;
         let laws_here = plan.densities && self.laws.iter().any(central_law);
         let draws_here = source.uses_laws() && self.laws.iter().any(central_law);
-        let integrand_here = self.integrand.style() == Style::Central;
+        let integrand_here = self.integrand.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
         let first = plan.chunks.start;
         let count = plan.chunks.len();
@@ -207,7 +207,7 @@ impl<'a> Problem<'a> {
                 count,
                 |i| {
                     let mut batch = self.draw(source, &strata, plan, first + i)?;
-                    self.densities(&mut batch, plan, Style::Threaded)?;
+                    self.densities(&mut batch, plan, Dispatch::AnyThread)?;
                     self.integrate_one(&mut batch, plan, first + i)?;
                     let part = process(first + i, &batch);
                     self.recycle(batch);
@@ -227,14 +227,14 @@ impl<'a> Problem<'a> {
                     batches.push(self.draw(source, &strata, plan, c)?);
                 }
                 for batch in &mut batches {
-                    self.densities(batch, plan, Style::Threaded)?;
+                    self.densities(batch, plan, Dispatch::AnyThread)?;
                 }
             } else {
                 context.ordered(
                     end - start,
                     |i| {
                         let mut batch = self.draw(source, &strata, plan, start + i)?;
-                        self.densities(&mut batch, plan, Style::Threaded)?;
+                        self.densities(&mut batch, plan, Dispatch::AnyThread)?;
                         Ok(batch)
                     },
                     |_, batch| {
@@ -245,7 +245,7 @@ impl<'a> Problem<'a> {
             }
             context.poll()?;
             for batch in &mut batches {
-                self.densities(batch, plan, Style::Central)?;
+                self.densities(batch, plan, Dispatch::CallingThread)?;
             }
             if integrand_here {
                 self.integrate_many(&mut batches, plan, start)?;
@@ -311,17 +311,17 @@ impl<'a> Problem<'a> {
         Ok(batch)
     }
 
-    /// The densities of the laws of one style; once those of both are there, they go into tiles.
-    fn densities(&self, batch: &mut Batch, plan: &Plan, style: Style) -> Result<()> {
-        let central = self.laws.iter().any(|law| law.style() == Style::Central);
-        if !plan.densities || (style == Style::Central && !central) {
+    /// The densities of the laws of one dispatch; once those of both are there, they go into tiles.
+    fn densities(&self, batch: &mut Batch, plan: &Plan, dispatch: Dispatch) -> Result<()> {
+        let central = self.laws.iter().any(|law| law.dispatch() == Dispatch::CallingThread);
+        if !plan.densities || (dispatch == Dispatch::CallingThread && !central) {
             return Ok(());
         }
         let (n, n_laws) = (batch.n, self.laws.len());
         batch.law_columns.resize(n * n_laws, 0.0);
         let x = Rows::new(&batch.x, self.dim());
         for (law, column) in self.laws.iter().zip(batch.law_columns.chunks_exact_mut(n)) {
-            if law.style() == style {
+            if law.dispatch() == dispatch {
                 law.log_density(x, column)?;
                 for (i, (value, jacobian)) in column.iter_mut().zip(&batch.log_jacobian).enumerate()
                 {
@@ -337,7 +337,7 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        if style == Style::Central || !central {
+        if dispatch == Dispatch::CallingThread || !central {
             batch.log_laws.resize(layout::n_tiles(n) * n_laws, V::ZERO);
             for (l, column) in batch.law_columns.chunks_exact(n).enumerate() {
                 for (t, values) in column.chunks(LANES).enumerate() {

@@ -8,7 +8,7 @@ use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
-use fermiac_target::{Law, LogDensity, Style};
+use fermiac_target::{Dispatch, Law, LogDensity};
 
 use super::BLOCK;
 use crate::layout;
@@ -113,8 +113,8 @@ impl<'a> Problem<'a> {
         plan: Plan,
         done: &mut Vec<Drawn>,
     ) -> Result<()> {
-        let law_here = self.law.style() == Style::Central;
-        let target_here = self.target.style() == Style::Central;
+        let law_here = self.law.dispatch() == Dispatch::CallingThread;
+        let target_here = self.target.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
         let chunks = plan.n.div_ceil(CHUNK);
         let step = if law_here || target_here { GATHER } else { chunks };
