@@ -107,9 +107,8 @@ class Law:
         ArgumentError
             If the law has neither ``sample`` nor ``from_unit``, or an argument is invalid.
         """
-        u = np.asarray(
-            Stream(key_of(rng)).uniform((whole("n", n, 0, 2**62), self.dim)), dtype=np.float64
-        )
+        n = whole("n", n, 0, 2**62)
+        u = np.asarray(Stream(key_of(rng)).uniform((n, self.dim)), dtype=np.float64)
         return self.from_unit(u)
 
     def _support(self) -> list[tuple[float, float]]:
