@@ -11,7 +11,8 @@ from mcmc_help import assert_same, driver
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.mcmc.run import Course
+from fermiac.mcmc.run import ChainLoop
+from fermiac.runs.loop import Budget
 
 Array = NDArray[np.float64]
 M = fm.mcmc
@@ -87,6 +88,6 @@ def test_a_run_has_one_result(name: str, tmp_path: Path, monkeypatch: pytest.Mon
         else:
             assert_same(reference, M.sample(density, checkpoint=tmp_path / "state", **given))
     # Cut wherever a look at the clock falls.
-    monkeypatch.setattr(Course, "_budget", lambda self: 0.0)
+    monkeypatch.setattr(ChainLoop, "budget", lambda self: Budget(0.0, 1))
     assert_same(whole, run(kernel))
     assert_same(reference, M.sample(density, **given))

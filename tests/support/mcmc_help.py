@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 import fermiac as fm
 from fermiac.mcmc.run import DRIVER
+
+LAW = fm.distributions.MultivariateNormal(
+    np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.4, 0.0], [0.4, 0.5, -0.3], [0.0, -0.3, 3.0]])
+)
+
+
+def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
+    """A short run, which has not converged and may say so."""
+    given: dict[str, Any] = {"kernel": fm.mcmc.MALA(), "n_warmup": 120, "n_draws": 90, "rng": 3}
+    return fm.mcmc.sample(target, **{**given, **more})
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.checkpoint import Keeper, Origin, identity_of
-from fermiac.mcmc.checks import findings
+from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
 from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
@@ -23,10 +22,11 @@ from fermiac.mcmc.job import Arrays, Job, Settings
 from fermiac.mcmc.kernel import Kernel, NoDensity
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
-from fermiac.mcmc.run import Course
+from fermiac.mcmc.run import ChainLoop
 from fermiac.mcmc.stop import StopWhen
 from fermiac.random import RngLike, key_of
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
-__all__ = ["concluded", "sample"]
+__all__ = ["sample"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
@@ -273,21 +273,20 @@ def sample(
         evaluated(target, executor, target_factory, workers, report) as (target, report),
     ):
         space = None if transforms is None else transformed(target, transforms, names=labels)
-        keeper = None if checkpoint is None else Keeper(checkpoint)
-        known = None if keeper is None or rng is not None else keeper.seed
+        kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
             target=target if space is None else space,
             kernel=kernel,
             settings=settings,
-            key=key_of(rng) if known is None else known,
+            key=key_of(rng) if kept is None else kept.key(rng),
             names=labels or (),
             space=space,
         )
-        if keeper is not None:
-            keeper.begin(identity_of(job, path is not None))
-        resumed = keeper is not None and keeper.resumed
-        if keeper is not None and resumed:
-            origin = keeper.origin(job)
+        if kept is not None:
+            kept.begin(identity_of(job, path is not None))
+        resumed = kept if kept is not None and kept.resumed else None
+        if resumed is not None:
+            origin = Origin.restored(resumed, job)
             x0 = np.zeros((settings.n_chains, job.target.dim))
         else:
             x0, n_evals = starts(init, job)
@@ -296,46 +295,26 @@ def sample(
             if comparing:
                 used = kernel._uses_gradient(job.target.dim, job.oracles())
                 n_evals += compare(job.target, x0[0], used)
-            origin = Origin.of(job, x0, n_evals, keeper is not None)
+            origin = Origin.of(job, x0, n_evals, kept is not None)
         sampler, oracles = job.sampler(x0)
-        if keeper is not None and resumed:
-            keeper.restore_chains(sampler, job)  # before its files are touched
-        folder = None if path is None else Folder(path, origin.digest if resumed else None)
-        arrays = Arrays(job, sampler, folder)
-        if keeper is not None and resumed:
-            keeper.restore_arrays(arrays)
-        course = Course(
+        if resumed is not None:
+            restore_sampler(resumed, sampler, job)  # before its files are touched
+        folder = None if path is None else Folder(path, None if resumed is None else origin.digest)
+        loop = ChainLoop(
             job,
             sampler,
             oracles,
-            arrays,
+            Arrays(job, sampler, folder),
             origin,
             workers=workers,
-            keeper=keeper,
+            checkpoint=kept,
             stop=stop,
             max_time=limit,
             keep_state=keep_state,
             report=report,
             start=start,
         )
-        return concluded(course)
-
-
-def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = None
-    try:
-        result = whole(course.run())
-        found = [*course.findings(), *findings(result)]
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # Ctrl-C while the draws are judged, or a warning that is an error, costs none of them.
-        partial = getattr(error, "partial_result", None)
-        whole_part = whole(partial) if isinstance(partial, Chains) else partial
-        error.partial_result = whole_part if result is None else result  # type: ignore[attr-defined]
-        raise
-    return result
+        return run_and_warn(loop.run, loop.findings)
 
 
 def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
