@@ -1,4 +1,21 @@
-//! Markov chain Monte Carlo: the kernels that only this domain uses.
+//! Markov chain Monte Carlo over many chains.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use fermiac_mcmc::{Options, sample};
+//! use fermiac_target::{LogDensity, density::Banana, diagnostics::Statistic};
+//!
+//! let target: Arc<dyn LogDensity> = Arc::new(Banana::new(2, 0.1, 3.0)?);
+//! let draws = sample(&target, &Options::default())?;
+//! let (variance, error) = draws.expect(|x| x[0] * x[0])?;
+//! assert!((variance - 9.0).abs() < 5.0 * error);
+//! assert!(draws.diagnostic(Statistic::RhatRank)?[0] < 1.05);
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
+//!
+//! [`sample`] chooses the kernel; [`sample_with`] takes any, such as [`Hmc`], [`Langevin`] or
+//! [`Gibbs`]. A [`kernel::Kernel`] is a state machine that requests log-densities and never
+//! computes them, and [`drive::Sampler`] runs many of them, on worker threads or in batches.
 
 mod barker;
 pub mod drive;
@@ -15,6 +32,7 @@ mod nuts;
 mod place;
 mod random_walk;
 mod recent;
+mod sample;
 mod slice;
 mod tempered;
 mod underdamped;
@@ -27,6 +45,7 @@ pub use langevin::{Drift, Langevin, LangevinOptions};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
 pub use random_walk::RandomWalk;
+pub use sample::{Draws, Options, sample, sample_with};
 pub use slice::{Direction, Slice};
 pub use tempered::Tempered;
 pub use underdamped::{Letter, Underdamped, UnderdampedOptions};

@@ -4,6 +4,7 @@
 pub mod controls;
 pub mod density;
 pub mod diagnostics;
+mod function;
 pub mod integrand;
 pub mod law;
 pub mod native;
