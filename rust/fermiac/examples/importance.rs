@@ -1,10 +1,11 @@
 //! Failure probability and mean overload of a beam, from one sample.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use fermiac::importance::{Settings, expectations};
 use fermiac::target::integrand;
 use fermiac::target::law::MultivariateNormal;
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     // Load and strength are independent normal variables; the beam fails where load > strength.
     let law = MultivariateNormal::new(&[10.0, 20.0], &[4.0, 0.0, 0.0, 5.0])?;
     let f = integrand::from_fn(2, 2, |x, out| {

@@ -1,4 +1,5 @@
 //! Posterior of a normal mean and standard deviation by the No-U-Turn sampler.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use fermiac::diagnostics::Statistic;
 use fermiac::mcmc::{Options, sample};
@@ -6,7 +7,7 @@ use fermiac::target::density;
 
 const DATA: [f64; 8] = [4.9, 5.6, 5.1, 4.7, 5.3, 5.0, 4.4, 5.8];
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     // The parameters are (mu, ln sigma), with a prior that is flat in both.
     let target = density::from_fn_with_gradient(2, |x, gradient| {
         let (mu, sigma) = (x[0], x[1].exp());

@@ -1,4 +1,5 @@
 //! Evidence of two models of one data set: is a coin fair?
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use fermiac::target::law::{Independent, Marginal};
 const HEADS: f64 = 64.0;
 const TOSSES: f64 = 100.0;
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     let prior = Arc::new(Independent::new(vec![Marginal::uniform(0.0, 1.0)?])?);
     let likelihood =
         density::from_fn(1, |p| HEADS * p[0].ln() + (TOSSES - HEADS) * (-p[0]).ln_1p());

@@ -1,8 +1,9 @@
 //! Epsilon of a training algorithm from the errors of a membership attack.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use fermiac::privacy::posterior::Posterior;
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     // Randomized response with epsilon = 1 tells the truth with probability e / (1 + e).
     let truth = 1.0_f64;
     let right = truth.exp() / (1.0 + truth.exp());

@@ -1,10 +1,11 @@
 //! Draws of a mixture of two normal laws from its exact score, by DPM-Solver++.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use fermiac::linalg::Rows;
 use fermiac::score::mixture::{Covariances, GaussianMixture};
 use fermiac::score::{program::Method, sample, schedule::Spread};
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     let (weights, means) = ([0.25, 0.75], [-3.0, 0.0, 3.0, 1.0]);
     let covariances = Covariances::Isotropic(&[0.5, 0.5]);
     let model = GaussianMixture::new(&weights, Rows::new(&means, 2), covariances)?;

@@ -1,10 +1,11 @@
 //! Average over the nodes of a random graph by self-repellent walks.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use fermiac::par::Context;
 use fermiac::walks::graph::{Edges, Graph, from_edges, random::barabasi_albert};
 use fermiac::walks::{Options, walk};
 
-fn main() -> fermiac::Result<()> {
+pub(crate) fn main() -> fermiac::Result<()> {
     let (n, context) = (1000, Context::serial());
     let pairs = barabasi_albert(n, 3, 1, &context)?;
     let edges = Edges { pairs: &pairs, weights: None, directed: false, merge: true };

@@ -1,10 +1,11 @@
 //! The context of a long call: its threads, cancellation and progress.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
@@ -115,12 +116,36 @@ impl<'a> Context<'a> {
             }
             return Ok(());
         };
+        // Fewer chunks than slots are started but not folded, so each has a slot of its own.
+        let slots: Vec<Slot<T>> = (0..AHEAD * self.n_threads).map(|_| Slot::default()).collect();
+        let slot = |i: usize| &slots[i % slots.len()];
+        self.ordered_indices(
+            pool,
+            n,
+            &|i| {
+                let value = work(i)?;
+                slot(i).put(value);
+                Ok(())
+            },
+            &mut |i| slot(i).take().map_or(Ok(()), |value| fold(i, value)),
+        )
+    }
+
+    /// Runs [`ordered`](Self::ordered) for work that keeps its results itself. It is not generic, as
+    /// it would be compiled for every caller.
+    fn ordered_indices(
+        &self,
+        pool: &ThreadPool,
+        n: usize,
+        work: &(dyn Fn(usize) -> Result<()> + Sync),
+        fold: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         // Chunks above this index are no longer needed.
         let limit = AtomicUsize::new(usize::MAX);
-        let (work, limit) = (&work, &limit);
+        let limit = &limit;
         pool.in_place_scope(|scope| {
             let (sender, receiver) = channel();
-            let mut waiting = BTreeMap::new();
+            let mut ready = BTreeSet::new();
             let (mut started, mut received, mut folded) = (0, 0, 0);
             let mut failure: Option<Error> = None;
             let stop = |failure: &mut Option<Error>, at: usize, error: Error| {
@@ -132,13 +157,10 @@ impl<'a> Context<'a> {
                 while started < n.min(folded + AHEAD * self.n_threads) && failure.is_none() {
                     let (i, sender) = (started, sender.clone());
                     scope.spawn(move |_| {
-                        if i <= limit.load(Ordering::Relaxed) {
-                            let result = catch_unwind(AssertUnwindSafe(|| work(i)));
-                            // Sending fails only if the result is no longer needed.
-                            let _ = sender.send((i, Some(result)));
-                        } else {
-                            let _ = sender.send((i, None));
-                        }
+                        let wanted = i <= limit.load(Ordering::Relaxed);
+                        let result = wanted.then(|| catch_unwind(AssertUnwindSafe(|| work(i))));
+                        // Sending fails only if the result is no longer needed.
+                        let _ = sender.send((i, result));
                     });
                     started += 1;
                 }
@@ -149,8 +171,8 @@ impl<'a> Context<'a> {
                     Ok((i, result)) => {
                         received += 1;
                         match result {
-                            Some(Ok(Ok(value))) => {
-                                waiting.insert(i, value);
+                            Some(Ok(Ok(()))) => {
+                                ready.insert(i);
                             }
                             Some(Ok(Err(error))) => stop(&mut failure, i, error),
                             Some(Err(panic)) => {
@@ -168,10 +190,8 @@ impl<'a> Context<'a> {
                 if let Err(error) = self.poll() {
                     stop(&mut failure, folded, error);
                 }
-                while folded < limit.load(Ordering::Relaxed)
-                    && let Some(value) = waiting.remove(&folded)
-                {
-                    if let Err(error) = fold(folded, value) {
+                while folded < limit.load(Ordering::Relaxed) && ready.remove(&folded) {
+                    if let Err(error) = fold(folded) {
                         stop(&mut failure, folded, error);
                         break;
                     }
@@ -179,6 +199,25 @@ impl<'a> Context<'a> {
                 }
             }
         })
+    }
+}
+
+/// A value on its way from one thread to another.
+pub(super) struct Slot<T>(Mutex<Option<T>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Slot<T> {
+    pub(super) fn put(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    pub(super) fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
 use super::Context;
-use super::context::POLL;
+use super::context::{POLL, Slot};
 use super::pool::pool;
 use crate::{Error, Result};
 
@@ -50,19 +50,36 @@ impl Context<'_> {
         deadline: Option<Instant>,
         work: impl Fn(T, &Signal<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let n = items.len();
+        let slot = |item| {
+            let slot = Slot::default();
+            slot.put(item);
+            slot
+        };
+        let slots: Vec<Slot<T>> = items.into_iter().map(slot).collect();
+        self.each_index(slots.len(), deadline, &|i, signal| {
+            slots[i].take().map_or(Ok(()), |item| work(item, signal))
+        })
+    }
+
+    /// Runs [`each`](Self::each) for work that holds its items itself. It is not generic, as it
+    /// would be compiled for every caller.
+    fn each_index(
+        &self,
+        n: usize,
+        deadline: Option<Instant>,
+        work: &(dyn Fn(usize, &Signal<'_>) -> Result<()> + Sync),
+    ) -> Result<()> {
         let stop = AtomicBool::new(false);
         let counts: Vec<Count> = (0..n).map(|_| Count::default()).collect();
-        let (work, stop) = (&work, &stop);
+        let stop = &stop;
         // The calling thread polls, so even a single task needs a thread of its own.
         let mut failure: Option<(usize, Error)> = None;
         pool(self.n_threads())?.in_place_scope(|scope| {
             let (sender, receiver) = channel();
-            for (i, (item, done)) in items.into_iter().zip(&counts).enumerate() {
+            for (i, done) in counts.iter().enumerate() {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let result =
-                        catch_unwind(AssertUnwindSafe(|| work(item, &Signal { stop, done })));
+                    let result = catch_unwind(AssertUnwindSafe(|| work(i, &Signal { stop, done })));
                     // Sending fails only if the result is no longer needed.
                     let _ = sender.send((i, result));
                 });
