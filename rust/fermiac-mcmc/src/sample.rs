@@ -9,7 +9,7 @@ use fermiac_base::{Error, Result};
 use fermiac_target::diagnostics::{Statistic, convergence};
 use fermiac_target::{LogDensity, RowStatus};
 
-use crate::drive::{Driver, Plan, Port, Record, Sampler};
+use crate::drive::{Driver, Plan, Port, Record, Sampler, windows};
 use crate::kernel::{Kernel, Metric, MetricKind, StepSize};
 use crate::{Direction, Nuts, Slice};
 
@@ -24,6 +24,11 @@ const FIRST_STEP: f64 = 1.0;
 const MAX_DEPTH: usize = 10;
 /// The most widths that a slice steps out by.
 const MAX_WIDTHS: usize = 32;
+/// Warm-up with gradients, which reveal the scales before the chains have arrived: transitions of the
+/// first window, and the share of the last ones with their least number.
+const FIRST_WINDOW: u64 = 10;
+const LAST_SHARE: f64 = 0.25;
+const LEAST_LAST: u64 = 10;
 
 /// The numbers of a run of MCMC.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,7 +178,7 @@ pub fn sample_with(
             return Err(Error::argument("init", why));
         }
     };
-    let plan = Plan::windowed(n_warmup as u64, kernel.needs_gradient());
+    let plan = plan(n_warmup as u64, kernel.needs_gradient());
     let mut sampler = Sampler::new(kernel, &x0, plan, key, 0)?;
     let (stat_names, n_groups) = (kernel.stat_names(), n_chains / n_points);
     let mut draws = vec![0.0; n_chains * n_draws * dim];
@@ -193,6 +198,18 @@ pub fn sample_with(
     sampler.run(ports, until, record, None, Driver::Auto, context)?;
     let n_evals = n_start + sampler.chains().iter().map(|chain| chain.n_evals()).sum::<u64>();
     Ok(Draws { shape: [n_chains, n_draws, dim], draws, log_densities, stat_names, stats, n_evals })
+}
+
+/// Returns a warm-up in growing windows that all chains learn from together: with gradients from the
+/// first transition on, without them as in Stan.
+fn plan(n_warmup: u64, gradients: bool) -> Plan {
+    let last = LEAST_LAST.max((LAST_SHARE * n_warmup as f64) as u64);
+    let warmup = if gradients {
+        windows(n_warmup, 0, FIRST_WINDOW, last)
+    } else {
+        windows(n_warmup, 75, 25, 50)
+    };
+    Plan { warmup, pool: true }
 }
 
 /// Returns a starting point with finite density for each chain, and the evaluations that it took.

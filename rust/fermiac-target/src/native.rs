@@ -78,8 +78,19 @@ impl Function {
         }
     }
 
+    /// Returns the number of values per point.
     fn outputs(self) -> usize {
-        if let Self::Outputs(_, k) = self { k } else { 1 }
+        match self {
+            Self::Batch(_) | Self::Gradient(_) | Self::Scalar(_) => 1,
+            Self::Outputs(_, k) => k,
+        }
+    }
+
+    fn has_gradient(self) -> bool {
+        match self {
+            Self::Gradient(_) => true,
+            Self::Batch(_) | Self::Scalar(_) | Self::Outputs(..) => false,
+        }
     }
 }
 
@@ -129,7 +140,7 @@ impl Native {
         status: &mut [RowStatus],
     ) -> Result<()> {
         let (n, d, k) = (x.len(), self.dim, self.function.outputs());
-        let slopes = if matches!(self.function, Function::Gradient(_)) { n * d } else { 0 };
+        let slopes = if self.function.has_gradient() { n * d } else { 0 };
         if x.dim() != d || out.len() != n * k || gradient.len() != slopes || status.len() != n {
             let why = format!(
                 "{n} rows of {} coordinates with {} places for values and {} for gradients were \
@@ -178,9 +189,8 @@ impl Native {
         out: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        let with_gradient = matches!(self.function, Function::Gradient(_));
-        let unasked = if with_gradient { x.data().len() } else { 0 };
-        with_space(0.0, unasked, |unasked| self.call(x, out, unasked, status))
+        let unused = if self.function.has_gradient() { x.data().len() } else { 0 };
+        with_space(0.0, unused, |unused| self.call(x, out, unused, status))
     }
 
     /// Sets the status of each row from that of the call.
@@ -261,7 +271,7 @@ impl LogDensity for NativeDensity {
     }
 
     fn has_gradient(&self) -> bool {
-        matches!(self.0.function, Function::Gradient(_))
+        self.0.function.has_gradient()
     }
 
     fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {

@@ -20,26 +20,7 @@ pub struct Plan {
     pub pool: bool,
 }
 
-/// With gradients the warm-up learns from the first transition on, as gradients reveal the scales
-/// long before chains have arrived: the first window, the share of transitions that adapts the step
-/// size alone at the end, and the least number of those.
-const FIRST_WINDOW: u64 = 10;
-const LAST_SHARE: f64 = 0.25;
-const LEAST_LAST: u64 = 10;
-
 impl Plan {
-    /// Returns the warm-up of `n_warmup` transitions in windows that grow, and that all chains
-    /// learn from together: with gradients from the first transition on, else those of Stan.
-    pub fn windowed(n_warmup: u64, gradients: bool) -> Self {
-        let last = LEAST_LAST.max((LAST_SHARE * n_warmup as f64) as u64);
-        let warmup = if gradients {
-            windows(n_warmup, 0, FIRST_WINDOW, last)
-        } else {
-            windows(n_warmup, 75, 25, 50)
-        };
-        Self { warmup, pool: true }
-    }
-
     /// The segment at a position; the sampling has no end.
     pub fn segment(&self, at: usize) -> Segment {
         let sampling = Segment { end: u64::MAX, phase: Phase::Sample };

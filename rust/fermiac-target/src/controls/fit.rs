@@ -78,7 +78,7 @@ pub fn average(
             scale.iter_mut().filter(|s| **s == 0.0).for_each(|s| *s = 1.0);
             (centre, scale)
         }
-        _ => (Vec::new(), Vec::new()),
+        Controls::None | Controls::Given(_) => (Vec::new(), Vec::new()),
     };
     let columns = Columns::new(controls, &centre, &scale)?;
     let data = Data { weights, values, shift: &shift, columns: &columns, n_controls };

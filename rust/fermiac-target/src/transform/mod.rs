@@ -72,7 +72,7 @@ impl Block {
             (Kind::Above(low), Support::Above(a) | Support::Between(a, _)) => a >= low,
             (Kind::Below(high), Support::Below(b) | Support::Between(_, b)) => b <= high,
             (Kind::Between(low, high), Support::Between(a, b)) => a >= low && b <= high,
-            _ => false,
+            (Kind::Simplex | Kind::Above(_) | Kind::Below(_) | Kind::Between(..), _) => false,
         })
     }
 }
