@@ -13,11 +13,10 @@
 //! # Ok::<(), fermiac_base::Error>(())
 //! ```
 //!
-//! [`sample`] chooses the kernel; [`sample_with`] takes any, such as [`Hmc`], [`Langevin`] or
+//! [`sample`] chooses the kernel; [`sample_with`] takes any, such as [`Hmc`], [`Slice`] or
 //! [`Gibbs`]. A [`kernel::Kernel`] is a state machine that requests log-densities and never
 //! computes them, and [`drive::Sampler`] runs many of them, on worker threads or in batches.
 
-mod barker;
 pub mod drive;
 mod elliptical;
 mod ensemble;
@@ -25,12 +24,12 @@ mod gibbs;
 mod hmc;
 mod isokinetic;
 pub mod kernel;
-mod langevin;
 mod leapfrog;
+mod metropolis;
 mod microcanonical;
 mod nuts;
-mod place;
-mod random_walk;
+mod phase_point;
+pub mod proposals;
 mod recent;
 mod sample;
 mod slice;
@@ -40,12 +39,12 @@ mod underdamped;
 pub use elliptical::EllipticalSlice;
 pub use ensemble::{Ensemble, Move};
 pub use gibbs::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
-pub use hmc::{Hmc, HmcOptions, Length};
-pub use langevin::{Drift, Langevin, LangevinOptions};
+pub use hmc::{Hmc, Length};
+pub use metropolis::{Metropolized, Proposal};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
-pub use random_walk::RandomWalk;
+pub use phase_point::PhasePoint;
 pub use sample::{Draws, Options, sample, sample_with};
 pub use slice::{Direction, Slice};
 pub use tempered::Tempered;
-pub use underdamped::{Letter, Underdamped, UnderdampedOptions};
+pub use underdamped::{SplittingStep, Underdamped, UnderdampedOptions};

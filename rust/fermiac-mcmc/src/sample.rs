@@ -9,8 +9,8 @@ use fermiac_base::{Error, Result};
 use fermiac_target::diagnostics::{Statistic, convergence};
 use fermiac_target::{LogDensity, RowStatus};
 
-use crate::drive::{Driver, Plan, Port, Record, Sampler, windows};
-use crate::kernel::{Kernel, Metric, MetricKind, StepSize};
+use crate::drive::{Driver, Oracle, Plan, Record, Sampler, windows};
+use crate::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
 use crate::{Direction, Nuts, Slice};
 
 /// How often a starting point without density is drawn again.
@@ -130,13 +130,14 @@ impl Draws {
 /// # Ok::<(), fermiac_base::Error>(())
 /// ```
 pub fn sample(target: &Arc<dyn LogDensity>, options: &Options) -> Result<Draws> {
-    let (dim, ports) = (target.dim(), [Port::Density(Arc::clone(target))]);
+    let (dim, oracles) = (target.dim(), [Oracle::Density(Arc::clone(target))]);
     let context = Context::parallel()?;
     if !target.has_gradient() {
         let metric = if dim <= DENSE { MetricKind::Covariance } else { MetricKind::Variance };
         let direction = Direction::Coordinates;
-        let kernel = Slice::new(dim, direction, None, MAX_WIDTHS, metric, Metric::Unit);
-        return sample_with(&kernel, &ports, options, &context);
+        let scale = Scale::new(dim, metric, Metric::Unit);
+        let kernel = Slice::new(direction, None, MAX_WIDTHS, scale);
+        return sample_with(&kernel, &oracles, options, &context);
     }
     if !(options.target_accept > 0.0 && options.target_accept < 1.0) {
         let why = format!("{} was given; a number in (0, 1) is needed", options.target_accept);
@@ -144,18 +145,18 @@ pub fn sample(target: &Arc<dyn LogDensity>, options: &Options) -> Result<Draws> 
     }
     let step = StepSize::averaged(FIRST_STEP, options.target_accept);
     let metric = if dim <= DENSE { MetricKind::Dense } else { MetricKind::LowRank };
-    let kernel = Nuts::new(dim, step, MAX_DEPTH, metric, Metric::Unit);
-    sample_with(&kernel, &ports, options, &context)
+    let kernel = Nuts::new(step, MAX_DEPTH, Scale::new(dim, metric, Metric::Unit));
+    sample_with(&kernel, &oracles, options, &context)
 }
 
-/// Samples with a given kernel, whose requests are answered by `ports`; port 0 is the target. A
+/// Samples with a given kernel, whose requests are answered by `oracles`; the first is the target. A
 /// poll of `context` that fails ends the run.
 ///
 /// # Errors
-/// As [`sample`]; without `init`, port 0 must be a log-density.
+/// As [`sample`]; without `init`, the first oracle must be a log-density.
 pub fn sample_with(
     kernel: &dyn Kernel,
-    ports: &[Port],
+    oracles: &[Oracle],
     options: &Options,
     context: &Context<'_>,
 ) -> Result<Draws> {
@@ -168,9 +169,9 @@ pub fn sample_with(
         );
         return Err(Error::argument("options", why));
     }
-    let (x0, n_start) = match (&options.init, ports) {
+    let (x0, n_start) = match (&options.init, oracles) {
         (Some(init), _) if init.len() == n_chains * dim => (init.clone(), 0),
-        (None, [Port::Density(target), ..]) => {
+        (None, [Oracle::Density(target), ..]) => {
             starting_points(target.as_ref(), n_chains, kernel.needs_gradient(), key)?
         }
         _ => {
@@ -195,7 +196,7 @@ pub fn sample_with(
         gradients: &mut [],
         stats: &mut stats,
     };
-    sampler.run(ports, until, record, None, Driver::Auto, context)?;
+    sampler.run(oracles, until, record, None, Driver::Auto, context)?;
     let n_evals = n_start + sampler.chains().iter().map(|chain| chain.n_evals()).sum::<u64>();
     Ok(Draws { shape: [n_chains, n_draws, dim], draws, log_densities, stat_names, stats, n_evals })
 }
@@ -266,11 +267,12 @@ mod tests {
         let options = Options { n_warmup: 100, n_draws: 50, ..Options::default() };
         let draws = sample(&target, &options).unwrap();
         let step = StepSize::averaged(FIRST_STEP, 0.9);
-        let kernel = Nuts::new(target.dim(), step, MAX_DEPTH, MetricKind::Dense, Metric::Unit);
-        let ports = [Port::Density(target)];
+        let scale = Scale::new(target.dim(), MetricKind::Dense, Metric::Unit);
+        let kernel = Nuts::new(step, MAX_DEPTH, scale);
+        let oracles = [Oracle::Density(target)];
         for n_threads in [1, 3] {
             let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-            assert_eq!(sample_with(&kernel, &ports, &options, &context).unwrap(), draws);
+            assert_eq!(sample_with(&kernel, &oracles, &options, &context).unwrap(), draws);
         }
         assert_eq!(draws.shape, [4, 50, 10]);
         assert!(draws.n_evals > 4 * 50);

@@ -9,7 +9,7 @@ use fermiac_target::{Law, LogDensity};
 use crate::bound::BoundKind;
 use crate::chains::Direction;
 use crate::points::Points;
-use crate::problem::{Edge, LawPrior, Likelihood, NanMeans, Problem};
+use crate::problem::{Edge, LawPrior, Likelihood, OnNan, Problem};
 use crate::run::{Opening, Run, Sampler, Settings, Status};
 use crate::{n_alive, volumes};
 
@@ -19,7 +19,7 @@ const MANY: usize = 10;
 /// The outcome of a run.
 #[derive(Debug, Clone)]
 pub struct NestedSample {
-    /// Log-evidence, and its standard error.
+    /// The log-evidence.
     pub log_evidence: f64,
     /// The standard error of the log-evidence.
     pub log_evidence_stderr: f64,
@@ -102,7 +102,7 @@ pub fn sample(
 ) -> Result<NestedSample> {
     let likelihood = Likelihood::Density(Arc::clone(log_likelihood));
     let edges = vec![Edge::Hard; prior.dim()];
-    let problem = Problem::new(Arc::new(LawPrior(prior)), likelihood, edges, NanMeans::Error)?;
+    let problem = Problem::new(Arc::new(LawPrior(prior)), likelihood, edges, OnNan::Raise)?;
     let mut run = Run::new(&problem, settings, Opening::Prior)?;
     let status = run.run(&problem, None, &Context::parallel()?)?;
     let points = run.points();

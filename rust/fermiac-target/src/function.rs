@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
-use crate::{Integrand, LogDensity, RowStatus, Style};
+use crate::{Dispatch, Integrand, LogDensity, RowStatus};
 
 /// A function of a point that returns its log-density and writes the gradient there, where it has
 /// one.
@@ -82,8 +82,8 @@ impl<F: Fn(&[f64], &mut [f64]) -> f64 + Send + Sync> LogDensity for FnDensity<F>
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 
@@ -125,7 +125,7 @@ impl<F: Fn(&[f64], &mut [f64]) + Send + Sync> Integrand for FnIntegrand<F> {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }

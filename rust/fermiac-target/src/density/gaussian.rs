@@ -7,7 +7,7 @@ use fermiac_base::{Error, Result};
 
 use super::{check_rows, settle_overflow};
 use crate::space::with_space;
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Number of blocks of eight coordinates summed together.
 const TOGETHER: usize = 2;
@@ -206,7 +206,7 @@ impl LogDensity for Gaussian {
         Some(0.0)
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
