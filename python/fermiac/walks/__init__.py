@@ -6,6 +6,7 @@ Graphs come from SciPy, networkx, igraph, arrays, or files that are larger than 
 
 from __future__ import annotations
 
+from fermiac.runs.background import starter as _starter
 from fermiac.walks import graphs
 from fermiac.walks.api import walk
 from fermiac.walks.chains import (
@@ -24,7 +25,7 @@ from fermiac.walks.chains import (
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.csr_writer import write_csr
-from fermiac.walks.extension import corpus, extend, start
+from fermiac.walks.extension import corpus, extend
 from fermiac.walks.files import open_csr
 from fermiac.walks.gradients import NativeLoss, TorchLoss
 from fermiac.walks.graph import Graph
@@ -34,7 +35,7 @@ from fermiac.walks.oracle import Crawler, Oracle
 from fermiac.walks.regressions import LeastSquares, Logistic
 from fermiac.walks.result import WalkResult
 from fermiac.walks.rows import Components
-from fermiac.walks.stop import StopWhen
+from fermiac.walks.stop import StopAtStderr
 from fermiac.walks.token_api import optimize
 from fermiac.walks.token_result import OptimizeResult
 from fermiac.walks.token_theory import predict, token_covariance
@@ -68,7 +69,7 @@ __all__ = [
     "Plain",
     "Quadratic",
     "Rotor",
-    "StopWhen",
+    "StopAtStderr",
     "TorchLoss",
     "WalkResult",
     "Weighted",
@@ -86,3 +87,5 @@ __all__ = [
     "walk",
     "write_csr",
 ]
+
+start = _starter("walks", walk, extend, optimize)

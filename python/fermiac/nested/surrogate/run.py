@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.checks import findings
 from fermiac.nested.job import Job
-from fermiac.nested.result import Nested
-from fermiac.nested.run import Course
-from fermiac.nested.surrogate.correction import correct, corrected, correction_findings, usable
-from fermiac.nested.surrogate.frames import Frame, Mixture
-from fermiac.nested.surrogate.genetic import Search, search
-from fermiac.nested.surrogate.judging import audit
-from fermiac.nested.surrogate.models import Model
+from fermiac.nested.result import NestedResult
+from fermiac.nested.run import NestedLoop
+from fermiac.nested.surrogate.accuracy import (
+    audit,
+    correct,
+    corrected,
+    correction_findings,
+    usable,
+)
+from fermiac.nested.surrogate.models import Frame, Mixture, Model, Truth
 from fermiac.nested.surrogate.options import Surrogate
-from fermiac.nested.surrogate.pilot import Pilot
+from fermiac.nested.surrogate.pilot import Pilot, Search, search
 from fermiac.nested.surrogate.switch import switched
-from fermiac.nested.surrogate.truth import Truth
 from fermiac.nested.surrogate.work import Finding, Refused, Work
 from fermiac.results.result import warn
 
@@ -44,13 +46,9 @@ def run_surrogate(
     start: float,
     max_time: float | None,
     report: Report | None,
-) -> Nested:
-    """Run with a surrogate, or without it where it is refused, and warn of what is wrong."""
-    if not isinstance(options, Surrogate):
-        raise ArgumentError(
-            f"surrogate: {type(options).__name__} given; a fermiac.nested.Surrogate is needed"
-        )
-    if job.dynamic is not None or getattr(job.sampler, "importance", False):
+) -> NestedResult:
+    """Return a run with a surrogate, or one without it where it is refused; warn."""
+    if job.dynamic is not None or job.sampler._keeps_points:
         other = "dynamic" if job.dynamic is not None else "importance=True"
         raise ArgumentError(
             f"surrogate: given with {other}, whose points are not those of one static run; leave "
@@ -60,7 +58,7 @@ def run_surrogate(
         raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     if job.blobs[0]:
         raise ArgumentError("surrogate: given with blobs, which a surrogate does not give")
-    truth = Truth(job.prior, job.target, job.nan)
+    truth = Truth(job.prior, job.target, job.on_nan)
     work = Work(job, options, truth, workers, start, max_time, report)
     result = None
     try:
@@ -82,8 +80,8 @@ def run_surrogate(
     return result
 
 
-def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
-    """A run on the surrogate from the prior."""
+def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Finding]]:
+    """Return a run on the surrogate that starts from the prior."""
     pilot = Pilot(work)
     model = pilot.trained()
     frame = Frame(work.job.dim)
@@ -92,8 +90,8 @@ def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
     for attempt in range(2):
         key = work.job.key if attempt == 0 else work.key(30)
         target = _in_frame(model, frame)
-        course = work.course(target, {"key": key}, frame=frame, biased=True)
-        result = work.on_surrogate(course)
+        loop = work.loop(target, {"key": key}, frame=frame, biased=True)
+        result = work.on_surrogate(loop)
         with work.stage("gate", "n_audit"):
             offset, key = work.told["gate"]["median"], work.key(40 + attempt)
             agrees = audit(model, work.truth, frame, result, work.options, offset, key)
@@ -103,18 +101,18 @@ def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
             raise Refused("the likelihood is high where it is low, and after a training still is")
         model = pilot.trained(again=True)
     work.told["log_evidence"] = result.log_evidence
-    told = findings(result, course.state, work.max_time)
+    told = findings(result, loop.info, work.max_time)
     if work.options.correct is False:
         return result, told
     with work.stage("correction", "n_corrected"):
         correction = correct(result, model, work.truth, frame, work.options, work.key(50))
-    work.told |= correction.told
-    usable(correction.told)
-    return corrected(result, correction), told + correction_findings(correction.told)
+    work.told |= correction.ratios
+    usable(correction.ratios)
+    return corrected(result, correction), told + correction_findings(correction.ratios)
 
 
 def _in_frame(model: Model, frame: Frame) -> Any:
-    """A surrogate with the likelihood where it is not trusted, on the cube of a frame."""
+    """Return a surrogate on the cube of a frame; where it is not trusted, the likelihood."""
     if not isinstance(frame, Mixture):
         return model.handle
 
@@ -125,8 +123,8 @@ def _in_frame(model: Model, frame: Frame) -> Any:
     return (evaluate, frame.dim, False)
 
 
-def _finished(work: Work, result: Nested) -> Nested:
-    """The result with its costs and its report."""
+def _finished(work: Work, result: NestedResult) -> NestedResult:
+    """Return the result with its costs and its report."""
     wall = time.perf_counter() - work.start
     return replace(
         result,
@@ -144,17 +142,17 @@ def _biased(options: Surrogate) -> list[Finding]:
     return [(FermiacWarning, text)]
 
 
-def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
-    """The run that would have been made without a surrogate, to the bit."""
+def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
+    """Return, to the bit, the run that there would be without a surrogate."""
     with work.stage("plain"):
-        course = Course(
+        loop = NestedLoop(
             work.job,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,
             report=work.report,
         )
-        result = course.advance()
+        result = loop.run_to_end()
     n_plain = result.n_evals
     report = work.made(
         rejected=True, reason=reason, n_plain=n_plain, n_evals=work.truth.n + n_plain
@@ -172,11 +170,11 @@ def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
         f"{work.truth.n} evaluations in vain. Give it more points (a smaller start_dlogz, a larger "
         "pilot_live), or leave it out"
     )
-    return result, [(ConvergenceWarning, text), *course.findings(result)]
+    return result, [(ConvergenceWarning, text), *loop.findings(result)]
 
 
-def _thrift(result: Nested) -> list[Finding]:
-    """A warning where the likelihood is too cheap for a surrogate."""
+def _thrift(result: NestedResult) -> list[Finding]:
+    """Return a warning where the likelihood is too cheap for a surrogate."""
     assert result.surrogate is not None
     call = result.surrogate.timings["call"]
     if call >= _CHEAP:

@@ -1,4 +1,4 @@
-"""Runs that go on with a surrogate from where they stand."""
+"""Surrogates of mode "switch": runs that go on with a surrogate from where they stand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.nested.checks import findings
-from fermiac.nested.result import Nested
-from fermiac.nested.surrogate.correction import correct, correction_findings, usable
-from fermiac.nested.surrogate.frames import Frame
-from fermiac.nested.surrogate.models import Model
+from fermiac.nested.result import NestedResult
+from fermiac.nested.surrogate.accuracy import correct, correction_findings, usable
+from fermiac.nested.surrogate.models import Frame, Model
 from fermiac.nested.surrogate.pilot import Pilot
 from fermiac.nested.surrogate.work import Finding, Refused, Work
 from fermiac.nested.volumes import from_points, kept
@@ -22,15 +21,15 @@ Array = NDArray[np.float64]
 #: The least share of old points that the surrogate must put above the level, and of new ones that
 #: the likelihood must.
 _SHARE = 0.5
-#: What from_points takes of each point.
+#: The columns of `from_points`, one entry a point.
 _COLUMNS = ("draws", "unit_draws", "log_likelihoods", "births", "lineages", "families")
 
 
-def switched(work: Work) -> tuple[Nested, list[Finding]]:
-    """A run with the likelihood up to a level, and on the surrogate above it."""
+def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
+    """Return a run with the likelihood up to a level, and on the surrogate above it."""
     pilot = Pilot(work)
     model = pilot.trained()
-    first = pilot.course.result()
+    first = pilot.loop.result()
     levels = first.trace["level"]
     if not len(levels) or pilot.n_runs > 1:
         raise Refused("the likelihood had to be asked until the end")
@@ -40,23 +39,23 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
     share = float((old[alive] > level).mean())
     if share < _SHARE:
         raise Refused(f"it puts {100 * share:.0f} % of the live points below their level")
-    course = work.course(
+    loop = work.loop(
         model.handle,
         {"key": work.key(70)},
-        above=_seeds(work, model, level, pilot.course.state, share),
+        above=_seeds(work, model, level, pilot.loop.info, share),
         biased=True,
     )
-    second = work.on_surrogate(course)
-    told = findings(second, course.state, work.max_time)
+    second = work.on_surrogate(loop)
+    told = findings(second, loop.info, work.max_time)
     if work.options.correct is False:
         true = second.log_likelihoods
     else:
         with work.stage("correction", "n_corrected"):
             frame = Frame(work.job.dim)
             correction = correct(second, model, work.truth, frame, work.options, work.key(50))
-        work.told |= correction.told
-        usable(correction.told)
-        told += correction_findings(correction.told)
+        work.told |= correction.ratios
+        usable(correction.ratios)
+        told += correction_findings(correction.ratios)
         true = correction.target
     fresh = second.births <= level
     share = float((true[fresh] > level).mean())
@@ -65,7 +64,7 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
     raw = joined(_columns(first), old, _columns(second), true, level)
     result = from_points(raw, names=first.names, **kept(second))
     if work.options.correct is not False:
-        error = np.hypot(result.log_evidence_stderr, correction.told["ratio_stderr"])
+        error = np.hypot(result.log_evidence_stderr, correction.ratios["ratio_stderr"])
         object.__setattr__(result, "log_evidence_stderr", float(error))
     return result, told
 
@@ -73,7 +72,7 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
 def joined(
     first: dict[str, Array], old: Array, second: dict[str, Array], true: Array, level: float
 ) -> dict[str, Any]:
-    """One run of two: of the likelihood up to a level, and of the surrogate above it.
+    """Join two runs: of the likelihood up to a level, and of the surrogate above it.
 
     What is above the level for both, old points and new ones, are draws from the prior there: they
     are alive together, and go on with the mass that old points have above the level. Old points
@@ -107,12 +106,12 @@ def joined(
     }
 
 
-def _columns(result: Nested) -> dict[str, Any]:
+def _columns(result: NestedResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in _COLUMNS}
 
 
-def _values(model: Model, result: Nested) -> Array:
-    """The surrogate at points whose likelihoods are known, or these where it is not trusted."""
+def _values(model: Model, result: NestedResult) -> Array:
+    """Return the surrogate at points of known likelihood, or that where it is not trusted."""
     assert result.unit_draws is not None
     values, trusted = model.predict(result.unit_draws)
     out: Array = np.where(trusted, values, result.log_likelihoods)
@@ -122,7 +121,7 @@ def _values(model: Model, result: Nested) -> Array:
 def _seeds(
     work: Work, model: Model, level: float, state: dict[str, Any], share: float
 ) -> dict[str, Any]:
-    """Where the run on the surrogate begins: all known points that it has above the level."""
+    """Return the start of the run on the surrogate: all points that it has above the level."""
     u, ell = work.truth.known()
     values, trusted = model.predict(u)
     values = np.where(trusted, values, ell)
