@@ -1,4 +1,4 @@
-"""Slice samplers and random walks: laws, forms of targets, threads, suspended states, arguments."""
+"""Slice samplers: laws, forms of targets, threads, suspended states, arguments."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_the_law_is_left_as_it_is(kernel: str, name: str) -> None:
 def test_what_the_warmup_learns_leaves_the_law_as_it_is(kernel: Slice, name: str) -> None:
     start = LAWS[name]()
     learned, _ = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
-    chains, ports = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
-    go(chains, ports, 30, record(chains, 30, np.empty((50, start.target.dim))))
+    chains, oracles = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
+    go(chains, oracles, 40, record(chains, 40, np.empty((50, start.target.dim))))
     words = chains.save()
     learned.load(words)
     metric = np.array(learned.adaptation()["inverse_metrics"][0]).reshape(start.target.dim, -1)
@@ -60,37 +60,6 @@ def test_what_the_warmup_learns_leaves_the_law_as_it_is(kernel: Slice, name: str
     fixed = Slice(width=float(widths.mean()), direction=kernel.direction, metric=metric)
     x = draws(fixed, start.target, x0, 1, key=4)["draws"][:, -1]
     assert np.abs(start.scores(x)).max() < 5
-
-
-def test_the_acceptance_of_a_random_walk_is_the_closed_form() -> None:
-    target = fm.targets.law_density(fm.distributions.Normal())
-    x0 = np.random.default_rng(0).normal(size=(20_000, 1))
-    out = draws(RWM(scale=2.4), target, x0, 1)
-    rate = out["stats"][:, 0, 0]
-    z = (rate.mean() - 0.4422841) / (rate.std() / np.sqrt(len(rate)))
-    assert abs(z) < 5
-    moved = out["stats"][:, 0, 1]
-    assert abs(moved.mean() - 0.4422841) < 5 * np.sqrt(0.25 / len(moved))
-
-
-@pytest.mark.parametrize(("dim", "wanted"), [(1, 0.44), (3, 0.35), (8, 0.234)])
-def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> None:
-    half = np.random.default_rng(5).normal(size=(dim, dim + 2))
-    cov = half @ half.T * 10.0
-    target = fm.targets.law_density(fm.distributions.MultivariateNormal(np.zeros(dim), cov))
-    s = fm.mcmc.sample(target, kernel=RWM(), n_warmup=4000, n_draws=2000, rng=1)
-    error = fm.diagnostics.mcse(s.draws)
-    assert (np.abs(s.draws.mean(axis=(0, 1))) < 5 * error).all()
-    chains, ports = sampler(
-        RWM(), target, s.draws[:, -1], warmup=[(100, "settle"), (3000, "learn"), (4000, "settle")]
-    )
-    out = record(chains, 4000, s.draws[:, -1])
-    go(chains, ports, 4000, out)
-    learned = np.array(chains.adaptation()["inverse_metrics"][0]).reshape(dim, dim)
-    whitened = np.linalg.solve(np.linalg.cholesky(cov), learned)
-    spectrum = np.linalg.eigvals(np.linalg.solve(np.linalg.cholesky(cov), whitened.T))
-    assert ((spectrum.real > 0.6) & (spectrum.real < 1.7)).all()
-    assert abs(out["stats"][:, 3500:, 0].mean() - wanted) < 0.04
 
 
 @pytest.mark.parametrize("kernel", [RWM(), Slice(), Slice(direction="box")])
@@ -122,9 +91,9 @@ def test_evaluations_are_counted() -> None:
     target = LAWS["gaussian"]().target
     for kernel in (Slice(), Slice(direction="random"), Slice(direction="box"), elliptical()):
         x0 = LAWS["gaussian"]().sample(10, seed=1)
-        chains, ports = sampler(kernel, target, x0)
+        chains, oracles = sampler(kernel, target, x0)
         out = record(chains, 20, x0)
-        go(chains, ports, 20, out)
+        go(chains, oracles, 20, out)
         names = list(chains.stat_names)
         evals = out["stats"][:, :, names.index("n_evals")]
         assert evals.sum() + len(x0) == chains.n_evals[0]
@@ -212,9 +181,9 @@ SOME = {
 @pytest.mark.parametrize("make", DENSITIES)
 def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str) -> None:
     def run(target: Any, driver: str = "auto", n_threads: int = 1) -> Any:
-        chains, ports = sampler(SOME[kernel], target, points(5), 7, WARMUP)
-        out = record(chains, 45, points(5))
-        go(chains, ports, 45, out, driver, n_threads)
+        chains, oracles = sampler(SOME[kernel], target, points(5), 7, WARMUP)
+        out = record(chains, 55, points(5))
+        go(chains, oracles, 55, out, driver, n_threads)
         return out
 
     target = make()
@@ -233,15 +202,15 @@ def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str
 @pytest.mark.parametrize("kernel", SOME)
 def test_a_run_goes_on_from_any_question(kernel: str) -> None:
     target, x0 = LAWS["gaussian"]().target, points(4)
-    chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
-    whole = record(chains, 45, x0)
-    go(chains, ports, 45, whole)
-    chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
-    out = record(chains, 45, x0)
+    chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
+    whole = record(chains, 55, x0)
+    go(chains, oracles, 55, whole)
+    chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
+    out = record(chains, 55, x0)
     # A round of questions at a time: every one of them is a place to stop at.
-    while not go(chains, ports, 45, out, "lock", budget=0.0):
+    while not go(chains, oracles, 55, out, "lock", budget=0.0):
         words = chains.save()
-        chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
+        chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
         chains.load(words)
     for part in ("draws", "log_densities", "stats"):
         np.testing.assert_array_equal(out[part], whole[part])

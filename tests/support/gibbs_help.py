@@ -1,4 +1,4 @@
-"""Runs of a kernel as the core makes them, with every setting at hand."""
+"""Runs of a kernel by the core, with all settings, for tests of compositions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac.mcmc.composition import as_kernel
-from fermiac.mcmc.kernel import NoDensity, Ports
+from fermiac.mcmc.kernel import NoDensity, Oracles
 from fermiac.targets import as_target
 
 Array = NDArray[np.float64]
@@ -19,7 +19,7 @@ PRECISION = np.array([[1.0, -RHO], [-RHO, 1.0]]) / (1 - RHO**2)
 
 
 def log_density(x: Array) -> Array:
-    """A normal law with unit variances and correlation 0.5, column by column."""
+    """Return the log-density of a normal law with unit variances and correlation 0.5."""
     a, b = x[:, 0], x[:, 1]
     return -0.5 * (a * a - 2 * RHO * a * b + b * b) / (1 - RHO**2)
 
@@ -30,12 +30,12 @@ def gradient(x: Array) -> Array:
 
 
 def conditional(i: int) -> Any:
-    """The exact draw of coordinate `i` of that law."""
+    """Return the exact draw of coordinate `i` of that law."""
     return lambda x, rng: rng.normal(RHO * x[:, 1 - i], np.sqrt(1 - RHO**2))
 
 
 class Run:
-    """A run that is cut in slices at will."""
+    """A run that can be cut in slices."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Run:
         x0: ArrayLike,
         target: Any = None,
         *,
-        warmup: tuple[tuple[int, str], ...] = (),
+        warmup: tuple[int, int, int, int] = (0, 0, 0, 0),
         key: int = 1,
         names: Any = None,
     ) -> None:
@@ -57,14 +57,14 @@ class Run:
             if hasattr(target, "dim")
             else as_target(target, dim)
         )
-        self.ports = Ports(self.target, names)
-        spec = kernel._spec(dim, self.ports)
-        self.sampler = _core.Sampler(spec, dim, self.x0, list(warmup), True, key)
+        self.oracles = Oracles(self.target, names)
+        spec = kernel._spec(dim, self.oracles)
+        self.sampler = _core.Sampler(spec, dim, self.x0, warmup, True, key)
         self.names = self.sampler.stat_names
         self.done = 0
 
     def go(self, n: int, *, driver: str = "auto", n_threads: int = 1) -> Any:
-        """Draws (chains, n, d), log-densities (chains, n) and statistics by name (chains, n)."""
+        """Return draws (chains, n, d), log-densities (chains, n) and statistics (chains, n)."""
         chains, dim = self.x0.shape
         draws, values = np.empty((chains, n, dim)), np.empty((chains, n))
         stats = np.empty((chains, n, len(self.names)))
@@ -78,12 +78,14 @@ class Run:
             "stats": stats,
         }
         self.done += n
-        _, error = self.sampler.run(self.ports, self.done, record, None, n_threads, 1, None, driver)
+        _, error = self.sampler.run(
+            self.oracles, self.done, record, None, n_threads, 1, None, driver
+        )
         if error is not None:
             raise error
         return draws, values, dict(zip(self.names, stats.transpose(2, 0, 1), strict=True))
 
 
 def z_scores(x: Array, mean: ArrayLike, sd: ArrayLike) -> Array:
-    """How far averages over independent rows are from what they should be."""
+    """Return the differences of averages over independent rows in standard errors."""
     return np.abs((x.mean(axis=0) - mean) / (np.asarray(sd) / np.sqrt(len(x))))

@@ -1,4 +1,4 @@
-"""What all laws share: the base class, shapes of points, parameters, equality and pickling."""
+"""The base classes of laws: shapes of points, parameters, equality and pickling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import plain
+from fermiac._base.validate import plain, whole
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
 
@@ -94,7 +94,7 @@ class Law:
         Parameters
         ----------
         n : int
-            How many.
+            The number of points.
         rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
             An int in [0, 2**64) is the key itself: equal keys give equal draws.
 
@@ -107,7 +107,8 @@ class Law:
         ArgumentError
             If the law has neither ``sample`` nor ``from_unit``, or an argument is invalid.
         """
-        u = np.asarray(Stream(key_of(rng)).uniform((count(n), self.dim)), dtype=np.float64)
+        n = whole("n", n, 0, 2**62)
+        u = np.asarray(Stream(key_of(rng)).uniform((n, self.dim)), dtype=np.float64)
         return self.from_unit(u)
 
     def _support(self) -> list[tuple[float, float]]:
@@ -115,7 +116,7 @@ class Law:
 
 
 class BuiltInLaw(Law):
-    """A law that is its parameters: frozen, comparable, picklable."""
+    """Base class of laws that are defined by their parameters: frozen, comparable, picklable."""
 
     _values: Mapping[str, Any]
 
@@ -177,7 +178,7 @@ class BuiltInLaw(Law):
         Parameters
         ----------
         n : int
-            How many.
+            The number of points.
         rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
             An int in [0, 2**64) is the key itself: equal keys give equal draws.
 
@@ -190,7 +191,7 @@ class BuiltInLaw(Law):
         ArgumentError
             If an argument is invalid.
         """
-        return self._sample_rows(count(n), key_of(rng))
+        return self._sample_rows(whole("n", n, 0, 2**62), key_of(rng))
 
     def _log_density_rows(self, x: Array) -> Array:
         assert self._handle is not None
@@ -222,15 +223,8 @@ def _short(value: object) -> str:
     return repr(value)
 
 
-def count(n: object) -> int:
-    """Check a number of draws."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise ArgumentError(f"n: {n!r} was given; the number of draws is an int from 0 up")
-    return int(n)
-
-
 def as_float_array(name: str, value: object) -> Array:
-    """Convert an argument to a C-contiguous float64 array, in the argument's name."""
+    """Return an argument as a C-contiguous float64 array."""
     value = plain(name, value)
     try:
         return np.array(value, dtype=np.float64, order="C")
@@ -241,7 +235,7 @@ def as_float_array(name: str, value: object) -> Array:
 
 
 def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
-    """Bring points to shape (n, dim); also give the shape of one number per point."""
+    """Return points as (n, dim), and the shape of one number per point."""
     x = plain("x", x)
     try:
         array = np.asarray(x, dtype=np.float64, order="C")
@@ -261,7 +255,7 @@ def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
 
 
 def unit_points(name: str, u: object) -> Array:
-    """Check numbers of the unit interval."""
+    """Return an array of numbers from 0 to 1, checked."""
     array = as_float_array(name, u)
     outside = ~((array >= 0.0) & (array <= 1.0))
     if outside.any():
@@ -272,6 +266,6 @@ def unit_points(name: str, u: object) -> Array:
 
 
 def subkey(key: int, part: int) -> int:
-    """Derive the key of one part of a compound law."""
+    """Return the key of one part of a compound law."""
     state = np.random.SeedSequence(key, spawn_key=(part,)).generate_state(1, np.uint64)
     return int(state[0])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.validate import numbers, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 
 __all__ = ["Discrete"]
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Discrete(Kernel):
-    """A block on a finite set: drawn by the probabilities of all its states given the rest.
+    """A block on a finite set, drawn by the probabilities of all its states given the rest.
 
     Parameters
     ----------
@@ -28,10 +28,10 @@ class Discrete(Kernel):
         The states: numbers for one coordinate, or one row for each joint state of several.
     log_probabilities : callable (n, d) -> (n, k), optional
         Log-probabilities of all states, up to a constant for each row, given the other coordinates
-        of n whole points. By default the log-density is asked at every state; this spares it.
+        of n whole points. By default the log-density is evaluated at every state.
     metropolised : bool, default False
         Propose one of the *other* states, by their probabilities, and accept or reject it [1]_:
-        fewer repetitions, never a larger variance of averages.
+        the variance of averages is never larger.
 
     Raises
     ------
@@ -42,8 +42,8 @@ class Discrete(Kernel):
 
     Notes
     -----
-    The statistic ``changed`` says whether the state is another than before. A chain that starts
-    outside of the support goes to it at its first turn; a start that is not given is put on it.
+    The statistic ``changed`` is 1 where the state has changed. A chain that starts outside of the
+    support moves to it at its first turn; random starts are on the support.
 
     References
     ----------
@@ -102,20 +102,20 @@ class Discrete(Kernel):
             )
         return states
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         states = self._checked(dim)
-        port = None
+        oracle = None
         if self.log_probabilities is not None:
             table = _Table(self.log_probabilities, len(states))
-            port = ports.add("table", (table, ports.target.dim))
+            oracle = oracles.add("table", (table, oracles.target.dim))
         return "discrete", {
             "states": states,
-            "port": port,
+            "oracle": oracle,
             "metropolised": bool(self.metropolised),
         }
 
-    def _settle(self, x: Array, ports: Ports) -> None:
-        # Starts are spread over (-2, 2); so are those on the support over its states.
+    def _place_starts(self, x: Array, oracles: Oracles) -> None:
+        # Random starts are uniform on (-2, 2), and so on the states of the support.
         states = self._checked(x.shape[1])
         share = (x[:, 0] + 2) / 4
         x[:] = states[np.clip((share * len(states)).astype(int), 0, len(states) - 1)]

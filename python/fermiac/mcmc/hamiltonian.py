@@ -1,56 +1,47 @@
-"""Hamiltonian kernels: trajectories that turn by themselves, and of given length."""
+"""Hamiltonian kernels: the No-U-Turn sampler, and trajectories of given length."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike
-
-from fermiac._base.validate import positive, whole
-from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac._base.validate import choice, positive, probability, whole
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
 __all__ = ["HMC", "NUTS"]
 
-#: The first step size that a search tries, in units of the coordinates' deviations.
-_FIRST = 1.0
-
-
-def _check_estimator(estimator: Any) -> None:
-    if not isinstance(estimator, str) or estimator not in ("gradients", "draws"):
-        raise ArgumentError(f"estimator: {estimator!r} given; 'gradients' or 'draws' is needed")
+#: The sources of the metric.
+_ESTIMATORS = ("gradients", "draws")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NUTS(Kernel):
+class NUTS(GradientKernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
 
     The multinomial form: the next point is drawn from all states of the trajectory in proportion
-    to :math:`e^{-H}`, with a preference for the half that came last. A warm-up learns the step
-    size and the inverse metric :math:`M^{-1}` from draws and their gradients.
+    to :math:`e^{-H}`, with a preference for the last half. The warm-up adapts the step size, and
+    learns the inverse metric :math:`M^{-1}` from draws and their gradients.
 
     Parameters
     ----------
     target_accept : float, default 0.9
-        The mean acceptance rate along trajectories that the step size is adapted to, and that it
-        meets: programs whose adaptation is that of [1]_ accept at about 0.9 where 0.8 is asked.
-        More, such as 0.99, means smaller steps and fewer divergences; less is faster on densities
-        that are nearly normal.
+        The mean acceptance rate along trajectories to which the step size is adapted. The rate of
+        the draws is close to it; programs with the adaptation of [1]_ accept at about 0.9 for a
+        target of 0.8. More, such as 0.99, means smaller steps and fewer divergences; less is
+        faster on nearly normal densities.
     max_depth : int, default 10
-        Trajectories double at most so often: a transition takes at most
-        ``2**max_depth - 1`` gradients. From 1 to 30.
+        The largest number of doublings, from 1 to 30: a transition takes at most
+        ``2**max_depth - 1`` gradients.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
-        What is learned of the inverse metric :math:`M^{-1}`: nothing, its diagonal, all of it (up
-        to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
-        (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
-        covariance (d, d) that stay.
+        The part of the inverse metric :math:`M^{-1}` that is learned: none, its diagonal, all of it
+        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
+        (``"auto"``: all up to 200 coordinates, directions above); or fixed variances (d,) or a
+        fixed covariance (d, d).
     estimator : {"gradients", "draws"}, default "gradients"
-        Whether it is learned from draws and their gradients, as the matrix that makes the
-        gradients fit the draws, or from the covariance of the draws alone.
+        The source of the metric: draws and their gradients, by the matrix with the least Fisher
+        divergence, or the covariance of the draws alone.
 
     Raises
     ------
@@ -60,9 +51,10 @@ class NUTS(Kernel):
     Notes
     -----
     Statistics of a transition: ``acceptance_rate`` (mean over the states of the trajectory),
-    ``energy`` and its error ``energy_error`` at the draw, ``diverging`` (1 where the error passed
-    1000 on the way), ``n_steps`` (gradients), ``tree_depth``, ``reached_max_depth``, ``step_size``.
-    A divergence means that steps were too long for a region that may therefore be missed.
+    ``energy`` and its error ``energy_error`` at the draw, ``diverging`` (1 if the error passed
+    1000 on the trajectory), ``n_steps`` (gradients), ``tree_depth``, ``reached_max_depth``,
+    ``step_size``. A divergence means that the steps were too long for a region, which the draws may
+    miss.
 
     References
     ----------
@@ -83,32 +75,23 @@ class NUTS(Kernel):
     (4, 1000, 10)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    target_accept: float = 0.9
     max_depth: int = 10
-    step_size: float | None = None
-    metric: str | ArrayLike = "auto"
     estimator: str = "gradients"
 
     def __post_init__(self) -> None:
-        probability("target_accept", self.target_accept)
+        super().__post_init__()
         whole("max_depth", self.max_depth, 1, 30)
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        _check_estimator(self.estimator)
+        choice("estimator", self.estimator, _ESTIMATORS)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "nuts", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
+            "tuning": self._tuning(dim, self.estimator == "gradients"),
             "max_depth": self.max_depth,
-            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HMC(Kernel):
+class HMC(GradientKernel):
     r"""Hamiltonian Monte Carlo with trajectories of given length.
 
     A fresh momentum :math:`p \sim N(0, M)`, leapfrog steps of size :math:`\epsilon`, and the end of
@@ -118,19 +101,20 @@ class HMC(Kernel):
     Parameters
     ----------
     n_steps : int, optional
-        Leapfrog steps of a trajectory; by default `trajectory_length` says how many they are.
+        The number of leapfrog steps in a trajectory; by default it follows from
+        `trajectory_length`.
     trajectory_length : float, default π/2
         The length of a trajectory, as a time in the units of the metric: π/2 is a quarter of a
         turn where the metric has made the target round. It takes at most 1024 steps.
     jitter : float, default 0.2
-        The share by which trajectories vary in length, uniformly to both sides, from 0 (not at
-        all) to 1: their number of steps with `trajectory_length`, their step size with `n_steps`.
+        The share, from 0 to 1, by which trajectories vary in length, uniformly to both sides: in
+        their number of steps with `trajectory_length`, in their step size with `n_steps`.
     target_accept : float, default 0.8
-        The acceptance rate that the step size is adapted to.
+        The acceptance rate to which the step size is adapted.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric, estimator
-        As of `NUTS`.
+        As in `NUTS`.
 
     Raises
     ------
@@ -153,35 +137,24 @@ class HMC(Kernel):
     (4, 1000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
+    target_accept: float = 0.8
     n_steps: int | None = None
     trajectory_length: float = math.pi / 2
     jitter: float = 0.2
-    target_accept: float = 0.8
-    step_size: float | None = None
-    metric: str | ArrayLike = "auto"
     estimator: str = "gradients"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_steps is not None:
             whole("n_steps", self.n_steps, 1, 2**20)
         positive("trajectory_length", self.trajectory_length)
-        if self.jitter != 0 and positive("jitter", self.jitter) > 1:
-            raise ArgumentError(
-                f"jitter: {self.jitter:g} was given; a number from 0 to 1 is needed"
-            )
-        probability("target_accept", self.target_accept)
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        _check_estimator(self.estimator)
+        probability("jitter", self.jitter, zero=True, one=True)
+        choice("estimator", self.estimator, _ESTIMATORS)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "hmc", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
+            "tuning": self._tuning(dim, self.estimator == "gradients"),
             "n_steps": self.n_steps,
             "trajectory_length": self.trajectory_length,
             "jitter": self.jitter,
-            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }

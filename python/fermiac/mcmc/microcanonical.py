@@ -1,44 +1,41 @@
-"""Microcanonical Langevin kernels."""
+"""Microcanonical Langevin Monte Carlo."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec, metric_spec
 
 __all__ = ["MCLMC"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MCLMC(Kernel):
+class MCLMC(GradientKernel):
     r"""Microcanonical Langevin Monte Carlo: constant speed, in a direction that gradients bend.
 
     With :math:`x = L z`, a point moves at speed 1 in z along a direction u that follows
     :math:`\dot u = (I - u u^\top) L^\top \nabla \log p(x) / (d - 1)`, in steps of the minimal-norm
-    integrator with two gradients each. However steep the density is, a point goes no faster.
+    integrator with two gradients each. The speed does not depend on the slope of the density.
 
     Parameters
     ----------
     step_size : float, optional
-        The step in z. By default the warm-up finds it: so that the squared energy error of a step
-        is 0.0005 a coordinate in the mean, or, with ``adjusted=True``, by `target_accept`.
+        The step in z. By default the warm-up adapts it so that the mean squared energy error of a
+        step is 0.0005 per coordinate, or, with ``adjusted=True``, to `target_accept`.
     length : float, optional
         The distance in z over which the direction is forgotten; with ``adjusted=True`` the mean
-        length of a trajectory. By default it is √d at first, and, without the adjustment, in the
-        end 0.4 correlation times of the draws, which the warm-up measures over the last 512 of each
-        window.
+        length of a trajectory. By default it starts at √d, and the warm-up adapts it to the
+        correlation times of the last 512 draws of each window (to 0.4 of them without the
+        adjustment).
     adjusted : bool, default False
         Accept or reject trajectories, each in a new direction and of uniform length, by their
         energy errors: the draws then follow the target exactly. Without it a transition is one
-        step, refused only where its energy error is above 1000, and the draws follow the target
-        up to a bias: with the default step size, variances 2 % too small for a normal law.
+        step, which is rejected only if its energy error is above 1000, and the draws follow the
+        target up to a bias: with the default step size, variances 2 % too small for a normal law.
     target_accept : float, default 0.9
-        The acceptance rate that the step size of adjusted trajectories is adapted to.
+        The acceptance rate to which the step size of adjusted trajectories is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
@@ -67,29 +64,22 @@ class MCLMC(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     length: float | None = None
     adjusted: bool = False
-    target_accept: float = 0.9
-    metric: str | ArrayLike = "auto"
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
+        super().__post_init__()
         if self.length is not None:
             positive("length", self.length)
-        probability("target_accept", self.target_accept)
         yes("adjusted", self.adjusted)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         if dim < 2:
             raise ArgumentError(
                 "kernel: MCLMC needs two coordinates or more, and the target has one; use another "
                 "kernel, such as MALA()"
             )
-        return "microcanonical", {
+        return "mclmc", {
             "step": self.step_size,
             "length": self.length,
             "target_accept": self.target_accept if self.adjusted else None,

@@ -1,25 +1,19 @@
-"""Underdamped Langevin kernels."""
+"""Underdamped Langevin dynamics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
 __all__ = ["UnderdampedLangevin"]
 
-#: The first step size that a search tries, in units of the coordinates' deviations.
-_FIRST = 1.0
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UnderdampedLangevin(Kernel):
-    r"""Underdamped (kinetic) Langevin dynamics: a momentum that friction renews bit by bit.
+class UnderdampedLangevin(GradientKernel):
+    r"""Underdamped (kinetic) Langevin dynamics, with a momentum that friction refreshes in part.
 
     With :math:`x = L z` and momenta p of unit mass in z, a step of size h is a palindrome of exact
     parts, each letter's time being h divided by its count:
@@ -41,18 +35,18 @@ class UnderdampedLangevin(Kernel):
     splitting : str, optional
         The parts of a step: a palindrome of A, B and O with each at least once. The default is
         ``"BAOAB"``, which is exact for the positions of a normal law, and ``"OBABO"`` with
-        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step needs a gradient wherever
-        the position has moved before a B, or at its end: one in these, two in ``"ABOBA"``.
+        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step needs a gradient for every
+        B after a drift, and at its end: one in these, two in ``"ABOBA"``.
     metropolis : bool, default False
-        Accept steps by their work: the change of energy less that by friction. Where one is
-        rejected the chain stays and its momentum turns round. Friction at the ends of the
-        splitting is exact and outside of that. Without it, draws follow the target up to a bias
-        of order h². Even then steps are corrected while the step size is adapted, in the warm-up,
-        and later divergent ones, whose work is above 1000, are refused, so that no chain goes off
-        for good.
+        Accept or reject steps by their work: the change of energy less that by friction. After a
+        rejection the chain stays and its momentum is reversed. Friction at the ends of the
+        splitting is exact and needs no correction. Without the correction the draws follow the
+        target up to a bias of order h². Even then steps are corrected while the warm-up adapts the
+        step size, and later divergent steps, whose work is above 1000, are rejected, so that no
+        chain escapes.
     target_accept : float, default 0.9
-        The acceptance rate that the step size is adapted to in the warm-up: that of the
-        correction, or that which it would have.
+        The acceptance rate to which the warm-up adapts the step size; without the correction, that
+        which it would have.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 
@@ -80,20 +74,13 @@ class UnderdampedLangevin(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     friction: float = 1.0
     splitting: str | None = None
     metropolis: bool = False
-    target_accept: float = 0.9
-    metric: str | ArrayLike = "auto"
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
+        super().__post_init__()
         positive("friction", self.friction)
-        probability("target_accept", self.target_accept)
         yes("metropolis", self.metropolis)
         letters = self._letters()
         if set(letters) != set("ABO") or letters != letters[::-1]:
@@ -107,12 +94,10 @@ class UnderdampedLangevin(Kernel):
             return str(self.splitting)
         return "OBABO" if self.metropolis else "BAOAB"
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "underdamped", {
             "splitting": self._letters(),
             "friction": float(self.friction),
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
-            "correct": self.metropolis,
-            "metric": metric_spec(self.metric, dim, gradients=True),
+            "tuning": self._tuning(dim),
+            "corrected": self.metropolis,
         }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fermiac.runs.background import starter as _starter
 from fermiac.score.adaptive import Adaptive, Solution
 from fermiac.score.arguments import Reached, Threshold
-from fermiac.score.background import start
 from fermiac.score.classifier import NoiseClassifier, train_noise_classifier
 from fermiac.score.classifier_report import Calibration, ClassifierTraining
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
@@ -109,3 +109,16 @@ __all__ = [
     "train_score",
     "vp_uniform",
 ]
+
+start = _starter(
+    "score",
+    first_hitting,
+    integrate,
+    langevin_gibbs,
+    log_likelihood,
+    sample,
+    searched,
+    svdd,
+    train_noise_classifier,
+    train_score,
+)

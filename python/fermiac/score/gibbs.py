@@ -16,16 +16,16 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
 from fermiac._base.validate import RngLike, key_of, labels, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.results.result import warn
-from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import Sharded
+from fermiac.runs.loop import run_and_warn
 from fermiac.score.executor_model import asked
 from fermiac.score.gibbs_checks import steps_too_few
 from fermiac.score.gibbs_core import CoreChains
 from fermiac.score.gibbs_job import settings_of
 from fermiac.score.gibbs_options import LevelEstimate, LevelRegression, OUStep, Step
 from fermiac.score.gibbs_result import LangevinGibbs, findings
-from fermiac.score.gibbs_run import Course, GibbsKeeper, identity_of
+from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
 from fermiac.score.gibbs_settings import Chains, GibbsSettings
 from fermiac.score.levels import as_model, refuse_outside
 from fermiac.score.model import Model
@@ -36,7 +36,7 @@ from fermiac.targets.factories import Factory
 if TYPE_CHECKING:
     from fermiac.score.network import ScoreModel
 
-__all__ = ["concluded", "extension", "langevin_gibbs"]
+__all__ = ["extension", "langevin_gibbs", "warnings_of"]
 
 #: Windows of a run: each has addresses of 32 bits.
 _MOST = 2**31
@@ -228,12 +228,11 @@ def langevin_gibbs(
     event = event_of(model, dim)
     model, size = model._shaped(event), math.prod(event)
     n_draws = whole("n_draws", n_draws, 1, _MOST)
-    keeper = None if checkpoint is None else GibbsKeeper(checkpoint)
-    kept = None if keeper is None or rng is not None else keeper.seed
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     settings = settings_of(
         model,
         size,
-        key=key_of(rng) if kept is None else kept,
+        key=key_of(rng) if kept is None else kept.key(rng),
         n_chains=n_chains,
         n_warmup=n_warmup,
         levels=levels,
@@ -256,25 +255,24 @@ def langevin_gibbs(
         init_integrator=init_integrator,
     )
     own = labels(names, size)
-    if keeper is not None:
-        keeper.begin(identity_of(settings))
-    return concluded(
-        partial(
-            _run,
-            model,
-            settings,
-            n_draws,
-            n_threads=n_threads,
-            executor=executor,
-            target_factory=target_factory,
-            progress=progress,
-            names=own,
-            keeper=keeper,
-            start=start,
-        ),
-        # The model of this process may only stand for those of the workers.
-        is_here=target_factory is None,
+    if kept is not None:
+        kept.begin(identity_of(settings))
+    run = partial(
+        _run,
+        model,
+        settings,
+        n_draws,
+        n_threads=n_threads,
+        executor=executor,
+        target_factory=target_factory,
+        progress=progress,
+        names=own,
+        checkpoint=kept,
+        start=start,
     )
+    # The model of this process may only stand for those of the workers.
+    is_here = target_factory is None
+    return run_and_warn(run, lambda result: warnings_of(result, is_here))
 
 
 def extension(
@@ -323,7 +321,7 @@ def _run(
             from fermiac.score import device_gibbs
 
             on_device: Chains = device_gibbs.run(cast("ScoreModel", model), settings)
-            return Course(on_device, settings, model, n_draws, report=report, **how).go()
+            return GibbsLoop(on_device, settings, model, n_draws, report=report, **how).run()
         with asked(
             model,
             settings.dim,
@@ -339,25 +337,17 @@ def _run(
                 # Workers denoise; the log-density is asked for here.
                 spec = (*spec[:2], model._log_density, None)
             chains = CoreChains(spec, settings, total, workers)
-            return Course(chains, settings, model, n_draws, report=shown, **how).go()
+            return GibbsLoop(chains, settings, model, n_draws, report=shown, **how).run()
 
 
-def concluded(run: Callable[[], LangevinGibbs], is_here: bool = True) -> LangevinGibbs:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = None
-    try:
-        result = run()
-        found = findings(result)
-        model, settings = result._origin  # type: ignore[attr-defined]
-        too_few = steps_too_few(result, model, settings) if is_here else None
-        if too_few is not None:
-            object.__setattr__(result, "bias", (*result.bias, too_few))
-            found.append((FermiacWarning, too_few))
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # A warning that is an error costs none of the draws.
-        if result is not None:
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+def warnings_of(
+    result: LangevinGibbs, is_here: bool = True
+) -> list[tuple[type[FermiacWarning], str]]:
+    """Return the warnings of a result; with the model here, those of its steps too."""
+    found = findings(result)
+    model, settings = result._origin  # type: ignore[attr-defined]
+    too_few = steps_too_few(result, model, settings) if is_here else None
+    if too_few is not None:
+        object.__setattr__(result, "bias", (*result.bias, too_few))
+        found.append((FermiacWarning, too_few))
+    return found

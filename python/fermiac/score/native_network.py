@@ -12,8 +12,7 @@ from fermiac import _core
 from fermiac._base.config import threads_for
 from fermiac.errors import ArgumentError
 from fermiac.score.parametrisation import Parametrisation
-from fermiac.targets.signatures import form_of, pointer_of
-from fermiac.targets.user_data import user_data_of
+from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
 
 __all__ = ["NativeNetwork"]
 

@@ -9,7 +9,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
-use fermiac_target::{Integrand, Law, LogDensity, RowStatus, Style, unwritten};
+use fermiac_target::{Dispatch, Integrand, Law, LogDensity, RowStatus, unwritten};
 
 /// A map from the unit cube to the space of the parameters.
 pub trait Prior: Send + Sync {
@@ -31,7 +31,7 @@ pub trait Prior: Send + Sync {
     }
 
     /// The threads on which it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 }
 
 /// A prior given by a law with a map from the unit cube.
@@ -54,8 +54,8 @@ impl Prior for LawPrior {
         self.0.pull_back(u, x, gradient)
     }
 
-    fn style(&self) -> Style {
-        self.0.style()
+    fn dispatch(&self) -> Dispatch {
+        self.0.dispatch()
     }
 }
 
@@ -80,8 +80,8 @@ impl Prior for CubePrior {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 
@@ -217,12 +217,12 @@ impl Problem {
     }
 
     /// The threads on which it may run.
-    pub fn style(&self) -> Style {
+    pub fn dispatch(&self) -> Dispatch {
         let likelihood = match &self.likelihood {
-            Likelihood::Density(density) => density.style(),
-            Likelihood::Table(table, _) => table.style(),
+            Likelihood::Density(density) => density.dispatch(),
+            Likelihood::Table(table, _) => table.dispatch(),
         };
-        if likelihood == Style::Central { likelihood } else { self.prior.style() }
+        if likelihood == Dispatch::CallingThread { likelihood } else { self.prior.dispatch() }
     }
 
     /// Maps and evaluates rows of the cube, on the threads of `context` if that is faster.
@@ -236,7 +236,7 @@ impl Problem {
         let dim = self.dim();
         let n = u.len() / dim;
         let cost = *seconds_a_row.borrow() * n as f64;
-        let alone = self.style() == Style::Central || context.n_threads() == 1;
+        let alone = self.dispatch() == Dispatch::CallingThread || context.n_threads() == 1;
         if alone || n < 2 * ROWS || cost < WORTH {
             let start = Instant::now();
             self.evaluate(u, out)?;

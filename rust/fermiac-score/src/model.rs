@@ -2,12 +2,12 @@
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 /// A law of data, seen through Gaussian noise of any level.
 ///
 /// Noise levels come as one number for all rows or as one a row. The value of a row never depends
-/// on its batch where [`Model::style`] is [`Style::Threaded`].
+/// on its batch where [`Model::dispatch`] is [`Dispatch::AnyThread`].
 pub trait Model: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
@@ -67,7 +67,7 @@ pub trait Model: Send + Sync {
     }
 
     /// Where it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// What it is called in messages.
     fn describe(&self) -> String {

@@ -26,7 +26,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::points::{Origin, Points};
 use super::problem::{EvalBuffer, Problem};
@@ -162,7 +162,7 @@ impl Chains {
     ) -> Result<bool> {
         let begun = Instant::now();
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let central = problem.style() == Style::Central;
+        let central = problem.dispatch() == Dispatch::CallingThread;
         let alone = context.n_threads() == 1 || self.seconds < WORTH;
         if central || alone {
             let mut requests = Requests::default();

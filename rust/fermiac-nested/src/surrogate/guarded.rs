@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fermiac_base::linalg::Rows;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::{LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
 use super::quadratic::{Whitening, unfit};
 use super::train::Fitted;
@@ -167,8 +167,8 @@ impl LogDensity for Guarded {
         Err(Error::argument("gradient", format!("asked of {}, which gives none", self.describe())))
     }
 
-    fn style(&self) -> Style {
-        self.truth.style()
+    fn dispatch(&self) -> Dispatch {
+        self.truth.dispatch()
     }
 
     fn describe(&self) -> String {

@@ -8,7 +8,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
-use fermiac_target::{LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
 use super::*;
 
@@ -186,8 +186,8 @@ impl LogDensity for Watched {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 
@@ -202,7 +202,7 @@ fn the_truth_is_asked_for_what_is_outside_and_for_nothing_else() {
         Guarded::new(Arc::clone(&fitted), trust, truth, n_true)
     };
     let guarded = make(Arc::clone(&trust)).unwrap();
-    assert_eq!(guarded.style(), Style::Central);
+    assert_eq!(guarded.dispatch(), Dispatch::CallingThread);
     let mut cube = vec![0.0; 5 * 400];
     stream(5, Purpose::Trial, 3).fill_uniform(&mut cube);
     cube[..1000].copy_from_slice(&u[..1000]);

@@ -8,7 +8,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::law::{Independent, Marginal, MultivariateNormal, Product};
-use fermiac_target::{Law, LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, Law, LogDensity, RowStatus};
 
 use crate::chains::{BatchGeometry, Chains, Moves, Report};
 use crate::points::{Origin, Points};
@@ -50,8 +50,8 @@ impl LogDensity for Surface {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 
@@ -282,8 +282,8 @@ fn what_has_no_gradient_is_refused() {
             Ok(())
         }
 
-        fn style(&self) -> Style {
-            Style::Threaded
+        fn dispatch(&self) -> Dispatch {
+            Dispatch::AnyThread
         }
     }
     let refused = |prior: Arc<dyn Prior>, sloped| {

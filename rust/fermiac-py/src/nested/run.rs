@@ -13,7 +13,7 @@ use fermiac_nested::problem::{
     CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem,
 };
 use fermiac_nested::run::{Opening, Run, Sampler, Settings, Status};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -176,8 +176,8 @@ impl Prior for ForeignPrior {
         .map_err(|error| self.raised.keep(error, "in the prior"))
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 

@@ -15,7 +15,7 @@ pub use state::{Norm, OnNan, Plan, State, Stride};
 
 use fermiac_base::par::{Context, Signal};
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::Model;
 
@@ -44,7 +44,7 @@ pub struct Reached {
 /// Rows in one block: all where something needs them together. A multiple of eight, which models
 /// take at a time.
 fn block_rows(plan: &Plan<'_>, model: &dyn Model, n: usize) -> usize {
-    let together = model.style() == Style::Central || plan.couples_rows();
+    let together = model.dispatch() == Dispatch::CallingThread || plan.couples_rows();
     if together {
         return n.max(1);
     }
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         let goal = (self.n_steps() + 1).min(self.plan.program.n_steps);
         let plan = &self.plan;
         let behind = self.states.iter_mut().filter(|state| state.n_steps() < goal);
-        if model.style() == Style::Central {
+        if model.dispatch() == Dispatch::CallingThread {
             return behind
                 .into_iter()
                 .try_for_each(|state| state.advance(plan, model, &mut || context.poll()));
@@ -138,7 +138,7 @@ pub fn integrate(
             path: paths.next().unwrap_or_default(),
         })
         .collect();
-    let outcome = if model.style() == Style::Central {
+    let outcome = if model.dispatch() == Dispatch::CallingThread {
         let mut poll = || context.poll();
         items.into_iter().try_for_each(|item| {
             item.run(plan, model, first, &mut poll, &mut |n| {

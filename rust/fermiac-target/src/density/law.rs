@@ -1,4 +1,4 @@
-//! Any law as a log-density.
+//! The log-density of a law.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 
 use super::settle_overflow;
-use crate::{Law, LogDensity, RowStatus, Style, Support};
+use crate::{Dispatch, Law, LogDensity, RowStatus, Support};
 
 /// The log-density of a law.
 #[derive(Clone)]
 pub struct LawDensity(Arc<dyn Law>);
 
 impl LawDensity {
-    /// Of this law.
+    /// Returns the log-density of a law.
     pub fn new(law: Arc<dyn Law>) -> Self {
         Self(law)
     }
@@ -52,7 +52,7 @@ impl LogDensity for LawDensity {
         self.0.support()
     }
 
-    fn style(&self) -> Style {
-        self.0.style()
+    fn dispatch(&self) -> Dispatch {
+        self.0.dispatch()
     }
 }

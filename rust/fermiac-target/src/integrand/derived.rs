@@ -1,4 +1,4 @@
-//! Integrands made of another one: the indicator of failure, the products of Sobol' indices.
+//! Integrands made from another one: failure indicators and the products of Sobol' indices.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
 use super::check_dim;
-use crate::{Integrand, RowStatus, Style};
+use crate::{Dispatch, Integrand, RowStatus};
 
-/// Points that the model is given at a time, where it may run anywhere.
+/// Number of points given to a model that runs on any thread at a time.
 const BLOCK: usize = 4096;
 
-/// 1 where another integrand is at most 0, else 0, output by output; NaN for NaN.
+/// The indicator, for each output, that another integrand is at most 0; NaN for NaN.
 pub struct Indicator {
     of: Arc<dyn Integrand>,
 }
 
 impl Indicator {
-    /// The indicator of an integrand, as a limit state.
+    /// Returns the indicator of an integrand, as a limit state.
     pub fn new(of: Arc<dyn Integrand>) -> Self {
         Self { of }
     }
@@ -42,22 +42,22 @@ impl Integrand for Indicator {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.of.style()
+    fn dispatch(&self) -> Dispatch {
+        self.of.dispatch()
     }
 }
 
 /// The joint integrand of all first-order Sobol' indices of a model m with one output, at a pair
 /// (x, x′) of independent points: m(x) m(xᵢ, x′₋ᵢ) for each coordinate i, then m(x) and m(x)².
 ///
-/// (xᵢ, x′₋ᵢ) is x′ with the coordinate i of x; m runs d + 1 times a pair.
+/// (xᵢ, x′₋ᵢ) is x′ with the coordinate i of x; m is evaluated d + 1 times per pair.
 pub struct PickFreeze {
     model: Arc<dyn Integrand>,
     dim: usize,
 }
 
 impl PickFreeze {
-    /// The joint integrand of a model, which must have one output.
+    /// Returns the joint integrand of a model, which must have one output.
     pub fn new(model: Arc<dyn Integrand>) -> Result<Self> {
         let dim = model.dim();
         match model.outputs() {
@@ -73,7 +73,7 @@ impl PickFreeze {
         }
     }
 
-    /// The d + 1 points of one pair.
+    /// Writes the d + 1 points of one pair.
     fn spread(&self, pair: &[f64], points: &mut [f64]) {
         let (x, other) = pair.split_at(self.dim);
         let (first, rest) = points.split_at_mut(self.dim);
@@ -98,9 +98,9 @@ impl Integrand for PickFreeze {
         check_dim(x, 2 * self.dim)?;
         let runs = self.dim + 1;
         out.resize(x.len() * (self.dim + 2), 0.0);
-        let pairs = match self.model.style() {
-            Style::Threaded => (BLOCK / runs).max(1),
-            Style::Central => x.len().max(1),
+        let pairs = match self.model.dispatch() {
+            Dispatch::AnyThread => (BLOCK / runs).max(1),
+            Dispatch::CallingThread => x.len().max(1),
         };
         let (mut points, mut values, mut run_status) = (Vec::new(), Vec::new(), Vec::new());
         let blocks = x.data().chunks(pairs * 2 * self.dim);
@@ -131,8 +131,8 @@ impl Integrand for PickFreeze {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.model.style()
+    fn dispatch(&self) -> Dispatch {
+        self.model.dispatch()
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     /// Refuses points below zero.
-    struct Picky(Style);
+    struct Picky(Dispatch);
 
     impl Integrand for Picky {
         fn dim(&self) -> usize {
@@ -180,7 +180,7 @@ mod tests {
         }
 
         fn outputs(&self) -> Option<usize> {
-            (self.0 == Style::Central).then_some(1)
+            (self.0 == Dispatch::CallingThread).then_some(1)
         }
 
         fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()> {
@@ -192,19 +192,19 @@ mod tests {
             Ok(())
         }
 
-        fn style(&self) -> Style {
+        fn dispatch(&self) -> Dispatch {
             self.0
         }
     }
 
     #[test]
     fn a_refused_run_refuses_its_pair_alone() {
-        let f = PickFreeze::new(Arc::new(Picky(Style::Central))).unwrap();
-        assert_eq!(f.style(), Style::Central);
+        let f = PickFreeze::new(Arc::new(Picky(Dispatch::CallingThread))).unwrap();
+        assert_eq!(f.dispatch(), Dispatch::CallingThread);
         let x = [1.0, 2.0, -1.0, 2.0, 3.0, 4.0];
         let mut status = [RowStatus::Good; 3];
         f.eval(Rows::new(&x, 2), &mut Vec::new(), &mut status).unwrap();
         assert_eq!(status, [RowStatus::Good, RowStatus::Failed, RowStatus::Good]);
-        assert!(PickFreeze::new(Arc::new(Picky(Style::Threaded))).is_err());
+        assert!(PickFreeze::new(Arc::new(Picky(Dispatch::AnyThread))).is_err());
     }
 }

@@ -1,0 +1,143 @@
+"""Walks that are interrupted, killed and resumed: always the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from walk_runs import BARBELL, BELOW, KERNELS, WEIGHTS, named, same, walk
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, CheckpointError
+
+
+@pytest.mark.parametrize("record", ["visits", "path"])
+@pytest.mark.parametrize("how", KERNELS, ids=named)
+def test_resumed_walks(tmp_path: Path, how: dict[str, Any], record: str) -> None:
+    how = {**how, "record": record, "burn_in": 40, "n_walkers": 20}
+    file = tmp_path / "walk.safetensors"
+    for n_steps in (41, 300, 500, 500):
+        w = walk(BARBELL, n_steps=n_steps, checkpoint=file, **how)
+        same(w, walk(BARBELL, n_steps=n_steps, **how))
+    again = walk(BARBELL, n_steps=510, checkpoint=file, **{**how, "rng": None})
+    assert again.seed == 1
+    same(again, walk(BARBELL, n_steps=510, **how))
+
+
+@pytest.mark.parametrize("at", [30, 64, 200])
+def test_interrupted_walks_go_on(tmp_path: Path, at: int) -> None:
+    file = tmp_path / "walk.safetensors"
+    how: dict[str, Any] = {"burn_in": 50, "f": BELOW, "block_size": 20, "record": "none"}
+    done = 50
+
+    def stop(block: Any) -> None:
+        nonlocal done
+        done += block.shape[1]
+        if done >= at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        walk(checkpoint=file, on_block=stop, **how)
+    partial = caught.value.partial_result
+    assert partial.status == "interrupted"
+    assert partial.n_steps == max(done, 70)
+    blocks: list[Any] = []
+    w = walk(checkpoint=file, on_block=blocks.append, **how)
+    whole = walk(on_block=blocks.append, **how)
+    np.testing.assert_array_equal(w._sums, whole._sums)
+    np.testing.assert_array_equal(w.positions, whole.positions)
+
+
+def test_progress_can_interrupt() -> None:
+    def report(done: int, total: int) -> None:
+        assert total == 16 * 10**7
+        if done > 10**5:
+            raise KeyboardInterrupt
+
+    begun = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        walk(n_steps=10**7, n_threads=1, progress=report)
+    partial = caught.value.partial_result
+    assert time.perf_counter() - begun < 20
+    assert 0 < partial.n_steps < 10**7
+    assert partial.visits.sum() == 16 * partial.n_steps
+    same(partial, walk(n_steps=partial.n_steps))
+
+
+def test_ctrl_c() -> None:
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        walk(n_steps=10**8, n_walkers=64)
+    timer.join()
+    partial = caught.value.partial_result
+    assert partial.visits.sum() == 64 * partial.n_steps > 0
+
+
+def test_in_the_background() -> None:
+    run = fm.walks.start("walk", BARBELL, n_steps=10**8, n_walkers=8, rng=1)
+    while run.progress[0] == 0:
+        time.sleep(0.01)
+    partial = run.abort(timeout=60)
+    assert run.state == "aborted"
+    assert 0 < partial.n_steps < 10**8
+    same(partial, walk(n_steps=partial.n_steps, n_walkers=8))
+    assert fm.walks.start(fm.walks.walk, BARBELL, n_steps=10, rng=1).result(60).n_steps == 10
+
+
+KILLED = """
+import sys, numpy as np, fermiac as fm
+sys.path.insert(0, {tests!r})
+from walk_runs import walk
+kept = fm.Checkpoint({file!r}, every=0.05)
+walk(n_steps=10**9, record="visits", checkpoint=kept)
+"""
+
+
+def test_killed_walks_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "walk.safetensors"
+    script = KILLED.format(tests=str(Path(__file__).parents[1] / "support"), file=str(file))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        deadline = time.monotonic() + 60
+        sizes = set()
+        while len(sizes) < 3 and time.monotonic() < deadline:
+            if file.exists():
+                sizes.add(file.stat().st_mtime_ns)
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(sizes) == 3
+    with pytest.raises(CheckpointError, match="more than the 10 of") as caught:
+        walk(n_steps=10, checkpoint=file)
+    done = int(str(caught.value).split("have made ")[1].split()[0])
+    same(walk(n_steps=done + 50, checkpoint=file), walk(n_steps=done + 50))
+
+
+def test_foreign_checkpoints(tmp_path: Path) -> None:
+    file = tmp_path / "walk.safetensors"
+    walk(checkpoint=file)
+    for how, what in [
+        ({"alpha": 4.0}, "its alpha"),
+        ({"base": "mhrw"}, "its base"),
+        ({"start": 3}, "its start"),
+        ({"weights": WEIGHTS}, "its weights"),
+        ({"rng": 7}, "its seed"),
+        ({"burn_in": 7}, "its burn_in"),
+        ({"f": BELOW}, "its f"),
+        ({"graph": [[i, (i + 1) % 12] for i in range(12)]}, "its graph"),
+    ]:
+        with pytest.raises(CheckpointError, match=f"belongs to another run: {what}"):
+            walk(**how, checkpoint=file)
+    with pytest.raises(ArgumentError, match="start: node 77"):
+        walk(start=77, checkpoint=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
