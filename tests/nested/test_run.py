@@ -183,7 +183,7 @@ SCRIPT = """
     from fermiac._base import store
     from fermiac.runs import checkpoint
     from nested_runs import run
-    from test_checkpoint import SAMPLERS, Stops, formula
+    from test_run import SAMPLERS, Stops, formula
 
     checkpoint._SHARE = 1e9
     last, calls = int(sys.argv[2]), 0
