@@ -57,7 +57,7 @@ const THREADED: Normal = Normal { style: Style::Threaded, bound: f64::INFINITY }
 fn integrator(n_steps: usize) -> Integrator {
     let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
     Integrator {
-        method: Method::Euler,
+        method: Method::Euler {},
         options,
         stride: Stride { snr: 0.16, norm: Norm::Level },
         n_steps,

@@ -1,16 +1,19 @@
-//! Integrators as programs: on a grid of noise levels every one of them is a list of linear
-//! combinations of points, denoised points and noise, whose coefficients depend on the grid alone.
+//! Integrators as programs: on a grid of noise levels each of them is a list of linear combinations
+//! of points, denoised points and noise, whose coefficients depend on the grid alone.
 //!
-//! The list itself ([`Op`]) depends on the method and the number of steps; the coefficients belong
-//! to a grid and begin with its levels, so rows that follow grids of their own share the list. What carries programs out is
-//! in [`run`](super::run); a device that holds a model carries out the same lists.
+//! The list of instructions ([`Op`]) depends on the method and the number of steps. The coefficients
+//! belong to a grid and begin with its levels, so that rows with grids of their own share the list.
+//! [`run`](super::run) carries programs out; a device that holds a model carries out the same lists.
+//!
+//! `method.rs` is the table of the integrators: a method is added there, and the compiler names the
+//! other places.
 
 mod builder;
 mod compile;
 mod exponential;
 mod history;
+mod method;
 mod multistep;
-mod settings;
 mod single;
 mod stochastic;
 #[cfg(test)]
@@ -18,7 +21,7 @@ mod tests;
 mod unipc;
 
 pub use compile::{compile, compile_rows};
-pub use settings::{BForm, Churn, Corrector, Method, Options, SdeSolver, Start, Variable};
+pub use method::{BForm, Corrector, Method, Options, SdeSolver, Setting, Start, Variable, Variant};
 
 /// One instruction. Registers hold points (rows × dim); register 0 is where the run stands. `at`
 /// is a position among the coefficients.

@@ -6,8 +6,8 @@ use fermiac_base::special::expm1;
 use super::builder::{Builder, Level};
 use super::exponential::Weights;
 
-/// An explicit Runge-Kutta scheme: when the stages are evaluated, as parts of the step, what each
-/// takes of the slopes of those before, and what the end takes.
+/// An explicit Runge-Kutta scheme: the nodes of the stages as shares of the step, the weights of the
+/// earlier slopes in each stage, and the weights of the slopes at the end.
 pub(super) struct Scheme {
     nodes: Vec<f64>,
     stages: Vec<Vec<f64>>,
@@ -15,6 +15,11 @@ pub(super) struct Scheme {
 }
 
 impl Scheme {
+    /// The step of the scheme between two levels.
+    pub(super) fn step(self, from: Level, to: Level) -> impl FnOnce(&mut Builder) {
+        move |b| runge_kutta(b, from, to, &self)
+    }
+
     pub(super) fn euler() -> Self {
         Self { nodes: vec![0.0], stages: vec![vec![]], end: vec![1.0] }
     }
@@ -53,7 +58,7 @@ impl Scheme {
 
 /// A step of a Runge-Kutta scheme in s. Slopes are (y - D) / s, so every stage is a combination of
 /// the point at the start and of the denoised points so far: no slope needs a register.
-pub(super) fn runge_kutta(b: &mut Builder, from: Level, to: Level, scheme: &Scheme) {
+fn runge_kutta(b: &mut Builder, from: Level, to: Level, scheme: &Scheme) {
     let width = to.s - from.s;
     let n = scheme.nodes.len();
     let stage = n + 1;

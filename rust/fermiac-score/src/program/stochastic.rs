@@ -1,24 +1,30 @@
 //! Steps with noise: churn before a step, ancestral, Euler-Maruyama, Langevin correctors.
 
-use super::Churn;
 use super::builder::{Builder, Level};
 
-/// Noise up from node `i` to the level that it gives. Rows that get none have a coefficient of 0.
-pub(super) fn churn(b: &mut Builder, i: usize, churn: Churn) -> Level {
+/// Adds noise before step `i` and returns the level to which it goes up. Rows that get none have a
+/// coefficient of 0.
+pub(super) fn churn(
+    b: &mut Builder,
+    i: usize,
+    churn: f64,
+    [low, high]: [f64; 2],
+    noise: f64,
+) -> Level {
     let from = b.node(i);
-    let gamma = if churn.low <= from.s && from.s <= churn.high {
-        (churn.churn / b.n_steps() as f64).min(std::f64::consts::SQRT_2 - 1.0)
+    let gamma = if low <= from.s && from.s <= high {
+        (churn / b.n_steps() as f64).min(std::f64::consts::SQRT_2 - 1.0)
     } else {
         0.0
     };
     let level = b.level((1.0 + gamma) * from.s);
-    let scale = from.s * (gamma * (2.0 + gamma)).sqrt() * churn.noise;
+    let scale = from.s * (gamma * (2.0 + gamma)).sqrt() * noise;
     b.combine_with_noise(0, &[(0, 1.0)], scale, (level, level));
     level
 }
 
 /// Euler's step to a level below node `i + 1`, and noise up to it; with `eta` 1 the two levels are
-/// those of the reverse chain's exact law.
+/// those of the exact law of the reverse chain.
 pub(super) fn ancestral(b: &mut Builder, i: usize, eta: f64) {
     let (from, to) = (b.node(i), b.node(i + 1));
     b.denoise(0, 1, from);
@@ -44,7 +50,7 @@ pub(super) fn euler_maruyama(b: &mut Builder, i: usize) {
     b.combine_with_noise(0, &[(0, keep), (1, share)], variance.sqrt(), (from, to));
 }
 
-/// `n_steps` Langevin steps at node `i + 1`, after step `i` has come there.
+/// Writes `n_steps` Langevin steps at node `i + 1`, the end of step `i`.
 pub(super) fn correct(b: &mut Builder, i: usize, n_steps: usize, scratch: usize) {
     let level = b.node(i + 1);
     for _ in 0..n_steps {
