@@ -33,14 +33,14 @@ KNOWN = [
 def test_philox_gives_the_published_answers(
     torch: Any, counter: list[int], key: tuple[int, int], answer: str
 ) -> None:
-    from fermiac.score.device_noise import philox
+    from fermiac.score.noise import philox
 
     words = philox([torch.tensor([c]) for c in counter], key)
     assert " ".join(f"{int(w):08x}" for w in words) == answer
 
 
 def source(torch: Any, shape: tuple[int, int], dtype: str, first: int = 0, key: int = 7) -> Any:
-    from fermiac.score.device_noise import DeviceNoise
+    from fermiac.score.noise import DeviceNoise
 
     return DeviceNoise(key, first, shape, torch.device("cpu"), getattr(torch, dtype))
 
@@ -96,7 +96,7 @@ def test_numbers_depend_on_their_address_alone(torch: Any, dtype: str) -> None:
 
 
 def test_host_noise_is_that_of_the_core(torch: Any) -> None:
-    from fermiac.score.device_noise import HostNoise
+    from fermiac.score.noise import HostNoise
 
     noise = HostNoise(5, 3, (6, 4), torch.device("cpu"), torch.float64)
     z, u = _core.score_noise(5, 2, 3, 6, 11, 4, 2)

@@ -9,7 +9,7 @@ import pytest
 
 import fermiac as fm
 from fermiac import _core
-from fermiac.score import rng_domains as purposes
+from fermiac.score import noise as purposes
 
 NAMED = {name: getattr(purposes, name) for name in purposes.__all__}
 

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, NumericalError, TargetError
-from fermiac.score.classifier_report import floor, moments
+from fermiac.score.classifier import floor, moments
 from fermiac.score.training import _Task
 
 pytestmark = pytest.mark.torch

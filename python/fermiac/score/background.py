@@ -9,11 +9,10 @@ from fermiac.runs import background
 from fermiac.runs.background import Run
 from fermiac.score.classifier import train_noise_classifier
 from fermiac.score.gibbs import langevin_gibbs
-from fermiac.score.integration import integrate
+from fermiac.score.integration import integrate, sample
 from fermiac.score.likelihood import log_likelihood
 from fermiac.score.masked import first_hitting
 from fermiac.score.reward_sampling import svdd
-from fermiac.score.sampling import sample
 from fermiac.score.schedule_search import searched
 from fermiac.score.training import train_score
 

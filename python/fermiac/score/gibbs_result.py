@@ -171,7 +171,7 @@ class LangevinGibbs(Sample):
         n_threads : int, optional
             Worker threads; see `fermiac.set_num_threads`. Never changes the result.
         progress : bool or callable, optional
-            As of `langevin_gibbs`.
+            As for `langevin_gibbs`.
 
         Returns
         -------

@@ -15,10 +15,9 @@ from fermiac._base.progress import annotate, finish
 from fermiac.errors import CheckpointError, FermiacError, InternalError
 from fermiac.runs import background
 from fermiac.runs.checkpoint import Checkpoint, Kept
-from fermiac.score.gibbs_job import biases
 from fermiac.score.gibbs_result import LangevinGibbs
-from fermiac.score.gibbs_settings import Chains, GibbsSettings, Windows
-from fermiac.score.rng_domains import INTEGRATE
+from fermiac.score.gibbs_settings import Chains, GibbsSettings, Windows, biases
+from fermiac.score.noise import INTEGRATE
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report

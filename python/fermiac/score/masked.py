@@ -18,7 +18,7 @@ from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, key_of, numbers, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
-from fermiac.score.rng_domains import CHOICE
+from fermiac.score.noise import CHOICE
 
 __all__ = ["Unmasked", "first_hitting"]
 

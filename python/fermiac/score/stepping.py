@@ -13,8 +13,8 @@ from fermiac._base import store
 from fermiac._base.validate import RngLike, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.score.arguments import Call, Threshold
+from fermiac.score.integrator import Integrator
 from fermiac.score.model import Model
-from fermiac.score.single_step import Integrator
 
 __all__ = ["Stepper", "stepper"]
 

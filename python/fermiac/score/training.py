@@ -1,31 +1,90 @@
-"""Score models from data: denoising score matching."""
+"""Training of score models by denoising score matching."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import isa_level
-from fermiac._base.validate import RngLike, positive, whole
+from fermiac._base.validate import RngLike, choice, numbers, positive, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.score import fitting as fitting
+from fermiac.score import fitting
+from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
 from fermiac.score.network import ScoreModel
-from fermiac.score.noise_weights import Weight, law_of, range_of, weight_of
 from fermiac.score.training_checkpoint import keeper_of, seed_of
+from fermiac.special import ndtr, ndtri
 from fermiac.targets.torch_modules import import_torch
 
-__all__ = ["TrainedScore", "Training", "load_score", "train_score"]
+__all__ = ["TrainedScore", "Training", "Weight", "load_score", "train_score"]
 
 Array = NDArray[np.float64]
+Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
+#: The default law of levels: mean of log s minus the log of the scale of the data, and its sd.
+_SHIFT, _SPREAD = -0.5, 1.2
+
+
+def _default_range(points: Array, scale: float) -> tuple[float, float]:
+    """Return the default range of noise levels for data of this scale."""
+    return 0.01 * scale, max(20 * scale, 2 * float(np.linalg.norm(points, axis=1).max()))
+
+
+def _level_law(
+    given: str | tuple[float, float], ends: tuple[float, float], c: float
+) -> Callable[[Array], Array]:
+    """Return the map from uniform numbers to levels."""
+    low, high = np.log(ends)
+    if isinstance(given, str):
+        if choice("sigma_law", given, ("log-normal", "log-uniform")) == "log-uniform":
+            return lambda u: np.exp(low + u * (high - low))
+        mean, sd = np.log(c) + _SHIFT, _SPREAD
+    else:
+        values = numbers("sigma_law", given)
+        if values.shape != (2,) or not np.isfinite(values).all() or values[1] <= 0:
+            raise ArgumentError(
+                f"sigma_law: {given!r:.60} was given; 'log-normal', 'log-uniform', or a mean and a "
+                "positive standard deviation of log s is needed"
+            )
+        mean, sd = values
+    below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
+    if not above - below > 1e-6:
+        raise ArgumentError(
+            f"sigma_law: mean {mean:.3g} and standard deviation {sd:.3g} of log s lie outside of "
+            f"the levels from {ends[0]:.3g} to {ends[1]:.3g}"
+        )
+    return lambda u: np.clip(np.exp(mean + sd * ndtri(below + u * (above - below))), *ends)
+
+
+def _weight_function(given: Weight, c: float) -> Callable[[Array], Array]:
+    """Return the weight of the error at each noise level."""
+    if callable(given):
+
+        def own(s: Array) -> Array:
+            values = numbers("weight", given(s))
+            if values.shape != s.shape or not ((values >= 0) & np.isfinite(values)).all():
+                raise ArgumentError(
+                    f"weight: the function gave shape {values.shape}; a finite number, not "
+                    f"negative, for each of {len(s)} levels is needed"
+                )
+            return values
+
+        return own
+    known: dict[str, Callable[[Array], Array]] = {
+        "edm": lambda s: (s**2 + c**2) / (s * c) ** 2,
+        "eps": lambda s: s**-2,
+        "data": np.ones_like,
+    }
+    return known[choice("weight", given, tuple(known))]
+
+
 #: Bins of levels for the held-out errors, and noisy points for each.
 _N_BINS, _PROBES = 8, 1024
 #: The kind of data that a prediction stands for, where it is not "ve".
@@ -267,19 +326,19 @@ def train_score(
     """
     torch = import_torch()
     _check_options(options, module is None)
-    points, shape = fitting.points_of(data, event_shape)
+    points, shape = fitting.data_of(data, event_shape)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
-    weigh = weight_of(weight, c)
-    held = fitting.share_of(validation_fraction, len(points))
+    weigh = _weight_function(weight, c)
+    held = fitting.n_held_out(validation_fraction, len(points))
     keeper = keeper_of(checkpoint)
     key = seed_of(keeper, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
-        sigma_range = fitting.levels_of("sigma_range", sigma_range)
+        sigma_range = level_range("sigma_range", sigma_range)
     elif kind != "vp":
-        sigma_range = range_of(points, scale)
+        sigma_range = _default_range(points, scale)
     if module is None:
         if prediction != "edm":
             raise ArgumentError(
@@ -296,7 +355,7 @@ def train_score(
     )  # fmt: skip
     assert model.sigma_range is not None
     ends = model.sigma_range
-    law = law_of(sigma_law, ends, c)
+    law = _level_law(sigma_law, ends, c)
     trained, out = fitting.splits(len(points), held, key)
     task = _Task(model, points, place)
 
