@@ -242,8 +242,8 @@ def test_batches_change_nothing(torch: Any) -> None:
 
 
 def test_noise_of_a_device_has_the_law_of_the_core(torch: Any) -> None:
-    from fermiac.score.noise import DeviceNoise
     from fermiac.score.device_program import Rules, run_program
+    from fermiac.score.noise import DeviceNoise
 
     n = 4000
     y = torch.tensor(12.0 * np.random.default_rng(0).normal(size=(n, DIM)))

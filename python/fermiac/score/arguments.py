@@ -23,7 +23,7 @@ from fermiac._base.validate import (
     key_of,
     numbers,
     positive,
-    probability,
+    real,
     whole,
 )
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -184,7 +184,8 @@ class Threshold(NamedTuple):
         bound = positive("threshold", self.bound)
         if self.quantile is None:
             return "static", bound, 1.0
-        return "dynamic", bound, probability("threshold.quantile", self.quantile, one=True)
+        needed = "a quantile above 0 and at most 1 is needed"
+        return "dynamic", bound, real("threshold", self.quantile, needed, lambda q: 0 < q <= 1)
 
 
 class Call:

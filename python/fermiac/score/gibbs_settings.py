@@ -179,8 +179,9 @@ class LevelEstimate:
             object.__setattr__(self, name, yes(name, getattr(self, name)))
 
 
+_MOVES = "OUStep(0.3), ScaledStep(0.1) or LangevinStep(0.1)"
 #: The moves that need no size.
-STEPS: Strategies[Step] = Strategies("step", Step, {"ou": OUStep}, "fermiac.score.OUStep(0.3)")
+STEPS: Strategies[Step] = Strategies("step", Step, {"ou": OUStep}, _MOVES)
 Array = NDArray[np.float64]
 
 

@@ -1,4 +1,4 @@
-"""Integrators as programs: published figures, orders, closed solutions, twins, refused settings."""
+"""Integrators by name and as programs: published figures, orders, closed solutions, twins, refused settings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 import fermiac as fm
+from fermiac import _core
 from fermiac.errors import ArgumentError
 from fermiac.score.methods import FIXED_GRID
 
@@ -379,3 +380,24 @@ def test_names() -> None:
     assert FIXED_GRID.resolve(fm.score.Heun()) == FIXED_GRID.resolve("heun")
     with pytest.raises(ArgumentError, match="'dpmpp_4m' was given"):
         FIXED_GRID.resolve("dpmpp_4m")
+
+
+def test_close_names_are_suggested() -> None:
+    for argument, call in (
+        (
+            "integrator",
+            lambda: fm.score.sample(fm.score.Gaussian([0.0], 1.0), 1, integrator="huen"),
+        ),
+        (
+            "denoiser",
+            lambda: fm.score.langevin_gibbs(fm.score.Gaussian([0.0], 1.0), denoiser="huen"),
+        ),
+    ):
+        with pytest.raises(ArgumentError, match=rf"^{argument}: .*did you mean 'heun'\?"):
+            call()
+
+
+def test_every_method_of_the_core_has_a_name_and_an_exported_class() -> None:
+    named = [FIXED_GRID.resolve(name) for name in fm.score.integrators()]
+    assert {integrator._method()[0] for integrator in named} == set(_core.Program.METHODS)
+    assert {type(integrator).__name__ for integrator in named} <= set(fm.score.__all__)
