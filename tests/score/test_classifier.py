@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.score.classifier import floor, moments
+from fermiac.score.classifier import entropy_floor, moments
 
 pytestmark = pytest.mark.torch
 Array = NDArray[np.float64]
@@ -100,7 +100,7 @@ def test_no_classifier_is_below_the_floor() -> None:
     logits = -d * np.log(levels) - norm / (2 * levels**2)
     entropies = logsumexp(logits, axis=1) - logits[np.arange(n), k]
     error = entropies.std() / np.sqrt(n)
-    assert abs(floor(levels, d) - entropies.mean()) < 4 * error
+    assert abs(entropy_floor(levels, d) - entropies.mean()) < 4 * error
 
 
 @pytest.mark.parametrize("levels", [[1.0], [1.0, 1.0], [1.0, -1.0], [[1.0, 2.0]]])

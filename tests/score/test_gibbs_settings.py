@@ -83,7 +83,7 @@ def test_what_is_wrong_with_levels_is_said():
         ({"level_weights": [1.0]}, r"\(15,\) is needed"),
         ({"level_weights": np.zeros(15)}, "all are 0"),
         ({"step": 0.3}, r"OUStep\(0.3\), ScaledStep\(0.1\) or LangevinStep\(0.1\)"),
-        ({"warmup_step": "uo"}, "warmup_step: 'uo' was given; did you mean 'ou'"),
+        ({"warmup_step": "OU"}, r"warmup_step: 'OU' was given; did you mean 'ou'\?"),
         ({"metropolis": "yes"}, "metropolis"),
         ({"noise_predictor": "none"}, "noise_predictor"),
         ({"noise_predictor": 3.0}, "a callable that gives"),

@@ -1,4 +1,4 @@
-"""Integrators by name and as programs: published figures, orders, closed solutions, twins, refused settings."""
+"""Integrators: names, programs, published figures, orders, closed solutions, refused settings."""
 
 from __future__ import annotations
 
@@ -383,15 +383,10 @@ def test_names() -> None:
 
 
 def test_close_names_are_suggested() -> None:
+    model = fm.score.Gaussian([0.0], 1.0)
     for argument, call in (
-        (
-            "integrator",
-            lambda: fm.score.sample(fm.score.Gaussian([0.0], 1.0), 1, integrator="huen"),
-        ),
-        (
-            "denoiser",
-            lambda: fm.score.langevin_gibbs(fm.score.Gaussian([0.0], 1.0), denoiser="huen"),
-        ),
+        ("integrator", lambda: fm.score.sample(model, 1, integrator="huen")),
+        ("denoiser", lambda: fm.score.langevin_gibbs(model, denoiser="huen")),
     ):
         with pytest.raises(ArgumentError, match=rf"^{argument}: .*did you mean 'heun'\?"):
             call()
