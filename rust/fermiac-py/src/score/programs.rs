@@ -24,11 +24,10 @@ const PURPOSES: [Purpose; 8] = [
     Purpose::Train,
 ];
 
-/// Normal and uniform numbers of a draw for each of `n_rows` rows, in this order: (rows, normals)
-/// and (rows, uniforms).
+/// Normal and uniform numbers of a draw, (rows, normals) and (rows, uniforms).
 type Noise<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
-/// The numbers of draw `draw` for rows from `first` on.
+/// Returns the numbers of draw `draw` for rows from `first` on.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
 fn score_noise(
@@ -60,13 +59,13 @@ fn score_noise(
 }
 
 /// An integrator on a grid: the instructions, and the coefficients of one grid for all rows or of
-/// one for each.
+/// one grid for each.
 #[pyclass(name = "Program", module = "fermiac._core", frozen)]
 pub(crate) struct PyProgram {
     pub(crate) inner: Program,
-    /// Of all rows, or rows × coefficients.
+    /// Coefficients for all rows, or rows × coefficients.
     pub(crate) coefficients: Vec<f64>,
-    /// Rows with grids of their own.
+    /// The number of rows, if they have grids of their own.
     pub(crate) rows: Option<usize>,
 }
 
@@ -119,7 +118,7 @@ impl PyProgram {
         self.inner.draws.clone()
     }
 
-    /// Of shape (n_coefficients,), or (rows, n_coefficients) where rows have grids of their own.
+    /// Shape (n_coefficients,), or (rows, n_coefficients) if rows have grids of their own.
     #[getter]
     fn coefficients<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let all = PyArray1::from_slice(py, &self.coefficients);

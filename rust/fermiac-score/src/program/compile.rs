@@ -6,7 +6,7 @@ use super::builder::{Builder, Level};
 use super::history::{self, Ring};
 use super::multistep::{self, Multistep};
 use super::single::{self, Registers, Scheme};
-use super::{Method, Options, Program, Start, Variant, stochastic, unipc};
+use super::{Method, Options, Program, Start, Variant, unipc};
 use crate::schedule::VpLinear;
 
 /// The program of a method on `n_steps` steps and its coefficients on `grid` (`n_steps + 1` levels,
@@ -113,7 +113,7 @@ fn write(method: Method, options: Options, grid: &[f64], keeps_ops: bool) -> Bui
     for i in 0..b.n_steps() {
         step(&mut b, method, options, i);
         if let (Some(corrector), false) = (options.corrector, b.ends_at_zero(i)) {
-            stochastic::correct(&mut b, i, corrector.n_steps, scratch);
+            single::correct(&mut b, i, corrector.n_steps, scratch);
         }
         b.end_step(i);
     }
@@ -130,7 +130,7 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
         Method::Euler {} => single_step(b, i, from, Scheme::euler().step(from, to)),
         Method::Heun { churn, churn_range, churn_noise } => {
             let from = if churn > 0.0 {
-                stochastic::churn(b, i, churn, churn_range, churn_noise)
+                single::churn(b, i, churn, churn_range, churn_noise)
             } else {
                 from
             };
@@ -148,8 +148,8 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
             let registers = Registers { first: 1, stage: 2, denoised: 3 };
             single::dpm_solver(b, i, order.min(most), registers);
         }),
-        Method::Ancestral { eta } => single_step(b, i, from, |b| stochastic::ancestral(b, i, eta)),
-        Method::EulerMaruyama {} => single_step(b, i, from, |b| stochastic::euler_maruyama(b, i)),
+        Method::Ancestral { eta } => single_step(b, i, from, |b| single::ancestral(b, i, eta)),
+        Method::EulerMaruyama {} => single_step(b, i, from, |b| single::euler_maruyama(b, i)),
         Method::Multi { order, eta, sde, variant } => {
             let corrected = variant == Variant::Corrected;
             let m = Multistep { eta, sde, corrected, third: order == 3, ring };

@@ -1,4 +1,4 @@
-//! Polynomials through earlier evaluations: Adams-Bashforth in any variable, momentum.
+//! Methods on earlier slopes: Adams-Bashforth in any variable, and momentum.
 
 use fermiac_base::simd::exp;
 use fermiac_base::special::GAUSS_LEGENDRE;
@@ -26,7 +26,7 @@ impl Ring {
     }
 }
 
-/// Step `i` with the integral of the polynomial through the last `order` slopes.
+/// Writes step `i` with the integral of the polynomial through the last `order` slopes.
 pub(super) fn adams(
     b: &mut Builder,
     i: usize,
@@ -100,7 +100,7 @@ pub(super) fn momentum(order: usize, beta: f64) -> Vec<f64> {
     weights.into_iter().map(|w| w / (scale * beta)).collect()
 }
 
-/// The velocity of step `i`, (1 - β) v + β (y - D) / s; at the start it is the slope.
+/// Writes the velocity of step `i`, (1 - β) v + β (y - D) / s; at the start it is the slope.
 pub(super) fn velocity(b: &mut Builder, i: usize, beta: f64, denoised: usize, ring: Ring) {
     let s = b.node(i).s;
     let part = if i == 0 { 1.0 } else { beta };
@@ -111,7 +111,7 @@ pub(super) fn velocity(b: &mut Builder, i: usize, beta: f64, denoised: usize, ri
     b.combine(ring.at(i), &terms);
 }
 
-/// Step `i` along the last `order` registers of a ring, with the given weights.
+/// Writes step `i` along the last `order` registers of a ring, with the given weights.
 pub(super) fn along(b: &mut Builder, i: usize, weights: &[f64], ring: Ring) {
     let width = b.node(i + 1).s - b.node(i).s;
     let mut terms = vec![(0, 1.0)];
@@ -119,7 +119,7 @@ pub(super) fn along(b: &mut Builder, i: usize, weights: &[f64], ring: Ring) {
     b.combine(0, &terms);
 }
 
-/// The heavy ball of step `i`: (1 - β) v + β times the weighted slopes, in register `ball`.
+/// Writes the velocity of the heavy ball of step `i`: (1 - β) v + β times the weighted slopes, in register `ball`.
 pub(super) fn heavy_ball(
     b: &mut Builder,
     i: usize,

@@ -312,10 +312,14 @@ impl Method {
             // Register 1 holds the velocity of the ball.
             Self::HeavyBall { order, .. } => (2, order),
             Self::UniPc { order, .. } => (1, order + 1),
-            Self::Euler {} | Self::Heun { .. } | Self::Midpoint {} | Self::EulerMaruyama {} => {
-                (1, 0)
-            }
-            Self::RungeKutta { .. } | Self::Single { .. } | Self::Ancestral { .. } => (1, 0),
+            // Methods that evaluate within the step keep nothing.
+            Self::Euler {}
+            | Self::Heun { .. }
+            | Self::Midpoint {}
+            | Self::RungeKutta { .. }
+            | Self::Single { .. }
+            | Self::Ancestral { .. }
+            | Self::EulerMaruyama {} => (1, 0),
         };
         Ring { first, len }
     }

@@ -15,7 +15,6 @@ mod history;
 mod method;
 mod multistep;
 mod single;
-mod stochastic;
 #[cfg(test)]
 mod tests;
 mod unipc;
@@ -23,14 +22,14 @@ mod unipc;
 pub use compile::{compile, compile_rows};
 pub use method::{BForm, Corrector, Method, Options, SdeSolver, Setting, Start, Variable, Variant};
 
-/// One instruction. Registers hold points (rows × dim); register 0 is where the run stands. `at`
+/// One instruction. Registers hold points (rows × dim); register 0 has the points of the run. `at`
 /// is a position among the coefficients.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// register\[to\] = Σ c\[at + j\] register\[terms\[j\]\], plus c\[at + terms.len()\] times the
     /// standard normal numbers of draw `noise`. `to` may be among the terms.
     Combine {
-        /// Where the sum goes.
+        /// The register of the sum.
         to: usize,
         /// Registers that are summed.
         terms: Vec<usize>,
@@ -43,7 +42,7 @@ pub enum Op {
     Denoise {
         /// The noisy points.
         from: usize,
-        /// Where the denoised points go.
+        /// The register of the denoised points.
         to: usize,
         /// Their level.
         at: usize,
@@ -66,7 +65,7 @@ pub enum Op {
     },
 }
 
-/// The list of an integrator, and its sizes.
+/// The program of an integrator, and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     /// The instructions.
@@ -75,9 +74,9 @@ pub struct Program {
     pub n_registers: usize,
     /// Coefficients of a grid.
     pub n_coefficients: usize,
-    /// For every draw, the positions of the levels (higher, lower) between which its noise lies:
-    /// what a Brownian path needs. Two equal positions stand for noise that lies on no path and is
-    /// independent of all other.
+    /// For every draw, the positions of the levels (higher, lower) between which its noise lies, for
+    /// Brownian paths. Two equal positions mean noise that lies on no path and is independent of all
+    /// other.
     pub draws: Vec<(usize, usize)>,
     /// Calls of the model.
     pub n_evals: usize,

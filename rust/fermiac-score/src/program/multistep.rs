@@ -13,12 +13,12 @@ pub(super) struct Multistep {
     pub(super) eta: f64,
     pub(super) sde: SdeSolver,
     pub(super) corrected: bool,
-    /// Whether the method itself, of which this step may be a lower order, is of the third.
+    /// Whether the method is of order 3, even if this step has a lower order.
     pub(super) third: bool,
     pub(super) ring: Ring,
 }
 
-/// Step `i` with `order` denoised points, of which the newest is there already.
+/// Writes step `i` with `order` denoised points, of which the newest is known.
 ///
 /// The stochastic equation has the weights of a step that is longer by 1 + η, and noise.
 pub(super) fn step(b: &mut Builder, i: usize, order: usize, m: &Multistep) {
