@@ -1,4 +1,4 @@
-"""How fast the universe expanded: four models, their priors and likelihoods, in plain NumPy."""
+"""Expansion of the universe: four models with their priors and likelihoods, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rates(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A cosmology: (H0, its parameters), perhaps with those of the errors.
+    """A cosmological model with the parameters (H0, its own), and possibly those of the errors.
 
     ``prior`` has an entry for each coordinate: "uniform" with its ends, or "normal" with mean and
     standard deviation. ``squared`` gives (H / H0)² from redshifts and the parameters after H0.
@@ -37,33 +37,33 @@ class Model(NamedTuple):
 
     @property
     def n_shape(self) -> int:
-        """Number of parameters of ``squared``."""
+        """The number of parameters of ``squared``."""
         return len(self.prior) - (3 if self.errors else 1)
 
 
 def flat(z: Array, matter: Array) -> Array:
-    """(H / H0)² with matter and a cosmological constant in flat space."""
+    """Return (H / H0)² with matter and a cosmological constant in flat space."""
     out: Array = matter * (1 + z) ** 3 + 1 - matter
     return out
 
 
 def curved(z: Array, matter: Array, curvature: Array) -> Array:
-    """The same with curvature; NaN at all redshifts if it is not positive up to the largest one."""
+    """Return (H / H0)² with curvature; all NaN unless positive up to the largest redshift."""
     x = 1 + z
     rest = 1 - matter - curvature
-    # A cubic in x that starts at 1: where it is least between 1 and the largest x.
+    # A cubic in x that is 1 at x = 1; its minimum between 1 and the largest x.
     turn = np.clip(-2 * curvature / np.maximum(3 * matter, 1e-300), 1.0, x.max())
     least = matter * turn**3 + curvature * turn**2 + rest
     return np.where(least > 0, matter * x**3 + curvature * x**2 + rest, np.nan)
 
 
 def dark_energy(z: Array, matter: Array, w: Array) -> Array:
-    """The same in flat space with a dark energy of pressure w times its density."""
+    """Return (H / H0)² in flat space with dark energy whose pressure is w times its density."""
     out: Array = matter * (1 + z) ** 3 + (1 - matter) * (1 + z) ** (3 + 3 * w)
     return out
 
 
-#: H0 in km/s/Mpc, densities of today over the critical one.
+#: H0 is in km/s/Mpc; densities are those of today over the critical density.
 _H0, _MATTER, _CURVATURE = ("uniform", 50.0, 100.0), ("uniform", 0.0, 1.0), ("uniform", -1.5, 1.5)
 MODELS = {
     "flat": Model("flat ΛCDM", {"H0": _H0, "Omega_m": _MATTER}, flat),
@@ -96,7 +96,7 @@ def load(path: Path) -> Rates:
 
 
 def load_known(path: Path) -> dict[str, dict[str, float]]:
-    """Read the known answers: for each model its log evidence, information, means and sds."""
+    """Read the known log evidence, information, means and standard deviations of each model."""
     known: dict[str, dict[str, float]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -105,14 +105,14 @@ def load_known(path: Path) -> dict[str, dict[str, float]]:
 
 
 def rates(model: Model, x: Array, z: Array) -> Array:
-    """Expansion rates of universes at redshifts, (n, d) and (m,) -> (n, m); see `curved`."""
+    """Return the expansion rates at redshifts, (n, d) and (m,) -> (n, m); see `curved`."""
     shape = x[:, 1 : 1 + model.n_shape].T[:, :, None]
     out: Array = x[:, :1] * np.sqrt(model.squared(z, *shape))
     return out
 
 
 def log_likelihood(model: Model, data: Rates) -> Callable[[Array], Array]:
-    """The normalised normal likelihood of independent errors, of a batch: (n, d) -> (n,)."""
+    """Return the log-likelihood with independent normal errors, a function (n, d) -> (n,)."""
     constant = -float(np.sum(np.log(data.error)) + 0.5 * len(data.z) * np.log(2 * np.pi))
 
     def f(x: Array) -> Array:

@@ -44,27 +44,27 @@ def load(path: Path) -> Beam:
 
 
 def deflection(x: Array) -> Array:
-    """Tip deflection of the cantilever, (n, 6) -> (n,)."""
+    """Return the tip deflection of the cantilever, (n, 6) -> (n,)."""
     fx, fy, e, w, t, length = x.T
-    # hypot keeps the two load terms apart from overflow however thin the section.
+    # hypot avoids overflow of the two load terms for very thin sections.
     bent: Array = 4e-9 * length**3 / (e * w * t) * np.hypot(fx / w**2, fy / t**2)
     return bent
 
 
 def estimate(beam: Beam, n: int, seed: int) -> Any:
-    """All expectations from one run of n model calls, aiming at the least sum of variances."""
+    """Return all expectations from one run of n model calls, for the least sum of variances."""
     return fm.importance.expect(deflection, beam.laws, n=n, weights="absolute", rng=seed)
 
 
 class Separate(NamedTuple):
-    """Plain Monte Carlo, one run per law."""
+    """Return plain Monte Carlo estimates, one run for each law."""
 
     mean: Array
     stderr: Array
 
 
 def separate(beam: Beam, n: int, seed: int) -> Separate:
-    """The same budget the plain way: n / J model calls for each law."""
+    """Return separate estimates with the same budget, n / J model calls for each law."""
     each = n // len(beam.laws)
     keys = np.random.SeedSequence(seed).generate_state(len(beam.laws), np.uint64)
     y = np.array(

@@ -1,4 +1,4 @@
-"""Markov chains on two posteriors, each density in three forms: built in, a C pointer, NumPy."""
+"""Markov chains on two posteriors, with each density built in, as a C pointer and in NumPy."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Array = NDArray[np.float64]
 Pair = Callable[[Array], tuple[Array, Array]]
 
 #: Posterior means of the intercept and of the first four coefficients, and their standard errors,
-#: by importance sampling with four million draws; `benches/mcmc/problems.py` says how.
+#: by importance sampling with four million draws, as in `benches/mcmc/problems.py`.
 REFERENCE: Array = np.array([0.20579, -0.47135, -0.47381, -0.45835, -0.55054])
 REFERENCE_STDERR: Array = np.array([0.00032, 0.00069, 0.00044, 0.00070, 0.00070])
 MEASUREMENTS = ("radius", "texture", "perimeter", "area")
 
 
 class Regression(NamedTuple):
-    """Standardised measurements with a column of ones first, (569, 31), and 1 for benign."""
+    """Standardised measurements after a column of ones, (569, 31), and labels, 1 for benign."""
 
     x: Array
     y: Array
 
 
 class Form(NamedTuple):
-    """One form of a density: what `fermiac.mcmc.sample` takes."""
+    """One form of a density, as arguments of `fermiac.mcmc.sample`."""
 
     name: str
     target: fm.targets.LogDensity
 
 
 class Run(NamedTuple):
-    """Draws in one form, CPU seconds, and the smallest bulk ESS of a coordinate."""
+    """The draws with one form, the CPU seconds, and the smallest bulk ESS of a coordinate."""
 
     form: str
     sample: Any
@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
 
 def load(path: Path) -> Regression:
-    """The tumours of the Wisconsin study."""
+    """Read the tumours of the Wisconsin study."""
     with np.load(path) as data:
         raw = data["values"] / 10.0 ** data["decimals"]
         benign = 1.0 - data["malignant"]
@@ -57,7 +57,7 @@ def load(path: Path) -> Regression:
 
 
 def regression_pair(data: Regression) -> Pair:
-    """Log-density and gradient in NumPy, of a batch: coefficients ~ N(0, 1)."""
+    """Return log-density and gradient of the regression in NumPy, with coefficients ~ N(0, 1)."""
     x, y = data
 
     def pair(beta: Array) -> tuple[Array, Array]:
@@ -69,7 +69,7 @@ def regression_pair(data: Regression) -> Pair:
 
 
 def schools_pair(z: Array) -> tuple[Array, Array]:
-    """The same of the eight schools: (mu, log tau, eight standardised effects)."""
+    """Return log-density and gradient of the eight schools: (mu, log tau, eight effects)."""
     mu, log_tau, eta = z[:, 0], z[:, 1], z[:, 2:]
     tau = np.exp(log_tau)
     pull = (schools.EFFECT - mu[:, None] - tau[:, None] * eta) / schools.ERROR**2
@@ -82,11 +82,11 @@ def schools_pair(z: Array) -> tuple[Array, Array]:
 
 
 def schools_pointer() -> fm.targets.LogDensity:
-    """The same, compiled by numba to a function that threads call without the interpreter."""
+    """Return the density compiled by numba, which threads call without the interpreter."""
     import numba
 
     effect, error, scale = schools.EFFECT, schools.ERROR, schools.SCALE
-    # What does not depend on the point: the value at the origin, less what is added below.
+    # The constant of the log-density: its value at the origin less the terms added below.
     at_origin = -0.5 * float(((effect / error) ** 2).sum()) - float(np.log1p(scale**-2.0))
     constant = float(schools.python_log_density(np.zeros((1, 10)))[0]) - at_origin
     signature = numba.types.intc(
@@ -124,7 +124,7 @@ def schools_pointer() -> fm.targets.LogDensity:
 
 
 def regression_pointer(data: Regression) -> fm.targets.LogDensity:
-    """The same of the regression."""
+    """Return the compiled density of the regression."""
     import numba
 
     x, y = data
@@ -164,7 +164,7 @@ def regression_pointer(data: Regression) -> fm.targets.LogDensity:
 
 
 def forms(builtin: fm.targets.LogDensity, pointer: Callable[[], Any], pair: Pair) -> list[Form]:
-    """One density in three forms; without numba in two."""
+    """Return one density in three forms, or two without numba."""
     made = [Form("built in", builtin)]
     try:
         made.append(Form("C pointer (numba)", pointer()))
@@ -174,7 +174,7 @@ def forms(builtin: fm.targets.LogDensity, pointer: Callable[[], Any], pair: Pair
 
 
 def run(form: Form, seed: int) -> Run:
-    """Chains at the defaults, on one thread, so that seconds compare."""
+    """Run chains with default settings on one thread, so that times are comparable."""
     start = time.process_time()
     sample = fm.mcmc.sample(form.target, rng=seed, n_threads=1, progress=False)
     seconds = time.process_time() - start
@@ -182,7 +182,7 @@ def run(form: Form, seed: int) -> Run:
 
 
 def line(run: Run) -> str:
-    """One line of a table of forms."""
+    """Return a line of the table of forms."""
     s = run.sample
     rhat = float(np.max(fm.diagnostics.rhat(s.draws)))
     return (

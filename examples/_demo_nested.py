@@ -1,4 +1,4 @@
-"""Nested sampling: which universe the Hubble rates speak for, a surrogate, and eighteen modes."""
+"""Nested sampling: evidences of cosmological models, a surrogate, and eighteen modes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from _demo_table import Row, Section
 
 Array = NDArray[np.float64]
 
-#: Live points; of the eggbox, whose modes have to be told apart, twice as many.
+#: The number of live points; the eggbox has twice as many, for its many modes.
 N_LIVE = 500
-#: By composite Gauss-Legendre rules. The lattices of even and of odd modes weigh the same.
+#: From composite Gauss-Legendre rules. The even and the odd modes have equal weight.
 EGGBOX_LOG_EVIDENCE = 235.855940332
 EGGBOX_SIDE = 10 * np.pi
 LABELS = {
@@ -33,20 +33,20 @@ LAWS = {"uniform": fm.distributions.Uniform, "normal": fm.distributions.Normal}
 
 
 class Counted:
-    """A log-likelihood that counts the points at which it was asked for."""
+    """A log-likelihood that counts its calls."""
 
     def __init__(self, model: cosmology.Model, data: cosmology.Rates) -> None:
         self.n_points = 0
         self._log_likelihood = cosmology.log_likelihood(model, data)
 
     def __call__(self, x: Array) -> Array:
-        """Values at a batch of points, (n, d) -> (n,)."""
+        """Return the values at a batch of points, (n, d) -> (n,)."""
         self.n_points += len(x)
         return self._log_likelihood(x)
 
 
 class Fit(NamedTuple):
-    """A model's run, the points at which its likelihood was asked for, and the known answers."""
+    """The run of a model, the number of log-likelihood calls, and the known answers."""
 
     model: cosmology.Model
     result: Any
@@ -55,18 +55,18 @@ class Fit(NamedTuple):
 
     @property
     def short(self) -> str:
-        """A title that fits into the first column of the table."""
+        """The title for the first column of the table."""
         return self.model.title.split(", ")[-1]
 
     @property
     def pull(self) -> float:
-        """Error of the log evidence over its standard error."""
+        """The error of the log evidence over its standard error."""
         error: float = self.result.log_evidence - self.known["log_evidence"]
         return error / float(self.result.log_evidence_stderr)
 
 
 def fit(name: str, folder: Path, seed: int, **options: Any) -> Fit:
-    """Evidence and posterior of one model."""
+    """Return evidence and posterior of one model."""
     model = cosmology.MODELS[name]
     target = Counted(model, cosmology.load(folder / "hubble_rates.csv"))
     prior = [LAWS[kind](a, b) for kind, a, b in model.prior.values()]
@@ -84,7 +84,7 @@ def fit(name: str, folder: Path, seed: int, **options: Any) -> Fit:
 
 
 def difference(a: Fit, b: Fit) -> tuple[float, float, float]:
-    """Logarithm of the Bayes factor of two models: estimate, standard error, known."""
+    """Return the log Bayes factor of two models: estimate, standard error, known value."""
     return (
         a.result.log_evidence - b.result.log_evidence,
         float(np.hypot(a.result.log_evidence_stderr, b.result.log_evidence_stderr)),
@@ -93,18 +93,18 @@ def difference(a: Fit, b: Fit) -> tuple[float, float, float]:
 
 
 def eggbox(x: Array) -> Array:
-    """Eighteen modes of one height on a square, ten of them cut by its edges: (n, 2) -> (n,)."""
+    """Return the eggbox log-likelihood: 18 modes, ten of them cut by edges, (n, 2) -> (n,)."""
     out: Array = (2 + np.cos(x[:, 0] / 2) * np.cos(x[:, 1] / 2)) ** 5
     return out
 
 
 def is_even(x: Array) -> Array:
-    """1 where x is nearer to an even multiple of 2π, else 0: (n, 2) -> (n, 1)."""
+    """Return 1 where x is nearer to an even multiple of 2π, else 0: (n, 2) -> (n, 1)."""
     return (np.cos(x[:, :1] / 2) > 0).astype(float)
 
 
 def run_eggbox(seed: int) -> Any:
-    """The evidence and the posterior of the eggbox."""
+    """Return evidence and posterior of the eggbox."""
     prior = fm.distributions.Uniform([0.0, 0.0], [EGGBOX_SIDE, EGGBOX_SIDE])
     return fm.nested.sample(
         eggbox, prior, n_live=2 * N_LIVE, names=["x", "y"], rng=seed, progress=False
@@ -112,7 +112,7 @@ def run_eggbox(seed: int) -> Any:
 
 
 def n_modes(x: Array) -> int:
-    """How many of the eighteen modes are the nearest one to some point, (n, 2)."""
+    """Return the number of the modes that are the nearest one to some point, (n, 2)."""
     cell = np.rint(x / (2 * np.pi)).astype(int)
     return len(np.unique(cell[cell.sum(axis=1) % 2 == 0], axis=0))
 
@@ -124,7 +124,7 @@ HEAD = (
 
 
 def line(title: str, run: Fit) -> str:
-    """One line of a table of runs."""
+    """Return a line of the table of runs."""
     r = run.result
     return (
         f"  {title:<26}{r.log_evidence:>14.3f}{run.known['log_evidence']:>12.3f}"
@@ -134,7 +134,7 @@ def line(title: str, run: Fit) -> str:
 
 
 def bands(fits: list[Fit], z: Array, seed: int) -> dict[str, Array]:
-    """5 %, 50 % and 95 % quantiles of the posterior expansion rates at redshifts, (3, m) each."""
+    """Return 5 %, 50 % and 95 % quantiles of the posterior expansion rates at redshifts, (3, m)."""
     return {
         f"{f.model.title}, log Z {f.result.log_evidence:.2f} ± "
         f"{f.result.log_evidence_stderr:.2f}": np.quantile(
@@ -147,13 +147,13 @@ def bands(fits: list[Fit], z: Array, seed: int) -> dict[str, Array]:
 
 
 def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
-    """Evidences, Bayes factors and posteriors of the models of the Hubble rates; the eggbox."""
-    # Seeds of their own: errors of models that share their random numbers would be alike.
+    """Compute evidences and posteriors of the models of the Hubble rates, and of the eggbox."""
+    # Different seeds, since models with the same random numbers would have correlated errors.
     flat, curved, wcdm, free = fits = [
         fit(name, folder, seed + k) for k, name in enumerate(cosmology.MODELS)
     ]
     with warnings.catch_warnings():
-        # It is told that a surrogate cannot pay here: only the calls that it saves are looked at.
+        # A surrogate saves no time on such cheap likelihoods; only the saved calls matter here.
         warnings.simplefilter("ignore", fm.errors.FermiacWarning)
         surrogate = fm.nested.Surrogate(layers=(32, 32))
         saved = fit("errors", folder, seed + len(fits), surrogate=surrogate)
@@ -231,7 +231,7 @@ def run(out: Path, folder: Path, seed: int, n_repeats: int) -> Section:
 def draw_pictures(
     out: Path, folder: Path, fits: list[Fit], box: Any, draws: Array, seed: int
 ) -> None:
-    """All pictures of the section."""
+    """Draw all figures of the section."""
     _, curved, wcdm, free = fits
     z = np.linspace(0.0, 2.1, 85)
     data = cosmology.load(folder / "hubble_rates.csv")

@@ -33,7 +33,7 @@ class Launches(NamedTuple):
 
 
 class OringAnswer(NamedTuple):
-    """What the demo wants to know; one entry per name in ``QUANTITIES``."""
+    """The quantities of the demo, one entry for each name in ``QUANTITIES``."""
 
     mean: Array
     stderr: Array
@@ -62,7 +62,7 @@ def load(path: Path) -> Launches:
 
 
 def integrand(launches: Launches, temperatures: Array = TEMPERATURES) -> Any:
-    """Likelihood times (1, a, b, a^2, ab, b^2, p(T) at the temperatures): (n, 2) -> (n, 6 + K)."""
+    """Return the likelihood times (1, a, b, a^2, ab, b^2, p(T)): (n, 2) -> (n, 6 + K)."""
     x = (launches.temperature - CENTRE) / UNIT
     x_new = (temperatures - CENTRE) / UNIT
 
@@ -78,7 +78,7 @@ def integrand(launches: Launches, temperatures: Array = TEMPERATURES) -> Any:
 
 
 def answers(integrals: Array) -> Array:
-    """From the integrals to ``QUANTITIES``, (..., 6 + K) -> (..., 6 + K)."""
+    """Return ``QUANTITIES`` from the integrals, (..., 6 + K) -> (..., 6 + K)."""
     z = integrals[..., EVIDENCE]
     a, b = integrals[..., A] / z, integrals[..., B] / z
     sd_a = np.sqrt(integrals[..., AA] / z - a * a)
@@ -89,7 +89,7 @@ def answers(integrals: Array) -> Array:
 
 
 def estimate(launches: Launches, n: int, seed: int, method: str = "aiscv") -> Any:
-    """All seventeen integrals from one sample under the prior law."""
+    """Return all seventeen integrals from one sample of the prior."""
     prior = fm.distributions.MultivariateNormal(np.zeros(2), PRIOR_SD**2 * np.eye(2))
     return fm.importance.expect(
         integrand(launches), prior, n=n, method=method, rng=seed, names=NAMES
@@ -97,7 +97,7 @@ def estimate(launches: Launches, n: int, seed: int, method: str = "aiscv") -> An
 
 
 def derive(integrals: Any) -> OringAnswer:
-    """The answers with delta-method errors; posterior means are ratios to the first integral."""
+    """Return the answers with delta-method errors; posterior means are ratios of integrals."""
     derived = integrals.transform(answers)
     return OringAnswer(derived.mean, derived.stderr, derived.cov)
 
@@ -108,7 +108,7 @@ def quadrature(
     half_width: float = 40.0,
     step: float = 0.08,
 ) -> Array:
-    """The same answers by the trapezoidal rule on a grid over eight prior standard deviations.
+    """Return the answers from the trapezoidal rule on a grid over eight prior deviations.
 
     The integrands are analytic and vanish at the ends, so the rule converges geometrically: at this
     step the answers are exact to about 1e-12.

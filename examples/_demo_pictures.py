@@ -1,4 +1,4 @@
-"""The demo's pictures, one function each; all write one PNG."""
+"""Figures of the demo; each function writes a PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9641e", "#777777"
-#: Of chains: without history first.
+#: Colours of chains; the first one is for the chain without history.
 SHADES = ("#777777", "#3a9e5c", "#d9641e", "#5aa0e0", "#123a70")
 Z95 = 1.96
 
@@ -37,12 +37,12 @@ def distress_curve(
     launches: tuple[Array, Array],
     n_evals: int,
 ) -> None:
-    """Posterior probability of distress against temperature, and the error of each estimate."""
+    """Draw the posterior probability of distress by temperature, and the errors of estimates."""
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(8, 7), sharex=True, height_ratios=(3, 1.4), layout="constrained"
     )
     launch_t, distress = launches
-    # Launches at one temperature would hide each other.
+    # Launches at the same temperature are shifted apart.
     same = (launch_t[:, None] == launch_t) & (distress[:, None] == distress)
     offset = 0.025 * np.tril(same, k=-1).sum(axis=1)
     height = np.where(distress > 0, 1.04 + offset, -0.04 - offset)
@@ -75,7 +75,7 @@ def distress_curve(
 
 
 def correlation_matrix(path: Path, names: Sequence[str], cov: Array) -> None:
-    """How the Monte Carlo errors of the estimates hang together."""
+    """Draw the correlations of the Monte Carlo errors."""
     sd = np.sqrt(np.diag(cov))
     figure, axes = plt.subplots(figsize=(8.5, 7.5), layout="constrained")
     image = axes.imshow(cov / np.outer(sd, sd), vmin=-1, vmax=1, cmap="RdBu_r")
@@ -92,7 +92,7 @@ def correlation_matrix(path: Path, names: Sequence[str], cov: Array) -> None:
 def beam_errors(
     path: Path, exact: Array, mean: Array, stderr: Array, gain: Array, total_gain: float
 ) -> None:
-    """Relative errors of the 100 expectations, and the gain over separate Monte Carlo."""
+    """Draw the relative errors of the 100 expectations, and the gain over separate runs."""
     order = np.argsort(exact)
     exact, mean, stderr = exact[order], mean[order], stderr[order]
     error, bar = 100.0 * (mean / exact - 1.0), 100.0 * Z95 * stderr / exact
@@ -130,7 +130,7 @@ def beam_errors(
 
 
 def stage_history(path: Path, runs: Mapping[str, Any]) -> None:
-    """Variance forecast of each run's stages: what the stopping rule looks at."""
+    """Draw the variance forecasts of the stages, which decide when the adaptation stops."""
     figure, panels = plt.subplots(
         1, len(runs), figsize=(5.6 * len(runs), 5.2), layout="constrained", squeeze=False
     )
@@ -174,7 +174,7 @@ def schools(
     log_tau: tuple[Array, Array],
     curve: tuple[Array, Array],
 ) -> None:
-    """Posterior means of the eight effects, and the posterior law of their spread."""
+    """Draw the posterior means of the eight effects, and the posterior of their spread."""
     effect, error = data
     names = np.arange(len(effect))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.8), layout="constrained")
@@ -207,7 +207,7 @@ def schools(
 
 
 def privacy(path: Path, kept: Any, broken: Any, weak: Any) -> None:
-    """Posteriors beside a claim, kept and not; error rates beside what it allows; a ROC curve."""
+    """Draw posteriors with a claim, error rates with the allowed ones, and a ROC curve."""
     figure, panels = plt.subplots(2, 2, figsize=(11, 10), layout="constrained")
     for axes, finding, title in (
         (panels[0, 0], kept, "Training that claims ε = 1"),
@@ -232,7 +232,7 @@ def privacy(path: Path, kept: Any, broken: Any, weak: Any) -> None:
 
 
 def traces(path: Path, sample: Any) -> None:
-    """Traces and ranks of the eight schools' mean and the logarithm of their spread."""
+    """Draw traces and ranks of the mean of the eight schools and the log of their spread."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
     sample.plot_trace(axes[:, 0], columns=[0, 1])
     sample.plot_ranks(axes[:, 1], columns=[0, 1])
@@ -240,14 +240,14 @@ def traces(path: Path, sample: Any) -> None:
 
 
 def energies(path: Path, sample: Any) -> None:
-    """Whether the momenta move the energy enough."""
+    """Draw the energies and their changes between draws."""
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     sample.plot_energy(axis)
     _save(figure, path)
 
 
 def walk_errors(path: Path, networks: Mapping[str, Sequence[Any]], steps: NDArray[Any]) -> None:
-    """Errors of walks as they go on, beside what theory says of them."""
+    """Draw the errors of walks by the number of steps, with the theory."""
     figure, panels = plt.subplots(1, len(networks), figsize=(12, 5.4), layout="constrained")
     for axes, (title, courses) in zip(panels, networks.items(), strict=True):
         for course, colour in zip(courses, SHADES, strict=True):
@@ -268,14 +268,14 @@ def walk_errors(path: Path, networks: Mapping[str, Sequence[Any]], steps: NDArra
 def walk_visits(
     path: Path, graph: Any, places: Array, seen: Mapping[str, tuple[Array, Array]]
 ) -> None:
-    """One walker's visits of a network, and how the distance from the target falls."""
+    """Draw the visits of one walker, and the distance from the target by steps."""
     figure, panels = plt.subplots(2, 2, figsize=(11, 9.6), layout="constrained")
     matrix = graph.to_scipy().tocoo()
     segments = np.stack([places[matrix.row], places[matrix.col]], axis=1)
     drawn = None
     for axes, (name, (first, _)) in zip(panels.flat, seen.items(), strict=False):
         axes.add_collection(LineCollection(segments, colors="#bbbbbb", linewidths=0.4, zorder=1))
-        # Nodes without a visit are as blue as those with an eighth of their share.
+        # Nodes without a visit have the colour of an eighth of their share.
         drawn = axes.scatter(
             *places.T, s=70, c=np.log2(np.maximum(first, 1 / 8)), cmap="RdBu_r", vmin=-2, vmax=2,
             edgecolors=GREY, linewidths=0.6, zorder=2,
@@ -309,12 +309,12 @@ def walk_visits(
 
 
 def tokens(path: Path, runs: Sequence[Any]) -> None:
-    """How tokens of several repellences come down to the optimum, beside what was foretold."""
+    """Draw the convergence of tokens of several repellences, with the theory."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
     for run, colour in zip(runs, SHADES[-len(runs) :], strict=True):
         left.loglog(run.steps, run.excess, "-", lw=1.5, color=colour, label=f"α = {run.alpha:g}")
         right.loglog(run.steps, run.square, "o", ms=3.5, color=colour, label=f"α = {run.alpha:g}")
-        # In the first steps, which are long, nothing is linear.
+        # The theory is linear and does not hold for the first, long steps.
         late = run.steps >= 1000
         right.loglog(run.steps[late], run.predicted[late], "-", lw=1.2, color=colour)
     left.set_ylabel("mean loss of all tumours − its least value")
@@ -332,7 +332,7 @@ def tokens(path: Path, runs: Sequence[Any]) -> None:
 
 
 def drawn(path: Path, axes: Any, title: str, labels: Mapping[str, str]) -> None:
-    """A picture that a result drew of itself, with labels in place of names."""
+    """Save the figure of a result, with labels in place of names."""
     every = np.ravel(np.asarray(axes, dtype=object))
     for one in every:
         one.set_xlabel(labels.get(one.get_xlabel(), one.get_xlabel()))
@@ -343,7 +343,7 @@ def drawn(path: Path, axes: Any, title: str, labels: Mapping[str, str]) -> None:
 
 
 def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) -> None:
-    """Measured expansion rates, and what the posteriors of several models say of all redshifts."""
+    """Draw measured expansion rates with the posterior rates of several models."""
     figure, axes = plt.subplots(figsize=(8.5, 5.4), layout="constrained")
     for (title, (low, middle, high)), colour in zip(
         bands.items(), (GREY, BLUE, ORANGE), strict=True
@@ -366,7 +366,7 @@ def hubble_rates(path: Path, data: Any, z: Array, bands: Mapping[str, Array]) ->
 def eggbox(
     path: Path, log_likelihood: Callable[[Array], Array], side: float, dead: Array, draws: Array
 ) -> None:
-    """Dead points on their way up the levels of the likelihood, and posterior draws."""
+    """Draw dead points by their likelihood level, and posterior draws."""
     figure, panels = plt.subplots(1, 2, figsize=(12, 5.9), layout="constrained")
     whole, near = panels
     middle, reach = 4 * np.pi, 0.75

@@ -1,22 +1,22 @@
-"""Digits: what classifiers give away of their training set, beside what they claim.
+"""Digits: leakage of training data by classifiers, compared with their privacy claims.
 
-Softmax regression on images of digits, trained on a random half of the images by gradient descent
-with all of them in each step. A private run clips each image's gradient to norm C and adds noise of
-standard deviation sigma C to every coordinate of their sum. One image more or less moves that sum
-by C at most, so a step is 1/sigma-GDP, T steps are sqrt(T)/sigma-GDP, and whatever is computed from
-them is no less private [1]_; each image is in by a coin of its own, so nothing else depends on
-whether it is. `fm.privacy.gdp_epsilon` turns that into the claim: epsilon at a delta.
+The model is a softmax regression on images of digits, trained on a random half of the images by
+full-batch gradient descent. A private run clips the gradient of each image to norm C and adds noise
+of standard deviation sigma C to every coordinate of their sum. One image changes the sum by at most
+C. A step is therefore 1/sigma-GDP, T steps are sqrt(T)/sigma-GDP, and so is anything computed from
+them [1]_. Each image is included by an independent coin toss. `fm.privacy.gdp_epsilon` returns the
+claim, the epsilon at a delta.
 
-Three attacks ask of every model whether one image was in. Each model answers for one image in each
-attack, so the outcomes are independent:
+Three attacks guess for every model whether one image was in its training set. In each attack a
+model is attacked for one image, so that the outcomes are independent:
 
-- *image*: how sure the model is of an image's label, against models that did not see it [2]_; a
-  different image in each model, and the models compared with are no others' outcomes.
-- *mislabelled*: the same of an image with a wrong label, always the same one [3]_.
-- *all gradients*: the likelihood ratio of the mislabelled image, for one who sees each noisy sum
-  and knows the other images, as the definition of privacy grants. Its errors are those of two
-  normal laws that lie sqrt(T)/sigma apart while the image's gradient is clipped: the claim is
-  reached, and that makes mu a known answer.
+- *image*: the confidence of the model in the label of an image, compared with models that were not
+  trained on it [2]_. The image differs between models, and the reference models are not attacked.
+- *mislabelled*: the same for one image with a wrong label, always the same one [3]_.
+- *all gradients*: the likelihood ratio of the mislabelled image for an observer of each noisy sum
+  who knows the other images, as in the definition of differential privacy. If the gradient of the
+  image is clipped, the error rates are those of two normal laws at a distance of sqrt(T)/sigma. The
+  claim is reached, and mu is a known answer.
 
 References
 ----------
@@ -47,15 +47,15 @@ Flags = NDArray[np.bool_]
 DELTA = 1e-5
 N_IMAGES = 256
 N_CLASSES = 10
-N_REFERENCE = 128  # models that only say what is usual
-N_MODELS = 1920  # models that are attacked
-CHUNK = 256  # models trained at a time: products large enough for two threads to pay
+N_REFERENCE = 128  # reference models, which are not attacked
+N_MODELS = 1920  # attacked models
+CHUNK = 256  # models trained at a time; matrix products large enough for two threads
 CANARY = 0  # the mislabelled image
 CLIP = 1.0
 
 
 class Digits(NamedTuple):
-    """Images as rows with a last 1, labels, and the images that are in no training set."""
+    """Images as rows that end with 1, labels, and images outside of all training sets."""
 
     x: Singles
     y: Integers
@@ -64,7 +64,7 @@ class Digits(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A way to train, and the privacy that it claims."""
+    """Settings of a training run with its privacy claim."""
 
     name: str
     n_steps: int
@@ -74,17 +74,17 @@ class Setting(NamedTuple):
 
     @property
     def mu(self) -> float:
-        """What the steps add up to, clipped as they should be."""
+        """The total mu of all steps with correct clipping."""
         return float(np.sqrt(self.n_steps)) / self.sigma if self.sigma else float(np.inf)
 
     @property
     def claim(self) -> float:
-        """Epsilon at DELTA."""
+        """The epsilon at DELTA."""
         return float(fm.privacy.gdp_epsilon(DELTA, self.mu)) if self.sigma else float(np.inf)
 
 
 def settings(n_steps: int = 20) -> list[Setting]:
-    """No noise; noise for epsilon 8 and 1; and the latter with a mistake in it."""
+    """Return settings without noise, with noise for epsilon 8 and 1, and with a bug."""
     sigma = [float(np.sqrt(n_steps) / fm.privacy.gdp_mu(epsilon, DELTA)) for epsilon in (8.0, 1.0)]
     return [
         Setting("no noise", 2 * n_steps, 0.7),
@@ -95,16 +95,16 @@ def settings(n_steps: int = 20) -> list[Setting]:
 
 
 class Models(NamedTuple):
-    """Trained models, who was in, and the evidence of their noisy sums for the canary."""
+    """Trained models, their training sets, and the evidence of noisy sums for the canary."""
 
     weights: Singles  # (65, 10, n)
     included: Flags  # (n, N_IMAGES)
-    evidence: Array  # (n,): logs of likelihood ratios
+    evidence: Array  # (n,): log-likelihood ratios
     clipped: float  # share of steps in which the canary's gradient was longer than CLIP
 
 
 class Finding(NamedTuple):
-    """What one attack shows of one setting."""
+    """The result of one attack on one setting."""
 
     setting: Setting
     attack: str
@@ -124,7 +124,7 @@ def load(path: Path, seed: int) -> Digits:
 
 
 def train(digits: Digits, setting: Setting, n: int, seed: int, index: int) -> Models:
-    """Train n models at once, on halves of their own."""
+    """Train n models at once, each on a random half of the images."""
     parts = list(_parts(digits, setting, n, seed, index))
     weights, included, evidence, clipped = zip(*parts, strict=True)
     return Models(
@@ -169,13 +169,13 @@ def _parts(digits: Digits, setting: Setting, n: int, seed: int, index: int) -> I
                 along = ((x[CANARY] @ normal).reshape(N_CLASSES, width) * canary).sum(axis=0)
                 size = norm[CANARY] / noise
                 evidence += (included[CANARY] - 0.5) * size**2 + along / noise
-            # The expected number of images: the number itself would tell who was in.
+            # The expected number of images, since the actual number would leak the training set.
             weights -= setting.rate / (len(x) / 2) * total
         yield Models(weights.reshape(-1, N_CLASSES, width), included.T, evidence, clipped)
 
 
 def confidence(weights: Singles, x: Singles, y: Integers) -> tuple[Array, Array]:
-    """Log-odds of each image's label in each model, (n, n_images), and whether they are right."""
+    """Return log-odds of the label of each image in each model, (n, n_images), and correctness."""
     logits = np.tensordot(x, weights, 1).astype(np.float64)
     mine = np.arange(len(y)), y
     of_label = logits[mine]
@@ -186,7 +186,7 @@ def confidence(weights: Singles, x: Singles, y: Integers) -> tuple[Array, Array]
 
 
 def attack(digits: Digits, setting: Setting, models: Models, seed: int) -> list[Finding]:
-    """Audit one setting by the three attacks; the last one needs noise to look at."""
+    """Audit one setting by the three attacks; the last one needs noise."""
     scores, _ = confidence(models.weights, digits.x, digits.y)
     usual, usual_in = scores[:N_REFERENCE], models.included[:N_REFERENCE]
     out = np.where(usual_in, np.nan, usual)
@@ -211,7 +211,7 @@ def attack(digits: Digits, setting: Setting, models: Models, seed: int) -> list[
 
 
 def mu_of_gradients(models: Models) -> tuple[float, float]:
-    """Posterior mean and standard deviation of mu, all gradients seen.
+    """Return the posterior mean and standard deviation of mu for an observer of all gradients.
 
     The threshold is 0, where the likelihoods are equal: nothing is chosen, and all models count.
     """
@@ -224,7 +224,7 @@ def mu_of_gradients(models: Models) -> tuple[float, float]:
 
 
 def table(findings: Sequence[Finding]) -> list[str]:
-    """What the attacks show beside what is claimed, as lines of text."""
+    """Return the lines of the table of attacks and claims."""
     lines = [
         f"  {'training, attack':<39}{'AUC':>6}{'bound':>8}{'posterior median, 90 %':>26}"
         f"{'claim':>8}{'P(> claim)':>12}"
@@ -241,7 +241,7 @@ def table(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-# Quantiles at 5, 50 and 95 % by interval arithmetic, in the digits given.
+# Quantiles at 5, 50 and 95 % from interval arithmetic; all digits are correct.
 REFERENCE = {
     (400, 100, 100, 400, 1e-5): (1.2849116427, 1.4224131908, 1.5689800785),
     (40, 10, 10, 40, 0.0): (1.0532349095, 1.4911964408, 2.0005690717),
@@ -252,7 +252,7 @@ REFERENCE = {
 
 
 def reference_errors() -> dict[tuple[float, ...], float]:
-    """Largest error of the three quantiles, for each table of counts."""
+    """Return the largest error of the three quantiles for each table of counts."""
     errors = {}
     for (*counts, delta), known in REFERENCE.items():
         posterior = fm.privacy.epsilon_posterior(*counts, delta=delta)

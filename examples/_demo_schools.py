@@ -1,4 +1,4 @@
-"""Eight schools: the evidence of a hierarchical model, and its posterior, from weighted draws."""
+"""Eight schools: evidence and posterior of a hierarchical model from weighted draws."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUANTITIES = ["log evidence", "mean of mu", "mean of tau", *(f"mean, school {s}"
 
 
 def start() -> fm.distributions.Law:
-    """Where the adaptation starts: (mu, log tau, eight standardised effects).
+    """Return the initial law of the adaptation for (mu, log tau, eight standardised effects).
 
     Below, log tau has an exponential tail, which a normal law would not cover.
     """
@@ -35,7 +35,7 @@ def start() -> fm.distributions.Law:
 
 
 def estimate(target: fm.targets.LogDensity, n: int, seed: int) -> tuple[Any, Array, Array]:
-    """The evidence, and all quantities with their standard errors, from one run."""
+    """Return the evidence and all quantities with their standard errors from one run."""
     z = fm.importance.evidence(target, start(), n=n, rng=seed)
     means = z.sample.expect(functions)
     return (
@@ -46,13 +46,13 @@ def estimate(target: fm.targets.LogDensity, n: int, seed: int) -> tuple[Any, Arr
 
 
 def functions(x: Array) -> Array:
-    """Mu, tau and the eight effects at draws of the standardised model, (n, 10) -> (n, 10)."""
+    """Return mu, tau and the eight effects from draws of the model, (n, 10) -> (n, 10)."""
     mu, tau = x[:, :1], np.exp(x[:, 1:2])
     return np.hstack([mu, tau, mu + tau * x[:, 2:]])
 
 
 def python_log_density(x: Array) -> Array:
-    """The same model as a user would write it in NumPy."""
+    """Return the log-density of the same model, written in NumPy."""
     mu, log_tau, eta = x[:, 0], x[:, 1], x[:, 2:]
     tau = np.exp(log_tau)
     theta = mu[:, None] + tau[:, None] * eta
@@ -69,7 +69,7 @@ def python_log_density(x: Array) -> Array:
 
 
 class Known(NamedTuple):
-    """What quadrature gives: one answer for each quantity, and the posterior density of log tau."""
+    """Quadrature results: an answer for each quantity, and the posterior density of log tau."""
 
     answers: Array
     log_tau: Array
@@ -77,7 +77,7 @@ class Known(NamedTuple):
 
 
 def quadrature() -> Known:
-    """Known answers: the effects integrate out, mu and log tau on a grid."""
+    """Return known answers; effects are integrated out, mu and log tau are on a grid."""
     mu = np.linspace(-40.0, 50.0, 361)[:, None, None]
     log_tau = np.linspace(-30.0, 20.0, 501)[None, :, None]
     tau = np.exp(log_tau)

@@ -1,4 +1,4 @@
-"""Handwritten digits from noise: by a mixture that is known exactly, and by a trained network."""
+"""Handwritten digits from noise, by a mixture with known law and by a trained network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from _demo_table import Row, Section
 
 Array = NDArray[np.float64]
 
-#: Images that models are made from; the others are held out. Coordinates that a mixture has.
+#: The number of images for models, the others being held out; the dimension of the mixture.
 N_TRAINED, N_COORDINATES = 1200, 16
-#: The levels, where pixels go from -1 to 1; evaluations for each draw; draws of each sampler.
+#: The noise levels for pixels from -1 to 1; evaluations per draw; draws of each sampler.
 LEVELS = (0.02, 30.0)
 BUDGETS = (6, 10, 20)
 N_DRAWS, N_GROUPS = 4000, 10
@@ -32,7 +32,7 @@ N_DRAWS, N_GROUPS = 4000, 10
 #: sweeps for each draw, steps that denoise it.
 N_CHAINS = 200
 SHARES = {6: (2, 4), 10: (5, 5), 20: (10, 10)}
-#: Of the picture.
+#: Settings of the figure.
 N_SHOWN = 60
 
 SAMPLERS = {
@@ -41,13 +41,13 @@ SAMPLERS = {
     "DPM-Solver++ 2M": "dpmpp_2m",
     "UniPC 2": "unipc2",
 }
-#: Those whose error in solving the equation is told as well.
+#: The samplers whose integration error is in the table as well.
 SOLVERS = {**SAMPLERS, "UniPC 3": "unipc3", "DEIS, degree 2": "deis_log_ab2"}
 GIBBS = "Langevin Gibbs"
 
 
 class Digits(NamedTuple):
-    """Images as rows of pixels from -1 to 1, their labels, and what is held out."""
+    """Images as rows of pixels from -1 to 1, their labels, and the held-out images."""
 
     images: Array
     labels: NDArray[np.int64]
@@ -61,16 +61,16 @@ class Plane(NamedTuple):
     axes: Array
 
     def coordinates(self, images: Array) -> Array:
-        """(n, 64) -> (n, 16)."""
+        """Return the coordinates, (n, 64) -> (n, 16)."""
         return (images - self.centre) @ self.axes.T
 
     def images(self, points: Array) -> Array:
-        """(n, 16) -> (n, 64)."""
+        """Return the images, (n, 16) -> (n, 64)."""
         return self.centre + points @ self.axes
 
 
 class Drawn(NamedTuple):
-    """Draws of one sampler at one price, and how far they are from what is held out."""
+    """Draws of one sampler at one cost, and their distance from the held-out images."""
 
     name: str
     budget: int
@@ -91,13 +91,13 @@ def load(path: Path, seed: int) -> Digits:
 
 
 def principal(images: Array) -> Plane:
-    """The coordinates in which images differ most."""
+    """Return the principal coordinates of the images."""
     centre = images.mean(axis=0)
     return Plane(centre, np.linalg.svd(images - centre, full_matrices=False)[2][:N_COORDINATES])
 
 
 def mixture(points: Array, labels: NDArray[np.int64]) -> Any:
-    """A normal law for each digit."""
+    """Return a mixture with one normal law for each digit."""
     each = [points[labels == digit] for digit in range(10)]
     return fm.score.GaussianMixture(
         [len(p) / len(points) for p in each],
@@ -107,7 +107,7 @@ def mixture(points: Array, labels: NDArray[np.int64]) -> Any:
 
 
 def moments(points: Array, labels: NDArray[np.int64]) -> tuple[Array, float]:
-    """What is known of the mixture: the digits' weights, and the mean square norm."""
+    """Return known values of the mixture: the weights of digits, the mean square norm."""
     each = [points[labels == digit] for digit in range(10)]
     weights = np.array([len(p) / len(points) for p in each])
     squares = [np.sum(p.mean(axis=0) ** 2) + np.trace(np.cov(p.T)) for p in each]
@@ -115,7 +115,7 @@ def moments(points: Array, labels: NDArray[np.int64]) -> tuple[Array, float]:
 
 
 def solver_errors(model: Any, seed: int) -> dict[str, list[float]]:
-    """Root mean square errors of integrators at 6, 10, 20 and 40 evaluations."""
+    """Return the root mean square errors of integrators at 6, 10, 20 and 40 evaluations."""
     low, high = LEVELS
     y0 = high * fm.random.Stream(seed).normal((500, N_COORDINATES))
     exact = fm.score.integrate(
@@ -133,7 +133,7 @@ def solver_errors(model: Any, seed: int) -> dict[str, list[float]]:
 
 
 def draws_of(model: Any, held_out: Array, classifier: Any, seed: int) -> list[Drawn]:
-    """Draws of all samplers at all prices."""
+    """Return the draws of all samplers at all costs."""
     width = float(np.median(pdist(held_out)))
     found = []
     for budget in BUDGETS:
@@ -157,14 +157,14 @@ def draws_of(model: Any, held_out: Array, classifier: Any, seed: int) -> list[Dr
 
 
 def gibbs(model: Any, budget: int, predictor: Any, seed: int, **options: Any) -> Any:
-    """Chains over images and noise levels; `predictor` draws the levels."""
+    """Return chains over images and noise levels; `predictor` draws the levels."""
     n_skip, n_denoise = SHARES[budget]
     given = {
         "n_chains": N_CHAINS, "n_draws": N_DRAWS // N_CHAINS, "n_skip": n_skip,
         "n_denoise": n_denoise, "metropolis": None, **options,
     }  # fmt: skip
     with warnings.catch_warnings():
-        # Chains are short, and told so.
+        # The chains are short and give this warning.
         warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
         return fm.score.langevin_gibbs(
             model, levels=levels(), noise_predictor=predictor, rng=seed, progress=False, **given
@@ -172,12 +172,12 @@ def gibbs(model: Any, budget: int, predictor: Any, seed: int, **options: Any) ->
 
 
 def levels() -> Array:
-    """The noise levels of chains."""
+    """Return the noise levels of chains."""
     return np.geomspace(LEVELS[1], LEVELS[0], 100)
 
 
 def distance(draws: Array, others: Array, width: float) -> tuple[float, float]:
-    """Unbiased MMD² under a Gaussian kernel, and its standard error by groups of draws or chains.
+    """Return unbiased MMD² with a Gaussian kernel, and its error from groups of draws or chains.
 
     Draws of chains, (n_chains, n, d), are compared with those of other chains only.
     """
@@ -199,7 +199,7 @@ def _kernel(x: Array, y: Array, width: float) -> Array:
 
 
 def _among(chains: Array, width: float) -> float:
-    """Mean kernel of two draws of different chains."""
+    """Return the mean kernel of two draws from different chains."""
     m, n, d = chains.shape
     flat = chains.reshape(-1, d)
     same = sum(_kernel(chain, chain, width).sum() for chain in chains) if n > 1 else m
@@ -207,7 +207,7 @@ def _among(chains: Array, width: float) -> float:
 
 
 class Network(NamedTuple):
-    """A trained score network, a noise classifier, and how long they took."""
+    """A trained score network, a noise classifier, and their training times."""
 
     model: Any
     classifier: Any
@@ -235,7 +235,7 @@ SOLVER_HEAD = f"  {'root mean square error of':<34}" + "".join(
 
 
 def lines(title: str, found: list[Drawn]) -> list[str]:
-    """The table of distances: a line for each sampler."""
+    """Return the table of distances, a line for each sampler."""
     out = [f"  {title}"]
     for name in dict.fromkeys(one.name for one in found):
         cells = [
@@ -248,7 +248,7 @@ def lines(title: str, found: list[Drawn]) -> list[str]:
 
 
 def solver_lines(errors: dict[str, list[float]]) -> list[str]:
-    """The table of errors: a line for each integrator."""
+    """Return the table of errors, a line for each integrator."""
     return [
         f"    {name:<32}" + "".join(f"{error:>18.5f}" for error in row)
         for name, row in errors.items()
@@ -256,14 +256,14 @@ def solver_lines(errors: dict[str, list[float]]) -> list[str]:
 
 
 def picture(path: Path, title: str, found: list[Drawn], truth: Array) -> None:
-    """Images of every sampler at every price, beside some that are held out."""
+    """Draw images of every sampler at every cost, and some held-out images."""
     names = list(dict.fromkeys(one.name for one in found))
     figure, grid = plt.subplots(
         len(names) + 1, len(BUDGETS), figsize=(13, 1.45 * len(names) + 1.9), layout="constrained"
     )
     for row, name in zip(grid, names, strict=False):
         for ax, one in zip(row, (o for o in found if o.name == name), strict=True):
-            # Of every chain.
+            # One draw of every chain.
             _images(ax, one.draws[:: N_DRAWS // N_SHOWN][:N_SHOWN])
             ax.set_title(f"{name}, {one.budget} evaluations", fontsize=9)
     for k, ax in enumerate(grid[-1]):
@@ -279,7 +279,7 @@ def _images(ax: Any, images: Array) -> None:
 
 
 def level_picture(path: Path, result: Any) -> None:
-    """The levels of chains."""
+    """Draw the levels of chains."""
     axes = fm.plotting.plot_levels(result)
     axes[0].figure.suptitle("Chains over digits and noise levels")
     axes[0].figure.savefig(path, dpi=130)
@@ -287,7 +287,7 @@ def level_picture(path: Path, result: Any) -> None:
 
 
 def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) -> list[Row]:
-    """What the mixture is known to have, by an integrator and by chains that are corrected."""
+    """Estimate known values of the mixture by an integrator and by corrected chains."""
     weights, square = moments(points, labels)
     wanted = {"share of zeros": 0, "share of ones": 1, "share of eights": 8}
     n = 20_000
@@ -306,7 +306,7 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
     names = ["mean square norm", *wanted]
     independent = functions(draws)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)  # of the R-hat, which is told
+        warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)  # R-hat is printed
         dependent = chains.expect(functions)
     rows = [
         Row(f"{name}, UniPC", mean, sd / np.sqrt(n), exact, 40 * n)
@@ -324,7 +324,7 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
 
 
 def run(out: Path, folder: Path, seed: int) -> Section:
-    """The mixture, whose answers are known; and a network, where torch is installed."""
+    """Sample from the mixture with known law, and from a network if torch is installed."""
     digits = load(folder / "digits.npz", seed)
     plane = principal(digits.images)
     points = plane.coordinates(digits.images)
@@ -386,7 +386,7 @@ def run(out: Path, folder: Path, seed: int) -> Section:
 def run_network(
     out: Path, digits: Digits, seed: int
 ) -> tuple[list[str], list[str], dict[str, Any]]:
-    """The same samplers with a network, on images as they are."""
+    """Run the same samplers with a network on the pixels."""
     network = train(digits, seed)
     found = draws_of(network.model, digits.held_out, network.classifier, seed)
     picture(

@@ -1,4 +1,4 @@
-"""The demo's table: a row for each quantity, a section for each problem."""
+"""The table of the demo, with a section for each problem and a row for each quantity."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Row(NamedTuple):
 
     @property
     def pull(self) -> float:
-        """Error in units of its own standard error."""
+        """The error over its standard error."""
         return (self.estimate - self.known) / self.stderr
 
 
 class Section(NamedTuple):
-    """One problem: its rows, what is said below them, numbers for results.json, its own table."""
+    """One problem: rows, notes below them, numbers for results.json, and further lines."""
 
     title: str
     rows: list[Row]
@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
 
 def format_table(sections: Sequence[Section]) -> str:
-    """The table as text."""
+    """Return the table as text."""
     head = (
         f"{'quantity':<26}{'estimate':>12}   {'± stderr':<9}{'known':>13}"
         f"{'error/stderr':>15}{'evaluations':>13}"

@@ -1,4 +1,4 @@
-"""Walks on three real networks, and a regression by tokens that walk on one of them."""
+"""Walks on three real networks, and a regression by tokens on a graph."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import fermiac as fm
 
 Array = NDArray[np.float64]
 
-#: Walkers of each chain, each a run of its own; steps after which their errors are looked at.
+#: Independent walkers of each chain; the numbers of steps at which errors are computed.
 N_WALKERS = 200
 CHECKED = np.unique(np.geomspace(100, 30_000, 13).astype(int))
-#: Steps of each of the 64 walkers whose averages are in the table.
+#: The steps of each of the 64 walkers behind the averages in the table.
 AVERAGED = 20_000
-#: Images that each image of a digit is joined to.
+#: The number of neighbours of each image of a digit.
 N_NEAREST = 8
-#: Steps for each node after which visits are drawn.
+#: Steps per node after which visits are drawn.
 STEPS_PER_NODE = 30
 
-#: Repellence of the tokens; their number, their steps, and the scale of these.
+#: Repellences of the tokens; their number, their steps, and the scale of the step size.
 ALPHAS = (0.0, 1.0, 5.0, 20.0)
 N_TOKENS, TOKEN_STEPS, SCALE = 40, 30_000, 3.0
 RIDGE = 0.3
@@ -33,7 +33,7 @@ MEASURED = 10
 
 
 class Network(NamedTuple):
-    """A graph with a function of its nodes, whose mean over the nodes is sought."""
+    """A graph and a function of its nodes, whose mean is estimated."""
 
     title: str
     graph: fm.walks.Graph
@@ -46,7 +46,7 @@ class Network(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """What is walked: a kernel, a base chain, a repellence."""
+    """A walk: a kernel, a base chain, a repellence."""
 
     name: str
     kernel: str
@@ -55,12 +55,12 @@ class Chain(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As arguments."""
+        """The arguments of the walk."""
         return {"kernel": self.kernel, "base": self.base, "alpha": self.alpha}
 
 
 class Course(NamedTuple):
-    """Mean square errors of one walker's average after `CHECKED` steps, and V of the theory."""
+    """Mean square errors of averages of one walker after `CHECKED` steps, and V by theory."""
 
     chain: Chain
     mse: Array
@@ -74,18 +74,18 @@ CHAINS = (
     Chain("SRRW on MHRW, α = 5", "srrw", "mhrw", 5.0),
     Chain("SRRW on MHRW, α = 20", "srrw", "mhrw", 20.0),
 )
-#: Those whose visits are drawn.
+#: The chains whose visits are drawn.
 DRAWN = (CHAINS[0], CHAINS[2], CHAINS[3])
 
 
 def miserables() -> Network:
-    """Characters of Les Misérables, joined where they share a chapter; f is the degree."""
+    """Return the characters of Les Misérables, linked by shared chapters; f is the degree."""
     graph = fm.walks.Graph.from_networkx(nx.les_miserables_graph())
     return Network("Les Misérables: mean degree", graph, graph.degrees.astype(float))
 
 
 def karate() -> Network:
-    """Members of a karate club; f is 1 for those who stayed with the instructor."""
+    """Return the members of a karate club; f is 1 for those who stayed with the instructor."""
     club = nx.karate_club_graph()
     stayed = [club.nodes[node]["club"] == "Mr. Hi" for node in club]
     graph = fm.walks.Graph.from_networkx(club, weight=None)
@@ -93,7 +93,7 @@ def karate() -> Network:
 
 
 def digits(images: NDArray[Any], labels: NDArray[Any]) -> Network:
-    """Handwritten digits, each joined to those most like it; f is 1 for odd ones."""
+    """Return handwritten digits, linked to their nearest neighbours; f is 1 for odd digits."""
     points = images.astype(float)
     near = cKDTree(points).query(points, N_NEAREST + 1)[1]
     here = np.repeat(np.arange(len(points)), N_NEAREST)
@@ -102,7 +102,7 @@ def digits(images: NDArray[Any], labels: NDArray[Any]) -> Network:
 
 
 def courses(network: Network, seed: int) -> list[Course]:
-    """All chains on one network. HDT's variance is that of its base, over 2 alpha + 1."""
+    """Run all chains on one network; the variance of HDT is that of its base / (2 alpha + 1)."""
     found: list[Course] = []
     for chain in CHAINS:
         plain = [
@@ -117,7 +117,7 @@ def courses(network: Network, seed: int) -> list[Course]:
 
 
 def errors(network: Network, chain: Chain, seed: int) -> Array:
-    """Mean square errors of single walkers as they walk on."""
+    """Return the mean square errors of single walkers by the number of steps."""
     graph, f = network.graph, network.f
     walk, mse = None, []
     for n in CHECKED:
@@ -133,7 +133,7 @@ def errors(network: Network, chain: Chain, seed: int) -> Array:
 
 
 def average(network: Network, chain: Chain, seed: int, under: str | None = None) -> Any:
-    """An average and its error as a user asks for them: 64 walkers with a short burn-in."""
+    """Return an average and its error from 64 walkers with a short burn-in."""
     walk = fm.walks.walk(
         network.graph,
         **chain.settings,
@@ -146,7 +146,7 @@ def average(network: Network, chain: Chain, seed: int, under: str | None = None)
 
 
 def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
-    """One walker's visits over the target's share of them, and TVD of 200 by steps per node."""
+    """Return visits of one walker over those expected, and the TVD of 200 walkers by steps."""
     n = network.graph.n_nodes
     walk, distances = None, []
     for per_node in range(1, STEPS_PER_NODE + 1):
@@ -164,7 +164,7 @@ def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
 
 
 def places(graph: fm.walks.Graph) -> Array:
-    """Where to draw the nodes, (n_nodes, 2)."""
+    """Return the positions of the nodes in a figure, (n_nodes, 2)."""
     net = nx.from_scipy_sparse_array(graph.to_scipy())
     where = nx.kamada_kawai_layout(net, weight=None)
     return np.array([where[node] for node in range(graph.n_nodes)])
@@ -177,7 +177,7 @@ HEAD = (
 
 
 def lines(network: Network, courses: list[Course]) -> list[str]:
-    """A table of what was found of one network."""
+    """Return the table of one network."""
     last = CHECKED[-1]
     plain = courses[0].mse[-1]
     return [f"  {network.title}"] + [
@@ -188,7 +188,7 @@ def lines(network: Network, courses: list[Course]) -> list[str]:
 
 
 class Task(NamedTuple):
-    """A loss on the nodes, where its mean is least, and what the theory needs to know there."""
+    """A loss on the nodes, the minimum of its mean, and the derivatives there."""
 
     graph: fm.walks.Graph
     loss: fm.walks.Logistic
@@ -199,7 +199,7 @@ class Task(NamedTuple):
 
 
 class Descent(NamedTuple):
-    """Tokens of one repellence: what they recorded, mean square distances, and those foretold."""
+    """Tokens of one repellence: their record, mean square distances, and those by theory."""
 
     alpha: float
     result: Any
@@ -210,12 +210,12 @@ class Descent(NamedTuple):
 
     @property
     def predicted(self) -> Array:
-        """Of the mean square distance."""
+        """The standard error of the mean square distance."""
         return np.trace(self.moments, axis1=1, axis2=2)
 
 
 def task(x: Array, y: Array, graph: fm.walks.Graph) -> Task:
-    """Tumours on the nodes of a graph, such that near nodes hold tumours that are alike."""
+    """Return tumours on the nodes of a graph, with similar tumours on near nodes."""
     x = x[:, : MEASURED + 1]
     laplacian = np.diag(graph.degrees.astype(float)) - (graph.to_scipy().toarray() > 0)
     line = np.linalg.eigh(laplacian)[1][:, 1]
@@ -224,7 +224,7 @@ def task(x: Array, y: Array, graph: fm.walks.Graph) -> Task:
     node[np.argsort(component)] = np.argsort(line)[np.arange(len(y)) * graph.n_nodes // len(y)]
     loss = fm.walks.Logistic(x, y, node, ridge=RIDGE)
     optimum = loss.minimum()
-    # SciPy's, which knows the objective alone.
+    # The optimum by SciPy, from the objective alone.
     other = minimize(lambda theta: loss.objective(theta), np.zeros(loss.dim), tol=1e-12).x
     gradients = loss.gradient(
         np.broadcast_to(optimum, (graph.n_nodes, loss.dim)), np.arange(graph.n_nodes)
@@ -236,7 +236,7 @@ def task(x: Array, y: Array, graph: fm.walks.Graph) -> Task:
 
 
 def descend(job: Task, alpha: float, seed: int) -> Descent:
-    """Tokens from zero towards the optimum."""
+    """Run tokens from zero towards the optimum."""
     result = fm.walks.optimize(
         job.loss,
         job.graph,
@@ -276,7 +276,7 @@ TOKEN_HEAD = (
 
 
 def token_line(job: Task, run: Descent) -> str:
-    """One line of a table of repellences."""
+    """Return a line of the table of repellences."""
     law = fm.walks.token_covariance(job.graph, job.gradients, job.hessian, run.alpha, c=SCALE)
     limit = np.trace(law) * SCALE * (TOKEN_STEPS + 1.0) ** -0.9
     square, predicted = run.square[-1], run.predicted[-1]

@@ -1,4 +1,4 @@
-"""Demo: expectations, evidences, chains, walks, nested sampling, audits, score models.
+"""Demo of expectations, evidences, chains, walks, nested sampling, audits and score models.
 
 ``python examples/demo.py --out demo`` prints one table and writes its pictures and results.json.
 """
@@ -36,18 +36,18 @@ N_REPEATS = 20
 
 
 def mean_square_error(estimates: Sequence[Array], known: Array) -> Array:
-    """Mean square error over repeated runs, (n_repeats, J) and (J,) -> (J,)."""
+    """Return the mean square error over repeated runs, (n_repeats, J) and (J,) -> (J,)."""
     error: Array = np.mean((np.asarray(estimates) - known) ** 2, axis=0)
     return error
 
 
 def run_oring(out: Path) -> tuple[Section, Any]:
-    """Evidence, posterior moments and distress probabilities of the O-ring model."""
+    """Compute evidence, posterior moments and distress probabilities of the O-ring model."""
     launches = oring.load(DATA / "challenger.csv")
     known = oring.quadrature(launches)
     integrals = oring.estimate(launches, N, SEED)
     answer = oring.derive(integrals)
-    # The posterior means are ratios, and the result computes these (and their errors) by itself.
+    # The posterior means are ratios, which the result computes with their errors.
     ratio = integrals.ratio(range(oring.DISTRESS.start, oring.DISTRESS.stop), oring.EVIDENCE)
 
     repeats = [oring.derive(oring.estimate(launches, N, s)) for s in range(N_REPEATS)]
@@ -92,7 +92,7 @@ def run_oring(out: Path) -> tuple[Section, Any]:
 
 
 def run_beam(out: Path) -> tuple[Section, Any]:
-    """Mean deflection under 100 input laws."""
+    """Compute the mean deflection under 100 input laws."""
     problem = beam.load(DATA / "beam_laws.csv")
     known = problem.exact
     result = beam.estimate(problem, N, SEED)
@@ -100,7 +100,7 @@ def run_beam(out: Path) -> tuple[Section, Any]:
     variance = mean_square_error([r.mean for r in repeats], known)
     plain = [beam.separate(problem, N, s) for s in range(N_REPEATS)]
     separate = mean_square_error([r.mean for r in plain], known)
-    # Twenty errors tell little about one law alone; the reported variances are far less noisy.
+    # Twenty errors of one law are too few; the reported variances are far less noisy.
     gain = np.mean([r.stderr**2 for r in plain], axis=0) / np.mean(
         [r.stderr**2 for r in repeats], axis=0
     )
@@ -145,7 +145,7 @@ def run_beam(out: Path) -> tuple[Section, Any]:
 
 
 def run_schools(out: Path) -> Section:
-    """Evidence and posterior of the eight schools, in ten dimensions."""
+    """Compute evidence and posterior of the eight schools, in ten dimensions."""
     known = schools.quadrature()
     target = fm.targets.eight_schools()
     z, estimate, stderr = schools.estimate(target, N, SEED)
@@ -192,7 +192,7 @@ def run_schools(out: Path) -> Section:
 
 
 def run_chains(out: Path) -> Section:
-    """The eight schools again, by chains: one density in three forms."""
+    """Sample the eight schools by chains, with one density in three forms."""
     known = schools.quadrature().answers[1:]
     made = chains.forms(fm.targets.eight_schools(), chains.schools_pointer, chains.schools_pair)
     runs = [chains.run(form, SEED) for form in made]
@@ -232,7 +232,7 @@ def _school_means(sample: Any) -> Any:
 
 
 def run_regression(out: Path) -> Section:
-    """Logistic regression of 569 tumours on 30 measurements, by chains."""
+    """Fit a logistic regression of 569 tumours on 30 measurements by chains."""
     data = chains.load(DATA / "breast_cancer.npz")
     builtin = fm.targets.logistic_regression(data.x[:, 1:], data.y)
     made = chains.forms(
@@ -271,7 +271,7 @@ def run_regression(out: Path) -> Section:
 
 
 def run_privacy(out: Path) -> Section:
-    """Claims of private training against what attacks show."""
+    """Compare privacy claims of training with the results of attacks."""
     digits = privacy.load(DATA / "digits.npz", SEED)
     n = privacy.N_REFERENCE + privacy.N_MODELS
     findings: list[privacy.Finding] = []
@@ -338,7 +338,7 @@ def run_privacy(out: Path) -> Section:
 
 
 def run_walks(out: Path) -> Section:
-    """Averages over the nodes of three networks, by walks with and without history."""
+    """Average over the nodes of three networks by walks with and without history."""
     with np.load(DATA / "digits.npz") as data:
         digits = walks.digits(data["images"], data["labels"])
     characters, club = walks.miserables(), walks.karate()
@@ -384,7 +384,7 @@ def run_walks(out: Path) -> Section:
 
 
 def run_tokens(out: Path) -> Section:
-    """Logistic regression by tokens that walk over the nodes which hold the data."""
+    """Fit a logistic regression by tokens that walk over the nodes with the data."""
     data = chains.load(DATA / "breast_cancer.npz")
     job = walks.task(data.x, data.y, walks.miserables().graph)
     runs = [walks.descend(job, alpha, SEED) for alpha in walks.ALPHAS]

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-# The same examples on every run and machine, without a deadline: a shared machine is not a bug.
+# The same examples on every run and machine, without a deadline, for busy machines.
 settings.register_profile("fermiac", derandomize=True, deadline=None, database=None)
 settings.load_profile("fermiac")
 
 
-# Helpers of the tests, which have no tests of their own.
+# Helpers without tests.
 collect_ignore = ["support"]
 
 
 @pytest.fixture(scope="session")
 def thread_counts() -> tuple[int, ...]:
-    """Thread counts over which every result must have the same bits."""
+    """Numbers of threads for which every result must have the same bits."""
     return (1, 2, 3, 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Chains of tests are short, and told so; tests of these warnings catch them themselves."""
+    """Ignore convergence warnings of the short chains in tests of mcmc."""
     short = pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
     for item in items:
         if item.path.parent.name == "mcmc":

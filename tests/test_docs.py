@@ -1,4 +1,4 @@
-"""The pages run: examples give what they show, tables what they say."""
+"""Examples of the documentation run and print what they show; its tables have the right numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def blocks(page: str, language: str) -> list[tuple[int, str]]:
-    """The blocks of a page in one language, each with its first line."""
+    """The blocks of code of a page in one language, each with its first line number."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
@@ -45,7 +45,7 @@ def test_examples_run_in_order(page: str) -> None:
             assert not failed, "".join(said)
             names.update(test.globs)
         else:
-            # The lines that tracebacks name are those of the page.
+            # Tracebacks have the line numbers of the page.
             exec(compile("\n" * line + text, str(ROOT / page), "exec"), names)
 
 

@@ -1,4 +1,4 @@
-"""The import contract: arrows between packages point one way, lazy and typing imports included."""
+"""The import contract: packages import lower layers only, also inside functions and for typing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import fermiac
 
 ROOT = Path(fermiac.__file__).parent
-#: Packages by layer, from the lowest; a package may import lower ones alone.
+#: Packages by layer, from the lowest; a package may import from lower layers only.
 LAYERS = [
     {"_core", "errors"},
     {"_base"},
@@ -27,7 +27,7 @@ LEVEL = {package: level for level, layer in enumerate(LAYERS) for package in lay
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and the package of every import of a file, wherever it stands."""
+    """The line and the package of every import of a file, including those inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom):
@@ -41,7 +41,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def test_arrows_between_packages_point_down() -> None:
     wrong = []
-    # The two files at the top name everything, and nothing imports them.
+    # The two files at the top may import everything.
     for path in sorted(ROOT.rglob("*.py")):
         own = path.relative_to(ROOT).parts[0].removesuffix(".py")
         if own in ("__init__", "__main__"):

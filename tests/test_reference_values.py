@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 import reference_values as ref
 
 

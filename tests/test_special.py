@@ -1,4 +1,4 @@
-"""Special functions against mpmath, live and by the table of make_special_values.py."""
+"""Special functions against mpmath: values computed here and those of make_special_values.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-import fermiac as fm
 from fermiac import special as s
 from fermiac.errors import ArgumentError
 
@@ -17,7 +16,7 @@ BETA, GAMMA = VALUES["beta"].T, VALUES["gamma"].T
 
 
 def ulps(value, function, x):
-    """Errors in units in the last place, against mpmath at 40 digits."""
+    """Errors in units in the last place, against mpmath with 40 digits."""
     with mp.workdps(40):
         out = []
         for v, t in zip(value, x, strict=True):
@@ -65,7 +64,7 @@ def test_normal_tails():
     with mp.workdps(40):
         truth = [float(mp.log(mp.ncdf(mp.mpf(v)))) for v in x]
     np.testing.assert_allclose(s.log_ndtr(x), truth, rtol=1e-15)
-    # Far out, by the asymptotic series of Mills' ratio.
+    # Far in the tail, by the asymptotic series of Mills' ratio.
     z = 1e5
     far = -0.5 * z * z - np.log(z) - 0.5 * np.log(2 * np.pi) + np.log1p(-1 / z**2)
     np.testing.assert_allclose(s.log_ndtr(-z), far, rtol=1e-15)
@@ -106,7 +105,7 @@ def gamma_ln_condition(a, x, ln_tail):
 
 
 def check_tails(rows, ln_condition, values, logs):
-    """Hold values and logarithms of both tails against a table.
+    """Compare values and logarithms of both tails with a table.
 
     The bar is 1e-13 of the smaller tail, times its condition number where that exceeds 1. The
     larger tail is its complement, right to the last places.
@@ -122,7 +121,7 @@ def check_tails(rows, ln_condition, values, logs):
         tail = small & (truth > 1e-300)
         judge(np.abs(value / np.where(tail, truth, 1.0) - 1.0), bar, tail, rows)
         judge(np.abs(value - truth), np.maximum(2.3e-16, bar * np.exp(ln_small)), ~small, rows)
-        # An error of the logarithm is a relative one of the tail; one unit of it cannot be less.
+        # The error of a logarithm is a relative error of the tail, of one unit at least.
         judge(np.abs(log - ln_truth), np.maximum(bar, 1e-15 * np.abs(ln_truth)), small, rows)
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.where(ln_truth == 0.0, np.abs(log), np.abs(log / ln_truth - 1.0))
@@ -150,12 +149,12 @@ def test_incomplete_gamma():
     check_tails(GAMMA, gamma_ln_condition, values, logs)
 
 
-# Least parameters from which fewer terms of the expansion serve, and how far out z may be.
+# The least parameters for a number of terms of the expansion, and the largest z.
 BORDERS = [(15.9, 4.4), (16.0, 4.4), (39.9, 6.9), (40.0, 5.2), (399.0, 16.2), (400.0, 7.0)]
 
 
 def around_the_border(mode, width, reach):
-    """Points out to the border on both sides and just beyond, by their logarithm or logit."""
+    """Points up to the border on both sides and just beyond, by their logarithm or logit."""
     z = np.concatenate([np.linspace(-1.0, 1.0, 21), [-1.2, -1.02, -0.98, 0.98, 1.02, 1.2]])
     return mode + width * reach * z
 
@@ -190,7 +189,7 @@ def test_gamma_tails_at_the_borders_of_the_expansion(least, reach):
 
 
 def test_the_table_agrees_with_live_quadrature():
-    """A third method for some rows of moderate size: mpmath's own functions."""
+    """Some rows of moderate size agree with the functions of mpmath, a third method."""
     moderate = (BETA[:2].max(axis=0) < 200) & (BETA[2] > 1e-15)
     for a, b, x, lower, upper, *_ in BETA.T[moderate][:60]:
         with mp.workdps(40):
@@ -217,7 +216,7 @@ def test_quantiles_of_the_beta_law_invert_both_tails():
         inside = (x > 1e-300) & (x < 1.0)
         assert inside.mean() > 0.6
         a_, b_, x, p = a[inside], b[inside], x[inside], P[inside]
-        # A unit in the last place of x, or of 1, is all that the quantile can say.
+        # A quantile is accurate to a unit in the last place of x, or of 1.
         ln_density = a_ * np.log(x) + b_ * np.log1p(-x) - s.betaln(a_, b_)
         condition = np.exp(ln_density - np.log1p(-x) - np.log(np.minimum(p, 1 - p)))
         error = np.abs(np.expm1(log_tail(a_, b_, x) - np.log(p)))
@@ -242,13 +241,13 @@ def test_quantiles_of_the_gamma_law_invert_both_tails():
 def test_closed_forms():
     a = 10 ** np.linspace(-2, 7, 40)
     np.testing.assert_allclose(s.betainc(a, a, 0.5), 0.5, rtol=1e-14)
-    # The quantile's error is the probability's over the density, which is about a at ½ for small a.
+    # The error of a quantile is that of the probability over the density, about a at ½ for small a.
     assert (np.abs(s.betaincinv(a, a, 0.5) - 0.5) <= 1e-15 * (5.0 + 1.0 / a)).all()
     x = np.linspace(0.01, 0.99, 30)
     np.testing.assert_allclose(s.betaincc(1.0, 7.5, x), (1 - x) ** 7.5, rtol=1e-13)
     np.testing.assert_allclose(s.gammaincc(1.0, 50 * x), np.exp(-50 * x), rtol=1e-14)
     np.testing.assert_allclose(s.gammaincc(0.5, x), s.erfc(np.sqrt(x)), rtol=1e-14)
-    # Binomial sums at counts where no series would end: P(X >= 1) of 1e8 trials.
+    # Binomial sums for counts at which series are too long: P(X >= 1) of 1e8 trials.
     np.testing.assert_allclose(
         s.betainc(1.0, 1e8, 1e-9), -np.expm1(1e8 * np.log1p(-1e-9)), rtol=1e-14
     )
@@ -292,7 +291,7 @@ def test_shapes_and_threads(thread_counts):
     one = s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=1)
     for n in thread_counts:
         np.testing.assert_array_equal(s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=n), one)
-    # A value does not depend on its batch, nor on whether the law is one for all.
+    # A value depends neither on its batch nor on whether all rows share a law.
     rows = slice(0, 4100)
     np.testing.assert_array_equal(
         s.betainc(40.0, 3.0, x[0, rows]), s.betainc(np.full(4100, 40.0), 3.0, x[0, rows])
@@ -310,28 +309,3 @@ def test_shapes_and_threads(thread_counts):
         s.erf("text")
     with pytest.raises(ArgumentError, match="n_threads"):
         s.erf(1.0, n_threads=0)
-
-
-def test_what_numpy_would_take_for_numbers_is_refused():
-    hidden = np.ma.array([0.5, 3e9], mask=[False, True])
-    law = fm.distributions.Normal()
-    for call in (
-        s.erf,
-        law.log_density,
-        law.ppf,
-        fm.diagnostics.psis,
-        fm.Sample.from_arrays,
-        fm.distributions.Normal,
-        fm.targets.g_function,
-    ):
-        with pytest.raises(ArgumentError, match="masked"):
-            call(hidden)
-        with pytest.raises(ArgumentError, match="None was given"):
-            call(None)
-    sample = fm.Sample.from_arrays([1.0, 2.0], log_densities=[0.0, 0.0])
-    for method in (sample.expect, sample.reweight):
-        with pytest.raises(ArgumentError, match="masked"):
-            method(hidden)
-    # Without masked values it is an array like any other.
-    shown = np.ma.array([0.5, 1.0])
-    np.testing.assert_array_equal(s.erf(shown), s.erf(np.asarray(shown)))

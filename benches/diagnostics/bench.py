@@ -1,7 +1,7 @@
-"""Pareto-smoothed importance weights, convergence of chains: fermiac beside ArviZ.
+"""Benchmarks of Pareto-smoothed weights and convergence diagnostics, with those of ArviZ.
 
-``pytest benches/diagnostics/bench.py --benchmark-group-by=group``. arviz-stats, for the weights,
-and arviz, for the chains, run where they are installed.
+Run ``pytest -p benchmark benches/diagnostics/bench.py --benchmark-group-by=group``. The benchmarks
+of arviz-stats (weights) and arviz (chains) need these packages.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _chains(size: str, speed: str) -> Array:
 
 
 def _convergence(x: Array, n_threads: int | None = None) -> Array:
-    """R-hat, bulk and tail ESS, and the standard error of the mean, of each quantity."""
+    """Return R-hat, bulk and tail ESS, and the standard error of the mean of each quantity."""
     call = fm.diagnostics
     return np.stack(
         [

@@ -1,11 +1,11 @@
-"""Nested sampling of known evidences: fermiac beside dynesty, UltraNest, jaxns and blackjax.
+"""Benchmarks of nested sampling on known evidences, beside dynesty, UltraNest, jaxns, blackjax.
 
-``pytest benches/nested/bench.py --benchmark-group-by=group``. Every round is a run from another
-seed; a row's extra_info says how far off the log-evidences of the rounds were (`rms_error`), what
-they claimed (`claimed_error`), what a run took (`n_evals`, `cpu_seconds` of the process, one thread
-of ours) and gave (`ess`), so that speed is never read without accuracy. `overhead_us` is what a run
-of ours spends on an evaluation outside of the likelihood. Peers run where they are installed, at
-the same number of live points.
+Run ``pytest benches/nested/bench.py --benchmark-group-by=group``. Every round is a run from another
+seed. The extra_info of a row has the errors of the log-evidences (`rms_error`), the reported errors
+(`claimed_error`), the costs of a run (`n_evals`, `cpu_seconds` of the process; fermiac uses one
+thread) and its `ess`, so that speed is read together with accuracy. `overhead_us` is the time that
+fermiac spends per evaluation outside of the likelihood. Peers run if they are installed, with the
+same number of live points.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from benches.nested.problems import PROBLEMS, problem
 
 import fermiac as fm
 
-# What a run that is not timed has, and where peers make one in seconds.
+# Live points of runs that are not timed, and the problems that peers finish in seconds.
 SMOKE_LIVE = 60
 SMOKE_PEERS = "shells 2", "rosenbrock 2"
-# Peers warn of much; our own runs on purpose meet what is warned of.
+# Peers issue many warnings, and so do runs of fermiac with few points.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Ours(NamedTuple):
-    """A form of the likelihood and the sampler of a run of fermiac's."""
+    """A run of fermiac: the form of the likelihood, and the sampler."""
 
     form: str
     sampler: str
@@ -138,7 +138,7 @@ def bench_nested(benchmark: Any, name: str, method: Ours | Peer) -> None:
 
 
 def figures(p: Problem, rounds: list[tuple[Found, float]]) -> dict[str, float]:
-    """What the runs of a method were worth; one judge for everyone."""
+    """Return the accuracy and the costs of the runs of a method."""
     found = [f for f, _ in rounds]
     error = np.array([f.log_evidence - p.log_evidence for f in found])
     claimed = np.array([f.stderr for f in found])
@@ -169,7 +169,7 @@ def test_every_form_of_a_likelihood_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
 def test_evidences_and_means_are_exact(name: str) -> None:
-    """What methods are judged by, computed anew."""
+    """The reference values, recomputed."""
     p, found = problem(name), exact.EXACT[name]()
     assert p.means is not None
     np.testing.assert_allclose(p.log_evidence, found.log_evidence, rtol=1e-10, atol=1e-10)

@@ -1,11 +1,11 @@
-"""How far off the evidences of nested sampling are, and whether their errors say so.
+"""Calibration of the errors of log-evidences by nested sampling.
 
 ``python -m benches.nested.calibration gauss5 --seeds 100 --n-live 500 --sampler slice`` runs a
-problem of nested_problems from many seeds and prints one row: the share of runs within three
-reported errors of the exact log-evidence, the mean error with its own standard error, the standard
-deviation of the errors beside the mean reported error, the mean and standard deviation of the rank
-statistic, evaluations, and CPU-seconds of a run. ``all`` runs every problem; ``--each`` prints each
-run.
+problem of `benches.nested.problems` from many seeds and prints one row: the share of runs within
+three reported errors of the exact log-evidence, the mean error with its standard error, the
+standard deviation of the errors beside the mean reported error, the mean and standard deviation of
+the rank statistic, evaluations, and CPU seconds of a run. ``all`` runs every problem; ``--each``
+prints each run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import fermiac as fm
 
 
 class Ran(NamedTuple):
-    """What one run gave."""
+    """The figures of one run."""
 
     log_evidence: float
     stderr: float
@@ -58,7 +58,7 @@ def run_once(p: Problem, form: str, seed: int, **settings: Any) -> Ran:
 
 
 def _weighted(p: Problem, draws: Array, log_w: Array) -> tuple[float, float]:
-    """Kish's effective sample size, and how far off the worst mean is."""
+    """Return Kish's effective sample size, and the largest error of a mean in standard errors."""
     w = np.exp(log_w - log_w.max())
     w /= w.sum()
     ess = 1.0 / float(w @ w)
@@ -70,7 +70,7 @@ def _weighted(p: Problem, draws: Array, log_w: Array) -> tuple[float, float]:
 
 
 def summary(p: Problem, runs: list[Ran]) -> dict[str, float]:
-    """What the runs of one problem say together."""
+    """Return the statistics of the runs of one problem."""
     errors = np.array([r.log_evidence for r in runs]) - p.log_evidence
     claimed = np.array([r.stderr for r in runs])
     n = len(runs)
@@ -121,7 +121,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def _sampler(options: argparse.Namespace) -> Any:
-    """A name, or an options object where there are options."""
+    """Return the sampler, as an object if options were given."""
     if options.sampler == "slice" and (options.slices or options.direction):
         chosen = {"n_slices": options.slices, "direction": options.direction}
         return fm.nested.Slice(**{k: v for k, v in chosen.items() if v is not None})

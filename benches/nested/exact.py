@@ -1,8 +1,8 @@
-"""The evidences and means of nested_problems, computed anew.
+"""Evidences and posterior means of the benchmark problems by quadrature or closed forms.
 
-``python -m benches.nested.exact`` prints them beside the figures that the problems carry, and the
-mean likelihood of points from the prior where these find the peak, which says that likelihood and
-integral are of one problem.
+``python -m benches.nested.exact`` prints them beside the values stored in the problems. If draws
+from the prior find the peak, it also prints their mean likelihood, which checks that likelihood and
+integral belong to one problem.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _nodes(n: int, low: float, high: float, panels: int = 1) -> tuple[Array, Arr
 
 
 def gauss(dim: int) -> Exact:
-    """What lies outside the box, 9 sd away, is below 1e-17 of all."""
+    """The share outside of the box, 9 sd away, is below 1e-17."""
     return Exact(-dim * math.log(20.0), np.linspace(-1.0, 1.0, dim))
 
 
@@ -83,7 +83,7 @@ def rosenbrock(dim: int, panels: int = 150) -> Exact:
 
 
 def mix() -> Exact:
-    """What lies outside the box, 14 sd away, is below 1e-40 of all."""
+    """The share outside of the box, 14 sd away, is below 1e-40."""
     return Exact(-10.0 * math.log(20.0), np.full(10, 0.7 * 3.0 - 0.3 * 3.0))
 
 

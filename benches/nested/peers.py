@@ -1,9 +1,9 @@
-"""Other nested samplers on the likelihoods of nested_problems, each as its documentation has it.
+"""Other nested samplers on the benchmark problems, each used as in its documentation.
 
-A peer is a function of a problem and of a number of live points that prepares what it needs and
-returns ``run(seed)``, which gives `Found`. dynesty calls one point at a time and gets a compiled
-function; UltraNest and nautilus get batches of NumPy; jaxns and blackjax compile the whole run, or
-a step of it, with XLA.
+A peer is a function of a problem and a number of live points that returns ``run(seed)``, which
+returns `Found`. dynesty evaluates one point at a time and gets a compiled function; UltraNest and
+nautilus get batched NumPy functions; jaxns and blackjax compile the whole run, or a step of it,
+with XLA.
 ``python -m benches.nested.peers out.jsonl peer problem --seeds 0:10`` adds a line of JSON for each
 run, and ``python -m benches.nested.peers out.jsonl`` prints the table of all lines.
 """
@@ -39,7 +39,7 @@ class NotApplicable(Exception):
 
 
 class Found(NamedTuple):
-    """What a run gave, and what it took."""
+    """The result of a run, and its costs."""
 
     log_evidence: float
     stderr: float  # as reported
@@ -241,7 +241,7 @@ PEERS: dict[str, Callable[[Problem, int], Run]] = {
 
 
 def timed(run: Run, seed: int) -> tuple[Found, float, float]:
-    """What a run found, and its CPU-seconds (all threads) and seconds on the wall."""
+    """Return the result of a run, its CPU seconds (all threads) and its wall time."""
     cpu, wall = time.process_time(), time.perf_counter()
     found = run(seed)
     return found, time.process_time() - cpu, time.perf_counter() - wall

@@ -1,4 +1,4 @@
-"""A likelihood on a box in the forms that nested samplers take, and the check that all are one."""
+"""Benchmark likelihoods on a box, in all forms that samplers take, and their comparison."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Problem:
         return len(self.low)
 
     def transform(self, u: Array) -> Array:
-        """From the unit cube to the box: points (..., d)."""
+        """Map points of the unit cube, (..., d), to the box."""
         return self.low + (self.high - self.low) * u
 
     @property
     def prior(self) -> Any:
-        """The law on the box, as fermiac has it."""
+        """The uniform law on the box."""
         import fermiac as fm
 
         return fm.distributions.Uniform(self.low, self.high)
@@ -52,7 +52,7 @@ class Problem:
 
     @cached_property
     def cfunc(self) -> Any:
-        """A batch, as `fermiac.targets.native` takes it."""
+        """The batched function for `fermiac.targets.native`."""
         import numba
         from numba import types
 
@@ -69,7 +69,7 @@ class Problem:
 
     @cached_property
     def native(self) -> Any:
-        """The C pointer as fermiac's target."""
+        """The native target of fermiac."""
         import fermiac as fm
 
         return fm.targets.native(self.cfunc, self.dim)

@@ -1,7 +1,7 @@
-"""Likelihoods whose evidence is known, for nested samplers to be judged by.
+"""Benchmark likelihoods with known evidences for nested samplers.
 
-`problem(name)` makes one of `PROBLEMS`. The figures were computed by quadrature or closed forms in
-``exact.py``, which computes them again: ``python -m benches.nested.exact``.
+`problem(name)` returns one of `PROBLEMS`. Reference values come from quadrature or closed forms in
+``exact.py``; ``python -m benches.nested.exact`` recomputes them.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _fermiac_audit(strategy: Any) -> Callable[[Array, Array], float]:
 
 AUDITS: dict[str, Callable[[Array, Array], Any]] = {
     "fermiac_bonferroni": _fermiac_audit(fm.privacy.Bonferroni()),
-    "fermiac_hold_out": _fermiac_audit(fm.privacy.HoldOut()),
+    "fermiac_hold_out": _fermiac_audit(fm.privacy.HoldOutThreshold()),
     "fermiac_100_splits": _fermiac_audit(fm.privacy.MultiSplit()),
     "numpy_bonferroni": _numpy_audit,
     "jax_privacy_bonferroni": _jax_audit,

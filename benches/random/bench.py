@@ -1,4 +1,4 @@
-"""Random numbers: our streams beside NumPy's generators, with the error of the mean."""
+"""Benchmarks of random streams and of the generators of NumPy, with the error of the mean."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "numpy_pcg64": lambda: np.random.Generator(np.random.PCG64(1)),
     "numpy_philox": lambda: np.random.Generator(np.random.Philox(1)),
 }
-# The calls of ours and of NumPy's, the mean and the standard deviation. `normal` and `exponential`
-# of NumPy also shift and scale; the `standard_` forms do the same work as ours.
+# The calls of fermiac and NumPy, the mean and the standard deviation. `normal` and `exponential` of
+# NumPy also shift and scale; the `standard_` forms do the same work as fermiac.
 DRAWS: dict[str, tuple[Callable[[Any, int], Any], Callable[[Any, int], Any], float, float]] = {
     "uniform": (lambda s, n: s.uniform(n), lambda g, n: g.random(n), 0.5, 12**-0.5),
     "normal": (lambda s, n: s.normal(n), lambda g, n: g.standard_normal(n), 0.0, 1.0),

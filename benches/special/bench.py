@@ -1,4 +1,4 @@
-"""Special functions: ours beside scipy.special on the same arrays, one thread, with the errors."""
+"""Benchmarks of special functions and of scipy.special on one thread, with their errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIBRARIES: dict[str, Any] = {"fermiac": fm.special, "scipy": scipy.special}
 
 
 def call(library: str, name: str) -> Callable[..., Any]:
-    """Give the function of one library, on one thread."""
+    """Return the function of one library, on one thread."""
     function = getattr(LIBRARIES[library], name)
     return (lambda *a: function(*a, n_threads=1)) if library == "fermiac" else function
 
@@ -44,7 +44,7 @@ def measure(benchmark: Any, library: str, name: str, *arguments: Any) -> None:
 
 
 def table_error(library: str, rows: Any, lower: str, upper: str) -> float:
-    """Give the worst error of the smaller tail over the known values, over its condition."""
+    """Return the largest error of the smaller tail over its condition number."""
     arguments, truth = rows[:-4], np.minimum(rows[-4], rows[-3])
     tails = [call(library, name)(*arguments) for name in (lower, upper)]
     value = np.where(rows[-4] <= rows[-3], *tails)
@@ -86,7 +86,7 @@ def test_beta_quantile(benchmark: Any, counts: str, library: str) -> None:
     a, b = 10.0 ** rng.uniform(*COUNTS[counts], (2, SIZE))
     p = rng.random(SIZE)
     measure(benchmark, library, "betaincinv", a, b, p)
-    # How far the probability below the quantile is from the wanted one, by our function.
+    # The error of the probability below the quantile, by the function of fermiac.
     back = fm.special.betainc(a, b, call(library, "betaincinv")(a, b, p))
     benchmark.extra_info["max_error_of_probability"] = float(np.nanmax(np.abs(back - p)))
 
@@ -105,7 +105,7 @@ def test_incomplete_gamma(benchmark: Any, counts: str, library: str) -> None:
 
 
 def one_argument_error(library: str, name: str, x: Any) -> float:
-    """Give the worst error of some values against mpmath: relative, or absolute below 1."""
+    """Return the largest error against mpmath: relative, or absolute below 1."""
     value = call(library, name)(x)
     with mp.workdps(40):
         truth = np.array([float(TRUTHS[name](mp.mpf(float(v)))) for v in x])

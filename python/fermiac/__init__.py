@@ -1,8 +1,8 @@
 """fermiac: Monte Carlo and statistics with a Rust core.
 
-Entry points are verbs in the namespace of their domain, ``fermiac.importance.expect`` for
-instance; laws are in `fermiac.distributions`, what they are applied to in `fermiac.targets`, random
-streams in `fermiac.random`, special functions in `fermiac.special`, diagnostics of samples in
+Functions are verbs in the namespace of their domain, for instance ``fermiac.importance.expect``.
+Laws are in `fermiac.distributions`, targets and integrands in `fermiac.targets`, random streams in
+`fermiac.random`, special functions in `fermiac.special`, diagnostics of samples in
 `fermiac.diagnostics`, exceptions and warnings in `fermiac.errors`. A domain is imported on its
 first use.
 """
@@ -17,6 +17,7 @@ from fermiac import diagnostics, distributions, errors, random, targets
 from fermiac._base import config as _config
 from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
+from fermiac._base.strategies import suggestion as _suggestion
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load
 from fermiac.runs.background import Run
@@ -28,15 +29,15 @@ if _TYPE_CHECKING:
 
 _config.check_isa()
 
+_DOMAINS = ("importance", "mcmc", "nested", "privacy", "score", "walks")
 #: Modules that are imported on first use.
-_LATE = {
-    name: f"fermiac.{name}"
-    for name in ("importance", "mcmc", "nested", "plotting", "privacy", "score", "special", "walks")
-} | {"executor": "fermiac.runs.executor"}
+_LAZY = {name: f"fermiac.{name}" for name in (*_DOMAINS, "plotting", "special")} | {
+    "executor": "fermiac.runs.executor"
+}
 
 _registry.register(
     {"plotting": "fermiac.plotting", "folders": "fermiac.mcmc"},
-    [_LATE[name] for name in ("importance", "mcmc", "nested", "privacy", "score", "walks")],
+    [_LAZY[name] for name in _DOMAINS],
 )
 
 __all__ = [
@@ -68,11 +69,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'fermiac' has no attribute {name!r}")
-    module = globals()[name] = _import_module(_LATE[name])
+    if name not in _LAZY:
+        hint = _suggestion(name, __all__)
+        raise AttributeError(f"module 'fermiac' has no attribute {name!r}; {hint}".rstrip("; "))
+    module = globals()[name] = _import_module(_LAZY[name])
     return module
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LAZY})

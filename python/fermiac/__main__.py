@@ -1,4 +1,4 @@
-"""``python -m fermiac`` is the command line."""
+"""The command line as ``python -m fermiac``."""
 
 from __future__ import annotations
 

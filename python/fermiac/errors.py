@@ -1,7 +1,7 @@
-"""The exceptions and warnings of fermiac, one family.
+"""The exceptions and warnings of fermiac.
 
-Every exception says what was given, what is needed and what to do. An exception that the user's
-own function raises is not wrapped: it passes through unchanged, with a note of where it happened.
+The message of an exception says what was given, what is needed and what to do. An exception of the
+user's own function is not wrapped. It passes through unchanged, with a note of where it was raised.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class FermiacError(Exception):
-    """The base of all exceptions that fermiac raises itself."""
+    """Base class of all exceptions that fermiac raises itself."""
 
 
 class ArgumentError(FermiacError, ValueError):
@@ -35,39 +35,40 @@ class ArgumentError(FermiacError, ValueError):
 
 
 class RangeError(ArgumentError):
-    """Values of a query lie outside of the range that was declared for them."""
+    """Values of a query lie outside their declared range."""
 
 
 class MemoryLimitError(ArgumentError, MemoryError):
-    """A call would take more memory than there is; nothing was computed."""
+    """A call needs more memory than there is; nothing was computed."""
 
 
 class BudgetExhausted(FermiacError, RuntimeError):
-    """A mechanism has given all the answers that its budget allows.
+    """A mechanism has returned all the answers that its budget allows.
 
-    Where it ends within a query of several columns, the attribute `partial_result` is the `Answer`
-    of the columns before; elsewhere that is None.
+    If the budget ends within a query of several columns, the attribute `partial_result` is the
+    `Answer` for the columns before; otherwise it is None.
     """
 
     partial_result: object = None
 
 
 class TargetError(FermiacError, RuntimeError, ValueError):
-    """A target (density, integrand, law) gave something unusable.
+    """A target (density, integrand, law) returned unusable values.
 
-    A wrong shape or type, a NaN, an infinity where none may be, a native target that failed.
+    Examples are a wrong shape or type, a NaN, an infinity where it is not allowed, and a native
+    target that failed.
     """
 
 
 class NumericalError(FermiacError, ArithmeticError):
-    """The arithmetic broke down, by a singular matrix for instance."""
+    """The computation failed numerically, for instance because of a singular matrix."""
 
 
 class DivergedError(NumericalError):
     """Parameters of an optimisation are no longer finite.
 
-    The attributes `step`, `token` and `node` say where; `partial_result` is the `Optimum` of the
-    steps before.
+    The attributes `step`, `token` and `node` say where; `partial_result` is the `OptimizeResult`
+    of the steps before.
     """
 
     step: int
@@ -81,24 +82,23 @@ class CheckpointError(FermiacError, OSError):
 
 
 class WorkerError(FermiacError, RuntimeError):
-    """A worker of an executor died, or is not like the driver, or the executor was shut down.
+    """A worker of an executor died or does not match the driver, or the executor was shut down.
 
-    Where the method has something to show for the work that was done, it is the attribute
-    `partial_result`; elsewhere that is None.
+    The attribute `partial_result` is the result of the work that was done, or None.
     """
 
     partial_result: object = None
 
 
 class InternalError(FermiacError, RuntimeError):
-    """A defect of fermiac itself. Please report it."""
+    """A bug in fermiac. Please report it."""
 
 
 class FermiacWarning(UserWarning):
-    """The base of all warnings that fermiac gives.
+    """Base class of all warnings that fermiac gives.
 
-    Where it is about a result, the attribute `result` is that result: where warnings are made
-    errors, the work of a run is not lost with the first of them. Elsewhere it is None.
+    The attribute `result` is the result that a warning is about, or None. With warnings turned
+    into errors the work of a run is therefore not lost.
 
     Examples
     --------
@@ -119,16 +119,16 @@ class FermiacWarning(UserWarning):
 
 
 class ConvergenceWarning(FermiacWarning):
-    """A run ended before what it was to reach, or what it reached is in doubt."""
+    """A run ended before it converged, or its convergence is in doubt."""
 
 
 class WeightWarning(FermiacWarning):
-    """Importance weights are so uneven that estimates or their errors are in doubt."""
+    """Importance weights are so uneven that estimates or their errors are unreliable."""
 
 
 class HeavyTailWarning(WeightWarning):
-    """A few evaluations carry an estimate: its error bar is probably too small."""
+    """A few evaluations dominate an estimate, whose standard error is probably too small."""
 
 
 class ClusterWarning(FermiacWarning):
-    """Scores of one model go together, so that counts are worth less than they seem."""
+    """Scores of one model are correlated, so that counts are worth less than they seem."""

@@ -1,8 +1,8 @@
-"""Addressed random streams, and what may be given as ``rng=``.
+"""Random streams with addresses.
 
-A stream is a function of its address: a key, an index and a block. Parts of a computation that run
-in any order, on any number of threads or machines, take streams of their own index and so always
-see the same numbers.
+A stream is a function of its address: a key, an index and a block. Each part of a computation has a
+stream of its own index. Its numbers are therefore the same in any order of the parts and on any
+number of threads or machines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import RngLike, Size, key_of, positive, shape_of, whole
+from fermiac._base.validate import (
+    RngLike,
+    Size,
+    key_of,
+    positive,
+    real_numbers,
+    shape_of,
+    whole,
+)
 from fermiac.errors import ArgumentError
 
 __all__ = ["RngLike", "Stream", "key_of"]
@@ -24,24 +32,24 @@ _Integers: TypeAlias = "NDArray[np.int64]"
 
 
 class Stream:
-    """A stream of random numbers, made from an address.
+    """A stream of random numbers, defined by its address.
 
     Philox4x32-10 [1]_ hashes the address into the states of eight xoshiro256++ [2]_ generators,
-    whose words are taken in turn. A method with a `size` gives just the numbers that as many calls
-    without it give, in C order. Numbers are the same on every machine and at every instruction-set
-    level.
+    whose words are taken in turn. A method with a `size` returns the same numbers, in C order, as
+    that many calls without it. The numbers are the same on every machine and at every
+    instruction-set level.
 
-    Threads may share a stream; which thread gets which numbers is then left to chance. A stream
-    can be pickled and copied; the copy goes on from where the stream stands.
+    Threads may share a stream; the order in which they draw is then random. A stream can be
+    pickled and copied; the copy continues at the position of the original.
 
     Parameters
     ----------
     key : int, numpy.random.SeedSequence, numpy.random.Generator or None
-        The key, or what `key_of` makes one of.
+        The key, or an argument from which `key_of` makes one.
     index : int, default 0
-        Which part of the computation the stream is for, from 0 to 2**64 - 1.
+        The number of the part of the computation, from 0 to 2**64 - 1.
     block : int, default 0
-        Which section of that part, from 0 to 2**32 - 1.
+        The number of the section of that part, from 0 to 2**32 - 1.
 
     Raises
     ------
@@ -50,7 +58,7 @@ class Stream:
 
     See Also
     --------
-    numpy.random.Generator : Streams with many more laws, without addresses.
+    numpy.random.Generator : Random numbers of many more laws, without addresses.
 
     References
     ----------
@@ -82,22 +90,22 @@ class Stream:
 
     @classmethod
     def from_position(cls, position: ArrayLike) -> Stream:
-        """Make the stream that stands where `position` says.
+        """Return the stream at a position.
 
         Parameters
         ----------
         position : array_like of uint64, shape (33,)
-            What `Stream.position` gave.
+            The `Stream.position` of a stream.
 
         Returns
         -------
         Stream
-            A stream whose next numbers are those of the stream that the position was taken of.
+            A stream with the same next numbers as the stream of the position.
 
         Raises
         ------
         ArgumentError
-            If `position` is not 33 unsigned 64-bit words, or no stream can stand there.
+            If `position` is not 33 unsigned 64-bit words, or not the position of a stream.
 
         Examples
         --------
@@ -111,7 +119,7 @@ class Stream:
         if words.shape != (33,) or words.dtype != np.uint64:
             raise ArgumentError(
                 f"position: an array of {words.dtype} of shape {words.shape} was given; uint64 of "
-                "shape (33,) is needed, as Stream.position gives it"
+                "shape (33,) is needed, as Stream.position returns it"
             )
         self = cls.__new__(cls)
         self._stream = _core.Stream.from_position(np.ascontiguousarray(words))
@@ -120,11 +128,11 @@ class Stream:
 
     @property
     def position(self) -> NDArray[np.uint64]:
-        """Where the stream stands: uint64, shape (33,). Thirty-two words of state and an offset."""
+        """The position: uint64, shape (33,), thirty-two words of state and an offset."""
         return self._stream.position()
 
     def __repr__(self) -> str:
-        """Give the address that the stream was made from."""
+        """Return the address of the stream."""
         return self._name
 
     def __reduce__(self) -> tuple[Callable[[ArrayLike], Stream], tuple[NDArray[np.uint64]]]:
@@ -141,7 +149,7 @@ class Stream:
         Parameters
         ----------
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
@@ -170,12 +178,12 @@ class Stream:
     @overload
     def normal(self, size: Size) -> _Floats: ...
     def normal(self, size: Size | None = None) -> float | _Floats:
-        """Draw standard normal numbers by the ziggurat [1]_.
+        """Draw standard normal numbers by the ziggurat method [1]_.
 
         Parameters
         ----------
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
@@ -209,12 +217,12 @@ class Stream:
     @overload
     def exponential(self, size: Size) -> _Floats: ...
     def exponential(self, size: Size | None = None) -> float | _Floats:
-        """Draw exponential numbers with mean 1 by the ziggurat.
+        """Draw exponential numbers with mean 1 by the ziggurat method.
 
         Parameters
         ----------
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
@@ -249,9 +257,9 @@ class Stream:
         ----------
         shape : float
             The shape of the law, positive and finite. Below about 0.01 many numbers are smaller
-            than any double and come out as 0.
+            than the least double and are returned as 0.
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
@@ -291,16 +299,16 @@ class Stream:
         Parameters
         ----------
         a, b : float
-            The shapes of the law, positive and finite, however small: they are worked in
-            logarithms.
+            The shapes of the law, positive and finite. They may be very small, since the method
+            works with logarithms.
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
         float or numpy.ndarray
             Independent numbers with density proportional to x**(a - 1) (1 - x)**(b - 1), from 0
-            to 1 with both ends where they are the nearest double.
+            to 1; an end is returned where it is the nearest double.
 
         Raises
         ------
@@ -330,10 +338,10 @@ class Stream:
         Parameters
         ----------
         df : float
-            The degrees of freedom, positive; infinity gives the normal law. Below about 0.01 many
-            numbers are larger than any double and come out as infinite.
+            The degrees of freedom, positive; infinity is the normal law. Below about 0.01 many
+            numbers are larger than the largest double and are returned as infinity.
         size : int or tuple of int, optional
-            The shape of the array; a single float without it.
+            The shape of the array; by default a single float.
 
         Returns
         -------
@@ -363,14 +371,14 @@ class Stream:
     @overload
     def integers(self, n: int, size: Size) -> _Integers: ...
     def integers(self, n: int, size: Size | None = None) -> int | _Integers:
-        """Draw whole numbers from 0 to ``n - 1``, all equally likely, without any bias [1]_.
+        """Draw whole numbers from 0 to ``n - 1`` with exactly equal probabilities [1]_.
 
         Parameters
         ----------
         n : int
-            How many values there are, from 1 to 2**63.
+            The number of values, from 1 to 2**63.
         size : int or tuple of int, optional
-            The shape of the array; a single int without it.
+            The shape of the array; by default a single int.
 
         Returns
         -------
@@ -407,15 +415,15 @@ class Stream:
     def categorical(self, weights: ArrayLike, size: Size | None = None) -> int | _Integers:
         """Draw indices with given weights by the alias method [1]_.
 
-        Each call builds a table in time linear in the number of weights, then draws in constant
-        time; ask for many indices at once.
+        Each call builds a table in time linear in the number of weights and then draws in constant
+        time, so draw many indices in one call.
 
         Parameters
         ----------
         weights : array_like, shape (k,)
             Finite, not negative, not all zero. They need not sum to one.
         size : int or tuple of int, optional
-            The shape of the array; a single int without it.
+            The shape of the array; by default a single int.
 
         Returns
         -------
@@ -425,7 +433,7 @@ class Stream:
         Raises
         ------
         ArgumentError
-            If `weights` cannot be weights, or `size` is not a shape.
+            If `weights` are not finite, negative or all zero, or if `size` is not a shape.
 
         References
         ----------
@@ -438,13 +446,10 @@ class Stream:
         >>> sorted({int(k) for k in Stream(1).categorical([1, 0, 3], 1000)})
         [0, 2]
         """
-        try:
-            table = np.ascontiguousarray(weights, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"weights: {error}; an array of numbers is needed") from error
-        if np.ndim(weights) != 1:
+        table = real_numbers("weights", weights, copy=None)
+        if table.ndim != 1:
             raise ArgumentError(
-                f"weights: an array of shape {np.shape(weights)} was given; shape (k,) is needed"
+                f"weights: an array of shape {table.shape} was given; shape (k,) is needed"
             )
         out = np.empty(() if size is None else shape_of(size), np.int64)
         self._stream.fill_categorical(out.reshape(-1), table)

@@ -1,29 +1,34 @@
-"""Special functions over arrays, right in both tails, with the same bits on every machine.
+"""Special functions of arrays, accurate in both tails, with the same bits on every machine.
 
-The names are SciPy's where SciPy has them; the ``log_`` forms of the incomplete functions are
-ours. Arguments broadcast. Numbers give a number, arrays an array, always in double precision:
-float32 is converted first. Masked values are refused. Outside its domain a function
-gives NaN, as SciPy's do: probabilities outside [0, 1], arguments of incomplete functions below
-their range, and their parameters unless they are positive and finite.
+The names are those of SciPy; SciPy has no ``log_`` forms of the incomplete functions. Arguments
+broadcast. Numbers return a number and arrays an array, always in double precision: float32 is
+converted first. Anything but numbers, masked values and shapes that do not broadcast raise an
+`ArgumentError`. Outside its domain a function returns NaN, as in SciPy: for probabilities outside
+[0, 1], for arguments of incomplete functions below their range, and for parameters that are not
+positive and finite.
 
 Relative errors: 1.5 units in the last place for `exp`, `log`, `erf`, `erfc`, `ndtr` and `ndtri`;
-about 1e-15 for the logarithms of gamma and beta functions and `digamma` (near zeros of a logarithm
-and below zero, absolutely); about 1e-14 for the smaller tail of the incomplete functions, plus a
-few roundings times the condition number x f(x) / tail, f the density. Complements of the smaller
-tail are right to the last place, so that their sum is 1.
+about 1e-15 for `digamma` and the logarithms of gamma and beta functions (absolute errors near
+zeros of a logarithm and below zero); about 1e-14 for the smaller tail of the incomplete functions,
+plus a few roundings times the condition number x f(x) / tail, f the density. The larger tail is
+accurate to the last place, so that both sum to 1. The incomplete beta function follows
+Algorithm 708 [1]_.
+
+References
+----------
+.. [1] A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
+   incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base import config
-from fermiac._base.validate import columns, plain
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import columns, real_numbers
 
 __all__ = [
     "betainc",
@@ -52,39 +57,26 @@ __all__ = [
 
 
 def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
-    """Broadcast the arguments, compute, and give the result their shape."""
+    """Return the function of the broadcast arguments, in their shape."""
     threads = config.resolve_threads(n_threads)
-    arrays = {}
-    for key, given in arguments.items():
-        value = plain(key, given)
-        try:
-            arrays[key] = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                f"{key}: {type(value).__name__} was given; numbers are needed"
-            ) from error
+    arrays = {key: real_numbers(key, given, copy=None) for key, given in arguments.items()}
     flat, shape, size = columns(name, **arrays)
     return _core.special(name, flat, size, threads).reshape(shape)[()]
 
 
 def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The exponential function.
+    """Return the exponential function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -96,23 +88,18 @@ def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The natural logarithm: -inf at 0, NaN below.
+    """Return the natural logarithm, -inf at 0 and NaN below.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -124,23 +111,18 @@ def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The error function, 2/√π times the integral of exp(-t²) from 0 to x.
+    """Return the error function, 2/√π times the integral of exp(-t²) from 0 to x.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -153,23 +135,18 @@ def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The complement of the error function, 1 - erf(x), without cancellation.
+    """Return the complement of the error function, 1 - erf(x), without cancellation.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -182,23 +159,18 @@ def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The distribution function of the standard normal law.
+    """Return the distribution function of the standard normal law.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -211,24 +183,19 @@ def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The quantile of the standard normal law: -inf at 0, inf at 1.
+    """Return the quantile of the standard normal law, -inf at 0 and inf at 1.
 
     Parameters
     ----------
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -240,23 +207,18 @@ def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `ndtr`, finite however far down the tail.
+    """Return the logarithm of `ndtr`, finite arbitrarily far in the tail.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -268,23 +230,18 @@ def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of the absolute value of the gamma function.
+    """Return the logarithm of the absolute value of the gamma function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -296,23 +253,18 @@ def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The derivative of the logarithm of the gamma function.
+    """Return the derivative of the logarithm of the gamma function.
 
     Parameters
     ----------
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -324,7 +276,7 @@ def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of the beta function B(a, b), for parameters above 0.
+    """Return the logarithm of the beta function B(a, b), for parameters above 0.
 
     Parameters
     ----------
@@ -333,17 +285,12 @@ def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
     b : array_like
         Above 0.
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -355,7 +302,7 @@ def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
 
 
 def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised incomplete beta function I_x(a, b): the probability below x.
+    """Return the regularised incomplete beta function I_x(a, b): the probability below x.
 
     Parameters
     ----------
@@ -365,34 +312,24 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None =
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.betainc(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betainc", n_threads, a=a, b=b, x=x)
 
 
 def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The complement of `betainc`: the probability above x, without cancellation.
+    """Return the complement of `betainc`: the probability above x, without cancellation.
 
     Parameters
     ----------
@@ -402,34 +339,24 @@ def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None 
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.betaincc(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betaincc", n_threads, a=a, b=b, x=x)
 
 
 def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability p below it: the inverse of `betainc` in x.
+    """Return the point x with probability p below it: the inverse of `betainc` in x.
 
     Parameters
     ----------
@@ -440,34 +367,24 @@ def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | Non
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.betaincinv(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betaincinv", n_threads, a=a, b=b, p=p)
 
 
 def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability q above it: the inverse of `betaincc` in x.
+    """Return the point x with probability q above it: the inverse of `betaincc` in x.
 
     Parameters
     ----------
@@ -478,34 +395,24 @@ def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | No
     q : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.betainccinv(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("betainccinv", n_threads, a=a, b=b, q=q)
 
 
 def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `betainc`, finite where that underflows.
+    """Return the logarithm of `betainc`, finite where that underflows.
 
     Parameters
     ----------
@@ -515,34 +422,24 @@ def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | No
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.log_betainc(1e4, 1e4, 0.1)
     np.float64(-10222.16005469...)
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("log_betainc", n_threads, a=a, b=b, x=x)
 
 
 def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `betaincc`, finite where that underflows.
+    """Return the logarithm of `betaincc`, finite where that underflows.
 
     Parameters
     ----------
@@ -552,34 +449,24 @@ def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | N
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> fm.special.log_betaincc(1.0, 1e4, 0.5)
     np.float64(-6931.47180559...)
-
-    References
-    ----------
-    A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-    incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
     """
     return apply("log_betaincc", n_threads, a=a, b=b, x=x)
 
 
 def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised lower incomplete gamma function P(a, x): the probability below x.
+    """Return the regularised lower incomplete gamma function P(a, x): the probability below x.
 
     Parameters
     ----------
@@ -587,17 +474,12 @@ def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -609,7 +491,7 @@ def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any
 
 
 def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
+    """Return the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
 
     Parameters
     ----------
@@ -617,17 +499,12 @@ def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> An
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -639,7 +516,7 @@ def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> An
 
 
 def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability p below it: the inverse of `gammainc` in x.
+    """Return the point x with probability p below it: the inverse of `gammainc` in x.
 
     Parameters
     ----------
@@ -648,17 +525,12 @@ def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> 
     p : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -670,7 +542,7 @@ def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> 
 
 
 def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The point x with probability q above it: the inverse of `gammaincc` in x.
+    """Return the point x with probability q above it: the inverse of `gammaincc` in x.
 
     Parameters
     ----------
@@ -679,17 +551,12 @@ def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) ->
     q : array_like
         Probability, in [0, 1].
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -701,7 +568,7 @@ def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) ->
 
 
 def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `gammainc`, finite where that underflows.
+    """Return the logarithm of `gammainc`, finite where that underflows.
 
     Parameters
     ----------
@@ -709,17 +576,12 @@ def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) ->
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------
@@ -731,7 +593,7 @@ def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) ->
 
 
 def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """The logarithm of `gammaincc`, finite where that underflows.
+    """Return the logarithm of `gammaincc`, finite where that underflows.
 
     Parameters
     ----------
@@ -739,17 +601,12 @@ def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -
         Above 0.
     x : array_like
     n_threads : int, optional
-        Threads for long arrays; as set by `fermiac.set_num_threads` by default.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray
-        Of the broadcast shape.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is not numbers, or the shapes do not broadcast.
+        An array of the broadcast shape.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Saved results: round trips to the last bit, and files that must be refused."""
+"""Saved results: round trips to the last bit, old files, and files that must be refused."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_files_of_others_are_refused(estimate: fm.Estimate, tmp_path: Path) -> N
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="its 0 bytes"):
         fm.load(path)
-    # A header that announces 2**63 bytes must not make anyone reserve them.
+    # A header that announces 2**63 bytes must not lead to their allocation.
     path.write_bytes((2**63).to_bytes(8, "little") + b"{}")
     with pytest.raises(CheckpointError):
         fm.load(path)
@@ -210,4 +210,25 @@ def test_classes_of_users_and_classes_that_have_changed(tmp_path: Path) -> None:
             fm.load(path)
     _core.store_write(str(path), "result", text[:-1], tensors)
     with pytest.raises(CheckpointError, match="not JSON"):
+        fm.load(path)
+
+
+@pytest.mark.parametrize(("old", "new"), store._RENAMED.items())
+def test_files_with_old_names_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    path = tmp_path / "file"
+    common = {"seed": 1, "version": "0", "isa": "x", "settings": {}, "n_evals": 0, "wall_time": 0.0}
+    Mine(**common, values=(1.0, 2.0)).save(path)  # type: ignore[arg-type]
+    text, tensors = _core.store_read(str(path), "result")
+    own = f'"{Mine.__module__}:Mine"'
+    assert own in text
+    _core.store_write(str(path), "result", text.replace(own, f'"{old}"'), tensors)
+    # The class has its new name, or still the old one.
+    for present, absent in ((new, old), (old, new)):
+        monkeypatch.delitem(store._KINDS, absent, raising=False)
+        monkeypatch.setitem(store._KINDS, present, Mine)
+        assert isinstance(fm.load(path), Mine)
+    monkeypatch.delitem(store._KINDS, old)
+    with pytest.raises(CheckpointError, match=f"it holds a {old}, which this process does not"):
         fm.load(path)

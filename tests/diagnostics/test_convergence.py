@@ -1,4 +1,4 @@
-"""R-hat, effective sample sizes, standard errors: the values of ArviZ, invariances, edges."""
+"""R-hat, effective sample sizes and standard errors: values of ArviZ, invariances, edge cases."""
 
 from __future__ import annotations
 
@@ -76,9 +76,6 @@ WAVES: list[tuple[Callable[[Array], Any], float]] = [
 ALL: list[Callable[[Array], Any]] = [call for call, _ in LEHMER]
 
 
-# --- values --------------------------------------------------------------------------------------
-
-
 def test_values_are_those_of_arviz() -> None:
     for x, cases in ((lehmer(), LEHMER), (waves(), WAVES)):
         for call, value in cases:
@@ -91,7 +88,7 @@ def test_values_are_those_of_arviz() -> None:
 
 def _arviz(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[Array], Any]]:
     az = pytest.importorskip("arviz.stats.diagnostics")
-    # With Numba it gives arrays, or fails on NumPy 2.4.
+    # With Numba ArviZ returns arrays, or fails with NumPy 2.4.
     monkeypatch.setattr(az.Numba, "numba_flag", False)
     calls = {f"rhat {m}": lambda x, m=m: getattr(az, f"_rhat_{m}")(x) for m in ("split", "folded")}
     calls |= {"rhat rank": az._rhat_rank, "rhat unsplit": az._rhat_identity}
@@ -116,7 +113,7 @@ def _ours(name: str, x: Array) -> Any:
 
 
 def _inputs() -> dict[str, Array]:
-    """Arrays (chains, draws, columns) of every sort."""
+    """Arrays (chains, draws, columns) of many kinds."""
     normal = fm.random.Stream(3).normal
     inputs = {
         f"{m} chains of {n}, {rho}": np.stack(
@@ -178,9 +175,6 @@ def test_a_standard_error_is_the_spread_of_the_estimates() -> None:
         assert abs(mcse(x, kind=kind).mean() / estimate.std() - 1) < 5 / np.sqrt(2 * 500)
 
 
-# --- properties ----------------------------------------------------------------------------------
-
-
 def test_quantities_are_on_their_own_on_any_number_of_threads() -> None:
     x = np.stack([walks(4, 120, rho, seed=7) for rho in np.linspace(-0.9, 0.99, 20)], axis=2)
     for call in (rhat, ess, mcse):
@@ -226,9 +220,6 @@ def test_alternating_chains_are_worth_more_than_their_draws_up_to_a_bound() -> N
     np.testing.assert_allclose(ess(x, kind="mean"), 4000 * np.log10(4000), rtol=1e-14)
 
 
-# --- edges ---------------------------------------------------------------------------------------
-
-
 def test_constant_draws() -> None:
     for x in (np.full((4, 51), 0.1), np.zeros((4, 10)), np.full((2, 4), 1e300)):
         draws = x.shape[0] * (x.shape[1] // 2 * 2)
@@ -248,7 +239,7 @@ def test_chains_that_stand_still_apart() -> None:
 
 
 def test_signs_of_equal_size_have_no_spread_to_speak_of() -> None:
-    """Their squares differ by rounding alone."""
+    """The squares of the draws differ only by rounding."""
     x = np.where(fm.random.Stream(6).uniform((4, 100)) < 0.5, -1.0, 1.0)
     x[:, 50:] = -x[:, :50]
     assert ess(0.1 * x + 0.7, kind="sd") == 400
@@ -292,10 +283,10 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda x: rhat(x, method="z"), "method: 'z' given"),
-        (lambda x: ess(x, kind="z"), "kind: 'z' given"),
+        (lambda x: rhat(x, method="z"), "method: 'z' was given"),
+        (lambda x: ess(x, kind="z"), "kind: 'z' was given"),
         (lambda x: ess(x, kind=["bulk"]), "kind"),
-        (lambda x: mcse(x, kind="bulk"), "kind: 'bulk' given"),
+        (lambda x: mcse(x, kind="bulk"), "kind: 'bulk' was given"),
         (lambda x: ess(x, kind="tail", prob=1.0), "prob"),
         (lambda x: ess(x, kind="tail", prob=(0.9, 0.1)), "prob"),
         (lambda x: ess(x, kind="quantile", prob=(0.1, 0.9)), "one probability"),

@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance weights: the values of another implementation, shapes, edges."""
+"""Pareto-smoothed importance weights: values of arviz-stats, shapes, edge cases."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ def _has_reference() -> bool:
     if importlib.util.find_spec("arviz_stats") is None:
         return False
     return tuple(map(int, version("arviz-stats").split(".")[:2])) >= (0, 8)
-
-
-# --- values --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(made.CASES))
@@ -71,9 +68,6 @@ def test_smoothing_steadies_a_mean_that_raw_weights_miss() -> None:
         )
     raw, smoothed = np.mean(errors, axis=0)
     assert smoothed < 0.8 * raw
-
-
-# --- properties ----------------------------------------------------------------------------------
 
 
 def test_normalised_weights_sum_to_one_and_the_scale_is_kept_otherwise() -> None:

@@ -24,12 +24,12 @@ class Chains:
     """Chains that are run bit by bit, with the driver and threads that a test asks for."""
 
     def __init__(self, target: Any, kernel: Kernel, x0: Array, rng: int, n_warmup: int = 0) -> None:
-        self.ports: list[tuple[str, Any]] = [("density", target._handle)]
+        self.oracles: list[tuple[str, Any]] = [("density", target._handle)]
         self.x0 = np.ascontiguousarray(x0, dtype=float)
         self.done = 0
-        segments = _core.mcmc_windows(n_warmup, 0, 10, 15)
-        spec = kernel._spec(target.dim, self.ports)
-        self.core = _core.Sampler(spec, target.dim, self.x0, segments, True, rng)
+        warmup = (n_warmup, 0, 10, 15)
+        spec = kernel._spec(target.dim, self.oracles)
+        self.core = _core.Sampler(spec, target.dim, self.x0, warmup, True, rng)
 
     def run(self, n: int, driver: str = "auto", n_threads: int = 1) -> tuple[Array, Array]:
         """Draws (chains, n, d) and statistics (chains, n, k) of `n` more transitions."""
@@ -40,7 +40,7 @@ class Chains:
         record |= {"log_densities": None, "gradients": None}
         self.done += n
         reached, error = self.core.run(
-            self.ports, self.done, record, None, n_threads, 1, None, driver
+            self.oracles, self.done, record, None, n_threads, 1, None, driver
         )
         if error is not None:
             raise error

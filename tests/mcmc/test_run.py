@@ -390,7 +390,7 @@ def test_workers_of_an_executor() -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"kernel": "mala"}, "kernel: 'mala' given"),
+        ({"kernel": "mela"}, "did you mean 'mala'"),
         ({"n_chains": 0}, "n_chains: 0 was given"),
         ({"n_chains": True}, "n_chains: the bool True"),
         ({"n_warmup": -1}, "n_warmup: -1"),

@@ -48,8 +48,8 @@ def test_the_law_is_left_as_it_is(kernel: str, name: str) -> None:
 def test_what_the_warmup_learns_leaves_the_law_as_it_is(kernel: Slice, name: str) -> None:
     start = LAWS[name]()
     learned, _ = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
-    chains, ports = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
-    go(chains, ports, 30, record(chains, 30, np.empty((50, start.target.dim))))
+    chains, oracles = sampler(kernel, start.target, start.sample(50, seed=2), warmup=WARMUP)
+    go(chains, oracles, 40, record(chains, 40, np.empty((50, start.target.dim))))
     words = chains.save()
     learned.load(words)
     metric = np.array(learned.adaptation()["inverse_metrics"][0]).reshape(start.target.dim, -1)
@@ -81,11 +81,9 @@ def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> N
     s = fm.mcmc.sample(target, kernel=RWM(), n_warmup=4000, n_draws=2000, rng=1)
     error = fm.diagnostics.mcse(s.draws)
     assert (np.abs(s.draws.mean(axis=(0, 1))) < 5 * error).all()
-    chains, ports = sampler(
-        RWM(), target, s.draws[:, -1], warmup=[(100, "settle"), (3000, "learn"), (4000, "settle")]
-    )
+    chains, oracles = sampler(RWM(), target, s.draws[:, -1], warmup=(4000, 100, 2900, 1000))
     out = record(chains, 4000, s.draws[:, -1])
-    go(chains, ports, 4000, out)
+    go(chains, oracles, 4000, out)
     learned = np.array(chains.adaptation()["inverse_metrics"][0]).reshape(dim, dim)
     whitened = np.linalg.solve(np.linalg.cholesky(cov), learned)
     spectrum = np.linalg.eigvals(np.linalg.solve(np.linalg.cholesky(cov), whitened.T))
@@ -122,9 +120,9 @@ def test_evaluations_are_counted() -> None:
     target = LAWS["gaussian"]().target
     for kernel in (Slice(), Slice(direction="random"), Slice(direction="box"), elliptical()):
         x0 = LAWS["gaussian"]().sample(10, seed=1)
-        chains, ports = sampler(kernel, target, x0)
+        chains, oracles = sampler(kernel, target, x0)
         out = record(chains, 20, x0)
-        go(chains, ports, 20, out)
+        go(chains, oracles, 20, out)
         names = list(chains.stat_names)
         evals = out["stats"][:, :, names.index("n_evals")]
         assert evals.sum() + len(x0) == chains.n_evals[0]
@@ -212,9 +210,9 @@ SOME = {
 @pytest.mark.parametrize("make", DENSITIES)
 def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str) -> None:
     def run(target: Any, driver: str = "auto", n_threads: int = 1) -> Any:
-        chains, ports = sampler(SOME[kernel], target, points(5), 7, WARMUP)
-        out = record(chains, 45, points(5))
-        go(chains, ports, 45, out, driver, n_threads)
+        chains, oracles = sampler(SOME[kernel], target, points(5), 7, WARMUP)
+        out = record(chains, 55, points(5))
+        go(chains, oracles, 55, out, driver, n_threads)
         return out
 
     target = make()
@@ -233,15 +231,15 @@ def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str
 @pytest.mark.parametrize("kernel", SOME)
 def test_a_run_goes_on_from_any_question(kernel: str) -> None:
     target, x0 = LAWS["gaussian"]().target, points(4)
-    chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
-    whole = record(chains, 45, x0)
-    go(chains, ports, 45, whole)
-    chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
-    out = record(chains, 45, x0)
+    chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
+    whole = record(chains, 55, x0)
+    go(chains, oracles, 55, whole)
+    chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
+    out = record(chains, 55, x0)
     # A round of questions at a time: every one of them is a place to stop at.
-    while not go(chains, ports, 45, out, "lock", budget=0.0):
+    while not go(chains, oracles, 55, out, "lock", budget=0.0):
         words = chains.save()
-        chains, ports = sampler(SOME[kernel], target, x0, 7, WARMUP)
+        chains, oracles = sampler(SOME[kernel], target, x0, 7, WARMUP)
         chains.load(words)
     for part in ("draws", "log_densities", "stats"):
         np.testing.assert_array_equal(out[part], whole[part])

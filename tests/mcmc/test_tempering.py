@@ -16,7 +16,7 @@ from fermiac.targets import as_target
 
 mcmc = fm.mcmc
 Array = NDArray[np.float64]
-WARMUP = ((75, "settle"), (100, "learn"), (200, "learn"), (400, "learn"), (500, "settle"))
+WARMUP = (500, 75, 25, 100)
 WIDE = fm.distributions.Normal(0.0, 25.0)
 LOG_Z = 0.5 * np.log(2 * np.pi)
 
@@ -87,7 +87,7 @@ def test_the_same_bits_however_it_runs(inner: Any) -> None:
     law = fm.distributions.MultivariateNormal(np.zeros(3), np.eye(3) + 0.5)
     wide = fm.distributions.Normal(np.zeros(3), np.full(3, 3.0))
     kernel = mcmc.Tempered(inner, reference=wide, n_temperatures=4)
-    warmup = ((10, "settle"), (40, "learn"), (50, "settle"))
+    warmup = (50, 10, 30, 10)
     start = law.sample(3, rng=1)
     whole = Run(kernel, start, as_target(law), warmup=warmup)
     draws, values, stats = whole.go(80, driver="lock")

@@ -1,4 +1,4 @@
-"""Runs of nested sampling that are stopped, interrupted, killed and resumed: the same bits."""
+"""Tests of runs that are stopped, interrupted, killed and resumed to the same bits."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_a_run_that_is_killed_again_and_again(
         ({"likelihood_tol": 0.1}, "its likelihood_tol is 0"),
         ({"sampler": fm.nested.Uniform(bootstrap=7)}, "its (sampler|bootstrap)"),
         ({"periodic": [0]}, r"its periodic is \[\]"),
-        ({"nan": "-inf"}, "its nan is 'raise'"),
+        ({"on_nan": "-inf"}, "its nan is 'raise'"),
         ({"blobs": 1, "f": lambda x: (formula(x), x[:, 0])}, "its (n_)?blobs"),
         ({"f": lambda x: formula(x) + 1e-3}, "the log-likelihood is"),
         ({"prior": fm.distributions.Uniform([-8.0] * DIM, [11.0] * DIM)}, "the log-likelihood is"),

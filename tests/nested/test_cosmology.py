@@ -1,4 +1,4 @@
-"""The example's likelihoods of Hubble rates, and the answers that are said to be known of them."""
+"""Tests of the likelihoods of Hubble rates in the example, and of their reference values."""
 
 from __future__ import annotations
 

@@ -1,34 +1,32 @@
-"""Dynamic nested sampling: where it adds points, when it ends, and that it goes on."""
+"""Tests of dynamic nested sampling."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import nested_reference as reference
 import numpy as np
 import pytest
 from nested_gauss import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
-from fermiac.nested import Dynamic, Nested
-from fermiac.nested.allocation import Volumes, joined, seeds_above
+from fermiac.nested import Dynamic, NestedResult
 from fermiac.nested.checkpoint import Keeper
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),
 ]
 
 
-def run(**given: Any) -> Nested:
+def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 100, "rng": 3, **given}
     return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **kinds)
 
 
-def alive_at(r: Nested, level: float) -> int:
+def alive_at(r: NestedResult, level: float) -> int:
     return int(np.sum((r.births <= level) & (r.log_likelihoods > level)))
 
 
@@ -71,7 +69,7 @@ def test_points_are_added_where_they_count() -> None:
     heights = np.quantile(static.log_x, [0.5, 0.9])
     early, late = heights[1], static.log_x[np.argmax(static._weights())]
 
-    def alive(r: Nested, log_x: float) -> int:
+    def alive(r: NestedResult, log_x: float) -> int:
         return int(r.n_alive[np.searchsorted(-r.log_x, -log_x)])
 
     assert alive(all_of_it, late) > 2 * alive(all_of_it, early)
@@ -313,61 +311,6 @@ def test_rejection_above_a_level_has_a_bound() -> None:
     aim = Dynamic(posterior_share=1.0, target_ess=1500, explore_every=None)
     r = run(sampler="unif", dynamic=aim, max_evals=500_000)
     assert r.n_evals < 20_000
-
-
-def test_importance_by_hand() -> None:
-    points = reference.perfect_run(reference.gaussian(3, 0.1), 50, 5, 0)
-    points["run_draws"] = points["unit_draws"] = points["draws"]
-    volumes = Volumes(points)
-    p = volumes.importance(1.0)
-    z = volumes.importance(0.0)
-    assert p.sum() == pytest.approx(1)
-    assert z.sum() == pytest.approx(1)
-    np.testing.assert_allclose(volumes.importance(0.3), 0.3 * p + 0.7 * z)
-    # By the definition: the evidence from a point on, over the live points there.
-    ell = np.sort(points["log_likelihoods"])
-    n_alive = [np.sum(points["births"] < level) - i for i, level in enumerate(ell)]
-    by_hand = np.array([p[i:].sum() / n_alive[i] for i in range(len(p))])
-    np.testing.assert_allclose(z, by_hand / by_hand.sum(), rtol=1e-9)
-    low, high = volumes.between(1.0, 10, points["births"])
-    inside = (ell > low) & (ell < high)
-    assert np.all(p[~inside] <= 0.8 * p.max())
-    assert low == ell[np.flatnonzero(p > 0.8 * p.max())[0] - 1]
-    assert volumes.between(0.0, 10, points["births"])[0] == -np.inf
-    # Many are needed: lower, down to the prior.
-    assert volumes.between(1.0, 10**6, points["births"])[0] == -np.inf
-    seeds = seeds_above(points, low, volumes)
-    assert len(seeds["run_draws"]) == len(seeds["log_likelihoods"]) >= 45
-    assert np.all(np.diff(seeds["log_likelihoods"]) > 0)
-    assert seeds["log_likelihoods"][0] > low
-    assert -20 < seeds["log_x"] < -1
-
-
-def test_joined_families() -> None:
-    first = {"lineages": np.array([0, 1]), "families": np.array([0, 1])}
-    # One from the bound, one from the seed of family 1.
-    more = {"lineages": np.array([0, 1]), "families": np.array([0, 1 + (1 << 40)])}
-    both = joined(first, more)
-    assert both["lineages"].tolist() == [0, 1, 2, 3]
-    assert both["families"].tolist() == [0, 1, 2, 1]
-    assert joined(None, first) is first
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"posterior_share": 1.5},
-        {"posterior_share": float("nan")},
-        {"target_ess": 0},
-        {"target_stderr": -1},
-        {"n_batch": 0},
-        {"max_batches": -1},
-        {"explore_every": 0},
-    ],
-)
-def test_settings_are_checked(given: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match=next(iter(given))):
-        Dynamic(**given)
 
 
 def test_arguments_are_checked() -> None:

@@ -1,15 +1,13 @@
-"""Nested sampling runs in the formats and pictures of others: files, dictionaries, plots."""
+"""Tests of conversions of runs to the formats of other programs."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib.pyplot as plt
 import nested_reference as reference
 import numpy as np
 import pytest
@@ -17,29 +15,23 @@ from nested_help import result_of
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.nested import Nested
+from fermiac.nested import NestedResult
 
 GAUSSIAN = reference.gaussian(3, 0.1)
 NAMES = ("alpha", "b_1", "c[2]")
 
 
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
-def run() -> Nested:
+def run() -> NestedResult:
     return result_of(GAUSSIAN, 1, 100, 10, names=NAMES)
 
 
 @pytest.fixture(scope="module")
-def forbidden() -> Nested:
+def forbidden() -> NestedResult:
     return result_of(reference.half_forbidden(), 2, 50, 5)
 
 
-def test_arviz(run: Nested) -> None:
+def test_arviz(run: NestedResult) -> None:
     with warnings.catch_warnings():
         # Its last versions before 1 announce the next on import.
         warnings.simplefilter("ignore", FutureWarning)
@@ -55,7 +47,7 @@ def test_arviz(run: Nested) -> None:
     np.testing.assert_array_equal(weighted, run.log_weights[None])  # type: ignore[index]
 
 
-def test_files_of_getdist(run: Nested, tmp_path: Path) -> None:
+def test_files_of_getdist(run: NestedResult, tmp_path: Path) -> None:
     spaced = result_of(GAUSSIAN, 1, 100, 10, names=("a b", "c*", "d_e"))
     assert spaced.to_getdist(tmp_path / "s", ranges={"a b": (-1, None), "d_e": (0.5, 2)}) is None
     assert (tmp_path / "s.ranges").read_text() == "a_b -1.0 N\nc_ N N\nd_e 0.5 2.0\n"
@@ -75,7 +67,7 @@ def test_files_of_getdist(run: Nested, tmp_path: Path) -> None:
         run.to_getdist(tmp_path / "chain", ranges={"x": (0, 1)})
 
 
-def test_getdist(run: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_getdist(run: NestedResult, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = SimpleNamespace(MCSamples=lambda **given: given)
     monkeypatch.setitem(sys.modules, "getdist", taken)  # type: ignore[arg-type]
     got = run.to_getdist(ranges={"alpha": (-1, 1)})
@@ -85,7 +77,7 @@ def test_getdist(run: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
     assert got["ranges"] == {"alpha": (-1, 1), "b_1": (None, None), "c[2]": (None, None)}
 
 
-def test_anesthetic(forbidden: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anesthetic(forbidden: NestedResult, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = SimpleNamespace(NestedSamples=lambda **given: given)
     monkeypatch.setitem(sys.modules, "anesthetic", taken)  # type: ignore[arg-type]
     got = forbidden.to_anesthetic()
@@ -98,13 +90,15 @@ def test_anesthetic(forbidden: Nested, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["getdist", "anesthetic"])
-def test_what_is_not_installed(run: Nested, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed(
+    run: NestedResult, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
     with pytest.raises(ImportError, match=f"pip install {name}"):
         getattr(run, f"to_{name}")()
 
 
-def test_dynesty(run: Nested) -> None:
+def test_dynesty(run: NestedResult) -> None:
     got = run.to_dynesty()
     assert "nlive" not in got
     assert got["niter"] == run.n_draws
@@ -145,7 +139,7 @@ def test_dynesty_of_one_death_at_a_time() -> None:
     assert np.isnan(result_of(GAUSSIAN, 1, raw=bare).to_dynesty()["samples_u"]).all()
 
 
-def test_dynesty_without_likelihood(forbidden: Nested) -> None:
+def test_dynesty_without_likelihood(forbidden: NestedResult) -> None:
     got = forbidden.to_dynesty()
     assert got["logl"].min() == -1e300
     assert np.isfinite(got["logzerr"]).all()
@@ -154,7 +148,7 @@ def test_dynesty_without_likelihood(forbidden: Nested) -> None:
 
 @pytest.mark.parametrize("which", ["run", "forbidden"])
 def test_dead_birth(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    source: Nested = request.getfixturevalue(which)
+    source: NestedResult = request.getfixturevalue(which)
     source.write_dead_birth(tmp_path / "r")
     table = np.loadtxt(tmp_path / "r_dead-birth.txt")
     assert table.shape == (source.n_draws, source.dim + 2)
@@ -170,7 +164,7 @@ def test_dead_birth(which: str, tmp_path: Path, request: pytest.FixtureRequest) 
     assert spread == pytest.approx(np.std(source.bootstrap(200, rng=0)), rel=0.3)
 
 
-def test_dead_birth_with_live_points(run: Nested, tmp_path: Path) -> None:
+def test_dead_birth_with_live_points(run: NestedResult, tmp_path: Path) -> None:
     run.write_dead_birth(tmp_path / "r")
     lines = (tmp_path / "r_dead-birth.txt").read_text().splitlines(keepends=True)
     # A run that was stopped: the last points are alive, and some of them told twice.
@@ -197,66 +191,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         fm.nested.read_dead_birth(tmp_path / "c")
 
 
-def test_pictures_of_the_run(run: Nested, forbidden: Nested) -> None:
-    axes = run.plot_run(truth=GAUSSIAN.log_evidence)
-    assert axes.shape == (4,)
-    alive, ell, mass, evidence = axes
-    np.testing.assert_array_equal(alive.lines[0].get_ydata(), run.n_alive)
-    np.testing.assert_array_equal(ell.lines[0].get_ydata(), run.log_likelihoods)
-    # A density of the posterior over -log X.
-    x, y = mass.lines[0].get_data()
-    assert np.trapezoid(y, x) == pytest.approx(1, abs=0.02)
-    assert evidence.lines[0].get_ydata()[-1] == pytest.approx(1)
-    assert axes[0].get_title("left") == repr(run).splitlines()[0].removeprefix("Nested: ")
-    given = plt.subplots(4)[1]
-    assert forbidden.plot_run(given)[2] is given[2]
-    with pytest.raises(ArgumentError, match="axes: 2 given"):
-        run.plot_run(plt.subplots(2)[1])
-
-
-def test_pictures_of_the_points(run: Nested) -> None:
-    axes = run.plot_trace()
-    assert axes.shape == (3, 2)
-    assert [ax.get_ylabel() for ax in axes[:, 0]] == list(NAMES)
-    shown = np.asarray(axes[1, 0].collections[0].get_offsets())
-    heaviest = int(np.argmax(run.weights))
-    np.testing.assert_allclose(shown[-1], [-run.log_x[heaviest], run.draws[heaviest, 1]])
-    assert run.plot_trace(columns=["b_1"]).shape == (1, 2)
-    with pytest.raises(ArgumentError, match="not a name"):
-        run.plot_trace(columns=["none"])
-    wide = result_of(reference.gaussian(10, 0.1), 1, 30, 3)
-    assert wide.plot_trace().shape == (8, 2)
-    with pytest.raises(ArgumentError, match="9 given, of which 8"):
-        wide.plot_trace(columns=range(9))
-
-
-def test_corners(run: Nested) -> None:
-    axes = run.plot_corner(columns=["c[2]", 0], truths=[0.05, np.nan])
-    assert axes.shape == (2, 2)
-    assert axes[1, 0].get_xlabel() == "c[2]"
-    known = [line for line in axes[1, 0].lines if line.get_color() == "#c0182b"]
-    assert [line.get_xdata()[0] for line in known if len(line.get_xdata())] == [0.05]
-    lines = [line.get_xdata()[0] for line in axes[1, 1].lines]
-    np.testing.assert_array_equal(lines, run.quantile([0.16, 0.5, 0.84])[:, 0])
-    assert axes[0, 0].get_title().startswith("$")
-    with pytest.raises(ArgumentError, match="3 numbers are needed"):
-        run.plot_corner(truths=[0.0])
-
-
-def test_live_points(run: Nested) -> None:
-    level = run.log_likelihoods[200]
-    axes = run.plot_live(level)
-    assert axes.shape == (3, 3)
-    n = int(run.n_alive[200])
-    assert axes[0, 0].get_title().startswith(f"{n} alive")
-    others, alive = axes[1, 0].collections
-    assert len(alive.get_offsets()) == n
-    assert len(others.get_offsets()) == run.n_draws - n
-    assert run.plot_live(level, columns=[1]).shape == (1, 1)
-    with pytest.raises(ArgumentError, match="no point was alive"):
-        run.plot_live(1.0)
-
-
-def test_results_without_names_keep_none(forbidden: Nested, tmp_path: Any) -> None:
+def test_results_without_names_keep_none(forbidden: NestedResult, tmp_path: Any) -> None:
     forbidden.write_dead_birth(f"{tmp_path}/r")
     assert fm.nested.read_dead_birth(f"{tmp_path}/r").names == ()

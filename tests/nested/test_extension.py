@@ -1,4 +1,4 @@
-"""Runs of nested sampling that go on after their end."""
+"""Tests of runs that are continued after their end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.nested import Dynamic, Nested
+from fermiac.nested import Dynamic, NestedResult
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),
 ]
 
 
-def run(**given: Any) -> Nested:
+def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 60, "rng": 5, **given}
     return fm.nested.sample(kinds.pop("target", LAW), PRIOR, **kinds)
 
@@ -176,7 +176,7 @@ def test_results_without_a_run(tmp_path: Path) -> None:
         r.split(2)[0],
     ]
     for other in others:
-        assert isinstance(other, Nested)
+        assert isinstance(other, NestedResult)
         with pytest.raises(ArgumentError, match="does not know its run"):
             other.extend(dlogz=1e-3)
 

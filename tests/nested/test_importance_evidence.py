@@ -1,10 +1,9 @@
-"""Importance nested sampling: the evidence by all points that rejection evaluated."""
+"""Tests of importance nested sampling."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,19 @@ from nested_runs import assert_same, run
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.nested.checks import findings
+from fermiac.errors import ArgumentError
 
 Array = NDArray[np.float64]
 SAMPLER = fm.nested.Uniform(importance=True)
 STOPPED = "ignore:the run ended by:fermiac.errors.ConvergenceWarning"
 
 
-def second_of(result: fm.nested.Nested) -> fm.nested.ImportanceEvidence:
+def second_of(result: fm.nested.NestedResult) -> fm.nested.ImportanceEvidence:
     assert result.importance is not None
     return result.importance
 
 
-def assert_same_second(a: fm.nested.Nested, b: fm.nested.Nested) -> None:
+def assert_same_second(a: fm.nested.NestedResult, b: fm.nested.NestedResult) -> None:
     assert_same(a, b)
     one, other = second_of(a), second_of(b)
     for name in ("log_evidence", "log_evidence_stderr", "ess", "khat", "n_bounds", "n_evals"):
@@ -152,7 +150,7 @@ def test_saved(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     r.save(path)
     loaded = fm.load(path)
-    assert isinstance(loaded, fm.nested.Nested)
+    assert isinstance(loaded, fm.nested.NestedResult)
     assert_same_second(r, loaded)
     json.dumps(r.to_dict())
     assert second_of(loaded).sample.names == r.names
@@ -170,18 +168,6 @@ def test_points_without_likelihood_count() -> None:
     second = second_of(r)
     assert (second.sample.log_weights == -np.inf).sum() > 300
     assert abs(second.log_evidence - exact) < 5 * second.log_evidence_stderr
-
-
-def test_two_evidences_that_differ_are_warned_of() -> None:
-    r = run(sampler=SAMPLER)
-    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
-    error = math.hypot(r.log_evidence_stderr, second_of(r).log_evidence_stderr)
-    for by, warned in ((3.9, False), (-4.1, True), (4.1, True)):
-        other = replace(second_of(r), log_evidence=r.log_evidence + by * error)
-        found = findings(replace(r, importance=other), state, None)
-        assert [kind for kind, text in found if "all points together" in text] == (
-            [ConvergenceWarning] if warned else []
-        )
 
 
 @pytest.mark.parametrize("other", ["dynamic", "validate", "surrogate"])

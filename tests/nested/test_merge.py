@@ -1,4 +1,4 @@
-"""Runs of nested sampling put together and taken apart."""
+"""Tests of merging and splitting runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from same_results import same
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.nested import Nested
+from fermiac.nested import NestedResult
 
 GAUSSIAN = reference.gaussian(3, 0.1)
 ARRAYS = (
@@ -21,7 +21,7 @@ ARRAYS = (
 ).split()
 
 
-def assert_same_points(a: Nested, b: Nested) -> None:
+def assert_same_points(a: NestedResult, b: NestedResult) -> None:
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
@@ -34,7 +34,7 @@ def test_a_merged_run_is_the_union() -> None:
     np.testing.assert_array_equal(both.draws, np.concatenate([a.draws, b.draws])[order])
 
     # At every level as many are alive as in both.
-    def alive(run: Nested, level: float) -> int:
+    def alive(run: NestedResult, level: float) -> int:
         return int(np.sum((run.births < level) & (run.log_likelihoods >= level)))
 
     for level in both.log_likelihoods[::97]:
@@ -152,7 +152,7 @@ def test_points_are_dealt_with_their_blobs(tmp_path: object) -> None:
     np.testing.assert_array_equal(both.blobs[:, 0], both.draws.sum(axis=1))
     first.save(f"{tmp_path}/part.safetensors")
     loaded = fm.load(f"{tmp_path}/part.safetensors")
-    assert isinstance(loaded, Nested)
+    assert isinstance(loaded, NestedResult)
     assert_same_points(loaded.merge(second), run)
     without = replace(first, blobs=None)
     assert without.merge(second).blobs is None

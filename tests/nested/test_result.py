@@ -1,10 +1,9 @@
-"""Results of nested sampling: volumes, evidences, averages and their errors, from exact runs."""
+"""Tests of results of exact runs: volumes, weights, reweighting, files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import nested_reference as reference
 import numpy as np
@@ -13,19 +12,19 @@ from nested_help import result_of
 from same_results import same
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, WeightWarning
-from fermiac.nested import Nested
+from fermiac.errors import ArgumentError, TargetError, WeightWarning
+from fermiac.nested import NestedResult
 
 GAUSSIAN = reference.gaussian(3, 0.1)
 
 
 @pytest.fixture(scope="module")
-def run() -> Nested:
+def run() -> NestedResult:
     return result_of(GAUSSIAN, 1, 200, 25, names=("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Nested]:
+def runs() -> list[NestedResult]:
     return [result_of(GAUSSIAN, seed) for seed in range(100)]
 
 
@@ -69,11 +68,11 @@ def test_lineages_follow_from_births() -> None:
     np.testing.assert_array_equal(b.families, b.lineages)
 
 
-def test_what_is_said(run: Nested) -> None:
+def test_what_is_said(run: NestedResult) -> None:
     head = repr(run).splitlines()[0]
     error = f"{run.log_evidence_stderr:.2f}"
     assert head == (
-        f"Nested: log Z = {run.log_evidence:.2f} ± {error}, H {run.information:.3g} nats, "
+        f"NestedResult: log Z = {run.log_evidence:.2f} ± {error}, H {run.information:.3g} nats, "
         f"ESS {run.ess:.0f}, n live 200"
     )
     text = run.summary()
@@ -86,29 +85,7 @@ def test_what_is_said(run: Nested) -> None:
     assert stopped.summary().endswith("warning: too short")
 
 
-def test_the_evidence_and_its_errors(runs: list[Nested]) -> None:
-    off = np.array([r.log_evidence - GAUSSIAN.log_evidence for r in runs])
-    told = np.array([r.log_evidence_stderr for r in runs])
-    assert abs(off.mean()) < 5 * off.std() / 10
-    # The scatter of 100 runs is known to 7 %.
-    assert 0.75 < off.std() / np.sqrt(np.mean(told**2)) < 1.25
-    assert np.mean(np.abs(off / told) < 2) >= 0.88
-    simulated = runs[0].simulate(2000, rng=0)
-    assert simulated.shape == (2000,)
-    assert np.std(simulated) == pytest.approx(told[0], rel=0.08)
-    assert abs(np.mean(simulated) - runs[0].log_evidence) < 0.5 * told[0]
-    np.testing.assert_array_equal(runs[0].log_evidence_samples, runs[0].log_evidence_samples)
-    assert np.std(runs[0].log_evidence_samples) == pytest.approx(told[0], rel=0.25)
-    spread = [[np.std(r.bootstrap(200, by=by, rng=1)) for r in runs[:10]] for by in BY]
-    # Lineages of exact draws scatter as runs do; so do families, whose points know no parents.
-    for each in spread:
-        assert np.mean(each) == pytest.approx(off.std(), rel=0.25)
-
-
-BY = ("lineage", "family")
-
-
-def test_the_unbiased_evidence(runs: list[Nested]) -> None:
+def test_the_unbiased_evidence(runs: list[NestedResult]) -> None:
     ratios = np.exp([r.log_evidence_unbiased - GAUSSIAN.log_evidence for r in runs])
     error = ratios.std(ddof=1) / 10
     assert abs(ratios.mean() - 1) < 5 * error
@@ -120,66 +97,7 @@ def test_the_unbiased_evidence(runs: list[Nested]) -> None:
     assert plain.mean() > unbiased.mean() + 0.1
 
 
-def test_errors_of_averages_are_those_of_runs(runs: list[Nested]) -> None:
-    """E x, E x² and the mean of the log-likelihood, which the prior masses alone decide."""
-    truth = np.array([0.0, 0.01, -1.5])
-    off, told = [], []
-    for r in runs:
-        values = np.column_stack([r.draws[:, 0], r.draws[:, 1] ** 2, r.log_likelihoods])
-        e = r.expect(values)
-        off.append(e.mean - truth)
-        told.append(e.stderr)
-        assert np.all(e.ess > 50)
-    scores = np.array(off) / np.array(told)
-    assert np.all(np.abs(scores.mean(axis=0)) < 0.5)
-    assert np.all((scores.std(axis=0) > 0.75) & (scores.std(axis=0) < 1.3))
-    assert np.all(np.mean(np.abs(scores) < 2, axis=0) >= 0.88)
-    # Errors that go together: the covariance is that of runs.
-    values = np.column_stack([runs[0].draws[:, 0], -2 * runs[0].draws[:, 0]])
-    cov = np.asarray(runs[0].expect(values).cov)
-    assert cov[0, 1] == pytest.approx(-2 * cov[0, 0], rel=1e-9)
-
-
-def test_moments_and_quantiles_use_the_weights(runs: list[Nested]) -> None:
-    scores = []
-    for r in runs:
-        assert np.all(np.abs(r.mean) < 0.03)
-        np.testing.assert_allclose(np.diag(r.cov), 0.01, rtol=0.4)
-        at, error = r.quantile([0.5, 0.841344746], return_stderr=True)
-        scores.append(((at - [[0.0], [0.1]]) / error)[:, 0])
-    assert np.all(np.mean(np.abs(scores) < np.array(2), axis=0) >= 0.85)
-    assert np.all(np.abs(np.mean(scores, axis=0)) < 0.5)
-
-
-def test_errors_repeat(run: Nested) -> None:
-    def square(x: Any) -> Any:
-        return x[:, 0] ** 2
-
-    assert run.expect(square).stderr == run.expect(square, n_threads=2).stderr
-    assert run.expect(np.full(run.n_draws, 3.0)).stderr == pytest.approx(0, abs=1e-12)
-
-
-def test_controls(run: Nested) -> None:
-    x = run.draws
-    e = run.expect(x[:, 0] ** 2 + 0.5 * x[:, 1], controls=x[:, 1])
-    plain = run.expect(x[:, 0] ** 2 + 0.5 * x[:, 1])
-    alone = run.expect(x[:, 0] ** 2)
-    assert e.stderr < 0.5 * plain.stderr
-    assert e.stderr == pytest.approx(alone.stderr, rel=0.2)
-    with pytest.warns(fm.errors.FermiacWarning, match="standard errors from zero"):
-        run.expect(x[:, 0] ** 2 + x[:, 1], controls=x[:, 1] + 0.3)
-    with pytest.raises(ArgumentError, match="needs the gradients"):
-        run.expect(x[:, 0], controls="stein")
-
-
-def test_few_lineages() -> None:
-    few = result_of(GAUSSIAN, 0, 5, 1)
-    with pytest.warns(ConvergenceWarning, match="5 lineages of live points are too few"):
-        e = few.expect(lambda x: x[:, 0])
-    assert 0.005 < e.stderr < 0.2
-
-
-def test_equal_weights(run: Nested) -> None:
+def test_equal_weights(run: NestedResult) -> None:
     s = run.posterior(rng=0)
     assert (s.error_model, s.n_draws) == ("iid", round(float(run.ess)))
     assert s.names == run.names
@@ -191,10 +109,10 @@ def test_equal_weights(run: Nested) -> None:
     assert run.posterior(7, rng=1).n_draws == 7
 
 
-def test_reweighting(run: Nested) -> None:
+def test_reweighting(run: NestedResult) -> None:
     wider = reference.gaussian(3, 0.15)
     new = run.reweight(lambda x: -0.5 * np.sum(x**2, axis=1) / 0.15**2)
-    assert type(new) is Nested
+    assert type(new) is NestedResult
     assert new.is_reweighted
     assert not run.is_reweighted
     np.testing.assert_array_equal(new.log_prior_masses, run.log_prior_masses)
@@ -215,7 +133,7 @@ def test_reweighting(run: Nested) -> None:
     assert not again.is_reweighted
 
 
-def test_reweighting_to_another_prior(run: Nested) -> None:
+def test_reweighting_to_another_prior(run: NestedResult) -> None:
     inside = np.where(np.sum(run.draws**2, axis=1) < 0.25, np.log(8.0), -np.inf)
     new = run.reweight(inside, old=np.zeros(run.n_draws))
     # All of the likelihood lies within half the radius, an eighth of the prior.
@@ -235,7 +153,7 @@ def test_errors_of_reweighted_averages() -> None:
     assert np.all(np.abs(np.mean(scores, axis=0)) < 0.6)
 
 
-def test_reweighting_that_fails(run: Nested) -> None:
+def test_reweighting_that_fails(run: NestedResult) -> None:
     with pytest.warns(WeightWarning, match="a few lineages carry") as caught:
         far = run.reweight(lambda x: -0.5 * np.sum((x - 0.2) ** 2, axis=1) / 0.005**2)
     assert caught[0].message.result is far  # type: ignore[union-attr]
@@ -248,7 +166,7 @@ def test_reweighting_that_fails(run: Nested) -> None:
         run.reweight(np.zeros(run.n_draws), old=np.full(run.n_draws, -np.inf))
 
 
-def test_saved_and_loaded(run: Nested, tmp_path: Path) -> None:
+def test_saved_and_loaded(run: NestedResult, tmp_path: Path) -> None:
     raw = reference.perfect_run(GAUSSIAN, 20, 2, 1)
     raw["blobs"] = np.arange(2 * len(raw["draws"])).reshape(-1, 2)
     trace = {"level": np.arange(3.0), "n_evals": np.arange(3)}
@@ -257,7 +175,7 @@ def test_saved_and_loaded(run: Nested, tmp_path: Path) -> None:
         path = tmp_path / f"{i}.safetensors"
         result.save(path)
         loaded = fm.load(path)
-        assert type(loaded) is Nested
+        assert type(loaded) is NestedResult
         assert same(
             {k: v for k, v in vars(result).items() if k != "log_evidence_samples"}, vars(loaded)
         )
@@ -327,7 +245,7 @@ def test_points_that_no_run_leaves() -> None:
         result_of(GAUSSIAN, 0, raw=raw | {"log_likelihoods": raw["log_likelihoods"] * np.nan})
 
 
-def test_arguments(run: Nested) -> None:
+def test_arguments(run: NestedResult) -> None:
     with pytest.raises(ArgumentError, match="by: 'point' given"):
         run.bootstrap(by="point")
     with pytest.raises(ArgumentError, match="n: 1 was given"):

@@ -1,4 +1,4 @@
-"""Repeats of nested sampling with longer chains."""
+"""Tests of repeats with longer chains (`validate=`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
-from fermiac.nested import Nested, RandomWalk, Slice, Uniform
-from fermiac.nested.samplers import as_sampler
+from fermiac.nested import NestedResult, RandomWalk, Slice, Uniform
+from fermiac.nested.samplers import SAMPLERS
 from fermiac.nested.validation import Repeats, lengthened
 
-# What is said of runs with few points, or chains that are short on purpose.
+# Warnings about few points, or chains that are short on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:families of points disagree"),
     pytest.mark.filterwarnings("ignore:chains end where they began"),
@@ -25,7 +25,7 @@ TEN = fm.distributions.Normal([0.0] * 10)
 BOX = fm.distributions.Uniform([-10.0] * 10, [10.0] * 10)
 
 
-def run(**given: Any) -> Nested:
+def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 100, "rng": 0, "validate": True, **given}
     return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **kinds)
 
@@ -94,7 +94,7 @@ def test_how_chains_are_lengthened() -> None:
     assert lengthened(Uniform(), 12) == Slice(n_slices=24)
     assert lengthened(Slice(n_slices=3, step_out=True), 3) == Slice(n_slices=6, step_out=True)
     assert lengthened(RandomWalk(), 25) == RandomWalk(n_steps=50)
-    assert lengthened(as_sampler("auto"), 25) == Slice(n_slices=50)
+    assert lengthened(SAMPLERS.resolve("auto"), 25) == Slice(n_slices=50)
 
 
 def test_what_is_a_trend() -> None:
@@ -179,7 +179,7 @@ def test_saved_and_reweighted(tmp_path: Path) -> None:
     r = run(validate=1)
     r.save(tmp_path / "r")
     loaded = fm.load(tmp_path / "r")
-    assert isinstance(loaded, Nested)
+    assert isinstance(loaded, NestedResult)
     np.testing.assert_array_equal(loaded.validation["stderr"], r.validation["stderr"])
     assert r.reweight(0.9 * r.log_likelihoods).validation == {}
 

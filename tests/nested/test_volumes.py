@@ -1,4 +1,4 @@
-"""Prior masses, evidences and errors of nested sampling against their definitions."""
+"""Tests of prior masses, evidences and errors against their definitions."""
 
 from __future__ import annotations
 

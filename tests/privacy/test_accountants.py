@@ -92,7 +92,7 @@ def test_sources(source, more, expected):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (True, "source: True"),
+        (True, "source: the bool True"),
         ("4.0", "source: '4.0'"),
         (None, "source: a NoneType"),
         (-0.5, "-0.5 was given; an epsilon of 0 or more"),

@@ -7,70 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attacks import ratios
 from numpy.typing import NDArray
 from scipy import stats
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
 from fermiac.privacy import (
-    advantage_bound,
-    delta_of_rates,
     epsilon_interval,
     epsilon_of_rates,
     gdp_bound,
 )
 
 Array = NDArray[np.float64]
+
+
 DIRECTIONS = ("both", "attack", "forward", "reverse")
+
+
 METHODS = ("clopper-pearson", "jeffreys", "katz-log")
-
-
-def ratios(direction: str, x: Any, y: Any, delta: Any) -> Any:
-    """e^epsilon by its definition."""
-    with np.errstate(all="ignore"):
-        forward, reverse = (1 - delta - x) / y, (1 - delta - y) / x
-        again, back = (x - delta) / (1 - y), (y - delta) / (1 - x)
-    which = {
-        "both": (forward, reverse, again, back),
-        "attack": (forward, reverse),
-        "forward": (forward,),
-        "reverse": (reverse,),
-    }[direction]
-    return np.maximum.reduce([np.where(np.isnan(r), 0, r) for r in which])
-
-
-# --- rates ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_epsilon_of_rates_is_its_definition(direction: str) -> None:
-    rng = np.random.default_rng(1)
-    x, y, delta = rng.uniform(size=(3, 5000)) * np.array([[1], [1], [0.2]])
-    expected = np.log(np.maximum(1, ratios(direction, x, y, delta)))
-    got = epsilon_of_rates(x, y, delta=delta, direction=direction)
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
-    # delta at that epsilon is what it was, or less where epsilon is 0.
-    back = delta_of_rates(x, y, epsilon=got, direction=direction)
-    assert np.all(back <= delta + 1e-13)
-    np.testing.assert_allclose(back[got > 0], delta[got > 0], atol=1e-13)
-
-
-def test_rates_at_their_ends() -> None:
-    assert epsilon_of_rates(0.0, 0.0) == np.inf
-    assert epsilon_of_rates(0.0, 0.5) == np.inf
-    assert epsilon_of_rates(0.0, 1.0) == 0.0
-    assert epsilon_of_rates(0.0, 0.5, delta=0.6) == 0.0
-    assert delta_of_rates(0.0, 0.5, epsilon=np.inf) == 0.5
-    assert isinstance(epsilon_of_rates(0.1, 0.2), float)
-    assert advantage_bound(np.inf) == 1.0
-    # The best attack that (epsilon, delta) allows has equal rates.
-    for epsilon, delta in [(0.5, 0.0), (2.0, 0.01), (8.0, 1e-5)]:
-        rate = (1 - delta) / (1 + np.exp(epsilon))
-        assert advantage_bound(epsilon, delta=delta) == pytest.approx(1 - 2 * rate, rel=1e-13)
-        assert epsilon_of_rates(rate, rate, delta=delta) == pytest.approx(epsilon, rel=1e-12)
-
-
-# --- boxes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -255,9 +210,6 @@ def test_results_are_saved(tmp_path: Path) -> None:
         assert fm.load(tmp_path / "r").to_dict() == result.to_dict()
 
 
-# --- Gaussian differential privacy ---------------------------------------------------------------
-
-
 def test_gdp_bound_is_its_formula() -> None:
     rng = np.random.default_rng(3)
     n1, n0 = rng.integers(1, 400, (2, 300))
@@ -279,9 +231,6 @@ def test_gdp_bound_of_noise_is_nearly_always_zero() -> None:
     # An inverted attack says nothing either.
     assert gdp_bound(0, 200, 200, 0).mu_lower == 0.0
     assert gdp_bound(0, 0, 0, 0).mu_lower == 0.0
-
-
-# --- hostile arguments ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -312,18 +261,6 @@ def test_bad_arguments_are_refused(given: dict[str, Any], name: str) -> None:
     good: dict[str, Any] = {"tp": 5, "fp": 1, "fn": 1, "tn": 5}
     with pytest.raises(ArgumentError, match=name):
         epsilon_interval(**(good | given))
-
-
-def test_bad_rates_are_refused() -> None:
-    for fnr, fpr in [(-0.1, 0.5), (0.5, 1.1), (np.nan, 0.5), ("a", 0.5), (True, 0.5)]:
-        with pytest.raises(ArgumentError, match=r"fnr|fpr"):
-            epsilon_of_rates(fnr, fpr)
-    with pytest.raises(ArgumentError, match="epsilon"):
-        delta_of_rates(0.1, 0.1, epsilon=-1.0)
-    with pytest.raises(ArgumentError, match="epsilon"):
-        advantage_bound(np.nan)
-    with pytest.raises(ArgumentError, match="delta"):
-        gdp_bound(1, 1, 1, 1, delta=0.0)
 
 
 @pytest.mark.parametrize(

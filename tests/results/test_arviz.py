@@ -1,4 +1,4 @@
-"""Samples in ArviZ: groups, names, weights, provenance; for its versions before and from 1 on."""
+"""Samples in ArviZ: groups, names, weights and provenance, for version 1 and those before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fermiac.errors import ArgumentError
 @pytest.fixture(scope="module", autouse=True)
 def _arviz() -> Any:
     with warnings.catch_warnings():
-        # Its last versions before 1 announce the next on import.
+        # The last versions before 1 warn of the next one on import.
         warnings.simplefilter("ignore", FutureWarning)
         return pytest.importorskip("arviz")
 
@@ -100,7 +100,7 @@ def test_draws_of_the_warmup_come_along() -> None:
 def test_odd_names_stay_names() -> None:
     s = fm.Sample.from_arrays(np.zeros((3, 4)), names=["v", "v[0]", "w[1]", "u[0]"])
     assert set(s.to_arviz()["posterior"].data_vars) == {"v", "v[0]", "w[1]", "u"}
-    # The labels of a vector's axis must not take the place of a coordinate.
+    # The name of the axis of a vector must not hide a coordinate.
     s = fm.Sample.from_arrays(np.zeros((3, 2)), names=["v[0]", "v_dim_0"])
     assert set(s.to_arviz()["posterior"].data_vars) == {"v[0]", "v_dim_0"}
     for name in ("chain", "draw"):

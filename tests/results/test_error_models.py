@@ -1,17 +1,16 @@
-"""Control variates of samples: Stein's identity, given ones, errors and refusals."""
+"""Error models: the registry, control variates and their errors."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
-
-Array = NDArray[np.float64]
+from fermiac.results import error_models
 
 MEAN = np.array([1.0, -2.0, 0.5])
 COV = np.array([[2.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 0.5]])
@@ -83,7 +82,7 @@ def test_errors_with_controls_are_calibrated_and_smaller(weighted: bool) -> None
 
 
 def test_many_controls_do_not_make_the_error_too_small() -> None:
-    # As many controls as half the points, which explain nothing.
+    # Half as many controls as points, all of them useless.
     pulls, in_sample = [], []
     for seed in range(300):
         stream = fm.random.Stream(seed)
@@ -100,7 +99,7 @@ def test_many_controls_do_not_make_the_error_too_small() -> None:
 
 
 def test_centre_and_scale_of_the_points_do_not_matter() -> None:
-    # The coordinate in other units: the controls span the same space.
+    # In other units of the coordinate the controls span the same space.
     x = fm.distributions.Gamma(3.0).sample(400, rng=0)
     gradient = 2 / x - 1
     one = fm.Sample.from_arrays(x, gradients=gradient)
@@ -189,3 +188,38 @@ def test_no_columns_are_refused() -> None:
         s.expect(np.zeros((400, 0)))
     with pytest.raises(ArgumentError, match="controls: no columns"):
         s.expect(lambda x: x, controls=np.zeros((400, 0)))
+
+
+def test_models_have_attributes_by_name() -> None:
+    points = fm.Sample.from_arrays(np.arange(6.0))
+    chains = fm.Sample.from_arrays(np.arange(6.0).reshape(2, 3, 1))
+    weighted = fm.Sample.from_arrays(np.arange(6.0), np.zeros(6))
+    found = [error_models.error_model_of(sample) for sample in (points, weighted, chains)]
+    assert [model.of_chains for model in found] == [False, False, True]
+    assert [model.reweighted for model in found] == ["weighted", "weighted", "chains"]
+
+
+def test_unknown_models_are_refused_where_they_matter() -> None:
+    s = replace(fm.Sample.from_arrays(np.arange(6.0), log_densities=np.zeros(6)), error_model="own")
+    assert repr(s) == "Sample of 6 points in 1 dimension"
+    with pytest.raises(ArgumentError, match=r"'own' given, which is not registered; .*chains, iid"):
+        s.expect(lambda x: x)
+    for call in (lambda: s.reweight(np.zeros(6)), lambda: s.merge(s)):
+        with pytest.raises(ArgumentError, match="error model 'own'"):
+            call()
+
+
+def test_a_registered_model_computes_the_averages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_models, "_MODELS", dict(error_models._MODELS))
+
+    def average(sample, values, controls, law, n_threads):  # type: ignore[no-untyped-def]
+        k = values.shape[1]
+        return error_models.Average(
+            mean=np.full(k, 2.0), cov=4 * np.eye(k), ess=np.ones(k), khat=np.full(k, -np.inf)
+        )
+
+    error_models.register("twos", average, reweighted="weighted")
+    s = replace(fm.Sample.from_arrays(np.arange(6.0)), error_model="twos")
+    e = s.expect(lambda x: np.full(len(x), 0.5), names=["two"])
+    assert (e.mean, e.stderr, e.settings["error_model"]) == (2.0, 2.0, "twos")
+    assert s.reweight(np.zeros(6), old=np.zeros(6)).error_model == "weighted"

@@ -129,12 +129,12 @@ def test_native_and_torch_targets_are_integrands(tmp_path: Path) -> None:
 
     f = fm.targets.native(two, 2, n_outputs=2)
     with pytest.warns(fm.errors.FermiacWarning):
-        whole = expect(f, nonfinite="zero")
+        whole = expect(f, on_nan="zero")
     assert whole.mean.shape == (2,)
     with ThreadPoolExecutor(1) as threads:
         for place in ({"checkpoint": tmp_path / "run"}, {"executor": threads}):
             with pytest.warns(fm.errors.FermiacWarning):
-                assert same(expect(f, nonfinite="zero", **place), whole)
+                assert same(expect(f, on_nan="zero", **place), whole)
 
 
 def test_one_number_stays_one_number(tmp_path: Path) -> None:

@@ -14,19 +14,19 @@ from fermiac import _core
 
 Array = NDArray[np.float64]
 
-#: A warm-up that learns twice.
-WARMUP = [(5, "settle"), (15, "learn"), (25, "learn"), (30, "settle")]
+#: A warm-up of 40 transitions with two windows: 5 to 15 and 15 to 35.
+WARMUP = (40, 5, 10, 5)
 
 
 def sampler(
-    kernel: Any, target: Any, x0: Array, key: int = 0, warmup: Any = (), n_points: int = 1
+    kernel: Any, target: Any, x0: Array, key: int = 0, warmup: Any = (0, 0, 0, 0), n_points: int = 1
 ) -> tuple[_core.Sampler, list[Any]]:
-    """The core's sampler, and what its `run` asks."""
-    ports = [("density", target._handle)]
-    name, options = kernel._spec(target.dim, ports)
+    """Return the core's sampler and the oracles of its `run`."""
+    oracles = [("density", target._handle)]
+    name, options = kernel._spec(target.dim, oracles)
     spec = (name, {**options, "n_points": n_points})
     x0 = np.ascontiguousarray(x0)
-    return _core.Sampler(spec, target.dim, x0, list(warmup), True, key), ports
+    return _core.Sampler(spec, target.dim, x0, warmup, True, key), oracles
 
 
 def record(chains: Any, n: int, x0: Array, first: int = 0) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def record(chains: Any, n: int, x0: Array, first: int = 0) -> dict[str, Any]:
 
 def go(
     chains: Any,
-    ports: list[Any],
+    oracles: list[Any],
     until: int,
     out: dict[str, Any],
     driver: str = "auto",
@@ -53,7 +53,7 @@ def go(
     budget: float | None = None,
 ) -> bool:
     """Runs to a transition; whether it got there."""
-    reached, error = chains.run(ports, until, out, budget, n_threads, 1, None, driver)
+    reached, error = chains.run(oracles, until, out, budget, n_threads, 1, None, driver)
     if error is not None:
         raise error
     return bool(reached)
@@ -63,9 +63,9 @@ def draws(
     kernel: Any, target: Any, x0: Array, n: int, key: int = 0, n_points: int = 1, **how: Any
 ) -> dict[str, Any]:
     """What a run of `n` transitions without a warm-up records."""
-    chains, ports = sampler(kernel, target, x0, key, n_points=n_points)
+    chains, oracles = sampler(kernel, target, x0, key, n_points=n_points)
     out = record(chains, n, x0)
-    assert go(chains, ports, n, out, **how)
+    assert go(chains, oracles, n, out, **how)
     return out
 
 

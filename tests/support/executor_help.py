@@ -1,4 +1,4 @@
-"""Runs by executors: what their tests share."""
+"""Calls with executors, for tests."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac.mcmc.composition import as_kernel
-from fermiac.mcmc.kernel import NoDensity, Ports
+from fermiac.mcmc.kernel import NoDensity, Oracles
 from fermiac.targets import as_target
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Run:
         x0: ArrayLike,
         target: Any = None,
         *,
-        warmup: tuple[tuple[int, str], ...] = (),
+        warmup: tuple[int, int, int, int] = (0, 0, 0, 0),
         key: int = 1,
         names: Any = None,
     ) -> None:
@@ -57,9 +57,9 @@ class Run:
             if hasattr(target, "dim")
             else as_target(target, dim)
         )
-        self.ports = Ports(self.target, names)
-        spec = kernel._spec(dim, self.ports)
-        self.sampler = _core.Sampler(spec, dim, self.x0, list(warmup), True, key)
+        self.oracles = Oracles(self.target, names)
+        spec = kernel._spec(dim, self.oracles)
+        self.sampler = _core.Sampler(spec, dim, self.x0, warmup, True, key)
         self.names = self.sampler.stat_names
         self.done = 0
 
@@ -78,7 +78,9 @@ class Run:
             "stats": stats,
         }
         self.done += n
-        _, error = self.sampler.run(self.ports, self.done, record, None, n_threads, 1, None, driver)
+        _, error = self.sampler.run(
+            self.oracles, self.done, record, None, n_threads, 1, None, driver
+        )
         if error is not None:
             raise error
         return draws, values, dict(zip(self.names, stats.transpose(2, 0, 1), strict=True))

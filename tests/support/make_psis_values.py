@@ -1,6 +1,6 @@
-"""Makes psis_values.py: what arviz-stats gives for log-ratios that formulas define.
+"""Script that writes psis_values.py: k-hat and smoothed weights by arviz-stats.
 
-``python tests/make_psis_values.py`` where arviz-stats >= 0.8 is installed.
+Run ``python tests/support/make_psis_values.py`` with arviz-stats >= 0.8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Case(NamedTuple):
 
 
 def spread(n: int, start: float = 0.5) -> Array:
-    """A permutation-like spread of n numbers over (0, 1): multiples of the golden ratio."""
+    """Return n numbers spread over (0, 1): multiples of the golden ratio modulo 1."""
     u: Array = (start + np.arange(n) * 0.6180339887498949) % 1.0
     return np.clip(u, 1e-12, 1 - 1e-12)
 
@@ -36,7 +36,7 @@ def _masked() -> Array:
 
 
 def _tied() -> Array:
-    # Every value four times: ties at the cut and in the tail.
+    # Each value occurs four times, with ties at the cut and in the tail.
     return np.repeat(1.5 * ndtri(spread(500)), 4)
 
 
@@ -73,9 +73,9 @@ CASES: dict[str, Case] = {
 
 
 def digest(log_weights: Array) -> list[float]:
-    """A few numbers that any change of the sorted log-weights changes: the largest, and sums.
+    """Return the largest log-weights and two sums, which any change of a weight changes.
 
-    Which of several equal ratios gets which smoothed weight is arbitrary.
+    The log-weights are sorted, since the order of weights with equal ratios is arbitrary.
     """
     ordered = np.sort(log_weights)
     w = np.exp(ordered)
@@ -99,7 +99,7 @@ def _main() -> None:
         "VALUES: dict[str, list[float]] = {",
     ]
     for name, case in CASES.items():
-        # arviz-stats takes log-likelihoods: the negative log-ratios.
+        # The argument of arviz-stats is the log-likelihood, the negative log-ratio.
         log_weights, khat = array_stats.psislw(-case.log_ratios(), r_eff=case.r_eff)
         lines.append(f'    "{name}": [')
         values = [khat.item(), *digest(log_weights)]

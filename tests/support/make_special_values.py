@@ -1,8 +1,9 @@
-"""Write special_values.npz: incomplete beta and gamma functions at random arguments, by mpmath.
+"""Script that writes special_values.npz: incomplete beta and gamma functions by mpmath.
 
-Every tail is computed twice, with 50 digits: by a continued fraction or a series, and by
-Gauss-Legendre quadrature of the density over the logit or logarithm of the argument. Rows where
-the two disagree by more than 1e-25 stop the script. Run: python tests/make_special_values.py
+The arguments are random. Every tail is computed twice with 50 digits: by a continued fraction or a
+series, and by Gauss-Legendre quadrature of the density over the logit or logarithm of the argument.
+The script stops if the two differ by more than 1e-25. Run it as
+``python tests/support/make_special_values.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ AGREE = mpf(10) ** -25
 
 
 def gauss_legendre(n: int) -> list[tuple[mpf, mpf]]:
-    """Give nodes and weights on [0, 1]."""
+    """Return nodes and weights on [0, 1]."""
     rule = []
     for i in range(n):
         x = mp.cos(mp.pi * (i + mpf(3) / 4) / (n + mpf(1) / 2))
@@ -38,7 +39,7 @@ RULE = gauss_legendre(36)
 
 
 def quadrature(exponent) -> mpf:
-    """Integrate exp(-exponent(s)) over s >= 0 for a convex increasing exponent."""
+    """Return the integral of exp(-exponent(s)) over s >= 0 for a convex increasing exponent."""
     length = mpf(1)
     while exponent(length) > 75:
         length /= 2
@@ -52,7 +53,7 @@ def quadrature(exponent) -> mpf:
         else:
             high = middle
     panels = 8
-    # Panels of about equal fall of the exponent keep sharp ends apart from flat starts.
+    # Panels of about the same change of the exponent separate steep from flat parts.
     step = high / panels
     total = mpf(0)
     for i in range(panels):
@@ -62,7 +63,7 @@ def quadrature(exponent) -> mpf:
 
 
 def lentz(first, terms) -> mpf:
-    """Evaluate 1 / (first + a_1 / (b_1 + ...)) for the terms (a_k, b_k)."""
+    """Return 1 / (first + a_1 / (b_1 + ...)) for the terms (a_k, b_k)."""
     value = c = first
     d = mpf(0)
     for a, b in terms:
@@ -75,7 +76,7 @@ def lentz(first, terms) -> mpf:
 
 
 def beta_terms(a, b, x):
-    """Give the even part of the continued fraction of I_x(a, b)."""
+    """Return the terms of the even part of the continued fraction of I_x(a, b)."""
     n = a + b
     k = 0
     while True:
@@ -87,7 +88,7 @@ def beta_terms(a, b, x):
 
 
 def ln_beta_tail(a: mpf, b: mpf, x: mpf) -> mpf:
-    """Give ln I_x(a, b) for x below about the mean."""
+    """Return ln I_x(a, b) for x below about the mean."""
     n = a + b
     density = a * mp.log(x) + b * mp.log1p(-x)
     density += mp.loggamma(n) - mp.loggamma(a) - mp.loggamma(b)
@@ -103,7 +104,7 @@ def ln_beta_tail(a: mpf, b: mpf, x: mpf) -> mpf:
 
 
 def ln_gamma_tail(a: mpf, x: mpf, lower: bool) -> mpf:
-    """Give ln P(a, x) below the mean, ln Q(a, x) above it."""
+    """Return ln P(a, x) below the mean and ln Q(a, x) above it."""
     density = a * mp.log(x) - x - mp.loggamma(a)
     if lower:
         term = total = mpf(1)
@@ -126,7 +127,7 @@ def ln_gamma_tail(a: mpf, x: mpf, lower: bool) -> mpf:
 
 
 def both(ln_tail: mpf, is_lower: bool) -> list[float]:
-    """Give lower and upper tail and their logarithms."""
+    """Return the lower and the upper tail and their logarithms."""
     tail = mp.exp(ln_tail)
     # Of two forms of the complement, the one that does not cancel.
     other = -mp.expm1(ln_tail)
@@ -137,7 +138,7 @@ def both(ln_tail: mpf, is_lower: bool) -> list[float]:
 
 
 def beta_rows(rng: np.random.Generator) -> np.ndarray:
-    """Draw arguments over all sizes, and compute."""
+    """Return rows of random arguments of all sizes with their tails."""
     rows = []
     while len(rows) < N_BETA:
         a, b = 10.0 ** rng.uniform(-3, 8, 2)
@@ -169,7 +170,7 @@ def beta_rows(rng: np.random.Generator) -> np.ndarray:
 
 
 def gamma_rows(rng: np.random.Generator) -> np.ndarray:
-    """Draw arguments over all sizes, and compute."""
+    """Return rows of random arguments of all sizes with their tails."""
     rows = []
     while len(rows) < N_GAMMA:
         a = 10.0 ** rng.uniform(-3, 8)

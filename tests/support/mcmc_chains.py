@@ -29,8 +29,8 @@ class Chains:
         self.target = fm.targets.as_target(target)
         self.x0 = np.array(x0, dtype=float)
         spec = kernel._spec(self.target.dim, [])
-        segments = _core.mcmc_windows(n_warmup, 75, 25, 50)
-        self.sampler = _core.Sampler(spec, self.target.dim, self.x0, segments, pool, rng)
+        warmup = (n_warmup, 75, 25, 50)
+        self.sampler = _core.Sampler(spec, self.target.dim, self.x0, warmup, pool, rng)
         self.names = self.sampler.stat_names
         self.done = 0
 
@@ -47,9 +47,9 @@ class Chains:
             "gradients": None,
             "stats": stats,
         }
-        ports = [("density", self.target._handle)]
+        oracles = [("density", self.target._handle)]
         self.done += n
-        _, error = self.sampler.run(ports, self.done, record, None, n_threads, 0, None, driver)
+        _, error = self.sampler.run(oracles, self.done, record, None, n_threads, 0, None, driver)
         if error is not None:
             raise error
         return draws, stats

@@ -1,11 +1,11 @@
-"""Problems with closed-form evidences, and what runs on them have in common, for tests."""
+"""A Gaussian problem with a closed-form evidence, and a comparison of runs, for tests."""
 
 from __future__ import annotations
 
 import numpy as np
 
 import fermiac as fm
-from fermiac.nested import Nested
+from fermiac.nested import NestedResult
 
 DIM = 5
 MEANS = np.linspace(-1, 1, DIM)
@@ -20,7 +20,7 @@ ARRAYS = (
 ).split()
 
 
-def assert_same_run(a: Nested, b: Nested) -> None:
+def assert_same_run(a: NestedResult, b: NestedResult) -> None:
     """The same to the last bit, but for its times."""
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)

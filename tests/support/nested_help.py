@@ -1,4 +1,4 @@
-"""Results of nested sampling, made of exact runs, for tests."""
+"""Results of exact runs, for tests of nested sampling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import nested_reference as reference
 
-from fermiac.nested import Nested
+from fermiac.nested import NestedResult
 from fermiac.nested.volumes import from_points
 
 
@@ -18,7 +18,7 @@ def result_of(
     *,
     raw: dict[str, Any] | None = None,
     **fields: Any,
-) -> Nested:
+) -> NestedResult:
     """A run of the perfect sampler, or of the points in `raw`."""
     points = reference.perfect_run(problem, n_live, batch, seed) if raw is None else raw
     common: dict[str, Any] = {

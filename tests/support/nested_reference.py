@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 
 def n_alive(ell: Array, birth: Array) -> Ints:
-    """How many points were alive when each died; initial points are born below everything."""
+    """Return the number of live points at each death; initial points are born at -inf."""
     alive = np.empty(len(ell), np.int64)
     for i, level in enumerate(ell):
         born = sum(1 for b in birth if b == -np.inf or b < level)

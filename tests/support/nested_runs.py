@@ -1,4 +1,4 @@
-"""What tests of runs of nested sampling share: one run, and whole results compared."""
+"""A short run and a comparison of whole results, for tests of nested sampling."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ ARRAYS = (
 NUMBERS = ("log_evidence", "log_evidence_stderr", "information", "rank_z", "n_evals", "status")
 
 
-def run(f: Any = formula, prior: Any = PRIOR, **how: Any) -> fm.nested.Nested:
+def run(f: Any = formula, prior: Any = PRIOR, **how: Any) -> fm.nested.NestedResult:
     """A short run."""
     return fm.nested.sample(f, prior, **{"n_live": 60, "rng": 5, "dlogz": 0.5, **how})
 
 
-def assert_same(a: fm.nested.Nested, b: fm.nested.Nested, but: tuple[str, ...] = ()) -> None:
+def assert_same(
+    a: fm.nested.NestedResult, b: fm.nested.NestedResult, but: tuple[str, ...] = ()
+) -> None:
     """Both have the same bits."""
     for name in ARRAYS:
         one, other = getattr(a, name), getattr(b, name)

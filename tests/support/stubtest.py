@@ -1,7 +1,7 @@
-"""Hold the stubs of the compiled module against it, joined into one.
+"""Check of the stubs of the compiled module by stubtest.
 
-stubtest takes names that a stub imports for those of another module, and each folder of bindings
-has a stub of its own.
+Each folder of bindings has its own stub. They are joined into one file first, since stubtest takes
+imported names for those of another module.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def joined() -> str:
-    """All stubs in one text, without what they import from each other."""
+    """Return all stubs in one text, without their imports from each other."""
     lines: dict[str, None] = {}
     for path in sorted((ROOT / "python/fermiac/_core").glob("*.pyi")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
             if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fermiac")):
-                lines[ast.unparse(node)] = None  # aliases of types stand in several
+                lines[ast.unparse(node)] = None  # several stubs have the same type aliases
     return "\n".join(lines)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,15 +23,9 @@ from forms import (
     points,
     slope,
 )
-from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, TargetError
-
-Array = NDArray[np.float64]
-
-
-# Forms × methods. `builtin` rounds differently from the others, which share their arithmetic.
+from fermiac.errors import ArgumentError
 
 
 @pytest.mark.parametrize("make", DENSITIES)
@@ -127,128 +119,9 @@ def test_evidence_by_workers_and_from_a_checkpoint(make: Make, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("make", DENSITIES)
-def test_a_log_density_is_an_integrand(make: Make) -> None:
-    # E log p = minus the entropy.
-    e = fm.importance.expect(make(), law(), n=20_000, rng=1)
-    entropy = float(np.sum(scipy.stats.norm(MEAN, SD).entropy()))
-    assert abs(e.mean + entropy) < 5 * e.stderr
-    assert np.ndim(e.mean) == 0
-
-
-@pytest.mark.parametrize("make", DENSITIES)
-def test_points_are_checked(make: Make) -> None:
-    target = make()
-    for wrong in (np.zeros((4, DIM + 1)), np.zeros(DIM), np.zeros((2, DIM), complex), "text"):
-        with pytest.raises(ArgumentError, match="x: "):
-            target.log_density(wrong)
-    assert target([[0] * DIM]).shape == (1,)
-    with pytest.raises(ArgumentError, match=f"dim: 7 given .* dimension {DIM}"):
-        fm.targets.as_target(target, 7)
-    assert fm.targets.as_target(target, DIM) is target
-    with pytest.raises(ArgumentError, match="gradient: given"):
-        fm.targets.as_target(target, DIM, gradient=slope)
-
-
-@pytest.mark.parametrize("make", DENSITIES)
 def test_expect_checks_the_dimension(make: Make) -> None:
     with pytest.raises(ArgumentError, match="equal dimension"):
         fm.importance.expect(make(), fm.distributions.Normal(), n=1000, rng=0)
-
-
-# Python functions.
-
-
-def pair(x: Array) -> tuple[Array, Array]:
-    return formula(x), slope(x)
-
-
-def test_a_function_that_gives_a_pair() -> None:
-    target, x = fm.targets.as_target(pair, DIM, gradient=True), points(10)
-    values, gradients = target.log_density_and_gradient(x)
-    np.testing.assert_array_equal(values, formula(x))
-    np.testing.assert_array_equal(gradients, slope(x))
-    np.testing.assert_array_equal(target.log_density(x), formula(x))
-    again = pickle.loads(pickle.dumps(target))
-    np.testing.assert_array_equal(again.log_density_and_gradient(x)[1], gradients)
-    assert repr(target).endswith("3, gradient=True)")
-
-
-def test_the_gradient_sees_points_that_the_function_has_not_spoilt() -> None:
-    def spoils(x: Array) -> Array:
-        values = formula(x)
-        x[:] = np.nan
-        return values
-
-    target, x = fm.targets.as_target(spoils, DIM, gradient=slope), points(10)
-    np.testing.assert_array_equal(target.log_density_and_gradient(x.copy())[1], slope(x))
-
-
-@pytest.mark.parametrize(
-    ("f", "gradient", "message"),
-    [
-        (lambda x: x[:, :1], None, r"shape \(200, 1\) .* must be \(200,\); squeeze it"),
-        (lambda x: x, None, r"shape \(200, 3\) .* sum over the last axis"),
-        (lambda x: 1.0, None, "vectorize"),
-        (lambda x: x[0], None, "vectorize"),
-        (lambda x: (x[:, 0], -x), None, "gradient=True"),
-        (lambda x: x[:5, 0], None, r"shape \(5,\) for a batch of shape \(200, 3\)"),
-        (lambda x: x[:, 0] * 1j, None, "complex"),
-        (lambda x: ["a"] * len(x), None, "must hold numbers"),
-        (lambda x: formula(x), True, r"gave a ndarray of shape \(200,\) where gradient=True"),
-        (formula, lambda x: x[:, 0], r"gradient .* shape \(200,\) .* must be \(200, 3\)"),
-        (formula, lambda x: x.T, r"must be \(200, 3\); transpose it"),
-        (formula, lambda x: x * 1j, "the gradient of the log-density gave complex"),
-    ],
-)
-def test_what_python_functions_give_is_checked(
-    f: Callable[[Array], Any], gradient: Any, message: str
-) -> None:
-    target = fm.targets.as_target(f, DIM, gradient=gradient)
-    call = target.log_density if gradient is None else target.log_density_and_gradient
-    with pytest.raises(TargetError, match=message):
-        call(points(200))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_row_that_may_not_be_is_named(bad: float) -> None:
-    def f(x: Array) -> Array:
-        values = np.full(len(x), -np.inf)
-        values[137] = bad
-        return values
-
-    with pytest.raises(TargetError, match=rf"log-density is {bad} at row 137 of the batch"):
-        fm.targets.as_target(f, DIM).log_density(points(200))
-
-
-def test_gradients_must_be_finite_where_the_density_is_not_0() -> None:
-    def f(x: Array) -> Array:
-        return np.where(np.arange(len(x)) < 100, -np.inf, 0.0)
-
-    def gradient(x: Array) -> Array:
-        slopes = np.zeros(x.shape)
-        slopes[[50, 137], 1] = np.nan
-        return slopes
-
-    target = fm.targets.as_target(f, DIM, gradient=gradient)
-    with pytest.raises(TargetError, match="nan in coordinate 1 at row 137"):
-        target.log_density_and_gradient(points(200))
-
-
-@pytest.mark.parametrize("which", ["value", "gradient"])
-def test_exceptions_pass_through_with_a_note(which: str) -> None:
-    def fail(x: Array) -> Array:
-        raise KeyError("mine")
-
-    f, gradient = (fail, slope) if which == "value" else (formula, fail)
-    with pytest.raises(KeyError) as caught:
-        fm.targets.as_target(f, DIM, gradient=gradient).log_density_and_gradient(points(200))
-    assert caught.value.args == ("mine",)
-    (note,) = caught.value.__notes__
-    assert "log-density on a batch of 200 points of dimension 3" in note
-    assert ("gradient" in note) == (which == "gradient")
-
-
-# What as_target takes.
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from reference_values import GENZ, GENZ_A, GENZ_W
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 
 Array = NDArray[np.float64]
+
+
 Formula = Callable[[Array], Any]
 
+
 A = np.array([[0.5, 1.0, 1.5], [2.0, 0.25, 3.0]])
+
+
 W = np.array([[0.1, 0.6, 0.9], [0.4, 0.8, 0.2]])
 
 
@@ -50,7 +55,10 @@ def genz(kind: str, a: Array, w: Array) -> Formula:
 
 
 KINDS = ["oscillatory", "product_peak", "corner", "gaussian", "continuous", "discontinuous"]
+
+
 G_A = np.array([0.0, 1.0, 4.5, 9.0, 99.0])
+
 
 # name: (integrand, the same in NumPy, low, high)
 CASES: dict[str, tuple[fm.targets.BuiltinIntegrand, Formula, float, float]] = {
@@ -288,29 +296,9 @@ def test_is_frozen_comparable_and_picklable(case: Any) -> None:
     assert len(repr(f)) < 200
 
 
-def test_derived_integrands_compare_by_what_they_are_made_of() -> None:
-    make = [fm.targets.indicator, fm.targets.sobol_pick_freeze]
-    made = [m(fm.targets.linear([1.0, c])) for m in make for c in (2.0, 3.0)]
-    again = [pickle.loads(pickle.dumps(f)) for f in made]
-    assert made == again
-    assert len(set(made + again)) == 4
-    assert repr(made[0]) == "indicator(linear([1.0, 2.0], 0.0))"
-
-
-def test_negative_zero_hashes_like_zero() -> None:
-    plus, minus = fm.targets.linear([0.0, 1.0]), fm.targets.linear([-0.0, 1.0])
-    assert plus == minus
-    assert hash(plus) == hash(minus)
-
-
-def test_arguments_are_copied() -> None:
-    c = np.array([1.0, 2.0])
-    g = fm.targets.linear(c)
-    c[0] = 100.0
-    assert g == fm.targets.linear([1.0, 2.0])
-
-
 LINE = fm.targets.linear([1.0])
+
+
 BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: fm.targets.powers([1.5]), "exponents: 1.5 given"),
     (lambda: fm.targets.powers([-1]), "exponents: -1 given"),
@@ -357,44 +345,3 @@ def test_bad_arguments_are_refused(call: Callable[[], Any], message: str) -> Non
     with pytest.raises(ArgumentError) as caught:
         call()
     assert message in str(caught.value)
-
-
-def test_vectorize_takes_one_point_at_a_time() -> None:
-    x = np.random.default_rng(1).normal(size=(50, 3))
-    seen: list[tuple[int, ...]] = []
-
-    def f(point: Array) -> float:
-        seen.append(point.shape)
-        return float(point[0] * point[1] - point[2])
-
-    assert np.array_equal(fm.targets.vectorize(f)(x), x[:, 0] * x[:, 1] - x[:, 2])
-    assert seen == [(3,)] * 50
-    assert fm.targets.vectorize(lambda p: [p[0], 2 * p[1]])(x).shape == (50, 2)
-    assert fm.targets.vectorize(f)(x[:0]).shape == (0,)
-    assert fm.targets.vectorize(lambda p: p[0] > 0)(x).dtype == bool
-    assert pickle.loads(pickle.dumps(fm.targets.vectorize(max)))(x).tolist() == x.max(1).tolist()
-
-
-def test_vectorize_names_the_point_that_raised() -> None:
-    def f(point: Array) -> float:
-        if point[0] > 1.5:
-            raise KeyError("mine")
-        return 0.0
-
-    with pytest.raises(KeyError, match="mine") as caught:
-        fm.targets.vectorize(f)([[1.0], [2.0]])
-    assert "at point 1" in caught.value.__notes__[0]
-
-
-@pytest.mark.parametrize(
-    "f",
-    [
-        lambda p: "text",
-        lambda p: None,
-        lambda p: [[1.0]],
-        lambda p: [1.0] * int(p[0]),
-    ],
-)
-def test_vectorize_refuses_what_is_no_number(f: Callable[[Array], Any]) -> None:
-    with pytest.raises(TargetError, match="vectorize"):
-        fm.targets.vectorize(f)([[1.0], [2.0]])

@@ -1,1 +1,1 @@
-"""The base of the package: checks of arguments, configuration, progress, files."""
+"""Base layer: argument checks, configuration, progress, files, registries."""

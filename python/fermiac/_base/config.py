@@ -1,55 +1,43 @@
-"""Threads and instruction-set level: what a process is set to use."""
+"""Number of threads and instruction-set level of the process."""
 
 from __future__ import annotations
 
 import multiprocessing
-import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from fermiac import _core
+from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError
 
 __all__ = ["get_num_threads", "isa_level", "set_num_threads"]
 
 _n_threads: int | None = None
-#: The number of threads inside a call that fixes it, above all settings.
+#: The number of threads inside `threads`, which overrides all settings.
 _within: ContextVar[int | None] = ContextVar("fermiac_threads", default=None)
 _LEVELS = ("baseline", "avx2", "avx512")
 
 
-def _check(n: object, name: str) -> int:
-    try:
-        value = None if isinstance(n, bool) else operator.index(n)  # type: ignore[arg-type]
-    except TypeError:
-        value = None
-    if value is None:
-        raise ArgumentError(f"{name}: {n!r} given; it must be an integer, at least 1")
-    if not 1 <= value <= _core.MAX_THREADS:
-        raise ArgumentError(f"{name}: {value} given; it must be from 1 to {_core.MAX_THREADS}")
-    return value
-
-
 def set_num_threads(n: int | None) -> None:
-    """Set how many threads fermiac uses where a call does not say.
+    """Set the number of threads of calls without ``n_threads``.
 
     Parameters
     ----------
     n : int or None
-        The number of threads, from 1 to 1024; None goes back to the default, which is
-        ``FERMIAC_NUM_THREADS``, else ``RAYON_NUM_THREADS``, else the CPUs that this process may
-        use (1 inside a worker of a process pool).
+        The number of threads, from 1 to 1024. None restores the default, which is
+        ``FERMIAC_NUM_THREADS``, else ``RAYON_NUM_THREADS``, else the number of CPUs that this
+        process may use (1 inside a worker of a process pool).
 
     Raises
     ------
     ArgumentError
-        If `n` is not such a number.
+        If `n` is not a whole number from 1 to 1024.
 
     Notes
     -----
-    The number of threads changes how long a call takes, never what it returns.
+    The number of threads changes the duration of a call, never its result.
 
     Examples
     --------
@@ -60,21 +48,21 @@ def set_num_threads(n: int | None) -> None:
     >>> fm.set_num_threads(None)
     """
     global _n_threads
-    _n_threads = None if n is None else _check(n, "n")
+    _n_threads = None if n is None else whole("n", n, 1, _core.MAX_THREADS)
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call uses that does not say.
+    """Return the number of threads of a call without ``n_threads``.
 
     Returns
     -------
     int
-        What `set_num_threads` set, or the default that it describes.
+        The number given to `set_num_threads`, or the default described there.
 
     Raises
     ------
     ArgumentError
-        If an environment variable that decides it is not such a number.
+        If the environment variable that applies is not a whole number from 1 to 1024.
 
     Examples
     --------
@@ -91,10 +79,12 @@ def get_num_threads() -> int:
         text = os.environ.get(name, "").strip()
         if text:
             try:
-                return _check(int(text), name)
+                return whole(name, int(text), 1, _core.MAX_THREADS)
             except ValueError:
-                message = f"{name}: {text!r} in the environment; it must be an integer, at least 1"
-                raise ArgumentError(message) from None
+                raise ArgumentError(
+                    f"{name}: {text!r} in the environment; a whole number from 1 to "
+                    f"{_core.MAX_THREADS} is needed"
+                ) from None
     if multiprocessing.parent_process() is not None:
         return 1
     if hasattr(os, "sched_getaffinity"):
@@ -104,7 +94,7 @@ def get_num_threads() -> int:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Fix the number of threads of the calls inside, on this thread."""
+    """Fix the number of threads of the calls inside, for this thread."""
     token = _within.set(n)
     try:
         yield
@@ -113,24 +103,26 @@ def threads(n: int) -> Iterator[None]:
 
 
 def resolve_threads(n_threads: int | None) -> int:
-    """The number of threads of a call."""
-    return get_num_threads() if n_threads is None else _check(n_threads, "n_threads")
+    """Return the number of threads of a call with this argument."""
+    if n_threads is None:
+        return get_num_threads()
+    return whole("n_threads", n_threads, 1, _core.MAX_THREADS)
 
 
 def threads_for(n_rows: int) -> int:
-    """The threads of a call on so many rows that does not say: a single chunk needs but one."""
+    """Return the number of threads for `n_rows` rows: one where they make a single chunk."""
     return 1 if n_rows <= _core.CHUNK else get_num_threads()
 
 
 def isa_level() -> str:
-    """Return the instruction-set level that the compiled code runs at.
+    """Return the instruction-set level of the compiled code.
 
     Returns
     -------
     str
         ``"baseline"``, ``"avx2"`` or ``"avx512"``. The environment variable ``FERMIAC_ISA``, read
-        when fermiac is imported, lowers it: with ``FERMIAC_ISA=baseline`` results travel between
-        x86-64 machines.
+        when fermiac is imported, lowers it. With ``FERMIAC_ISA=baseline`` all x86-64 machines
+        return the same bits.
 
     Examples
     --------
@@ -142,7 +134,7 @@ def isa_level() -> str:
 
 
 def check_isa() -> None:
-    """Refuse an ``FERMIAC_ISA`` that names no level, or one that this CPU does not have."""
+    """Raise an error if ``FERMIAC_ISA`` is no level, or one that this CPU does not have."""
     wanted = os.environ.get("FERMIAC_ISA", "")
     if not wanted or wanted == _core.isa_level:
         return

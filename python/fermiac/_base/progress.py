@@ -1,4 +1,4 @@
-"""Progress of long calls: tqdm where it is installed, else one plain line on a terminal."""
+"""Progress bars of long calls: tqdm where it is installed, else one line on a terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ __all__ = ["annotate", "finish", "reporter"]
 
 Report = Callable[[int, int], object]
 
-#: Calls that end sooner show nothing.
-_PATIENCE = 1.0
+#: The time in seconds after which a bar appears.
+_DELAY = 1.0
 
 
 class _Bar:
+    """A callback (done, total) that draws a bar."""
+
     def __init__(self, label: str, unit: str) -> None:
         self._label, self._unit = label, unit
         self._start = time.monotonic()
@@ -28,7 +30,7 @@ class _Bar:
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None and not self._plain:
-            if time.monotonic() - self._start < _PATIENCE:
+            if time.monotonic() - self._start < _DELAY:
                 return
             try:
                 from tqdm.auto import tqdm
@@ -39,7 +41,7 @@ class _Bar:
         if self._bar is not None:
             if self.note:
                 self._bar.set_postfix_str(self.note, refresh=False)
-            self._bar.total = total  # of some methods an estimate
+            self._bar.total = total  # some methods only estimate it
             self._bar.update(done - self._bar.n)
         elif sys.stderr.isatty():
             share = 100 * done // max(total, 1)
@@ -56,9 +58,9 @@ class _Bar:
 
 @contextmanager
 def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[Report | None]:
-    """The callback for a call: the user's own, a bar, or none.
+    """Give the callback of a call: the user's, a bar, or None.
 
-    ``None`` shows a bar on a terminal only, ``True`` always, ``False`` never.
+    ``progress=None`` shows a bar on a terminal only, ``True`` always, ``False`` never.
     """
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise ArgumentError(
@@ -80,13 +82,13 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
 
 
 def annotate(report: Report | None, note: str) -> None:
-    """Let a bar show how a call does, beside how far it is."""
+    """Set the text that a bar shows behind its progress."""
     if isinstance(report, _Bar):
         report.note = note
 
 
 def finish(report: Report | None, total: int, result: object) -> None:
-    """The last report of a call; whoever interrupts it there gets the whole result."""
+    """Report the end of a call; an interrupt at this point carries the whole result."""
     if report is not None:
         try:
             report(total, total)

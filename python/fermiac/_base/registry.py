@@ -1,11 +1,12 @@
-"""Functions of higher layers that results call by name: pictures, and folders of draws.
+"""Functions of higher layers that results call: plots, and folders of draws.
 
-An import of a higher layer would make a circle. `fermiac` itself tells here which module has what.
+Results lie below plotting and the domains and cannot import them. `fermiac` registers the names of
+their modules here, and a module is imported when one of its functions is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,14 +16,14 @@ _MODULES: dict[str, str] = {}
 _DOMAINS: list[str] = []
 
 
-def register(modules: dict[str, str], domains: list[str]) -> None:
-    """Take the modules of named groups of functions, and the modules that define results."""
+def register(modules: Mapping[str, str], domains: Iterable[str]) -> None:
+    """Add the module of each group of functions, and the modules that define result classes."""
     _MODULES.update(modules)
     _DOMAINS.extend(domains)
 
 
 def function(group: str, name: str) -> Callable[..., Any]:
-    """Return a function of a registered group, whose module is imported now."""
+    """Return a function of a registered group, and import its module if need be."""
     found: Callable[..., Any] = getattr(import_module(_MODULES[group]), name)
     return found
 

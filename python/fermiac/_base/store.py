@@ -1,4 +1,4 @@
-"""Files of results and checkpoints: dataclasses as tensors and JSON, without pickle."""
+"""Files of results and checkpoints: tensors and JSON, without pickle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 #: Classes whose instances can be saved, by name.
 _KINDS: dict[str, type] = {}
-#: NumPy types that the file has itself; others travel as bytes, their name in the text.
+#: Result classes that were renamed: the name in old files and the present one.
+_RENAMED = {"Nested": "NestedResult", "Optimum": "OptimizeResult", "Walk": "WalkResult"}
+#: NumPy types that the file format has; others are saved as bytes, with their name in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
 _DTYPES = {name: dtype for dtype, name in _NATIVE.items()}
 
@@ -32,7 +34,7 @@ def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
     """Write JSON and tensors to a file, as a whole or not at all."""
     out = []
     for name, array in tensors.items():
-        # ascontiguousarray would make one dimension of none.
+        # ascontiguousarray would add a dimension to an array without any.
         values = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
         dtype = _NATIVE[values.dtype.str]
         out.append((name, dtype, list(values.shape), values.reshape(-1).view(np.uint8)))
@@ -41,7 +43,7 @@ def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
 
 
 def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
-    """Read what `write` wrote."""
+    """Return the JSON and the tensors of a file."""
     text, stored = _core.store_read(os.fspath(path), kind)
     tensors = {}
     for name, dtype, shape, data in stored:
@@ -51,13 +53,13 @@ def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
     try:
         return json.loads(text), tensors
     except ValueError as error:
-        raise CheckpointError(f"{_name(path)}: its text is not JSON ({error})") from error
+        raise CheckpointError(f"{os.fspath(path)}: its text is not JSON ({error})") from error
 
 
 def encode(value: Any, tensors: Tensors, where: str = "") -> Any:
-    """The value as JSON, with its arrays put into `tensors` under the path to them.
+    """Return the value as JSON, and add its arrays to `tensors` under their paths in the value.
 
-    JSON's own types stand for themselves; all else is an object that begins with a tag.
+    Types that JSON lacks become an object whose first key is a tag.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -112,7 +114,7 @@ def _encode_array(value: NDArray[Any] | np.generic, tensors: Tensors, where: str
 
 
 def decode(node: Any, tensors: Tensors, file: str) -> Any:
-    """What `encode` was given."""
+    """Return the value that was given to `encode`."""
     if isinstance(node, list):
         return [decode(v, tensors, file) for v in node]
     if not isinstance(node, dict):
@@ -169,21 +171,18 @@ _DECODERS: dict[str, Callable[[dict[str, Any], Tensors, str], Any]] = {
 
 
 def _known(name: str) -> type | None:
-    """The class that results are saved under by this name; domains are imported if it needs one."""
+    """Return the class of this name, now or in old files; an unknown name imports all domains."""
     if name not in _KINDS:
         registry.load_domains()
-    return _KINDS.get(name)
+    return _KINDS.get(_RENAMED.get(name, name)) or _KINDS.get(name)
 
 
 def register(kind: type) -> None:
-    """Let instances of a dataclass be saved."""
+    """Allow instances of a dataclass to be saved."""
     _KINDS[_kind(kind)] = kind
 
 
 def _kind(kind: type) -> str:
+    """Return the name of a class in files."""
     own = kind.__module__.split(".")[0] == "fermiac"
     return kind.__name__ if own else f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _name(path: PathLike) -> str:
-    return os.fspath(path)

@@ -1,4 +1,4 @@
-"""Named strategies: an algorithm is given as an object, or as the string that stands for one."""
+"""Registries of named algorithms, which are given as an object or as its name."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ T = TypeVar("T")
 
 
 def suggestion(word: str, known: list[str]) -> str:
-    """Return "did you mean ...? " for a misspelt word, or nothing where no known one is close."""
+    """Return "did you mean ...? " with the known word closest to `word`, or an empty string."""
     lower = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), lower, n=1)
     return f"did you mean {lower[close[0]]!r}? " if close else ""
 
 
 class Strategies(Generic[T]):
-    """All strategies of one kind that have a name.
+    """The named strategies of one kind.
 
     Parameters
     ----------
     argument : str
-        The argument that takes them, for messages.
+        The name of the argument that takes them, for messages.
     base : type
-        The class of the objects.
+        The base class of the objects.
     makers : mapping of str to callable
-        Each name with what makes its object; none is called before its name is given.
-    example : str
-        An object as users write it, for messages.
+        For each name the function that makes its object; it is called when the name is given.
+    example : str, optional
+        An object as users write it, for messages; none where names alone are given.
     """
 
     def __init__(
-        self, argument: str, base: type[T], makers: Mapping[str, Callable[[], T]], example: str
+        self,
+        argument: str,
+        base: type[T],
+        makers: Mapping[str, Callable[[], T]],
+        example: str | None = None,
     ) -> None:
         self._argument = argument
         self._base = base
@@ -49,12 +53,14 @@ class Strategies(Generic[T]):
         return tuple(self._makers)
 
     def resolve(self, given: object, argument: str | None = None) -> T:
-        """Return the strategy that was given, or the one that its name stands for."""
+        """Return the strategy given as an object or by name."""
         if isinstance(given, self._base):
             return given
         argument = argument or self._argument
         names = ", ".join(map(repr, self._makers))
-        needed = f"an object such as {self._example}, or one of the names {names}, is needed"
+        needed = f"one of the names {names} is needed"
+        if self._example is not None:
+            needed = f"an object such as {self._example}, or one of the names {names}, is needed"
         if isinstance(given, str):
             maker = self._makers.get(given)
             if maker is not None:

@@ -1,4 +1,4 @@
-"""Arrays of NumPy and tensors of torch, which is not imported for them."""
+"""Conversion between NumPy arrays and torch tensors, without an import of torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Array = NDArray[np.float64]
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether `value` is a torch tensor; torch is not imported for it."""
+    """Return whether `value` is a torch tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def to_numpy(value: Any) -> Any:
-    """Give a tensor's numbers as an array, and all else as it is."""
+    """Return a tensor as an array, and any other value as it is."""
     return value.detach().cpu().double().numpy() if is_tensor(value) else value
 
 
 def like(given: Any, array: Array) -> Any:
-    """Give `array` as what was given is: a tensor of its type on its device, or an array."""
+    """Return `array` in the form of `given`: a tensor of its type and device, or an array."""
     if not is_tensor(given):
         return array
     torch = sys.modules["torch"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.strategies import suggestion
 from fermiac.errors import ArgumentError
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "columns",
     "key_of",
     "labels",
+    "numbered",
     "numbers",
     "plain",
     "positive",
     "probability",
     "real",
+    "real_numbers",
     "require",
     "shape_of",
     "unwrapped",
@@ -33,26 +36,26 @@ __all__ = [
 ]
 
 RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None"
-"""What every ``rng=`` argument takes; see `key_of`."""
+"""The types of ``rng=`` arguments; see `key_of`."""
 
 Size: TypeAlias = "int | Sequence[int]"
 """The shape of an array."""
 
 
 def key_of(rng: RngLike) -> int:
-    """Give the key that an ``rng=`` argument stands for.
+    """Return the key of an ``rng=`` argument.
 
     Parameters
     ----------
     rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
         A whole number from 0 to 2**64 - 1 is the key. A `~numpy.random.SeedSequence` gives its
-        first 64-bit word; a `~numpy.random.Generator` gives its next one (and moves on). None
-        takes a key from the operating system.
+        first 64-bit word, a `~numpy.random.Generator` its next one. None takes a key from the
+        operating system.
 
     Returns
     -------
     int
-        The key, from 0 to 2**64 - 1. Given as ``rng=`` it repeats the computation.
+        The key, from 0 to 2**64 - 1. Given as ``rng=``, it repeats the computation.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def key_of(rng: RngLike) -> int:
 
 
 def plain(name: str, value: Any) -> Any:
-    """Pass `value` on, unless NumPy would make numbers of it that were not meant."""
+    """Return `value` itself; None, text and masked values, which NumPy accepts, are errors."""
     if value is None or isinstance(value, str):
         raise ArgumentError(
             f"{name}: {value!r} was given; a number or an array of numbers is needed"
@@ -89,7 +92,7 @@ def plain(name: str, value: Any) -> Any:
 
 
 def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
-    """Take `value` as an int from `low` to `high`."""
+    """Return `value` as an int from `low` to `high`."""
     needed = f"a whole number from {low} to {high} is needed{more}"
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
@@ -109,7 +112,7 @@ def real(
     needed: str = "a finite number is needed",
     good: Callable[[float], bool] = math.isfinite,
 ) -> float:
-    """Take `value` as a float for which `good` holds; `needed` says so in the message."""
+    """Return `value` as a float for which `good` holds; `needed` is the text of the message."""
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
@@ -124,14 +127,14 @@ def real(
 
 
 def positive(name: str, value: Any, infinite: bool = False) -> float:
-    """Take `value` as a positive float."""
+    """Return `value` as a positive float."""
     if infinite:
         return real(name, value, "a positive number is needed", lambda x: x > 0)
     return real(name, value, "a positive, finite number is needed", lambda x: 0 < x < math.inf)
 
 
 def probability(name: str, value: Any, zero: bool = False, one: bool = False) -> float:
-    """Take `value` as a float between 0 and 1; the ends count where `zero` and `one` say so."""
+    """Return `value` as a float between 0 and 1; `zero` and `one` allow the ends."""
     low, high = "from 0" if zero else "above 0", "to 1" if one else "below 1"
     joint = " " if zero and one else " and " if not one else " up "
     return real(
@@ -143,7 +146,7 @@ def probability(name: str, value: Any, zero: bool = False, one: bool = False) ->
 
 
 def shape_of(size: Size) -> tuple[int, ...]:
-    """Take `size` as the shape of an array."""
+    """Return `size` as the shape of an array."""
     sizes = size if isinstance(size, (tuple, list)) else (size,)
     return tuple(whole("size", n, 0, 2**63 - 1) for n in sizes)
 
@@ -152,7 +155,7 @@ Array = NDArray[np.float64]
 
 
 def numbers(name: str, given: ArrayLike) -> Array:
-    """Take what was given as float64, without NaN; booleans and texts are no numbers."""
+    """Return the argument as float64; NaN, booleans and text are errors."""
     value = plain(name, given)
     try:
         kind = np.asarray(value).dtype.kind
@@ -175,35 +178,62 @@ def numbers(name: str, given: ArrayLike) -> Array:
     return array
 
 
+def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
+    """Return the argument as a C-contiguous float64 array, which may hold NaN.
+
+    With ``copy=None`` an array that is one already is returned itself.
+    """
+    value = plain(name, given)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"its elements are of type {array.dtype.name}")
+        return np.array(array, dtype=np.float64, order="C", copy=copy)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
+        ) from error
+
+
 def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> None:
-    """Refuse `array` where it is not `good`."""
+    """Raise an error if `array` is not `good` everywhere."""
     if not good.all():
         raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
 
 
 def choice(name: str, value: object, known: tuple[str, ...]) -> str:
-    """Take `value` as one of the known words."""
+    """Return `value`, which must be one of the known words."""
     if not isinstance(value, str) or value not in known:
         words = ", ".join(repr(word) for word in known)
-        raise ArgumentError(f"{name}: {value!r:.60} was given; one of {words} is needed")
+        hint = suggestion(value, list(known)) if isinstance(value, str) else ""
+        raise ArgumentError(f"{name}: {value!r:.60} was given; {hint}one of {words} is needed")
     return value
 
 
-def labels(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
-    """Take the names of the coordinates; none where there are none."""
+def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple[str, ...]:
+    """Return `n` different names of coordinates or other things, or () for None."""
     if names is None:
         return ()
-    given = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(given)) != len(given) or len(given) != dim:
+    given: object = names
+    listed = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
+    if isinstance(names, str) or len(set(listed)) != len(listed) or len(listed) != n:
         raise ArgumentError(
-            f"names: {names!r:.100} given; a sequence of {dim} different names is needed, one for "
-            "each coordinate"
+            f"names: {names!r:.100} given; a sequence of {n} different names is needed, one for "
+            f"each {of}"
         )
-    return given
+    return listed
+
+
+def numbered(name: str, n: int) -> tuple[str, ...]:
+    """Return the names ``name[0]``, ``name[1]`` and so on."""
+    return tuple(f"{name}[{i}]" for i in range(n))
 
 
 def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], int]:
-    """Broadcast: a column for each argument (one number where it is one), the shape, the rows."""
+    """Broadcast arrays; return a column for each, the shape and the number of rows.
+
+    The column of a single number has one entry.
+    """
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     except ValueError as error:
@@ -221,12 +251,12 @@ def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], i
 
 
 def unwrapped(array: NDArray[Any]) -> Any:
-    """Give a number for a result without axes."""
+    """Return a number for an array without axes, and any other array as it is."""
     return array.item() if array.ndim == 0 else array
 
 
 def yes(name: str, value: Any) -> bool:
-    """Take `value` as a flag."""
+    """Return `value` as a bool."""
     if not isinstance(value, bool | np.bool_):
         raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
     return bool(value)

@@ -17,7 +17,7 @@ from fermiac._core.common import (
     weighted_average,
 )
 from fermiac._core.importance import importance_evidence, importance_expect
-from fermiac._core.mcmc import RowStreams, Sampler, mcmc_windows
+from fermiac._core.mcmc import RowStreams, Sampler
 from fermiac._core.nested import (
     GuardedDensity,
     NestedRun,
@@ -62,6 +62,7 @@ from fermiac._core.score import (
     score_noise,
 )
 from fermiac._core.targets import (
+    UNIVARIATE_LAWS,
     Integrand,
     Law,
     LogDensity,
@@ -93,6 +94,7 @@ from fermiac._core.walks import (
 __all__ = [
     "CHUNK",
     "MAX_THREADS",
+    "UNIVARIATE_LAWS",
     "Crawlers",
     "EdgeSorter",
     "GaussianMixture",
@@ -123,7 +125,6 @@ __all__ = [
     "importance_expect",
     "isa_level",
     "khat",
-    "mcmc_windows",
     "native_density",
     "native_integrand",
     "nested_architecture",

@@ -1,4 +1,4 @@
-"""Types of the compiled module: streams, files, diagnostics, averages and special functions."""
+"""Stubs of the compiled module: streams, files, diagnostics, averages, special functions."""
 
 from typing import Any, final
 

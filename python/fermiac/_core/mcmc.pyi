@@ -31,14 +31,14 @@ class Sampler:
         spec: object,
         dim: int,
         x0: _F,
-        warmup: list[tuple[int, str]],
+        warmup: tuple[int, int, int, int],
         pool: bool,
         key: int,
         first: int = 0,
     ) -> Sampler: ...
     def run(
         self,
-        ports: list[tuple[str, Any]],
+        oracles: list[tuple[str, Any]],
         until: int,
         record: dict[str, Any],
         budget: float | None,
@@ -64,5 +64,3 @@ class Sampler:
     def set_stream_position(self, position: _U) -> None: ...
     def save(self) -> NDArray[np.uint64]: ...
     def load(self, words: NDArray[np.uint64]) -> None: ...
-
-def mcmc_windows(n: int, initial: int, first: int, last: int) -> list[tuple[int, str]]: ...

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 _F = NDArray[np.float64]
 
+UNIVARIATE_LAWS: dict[str, list[str]]
+
 @final
 class Law:
     @staticmethod

@@ -1,4 +1,4 @@
-"""The command line: posteriors of epsilon from counts, tables of counts, or scores."""
+"""The command line ``fermiac``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: posteriors of epsilon from counts, tables of counts, or scores."""
+"""The command ``fermiac epsilon``: posteriors of epsilon from counts, tables or scores."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from fermiac.errors import FermiacError
 
 __all__ = ["main"]
 
-#: What a table gets behind its own columns, and ``error`` at the end.
+#: The columns that are added to a table; the last one is ``error``.
 COLUMNS = ("epsilon_median", "epsilon_lower", "epsilon_upper", "prob_zero")
-#: With ``--moments``.
+#: The columns that ``--moments`` adds.
 MOMENTS = ("epsilon_mean", "epsilon_sd", "epsilon_mode")
 _OF_SCORES = ("threshold", "method", "alpha", "rng")
 _STRATEGIES = {
-    "holdout": privacy.HoldOut,
+    "holdout": privacy.HoldOutThreshold,
     "multisplit": privacy.MultiSplit,
     "bonferroni": privacy.Bonferroni,
 }
-#: Why counts have no posterior.
+#: The reasons for which the counts have no posterior.
 _NO_POSTERIOR = {
     "multisplit": "they are those of one split of many, chosen by its bound",
     "bonferroni": "the threshold was chosen on the scores that were counted",
@@ -51,18 +51,18 @@ _NO_POSTERIOR = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line, and return its exit code.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        The words behind the name of the program; those of the process by default.
+        The arguments of the command line; by default those of the process.
 
     Returns
     -------
     int
-        0; 1 where rows of a table could not be used; 2 where nothing could be done; 130 after
-        Ctrl-C; 141 where the reader of the output left.
+        0 for success, 1 if some rows of a table could not be used, 2 if nothing could be computed,
+        130 after Ctrl-C, 141 if the reader of the output closed its pipe.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = f"{parser.prog} {options.command}"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # What the encoding of a terminal or pipe lacks is no reason to stop.
+            # Characters that the encoding of a terminal or pipe lacks are escaped.
             stream.reconfigure(errors="backslashreplace")
     try:
         with _plain_warnings(name):
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _plain_warnings(name: str) -> Iterator[None]:
-    """Tell of warnings without the lines of code that they come from."""
+    """Print warnings without the lines of code that they come from."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         try:
@@ -113,25 +113,25 @@ def _plain_warnings(name: str) -> Iterator[None]:
 
 
 def _drop_output() -> None:
-    """Let what is still to be written go nowhere, so that the interpreter ends in silence."""
+    """Discard pending output, so that the interpreter exits without another error."""
     with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fermiac", description="Monte Carlo and statistics: the parts that need no program."
+        prog="fermiac", description="Monte Carlo and statistics from the command line."
     )
     parser.add_argument("--version", action="version", version=f"fermiac {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     epsilon = commands.add_parser(
         "epsilon",
         allow_abbrev=False,
-        help="the posterior of epsilon from the errors of an attack",
-        description="The posterior of differential privacy's epsilon from the errors of an attack: "
-        "from four counts, from a table of them, or from the scores of members and non-members.",
-        epilog="Exit codes: 0; 1 if rows of a table could not be used (they are in the table, with "
-        "the reason in its column error); 2 if nothing could be done.",
+        help="posterior of epsilon from the errors of an attack",
+        description="Posterior of the epsilon of differential privacy from the errors of an "
+        "attack, given as four counts, a table of counts, or scores of members and non-members.",
+        epilog="Exit codes: 0 for success; 1 if some rows of a table could not be used (their "
+        "column error has the reason); 2 if nothing could be computed.",
     )
     counts = epsilon.add_argument_group("four counts")
     for name, long in zip(
@@ -144,72 +144,78 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--csv",
         metavar="FILE",
-        help="columns tp, fp, fn, tn, perhaps delta and prior (which go before --delta and "
-        "--prior), and any others, which are kept; with commas, semicolons, tabs or bars between",
+        help="a file with the columns tp, fp, fn, tn and any others, which are kept; columns delta "
+        "and prior override --delta and --prior; the delimiter is a comma, semicolon, tab or bar",
     )
-    table.add_argument("--out", metavar="FILE", help="where the table goes; default the screen")
+    table.add_argument(
+        "--out", metavar="FILE", help="output file of the table; default: standard output"
+    )
     table.add_argument(
         "--moments",
         action="store_true",
-        help="with mean, standard deviation and mode, which take several times as long as the rest",
+        help="add mean, standard deviation and mode, which take several times as long as the rest",
     )
     scores = epsilon.add_argument_group(
         "scores",
-        "A lower bound (of --method, too large with probability --alpha at most) and, where the "
-        "threshold does not depend on the scores that are counted, the posterior.",
+        "A lower bound by --method, which is too large with probability --alpha at most. The "
+        "posterior as well, if the threshold does not depend on the scores that are counted.",
     )
     scores.add_argument(
         "--scores",
         nargs=2,
         metavar=("MEMBERS", "NONMEMBERS"),
-        help="two files with a score a line; high scores mean member",
+        help="two files with one score a line; high scores mean member",
     )
     scores.add_argument(
         "--threshold",
         metavar="T",
-        help="a number that was fixed before the scores were seen, or how it is found: holdout "
-        "(default), multisplit, bonferroni. The last two have a bound, but no posterior",
+        help="a number that was fixed before the scores were seen, or the method that chooses it: "
+        "holdout (default), multisplit, bonferroni. The last two have a bound, but no posterior",
     )
     scores.add_argument(
         "--method",
         choices=("clopper-pearson", "jeffreys", "bayes"),
-        help="of the bound: limits that hold for all rates (default), or on average over "
-        "Jeffreys' prior; or the quantile of the posterior under that",
+        help="method of the bound: limits that hold for all rates (default), limits that hold on "
+        "average over Jeffreys' prior, or the quantile of the posterior under that prior",
     )
-    scores.add_argument("--alpha", metavar="X", help="of the bound; default 0.05")
-    scores.add_argument("--rng", metavar="N", help="seed of the splits; default 0")
-    epsilon.add_argument("--delta", default="0", metavar="X", help="default 0")
-    epsilon.add_argument("--prob", default="0.9", metavar="P", help="of intervals; default 0.9")
+    scores.add_argument("--alpha", metavar="X", help="error probability of the bound; default 0.05")
+    scores.add_argument("--rng", metavar="N", help="seed of the random splits; default 0")
+    epsilon.add_argument("--delta", default="0", metavar="X", help="delta; default 0")
     epsilon.add_argument(
-        "--kind", choices=("equal", "hpd", "lower", "upper"), default="equal", help="of intervals"
+        "--prob", default="0.9", metavar="P", help="probability of intervals; default 0.9"
     )
     epsilon.add_argument(
-        "--prior", choices=tuple(PRIORS), default="jeffreys", help="of the error rates"
+        "--kind",
+        choices=("equal", "hpd", "lower", "upper"),
+        default="equal",
+        help="kind of intervals",
+    )
+    epsilon.add_argument(
+        "--prior", choices=tuple(PRIORS), default="jeffreys", help="prior of the error rates"
     )
     epsilon.add_argument(
         "--direction",
         choices=("both", "attack", "forward", "reverse"),
-        help="which ratios of rates count: the attack and the attack with its answers flipped "
-        "(both, the default for counts), or the attack alone (the default for scores, whose "
-        "direction is known beforehand: for it the bound is proven); forward is true positives "
-        "over false positives, reverse true negatives over false negatives",
+        help="the ratios of rates that count: both, the attack and the attack with its answers "
+        "flipped (default for counts); attack, the attack alone (default for scores, whose "
+        "direction is known beforehand, so that the bound is proven); forward, true positives over "
+        "false positives; reverse, true negatives over false negatives",
     )
-    epsilon.add_argument("--claim", metavar="X", help="report P(epsilon > X)")
+    epsilon.add_argument("--claim", metavar="X", help="print P(epsilon > X)")
     return parser
 
 
 def _epsilon(options: argparse.Namespace) -> int:
     given = [name for name in COUNTS if getattr(options, name) is not None]
-    ways = [bool(given), options.csv is not None, options.scores is not None]
-    if sum(ways) != 1:
+    if bool(given) + (options.csv is not None) + (options.scores is not None) != 1:
         raise Refused(
             "one of these is needed: the four counts (--tp --fp --fn --tn), --csv FILE, or "
             "--scores MEMBERS NONMEMBERS"
         )
-    for way, names in {"csv": ("out", "moments"), "scores": _OF_SCORES}.items():
+    for source, names in {"csv": ("out", "moments"), "scores": _OF_SCORES}.items():
         for name in names:
-            if getattr(options, name) not in (None, False) and getattr(options, way) is None:
-                raise Refused(f"--{name} goes with --{way}")
+            if getattr(options, name) not in (None, False) and getattr(options, source) is None:
+                raise Refused(f"--{name} goes with --{source}")
     if options.direction is None:
         options.direction = "both" if options.scores is None else "attack"
     options.delta = delta_of("--delta", options.delta)
@@ -254,7 +260,7 @@ def _scores(options: argparse.Namespace) -> int:
     threshold = (
         _STRATEGIES[word]()
         if word in _STRATEGIES
-        else privacy.Explicit(
+        else privacy.FixedThreshold(
             number_of("--threshold", word, "a number, holdout, multisplit or bonferroni is")
         )
     )
@@ -302,12 +308,12 @@ def _table(options: argparse.Namespace) -> int:
     clash = [name for name in columns if name in map(str.lower, table.header)]
     if clash:
         raise Refused(
-            f"{path}: it has a column {', '.join(clash)}, as the answer will; rename it, or leave "
-            "it out"
+            f"{path}: it has a column {', '.join(clash)}, which the output will have, too; rename "
+            "it, or leave it out"
         )
     with _output(options.out, path) as out:
         answers = iter(_answers(table.rows, options))
-        # Rows with more fields than the header have a name for these, so that all are as long.
+        # Fields beyond those of the header get names, so that all rows have the same length.
         width = max([len(table.header), *(len(row.words) for row in table.rows)])
         extra = [f"extra_{k}" for k in range(1, width - len(table.header) + 1)]
         writer = csv.writer(out, lineterminator="\n", delimiter=table.delimiter)
@@ -334,7 +340,7 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _answers(rows: list[Row], options: argparse.Namespace) -> list[list[float]]:
-    """The numbers for all good rows."""
+    """Return the numbers of the added columns for all valid rows."""
     good = [row.numbers for row in rows if not row.error]
     *counts, delta, prior = np.array(good, dtype=np.float64).reshape(-1, 6).T
     posterior = privacy.epsilon_posterior(
@@ -352,6 +358,7 @@ def _answers(rows: list[Row], options: argparse.Namespace) -> list[list[float]]:
 
 @contextmanager
 def _output(name: str | None, source: Path) -> Iterator[TextIO]:
+    """Open the output file, or give the standard output."""
     if name is None:
         if sys.stdout is None:
             raise Refused("there is no standard output; give --out FILE")

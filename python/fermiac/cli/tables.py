@@ -1,4 +1,4 @@
-"""What the command line reads: numbers, tables and scores, with a reason for what is refused."""
+"""Input of the command line: numbers, tables of counts, files of scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from fermiac.privacy.inputs import MOST
+from fermiac.privacy.checks import MOST
 
 __all__ = [
     "COUNTS",
@@ -29,19 +29,19 @@ __all__ = [
 ]
 
 COUNTS = ("tp", "fp", "fn", "tn")
-#: The parameter of the prior laws by their names.
+#: The parameter of the beta prior by its name.
 PRIORS = {"jeffreys": 0.5, "uniform": 1.0}
 _MISSING = ("nan", "na", "n/a", "none", "null")
 
 
 class Refused(Exception):
-    """What was given cannot be used; the message is for the user."""
+    """Unusable input; the message is for the user."""
 
 
 def number_of(name: str, text: str, needed: str = "a number is") -> float:
-    """The number that `text` is; `name` is for the message if it is none."""
+    """Return `text` as a number; `name` is for the message if it is none."""
     number = math.nan
-    # Python itself would take 1_000 and the digits of all scripts.
+    # float() also accepts 1_000 and the digits of all scripts.
     if text.isascii() and "_" not in text:
         with suppress(ValueError):
             number = float(text)
@@ -66,7 +66,7 @@ fraction_of = _checked("a number between 0 and 1 is", lambda x: 0 < x < 1)
 
 
 def seed_of(text: str) -> int:
-    """The seed that `text` is."""
+    """Return `text` as a seed."""
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 2**64):
         raise Refused(
             f"--rng: {text!r:.60} was given; a whole number from 0 to 2**64 - 1 is needed"
@@ -75,7 +75,7 @@ def seed_of(text: str) -> int:
 
 
 class Row(NamedTuple):
-    """A row of a table: its first line, its words, its numbers or why they cannot be used."""
+    """A row of a table: its first line, its fields, and its numbers or the error in them."""
 
     line: int
     words: list[str]
@@ -85,7 +85,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table as it was read."""
+    """A table of counts."""
 
     header: list[str]
     rows: list[Row]
@@ -93,7 +93,7 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path, delta: float, prior: str) -> Table:
-    """The table of a file; `delta` and `prior` are for those without such columns."""
+    """Return the table in a file; `delta` and `prior` are used where it lacks these columns."""
     with _opened(path) as file:
         first = file.readline()
         delimiter = max(",;\t|", key=lambda mark: len(set(COUNTS) & set(_names(first, mark))))
@@ -105,7 +105,7 @@ def read_table(path: Path, delta: float, prior: str) -> Table:
             rows = []
             line = reader.line_num + 1
             for words in reader:
-                # A line without a word and without a comma is no row.
+                # A line without a field is no row.
                 if len(words) > 1 or any(map(str.strip, words)):
                     rows.append(_row(line, words, places, len(header), delta, prior))
                 line = reader.line_num + 1
@@ -122,7 +122,7 @@ def _names(line: str, delimiter: str) -> list[str]:
 
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
-    """Where the columns are that mean something."""
+    """Return the positions of the columns that are read."""
     names = [name.lower() for name in header]
     missing = [name for name in COUNTS if name not in names]
     if missing:
@@ -156,7 +156,7 @@ def _row(
 
 
 def read_scores(path: Path) -> list[float]:
-    """The numbers of a file, one a line; a first line that is no number is a title."""
+    """Return the numbers in a file, one a line; the first line may be a title."""
     numbers, bad = [], []
     with _opened(path) as file:
         for line, text in enumerate(file, 1):
@@ -182,7 +182,7 @@ def read_scores(path: Path) -> list[float]:
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     try:
-        # A byte-order mark, as spreadsheets write it, is no part of the first word.
+        # The encoding removes the byte-order mark that spreadsheets write.
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file
     except OSError as error:

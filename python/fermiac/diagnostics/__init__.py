@@ -1,4 +1,4 @@
-"""Diagnostics of samples: convergence of Markov chains; smoothed importance weights, k-hat."""
+"""Diagnostics of samples: convergence of Markov chains, smoothed importance weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Autocorrelation times of walkers that depend on each other."""
+"""Autocorrelation times of the walkers of an ensemble."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from fermiac.errors import ConvergenceWarning
 
 __all__ = ["LEAST_TIMES", "WINDOW", "autocorr_time", "is_long_enough"]
 
-#: A run shorter than this many autocorrelation times does not tell how long they are.
+#: Estimates from runs shorter than this many autocorrelation times are too small.
 LEAST_TIMES = 50
-#: How many times the time its window has.
+#: The length of the window of lags, in autocorrelation times.
 WINDOW = 5.0
 
 
 def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None = None) -> Any:
     r"""Estimate the integrated autocorrelation time of the walkers of an ensemble.
 
-    The walkers of `fermiac.mcmc.Stretch` and its like depend on each other, so that R-hat and
-    `ess`, which compare chains, do not hold for them. The variance of an average over all of
-    `draws` transitions is that of as many independent ensembles as `draws` over this time.
+    The walkers of `fermiac.mcmc.Stretch` and other ensemble kernels depend on each other, so that
+    R-hat and `ess`, which compare independent chains, are invalid for them. The variance of an
+    average over a run of n transitions is that of n / τ independent ensembles.
 
     Parameters
     ----------
     x : array_like, shape (walkers, draws), (draws,) or (walkers, draws, ...)
-        The draws; further axes are quantities of their own.
+        The draws; further axes are separate quantities.
     window : float, default 5
         Autocorrelations are summed up to the first lag that is at least this many times the sum.
     n_threads : int, optional
-        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -44,12 +44,12 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
     Raises
     ------
     ArgumentError
-        If `x` is of another shape or holds NaN or an infinity, or `window` is not positive.
+        If `x` has another shape or holds NaN or an infinity, or if `window` is not positive.
 
     Warns
     -----
     ConvergenceWarning
-        If there are fewer than 50 τ draws of a walker: then τ is probably larger than it seems.
+        If a walker has fewer than 50 τ draws; τ is probably larger than the estimate then.
 
     Notes
     -----
@@ -88,5 +88,5 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
 
 
 def is_long_enough(n_draws: int, time: Any) -> bool:
-    """Whether so many draws of a walker tell what the autocorrelation time is."""
+    """Return whether `n_draws` draws of a walker suffice for an autocorrelation time."""
     return not bool(np.any(n_draws < LEAST_TIMES * np.asarray(time)))

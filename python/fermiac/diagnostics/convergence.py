@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.validate import choice, real_numbers
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.targets.builtin import real_numbers
 
-__all__ = ["bfmi", "ess", "mcse", "rhat", "statistic"]
+__all__ = ["MIN_DRAWS", "bfmi", "ess", "mcse", "rhat", "statistic"]
 
 Array = NDArray[np.float64]
 Prob = float | tuple[float, float]
@@ -21,49 +21,49 @@ Prob = float | tuple[float, float]
 _METHODS = ("rank", "split", "folded", "unsplit")
 _ESS = ("bulk", "tail", "mean", "sd", "median", "mad", "quantile", "local", "unsplit")
 _MCSE = ("mean", "sd", "median", "quantile")
-#: Fewer draws of a chain say nothing.
-_MIN_DRAWS = 4
+#: The least number of draws of a chain for which a statistic is defined.
+MIN_DRAWS = 4
 
 
 def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) -> Any:
     r"""Compare the variance between Markov chains with the variance within them.
 
-    R-hat is near 1 where the chains have mixed. Above 1.01 the draws are not to be used yet.
+    R-hat is near 1 if the chains have mixed. Draws with an R-hat above 1.01 should not be used.
 
     Parameters
     ----------
     x : array_like, shape (chains, draws) or (chains, draws, ...)
-        The draws; further axes are quantities of their own.
+        The draws; further axes are separate quantities.
     method : {"rank", "split", "folded", "unsplit"}, default "rank"
-        What is compared. ``"split"``: the halves of the chains, so that a trend shows.
-        ``"folded"``: normal scores of the distances from the median, halves again, so that chains
-        of unequal spread show. ``"rank"``: the larger of the latter and the R-hat of normal scores
-        of the draws; it needs no moments. ``"unsplit"``: the chains as they are.
+        ``"unsplit"`` compares the chains as they are. ``"split"`` compares the halves of the
+        chains, which detects trends. ``"folded"`` compares halves in the normal scores of the
+        distances from the median, which detects unequal spreads. ``"rank"`` is the larger one of
+        the folded R-hat and the R-hat of the normal scores of the draws; it needs no moments.
     n_threads : int, optional
-        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray, shape of the further axes
-        R-hat: 1 where all draws are equal, inf where each chain stands still at a place of its
-        own, NaN for a single chain or fewer than 4 draws.
+        R-hat: 1 if all draws are equal, inf if each chain is constant at another value, NaN for a
+        single chain or fewer than 4 draws.
 
     Raises
     ------
     ArgumentError
-        If `x` is of another shape or holds NaN or an infinity; for an unknown method.
+        If `x` has another shape or holds NaN or an infinity, or for an unknown method.
 
     Warns
     -----
     FermiacWarning
-        Where there are too few chains or draws.
+        If there are too few chains or draws.
 
     Notes
     -----
     With m chains (or halves) of n draws, W the mean of their variances and B / n the variance of
     their means, :math:`\hat R = \sqrt{(n - 1) / n + B / (n W)}`. The normal score of the value
-    of rank r among S is :math:`\Phi^{-1}((r - 3/8) / (S + 1/4))`; equal values share a rank. Of an
-    odd number of draws the middle one is in neither half.
+    of rank r among S is :math:`\Phi^{-1}((r - 3/8) / (S + 1/4))`; equal values share a rank. The
+    middle one of an odd number of draws is in neither half.
 
     References
     ----------
@@ -77,57 +77,59 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     >>> x = fm.random.Stream(1).normal((4, 1000))
     >>> bool(fm.diagnostics.rhat(x) < 1.01)
     True
-    >>> x[0] += 2  # One chain is elsewhere.
+    >>> x[0] += 2  # One chain has another mean.
     >>> bool(fm.diagnostics.rhat(x) > 1.1)
     True
     """
-    name = _choice("method", method, _METHODS)
+    name = choice("method", method, _METHODS)
     return statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
 
 
 def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | None = None) -> Any:
-    r"""Say how many independent draws the draws of Markov chains are worth.
+    r"""Return the effective sample size of Markov chains.
+
+    It is the number of independent draws with the same error of an estimate.
 
     Parameters
     ----------
     x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
-        The draws; further axes are quantities of their own.
+        The draws; further axes are separate quantities.
     kind : str, default "bulk"
-        What the draws are to estimate. ``"mean"``, ``"sd"``, ``"median"``, ``"mad"`` (the median
-        absolute deviation); ``"quantile"``, the one of probability `prob`; ``"local"``, the
-        probability of lying between two quantiles; ``"tail"``, the worse of two quantiles;
-        ``"bulk"``, the mean of the normal scores, a measure of mixing that needs no moments. All
-        of them split the chains into halves, but ``"unsplit"``, for the mean.
+        The estimate: ``"mean"``, ``"sd"``, ``"median"``, ``"mad"`` (the median absolute
+        deviation); ``"quantile"``, that of probability `prob`; ``"local"``, the probability
+        between two quantiles; ``"tail"``, the worse one of two quantiles; ``"bulk"``, the mean of
+        the normal scores, a measure of mixing that needs no moments. All of them split the chains
+        into halves except ``"unsplit"``, which is for the mean.
     prob : float or (float, float), default 0.9
-        For ``"quantile"`` its probability. For ``"tail"`` and ``"local"`` the probability between
+        The probability of ``"quantile"``. For ``"tail"`` and ``"local"`` the probability between
         two quantiles with equal tails, or the probabilities of both quantiles: 0.9 stands for
-        (0.05, 0.95). Of no effect on the other kinds.
+        (0.05, 0.95). The other kinds ignore it.
     n_threads : int, optional
-        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray, shape of the further axes
-        The effective sample size. Above the number of draws S where these alternate about the
-        mean, but never above S log10 S. S where all draws are equal; NaN for fewer than 4 draws of
+        The effective sample size. It exceeds the number of draws S if these alternate about the
+        mean, but never S log10 S. It is S if all draws are equal, and NaN for fewer than 4 draws of
         a chain.
 
     Raises
     ------
     ArgumentError
-        If `x` is of another shape or holds NaN or an infinity; for an unknown kind; if `prob` is
+        If `x` has another shape or holds NaN or an infinity, for an unknown kind, or if `prob` is
         not between 0 and 1.
 
     Warns
     -----
     FermiacWarning
-        Where there are too few draws.
+        If there are too few draws.
 
     Notes
     -----
-    S over the integrated autocorrelation time, whose autocorrelations combine the
-    autocovariances within the chains with the variance between them, summed as far as Geyer's
-    initial monotone sequence says. Lags are summed directly as far as that is faster than a
+    It is S over the integrated autocorrelation time. The autocorrelations combine the
+    autocovariances within the chains with the variance between them, and are summed over Geyer's
+    initial monotone sequence. Short lags are computed directly, where that is faster than a
     Fourier transform.
 
     References
@@ -139,7 +141,7 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
 
     Examples
     --------
-    A chain with correlations 0.9^t is worth (1 - 0.9) / (1 + 0.9) of its draws:
+    For correlations 0.9^t the ratio to the number of draws is (1 - 0.9) / (1 + 0.9):
 
     >>> import numpy as np, fermiac as fm
     >>> noise = fm.random.Stream(1).normal((4, 20_000))
@@ -151,7 +153,7 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     >>> fm.diagnostics.ess(np.ones((4, 100)))
     400.0
     """
-    name = _choice("kind", kind, _ESS)
+    name = choice("kind", kind, _ESS)
     pair = _pair(prob) if name in ("tail", "local") else (0.0, 0.0)
     if name in ("median", "quantile"):
         name, pair = "quantile", (0.5 if name == "median" else _single(prob), 0.0)
@@ -166,35 +168,34 @@ def mcse(
     Parameters
     ----------
     x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
-        The draws; further axes are quantities of their own.
+        The draws; further axes are separate quantities.
     kind : {"mean", "sd", "median", "quantile"}, default "mean"
         The estimate.
     prob : float, default 0.9
-        The probability of the quantile. Of no effect on the other kinds.
+        The probability of the quantile. The other kinds ignore it.
     n_threads : int, optional
-        Threads that share the quantities; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or ndarray, shape of the further axes
-        The standard error; 0 where all draws are equal, NaN for fewer than 4 draws of a chain.
+        The standard error: 0 if all draws are equal, NaN for fewer than 4 draws of a chain.
 
     Raises
     ------
     ArgumentError
-        If `x` is of another shape or holds NaN or an infinity; for an unknown kind; if `prob` is
+        If `x` has another shape or holds NaN or an infinity, for an unknown kind, or if `prob` is
         not between 0 and 1.
 
     Warns
     -----
     FermiacWarning
-        Where there are too few draws.
+        If there are too few draws.
 
     Notes
     -----
-    Each has the effective sample size of its own, as `ess` gives it. The error of a quantile is
-    half of the distance of two order statistics, one standard deviation of its rank below and
-    above it.
+    Each kind uses its effective sample size from `ess`. The error of a quantile is half the
+    distance between two order statistics, one standard deviation of its rank below and above it.
 
     References
     ----------
@@ -210,7 +211,7 @@ def mcse(
     >>> error.shape, bool(np.all(abs(error - 0.01) < 0.002))
     ((3,), True)
     """
-    name = _choice("kind", kind, _MCSE)
+    name = choice("kind", kind, _MCSE)
     p = _single(prob) if name == "quantile" else 0.5
     name = "quantile" if name == "median" else name
     return statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
@@ -222,26 +223,26 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
     Parameters
     ----------
     energy : array_like, shape (chains, draws) or (draws,)
-        The energy, potential and kinetic, at each draw.
+        The total energy, potential and kinetic, at each draw.
     n_threads : int, optional
-        Threads that share the chains; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     ndarray, shape (chains,), or float
-        The mean square of the steps of the energy over its variance, chain by chain. Below 0.3 the
-        momenta move the energy too little to reach the tails. NaN where the energy is constant, or
-        for fewer than 4 draws.
+        The mean square of the changes of the energy over its variance, chain by chain. Below 0.3
+        the momenta change the energy too little to reach the tails. NaN if the energy is constant,
+        or for fewer than 4 draws.
 
     Raises
     ------
     ArgumentError
-        If `energy` is of another shape or holds NaN or an infinity.
+        If `energy` has another shape or holds NaN or an infinity.
 
     Warns
     -----
     FermiacWarning
-        Where there are too few draws.
+        If there are too few draws.
 
     References
     ----------
@@ -251,7 +252,7 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
     Examples
     --------
     >>> import fermiac as fm
-    >>> energy = fm.random.Stream(1).normal((4, 1000))  # Independent: steps of variance 2.
+    >>> energy = fm.random.Stream(1).normal((4, 1000))  # Independent: changes of variance 2.
     >>> bool(abs(fm.diagnostics.bfmi(energy) - 2).max() < 0.3)
     True
     """
@@ -264,7 +265,7 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
     if bad.size:
         place = tuple(map(int, bad[0]))
         raise ArgumentError(f"energy: {values[place]} given at {place}; finite numbers are needed")
-    # The chains are the quantities here, of one chain each.
+    # Each chain is a quantity with a single chain.
     return statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi", n_threads)
 
 
@@ -276,7 +277,7 @@ def statistic(
     probabilities: tuple[float, float] = (0.0, 0.0),
     min_chains: int = 1,
 ) -> Any:
-    """A statistic of the core's, of every quantity."""
+    """Return a statistic of the core for every quantity."""
     threads = resolve_threads(n_threads)
     values = real_numbers(name, x)
     if values.ndim == 1:
@@ -287,8 +288,8 @@ def statistic(
             "...) is needed, with a draw at least"
         )
     chains, draws, *rest = values.shape
-    if chains < min_chains or draws < _MIN_DRAWS:
-        needed = f"{min_chains} chains" if chains < min_chains else f"{_MIN_DRAWS} draws of each"
+    if chains < min_chains or draws < MIN_DRAWS:
+        needed = f"{min_chains} chains" if chains < min_chains else f"{MIN_DRAWS} draws of each"
         warnings.warn(
             f"{name}: chains {chains}, draws {draws}; at least {needed} are needed, so that the "
             "result is NaN",
@@ -300,13 +301,6 @@ def statistic(
         columns = np.ascontiguousarray(values.reshape(chains, draws, -1))
         found = _core.diagnostics_convergence(columns, statistic, probabilities, threads)
     return found.reshape(rest) if rest else float(found[0])
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        shown = ", ".join(map(repr, choices))
-        raise ArgumentError(f"{name}: {value!r} given; it must be one of {shown}")
-    return value
 
 
 def _probabilities(prob: Prob) -> Array:
@@ -327,7 +321,7 @@ def _single(prob: Prob) -> float:
 def _pair(prob: Prob) -> tuple[float, float]:
     given = _probabilities(prob)
     if given.ndim == 0:
-        # The doubles nearest to what was meant: 0.05, not 0.04999999999999999.
+        # Rounding gives the nearest double: 0.05, not 0.04999999999999999.
         return round((1 - float(given)) / 2, 15), round((1 + float(given)) / 2, 15)
     if given.shape != (2,) or not given[0] < given[1]:
         raise ArgumentError(f"prob: {prob!r} given; a probability, or two that rise, are needed")

@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance weights, and the k-hat of their tail."""
+"""Pareto-smoothed importance weights and the shape k-hat of their tail."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import whole
+from fermiac._base.validate import real_numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.targets.builtin import real_numbers
 
 __all__ = ["khat_threshold", "psis"]
 
@@ -25,40 +24,41 @@ def psis(
     *,
     n_threads: int | None = None,
 ) -> tuple[Array, Any]:
-    r"""Smooth importance weights by a generalised Pareto law, and measure their tail.
+    r"""Smooth importance weights by a generalised Pareto law, and return its shape k-hat.
 
-    The largest weights, :math:`3 \sqrt{n / r_\mathrm{eff}}` of them, are replaced by the order
-    statistics of the generalised Pareto law that fits them, none beyond the largest raw weight.
-    The shape k-hat of that law tells whether averages over the weights can be relied on.
+    The :math:`3 \sqrt{n / r_\mathrm{eff}}` largest weights are replaced by the order statistics of
+    a fitted generalised Pareto law, none beyond the largest raw weight. The shape k-hat of the law
+    shows whether averages over the weights are reliable.
 
     Parameters
     ----------
     log_ratios : array_like, shape (n,) or (n, columns)
         Logarithms of the raw weights, up to a constant; -inf for a weight of 0. For leave-one-out
-        cross-validation these are the negative pointwise log-likelihoods. Each column is a set of
-        weights of its own.
+        cross-validation these are the negative pointwise log-likelihoods. Each column is a
+        separate set of weights.
     r_eff : float or array_like, shape (columns,), default 1
         The effective sample size of the draws over their number: 1 for independent draws, less for
-        a Markov chain. The tail is longer where draws say less.
+        a Markov chain. The tail is longer for a smaller value.
     normalize : bool, default True
         Make the weights of each column sum to 1; False keeps the scale of the ratios.
     n_threads : int, optional
-        Threads that share the columns; see `fermiac.set_num_threads`. Never changes the result.
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     log_weights : ndarray, shape of `log_ratios`
         Logarithms of the smoothed weights.
     khat : float or ndarray, shape (columns,)
-        The shape: the fitted tail has moments of order below 1 / k-hat. Above `khat_threshold` an
-        average is not to be relied on, above 1 its mean does not exist. -inf where all weights of
-        the tail are equal. NaN where no Pareto law fits: below 30 values, or where a quarter of the
-        tail lies at its lower end, as when most weights are 0. In both cases nothing is smoothed.
+        The shape: the fitted tail has moments of order below 1 / k-hat. Averages are unreliable
+        above `khat_threshold`, and their mean does not exist above 1. -inf where all weights of
+        the tail are equal. NaN where no Pareto law is fitted: for fewer than 30 values, or where a
+        quarter of the tail lies at its lower end, as when most weights are 0. In these cases
+        nothing is smoothed.
 
     Raises
     ------
     ArgumentError
-        If `log_ratios` is of another shape, holds NaN or +inf, or a column holds only -inf; if
+        If `log_ratios` has another shape, holds NaN or +inf, or has a column of -inf alone, or if
         `r_eff` is not positive.
 
     Notes
@@ -106,7 +106,7 @@ def psis(
 
 
 def khat_threshold(n: int) -> float:
-    """Return the k-hat above which averages over `n` weights are not to be relied on.
+    """Return the k-hat above which averages over `n` weights are unreliable.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def khat_threshold(n: int) -> float:
     Raises
     ------
     ArgumentError
-        If `n` is not such a number.
+        If `n` is not a whole number of at least 2.
 
     References
     ----------

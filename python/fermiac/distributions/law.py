@@ -1,4 +1,4 @@
-"""What all laws share: the base class, shapes of points, parameters, equality and pickling."""
+"""The base classes of laws: shapes of points, parameters, equality and pickling."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Law:
         Parameters
         ----------
         n : int
-            How many.
+            The number of points.
         rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
             An int in [0, 2**64) is the key itself: equal keys give equal draws.
 
@@ -115,7 +115,7 @@ class Law:
 
 
 class BuiltInLaw(Law):
-    """A law that is its parameters: frozen, comparable, picklable."""
+    """Base class of laws that are defined by their parameters: frozen, comparable, picklable."""
 
     _values: Mapping[str, Any]
 
@@ -177,7 +177,7 @@ class BuiltInLaw(Law):
         Parameters
         ----------
         n : int
-            How many.
+            The number of points.
         rng : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
             An int in [0, 2**64) is the key itself: equal keys give equal draws.
 
@@ -223,14 +223,14 @@ def _short(value: object) -> str:
 
 
 def count(n: object) -> int:
-    """Check a number of draws."""
+    """Return a number of draws, checked."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise ArgumentError(f"n: {n!r} was given; the number of draws is an int from 0 up")
     return int(n)
 
 
 def as_float_array(name: str, value: object) -> Array:
-    """Convert an argument to a C-contiguous float64 array, in the argument's name."""
+    """Return an argument as a C-contiguous float64 array."""
     value = plain(name, value)
     try:
         return np.array(value, dtype=np.float64, order="C")
@@ -241,7 +241,7 @@ def as_float_array(name: str, value: object) -> Array:
 
 
 def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
-    """Bring points to shape (n, dim); also give the shape of one number per point."""
+    """Return points as (n, dim), and the shape of one number per point."""
     x = plain("x", x)
     try:
         array = np.asarray(x, dtype=np.float64, order="C")
@@ -261,7 +261,7 @@ def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
 
 
 def unit_points(name: str, u: object) -> Array:
-    """Check numbers of the unit interval."""
+    """Return an array of numbers from 0 to 1, checked."""
     array = as_float_array(name, u)
     outside = ~((array >= 0.0) & (array <= 1.0))
     if outside.any():
@@ -272,6 +272,6 @@ def unit_points(name: str, u: object) -> Array:
 
 
 def subkey(key: int, part: int) -> int:
-    """Derive the key of one part of a compound law."""
+    """Return the key of one part of a compound law."""
     state = np.random.SeedSequence(key, spawn_key=(part,)).generate_state(1, np.uint64)
     return int(state[0])

@@ -1,4 +1,4 @@
-"""Frozen scipy.stats distributions as laws."""
+"""Objects as laws: `as_law`, and frozen distributions of scipy.stats."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike
 
-from fermiac.distributions import (
+from fermiac.distributions.law import Array, Law, points, unit_points
+from fermiac.distributions.multivariate import MultivariateNormal, MultivariateT
+from fermiac.distributions.univariate import (
     Beta,
     Exponential,
     Gamma,
     LogNormal,
-    MultivariateNormal,
-    MultivariateT,
     Normal,
     StudentT,
     Uniform,
 )
-from fermiac.distributions.law import Array, Law, points, unit_points
 from fermiac.errors import ArgumentError
 
-# By name: the parameters that a built-in law fixes, and how it is made from the others.
+# By the name in scipy: the parameters that a built-in law fixes, and its maker from the others.
 _BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
     "norm": ({}, lambda loc, scale: Normal(loc, scale)),
     "lognorm": ({"loc": 0.0}, lambda s, loc, scale: LogNormal(np.log(scale), s)),
@@ -80,8 +78,54 @@ class ScipyLaw(Law):
         return float(self._frozen.var())
 
 
-def from_scipy(obj: Any, name: str) -> Law:
-    """Convert an object of scipy.stats; `name` is the argument's name."""
+def as_law(obj: object, name: str = "law") -> Law:
+    """Return a law: one of fermiac's, of a subclass, or a frozen distribution of scipy.stats.
+
+    Parameters
+    ----------
+    obj : Law or frozen scipy.stats distribution
+        ``norm``, ``lognorm``, ``uniform``, ``t``, ``gamma``, ``beta``, ``expon``,
+        ``multivariate_normal`` and ``multivariate_t`` become the built-in laws; any other
+        univariate continuous distribution is wrapped (its ``logpdf`` and ``ppf`` are called).
+    name : str, default "law"
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    Law
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of these, for instance a discrete distribution, or a list (use `Product`).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> import scipy.stats
+    >>> fm.distributions.as_law(scipy.stats.norm(1.0, 2.0))
+    Normal(mean=1.0, sd=2.0)
+    """
+    if isinstance(obj, Law):
+        return obj
+    if type(obj).__module__.startswith("scipy.stats"):
+        return _from_scipy(obj, name)
+    if isinstance(obj, list | tuple):
+        raise ArgumentError(
+            f"{name}: a {type(obj).__name__} was given; join the laws of independent coordinates "
+            "by fermiac.distributions.Product(laws)"
+        )
+    raise ArgumentError(
+        f"{name}: {type(obj).__name__} was given; a law of fermiac.distributions, a subclass of "
+        "fermiac.distributions.Law or a frozen scipy.stats distribution is needed"
+    )
+
+
+def _from_scipy(obj: Any, name: str) -> Law:
+    """Return the law of an object of scipy.stats; `name` is the argument's name."""
+    # Not at the top: scipy.stats takes longer to import than all of fermiac.
+    import scipy.stats
+
     kind = type(obj).__name__
     if kind == "multivariate_normal_frozen":
         return MultivariateNormal(obj.mean, obj.cov)

@@ -1,6 +1,9 @@
-"""Univariate laws, and by arrays of parameters the laws of independent coordinates."""
+"""Univariate laws; arrays of parameters give the laws of independent coordinates."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,41 +14,55 @@ from fermiac.errors import ArgumentError
 
 
 class UnivariateLaw(BuiltInLaw):
-    """A univariate law, or independent coordinates of one kind."""
+    """A univariate law, or independent coordinates of one kind.
+
+    A subclass has the name and the parameters of a law of the core (`_core.UNIVARIATE_LAWS`), and
+    defines ``_mean`` and ``_variance`` as functions of these parameters.
+    """
 
     _marginals: list[tuple[str, list[float]]]
+    _mean: ClassVar[Callable[..., Array]]
+    _variance: ClassVar[Callable[..., Array]]
 
-    def _setup(self, **parameters: ArrayLike) -> None:
-        arrays = [as_float_array(name, value) for name, value in parameters.items()]
+    def _setup(self, *values: ArrayLike) -> None:
+        law = type(self).__name__
+        names = _core.UNIVARIATE_LAWS[law]
+        arrays = [as_float_array(name, value) for name, value in zip(names, values, strict=True)]
         try:
             shape = np.broadcast_shapes(*(a.shape for a in arrays))
         except ValueError as error:
-            given = ", ".join(
-                f"{name} {a.shape}" for name, a in zip(parameters, arrays, strict=True)
-            )
+            given = ", ".join(f"{name} {a.shape}" for name, a in zip(names, arrays, strict=True))
             raise ArgumentError(
-                f"{type(self).__name__}: the shapes {given} do not broadcast; give numbers, or "
-                "arrays of one length"
+                f"{law}: the shapes {given} do not broadcast; give numbers, or arrays of one length"
             ) from error
         if len(shape) > 1 or 0 in shape:
             raise ArgumentError(
-                f"{type(self).__name__}: parameters of shape {shape} were given; numbers, or "
-                "arrays of shape (d,) with d at least 1 are needed"
+                f"{law}: parameters of shape {shape} were given; numbers, or arrays of shape (d,) "
+                "with d at least 1 are needed"
             )
         arrays = [np.broadcast_to(a, shape).copy() for a in arrays]
         columns = np.stack([np.atleast_1d(a) for a in arrays], axis=1)
-        marginals = [(type(self).__name__, row) for row in columns.tolist()]
+        marginals = [(law, row) for row in columns.tolist()]
         object.__setattr__(self, "_marginals", marginals)
-        values = dict(zip(parameters, (a if shape else float(a) for a in arrays), strict=True))
-        self._freeze(len(marginals), _core.Law.independent(marginals), **values)
+        parameters = dict(zip(names, (a if shape else float(a) for a in arrays), strict=True))
+        self._freeze(len(marginals), _core.Law.independent(marginals), **parameters)
 
-    def _value(self, name: str) -> Array:
-        return np.atleast_1d(np.asarray(self._values[name], dtype=np.float64))
+    def _moment(self, of: Callable[..., Array]) -> float | Array:
+        """Return a function of the parameters, in their shape."""
+        values = self._values.items()
+        moment = of(**{name: np.atleast_1d(np.asarray(x, np.float64)) for name, x in values})
+        is_array = any(isinstance(x, np.ndarray) for _, x in values)
+        return np.broadcast_to(moment, (self.dim,)).copy() if is_array else float(moment[0])
 
-    def _shaped(self, value: Array) -> float | Array:
-        """Give a moment the shape of the parameters."""
-        is_array = isinstance(next(iter(self._values.values())), np.ndarray)
-        return np.broadcast_to(value, (self.dim,)).copy() if is_array else float(value[0])
+    @property
+    def mean(self) -> float | Array:
+        """The mean; NaN where it does not exist."""
+        return self._moment(type(self)._mean)
+
+    @property
+    def variance(self) -> float | Array:
+        """The variance; infinite or NaN where it does not exist."""
+        return self._moment(type(self)._variance)
 
     def _cdf_rows(self, x: Array) -> Array:
         assert self._handle is not None
@@ -150,21 +167,14 @@ class Normal(UnivariateLaw):
     """
 
     def __init__(self, mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> None:
-        self._setup(mean=mean, sd=sd)
+        self._setup(mean, sd)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(self._value("mean"))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        return self._shaped(self._value("sd") ** 2)
+    _mean = staticmethod(lambda mean, sd: mean)
+    _variance = staticmethod(lambda mean, sd: sd**2)
 
 
 class LogNormal(UnivariateLaw):
-    """The law of exp(Z) for a normal Z.
+    """The log-normal law: that of exp(Z) for a normal Z.
 
     Parameters
     ----------
@@ -187,7 +197,7 @@ class LogNormal(UnivariateLaw):
     """
 
     def __init__(self, mu: ArrayLike = 0.0, sigma: ArrayLike = 1.0) -> None:
-        self._setup(mu=mu, sigma=sigma)
+        self._setup(mu, sigma)
 
     @classmethod
     def from_moments(cls, mean: ArrayLike, cv: ArrayLike) -> LogNormal:
@@ -223,16 +233,12 @@ class LogNormal(UnivariateLaw):
         square = np.log1p(cv**2)
         return cls(np.log(mean) - 0.5 * square, np.sqrt(square))
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(np.exp(self._value("mu") + 0.5 * self._value("sigma") ** 2))
+    _mean = staticmethod(lambda mu, sigma: np.exp(mu + 0.5 * sigma**2))
 
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        square = self._value("sigma") ** 2
-        return self._shaped(np.expm1(square) * np.exp(2.0 * self._value("mu") + square))
+    @staticmethod
+    def _variance(mu: Array, sigma: Array) -> Array:
+        square = sigma**2
+        return np.asarray(np.expm1(square) * np.exp(2.0 * mu + square))
 
 
 class Uniform(UnivariateLaw):
@@ -257,17 +263,10 @@ class Uniform(UnivariateLaw):
     """
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
-        self._setup(low=low, high=high)
+        self._setup(low, high)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(self._value("low") + 0.5 * (self._value("high") - self._value("low")))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        return self._shaped((self._value("high") - self._value("low")) ** 2 / 12.0)
+    _mean = staticmethod(lambda low, high: low + 0.5 * (high - low))
+    _variance = staticmethod(lambda low, high: (high - low) ** 2 / 12.0)
 
 
 class StudentT(UnivariateLaw):
@@ -295,17 +294,10 @@ class StudentT(UnivariateLaw):
     """
 
     def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
-        self._setup(df=df, loc=loc, scale=scale)
+        self._setup(df, loc, scale)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean; NaN where it does not exist (``df`` <= 1)."""
-        return self._shaped(np.where(self._value("df") > 1.0, self._value("loc"), np.nan))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance: infinite for 1 < ``df`` <= 2, NaN for ``df`` <= 1."""
-        return self._shaped(t_variance(self._value("df"), self._value("scale") ** 2))
+    _mean = staticmethod(lambda df, loc, scale: np.where(df > 1.0, loc, np.nan))
+    _variance = staticmethod(lambda df, loc, scale: t_variance(df, scale**2))
 
 
 class Gamma(UnivariateLaw):
@@ -331,17 +323,10 @@ class Gamma(UnivariateLaw):
     """
 
     def __init__(self, shape: ArrayLike, scale: ArrayLike = 1.0) -> None:
-        self._setup(shape=shape, scale=scale)
+        self._setup(shape, scale)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(self._value("shape") * self._value("scale"))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        return self._shaped(self._value("shape") * self._value("scale") ** 2)
+    _mean = staticmethod(lambda shape, scale: shape * scale)
+    _variance = staticmethod(lambda shape, scale: shape * scale**2)
 
 
 class Beta(UnivariateLaw):
@@ -365,18 +350,10 @@ class Beta(UnivariateLaw):
     """
 
     def __init__(self, a: ArrayLike, b: ArrayLike) -> None:
-        self._setup(a=a, b=b)
+        self._setup(a, b)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(self._value("a") / (self._value("a") + self._value("b")))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        a, b = self._value("a"), self._value("b")
-        return self._shaped((a / (a + b)) * (b / (a + b)) / (a + b + 1.0))
+    _mean = staticmethod(lambda a, b: a / (a + b))
+    _variance = staticmethod(lambda a, b: (a / (a + b)) * (b / (a + b)) / (a + b + 1.0))
 
 
 class Exponential(UnivariateLaw):
@@ -400,17 +377,10 @@ class Exponential(UnivariateLaw):
     """
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:
-        self._setup(scale=scale)
+        self._setup(scale)
 
-    @property
-    def mean(self) -> float | Array:
-        """The mean."""
-        return self._shaped(self._value("scale"))
-
-    @property
-    def variance(self) -> float | Array:
-        """The variance."""
-        return self._shaped(self._value("scale") ** 2)
+    _mean = staticmethod(lambda scale: scale)
+    _variance = staticmethod(lambda scale: scale**2)
 
 
 def t_variance(df: Array, square: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.importance.api import expect, start
-from fermiac.importance.evidence import Evidence, evidence
+from fermiac.importance.evidence import evidence
+from fermiac.importance.result import Evidence
 
 __all__ = ["Evidence", "evidence", "expect", "start"]

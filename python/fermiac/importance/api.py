@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import whole
-from fermiac.distributions import Law, as_law
+from fermiac._base.validate import choice, whole
+from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.importance.evidence import Evidence, evidence
+from fermiac.importance.evidence import evidence
 from fermiac.importance.result import to_estimate
+from fermiac.importance.settings import METHODS, adaptive_settings, as_laws, expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs import background
@@ -35,30 +36,7 @@ if TYPE_CHECKING:
     from fermiac.runs.executor import Sharded
     from fermiac.targets.factories import Factory
 
-__all__ = ["Evidence", "evidence", "expect", "start"]
-
-#: The adaptive settings, with their defaults and what they are in the paper's algorithm.
-_ADAPTIVE: dict[str, tuple[Any, Any]] = {
-    "weights": ("relative", "relative"),
-    "controls": ("own", "own"),
-    "family": ("auto", "gaussian"),
-    "df": (8.0, 8.0),
-    "n_stages": (5, 5),
-    "adapt_fraction": (0.5, 0.5),
-    "defensive": (0.1, 0.0),
-    "defensive_base": (0.05, 0.0),
-    "keep_best": (True, False),
-    "fallback": (True, False),
-    "split_signs": (True, False),
-    "diagonal": (False, False),
-}
-_CHOICES = {
-    "method": ("aiscv", "paper", "mc"),
-    "controls": ("own", "all", "none"),
-    "family": ("auto", "gaussian", "t", "mixture"),
-    "covariance": ("full", "diag"),
-    "nonfinite": ("raise", "zero"),
-}
+__all__ = ["expect", "start"]
 
 
 def expect(
@@ -80,7 +58,7 @@ def expect(
     split_signs: bool | None = None,
     diagonal: bool | None = None,
     covariance: str = "full",
-    nonfinite: str = "raise",
+    on_nan: str = "raise",
     names: Sequence[str] | None = None,
     keep_draws: bool = False,
     rng: RngLike = None,
@@ -99,26 +77,26 @@ def expect(
     Parameters
     ----------
     f : callable or target of `fermiac.targets`
-        Takes a batch of points, shape (n, d), gives shape (n,), or (n, K) for K functions. May be
-        complex. It is called with up to 65536 points at a time, on the calling thread; built-in
-        and native integrands (a numba cfunc, for instance) run on all threads.
+        Takes a batch of points, shape (n, d), and returns shape (n,), or (n, K) for K functions. It
+        may be complex. It is called with up to 65536 points at a time, on the calling thread;
+        built-in and native integrands (a numba cfunc, for instance) run on all threads.
     law : Law, frozen scipy.stats law, or sequence of them
         The law of the points. With several laws, `f` gives one value for all of them (evaluated
         once) or one for each.
     n : int, default 20_000
         Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
     method : {"aiscv", "paper", "mc"}, default "aiscv"
-        Adaptive importance sampling with control variates; the same by the published rules
-        (each stage judged by its own points, no floor, no share of the law, no fallback); or
-        plain Monte Carlo.
+        ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same by
+        the published rules (each stage scored by its own points, no floor, no share of the law, no
+        fallback). ``"mc"``: plain Monte Carlo.
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
-        What the sampler is tuned for: the sum of the variances of the estimates, each divided by
-        its squared size (the integral of the absolute value), or as it is, or times these weights.
+        The sampler minimises the sum of the variances of the estimates, each divided by its squared
+        size (the integral of the absolute value), or as it is, or times these weights.
     controls : {"own", "all", "none"}, default "own"
         Control each estimate by its own component, by all of them (with coefficients from a
         regression on the points of the adaptation; often a much smaller error), or not.
     family : {"auto", "gaussian", "t", "mixture"}, default "auto"
-        What is fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
+        The density fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
         ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else
         Student-t. Coordinates that live on a half-line or an interval are mapped to the line first.
     df : float, default 8
@@ -145,9 +123,9 @@ def expect(
     covariance : {"full", "diag"}, default "full"
         Compute the J x J covariance of the estimates, or only the J variances (for J in the
         thousands).
-    nonfinite : {"raise", "zero"}, default "raise"
-        What to do with NaN and infinities from `f`: stop and name the first point, or count them
-        as 0 and warn. Where every law is 0 they never matter.
+    on_nan : {"raise", "zero"}, default "raise"
+        NaN and infinities from `f` stop the run with an error that names the first point, or count
+        as 0 with a warning. Where every law is 0 they never matter.
     names : sequence of str, optional
         Names of the J expectations, for tables and for `Estimate.ratio`.
     keep_draws : bool, default False
@@ -157,7 +135,7 @@ def expect(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : concurrent.futures.Executor or Sharded, optional
-        Whose workers evaluate `f`; see `fermiac.runs.executor.Sharded`.
+        The executor whose workers evaluate `f`; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns `f`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
@@ -226,16 +204,9 @@ def expect(
     """
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
-    for name, value in (
-        ("method", method),
-        ("controls", controls),
-        ("family", family),
-        ("covariance", covariance),
-        ("nonfinite", nonfinite),
-    ):
-        if value is not None and value not in _CHOICES[name]:
-            choices = ", ".join(map(repr, _CHOICES[name]))
-            raise ArgumentError(f"{name}: {value!r} given; it must be one of {choices}")
+    chosen = METHODS.resolve(method)
+    choice("covariance", covariance, ("full", "diag"))
+    choice("on_nan", on_nan, ("raise", "zero"))
     given = {
         "weights": weights,
         "controls": controls,
@@ -250,9 +221,9 @@ def expect(
         "split_signs": split_signs,
         "diagonal": diagonal,
     }
-    settings = _settings(method, given)
-    laws = _laws(law)
-    labels = _labels(names)
+    settings = adaptive_settings(chosen, given)
+    laws = as_laws(law)
+    labels = expectation_names(names)
 
     def check(outputs: int, is_complex: bool) -> None:
         # At the first values of f, before the budget is spent.
@@ -270,16 +241,16 @@ def expect(
     options = {
         **settings,
         "n": n,
-        "method": "mc" if method == "mc" else "aiscv",
+        "method": chosen.core,
         "weights": None if isinstance(settings["weights"], str) else settings["weights"],
         "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
         "full_covariance": covariance == "full",
-        "zero_non_finite": nonfinite == "zero",
+        "on_nan": on_nan,
         "keep_draws": bool(keep_draws),
         "key": key,
     }
-    public = {"n": n, "method": method, **(settings if method != "mc" else {})}
-    public |= {"covariance": covariance, "nonfinite": nonfinite}
+    public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
+    public |= {"covariance": covariance, "on_nan": on_nan}
     f = adapted(f, laws[0].dim)
     as_integrand(f, laws[0].dim, check)  # before a checkpoint is made for it
     workers = resolve_threads(n_threads)
@@ -353,71 +324,3 @@ def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     return background.start(
         "importance", {"expect": expect, "evidence": evidence}, verb, args, kwargs
     )
-
-
-def _settings(method: str, given: dict[str, Any]) -> dict[str, Any]:
-    set_by_user = [name for name, value in given.items() if value is not None]
-    if method == "mc" and set_by_user:
-        raise ArgumentError(
-            f"{set_by_user[0]}: given with method='mc', which adapts nothing; leave it out"
-        )
-    column = 1 if method == "paper" else 0
-    settings = {
-        name: default[column] if given[name] is None else given[name]
-        for name, default in _ADAPTIVE.items()
-    }
-    if isinstance(settings["weights"], str):
-        if settings["weights"] not in ("relative", "absolute"):
-            raise ArgumentError(
-                f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
-                "array with one weight for each expectation"
-            )
-    else:
-        settings["weights"] = _real_vector(settings["weights"], "weights")
-    for name in ("df", "adapt_fraction", "defensive", "defensive_base"):
-        try:
-            settings[name] = float(settings[name])
-        except (TypeError, ValueError):
-            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be a number") from None
-    settings["n_stages"] = whole("n_stages", settings["n_stages"], 1, 1000)
-    for name in ("keep_best", "fallback", "split_signs", "diagonal"):
-        if not isinstance(settings[name], bool | np.bool_):
-            raise ArgumentError(f"{name}: {settings[name]!r} given; it must be True or False")
-        settings[name] = bool(settings[name])
-    return settings
-
-
-def _real_vector(value: Any, name: str) -> list[float]:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name}: {value!r} given; it must hold real numbers") from error
-    if array.ndim != 1 or array.size == 0:
-        raise ArgumentError(f"{name}: an array of shape {array.shape} given; it must be (J,)")
-    return [float(x) for x in array]
-
-
-def _laws(law: Any) -> list[Law]:
-    laws = list(law) if isinstance(law, list | tuple) else [law]
-    if not laws:
-        raise ArgumentError("law: an empty sequence given; at least one law is needed")
-    laws = [as_law(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
-    for x in laws:
-        if not isinstance(getattr(x, "dim", None), int | np.integer):
-            raise ArgumentError(f"law: {type(x).__name__} has no dim; set it to the dimension")
-    dims = {x.dim for x in laws}
-    if len(dims) > 1:
-        raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")
-    return laws
-
-
-def _labels(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    labels = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(labels)) != len(labels):
-        raise ArgumentError(
-            f"names: {names!r} given; a sequence of different names is needed, one for each "
-            "expectation"
-        )
-    return labels

@@ -1,21 +1,104 @@
-"""From the raw numbers of `importance.expect` to its result, with what the user must be told."""
+"""The results of importance sampling: `Evidence`, and both results from the numbers of the core."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
-from fermiac.results import Estimate, Sample
+from fermiac.importance.checks import estimate_findings, evidence_findings
+from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
 
-__all__ = ["to_estimate"]
+__all__ = ["Evidence", "to_estimate", "to_evidence"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Evidence(Result):
+    """The evidence of an unnormalised density, with weighted points from it.
+
+    Attributes
+    ----------
+    log_evidence : float
+        log Z, Z the integral of the density; -inf where no point with density was found.
+    log_evidence_stderr : float
+        Its standard error: the relative standard error of the estimate of Z.
+    ess : float
+        The effective sample size (Σw)² / Σw² of the weights.
+    khat : float
+        The tail shape of the weights; see `fermiac.diagnostics.psis`.
+    converged : bool
+        Whether the weights are worth 10 (d + 1) points or more.
+    scheme : str
+        How the sampler adapted: ``"amis"``, ``"pmc"`` or ``"snis"``.
+    stages : tuple of dict
+        Stage by stage, the final one last: ``n_evals``, ``used``, ``shares`` of the components of
+        its sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of
+        its own points alone, and of the fit that followed the ``power`` of its weights (1 for a fit
+        to the target itself) and its ESS ``fit_ess``.
+    sample : Sample
+        The points of the final stage, in the law's space, with log-weights on their absolute scale:
+        the logarithm of the mean of their exponentials is `log_evidence`.
+
+    Examples
+    --------
+    Two runs with seeds of their own, so that their errors add up, give the logarithm of a Bayes
+    factor. Of the widths 1 and 10 of a prior, the data y = 0.5 with an error of 1 prefer 1:
+
+    >>> import numpy as np, fermiac as fm
+    >>> def run(width, seed):
+    ...     prior = fm.distributions.Normal(0.0, width)
+    ...     likelihood = fm.distributions.Normal(0.5, 1.0)
+    ...     return fm.importance.evidence(
+    ...         lambda x: prior.log_density(x) + likelihood.log_density(x), prior, n=4000, rng=seed
+    ...     )
+    >>> a, b = run(1.0, 0), run(10.0, 1)
+    >>> log_factor = a.log_evidence - b.log_evidence
+    >>> stderr = np.hypot(a.log_evidence_stderr, b.log_evidence_stderr)
+    >>> exact = 0.5 * np.log(101 / 2) - 0.125 * (1 / 2 - 1 / 101)
+    >>> bool(abs(log_factor - exact) < 5 * stderr)
+    True
+    """
+
+    log_evidence: float
+    log_evidence_stderr: float
+    ess: float
+    khat: float
+    converged: bool
+    scheme: str
+    stages: tuple[Mapping[str, Any], ...]
+    sample: Sample
+
+    def _headline(self) -> str:
+        return (
+            f"Evidence: log Z = {self.log_evidence:.6g} ± {self.log_evidence_stderr:.2g}, "
+            f"ESS {self.ess:.0f}, k-hat {self.khat:.2f}"
+        )
+
+    def summary(self) -> str:
+        """Return the result and a table of the stages as text."""
+        lines = [
+            self._headline(),
+            f"{'stage':>5}  {'evaluations':>11}  {'components':>10}  {'log Z':>12}  "
+            f"{'efficiency':>10}  {'power':>8}",
+        ]
+        for i, stage in enumerate(self.stages):
+            components = str(len(stage["shares"])) if len(stage["shares"]) else "law"
+            power = f"{stage['power']:.2g}" if stage["power"] > 0 else "-"
+            lines.append(
+                f"{i:>5}  {stage['n_evals']:>11}  {components:>10}  {stage['log_evidence']:>12.6g}"
+                f"  {stage['efficiency']:>10.2e}  {power:>8}"
+            )
+        lines.append(f"scheme {self.scheme}, {self.n_evals} evaluations, seed {self.seed}")
+        lines += [f"warning: {w}" for w in self.warnings]
+        return "\n".join(lines)
 
 
 def to_estimate(
@@ -28,7 +111,7 @@ def to_estimate(
     interrupted: bool,
     wall_time: float,
 ) -> Estimate:
-    """The result of a run, after warning of what is wrong with it."""
+    """Return the estimate of a run, after its warnings."""
     mean, stderr, cov = raw["mean"], raw["stderr"], raw["cov"]
     ess, khat = raw["ess"], raw["khat"]
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
@@ -47,10 +130,7 @@ def to_estimate(
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
-    found = _findings(raw, labels, khat, is_complex)
-    # A share of the law bounds the weights; without one their mean is not to be relied on.
-    if settings.get("defensive_base", 0.0) > 0:
-        found += _weight_findings(raw)
+    found = estimate_findings(raw, labels, khat, is_complex, settings)
     common = {
         "seed": key,
         "version": _core.__version__,
@@ -102,154 +182,46 @@ def _join_stage(stage: dict[str, Any]) -> None:
     stage["degenerate"] = sorted({j % k for j in stage["degenerate"]})
 
 
-#: What to do about heavy tails, for an adaptive run and for plain Monte Carlo.
-_ADVICE = {
-    False: "raise n, or try family='t', family='mixture' or a larger defensive_base",
-    True: "raise n, or use method='aiscv'",
-}
-
-
-def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
-    chosen = [label for label, w in zip(labels, which, strict=True) if w]
-    more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
-    return ", ".join(chosen[:5]) + more
-
-
-def _findings(
-    raw: dict[str, Any], labels: tuple[str, ...], khat: NDArray[Any], is_complex: bool
-) -> list[tuple[type[FermiacWarning], str]]:
-    """What the user must know of the result."""
-    found: list[tuple[type[FermiacWarning], str]] = []
-
-    def per_label(which: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        half = which.size // 2
-        return which[:half] | which[half:] if is_complex else which
-
-    # No sign tells by itself. A mixture with a share of the law bounds the weights, and the tail
-    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
-    # point. But where the variance is infinite, the largest point is a larger share of the sum
-    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
-    plain = not raw["stages"]
-    heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
-    if bad.any():
-        found.append(
-            (
-                WeightWarning,
-                f"the weighted values of {_some(labels, bad)} have a heavy tail (k-hat up to "
-                f"{np.nanmax(khat[bad]):.2f}) and a single point makes up to "
-                f"{100 * raw['max_variance_share'][heavy_tail].max():.0f} % of a variance; such "
-                f"error bars are too small: {_ADVICE[plain]}",
-            )
-        )
-    heavy = per_label(raw["max_share"] > 0.1)
-    if heavy.any():
-        found.append(
-            (
-                HeavyTailWarning,
-                f"a single point makes {100 * raw['max_share'].max():.0f} % of the estimate of "
-                f"{_some(labels, heavy)}; raise n, or check that the law reaches where f is large",
-            )
-        )
-    if raw["n_non_finite"]:
-        found.append(
-            (
-                FermiacWarning,
-                f"{raw['n_non_finite']} values of f were not finite and counted as 0",
-            )
-        )
-    if raw["n_at_bound"] and raw["stages"]:
-        found.append(
-            (
-                ConvergenceWarning,
-                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
-                "bound of its support: mass that a density cannot resolve there is missing from "
-                "the estimates; use method='mc', which has no such limit",
-            )
-        )
-    unseen = per_label(raw["no_weight"])
-    if unseen.any():
-        found.append(
-            (
-                WeightWarning,
-                f"the law of {_some(labels, unseen)} is 0 at every point of the final sample; its "
-                "estimate is 0 and its error 3/n, for |f| of size 1",
-            )
-        )
-    zero = raw["all_zero"] & ~raw["no_weight"]
-    zero = zero[: zero.size // 2] & zero[zero.size // 2 :] if is_complex else zero
-    if zero.any():
-        found.append(
-            (
-                FermiacWarning,
-                f"f was 0 at every point of the final sample for {_some(labels, zero)}; the "
-                "estimate is exactly 0; if f is an indicator, its probability is below "
-                f"{3 / raw['n_final']:.2g} with 95 % confidence under the final sampler",
-            )
-        )
-    if raw["too_few_for_all"]:
-        found.append(
-            (
-                FermiacWarning,
-                "too few points for controls='all' (10 for each component are needed in the "
-                "adaptation); controls='own' was used",
-            )
-        )
-    found += _stage_findings(raw, labels, per_label)
-    return found
-
-
-def _weight_findings(raw: dict[str, Any]) -> list[tuple[type[FermiacWarning], str]]:
-    off = np.abs(raw["weight_mean"] - 1)
-    off[raw["weight_mean"] == 0] = 0.0
-    worst = int(np.argmax(off - 6 * raw["weight_stderr"]))
-    if off[worst] <= max(6 * raw["weight_stderr"][worst], 0.01):
-        return []
-    which = "the law" if off.size == 1 else f"law {worst}"
-    return [
-        (
-            ConvergenceWarning,
-            f"the mean weight f / g of {which} is {raw['weight_mean'][worst]:.4g} where 1 is "
-            "right: its log_density is not normalised, or does not fit its sampler",
-        )
-    ]
-
-
-def _stage_findings(
+def to_evidence(
     raw: dict[str, Any],
-    labels: tuple[str, ...],
-    per_label: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
-) -> list[tuple[type[FermiacWarning], str]]:
-    found: list[tuple[type[FermiacWarning], str]] = []
-    if not raw["stages"]:
-        return found
-    chosen = raw["stages"][raw["chosen_stage"]]
-    stage_error = np.hypot(raw["stderr"], chosen["stderr"])
-    difference = np.abs(chosen["mean"] - raw["mean"])
-    # Below this the difference is rounding.
-    apart = difference > np.maximum(6 * stage_error, 1e-12 * np.abs(raw["mean"]))
-    # A stage with a handful of effective points has no error bar worth comparing.
-    apart &= raw["ess"] > 100
-    apart = per_label(apart & (stage_error > 0))
-    if apart.any():
-        found.append(
-            (
-                ConvergenceWarning,
-                f"the final sample contradicts the stage that its sampler was chosen by, for "
-                f"{_some(labels, apart)}; part of the mass was missed: raise n, or try "
-                "family='mixture'",
-            )
-        )
-    which = np.zeros(raw["mean"].size, bool)
-    which[chosen["degenerate"]] = raw["chosen_stage"] > 0
-    # What was 0 everywhere has been said already.
-    which &= ~raw["all_zero"]
-    if which.any():
-        found.append(
-            (
-                WeightWarning,
-                f"too few points carried weight to fit a component to "
-                f"{_some(labels, per_label(which))}; an older or wider one was used: raise n",
-            )
-        )
-    return found
+    gradients: Array | None,
+    settings: dict[str, Any],
+    key: int,
+    names: tuple[str, ...],
+    interrupted: bool,
+    wall_time: float,
+) -> Evidence:
+    """Return the evidence of a run, after its warnings."""
+    found = [] if interrupted else evidence_findings(raw, settings)
+    common: dict[str, Any] = {
+        "seed": key,
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "settings": settings,
+        "n_evals": raw["n_evals"],
+        "wall_time": wall_time,
+        "status": "interrupted" if interrupted else "complete",
+        "warnings": tuple(text for _, text in found),
+    }
+    sample = Sample(
+        **common,
+        draws=raw["draws"],
+        log_weights=raw["log_weights"],
+        log_densities=raw["log_densities"],
+        gradients=gradients,
+        names=names,
+        error_model="weighted",
+    )
+    result = Evidence(
+        **common,
+        log_evidence=raw["log_evidence"],
+        log_evidence_stderr=raw["log_evidence_stderr"],
+        ess=raw["ess"],
+        khat=raw["khat"],
+        converged=raw["converged"] and not interrupted,
+        scheme=settings["scheme"],
+        stages=tuple({"stage": i, **stage} for i, stage in enumerate(raw["stages"])),
+        sample=sample,
+    )
+    warn(found, result)
+    return result

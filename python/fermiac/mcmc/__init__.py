@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from fermiac.mcmc import conditionals
+from fermiac.mcmc import conditionals, kernels
 from fermiac.mcmc.api import sample
-from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
-from fermiac.mcmc.conditional import Conditional
-from fermiac.mcmc.discrete import Discrete
-from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
 from fermiac.mcmc.extension import extend, open, start
-from fermiac.mcmc.hamiltonian import HMC, NUTS
-from fermiac.mcmc.kernel import RWM, Kernel
-from fermiac.mcmc.langevin import MALA, ULA, Barker
-from fermiac.mcmc.microcanonical import MCLMC
+from fermiac.mcmc.kernel import Kernel, State
+from fermiac.mcmc.kernels import *  # noqa: F403
 from fermiac.mcmc.python_kernel import PythonKernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.row_generator import RowGenerator
-from fermiac.mcmc.slice import EllipticalSlice, Slice
-from fermiac.mcmc.state import State
 from fermiac.mcmc.stop import StopWhen
-from fermiac.mcmc.tempering import Tempered, log_evidence
-from fermiac.mcmc.underdamped import UnderdampedLangevin
+from fermiac.mcmc.tempering import log_evidence
 
 __all__ = [
-    "DE",
-    "HMC",
-    "MALA",
-    "MCLMC",
-    "NUTS",
-    "RWM",
-    "ULA",
-    "Barker",
     "Chains",
-    "Conditional",
-    "Cycle",
-    "DESnooker",
-    "Discrete",
-    "EllipticalSlice",
-    "Ensemble",
-    "Gibbs",
     "Kernel",
-    "Mixture",
     "PythonKernel",
-    "Repeat",
     "RowGenerator",
-    "Slice",
     "State",
     "StopWhen",
-    "Stretch",
-    "Tempered",
-    "UnderdampedLangevin",
     "conditionals",
     "extend",
     "log_evidence",
@@ -57,3 +27,4 @@ __all__ = [
     "sample",
     "start",
 ]
+__all__ += kernels.__all__

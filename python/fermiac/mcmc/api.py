@@ -54,7 +54,7 @@ def sample(
     dim: int | None = None,
     gradient: bool | Function | None = None,
     *,
-    kernel: Kernel | UserKernel | None = None,
+    kernel: Kernel | UserKernel | str | None = None,
     init: ArrayLike | Callable[..., ArrayLike] | Law | str | None = None,
     names: Sequence[str] | None = None,
     transforms: Spec | None = None,
@@ -94,8 +94,10 @@ def sample(
     gradient : None, True or callable, default None
         A function that gives the gradients, (n, d); or True if `log_density` gives a pair
         (values, gradients).
-    kernel : Kernel, default NUTS()
-        How chains move.
+    kernel : Kernel or str, default NUTS()
+        The kernel of the chains, or the name of one with default settings: ``"nuts"``, ``"hmc"``,
+        ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``, ``"ula"``, ``"rwm"``,
+        ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, law or callable, default "jitter"
         Where chains start. ``"jitter"``: uniform in (-2, 2), coordinate by coordinate, drawn anew
         up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
@@ -292,9 +294,10 @@ def sample(
             n_evals = n_evals if kernel.needs_density else 0
             kernel._check_starts(x0)
             if comparing:
-                n_evals += compare(job.target, x0[0], kernel._slopes(job.target.dim, job.ports()))
+                used = kernel._uses_gradient(job.target.dim, job.oracles())
+                n_evals += compare(job.target, x0[0], used)
             origin = Origin.of(job, x0, n_evals, keeper is not None)
-        sampler, ports = job.sampler(x0)
+        sampler, oracles = job.sampler(x0)
         if keeper is not None and resumed:
             keeper.restore_chains(sampler, job)  # before its files are touched
         folder = None if path is None else Folder(path, origin.digest if resumed else None)
@@ -304,7 +307,7 @@ def sample(
         course = Course(
             job,
             sampler,
-            ports,
+            oracles,
             arrays,
             origin,
             workers=workers,

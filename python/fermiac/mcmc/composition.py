@@ -1,4 +1,4 @@
-"""Kernels made of kernels: blocks that take turns, cycles, mixtures and repetitions."""
+"""Compositions of kernels: blocks that take turns, cycles, mixtures and repetitions."""
 
 from __future__ import annotations
 
@@ -9,73 +9,73 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import numbers, require, whole, yes
+from fermiac._base.validate import choice, numbers, require, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Ports
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
 
 __all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]
 
 Array = NDArray[np.float64]
 #: Coordinates of a block.
-Place: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
+Coordinates: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 
 
 class Composite(Kernel):
-    """What compositions have in common: parts, each with a name and coordinates."""
+    """Base class of the compositions: parts, each with a name and coordinates."""
 
-    _adds: ClassVar[bool] = False
+    _with_prior: ClassVar[bool] = False
 
-    def _know(self, parts: Iterable[Kernel]) -> None:
-        """Find out what the parts need."""
+    def _combine(self, parts: Iterable[Kernel]) -> None:
+        """Set the needs of the composition from those of its parts."""
         parts = tuple(parts)
         object.__setattr__(self, "needs_gradient", any(k.needs_gradient for k in parts))
         object.__setattr__(self, "needs_density", any(k.needs_density for k in parts))
-        object.__setattr__(self, "_adds", any(k._adds_to_density() for k in parts))
-        if self._adds and sum(k.needs_density for k in parts) > 1:
+        object.__setattr__(self, "_with_prior", any(k._adds_prior() for k in parts))
+        if self._with_prior and sum(k.needs_density for k in parts) > 1:
             raise ArgumentError(
                 "kernels: EllipticalSlice with target='likelihood' beside kernels that take the "
                 "log-density for that of the whole law; give the posterior's log-density, and say "
                 "EllipticalSlice(prior, 'posterior')"
             )
 
-    def _adds_to_density(self) -> bool:
-        return self._adds
+    def _adds_prior(self) -> bool:
+        return self._with_prior
 
     def _parts(self, dim: int, names: Sequence[str] | None) -> list[tuple[str, Any, Kernel]]:
-        """(name, coordinates, kernel) of every part."""
+        """Return (name, coordinates, kernel) of every part."""
         raise NotImplementedError
 
     def _scan(self) -> dict[str, Any]:
-        """How the parts follow each other."""
+        """Return the order of the parts in a transition."""
         raise NotImplementedError
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         blocks = []
-        for name, coordinates, kernel in self._placed(dim, ports):
+        for name, coordinates, kernel in self._placed(dim, oracles):
             kernel._check_part()
-            with ports.within(coordinates):
-                blocks.append((name, coordinates, kernel._spec(len(coordinates), ports)))
+            with oracles.within(coordinates):
+                blocks.append((name, coordinates, kernel._spec(len(coordinates), oracles)))
         return "gibbs", {"blocks": blocks, **self._scan()}
 
-    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
+    def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
         used = np.zeros(dim, dtype=bool)
-        for _, coordinates, kernel in self._placed(dim, ports):
-            with ports.within(coordinates):
-                used[coordinates] |= kernel._slopes(len(coordinates), ports)
+        for _, coordinates, kernel in self._placed(dim, oracles):
+            with oracles.within(coordinates):
+                used[coordinates] |= kernel._uses_gradient(len(coordinates), oracles)
         return used
 
-    def _settle(self, x: Array, ports: Ports) -> None:
-        for _, coordinates, kernel in self._placed(x.shape[1], ports):
+    def _place_starts(self, x: Array, oracles: Oracles) -> None:
+        for _, coordinates, kernel in self._placed(x.shape[1], oracles):
             part = x[:, coordinates]
-            with ports.within(coordinates):
-                kernel._settle(part, ports)
+            with oracles.within(coordinates):
+                kernel._place_starts(part, oracles)
             x[:, coordinates] = part
 
-    def _placed(self, dim: int, ports: Ports) -> list[tuple[str, NDArray[np.intp], Kernel]]:
-        names = ports.names
-        if names is not None and len(names) >= len(ports.coordinates):
-            names = [names[int(i)] for i in ports.coordinates]
+    def _placed(self, dim: int, oracles: Oracles) -> list[tuple[str, NDArray[np.intp], Kernel]]:
+        names = oracles.names
+        if names is not None and len(names) >= len(oracles.coordinates):
+            names = [names[int(i)] for i in oracles.coordinates]
         return [(n, np.asarray(c, np.intp), k) for n, c, k in self._parts(dim, names)]
 
 
@@ -83,41 +83,40 @@ class Composite(Kernel):
 class Gibbs(Composite):
     r"""Kernels of blocks of coordinates that take turns, each with the others held.
 
-    Any kernel may move a block, by the log-density of its coordinates given the others: that of
-    the whole point. What one block has learned of the density is handed on to the next, so that
-    no point is evaluated twice; after an exact draw (`Conditional`) the density is asked for only
-    if a kernel that needs it comes next.
+    Any kernel may move a block, by the log-density of its coordinates given the others, which is
+    that of the whole point. The density that one block has computed is passed on to the next, so
+    that no point is evaluated twice. After an exact draw (`Conditional`) the density is evaluated
+    only if a kernel that needs it comes next.
 
     Parameters
     ----------
     kernels : sequence of (name, kernel)
-        The blocks in the order of their turns. A name is one of `blocks`, or of the target's
-        coordinates (``"x"`` for all of ``"x[0]"``, ``"x[1]"``, ...); a list of names makes one
-        block of theirs.
+        The blocks in the order of their turns. A name is a key of `blocks`, or the name of
+        coordinates of the target (``"x"`` for all of ``"x[0]"``, ``"x[1]"``, ...); a list of names
+        makes one block of their coordinates. A kernel is an object or its name.
     blocks : dict, optional
         The coordinates of every name: a number, a slice or a list of numbers.
     scan : {"systematic", "random", "palindrome"}, default "systematic"
-        In order; each time a block drawn at random by `weights`, as many as there are blocks; or
-        there and back, which is reversible if all kernels are.
+        The blocks in order; as many blocks drawn at random by `weights`; or in order and back,
+        which is reversible if all kernels are.
     weights : sequence of float, optional
-        For the random scan; equal by default.
+        The weights of the random scan; equal by default.
     sweeps : int, default 1
-        How often all this is done in a transition.
+        The number of scans in a transition.
     overlap : bool, default False
         Whether blocks may share coordinates.
 
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain; if a coordinate is in no block, or in two without
-        `overlap` (found out by `sample`, where the coordinates are known).
+        If an argument is outside its domain; by `sample`, which knows the coordinates, if one is in
+        no block, or in two without `overlap`.
 
     Notes
     -----
-    Statistics bear the names of the blocks: ``"x.acceptance_rate"``, of the block's last turn.
-    A sample has log-densities where a transition ends with a block that knows them, or surely
-    begins with one that asks for them; it has gradients where it begins with one that asks for
-    those.
+    Statistics have the names of the blocks as prefixes: ``"x.acceptance_rate"``, of the last turn
+    of the block. A sample has log-densities if a transition ends with a block that knows them, or
+    always begins with one that needs them; it has gradients if it begins with one that needs them.
 
     A kernel without Metropolis correction (`ULA`) makes the whole composition inexact.
 
@@ -156,8 +155,8 @@ class Gibbs(Composite):
     (4, 2000, 10)
     """
 
-    kernels: Sequence[tuple[Any, Kernel]]
-    blocks: Mapping[str, Place] | None = None
+    kernels: Sequence[tuple[Any, Any]]
+    blocks: Mapping[str, Coordinates] | None = None
     scan: str = "systematic"
     weights: Sequence[float] | None = None
     sweeps: int = 1
@@ -167,10 +166,7 @@ class Gibbs(Composite):
         pairs = _pairs("kernels", self.kernels, "a name and a kernel")
         kernels = tuple((name, as_kernel(kernel)) for name, kernel in pairs)
         object.__setattr__(self, "kernels", kernels)
-        if self.scan not in ("systematic", "random", "palindrome"):
-            raise ArgumentError(
-                f"scan: {self.scan!r} given; 'systematic', 'random' or 'palindrome' is needed"
-            )
+        choice("scan", self.scan, ("systematic", "random", "palindrome"))
         if self.weights is not None and self.scan != "random":
             raise ArgumentError("weights: given without scan='random', which alone has any")
         _weights(self.weights, len(kernels))
@@ -182,7 +178,7 @@ class Gibbs(Composite):
             )
         for name, _ in kernels:
             _keys(name)
-        self._know(kernel for _, kernel in kernels)
+        self._combine(kernel for _, kernel in kernels)
 
     def _scan(self) -> dict[str, Any]:
         weights = _weights(self.weights, len(self.kernels))
@@ -237,7 +233,7 @@ class Cycle(Composite):
 
     Parameters
     ----------
-    kernels : sequence of Kernel
+    kernels : sequence of Kernel or str
 
     Raises
     ------
@@ -254,12 +250,12 @@ class Cycle(Composite):
     (4, 2000, 2)
     """
 
-    kernels: Sequence[Kernel]
+    kernels: Sequence[Any]
 
     def __post_init__(self) -> None:
         kernels = tuple(map(as_kernel, _some("kernels", self.kernels)))
         object.__setattr__(self, "kernels", kernels)
-        self._know(kernels)
+        self._combine(kernels)
 
     def _scan(self) -> dict[str, Any]:
         return {"scan": "systematic", "weights": [], "sweeps": 1}
@@ -273,11 +269,11 @@ class Cycle(Composite):
 
 @dataclass(frozen=True, eq=False)
 class Mixture(Composite):
-    """A kernel that is drawn anew, with given weights, for every transition.
+    """A mixture of kernels: one of them, drawn by given weights, makes each transition.
 
     Parameters
     ----------
-    kernels : sequence of (Kernel, float)
+    kernels : sequence of (Kernel or str, float)
         Kernels of the whole point with their weights, above 0.
 
     Raises
@@ -295,14 +291,14 @@ class Mixture(Composite):
     (4, 2000, 2)
     """
 
-    kernels: Sequence[tuple[Kernel, float]]
+    kernels: Sequence[tuple[Any, float]]
 
     def __post_init__(self) -> None:
         pairs = _pairs("kernels", self.kernels, "a kernel and a weight")
         weights = _weights([weight for _, weight in pairs], len(pairs))
         kernels = tuple(as_kernel(kernel) for kernel, _ in pairs)
         object.__setattr__(self, "kernels", tuple(zip(kernels, weights, strict=True)))
-        self._know(kernels)
+        self._combine(kernels)
 
     def _scan(self) -> dict[str, Any]:
         return {"scan": "one", "weights": [weight for _, weight in self.kernels], "sweeps": 1}
@@ -321,9 +317,9 @@ class Repeat(Composite):
 
     Parameters
     ----------
-    repeated : Kernel
+    repeated : Kernel or str
     times : int
-        How many.
+        The number of transitions.
 
     Raises
     ------
@@ -340,13 +336,13 @@ class Repeat(Composite):
     (4, 2000, 2)
     """
 
-    repeated: Kernel
+    repeated: Any
     times: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "repeated", as_kernel(self.repeated))
         whole("times", self.times, 1, 2**31)
-        self._know([self.repeated])
+        self._combine([self.repeated])
 
     def _scan(self) -> dict[str, Any]:
         return {"scan": "systematic", "weights": [], "sweeps": self.times}
@@ -360,7 +356,7 @@ def _whole_points(kernels: Sequence[Kernel], dim: int) -> list[tuple[str, Any, K
 
 
 def _numbered(parts: list[tuple[str, Any, Kernel]]) -> list[tuple[str, Any, Kernel]]:
-    """With a number after a name that was there before."""
+    """Return the parts with a number after every name that was there before."""
     seen: dict[str, int] = {}
     out = []
     for name, coordinates, kernel in parts:
@@ -375,7 +371,7 @@ def _called(i: int, names: Sequence[str] | None) -> str:
 
 
 def _keys(given: Any) -> list[str]:
-    """The names that make up a block."""
+    """Return the names that make up a block."""
     keys = [given] if isinstance(given, str) else given
     if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
         raise ArgumentError(
@@ -386,9 +382,9 @@ def _keys(given: Any) -> list[str]:
 
 
 def _find(
-    key: Any, blocks: Mapping[str, Place] | None, dim: int, names: Sequence[str] | None
+    key: Any, blocks: Mapping[str, Coordinates] | None, dim: int, names: Sequence[str] | None
 ) -> list[int]:
-    """The coordinates of a name."""
+    """Return the coordinates of a name."""
     if blocks is not None and key in blocks:
         return _indices(key, blocks[key], dim)
     labels = list(names or ())
@@ -402,7 +398,7 @@ def _find(
     return found
 
 
-def _indices(key: str, place: Place, dim: int) -> list[int]:
+def _indices(key: str, place: Coordinates, dim: int) -> list[int]:
     if isinstance(place, slice):
         ends = (place.start, place.stop, place.step)
         if not all(end is None or isinstance(end, int | np.integer) for end in ends):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.density import LogDensity
 from fermiac.targets.transformed_density import TransformedDensity
@@ -72,17 +72,19 @@ class Conditional(Kernel):
                 f"draw: {type(self.draw).__name__} given; a function (x, rng) -> (n, b) is needed"
             )
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
-        return "draw", {"port": ports.add("draw", adapter(self.draw, ports, described(self.draw)))}
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "draw", {
+            "oracle": oracles.add("draw", adapter(self.draw, oracles, described(self.draw)))
+        }
 
     def _settings(self) -> dict[str, Any]:
         return {"kernel": type(self).__name__, "draw": described(self.draw)}
 
 
-def adapter(draw: Draw, ports: Ports, what: str) -> tuple[_Adapter, int, int]:
-    """A user's draw of the block that the ports stand for, as a port."""
-    block = ports.coordinates
-    return _Adapter(draw, ports.target, block, what), ports.target.dim, len(block)
+def adapter(draw: Draw, oracles: Oracles, what: str) -> tuple[_Adapter, int, int]:
+    """A user's draw of the block that the oracles stand for, as a port."""
+    block = oracles.coordinates
+    return _Adapter(draw, oracles.target, block, what), oracles.target.dim, len(block)
 
 
 class _Adapter:

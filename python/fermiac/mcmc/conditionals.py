@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.conditional import adapter
-from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
 
 __all__ = [
@@ -66,7 +66,7 @@ class Law(Kernel):
     def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
         raise NotImplementedError
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         def draw(x: Array, rng: RowGenerator) -> ArrayLike:
             given = self.parameters(x)
             if len(self._names) == 1 and not isinstance(given, tuple):
@@ -79,7 +79,7 @@ class Law(Kernel):
             return self._sample(rng, (len(x), dim), list(given))
 
         what = f"{type(self).__name__}({described(self.parameters)})"
-        return "draw", {"port": ports.add("draw", adapter(draw, ports, what))}
+        return "draw", {"oracle": oracles.add("draw", adapter(draw, oracles, what))}
 
     def _settings(self) -> dict[str, Any]:
         return {"kernel": type(self).__name__, "parameters": described(self.parameters)}

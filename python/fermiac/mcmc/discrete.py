@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.validate import numbers, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 
 __all__ = ["Discrete"]
 
@@ -102,19 +102,19 @@ class Discrete(Kernel):
             )
         return states
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         states = self._checked(dim)
-        port = None
+        oracle = None
         if self.log_probabilities is not None:
             table = _Table(self.log_probabilities, len(states))
-            port = ports.add("table", (table, ports.target.dim))
+            oracle = oracles.add("table", (table, oracles.target.dim))
         return "discrete", {
             "states": states,
-            "port": port,
+            "oracle": oracle,
             "metropolised": bool(self.metropolised),
         }
 
-    def _settle(self, x: Array, ports: Ports) -> None:
+    def _place_starts(self, x: Array, oracles: Oracles) -> None:
         # Starts are spread over (-2, 2); so are those on the support over its states.
         states = self._checked(x.shape[1])
         share = (x[:, 0] + 2) / 4

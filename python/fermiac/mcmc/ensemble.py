@@ -1,4 +1,4 @@
-"""Ensembles of walkers that move by each other's positions."""
+"""Ensembles of walkers that move by the positions of each other."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import positive
+from fermiac._base.validate import positive, probability
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, probability
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec
+from fermiac.mcmc.python_kernel import as_kernel
 
 __all__ = ["DE", "DESnooker", "Ensemble", "Stretch"]
 
 #: A move as the core takes it: its name and its numbers.
 Move: TypeAlias = tuple[str, list[float]]
 
-#: Walkers that lie nearer to a hyperplane than this cannot leave it in floating point.
+#: The largest condition number of the starts: walkers nearer to a hyperplane cannot leave it.
 _FLATTEST = 1e8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Walkers(Kernel):
-    """What all ensembles share: the chains of a run are the walkers of one state."""
+    """Base class of the ensembles: the chains of a run are the walkers of one state."""
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
-        """Moves and their weights."""
+        """Return the moves and their weights."""
         raise NotImplementedError
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         moves = [(*move, float(weight)) for move, weight in self._moves(dim)]
         return "ensemble", {"moves": moves}
 
@@ -163,8 +164,7 @@ class DE(_Walkers):
         if self.factor is not None:
             positive("factor", self.factor)
         positive("spread", self.spread)
-        if self.jump != 0:
-            probability("jump", self.jump)
+        probability("jump", self.jump, zero=True)
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
         factor = 2.38 / math.sqrt(2 * dim) if self.factor is None else float(self.factor)
@@ -222,8 +222,8 @@ class Ensemble(_Walkers):
     Parameters
     ----------
     moves : sequence of (kernel, weight) or of kernels
-        `Stretch`, `DE`, `DESnooker` or mixtures of them, with the weights of their probabilities
-        (1 for a kernel without).
+        `Stretch`, `DE`, `DESnooker`, their names, or mixtures of them, with weights in proportion
+        to their probabilities (1 for a kernel without a weight).
 
     Raises
     ------
@@ -245,7 +245,7 @@ class Ensemble(_Walkers):
 
     def __post_init__(self) -> None:
         given = self.moves
-        if isinstance(given, Kernel) or not isinstance(given, Iterable):
+        if isinstance(given, Kernel | str) or not isinstance(given, Iterable):
             given = [given]
         moves = tuple(_weighted(item) for item in given)
         if not moves:
@@ -263,6 +263,8 @@ class Ensemble(_Walkers):
 
 def _weighted(item: Any) -> tuple[_Walkers, float]:
     kernel, weight = item if isinstance(item, tuple | list) and len(item) == 2 else (item, 1.0)
+    if isinstance(kernel, str):
+        kernel = as_kernel(kernel, "moves")
     if not isinstance(kernel, _Walkers):
         raise ArgumentError(
             f"moves: {item!r:.60} given; Stretch(), DE(), DESnooker(), or pairs of one and its "

@@ -1,30 +1,21 @@
-"""Hamiltonian kernels: trajectories that turn by themselves, and of given length."""
+"""Hamiltonian kernels: the No-U-Turn sampler, and trajectories of given length."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike
-
-from fermiac._base.validate import positive, whole
-from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac._base.validate import choice, positive, probability, whole
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
 __all__ = ["HMC", "NUTS"]
 
-#: The first step size that a search tries, in units of the coordinates' deviations.
-_FIRST = 1.0
-
-
-def _check_estimator(estimator: Any) -> None:
-    if not isinstance(estimator, str) or estimator not in ("gradients", "draws"):
-        raise ArgumentError(f"estimator: {estimator!r} given; 'gradients' or 'draws' is needed")
+#: The sources of the metric.
+_ESTIMATORS = ("gradients", "draws")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NUTS(Kernel):
+class NUTS(GradientKernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
 
     The multinomial form: the next point is drawn from all states of the trajectory in proportion
@@ -83,32 +74,23 @@ class NUTS(Kernel):
     (4, 1000, 10)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    target_accept: float = 0.9
     max_depth: int = 10
-    step_size: float | None = None
-    metric: str | ArrayLike = "auto"
     estimator: str = "gradients"
 
     def __post_init__(self) -> None:
-        probability("target_accept", self.target_accept)
+        super().__post_init__()
         whole("max_depth", self.max_depth, 1, 30)
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        _check_estimator(self.estimator)
+        choice("estimator", self.estimator, _ESTIMATORS)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "nuts", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
+            "tuning": self._tuning(dim, self.estimator == "gradients"),
             "max_depth": self.max_depth,
-            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HMC(Kernel):
+class HMC(GradientKernel):
     r"""Hamiltonian Monte Carlo with trajectories of given length.
 
     A fresh momentum :math:`p \sim N(0, M)`, leapfrog steps of size :math:`\epsilon`, and the end of
@@ -153,35 +135,24 @@ class HMC(Kernel):
     (4, 1000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
+    target_accept: float = 0.8
     n_steps: int | None = None
     trajectory_length: float = math.pi / 2
     jitter: float = 0.2
-    target_accept: float = 0.8
-    step_size: float | None = None
-    metric: str | ArrayLike = "auto"
     estimator: str = "gradients"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_steps is not None:
             whole("n_steps", self.n_steps, 1, 2**20)
         positive("trajectory_length", self.trajectory_length)
-        if self.jitter != 0 and positive("jitter", self.jitter) > 1:
-            raise ArgumentError(
-                f"jitter: {self.jitter:g} was given; a number from 0 to 1 is needed"
-            )
-        probability("target_accept", self.target_accept)
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
-        _check_estimator(self.estimator)
+        probability("jitter", self.jitter, zero=True, one=True)
+        choice("estimator", self.estimator, _ESTIMATORS)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "hmc", {
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
+            "tuning": self._tuning(dim, self.estimator == "gradients"),
             "n_steps": self.n_steps,
             "trajectory_length": self.trajectory_length,
             "jitter": self.jitter,
-            "metric": metric_spec(self.metric, dim, gradients=self.estimator == "gradients"),
         }

@@ -93,14 +93,14 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
             "gradient=, or another init"
         )
     streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
-    ports = job.ports()
+    oracles = job.oracles()
 
     def jitter(_attempt: int) -> Array:
         out = np.empty((n_chains, target.dim))
         for stream, row in zip(streams, out, strict=True):
             stream.fill_uniform(row)
         out = _RADIUS * (2 * out - 1)
-        job.kernel._settle(out, ports)
+        job.kernel._place_starts(out, oracles)
         return out
 
     x, n_evals = _drawn(jitter, target, job.kernel.needs_gradient or name != "jitter")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.mcmc.disk import Folder
-from fermiac.mcmc.kernel import Kernel, Ports
+from fermiac.mcmc.kernel import Kernel, Oracles
 from fermiac.targets.density import LogDensity
 from fermiac.targets.transformed_density import TransformedDensity
 
@@ -39,12 +39,15 @@ class Settings:
     keep_warmup: bool
     keep_gradients: bool
 
-    def segments(self, gradients: bool) -> list[tuple[int, str]]:
-        """The segments of the warm-up, of a kernel with or without gradients."""
+    def warmup(self, gradients: bool) -> tuple[int, int, int, int]:
+        """Return the warm-up of a kernel with or without gradients.
+
+        It is the number of transitions, and of these the initial ones, those of the first window
+        and the last ones; the windows between learn the metric.
+        """
         if not gradients:
-            return _core.mcmc_windows(self.n_warmup, *_WITHOUT)
-        last = max(int(_LAST * self.n_warmup), _LEAST)
-        return _core.mcmc_windows(self.n_warmup, 0, _FIRST, last)
+            return (self.n_warmup, *_WITHOUT)
+        return self.n_warmup, 0, _FIRST, max(int(_LAST * self.n_warmup), _LEAST)
 
     def transition(self, n_draws: int) -> int:
         """The transitions of a chain that has so many draws."""
@@ -67,25 +70,25 @@ class Job:
     #: Where draws are shown, if that is not where chains move.
     space: TransformedDensity | None
 
-    def ports(self) -> Ports:
+    def oracles(self) -> Oracles:
         """Whom the chains may ask, before the kernel adds its own."""
-        return Ports(self.target, self.names or None)
+        return Oracles(self.target, self.names or None)
 
-    def sampler(self, x0: Array) -> tuple[_core.Sampler, Ports]:
+    def sampler(self, x0: Array) -> tuple[_core.Sampler, Oracles]:
         """The chains at these starts, and whom they ask."""
-        ports = self.ports()
-        name, options = self.kernel._spec(self.target.dim, ports)
+        oracles = self.oracles()
+        name, options = self.kernel._spec(self.target.dim, oracles)
         settings = self.settings
         n_points = self.kernel._n_points(settings.n_chains)
         sampler = _core.Sampler(
             (name, {**options, "n_points": n_points}),
             self.target.dim,
             x0,
-            settings.segments(self.kernel.needs_gradient),
+            settings.warmup(self.kernel.needs_gradient),
             settings.pool,
             self.key,
         )
-        return sampler, ports
+        return sampler, oracles
 
     def shown(self, draws: Array) -> Array:
         """The draws as the user sees them."""

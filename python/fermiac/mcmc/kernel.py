@@ -1,39 +1,48 @@
-"""What all kernels are: frozen descriptions, from which the core makes one state a chain."""
+"""The base class of the MCMC kernels, single transitions, and the metrics that kernels adapt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import numbers, positive, whole
-from fermiac.errors import ArgumentError
-from fermiac.mcmc.state import State, first_state, next_state
+from fermiac import _core
+from fermiac._base.validate import numbers, positive, probability, whole
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
+from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
 
 __all__ = [
-    "RWM",
+    "GradientKernel",
     "Kernel",
     "NoDensity",
-    "Port",
-    "Ports",
+    "Oracles",
+    "State",
     "described",
     "metric_spec",
-    "probability",
 ]
 
 Array = NDArray[np.float64]
-#: A port of the driver beside the target: its kind, and what answers.
-Port = tuple[str, Any]
+#: The name of a kernel in the core, and its options.
+Spec = tuple[str, dict[str, Any]]
+
+#: The first step size that a search tries, in the units of the metric.
+_FIRST_STEP = 1.0
+#: The largest number of coordinates for which a whole covariance is learned by default.
+_DENSE = 200
+#: The largest number for which it is learned at all: its factor would cost more than most targets.
+_MOST_DENSE = 2000
 
 
-class Ports(list[Port]):
-    """Whom the kernels of a run may ask: the target, and what they add.
+class Oracles(list[tuple[str, Any]]):
+    """The oracles that the kernels of a run may ask: the target, and those that kernels add.
+
+    Each is a pair of its kind, ``"density"``, ``"table"`` or ``"draw"``, and what answers.
 
     Attributes
     ----------
@@ -42,7 +51,7 @@ class Ports(list[Port]):
     names : sequence of str or None
         The names of the coordinates.
     coordinates : ndarray of int
-        Those that the kernel in question moves.
+        The coordinates that the kernel in question moves.
     """
 
     def __init__(self, target: LogDensity, names: Sequence[str] | None = None) -> None:
@@ -51,14 +60,14 @@ class Ports(list[Port]):
         self.names = names
         self.coordinates = np.arange(target.dim)
 
-    def add(self, kind: str, port: Any) -> int:
-        """Add one to be asked with all coordinates; its number."""
-        self.append((kind, port))
+    def add(self, kind: str, oracle: Any) -> int:
+        """Add an oracle that is asked with all coordinates, and return its position."""
+        self.append((kind, oracle))
         return len(self) - 1
 
     @contextmanager
     def within(self, block: NDArray[np.intp]) -> Iterator[None]:
-        """Stand for a block of the coordinates."""
+        """Restrict the coordinates to a block of them."""
         outer = self.coordinates
         self.coordinates = outer[block]
         try:
@@ -67,33 +76,55 @@ class Ports(list[Port]):
             self.coordinates = outer
 
 
-#: Up to this many coordinates a whole covariance is learned by default.
-_DENSE = 200
-#: Above this many one is refused: its factor would cost more than most targets.
-_MOST_DENSE = 2000
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """The state of a single chain, of `Kernel.init` and `Kernel.step`. It never changes.
+
+    Attributes
+    ----------
+    x : ndarray of shape (d,)
+    log_density : float
+        NaN where the kernel does not know it.
+    gradient : ndarray of shape (d,) or None
+        The gradient where the kernel knows it.
+    """
+
+    x: Array
+    log_density: float
+    gradient: Array | None
+    _spec: Spec = field(repr=False)
+    _oracles: Oracles = field(repr=False)
+    _words: NDArray[np.uint64] = field(repr=False)
+    _n_done: int = field(repr=False)
+
+
+def _single_chain(spec: Spec, x: Array) -> _core.Sampler:
+    return _core.Sampler(spec, len(x), x[None], (0, 0, 0, 0), False, 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kernel:
-    """The base of all kernels: a description, without a state.
+    """Base class of the MCMC kernels: frozen settings, from which the core makes each chain.
 
-    A kernel is chosen by ``kernel=`` of `fermiac.mcmc.sample` and may be used again and again.
+    A kernel is given by ``kernel=`` of `fermiac.mcmc.sample` and may be used again and again.
     """
 
-    #: Whether it asks for gradients of the target.
+    #: Whether it uses gradients of the target.
     needs_gradient: ClassVar[bool] = False
-    #: Whether it asks for the log-density at all.
+    #: Whether it uses the log-density at all.
     needs_density: ClassVar[bool] = True
+    #: Whether `Tempered` can run it at other temperatures.
+    can_be_tempered: ClassVar[bool] = True
 
     def init(self, target: Any, x0: ArrayLike) -> State:
-        """Start one chain, to be moved by `step`: for algorithms of your own.
+        """Start a single chain, to be moved by `step`: for algorithms of your own.
 
         Parameters
         ----------
         target : LogDensity, callable or law
             As `fermiac.targets.as_target` takes it.
         x0 : array_like of shape (d,)
-            Where the chain starts.
+            The start of the chain.
 
         Returns
         -------
@@ -118,33 +149,96 @@ class Kernel:
         >>> state.x.shape, sorted(info)
         ((2,), ['acceptance_rate', 'accepted', 'step_size'])
         """
-        return first_state(self, target, x0)
+        x = np.array(numbers("x0", x0))
+        if x.ndim != 1 or x.size == 0:
+            raise ArgumentError(f"x0: shape {x.shape} given; a point, (d,), is needed")
+        density = as_target(target, len(x))
+        if self._n_points(2) != 1:
+            raise ArgumentError(f"kernel: {type(self).__name__} moves several points at a time")
+        if self.needs_gradient and not density.has_gradient:
+            raise ArgumentError(
+                f"target: {type(self).__name__} needs the gradient of the log-density, which this "
+                "one has not; make it by fermiac.targets.as_target(f, dim, gradient)"
+            )
+        value = float(density.log_density(x[None])[0])
+        if value == -np.inf:
+            raise TargetError(f"x0: the density is 0 at {x[:6]}; a point of the support is needed")
+        oracles = Oracles(density)
+        spec = self._spec(len(x), oracles)
+        return State(
+            x=x,
+            log_density=value,
+            gradient=None,
+            _spec=spec,
+            _oracles=oracles,
+            _words=_single_chain(spec, x).save(),
+            _n_done=0,
+        )
 
     def step(self, rng: Stream, state: State) -> tuple[State, dict[str, float]]:
-        """Make one transition, without adaptation; `sample` makes many, and far faster.
+        """Make one transition without adaptation; `sample` makes many, and far faster.
 
         Parameters
         ----------
         rng : Stream
             It moves on.
         state : State
-            What `init` or `step` gave; it stays as it is.
+            The state that `init` or `step` returned; it stays as it is.
 
         Returns
         -------
         state : State
         info : dict of str to float
-            What the kernel reports of the transition.
+            The statistics of the transition.
 
         Raises
         ------
         ArgumentError
             If an argument is of another type.
         """
-        return next_state(rng, state)
+        if not isinstance(rng, Stream):
+            raise ArgumentError(
+                f"rng: {type(rng).__name__} given; a fermiac.random.Stream is needed, which moves "
+                "on"
+            )
+        if not isinstance(state, State):
+            raise ArgumentError(
+                f"state: {type(state).__name__} given; what init or step gave is needed"
+            )
+        dim = len(state.x)
+        sampler = _single_chain(state._spec, state.x)
+        sampler.load(state._words)
+        sampler.set_stream_position(rng.position)
+        draws, values = np.empty((1, 1, dim)), np.empty((1, 1))
+        gradients = np.empty((1, 1, dim)) if sampler.gives_gradient else None
+        stats = np.empty((1, 1, len(sampler.stat_names)))
+        record = {
+            "first": state._n_done,
+            "thin": 1,
+            "n_slots": 1,
+            "draws": draws,
+            "log_densities": values,
+            "gradients": gradients,
+            "stats": stats,
+        }
+        until = state._n_done + 1
+        _, error = sampler.run(state._oracles, until, record, None, 1, 1)
+        if error is not None:
+            raise error
+        rng._stream = _core.Stream.from_position(sampler.stream_position())
+        after = State(
+            x=draws[0, 0],
+            log_density=float(values[0, 0]),
+            gradient=None if gradients is None else gradients[0, 0],
+            _spec=state._spec,
+            _oracles=state._oracles,
+            _words=sampler.save(),
+            _n_done=until,
+        )
+        return after, dict(zip(sampler.stat_names, map(float, stats[0, 0]), strict=True))
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is a kernel of the same kind with the same fields."""
+        """Return whether both are kernels of one class with the same fields."""
         if not isinstance(other, Kernel) or type(other) is not type(self):
             return NotImplemented
         return all(
@@ -152,16 +246,16 @@ class Kernel:
         )
 
     def __hash__(self) -> int:
-        """Of the fields that are numbers or names: others may not have one."""
+        """Return the hash of the fields that are numbers or names; others may not have one."""
         plain = (v for _, v in self._fields() if isinstance(v, str | int | float | None))
         return hash((type(self), *plain))
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
-        """What the core makes it from; what it asks beside the target it appends to `ports`."""
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        """Return the core's name and options; oracles beside the target are added to `oracles`."""
         raise NotImplementedError
 
     def _n_points(self, n_chains: int) -> int:
-        """Chains that are one state of the kernel: all of them for an ensemble."""
+        """Return how many chains are one state of the kernel: all of them for an ensemble."""
         return 1
 
     def _check_part(self) -> None:
@@ -175,27 +269,52 @@ class Kernel:
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
 
-    def _adds_to_density(self) -> bool:
-        """Whether it draws from more than the target: other kernels would draw from another law."""
+    def _adds_prior(self) -> bool:
+        """Return whether it samples the target times a prior, which other kernels would miss."""
         return False
 
-    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
-        """The coordinates whose part of the gradient it uses."""
+    def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
+        """Return which coordinates of the gradient it uses."""
         return np.full(dim, self.needs_gradient)
 
-    def _settle(self, x: Array, ports: Ports) -> None:
-        """Move starts (n, d) that were drawn at large to where the kernel can be, in place."""
+    def _place_starts(self, x: Array, oracles: Oracles) -> None:
+        """Move random starts (n, d) to points that the kernel can reach, in place."""
 
     def _settings(self) -> dict[str, Any]:
-        """What provenance keeps of it."""
+        """Return the settings as the provenance of a result keeps them."""
         return {"kernel": type(self).__name__, **{k: _kept(v) for k, v in self._fields()}}
 
     def _fields(self) -> Iterator[tuple[str, Any]]:
         return ((f.name, getattr(self, f.name)) for f in fields(self))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientKernel(Kernel):
+    """Base class of the kernels that use gradients and adapt a step size and a metric."""
+
+    needs_gradient: ClassVar[bool] = True
+
+    step_size: float | None = None
+    target_accept: float = 0.9
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None:
+            positive("step_size", self.step_size)
+        probability("target_accept", self.target_accept)
+
+    def _tuning(
+        self, dim: int, gradients: bool = True
+    ) -> tuple[float, float | None, tuple[str, Array | None]]:
+        """Return the step size, the acceptance rate that it is adapted to, and the metric."""
+        metric = metric_spec(self.metric, dim, gradients=gradients)
+        if self.step_size is None:
+            return _FIRST_STEP, self.target_accept, metric
+        return self.step_size, None, metric
+
+
 def _same(a: Any, b: Any) -> bool:
-    """Whether two fields are equal, arrays within them too."""
+    """Return whether two fields are equal, with the arrays in them."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return type(a) is type(b) and np.array_equal(a, b)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -214,7 +333,7 @@ def _kept(value: Any) -> Any:
 
 
 class NoDensity(LogDensity):
-    """What stands for the target where every block is drawn exactly: nobody may ask it."""
+    """The target of a run in which every block is drawn exactly and no log-density exists."""
 
     __slots__ = ("dim",)
 
@@ -233,28 +352,18 @@ class NoDensity(LogDensity):
         self.dim = whole("dim", dim, 1, 2**31)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        # Every start will do.
+        # Every start is fine.
         return np.zeros(len(x)), None
 
 
 def described(function: Any) -> str:
-    """What a function is called, the same in every run."""
+    """Return the name of a function, the same in every run."""
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__qualname__
 
 
-def probability(name: str, value: Any) -> float:
-    """Take `value` as a probability inside (0, 1)."""
-    number = positive(name, value)
-    if number >= 1:
-        raise ArgumentError(f"{name}: {number:g} was given; a number between 0 and 1 is needed")
-    return number
-
-
-def metric_spec(
-    metric: str | ArrayLike, dim: int, *, gradients: bool, adapt: bool = True
-) -> tuple[str, Array | None]:
-    """How the core learns a metric, and where it starts: names of the user's are resolved here."""
+def metric_spec(metric: str | ArrayLike, dim: int, *, gradients: bool) -> tuple[str, Array | None]:
+    """Return the core's name of the adaptation of a metric, and the matrix that is given for it."""
     if not isinstance(metric, str):
         return "fixed", _given(metric, dim)
     kinds = {
@@ -269,7 +378,7 @@ def metric_spec(
             f"metric: {metric!r} given; one of {known}, variances (d,) or a covariance (d, d) is "
             f"needed{more}"
         )
-    if not adapt or metric == "unit":
+    if metric == "unit":
         return "fixed", None
     if metric == "auto":
         large = "low_rank" if gradients else "diag"
@@ -309,60 +418,3 @@ def _given(metric: ArrayLike, dim: int) -> Array:
             "or give variances"
         )
     return array
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RWM(Kernel):
-    r"""Random-walk Metropolis with an adapted scale and covariance.
-
-    Proposals are :math:`y = x + s L \xi`, with :math:`L L^\top` the covariance that the warm-up
-    has learned.
-
-    Parameters
-    ----------
-    scale : float, optional
-        The scale s; by default it is adapted to `target_accept` from 2.38/√d on.
-    target_accept : float, optional
-        The acceptance rate that the scale is adapted to; by default 0.44 in one dimension, 0.35 in
-        two to four, 0.234 above.
-    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
-        What is learned of the covariance of the draws: nothing, variances, all of it (``"auto"``
-        up to 200 coordinates); or variances (d,) or a covariance (d, d) that stay.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is outside its domain.
-
-    References
-    ----------
-    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001.
-    .. [2] A. Gelman, G. O. Roberts, W. R. Gilks, "Efficient Metropolis jumping rules", Bayesian
-       Statistics 5, 1996.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(
-    ...     lambda x: -0.5 * (x**2).sum(axis=1), 2, kernel=fm.mcmc.RWM(), n_draws=2000, rng=0
-    ... )
-    >>> s.draws.shape
-    (4, 2000, 2)
-    """
-
-    scale: float | None = None
-    target_accept: float | None = None
-    metric: str | ArrayLike = "auto"
-
-    def __post_init__(self) -> None:
-        if self.scale is not None:
-            positive("scale", self.scale)
-        if self.target_accept is not None:
-            probability("target_accept", self.target_accept)
-
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
-        return "random_walk", {
-            "scale": self.scale,
-            "target_accept": self.target_accept,
-            "metric": metric_spec(self.metric, dim, gradients=False),
-        }

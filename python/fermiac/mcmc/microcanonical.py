@@ -1,21 +1,18 @@
-"""Microcanonical Langevin kernels."""
+"""Microcanonical Langevin Monte Carlo."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec, metric_spec
 
 __all__ = ["MCLMC"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MCLMC(Kernel):
+class MCLMC(GradientKernel):
     r"""Microcanonical Langevin Monte Carlo: constant speed, in a direction that gradients bend.
 
     With :math:`x = L z`, a point moves at speed 1 in z along a direction u that follows
@@ -67,29 +64,22 @@ class MCLMC(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     length: float | None = None
     adjusted: bool = False
-    target_accept: float = 0.9
-    metric: str | ArrayLike = "auto"
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
+        super().__post_init__()
         if self.length is not None:
             positive("length", self.length)
-        probability("target_accept", self.target_accept)
         yes("adjusted", self.adjusted)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         if dim < 2:
             raise ArgumentError(
                 "kernel: MCLMC needs two coordinates or more, and the target has one; use another "
                 "kernel, such as MALA()"
             )
-        return "microcanonical", {
+        return "mclmc", {
             "step": self.step_size,
             "length": self.length,
             "target_accept": self.target_accept if self.adjusted else None,

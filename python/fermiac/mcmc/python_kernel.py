@@ -1,4 +1,4 @@
-"""Kernels that users write in Python."""
+"""Kernels that users write in Python, and the resolution of ``kernel=``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.mcmc.kernel import Kernel, Ports, described
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.random import Stream
 from fermiac.targets.density import LogDensity
 
@@ -22,18 +22,18 @@ Array = NDArray[np.float64]
 
 @runtime_checkable
 class UserKernel(Protocol):
-    """What `PythonKernel` takes."""
+    """The methods of a user's kernel; see `PythonKernel`."""
 
     def init(self, target: Any, x0: Array) -> Any:
-        """A chain's state at the point `x0`, (d,)."""
+        """Return the state of a chain at the point `x0`, (d,)."""
 
     def step(self, rng: Stream, state: Any) -> tuple[Any, Any]:
-        """A transition: the new state, and what is to be said of it."""
+        """Return the state after a transition, and information that is not kept."""
 
 
 @dataclass(frozen=True, eq=False)
 class PythonKernel(Kernel):
-    """A kernel that is written in Python, one chain at a time: slow, for trying ideas out.
+    """A kernel written in Python, one chain at a time: slow, for trying ideas out.
 
     An object with these two methods is accepted wherever a kernel is; this class need not be
     named.
@@ -45,15 +45,15 @@ class PythonKernel(Kernel):
       `info` is not kept. The point of a state is its attribute `x` or `position`, its item
       ``"x"``, its first element if it is a tuple, or the state itself.
 
-    Every chain has a shallow copy of the object, so that `init` may keep the target in it. Where
-    another block has moved, `init` is called anew before the next step. Log-densities of the draws
-    are not known, evaluations are not counted, and of a suspended run the states are not kept:
-    `init` is called again where it goes on.
+    Every chain has a shallow copy of the object, so that `init` may keep the target in it. When
+    another block has moved, `init` is called again before the next step. The log-densities of the
+    draws are not known, and evaluations are not counted. A checkpoint does not keep the states:
+    `init` is called again when the run is resumed.
 
     Parameters
     ----------
     kernel : object
-        One with these methods.
+        An object with these methods.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class PythonKernel(Kernel):
     (4, 2000, 2)
     """
 
-    needs_density: ClassVar[bool] = True
+    can_be_tempered: ClassVar[bool] = False
 
     kernel: UserKernel
 
@@ -96,25 +96,22 @@ class PythonKernel(Kernel):
                 "and step(rng, state) is needed"
             )
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
-        adapter = _Adapter(self.kernel, ports.target, ports.coordinates)
-        return "draw", {"port": ports.add("draw", (adapter, ports.target.dim, dim))}
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        adapter = _Adapter(self.kernel, oracles.target, oracles.coordinates)
+        return "draw", {"oracle": oracles.add("draw", (adapter, oracles.target.dim, dim))}
 
     def _settings(self) -> dict[str, Any]:
         return {"kernel": described(self.kernel)}
 
 
-def as_kernel(kernel: Any) -> Kernel:
-    """Take a kernel of ours, or one of the user's."""
-    if isinstance(kernel, Kernel):
-        return kernel
-    if not isinstance(kernel, type) and _is_user_kernel(kernel):
-        return PythonKernel(kernel)
-    hint = f"; make one: {kernel.__name__}()" if isinstance(kernel, type) else ""
-    raise ArgumentError(
-        f"kernel: {kernel!r:.60} given; a kernel of fermiac.mcmc, or an object with the methods "
-        f"init(target, x0) and step(rng, state), is needed{hint}"
-    )
+def as_kernel(given: Any, argument: str = "kernel") -> Kernel:
+    """Return the kernel that was given: an object, the name of one, or a user's object."""
+    # The table of names imports the compositions, which import this function.
+    from fermiac.mcmc.kernels import STRATEGIES
+
+    if not isinstance(given, Kernel | type) and _is_user_kernel(given):
+        return PythonKernel(given)
+    return STRATEGIES.resolve(given, argument)
 
 
 def _is_user_kernel(kernel: Any) -> bool:
@@ -122,7 +119,7 @@ def _is_user_kernel(kernel: Any) -> bool:
 
 
 class _Held(LogDensity):
-    """The density of a block where the other coordinates are held."""
+    """The density of a block, with the other coordinates held."""
 
     __slots__ = ("_block", "_target", "_x", "dim", "has_gradient")
 
@@ -145,7 +142,7 @@ class _Adapter:
     def __init__(self, kernel: UserKernel, target: LogDensity, block: NDArray[np.intp]) -> None:
         self._kernel, self._target, self._block = kernel, target, block
         self._what = f"the kernel {described(kernel)}"
-        #: (kernel, state, point) of each chain.
+        #: The (kernel, state, point) of each chain.
         self._chains: dict[int, tuple[UserKernel, Any, Array | None]] = {}
 
     def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
@@ -162,8 +159,8 @@ class _Adapter:
         return out
 
     def _step(self, chain: int, x: Array, rng: Stream) -> Array:
-        kernel, state, stood = self._chains.get(chain, (self._kernel, None, None))
-        if stood is None or not np.array_equal(stood, x):
+        kernel, state, point_before = self._chains.get(chain, (self._kernel, None, None))
+        if point_before is None or not np.array_equal(point_before, x):
             kernel = copy.copy(self._kernel)
             whole = len(self._block) == self._target.dim
             target = self._target if whole else _Held(self._target, self._block, x.copy())
@@ -173,9 +170,9 @@ class _Adapter:
             raise TargetError(f"{self._what} must give a pair (state, info) by step(rng, state)")
         state = moved[0]
         point = _point(state, len(self._block), self._what)
-        stood = x.copy()
-        stood[self._block] = point
-        self._chains[chain] = kernel, state, stood
+        point_before = x.copy()
+        point_before[self._block] = point
+        self._chains[chain] = kernel, state, point_before
         return point
 
 

@@ -12,7 +12,7 @@ from fermiac._base.validate import choice, positive, whole
 from fermiac.distributions import MultivariateNormal, Normal, as_law
 from fermiac.distributions.law import Law
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, metric_spec
 
 __all__ = ["EllipticalSlice", "Slice"]
 
@@ -84,7 +84,7 @@ class Slice(Kernel):
         whole("max_steps", self.max_steps, 1, 2**32)
         choice("direction", self.direction, _DIRECTIONS)
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "slice", {
             "direction": self.direction,
             "width": None if self.width is None else float(self.width),
@@ -161,10 +161,10 @@ class EllipticalSlice(Kernel):
         object.__setattr__(self, "prior", law)
         choice("target", self.target, _TARGETS)
 
-    def _adds_to_density(self) -> bool:
+    def _adds_prior(self) -> bool:
         return self.target == "likelihood"
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         law: Law = self.prior
         if law.dim not in (1, dim):
             raise ArgumentError(
@@ -177,7 +177,7 @@ class EllipticalSlice(Kernel):
         return "elliptical_slice", {
             "mean": np.ascontiguousarray(mean),
             "covariance": ("fixed", np.ascontiguousarray(spread)),
-            "whole": self.target == "posterior",
+            "posterior": self.target == "posterior",
         }
 
 

@@ -1,10 +1,10 @@
-"""Parallel tempering, and the evidence that it gives."""
+"""Parallel tempering, and its estimate of the evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fermiac import special
 from fermiac._base.validate import numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Ports
-from fermiac.mcmc.python_kernel import PythonKernel, as_kernel
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec
+from fermiac.mcmc.python_kernel import as_kernel
 from fermiac.results import Estimate, Sample
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
@@ -23,32 +23,32 @@ __all__ = ["Tempered", "log_evidence"]
 
 Array = NDArray[np.float64]
 
-#: Inverse temperatures start as powers of equal steps, dense towards the reference.
+#: The first inverse temperatures are this power of equal steps: dense near the reference.
 _POWER = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Tempered(Kernel):
-    r"""Parallel tempering: chains between a reference law and the target, which swap points.
+    r"""Parallel tempering: chains between a reference law and the target that swap their points.
 
-    Chain j moves by the kernel on :math:`\beta_j \log p + (1 - \beta_j) \log r`, from the target p
+    Chain j samples :math:`\beta_j \log p + (1 - \beta_j) \log r` with the kernel, from the target p
     (:math:`\beta = 1`), whose points are the draws, to the reference r (:math:`\beta = 0`). After
-    every transition neighbours propose to swap their points, even and odd pairs in turn [1]_. So
-    the draws reach all modes that the reference connects.
+    every transition neighbours propose to swap their points, even and odd pairs in turn [1]_. The
+    draws reach all modes that the reference connects.
 
     Parameters
     ----------
-    kernel : Kernel
-        What moves each chain. It adapts at each temperature for itself.
+    kernel : Kernel or str
+        The kernel of every chain. It is adapted at each temperature separately.
     reference : Law or LogDensity
-        A law that covers the target, with a gradient if the kernel needs one: a prior, or a normal
-        law as wide as the target.
+        A law that covers the target, with a gradient if the kernel needs one: the prior, or a
+        normal law as wide as the target.
     n_temperatures : int, default 8
-        Chains, both ends included. About 2Λ + 1 are wanted, where Λ is the sum of the pairs'
-        rejection rates (1 less the means of ``swap_rate.0``, ...).
+        The number of temperatures, both ends included. About 2Λ + 1 are best, where Λ is the sum of
+        the rejection rates of the pairs (1 less the means of ``swap_rate.0``, ...).
     betas : sequence of float, optional
-        The inverse temperatures, from 1 down to 0, to stay; by default the warm-up moves them until
-        all pairs reject alike.
+        Fixed inverse temperatures, from 1 down to 0; by default the warm-up adapts them until all
+        pairs have the same rejection rate.
 
     Raises
     ------
@@ -63,13 +63,14 @@ class Tempered(Kernel):
 
     Notes
     -----
-    Of every transition it reports, beside what the target's own chain reports: ``beta.j``;
-    ``log_ratio.j``, log p - log r where chain j stands; ``swap_rate.j``, the acceptance probability
-    of the pair j, j + 1 (NaN where it was not its turn), ``swap_rate``, their mean; and
-    ``round_trips``, the points that have come from the reference to the target since the warm-up.
+    Statistics of a transition, beside those of the kernel at the target: ``beta.j``;
+    ``log_ratio.j``, log p - log r at the point of chain j; ``swap_rate.j``, the acceptance
+    probability of the pair j, j + 1 (NaN if it was not its turn), ``swap_rate``, their mean; and
+    ``round_trips``, the number of points that have come from the reference to the target since the
+    warm-up.
 
     A transition costs an evaluation of target and reference for every step of each chain; those of
-    all chains are asked for together.
+    all chains are requested together.
 
     References
     ----------
@@ -91,19 +92,21 @@ class Tempered(Kernel):
     True
     """
 
-    kernel: Kernel
+    can_be_tempered: ClassVar[bool] = False
+
+    kernel: Any
     reference: Any = None
     n_temperatures: int = 8
     betas: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         kernel = as_kernel(self.kernel)
-        if isinstance(kernel, PythonKernel | Tempered):
+        if not kernel.can_be_tempered:
             raise ArgumentError(
                 f"kernel: {type(kernel).__name__} cannot be tempered; a kernel that is not written "
                 "in Python, nor tempered itself, is needed"
             )
-        if kernel._adds_to_density():
+        if kernel._adds_prior():
             raise ArgumentError(
                 "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
                 "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
@@ -132,33 +135,34 @@ class Tempered(Kernel):
         out: list[float] = betas.tolist()
         return out
 
-    def _spec(self, dim: int, ports: Ports) -> tuple[str, dict[str, Any]]:
-        if dim != ports.target.dim:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        if dim != oracles.target.dim:
             raise ArgumentError(
-                f"kernel: Tempered for a block of {dim} of {ports.target.dim} coordinates; it "
+                f"kernel: Tempered for a block of {dim} of {oracles.target.dim} coordinates; it "
                 "moves whole points: temper the composition instead"
             )
         self.kernel._check_part()
-        before = len(ports)
-        spec = self.kernel._spec(dim, ports)
-        if len(ports) != before:
+        before = len(oracles)
+        spec = self.kernel._spec(dim, oracles)
+        if len(oracles) != before:
             raise ArgumentError(
                 f"kernel: {type(self.kernel).__name__} has parts beside the log-density (exact "
                 "draws, tables), which hold at one temperature alone; temper a kernel without them"
             )
-        reference = self._reference(ports.target)
+        reference = self._reference(oracles.target)
         return "tempered", {
             "kernel": spec,
             "betas": self._betas(),
-            "port": ports.add("density", reference._handle),
+            "oracle": oracles.add("density", reference._handle),
             "adapt": self.betas is None,
         }
 
-    def _slopes(self, dim: int, ports: Ports) -> NDArray[np.bool_]:
-        return self.kernel._slopes(dim, ports)
+    def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
+        kernel: Kernel = self.kernel
+        return kernel._uses_gradient(dim, oracles)
 
     def _reference(self, target: LogDensity) -> LogDensity:
-        """The reference over the chain's coordinates."""
+        """Return the reference over the coordinates in which the chain moves."""
         if isinstance(target, TransformedDensity):
             inner = as_target(self.reference, target.constrained_dim)
             reference: LogDensity = TransformedDensity(inner, target.transforms, None)
@@ -193,17 +197,17 @@ def log_evidence(sample: Sample) -> Estimate:
     Parameters
     ----------
     sample : Sample
-        Of `fermiac.mcmc.sample` with a `Tempered` kernel.
+        A result of `fermiac.mcmc.sample` with a `Tempered` kernel.
 
     Returns
     -------
     Estimate
-        ``mean`` and ``stderr``: of log Z. The error counts the autocorrelation of the draws.
+        ``mean`` and ``stderr`` of log Z. The error accounts for the autocorrelation of the draws.
 
     Raises
     ------
     ArgumentError
-        If the sample is of another kernel, or its temperatures do not end at the reference.
+        If the sample is from another kernel, or its temperatures do not end at the reference.
 
     References
     ----------
@@ -237,7 +241,7 @@ def log_evidence(sample: Sample) -> Estimate:
             f"sample: its last inverse temperature is {betas[-1].flat[0]:g}; 0, the reference "
             "itself, is needed there"
         )
-    # Every chain has temperatures of its own, and so its own estimate.
+    # Every chain has its own temperatures, and so its own estimate.
     total = np.zeros(betas.shape[1:])
     values = np.zeros(len(total))
     for j in range(1, n):

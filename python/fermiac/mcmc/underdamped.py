@@ -1,24 +1,18 @@
-"""Underdamped Langevin kernels."""
+"""Underdamped Langevin dynamics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Port, metric_spec, probability
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
 __all__ = ["UnderdampedLangevin"]
 
-#: The first step size that a search tries, in units of the coordinates' deviations.
-_FIRST = 1.0
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UnderdampedLangevin(Kernel):
+class UnderdampedLangevin(GradientKernel):
     r"""Underdamped (kinetic) Langevin dynamics: a momentum that friction renews bit by bit.
 
     With :math:`x = L z` and momenta p of unit mass in z, a step of size h is a palindrome of exact
@@ -80,20 +74,13 @@ class UnderdampedLangevin(Kernel):
     (4, 2000, 2)
     """
 
-    needs_gradient: ClassVar[bool] = True
-
-    step_size: float | None = None
     friction: float = 1.0
     splitting: str | None = None
     metropolis: bool = False
-    target_accept: float = 0.9
-    metric: str | ArrayLike = "auto"
 
     def __post_init__(self) -> None:
-        if self.step_size is not None:
-            positive("step_size", self.step_size)
+        super().__post_init__()
         positive("friction", self.friction)
-        probability("target_accept", self.target_accept)
         yes("metropolis", self.metropolis)
         letters = self._letters()
         if set(letters) != set("ABO") or letters != letters[::-1]:
@@ -107,12 +94,10 @@ class UnderdampedLangevin(Kernel):
             return str(self.splitting)
         return "OBABO" if self.metropolis else "BAOAB"
 
-    def _spec(self, dim: int, ports: list[Port]) -> tuple[str, dict[str, Any]]:
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "underdamped", {
             "splitting": self._letters(),
             "friction": float(self.friction),
-            "step": _FIRST if self.step_size is None else self.step_size,
-            "target_accept": self.target_accept if self.step_size is None else None,
-            "correct": self.metropolis,
-            "metric": metric_spec(self.metric, dim, gradients=True),
+            "tuning": self._tuning(dim),
+            "corrected": self.metropolis,
         }

@@ -1,4 +1,4 @@
-"""Nested sampling: evidences and posteriors from points drawn above rising likelihoods."""
+"""Nested sampling: evidences and posteriors from points above rising likelihood levels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from fermiac.nested.background import start
 from fermiac.nested.exports import read_dead_birth
 from fermiac.nested.extension import extend
 from fermiac.nested.importance_evidence import ImportanceEvidence
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
-from fermiac.nested.surrogate.options import Surrogate
-from fermiac.nested.surrogate.report import SurrogateReport
+from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
 
 __all__ = [
     "Dynamic",
     "Galilean",
     "ImportanceEvidence",
-    "Nested",
+    "NestedResult",
     "RandomWalk",
     "Sampler",
     "Slice",

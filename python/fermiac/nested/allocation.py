@@ -1,4 +1,4 @@
-"""Where further points are worth most: the importance of samples, and the range to add them in."""
+"""Allocation of the points of dynamic runs: the importance of samples, and where to add more."""
 
 from __future__ import annotations
 
@@ -9,45 +9,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import positive, whole
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import positive, probability, whole
 
 __all__ = ["Dynamic", "Volumes", "joined", "seeds_above"]
 
 Array = NDArray[np.float64]
-#: Points are added where the importance is above this share of its maximum.
+#: Points are added between the levels where the importance is above this share of its maximum.
 _SHARE = 0.8
-#: Families of a run's seeds are numbered from here while it goes on, those of its own from 0.
+#: Families of seeds are numbered from here during a run, new families from 0.
 _SEEDS = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dynamic:
-    r"""Where and how long a run goes on to add live points: the setting ``dynamic`` of `sample`.
+    r"""Targets of dynamic nested sampling, and the allocation of its points.
 
-    After a run with ``n_live`` points, batches of points are added where they are worth most. The
+    After a run with ``n_live`` points, batches of points are added where they gain most. The
     importance of a sample is :math:`G` times its share of the posterior, plus :math:`1 - G` times
-    its share of the noise of the evidence, which is the evidence from there on over the number of
+    its share of the noise of the evidence, which is the remaining evidence over the number of
     points alive [1]_. Each batch is a run of its own between the levels where the importance is
-    above 0.8 of its maximum; it starts from points that are above the lower level already, and is
-    merged with the others.
+    above 0.8 of its maximum. It starts from points that are above the lower level already, and is
+    merged with the other runs.
 
     Parameters
     ----------
     posterior_share : float, default 0.8
         :math:`G`, from 0 (points for the evidence alone) to 1 (for the posterior alone).
     target_ess : float, default 10_000
-        The effective number of posterior samples that is aimed at.
+        The target for the effective sample size of the posterior.
     target_stderr : float, default 0.1
-        The standard error of log Z that is aimed at. The run ends when
+        The target for the standard error of log Z. The run ends when
         :math:`G\,t_{ess} / ess + (1 - G)\,\sigma / t_\sigma \le 1`.
     n_batch : int, optional
-        Live points of a batch; by default as many as `n_live`.
+        Live points of a batch; `n_live` by default.
     max_batches : int, optional
-        Batches at most.
+        The largest number of batches.
     explore_every : int or None, default 4
-        Every so many batches one starts with draws from the prior, wherever the importance lies:
-        no other can find a mode that the first run has missed. None for never.
+        One in so many batches starts with draws from the prior, whatever the importance: only such
+        a batch can find a mode that the first run has missed. None for never.
 
     References
     ----------
@@ -73,11 +72,7 @@ class Dynamic:
     explore_every: int | None = 4
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.posterior_share <= 1.0:
-            raise ArgumentError(
-                f"posterior_share: {self.posterior_share!r} given; a number from 0, for the "
-                "evidence alone, to 1, for the posterior alone, is needed"
-            )
+        probability("posterior_share", self.posterior_share, zero=True, one=True)
         positive("target_ess", self.target_ess)
         positive("target_stderr", self.target_stderr)
         for name, least in (("n_batch", 1), ("max_batches", 0), ("explore_every", 1)):
@@ -86,13 +81,13 @@ class Dynamic:
                 whole(name, given, least, 2**31)
 
     def measure(self, ess: float, stderr: float) -> float:
-        """How far the targets are; they are reached at 1 or below."""
+        """Return the distance from the targets, which are reached at 1 or below."""
         g = self.posterior_share
         return g * self.target_ess / ess + (1 - g) * stderr / self.target_stderr
 
 
 class Volumes:
-    """The prior masses of points so far, and where more of them are wanted."""
+    """The prior masses of the points so far, and the levels between which to add more."""
 
     def __init__(self, points: dict[str, Any]) -> None:
         self._order = np.argsort(points["log_likelihoods"], kind="stable")
@@ -101,7 +96,7 @@ class Volumes:
         self.ess, self.stderr = float(self._got["ess"]), float(self._got["log_evidence_stderr"])
 
     def importance(self, posterior_share: float) -> Array:
-        """The importance of each sample, in the order of their levels."""
+        """Return the importance of each sample, in the order of their levels."""
         got = self._got
         with np.errstate(invalid="ignore"):
             p = np.exp(got["log_prior_masses"] + self.ell - got["log_evidence"])
@@ -110,10 +105,10 @@ class Volumes:
         return out
 
     def between(self, posterior_share: float, n_least: int, births: Array) -> tuple[float, float]:
-        """The levels between which points are wanted: one sample beyond those of importance.
+        """Return the levels to add points between, one sample beyond the important ones.
 
-        Above the lower one there are at least `n_least` points to start from; without it the whole
-        prior is wanted.
+        At least `n_least` points are alive at the lower level, as starts; it is -inf, for the whole
+        prior, if there is no such level.
         """
         importance = self.importance(posterior_share)
         wanted = np.flatnonzero(importance > _SHARE * importance.max())
@@ -124,21 +119,21 @@ class Volumes:
             low = float(self.ell[first])
             if np.count_nonzero((births <= low) & (self.ell > low)) >= n_least:
                 return low, high
-            # On a plateau, or where the run ended, few are alive.
+            # Few points are alive on a plateau, or at the end of the run.
             first = min(int(np.searchsorted(self.ell, low)) - 1, first - n_least)
         return -np.inf, high
 
     def below(self, level: float) -> tuple[float, float]:
-        """The logarithms of the prior mass above a level, and of the evidence below it."""
+        """Return the logarithms of the prior mass above a level and of the evidence below it."""
         n, got = int(np.searchsorted(self.ell, level, side="right")), self._got
         parts = got["log_prior_masses"][:n] + self.ell[:n]
         return float(got["log_x"][n - 1]), float(np.logaddexp.reduce(parts))
 
 
 def seeds_above(points: dict[str, Any], level: float, volumes: Volumes) -> dict[str, Any]:
-    """What a run above a level starts from, as the core takes it."""
+    """Return the points from which a run above a level starts, as the core takes them."""
     ell = points["log_likelihoods"]
-    # Alive at the level: uniform above it.
+    # The points alive at the level are uniform above it.
     alive = np.flatnonzero((points["births"] <= level) & (ell > level))
     alive = alive[np.argsort(ell[alive], kind="stable")]
     log_x, log_evidence = volumes.below(level)
@@ -153,10 +148,10 @@ def seeds_above(points: dict[str, Any], level: float, volumes: Volumes) -> dict[
 
 
 def joined(first: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
-    """The points of two runs, the second of which may have started from those of the first.
+    """Return the points of two runs, the second of which may have started from the first.
 
-    Lineages of the second are new ones. Families are, where its points were drawn from the prior
-    or a bound; chains keep the families of their seeds.
+    The second run has new lineages. Points drawn from the prior or a bound have new families;
+    chains keep the families of their seeds.
     """
     if first is None:
         return more

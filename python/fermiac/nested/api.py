@@ -1,4 +1,4 @@
-"""The call that samples a posterior and its evidence."""
+"""The verb `sample`: a posterior and its evidence by nested sampling."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from fermiac.nested.allocation import Dynamic
 from fermiac.nested.checkpoint import Keeper
 from fermiac.nested.dynamic import as_dynamic, course_of
 from fermiac.nested.job import BOUNDS, job_of
-from fermiac.nested.likelihood import as_blobs, as_likelihood
-from fermiac.nested.prior import as_prior
-from fermiac.nested.result import Nested
-from fermiac.nested.samplers import Sampler, as_sampler, refuse_importance
-from fermiac.nested.surrogate.options import Surrogate
+from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
+from fermiac.nested.result import NestedResult
+from fermiac.nested.samplers import SAMPLERS, Sampler, refuse_importance
+from fermiac.nested.surrogate.options import SURROGATES, Surrogate
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
@@ -63,12 +62,12 @@ def sample(
     names: Sequence[str] | None = None,
     gradient: bool | Callable[[Array], Any] | None = None,
     blobs: int | Sequence[str] | None = None,
-    nan: str = "raise",
+    on_nan: str = "raise",
     max_evals: int | None = None,
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
-    surrogate: Surrogate | None = None,
+    surrogate: str | Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -76,97 +75,97 @@ def sample(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
     validate: bool | int = False,
-) -> Nested:
+) -> NestedResult:
     r"""Sample a posterior by nested sampling, and integrate its likelihood under the prior.
 
-    Live points from the prior climb in likelihood: the worst die, and new ones from the prior above
-    their level take their places. The dead points, weighted by the prior mass that went with each,
-    are a sample of the posterior, and their weighted likelihoods add up to the evidence.
+    A run starts with live points from the prior. In each batch those with the lowest likelihoods
+    die, and are replaced by new points from the prior above their level. The dead points, weighted
+    by the prior mass that each stands for, are a sample of the posterior, and the sum of their
+    weighted likelihoods is the evidence.
 
     Parameters
     ----------
     log_likelihood : log-density, torch module, native function or callable
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
-        and gives (n,), -inf where the likelihood is 0. Constants count: they shift `log_evidence`.
+        and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
     prior : law, sequence of laws, or callable
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
-        ...); a list of laws, also frozen ones of scipy.stats, one after the other; or a function
-        that maps points of the open unit cube, shape (n, d), to parameters of the same shape. Joint
-        priors are maps coordinate by coordinate, each given the ones before.
+        ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; or a
+        function that maps points of the open unit cube, shape (n, d), to parameters of the same
+        shape. A joint prior is a map coordinate by coordinate, each given the ones before.
     dim : int, optional
-        The number of parameters d, where neither prior nor likelihood tells.
+        The number of parameters d, if neither prior nor likelihood determines it.
     n_live : int, default 500
         Live points; the error of log Z falls like 1/√n_live. At least 2 d + 2, and 10.
     batch : int, optional
-        Points that are replaced at a time; n_live / 8 by default, at most half of them. A setting
-        of the algorithm: it does not depend on threads. The error of log Z grows by 3 % where an
-        eighth is replaced, by 20 % at a half.
+        Points that are replaced at a time; n_live / 8 by default, at most half of `n_live`. It does
+        not depend on threads. The error of log Z grows by 3 % at an eighth, and by 20 % at a half.
     sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
-        How new points are found: `Uniform`, `Slice`, `RandomWalk`, `Galilean`. ``"auto"`` draws
-        from a bound in up to nine dimensions until chains of slices are cheaper, and uses those
-        from ten on.
+        The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`.
+        ``"auto"`` draws from a bound in up to nine dimensions until chains of slices are cheaper,
+        and uses slices from ten dimensions on.
     bound : {"multi", "single", "friends", "none"}, default "multi"
-        What `Uniform` draws from: ellipsoids that split up as the points ask for, one ellipsoid,
-        balls about all points, or the cube. Chains learn from ellipsoids which modes there are.
+        The region that `Uniform` draws from: as many ellipsoids as the points call for, one
+        ellipsoid, balls about all points, or the cube. Chains take the modes from the ellipsoids.
     dynamic : bool or Dynamic, default False
-        Go on after the run, and add batches of live points where they are worth most, until a
-        target for the effective sample size and the error of log Z is reached; see `Dynamic`.
+        After the run, add batches of live points where they gain most, until targets for the
+        effective sample size and the error of log Z are reached; see `Dynamic`.
     dlogz : float, default 0.01
-        The run ends when the live points can raise log Z by no more than this. It can be as small
-        as 1e-12, for a narrow peak on a broad one.
+        The run ends when the live points can raise log Z by no more than this. A narrow peak on a
+        broad one may need as little as 1e-12.
     likelihood_tol : float, default 0
         It also ends when the log-likelihoods of the live points differ by less than this.
     periodic, reflective : sequences of int or str, or of d booleans, optional
-        Axes whose ends are joined, and axes beyond whose ends the likelihood is mirrored: numbers,
-        or names of `names`.
+        Axes whose ends are joined, and axes beyond whose ends the likelihood is mirrored, by number
+        or by name.
     names : sequence of str, optional
         Names of the parameters.
     gradient : True or callable, optional
         The gradient of a likelihood that is a Python function, for `Galilean`: a function
-        (n, d) -> (n, d), or True if it gives a pair (value, gradient) itself.
+        (n, d) -> (n, d), or True if the likelihood returns a pair (values, gradients).
     blobs : int or sequence of str, optional
-        How many numbers the likelihood gives beside its logarithm, or their names: a function then
-        gives a pair, shapes (n,) and (n, B); a native one 1 + B numbers a point.
-    nan : {"raise", "-inf"}, default "raise"
-        What a log-likelihood of NaN means: an error, or an impossible point that is counted.
+        The number of further outputs of the likelihood, or their names: a function then returns a
+        pair, shapes (n,) and (n, B); a native one 1 + B numbers for each point.
+    on_nan : {"raise", "-inf"}, default "raise"
+        Whether a log-likelihood of NaN is an error, or an impossible point that is counted.
     max_evals, max_iter : int, optional
-        Evaluations and batches after which the run ends, with `validate` each of its runs; looked
-        at between batches.
+        Log-likelihood calls and batches after which the run ends; with `validate`, each run. They
+        are compared between batches.
     max_time : float, optional
-        Seconds after which it ends, likewise. Such a run is not reproducible.
+        Seconds after which the run ends, likewise. Such a run is not reproducible.
     max_init_blocks : int, default 1000
-        Blocks of `n_live` draws from the prior, at most, among which `n_live` must have a
-        likelihood above 0.
-    surrogate : Surrogate, optional
-        Sample a surrogate of a dear likelihood, and correct for it; see `Surrogate`. Limits hold
-        for the run on the surrogate then, but for `max_time`.
+        The largest number of blocks of `n_live` draws from the prior that may be made to find
+        `n_live` points with a likelihood above 0.
+    surrogate : {"two-pass", "switch"} or Surrogate, optional
+        Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
+        Limits then apply to the run on the surrogate, except `max_time`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : concurrent.futures.Executor or Sharded, optional
-        Whose workers evaluate the likelihood; see `fermiac.runs.executor.Sharded`.
+        An executor whose workers evaluate the likelihood; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the likelihood, for workers to which it
         cannot be sent; see `fermiac.targets.factory`.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the run; a run that was killed goes on from it and gives the bits of one
-        that was not. See `fermiac.Checkpoint`.
+        A file that keeps the state. A run that was killed resumes from it, to the same bits as a
+        run that was not; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total)
-        evaluations; the total is a guess that changes.
+        evaluations; the total is an estimate that changes.
     validate : bool or int, default False
         Repeat the run with chains twice as long and other random numbers until log Z changes by
-        less than its error twice in a row, at most 4 times or as often as is said. The result is
-        that of the last run; its `validation` has the figures of all. Chains of slices check on
-        rejection, which has none to be made longer.
+        less than its error twice in a row, at most 4 times or this many. The result is that of the
+        last run; its `validation` has the figures of all runs. Rejection, which has no chains, is
+        compared with chains of slices.
 
     Returns
     -------
-    Nested
+    NestedResult
         ``log_evidence``, ``log_evidence_stderr``, ``information``, ``draws``, ``log_weights``,
         ``n_evals``, ``status``, ``converged``, ``rank_z``, ``warnings``. Its `status` is
-        ``"complete"``, ``"plateau"`` where all live points came to have the same likelihood, or
+        ``"complete"``, ``"plateau"`` if all live points had the same likelihood in the end, or
         ``"stopped"`` by a limit.
 
     Raises
@@ -174,37 +173,38 @@ def sample(
     ArgumentError
         For an argument outside its domain.
     TargetError
-        If the likelihood or the prior gives a wrong shape or type, a NaN or +inf, or too few draws
-        of the prior have a likelihood.
+        If the likelihood or the prior returns a wrong shape or type, a NaN or +inf, or too few
+        draws from the prior have a likelihood above 0.
     NumericalError
         If chains get stuck: the region is narrower than doubles resolve.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If the checkpoint file is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If a worker of the executor dies twice on the same points, or differs from the driver.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `Nested` of what there was, or None.
+        On Ctrl-C; its ``partial_result`` is a `NestedResult` of the points so far, or None.
 
     Warns
     -----
     ConvergenceWarning
-        If a limit ended the run, new points did not come in at random ranks, chains ended near
-        their starts, the families of points disagree about the evidence by more than its error (a
-        mode was lost, or drifts), a bound had to be made far wider than its points, `dynamic` did
-        not reach its targets, the evidence still changes with the length of chains (`validate`), or
-        that of all points (``Uniform(importance=True)``) differs by more than 4 standard errors.
+        If a limit ended the run; if the ranks of new points are not random; if chains ended near
+        their starts; if the families of points disagree about the evidence by more than its error
+        (a mode was lost, or its mass drifts); if a bound had to be made far wider than its points;
+        if `dynamic` did not reach its targets; if the evidence still changes with the length of
+        chains (`validate`); or if that of all points (``Uniform(importance=True)``) differs by more
+        than 4 standard errors.
     FermiacWarning
-        If the log-likelihood was finite and below -1e200, or NaN at points that were let pass.
+        If the log-likelihood was finite and below -1e200, or NaN with ``on_nan="-inf"``.
 
     Notes
     -----
-    No test shows for certain that chains were long enough: a bias that is the same at all levels
-    leaves the ranks of new points uniform. Compare runs of twice the length (``validate=True``)
+    No test proves that chains were long enough: a bias that is the same at all levels leaves the
+    ranks of new points uniform. Compare runs with chains of twice the length (``validate=True``)
     before an evidence is relied on.
 
-    A mode that no live point has met is missing without a sign; more live points find narrower
-    ones. The bits are the same on any number of threads, for a likelihood in Rust, Python or C that
-    gives the same bits, and after a resume.
+    A mode that no live point has met is missing, and no diagnostic shows it; more live points find
+    narrower modes. The bits are the same on any number of threads, for a likelihood in Rust, Python
+    or C with the same bits, and after a resume.
 
     References
     ----------
@@ -215,7 +215,7 @@ def sample(
 
     Examples
     --------
-    Two parameters with uniform priors, and a Gaussian likelihood that both fit in:
+    A Gaussian likelihood well inside a uniform prior:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -239,9 +239,10 @@ def sample(
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
-    chosen, aim = as_sampler(sampler), as_dynamic(dynamic)
+    chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)
+    options = None if surrogate is None else SURROGATES.resolve(surrogate)
     keeper = None if checkpoint is None else Keeper(checkpoint)
     kept = None if keeper is None or rng is not None else keeper.seed
     job = job_of(
@@ -258,7 +259,7 @@ def sample(
         max_init_blocks=max_init_blocks,
         periodic=periodic,
         reflective=reflective,
-        nan=choice("nan", nan, ("raise", "-inf")),
+        on_nan=choice("on_nan", on_nan, ("raise", "-inf")),
         names=names if names is not None else getattr(target, "names", None),
         blobs=n_blobs,
         key=key_of(rng) if kept is None else kept,
@@ -268,14 +269,14 @@ def sample(
     with (
         reporter(progress, "nested", "evaluations") as report,
         evaluated(target, executor, target_factory, workers, report, integrand=n_blobs[0] > 0) as (
-            asked,
+            evaluator,
             report,
         ),
     ):
-        job = job.with_target(asked)
-        if surrogate is not None:
+        job = job.with_target(evaluator)
+        if options is not None:
             return run_surrogate(
-                job, surrogate, workers=workers, start=start, max_time=limit, report=report
+                job, options, workers=workers, start=start, max_time=limit, report=report
             )
         if keeper is not None:
             keeper.begin({**job.identity(), "validate": doublings > 0})
@@ -283,8 +284,8 @@ def sample(
         return concluded(Repeats(job, make, doublings, start=start, keeper=keeper))
 
 
-def concluded(course: Repeats) -> Nested:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
+def concluded(course: Repeats) -> NestedResult:
+    """Return the result of the runs, and issue its warnings at the line of the user's call."""
     result = None
     try:
         result = course.go()
@@ -292,7 +293,7 @@ def concluded(course: Repeats) -> Nested:
         object.__setattr__(result, "warnings", tuple(text for _, text in found))
         warn(found, result)
     except BaseException as error:
-        # Ctrl-C while the points are judged, or a warning that is an error, costs none of them.
+        # An interrupted check, or a warning that is an error, must not lose the points.
         if result is not None:
             error.partial_result = result  # type: ignore[attr-defined]
         raise

@@ -1,4 +1,4 @@
-"""What is wrong with a run, each with what to do about it."""
+"""Checks of finished runs: warnings, each with its remedy."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.nested.replicates import LEAST_FAMILIES, effective_families, has_modes
 
 if TYPE_CHECKING:
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
 __all__ = ["findings"]
 
 Finding = tuple[type[FermiacWarning], str]
-#: A rank test beyond this is warned of.
+#: The largest rank statistic without a warning.
 _RANKS = 4.0
-#: A p-value of the ranks of a part below this is.
+#: The smallest p-value of the ranks in a window without a warning.
 _UNLIKELY = 1e-5
-#: The share of chains that must end away from their starts.
+#: The least share of chains that end away from their starts.
 _MOVED = 0.5
-#: A correlation of ends and starts above this is warned of; runs that adapt aim at 0.2.
+#: The largest correlation of ends with starts without a warning; tuned chains aim at 0.2.
 _MEMORY = 0.35
-_MEMORY_ADAPTED = 0.6
-#: Errors by families that are so many times larger than by simulation are warned of.
+_MEMORY_TUNED = 0.6
+#: The largest ratio of the error by families to that by simulation without a warning.
 _DRIFT = 1.6
-#: Points up to which families are looked at.
+#: Families are compared up to this number of points.
 _MOST_POINTS = 200_000
-#: Bounds that the bootstrap enlarges by more than this hardly bound.
+#: The largest factor by which the bootstrap enlarges a bound without a warning.
 _LOOSE = 3.0
-#: Standard errors by which two estimates of the evidence may differ.
+#: Standard errors by which two estimates of the evidence may differ without a warning.
 _DIFFERENT = 4.0
 
 
-def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> list[Finding]:
-    """What the user must know of a run; its state may have as `short` why it fell short."""
+def findings(result: NestedResult, state: dict[str, Any], max_time: float | None) -> list[Finding]:
+    """Return the warnings about a run; `short` in its state is the reason it did not converge."""
     found: list[Finding] = []
     if not result.converged:
         short = state.get("short") or _ended(result, state, max_time)
@@ -103,7 +103,7 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
                 f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
             )
         )
-    # A bound that was left for chains is told of no more; rejection has no tries.
+    # A bound that the run left for chains is not warned of; rejection has no tries.
     rejecting = bool(np.isnan(result.trace.get("tries", np.empty(0))[-1:]).all())
     if state["radius_scale"] > _LOOSE and rejecting:
         found.append(
@@ -127,35 +127,35 @@ def findings(result: Nested, state: dict[str, Any], max_time: float | None) -> l
             (
                 FermiacWarning,
                 f"the log-likelihood was NaN at {state['n_nan']} points, which were taken for "
-                "impossible (nan='-inf')",
+                "impossible (on_nan='-inf')",
             )
         )
     return found
 
 
-def _memory(result: Nested) -> float:
-    """The correlation of the ends of chains with their starts, where it is too high; else 0."""
+def _memory(result: NestedResult) -> float:
+    """Return the correlation of the ends of chains with their starts if it is too high, else 0."""
     memory = result.trace.get("correlation", np.empty(0))
     chained = np.isfinite(memory)
     if not chained.any():
         return 0.0
-    # A run that makes chains longer follows what it finds, some batches late.
-    sampler = str(result.settings.get("sampler"))
-    most = _MEMORY_ADAPTED if sampler == "auto" or "=None" in sampler else _MEMORY
+    # A run that tunes its chains corrects them some batches late.
+    most = _MEMORY_TUNED if result.settings.get("tuned") else _MEMORY
     typical = float(np.median(memory[chained]))
     return typical if typical > most else 0.0
 
 
-def _drift(result: Nested) -> float:
-    """The error of log Z by families, where there were modes that could drift apart."""
+def _drift(result: NestedResult) -> float:
+    """Return the error of log Z by families if chains ran among several modes, else 0."""
     if not has_modes(result) or result.n_draws > _MOST_POINTS:
         return 0.0
     if effective_families(result) < LEAST_FAMILIES:
-        return 0.0  # so few tell nothing
+        return 0.0  # too few for an error
     return float(result.bootstrap(50, by="family", rng=0).std(ddof=1))
 
 
-def _ended(result: Nested, state: dict[str, Any], max_time: float | None) -> str:
+def _ended(result: NestedResult, state: dict[str, Any], max_time: float | None) -> str:
+    """Return the warning about a run that a limit ended."""
     what = f"max_time ({max_time:g} s)" if max_time is not None else str(state["status"])
     return (
         f"the run ended by {what} before it had converged: log Z can still grow by "

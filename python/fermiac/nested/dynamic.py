@@ -11,14 +11,13 @@ from fermiac._base.progress import annotate
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic, Volumes, joined, seeds_above
 from fermiac.nested.run import Course, longest
-from fermiac.nested.samplers import settled
 
 if TYPE_CHECKING:
     from fermiac._base.store import Tensors
     from fermiac.errors import FermiacWarning
     from fermiac.nested.checkpoint import Keeper
     from fermiac.nested.job import Job
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
 __all__ = ["DynamicCourse", "as_dynamic", "course_of"]
 
@@ -205,7 +204,7 @@ class DynamicCourse(Course):
 
         return replace(
             job,
-            sampler=settled(job.sampler, job.dim, longest(self._traces)),
+            sampler=job.sampler._settled(job.dim, longest(self._traces)),
             n_live=n,
             batch=max(1, min(round(job.batch * n / job.n_live), n // 2)),
             max_evals=left(job.max_evals, "n_evals"),
@@ -240,7 +239,7 @@ class DynamicCourse(Course):
     def _how(self) -> str:
         return self._why or "max_time"
 
-    def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
+    def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings that the result carries."""
         # The rest of the batch under way says nothing of the evidence, which the first run had.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"

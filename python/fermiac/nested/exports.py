@@ -1,4 +1,4 @@
-"""Nested sampling runs as GetDist, anesthetic and dynesty take them, and in files of PolyChord."""
+"""Conversion of runs to GetDist, anesthetic and dynesty, and the files of PolyChord."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.nested.result import Nested
 from fermiac.nested.volumes import from_points, sensitivities
 
 if TYPE_CHECKING:
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
 __all__ = [
     "FORBIDDEN",
@@ -32,23 +31,23 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float | None, float | None]]
-#: The log-likelihood of likelihood 0, above what others drop as no likelihood at all.
+#: The log-likelihood written for a likelihood of 0, just above the values that readers drop.
 FORBIDDEN = -1e29
 
 
-def tokens_of(result: Nested) -> list[str]:
-    """Names without what means something in a file of names."""
+def tokens_of(result: NestedResult) -> list[str]:
+    """Return names without the characters that have a meaning in a file of names."""
     return [re.sub(r"[\s*?]+", "_", name) for name in result._labels]
 
 
-def labels_of(result: Nested) -> list[str]:
-    """Names in LaTeX."""
+def labels_of(result: NestedResult) -> list[str]:
+    """Return the names in LaTeX."""
     indexed = (re.sub(r"\[(\d+)\]$", r"_{\1}", name) for name in result._labels)
     return [re.sub(r"_(?!\{)", r"\\_", name) for name in indexed]
 
 
-def to_getdist(result: Nested, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
-    """What `Nested.to_getdist` does."""
+def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
+    """Return the run for GetDist, or write its files; see `NestedResult.to_getdist`."""
     if unknown := sorted(ranges.keys() - set(result._labels)):
         raise ArgumentError(f"ranges: {unknown[0]!r} given, which is the name of no coordinate")
     assert result.log_densities is not None
@@ -86,22 +85,22 @@ def to_getdist(result: Nested, root: str | os.PathLike[str] | None, ranges: Rang
     )
 
 
-def write_names(result: Nested, root: str | os.PathLike[str]) -> None:
-    """The file of names beside a table of points."""
+def write_names(result: NestedResult, root: str | os.PathLike[str]) -> None:
+    """Write the file of names beside a table of points."""
     with open(f"{os.fspath(root)}.paramnames", "w", encoding="utf-8") as file:
         for token, label in zip(tokens_of(result), labels_of(result), strict=True):
             file.write(f"{token} {label}\n")
 
 
 def write_table(path: str, columns: list[Array]) -> None:
-    """Columns of numbers, to the last bit."""
+    """Write columns of numbers, to the last bit."""
     with open(path, "w", encoding="ascii") as file:
         for row in np.column_stack(columns).tolist():
             file.write(" ".join(map(repr, row)) + "\n")
 
 
-def refuse_reweighted(result: Nested, name: str) -> None:
-    """Refuses a result whose weights likelihoods and births do not tell."""
+def refuse_reweighted(result: NestedResult, name: str) -> None:
+    """Refuse a result whose weights do not follow from likelihoods and births."""
     if result.is_reweighted:
         raise ArgumentError(
             f"{name}: the weights of this result are those of another likelihood than ordered its "
@@ -109,8 +108,8 @@ def refuse_reweighted(result: Nested, name: str) -> None:
         )
 
 
-def to_anesthetic(result: Nested) -> Any:
-    """What `Nested.to_anesthetic` does."""
+def to_anesthetic(result: NestedResult) -> Any:
+    """Return the run for anesthetic; see `NestedResult.to_anesthetic`."""
     refuse_reweighted(result, "to_anesthetic")
     try:
         anesthetic: Any = importlib.import_module("anesthetic")
@@ -126,12 +125,12 @@ def to_anesthetic(result: Nested) -> Any:
     )
 
 
-def to_dynesty(result: Nested) -> dict[str, Any]:
-    """What `Nested.to_dynesty` does."""
+def to_dynesty(result: NestedResult) -> dict[str, Any]:
+    """Return the run for dynesty; see `NestedResult.to_dynesty`."""
     ell = result.log_densities
     assert ell is not None
     unit = result.unit_draws
-    # Those drawn above a level follow the last death at or below it.
+    # A point drawn above a level follows the last death at or below it.
     born = np.searchsorted(result.log_likelihoods, result.births, side="right")
     born[result.births == -np.inf] = 0
     log_z, information, variance = running(result)
@@ -139,7 +138,7 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
     n, first = result.n_draws, int(result.n_alive[0])
     kind: dict[str, Any]
     if np.array_equal(result.n_alive, np.minimum(first, np.arange(n, 0, -1))):
-        # The live points that are left in the end are no iterations there.
+        # dynesty does not count the live points left at the end as iterations.
         kind = {"nlive": first, "niter": n - first}
     else:
         kind = {
@@ -167,19 +166,19 @@ def to_dynesty(result: Nested) -> dict[str, Any]:
     }
 
 
-def running(result: Nested) -> tuple[Array, Array, Array]:
-    """The logarithm of the evidence after each death, the information then, and its variance.
+def running(result: NestedResult) -> tuple[Array, Array, Array]:
+    """Return log Z after each death, the information then, and the variance of log Z.
 
-    With p the posterior masses of the points so far, the former is sum p ell - log Z. The variance
-    is sum ((C - C before) / (n S))^2, where C are the running sums of the sensitivities and S is
-    the evidence so far: all of it by running sums.
+    With p the posterior masses of the points so far, the information is sum p ell - log Z. The
+    variance is sum ((C - C before) / (n S))^2, where C are the running sums of the sensitivities
+    and S is the evidence so far. All of it takes running sums only.
     """
     ell = result.log_densities
     assert ell is not None
     log_z: Array = np.logaddexp.accumulate(result.log_prior_masses + ell)
     total = float(log_z[-1])
     evidence = np.exp(log_z - total)
-    known = evidence > 1e-150  # of the whole: its square is a number still
+    known = evidence > 1e-150  # relative to the whole; its square does not underflow
     inverse = np.divide(1.0, evidence, out=np.zeros_like(evidence), where=known)
     shares = np.exp(result.log_prior_masses + ell - total)
     moments = np.cumsum(shares * np.where(shares > 0, ell, 0.0)) * inverse
@@ -193,19 +192,19 @@ def running(result: Nested) -> tuple[Array, Array, Array]:
 
 
 def _spread(total: int, n: int) -> NDArray[np.int64]:
-    """A whole number in n parts that are as equal as can be."""
+    """Return n whole numbers, as equal as possible, with the given total."""
     ends = np.rint(np.arange(n + 1) * (total / n)).astype(np.int64)
     parts: NDArray[np.int64] = np.diff(ends)
     return parts
 
 
 _ENDING = "_dead-birth.txt"
-#: What PolyChord has for the level below the whole prior.
+#: The birth level of draws from the whole prior in files of PolyChord.
 _NO_BIRTH = -1e30
 
 
-def write_dead_birth(result: Nested, root: str | os.PathLike[str]) -> None:
-    """What `Nested.write_dead_birth` does."""
+def write_dead_birth(result: NestedResult, root: str | os.PathLike[str]) -> None:
+    """Write the points as PolyChord does; see `NestedResult.write_dead_birth`."""
     refuse_reweighted(result, "write_dead_birth")
     ell = np.maximum(result.log_likelihoods, FORBIDDEN)
     births = np.maximum(result.births, _NO_BIRTH)
@@ -213,26 +212,26 @@ def write_dead_birth(result: Nested, root: str | os.PathLike[str]) -> None:
     write_names(result, root)
 
 
-def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
-    r"""Read a run that PolyChord wrote, or `Nested.write_dead_birth`.
+def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
+    r"""Read a run that PolyChord or `NestedResult.write_dead_birth` wrote.
 
     Parameters
     ----------
     path : str or path-like
-        The file ``root_dead-birth.txt``, or its root. Names are taken from ``root.paramnames``, if
-        it is there, and live points that the run ended with from ``root_phys_live-birth.txt``.
+        The file ``root_dead-birth.txt``, or its root. Names come from ``root.paramnames``, if it
+        exists, and the last live points from ``root_phys_live-birth.txt``.
 
     Returns
     -------
-    Nested
-        Without the points of the cube, and with lineages that follow from the births: a new point
-        goes on from the last death that had no successor [1]_. Families are not in the file; they
-        are set to the lineages.
+    NestedResult
+        The run, without `unit_draws`. Lineages are reconstructed from births: a new point succeeds
+        the last dead point without a successor [1]_. Families, which the file does not have, are
+        set to the lineages.
 
     Raises
     ------
     ArgumentError
-        If there is no such file, it is no table of numbers, or no run.
+        If the file does not exist, or is no table of numbers, or the table is no run.
 
     References
     ----------
@@ -241,7 +240,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
 
     Examples
     --------
-    Two points from the whole prior, and one that took the place of the first:
+    Two points from the whole prior, and one that replaced the first:
 
     >>> import os, tempfile
     >>> import fermiac as fm
@@ -260,7 +259,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"
     if os.path.exists(live) and os.path.getsize(live):
-        # Those of an unfinished run; of a finished one they are among the dead.
+        # Of a finished run they are among the dead points as well.
         rows = np.unique(np.concatenate([rows, _table(live)]), axis=0)
     draws, ell, births = rows[:, :-2], rows[:, -2], rows[:, -1]
     names: tuple[str, ...] = ()
@@ -278,7 +277,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> Nested:
         "log_likelihoods": np.where(ell <= FORBIDDEN, -np.inf, ell),
         "births": np.where(births <= FORBIDDEN, -np.inf, births),
     }
-    # Names that a sample has without any come back as none.
+    # Default labels are no names.
     if names == tuple(f"x[{j}]" for j in range(len(names))):
         names = ()
     return from_points(

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, course_of
 from fermiac.nested.replicates import seeded_key
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.run import Course, View
 from fermiac.nested.samplers import refuse_importance
 from fermiac.results.result import warn
@@ -35,7 +35,7 @@ _ADDED = 1000
 
 
 def extend(
-    result: Nested,
+    result: NestedResult,
     n_live: int | None = None,
     dlogz: float | None = None,
     *,
@@ -47,12 +47,12 @@ def extend(
     executor: Executor | Sharded | None = None,
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
-) -> Nested:
+) -> NestedResult:
     r"""Go on with a run: to a smaller rest of evidence, with more points, or after a limit.
 
     Parameters
     ----------
-    result : Nested
+    result : NestedResult
         What `sample` or `extend` returned in this process; also the ``partial_result`` of an
         interrupted run.
     n_live : int, optional
@@ -74,7 +74,7 @@ def extend(
 
     Returns
     -------
-    Nested
+    NestedResult
         All points, those of `result` among them; its `importance` is kept up where no run was
         added to the first. With `dlogz` or `dynamic` alone, to the last bit
         what `sample` would have given with it; without any, what it would have given without
@@ -131,7 +131,7 @@ def extend(
         jobs: list[tuple[Job, Course | None]] = [*runs]
         if n_live is not None:
             jobs.append((_added(runs[0][0], n_live, len(courses)), None))
-        done: list[Nested] = []
+        done: list[NestedResult] = []
         found: list[tuple[type[FermiacWarning], str]] = []
         try:
             for job, before in jobs:
@@ -208,7 +208,7 @@ def _added(job: Job, n_live: Any, number: int) -> Job:
     return replace(job, n_live=n, batch=batch, key=key, dynamic=None)
 
 
-def _together(runs: list[Nested]) -> Nested:
+def _together(runs: list[NestedResult]) -> NestedResult:
     """One run of all, which knows how to go on."""
     if len(runs) == 1:
         return runs[0]
@@ -218,7 +218,9 @@ def _together(runs: list[Nested]) -> Nested:
     return merged
 
 
-def _keep(error: BaseException, done: list[Nested], courses: list[Course], result: Nested) -> None:
+def _keep(
+    error: BaseException, done: list[NestedResult], courses: list[Course], result: NestedResult
+) -> None:
     """Of a call that failed: what was reached, with the runs that it did not come to."""
     partial = getattr(error, "partial_result", None)
     if partial is not None:

@@ -1,4 +1,4 @@
-"""Importance nested sampling: a second estimate of the evidence, from all points evaluated."""
+"""Importance nested sampling: an estimate of the evidence from all evaluated points."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["ImportanceEvidence", "importance_of"]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ImportanceEvidence(Result):
-    r"""The evidence by all points that a run of rejection evaluated, also those below its levels.
+    r"""The evidence from all points that a run of rejection evaluated, also below its levels.
 
-    What ``importance`` of `fermiac.nested.Nested` is, after a run with
+    The field ``importance`` of `fermiac.nested.NestedResult`, after a run with
     ``sampler=fermiac.nested.Uniform(importance=True)``.
 
     Attributes
@@ -34,7 +34,7 @@ class ImportanceEvidence(Result):
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     n_bounds : int
-        Bounds that points were drawn from, the unit cube among them.
+        The number of bounds that points were drawn from, including the unit cube.
     sample : Sample
         All points, in the order in which they were drawn, with log-weights on their absolute scale:
         the mean of their exponentials is the evidence.
@@ -46,15 +46,15 @@ class ImportanceEvidence(Result):
 
     .. math:: g(u) = \frac{1}{N} \sum_b \frac{N_b}{V_b} 1[u \in b],
 
-    and the mean of :math:`L / g` estimates the evidence [1]_ [2]_. Volumes are estimated by more
-    than 10 000 draws each, where they are not known.
+    and the mean of :math:`L / g` estimates the evidence [1]_ [2]_. Volumes that are not known are
+    estimated from more than 10 000 draws each.
 
-    The variance is that of a mixture whose parts are drawn a fixed number of times each [3]_, the
-    sum over bounds of the variance of the weights of their points about their own mean, with that
-    of the volumes. It takes the bounds as given. They follow from points that are weighted with
-    them, though, which the error does not know; and it is far smaller than that of the run, so that
-    this matters sooner. A mode that the bounds have lost is missing from both evidences, and only
-    the error of the run is wide enough to hide it: use more live points where modes are small.
+    The variance is that of a mixture with a fixed number of draws from each part [3]_, the sum over
+    bounds of the variance of the weights of their points about their own mean, plus the variance
+    from the volumes. It takes the bounds as given, although they depend on the same points. The
+    error is far smaller than that of the run, so that this matters more here. A mode that the
+    bounds have lost is missing from both evidences, and this error does not cover it: use more live
+    points if modes are small.
 
     References
     ----------
@@ -96,7 +96,7 @@ class ImportanceEvidence(Result):
 
 
 def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceEvidence | None:
-    """The estimate of a run; None where it does not keep its points."""
+    """Return the estimate of a run, or None if it does not keep its points."""
     start = time.perf_counter()
     raw = run.importance(*job.ports, n_threads)
     if raw is None:

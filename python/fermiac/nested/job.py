@@ -1,4 +1,4 @@
-"""What a run is to do, as the core takes it."""
+"""Jobs: the checked problem and settings of a run, as the core takes them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from fermiac import _core
 from fermiac._base.validate import labels, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
-from fermiac.nested.likelihood import Blobs, handle_of
-from fermiac.nested.prior import Prior
+from fermiac.nested.problem import Blobs, Prior, handle_of
 from fermiac.nested.samplers import Sampler
 
 __all__ = ["BOUNDS", "Job", "job_of"]
 
 BOUNDS = ("multi", "single", "friends", "none")
-#: More evaluations or batches than any run makes.
+#: A limit that no run reaches.
 _NO_LIMIT = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run: its problem and its settings, checked."""
+    """The problem and the settings of a run."""
 
     prior: Prior
     target: Any
@@ -40,14 +39,14 @@ class Job:
     max_init_blocks: int
     periodic: tuple[int, ...]
     reflective: tuple[int, ...]
-    nan: str
+    on_nan: str
     names: tuple[str, ...]
     blobs: Blobs
     key: int
     first_batch: int = 0
     high: float = float("inf")
     dynamic: Dynamic | None = None
-    #: The likelihood itself, where another stands for it that is evaluated elsewhere.
+    #: The likelihood itself, if `target` evaluates it on an executor.
     source: Any = None
 
     @property
@@ -57,24 +56,16 @@ class Job:
 
     @property
     def ports(self) -> tuple[Any, Any]:
-        """Prior and likelihood as the core takes them."""
+        """Return the prior and the likelihood as the core takes them."""
         return self.prior.handle, handle_of(self.target, self.dim, self.blobs[0])
 
     def options(self) -> dict[str, Any]:
-        """The settings as the core takes them."""
+        """Return the settings as the core takes them."""
         edges = ["h"] * self.dim
         for letter, given in (("p", self.periodic), ("r", self.reflective)):
             for axis in given:
                 edges[axis] = letter
         return {
-            "n_moves": 1,
-            "direction": "sweeps",
-            "step_out": False,
-            "step": None,
-            "bootstrap": 0,
-            "enlarge": 1.0,
-            "adapt_length": False,
-            "importance": False,
             **self.sampler._options(self.dim),
             "bound": self.bound,
             "n_live": self.n_live,
@@ -88,27 +79,28 @@ class Job:
             "key": self.key,
             "first_batch": self.first_batch,
             "edges": "".join(edges),
-            "nan": self.nan,
+            "on_nan": self.on_nan,
         }
 
     def make(self, above: dict[str, Any] | None = None) -> _core.NestedRun:
-        """The run, before its first point."""
+        """Return the run before its first point; `above` starts it above a level."""
         return _core.NestedRun(*self.ports, self.options(), above)
 
     def with_target(self, target: Any) -> Job:
-        """The same, of a likelihood that is evaluated elsewhere."""
+        """Return the job with a target that evaluates the likelihood on an executor."""
         return replace(self, target=target, source=self.source or self.target)
 
     def at_home(self) -> Job:
-        """The same, of the likelihood itself."""
+        """Return the job with the likelihood itself as the target."""
         return self if self.source is None else replace(self, target=self.source, source=None)
 
     def settings(self) -> dict[str, Any]:
-        """For the result: what was chosen, defaults filled in."""
+        """Return the settings of the result, defaults filled in."""
         return {
             "n_live": self.n_live,
             "batch": self.batch,
             "sampler": repr(self.sampler),
+            "tuned": self.sampler._is_tuned,
             "bound": self.bound,
             "dlogz": self.dlogz,
             "likelihood_tol": self.likelihood_tol,
@@ -116,15 +108,15 @@ class Job:
             "max_iter": self.max_iter,
             "periodic": list(self.periodic),
             "reflective": list(self.reflective),
-            "nan": self.nan,
+            "on_nan": self.on_nan,
             "blobs": list(self.blobs[1]) or self.blobs[0],
             "prior": repr(self.prior),
         }
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run the same run, as types of JSON."""
+        """Return what must agree for a checkpoint to be resumed, as types of JSON."""
         options = self.options()
-        # A run may be made longer; the ends of axes go by the names that users know.
+        # Limits may change; the ends of axes are listed under the names of the arguments.
         for name in ("max_evals", "max_iter", "key", "high", "edges"):
             del options[name]
         aim = self.dynamic
@@ -144,7 +136,7 @@ class Job:
 
 
 def axes(name: str, given: Any, dim: int, names: tuple[str, ...]) -> tuple[int, ...]:
-    """Axes by their numbers or names, or flags of all of them."""
+    """Return the axes that were given by numbers, by names, or by a flag for each."""
     if given is None:
         return ()
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
@@ -181,20 +173,19 @@ def job_of(
     max_init_blocks: Any,
     periodic: Any,
     reflective: Any,
-    nan: str,
+    on_nan: str,
     names: Sequence[str] | None,
     blobs: Blobs,
     key: int,
     dynamic: Dynamic | None = None,
 ) -> Job:
-    """Check the settings of a call."""
+    """Return the job of a call, with its settings checked."""
     dim = prior.dim
     known = labels(names, dim)
     n_live = whole("n_live", n_live, 1, 2**31)
-    circles, mirrors = (
-        axes(n, a, dim, known) for n, a in (("periodic", periodic), ("reflective", reflective))
-    )
-    both = set(circles) & set(mirrors)
+    periodic = axes("periodic", periodic, dim, known)
+    reflective = axes("reflective", reflective, dim, known)
+    both = set(periodic) & set(reflective)
     if both:
         raise ArgumentError(
             f"periodic, reflective: axis {min(both)} is in both; an axis has one kind of end"
@@ -212,9 +203,9 @@ def job_of(
         max_evals=None if max_evals is None else whole("max_evals", max_evals, 1, _NO_LIMIT),
         max_iter=None if max_iter is None else whole("max_iter", max_iter, 1, _NO_LIMIT),
         max_init_blocks=whole("max_init_blocks", max_init_blocks, 1, 2**40),
-        periodic=circles,
-        reflective=mirrors,
-        nan=nan,
+        periodic=periodic,
+        reflective=reflective,
+        on_nan=on_nan,
         names=known,
         blobs=blobs,
         key=key,

@@ -1,4 +1,4 @@
-"""Runs of nested sampling put together, and taken apart."""
+"""Merging of runs, and splitting of a run into independent ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.volumes import from_points, kept, points_of
 from fermiac.random import Stream
 from fermiac.results import reweight
@@ -17,20 +17,18 @@ from fermiac.results.sample import Sample
 
 __all__ = ["merge", "split"]
 
-#: The setting of parts of a run: what that run was, and which part it is.
+#: The setting of a part of a run that identifies the whole run.
 _PART = "part_of"
 
 
-def merge(first: Nested, others: tuple[Sample, ...]) -> Nested:
-    """What `Nested.merge` does."""
+def merge(first: NestedResult, others: tuple[Sample, ...]) -> NestedResult:
+    """Return the runs merged into one; see `NestedResult.merge`."""
     samples = (first, *others)
     seeds = reweight.comparable(samples)
-    runs = [run for run in samples if isinstance(run, Nested)]
+    runs = [run for run in samples if isinstance(run, NestedResult)]
     _check(runs)
-    raws, origins = (
-        [points_of(run) for run in runs],
-        [_origin(run, i) for i, run in enumerate(runs)],
-    )
+    raws = [points_of(run) for run in runs]
+    origins = [_origin(run, i) for i, run in enumerate(runs)]
     for name in ("lineages", "families"):
         offsets = _offsets([raw[name] for raw in raws], origins)
         for raw, offset in zip(raws, offsets, strict=True):
@@ -44,9 +42,9 @@ def merge(first: Nested, others: tuple[Sample, ...]) -> Nested:
     return from_points(raw, names=first.names, **_provenance(runs, origins, tuple(seeds)))
 
 
-def split(run: Nested, k: int, rng: RngLike) -> tuple[Nested, ...]:
-    """What `Nested.split` does."""
-    # Those from the whole prior are dealt out first: every part needs some.
+def split(run: NestedResult, k: int, rng: RngLike) -> tuple[NestedResult, ...]:
+    """Return the parts of a run; see `NestedResult.split`."""
+    # Lineages from the whole prior are dealt first, since every part needs some.
     ids, first = np.unique(run.lineages, return_index=True)
     is_root = run.births[first] == -np.inf
     k = whole("k", k, 1, int(is_root.sum()))
@@ -74,8 +72,7 @@ def split(run: Nested, k: int, rng: RngLike) -> tuple[Nested, ...]:
     for j in range(k):
         of_part = {
             **common,
-            # Drawn with this seed the run gives all parts.
-            "seed": None,
+            "seed": None,  # the seed of the run is that of all parts
             "settings": {"n_live": int(live[j]), _PART: origin, "part": j},
             "n_evals": int(until[j] - (until[j - 1] if j else 0)),
             "wall_time": run.wall_time * float(shares[j]),
@@ -90,8 +87,8 @@ def split(run: Nested, k: int, rng: RngLike) -> tuple[Nested, ...]:
     return tuple(parts)
 
 
-def _check(runs: list[Nested]) -> None:
-    """Refuses runs of different kinds, and points that would count twice."""
+def _check(runs: list[NestedResult]) -> None:
+    """Refuse runs of different problems, and points that would count twice."""
     seen: dict[bytes, int] = {}
     for i, run in enumerate(runs):
         if run.is_reweighted != runs[0].is_reweighted:
@@ -105,14 +102,14 @@ def _check(runs: list[Nested]) -> None:
                 f"merge: run {i} has the prior {priors[1]}, run 0 {priors[0]}; runs of one problem "
                 "can be merged"
             )
-        made = run.surrogate is not None and not run.surrogate.rejected
-        if made and run.settings.get(_PART) is None:
+        on_surrogate = run.surrogate is not None and not run.surrogate.rejected
+        if on_surrogate and run.settings.get(_PART) is None:
             raise ArgumentError(
                 f"merge: run {i} was ordered by a surrogate of its own, whose levels are no others'"
             )
-        # Parameters may be discrete, so that only points of the cube are all different.
-        cube = run.unit_draws
-        rows = {run.draws.tobytes()} if cube is None else {row.tobytes() for row in cube}
+        # Parameters may be discrete; points of the unit cube are all different.
+        unit = run.unit_draws
+        rows = {run.draws.tobytes()} if unit is None else {row.tobytes() for row in unit}
         twice = next((seen[row] for row in rows if row in seen), None)
         if twice is not None:
             raise ArgumentError(
@@ -122,8 +119,8 @@ def _check(runs: list[Nested]) -> None:
         seen |= dict.fromkeys(rows, i)
 
 
-def _origin(run: Nested, i: int) -> tuple[Any, ...]:
-    """What runs have in common whose lineages are told apart already: they are parts of one."""
+def _origin(run: NestedResult, i: int) -> tuple[Any, ...]:
+    """Return a key that is the same for parts of one run, whose lineages differ already."""
     part = run.settings.get(_PART)
     if part is None:
         return (i,)
@@ -132,7 +129,7 @@ def _origin(run: Nested, i: int) -> tuple[Any, ...]:
 
 
 def _offsets(numbers: list[NDArray[np.int64]], origins: list[tuple[Any, ...]]) -> list[int]:
-    """What to add to the numbers of each run so that runs of different origins share none."""
+    """Return offsets that make the numbers of runs of different origins disjoint."""
     start: dict[tuple[Any, ...], int] = {}
     end = 0
     for origin in origins:
@@ -145,9 +142,9 @@ def _offsets(numbers: list[NDArray[np.int64]], origins: list[tuple[Any, ...]]) -
 
 
 def _provenance(
-    runs: list[Nested], origins: list[tuple[Any, ...]], seeds: tuple[int, ...]
+    runs: list[NestedResult], origins: list[tuple[Any, ...]], seeds: tuple[int, ...]
 ) -> dict[str, Any]:
-    """How a merged run came about."""
+    """Return the provenance of a merged run."""
 
     def common(name: str) -> str:
         values = {getattr(run, name) for run in runs}
@@ -173,10 +170,10 @@ def _provenance(
     part = first.settings.get(_PART)
     if part is not None and len(set(origins)) == 1 and len(runs) == part["n_parts"]:
         # All parts of one run are that run.
-        told = ("seed", "settings", "rank_z", "rank_p_value", "trace")
-        return {**out, **{name: part[name] for name in told}}
+        names = ("seed", "settings", "rank_z", "rank_p_value", "trace")
+        return {**out, **{name: part[name] for name in names}}
     settings = {k: v for k, v in first.settings.items() if k not in (_PART, "part")}
     n_live = sum(run.n_live for run in runs)
-    # Under no bias each is a standard normal number.
+    # Without bias each is standard normal.
     rank_z = float(np.sum([run.rank_z for run in runs]) / np.sqrt(len(runs)))
     return {**out, "settings": {**settings, "n_live": n_live, "seeds": seeds}, "rank_z": rank_z}

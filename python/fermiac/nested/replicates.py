@@ -1,4 +1,4 @@
-"""Errors of averages over nested samples: lineages of live points drawn anew."""
+"""Errors of nested samples: simulated prior masses, and the bootstrap of lineages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fermiac.results.error_models import (
 )
 
 if TYPE_CHECKING:
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
     from fermiac.results.sample import Sample
 
 __all__ = [
@@ -38,28 +38,32 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: Times that lineages are drawn anew for the error of an average.
+#: Bootstrap sets for the error of an average.
 _SETS = 100
-#: Fewer lineages than this cannot stand for all that there might have been.
+#: The least number of lineages for a bootstrap.
 _LEAST_LINEAGES = 10
-#: Families on which a posterior must rest for errors by them.
+#: The least effective number of families for a bootstrap of families.
 LEAST_FAMILIES = 5.0
 
 
 def derived_key(result: Sample, purpose: int) -> int:
-    """A key for random numbers that a result needs of itself: the same at every call."""
+    """Return a key derived from the seed of a result, the same at every call."""
     return seeded_key(result.seed or 0, purpose)
 
 
 def seeded_key(seed: int, purpose: int) -> int:
-    """A key beside that of a seed, for each purpose another."""
+    """Return a key derived from a seed, another for each purpose."""
     return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
 def simulated(
-    result: Nested, n_sets: int, key: int, values: Array | None = None, n_threads: int | None = None
+    result: NestedResult,
+    n_sets: int,
+    key: int,
+    values: Array | None = None,
+    n_threads: int | None = None,
 ) -> tuple[Array, Array]:
-    """Log-evidences, and means of `values`, with prior masses drawn from their law, set by set."""
+    """Return log-evidences and means of `values` for sets of simulated prior masses."""
     assert result.log_densities is not None
     got = _core.nested_simulate(
         result.log_densities,
@@ -73,14 +77,14 @@ def simulated(
 
 
 def bootstrapped(
-    result: Nested,
+    result: NestedResult,
     groups: NDArray[np.int64],
     n_sets: int,
     key: int,
     values: Array | None = None,
     n_threads: int | None = None,
 ) -> tuple[Array, Array]:
-    """Log-evidences, and means of `values`, with groups of points drawn anew, set by set."""
+    """Return log-evidences and means of `values` for bootstrap sets of groups of points."""
     got = _core.nested_bootstrap(
         result.log_likelihoods,
         result.births,
@@ -95,10 +99,10 @@ def bootstrapped(
 
 
 def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
-    """The tail shape of what lineages have of each column's sum, and the largest share of squares.
+    """Return tail shapes of the parts of lineages in each sum, and their largest squared share.
 
-    The parts of single points rise and fall along the run, and are no draws from anything;
-    lineages are. Those of impossible points, which have nothing, are no tail of the others.
+    The parts of single points depend on their place in the run, and are no sample; those of
+    lineages are one. Lineages of impossible points, whose part is zero, are left out.
     """
     which = np.unique(lineages, return_inverse=True)[1]
     sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
@@ -108,22 +112,24 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     return np.array(shapes), np.divide(squares.max(axis=1), total, out=total, where=total > 0)
 
 
-def effective_families(sample: Nested) -> float:
-    """How many families the posterior rests on: one over the sum of their squared shares."""
+def effective_families(sample: NestedResult) -> float:
+    """Return the effective number of families: one over the sum of their squared shares."""
     which = np.unique(sample.families, return_inverse=True)[1]
     shares = np.bincount(which, sample._weights(0))
     return float(1 / np.sum(shares**2))
 
 
-def has_modes(sample: Nested) -> bool:
-    """Whether chains ran among several modes, whose masses then drift with their families."""
+def has_modes(sample: NestedResult) -> bool:
+    """Return whether chains ran among several modes, whose masses drift with their families."""
     parts = sample.trace.get("n_parts", np.empty(0))
     chained = np.isfinite(sample.trace.get("correlation", np.empty(0)))
     return len(parts) == len(chained) and bool(np.any(parts[chained] > 1))
 
 
-def _groups(sample: Nested) -> tuple[NDArray[np.int64], list[tuple[type[FermiacWarning], str]]]:
-    """What is drawn anew for errors: families where modes drift with them, else lineages."""
+def _groups(
+    sample: NestedResult,
+) -> tuple[NDArray[np.int64], list[tuple[type[FermiacWarning], str]]]:
+    """Return the groups of the bootstrap: families if modes may drift, else lineages."""
     if not has_modes(sample):
         return sample.lineages, []
     effective = effective_families(sample)
@@ -141,26 +147,25 @@ def _groups(sample: Nested) -> tuple[NDArray[np.int64], list[tuple[type[FermiacW
 def _nested(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Points of nested sampling: their weights are as uncertain as the prior masses.
+    """Return averages over a nested sample, whose weights are as uncertain as its prior masses.
 
-    What lineages, drawn anew with mean shrinkage, change of an average is both the noise of the
-    points and that of the masses.
+    The bootstrap of lineages with mean shrinkage has the noise of the points and of the masses.
     """
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
-    if not isinstance(sample, Nested):
+    if not isinstance(sample, NestedResult):
         raise ArgumentError(
             f"error_model: 'nested' given for a {type(sample).__name__}; it is that of "
-            "fermiac.nested.Nested, which knows when its points were born"
+            "fermiac.nested.NestedResult, which knows when its points were born"
         )
     weights = sample._weights(law)
     got = regressed(sample, values, controls, weights, n_threads)
     raw = got.raw
     columns = values
     if controls is not None:
-        # Nested samples have no gradients, so that their controls are given.
+        # NestedResult samples have no gradients, so that their controls are given.
         assert controls.given is not None
-        # The residuals about the mean; the values as they were, and the controls, to judge these.
+        # The residuals about the mean; the values without controls, and the controls, for checks.
         parts = np.zeros_like(raw["parts"])
         scale = np.broadcast_to(weights[:, None], parts.shape)
         np.divide(raw["parts"], scale, out=parts, where=scale > 0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
     from fermiac.nested.checkpoint import Keeper
     from fermiac.nested.importance_evidence import ImportanceEvidence
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
 __all__ = ["Course", "View", "longest"]
 
@@ -52,7 +52,7 @@ class View:
     """What others see of a call while it goes on."""
 
     def __init__(self) -> None:
-        self._shown: Nested | None = None
+        self._shown: NestedResult | None = None
         self._next = 0.0
         self.watched = background.watch(lambda: self._shown)
 
@@ -60,7 +60,7 @@ class View:
         """Whether somebody looks, and what there is to see has aged."""
         return self.watched and time.monotonic() >= self._next
 
-    def show(self, result: Nested) -> None:
+    def show(self, result: NestedResult) -> None:
         """Let it be seen."""
         self._shown = result
         self._next = time.monotonic() + _TICK / 2
@@ -118,14 +118,14 @@ class Course:
         options = self._now.options()
         self.run.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
 
-    def go(self) -> Nested:
+    def go(self) -> NestedResult:
         """Run to the end, and say so."""
         result = self.advance()
         self._total = 0
         finish(self._told(self._evals_before), self.state["n_evals"], result)
         return result
 
-    def advance(self) -> Nested:
+    def advance(self) -> NestedResult:
         """Run to the end."""
         try:
             self._save()
@@ -224,7 +224,7 @@ class Course:
         else:
             self._keeper.discard()
 
-    def result(self) -> Nested:
+    def result(self) -> NestedResult:
         """What the run has come to."""
         return self._going_on(self._made(*_ENDS[self._how()]))
 
@@ -232,16 +232,16 @@ class Course:
         """What ended the course."""
         return "max_time" if self.state["status"] == "running" else str(self.state["status"])
 
-    def _going_on(self, result: Nested) -> Nested:
+    def _going_on(self, result: NestedResult) -> NestedResult:
         """The result, which knows how to go on."""
         object.__setattr__(result, "_courses", (self,))
         return result
 
-    def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
+    def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """What the user must know of it."""
         return findings(result, self.state, self._max_time if self._late else None)
 
-    def _made(self, status: str, converged: bool) -> Nested:
+    def _made(self, status: str, converged: bool) -> NestedResult:
         state, job = self.state, self.job
         wall = self.elapsed
         return from_points(

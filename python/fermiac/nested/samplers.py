@@ -1,4 +1,4 @@
-"""How new points are found: options of the samplers."""
+"""Samplers: rejection from a bound, and chains that draw points above a level."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fermiac._base.validate import choice, positive, whole, yes
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import choice, positive, real, whole, yes
 from fermiac.errors import ArgumentError
 
 __all__ = [
+    "SAMPLERS",
     "Galilean",
     "RandomWalk",
     "Sampler",
     "Slice",
     "Uniform",
-    "as_sampler",
     "refuse_importance",
-    "settled",
 ]
 
 _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
@@ -25,34 +25,62 @@ _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """The base of the samplers."""
+    """Base class of the samplers: frozen settings of the way that new points are drawn."""
+
+    @property
+    def _keeps_points(self) -> bool:
+        """Whether the run keeps all points that it evaluated, for a second evidence."""
+        return False
+
+    @property
+    def _adapts_length(self) -> bool:
+        """Whether the run lengthens chains from batch to batch."""
+        return False
+
+    @property
+    def _is_tuned(self) -> bool:
+        """Whether the run tunes chains, so that the first of them may be too short."""
+        return self._adapts_length
 
     def _options(self, dim: int) -> dict[str, Any]:
-        """What the core takes."""
-        raise NotImplementedError
+        """Return the settings as the core takes them."""
+        return {
+            "n_moves": 1,
+            "direction": "sweeps",
+            "step_out": False,
+            "step": None,
+            "bootstrap": 0,
+            "enlarge": 1.0,
+            "adapt_length": self._adapts_length,
+            "importance": self._keeps_points,
+        }
 
-    def _moving(self, n_moves: int) -> Sampler:
-        """The sampler with chains of so many moves; chains of slices, where it has none."""
+    def _with_moves(self, n_moves: int) -> Sampler:
+        """Return the sampler with chains of `n_moves` moves; slices if it has no chains."""
         return Slice(n_slices=n_moves)
+
+    def _settled(self, dim: int, n_moves: int) -> Sampler:
+        """Return the sampler that a run ended with; `n_moves` of its longest chains, 0 for none."""
+        return self._with_moves(n_moves) if n_moves else self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform(Sampler):
-    """Rejection: points uniform in a bound, until enough lie above the level.
+    """Rejection: points are drawn uniformly from a bound until enough lie above the level.
 
-    Independent points at the price of one evaluation for each that the bound holds in vain: the
+    The points are independent. Each draw below the level costs an evaluation, so that this is the
     method of choice in few dimensions.
 
     Parameters
     ----------
     bootstrap : int, default 5
-        Rounds of the bootstrap by which the bound is enlarged; more of them make a wider bound.
+        Rounds of the bootstrap that enlarges the bound; more of them make a wider bound.
     enlarge : float, default 1.0
-        A factor of the volume of the bound beside that of the bootstrap; 1 or more.
+        A further factor on the volume of the bound; 1 or more.
     importance : bool, default False
         Estimate the evidence a second time, from all points that were evaluated, also those below
-        the level [2]_: see `ImportanceEvidence`. Keeps all points and bounds in memory; not for
-        runs with ``dynamic``, ``validate`` or ``surrogate``.
+        the level [2]_; see `ImportanceEvidence`. All points and bounds stay in memory. Not for runs
+        with ``dynamic``, ``validate`` or ``surrogate``.
 
     References
     ----------
@@ -70,42 +98,47 @@ class Uniform(Sampler):
     def __post_init__(self) -> None:
         whole("bootstrap", self.bootstrap, 0, 1000)
         yes("importance", self.importance)
-        if positive("enlarge", self.enlarge) < 1.0:
-            raise ArgumentError(
-                f"enlarge: {self.enlarge!r} given; a finite number from 1 up is needed"
-            )
+        real(
+            "enlarge",
+            self.enlarge,
+            "a finite number from 1 up is needed",
+            lambda x: 1 <= x < math.inf,
+        )
+
+    @property
+    def _keeps_points(self) -> bool:
+        return bool(self.importance)
 
     def _options(self, dim: int) -> dict[str, Any]:
         return {
+            **super()._options(dim),
             "sampler": "uniform",
             "bootstrap": self.bootstrap,
             "enlarge": float(self.enlarge),
-            "importance": bool(self.importance),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice(Sampler):
-    """Chains of slices: each new point is the end of one that starts at a point above the level.
+    """Slice sampling: each new point ends a chain that starts at a point above the level.
 
-    A line through the chain is cut to a bracket, which is placed at random and shrinks until a
-    point of it lies above the level. Evaluations grow like d² with the dimension d, whatever the
-    shape of the likelihood.
+    A move draws a line through the current point and a bracket on it, placed at random, which
+    shrinks until a point drawn from it lies above the level. Evaluations grow like d² with the
+    dimension d, whatever the shape of the likelihood.
 
     Parameters
     ----------
     n_slices : int, optional
-        Slices of each chain, for the whole run. By default they are 3 d, and more from batch to
-        batch as long as chains end where they began: while the correlation of ends and starts in
-        any coordinate of the mode is above 0.2, up to 48 d. Chains that are too short bias the
-        evidence upwards.
+        Slices of each chain, for the whole run. By default 3 d at first, and more from batch to
+        batch while the correlation of the ends of chains with their starts is above 0.2 in any
+        coordinate of the mode, up to 48 d. Chains that are too short bias the evidence upwards.
     direction : {"sweeps", "differential", "mixture", "axes"}, default "sweeps"
-        Where the lines point: through random orthonormal bases, after the covariance of the points
-        of the mode is made a unit matrix; from one point to another; half of each; or along an
-        axis.
+        Directions of the lines: those of random orthonormal bases, in coordinates in which the
+        points of the mode have a unit covariance matrix; from one point to another; half of each;
+        or along an axis.
     step_out : bool, default False
-        Let the ends of the bracket step out until they lie below the level. Brackets that do not
-        are as right, and took less than half of the evaluations for the same error in tests.
+        Let the ends of the bracket step out until they lie below the level. Brackets without it
+        are as correct, and took less than half of the evaluations for the same error in tests.
 
     References
     ----------
@@ -126,30 +159,34 @@ class Slice(Sampler):
 
     def _options(self, dim: int) -> dict[str, Any]:
         return {
+            **super()._options(dim),
             "sampler": "slice",
             "n_moves": self.n_slices or 3 * dim,
-            "adapt_length": self.n_slices is None,
             "direction": self.direction,
             "step_out": self.step_out,
         }
 
-    def _moving(self, n_moves: int) -> Sampler:
+    @property
+    def _adapts_length(self) -> bool:
+        return self.n_slices is None
+
+    def _with_moves(self, n_moves: int) -> Sampler:
         return replace(self, n_slices=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomWalk(Sampler):
-    """Random walks: each new point is the end of one that starts at a point above the level.
+    """Random walks: each new point ends a walk that starts at a point above the level.
 
-    Steps are uniform in a ball, after the covariance of the points of the mode (or of all) is made
-    a unit matrix; its radius is tuned between batches so that half of them are accepted.
+    Steps are uniform in a ball, in coordinates in which the points of the mode (or all points) have
+    a unit covariance matrix. The radius is tuned between batches to an acceptance rate of a half.
 
     Parameters
     ----------
     n_steps : int, optional
-        Steps of each walk, accepted or not, for the whole run; by default 20 + d, and more as long
-        as walks end where they began, as with `Slice`. A walk without an accepted step goes
-        on, and starts anew after four times as many: no copy of its start is ever returned.
+        Steps of each walk, accepted or not, for the whole run; by default 20 + d at first, and more
+        as with `Slice`. A walk without an accepted step goes on, and starts anew after four times
+        as many steps: no copy of its start is ever returned.
 
     References
     ----------
@@ -164,35 +201,38 @@ class RandomWalk(Sampler):
 
     def _options(self, dim: int) -> dict[str, Any]:
         return {
+            **super()._options(dim),
             "sampler": "rwalk",
             "n_moves": self.n_steps or 20 + dim,
-            "adapt_length": self.n_steps is None,
         }
 
-    def _moving(self, n_moves: int) -> Sampler:
+    @property
+    def _adapts_length(self) -> bool:
+        return self.n_steps is None
+
+    def _with_moves(self, n_moves: int) -> Sampler:
         return replace(self, n_steps=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Galilean(Sampler):
-    """Flights by the gradient: each new point is the end of one that starts above the level.
+    """Galilean Monte Carlo: each new point ends a trajectory that the gradient reflects.
 
-    Steps go straight on, and reflect where they would leave the region above the level, by the
-    gradient of the log-likelihood there; if that leads out too, they turn back. Part of the
-    velocity is drawn anew before each step. The likelihood must have a gradient, and the prior be
-    a law of `fermiac.distributions` (or a list of laws), for the gradient is carried to the unit
-    cube.
+    Steps go straight on. Where one would leave the region above the level, the gradient of the
+    log-likelihood there reflects it; if that leads out too, it turns back. Part of the velocity is
+    drawn anew before each step. The likelihood must have a gradient, and the prior be a law of
+    `fermiac.distributions` (or a list of laws), since the gradient is carried to the unit cube.
 
     Parameters
     ----------
     n_steps : int, optional
-        Steps of each flight, one evaluation each, and another where it meets the boundary;
-        10 √d by default, rounded up. A flight without a step that went on is prolonged, and starts
-        anew after four times as many: no copy of its start is ever returned.
+        Steps of each trajectory, one evaluation each, and another where it meets the boundary;
+        10 √d by default, rounded up. A trajectory without a step that went on is prolonged, and
+        starts anew after four times as many steps: no copy of its start is ever returned.
     step : float, optional
-        The root mean square length of steps, after the covariance of the points of the mode (or of
-        all) is made a unit matrix. By default it is tuned between batches, so that one step in
-        three meets the boundary.
+        The root mean square length of steps, in coordinates in which the points of the mode (or all
+        points) have a unit covariance matrix. By default it is tuned between batches, so that one
+        step in three meets the boundary.
 
     References
     ----------
@@ -221,25 +261,29 @@ class Galilean(Sampler):
         if self.step is not None:
             positive("step", self.step)
 
-    def _length(self, dim: int) -> int:
-        return self.n_steps or math.ceil(10 * math.sqrt(dim))
-
     def _options(self, dim: int) -> dict[str, Any]:
-        step = None if self.step is None else float(self.step)
         return {
+            **super()._options(dim),
             "sampler": "galilean",
-            "n_moves": self._length(dim),
-            "adapt_length": self.n_steps is None,
-            "step": step,
+            "n_moves": self.n_steps or math.ceil(10 * math.sqrt(dim)),
+            "step": None if self.step is None else float(self.step),
         }
 
-    def _moving(self, n_moves: int) -> Sampler:
+    @property
+    def _adapts_length(self) -> bool:
+        return self.n_steps is None
+
+    @property
+    def _is_tuned(self) -> bool:
+        return self.n_steps is None or self.step is None
+
+    def _with_moves(self, n_moves: int) -> Sampler:
         return replace(self, n_steps=n_moves)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Auto(Sampler):
-    """Rejection in up to nine dimensions, until chains of slices are cheaper; else those."""
+    """Rejection in up to nine dimensions until slices are cheaper; slices from ten on."""
 
     def __repr__(self) -> str:
         return "auto"
@@ -254,44 +298,37 @@ class _Auto(Sampler):
             "adapt_length": True,
         }
 
+    @property
+    def _adapts_length(self) -> bool:
+        return True
 
-#: From this dimension on rejection is not tried.
+    def _settled(self, dim: int, n_moves: int) -> Sampler:
+        return Uniform() if not n_moves and dim < _MANY else super()._settled(dim, n_moves)
+
+
+#: Rejection is not tried from this dimension on.
 _MANY = 10
-_BY_NAME: dict[str, type[Sampler]] = {
-    "auto": _Auto,
-    "unif": Uniform,
-    "uniform": Uniform,
-    "slice": Slice,
-    "rwalk": RandomWalk,
-    "galilean": Galilean,
-}
-
-
-def as_sampler(given: Any) -> Sampler:
-    """Take a sampler, or the name of one with its defaults."""
-    if isinstance(given, Sampler):
-        return given
-    if not isinstance(given, str) or given not in _BY_NAME:
-        names = ", ".join(map(repr, _BY_NAME))
-        raise ArgumentError(
-            f"sampler: {given!r:.60} was given; one of {names}, or an object such as "
-            "fermiac.nested.Slice(n_slices=50) is needed"
-        )
-    return _BY_NAME[given]()
+#: The samplers by their names.
+SAMPLERS: Strategies[Sampler] = Strategies(
+    "sampler",
+    Sampler,
+    {
+        "auto": _Auto,
+        "unif": Uniform,
+        "uniform": Uniform,
+        "slice": Slice,
+        "rwalk": RandomWalk,
+        "galilean": Galilean,
+    },
+    "fermiac.nested.Slice(n_slices=50)",
+)
 
 
 def refuse_importance(sampler: Sampler, **others: bool) -> None:
-    """Refuse importance beside arguments with which points are not all from bounds of one run."""
+    """Refuse importance sampling with arguments that make several runs or bounds of others."""
     given = [name for name, is_given in others.items() if is_given]
-    if given and getattr(sampler, "importance", False):
+    if given and sampler._keeps_points:
         raise ArgumentError(
             f"sampler: importance=True was given with {given[0]}=, with which not all points are "
             "drawn from the bounds of one run on the likelihood; leave one of them out"
         )
-
-
-def settled(sampler: Sampler, dim: int, n_moves: int) -> Sampler:
-    """What a run came to use, whose longest chains had so many moves; none of rejection."""
-    if n_moves:
-        return sampler._moving(n_moves)
-    return Uniform() if isinstance(sampler, _Auto) and dim < _MANY else sampler

@@ -1,4 +1,4 @@
-"""Runs repeated with chains twice as long, until their evidences agree."""
+"""Validation of a run by repeats with chains twice as long, until the evidences agree."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
     from fermiac.nested.checkpoint import Keeper
     from fermiac.nested.job import Job
-    from fermiac.nested.result import Nested
+    from fermiac.nested.result import NestedResult
 
 __all__ = ["Repeats", "as_doublings"]
 
-#: Times that chains are made twice as long, at most, if nothing is said.
+#: The largest number of doublings by default.
 _DOUBLINGS = 4
-#: What is noted of each run.
+#: The figures of each run.
 _COLUMNS = ("n_slices", "log_evidence", "stderr", "n_evals")
 _TREND = "trend"
-#: The purposes of the keys of repeats.
+#: The purposes of the keys of repeats start here.
 _REPEATS = 100
-#: Standard errors beyond which a change is one.
+#: A change of more standard errors is significant.
 _SIGNIFICANT = 2.0
 _TINY = 1e-24
 
 
 def as_doublings(given: bool | int) -> int:
-    """Take the setting ``validate``: how often chains may be doubled, 0 for no repeats."""
+    """Return the largest number of doublings that ``validate`` allows, 0 for no repeats."""
     if isinstance(given, bool):
         return _DOUBLINGS if given else 0
     if not isinstance(given, int | np.integer):
@@ -50,12 +50,12 @@ def as_doublings(given: bool | int) -> int:
 
 
 def lengthened(sampler: Sampler, n_moves: int) -> Sampler:
-    """The sampler with twice the moves; rejection is checked by chains of slices."""
-    return sampler._moving(2 * n_moves) if n_moves else Slice()
+    """Return the sampler with twice the moves; slices for rejection, which has no chains."""
+    return sampler._with_moves(2 * n_moves) if n_moves else Slice()
 
 
 class Repeats:
-    """A course, and its repeats with longer chains and other random numbers."""
+    """A run, and its repeats with longer chains and other random numbers."""
 
     def __init__(
         self, job: Job, make: Callable[..., Course], n: int, *, start: float, keeper: Keeper | None
@@ -65,8 +65,8 @@ class Repeats:
         self._rows: list[list[float]] = [] if keeper is None else keeper.taken(_TREND)
         self._course: Course | None = None
 
-    def go(self) -> Nested:
-        """Run, and again until the evidences agree."""
+    def go(self) -> NestedResult:
+        """Run and repeat until the evidences agree; return the last result."""
         view, best = View(), None
         while True:
             self._course = course = self._begun(view)
@@ -81,10 +81,9 @@ class Repeats:
                 return best
 
     def _begun(self, view: View) -> Course:
-        """The next course; a file that is resumed is of that one."""
+        """Return the next run; a checkpoint that is resumed belongs to it."""
         job, times = self._job, len(self._rows)
         if times:
-            # Independent of all others.
             key = seeded_key(job.key, _REPEATS + times)
             job = replace(job, sampler=lengthened(job.sampler, int(self._rows[-1][0])), key=key)
             if self._keeper is not None:
@@ -93,7 +92,8 @@ class Repeats:
         evals = int(sum(row[-1] for row in self._rows))
         return self._make(job, start=start, view=view, evals_before=evals)
 
-    def _noted(self, result: Nested) -> Nested:
+    def _noted(self, result: NestedResult) -> NestedResult:
+        """Add the figures of a run, and attach all so far to its result."""
         if self._n:
             n_slices = longest(result.trace)
             stderr = result.log_evidence_stderr
@@ -103,23 +103,23 @@ class Repeats:
         return result
 
     def _steps(self) -> NDArray[np.float64]:
-        """By how many standard errors the evidence changed, run after run."""
+        """Return the changes of the evidence from run to run, in standard errors."""
         _, log_z, stderr, _ = np.array(self._rows).T
         variance = stderr[1:] ** 2 + stderr[:-1] ** 2
         out: NDArray[np.float64] = np.diff(log_z) / np.sqrt(np.maximum(variance, _TINY))
         return out
 
     def _settled(self) -> bool:
-        """Whether the evidence changed by less than its error twice in a row."""
+        """Return whether the evidence changed by less than its error twice in a row."""
         return self._n == 0 or (
             len(self._rows) > 2 and bool(np.all(np.abs(self._steps()[-2:]) < 1))
         )
 
     def _trends(self) -> bool:
-        """Whether the changes are more than noise.
+        """Return whether the changes are more than noise.
 
-        Equal evidences fail to agree twice in a row in five runs, with a probability of a quarter;
-        so that alone says little.
+        Five runs with equal evidences fail to agree twice in a row with a probability of a quarter,
+        so that this alone is no sign of a bias.
         """
         _, log_z, stderr, _ = np.array(self._rows).T
         times = np.arange(len(log_z)) - (len(log_z) - 1) / 2
@@ -127,8 +127,8 @@ class Repeats:
         noise = float(np.sqrt(times**2 @ np.maximum(stderr**2, _TINY)))
         return abs(slope) > _SIGNIFICANT * noise or abs(float(self._steps()[-1])) > _SIGNIFICANT
 
-    def findings(self, result: Nested) -> list[tuple[type[FermiacWarning], str]]:
-        """What the user must know of it."""
+    def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
+        """Return the warnings about the last run, and about changes of the evidence."""
         assert self._course is not None
         found = self._course.findings(result)
         if self._n and len(self._rows) > 1 and not self._settled() and self._trends():

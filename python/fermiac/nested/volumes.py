@@ -1,4 +1,4 @@
-"""From the points of a nested sampling run to its result: order, volumes, evidence."""
+"""Results from the points of runs: their order, prior masses and evidence; reweighting."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.results import reweight as reweight_module
 from fermiac.results.result import warn
 
 __all__ = ["from_points", "points_of", "reweight", "sensitivities", "threads_of"]
 
 Array = NDArray[np.float64]
-#: Arrays with a row for each point, beside the points themselves.
+#: Further arrays with a row for each point.
 _BY_POINT = ("unit_draws", "births", "lineages", "families", "blobs", "log_densities")
 
 
 def from_points(
     raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **provenance: Any
-) -> Nested:
-    """The result of a run from its points, in any order.
+) -> NestedResult:
+    """Return the result of a run from its points, given in any order.
 
     Parameters
     ----------
     raw : mapping
-        ``draws`` (n, d), ``log_likelihoods`` (n,), ``births`` (n,), and, where they are known,
-        ``unit_draws`` (n, d), ``lineages`` and ``families`` (n,), ``blobs`` (n, B), and
-        ``log_densities`` (n,), where the target is not the likelihood that ordered the points.
+        ``draws`` (n, d), ``log_likelihoods`` (n,), ``births`` (n,), and, if known, ``unit_draws``
+        (n, d), ``lineages`` and ``families`` (n,), ``blobs`` (n, B), and ``log_densities`` (n,) of
+        a target other than the likelihood that ordered the points.
     names : tuple of str, optional
         Names of the coordinates.
     **provenance
-        Other fields of `Nested`. ``version`` and ``isa`` are those of this process by default.
+        Other fields of `NestedResult`; ``version`` and ``isa`` default to those of this process.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def from_points(
     ell = _floats("log_likelihoods", raw["log_likelihoods"], n)
     births = columns["births"] = _floats("births", columns["births"], n)
     by_level = np.argsort(ell, kind="stable")
-    # Refuses what no run can have left.
+    # Raises for points that no run can produce.
     got = _core.nested_volumes(ell[by_level], births[by_level])
     if columns["lineages"] is None:
         columns["lineages"] = threads_of(ell, births)
     if columns["families"] is None:
         columns["families"] = columns["lineages"]
-    # No lineage has two points of one level, so that the order does not depend on the given one.
+    # No lineage has two points at one level, so that the given order does not matter.
     order = np.lexsort((columns["lineages"], ell))
     chosen: dict[str, Any] = {
         k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
@@ -67,7 +67,7 @@ def from_points(
         figures = {k: got[k] for k in ("log_evidence", "log_evidence_stderr", "information")}
     else:
         figures = _evidence(got["log_x"], got["log_prior_masses"], target, got["n_alive"])
-    return Nested(
+    return NestedResult(
         **{"version": _core.__version__, "isa": _core.isa_level, **provenance},
         **figures,
         **chosen,
@@ -83,8 +83,8 @@ def from_points(
     )
 
 
-def points_of(result: Nested) -> dict[str, Any]:
-    """What `from_points` makes the result of again."""
+def points_of(result: NestedResult) -> dict[str, Any]:
+    """Return the arrays from which `from_points` makes the result again."""
     raw = {name: getattr(result, name) for name in ("draws", "log_likelihoods", *_BY_POINT)}
     if not result.is_reweighted:
         del raw["log_densities"]
@@ -92,7 +92,7 @@ def points_of(result: Nested) -> dict[str, Any]:
 
 
 def threads_of(ell: Array, births: Array) -> NDArray[np.int64]:
-    """Lineages from births alone: a new point goes on from the last death that had no successor.
+    """Return lineages from births: a new point succeeds the last dead point without a successor.
 
     After E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
     algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
@@ -113,8 +113,8 @@ def threads_of(ell: Array, births: Array) -> NDArray[np.int64]:
     return lineages
 
 
-def reweight(result: Nested, new: Any, old: Any) -> Nested:
-    """What `Nested.reweight` does."""
+def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
+    """Return the run reweighted to another target; see `NestedResult.reweight`."""
     surrogate = result.settings.get("surrogate")
     if isinstance(surrogate, Mapping) and surrogate.get("init_use") == "mixture":
         raise ArgumentError(
@@ -150,14 +150,14 @@ def reweight(result: Nested, new: Any, old: Any) -> Nested:
             "too few points where the new target is large: sample it, or a target nearer to it"
         )
         found.append((WeightWarning, text))
-    told = (*result.warnings, *(text for _, text in found))
-    reweighted = replace(reweighted, warnings=told)
+    texts = (*result.warnings, *(text for _, text in found))
+    reweighted = replace(reweighted, warnings=texts)
     warn(found, reweighted)
     return reweighted
 
 
-def kept(result: Nested) -> dict[str, Any]:
-    """The fields that say how a result came about."""
+def kept(result: NestedResult) -> dict[str, Any]:
+    """Return the fields of provenance and diagnostics of a result."""
     fields = (
         "seed version isa settings n_evals wall_time status warnings converged rank_z rank_p_value "
         "trace timings"
@@ -166,10 +166,10 @@ def kept(result: Nested) -> dict[str, Any]:
 
 
 def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
-    """By how much log Z grows with the logarithm of the prior mass left above each point.
+    """Return the derivatives of log Z by the log prior masses left above the points.
 
-    The trapezoid rule, summed by parts, is the sum of these masses times half the likelihood of
-    the next point less that of the one before.
+    The trapezoid rule, summed by parts, is the sum of these masses times half the difference of the
+    likelihoods of the next point and of the one before.
     """
     after, before = np.append(ell[1:], ell[-1]), np.append(ell[:1], ell[:-1])
     out: Array = (np.exp(log_x + after - log_z) - np.exp(log_x + before - log_z)) / 2
@@ -177,11 +177,11 @@ def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
 
 
 def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) -> dict[str, float]:
-    """The evidence of a likelihood that did not order the points, its error and information."""
+    """Return evidence, error and information of a target that did not order the points."""
     weights, log_mean = _core.normalize_weights(log_w + ell)
     log_z = log_mean + float(np.log(len(ell)))
     used = weights > 0
-    # The shrinkage at a death is that of all masses from there on.
+    # The shrinkage at a death scales all masses from there on.
     onwards = np.cumsum(sensitivities(log_x, ell, log_z)[::-1])[::-1]
     return {
         "log_evidence": log_z,
@@ -191,6 +191,7 @@ def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) 
 
 
 def _floats(name: str, given: Any, n: int) -> Array:
+    """Return an array with one number for each point."""
     array = np.asarray(given, dtype=np.float64)
     if array.shape != (n,):
         raise ArgumentError(

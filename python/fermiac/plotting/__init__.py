@@ -1,4 +1,4 @@
-"""Pictures of results. Matplotlib is imported on first use; every function returns its Axes."""
+"""Plots of results with matplotlib, which is imported on first use."""
 
 from __future__ import annotations
 

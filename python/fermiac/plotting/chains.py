@@ -1,4 +1,4 @@
-"""Pictures of Markov chains: traces, ranks, autocorrelations, energies."""
+"""Plots of Markov chains: traces, ranks, autocorrelations, energies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import whole
 from fermiac.diagnostics.autocorrelation import is_long_enough
+from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
 from fermiac.results.chain_errors import (
@@ -23,6 +24,7 @@ from fermiac.results.chain_errors import (
     walker_times,
 )
 from fermiac.results.chain_summary import LEAST_BFMI, of_blocks
+from fermiac.results.error_models import error_model_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,28 +42,26 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Columns = Sequence[int | str] | None
-#: Panels that are drawn of more coordinates.
+#: The number of panels for a sample with more coordinates.
 _MOST = 8
-_MIN_DRAWS = 4
 
 
 def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-    """Draw the ways of the chains through each coordinate, with its R-hat.
+    """Draw the traces of the chains in each coordinate, with its R-hat.
 
-    Of an ensemble, whose walkers R-hat cannot compare, it is the autocorrelation time τ.
+    For the walkers of an ensemble, which R-hat cannot compare, the autocorrelation time τ is shown.
 
-    Chains that have converged cover the same range at all times and cannot be told apart.
-    Transitions that diverged are marked in red at the bottom.
+    Converged chains cover the same range at all times and look alike. Divergent transitions are
+    marked in red at the bottom.
 
     Parameters
     ----------
     sample : Sample
-        One of chains.
+        A sample of chains.
     axes : array of matplotlib Axes, optional
-        Where, one for each coordinate; a new figure by default.
+        The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
-        Positions or names of the coordinates; by default all, and of more than 8 those of the
-        largest R-hat.
+        Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
 
     Returns
     -------
@@ -70,8 +70,8 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     Raises
     ------
     ArgumentError
-        If the sample is not one of chains of at least 4 draws, for another number of axes, or if
-        there is no such coordinate.
+        If the sample has no chains of at least 4 draws, for another number of axes, or for an
+        unknown coordinate.
     ImportError
         If matplotlib is not installed.
 
@@ -105,21 +105,20 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
 
 
 def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-    """Draw how the ranks of each chain among all draws differ from even ones.
+    """Draw the deviation of the ranks of each chain among all draws from the uniform law.
 
-    A line is the distribution function of a chain's ranks less that of the uniform law. One that
-    rises first and falls then is of a chain that is too low; one that changes its sign in the
-    middle, of a chain that is too wide or too narrow.
+    A line is the distribution function of the ranks of a chain minus that of the uniform law. The
+    line of a chain with low values is positive; that of a chain with too large or too small a
+    spread changes its sign in the middle.
 
     Parameters
     ----------
     sample : Sample
-        One of chains, of which there must be two.
+        A sample of two chains or more.
     axes : array of matplotlib Axes, optional
-        Where, one for each coordinate; a new figure by default.
+        The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
-        Positions or names of the coordinates; by default all, and of more than 8 those of the
-        largest R-hat.
+        Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
 
     Returns
     -------
@@ -128,16 +127,16 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     Raises
     ------
     ArgumentError
-        If the sample is not one of two chains of at least 4 draws, for another number of axes, or
-        if there is no such coordinate.
+        If the sample has no two chains of at least 4 draws, for another number of axes, or for an
+        unknown coordinate.
     ImportError
         If matplotlib is not installed.
 
     Notes
     -----
-    With chains of one law all lines stay within the grey band 95 times of 100, about: the limit of
-    Kolmogorov's statistic for as many independent draws as the bulk effective sample sizes of the
-    single chains tell.
+    If all chains have the same law, all lines stay within the grey band with a probability of
+    about 95 %. The band is the limit of Kolmogorov's statistic for as many independent draws as
+    the bulk effective sample sizes of the single chains.
 
     References
     ----------
@@ -159,16 +158,16 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     if chains < 2:
         raise ArgumentError("one chain given: ranks compare two chains at least")
     out = panels(len(names), axes)
-    # Each chain by itself: what sets them apart must not widen the band.
+    # Effective sizes of single chains, since a difference between chains must not widen the band.
     each = [statistic(chain[None], "ess_bulk", resolve_threads(None)) for chain in draws]
-    # A chain and all of them share a part of their draws.
+    # The draws of a chain are among all draws, with which it is compared.
     bands = kolmogi(0.05 / chains) * np.sqrt((chains - 1) / np.sum(each, axis=0))
     level = np.repeat(np.arange(n + 1) / n, 2)
     for k, (ax, name) in enumerate(zip(out, names, strict=True)):
         ranks = (rankdata(draws[..., k]).reshape(chains, n) - 0.5) / (chains * n)
         ax.axhspan(-bands[k], bands[k], color=GREY, alpha=0.2, lw=0)
         for chain, color in zip(np.sort(ranks, axis=1), _colors(chains), strict=True):
-            # Before and after each jump.
+            # The function has two values at each jump.
             at = np.concatenate([[0.0], np.repeat(chain, 2), [1.0]])
             ax.plot(at, level - at, color=color, lw=1.2)
         ax.set_title(name, fontsize="small", loc="left")
@@ -183,22 +182,21 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
 def plot_autocorrelation(
     sample: Sample, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
 ) -> NDArray[Any]:
-    """Draw the autocorrelations of each coordinate: of every chain, and their mean.
+    """Draw the autocorrelations of each coordinate for every chain, and their mean.
 
-    The time in the title is the draws over the effective sample size for the mean; it is long, too,
-    where the chains are apart.
+    The time in the title is the number of draws over the effective sample size for the mean. It is
+    also long if the chains differ.
 
     Parameters
     ----------
     sample : Sample
-        One of chains.
+        A sample of chains.
     axes : array of matplotlib Axes, optional
-        Where, one for each coordinate; a new figure by default.
+        The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
-        Positions or names of the coordinates; by default all, and of more than 8 those of the
-        largest R-hat.
+        Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
     max_lag : int, optional
-        The largest lag; by default four times the longest autocorrelation time, 20 at least.
+        The largest lag; by default four times the longest autocorrelation time, at least 20.
 
     Returns
     -------
@@ -207,8 +205,8 @@ def plot_autocorrelation(
     Raises
     ------
     ArgumentError
-        If the sample is not one of chains of at least 4 draws, for another number of axes, if
-        there is no such coordinate, or if `max_lag` is not from 1 to the draws of a chain less 1.
+        If the sample has no chains of at least 4 draws, for another number of axes, for an unknown
+        coordinate, or if `max_lag` is not from 1 to the number of draws of a chain less 1.
     ImportError
         If matplotlib is not installed.
 
@@ -243,19 +241,19 @@ def plot_autocorrelation(
 
 
 def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = None) -> Axes:
-    """Draw the energies of Hamiltonian chains, and their steps from draw to draw.
+    """Draw histograms of the energies of Hamiltonian chains and of their changes between draws.
 
-    Where the steps are much narrower than the energies, the momenta move the energy too little to
-    reach the tails.
+    If the changes are much smaller than the spread of the energies, the momenta change the energy
+    too little to reach the tails.
 
     Parameters
     ----------
     sample : Sample
-        One with ``stats["energy"]``.
+        A sample with ``stats["energy"]``.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
     block : str, optional
-        The block of a Gibbs kernel; needed where several have energies.
+        The block of a Gibbs kernel; required if several blocks have energies.
 
     Returns
     -------
@@ -264,7 +262,7 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
     Raises
     ------
     ArgumentError
-        If the sample has no finite energies of such a block.
+        If the block has no finite energies.
     ImportError
         If matplotlib is not installed.
 
@@ -289,9 +287,9 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
         blocks = ", ".join(map(repr, sorted(known))) or "none"
         raise ArgumentError(f"block: {block!r} given; of the blocks, {blocks} have energies")
     values = energy.astype(float)
-    if not np.isfinite(values).all() or values.shape[1] < _MIN_DRAWS:
+    if not np.isfinite(values).all() or values.shape[1] < MIN_DRAWS:
         raise ArgumentError(
-            f"stats: the energies are not all finite, or of fewer than {_MIN_DRAWS} draws"
+            f"stats: the energies are not all finite, or of fewer than {MIN_DRAWS} draws"
         )
     ax = new_axes(ax)
     steps = np.diff(values, axis=1).ravel()
@@ -321,7 +319,7 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
 
 
 def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
-    """The positions of coordinates that are given by position or name."""
+    """Return the positions of coordinates that are given by position or name."""
     given: object = columns
     if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
         raise ArgumentError(
@@ -341,7 +339,7 @@ def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
 
 
 def divergences(sample: Sample) -> NDArray[np.bool_]:
-    """Transitions that diverged in any block, (chains, draws)."""
+    """Return the flags of transitions that diverged in any block, (chains, draws)."""
     out = np.zeros(chain_shape(sample), bool)
     for diverging in of_blocks(sample, "diverging").values():
         out |= diverging.astype(bool)
@@ -349,12 +347,12 @@ def divergences(sample: Sample) -> NDArray[np.bool_]:
 
 
 def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
-    """The draws (chains, draws, columns) that are drawn, and the names of the columns."""
+    """Return the draws of the chosen columns, (chains, draws, columns), and their names."""
     chains, n = chain_shape(sample)
-    if sample.error_model != "chains" or n < _MIN_DRAWS:
+    if not error_model_of(sample).of_chains or n < MIN_DRAWS:
         raise ArgumentError(
             f"this sample has the error model {sample.error_model!r} and {chains} x {n} draws; "
-            f"chains of {_MIN_DRAWS} draws at least are needed"
+            f"chains of {MIN_DRAWS} draws at least are needed"
         )
     draws = sample.draws.reshape(chains, n, -1)
     if columns is not None:
@@ -369,7 +367,7 @@ def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
 
 
 def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:
-    """Of each column, what tells whether the chains have run enough, and whether it is bad."""
+    """Return the convergence statistics of each column as text, with a flag for bad ones."""
     threads = resolve_threads(None)
     if is_ensemble(sample):
         times, sizes = walker_times(draws, threads), walker_sizes(draws, threads)
@@ -385,14 +383,14 @@ def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:
 
 
 def _autocorrelations(draws: Array, lags: int) -> Array:
-    """Of each chain about its own mean: (chains, lags + 1, columns)."""
+    """Return the autocorrelations of each chain about its own mean, (chains, lags + 1, columns)."""
     n = draws.shape[1]
     centred = draws - draws.mean(axis=1, keepdims=True)
     size = 2 ** int(np.ceil(np.log2(2 * n)))
     spectrum = np.fft.rfft(centred, size, axis=1)
     products = np.fft.irfft(np.abs(spectrum) ** 2, size, axis=1)[:, : lags + 1]
     own = products[:, :1]
-    # A chain that stands still is like itself at every lag.
+    # A constant chain has autocorrelation 1 at every lag.
     out: Array = np.divide(products, own, out=np.ones_like(products), where=own > 0)
     return out
 

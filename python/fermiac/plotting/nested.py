@@ -1,4 +1,4 @@
-"""Pictures of nested sampling: the run, the way of its points, the posterior, the live points."""
+"""Plots of nested sampling: the run, the trace of its points, the posterior, the live points."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from fermiac.plotting.samples import edges_of, histogram, plot_pairs
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, panels, pyplot
 
 if TYPE_CHECKING:
-    from fermiac.nested import Nested
+    from fermiac.nested import NestedResult
 
 __all__ = ["plot_corner", "plot_live", "plot_nested_trace", "plot_run"]
 
 Array = NDArray[np.float64]
 Columns = Sequence[int | str] | None
-#: Coordinates that can be read in one picture, and points that are drawn one by one.
+#: The largest number of coordinates in a figure, and of points drawn one by one.
 _MOST, _DOTS = 8, 20_000
 
 
-def plot_run(result: Nested, axes: Any = None, *, truth: float | None = None) -> NDArray[Any]:
+def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = None) -> NDArray[Any]:
     """Draw live points, likelihood, posterior mass and evidence against the prior mass left.
 
     Parameters
     ----------
-    result : Nested
-        What is drawn.
+    result : NestedResult
+        The result.
     axes : array of 4 matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes to draw in; a new figure by default.
     truth : float, optional
-        The logarithm of the evidence, if it is known: a line beside the estimate.
+        The known logarithm of the evidence, drawn as a line.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def plot_run(result: Nested, axes: Any = None, *, truth: float | None = None) ->
 
     Notes
     -----
-    The band about the evidence so far is two standard errors wide at each side, those of its
-    logarithm; the bar at its end holds 95 % of the evidences under simulated prior masses.
+    The band about the evidence so far is two standard errors of its logarithm wide on each side.
+    The error bar at the end contains 95 % of the evidences under simulated prior masses.
     """
     out = panels(4, axes, abreast=1, size=(6.4, 1.6))
     assert result.log_densities is not None
@@ -61,7 +61,7 @@ def plot_run(result: Nested, axes: Any = None, *, truth: float | None = None) ->
     out[0].set_ylim(0, 1.1 * result.n_alive.max())
     out[0].set_ylabel("live points")
     _likelihood(out[1], gone[used], result.log_densities[used])
-    # The trapezoid rule gives a point half of the step before it and half of the one after it.
+    # The trapezoid rule gives each point half of the steps on both sides.
     steps = np.diff(gone, prepend=0.0)
     height = 2 * weights / (steps + np.append(steps[1:], steps[-1:]))
     out[2].fill_between(gone, height, color=BLUE, alpha=0.35, lw=0)
@@ -80,7 +80,7 @@ def plot_run(result: Nested, axes: Any = None, *, truth: float | None = None) ->
 
 
 def _likelihood(ax: Any, gone: Array, ell: Array) -> None:
-    """The logarithm of the likelihood, over the range that tells of more than the first points."""
+    """Draw the log-likelihoods over the range above the first tenth of the points."""
     ax.plot(gone, ell, color=BLUE, lw=1.2)
     low = float(np.quantile(ell, 0.1)) if ell.size else 0.0
     high = float(ell.max(initial=low))
@@ -88,10 +88,11 @@ def _likelihood(ax: Any, gone: Array, ell: Array) -> None:
     ax.set_ylabel("log-likelihood")
 
 
-def _evidence(ax: Any, result: Nested, gone: Array, truth: float | None) -> None:
+def _evidence(ax: Any, result: NestedResult, gone: Array, truth: float | None) -> None:
+    """Draw the evidence so far as a share of the whole, with its error."""
     log_z, _, variance = running(result)
     share = np.exp(log_z - result.log_evidence)
-    # Of the first points the logarithm is uncertain beyond all measure, and the share nothing.
+    # For the first points the share is negligible, and its logarithm has a huge error.
     seen = share > 1e-3
     spread = np.exp(2 * np.sqrt(variance[seen]))
     ax.fill_between(
@@ -112,15 +113,17 @@ def _evidence(ax: Any, result: Nested, gone: Array, truth: float | None) -> None
     ax.set_ylabel("evidence so far\n(share of all)")
 
 
-def plot_nested_trace(result: Nested, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-    """Draw the coordinates of the points against the prior mass left, and beside it their marginal.
+def plot_nested_trace(
+    result: NestedResult, axes: Any = None, *, columns: Columns = None
+) -> NDArray[Any]:
+    """Draw the coordinates of the points against the prior mass left, beside their marginals.
 
     Parameters
     ----------
-    result : Nested
-        What is drawn.
+    result : NestedResult
+        The result.
     axes : (d, 2) array of matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default the first 8.
 
@@ -137,9 +140,9 @@ def plot_nested_trace(result: Nested, axes: Any = None, *, columns: Columns = No
 
     Notes
     -----
-    The darker a point, the more weight it has in the posterior; lines are its median and the 90 %
-    interval. Bands that go on beside each other are modes, and those that end have died out. The
-    first points may lie beyond the range, which is that of the posterior with as much beside it.
+    Darker points have more weight in the posterior; lines are its median and 90 % interval.
+    Parallel bands are modes, and a band that ends is a mode that died out. The first points may lie
+    outside of the axes, whose range follows from that of the posterior.
     """
     some = _some(result, range(min(result.dim, _MOST)) if columns is None else columns)
     d = some.dim
@@ -156,7 +159,7 @@ def plot_nested_trace(result: Nested, axes: Any = None, *, columns: Columns = No
     grid = panels(2 * d, axes).reshape(d, 2)
     gone, weights, points = -some.log_x, some._weights(), some._points
     quantiles = np.asarray(some.quantile([0.05, 0.5, 0.95]))
-    # A subset where there are more points than can be told apart; heavy points come last, on top.
+    # A subset if there are very many points; heavy points come last, on top.
     shown = np.linspace(0, len(gone) - 1, min(len(gone), _DOTS)).astype(np.int64)
     shown = shown[np.argsort(weights[shown], kind="stable")]
     shade = weights[shown] / weights.max()
@@ -190,7 +193,7 @@ def plot_nested_trace(result: Nested, axes: Any = None, *, columns: Columns = No
 
 
 def plot_corner(
-    result: Nested,
+    result: NestedResult,
     axes: Any = None,
     *,
     columns: Columns = None,
@@ -200,14 +203,14 @@ def plot_corner(
 
     Parameters
     ----------
-    result : Nested
-        What is drawn.
+    result : NestedResult
+        The result.
     axes : (d, d) array of matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all.
     truths : array_like, shape (d,), optional
-        Known values of the coordinates that are drawn, NaN for none: red lines.
+        Known values of the coordinates in the figure, NaN for none, drawn as red lines.
 
     Returns
     -------
@@ -224,8 +227,8 @@ def plot_corner(
 
     Notes
     -----
-    Titles have the median and what the quantiles at 16 % and 84 % differ by, which are the dotted
-    lines. The lines of pairs hold half and 90 % of the mass.
+    Titles show the median and the distances of the quantiles at 16 % and 84 %, the dotted lines.
+    Contours of pairs contain 50 % and 90 % of the mass.
     """
     some = result if columns is None else _some(result, columns)
     known = np.full(some.dim, np.nan)
@@ -254,7 +257,7 @@ def plot_corner(
 
 
 def _interval(low: float, middle: float, high: float) -> str:
-    """A median with the ends of an interval, to two digits of the smaller half."""
+    """Return a median and its interval as text, to two digits of the smaller half."""
     least = min(high - middle, middle - low)
     if not least > 0:
         return f"{middle:.3g}"
@@ -266,18 +269,18 @@ def _interval(low: float, middle: float, high: float) -> str:
 
 
 def plot_live(
-    result: Nested, level: float, axes: Any = None, *, columns: Columns = None
+    result: NestedResult, level: float, axes: Any = None, *, columns: Columns = None
 ) -> NDArray[Any]:
-    """Draw the points that were alive when the likelihood had risen to a level.
+    """Draw the points that were alive at a level of the log-likelihood.
 
     Parameters
     ----------
-    result : Nested
-        What is drawn.
+    result : NestedResult
+        The result.
     level : float
-        The log-likelihood: points born below it that were not.
+        The log-likelihood; the points born below it and not below it themselves are alive.
     axes : (d, d) array of matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all.
 
@@ -296,8 +299,8 @@ def plot_live(
 
     Notes
     -----
-    They are independent draws from the prior above the level, so far as the sampler was right. All
-    other points of the run are grey.
+    If the sampler was right they are independent draws from the prior above the level. All other
+    points of the run are grey.
     """
     alive = (result.births < level) & (result.log_likelihoods >= level)
     if not alive.any():
@@ -352,8 +355,8 @@ def plot_live(
     return grid
 
 
-def _some(result: Nested, columns: Sequence[int | str]) -> Nested:
-    """Of some coordinates."""
+def _some(result: NestedResult, columns: Sequence[int | str]) -> NestedResult:
+    """Return the result restricted to some coordinates."""
     chosen = positions(result, columns)
     if len(chosen) > _MOST:
         raise ArgumentError(
@@ -363,7 +366,7 @@ def _some(result: Nested, columns: Sequence[int | str]) -> Nested:
 
 
 def _shades() -> Any:
-    """From what can just be seen to the colour of the library."""
+    """Return the colour map of weights, from light grey to dark blue."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("weights", ["#c9cdd2", BLUE, "#0b2545"])

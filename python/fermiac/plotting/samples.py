@@ -1,4 +1,4 @@
-"""Pictures of samples: weighted histograms, pairs of coordinates, the tail of the weights."""
+"""Plots of samples: weighted histograms, pairs of coordinates, the tail of the weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["edges_of", "histogram", "plot_marginals", "plot_pairs", "plot_weights"]
 
 Array = NDArray[np.float64]
-#: More panels than these cannot be read.
+#: The largest numbers of panels.
 _MOST_MARGINALS, _MOST_PAIRS = 36, 8
 
 
@@ -30,9 +30,9 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     Parameters
     ----------
     sample : Sample
-        What is drawn.
+        The sample.
     axes : array of matplotlib Axes, optional
-        Where, one for each coordinate; a new figure by default.
+        The axes, one for each coordinate; a new figure by default.
 
     Returns
     -------
@@ -72,14 +72,14 @@ def plot_pairs(
 ) -> NDArray[Any]:
     """Draw weighted histograms of the coordinates, and of each pair below the diagonal.
 
-    Transitions of chains that diverged are marked in red.
+    Divergent transitions of chains are marked in red.
 
     Parameters
     ----------
     sample : Sample
-        What is drawn.
+        The sample.
     axes : (d, d) array of matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all.
 
@@ -91,13 +91,13 @@ def plot_pairs(
     Raises
     ------
     ArgumentError
-        If there are more than 8 coordinates, another number of axes, or no such coordinate.
+        If there are more than 8 coordinates, another number of axes, or an unknown coordinate.
     ImportError
         If matplotlib is not installed.
 
     Notes
     -----
-    The lines hold half and 90 % of the mass.
+    The contours enclose 50 % and 90 % of the mass.
 
     Examples
     --------
@@ -147,14 +147,14 @@ def plot_pairs(
 
 
 def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
-    """Draw the share of points above a weight, with the Pareto tail of k-hat.
+    """Draw the share of points above a weight, with the fitted Pareto tail.
 
     Parameters
     ----------
     sample : Sample
-        One with weights.
+        A sample with weights.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
 
     Returns
     -------
@@ -169,8 +169,8 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
 
     Notes
     -----
-    Both axes are logarithmic: a tail with moments of order up to 1 / k falls at the end as a line
-    of slope -1 / k.
+    Both axes are logarithmic. A tail with moments of order up to 1 / k ends as a line of slope
+    -1 / k.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
     label = f"k-hat {khat:.2f}, ESS {float(sample.ess):.0f} of {n}"
     if np.isfinite(khat) and largest > cut:
         ax.axvline(cut, color=GREY, lw=1, ls=":", label=f"the tail: {tail} points")
-        # The scale for which the fitted tail has the mean excess that the points have.
+        # The scale of the fitted tail follows from the excesses.
         excess = weights[-tail:] - cut
         at = np.geomspace(1e-3 * (largest - cut), 3 * (largest - cut), 200)
         scale = _scale(excess, khat)
@@ -209,7 +209,7 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
         ax.plot([], [], color=ORANGE, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    # Weights far below the mean tell nothing of the error.
+    # Weights far below the mean do not matter for the error.
     ax.set_xlim(max(weights[0], 1e-3 * min(cut, 1.0)) / 1.5, 2 * largest)
     ax.set_ylim(0.5 / n, 2)
     ax.set_xlabel("weight (mean 1)")
@@ -220,12 +220,12 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
 
 
 def _tail_length(n: int) -> int:
-    """The number of points that k-hat is fitted to."""
+    """Return the number of points to which k-hat is fitted."""
     return max(int(3 * np.sqrt(n)) if n > 225 else n // 5, 5)
 
 
 def _scale(excess: Array, khat: float) -> float:
-    """The scale of a Pareto tail of this shape, by maximum likelihood."""
+    """Return the maximum-likelihood scale of a Pareto tail of this shape."""
     from scipy.optimize import minimize_scalar
 
     if abs(khat) < 1e-6:
@@ -237,7 +237,7 @@ def _scale(excess: Array, khat: float) -> float:
             return 1e300
         return float(log_scale * excess.size + (1 + 1 / khat) * np.log(z).sum())
 
-    # Below k-hat 0 the tail ends, and not before the largest point.
+    # A tail with negative k-hat ends, but not before the largest point.
     low = np.log(max(-khat * excess.max() * (1 + 1e-9), 1e-6 * excess.mean()))
     found = minimize_scalar(
         minus_log_likelihood, bounds=(low, np.log(excess.mean()) + 5), method="bounded"
@@ -251,14 +251,15 @@ _OF_SOME = (
 
 
 def _readable(dim: int, most: int, advice: str) -> None:
+    """Raise an error for more coordinates than fit into one figure."""
     if dim > most:
         raise ArgumentError(
-            f"{dim} coordinates given, of which {most} can be read in one picture; {advice}"
+            f"{dim} coordinates given, of which {most} fit into one figure; {advice}"
         )
 
 
 def edges_of(x: Array, weights: Array) -> Array:
-    """Bins over all but the outermost 0.05 % of the mass at each side."""
+    """Return the edges of bins over all but the outermost 0.05 % of the mass on each side."""
     order = np.argsort(x)
     reached = np.cumsum(weights[order])
     ends = np.minimum(np.searchsorted(reached, [5e-4, 0.9995]), x.size - 1)
@@ -266,14 +267,14 @@ def edges_of(x: Array, weights: Array) -> Array:
     if not high > low:
         pad = max(abs(low), 1.0) * 0.5
         return np.linspace(low - pad, high + pad, 4)
-    # The cube-root rule for the effective number of points.
+    # The cube-root rule for the effective sample size.
     n = int(np.clip(2 * (1 / np.sum(weights**2)) ** (1 / 3), 8, 80))
     margin = 0.02 * (high - low)
     return np.linspace(low - margin, high + margin, n + 1)
 
 
 def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool = False) -> None:
-    """A weighted histogram as a density; `across` with its bars from left to right."""
+    """Draw a weighted histogram as a density; with `across` its bars are horizontal."""
     heights = np.histogram(x, edges, weights=weights)[0] / np.diff(edges)
     turned: Literal["horizontal", "vertical"] = "horizontal" if across else "vertical"
     ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, lw=0, orientation=turned)
@@ -281,7 +282,7 @@ def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool 
 
 
 def _density(ax: Axes, x: Array, y: Array, weights: Array, ex: Array, ey: Array) -> None:
-    # A pair has the square of the bins of one coordinate: fewer of them, smoothed a little.
+    # A pair has the square of the number of bins, so they are wider and slightly smoothed.
     ex, ey = (np.linspace(e[0], e[-1], max(len(e) // 2, 8) + 1) for e in (ex, ey))
     mass, _, _ = np.histogram2d(x, y, (ex, ey), weights=weights)
     from matplotlib.colors import LinearSegmentedColormap
@@ -293,7 +294,7 @@ def _density(ax: Axes, x: Array, y: Array, weights: Array, ex: Array, ey: Array)
     falling = np.sort(mass.ravel())[::-1]
     held = np.cumsum(falling) / falling.sum()
     levels = sorted({float(falling[np.searchsorted(held, p)]) for p in (0.9, 0.5)})
-    # Nothing beyond the bins: lines close at a bound of the law.
+    # The density is 0 beyond the bins, so that contours close at a bound of the law.
     beyond = ([e[0], *(e[1:] + e[:-1]) / 2, e[-1]] for e in (ex, ey))
     if levels[0] > 0 and levels[-1] < falling[0]:
         ax.contour(*beyond, np.pad(mass, 1).T, levels=levels, colors=ORANGE, linewidths=1)

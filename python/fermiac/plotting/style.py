@@ -1,4 +1,4 @@
-"""What all pictures share: colours, axes, labels of ticks."""
+"""Colours, axes and tick labels of all plots."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#888888", "#c0182b"
 
 
 def new_axes(ax: Axes | None) -> Axes:
-    """`ax`, or those of a new figure."""
+    """Return `ax`, or the axes of a new figure."""
     return pyplot().subplots(layout="constrained")[1] if ax is None else ax
 
 
 def pyplot() -> Any:
-    """Matplotlib's pyplot, imported on first use."""
+    """Return matplotlib's pyplot, imported on first use."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -34,7 +34,7 @@ def pyplot() -> Any:
 def panels(
     n: int, axes: Any, *, abreast: int = 4, size: tuple[float, float] = (3.0, 2.4)
 ) -> NDArray[Any]:
-    """The axes given, one for each of n coordinates, or those of a new figure."""
+    """Return the given axes, one for each of n coordinates, or those of a new figure."""
     if axes is None:
         tall = -(-n // abreast)
         wide = -(-n // tall)
@@ -56,7 +56,7 @@ def panels(
 
 def tick_labels(ax: Axes, names: tuple[str, ...], axis: str = "x") -> None:
     """Name the ticks of an axis."""
-    # More labels than this cannot be read; ticks stay numbers then.
+    # More labels than this are illegible, and the ticks stay numbers.
     if len(names) <= 40:
         turn = {"rotation": 60, "ha": "right"} if axis == "x" and len(names) > 6 else {}
         getattr(ax, f"set_{axis}ticks")(range(len(names)), names, **turn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fermiac.privacy.accountants import EpsilonGap, compare, epsilon_upper
-from fermiac.privacy.answers import GaussianAnswers, LaplaceAnswers
+from fermiac.privacy.answers import GaussianAnswers, LaplaceAnswers, SplitAnswers
 from fermiac.privacy.gaussian import gdp_delta, gdp_epsilon, gdp_mu
 from fermiac.privacy.intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
 from fermiac.privacy.mechanism import Answer
@@ -24,9 +24,14 @@ from fermiac.privacy.posterior import (
 from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
 from fermiac.privacy.scores import ScoreAudit, audit_scores
-from fermiac.privacy.split_answers import SplitAnswers
 from fermiac.privacy.thresholdout import Thresholdout
-from fermiac.privacy.thresholds import Bonferroni, Explicit, HoldOut, MultiSplit, SameData
+from fermiac.privacy.thresholds import (
+    Bonferroni,
+    FixedThreshold,
+    HoldOutThreshold,
+    MultiSplit,
+    ResubstitutionThreshold,
+)
 from fermiac.privacy.watermark import (
     WatermarkReference,
     WatermarkTest,
@@ -42,19 +47,19 @@ __all__ = [
     "EpsilonGap",
     "EpsilonInterval",
     "EpsilonPosterior",
-    "Explicit",
     "ExponentialKey",
+    "FixedThreshold",
     "GaussianAnswers",
     "GdpBound",
-    "HoldOut",
+    "HoldOutThreshold",
     "InverseTransformKey",
     "LaplaceAnswers",
     "MuPosterior",
     "MultiSplit",
     "OneRunAudit",
+    "ResubstitutionThreshold",
     "RocBootstrap",
     "RocCurve",
-    "SameData",
     "ScoreAudit",
     "SplitAnswers",
     "Thresholdout",

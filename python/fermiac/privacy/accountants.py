@@ -1,4 +1,4 @@
-"""What accountants promise beside what an attack shows: the gap between the two bounds."""
+"""The gap between the epsilon of an accountant and the epsilon that an attack shows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import numbers
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fermiac import _core
+from fermiac._base.validate import probability, real
 from fermiac.errors import ArgumentError
+from fermiac.privacy.checks import Array, provenance
 from fermiac.results.result import Result
 
 __all__ = ["EpsilonGap", "compare", "epsilon_upper"]
-
-Array = NDArray[np.float64]
 
 Bounds: TypeAlias = float | Sequence[float]
 """A bound, or (lower bound, estimate, upper bound)."""
@@ -28,30 +26,30 @@ class PrivacyCurve(Protocol):
     """A privacy loss distribution."""
 
     def get_epsilon_for_delta(self, delta: float, /) -> float:
-        """Give epsilon."""
+        """Return epsilon."""
 
 
 class PrivacyAccountant(Protocol):
-    """An accountant that knows what was composed."""
+    """An accountant that keeps its compositions."""
 
     def get_epsilon(self, target_delta: float, /) -> float:
-        """Give epsilon."""
+        """Return epsilon."""
 
 
 class CompositionAccountant(Protocol):
-    """An accountant that is told how often its mechanisms are composed."""
+    """An accountant that takes the numbers of compositions with each call."""
 
     def compute_delta(self, epsilon: float, compositions: Any, /) -> Any:
-        """Give bounds of delta."""
+        """Return bounds of delta."""
 
     def compute_epsilon(self, delta: float, compositions: Any, /) -> Any:
-        """Give bounds of epsilon."""
+        """Return bounds of epsilon."""
 
 
 Source: TypeAlias = (
     Bounds | PrivacyCurve | PrivacyAccountant | CompositionAccountant | Callable[[float], Bounds]
 )
-"""What knows an upper bound of epsilon; see `epsilon_upper`."""
+"""Sources of an upper bound of epsilon; see `epsilon_upper`."""
 
 
 class Posterior(Protocol):
@@ -62,10 +60,10 @@ class Posterior(Protocol):
         """Delta."""
 
     def ppf(self, q: Any, /) -> Any:
-        """Give quantiles."""
+        """Return quantiles."""
 
     def prob_above(self, epsilon: Any, /) -> Any:
-        """Give the probability of more than `epsilon`."""
+        """Return the probability of more than `epsilon`."""
 
 
 _KINDS = (
@@ -74,34 +72,30 @@ _KINDS = (
 )
 
 
-def _number(name: str, value: object, needed: str) -> float:
-    """Take a number that is neither a bool nor NaN."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-    if not number or math.isnan(cast(float, value)):
-        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
-    return float(cast(float, value))
+def _known(number: float) -> bool:
+    return not math.isnan(number)
 
 
 def _bound(given: object) -> float:
-    """Take the upper bound of what an accountant gave: of a triple the last."""
+    """Return the upper bound that an accountant gave: of a triple the last."""
     if isinstance(given, tuple | list):
         if len(given) != 3:
             raise ArgumentError(
                 f"source: {len(given)} numbers were given; one is needed, or three: "
                 "(lower, estimate, upper)"
             )
-        lower, estimate, upper = (_number("source", v, _KINDS) for v in given)
+        lower, estimate, upper = (real("source", v, _KINDS, _known) for v in given)
         if not lower <= estimate <= upper:
             raise ArgumentError(
                 f"source: ({lower:g}, {estimate:g}, {upper:g}) was given; "
                 "(lower, estimate, upper) in this order is needed"
             )
         return upper
-    return _number("source", given, _KINDS)
+    return real("source", given, _KINDS, _known)
 
 
 def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) -> object:
-    """Ask a source that is no number for its bound at delta."""
+    """Return the bound at delta of a source that is no number."""
     if isinstance(source, type):
         raise ArgumentError(f"source: the class {source.__name__} was given; {_KINDS}")
     if callable(getattr(source, "get_epsilon_for_delta", None)):
@@ -124,24 +118,24 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
 def epsilon_upper(
     source: Source, delta: float, *, compositions: int | Sequence[int] | None = None
 ) -> float:
-    """Give the upper bound of epsilon that an accountant promises at delta.
+    """Return the upper bound of epsilon that an accountant promises at delta.
 
-    No accountant is imported: what `source` can be asked decides.
+    No accountant is imported: the methods of `source` decide.
 
     Parameters
     ----------
     source : number, tuple, accountant or callable
-        A number is the bound. Of a tuple (lower, estimate, upper), which prv_accountant gives,
-        the last is. A ``PrivacyLossDistribution`` of dp_accounting is asked by its
-        ``get_epsilon_for_delta(delta)``, an accountant of it (``RdpAccountant``,
-        ``PLDAccountant``) by its ``get_epsilon(delta)``, a ``PRVAccountant`` of prv_accountant by
-        its ``compute_epsilon(delta, compositions)``. Of anything else, give a function of delta
-        that returns the number or the tuple.
+        A number is the bound itself. Of a tuple (lower, estimate, upper), which prv_accountant
+        gives, the last number is the bound. A ``PrivacyLossDistribution`` of dp_accounting is
+        asked by ``get_epsilon_for_delta(delta)``, an accountant of it (``RdpAccountant``,
+        ``PLDAccountant``) by ``get_epsilon(delta)``, a ``PRVAccountant`` of prv_accountant by
+        ``compute_epsilon(delta, compositions)``. For anything else, give a function of delta that
+        returns the number or the tuple.
     delta : float
         From 0, below 1. A number or a tuple has to be the bound at this delta.
     compositions : int or sequence of int, optional
-        How often each mechanism of a ``PRVAccountant`` is composed with itself, which only this
-        one has to be told.
+        The number of compositions of each mechanism of a ``PRVAccountant`` with itself; no other
+        source needs it.
 
     Returns
     -------
@@ -163,9 +157,7 @@ def epsilon_upper(
     >>> fm.privacy.epsilon_upper(lambda delta: 0.5 if delta < 0.01 else 0.4, 1e-5)
     0.5
     """
-    at = _number("delta", delta, "a number from 0, below 1, is needed")
-    if not 0 <= at < 1:
-        raise ArgumentError(f"delta: {at:g} was given; a number from 0, below 1, is needed")
+    at = probability("delta", delta, zero=True)
     plain = isinstance(source, numbers.Real | str | tuple | list)
     bound = _bound(source if plain else _ask(source, at, compositions))
     if plain and bound < 0:
@@ -176,20 +168,20 @@ def epsilon_upper(
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class EpsilonGap(Result):
-    """An upper bound of epsilon beside a posterior of it; see `compare`.
+    """The gap between an upper bound of epsilon and a posterior of it; see `compare`.
 
     Attributes
     ----------
     epsilon_upper : float or numpy.ndarray
-        What the accountant promises.
+        The bound of the accountant.
     epsilon_lower : float or numpy.ndarray
-        What epsilon exceeds with probability `prob`, by the posterior.
+        The value that epsilon exceeds with probability `prob`, by the posterior.
     gap : float or numpy.ndarray
         `epsilon_upper` - `epsilon_lower`. Negative where the attack contradicts the promise.
     prob_above : float or numpy.ndarray
         The posterior probability of more than `epsilon_upper`.
     delta : float or numpy.ndarray
-        That of the posterior, and of the bound.
+        The delta of the posterior and of the bound.
     prob : float
         As given.
     """
@@ -232,10 +224,10 @@ def compare(
     Parameters
     ----------
     posterior : EpsilonPosterior
-        What `epsilon_posterior` gives, of one attack or of many. Anything with `delta`,
+        The result of `epsilon_posterior`, for one attack or many. Any object with `delta`,
         ``ppf(q)`` and ``prob_above(epsilon)`` will do.
     source : number, tuple, accountant or callable
-        What knows the upper bound at the posterior's delta; see `epsilon_upper`.
+        The source of the upper bound at the posterior's delta; see `epsilon_upper`.
     prob : float, default 0.95
         The probability of the posterior's lower bound, in (0, 1).
     compositions : int or sequence of int, optional
@@ -262,9 +254,7 @@ def compare(
       probability of more: ...
     """
     start = time.perf_counter()
-    share = _number("prob", prob, "a number between 0 and 1 is needed")
-    if not 0 < share < 1:
-        raise ArgumentError(f"prob: {share:g} was given; a number between 0 and 1 is needed")
+    share = probability("prob", prob)
     for name in ("delta", "ppf", "prob_above"):
         if not hasattr(posterior, name):
             raise ArgumentError(
@@ -283,12 +273,7 @@ def compare(
     # A posterior has no mass at infinity.
     above = np.where(finite, posterior.prob_above(np.where(finite, upper, 0.0)[()]), 0.0)
     return EpsilonGap(
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings={"prob": share, "compositions": compositions},
-        n_evals=0,
-        wall_time=time.perf_counter() - start,
+        **provenance({"prob": share, "compositions": compositions}, time.perf_counter() - start),
         epsilon_upper=upper[()],
         epsilon_lower=np.array(lower)[()],
         gap=(upper - lower)[()],

@@ -1,4 +1,4 @@
-"""Noisy answers to adaptive mean queries, with their budgets."""
+"""Answers to adaptive mean queries: with Laplace or normal noise, or from fresh rows each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.privacy.checks import single
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.mechanism import (
     Answer,
@@ -20,11 +21,10 @@ from fermiac.privacy.mechanism import (
     certificate_from,
     data_of,
     max_information,
-    probability,
 )
 from fermiac.random import RngLike
 
-__all__ = ["GaussianAnswers", "LaplaceAnswers"]
+__all__ = ["GaussianAnswers", "LaplaceAnswers", "SplitAnswers"]
 
 
 class _NoisyAnswers(Mechanism):
@@ -53,7 +53,7 @@ class _NoisyAnswers(Mechanism):
     def seed(self) -> int | None:
         """The key of the noise; None with a noise source.
 
-        Whoever has it can take the noise off the answers.
+        With it the noise can be removed from the answers: keep it secret.
         """
         return self._noise.seed
 
@@ -63,7 +63,7 @@ class _NoisyAnswers(Mechanism):
         Parameters
         ----------
         f : callable or integrand
-            As `Thresholdout.query` takes it; every column counts as a query.
+            As for `Thresholdout.query`; every column counts as a query.
 
         Returns
         -------
@@ -128,9 +128,9 @@ class LaplaceAnswers(_NoisyAnswers):
     epsilon : float
         Of each answer, positive.
     budget : int
-        How many answers there may be.
+        The most answers.
     value_range, on_exhausted, rng, noise_source, n_threads
-        As of `Thresholdout`; the kind of noise is ``"answer"``.
+        As for `Thresholdout`; the kind of noise is ``"answer"``.
 
     Raises
     ------
@@ -181,7 +181,7 @@ class LaplaceAnswers(_NoisyAnswers):
         return means[0] + self._noise.laplace("answer", self.scale), "data"
 
     def epsilon(self, delta: float = 0.0) -> float:
-        """Return the epsilon of the whole budget; as `Thresholdout.epsilon`.
+        """Return the epsilon of the whole budget, as `Thresholdout.epsilon` does.
 
         Parameters
         ----------
@@ -204,16 +204,16 @@ class LaplaceAnswers(_NoisyAnswers):
         >>> fm.privacy.LaplaceAnswers(100, epsilon=0.5, budget=4, rng=0).epsilon()
         2.0
         """
-        delta = probability("delta", delta, low=True)
+        delta = single("delta", delta, zero=True)
         return advanced(self._each, self._budget, delta)
 
     def certificate(self, tau: float, beta: float = 0.01) -> float | None:
-        """Bound the probability that a query that the answers led to misleads on the data.
+        """Bound the probability that a query chosen by the answers is far off on the data.
 
         Parameters
         ----------
         tau, beta : float
-            As of `Thresholdout.certificate`, whose formula this is, with epsilon of all answers.
+            As for `Thresholdout.certificate`, whose formula is used with epsilon of all answers.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class LaplaceAnswers(_NoisyAnswers):
         >>> round(mechanism.certificate(0.03, beta=0.001), 6)
         0.001
         """
-        tau, beta = probability("tau", tau), probability("beta", beta)
+        tau, beta = single("tau", tau), single("beta", beta)
         information = max_information(self.epsilon(), self._n, beta)
         return certificate_from(information, self._n, tau, beta)
 
@@ -250,9 +250,9 @@ class GaussianAnswers(_NoisyAnswers):
     rho : float
         Of each answer, positive.
     budget : int
-        How many answers there may be.
+        The most answers.
     value_range, on_exhausted, rng, noise_source, n_threads
-        As of `Thresholdout`; the kind of noise is ``"answer"``.
+        As for `Thresholdout`; the kind of noise is ``"answer"``.
 
     Raises
     ------
@@ -315,7 +315,7 @@ class GaussianAnswers(_NoisyAnswers):
         Returns
         -------
         float
-            Of all answers together.
+            The epsilon of all answers together.
 
         Raises
         ------
@@ -329,10 +329,10 @@ class GaussianAnswers(_NoisyAnswers):
         >>> round(mechanism.epsilon(1e-5), 10)
         9.9972561464
         """
-        return float(gdp_epsilon(probability("delta", delta), math.sqrt(2 * self._rho)))
+        return float(gdp_epsilon(single("delta", delta), math.sqrt(2 * self._rho)))
 
     def certificate(self, tau: float) -> float | None:
-        r"""Bound the probability that a query that the answers led to misleads on the data.
+        r"""Bound the probability that a query chosen by the answers is far off on the data.
 
         The mutual information of the rows and all answers is at most I = n rho, in nats, with rho
         of all answers: rows are independent, and a change of one changes the law of the answers by
@@ -348,7 +348,7 @@ class GaussianAnswers(_NoisyAnswers):
         Returns
         -------
         float or None
-            The largest such P; None if q is 1 or more, or nothing below 1 is excluded.
+            The largest such P; None if q is 1 or more, or if no P below 1 is excluded.
 
         Raises
         ------
@@ -367,7 +367,7 @@ class GaussianAnswers(_NoisyAnswers):
         >>> round(mechanism.certificate(0.05), 4)
         0.0041
         """
-        tau = probability("tau", tau)
+        tau = single("tau", tau)
         ln_q = math.log(2) - 2 * self._n * tau * tau
         information = self._n * self._rho
         if ln_q >= 0 or information >= -ln_q:
@@ -383,3 +383,113 @@ class GaussianAnswers(_NoisyAnswers):
             else:
                 high = middle
         return high
+
+
+class SplitAnswers(Mechanism):
+    """Answer each query from rows of its own: n / budget rows, without noise.
+
+    The baseline of noisy mechanisms. Rows are taken in their given order, which must be random.
+
+    Parameters
+    ----------
+    data : array_like, shape (n, d) or (n,)
+        The rows, at least as many as the budget.
+    budget : int
+        The most answers.
+    value_range, on_exhausted, n_threads
+        As for `Thresholdout`.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument outside its domain.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> mechanism = fm.privacy.SplitAnswers(np.arange(10.0) / 10, budget=5)
+    >>> [float(mechanism.query(lambda x: x[:, 0])) for _ in range(3)]
+    [0.05, 0.25, 0.45]
+    """
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        budget: int,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        on_exhausted: str = "nan",
+        n_threads: int | None = None,
+    ) -> None:
+        super().__init__(budget, value_range, on_exhausted, False, n_threads)
+        self._data = data_of("data", data)
+        self._rows = len(self._data) // self._budget
+        self._done = 0
+        if self._rows == 0:
+            raise ArgumentError(
+                f"budget: {budget} was given for {len(self._data)} rows; every answer needs one"
+            )
+
+    def query(self, f: Any) -> Answer:
+        """Answer a query from the next rows.
+
+        Parameters
+        ----------
+        f : callable or integrand
+            As for `Thresholdout.query`. All k columns of f are answered from the same rows: they
+            are chosen at once, so that they cost one unit of the budget.
+
+        Returns
+        -------
+        Answer
+            ``value`` and ``source``: ``"data"`` or ``"exhausted"``.
+
+        Raises
+        ------
+        RangeError, TargetError, BudgetExhausted, ArgumentError
+            As by `Thresholdout.query`.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> float(fm.privacy.SplitAnswers(np.eye(4), budget=2).query(lambda x: x[:, 0]))
+        0.5
+        """
+        start = min(self._done, self._budget - 1) * self._rows
+        means, scalar = self._evaluated(f, self._data[start : start + self._rows], "data")
+        answer = self._answers(means, scalar=scalar)
+        self._done += 1
+        self._left = self._budget - min(self._done, self._budget)
+        return answer
+
+    def _answer(self, means: tuple[float, ...]) -> tuple[float, str]:
+        return means[0], "data"
+
+    def certificate(self, tau: float) -> float | None:
+        """Bound the probability that any answer is off by more than tau widths, for scalar queries.
+
+        Parameters
+        ----------
+        tau : float
+            In (0, 1), in units of the range.
+
+        Returns
+        -------
+        float or None
+            The sum over the answers of Hoeffding's bounds; None if it is 1 or more.
+
+        Raises
+        ------
+        ArgumentError
+            If `tau` is outside its domain.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> mechanism = fm.privacy.SplitAnswers(np.zeros(100_000), budget=10)
+        >>> round(mechanism.certificate(0.02), 5)
+        0.00671
+        """
+        tau = single("tau", tau)
+        bound = 2 * self._budget * math.exp(-2 * self._rows * tau * tau)
+        return bound if bound < 1 else None

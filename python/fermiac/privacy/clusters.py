@@ -1,4 +1,4 @@
-"""Several scores of one model: how far their errors go together, and what counts are worth."""
+"""Scores of several examples in one model: the correlation of errors and the design effect."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.privacy.inputs import scores
+from fermiac.privacy.checks import scores
 
 __all__ = ["LARGE_EFFECT", "Clusters", "design_effect", "take_clusters"]
 
-#: Above this design effect counts are worth noticeably less than they seem.
+#: The design effect above which a warning is due.
 LARGE_EFFECT = 1.2
 
 Integers = NDArray[np.int64]
 
 
 class Clusters(NamedTuple):
-    """The models that scores are of, numbered from 0."""
+    """The model of each score, numbered from 0."""
 
     members: Integers
     nonmembers: Integers
 
 
 def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
-    """Take the argument `clusters`: a pair of arrays, a model for each score."""
+    """Return the argument `clusters`, checked: a pair of arrays, a model for each score."""
     try:
         first, second = clusters
     except (TypeError, ValueError):
@@ -56,13 +56,13 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
 
 
 def _named(ids: NDArray[Any]) -> NDArray[Any]:
-    """Strings as strings, where a table held them as objects."""
+    """Return strings as strings where a table held them as objects."""
     texts = ids.dtype.kind == "O" and all(isinstance(name, str) for name in ids.flat)
     return ids.astype(str) if texts else ids
 
 
 def design_effect(errors: NDArray[np.bool_], clusters: Integers) -> dict[str, float]:
-    r"""The correlation of errors within clusters, by analysis of variance, and its effect.
+    r"""Return the correlation of errors within clusters, by analysis of variance, and its effect.
 
     The variance of the mean of N errors is :math:`1 + (\sum_i n_i^2 / N - 1) \rho` times that of
     independent ones, :math:`n_i` being the sizes of the clusters.

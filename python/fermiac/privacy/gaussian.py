@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import columns, unwrapped
-from fermiac.privacy.inputs import at_least_zero, fraction
+from fermiac.privacy.checks import at_least_zero, fraction
 
 __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core, special
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import columns, unwrapped
+from fermiac._base.validate import choice, columns, unwrapped
+from fermiac.privacy.checks import Array, counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
-from fermiac.privacy.inputs import Array, choice, counts, fraction, provenance
 from fermiac.privacy.posterior import epsilon_posterior
 from fermiac.privacy.rates import DIRECTIONS
 from fermiac.results.result import Result
@@ -37,7 +37,7 @@ class EpsilonInterval(Result):
     prob : float or ndarray
         The probability of the interval.
     kind, method, direction : str
-        As they were asked for.
+        The arguments of the call.
 
     Examples
     --------
@@ -82,12 +82,12 @@ def epsilon_interval(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> EpsilonInterval:
-    r"""Confidence intervals of epsilon from the counts of an attack.
+    r"""Return confidence intervals of epsilon from the counts of an attack.
 
     A box of limits of both error rates has the wanted probability, and the ends are the smallest
     and the largest epsilon in it (see `epsilon_of_rates`). The attack's epsilon falls in both
-    rates, that of the flipped attack rises, so both ends lie at corners of the box; a box that
-    reaches rates which say nothing begins at 0. All arguments broadcast.
+    rates, that of the flipped attack rises, so both ends lie at corners of the box. Where the box
+    holds rates of an epsilon of 0, the interval begins at 0. All arguments broadcast.
 
     Parameters
     ----------
@@ -102,13 +102,14 @@ def epsilon_interval(
         Two-sided limits leave (1 - prob) / 4 beyond each end of each rate, one-sided ones
         (1 - prob) / 2.
     method : {"clopper-pearson", "jeffreys", "katz-log", "bayes"}, default "clopper-pearson"
-        Limits of the rates that hold for every rate and size; quantiles of their posteriors under
-        Jeffreys' prior, which hold on average; or no box, but the delta method on the logarithm of
-        the ratio that is the largest at the observed rates. That holds for large counts only; where
-        a count of 0 leaves it without a variance, the interval is 0 to +inf. The last are quantiles
-        of the posterior of epsilon itself under Jeffreys' prior; see `epsilon_posterior`.
+        ``"clopper-pearson"``: limits of the rates that hold for every rate and size.
+        ``"jeffreys"``: quantiles of their posteriors under Jeffreys' prior, which hold on average.
+        ``"katz-log"``: no box, but the delta method on the logarithm of the ratio that is the
+        largest at the observed rates. It holds for large counts only; where a count of 0 leaves it
+        without a variance, the interval is 0 to +inf. ``"bayes"``: quantiles of the posterior of
+        epsilon itself under Jeffreys' prior; see `epsilon_posterior`.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
-        Which ratios count; see `epsilon_of_rates`.
+        The ratios that count; see `epsilon_of_rates`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -125,11 +126,11 @@ def epsilon_interval(
 
     Notes
     -----
-    That a Clopper-Pearson interval holds with probability `prob` at least is by the union bound
-    over the limits that it needs, except for a lower bound with ``direction="both"``: that needs
-    four limits, of which two are paid for. Enumeration of all outcomes for some pairs of sizes
-    found it to fail with at most 0.6 of the allowed probability. Where the bound has to be proven,
-    the direction is to be fixed beforehand with ``"attack"``.
+    A Clopper-Pearson interval holds with probability `prob` at least, by the union bound over its
+    limits. The exception is a lower bound with ``direction="both"``: it needs four limits, and the
+    union bound covers two. Enumeration of all outcomes for some pairs of sizes found it to fail
+    with at most 0.6 of the allowed probability. Where the bound has to be proven, fix the direction
+    beforehand with ``"attack"``.
 
     References
     ----------
@@ -196,7 +197,7 @@ def limits(
     direction: str,
     n_threads: int | None = None,
 ) -> tuple[Any, Any]:
-    """The ends of intervals that fail with probability `alpha` at most, `sides` as wanted."""
+    """Return the ends of intervals that fail with probability `alpha` at most."""
     parts = sum(sides) * (1 if method == "katz-log" else 2)
     tp, fp, fn, tn = table
     tail = np.asarray(alpha / parts)
@@ -252,7 +253,7 @@ def gdp_bound(
     delta: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> GdpBound:
-    r"""Lower bounds of mu of Gaussian differential privacy from the counts of an attack.
+    r"""Return lower bounds of mu of Gaussian differential privacy from the counts of an attack.
 
     With the Clopper-Pearson limits above both error rates, :math:`\bar x` of the false negatives
     and :math:`\bar y` of the false positives, (1 - prob) / 2 beyond each, the bound is
@@ -266,7 +267,7 @@ def gdp_bound(
     prob : array_like, default 0.95
         The probability that a bound holds, in (0, 1).
     delta : array_like, optional
-        In (0, 1); with it the bound of mu is turned into one of epsilon.
+        In (0, 1); it turns the bound of mu into one of epsilon.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -282,8 +283,8 @@ def gdp_bound(
 
     Notes
     -----
-    The bound of epsilon *extrapolates*: it supposes that the trade-off curve of the mechanism is
-    Gaussian, and then says more at a small delta than the counts themselves do. No absolute value
+    The bound of epsilon *extrapolates*: it assumes that the trade-off curve of the mechanism is
+    Gaussian, and at a small delta it is then larger than the counts alone allow. No absolute value
     is taken: that would report an inverted attack, or plain noise, as a loss of privacy.
 
     References
@@ -328,7 +329,7 @@ def gdp_bound(
 
 
 def _above(errors: Array, others: Array, tail: Array, n_threads: int | None) -> Array:
-    """The Clopper-Pearson limits above a rate."""
+    """Return the Clopper-Pearson limits above a rate."""
     some = np.where(others > 0, others, 1.0)
     limit = special.betainccinv(errors + 1.0, some, tail, n_threads=n_threads)
     return np.where(others > 0, limit, 1.0)

@@ -1,4 +1,4 @@
-"""What mechanisms that answer adaptive queries share: data, means, noise, budget, history."""
+"""Base class of the mechanisms that answer adaptive queries: data, noise, budget, history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import key_of, numbers, whole
+from fermiac._base.validate import choice, key_of, numbers, whole
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
 from fermiac.random import RngLike, Stream
 from fermiac.targets.callables import CallableIntegrand
@@ -28,14 +28,13 @@ __all__ = [
     "data_of",
     "max_information",
     "means_of",
-    "probability",
 ]
 
 Array = NDArray[np.float64]
 NoiseSource: TypeAlias = Callable[[str, float], float]
 """``noise_source(kind, scale)``: the next draw for ``kind``, of this scale."""
 
-#: How far beyond the range a given mean may be, in widths.
+#: The distance beyond the range that a given mean may have, in widths.
 _ROUNDING = 1e-9
 #: Rows of one call of a Python function.
 _BATCH = 65_536
@@ -86,13 +85,13 @@ class Noise:
             self._stream = Stream.from_position(made.position())
 
     def laplace(self, kind: str, scale: float) -> float:
-        """Draw with density exp(-|z| / scale) / (2 scale)."""
+        """Return a draw with density exp(-|z| / scale) / (2 scale)."""
         if self._source is not None:
             return self._given(kind, scale)
         return scale * (self._stream.exponential() - self._stream.exponential())
 
     def normal(self, kind: str, scale: float) -> float:
-        """Draw a normal number with this standard deviation."""
+        """Return a normal number with this standard deviation."""
         if self._source is not None:
             return self._given(kind, scale)
         return scale * self._stream.normal()
@@ -105,7 +104,7 @@ class Noise:
 
 
 class Mechanism:
-    """Answers to queries, one column after the other, while the budget lasts."""
+    """Base class of mechanisms: they answer a query column by column while the budget lasts."""
 
     def __init__(
         self,
@@ -118,10 +117,6 @@ class Mechanism:
         self._unlimited = budget is None
         self._budget = 2**53 if budget is None else whole("budget", budget, 1, 2**53)
         self._left = self._budget
-        if on_exhausted not in ("nan", "raise"):
-            raise ArgumentError(
-                f"on_exhausted: {on_exhausted!r} was given; 'nan' or 'raise' is needed"
-            )
         ends = numbers("value_range", value_range)
         if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
             raise ArgumentError(
@@ -130,7 +125,7 @@ class Mechanism:
             )
         self._low, self._high = (float(end) for end in ends)
         self._width = self._high - self._low
-        self._raises = on_exhausted == "raise"
+        self._raises = choice("on_exhausted", on_exhausted, ("nan", "raise")) == "raise"
         self._blind = bool(blind)
         resolve_threads(n_threads)
         self._n_threads = n_threads
@@ -142,7 +137,7 @@ class Mechanism:
 
     @property
     def remaining(self) -> int | None:
-        """What is left of the budget; None without one, or if the mechanism is blind."""
+        """The rest of the budget; None without one, or if the mechanism is blind."""
         return None if self._blind or self._unlimited else self._left
 
     @property
@@ -151,7 +146,7 @@ class Mechanism:
         return tuple(Answer(v, None if self._blind else s) for v, s in self._history)
 
     def _answers(self, *means: Array, scalar: bool) -> Answer:
-        """Answer each column from its means, which are in units of the range."""
+        """Return the answer of each column from its means, which are in units of the range."""
         values: list[float] = []
         sources: list[str] = []
         for column in zip(*(m.tolist() for m in means), strict=True):
@@ -181,7 +176,7 @@ class Mechanism:
         return means_of(f, data, name, self._low, self._high, self._n_threads)
 
     def _given(self, name: str, means: ArrayLike) -> Array:
-        """Means as the caller computed them, one or a column each."""
+        """Return means that the caller computed, checked."""
         array = numbers(name, means)
         if array.ndim > 1:
             raise ArgumentError(f"{name}: shape {array.shape} was given; a number, or (k,)")
@@ -193,7 +188,7 @@ class Mechanism:
 
 
 def data_of(name: str, data: ArrayLike) -> Array:
-    """Take rows of data: finite numbers, shape (n, d) or (n,)."""
+    """Return rows of data: finite numbers, shape (n, d) or (n,)."""
     array = numbers(name, data)
     if array.ndim == 1:
         array = array[:, None]
@@ -205,7 +200,7 @@ def data_of(name: str, data: ArrayLike) -> Array:
 def means_of(
     f: Any, data: Array, name: str, low: float, high: float, n_threads: int | None
 ) -> tuple[Array, bool]:
-    """The mean over the rows of each column of a query, and whether it has just one."""
+    """Return the mean over the rows of each column of a query, and whether it is one number."""
     target = as_integrand(f, data.shape[1])
     n = len(data)
     if isinstance(target, CallableIntegrand):
@@ -224,24 +219,15 @@ def means_of(
 
 def _in_range(name: str, values: Array, low: float, high: float) -> None:
     if ((values < low) | (values > high)).any():
-        # The value itself is not told: it may be that of a single protected row.
+        # The message does not show the value: it may be that of a single protected row.
         raise RangeError(
             f"{name}: a query gave a value outside of the declared range from {low:g} to "
             f"{high:g}; declare a range that holds all its values, or clip them"
         )
 
 
-def probability(name: str, value: float, low: bool = False) -> float:
-    """Take a number in (0, 1), or [0, 1) with `low`."""
-    array = numbers(name, value)
-    if array.ndim or not (0 <= array < 1) or (array == 0 and not low):
-        needed = "a number from 0, below 1," if low else "a number between 0 and 1"
-        raise ArgumentError(f"{name}: {value!r} was given; {needed} is needed")
-    return float(array)
-
-
 def certificate_from(information: float, n: int, tau: float, beta: float) -> float | None:
-    """The bound e^I 2 exp(-2 n tau²) + beta, where it says something."""
+    """Return the bound e^I 2 exp(-2 n tau²) + beta, or None if it is 1 or more."""
     exponent = information - 2 * n * tau * tau
     if exponent >= 0:
         return None
@@ -250,12 +236,12 @@ def certificate_from(information: float, n: int, tau: float, beta: float) -> flo
 
 
 def max_information(epsilon: float, n: int, beta: float) -> float:
-    """The beta-approximate max-information, in nats, of epsilon-DP answers about n rows."""
+    """Return the beta-approximate max-information, in nats, of epsilon-DP answers on n rows."""
     return epsilon * epsilon * n / 2 + epsilon * math.sqrt(n * math.log(2 / beta) / 2)
 
 
 def advanced(each: float, count: int, delta: float) -> float:
-    """The epsilon at `delta` of `count` answers that are `each`-DP."""
+    """Return the epsilon at `delta` of `count` answers that are `each`-DP."""
     pure = each * count
     if delta == 0 or each > 700:
         return pure

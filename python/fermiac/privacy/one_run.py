@@ -1,4 +1,4 @@
-"""Audits in one run: lower bounds on epsilon from right guesses at who was in the data."""
+"""Audits in one run: lower bounds on epsilon from guesses which canaries were in the data."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import columns, numbers, require, unwrapped
+from fermiac._base.validate import choice, columns, numbers, require, unwrapped
 from fermiac.errors import ArgumentError
+from fermiac.privacy.checks import at_least_zero, fraction, provenance, whole_counts
 from fermiac.results.result import Result
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
-
-Array = NDArray[np.float64]
 
 #: The methods, and the most guesses that each takes: with them it works for about a second.
 _METHODS = {"binomial": 1e12, "f-dp": 1e7}
@@ -25,7 +24,7 @@ _METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class OneRunAudit(Result):
-    """What an audit in one run shows; see `audit_one_run`.
+    """The result of an audit in one run; see `audit_one_run`.
 
     Attributes
     ----------
@@ -83,8 +82,7 @@ class OneRunAudit(Result):
         >>> bool(audit.p_value(2.0) < 0.05 < audit.p_value(2.5))
         True
         """
-        x = numbers("epsilon", epsilon)
-        require("epsilon", x, x >= 0, "0 or more is needed")
+        x = at_least_zero("epsilon", epsilon)
         fields = {k: np.asarray(getattr(self, k), np.float64) for k in (*_COUNTS, "delta")}
         flat, shape, n = columns("p_value", **fields, epsilon=x)
         values = _core.privacy_one_run_p_values(self.method, flat, n, resolve_threads(None))
@@ -126,8 +124,8 @@ def audit_one_run(
     r"""Bound epsilon from below by the outcome of one training run with canaries.
 
     Each of m canaries is put into the training data with probability ½, independently. From the
-    trained model an auditor guesses for r of them, chosen as he likes, whether they were in, and v
-    of the guesses are right. If training is (epsilon, delta)-differentially private, then by [1]_
+    trained model an auditor guesses for r of them, freely chosen, whether they were in, and v of
+    the guesses are right. If training is (epsilon, delta)-differentially private, then by [1]_
 
     .. math:: P(V \ge v) \le P(W \ge v) + 2 m \delta \max_{1 \le i \le v}
               \frac{P(v > W \ge v - i)}{i}, \qquad
@@ -138,10 +136,10 @@ def audit_one_run(
     Parameters
     ----------
     n_canaries : array_like of whole numbers
-        m, at least 1. All of them count, also those that no guess was made for.
+        m, at least 1. All of them count, including those without a guess.
     n_guesses : array_like of whole numbers
         r, from 0 to m, and at most 1e12, or 1e7 for ``"f-dp"``. It must not depend on which
-        canaries were in; `audit_one_run_scores` pays for a choice among several.
+        canaries were in; `audit_one_run_scores` corrects for a choice among several.
     n_correct : array_like of whole numbers
         v, from 0 to r.
     delta : array_like, default 0
@@ -151,8 +149,8 @@ def audit_one_run(
     method : {"binomial", "f-dp"}, default "binomial"
         The theorem above; or the recursion of [2]_ for trade-off curves, with the curve of
         Gaussian differential privacy that has `delta` at epsilon. The second bound is one on mu,
-        turned into one on epsilon by `gdp_epsilon`: often far higher, but it takes for granted
-        that the curve is Gaussian.
+        turned into one on epsilon by `gdp_epsilon`: often far higher, but it assumes that the
+        curve is Gaussian.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -207,20 +205,16 @@ def _audit(
     n_tests: int = 1,
 ) -> OneRunAudit:
     start = time.perf_counter()
-    if method not in _METHODS:
-        shown = " or ".join(map(repr, _METHODS))
-        raise ArgumentError(f"method: {method!r} was given; it must be {shown}")
+    method = choice("method", method, tuple(_METHODS))
     threads = resolve_threads(n_threads)
     m, r, v = (
-        _counts(name, given)
+        whole_counts(name, given)
         for name, given in zip(_COUNTS, (n_canaries, n_guesses, n_correct), strict=True)
     )
-    d, a = numbers("delta", delta), numbers("alpha", alpha)
+    d, a = fraction("delta", delta, zero=True), fraction("alpha", alpha)
     require("n_canaries", m, m >= 1, "at least one canary is needed")
     most = _METHODS[method]
     require("n_guesses", r, r <= most, f"{most:g} at most are needed for {method!r}")
-    require("delta", d, (d >= 0) & (d < 1), "a number from 0, below 1, is needed")
-    require("alpha", a, (a > 0) & (a < 1), "a number between 0 and 1 is needed")
     if method == "f-dp":
         needed = "delta > 0 is needed for 'f-dp': a Gaussian trade-off has no epsilon at delta 0"
         require("delta", d, d > 0, needed)
@@ -240,13 +234,9 @@ def _audit(
         name: unwrapped(array.astype(np.int64))
         for name, array in zip(_COUNTS, (m, r, v), strict=True)
     }
+    settings = {"method": method, "alpha": unwrapped(a), "n_tests": n_tests}
     return OneRunAudit(
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings={"method": method, "alpha": unwrapped(a), "n_tests": n_tests},
-        n_evals=0,
-        wall_time=time.perf_counter() - start,
+        **provenance(settings, time.perf_counter() - start),
         epsilon_lower=unwrapped(epsilon.reshape(shape)),
         mu_lower=unwrapped(mu.reshape(shape)),
         **counts,
@@ -256,31 +246,24 @@ def _audit(
     )
 
 
-def _counts(name: str, given: ArrayLike) -> Array:
-    array = numbers(name, given)
-    whole = (array >= 0) & (array <= 2**53) & (array == np.floor(array))
-    require(name, array, whole, "whole numbers from 0 to 2**53 are needed")
-    return array
-
-
 def guesses_from_scores(
     scores: ArrayLike, included: ArrayLike, n_high: ArrayLike, n_low: ArrayLike = 0
 ) -> tuple[Any, Any]:
-    """Count guesses and right ones: "in" for the highest scores, "out" for the lowest.
+    """Return the numbers of guesses and of right ones, from the highest and the lowest scores.
 
     Parameters
     ----------
     scores : array_like, shape (m,)
         A score for each canary, high for those that seem to have been in; infinite ones are
-        allowed. Of equal scores at the edge of the guesses, those that are guessed wrong are taken
-        first: the counts do not depend on the order of the scores, and no tie makes a bound too
-        high.
+        allowed. The highest are guessed to be in, the lowest to be out. Of equal scores at the edge
+        of the guesses, those that are guessed wrong are taken first: the counts do not depend on
+        the order of the scores, and no tie makes a bound too high.
     included : array_like of bool, shape (m,)
-        Who was in.
+        Whether each canary was in.
     n_high : array_like of whole numbers
-        How many of the highest scores are guessed to be in.
+        The number of highest scores that are guessed to be in.
     n_low : array_like of whole numbers, default 0
-        How many of the lowest scores are guessed to be out; the two broadcast.
+        The number of lowest scores that are guessed to be out; the two broadcast.
 
     Returns
     -------
@@ -309,7 +292,7 @@ def guesses_from_scores(
             f"included: an array of {inside.dtype} of shape {inside.shape} was given; booleans of "
             f"shape {x.shape} are needed, one for each score"
         )
-    high, low = _counts("n_high", n_high), _counts("n_low", n_low)
+    high, low = whole_counts("n_high", n_high), whole_counts("n_low", n_low)
     flat, shape, _ = columns("guesses_from_scores", n_high=high, n_low=low)
     guesses = flat[0] + flat[1]
     require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
@@ -351,7 +334,7 @@ def audit_one_run_scores(
     Returns
     -------
     OneRunAudit
-        That of the pair with the largest bound; ``alpha`` is the level of one test,
+        The audit of the pair with the largest bound; ``alpha`` is the level of one test,
         ``settings["n_tests"]`` their number.
 
     Raises

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from fermiac import special
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import numbers, unwrapped
+from fermiac._base.validate import choice, numbers, unwrapped
+from fermiac.privacy.checks import Array, at_least_zero, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
-from fermiac.privacy.inputs import Array, at_least_zero, choice, fraction, provenance
 from fermiac.privacy.posterior_base import Posterior, laws
 from fermiac.privacy.rates import DIRECTIONS, delta_of_rates, epsilon_of_rates
 
@@ -43,7 +43,7 @@ class EpsilonPosterior(Posterior):
     prior : str or tuple
         The prior laws of the error rates.
     direction : str
-        Which ratios count.
+        The ratios that count.
     delta : float or ndarray
         The delta of the definition.
     """
@@ -77,12 +77,12 @@ class EpsilonPosterior(Posterior):
         return epsilon_of_rates(*modes, delta=self.delta, direction=self.direction)
 
     def privacy_curve(self, delta: ArrayLike, q: ArrayLike = (0.05, 0.5, 0.95)) -> Array:
-        """Return quantiles of epsilon over delta: the whole privacy curve of the attack.
+        """Return quantiles of epsilon over delta: the privacy curve of the attack.
 
         Parameters
         ----------
         delta : array_like, shape (m,)
-            Where, in [0, 1).
+            The deltas, in [0, 1).
         q : array_like, shape (k,)
             Probabilities, by default 5, 50 and 95 %.
 
@@ -134,9 +134,9 @@ class EpsilonPosterior(Posterior):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where; a new figure by default.
+            The axes; of a new figure by default.
         epsilon : float, optional
-            Whose region; the posterior median by default.
+            The epsilon of the region; the posterior median by default.
 
         Returns
         -------
@@ -164,7 +164,7 @@ class DeltaPosterior(Posterior):
     prior : str or tuple
         The prior laws of the error rates.
     direction : str
-        Which ratios count.
+        The ratios that count.
     epsilon : float or ndarray
         The epsilon of the definition.
     """
@@ -208,9 +208,9 @@ class MuPosterior(Posterior):
         return np.asarray(np.abs(mu) if self.direction == "both" else np.maximum(mu, 0.0))
 
     def epsilon_quantile(self, q: ArrayLike, *, delta: ArrayLike) -> Any:
-        """Return quantiles of the epsilon that mu means at `delta`.
+        """Return quantiles of the epsilon at `delta` that belongs to mu.
 
-        Epsilon rises with mu, so they are the epsilons of the quantiles of mu.
+        Epsilon rises with mu, so that they are the epsilons of the quantiles of mu.
         """
         return gdp_epsilon(fraction("delta", delta), np.maximum(self.ppf(q), 1.0e-300))
 
@@ -226,7 +226,7 @@ def epsilon_posterior(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> EpsilonPosterior:
-    r"""Posterior of epsilon from the counts of an attack.
+    r"""Return the posterior of epsilon from the counts of an attack.
 
     The false-negative rate X and the false-positive rate Y have independent beta posteriors. The
     epsilon of the attack is a function of both,
@@ -234,8 +234,8 @@ def epsilon_posterior(
     .. math:: \varepsilon^* = \max\Bigl\{0, \ln\frac{1-\delta-Y}{X}, \ln\frac{1-\delta-X}{Y},
        \ln\frac{Y-\delta}{1-X}, \ln\frac{X-\delta}{1-Y}\Bigr\},
 
-    and the result is its law: exact probabilities, quantiles, intervals and moments. It says how
-    private the mechanism is at most: a better attack may find a larger epsilon. All arguments
+    and the result is its law: exact probabilities, quantiles, intervals and moments. It bounds the
+    privacy of the mechanism from one side: a better attack may find a larger epsilon. All arguments
     broadcast; equal rows are computed once.
 
     Parameters
@@ -269,8 +269,8 @@ def epsilon_posterior(
 
     Notes
     -----
-    Probabilities have absolute errors of about 1e-13. Small upper tails have that relative error
-    where a double can tell the value from its neighbours.
+    Probabilities have absolute errors of about 1e-13, small upper tails also relative ones, as far
+    as the value itself is resolved by doubles.
     With delta > 0 the posterior has an atom at 0, `prob_zero`. Quantiles are finite, however large.
 
     References
@@ -309,9 +309,9 @@ def delta_posterior(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> DeltaPosterior:
-    r"""Posterior of delta at an epsilon, from the counts of an attack.
+    r"""Return the posterior of delta at an epsilon, from the counts of an attack.
 
-    As `epsilon_posterior`, of
+    As `epsilon_posterior`, for
 
     .. math:: \delta^* = \max\{0, 1-Y-e^\varepsilon X, 1-X-e^\varepsilon Y,
        Y-e^\varepsilon(1-X), X-e^\varepsilon(1-Y)\}.
@@ -365,12 +365,13 @@ def mu_posterior(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> MuPosterior:
-    r"""Posterior of the mu of Gaussian differential privacy, from the counts of an attack.
+    r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.
 
     The law of :math:`\mu^* = |\Phi^{-1}(1-Y) - \Phi^{-1}(X)|`: the trade-off curve of the
-    mechanism is taken to be that of two normal laws a distance mu apart, so that one point of it
-    tells all. That extrapolates: with the counts 400, 100, 100, 400 the median of epsilon at
-    delta = 1e-5 is 8.09 by way of mu, and 1.42 by `epsilon_posterior`, which assumes nothing.
+    mechanism is assumed to be that of two normal laws a distance mu apart, so that one point of it
+    determines the curve. That extrapolates: with the counts 400, 100, 100, 400 the median of
+    epsilon at delta = 1e-5 is 8.09 by way of mu, and 1.42 by `epsilon_posterior`, which assumes
+    nothing.
 
     Parameters
     ----------
@@ -417,7 +418,7 @@ def mu_posterior(
 def _common(
     given: dict[str, Array], prior: Any, side: str, n_threads: int | None, start: float
 ) -> dict[str, Any]:
-    """The fields that all posteriors have."""
+    """Return the fields that all posteriors have."""
     if n_threads is not None:
         n_threads = resolve_threads(n_threads)
     prior = deepcopy(prior)
@@ -431,7 +432,7 @@ def _common(
 
 
 def _mode(a: Array, b: Array) -> Array:
-    """The mode of a beta law, an end where that has it; the mean where both ends do."""
+    """Return the mode of a beta law: an end where the mode is there, ½ where it is at both ends."""
     a, b = np.broadcast_arrays(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         inner = (a - 1) / (a + b - 2)

@@ -1,4 +1,4 @@
-"""What all privacy posteriors share: a law's methods, intervals, summaries, draws."""
+"""Base class of the privacy posteriors: a law's methods, intervals, summaries and draws."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from fermiac import _core
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, columns, key_of, numbers, require, unwrapped, whole
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    columns,
+    key_of,
+    numbers,
+    require,
+    unwrapped,
+    whole,
+)
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.privacy.inputs import MOST, Array, choice, counts
+from fermiac.privacy.checks import MOST, Array, counts, fraction
 from fermiac.results.result import Result, warn
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ __all__ = ["Posterior", "laws"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
-#: Less than this leaves more than 1e-15 to rates beyond the range of doubles.
+#: A smaller parameter gives rates beyond the range of doubles more than 1e-15 of the mass.
 _LEAST = 0.05
 #: The first stream of `Posterior.sample_rates`.
 _STREAM = 2**32
@@ -36,8 +45,8 @@ _STREAM = 2**32
 def laws(
     call: str, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any, **more: Array
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
-    """Give the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
-    # Copies: what the caller does to the arrays later is not to change the posterior.
+    """Return the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
+    # Copies, so that later changes of the caller's arrays do not change the posterior.
     given = {k: counts(k, v).copy() for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
@@ -72,7 +81,7 @@ def laws(
 class Posterior(Result):
     """The posterior of a measure of privacy: a law on the numbers from 0 up.
 
-    It may have an atom at 0. All methods broadcast what they are given against the shape of the
+    It may have an atom at 0. All methods broadcast their arguments against the shape of the
     posterior.
     """
 
@@ -118,7 +127,7 @@ class Posterior(Result):
         return self._ask("cdf", numbers("x", x))
 
     def sf(self, x: ArrayLike) -> Any:
-        """Return P(measure > x), small ones to their own digits."""
+        """Return P(measure > x), accurate also where it is small."""
         return self._ask("sf", numbers("x", x))
 
     def prob_above(self, x: ArrayLike) -> Any:
@@ -161,16 +170,16 @@ class Posterior(Result):
         Raises
         ------
         ArgumentError
-            If one is not.
+            If a probability is outside [0, 1].
         """
-        return self._ask("ppf", _probability("q", q))
+        return self._ask("ppf", fraction("q", q, zero=True, one=True))
 
     def quantile(self, q: ArrayLike) -> Any:
         """Return `ppf`."""
         return self.ppf(q)
 
     def isf(self, q: ArrayLike) -> Any:
-        """Return upper quantiles: the least x with P(measure > x) ≤ q, small q to their own digits.
+        """Return upper quantiles: the least x with P(measure > x) ≤ q, accurate also for small q.
 
         Parameters
         ----------
@@ -180,9 +189,9 @@ class Posterior(Result):
         Raises
         ------
         ArgumentError
-            If one is not.
+            If a probability is outside [0, 1].
         """
-        return self._ask("isf", _probability("q", q))
+        return self._ask("isf", fraction("q", q, zero=True, one=True))
 
     def interval(self, prob: ArrayLike = 0.9, *, kind: str = "equal") -> tuple[Any, Any]:
         """Return credible intervals.
@@ -204,7 +213,7 @@ class Posterior(Result):
         ArgumentError
             If `prob` is not in [0, 1], or `kind` is another word.
         """
-        p = _probability("prob", prob)
+        p = fraction("prob", prob, zero=True, one=True)
         if choice("kind", kind, _KINDS) == "hpd":
             both = self._ask("shortest", p, 2)
             return unwrapped(both[..., 0]), unwrapped(both[..., 1])
@@ -259,7 +268,7 @@ class Posterior(Result):
         return self.cdf(0.0)
 
     def check(self, x: ArrayLike) -> Any:
-        """Return how far `cdf` moves if the quadrature has twice as many nodes.
+        """Return the change of `cdf` when the quadrature has twice as many nodes.
 
         A check of the arithmetic, about 1e-13 or less.
         """
@@ -344,7 +353,7 @@ class Posterior(Result):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where; a new figure by default.
+            The axes; of a new figure by default.
         prob : float, default 0.9
             The probability of the interval.
         claim : float, optional
@@ -365,9 +374,3 @@ class Posterior(Result):
             self, ax, prob=prob, claim=claim
         )
         return drawn
-
-
-def _probability(name: str, value: ArrayLike) -> Array:
-    p = numbers(name, value)
-    require(name, p, (p >= 0) & (p <= 1), "a probability, from 0 to 1, is needed")
-    return p

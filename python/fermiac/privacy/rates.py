@@ -1,4 +1,4 @@
-"""What the error rates of an attack say of epsilon, delta and the advantage."""
+"""Epsilon, delta and the advantage at the error rates of an attack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import columns, unwrapped
+from fermiac._base.validate import choice, columns, unwrapped
 from fermiac.errors import ArgumentError
-from fermiac.privacy.inputs import Array, at_least_zero, choice, fraction, single
+from fermiac.privacy.checks import Array, at_least_zero, fraction, single
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates", "privacy_region"]
 
@@ -26,14 +26,14 @@ def epsilon_of_rates(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> Any:
-    r"""The least epsilon at which differential privacy allows these error rates.
+    r"""Return the least epsilon at which differential privacy allows these error rates.
 
     With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
 
     .. math:: \max\Bigl\{0, \ln\frac{1-\delta-y}{x}, \ln\frac{1-\delta-x}{y},
        \ln\frac{y-\delta}{1-x}, \ln\frac{x-\delta}{1-y}\Bigr\},
 
-    the logarithm of what is not positive counting as :math:`-\infty`.
+    where the logarithm of a number that is not positive counts as :math:`-\infty`.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def delta_of_rates(
     direction: str = "both",
     n_threads: int | None = None,
 ) -> Any:
-    r"""The least delta at which differential privacy allows these error rates.
+    r"""Return the least delta at which differential privacy allows these error rates.
 
     With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
 
@@ -105,7 +105,7 @@ def delta_of_rates(
     epsilon : array_like
         At least 0; +inf still allows no event to be ruled out.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
-        Which terms count; see `epsilon_of_rates`.
+        The terms that count; see `epsilon_of_rates`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -143,7 +143,7 @@ def delta_of_rates(
 def advantage_bound(
     epsilon: ArrayLike, *, delta: ArrayLike = 0.0, n_threads: int | None = None
 ) -> Any:
-    r"""The largest advantage, TPR - FPR, of an attack on a differentially private mechanism.
+    r"""Return the largest advantage, TPR - FPR, of an attack on a differentially private mechanism.
 
     It is :math:`(e^\varepsilon - 1 + 2\delta) / (e^\varepsilon + 1)`; the accuracy at even odds is
     half of 1 plus that.
@@ -194,7 +194,7 @@ def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) ->
 
 
 def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
-    """Give the corners of the region of error rates that differential privacy allows.
+    """Return the corners of the region of error rates that differential privacy allows.
 
     Parameters
     ----------
@@ -206,9 +206,9 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     Returns
     -------
     ndarray, shape (8, 2)
-        Points (false-positive rate, false-negative rate) around the region, from the axis of the
-        first on; corners coincide where delta is 0. The rates of every attack on a mechanism with
-        (epsilon, delta)-differential privacy lie inside.
+        Points (false-positive rate, false-negative rate) around the region, starting on the axis of
+        the first rate; corners coincide where delta is 0. The rates of every attack on a mechanism
+        with (epsilon, delta)-differential privacy lie inside.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     given = at_least_zero("epsilon", epsilon)
     if given.ndim:
         raise ArgumentError(f"epsilon: {epsilon!r:.60} was given; one number is needed")
-    # The corner is 0 to the last digit beyond.
+    # For a larger epsilon the corner is 0 to the last digit.
     e = np.exp(min(float(given), 709.0))
     c = 1.0 - single("delta", delta, zero=True)
     corner = c / (1.0 + e)

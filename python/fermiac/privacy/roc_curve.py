@@ -1,4 +1,4 @@
-"""The ROC curve of an attack's scores: areas, rates, advantage, bootstrap limits, pictures."""
+"""The ROC curve of attack scores: areas, rates, advantage and bootstrap limits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, unwrapped, whole
+from fermiac._base.validate import RngLike, choice, key_of, unwrapped, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy.inputs import Array, choice, fraction, provenance, scores, single, warned
+from fermiac.privacy.checks import Array, fraction, provenance, scores, single, warned
 from fermiac.results.result import Result
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class RocBootstrap(Result):
     Attributes
     ----------
     statistic : str
-        Which one.
+        The name of the statistic.
     estimate : float
-        That of the scores.
+        Its value for the scores.
     lower, upper : float
         The bias-corrected and accelerated (BCa) limits.
     stderr : float
@@ -45,7 +45,7 @@ class RocBootstrap(Result):
     bias : float
         The normal quantile of the share of the replicates below the estimate, ties by half.
     acceleration : float
-        How fast the standard error changes with the statistic, from the jackknife of both samples.
+        The change of the standard error with the statistic, from the jackknife of both samples.
     replicates : ndarray, shape (n,)
         The statistic of each resample.
 
@@ -123,7 +123,7 @@ class RocCurve(Result):
 
     @property
     def advantage(self) -> float:
-        """The largest TPR - FPR; `fermiac.privacy.advantage_bound` says what epsilon allows."""
+        """The largest TPR - FPR; for the bound by epsilon see `fermiac.privacy.advantage_bound`."""
         rise = self.tp * self.n_nonmembers - self.fp * self.n_members
         return float(rise.max() / (self.n_members * self.n_nonmembers))
 
@@ -133,16 +133,16 @@ class RocCurve(Result):
         return 0.5 * (1.0 + self.advantage)
 
     def tpr_at_fpr(self, fpr: ArrayLike, *, interpolate: bool = True) -> Any:
-        """Give the true-positive rate at false-positive rates.
+        """Return the true-positive rate at false-positive rates.
 
         Parameters
         ----------
         fpr : array_like
             In [0, 1].
         interpolate : bool, default True
-            On the straight line between the points on both sides, which an attack that decides by
-            chance between their thresholds reaches; False takes the last threshold whose
-            false-positive rate is not above.
+            Interpolate between the points on both sides, as an attack does that chooses between
+            their thresholds at random. False takes the last threshold whose false-positive rate is
+            not above.
 
         Returns
         -------
@@ -179,7 +179,7 @@ class RocCurve(Result):
         rng: RngLike = None,
         n_threads: int | None = None,
     ) -> RocBootstrap:
-        """Resample members and non-members, and give a statistic its BCa limits.
+        """Return BCa limits of a statistic, from resamples of members and non-members.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ class RocCurve(Result):
         Warns
         -----
         FermiacWarning
-            If all replicates are equal: the limits are then a single number, and say nothing.
+            If all replicates are equal: the limits are then a single number without meaning.
 
         References
         ----------
@@ -280,12 +280,12 @@ class RocCurve(Result):
 
 
 def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
-    """Compute the ROC curve of an attack's scores.
+    """Return the ROC curve of attack scores.
 
     Parameters
     ----------
     members, nonmembers : array_like, shape (n,)
-        Scores of examples that were in the training set, and of others; a larger score speaks for
+        Scores of examples that were in the training set, and of others; a larger score points to
         a member. Infinities are allowed, and equal scores are one threshold.
 
     Returns

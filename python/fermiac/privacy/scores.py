@@ -1,4 +1,4 @@
-"""From an attack's scores to a bound of epsilon: choice of the threshold, clusters, result."""
+"""Lower bounds of epsilon from the scores of an attack."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import RngLike, key_of, numbers
+from fermiac._base.validate import RngLike, choice, key_of, numbers
 from fermiac.errors import ArgumentError, ClusterWarning
+from fermiac.privacy.checks import Array, provenance, scores, single, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
-from fermiac.privacy.inputs import Array, choice, provenance, scores, single, warned
 from fermiac.privacy.intervals import limits
 from fermiac.privacy.rates import DIRECTIONS
 from fermiac.privacy.roc_curve import RocCurve, roc
 from fermiac.privacy.thresholds import (
-    Bonferroni,
-    Explicit,
-    HoldOut,
-    MultiSplit,
-    SameData,
+    THRESHOLDS,
+    FixedThreshold,
+    HoldOutThreshold,
     Threshold,
 )
 from fermiac.results.result import Result
@@ -60,15 +58,16 @@ class ScoreAudit(Result):
     threshold : float
         The threshold of the bound.
     counts : mapping
-        ``tp``, ``fp``, ``fn``, ``tn``: what the bound is computed from. Of a part of the scores
-        with `HoldOut` and `MultiSplit`, without the score at the threshold with `Bonferroni`, and
-        divided by design effects with ``cluster_adjust=True``.
+        ``tp``, ``fp``, ``fn``, ``tn``, from which the bound is computed. Of a part of the scores
+        with `HoldOutThreshold` and `MultiSplit`, without the score at the threshold with
+        `Bonferroni`, and divided by design effects with ``cluster_adjust=True``.
     valid : bool
-        Whether the choice of the threshold leaves the bound valid: False with `SameData`.
+        Whether the choice of the threshold leaves the bound valid: False with
+        `ResubstitutionThreshold`.
     strategy : str
-        How the threshold was chosen.
+        The choice of the threshold.
     method, direction : str
-        The bound, and which ratios count.
+        The bound, and the ratios that count.
     clusters : mapping or None
         With clusters, for ``fnr`` and ``fpr``: ``rho``, the intraclass correlation of the errors;
         ``effect``, the design effect; ``n_clusters``; ``mean_size``.
@@ -122,22 +121,23 @@ class ScoreAudit(Result):
         return self.roc.plot(ax, self.threshold, self.epsilon_lower, self.delta)
 
 
-class _Scores(NamedTuple):
-    """The scores of an attack, or of a part of them."""
+class Scores(NamedTuple):
+    """The scores of an attack, or a part of them."""
 
     members: Array
     nonmembers: Array
     clusters: Clusters | None
 
-    def part(self, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> _Scores:
+    def part(self, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> Scores:
+        """Return some of the members' and of the non-members' scores."""
         clusters = self.clusters and Clusters(
             self.clusters.members[some], self.clusters.nonmembers[others]
         )
-        return _Scores(self.members[some], self.nonmembers[others], clusters)
+        return Scores(self.members[some], self.nonmembers[others], clusters)
 
 
-class _Found(NamedTuple):
-    """A bound, and what it is of."""
+class Bounded(NamedTuple):
+    """A bound, with its threshold and its counts."""
 
     lower: float
     threshold: float
@@ -146,11 +146,11 @@ class _Found(NamedTuple):
     effects: Mapping[str, Mapping[str, float]] | None
 
 
-class _Auditor(NamedTuple):
+class Auditor(NamedTuple):
     """The settings of an audit."""
 
     bound: Bound
-    #: Chooses the threshold where any choice is paid for: held out, or from bounds that all hold.
+    #: The bound that chooses the threshold where any choice is valid: held out, or corrected.
     guide: Bound
     delta: float
     direction: str
@@ -158,7 +158,7 @@ class _Auditor(NamedTuple):
     key: int
 
     def lower(self, table: Table, alpha: float, bound: Bound | None = None) -> Array:
-        """Lower bounds for rows of counts."""
+        """Return lower bounds for rows of counts."""
         bound = bound or self.bound
         given = bound(*table, delta=self.delta, alpha=alpha, direction=self.direction)
         values = numbers("method", given)
@@ -169,8 +169,8 @@ class _Auditor(NamedTuple):
             )
         return values
 
-    def at(self, data: _Scores, threshold: float, alpha: float) -> _Found:
-        """The bound at a threshold that does not depend on these scores."""
+    def at(self, data: Scores, threshold: float, alpha: float) -> Bounded:
+        """Return the bound at a threshold that does not depend on these scores."""
         hits, alarms = data.members >= threshold, data.nonmembers >= threshold
         tp, fp = float(hits.sum()), float(alarms.sum())
         return self.of((tp, fp, hits.size - tp, alarms.size - fp), data, threshold, alpha)
@@ -178,11 +178,11 @@ class _Auditor(NamedTuple):
     def of(
         self,
         counts: tuple[float, float, float, float],
-        data: _Scores,
+        data: Scores,
         threshold: float,
         alpha: float,
-    ) -> _Found:
-        """The bound of these counts, adjusted for clusters if that is asked for."""
+    ) -> Bounded:
+        """Return the bound of these counts, adjusted for clusters if `adjust` is set."""
         tp, fp, fn, tn = counts
         effects = None
         if data.clusters is not None:
@@ -195,10 +195,10 @@ class _Auditor(NamedTuple):
                 tp, fn, fp, tn = tp / of_fnr, fn / of_fnr, fp / of_fpr, tn / of_fpr
         table = (np.asarray(tp), np.asarray(fp), np.asarray(fn), np.asarray(tn))
         lower = float(self.lower(_column(table), alpha)[0])
-        return _Found(lower, threshold, table, alpha, effects)
+        return Bounded(lower, threshold, table, alpha, effects)
 
-    def best(self, data: _Scores, alpha: float, bound: Bound) -> float:
-        """The threshold with the best bound; the largest advantage decides between equals."""
+    def best(self, data: Scores, alpha: float, bound: Bound) -> float:
+        """Return the threshold with the best bound; of equals that with the largest advantage."""
         curve = roc(data.members, data.nonmembers)
         # A threshold that another one beats in both rates cannot be the best.
         more, wider = np.diff(curve.tp) > 0, np.diff(curve.fp) > 0
@@ -212,8 +212,8 @@ class _Auditor(NamedTuple):
         advantage = curve.tpr[rows] - curve.fpr[rows]
         return float(curve.thresholds[rows[np.lexsort((advantage, lower))[-1]]])
 
-    def split(self, data: _Scores, frac: float, index: int) -> tuple[_Scores, _Scores]:
-        """Two parts of the scores; a model is never in both."""
+    def split(self, data: Scores, frac: float, index: int) -> tuple[Scores, Scores]:
+        """Return two parts of the scores; a model is never in both."""
         if data.clusters is None:
             some = self._first(len(data.members), frac, index, 0)
             others = self._first(len(data.nonmembers), frac, index, 1)
@@ -239,13 +239,13 @@ class _Auditor(NamedTuple):
         n_first = min(max(round(frac * n), 1), n - 1) if n else 0
         return _core.privacy_split(self.key, index, block, n, n_first)
 
-    def held_out(self, data: _Scores, frac: float, index: int, alpha: float) -> _Found:
-        """The bound on one part at the best threshold of the other."""
+    def held_out(self, data: Scores, frac: float, index: int, alpha: float) -> Bounded:
+        """Return the bound on one part at the best threshold of the other."""
         first, second = self.split(data, frac, index)
         return self.at(second, self.best(first, alpha, self.guide), alpha)
 
-    def over_all(self, data: _Scores, alpha: float) -> _Found:
-        """The bound at the best of all scores, each without that score."""
+    def over_all(self, data: Scores, alpha: float) -> Bounded:
+        """Return the bound at the best of all scores, each without that score."""
         curve = roc(data.members, data.nonmembers)
         each = alpha / (curve.n_members + curve.n_nonmembers + 1)
         tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
@@ -263,22 +263,6 @@ class _Auditor(NamedTuple):
         counts = tuple(float(column[k]) for column in table)
         return self.of(counts, data, float(curve.thresholds[rows[k]]), each)  # type: ignore[arg-type]
 
-    def run(self, strategy: Threshold, data: _Scores, alpha: float) -> _Found:
-        """The bound by a strategy."""
-        match strategy:
-            case Explicit(threshold):
-                return self.at(data, threshold, alpha)
-            case HoldOut(frac):
-                return self.held_out(data, frac, 0, alpha)
-            case MultiSplit(k, frac):
-                found = [self.held_out(data, frac, i, alpha / 2) for i in range(k)]
-                # No more than half of them, rounded up, are as large.
-                return sorted(found, key=lambda f: f.lower)[k // 2]
-            case Bonferroni():
-                return self.over_all(data, alpha)
-            case _:
-                return self.at(data, self.best(data, alpha, self.bound), alpha)
-
 
 def _column(table: Table) -> Table:
     tp, fp, fn, tn = (np.atleast_1d(count) for count in table)
@@ -286,7 +270,7 @@ def _column(table: Table) -> Table:
 
 
 def _box(method: str, n_threads: int | None) -> Bound:
-    """The bound from a box of limits."""
+    """Return the bound from a box of limits."""
 
     def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
         lower, _ = limits(
@@ -304,7 +288,7 @@ def _box(method: str, n_threads: int | None) -> Bound:
 
 
 def _posterior(n_threads: int | None) -> Bound:
-    """The quantile of the posterior under Jeffreys' prior."""
+    """Return the bound by the quantile of the posterior under Jeffreys' prior."""
     from fermiac.privacy.posterior import epsilon_posterior
 
     def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
@@ -315,7 +299,7 @@ def _posterior(n_threads: int | None) -> Bound:
 
 
 _BOXES = ("clopper-pearson", "jeffreys")
-#: Bounds by name, to be made for a number of threads.
+#: Makers of bounds by name, for a number of threads.
 _BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) for name in _BOXES}
 _BOUNDS["bayes"] = _posterior
 
@@ -324,7 +308,7 @@ def audit_scores(
     members: ArrayLike,
     nonmembers: ArrayLike,
     *,
-    threshold: Threshold | float = HoldOut(),  # noqa: B008 - frozen
+    threshold: Threshold | str | float = HoldOutThreshold(),  # noqa: B008 - frozen
     delta: float = 0.0,
     alpha: float = 0.05,
     method: str | Bound = "clopper-pearson",
@@ -338,31 +322,33 @@ def audit_scores(
 
     The scores become counts at a threshold, and the counts a bound (`epsilon_interval`). A
     threshold that is chosen where the bound is largest makes the bound too large, unless the choice
-    is paid for: that is what `threshold` is about.
+    is corrected for, as `threshold` says.
 
     Parameters
     ----------
     members, nonmembers : array_like, shape (n,)
         Scores of examples that were in the training set, and of others; a score at or above the
         threshold means "member". Infinities are allowed.
-    threshold : float, Explicit, HoldOut, MultiSplit, Bonferroni or SameData, default HoldOut()
-        A threshold that was fixed beforehand, or how it is chosen: on one part of the scores; on
-        many random parts; over all scores with a corrected `alpha`; over all scores without, which
-        gives no valid bound.
+    threshold : float, str or threshold object, default HoldOutThreshold()
+        A threshold that was fixed beforehand (a number, `FixedThreshold`), or its choice: on one
+        part of the scores (`HoldOutThreshold`, ``"holdout"``); on many random parts (`MultiSplit`,
+        ``"multisplit"``); over all scores with a corrected `alpha` (`Bonferroni`,
+        ``"bonferroni"``); over all scores without, which gives no valid bound
+        (`ResubstitutionThreshold`).
     delta : float, default 0
         In [0, 1).
     alpha : float, default 0.05
         The probability that the bound exceeds epsilon, in (0, 1).
     method : {"clopper-pearson", "jeffreys", "bayes"} or callable, default "clopper-pearson"
-        Which limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
-        epsilon under Jeffreys' prior, see `epsilon_posterior`: a larger bound, which holds on
-        average over that prior (which gives an epsilon of 0 no weight: with ``direction="both"``
-        it is never 0, also where nothing leaks); all strategies but `SameData` then choose by the
-        bound of ``"jeffreys"``, at a fraction of the cost. A callable
-        ``bound(tp, fp, fn, tn, *, delta, alpha, direction)`` gives lower bounds for arrays of
-        counts.
+        The limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
+        epsilon under Jeffreys' prior, see `epsilon_posterior`. The latter is a larger bound, which
+        holds on average over that prior. (The prior gives an epsilon of 0 no weight: with
+        ``direction="both"`` the bound is never 0, even where nothing leaks.) All choices but
+        `ResubstitutionThreshold` then use the bound of ``"jeffreys"``, at a fraction of the cost.
+        A callable ``bound(tp, fp, fn, tn, *, delta, alpha, direction)`` gives lower bounds for
+        arrays of counts.
     direction : {"both", "attack", "forward", "reverse"}, default "attack"
-        Which ratios count; see `epsilon_of_rates`. Only ``"both"`` makes use of scores that are
+        The ratios that count; see `epsilon_of_rates`. Only ``"both"`` makes use of scores that are
         smaller for members.
     clusters : pair of array_like, optional
         The model that each score is of, for members and for non-members, as numbers or strings.
@@ -392,9 +378,9 @@ def audit_scores(
 
     Notes
     -----
-    The bounds take the scores as independent. Several examples in one model are not, and that they
-    may be counted as if they were is a heuristic [1]_, not a theorem; nor is the adjustment, which
-    divides counts by the variance that the correlation adds.
+    The bounds assume independent scores. Those of several examples in one model are not
+    independent. Counting them as if they were is a heuristic [1]_, not a theorem, and so is the
+    adjustment, which divides counts by the variance that the correlation adds.
 
     References
     ----------
@@ -410,11 +396,14 @@ def audit_scores(
     >>> a = fm.privacy.audit_scores(members, nonmembers, threshold=fm.privacy.MultiSplit(20), rng=0)
     >>> b = fm.privacy.audit_scores(members, nonmembers, threshold=1.0)
     >>> a.valid, b.strategy
-    (True, 'Explicit(threshold=1.0)')
+    (True, 'FixedThreshold(threshold=1.0)')
     """
     began = time.perf_counter()
     some, others = scores("members", members), scores("nonmembers", nonmembers)
-    strategy = threshold if isinstance(threshold, Threshold) else Explicit(threshold)
+    if isinstance(threshold, Threshold | str | type):
+        strategy = THRESHOLDS.resolve(threshold)
+    else:
+        strategy = FixedThreshold(threshold)
     delta, alpha = single("delta", delta, zero=True), single("alpha", alpha)
     direction = choice("direction", direction, DIRECTIONS)
     name = getattr(method, "__name__", "callable") if callable(method) else method
@@ -427,14 +416,13 @@ def audit_scores(
     if cluster_adjust and clusters is None:
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
     models = None if clusters is None else take_clusters(clusters, some.size, others.size)
-    random = isinstance(strategy, HoldOut | MultiSplit)
-    key = key_of(rng) if random else 0
-    auditor = _Auditor(bound, guide, delta, direction, bool(cluster_adjust), key)
-    found = auditor.run(strategy, _Scores(some, others, models), alpha)
+    key = key_of(rng) if strategy.random else 0
+    auditor = Auditor(bound, guide, delta, direction, bool(cluster_adjust), key)
+    found = strategy._bound(auditor, Scores(some, others, models), alpha)
     upper = None
-    if isinstance(strategy, Explicit | HoldOut) and method == "bayes":
+    if strategy.has_upper and method == "bayes":
         upper = auditor.lower(_column(found.table), 1.0 - alpha)[0]
-    elif isinstance(strategy, Explicit | HoldOut) and method in _BOXES:
+    elif strategy.has_upper and method in _BOXES:
         _, upper = limits(
             found.table,
             delta=np.asarray(delta),
@@ -460,13 +448,13 @@ def audit_scores(
         delta=delta,
         threshold=found.threshold,
         counts=dict(zip(("tp", "fp", "fn", "tn"), map(float, found.table), strict=True)),
-        valid=not isinstance(strategy, SameData),
+        valid=strategy.valid,
         strategy=repr(strategy),
         method=name,
         direction=direction,
         clusters=found.effects,
         roc=roc(some, others),
         warnings=tuple(notes),
-        **provenance(settings, time.perf_counter() - began, key if random else None),
+        **provenance(settings, time.perf_counter() - began, key if strategy.random else None),
     )
     return warned(result, ClusterWarning)

@@ -1,4 +1,4 @@
-"""Thresholdout: a holdout set that may be used again and again."""
+"""Thresholdout, the reusable holdout set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fermiac._base.validate import positive, whole
 from fermiac.errors import ArgumentError
+from fermiac.privacy.checks import single
 from fermiac.privacy.mechanism import (
     Answer,
     Mechanism,
@@ -19,7 +20,6 @@ from fermiac.privacy.mechanism import (
     certificate_from,
     data_of,
     max_information,
-    probability,
 )
 from fermiac.random import RngLike
 
@@ -42,7 +42,7 @@ class Thresholdout(Mechanism):
         The data, one row each. For means alone (`query_means`) `train` may be None and `holdout`
         the number of its rows.
     budget : int or None
-        How many answers may come from the holdout, at least 1. None, without limit, only for
+        The most answers from the holdout, at least 1. None, without limit, only for
         ``noise="gaussian"``.
     threshold : float, optional
         T, by default 4 / √n with n the rows of the holdout.
@@ -56,9 +56,9 @@ class Thresholdout(Mechanism):
     value_range : tuple of two floats, default (0, 1)
         Bounds of every query's values. `threshold` and `sigma` are in units of its width.
     on_exhausted : {"nan", "raise"}, default "nan"
-        What a query after the end of the budget gives: NaN, or a `BudgetExhausted`.
+        The answer after the end of the budget: NaN, or the error `BudgetExhausted`.
     blind : bool, default False
-        Keep sources of answers, the remaining budget and the seed out of all that the analyst sees.
+        Hide the sources of answers, the remaining budget and the seed from the analyst.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the noise.
     noise_source : callable, optional
@@ -83,11 +83,11 @@ class Thresholdout(Mechanism):
     of the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) / tau))^½).
 
     A pickled copy goes on with the same bits, and holds the data, the seed and the sources. The
-    noise is plain floating point; it is no defence against an analyst who takes the last bits of
-    answers apart. Nor is anything a defence against a function that is written to get at the rows:
-    it is called with those of the holdout, and an exception that depends on them, a `RangeError`
-    among them, tells something that no noise covers. For analysts who are not trusted with that,
-    compute the means apart, clipped to the range, and give them to `query_means`.
+    noise is plain floating point: it does not protect against an analyst who studies the last bits
+    of answers. Nothing protects against a function that is written to read the rows: it is called
+    with those of the holdout, and an exception that depends on them (a `RangeError`, for instance)
+    reveals what no noise covers. For analysts who are not trusted with that, compute the means
+    elsewhere, clipped to the range, and give them to `query_means`.
 
     References
     ----------
@@ -158,7 +158,7 @@ class Thresholdout(Mechanism):
 
     @staticmethod
     def for_accuracy(tau: float, *, beta: float, n_queries: int) -> dict[str, float]:
-        """Return the settings of the accuracy theorem: see the notes of the class.
+        """Return the settings of the accuracy theorem; see the notes of the class.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Thresholdout(Mechanism):
         beta : float
             The probability of failure, in (0, 1).
         n_queries : int
-            How many queries will be asked.
+            The number of queries.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class Thresholdout(Mechanism):
         >>> round(fm.privacy.Thresholdout.for_accuracy(0.1, beta=0.05, n_queries=100)["sigma"], 8)
         0.00011591
         """
-        tau, beta = probability("tau", tau), probability("beta", beta)
+        tau, beta = single("tau", tau), single("beta", beta)
         n = whole("n_queries", n_queries, 1, 2**53)
         return {"threshold": 0.75 * tau, "sigma": tau / (96 * math.log(4 * n / beta))}
 
@@ -286,7 +286,7 @@ class Thresholdout(Mechanism):
     def seed(self) -> int | None:
         """The key of the noise; None with a noise source, or if the mechanism is blind.
 
-        Whoever has it can take the noise off the answers.
+        With it the noise can be removed from the answers: keep it secret.
         """
         return None if self._blind else self._noise.seed
 
@@ -319,14 +319,14 @@ class Thresholdout(Mechanism):
         >>> round(holdout.epsilon(), 12)
         0.1
         """
-        delta = probability("delta", delta, low=True)
+        delta = single("delta", delta, zero=True)
         if self._gaussian:
             return math.inf
         each = (1 / self._scales[0] + 2 / self._scales[1] + 1 / self._scales[2]) / self._n
         return advanced(each, self._budget, delta)
 
     def certificate(self, tau: float, beta: float = 0.01) -> float | None:
-        r"""Bound the probability that a query that the answers led to misleads on the holdout.
+        r"""Bound the probability that a query chosen by the answers is far off on the holdout.
 
         For a query f that is chosen by all answers together, with values in the range, h its mean
         over the holdout and p its expectation,
@@ -369,7 +369,7 @@ class Thresholdout(Mechanism):
         >>> round(holdout.certificate(0.05, beta=0.01), 4)
         0.01
         """
-        tau, beta = probability("tau", tau), probability("beta", beta)
+        tau, beta = single("tau", tau), single("beta", beta)
         epsilon = self.epsilon()
         if math.isinf(epsilon):
             return None

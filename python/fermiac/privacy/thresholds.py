@@ -1,18 +1,45 @@
-"""How the threshold of an attack is chosen, so that the bound stays one."""
+"""Choices of the threshold of an attack, each with the bound that it leaves valid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+from fermiac._base.strategies import Strategies
 from fermiac._base.validate import numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.privacy.inputs import single
+from fermiac.privacy.checks import single
 
-__all__ = ["Bonferroni", "Explicit", "HoldOut", "MultiSplit", "SameData", "Threshold"]
+if TYPE_CHECKING:
+    from fermiac.privacy.scores import Auditor, Bounded, Scores
+
+__all__ = [
+    "THRESHOLDS",
+    "Bonferroni",
+    "FixedThreshold",
+    "HoldOutThreshold",
+    "MultiSplit",
+    "ResubstitutionThreshold",
+    "Threshold",
+]
+
+
+class Threshold:
+    """Base class of the choices of a threshold: frozen settings."""
+
+    #: Whether the bound is valid, whether scores are split at random, and whether the counts have
+    #: an upper bound as well.
+    valid: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    has_upper: ClassVar[bool] = False
+
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        """Return the bound of these scores."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Explicit:
+class FixedThreshold(Threshold):
     """A threshold that was fixed before the scores were seen.
 
     Parameters
@@ -28,9 +55,11 @@ class Explicit:
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.privacy.Explicit(0.5)
-    Explicit(threshold=0.5)
+    >>> fm.privacy.FixedThreshold(0.5)
+    FixedThreshold(threshold=0.5)
     """
+
+    has_upper = True
 
     threshold: float
 
@@ -38,14 +67,17 @@ class Explicit:
         value = numbers("threshold", self.threshold)
         if value.ndim:
             raise ArgumentError(
-                f"threshold: {self.threshold!r:.60} was given; a number, or HoldOut, MultiSplit, "
-                "Bonferroni or SameData, is needed"
+                f"threshold: {self.threshold!r:.60} was given; a number, or HoldOutThreshold, "
+                "MultiSplit, Bonferroni or ResubstitutionThreshold, is needed"
             )
         object.__setattr__(self, "threshold", float(value))
 
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        return audit.at(data, self.threshold, alpha)
+
 
 @dataclass(frozen=True)
-class HoldOut:
+class HoldOutThreshold(Threshold):
     """The threshold with the best bound on one part of the scores; the bound is of the other part.
 
     Parameters
@@ -61,18 +93,24 @@ class HoldOut:
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.privacy.HoldOut(0.3)
-    HoldOut(frac=0.3)
+    >>> fm.privacy.HoldOutThreshold(0.3)
+    HoldOutThreshold(frac=0.3)
     """
+
+    random = True
+    has_upper = True
 
     frac: float = 0.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frac", single("frac", self.frac))
 
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        return audit.held_out(data, self.frac, 0, alpha)
+
 
 @dataclass(frozen=True)
-class MultiSplit:
+class MultiSplit(Threshold):
     """The median of the bounds of many splits, each at half of the error probability.
 
     If each of k bounds fails with probability at most alpha / 2, half of them fail with probability
@@ -103,6 +141,8 @@ class MultiSplit:
     MultiSplit(k=20, frac=0.5)
     """
 
+    random = True
+
     k: int = 100
     frac: float = 0.5
 
@@ -110,9 +150,14 @@ class MultiSplit:
         object.__setattr__(self, "k", whole("k", self.k, 1, 2**31))
         object.__setattr__(self, "frac", single("frac", self.frac))
 
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        found = [audit.held_out(data, self.frac, i, alpha / 2) for i in range(self.k)]
+        # No more than half of them, rounded up, are as large.
+        return sorted(found, key=lambda f: f.lower)[self.k // 2]
+
 
 @dataclass(frozen=True)
-class Bonferroni:
+class Bonferroni(Threshold):
     """The best bound over all thresholds, each at its share of the error probability.
 
     Every score is a threshold, and one lies above all of them: alpha is divided by their number,
@@ -126,15 +171,18 @@ class Bonferroni:
     Bonferroni()
     """
 
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        return audit.over_all(data, alpha)
+
 
 @dataclass(frozen=True)
-class SameData:
-    """The best bound over all thresholds, taken as if there had been one: *not* a valid bound.
+class ResubstitutionThreshold(Threshold):
+    """The best bound over all thresholds, as if there had been only one: *not* a valid bound.
 
     Parameters
     ----------
     invalid_ok : bool, default False
-        Must be True: what comes out overstates epsilon.
+        Must be True: the bound overstates epsilon.
 
     Raises
     ------
@@ -144,9 +192,11 @@ class SameData:
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.privacy.SameData(invalid_ok=True)
-    SameData(invalid_ok=True)
+    >>> fm.privacy.ResubstitutionThreshold(invalid_ok=True)
+    ResubstitutionThreshold(invalid_ok=True)
     """
+
+    valid = False
 
     invalid_ok: bool = False
 
@@ -154,9 +204,17 @@ class SameData:
         if self.invalid_ok is not True:
             raise ArgumentError(
                 f"invalid_ok: {self.invalid_ok!r} was given; a bound over thresholds that were "
-                "chosen on the same scores is not valid: take HoldOut, MultiSplit or Bonferroni, "
-                "or give True to get it nonetheless"
+                "chosen on the same scores is not valid: use HoldOutThreshold, MultiSplit or "
+                "Bonferroni, or give True to get it nonetheless"
             )
 
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        return audit.at(data, audit.best(data, alpha, audit.bound), alpha)
 
-Threshold = Explicit | HoldOut | MultiSplit | Bonferroni | SameData
+
+THRESHOLDS: Strategies[Threshold] = Strategies(
+    "threshold",
+    Threshold,
+    {"holdout": HoldOutThreshold, "multisplit": MultiSplit, "bonferroni": Bonferroni},
+    "fm.privacy.HoldOutThreshold(0.3), or a number",
+)

@@ -1,4 +1,4 @@
-"""The test for a watermark, and tables of its statistic under keys that a text knows nothing of."""
+"""The test for a watermark, and reference tables of its statistic under null keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import RngLike, key_of, whole
+from fermiac._base.validate import RngLike, choice, key_of, numbers, real, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.privacy.watermark_keys import (
     ExponentialKey,
@@ -22,7 +22,6 @@ from fermiac.privacy.watermark_keys import (
     integers,
 )
 from fermiac.results.result import Result
-from fermiac.targets.builtin import real_numbers
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -37,7 +36,7 @@ _NORMS = ("size", "last")
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class WatermarkTest(Result):
-    """A test of whether a text was written with a key; for many texts, arrays with a row for each.
+    """The result of a test for a watermark; for many texts, arrays with a row for each.
 
     Attributes
     ----------
@@ -45,7 +44,7 @@ class WatermarkTest(Result):
         φ, the cost of the best alignment of a block of the text with a block of the key. Low where
         the text was written with the key.
     p_value : float or ndarray, shape (texts,)
-        The probability of a statistic as low as that for a text that knows nothing of the key.
+        The probability of a statistic as low as that for a text that is independent of the key.
     alignment : ndarray of int, shape (2,) or (texts, 2)
         The first token and the first key row, (i, j), of the best alignment, the earliest of
         equals.
@@ -107,7 +106,7 @@ def detect_watermark(
     r"""Test whether a text was written with a key.
 
     The statistic is the lowest cost, over all blocks of the text and all rows of the key, of
-    aligning the block with the key from that row on. Its law for a text that knows nothing of the
+    aligning the block with the key from that row on. Its law for a text that is independent of the
     key is found by drawing other keys.
 
     Parameters
@@ -129,10 +128,10 @@ def detect_watermark(
     reference : WatermarkReference or array_like, shape (T,), optional
         Statistics under null keys that are known, instead of `n_null` new ones.
     plain : bool, default False
-        Give the share of null statistics that are as low. That is 0 where there is none: it is too
-        small to be a p-value, and here to compare with other implementations.
+        Return the share of null statistics that are as low. It is 0 where there is none, which is
+        too small for a p-value; use it only to compare with other implementations.
     rank_norm : {"size", "last"}, default "size"
-        What ranks are divided by for an inverse transform key: V or V - 1.
+        The divisor of the ranks of an inverse transform key: V or V - 1.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the null keys. An int in [0, 2**64) is the key itself; None takes one from the
         system.
@@ -179,7 +178,7 @@ def detect_watermark(
     with the same `rng`. Given the texts, p-values are not independent.
 
     Without `gamma` the work is m n for a key; with it (m - k + 1) n k². Sums of at most 3 k
-    distances are what rounding acts on. The bits are the same on any number of threads.
+    distances are rounded. The bits are the same on any number of threads.
 
     References
     ----------
@@ -199,8 +198,7 @@ def detect_watermark(
     0.01
     """
     start = time.perf_counter()
-    if not isinstance(plain, bool | np.bool_):
-        raise ArgumentError(f"plain: {plain!r:.60} given; True or False is needed")
+    plain = yes("plain", plain)
     settings = _settings(key, block_size, gamma, n_null, rank_norm)
     texts, many = _texts(tokens, key)
     known = None
@@ -226,7 +224,7 @@ def detect_watermark(
             seed=seed,
             version=_core.__version__,
             isa=_core.isa_level,
-            settings={**settings, "plain": bool(plain)},
+            settings={**settings, "plain": plain},
             n_evals=sum(1 + row[3].size for row in rows),
             wall_time=time.perf_counter() - start,
             status=status,
@@ -263,14 +261,15 @@ def watermark_reference(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> WatermarkReference:
-    """Draw the statistic of `detect_watermark` under null keys, for use with many texts.
+    """Return a table of the statistic of `detect_watermark` under null keys, for many texts.
 
     Parameters
     ----------
     tokens : array_like of int, shape (m,) or (texts, m), or sequence of such of shape (m,)
         A text, or texts, without a watermark, like those that are to be tested.
     key : InverseTransformKey or ExponentialKey
-        A key like that to be tested for: its kind, `n` and `vocab_size` count, its numbers do not.
+        A key of the kind, `n` and `vocab_size` of the one to be tested for; its numbers do not
+        matter.
     block_size, gamma, rank_norm
         As in `detect_watermark`.
     n_null : int, default 999
@@ -294,9 +293,9 @@ def watermark_reference(
 
     Notes
     -----
-    The law of the statistic depends on the text through its length and on how often its tokens are
-    repeated. So p-values from a table are exact for the text that the table was made for, and good
-    for texts like those of the table. With one null key for each of many texts that are drawn as
+    The law of the statistic depends on the length of the text and on the repetitions of its tokens.
+    So p-values from a table are exact for the text that the table was made for, and good for texts
+    like those of the table. With one null key for each of many texts that are drawn as
     the tested one is, they are exact again, on average over texts.
 
     References
@@ -342,25 +341,17 @@ def watermark_reference(
 def _settings(
     key: Key, block_size: int | None, gamma: float | None, n_null: int, rank_norm: str
 ) -> dict[str, Any]:
-    """The settings that statistics must share to be compared, and the number of null keys."""
+    """Return the settings that comparable statistics share, and the number of null keys."""
     if not isinstance(key, ExponentialKey | InverseTransformKey):
         raise ArgumentError(
             f"key: a {type(key).__name__} given; an InverseTransformKey or ExponentialKey is needed"
         )
-    if rank_norm not in _NORMS:
-        raise ArgumentError(f"rank_norm: {rank_norm!r:.60} given; it must be 'size' or 'last'")
-    if rank_norm == "last" and key.vocab_size == 1:
+    if choice("rank_norm", rank_norm, _NORMS) == "last" and key.vocab_size == 1:
         raise ArgumentError("rank_norm: 'last' given for a vocabulary of one token; use 'size'")
     if gamma is not None:
-        try:
-            # Beyond, the costs of tokens would be lost beside it.
-            if isinstance(gamma, bool | np.bool_ | str) or not abs(gamma) <= 1e6:
-                raise ValueError
-            gamma = float(gamma)
-        except (TypeError, ValueError):
-            raise ArgumentError(
-                f"gamma: {gamma!r:.60} given; a number from -1e6 to 1e6, or None, is needed"
-            ) from None
+        # Beside a larger number the costs of tokens would be lost.
+        needed = "a number from -1e6 to 1e6, or None, is needed"
+        gamma = real("gamma", gamma, needed, lambda x: abs(x) <= 1e6)
     return {
         "key": type(key).__name__,
         "n": key.n,
@@ -373,7 +364,7 @@ def _settings(
 
 
 def _texts(tokens: Any, key: Key) -> tuple[list[NDArray[np.int64]], bool]:
-    """The texts, and whether they were given as many."""
+    """Return the texts, and whether a sequence of texts was given."""
     many = isinstance(tokens, list | tuple) and any(
         isinstance(text, list | tuple) or np.ndim(text) > 0 for text in tokens
     )
@@ -394,7 +385,7 @@ def _texts(tokens: Any, key: Key) -> tuple[list[NDArray[np.int64]], bool]:
 
 
 def _known(reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int64]]) -> Array:
-    """The sorted table of a reference that fits."""
+    """Return the sorted table of a reference that fits."""
     if isinstance(reference, WatermarkReference):
         made = reference.settings
         for name in ("key", "n", "vocab_size", "block_size", "gamma", "rank_norm"):
@@ -410,11 +401,9 @@ def _known(reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int6
                     f"{text.size}; make one for texts of this length with watermark_reference"
                 )
         return reference.statistics
-    table = real_numbers("reference", reference)
+    table = numbers("reference", reference)
     if table.ndim != 1:
         raise ArgumentError(f"reference: an array of shape {table.shape} given; (T,) is needed")
-    if np.isnan(table).any():
-        raise ArgumentError("reference: NaN given; numbers are needed")
     return np.sort(table)
 
 
@@ -430,7 +419,7 @@ def _align(
     n_threads: int | None,
     report: Report | None,
 ) -> tuple[list[_Row], BaseException | None]:
-    """What the core makes of the texts; null keys of their own for each if there is no key."""
+    """Return the alignments of the texts; without a key each text has null keys of its own."""
     threads = resolve_threads(n_threads)
     for text in texts:
         if (settings["block_size"] or 1) > text.size:

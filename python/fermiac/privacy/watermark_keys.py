@@ -1,4 +1,4 @@
-"""Secret keys of watermarks, and the tokens that they choose."""
+"""Secret keys of watermarks, and texts written with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, plain, whole
+from fermiac._base.validate import RngLike, key_of, numbers, plain, whole
 from fermiac.errors import ArgumentError
 
 __all__ = ["ExponentialKey", "InverseTransformKey"]
@@ -23,7 +23,7 @@ _LARGEST = 2**31 - 1
 
 
 class _Key:
-    """What both kinds of keys have: rows, a vocabulary, a seed; frozen."""
+    """Base class of the keys: rows, a vocabulary, a seed; frozen."""
 
     __slots__ = ("_n", "_seed", "_vocab_size")
 
@@ -55,7 +55,7 @@ class _Key:
 
     @property
     def seed(self) -> int | None:
-        """What gives the key again as ``rng``; None for a key from arrays."""
+        """The seed that makes the key again as ``rng``; None for a key from arrays."""
         return self._seed
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class _Key:
         raise NotImplementedError
 
     def _restricted(self, tokens: NDArray[np.uint32]) -> Any:
-        """What the core needs to know of the key for these tokens."""
+        """Return the part of the key that belongs to these tokens, for the core."""
         raise NotImplementedError
 
     def sample(
@@ -83,10 +83,10 @@ class _Key:
         offset: int = 0,
         n_threads: int | None = None,
     ) -> Tokens:
-        """Write a text with the watermark of this key.
+        """Return a text with the watermark of this key.
 
-        Averaged over keys, each token has the law that the probabilities say, as long as no row of
-        the key is used twice.
+        Averaged over keys, each token has the law of the probabilities, as long as no row of the
+        key is used twice.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class _Key:
         return np.concatenate(chosen).astype(np.int64)
 
     def _table(self, given: Any, max_ndim: int) -> Array:
-        table = _numbers("probabilities", given)
+        table = numbers("probabilities", given)
         if not 1 <= table.ndim <= max_ndim or table.shape[-1] != self._vocab_size or not table.size:
             shapes = "(V,)" if max_ndim == 1 else "(V,) or (m, V)"
             raise ArgumentError(
@@ -211,15 +211,15 @@ class InverseTransformKey(_Key):
 
     @classmethod
     def from_arrays(cls, uniforms: ArrayLike, ranks: ArrayLike) -> InverseTransformKey:
-        """Make a key of numbers that are known.
+        """Return a key from given numbers.
 
         Parameters
         ----------
         uniforms : array_like, shape (n,)
             For each row its number, from 0 to 1.
         ranks : array_like of int, shape (V,)
-            For each token its place, from 0 to V - 1, in the order of the vocabulary. Of an order,
-            the tokens in turn, ``numpy.argsort`` makes ranks.
+            For each token its place, from 0 to V - 1, in the order of the vocabulary:
+            ``numpy.argsort`` of the tokens in that order.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class InverseTransformKey(_Key):
         >>> key.sample([0.5, 0.25, 0.25], 2)
         array([1, 0])
         """
-        u = _numbers("uniforms", uniforms)
+        u = numbers("uniforms", uniforms)
         if u.ndim != 1 or not u.size or not np.all((u >= 0) & (u <= 1)):
             raise ArgumentError(
                 f"uniforms: an array of shape {u.shape} given; numbers from 0 to 1, shape (n,), "
@@ -271,7 +271,7 @@ class InverseTransformKey(_Key):
         for i, row in enumerate(table):
             reached = np.cumsum(row[order])
             at = self._uniforms[(first + i) % self._n] * reached[-1]
-            # A number of 0 does not choose a token that cannot be.
+            # A number of 0 must not choose a token of probability 0.
             place = np.searchsorted(reached, at, "left" if at > 0 else "right")
             out[i] = order[place]
         return out
@@ -328,7 +328,7 @@ class ExponentialKey(_Key):
 
     @classmethod
     def from_array(cls, xi: ArrayLike) -> ExponentialKey:
-        """Make a key of numbers that are known.
+        """Return a key from given numbers.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class ExponentialKey(_Key):
         >>> key.sample([0.5, 0.5], 2)
         array([0, 1])
         """
-        x = _numbers("xi", xi)
+        x = numbers("xi", xi)
         if x.ndim != 2 or not x.size:
             raise ArgumentError(f"xi: an array of shape {x.shape} given; (n, V) is needed")
         if not np.all((x >= 0) & (x < 1)):
@@ -408,20 +408,8 @@ class ExponentialKey(_Key):
         return self._source, tokens
 
 
-def _numbers(name: str, given: Any) -> Array:
-    value = plain(name, given)
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiu":
-            raise TypeError
-        return np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        kind = type(value).__name__
-        raise ArgumentError(f"{name}: a {kind} was given; an array of numbers is needed") from None
-
-
 def integers(name: str, given: Any) -> NDArray[np.int64]:
-    """Take an array of whole numbers."""
+    """Return an array of whole numbers, checked."""
     value = plain(name, given)
     try:
         array = np.asarray(value)

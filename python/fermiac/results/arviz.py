@@ -1,4 +1,4 @@
-"""Samples as ArviZ takes them, before and from its version 1 on."""
+"""Conversion of samples to ArviZ, for its version 1 and the versions before."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import RngLike
 from fermiac.errors import ArgumentError
+from fermiac.results.error_models import error_model_of
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -22,15 +23,15 @@ Array = NDArray[np.float64]
 
 
 def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any:
-    """What `Sample.to_arviz` does."""
+    """Return the data of `Sample.to_arviz`."""
     try:
-        # By name: what its versions take differs, and so do their types.
+        # Imported by name, since its versions differ in their arguments and types.
         arviz: Any = importlib.import_module("arviz")
     except ImportError as error:
         raise ImportError("to_arviz needs ArviZ: pip install 'fermiac[arviz]'") from error
     source = sample
     if resample and sample.log_weights is not None:
-        if sample.error_model == "chains":
+        if error_model_of(sample).of_chains:
             raise ArgumentError(
                 "resample: chains with weights given, of which resampling makes no chains; give "
                 "resample=False, which puts the log-weights into sample_stats"
@@ -50,7 +51,7 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
     if int(arviz.__version__.split(".")[0]) >= 1:
         data = arviz.from_dict(groups, coords=coords, dims=dims, save_warmup=True)
     else:
-        # A nested dictionary would be taken for one group of variables here.
+        # These versions take a nested dictionary for one group of variables.
         data = arviz.from_dict(**groups, coords=coords, dims=dims, save_warmup=True)
     attributes = {
         "inference_library": "fermiac",
@@ -67,27 +68,27 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
 
 
 def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Under the names of ArviZ's schema, after the block that a name may begin with."""
+    """Return the statistics under the names of ArviZ's schema; a prefix of a block stays."""
     ours = re.compile(r"(^|\.)reached_max_depth$")
     return {ours.sub(r"\1reached_max_tree_depth", name): array for name, array in stats.items()}
 
 
 def _chains(sample: Sample, array: Array) -> Array:
-    """With the axes (chain, draw) in front."""
+    """Return an array with the leading axes (chain, draw)."""
     return array if sample.draws.ndim == 3 else array[None]
 
 
 def _variables(
     sample: Sample, draws: Array
 ) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, NDArray[Any]]]:
-    """Variables, their dimensions, and the labels of these."""
+    """Return the variables, their dimensions and the coordinates of these."""
     draws = _chains(sample, draws)
     names = sample._labels
     if taken_by_axes := {"chain", "draw"}.intersection(names):
         raise ArgumentError(
             f"names: {min(taken_by_axes)!r} is the name of an axis in ArviZ; name it otherwise"
         )
-    # Names like x[0], x[1], … make one vector, if they are all there.
+    # Names like x[0], x[1], … become one vector if none is missing.
     parts: dict[str, list[tuple[int, int]]] = {}
     for column, name in enumerate(names):
         if match := re.fullmatch(r"(.+)\[(\d+)\]", name):

@@ -1,4 +1,4 @@
-"""Averages over samples and their errors, by the error model of the sample."""
+"""Averages over samples with their errors: `Sample.expect`, moments and the summary table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
-from fermiac._base.validate import plain, whole
+from fermiac._base.validate import labels, numbered, plain, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
-from fermiac.results import Estimate, chain_summary
+from fermiac.results import chain_summary
 from fermiac.results.chain_errors import chain_shape, convergence_findings
-from fermiac.results.error_models import Controls, average, sum_of_squares
-from fermiac.results.result import warn
+from fermiac.results.error_models import Controls, average, error_model_of, sum_of_squares
+from fermiac.results.estimate import Estimate
+from fermiac.results.result import Finding, warn
 from fermiac.targets.callables import CallableIntegrand
 from fermiac.targets.conversion import as_integrand, is_integrand
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["expect", "join_complex", "moments", "summary", "table"]
 
 Array = NDArray[np.float64]
-#: Points that a function is given at a time.
+#: The number of points in a batch.
 _BATCH = 65536
-#: The share of a variance above which a part of it stands out.
+#: A point with more than this share of a variance makes its estimate unreliable.
 _STANDS_OUT = 0.1
 
 
@@ -42,13 +43,13 @@ def expect(
     names: Sequence[str] | None,
     n_threads: int | None,
 ) -> Estimate:
-    """What `Sample.expect` does."""
+    """Return the estimate of `Sample.expect`."""
     start = time.perf_counter()
     law = whole("law", law, 0, sample.n_laws - 1)
     used = sample._log_weights(law) > -np.inf
     values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
-    labels = _labels(names, outputs)
+    named = labels(names, outputs, "function") or numbered("E", outputs)
     chosen = _chosen(sample, controls, degree, used)
     scaled, exponents = _in_range(values)
     got = average(sample, scaled, chosen, law, n_threads)
@@ -56,13 +57,13 @@ def expect(
     with np.errstate(over="ignore"):
         cov = np.ldexp(got.cov, exponents[:, None] + exponents)
     ess, khat = got.ess, got.khat
-    found = list(got.findings) + _unseen(sample, values, labels, is_complex, law)
+    found = list(got.findings) + _unseen(sample, values, named, is_complex, law)
     limit = khat_threshold(max(sample.n_draws, 2))
     heavy = khat > limit
     if got.largest is not None:
         heavy &= got.largest > _STANDS_OUT
     elif sample.log_weights is None:
-        # Without weights a skew integrand is the rule: here a point must stand out as well.
+        # Without weights skew integrands are common, so that one point must dominate as well.
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
     rhat = got.rhat
@@ -72,10 +73,10 @@ def expect(
         rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
     if rhat is not None:
         sizes = {"the effective sample size": np.where(stderr > 0, ess, np.inf)}
-        found += convergence_findings(labels, rhat, sizes, chain_shape(sample)[0])
+        found += convergence_findings(named, rhat, sizes, chain_shape(sample)[0])
     if heavy.any():
         what = "the values" if sample.log_weights is None else "the weighted values"
-        which = ", ".join(label for label, h in zip(labels, heavy, strict=True) if h)
+        which = ", ".join(label for label, h in zip(named, heavy, strict=True) if h)
         found.append(
             (
                 WeightWarning,
@@ -111,7 +112,7 @@ def expect(
         cov=shape(cov),
         ess=shape(ess),
         khat=shape(khat),
-        names=labels,
+        names=named,
         method=method,
     )
     warn(found, estimate)
@@ -121,13 +122,17 @@ def expect(
 def _values(
     sample: Sample, f: Any, used: NDArray[np.bool_], name: str, what: str
 ) -> tuple[Array, bool, bool]:
-    """Real columns (complex ones by their parts), whether there is one, whether it is complex."""
+    """Return the values of an integrand at all points.
+
+    Complex columns are split into their real parts followed by their imaginary parts. The two
+    flags say whether the integrand has a single output, and whether it is complex.
+    """
     points = sample._points
     n = len(points)
     if is_integrand(f):
         target = as_integrand(f, sample.dim)
         if isinstance(target, CallableIntegrand):
-            # f may write to its batch, or keep it, and use the array that it gives for the next.
+            # f may modify or keep its batch, and may reuse its output array for the next batch.
             parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
             values = np.vstack(parts)
         else:
@@ -156,46 +161,41 @@ def _values(
             f"{what} gave {values[row, k]} at draw {row}, x = {points[row][:6]}; it must be finite "
             "wherever a draw has weight"
         )
-    # What has no weight may be anything.
+    # Values at points without weight are arbitrary.
     return np.where(used[:, None], values, 0.0), scalar, is_complex
 
 
 def _in_range(values: Array) -> tuple[Array, NDArray[np.intc]]:
-    """Columns over powers of two, by which nothing is rounded, so that squares stay in range."""
+    """Return the columns divided by powers of two, so that squares stay in range, and exponents.
+
+    The division does not round.
+    """
     exponents: NDArray[np.intc] = np.frexp(np.abs(values).max(axis=0))[1]
     return np.ldexp(values, -exponents), exponents
 
 
 def _unseen(
-    sample: Sample, values: Array, labels: tuple[str, ...], is_complex: bool, law: int
-) -> list[tuple[type[FermiacWarning], str]]:
-    """An error of 0 that comes from values that are all 0."""
+    sample: Sample, values: Array, names: tuple[str, ...], is_complex: bool, law: int
+) -> list[Finding]:
+    """Return a warning about errors of 0 that come from values that are all 0."""
     zero = np.all(values == 0, axis=0)
     if is_complex:
-        zero = zero[: len(labels)] & zero[len(labels) :]
+        zero = zero[: len(names)] & zero[len(names) :]
     if not zero.any():
         return []
-    which = ", ".join(label for label, z in zip(labels, zero, strict=True) if z)
+    which = ", ".join(name for name, z in zip(names, zero, strict=True) if z)
     ess = 1 / float(np.sum(sample._weights(law) ** 2))
     return [
         (
             FermiacWarning,
-            f"f was 0 at every draw of weight for {which:.200}: the error of 0 says nothing; if f "
-            f"is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
+            f"f was 0 at every draw of weight for {which:.200}: the error of 0 is meaningless; if "
+            f"f is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
         )
     ]
 
 
-def _labels(names: Sequence[str] | None, n: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"E[{j}]" for j in range(n))
-    labels = tuple(map(str, names))
-    if isinstance(names, str) or len(labels) != n or len(set(labels)) != n:
-        raise ArgumentError(f"names: {names!r} given; {n} different ones are needed, in a sequence")
-    return labels
-
-
 def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_]) -> Controls | None:
+    """Return the controls that the arguments name, checked."""
     if controls is None:
         return None
     if not isinstance(controls, str):
@@ -231,7 +231,7 @@ def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_])
 
 
 def moments(sample: Sample) -> tuple[Array, Array]:
-    """Mean and bias-corrected covariance of the coordinates."""
+    """Return the mean and the bias-corrected covariance of the coordinates."""
     weights = sample._weights()
     if np.count_nonzero(weights) < 2:
         raise ArgumentError("a covariance needs at least 2 draws of positive weight")
@@ -243,11 +243,11 @@ def moments(sample: Sample) -> tuple[Array, Array]:
 
 
 def summary(sample: Sample) -> str:
-    """What `Sample.summary` gives."""
-    sample._log_weights()  # refuses several laws
-    if sample.error_model == "chains":
+    """Return the text of `Sample.summary`."""
+    sample._log_weights()  # raises for a sample with several laws
+    if error_model_of(sample).of_chains:
         return chain_summary.summary(sample)
-    head = f"{sample._headline()}"
+    head = sample._headline()
     if sample.log_weights is not None:
         limit = khat_threshold(max(sample.n_draws, 2))
         head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
@@ -255,7 +255,7 @@ def summary(sample: Sample) -> str:
 
 
 def table(sample: Sample) -> list[str]:
-    """A line for each coordinate, below a line of titles."""
+    """Return a line of titles and a line for each coordinate."""
     got = average(sample, sample._points)
     sd = np.sqrt(np.diag(moments(sample)[1]))
     quantiles = sample.quantile([0.05, 0.5, 0.95])
@@ -281,7 +281,7 @@ def join_complex(
     ess: NDArray[Any],
     khat: NDArray[Any],
 ) -> tuple[NDArray[Any], ...]:
-    """One complex number from the real and the imaginary part of each estimate."""
+    """Return complex estimates from those of the real parts and of the imaginary parts."""
     k = mean.size // 2
     total = np.hypot(stderr[:k], stderr[k:])
     if cov.ndim == 2:

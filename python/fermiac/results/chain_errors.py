@@ -1,4 +1,4 @@
-"""Errors of averages over Markov chains, and what the user must be told of their convergence."""
+"""The error model of Markov chains, and warnings about their convergence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.diagnostics.autocorrelation import LEAST_TIMES, WINDOW, is_long_enough
-from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.errors import ConvergenceWarning
 from fermiac.results.error_models import (
     DRIFT,
     Average,
@@ -23,6 +23,7 @@ from fermiac.results.error_models import (
     register,
     regressed,
 )
+from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -40,34 +41,34 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: Chains above this R-hat, or below this effective sample size for each, have not run enough.
+#: Chains above this R-hat, or below this effective sample size a chain, have not run long enough.
 MOST_RHAT, _LEAST_ESS = 1.01, 100.0
-#: Names that a warning lists.
+#: The number of names in a warning.
 _SHOWN = 3
 
 
 def chain_shape(sample: Sample) -> tuple[int, int]:
-    """Chains, and draws of each."""
+    """Return the number of chains and the number of draws of each."""
     lead = sample.draws.shape[:-1]
     return (1, lead[0]) if len(lead) == 1 else (lead[0], lead[1])
 
 
 def is_ensemble(sample: Sample) -> bool:
-    """Whether the chains are walkers that move by each other's positions."""
+    """Return whether the chains are walkers of an ensemble, whose moves use other walkers."""
     return bool(sample.settings.get("ensemble"))
 
 
 def statistic(
     draws: Array, name: str, n_threads: int, probabilities: tuple[float, float] = (0.0, 0.0)
 ) -> Array:
-    """A figure of `fermiac.diagnostics` for each column of (chains, draws, columns)."""
+    """Return a statistic of `fermiac.diagnostics` for each column of (chains, draws, columns)."""
     return _core.diagnostics_convergence(
         np.ascontiguousarray(draws), name, probabilities, n_threads
     )
 
 
 def rank_rhat(draws: Array, n_threads: int) -> Array:
-    """The rank-normalised R-hat of each column; of a single chain, that of its halves."""
+    """Return the rank-normalised R-hat of each column; a single chain is split into halves."""
     chains, n, columns = draws.shape
     if chains == 1:
         if n < 8:
@@ -77,12 +78,12 @@ def rank_rhat(draws: Array, n_threads: int) -> Array:
 
 
 def walker_times(draws: Array, n_threads: int) -> Array:
-    """The autocorrelation time of the walkers of an ensemble, for each column."""
+    """Return the autocorrelation time of the walkers of an ensemble for each column."""
     return statistic(draws, "windowed_time", n_threads, (WINDOW, 0.0))
 
 
 def walker_sizes(draws: Array, n_threads: int) -> Array:
-    """The effective draws of an ensemble for the mean of each column."""
+    """Return the effective sample size of an ensemble for the mean of each column."""
     size = draws.shape[0] * draws.shape[1]
     parts = draws - draws.mean(axis=(0, 1))
     variance = np.sum(parts**2, axis=(0, 1)) / (size - 1)
@@ -93,10 +94,10 @@ def walker_sizes(draws: Array, n_threads: int) -> Array:
 def _chains(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Draws of chains, weighted or not.
+    """Average over the draws of chains, weighted or not.
 
-    An average is a sum of the parts that single draws have in its error; the parts of a chain
-    follow each other as its draws do, and their effective sample size gives the error of the sum.
+    The error of an average is a sum of one contribution for each draw. The contributions of a
+    chain are correlated as its draws are, and their effective sample size gives the error.
     """
     chains, n = chain_shape(sample)
     got = regressed(sample, values, controls, sample._weights(law), n_threads)
@@ -113,7 +114,7 @@ def _chains(
         )["parts"].reshape(parts.shape)
         plain = _squared_errors(plain_parts, coupled, n_threads)
         size = float(effective_size(got.variance, plain, 1 / got.squares).min())
-        # Errors that take draws as independent are too small here, by much for slow chains.
+        # The drift of the core takes draws as independent, which overstates it for slow chains.
         if raw["drift"] > DRIFT:
             drift = _drift(sample, controls, law, n_threads)
             if drift > DRIFT:
@@ -136,18 +137,18 @@ def _chains(
     )
 
 
-register("chains", _chains)
+register("chains", _chains, of_chains=True, reweighted="chains")
 
 
 def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
-    """The squared error of each sum of parts, (chains, draws, columns).
+    """Return the squared error of each sum of parts, (chains, draws, columns).
 
-    Walkers of an ensemble are `coupled`: what they know of each other shows in the sums over all
-    of them, a series without a second one beside it; how slow they are, their own correlations
-    tell with less noise. The larger of both errors counts.
+    Walkers of an ensemble are `coupled`. Their dependence shows in the series of the sums over all
+    walkers, which is a single one; the autocorrelations of the walkers are less noisy. The larger
+    one of the two errors is used.
     """
     size = parts.shape[0] * parts.shape[1]
-    # The effective sample size takes differences below 1e-15 for none.
+    # The effective sample size neglects differences below 1e-15.
     scale = np.abs(parts).max(axis=(0, 1))
     scale[scale == 0] = 1.0
     scaled = parts / scale
@@ -163,7 +164,7 @@ def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
 
 
 def _covariance(parts: Array, error: Array) -> Array:
-    """The squared errors on the diagonal, and beside it the correlations of batch means."""
+    """Return a matrix with the squared errors and the correlations of batch means."""
     chains, n, columns = parts.shape
     length = math.isqrt(n)
     kept = parts[:, : n - n % length].reshape(chains, -1, length, columns)
@@ -177,15 +178,15 @@ def _covariance(parts: Array, error: Array) -> Array:
 
 
 def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> float:
-    """The largest mean of a control over its error as one of chains.
+    """Return the largest mean of a control over its standard error from the chains.
 
-    Of Stein controls those of the coordinates and of their squares are looked at.
+    Of the Stein controls, those of the coordinates and of their squares are tested.
     """
     weights = sample._weights(law)[:, None]
     columns = controls.given
     if columns is None:
         assert sample.gradients is not None
-        # What has no weight may be anything.
+        # Gradients at points without weight are arbitrary.
         slopes = np.where(weights > 0, sample.gradients.reshape(sample.n_draws, -1), 0.0)
         x = sample._points - sample._points.mean(axis=0)
         columns = np.hstack([slopes, 1 + x * slopes])
@@ -198,7 +199,7 @@ def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> floa
 
 
 def _worst(names: Sequence[str], figures: Array, bad: NDArray[np.bool_], largest: bool) -> str:
-    """The names of the worst figures that are bad, these first."""
+    """Return the names of the bad figures, the worst first."""
     order = np.argsort(-figures if largest else figures, kind="stable")
     listed = [names[j] for j in order if bad[j]]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
@@ -207,9 +208,9 @@ def _worst(names: Sequence[str], figures: Array, bad: NDArray[np.bool_], largest
 
 def convergence_findings(
     names: Sequence[str], rhat: Array, sizes: Mapping[str, Array], chains: int
-) -> list[tuple[type[FermiacWarning], str]]:
-    """What R-hat and effective sample sizes, each with its name, say against chains."""
-    found: list[tuple[type[FermiacWarning], str]] = []
+) -> list[Finding]:
+    """Return the warnings about R-hat and about effective sample sizes, which have names."""
+    found: list[Finding] = []
     bad = rhat > MOST_RHAT
     if bad.any():
         found.append(
@@ -237,8 +238,8 @@ def convergence_findings(
     return found
 
 
-def length_findings(n: int, times: Array) -> list[tuple[type[FermiacWarning], str]]:
-    """What the autocorrelation times of walkers say against `n` draws of each."""
+def length_findings(n: int, times: Array) -> list[Finding]:
+    """Return a warning if `n` draws of a walker are too few for the autocorrelation times."""
     if is_long_enough(n, times):
         return []
     longest = float(times.max())

@@ -1,4 +1,4 @@
-"""What is said of a run of Markov chains: headline, table, and what is wrong with it."""
+"""Headline, table and warnings of a run of Markov chains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.diagnostics.convergence import MIN_DRAWS
+from fermiac.errors import ConvergenceWarning
 from fermiac.results.chain_errors import (
     chain_shape,
     convergence_findings,
@@ -22,6 +23,7 @@ from fermiac.results.chain_errors import (
     walker_times,
 )
 from fermiac.results.error_models import average
+from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -37,18 +39,15 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Findings = list[tuple[type[FermiacWarning], str]]
 
-#: Fewer draws of a chain say nothing.
-_MIN_DRAWS = 4
-#: Rows of a table, and what a headline looks at: columns, and numbers in all.
+#: The number of rows of a table, and the numbers of columns and of values behind a headline.
 _ROWS = 40
 _QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
-#: A chain that moves less than this has not moved.
+#: A chain with a lower mean acceptance rate has not moved.
 _LEAST_ACCEPTANCE = 1e-3
-#: Below this the momenta move the energy too little.
+#: Below this E-BFMI the momenta change the energy too little.
 LEAST_BFMI = 0.3
-#: A smaller share of transitions at the limit of the tree costs little.
+#: A smaller share of transitions at the largest tree depth costs little.
 _MOST_SATURATED = 0.01
 _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at least"
 
@@ -57,8 +56,8 @@ _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at lea
 class Convergence:
     """Effective sample sizes of the first columns of a sample, and R-hat.
 
-    Of the walkers of an ensemble, which depend on each other, it is the autocorrelation time that
-    tells whether they have run enough; their `bulk` is the size for the mean.
+    Walkers of an ensemble depend on each other. For them the autocorrelation time takes the place
+    of R-hat, and `bulk` is the effective sample size for the mean.
     """
 
     bulk: Array
@@ -68,9 +67,9 @@ class Convergence:
 
 
 def convergence(sample: Sample, columns: int | None = None) -> Convergence | None:
-    """Of the first columns, or of all; None where the chains are too short."""
+    """Return the convergence of the first columns, or of all; None for chains too short."""
     chains, n = chain_shape(sample)
-    if n < _MIN_DRAWS:
+    if n < MIN_DRAWS:
         return None
     draws = sample.draws.reshape(chains, n, -1)[..., :columns]
     threads = resolve_threads(None)
@@ -85,26 +84,26 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
         )
     values = np.ascontiguousarray(draws, dtype=float)
     rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
-    # A single chain is compared with itself.
+    # R-hat of a single chain compares its halves.
     return Convergence(bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False)
 
 
 def headline(sample: Sample) -> str:
-    """The first line of the repr, in a time that does not grow with the sample."""
+    """Return the first line of the repr, in a time that does not grow with the sample."""
     what = _lengths(sample)
     what += " in 1 dimension" if sample.dim == 1 else f" in {sample.dim} dimensions"
-    looked_at = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
+    n_columns = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
     weighted = "" if sample.log_weights is None else f", weighted: ESS {np.min(sample.ess):.0f}"
-    got = convergence(sample, looked_at)
+    got = convergence(sample, n_columns)
     if got is None:
         return f"Sample of {what}{weighted}"
     least = min(got.bulk.min(), got.tail.min())
-    of = "" if looked_at == sample.dim else f" in the first {looked_at} of them"
+    of = "" if n_columns == sample.dim else f" in the first {n_columns} of them"
     worst = got.rhat_or_time.max()
-    told = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
-    # A single chain of a few draws has no halves to compare.
-    told = "" if np.isnan(worst) else told
-    return f"Sample of {what}: {told}ESS ≥ {least:.0f}{of}{weighted}"
+    shown = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
+    # A single chain of a few draws has no R-hat.
+    shown = "" if np.isnan(worst) else shown
+    return f"Sample of {what}: {shown}ESS ≥ {least:.0f}{of}{weighted}"
 
 
 def _lengths(sample: Sample) -> str:
@@ -114,7 +113,7 @@ def _lengths(sample: Sample) -> str:
 
 
 def of_blocks(sample: Sample, name: str) -> dict[str, NDArray[np.generic]]:
-    """A statistic of the kernel by block; a kernel of one block has no name, ""."""
+    """Return a statistic of the kernel by block; the block of a kernel without blocks is ""."""
     ends = f".{name}"
     return {
         key[: -len(ends)] if key.endswith(ends) else "": array
@@ -123,10 +122,10 @@ def of_blocks(sample: Sample, name: str) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
-    """What is wrong with a run, each with what to do about it."""
+def findings(sample: Sample) -> tuple[Finding, ...]:
+    """Return the warnings about a run, each with a remedy."""
     chains, n = chain_shape(sample)
-    found: Findings = []
+    found: list[Finding] = []
     for block, rates in of_blocks(sample, "acceptance_rate").items():
         still = rates.mean(axis=1) < _LEAST_ACCEPTANCE
         if still.any():
@@ -143,10 +142,9 @@ def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
             found.append(
                 _finding(
                     f"{_count(diverging)} of {diverging.size} transitions{_in(block)} ({part}) "
-                    "diverged: "
-                    "where the density is most curved it was not explored, and averages may be "
-                    "biased; raise the target acceptance of the kernel, or reparametrise (scales "
-                    "by their logarithm, hierarchies non-centred)"
+                    "diverged: where the density is most curved it was not explored, and averages "
+                    "may be biased; raise the target acceptance of the kernel, or reparametrise "
+                    "(scales by their logarithm, hierarchies non-centred)"
                 )
             )
     got = convergence(sample)
@@ -179,7 +177,7 @@ def findings(sample: Sample) -> tuple[tuple[type[FermiacWarning], str], ...]:
     return tuple(found)
 
 
-def _still_walkers(sample: Sample) -> Findings:
+def _still_walkers(sample: Sample) -> list[Finding]:
     chains, n = chain_shape(sample)
     draws = sample.draws.reshape(chains, n, -1)
     still = np.all(draws == draws[:, :1], axis=(1, 2))
@@ -194,7 +192,7 @@ def _still_walkers(sample: Sample) -> Findings:
 
 
 def summary(sample: Sample) -> str:
-    """The table of `Sample.summary`, for chains."""
+    """Return the table of `Sample.summary` for chains."""
     shown = min(sample.dim, _ROWS)
     some = sample._coordinates(range(shown))
     points, names = some._points, some._labels
@@ -225,13 +223,13 @@ def summary(sample: Sample) -> str:
     if sample.dim > shown:
         lines.append(f"… and {sample.dim - shown} more{_of_all(sample, got)}")
     lines += _footer(sample)
-    # The run has warned of some of this; what it did not know, as of merged chains, comes too.
-    told = dict.fromkeys((*sample.warnings, *(text for _, text in findings(sample))))
-    return "\n".join([*lines, *(f"warning: {text}" for text in told)])
+    # The run gave some of these warnings; others, as for merged chains, are new.
+    texts = dict.fromkeys((*sample.warnings, *(text for _, text in findings(sample))))
+    return "\n".join([*lines, *(f"warning: {text}" for text in texts)])
 
 
 def _of_all(sample: Sample, got: Convergence | None) -> str:
-    """The worst figures of all coordinates, where not all are shown."""
+    """Return the worst figures of all coordinates, for a table that does not show all."""
     if got is None:
         return ""
     names = sample._labels
@@ -250,7 +248,7 @@ def _of_all(sample: Sample, got: Convergence | None) -> str:
 
 
 def _footer(sample: Sample) -> list[str]:
-    """How the run went."""
+    """Return the lines below the table: lengths, cost and statistics of the kernel."""
     first = _lengths(sample)
     if n_warmup := sample.settings.get("n_warmup"):
         first += f" after {n_warmup} of warm-up"
@@ -282,18 +280,18 @@ def _footer(sample: Sample) -> list[str]:
 
 
 def _bfmi(sample: Sample) -> dict[str, float]:
-    """The least E-BFMI of the chains, by block; kernels without momenta have no energies."""
+    """Return the least E-BFMI of the chains by block; kernels without momenta have none."""
     found = {}
     for block, energy in of_blocks(sample, "energy").items():
         known = energy[np.isfinite(energy).all(axis=1)].astype(float)
-        if len(known) and known.shape[1] >= _MIN_DRAWS:
+        if len(known) and known.shape[1] >= MIN_DRAWS:
             each = statistic(known.T[None], "bfmi", resolve_threads(None))
             if not np.isnan(each).all():
                 found[block] = float(np.nanmin(each))
     return found
 
 
-def _finding(text: str) -> tuple[type[FermiacWarning], str]:
+def _finding(text: str) -> Finding:
     return ConvergenceWarning, text
 
 

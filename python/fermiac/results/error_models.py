@@ -1,4 +1,4 @@
-"""Error models: how averages over a sample and their errors are computed, by what it is."""
+"""Error models of samples: the registry, and the model of independent points."""
 
 from __future__ import annotations
 
@@ -12,44 +12,60 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
+from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
 
-__all__ = ["Average", "Controls", "average", "register"]
+__all__ = [
+    "DRIFT",
+    "Average",
+    "Controls",
+    "ErrorModel",
+    "Regressed",
+    "average",
+    "control_findings",
+    "drift_finding",
+    "effective_size",
+    "error_model_of",
+    "is_exact",
+    "register",
+    "regressed",
+    "sum_of_squares",
+]
 
 Array = NDArray[np.float64]
-#: Standard errors with controls above this times those without are announced.
+#: Controls do harm where the standard error with them is above this times the one without.
 _HARM = 1.1
-#: Above this leverage a point decides its own fit.
+#: Above this leverage a point determines a coefficient by itself.
 _LEVERAGE = 0.99
 #: A standard error below this share of the values is rounding.
 _ROUNDING = 1e-13
-#: Means of controls this many standard errors from zero are not zero.
+#: The mean of a control is not zero if it is this many standard errors away from it.
 DRIFT = 6.0
-#: Fewer effective points than this tell nothing of an error.
+#: The least effective sample size for which an error is estimated without a warning.
 _LEAST_ESS = 5.0
 
 
 @dataclass(frozen=True)
 class Average:
-    """Averages of K columns: what an error model gives."""
+    """The averages of K columns with their errors."""
 
     mean: Array
     cov: Array
     ess: Array
     khat: Array
-    findings: tuple[tuple[type[FermiacWarning], str], ...] = ()
-    #: The largest share that one of the independent parts has of a squared error, where these are
-    #: not the points.
+    findings: tuple[Finding, ...] = ()
+    #: The largest share of a squared error that comes from one independent part, where the parts
+    #: are not the points.
     largest: Array | None = None
-    #: Of chains: R-hat, 1 where the average is exact.
+    #: R-hat of chains, 1 where the average is exact.
     rhat: Array | None = None
 
 
 @dataclass(frozen=True)
 class Controls:
-    """Given values (n, m), or the degree of Stein controls from the sample's gradients."""
+    """Control variates: their values (n, m), or the degree of Stein controls."""
 
     given: Array | None = None
     degree: int | None = None
@@ -57,28 +73,66 @@ class Controls:
 
 @dataclass(frozen=True)
 class Regressed:
-    """Weighted averages before any error model."""
+    """Weighted averages with controls regressed out, before an error model is applied."""
 
-    #: Figures of the core.
+    #: The output of the core.
     raw: dict[str, Any]
     #: The sum of the squared weights.
     squares: float
-    #: Of the columns, under the law.
+    #: The variance of each column under the law.
     variance: Array
-    findings: tuple[tuple[type[FermiacWarning], str], ...]
+    findings: tuple[Finding, ...]
 
 
-ErrorModel = Callable[["Sample", Array, "Controls | None", int, int], Average]
+@dataclass(frozen=True)
+class ErrorModel:
+    """The method for averages over samples of one kind, and properties of such samples.
+
+    Attributes
+    ----------
+    average : callable
+        Takes the sample, values (n, K), controls or None, the law and the threads, and returns an
+        `Average`. The rows of chains come one chain after the other.
+    of_chains : bool
+        Whether the draws are those of Markov chains, each depending on the one before.
+    reweighted : str or None
+        The error model after reweighting. None where the points have no weights of their own, so
+        that the sample can be neither reweighted nor merged point by point.
+    """
+
+    average: Callable[[Sample, Array, Controls | None, int, int], Average]
+    of_chains: bool = False
+    reweighted: str | None = None
+
+
 _MODELS: dict[str, ErrorModel] = {}
 
 
-def register(error_model: str, compute: ErrorModel) -> None:
-    """Say how samples of an error model are averaged.
+def register(
+    name: str,
+    average: Callable[[Sample, Array, Controls | None, int, int], Average],
+    *,
+    of_chains: bool = False,
+    reweighted: str | None = None,
+) -> None:
+    """Add an error model under its name; the arguments are the attributes of `ErrorModel`."""
+    _MODELS[name] = ErrorModel(average, of_chains, reweighted)
 
-    `compute` takes the sample, values (n, K), controls or None, the law and the threads; the rows
-    of chains come one chain after the other.
-    """
-    _MODELS[error_model] = compute
+
+def error_model_of(sample: Sample) -> ErrorModel:
+    """Return the error model of a sample; one with an unknown name refuses to average."""
+    return _MODELS.get(sample.error_model, _UNKNOWN)
+
+
+def _unknown(sample: Sample, *_: object) -> Average:
+    known = ", ".join(sorted(_MODELS))
+    raise ArgumentError(
+        f"error_model: {sample.error_model!r} given, which is not registered; it must be one of "
+        f"{known}"
+    )
+
+
+_UNKNOWN = ErrorModel(_unknown)
 
 
 def average(
@@ -88,21 +142,18 @@ def average(
     law: int = 0,
     n_threads: int | None = None,
 ) -> Average:
-    """Averages of the columns of `values`, by the sample's error model; warns of nothing."""
-    model = _MODELS.get(sample.error_model)
-    if model is None:
-        known = ", ".join(sorted(_MODELS))
-        raise ArgumentError(
-            f"error_model: {sample.error_model!r} given, for which no errors are known; it must "
-            f"be one of {known}"
-        )
-    return model(sample, values, controls, law, resolve_threads(n_threads))
+    """Return the averages of the columns of `values` by the sample's error model.
+
+    Findings are returned, and no warning is given.
+    """
+    threads = resolve_threads(n_threads)
+    return error_model_of(sample).average(sample, values, controls, law, threads)
 
 
 def regressed(
     sample: Sample, values: Array, controls: Controls | None, weights: Array, n_threads: int
 ) -> Regressed:
-    """The weighted averages of the columns, with controls regressed out."""
+    """Return the weighted averages of the columns, with controls regressed out."""
     n = sample.n_draws
     stein = None
     if controls is not None and controls.degree is not None:
@@ -112,27 +163,27 @@ def regressed(
     given = None if controls is None else controls.given
     if controls is None and np.count_nonzero(weights) < 2:
         raise ArgumentError(
-            f"{np.count_nonzero(weights)} draw of positive weight cannot tell an error; at least 2 "
-            "are needed"
+            f"{np.count_nonzero(weights)} draw of positive weight is too few to estimate an error; "
+            "at least 2 are needed"
         )
     raw = _core.weighted_average(
         weights, np.ascontiguousarray(values), n_threads, given=given, stein=stein
     )
     squares = sum_of_squares(weights)
-    findings: list[tuple[type[FermiacWarning], str]] = []
+    findings: list[Finding] = []
     if 1 / squares <= min(_LEAST_ESS, n / 2):
         findings.append(
             (
                 WeightWarning,
-                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to tell an "
-                "error: use more points or a sampler nearer to the target",
+                f"the weights leave {1 / squares:.1f} effective points of {n}, too few to "
+                "estimate an error: use more points or a sampler nearer to the target",
             )
         )
     return Regressed(raw, squares, np.diag(raw["scatter"]) / (1 - squares), tuple(findings))
 
 
 def is_exact(raw: dict[str, Any], variance: Array, error: Array) -> NDArray[np.bool_]:
-    """Where a squared error is what rounding leaves of a constant, or of what controls explain."""
+    """Return which errors are rounding: of constants, or of functions that controls explain."""
     exact: NDArray[np.bool_] = np.sqrt(error) <= _ROUNDING * np.hypot(
         raw["mean"], np.sqrt(variance)
     )
@@ -140,7 +191,7 @@ def is_exact(raw: dict[str, Any], variance: Array, error: Array) -> NDArray[np.b
 
 
 def effective_size(variance: Array, error: Array, constant: float) -> Array:
-    """The variance over the squared error; of what does not vary, `constant`."""
+    """Return the variance over the squared error, or `constant` where nothing varies."""
     ess = np.where(variance > 0, np.inf, constant)
     np.divide(variance, error, out=ess, where=(error > 0) & (variance > 0))
     return ess
@@ -149,7 +200,7 @@ def effective_size(variance: Array, error: Array, constant: float) -> Array:
 def _independent(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Independent points, weighted or not."""
+    """Average over independent points, weighted or not."""
     n = sample.n_draws
     got = regressed(sample, values, controls, sample._weights(law), n_threads)
     raw, cov = got.raw, got.raw["cov"]
@@ -163,7 +214,7 @@ def _independent(
             findings.append(drift_finding(raw["drift"], controls))
         if not exact.all():
             findings += control_findings(raw, error, raw["plain_variance"], 1 / got.squares)
-    # Of a constant the weights alone say how many points average it.
+    # The effective sample size of a constant is that of the weights.
     return Average(
         mean=raw["mean"],
         cov=cov,
@@ -173,22 +224,23 @@ def _independent(
     )
 
 
-register("iid", _independent)
-register("weighted", _independent)
+register("iid", _independent, reweighted="weighted")
+register("weighted", _independent, reweighted="weighted")
 
 
 def sum_of_squares(weights: Array) -> float:
-    """The sum of the squared weights; refuses a point that is alone to within rounding."""
+    """Return the sum of the squared weights; one point with all the weight is an error."""
     squares = float(np.sum(weights**2))
     if squares >= 1 - 1e-12:
         raise ArgumentError(
-            "all weight rests on one draw, which cannot tell an error; use more points or a "
+            "all weight rests on one draw, so that the error is unknown; use more points or a "
             "sampler nearer to the target"
         )
     return squares
 
 
-def drift_finding(drift: float, controls: Controls) -> tuple[type[FermiacWarning], str]:
+def drift_finding(drift: float, controls: Controls) -> Finding:
+    """Return the warning that the mean of the controls is not zero."""
     what = f"the mean of the controls is {drift:.0f} standard errors from zero, so that the average"
     if controls.degree is None:
         return FermiacWarning, f"{what} is biased; give functions of mean zero, or no controls"
@@ -202,8 +254,9 @@ def drift_finding(drift: float, controls: Controls) -> tuple[type[FermiacWarning
 
 def control_findings(
     raw: dict[str, Any], variance: Array, plain: Array, ess: float
-) -> list[tuple[type[FermiacWarning], str]]:
-    found: list[tuple[type[FermiacWarning], str]] = []
+) -> list[Finding]:
+    """Return the warnings about controls: too many, one decisive point, a larger error."""
+    found: list[Finding] = []
     if raw["rank"] > ess / 10:
         found.append(
             (
@@ -217,7 +270,7 @@ def control_findings(
             (
                 WeightWarning,
                 "a single point all but fixes a coefficient of the controls by itself, so that "
-                "its error cannot be told; use fewer controls, a lower degree or more points",
+                "its error is unknown; use fewer controls, a lower degree or more points",
             )
         )
     harmed = variance > _HARM**2 * plain

@@ -13,10 +13,11 @@ from fermiac._base import registry
 from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.results.result import Result
-from fermiac.results.sample import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from fermiac.results.sample import Sample
 
 __all__ = ["Estimate"]
 
@@ -25,34 +26,34 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Estimate(Result):
-    """Estimates with their errors.
+    """Estimates of expectations with their standard errors.
 
     Attributes
     ----------
     mean : float or ndarray, shape (J,)
-        The estimates; one number where the integrand gave one.
+        The estimates; a number where the integrand has a single output.
     stderr : float or ndarray, shape (J,)
         Their standard errors.
     cov : float or ndarray, shape (J, J)
         Their covariance; the J variances with ``covariance="diag"``. Hermitian for a complex
         integrand.
     ess : float or ndarray, shape (J,)
-        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. Of an
+        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. For an
         average over a `Sample`: the variance of the integrand over the squared error.
     khat : float or ndarray, shape (J,)
-        Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so above 0.5 its
-        variance is in doubt, above 1 its mean. It is a warning where a few points carry the
-        variance as well (then a `WeightWarning` is given); a sampler with a share of the law
-        bounds v, and the tail ends. -inf where v has no tail, NaN where it could not be fitted.
+        Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so its variance
+        is in doubt above 0.5 and its mean above 1. A `WeightWarning` is given where a few points
+        make most of the variance as well; a sampler that mixes in a share of the law bounds v, so
+        that the tail ends. -inf where v has no tail, NaN where it could not be fitted.
     names : tuple of str
         Names of the expectations.
     method : str
-        How they were computed.
+        The method of computation.
     stages : tuple of dict
         The adaptation, stage by stage: ``stage``, ``n_evals``, ``used``, ``forecast``, ``alpha``,
         ``alpha_gap``, ``alpha_passes``, ``mean``, ``stderr``, ``degenerate``.
     chosen_stage : int or None
-        The stage whose sampler the final sample is from; stage 0 is the law itself.
+        The stage whose sampler drew the final sample; stage 0 is the law itself.
     sample : Sample or None
         The final sample, with ``keep_draws=True``.
 
@@ -123,28 +124,28 @@ class Estimate(Result):
     def ratio(
         self, numerators: int | str | Sequence[int | str], denominator: int | str
     ) -> Estimate:
-        """Ratios of estimates, with errors by the delta method from the full covariance.
+        """Return ratios of estimates, with errors by the delta method from the full covariance.
 
         Parameters
         ----------
         numerators : int, str or sequence of them
-            Positions or names of the numerators; one gives a number, several a vector.
+            Positions or names of the numerators; one gives a number, a sequence a vector.
         denominator : int or str
             Position or name of the common denominator.
 
         Returns
         -------
         Estimate
-            The ratios. Their ESS is the least and their k-hat the largest of the two estimates
-            that make each.
+            The ratios. The ESS of each is the smaller and its k-hat the larger one of numerator
+            and denominator.
 
         Raises
         ------
         ArgumentError
-            If a name or position is not there, the denominator is 0, or there is no full
+            If a name or position does not exist, the denominator is 0, or there is no full
             covariance.
         NumericalError
-            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
+            If a variance is beyond the range of doubles, as for likelihoods below 1e-150.
 
         Examples
         --------
@@ -191,22 +192,22 @@ class Estimate(Result):
         jacobian: Callable[[Array], ArrayLike] | None = None,
         names: Sequence[str] | None = None,
     ) -> Estimate:
-        """Any smooth function of the estimates, with errors by the delta method.
+        """Return a smooth function of the estimates, with errors by the delta method.
 
         Parameters
         ----------
         g : callable
-            Takes the vector of estimates, shape (J,), gives a number or a vector of shape (K,).
+            Takes the vector of estimates, shape (J,), and returns a number or a vector (K,).
         jacobian : callable, optional
-            Gives the derivatives of `g`, shape (K, J); by default central differences.
+            Returns the derivatives of `g`, shape (K, J); central differences by default.
         names : sequence of str, optional
             Names of the K outputs.
 
         Returns
         -------
         Estimate
-            The values. Their ESS is the least and their k-hat the largest of the estimates that
-            they depend on.
+            The values. The ESS of each is the smallest and its k-hat the largest one of the
+            estimates that it depends on.
 
         Raises
         ------
@@ -214,7 +215,7 @@ class Estimate(Result):
             If `g` or its derivatives are not finite or not of these shapes, or if there is no full
             covariance.
         NumericalError
-            If a variance is beyond the range of doubles, as of likelihoods below 1e-150.
+            If a variance is beyond the range of doubles, as for likelihoods below 1e-150.
 
         Notes
         -----
@@ -263,8 +264,8 @@ class Estimate(Result):
         return self._derived(np.atleast_1d(value), slopes, value.ndim == 0, tuple(names), ess, khat)
 
     def _differences(self, g: Callable[[Array], ArrayLike], at: Array, value: Array) -> Array:
-        # The step that balances truncation and rounding, on the scale of the value; but not less
-        # than a small part of its error, on which g must be smooth anyway.
+        # The step balances truncation and rounding on the scale of the value. It is not below a
+        # small part of the error, on whose scale g must be smooth anyway.
         scale = np.abs(at)
         scale[scale == 0] = 1.0
         step = np.maximum(np.cbrt(np.finfo(float).eps) * scale, 1e-3 * np.atleast_1d(self.stderr))
@@ -294,7 +295,7 @@ class Estimate(Result):
                 "functions of the estimates need their full real covariance: run expect with "
                 'covariance="full" and a real integrand'
             )
-        # Errors below 1e-154 or above 1e154 have squares that doubles do not hold.
+        # The squares of errors below 1e-154 or above 1e154 are beyond the range of doubles.
         variances, uses = np.diag(cov), np.any(jacobian != 0, axis=0)
         lost = (np.atleast_1d(self.stderr) > 0) & ~((variances > 1e-300) & (variances < np.inf))
         if np.any(lost & uses):

@@ -1,4 +1,4 @@
-"""Quantiles of weighted points, with errors."""
+"""Quantiles of samples with their standard errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
+from fermiac._base.validate import choice
 from fermiac.errors import ArgumentError
 from fermiac.results.chain_errors import chain_shape, is_ensemble, statistic
-from fermiac.results.error_models import average
+from fermiac.results.error_models import average, error_model_of
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -25,7 +26,7 @@ _numpy_quantile: Callable[..., Array] = np.quantile
 def quantile(
     sample: Sample, q: ArrayLike, kind: str, return_stderr: bool
 ) -> Array | tuple[Array, Array]:
-    """What `Sample.quantile` does."""
+    """Return the quantiles of `Sample.quantile`, and on request their standard errors."""
     try:
         wanted = np.asarray(q, dtype=float)
     except (TypeError, ValueError):
@@ -34,8 +35,7 @@ def quantile(
         raise ArgumentError(
             f"q: {q!r} given; a number from 0 to 1 is needed, or a vector of such numbers"
         )
-    if kind not in ("linear", "inverted_cdf"):
-        raise ArgumentError(f"kind: {kind!r} given; it must be 'linear' or 'inverted_cdf'")
+    kind = choice("kind", kind, ("linear", "inverted_cdf"))
     if return_stderr and not np.all((wanted > 0) & (wanted < 1)):
         raise ArgumentError(
             "q: the ends, 0 and 1, have no standard error; leave them out or use "
@@ -44,9 +44,9 @@ def quantile(
     points, weights = sample._points, sample._weights()
     at = np.atleast_1d(wanted)
     chains = None
-    # Those of walkers are errors of averages, as those of weighted points are.
+    # For walkers of an ensemble, as for weighted points, the error of an average is used.
     plain = sample.log_weights is None and not is_ensemble(sample)
-    if sample.error_model == "chains" and plain:
+    if error_model_of(sample).of_chains and plain:
         chains = sample.draws.reshape(*chain_shape(sample), sample.dim)
     out = np.empty((at.size, sample.dim))
     error = np.empty_like(out)
@@ -59,7 +59,7 @@ def quantile(
             below = (x[:, None] <= out[:, j]).astype(float)
             spread = np.sqrt(np.diag(average(sample, below).cov))
             low, high = (column.at(np.clip(at + s * spread, 0, 1)) for s in (-1, 1))
-            # Beyond the outermost points nothing is known of the quantile function.
+            # The quantile function is unknown beyond the outermost points.
             seen = np.minimum(at, 1 - at) - spread >= 0.5 * np.sum(weights**2)
             error[:, j] = np.where(seen, (high - low) / 2, np.inf)
     out, error = (a.reshape(*wanted.shape, sample.dim) for a in (out, error))
@@ -67,19 +67,19 @@ def quantile(
 
 
 def _chain_errors(draws: Array, q: Array) -> Array:
-    """Of one coordinate, (chains, draws, 1), by the effective sample size of each quantile."""
+    """Return the errors of one coordinate, (chains, draws, 1), from the ESS of each quantile."""
     threads = resolve_threads(None)
     error = np.empty(q.size)
     for k, p in enumerate(q):
         ess = statistic(draws, "ess_quantile", threads, (p, 0.0))[0]
-        # As for independent points: so near to the ends the chains do not tell.
+        # As for independent points, quantiles near the ends have no known error.
         seen = min(p, 1 - p) - np.sqrt(p * (1 - p) / ess) >= 0.5 / ess
         error[k] = statistic(draws, "mcse_quantile", threads, (p, 0.0))[0] if seen else np.inf
     return error
 
 
 class _Column:
-    """One coordinate, sorted."""
+    """The sorted points of one coordinate with their weights."""
 
     def __init__(self, x: Array, weights: Array, kind: str) -> None:
         used = weights > 0
@@ -92,7 +92,8 @@ class _Column:
         self._ess = 1 / float(np.sum(weights**2))
 
     def at(self, q: Array) -> Array:
-        # What NumPy does, and without the rounding of cumulated weights.
+        """Return the quantiles at `q`."""
+        # NumPy avoids the rounding of cumulated weights.
         if self._equal:
             return _numpy_quantile(self._x, q, method=self._kind)
         if self._kind == "inverted_cdf":
@@ -100,7 +101,7 @@ class _Column:
         return np.array([self._window(p) for p in q])
 
     def _window(self, q: float) -> float:
-        """The mean of the quantile function from (n - 1) q / n to ((n - 1) q + 1) / n."""
+        """Return the mean of the quantile function from (n - 1) q / n to ((n - 1) q + 1) / n."""
         low = (self._ess - 1) * q / self._ess
         high = low + 1 / self._ess
         first = int(np.searchsorted(self._reached, low, side="right"))

@@ -1,23 +1,26 @@
-"""The base of all results: how the numbers came about."""
+"""The base class of all results, and its files."""
 
 from __future__ import annotations
 
+import os
 import warnings as _warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from os import PathLike, fspath
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from fermiac._base import store
+from fermiac._base import registry, store
 from fermiac.errors import CheckpointError, FermiacWarning
 
-__all__ = ["Result", "read", "warn"]
+__all__ = ["Finding", "Result", "load", "warn"]
+
+Finding: TypeAlias = tuple[type[FermiacWarning], str]
+"""A doubt about a result: the category and the text of a warning."""
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it."""
+    """Return the value as the types of JSON."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, np.generic):
@@ -35,27 +38,27 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Result:
-    """The base of all results: how the numbers came about.
+    """Base class of all results: where the numbers come from.
 
     Attributes
     ----------
     seed : int or None
-        The key of the random streams; given back as ``rng``, it reproduces the result. None where
-        the numbers came from elsewhere.
+        The key of the random streams; passed as ``rng``, it reproduces the result. None where the
+        numbers were not drawn by fermiac.
     version : str
         The version of fermiac.
     isa : str
-        The instruction-set level; at the same level the bits are the same.
+        The instruction-set level; results of one level have the same bits.
     settings : mapping
-        The settings of the call, defaults filled in.
+        The settings of the call, with its defaults.
     n_evals : int
-        Evaluations of the target; 0 where there is none.
+        The number of evaluations of the target; 0 where there is no target.
     wall_time : float
-        Seconds.
+        The duration of the call in seconds.
     status : str
         ``"complete"``, or ``"interrupted"`` for a partial result.
     warnings : tuple of str
-        What was warned of.
+        The texts of the warnings that were given.
     """
 
     seed: int | None
@@ -97,24 +100,24 @@ class Result:
         """
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a file, for `fermiac.load`.
 
-        The file is a safetensors file: arrays, and one text in JSON, under a digest. It is written
-        to a temporary name in the same folder first, so that a crash leaves the old file or the
-        new one. Nothing in it is code.
+        The file is a safetensors file of arrays and one text in JSON, with a digest. It is written
+        under a temporary name in the same folder first, so that a crash leaves either the old file
+        or the new one. It contains no code.
 
         Parameters
         ----------
         path : str or path-like
-            The file; what was there is replaced.
+            The file; an existing one is replaced.
 
         Raises
         ------
         CheckpointError
             If the file cannot be written.
         ArgumentError
-            If a field holds something else than numbers, strings, arrays, lists, tuples, mappings
+            If a field contains anything but numbers, strings, arrays, lists, tuples, mappings
             and results.
 
         Examples
@@ -132,18 +135,18 @@ class Result:
         store.write(path, "result", store.encode(self, tensors), tensors)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a result of this class from a file; `fermiac.load` reads one of any class.
 
         Parameters
         ----------
         path : str or path-like
-            What `save` wrote.
+            A file that `save` wrote.
 
         Returns
         -------
         Result
-            Equal to what was saved, to the last bit.
+            Equal to the saved one to the last bit.
 
         Raises
         ------
@@ -151,10 +154,10 @@ class Result:
             If there is no such file, if it is damaged, foreign or written by a newer version, or
             if it holds a result of another class.
         """
-        result = read(path)
+        result = _read(path)
         if not isinstance(result, cls):
             raise CheckpointError(
-                f"{fspath(path)}: it holds a result of class "
+                f"{os.fspath(path)}: it holds a result of class "
                 f"{type(result).__name__}; {cls.__name__} is needed; "
                 "fermiac.load reads results of every class"
             )
@@ -164,17 +167,54 @@ class Result:
 store.register(Result)
 
 
-def read(path: str | PathLike[str]) -> Result:
-    """Read a result of any class from a file."""
+def _read(path: str | os.PathLike[str]) -> Result:
+    """Return the result in a file, of whatever class."""
     node, tensors = store.read(path, "result")
-    result = store.decode(node, tensors, fspath(path))
+    result = store.decode(node, tensors, os.fspath(path))
     if not isinstance(result, Result):
-        raise CheckpointError(f"{fspath(path)}: it holds no result")
+        raise CheckpointError(f"{os.fspath(path)}: it holds no result")
     return result
 
 
-def warn(found: Iterable[tuple[type[FermiacWarning], str]], result: Result) -> None:
-    """Warn of what was found, in the name of the caller's caller's caller: the user."""
+def load(path: str | os.PathLike[str]) -> Result:
+    """Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, or the folder that was given as ``path=`` to `fermiac.mcmc.sample`.
+
+    Returns
+    -------
+    Result
+        A result of the saved class, equal to the last bit. For a folder, the result of
+        `fermiac.mcmc.open`.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or if it is damaged, foreign, a checkpoint, or written by a newer
+        version.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fermiac as fm
+    >>> e = fm.importance.expect(lambda x: x**2, fm.distributions.Normal(), n=1000, rng=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "moment.safetensors")
+    ...     e.save(path)
+    ...     bool((fm.load(path).mean == e.mean).all())
+    True
+    """
+    if os.path.isdir(path):
+        opened: Result = registry.function("folders", "open")(path)
+        return opened
+    return _read(path)
+
+
+def warn(found: Iterable[Finding], result: Result) -> None:
+    """Give the warnings, which carry the result, at the line of the user, three calls up."""
     for category, text in found:
         warning = category(text)
         warning.result = result

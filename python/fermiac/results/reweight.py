@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import RngLike, key_of, plain, whole
+from fermiac._base.validate import RngLike, choice, key_of, plain, whole
 from fermiac.diagnostics import khat_threshold
-from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.errors import ArgumentError, TargetError, WeightWarning
 from fermiac.results import chain_summary
 from fermiac.results.chain_errors import is_ensemble
-from fermiac.results.result import warn
+from fermiac.results.error_models import error_model_of
+from fermiac.results.result import Finding, warn
 from fermiac.results.sample import OTHER_SPACE, Sample
 from fermiac.targets import as_target
 
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["comparable", "log_densities", "merge", "resample", "reweight"]
 
 Array = NDArray[np.float64]
-#: Error models of samples whose points have weights of their own.
-_BY_POINT = ("iid", "weighted", "chains")
 _METHODS = ("systematic", "stratified", "multinomial", "residual")
 
 
 def seeds(sample: Sample) -> tuple[int, ...]:
-    """The seeds of all streams that the points of a sample came from."""
+    """Return the seeds of all streams that the points of a sample came from."""
     listed: Sequence[int] = sample.settings.get("seeds", ())
     own = () if sample.seed is None or sample.seed in listed else (sample.seed,)
     return (*listed, *own)
@@ -48,11 +47,9 @@ def _provenance(sample: Sample) -> dict[str, Any]:
 
 
 def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample:
-    """What `Sample.resample` does."""
-    if method not in _METHODS:
-        choices = ", ".join(map(repr, _METHODS))
-        raise ArgumentError(f"method: {method!r} given; it must be one of {choices}")
-    if sample.error_model == "chains":
+    """Return the sample of `Sample.resample`."""
+    method = choice("method", method, _METHODS)
+    if error_model_of(sample).of_chains:
         raise ArgumentError(
             "the draws of chains depend on each other; resampled, they would pass for independent "
             f"ones: thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
@@ -79,8 +76,9 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
 
 
 def reweight(sample: Sample, new: Any, old: Any) -> Sample:
-    """What `Sample.reweight` does."""
-    if sample.error_model not in _BY_POINT:
+    """Return the sample of `Sample.reweight`."""
+    error_model = error_model_of(sample).reweighted
+    if error_model is None:
         raise ArgumentError(
             f"this sample has the error model {sample.error_model!r}; reweight takes independent "
             "points or chains: resample it first"
@@ -111,7 +109,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     log_weights = np.full(sample.n_draws, -np.inf)
     lives = used & (target > -np.inf)
     log_weights[lives] = before[lives] + (target[lives] - present[lives])
-    found: list[tuple[type[FermiacWarning], str]] = []
+    found: list[Finding] = []
     if not lives.any():
         raise ArgumentError(
             "new: its density is 0 at every draw; draw from a law that reaches where it is not"
@@ -133,8 +131,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         draws=sample.draws,
         log_weights=log_weights.reshape(lead),
         log_densities=np.where(used, target, -np.inf).reshape(lead),
-        # The draws of chains depend on each other as before.
-        error_model="chains" if sample.error_model == "chains" else "weighted",
+        error_model=error_model,
         stats=sample.stats,
         warmup_stats=sample.warmup_stats,
     )
@@ -143,13 +140,13 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
 
 
 def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
-    """At all points, checked where they have weight."""
+    """Return log-densities at all points, checked at those with weight."""
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
         values = np.asarray(plain(name, of))
     else:
-        # Not its own log_density, which refuses NaN where there is no weight, too.
+        # The method log_density would refuse NaN at points without weight as well.
         values, _ = as_target(of, sample.dim)._evaluate(sample._points, False)
     if values.size != n or values.dtype.kind not in "biuf":
         raise TargetError(
@@ -180,7 +177,7 @@ _COMPARED = (
 
 
 def _compared(sample: Sample) -> tuple[object, ...]:
-    """What samples that are merged have in common."""
+    """Return the properties that must agree in samples that are merged."""
     weights = "none" if sample.log_weights is None else "some"
     return (
         sample.dim,
@@ -195,12 +192,9 @@ def _compared(sample: Sample) -> tuple[object, ...]:
 
 
 def comparable(samples: Sequence[Sample]) -> dict[int, int]:
-    """Refuse samples that cannot be one: of different kinds, or not independent.
+    """Return the seeds of samples that can be merged, each with the position of its sample.
 
-    Returns
-    -------
-    dict
-        The seeds that they came from, each with the position of its sample.
+    Samples of different kinds, and samples that are not independent, are an error.
     """
     seen: dict[int, int] = {}
     first = samples[0]
@@ -220,7 +214,7 @@ def comparable(samples: Sequence[Sample]) -> dict[int, int]:
                     "they are not independent; draw them with different seeds"
                 )
         for k, other in enumerate(samples[:i]):
-            # Without seeds the points themselves tell.
+            # Samples without seeds are compared by their points.
             if np.array_equal(sample.draws, other.draws):
                 raise ArgumentError(
                     f"merge: samples {k} and {i} hold the same points; they would count twice, "
@@ -231,9 +225,9 @@ def comparable(samples: Sequence[Sample]) -> dict[int, int]:
 
 
 def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
-    """What `Sample.merge` does."""
+    """Return the sample of `Sample.merge`."""
     samples = (first, *others)
-    if first.error_model not in _BY_POINT:
+    if error_model_of(first).reweighted is None:
         raise ArgumentError(
             f"merge: samples with the error model {first.error_model!r} cannot be merged "
             "point by point"
@@ -249,7 +243,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         return values.pop() if len(values) == 1 else "mixed"
 
     def side_by_side(name: str) -> dict[str, NDArray[Any]]:
-        """What all know of their transitions, where it is as long."""
+        """Return the statistics that all samples have with the same length."""
         each = [getattr(sample, name) for sample in samples]
         return {
             key: np.concatenate([stats[key] for stats in each])
@@ -259,7 +253,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         }
 
     whole_run = all(sample.status == "complete" for sample in samples)
-    told = dict.fromkeys(w for sample in samples for w in sample.warnings)
+    given = dict.fromkeys(w for sample in samples for w in sample.warnings)
     merged = Sample(
         seed=first.seed,
         version=common("version"),
@@ -268,7 +262,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         n_evals=sum(sample.n_evals for sample in samples),
         wall_time=sum(sample.wall_time for sample in samples),
         status="complete" if whole_run else "interrupted",
-        warnings=tuple(told),
+        warnings=tuple(given),
         draws=np.concatenate([sample.draws for sample in samples]),
         log_weights=joined("log_weights"),
         log_densities=joined("log_densities"),
@@ -278,12 +272,12 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         stats=side_by_side("stats"),
         warmup_stats=side_by_side("warmup_stats"),
     )
-    if first.error_model != "chains":
+    if not error_model_of(first).of_chains:
         return merged
-    # What was wrong with the parts may be mended, and chains of two runs may disagree.
-    mended = {text for sample in samples for _, text in chain_summary.findings(sample)}
+    # Merging may remove the reasons for warnings, and chains of two runs may disagree.
+    of_parts = {text for sample in samples for _, text in chain_summary.findings(sample)}
     found = chain_summary.findings(merged)
-    left = [w for w in told if w not in mended]
+    left = [w for w in given if w not in of_parts]
     merged = replace(merged, warnings=(*left, *(text for _, text in found)))
     warn(found, merged)
     return merged

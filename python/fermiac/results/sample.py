@@ -1,44 +1,73 @@
-"""Samples: draws with their weights, densities and statistics, and what is computed from them."""
+"""Samples: draws with their weights, densities and statistics, and the methods on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, plain, whole
+from fermiac._base.validate import RngLike, labels, numbered, plain, real_numbers, whole
 from fermiac.errors import ArgumentError
+from fermiac.results import arviz, averages, chain_summary, quantiles
+from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fermiac.distributions import Law
-    from fermiac.results import Estimate
+    from fermiac.results.estimate import Estimate
     from fermiac.targets import BuiltinIntegrand
     from fermiac.targets.density import LogDensity
 
-__all__ = [
-    "OTHER_SPACE",
-    "Sample",
-    "SampleData",
-    "SampleViews",
-]
+__all__ = ["OTHER_SPACE", "Sample"]
 
 Array = NDArray[np.float64]
-#: The setting of samples whose log-densities are not those of the points that their draws are.
+Columns = Sequence[int | str] | None
+#: The setting of samples whose log-densities are those of other points than their draws.
 OTHER_SPACE = "log_densities"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class SampleData(Result):
-    """What `fermiac.Sample` holds; its fields are described there."""
+class Sample(Result):
+    """Points, with weights if they were not drawn from the target itself.
+
+    Attributes
+    ----------
+    draws : ndarray, shape (n, d) or (chains, n, d)
+        The points.
+    log_weights : ndarray, shape (n,) or (n, L), or None
+        Logarithms of the importance weights p / g, one column for each of several laws. Their
+        scale is kept: the mean of the weights estimates the ratio of the normalising constants of
+        p and g, which is 1 if both densities are normalised.
+    log_densities : ndarray, shape (n,), or None
+        Logarithms of the target density at the points, up to a constant.
+    gradients : ndarray, shape (n, d), or None
+        Gradients of the target log-density at the points.
+    names : tuple of str
+        Names of the coordinates.
+    error_model : str
+        The method for errors of averages over the sample: ``"iid"``, ``"weighted"`` or
+        ``"chains"``.
+    stats : mapping of str to ndarray, shape (chains, n)
+        Statistics of each transition of the chains: ``acceptance_rate``, ``energy``,
+        ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
+        ``step_size``, ``n_evals``, as far as the kernel has them. Those of a Gibbs block begin
+        with its name, like ``x.energy``.
+    warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
+        The statistics of the warm-up, where it was kept.
+
+    Notes
+    -----
+    With chains, the first axis of the other arrays is that of the chains as well. `from_arrays`
+    makes a sample from points of any origin.
+    """
 
     draws: Array
     log_weights: Array | None = None
@@ -53,322 +82,6 @@ class SampleData(Result):
         for name, value in _checked(self).items():
             object.__setattr__(self, name, value)
 
-    @property
-    def dim(self) -> int:
-        """Coordinates of a point."""
-        return int(self.draws.shape[-1])
-
-    @property
-    def n_draws(self) -> int:
-        """Points in all."""
-        return self.draws.size // self.dim
-
-    @property
-    def n_laws(self) -> int:
-        """Laws that the weights are for."""
-        if self.log_weights is None or self.log_weights.ndim < self.draws.ndim:
-            return 1
-        return int(self.log_weights.shape[-1])
-
-    @property
-    def ess(self) -> float | Array:
-        """The effective sample size (Σw)² / Σw², for each law.
-
-        A figure for the weights alone, which takes the draws of chains as independent; `expect`
-        gives one for each integrand.
-        """
-        return self._per_law(lambda w: float(1 / np.sum(w**2)) if w.any() else 0.0)
-
-    @property
-    def khat(self) -> float | Array:
-        """The tail shape of the weights, for each law; -inf where they are equal.
-
-        The fitted tail has moments of order below 1 / k-hat. Above min(1 - 1/log10(n), 0.7)
-        averages are unreliable, above 1 they have no mean. NaN for fewer than ten points.
-        """
-        return self._per_law(_core.khat)
-
-    @property
-    def weights(self) -> Array:
-        """The weights, shape (n,), scaled to sum to one."""
-        return self._weights().reshape(self.draws.shape[:-1])
-
-    @property
-    def _points(self) -> Array:
-        return np.ascontiguousarray(self.draws.reshape(-1, self.dim), dtype=np.float64)
-
-    def _log_weights(self, law: int | None = None) -> Array:
-        """Those of one law, (n,); 0 without weights."""
-        if self.log_weights is None:
-            return np.zeros(self.n_draws)
-        columns = self.log_weights.reshape(self.n_draws, -1)
-        if law is None and columns.shape[1] > 1:
-            raise ArgumentError(
-                f"this sample has weights for {columns.shape[1]} laws: choose one by "
-                "sample.select_law(position)"
-            )
-        return np.ascontiguousarray(columns[:, law or 0])
-
-    def _weights(self, law: int | None = None) -> Array:
-        """Normalised, (n,)."""
-        weights, log_mean = _core.normalize_weights(self._log_weights(law))
-        if log_mean == -np.inf:
-            raise ArgumentError("no point of this sample has weight: all log-weights are -inf")
-        return weights
-
-    def _per_law(self, figure: Callable[[Array], float]) -> float | Array:
-        each = [
-            figure(_core.normalize_weights(self._log_weights(j))[0]) for j in range(self.n_laws)
-        ]
-        several = self.log_weights is not None and self.log_weights.ndim == self.draws.ndim
-        return np.array(each) if several else each[0]
-
-    @property
-    def _labels(self) -> tuple[str, ...]:
-        """The names, or x[0], x[1] and so on."""
-        return self.names or tuple(f"x[{j}]" for j in range(self.dim))
-
-    def _coordinates(self, columns: Sequence[int]) -> Self:
-        """A sample of some coordinates."""
-        chosen = list(columns)
-        return replace(
-            self,
-            draws=self.draws[..., chosen],
-            gradients=None if self.gradients is None else self.gradients[..., chosen],
-            names=tuple(self._labels[j] for j in chosen),
-        )
-
-    def _headline(self) -> str:
-        weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
-        dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
-        return f"Sample of {self.n_draws} points in {dimensions}{weighted}"
-
-
-def _checked(sample: Any) -> dict[str, Any]:
-    """The fields of a sample, converted; refuses what does not fit."""
-    draws = _numbers("draws", sample.draws)
-    if draws.ndim not in (2, 3) or draws.size == 0:
-        raise ArgumentError(
-            f"draws: an array of shape {draws.shape} given; points as rows, (n, d) or "
-            "(chains, n, d), are needed, at least one"
-        )
-    lead, d = draws.shape[:-1], draws.shape[-1]
-    # Chain by chain where they are on disk, as all of them may be too much for the memory.
-    parts = draws if isinstance(draws, np.memmap) else (draws,)
-    if not all(np.isfinite(part).all() for part in parts):
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
-        raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
-    out: dict[str, Any] = {"draws": draws}
-    names = () if sample.names is None else tuple(map(str, sample.names))
-    if names and (isinstance(sample.names, str) or len(names) != d or len(set(names)) != d):
-        raise ArgumentError(
-            f"names: {sample.names!r} given; {d} different ones are needed, one a coordinate"
-        )
-    out["names"] = names
-    if sample.log_weights is not None:
-        log_weights = _numbers("log_weights", sample.log_weights)
-        several = log_weights.ndim == draws.ndim and log_weights.shape[-1] > 0
-        if log_weights.shape != lead and not (several and log_weights.shape[:-1] == lead):
-            raise _shape("log_weights", log_weights, lead, " (one more axis for several laws)")
-        _no_nan_or_inf("log_weights", log_weights, "a weight that is 0 is -inf here")
-        out["log_weights"] = log_weights
-    if sample.log_densities is not None:
-        log_densities = _numbers("log_densities", sample.log_densities)
-        if log_densities.shape != lead:
-            raise _shape("log_densities", log_densities, lead)
-        _no_nan_or_inf("log_densities", log_densities, "a density that is 0 is -inf here")
-        out["log_densities"] = log_densities
-    if sample.gradients is not None:
-        gradients = _numbers("gradients", sample.gradients)
-        if gradients.shape != draws.shape:
-            raise _shape("gradients", gradients, draws.shape)
-        out["gradients"] = gradients
-    for name in ("stats", "warmup_stats"):
-        out[name] = _statistics(name, getattr(sample, name), draws)
-    return out
-
-
-def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
-    """Figures of the transitions, each (chains, draws)."""
-    if not isinstance(given, Mapping):
-        raise ArgumentError(
-            f"{name}: a {type(given).__name__} given; a mapping from names to arrays of shape "
-            "(chains, draws) is needed"
-        )
-    out = {str(key): np.asarray(plain(f"{name}[{key!r}]", value)) for key, value in given.items()}
-    if out and draws.ndim != 3:
-        raise ArgumentError(f"{name}: given for draws that are not those of chains; leave them out")
-    own = name == "stats"
-    for key, array in out.items():
-        if array.dtype.kind not in "biuf":
-            raise ArgumentError(f"{name}: {key!r} is no array of real numbers or booleans")
-        lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
-        if array.ndim != 2 or array.shape != lead:
-            needed = str(lead) if own else f"({len(draws)}, n_warmup)"
-            raise ArgumentError(
-                f"{name}: {key!r} has shape {array.shape}; {needed} is needed to fit the draws"
-            )
-    if len({array.shape for array in out.values()}) > 1:
-        raise ArgumentError(f"{name}: arrays of different lengths given; one length is needed")
-    return out
-
-
-def _numbers(name: str, value: Any) -> Array:
-    value = plain(name, value)
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise TypeError
-        if isinstance(value, np.memmap) and value.dtype == np.float64:
-            return value  # where it is, whatever its strides
-        return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"{name}: a {type(value).__name__} given that is no array of real numbers; give one"
-        ) from None
-
-
-def _shape(
-    name: str, array: NDArray[Any], needed: tuple[int, ...], more: str = ""
-) -> ArgumentError:
-    return ArgumentError(
-        f"{name}: an array of shape {array.shape} given; {needed} is needed to fit the draws{more}"
-    )
-
-
-def _no_nan_or_inf(name: str, array: Array, hint: str) -> None:
-    bad = np.isnan(array) | (array == np.inf)
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ArgumentError(f"{name}: {array[at]} given at {at}; numbers are needed, and {hint}")
-
-
-Columns = Sequence[int | str] | None
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class SampleViews(SampleData):
-    """The methods of `fermiac.Sample` that draw and convert."""
-
-    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
-        """Convert to what ArviZ works with.
-
-        Parameters
-        ----------
-        resample : bool, default True
-            Resample weighted points, since ArviZ knows no weights. Without, the log-weights are
-            in ``sample_stats``.
-        n : int, optional
-            How many points to resample; see `resample`.
-        rng : None, int, numpy SeedSequence or Generator, default 0
-            The seed of the resampling.
-
-        Returns
-        -------
-        xarray.DataTree or arviz.InferenceData
-            The former from ArviZ 1 on. Groups ``posterior`` and, as far as there is something for
-            them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
-            ``reached_max_depth`` becomes ``reached_max_tree_depth``),
-            ``warmup_sample_stats`` and, of `fermiac.mcmc.Chains`, ``warmup_posterior``. Every name
-            is a variable, names like ``x[0]``, ``x[1]`` are one; without names all coordinates are
-            the variable ``x``.
-
-        Raises
-        ------
-        ArgumentError
-            If chains have weights and are to be resampled, or a coordinate has the name of an axis.
-        ImportError
-            If ArviZ is not installed.
-        """
-        from fermiac.results import arviz
-
-        return arviz.to_arviz(cast("Sample", self), resample, n, rng)
-
-    def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
-        """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(
-            cast("Sample", self), axes
-        )
-        return drawn
-
-    def plot_pairs(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_pairs")(
-            cast("Sample", self), axes, columns=columns
-        )
-        return drawn
-
-    def plot_weights(self, ax: Axes | None = None) -> Axes:
-        """Draw the tail of the weights; see `fermiac.plotting.plot_weights`."""
-        drawn: Axes = registry.function("plotting", "plot_weights")(cast("Sample", self), ax)
-        return drawn
-
-    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw the ways of the chains; see `fermiac.plotting.plot_trace`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_trace")(
-            cast("Sample", self), axes, columns=columns
-        )
-        return drawn
-
-    def plot_ranks(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw where the ranks of each chain lie; see `fermiac.plotting.plot_ranks`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_ranks")(
-            cast("Sample", self), axes, columns=columns
-        )
-        return drawn
-
-    def plot_autocorrelation(
-        self, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
-    ) -> NDArray[Any]:
-        """Draw the correlations over time; see `fermiac.plotting.plot_autocorrelation`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_autocorrelation")(
-            cast("Sample", self), axes, columns=columns, max_lag=max_lag
-        )
-        return drawn
-
-    def plot_energy(self, ax: Axes | None = None, *, block: str | None = None) -> Axes:
-        """Draw the energies and their steps; see `fermiac.plotting.plot_energy`."""
-        drawn: Axes = registry.function("plotting", "plot_energy")(
-            cast("Sample", self), ax, block=block
-        )
-        return drawn
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sample(SampleViews):
-    """Points, with weights where they were not drawn from the law itself.
-
-    Attributes
-    ----------
-    draws : ndarray, shape (n, d) or (chains, n, d)
-        The points.
-    log_weights : ndarray, shape (n,) or (n, L), or None
-        Logarithms of the importance weights p / g, one column for each of several laws. Their
-        scale is kept: the exponentials have mean 1 if both densities are normalised, and else
-        estimate the ratio of the two normalising constants.
-    log_densities : ndarray, shape (n,), or None
-        Logarithms of the target density at the points, up to a constant.
-    gradients : ndarray, shape (n, d), or None
-        Their gradients.
-    names : tuple of str
-        Names of the coordinates.
-    error_model : str
-        ``"iid"``, ``"weighted"`` or ``"chains"``: how errors of averages over the sample are to be
-        computed.
-    stats : mapping of str to ndarray, shape (chains, n)
-        Of chains: figures of each transition, by the names ``acceptance_rate``, ``energy``,
-        ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
-        ``step_size``, ``n_evals``, as far as the kernel has them; those of a Gibbs block begin
-        with its name, like ``x.energy``.
-    warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
-        The same of the warm-up, where it was kept.
-
-    Notes
-    -----
-    With chains, the arrays beside `draws` have the chains as their first axis too. `from_arrays`
-    makes a sample from points of any origin.
-    """
-
     @classmethod
     def from_arrays(
         cls,
@@ -380,28 +93,28 @@ class Sample(SampleViews):
         names: Sequence[str] | None = None,
         seed: int | None = None,
     ) -> Sample:
-        """Make a sample from arrays, whoever drew the points.
+        """Make a sample from arrays of points of any origin.
 
         Parameters
         ----------
         draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
-            Points; those of (n, d) are taken as independent.
+            Points; those of an array (n, d) are taken as independent.
         log_weights : array_like, shape (n,), optional
-            Logarithms of their weights, -inf for no weight; without them all count equally.
+            Logarithms of their weights, -inf for no weight; by default all weights are equal.
         log_densities : array_like, shape (n,), optional
-            Logarithms of the target density at the points, up to a constant: for `reweight`.
+            Logarithms of the target density at the points, up to a constant; `reweight` uses them.
         gradients : array_like, shape (n, d), optional
-            Their gradients: for ``expect(..., controls="stein")``.
+            Gradients of the log-density; ``expect(..., controls="stein")`` uses them.
         names : sequence of str, optional
             Names of the coordinates.
         seed : int, optional
-            What the points were drawn with; `merge` refuses equal ones.
+            The seed of the points; `merge` refuses samples with equal seeds.
 
         Returns
         -------
         Sample
-            Its error model is ``"iid"`` without weights and ``"weighted"`` with them;
-            ``"chains"`` with a third axis, since points of a chain depend on each other.
+            Its error model is ``"iid"`` without weights and ``"weighted"`` with weights. For an
+            array (chains, n, d) it is ``"chains"``, since the draws of a chain are dependent.
 
         Raises
         ------
@@ -431,33 +144,60 @@ class Sample(SampleViews):
             log_weights=log_weights,  # type: ignore[arg-type]  # checked and converted
             log_densities=log_densities,  # type: ignore[arg-type]
             gradients=gradients,  # type: ignore[arg-type]
-            names=() if names is None else names,  # type: ignore[arg-type]
+            names=names,  # type: ignore[arg-type]
             error_model=(
                 "chains" if points.ndim == 3 else "iid" if log_weights is None else "weighted"
             ),
         )
 
-    @cached_property
-    def _of_chains(self) -> str:
-        from fermiac.results import chain_summary
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of a point."""
+        return int(self.draws.shape[-1])
 
-        return chain_summary.headline(self)
+    @property
+    def n_draws(self) -> int:
+        """The number of points; of chains, that of all draws."""
+        return self.draws.size // self.dim
 
-    def _headline(self) -> str:
-        return self._of_chains if self.error_model == "chains" else super()._headline()
+    @property
+    def n_laws(self) -> int:
+        """The number of laws that the weights are for."""
+        if self.log_weights is None or self.log_weights.ndim < self.draws.ndim:
+            return 1
+        return int(self.log_weights.shape[-1])
+
+    @property
+    def ess(self) -> float | Array:
+        """The effective sample size (Σw)² / Σw², for each law.
+
+        It depends on the weights alone and takes the draws of chains as independent; `expect`
+        returns one for each integrand.
+        """
+        return self._per_law(lambda w: float(1 / np.sum(w**2)) if w.any() else 0.0)
+
+    @property
+    def khat(self) -> float | Array:
+        """The tail shape k-hat of the weights, for each law; -inf for equal weights.
+
+        The fitted tail has moments of order below 1 / k-hat. Averages are unreliable above
+        min(1 - 1/log10(n), 0.7) and have no mean above 1. NaN for fewer than ten points.
+        """
+        return self._per_law(_core.khat)
+
+    @property
+    def weights(self) -> Array:
+        """The weights, shape (n,), scaled to sum to one."""
+        return self._weights().reshape(self.draws.shape[:-1])
 
     @property
     def mean(self) -> Array:
-        """The mean of the coordinates, shape (d,); `expect` also gives its error."""
-        from fermiac.results import averages
-
+        """The mean of the coordinates, shape (d,); `expect` also returns its error."""
         return averages.moments(self)[0]
 
     @property
     def cov(self) -> Array:
         """The covariance of the coordinates under the law, shape (d, d), bias-corrected."""
-        from fermiac.results import averages
-
         return averages.moments(self)[1]
 
     def expect(
@@ -470,22 +210,23 @@ class Sample(SampleViews):
         names: Sequence[str] | None = None,
         n_threads: int | None = None,
     ) -> Estimate:
-        r"""Average functions over the sample, with errors.
+        r"""Average functions over the sample, with standard errors.
 
         Parameters
         ----------
         f : callable, built-in integrand or array_like
-            Takes a batch of points, shape (n, d), gives (n,), or (n, K) for K functions; or the
-            values themselves. It may be complex.
+            Takes a batch of points, shape (n, d), and returns (n,), or (n, K) for K functions; or
+            the values themselves. It may be complex.
         controls : {"stein"}, callable, array_like or None, default None
-            Functions whose means are known to be zero, shape (n, m); what they explain of the
-            fluctuations of `f` is taken out. ``"stein"`` makes them from the gradients of the
-            log-density, which the sample must hold.
+            Control variates: functions with known mean zero, shape (n, m), on which `f` is
+            regressed. ``"stein"`` makes them from the gradients of the log-density, which the
+            sample must have.
         degree : int, default 2
-            With ``"stein"``: the degree of the polynomials, which make C(d + degree, d) - 1
-            controls. For a Gaussian law the average of a polynomial up to this degree is exact.
+            The degree of the polynomials behind the ``"stein"`` controls, of which there are
+            C(d + degree, d) - 1. For a Gaussian law the average of a polynomial up to this degree
+            is exact.
         law : int, default 0
-            Of several laws, the one that is averaged over.
+            The position of the law, for a sample with the weights of several.
         names : sequence of str, optional
             Names of the averages.
         n_threads : int, optional
@@ -494,50 +235,49 @@ class Sample(SampleViews):
         Returns
         -------
         Estimate
-            Its ``ess`` is the variance of the integrand over the squared error, above n where
-            controls help or chains alternate; its ``khat`` is the tail shape of the parts that
-            single points have in the error, before controls.
+            Its ``ess`` is the variance of the integrand over the squared error; it exceeds n
+            where controls help or chains alternate. Its ``khat`` is the tail shape of the
+            contributions of single points to the error, before controls.
 
         Raises
         ------
         ArgumentError
-            If there are not fewer controls than points of positive weight, there are no
-            gradients, chains have fewer than 4 draws, or an argument is outside its domain.
+            If there are as many controls as points of positive weight, if gradients are missing,
+            if chains have fewer than 4 draws, or if an argument is outside its domain.
         TargetError
-            If `f` or the controls give a wrong shape, or a NaN or an infinity at a point that has
+            If `f` or the controls return a wrong shape, or a NaN or an infinity at a point with
             weight.
 
         Warns
         -----
         WeightWarning
-            If k-hat is above min(1 - 1/log10(n), 0.7) (without weights: and a point makes a tenth
-            of the variance), five effective points or fewer are left, or one point all but fixes
-            a coefficient.
+            If k-hat is above min(1 - 1/log10(n), 0.7) (without weights, only if one point also
+            makes a tenth of the variance), if five effective points or fewer are left, or if one
+            point almost determines a coefficient.
         FermiacWarning
-            If there are more controls than a tenth of the effective points, they do harm, or
-            their mean is more than six standard errors from zero: the average is biased then. If
-            `f` was 0 at every draw.
+            If there are more controls than a tenth of the effective points, if they increase the
+            error, or if their mean is more than six standard errors from zero, which makes the
+            average biased. If `f` was 0 at every draw.
         ConvergenceWarning
-            Of chains: if the rank-normalised R-hat of `f` is above 1.01 (of a single chain: that
-            of its halves), or the effective sample size below 100 for each chain.
+            For chains, if the rank-normalised R-hat of `f` is above 1.01 (for a single chain, that
+            of its halves), or the effective sample size is below 100 a chain.
 
         Notes
         -----
         With normalised weights :math:`W_i` the average is :math:`\hat I = \sum_i W_i
-        \varphi(x_i)`, its variance :math:`\sum_i W_i^2 (\varphi(x_i) - \hat I)^2` (for equal
-        weights the usual one, with n - 1). With controls it is the intercept of the weighted
-        least-squares fit of :math:`\varphi` on them, and the variance takes the residual of each
-        point from the fit without it. The controls of a polynomial P are :math:`\Delta P + \nabla
-        P \cdot \nabla \log p`; their mean is zero where :math:`p \nabla P` vanishes at the bounds.
+        \varphi(x_i)`, and its variance is :math:`\sum_i W_i^2 (\varphi(x_i) - \hat I)^2` (for
+        equal weights the usual one, with n - 1). With controls the average is the intercept of the
+        weighted least-squares fit of :math:`\varphi` on them, and the variance uses leave-one-out
+        residuals. The controls of a polynomial P are :math:`\Delta P + \nabla P \cdot \nabla
+        \log p`; their mean is zero where :math:`p \nabla P` vanishes at the bounds.
 
-        Of chains the average is the same, and the parts that the N draws have in its error,
-        :math:`N W_i (\varphi(x_i) - \hat I)` or those of the residuals, are taken as the chains
-        that they are: their variance over their effective sample size [4]_ is the squared error.
-        The noise of the coefficients of controls is of second order even so: it meets the mean of
-        the controls, which is near zero itself. The covariance of several averages has these
-        squared errors on its diagonal and the correlations of the means of batches of √n draws
-        beside it; where nearly proportional functions are to be subtracted, average the
-        difference.
+        For chains the average is the same. The contributions of the N draws to its error,
+        :math:`N W_i (\varphi(x_i) - \hat I)` or those of the residuals, form chains, and their
+        variance over their effective sample size [4]_ is the squared error. The noise of the
+        coefficients of controls is of second order, since it is multiplied by the mean of the
+        controls, which is near zero. The covariance of several averages has these squared errors
+        on its diagonal; its correlations are those of the means of batches of √n draws. For the
+        difference of nearly proportional functions, average the difference.
 
         References
         ----------
@@ -559,8 +299,6 @@ class Sample(SampleViews):
         >>> bool(abs(e.mean - 1) < 1e-9)
         True
         """
-        from fermiac.results import averages
-
         return averages.expect(self, f, controls, degree, law, names, n_threads)
 
     @overload
@@ -578,7 +316,7 @@ class Sample(SampleViews):
     def quantile(
         self, q: ArrayLike, *, kind: str = "linear", return_stderr: bool = False
     ) -> Array | tuple[Array, Array]:
-        """Quantiles of every coordinate.
+        """Return the quantiles of every coordinate.
 
         Parameters
         ----------
@@ -586,14 +324,14 @@ class Sample(SampleViews):
             Probabilities from 0 to 1.
         kind : {"linear", "inverted_cdf"}, default "linear"
             ``"inverted_cdf"`` is the least point at which the weighted distribution function
-            reaches `q`. ``"linear"`` averages that over probabilities in a window of width 1/n
+            reaches `q`. ``"linear"`` averages it over probabilities in a window of width 1/n
             about `q`, n the effective sample size; for equal weights these are NumPy's quantiles.
         return_stderr : bool, default False
-            Also give standard errors: half the distance of the quantiles at `q` plus and minus
-            the standard error of the distribution function there (of chains without weights: what
-            `fermiac.diagnostics.mcse` gives, with n the effective sample size); inf where these
-            are within 1/(2n) of 0 or 1, so that the sample does not tell. Far out in a tail, with
-            fewer than ten effective points beyond `q`, they are rough.
+            Also return standard errors: half the distance between the quantiles at `q` plus and
+            minus the standard error of the distribution function there (for chains without
+            weights, those of `fermiac.diagnostics.mcse`, with n the effective sample size). They
+            are inf where these probabilities are within 1/(2n) of 0 or 1, and rough with fewer
+            than ten effective points beyond `q`.
 
         Returns
         -------
@@ -604,7 +342,7 @@ class Sample(SampleViews):
         Raises
         ------
         ArgumentError
-            If `q` is not in [0, 1], or is 0 or 1 where an error is wanted: the ends have none.
+            If `q` is not in [0, 1], or is 0 or 1 with ``return_stderr=True``.
 
         References
         ----------
@@ -620,39 +358,36 @@ class Sample(SampleViews):
         array([[3. ],
                [3.4]])
         """
-        from fermiac.results import quantiles
-
         return quantiles.quantile(self, q, kind, return_stderr)
 
     def resample(
         self, n: int | None = None, *, rng: RngLike = None, method: str = "systematic"
     ) -> Sample:
-        """Draw points in proportion to their weights, so that all count equally.
+        """Draw points in proportion to their weights, which gives points of equal weight.
 
         Parameters
         ----------
         n : int, optional
-            How many; by default the effective sample size. Errors of averages over the new
-            sample, taken as independent, are then about right with ``"systematic"`` and
-            ``"stratified"``, and up to √2 too small with ``"multinomial"`` and ``"residual"``.
-            With more points they come out smaller still: `expect` on the weighted sample gives
-            better ones.
+            The number of draws; by default the effective sample size. Errors of averages over the
+            new sample are then about right with ``"systematic"`` and ``"stratified"``, and up to
+            √2 too small with ``"multinomial"`` and ``"residual"``. With more draws they are
+            smaller still; the errors of `expect` on the weighted sample are better.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
         method : {"systematic", "stratified", "multinomial", "residual"}, default "systematic"
-            Each draws point i an expected n · Wᵢ times; independent draws (``"multinomial"``)
-            add the most noise.
+            With each of them the expected number of copies of point i is n · Wᵢ; independent
+            draws (``"multinomial"``) add the most noise.
 
         Returns
         -------
         Sample
-            With the error model ``"iid"``, in random order.
+            A sample with the error model ``"iid"``, in random order.
 
         Raises
         ------
         ArgumentError
-            If an argument is outside its domain, no point has weight, or the points are those of
-            chains, which would pass for independent.
+            If an argument is outside its domain, if no point has weight, or for chains, whose
+            resampled draws would be taken as independent.
 
         References
         ----------
@@ -666,9 +401,9 @@ class Sample(SampleViews):
         >>> sorted(s.resample(4, rng=0).draws[:, 0].tolist())
         [1.0, 1.0, 3.0, 3.0]
         """
-        from fermiac.results import reweight as reweight_module
+        from fermiac.results import reweight as weights
 
-        return reweight_module.resample(self, n, rng, method)
+        return weights.resample(self, n, rng, method)
 
     def reweight(
         self,
@@ -676,28 +411,28 @@ class Sample(SampleViews):
         *,
         old: Law | LogDensity | Callable[[Array], ArrayLike] | ArrayLike | None = None,
     ) -> Sample:
-        """Turn the sample towards another target, by weights.
+        """Return the sample with weights for another target.
 
         Parameters
         ----------
         new : law, log-density or array_like, shape (n,)
             The new target, or the logarithm of its density at the points.
         old : law, log-density or array_like, shape (n,), optional
-            The present target; by default what `log_densities` holds. Chains that were drawn with
-            ``transforms`` need it: their log-densities are of unconstrained points.
+            The present target; by default `log_densities`. Chains that were drawn with
+            ``transforms`` need it, since their log-densities are those of unconstrained points.
 
         Returns
         -------
         Sample
-            The same points with log-weights that have grown by new - old, without gradients.
-            Chains stay chains: errors still account for their dependence.
+            The same points without gradients; new - old is added to their log-weights. Errors of
+            chains still account for the dependence of the draws.
 
         Raises
         ------
         ArgumentError
-            If the old density is not known, or 0 at a point where the new one is not.
+            If the old density is unknown, or 0 at a point where the new one is not.
         TargetError
-            If a density gives a wrong shape, a NaN or +inf.
+            If a density returns a wrong shape, a NaN or +inf.
 
         Warns
         -----
@@ -713,9 +448,9 @@ class Sample(SampleViews):
         >>> bool(abs(t.cov[0, 0] - 1) < 0.1)
         True
         """
-        from fermiac.results import reweight as reweight_module
+        from fermiac.results import reweight as weights
 
-        return reweight_module.reweight(self, new, old)
+        return weights.reweight(self, new, old)
 
     def merge(self, *others: Sample) -> Sample:
         """Join independent samples of the same target into one.
@@ -723,24 +458,24 @@ class Sample(SampleViews):
         Parameters
         ----------
         *others : Sample
-            With the same coordinates and error model; chains with as many draws. Log-weights keep
-            their scale: they must be relative to the same unnormalised target.
+            Samples with the same coordinates and error model; chains of the same length.
+            Log-weights keep their scale and must be relative to the same unnormalised target.
 
         Returns
         -------
         Sample
-            All points; ``settings["seeds"]`` lists the seeds that they came from. Chains are put
-            side by side, with the `stats` that all have.
+            All points; ``settings["seeds"]`` lists their seeds. Chains are put side by side, with
+            the `stats` that all samples have.
 
         Raises
         ------
         ArgumentError
-            If the samples do not fit, or two came from the same seed or hold the same points.
+            If the samples do not match, or if two have the same seed or the same points.
 
         Warns
         -----
         ConvergenceWarning
-            If chains, taken together, have not converged, or diverged.
+            If the chains, taken together, have not converged or have diverged.
 
         Examples
         --------
@@ -750,17 +485,17 @@ class Sample(SampleViews):
         >>> a.merge(b).n_draws
         20
         """
-        from fermiac.results import reweight as reweight_module
+        from fermiac.results import reweight as weights
 
-        return reweight_module.merge(self, others)
+        return weights.merge(self, others)
 
     def select_law(self, law: int) -> Sample:
-        """The sample with the weights of one of several laws.
+        """Return the sample with the weights of one of several laws.
 
         Parameters
         ----------
         law : int
-            Its position.
+            The position of the law.
 
         Returns
         -------
@@ -777,11 +512,227 @@ class Sample(SampleViews):
         return replace(self, log_weights=self.log_weights[..., law].copy())
 
     def summary(self) -> str:
-        """Return a table: mean, its error, deviation, quantiles and ESS of every coordinate.
+        """Return a table of the mean, its error, the deviation, quantiles and ESS of coordinates.
 
-        Of chains it has the bulk and tail effective sample sizes and R-hat of 40 coordinates, the
-        worst of all, and below it what the kernel did: divergences, saturated trees, E-BFMI.
+        For chains the table has the bulk and tail effective sample sizes and R-hat of the first 40
+        coordinates and the worst ones of all. Statistics of the kernel are below it: divergences,
+        saturated trees, E-BFMI.
         """
-        from fermiac.results import averages
-
         return averages.summary(self)
+
+    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
+        """Convert the sample to the data of ArviZ.
+
+        Parameters
+        ----------
+        resample : bool, default True
+            Resample weighted points, since ArviZ has no weights. Otherwise the log-weights are in
+            ``sample_stats``.
+        n : int, optional
+            The number of points after resampling; see `resample`.
+        rng : None, int, numpy SeedSequence or Generator, default 0
+            The seed of the resampling.
+
+        Returns
+        -------
+        xarray.DataTree or arviz.InferenceData
+            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
+            for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
+            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``warmup_sample_stats`` and,
+            for `fermiac.mcmc.Chains`, ``warmup_posterior``. Every name is a variable; names like
+            ``x[0]``, ``x[1]`` form one variable, and so do coordinates without names.
+
+        Raises
+        ------
+        ArgumentError
+            If chains have weights and are to be resampled, or a coordinate has the name of an axis.
+        ImportError
+            If ArviZ is not installed.
+        """
+        return arviz.to_arviz(self, resample, n, rng)
+
+    def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
+        """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
+        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(self, axes)
+        return drawn
+
+    def plot_pairs(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+        """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
+        drawn: NDArray[Any] = registry.function("plotting", "plot_pairs")(
+            self, axes, columns=columns
+        )
+        return drawn
+
+    def plot_weights(self, ax: Axes | None = None) -> Axes:
+        """Draw the tail of the weights; see `fermiac.plotting.plot_weights`."""
+        drawn: Axes = registry.function("plotting", "plot_weights")(self, ax)
+        return drawn
+
+    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+        """Draw the traces of the chains; see `fermiac.plotting.plot_trace`."""
+        drawn: NDArray[Any] = registry.function("plotting", "plot_trace")(
+            self, axes, columns=columns
+        )
+        return drawn
+
+    def plot_ranks(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+        """Draw the ranks of the draws of each chain; see `fermiac.plotting.plot_ranks`."""
+        drawn: NDArray[Any] = registry.function("plotting", "plot_ranks")(
+            self, axes, columns=columns
+        )
+        return drawn
+
+    def plot_autocorrelation(
+        self, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
+    ) -> NDArray[Any]:
+        """Draw the autocorrelations; see `fermiac.plotting.plot_autocorrelation`."""
+        drawn: NDArray[Any] = registry.function("plotting", "plot_autocorrelation")(
+            self, axes, columns=columns, max_lag=max_lag
+        )
+        return drawn
+
+    def plot_energy(self, ax: Axes | None = None, *, block: str | None = None) -> Axes:
+        """Draw the energies and their changes; see `fermiac.plotting.plot_energy`."""
+        drawn: Axes = registry.function("plotting", "plot_energy")(self, ax, block=block)
+        return drawn
+
+    @cached_property
+    def _chain_headline(self) -> str:
+        return chain_summary.headline(self)
+
+    def _headline(self) -> str:
+        if error_model_of(self).of_chains:
+            return self._chain_headline
+        weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
+        dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
+        return f"Sample of {self.n_draws} points in {dimensions}{weighted}"
+
+    @property
+    def _points(self) -> Array:
+        return np.ascontiguousarray(self.draws.reshape(-1, self.dim), dtype=np.float64)
+
+    def _log_weights(self, law: int | None = None) -> Array:
+        """Return the log-weights of one law, (n,); zeros without weights."""
+        if self.log_weights is None:
+            return np.zeros(self.n_draws)
+        columns = self.log_weights.reshape(self.n_draws, -1)
+        if law is None and columns.shape[1] > 1:
+            raise ArgumentError(
+                f"this sample has weights for {columns.shape[1]} laws: choose one by "
+                "sample.select_law(position)"
+            )
+        return np.ascontiguousarray(columns[:, law or 0])
+
+    def _weights(self, law: int | None = None) -> Array:
+        """Return the normalised weights of one law, (n,)."""
+        weights, log_mean = _core.normalize_weights(self._log_weights(law))
+        if log_mean == -np.inf:
+            raise ArgumentError("no point of this sample has weight: all log-weights are -inf")
+        return weights
+
+    def _per_law(self, figure: Callable[[Array], float]) -> float | Array:
+        each = [
+            figure(_core.normalize_weights(self._log_weights(j))[0]) for j in range(self.n_laws)
+        ]
+        several = self.log_weights is not None and self.log_weights.ndim == self.draws.ndim
+        return np.array(each) if several else each[0]
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        """The names, or x[0], x[1] and so on."""
+        return self.names or numbered("x", self.dim)
+
+    def _coordinates(self, columns: Sequence[int]) -> Self:
+        """Return the sample of some coordinates."""
+        chosen = list(columns)
+        return replace(
+            self,
+            draws=self.draws[..., chosen],
+            gradients=None if self.gradients is None else self.gradients[..., chosen],
+            names=tuple(self._labels[j] for j in chosen),
+        )
+
+
+def _checked(sample: Any) -> dict[str, Any]:
+    """Return the fields of a sample, checked and converted."""
+    draws = _numbers("draws", sample.draws)
+    if draws.ndim not in (2, 3) or draws.size == 0:
+        raise ArgumentError(
+            f"draws: an array of shape {draws.shape} given; points as rows, (n, d) or "
+            "(chains, n, d), are needed, at least one"
+        )
+    lead, d = draws.shape[:-1], draws.shape[-1]
+    # Draws on disk, which may exceed the memory, are checked chain by chain.
+    parts = draws if isinstance(draws, np.memmap) else (draws,)
+    if not all(np.isfinite(part).all() for part in parts):
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
+        raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
+    out: dict[str, Any] = {"draws": draws}
+    out["names"] = labels(sample.names, d) if sample.names is not None and len(sample.names) else ()
+    if sample.log_weights is not None:
+        log_weights = _numbers("log_weights", sample.log_weights)
+        several = log_weights.ndim == draws.ndim and log_weights.shape[-1] > 0
+        if log_weights.shape != lead and not (several and log_weights.shape[:-1] == lead):
+            raise _shape("log_weights", log_weights, lead, " (one more axis for several laws)")
+        _no_nan_or_inf("log_weights", log_weights, "a weight that is 0 is -inf here")
+        out["log_weights"] = log_weights
+    if sample.log_densities is not None:
+        log_densities = _numbers("log_densities", sample.log_densities)
+        if log_densities.shape != lead:
+            raise _shape("log_densities", log_densities, lead)
+        _no_nan_or_inf("log_densities", log_densities, "a density that is 0 is -inf here")
+        out["log_densities"] = log_densities
+    if sample.gradients is not None:
+        gradients = _numbers("gradients", sample.gradients)
+        if gradients.shape != draws.shape:
+            raise _shape("gradients", gradients, draws.shape)
+        out["gradients"] = gradients
+    for name in ("stats", "warmup_stats"):
+        out[name] = _statistics(name, getattr(sample, name), draws)
+    return out
+
+
+def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
+    """Return the statistics of the transitions, each (chains, draws), checked."""
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{name}: a {type(given).__name__} given; a mapping from names to arrays of shape "
+            "(chains, draws) is needed"
+        )
+    out = {str(key): np.asarray(plain(f"{name}[{key!r}]", value)) for key, value in given.items()}
+    if out and draws.ndim != 3:
+        raise ArgumentError(f"{name}: given for draws that are not those of chains; leave them out")
+    own = name == "stats"
+    for key, array in out.items():
+        if array.dtype.kind not in "biuf":
+            raise ArgumentError(f"{name}: {key!r} is no array of real numbers or booleans")
+        lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
+        if array.ndim != 2 or array.shape != lead:
+            needed = str(lead) if own else f"({len(draws)}, n_warmup)"
+            raise ArgumentError(
+                f"{name}: {key!r} has shape {array.shape}; {needed} is needed to fit the draws"
+            )
+    if len({array.shape for array in out.values()}) > 1:
+        raise ArgumentError(f"{name}: arrays of different lengths given; one length is needed")
+    return out
+
+
+def _numbers(name: str, value: Any) -> Array:
+    # Draws on disk stay there, whatever their strides.
+    on_disk = isinstance(value, np.memmap) and value.dtype == np.float64
+    return value if on_disk else real_numbers(name, value, copy=None)
+
+
+def _shape(
+    name: str, array: NDArray[Any], needed: tuple[int, ...], more: str = ""
+) -> ArgumentError:
+    return ArgumentError(
+        f"{name}: an array of shape {array.shape} given; {needed} is needed to fit the draws{more}"
+    )
+
+
+def _no_nan_or_inf(name: str, array: Array, hint: str) -> None:
+    bad = np.isnan(array) | (array == np.inf)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ArgumentError(f"{name}: {array[at]} given at {at}; numbers are needed, and {hint}")

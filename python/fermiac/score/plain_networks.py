@@ -13,8 +13,7 @@ from fermiac import _core
 from fermiac._base.config import threads_for
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.parametrisation import Parametrisation, Scales
-from fermiac.targets.signatures import form_of, pointer_of
-from fermiac.targets.user_data import user_data_of
+from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
 
 __all__ = ["ArrayNetwork", "NativeNetwork"]
 

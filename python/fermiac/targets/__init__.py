@@ -1,15 +1,16 @@
-"""Targets: what the methods evaluate, in four forms.
+"""Targets: the functions that the methods evaluate, in four forms.
 
 Built-in ones run in Rust on all threads, native ones (`native`) are C pointers that all threads
 call, torch modules (`torch`) are evaluated in batches on their device. Every method also takes a
-batched Python callable as it is, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of
-one point, at a cost. `as_target` takes a log-density in any of these forms.
+batched Python callable, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of one point,
+at a cost. `as_target` takes a log-density in any of these forms.
 """
 
 from __future__ import annotations
 
 from fermiac.targets import transforms
 from fermiac.targets.builtin import BuiltinIntegrand
+from fermiac.targets.callables import vectorize
 from fermiac.targets.conversion import as_target
 from fermiac.targets.density import BuiltinDensity, LogDensity
 from fermiac.targets.factories import factory
@@ -34,7 +35,6 @@ from fermiac.targets.posteriors import (
 from fermiac.targets.shapes import banana, funnel, gaussian, rosenbrock
 from fermiac.targets.torch_target import TorchTarget, torch
 from fermiac.targets.transformed_density import TransformedDensity, transformed
-from fermiac.targets.vectorized import vectorize
 
 __all__ = [
     "BuiltinDensity",

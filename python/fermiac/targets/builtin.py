@@ -1,4 +1,4 @@
-"""What constructors of built-in targets return: frozen objects that are their arguments."""
+"""Base class of the built-in targets: frozen objects defined by their arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import plain
+from fermiac._base.validate import numbered, real_numbers
 from fermiac.errors import ArgumentError
 
 __all__ = ["Built", "BuiltinIntegrand", "numbered", "real_numbers", "scalar"]
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class Built:
-    """What a function made of its arguments: frozen, comparable, hashable, picklable."""
+    """Base class of objects made of arguments by a function: frozen, comparable, picklable."""
 
     __slots__ = ("_arguments", "_make")
 
@@ -51,7 +51,7 @@ class Built:
         )
 
     def __hash__(self) -> int:
-        # The sum makes 0.0 of -0.0: what is equal must hash equally.
+        # The sum makes 0.0 of -0.0: equal objects must have equal hashes.
         values = (
             (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v
             for v in self._arguments.values()
@@ -145,27 +145,8 @@ class BuiltinIntegrand(Built):
         return self._handle(points, resolve_threads(None))
 
 
-def real_numbers(name: str, value: ArrayLike) -> Array:
-    """Copy an argument to a C-contiguous float64 array, or raise in its name."""
-    value = plain(name, value)
-    try:
-        given = np.asarray(value)
-        if given.dtype.kind == "c":
-            raise TypeError("complex numbers")
-        return np.array(given, dtype=np.float64, order="C")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArgumentError(
-            f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
-        ) from error
-
-
-def numbered(name: str, n: int) -> tuple[str, ...]:
-    """Names of coordinates: ``name[0]``, ``name[1]``, ..."""
-    return tuple(f"{name}[{i}]" for i in range(n))
-
-
 def scalar(name: str, value: object) -> float:
-    """One real number, or raise in the argument's name."""
+    """Return one real number, or raise in the argument's name."""
     given = real_numbers(name, value)  # type: ignore[arg-type]
     if given.ndim:
         raise ArgumentError(f"{name}: an array of shape {given.shape} given; a number is needed")

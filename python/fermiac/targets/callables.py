@@ -1,20 +1,25 @@
-"""Batched Python callables as integrands, log-densities and laws: calls and checks them."""
+"""Batched Python callables as integrands, log-densities and laws, with checks of their values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets.density import LogDensity
 
-if TYPE_CHECKING:
-    from fermiac.distributions import Law
-
-__all__ = ["CallableDensity", "CallableIntegrand", "CallableLaw", "as_batch", "law_handle"]
+__all__ = [
+    "CallableDensity",
+    "CallableIntegrand",
+    "CallableLaw",
+    "as_batch",
+    "law_handle",
+    "vectorize",
+]
 
 Array = NDArray[np.float64]
 
@@ -22,9 +27,9 @@ Array = NDArray[np.float64]
 class CallableIntegrand:
     """A user's integrand: (n, d) -> (n,) or (n, k), real or complex.
 
-    The core sees real columns: a complex integrand has its real parts first, then its imaginary
-    ones. `scalar` and `complex` tell, after the first call, what the user's function returns;
-    `check` sees the number of outputs and whether they are complex before anything else does.
+    The core gets real columns: a complex integrand has its real parts first, then its imaginary
+    ones. `scalar` and `complex` describe the values of the user's function after the first call;
+    `check` is called first, with the number of outputs and whether they are complex.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class CallableIntegrand:
 
     @property
     def handle(self) -> tuple[Callable[[Array], Array], int]:
-        """What the core takes."""
+        """The argument of the core."""
         return (self, self._dim)
 
     def __call__(self, x: Array) -> Array:
@@ -51,7 +56,7 @@ class CallableIntegrand:
         try:
             y = self._f(x)
         except (CheckpointError, WorkerError):
-            raise  # not by the user's function
+            raise  # raised by fermiac, not by the user's function
         except BaseException as error:
             error.add_note(
                 f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
@@ -172,13 +177,11 @@ class CallableLaw:
     """A law that is defined in Python, as the core calls it."""
 
     def __init__(self, law: Law) -> None:
-        from fermiac.distributions import Law
-
         self._law = law
         self._from_unit = type(law).from_unit is not Law.from_unit
 
     def log_density(self, x: Array) -> Array:
-        """Checked log-densities of a batch."""
+        """Return the log-densities of a batch, checked."""
         what = f"log_density of {type(self._law).__name__}"
         try:
             y = self._law.log_density(x)
@@ -194,7 +197,7 @@ class CallableLaw:
         return np.ascontiguousarray(values, dtype=np.float64)
 
     def draw(self, uniforms: Array, key: int) -> Array:
-        """Points for a batch of uniforms, or as many from the law's own sampler."""
+        """Return points for a batch of uniforms, or as many from the law's own sampler."""
         law, what = self._law, f"the sampler of {type(self._law).__name__}"
         try:
             if self._from_unit:
@@ -213,7 +216,7 @@ class CallableLaw:
 
 
 def law_handle(law: Law) -> Any:
-    """A law as the core takes it: a built-in one, or (log_density, draw, dim, bounds)."""
+    """Return a law for the core: a built-in handle, or (log_density, draw, dim, bounds)."""
     if law._handle is not None:
         return law._handle
     adapter = CallableLaw(law)
@@ -235,7 +238,7 @@ def _shape(y: Any) -> str:
 
 
 def as_batch(y: Any, x: Array) -> NDArray[Any]:
-    """What an integrand gave for the batch `x`, as an array of shape (n,) or (n, k)."""
+    """Return the values of an integrand for the batch `x` as an array, (n,) or (n, k)."""
     n = len(x)
     values = _as_numbers(y, "the integrand")
     if values.ndim == 0:
@@ -274,3 +277,84 @@ def _as_numbers(y: Any, what: str) -> NDArray[Any]:
     if values.dtype.kind not in "biufc":
         raise TargetError(f"{what} gave an array of type {values.dtype}; it must hold numbers")
     return values
+
+
+def vectorize(f: Callable[[NDArray[np.float64]], Any]) -> Callable[[Any], NDArray[Any]]:
+    """Return a batched function of a function of one point.
+
+    The function is called in a Python loop: a microsecond or more for every point, on one thread,
+    whatever the number of cores. A function that takes the whole (n, d) array with NumPy's
+    operations is commonly ten to a hundred times faster, and a built-in integrand faster still.
+
+    Parameters
+    ----------
+    f : callable
+        Takes one point, an array of shape (d,); gives a number, or k numbers.
+
+    Returns
+    -------
+    callable
+        Takes an array of shape (n, d); gives (n,) or (n, k). It can be pickled if `f` can.
+
+    Raises
+    ------
+    ArgumentError
+        If `f` is not callable. The function that is returned raises it for an array that is not
+        of shape (n, d), and `TargetError` if `f` gives something else than a number or one list
+        of numbers, equally long for all points. Exceptions of `f` itself pass through.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> f = fm.targets.vectorize(lambda x: max(x[0], x[1]))
+    >>> f(np.array([[1.0, 2.0], [4.0, 3.0]]))
+    array([2., 4.])
+    """
+    if not callable(f):
+        raise ArgumentError(
+            f"f: {type(f).__name__} given; a function of one point, an array of shape (d,), is "
+            "needed"
+        )
+    return _Vectorized(f)
+
+
+class _Vectorized:
+    """A batched function that calls another one point by point."""
+
+    __slots__ = ("_f",)
+
+    def __init__(self, f: Callable[[NDArray[np.float64]], Any]) -> None:
+        self._f = f
+
+    def __repr__(self) -> str:
+        return f"vectorize({self._f!r})"
+
+    def __call__(self, x: Any) -> NDArray[Any]:
+        points = np.asarray(x, dtype=np.float64)
+        if points.ndim != 2:
+            raise ArgumentError(
+                f"x: an array of shape {points.shape} given; points as rows, shape (n, d), are "
+                "needed"
+            )
+        results = []
+        for i, point in enumerate(points):
+            try:
+                results.append(self._f(point))
+            except BaseException as error:
+                error.add_note(f"raised by the function given to vectorize at point {i}: {point}")
+                raise
+        try:
+            values = np.asarray(results) if results else np.empty(0)
+        except ValueError as error:
+            raise TargetError(
+                "the function given to vectorize gave results of different shapes; it must give a "
+                "number, or the same number of them, for every point"
+            ) from error
+        if values.dtype.kind not in "biufc" or values.ndim > 2:
+            raise TargetError(
+                f"the function given to vectorize gave {type(results[0]).__name__} of shape "
+                f"{values.shape[1:]} and type {values.dtype}; it must give a number or one list "
+                "of numbers for a point"
+            )
+        return values

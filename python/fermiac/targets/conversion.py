@@ -1,4 +1,4 @@
-"""What users give as a target, in the two forms that methods take: log-density and integrand."""
+"""Conversion of users' objects to log-densities and integrands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.validate import whole
+from fermiac.distributions import Law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.callables import CallableDensity, CallableIntegrand
 from fermiac.targets.density import LogDensity
-from fermiac.targets.native_pointer import NativeTarget, native
+from fermiac.targets.native_pointer import NativeTarget, form_of, native, pointer_of
 from fermiac.targets.posteriors import law_density
-from fermiac.targets.signatures import form_of, pointer_of
 from fermiac.targets.torch_target import torch
 
 __all__ = ["Integrand", "adapted", "as_integrand", "as_target", "is_integrand"]
@@ -29,17 +29,17 @@ Array = NDArray[np.float64]
 def as_target(
     obj: Any, dim: int | None = None, gradient: bool | Callable[[Array], Any] | None = None
 ) -> LogDensity:
-    """Take a log-density as it comes: built-in, Python, native or torch.
+    """Return an object as a log-density: built-in, Python, native or torch.
 
     Parameters
     ----------
     obj : LogDensity, Law, torch.nn.Module, native function or callable
         A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
         scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes, cffi or
-        SciPy that tells its signature (see `native`); or a function that takes a batch of points,
+        SciPy that has a signature (see `native`); or a function that takes a batch of points,
         shape (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
     dim : int, optional
-        Coordinates of a point; needed unless `obj` knows it, and checked if it does.
+        Coordinates of a point; needed unless `obj` has it, and checked if it does.
     gradient : None, True or callable, default None
         The gradient of a Python function: a function (n, d) -> (n, d), or True if `obj` itself
         gives a pair (value, gradient). All others have their own, or none.
@@ -95,7 +95,7 @@ def as_target(
 
 @dataclass
 class Integrand:
-    """An integrand as a method hands it to the core."""
+    """An integrand for the core."""
 
     handle: Any
     scalar: bool
@@ -105,10 +105,10 @@ class Integrand:
 def as_integrand(
     f: Any, dim: int, check: Callable[[int, bool], None] | None = None
 ) -> Integrand | CallableIntegrand:
-    """Take an integrand as it comes: built-in, Python, native or torch.
+    """Return an object as an integrand: built-in, Python, native or torch.
 
     `check` is called with the number of outputs and whether they are complex, at once or after
-    the first evaluation; then `scalar` and `complex` of what is returned are known.
+    the first evaluation; then `scalar` and `complex` of the result are known.
     """
     f = adapted(f, dim)
     if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
@@ -131,7 +131,7 @@ def as_integrand(
 
 
 def adapted(f: Any, dim: int) -> Any:
-    """The target that a bare torch module or function pointer stands for; all else as it is."""
+    """Return the target of a bare torch module or function pointer; other objects unchanged."""
     if _is_torch_module(f):
         return torch(f, dim)
     if _is_native(f):
@@ -140,7 +140,7 @@ def adapted(f: Any, dim: int) -> Any:
 
 
 def is_integrand(obj: Any) -> bool:
-    """Whether `as_integrand` takes it, as far as its type tells."""
+    """Return whether `as_integrand` takes an object, judged by its type."""
     return callable(obj) or _is_native(obj)
 
 
@@ -151,20 +151,18 @@ def _needed(dim: int | None) -> int:
 
 
 def _is_law(obj: Any) -> bool:
-    from fermiac.distributions import Law
-
     frozen = type(obj).__module__.startswith("scipy.stats")
     return isinstance(obj, Law) or (frozen and not isinstance(obj, type))
 
 
 def _is_torch_module(obj: Any) -> bool:
-    # Whoever has a module has imported torch.
+    # Where there is a module, torch has been imported.
     library = sys.modules.get("torch")
     return library is not None and isinstance(obj, library.nn.Module)
 
 
 def _is_native(obj: Any) -> bool:
-    """Whether an object can be nothing but a pointer to a native function."""
+    """Return whether an object is a pointer to a native function."""
     kind = type(obj)
     return (
         isinstance(obj, CFuncPtr)
@@ -175,7 +173,7 @@ def _is_native(obj: Any) -> bool:
 
 
 def _native(obj: Any, dim: int) -> NativeTarget:
-    """A native target by the signature that the object tells."""
+    """Return a native target by the signature of the object."""
     told = pointer_of(obj).signature
     if told is None:
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Log-densities as every method takes them: one class, whatever stands behind it."""
+"""Log-densities: the base class for all methods, and the built-in ones."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class LogDensity:
     dim : int
         Coordinates of a point.
     has_gradient : bool
-        Whether the gradient can be asked for.
+        Whether it has a gradient.
     form : {"builtin", "python", "native", "torch"}
-        What stands behind it.
+        The form of the target.
     names : tuple of str or None
         The names of the coordinates, where they have any.
     log_evidence : float or None
@@ -54,13 +54,13 @@ class LogDensity:
 
     @property
     def _handle(self) -> Any:
-        """What the core takes: a handle, or (evaluate, dim, has_gradient)."""
+        """The argument of the core: a handle, or (evaluate, dim, has_gradient)."""
         return (self._evaluate, self.dim, self.has_gradient)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        """Values (n,) and, if asked for, gradients (n, d): C-contiguous float64 arrays.
+        """Return values (n,) and, if wanted, gradients (n, d): C-contiguous float64 arrays.
 
-        Shapes and types are checked here; values by whoever calls.
+        Shapes and types are checked here, values by the caller.
         """
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class LogDensity:
         Parameters
         ----------
         x : array_like of shape (n, d)
-            A Python function gets an array that is C-contiguous and float64 as it is.
+            An array that is C-contiguous and float64 is passed to a Python function without a copy.
 
         Returns
         -------
@@ -132,7 +132,7 @@ class LogDensity:
         return handle.log_density(x, threads), None
 
     def _points(self, x: ArrayLike) -> Array:
-        # An array that is as it must be is not copied: the target gets what its caller holds.
+        # A C-contiguous float64 array is not copied: the target gets the array of its caller.
         if (
             type(x) is np.ndarray
             and x.dtype == np.float64
@@ -162,7 +162,7 @@ class BuiltinDensity(Built, LogDensity):
     dim : int
         Coordinates of a point.
     has_gradient : bool
-        Whether the gradient can be asked for.
+        Whether it has a gradient.
     form : str
         ``"builtin"``.
     names : tuple of str or None
@@ -214,8 +214,8 @@ class BuiltinDensity(Built, LogDensity):
 
 
 def _settle(x: Array, values: Array, gradients: Array | None) -> None:
-    """The rules of the core, for a target that is called outside of a method."""
-    # One pass tells that all is well: a NaN is the maximum, and not below infinity.
+    """Apply the rules of the core to a target that is called outside of a method."""
+    # One pass suffices if all is well: a NaN is the maximum, and not below infinity.
     if len(values) and not np.maximum.reduce(values) < np.inf:
         bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
         raise TargetError(

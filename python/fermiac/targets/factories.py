@@ -1,4 +1,4 @@
-"""Targets that are made where they are needed: by the name of a function that makes them."""
+"""Targets by the name of the function that makes them, for the workers of an executor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Factory:
         self._target: Any = None
 
     def build(self, dim: int) -> Any:
-        """The target of this process, for points of this dimension."""
+        """Return the target of this process, for points of this dimension."""
         with self._lock:
             if self._target is None:
                 made = self._made()
@@ -61,7 +61,7 @@ class Factory:
 
 
 def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
-    """Name a target by the function that makes it, for what cannot be pickled.
+    """Return a target by the name of the function that makes it, for targets without a pickle.
 
     Native pointers, open files and compiled modules stay where they were made. A worker of an
     executor makes its own instead, from the name of a function that returns the target.
@@ -71,12 +71,12 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     spec : str
         ``"module:function"``; the module must be importable in every worker.
     *args, **kwargs
-        What the function is called with. They must be picklable.
+        The arguments of the function. They must be picklable.
 
     Returns
     -------
     Factory
-        It stands for the target wherever a batched callable is taken, and as ``target_factory=``.
+        It can be given for the target as a batched callable, and as ``target_factory=``.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
 
 
 def as_factory(given: str | Factory) -> Factory:
-    """What ``target_factory=`` takes."""
+    """Return the argument ``target_factory=`` as a factory."""
     return given if isinstance(given, Factory) else factory(given)
 
 

@@ -1,4 +1,4 @@
-"""The constructors of the built-in integrands."""
+"""The built-in integrands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError
-from fermiac.targets.builtin import BuiltinIntegrand, real_numbers
+from fermiac.targets.builtin import BuiltinIntegrand, real_numbers, scalar
 
 __all__ = [
     "cantilever",
@@ -24,10 +24,10 @@ Array = NDArray[np.float64]
 
 
 def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
-    r"""Make monomials: output j is :math:`\prod_i x_i^{k_{ji}}`.
+    r"""Return monomials: output j is :math:`\prod_i x_i^{k_{ji}}`.
 
-    Powers come by repeated multiplication, shared by all outputs; the k-th carries at most k - 1
-    roundings.
+    Powers are computed by repeated multiplication, shared by all outputs; the k-th has at most
+    k - 1 roundings.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
 
 
 def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
-    r"""Make members of one of Genz's families of test integrands on the unit cube.
+    r"""Return members of one of Genz's families of test integrands on the unit cube.
 
     ================= ====================================================================
     ``oscillatory``   :math:`\cos(2 \pi w_1 + \sum a_i x_i)`
@@ -95,10 +95,10 @@ def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
     kind : str
         The family.
     a : array_like of shape (d,) or (J, d)
-        How difficult each coordinate is.
+        The difficulty of each coordinate.
     w : array_like of shape (d,) or (J, d)
-        Where the peak or edge is; ``corner`` makes no use of it. A vector beside a matrix serves
-        all J members.
+        The position of the peak or edge; ``corner`` does not use it. A vector beside a matrix is
+        shared by all J members.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
 
 
 def cantilever() -> BuiltinIntegrand:
-    r"""Make the displacement of a cantilever beam's tip.
+    r"""Return the displacement of a cantilever beam's tip.
 
     .. math:: \frac{4 L^3}{10^9 E w t}
               \sqrt{\left(\frac{F_X}{w^2}\right)^2 + \left(\frac{F_Y}{t^2}\right)^2}
@@ -174,7 +174,7 @@ def cantilever() -> BuiltinIntegrand:
 
 
 def ishigami(a: float = 7.0, b: float = 0.1) -> BuiltinIntegrand:
-    r"""Make Ishigami's function: :math:`\sin x_1 + a \sin^2 x_2 + b x_3^4 \sin x_1`.
+    r"""Return Ishigami's function: :math:`\sin x_1 + a \sin^2 x_2 + b x_3^4 \sin x_1`.
 
     A test of sensitivity analysis, with each coordinate uniform on (-π, π).
 
@@ -203,12 +203,12 @@ def ishigami(a: float = 7.0, b: float = 0.1) -> BuiltinIntegrand:
     >>> fm.targets.ishigami()([[0.0, 0.0, 1.0]])
     array([0.])
     """
-    a, b = _number("a", a), _number("b", b)
+    a, b = scalar("a", a), scalar("b", b)
     return BuiltinIntegrand(ishigami, _core.Integrand.ishigami(a, b), a=a, b=b)
 
 
 def g_function(a: ArrayLike) -> BuiltinIntegrand:
-    r"""Make Sobol's g-function: :math:`\prod (|4 x_i - 2| + a_i) / (1 + a_i)`.
+    r"""Return Sobol's g-function: :math:`\prod (|4 x_i - 2| + a_i) / (1 + a_i)`.
 
     A test of sensitivity analysis on the unit cube, with mean 1.
 
@@ -248,7 +248,7 @@ def g_function(a: ArrayLike) -> BuiltinIntegrand:
 
 
 def linear(coefficients: ArrayLike, intercept: ArrayLike = 0.0) -> BuiltinIntegrand:
-    r"""Make linear forms: output j is :math:`b_j + \sum_i c_{ji} x_i`.
+    r"""Return linear forms: output j is :math:`b_j + \sum_i c_{ji} x_i`.
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ def linear(coefficients: ArrayLike, intercept: ArrayLike = 0.0) -> BuiltinIntegr
 
 
 def indicator(g: BuiltinIntegrand) -> BuiltinIntegrand:
-    """Make the indicator of failure: 1 where ``g(x) <= 0``, else 0.
+    """Return the indicator of failure: 1 where ``g(x) <= 0``, else 0.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def indicator(g: BuiltinIntegrand) -> BuiltinIntegrand:
 
 
 def sobol_pick_freeze(model: BuiltinIntegrand) -> BuiltinIntegrand:
-    r"""Make the joint integrand of a model's first-order Sobol' indices.
+    r"""Return the joint integrand of a model's first-order Sobol' indices.
 
     At a pair of independent points, (x, x') in 2 d coordinates, the outputs are
     :math:`m(x) m(x_i, x'_{-i})` for i = 1, ..., d, then :math:`m(x)` and :math:`m(x)^2`, where
@@ -368,13 +368,6 @@ def _builtin(name: str, value: object) -> BuiltinIntegrand:
         f"{name}: {type(value).__name__} given; an integrand made by fermiac.targets (linear, "
         "powers, ...) is needed. Write what is made of a Python function in Python"
     )
-
-
-def _number(name: str, value: object) -> float:
-    given = real_numbers(name, value)  # type: ignore[arg-type]
-    if given.ndim:
-        raise ArgumentError(f"{name}: an array of shape {given.shape} given; a number is needed")
-    return float(given)
 
 
 def _matrix(name: str, value: ArrayLike) -> Array:

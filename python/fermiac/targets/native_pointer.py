@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import pickle
-from typing import Any, NoReturn
+import re
+import sys
+from _ctypes import CFuncPtr
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import threads_for
-from fermiac._base.validate import whole
+from fermiac._base.validate import choice, whole
 from fermiac.errors import ArgumentError
 from fermiac.targets.density import LogDensity
-from fermiac.targets.signatures import FORMS, form_of, pointer_of, wants_numbers
-from fermiac.targets.user_data import user_data_of
 
-__all__ = ["NativeTarget", "native"]
+__all__ = [
+    "FORMS",
+    "NativeTarget",
+    "form_of",
+    "native",
+    "pointer_of",
+    "user_data_of",
+    "wants_numbers",
+]
 
 Array = NDArray[np.float64]
+
+#: The accepted C signatures, by the name of their form in the core.
+FORMS = {
+    "batch": "int (const double *x, intptr_t n, intptr_t d, double *out, void *user)",
+    "gradient": (
+        "int (const double *x, intptr_t n, intptr_t d, double *out, double *grad, void *user)"
+    ),
+    "outputs": (
+        "int (const double *x, intptr_t n, intptr_t d, intptr_t k, double *out, void *user)"
+    ),
+    "scalar": "double (double *x, intptr_t d, void *user)",
+    "node": "void (const double *theta, int64_t node, double *out, void *user)",
+    "denoiser": (
+        "void (const double *y, const double *s, double *out, size_t n, size_t d, void *user)"
+    ),
+}
+
+_ACCEPTED = (
+    "a numba @cfunc, a ctypes or cffi function pointer, a PyCapsule, a scipy.LowLevelCallable or "
+    "an address (int)"
+)
+
+#: FUNCFLAG_PYTHONAPI of ctypes.
+_NEEDS_INTERPRETER = 4
+_POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer, CFuncPtr)
 
 
 class NativeTarget(LogDensity):
     """A target behind a C pointer: an integrand, and a log-density if it has one output.
 
-    `fermiac.targets.native` makes them. They cannot be pickled: an address means nothing in
+    `fermiac.targets.native` makes them. They cannot be pickled: an address has no meaning in
     another process.
 
     Attributes
@@ -70,7 +107,7 @@ class NativeTarget(LogDensity):
         Returns
         -------
         ndarray of shape (n,) or, for more than one output, (n, n_outputs)
-            As the function gives them, NaN and infinities too.
+            The values of the function, NaN and infinities included.
 
         Raises
         ------
@@ -114,14 +151,14 @@ def native(
     n_outputs: int = 1,
     user_data: Any = None,
 ) -> NativeTarget:
-    r"""Make a target of a C function pointer, which all threads call without the interpreter.
+    r"""Return a target behind a C function pointer, which all threads call without the interpreter.
 
     Parameters
     ----------
     pointer : numba cfunc, ctypes or cffi function pointer, PyCapsule, LowLevelCallable or int
-        The function; it is kept alive. Where the object tells its signature, that is checked: of
-        a ctypes function whose ``argtypes`` are not set, and of an address, nothing is known. The
-        name of a PyCapsule is the signature.
+        The function; it is kept alive. Where the object has a signature, it is checked. A ctypes
+        function whose ``argtypes`` are not set, and an address, have none. The name of a PyCapsule
+        is the signature.
     dim : int
         Coordinates of a point.
     signature : {"batch", "scalar"}, default "batch"
@@ -131,10 +168,10 @@ def native(
     n_outputs : int, default 1
         Numbers per point; a log-density has one.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
-        What the function gets as its last argument, null by default; needed where the function
-        declares it as ``double *``. An int is an address. A buffer (a NumPy array, which must be
-        C-contiguous) is kept alive and passed by its address. What a PyCapsule or
-        LowLevelCallable brings with it is passed unless this is given.
+        The last argument of the function, null by default; needed where the function declares it as
+        ``double *``. An int is an address. A buffer (a NumPy array, which must be C-contiguous) is
+        kept alive and passed by its address. The user data of a PyCapsule or LowLevelCallable are
+        passed unless this is given.
 
     Returns
     -------
@@ -149,8 +186,8 @@ def native(
 
     Warnings
     --------
-    What an address points to is not checked and cannot be: a wrong one, or a wrong `dim` or
-    signature of an address, crashes the process. The function must allow calls from several
+    An address cannot be checked: a wrong one, or a wrong `dim` or signature of an address, crashes
+    the process. The function must allow calls from several
     threads at a time, must not write to the points (one of single points may), and no C++
     exception may leave it.
 
@@ -172,8 +209,8 @@ def native(
 
     An exception in a numba cfunc is printed and ends the call with status 0; the rows that it left
     unwritten are found and raise `TargetError`. In a function of single points it would be a
-    silent 0.0, so a numba cfunc with ``signature="scalar"`` is compiled again, as a loop over a
-    batch. No such thing can be done for other pointers: an exception in a scalar callback of
+    silent 0.0, so that a numba cfunc with ``signature="scalar"`` is compiled again, as a loop over
+    a batch. That is impossible for other pointers: an exception in a scalar callback of
     ctypes or cffi is printed and gives an arbitrary value, and one in a batch callback is found
     by the rows that it left unwritten, if there are any. Catch what may be raised in it, and
     return a negative number. With one thread, or few points, a callback may run on the main
@@ -202,9 +239,7 @@ def native(
     form = wanted[0] if found.signature is None else form_of(found.signature, wanted)
     address, owner = found.address, pointer
     if form == "scalar" and type(pointer).__name__ == "CFunc":
-        from fermiac.targets.numba_scalar import batch_of_scalar
-
-        owner = batch_of_scalar(pointer)
+        owner = _batch_of_scalar(pointer)
         form, address = "batch", owner.address
     data, keep = (found.user_data or 0, None) if user_data is None else user_data_of(user_data)
     if not data and found.signature is not None and wants_numbers(found.signature):
@@ -228,8 +263,7 @@ def native(
 
 
 def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
-    if signature not in ("batch", "scalar"):
-        raise ArgumentError(f"signature: {signature!r} given; it must be 'batch' or 'scalar'")
+    choice("signature", signature, ("batch", "scalar"))
     if gradient not in (True, False):
         raise ArgumentError(
             f"gradient: {gradient!r} given; it must be True or False: a native gradient comes "
@@ -247,3 +281,297 @@ def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
     if gradient:
         return ["gradient"]
     return ["batch", "outputs"] if n_outputs == 1 else ["outputs"]
+
+
+def _batch_of_scalar(scalar: Any) -> Any:
+    """Return a loop over points, compiled around the Python function of a numba cfunc.
+
+    An exception that leaves a cfunc of one point turns into the value 0.0. In a loop that numba
+    compiles it ends the loop, and the rows that are not written show it.
+
+    Parameters
+    ----------
+    scalar : numba.core.ccallback.CFunc
+        double (double *x, intptr_t d, void *user).
+
+    Returns
+    -------
+    numba.core.ccallback.CFunc
+        int (const double *x, intptr_t n, intptr_t d, double *out, void *user).
+    """
+    # Imported by name: numba has no complete types, and fermiac does not need it.
+    numba: Any = importlib.import_module("numba")
+    types = numba.types
+    extending: Any = importlib.import_module("numba.extending")
+
+    def to_pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(types.float64)(types.uintp), generate
+
+    pointer_at = extending.intrinsic(to_pointer)
+    options = getattr(getattr(scalar, "_compiler", None), "targetoptions", {})
+    kept = {k: options[k] for k in ("fastmath", "error_model", "boundscheck") if k in options}
+    evaluate = numba.njit(**kept)(scalar.__wrapped__)
+    carray, empty = numba.carray, np.empty
+
+    def batch(x: Any, n: Any, d: Any, out: Any, user: Any) -> int:
+        rows, values = carray(x, (n, d)), carray(out, n)
+        point = empty(d)  # the scalar signature lets the function write to its point
+        pointer = pointer_at(point.ctypes.data)
+        for i in range(n):
+            for j in range(d):
+                point[j] = rows[i, j]
+            values[i] = evaluate(pointer, d, user)
+        return 0
+
+    batch.__name__ = scalar.__name__
+    numbers = types.CPointer(types.float64)
+    # The function may read its user data by the type that it declares.
+    user_data = scalar._sig.args[2]
+    signature = types.intc(numbers, types.intp, types.intp, numbers, user_data)
+    return numba.cfunc(signature)(batch)
+
+
+class Pointer(NamedTuple):
+    """A function pointer, with its signature in C where the object has one."""
+
+    address: int
+    user_data: int | None
+    signature: str | None
+    name: str
+
+
+def pointer_of(obj: Any) -> Pointer:
+    """Return the address, the user data and the signature of a function pointer."""
+    kind = type(obj)
+    if isinstance(obj, int) and not isinstance(obj, bool):
+        if not 0 < obj <= sys.maxsize * 2 + 1:
+            raise ArgumentError(f"pointer: {obj} given, which is no address")
+        return Pointer(obj, None, None, f"at {obj:#x}")
+    if kind.__name__ == "CFunc" and kind.__module__.startswith("numba."):
+        return _of_ctypes(obj.ctypes, repr(obj.__name__))
+    if isinstance(obj, CFuncPtr):
+        return _of_ctypes(obj, None)
+    if kind.__module__ == "_cffi_backend" and kind.__name__.startswith(("_CData", "__CData")):
+        return _of_cffi(obj)
+    if kind.__name__ == "LowLevelCallable" and kind.__module__.startswith("scipy."):
+        # Its first item is a capsule named by the signature; the class hides it from users.
+        return _of_capsule(tuple.__getitem__(obj, 0))
+    if kind.__name__ == "PyCapsule":
+        return _of_capsule(obj)
+    hint = ""
+    if kind.__name__ == "CPUDispatcher":
+        hint = "; compile the function with numba.cfunc(signature), not with njit"
+    elif kind.__module__ == "builtins" and callable(obj) and hasattr(obj, "__self__"):
+        hint = "; for a function of a cffi module give ffi.addressof(lib, 'name')"
+    raise ArgumentError(f"pointer: {kind.__name__} given; {_ACCEPTED} is needed{hint}")
+
+
+def _of_ctypes(function: Any, name: str | None) -> Pointer:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    if not address:
+        raise ArgumentError("pointer: a null ctypes pointer given")
+    if function._flags_ & _NEEDS_INTERPRETER:
+        raise ArgumentError(
+            "pointer: a function of ctypes.PYFUNCTYPE or PyDLL given, which must hold the "
+            "interpreter's lock; native targets are called without it: use CFUNCTYPE or CDLL"
+        )
+    signature = None
+    if function.argtypes is not None:
+        arguments = ", ".join(_ctypes_spelling(t) for t in function.argtypes)
+        signature = f"{_ctypes_spelling(function.restype)} ({arguments})"
+    if name is None:
+        given = getattr(function, "__name__", None)
+        name = repr(given) if given else f"at {address:#x}"
+    return Pointer(address, None, signature, name)
+
+
+def _ctypes_spelling(kind: Any) -> str:
+    if kind is None:
+        return "void"
+    if kind is ctypes.c_void_p:
+        return "void *"
+    is_type: bool = isinstance(kind, type)
+    if not is_type:
+        return str(getattr(kind, "__name__", type(kind).__name__))  # converts, by a rule of its own
+    if issubclass(kind, ctypes.c_void_p) and getattr(kind, "_dtype_", None) is not None:
+        # numpy.ctypeslib.ndpointer
+        name = kind._dtype_.name
+        return "double *" if name == "float64" else f"{name} *"
+    if issubclass(kind, ctypes._Pointer):
+        return f"{_ctypes_spelling(kind._type_)} *"
+    if kind is ctypes.c_double:
+        return "double"
+    code = getattr(kind, "_type_", None)
+    if isinstance(code, str) and code in "bhilqBHILQ":
+        return f"int{8 * ctypes.sizeof(kind)}_t"
+    return str(kind.__name__)
+
+
+def _of_cffi(cdata: Any) -> Pointer:
+    import _cffi_backend
+
+    ffi = _cffi_backend.FFI()
+    kind = ffi.typeof(cdata)
+    if kind.kind == "pointer" and kind.item.kind == "function":
+        kind = kind.item
+    address = int(ffi.cast("intptr_t", cdata)) if kind.kind in ("function", "pointer") else 0
+    if not address:
+        raise ArgumentError(f"pointer: cffi data of type '{kind.cname}' given; {_ACCEPTED}")
+    if kind.kind == "pointer":
+        if kind.cname != "void *":
+            raise ArgumentError(f"pointer: cffi pointer of type '{kind.cname}' given; {_ACCEPTED}")
+        return Pointer(address, None, None, f"at {address:#x}")
+    arguments = ", ".join(a.cname for a in kind.args)
+    signature = f"{kind.result.cname} ({arguments}{', ...' if kind.ellipsis else ''})"
+    return Pointer(address, None, signature, f"at {address:#x}")
+
+
+def _of_capsule(capsule: Any) -> Pointer:
+    api = ctypes.pythonapi
+    name_of = _prototype(api.PyCapsule_GetName, ctypes.c_char_p, ctypes.py_object)
+    pointer = _prototype(
+        api.PyCapsule_GetPointer, ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p
+    )
+    context = _prototype(api.PyCapsule_GetContext, ctypes.c_void_p, ctypes.py_object)
+    name = name_of(capsule)
+    address = pointer(capsule, name)
+    signature = None if name is None else name.decode(errors="replace")
+    return Pointer(address, context(capsule), signature, f"at {address:#x}")
+
+
+def _prototype(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
+    # A pointer of our own: the functions of ctypes.pythonapi are shared by the whole process.
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    prototype: Callable[..., Any] = ctypes.PYFUNCTYPE(result, *arguments)(address)
+    return prototype
+
+
+def form_of(signature: str, wanted: list[str]) -> str:
+    """Return the wanted form that a signature has; an error lists the forms if it has none."""
+    given = _normal(signature)
+    for form in wanted:
+        if given == _normal(FORMS[form]):
+            return form
+    lines = "\n".join(f"    {FORMS[form]}" for form in wanted)
+    other = next((form for form in FORMS if given == _normal(FORMS[form])), None)
+    hint = {
+        "scalar": "\nThe one given is that of signature='scalar'.",
+        "gradient": "\nThe one given is that of gradient=True.",
+        "batch": "\nThe one given is that of signature='batch' without gradient.",
+        "outputs": "\nThe one given is that of fermiac.targets.native(f, dim, n_outputs=k).",
+        "node": "\nThe one given is that of a loss for fermiac.walks.optimize.",
+        "denoiser": "\nThe one given is that of a fermiac.score.ScoreModel.",
+    }
+    raise ArgumentError(
+        f"pointer: the signature of the function is\n    {signature}\nwhere one of these is "
+        f"needed (intptr_t may be spelled as any integer of {8 * _POINTER_BYTES} bits):\n{lines}"
+        + (hint[other] if other else "")
+    )
+
+
+_POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
+_SIZES = {
+    "int": ctypes.sizeof(ctypes.c_int),
+    "long": ctypes.sizeof(ctypes.c_long),
+    "long long": ctypes.sizeof(ctypes.c_longlong),
+    "int32_t": 4,
+    "int64_t": 8,
+    **dict.fromkeys(
+        ("intptr_t", "ssize_t", "Py_ssize_t", "npy_intp", "ptrdiff_t", "size_t"), _POINTER_BYTES
+    ),
+}
+
+#: Words that are part of a type, never the name of an argument.
+_KEYWORDS = frozenset(
+    "char short int long unsigned float double complex _Complex void bool _Bool".split()
+)
+
+
+def wants_numbers(signature: str) -> bool:
+    """Return whether the last argument, the user data, is declared as a pointer to doubles."""
+    parts = _parts(signature)
+    return parts is not None and parts[-1] == "double*"
+
+
+def _normal(signature: str) -> tuple[str, ...] | None:
+    """Return result and argument types in one spelling; None if it is no function."""
+    parts = _parts(signature)
+    if parts is not None and len(parts) > 2 and parts[-1].endswith("*"):
+        return (*parts[:-1], "void*")  # user data: any pointer will do
+    return parts
+
+
+def _parts(signature: str) -> tuple[str, ...] | None:
+    match = re.fullmatch(r"\s*([^()]*?)\s*(?:\(\s*\*\s*\w*\s*\))?\s*\(([^()]*)\)\s*", signature)
+    if match is None:
+        return None
+    result, arguments = match.groups()
+    return (_type(result), *(_type(a) for a in arguments.split(",")))
+
+
+def _type(text: str) -> str:
+    """Return one type (`double`, `double*`, `i4`, `i8`) without the name of the argument."""
+    words = [w for w in re.findall(r"\w+|\*", text) if w not in ("const", "restrict", "signed")]
+    stars = "*" * words.count("*")
+    named = [w for w in words if w != "*"]
+    # Type words first, then perhaps a name: "long long n", "intptr_t n", "double x".
+    while len(named) > 1 and " ".join(named) not in _SIZES and named[-1] not in _KEYWORDS:
+        named.pop()
+    base = " ".join(named)
+    if base.endswith(" int") and base[:-4] in _SIZES:
+        base = base[:-4]
+    return (f"i{_SIZES[base]}" if base in _SIZES else base) + stars
+
+
+def user_data_of(data: Any) -> tuple[int, Any]:
+    """Return an address, and the object that must live as long as it is used."""
+    if isinstance(data, int) and not isinstance(data, bool):
+        if not 0 <= data <= sys.maxsize * 2 + 1:
+            raise ArgumentError(f"user_data: {data} given, which is no address")
+        return data, None
+    if isinstance(data, _POINTERS):
+        return ctypes.cast(data, ctypes.c_void_p).value or 0, data
+    if isinstance(data, ctypes.Array | ctypes.Structure | ctypes.Union):
+        return ctypes.addressof(data), data
+    if type(data).__module__ == "_cffi_backend" and "CData" in type(data).__name__:
+        return _cffi_address(data), data
+    if isinstance(data, np.integer):
+        # It is a number and a buffer of eight bytes, and either may be meant.
+        raise ArgumentError(
+            f"user_data: {type(data).__name__} given; int(value) is an address, "
+            "numpy.array([value]) a buffer"
+        )
+    if isinstance(data, np.ndarray):
+        if data.dtype.hasobject or not data.flags.c_contiguous:
+            raise ArgumentError(
+                f"user_data: an array of shape {data.shape}, strides {data.strides} and type "
+                f"{data.dtype} given; numbers in C order are needed: numpy.ascontiguousarray(a)"
+            )
+        return data.ctypes.data, data
+    try:
+        view = np.frombuffer(data, dtype=np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise ArgumentError(
+            f"user_data: {type(data).__name__} given; an address (int), a ctypes or cffi pointer, "
+            "or a buffer is needed"
+        ) from error
+    return view.ctypes.data, view
+
+
+def _cffi_address(data: Any) -> int:
+    import _cffi_backend
+
+    ffi = _cffi_backend.FFI()
+    kind = ffi.typeof(data)
+    if kind.kind in ("struct", "union"):
+        data = ffi.addressof(data)
+    elif kind.kind not in ("pointer", "array", "function"):
+        raise ArgumentError(
+            f"user_data: cffi data of type '{kind.cname}' given; a pointer, an array or a "
+            "structure is needed"
+        )
+    return int(ffi.cast("uintptr_t", data))

@@ -1,4 +1,4 @@
-"""Built-in log-densities of data and of laws: regressions, eight schools, with gradients."""
+"""Built-in log-densities of data and of laws: regressions and the eight schools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac.distributions.law import Law
+from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
 from fermiac.targets.callables import CallableLaw
@@ -34,7 +34,7 @@ def logistic_regression(
     intercept: bool = True,
     offset: ArrayLike = 0.0,
 ) -> BuiltinDensity:
-    r"""Make the posterior of a logistic regression with normal priors.
+    r"""Return the posterior of a logistic regression with normal priors.
 
     :math:`y_i \sim \mathrm{Bernoulli}(p_i)` with log-odds
     :math:`\mathrm{offset}_i + \sum_j x_{ij} \beta_j`, and independent
@@ -53,7 +53,7 @@ def logistic_regression(
     intercept : bool, default True
         Whether the first coefficient is an intercept; p is d + 1 then, else d.
     offset : array_like of shape () or (n,), default 0
-        What is known of the log-odds.
+        A known part of the log-odds.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def poisson_regression(
     intercept: bool = True,
     offset: ArrayLike = 0.0,
 ) -> BuiltinDensity:
-    r"""Make the posterior of a Poisson regression with the logarithm as link and normal priors.
+    r"""Return the posterior of a Poisson regression with the logarithm as link and normal priors.
 
     :math:`y_i \sim \mathrm{Poisson}(\exp(\mathrm{offset}_i + \sum_j x_{ij} \beta_j))` and
     independent :math:`\beta_j \sim N(m_j, s_j^2)`.
@@ -110,9 +110,9 @@ def poisson_regression(
     y : array_like of shape (n,)
         Counts.
     prior_sd, prior_mean, intercept
-        As of `logistic_regression`.
+        As for `logistic_regression`.
     offset : array_like of shape () or (n,), default 0
-        What is known of the logarithm of the mean: the logarithm of the exposure.
+        A known part of the logarithm of the mean: the logarithm of the exposure.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def linear_regression(
     prior_mean: ArrayLike = 0.0,
     intercept: bool = True,
 ) -> BuiltinDensity:
-    r"""Make the posterior of a linear regression with normal noise and normal priors.
+    r"""Return the posterior of a linear regression with normal noise and normal priors.
 
     :math:`y_i \sim N(\sum_j x_{ij} \beta_j, \sigma^2)` and independent
     :math:`\beta_j \sim N(m_j, s_j^2)`. Where :math:`\sigma` is not known, its prior is half-normal
@@ -170,7 +170,7 @@ def linear_regression(
         The scale of the half-normal prior of the noise's standard deviation, in the unit of `y`;
         not used if `noise_sd` is given.
     prior_sd, prior_mean, intercept
-        As of `logistic_regression`.
+        As for `logistic_regression`.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def linear_regression(
 
 
 def eight_schools(centered: bool = False) -> BuiltinDensity:
-    r"""Make the posterior of the eight schools, a hierarchical model.
+    r"""Return the posterior of the eight schools, a hierarchical model.
 
     :math:`y_i \sim N(\theta_i, s_i^2)`, :math:`\theta_i \sim N(\mu, \tau^2)`,
     :math:`\mu \sim N(0, 5^2)` and :math:`\tau` half-Cauchy of scale 5, with the effects y = (28,
@@ -248,7 +248,7 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
 
 
 def law_density(law: object) -> LogDensity:
-    """Make the log-density of a law.
+    """Return the log-density of a law.
 
     Parameters
     ----------
@@ -272,8 +272,6 @@ def law_density(law: object) -> LogDensity:
     >>> target.log_density_and_gradient([[1.0]])[1]
     array([[-0.25]])
     """
-    from fermiac.distributions import as_law
-
     of = as_law(law)
     if of._handle is None:
         return _PythonLaw(of)
@@ -300,7 +298,7 @@ class _PythonLaw(Built, LogDensity):
 def _regression(
     x: ArrayLike, y: ArrayLike, prior_sd: ArrayLike, prior_mean: ArrayLike, intercept: bool
 ) -> tuple[tuple[Array, Array, Array, Array], tuple[str, ...], dict[str, Any]]:
-    """What the core takes, the names of the coefficients, and the arguments that are kept."""
+    """Return the data for the core, the names of the coefficients, and the kept arguments."""
     design, seen = real_numbers("x", x), real_numbers("y", y)
     if design.ndim != 2 or 0 in design.shape:
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Built-in log-densities with known normalisation: normal laws by precision, difficult shapes."""
+"""Built-in log-densities with known normalisation: normal laws by precision, bent shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> BuiltinDensity:
-    r"""Make a normal law of several coordinates by its precision, the inverse of the covariance.
+    r"""Return a normal law of several coordinates by its precision, the inverse of the covariance.
 
     :math:`x \sim N(m, P^{-1})`. Where P has few diagonals (an autoregression, a random walk, a
     smoothing prior) a point costs in proportion to d times their number. By its covariance the law
@@ -29,10 +29,10 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
         The mean m; a number stands for d equal ones.
     precision : array_like of shape (d, d) or, banded, (w + 1, d)
         The precision P, symmetric and positive definite. The outermost diagonal that is not 0
-        decides what an evaluation costs.
+        determines the cost of an evaluation.
     banded : bool, default False
         Whether `precision` is given by its diagonals, the main one first and then those below it:
-        :math:`P_{i + k, i}` is ``precision[k, i]``, and what lies beyond the matrix is not read
+        :math:`P_{i + k, i}` is ``precision[k, i]``, and entries beyond the matrix are not read
         (the lower form of `scipy.linalg.cholesky_banded`).
 
     Returns
@@ -86,7 +86,7 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
 def rosenbrock(
     n_blocks: int = 1, block_size: int = 2, *, mean: float = 1.0, a: float = 0.05, b: float = 5.0
 ) -> BuiltinDensity:
-    r"""Make a normal law that is bent along parabolas, as Rosenbrock's function is.
+    r"""Return a normal law that is bent along parabolas, as Rosenbrock's function is.
 
     :math:`x_1 \sim N(\mu, 1 / 2a)`, and in every block of coordinates
     :math:`x_{j,i} \sim N(x_{j,i-1}^2, 1 / 2b)`, where :math:`x_{j,1}` is :math:`x_1` in all of
@@ -138,7 +138,7 @@ def rosenbrock(
 
 
 def _from_diagonals(given: Array) -> Array:
-    """The diagonals as they were given, without what lies beyond the matrix or outermost zeros."""
+    """Return given diagonals without the entries beyond the matrix and outermost zeros."""
     if given.ndim != 2 or not 1 <= given.shape[0] <= given.shape[1]:
         raise ArgumentError(
             f"precision: an array of shape {given.shape} given; the main diagonal and those below "
@@ -151,7 +151,7 @@ def _from_diagonals(given: Array) -> Array:
 
 
 def _diagonals(given: Array) -> Array:
-    """The main diagonal of a symmetric matrix and those below it, up to the last that counts."""
+    """Return the main diagonal of a symmetric matrix and those below it, up to the last not 0."""
     d = len(given) if given.ndim else 0
     if given.shape != (d, d) or d == 0:
         raise ArgumentError(
@@ -173,7 +173,7 @@ def _diagonals(given: Array) -> Array:
 
 
 def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> BuiltinDensity:
-    r"""Make a normal law that is bent along a parabola.
+    r"""Return a normal law that is bent along a parabola.
 
     With b the curvature and s the scale, :math:`x_1 \sim N(0, s^2)`,
     :math:`x_2 + b (x_1^2 - s^2) \sim N(0, 1)`, and the other coordinates are standard normal. The
@@ -210,13 +210,17 @@ def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> Builtin
     >>> fm.targets.banana().log_density([[0.0, 10.0]]).round(6)
     array([-4.140462])
     """
-    d, b, s = _dimension(dim), scalar("curvature", curvature), scalar("scale", scale)
+    d, b, s = (
+        whole("dim", dim, 2, 2**31 - 1),
+        scalar("curvature", curvature),
+        scalar("scale", scale),
+    )
     handle = _core.LogDensity.banana(d, b, s)
     return BuiltinDensity(banana, handle, numbered("x", d), dim=d, curvature=b, scale=s)
 
 
 def funnel(dim: int = 10, scale: float = 3.0) -> BuiltinDensity:
-    r"""Make Neal's funnel: :math:`v \sim N(0, s^2)` and, given v, :math:`x_i \sim N(0, e^v)`.
+    r"""Return Neal's funnel: :math:`v \sim N(0, s^2)` and, given v, :math:`x_i \sim N(0, e^v)`.
 
     Parameters
     ----------
@@ -245,12 +249,6 @@ def funnel(dim: int = 10, scale: float = 3.0) -> BuiltinDensity:
     >>> fm.targets.funnel(2).log_density([[0.0, 0.0]]).round(6)
     array([-2.936489])
     """
-    d, s = _dimension(dim), scalar("scale", scale)
+    d, s = whole("dim", dim, 2, 2**31 - 1), scalar("scale", scale)
     names = ("v", *numbered("x", d - 1))
     return BuiltinDensity(funnel, _core.LogDensity.funnel(d, s), names, dim=d, scale=s)
-
-
-def _dimension(dim: object) -> int:
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 2 <= dim < 2**31:
-        raise ArgumentError(f"dim: {dim!r} given; an int, 2 or more, is needed")
-    return int(dim)

@@ -1,4 +1,4 @@
-"""What all that evaluate torch modules share: modes, devices, types, and the lack of memory."""
+"""Evaluation of torch modules: modes, devices, types, and the lack of memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["evaluating", "import_torch", "out_of_memory", "where_it_runs"]
 
 
 def import_torch() -> Any:
-    """Import torch, late and by name: it takes seconds and is not needed to use fermiac."""
+    """Return the module torch, imported now: it takes seconds, and fermiac does not need it."""
     try:
         return importlib.import_module("torch")
     except ImportError as error:
@@ -24,7 +24,7 @@ def import_torch() -> Any:
 
 
 def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
-    """The device and the type that a module is evaluated on and in; None is its own."""
+    """Return the device and the type of the evaluation of a module; None means its own."""
     torch = import_torch()
     tensors: list[Any] = []
     if isinstance(module, torch.nn.Module):
@@ -45,9 +45,9 @@ def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
     return device, dtype
 
 
-#: The modules that the calls under way of a thread hold, by id.
+#: The modules held by the calls under way of a thread, by id.
 _mine = threading.local()
-#: The submodules that calls under way hold in evaluation mode, and how many calls each.
+#: The number of calls under way that hold each submodule in evaluation mode.
 _held: dict[int, int] = {}
 _lock = threading.Lock()
 
@@ -63,7 +63,7 @@ if hasattr(os, "register_at_fork"):
 
 def _set(module: Any, training: bool) -> None:
     if type(module).__setattr__ is sys.modules["torch"].nn.Module.__setattr__:
-        # Not by the module, which looks for parameters and submodules in what it is set.
+        # Not by the module's own method, which inspects every attribute that is set.
         object.__setattr__(module, "training", training)
     else:
         # Compiled modules keep it elsewhere.
@@ -71,10 +71,11 @@ def _set(module: Any, training: bool) -> None:
 
 
 class evaluating:
-    """Evaluation mode for all submodules of a module, and each back in its own afterwards.
+    """Evaluation mode for all submodules of a module; afterwards each has its own mode again.
 
-    Threads may evaluate one module at a time: the last that leaves restores it. What is no module
-    passes. Within a thread the outermost serves all: a run of many calls looks once.
+    Several threads may evaluate one module: the last that leaves restores it. Objects that are no
+    modules are ignored. Within a thread only the outermost context acts, so that a run of many
+    calls sets the modes once.
     """
 
     __slots__ = ("_held", "_module", "_outermost")
@@ -121,7 +122,7 @@ class evaluating:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of a device does not suffice."""
+    """Return whether an error says that a device is out of memory."""
     # torch.OutOfMemoryError is a RuntimeError; the allocator of the CPU raises a plain one.
     return isinstance(error, RuntimeError) and (
         type(error).__name__ == "OutOfMemoryError"

@@ -33,9 +33,9 @@ class TorchTarget(LogDensity):
         ``"torch"``.
     module : torch.nn.Module or callable
     device : str
-        Where it is evaluated.
+        The device of the evaluation.
     dtype : torch.dtype
-        What it is evaluated in.
+        The type of the evaluation.
     """
 
     __slots__ = ("_limit", "_max_batch", "_shares", "_torch", "device", "dim", "dtype", "module")
@@ -64,14 +64,14 @@ class TorchTarget(LogDensity):
         Returns
         -------
         ndarray of shape (n,) or (n, k)
-            As the module gives them, NaN and infinities too.
+            The values of the module, NaN and infinities included.
 
         Raises
         ------
         ArgumentError
             If `x` is not an array of numbers of this shape.
         TargetError
-            If the module gives something else.
+            If the module returns something else.
         """
         return self._run(self._points(x), False)[0]
 
@@ -123,7 +123,7 @@ class TorchTarget(LogDensity):
         ) if with_gradient else None
 
     def _attempt(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None] | None:
-        """The values of a part, or None where the memory of the device does not suffice."""
+        """Return the values of a part, or None where the device is out of memory."""
         try:
             return self._part(x, with_gradient)
         except Exception as error:
@@ -196,7 +196,7 @@ def torch(
     dtype: Any = None,
     max_batch: int | None = None,
 ) -> TorchTarget:
-    """Make a target of a torch module, evaluated in batches on its own device.
+    """Return a target behind a torch module, evaluated in batches on its own device.
 
     Parameters
     ----------
@@ -205,13 +205,13 @@ def torch(
     dim : int
         Coordinates of a point.
     device : torch.device or str, optional
-        Where the points are sent; by default where the module's first parameter or buffer is,
-        else the CPU. The module itself is not moved.
+        The device of the points; by default that of the module's first parameter or buffer, else
+        the CPU. The module itself is not moved.
     dtype : torch.dtype or str, optional
         A floating-point type; by default that of the module's first floating-point parameter or
         buffer, else float64.
     max_batch : int, optional
-        Points per call at most; by default all that a method gathers.
+        The most points of a call; by default all that a method gathers.
 
     Returns
     -------

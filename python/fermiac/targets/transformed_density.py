@@ -1,4 +1,4 @@
-"""Log-densities of constrained parameters, moved to the unconstrained space."""
+"""Log-densities of constrained parameters on the unconstrained space."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class TransformedDensity(Built, LogDensity):
     has_gradient, form
         Those of `target`.
     log_evidence : float or None
-        That of `target` if none of its mass is known to lie where the transforms do not lead: a
-        gamma law keeps it under ``"log"``, a normal law does not.
+        That of `target` if all of its mass is known to lie in the image of the transforms: a gamma
+        law keeps it under ``"log"``, a normal law does not.
 
     Examples
     --------
@@ -170,20 +170,20 @@ class TransformedDensity(Built, LogDensity):
 def transformed(
     target: LogDensity, transforms: Spec, *, names: Iterable[str] | None = None
 ) -> TransformedDensity:
-    r"""Move the log-density of constrained parameters to the unconstrained space.
+    r"""Return the log-density of constrained parameters on the unconstrained space.
 
     With x(z) the constrained point, the result is
     :math:`\log p(x(z)) + \log |\det \partial x / \partial z|`: its integral is that of `target`
-    over the constrained points, and it has no walls that a sampler could run into.
+    over the constrained points, and it has no bounds that a sampler could run into.
 
     Parameters
     ----------
     target : LogDensity
-        Whatever stands behind it: `as_target` makes one of a Python function. One that runs in
-        Rust goes on running there, on all threads.
+        A log-density of any form: `as_target` makes one of a Python function. One that runs in Rust
+        goes on running there, on all threads.
     transforms : sequence of Transform, mapping or Transform
-        Blocks that cover the coordinates in order; or a mapping from coordinates to what they are
-        constrained to, the others being left as they are. A key is a coordinate's number, a range,
+        Blocks that cover the coordinates in order; or a mapping from coordinates to their
+        constraints, where the others are not constrained. A key is a coordinate's number, a range,
         or a name (see `names`); ``"theta"`` stands for all of ``"theta[0]"``, ``"theta[1]"``, ...
         as well. A value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive),
         ``"logit"`` (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
@@ -199,13 +199,13 @@ def transformed(
     Raises
     ------
     ArgumentError
-        If the blocks do not fit the coordinates, overlap, or name what there is not.
+        If the blocks do not fit the coordinates, overlap, or name an unknown coordinate.
 
     Notes
     -----
     Points of it are unconstrained. Their weights hold for the constrained points as they are:
     ``fm.Sample.from_arrays(target.constrain(s.draws), s.log_weights, names=target.names)`` is a
-    sample `s` of them seen in the constrained space.
+    sample `s` in the constrained space.
 
     Simplexes are mapped by additive log-ratios and lose a coordinate. Where the chain rule
     overflows though the value does not, hundreds of units out, a gradient's value is -inf.
@@ -227,7 +227,7 @@ def transformed(
             f"target: {type(target).__name__} given; a log-density of fermiac.targets is needed "
             "(of a Python function: fermiac.targets.as_target(f, dim))"
         )
-    # What was transformed before bears the names of its constrained coordinates.
+    # A target that was transformed before has the names of its constrained coordinates.
     known = None if isinstance(target, TransformedDensity) else target.names
     if names is not None:
         known = _names(names, target.dim)
@@ -238,7 +238,7 @@ def transformed(
 def resolve_transforms(
     transforms: Spec, dim: int, names: Sequence[str] | None = None
 ) -> tuple[Transform, ...]:
-    """Bring what `transformed` takes to blocks that cover all coordinates."""
+    """Return the argument of `transformed` as blocks that cover all coordinates."""
     if isinstance(transforms, Transform):
         transforms = (transforms,)
     if isinstance(transforms, Mapping):
@@ -293,7 +293,7 @@ def _from_mapping(
 
 
 def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int]:
-    """The first coordinate of a key, and that behind its last one."""
+    """Return the first coordinate of a key, and the one after its last."""
     if isinstance(key, range):
         if key.step != 1 or not 0 <= key.start < key.stop <= dim:
             raise ArgumentError(

@@ -1,7 +1,7 @@
-"""Where parameters live: blocks of coordinates, for `fermiac.targets.transformed`.
+"""Constraints of parameters: blocks of coordinates, for `fermiac.targets.transformed`.
 
 Each function makes one block. A list of blocks covers the coordinates of a point in order; a
-dictionary says which coordinates a block is for.
+dictionary maps coordinates to blocks.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from fermiac._base.validate import real, whole
 from fermiac.errors import ArgumentError
 
 __all__ = [
@@ -32,7 +31,7 @@ class Transform:
     Attributes
     ----------
     kind : {"identity", "above", "below", "bounded", "ordered", "simplex"}
-        What it is.
+        The constraint.
     size : int
         Constrained coordinates.
     low, high : float
@@ -69,7 +68,7 @@ def identity(n: int = 1) -> Transform:
     Parameters
     ----------
     n : int, default 1
-        How many.
+        The number of coordinates.
 
     Returns
     -------
@@ -81,7 +80,7 @@ def identity(n: int = 1) -> Transform:
     >>> fm.targets.transforms.identity(3)
     identity(n=3)
     """
-    return Transform("identity", _size(n, 1))
+    return Transform("identity", whole("n", n, 1, 2**31 - 1))
 
 
 def positive(n: int = 1) -> Transform:
@@ -90,7 +89,7 @@ def positive(n: int = 1) -> Transform:
     Parameters
     ----------
     n : int, default 1
-        How many.
+        The number of coordinates.
 
     Returns
     -------
@@ -113,7 +112,7 @@ def above(low: float, n: int = 1) -> Transform:
     low : float
         The bound l.
     n : int, default 1
-        How many coordinates.
+        The number of coordinates.
 
     Returns
     -------
@@ -130,7 +129,7 @@ def above(low: float, n: int = 1) -> Transform:
     >>> fm.targets.transforms.above(2.0, n=2)
     above(2.0, n=2)
     """
-    return Transform("above", _size(n, 1), low=_bound("low", low))
+    return Transform("above", whole("n", n, 1, 2**31 - 1), low=real("low", low))
 
 
 def below(high: float, n: int = 1) -> Transform:
@@ -141,7 +140,7 @@ def below(high: float, n: int = 1) -> Transform:
     high : float
         The bound h.
     n : int, default 1
-        How many coordinates.
+        The number of coordinates.
 
     Returns
     -------
@@ -158,7 +157,7 @@ def below(high: float, n: int = 1) -> Transform:
     >>> fm.targets.transforms.below(0.0)
     below(0.0)
     """
-    return Transform("below", _size(n, 1), high=_bound("high", high))
+    return Transform("below", whole("n", n, 1, 2**31 - 1), high=real("high", high))
 
 
 def bounded(low: float, high: float, n: int = 1) -> Transform:
@@ -169,7 +168,7 @@ def bounded(low: float, high: float, n: int = 1) -> Transform:
     low, high : float
         The bounds l < h.
     n : int, default 1
-        How many coordinates.
+        The number of coordinates.
 
     Returns
     -------
@@ -186,13 +185,13 @@ def bounded(low: float, high: float, n: int = 1) -> Transform:
     >>> fm.targets.transforms.bounded(0.0, 1.0)
     bounded(0.0, 1.0)
     """
-    bottom, top = _bound("low", low), _bound("high", high)
+    bottom, top = real("low", low), real("high", high)
     if not (math.nextafter(bottom, math.inf) < top and math.isfinite(top - bottom)):
         raise ArgumentError(
             f"high: {high!r} given; a number above low = {low!r} is needed, with numbers between "
             "them, and high - low finite"
         )
-    return Transform("bounded", _size(n, 1), bottom, top)
+    return Transform("bounded", whole("n", n, 1, 2**31 - 1), bottom, top)
 
 
 def ordered(k: int) -> Transform:
@@ -201,7 +200,7 @@ def ordered(k: int) -> Transform:
     Parameters
     ----------
     k : int
-        How many, 1 or more.
+        The number of coordinates, 1 or more.
 
     Returns
     -------
@@ -213,7 +212,7 @@ def ordered(k: int) -> Transform:
     >>> fm.targets.transforms.ordered(3)
     ordered(3)
     """
-    return Transform("ordered", _size(k, 1))
+    return Transform("ordered", whole("k", k, 1, 2**31 - 1))
 
 
 def simplex(k: int) -> Transform:
@@ -225,7 +224,7 @@ def simplex(k: int) -> Transform:
     Parameters
     ----------
     k : int
-        How many, 2 or more.
+        The number of coordinates, 2 or more.
 
     Returns
     -------
@@ -241,20 +240,4 @@ def simplex(k: int) -> Transform:
     >>> fm.targets.transforms.simplex(3)
     simplex(3)
     """
-    return Transform("simplex", _size(k, 2))
-
-
-def _size(n: object, least: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
-        raise ArgumentError(f"{n!r} coordinates given; an int, {least} or more, is needed")
-    return int(n)
-
-
-def _bound(name: str, value: float) -> float:
-    try:
-        bound = float(value)
-    except (TypeError, ValueError):
-        bound = math.nan
-    if not math.isfinite(bound):
-        raise ArgumentError(f"{name}: {value!r} given; a finite number is needed")
-    return bound
+    return Transform("simplex", whole("k", k, 2, 2**31 - 1))

@@ -14,9 +14,14 @@ from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import _as_numbers
 from fermiac.targets.conversion import _is_native, _is_torch_module
-from fermiac.targets.signatures import FORMS, form_of, pointer_of, wants_numbers
+from fermiac.targets.native_pointer import (
+    FORMS,
+    form_of,
+    pointer_of,
+    user_data_of,
+    wants_numbers,
+)
 from fermiac.targets.torch_target import torch as _torch_target
-from fermiac.targets.user_data import user_data_of
 from fermiac.walks.losses import Loss
 
 __all__ = ["LossLike", "NativeLoss", "TorchLoss", "as_loss"]

@@ -6,10 +6,10 @@ use fermiac_base::linalg::add_gram;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
 
 use super::layout::{Layout, TileValues};
+use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
 use super::problem::Batch;
-use super::sampler::Sampler;
-use super::tiles::{lanes, n_tiles};
+use super::proposal::Sampler;
 
 /// Tiles whose values are worked on at a time.
 const BLOCK_TILES: usize = 32;
@@ -116,11 +116,11 @@ impl Part {
     }
 }
 
-/// What is fixed before the bulk of the sample.
+/// The shifts and scales, fixed before the bulk of the sample is drawn.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) layout: Layout,
-    /// Of every expectation: what is subtracted from its values, and what they are divided by.
+    /// The shift and the unit of the values of every expectation.
     pub(super) shift: Vec<f64>,
     pub(super) unit: Vec<f64>,
     pub(super) khat_chunks: usize,

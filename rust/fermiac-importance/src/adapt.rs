@@ -1,19 +1,19 @@
-//! The adaptation: stage by stage a sampler fitted to all points so far, until the forecast says
+//! The adaptation: in each stage a sampler is fitted to all points so far, until the forecast says
 //! that another stage does not pay.
 
 use fermiac_base::Result;
 use fermiac_base::par::{CHUNK, Context};
 
+use super::component_bank::Fitted;
 use super::layout::Layout;
-use super::pack::Fitted;
 use super::points::Points;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
-use super::sampler::{Control, Sampler};
+use super::proposal::{Control, Sampler};
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
 
-/// Numbers that the adaptation may hold: 256 MiB. It needs no more points to fit by; all further
+/// Numbers that the adaptation may hold: 256 MiB. The fits need no more points; all further
 /// evaluations go to the final sample, of which only sums are kept.
 const MEMORY: usize = 1 << 25;
 const MOST_POINTS: usize = 1 << 20;
@@ -41,7 +41,7 @@ pub struct Stage {
     pub degenerate: Vec<usize>,
 }
 
-/// What the adaptation hands to the final phase.
+/// The result of the adaptation, for the final phase.
 #[derive(Debug)]
 pub(crate) struct Adapted {
     pub(crate) sampler: Sampler,

@@ -7,9 +7,9 @@ use fermiac_base::{Error, Result};
 
 use super::accumulate::{Draws, Fill, Filled, Part, Shape};
 use super::layout::Layout;
+use super::layout::{lanes, n_tiles};
 use super::problem::{Batch, Plan, Problem};
-use super::sampler::Sampler;
-use super::tiles::{lanes, n_tiles};
+use super::proposal::Sampler;
 
 /// The block of the final phase's streams; adaptation stages use 0, 1, ….
 const FINAL_BLOCK: u32 = 1 << 20;
@@ -17,7 +17,7 @@ const FINAL_BLOCK: u32 = 1 << 20;
 const KHAT_POINTS: usize = 1 << 17;
 const KHAT_TOTAL: usize = 1 << 22;
 
-/// What the final sample says.
+/// The results of the final sample.
 #[derive(Debug, Clone)]
 pub(crate) struct Final {
     pub(crate) n: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Final {
     pub(crate) draws: Option<Draws>,
 }
 
-/// Where and how the final sample is taken.
+/// The final phase: its sampler, its size and what it keeps.
 pub(crate) struct Estimation<'a> {
     pub(crate) problem: &'a Problem<'a>,
     pub(crate) sampler: &'a Sampler,
@@ -52,7 +52,7 @@ pub(crate) struct Estimation<'a> {
 }
 
 impl Estimation<'_> {
-    /// Runs it. An error comes with what the chunks before it say.
+    /// Runs it. An error comes with the results of the chunks before it.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
@@ -62,7 +62,7 @@ impl Estimation<'_> {
         let outcome = self.accumulate(context, &mut total, &mut shape);
         let finish = |total: Option<Part>, shape: Option<Shape>| match (total, shape) {
             (Some(total), Some(shape)) => self.finish(total, &shape).map(Some),
-            _ => Ok(None),
+            (None, _) | (_, None) => Ok(None),
         };
         match outcome {
             Ok(()) => match finish(total, shape) {

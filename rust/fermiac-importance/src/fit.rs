@@ -8,7 +8,7 @@ use fermiac_base::linalg::{SymmetricEigen, packed, packed_len};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln, lnv};
 
-use super::pack::{Fitted, Pack, Tail};
+use super::component_bank::{ComponentBank, Fitted, Tail};
 use super::points::Points;
 
 /// Added to each variance, as a share of it: an exactly collinear sample still gives a density.
@@ -69,9 +69,9 @@ pub(crate) fn moments(
         .collect())
 }
 
-/// Makes a fit usable. The fewer points carry it, the more of the spread of the laws (`wide`) it
-/// gets: the scatter of a handful of points says little of the tail beyond them. Then the smallest
-/// ridge that makes it positive definite.
+/// Regularises a fit. The fewer points carry it, the more of the spread of the laws (`wide`) is
+/// added: the scatter of a handful of points says little about the tail beyond them. Then comes the
+/// smallest ridge that makes it positive definite.
 pub(crate) fn condition(
     fitted: &mut Fitted,
     effective: f64,
@@ -116,14 +116,14 @@ pub(crate) fn condition(
         }
         if ridge >= MAX_RIDGE {
             fitted.covariance = build(0.0, 0.0);
-            return Pack::new(d, Tail::Gaussian).push(fitted);
+            return ComponentBank::new(d, Tail::Gaussian).push(fitted);
         }
         ridge *= 10.0;
     }
 }
 
 fn positive(fitted: &Fitted) -> bool {
-    Pack::new(fitted.mean.len(), Tail::Gaussian).push(fitted).is_ok()
+    ComponentBank::new(fitted.mean.len(), Tail::Gaussian).push(fitted).is_ok()
 }
 
 /// Two densities and their shares.
@@ -150,16 +150,16 @@ pub(crate) fn pairs(
     let width = 2 + d + triangle;
     let mut likelihood = f64::NEG_INFINITY;
     for _ in 0..EM_ITERATIONS {
-        let mut pack = Pack::new(d, Tail::Gaussian);
+        let mut bank = ComponentBank::new(d, Tail::Gaussian);
         for pair in &pairs {
-            pack.push(&pair.fitted[0])?;
-            pack.push(&pair.fitted[1])?;
+            bank.push(&pair.fitted[0])?;
+            bank.push(&pair.fitted[1])?;
         }
         let stride = 2 * width + 1;
         let mut sums = vec![0.0; parts * stride];
         points.spans(
             context,
-            |span| dispatch(EmPass { points, span, weights, pairs: &pairs, pack: &pack }),
+            |span| dispatch(EmPass { points, span, weights, pairs: &pairs, bank: &bank }),
             |part: Vec<f64>| add(&mut sums, &part),
         )?;
         let mut now = 0.0;
@@ -193,7 +193,7 @@ fn update(
         let (sum, squares) = (part[0], part[1]);
         pair.shares[c] = (sum / single.sum).clamp(0.0, 1.0);
         let effective = if sum > 0.0 { sum * sum / squares } else { 0.0 };
-        // A component that lost its points keeps its shape and dies by its share.
+        // A component that lost its points keeps its shape; its share goes to 0.
         if effective < 2.0_f64.max(d as f64 / 2.0) {
             continue;
         }
@@ -387,7 +387,7 @@ struct EmPass<'a> {
     span: Range<usize>,
     weights: &'a [V],
     pairs: &'a [Pair],
-    pack: &'a Pack,
+    bank: &'a ComponentBank,
 }
 
 impl Kernel for EmPass<'_> {
@@ -408,7 +408,7 @@ impl Kernel for EmPass<'_> {
                 let w = self.weights[t * parts + p];
                 let mut logs = [V::ZERO; 2];
                 for c in 0..2 {
-                    let log = self.pack.log_density::<FMA>(2 * p + c, z, &mut centred);
+                    let log = self.bank.log_density::<FMA>(2 * p + c, z, &mut centred);
                     logs[c] = log + V::splat(log_shares[p][c]);
                 }
                 let largest = logs[0].max(logs[1]);

@@ -1,6 +1,8 @@
-//! The law and the integrand's output of each expectation, and v = f φ / g.
+//! The layout of a problem and of its points: the law and the output of each expectation, and tiles of
+//! eight points side by side, one vector per coordinate.
 
-use fermiac_base::simd::V;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
 
 use super::problem::{Batch, Problem};
@@ -67,7 +69,7 @@ impl TileValues {
         if batch.log_laws.is_empty() {
             weights.fill(V::splat(1.0));
         } else {
-            let d = proposal.pack.dim();
+            let d = proposal.bank.dim();
             let log_laws = &batch.log_laws[t * layout.n_laws..(t + 1) * layout.n_laws];
             self.mixed.eval::<FMA>(proposal, &batch.z[t * d..(t + 1) * d], log_laws);
             for l in 0..layout.n_laws {
@@ -79,4 +81,31 @@ impl TileValues {
             v[j] = weights[layout.law(j)] * values[layout.output(j)];
         }
     }
+}
+
+/// Tiles that hold `n` points.
+#[inline]
+pub(crate) fn n_tiles(n: usize) -> usize {
+    n.div_ceil(LANES)
+}
+
+/// The points as tiles × coordinates. The last tile is padded by repeating its last point, so that
+/// padding lanes are as harmless as real ones.
+pub(crate) fn from_rows(rows: Rows<'_>, tiles: &mut Vec<V>) {
+    let (n, d) = (rows.len(), rows.dim());
+    tiles.resize(n_tiles(n) * d, V::ZERO);
+    for (t, tile) in tiles.chunks_exact_mut(d).enumerate() {
+        for lane in 0..LANES {
+            let row = rows.row((t * LANES + lane).min(n - 1));
+            for k in 0..d {
+                tile[k].0[lane] = row[k];
+            }
+        }
+    }
+}
+
+/// The lanes of tile `t` that hold points, of `n` in all.
+#[inline(always)]
+pub(crate) fn lanes(t: usize, n: usize) -> usize {
+    (n - t * LANES).min(LANES)
 }

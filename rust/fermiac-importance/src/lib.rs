@@ -9,40 +9,37 @@
 //! > I_j = mean of v_j - β_j (r_j - 1)
 //!
 //! is unbiased for any β_j fixed beforehand, and its variance vanishes where g_j is proportional
-//! to f_j φ_j, for every mixture at once: so one sample serves all J expectations.
+//! to f_j φ_j, for every mixture at once. So one sample serves all J expectations.
 
 mod accumulate;
 mod adapt;
-mod alpha;
+mod component_bank;
 mod estimate;
 pub mod evidence;
 mod fit;
-mod judge;
 mod layout;
+mod mixture_weights;
 mod moments;
-mod pack;
 mod points;
 mod problem;
 mod proposal;
 mod regress;
-mod sampler;
+mod sampler_score;
 mod settings;
 mod space;
 mod stage;
 mod steps;
-mod tiles;
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
 
 pub use adapt::Stage;
-pub use settings::{Controls, Family, Method, NonFinite, Settings, Weights};
+pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 
 use estimate::{Estimation, Final};
 use problem::Problem;
-use proposal::Proposal;
-use sampler::Sampler;
+use proposal::{Proposal, Sampler};
 
 /// Estimates of J expectations.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +88,7 @@ pub struct Expectations {
     pub log_weights: Vec<f64>,
 }
 
-/// An error, and what can be said of the work done before it.
+/// An error, with the result of the work done before it.
 pub type Stopped = (Error, Option<Box<Expectations>>);
 
 /// Estimates the expectations of `integrand` under `laws`: J integrands under one law, one
@@ -108,7 +105,7 @@ pub fn expect(
 ) -> std::result::Result<Expectations, Stopped> {
     let fail = |error| (error, None);
     let problem =
-        Problem::new(integrand, laws.to_vec(), settings.key, settings.non_finite).map_err(fail)?;
+        Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan).map_err(fail)?;
     settings.check(problem.dim()).map_err(fail)?;
     check_weights(settings).map_err(fail)?;
     context.set_total(settings.n as u64);

@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// What the fits and the weights of the components need of every point.
+/// The values at every point that the fits and the weights of the components need.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     /// f_j φ_j / h: tiles × J.
@@ -72,7 +72,7 @@ pub(crate) struct Tables {
 impl Points {
     /// With room for `capacity` points.
     pub(crate) fn new(dim: usize, layout: Layout, capacity: usize) -> Self {
-        let tiles = super::tiles::n_tiles(capacity);
+        let tiles = super::layout::n_tiles(capacity);
         Self {
             dim,
             layout,
@@ -120,8 +120,8 @@ impl Points {
         let old = self.n_tiles();
         let mut count = 0;
         for batch in batches {
-            let tiles = super::tiles::n_tiles(batch.n);
-            self.lanes.extend((0..tiles).map(|t| super::tiles::lanes(t, batch.n) as u8));
+            let tiles = super::layout::n_tiles(batch.n);
+            self.lanes.extend((0..tiles).map(|t| super::layout::lanes(t, batch.n) as u8));
             self.z.extend_from_slice(&batch.z);
             self.log_laws.extend_from_slice(&batch.log_laws);
             self.values.extend_from_slice(&batch.values);
@@ -376,8 +376,8 @@ impl Kernel for Ratios<'_> {
         for (t, row) in self.span.zip(out.chunks_exact_mut(n_groups)) {
             let log_h = points.log_h(t);
             let tile = &points.z[t * d..(t + 1) * d];
-            for k in 0..p.pack.len() {
-                let log = p.pack.log_density::<FMA>(k, tile, &mut centred);
+            for k in 0..p.bank.len() {
+                let log = p.bank.log_density::<FMA>(k, tile, &mut centred);
                 let ratio = expv::<FMA>(log - log_h);
                 let group = &mut row[p.group[k]];
                 *group = ratio.mul_add::<FMA>(V::splat(p.within[k]), *group);

@@ -9,30 +9,30 @@ use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
-use fermiac_target::{Integrand, Law, RowStatus, Style, unwritten};
+use fermiac_target::{Dispatch, Integrand, Law, RowStatus, unwritten};
 
+use super::layout;
 use super::proposal::Proposal;
-use super::settings::NonFinite;
+use super::settings::OnNan;
 use super::space::Space;
-use super::tiles;
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
 const GATHER: usize = 16;
 
-/// What is integrated against what.
+/// The integrand, the laws and the working space of a run.
 pub(crate) struct Problem<'a> {
     pub(crate) integrand: &'a dyn Integrand,
     pub(crate) laws: Vec<&'a dyn Law>,
     pub(crate) space: Space,
     pub(crate) key: u64,
-    pub(crate) non_finite: NonFinite,
+    pub(crate) on_nan: OnNan,
     n_bad: AtomicU64,
     n_at_bound: AtomicU64,
     /// One over the unit of every output, a power of two of the size of its first values: the
     /// engine works with values near 1, whatever their scale.
     inverse_units: OnceLock<Vec<f64>>,
-    /// Batches that are done with: their memory serves the next ones. (Fresh memory costs a page
-    /// fault for every 4 KiB, a sixth of the time of a cheap integrand.)
+    /// Used batches, whose memory serves the next ones. (Fresh memory costs a page fault for every
+    /// 4 KiB, a sixth of the time of a cheap integrand.)
     spare: Mutex<Vec<Batch>>,
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Batch {
     log_jacobian: Vec<f64>,
     /// laws × n
     law_columns: Vec<f64>,
-    /// What the integrand gave: n × outputs, and whether it could.
+    /// The values of the integrand, n × outputs, and the status of each row.
     raw: Vec<f64>,
     status: Vec<RowStatus>,
     noise: Vec<f64>,
 }
 
-/// Where a sweep is in the whole run, and what it needs.
+/// The part of the run that a sweep does, and what it needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// The block of the streams' addresses: one for each stage.
@@ -101,7 +101,7 @@ impl<'a> Problem<'a> {
         integrand: &'a dyn Integrand,
         laws: Vec<&'a dyn Law>,
         key: u64,
-        non_finite: NonFinite,
+        on_nan: OnNan,
     ) -> Result<Self> {
         let Some(first) = laws.first() else {
             return Err(Error::argument("law", "no law given; at least one is needed"));
@@ -127,7 +127,7 @@ impl<'a> Problem<'a> {
             laws,
             space,
             key,
-            non_finite,
+            on_nan,
             n_bad: AtomicU64::new(0),
             n_at_bound: AtomicU64::new(0),
             inverse_units: OnceLock::new(),
@@ -195,10 +195,10 @@ impl<'a> Problem<'a> {
         process: impl Fn(usize, &Batch) -> Result<T> + Sync,
         mut fold: impl FnMut(usize, T) -> Result<()>,
     ) -> Result<()> {
-        let central_law = |law: &&dyn Law| law.style() == Style::Central;
+        let central_law = |law: &&dyn Law| law.dispatch() == Dispatch::CallingThread;
         let laws_here = plan.densities && self.laws.iter().any(central_law);
         let draws_here = source.uses_laws() && self.laws.iter().any(central_law);
-        let integrand_here = self.integrand.style() == Style::Central;
+        let integrand_here = self.integrand.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
         let first = plan.chunks.start;
         let count = plan.chunks.len();
@@ -207,7 +207,7 @@ impl<'a> Problem<'a> {
                 count,
                 |i| {
                     let mut batch = self.draw(source, &strata, plan, first + i)?;
-                    self.densities(&mut batch, plan, Style::Threaded)?;
+                    self.densities(&mut batch, plan, Dispatch::AnyThread)?;
                     self.integrate_one(&mut batch, plan, first + i)?;
                     let part = process(first + i, &batch);
                     self.recycle(batch);
@@ -227,14 +227,14 @@ impl<'a> Problem<'a> {
                     batches.push(self.draw(source, &strata, plan, c)?);
                 }
                 for batch in &mut batches {
-                    self.densities(batch, plan, Style::Threaded)?;
+                    self.densities(batch, plan, Dispatch::AnyThread)?;
                 }
             } else {
                 context.ordered(
                     end - start,
                     |i| {
                         let mut batch = self.draw(source, &strata, plan, start + i)?;
-                        self.densities(&mut batch, plan, Style::Threaded)?;
+                        self.densities(&mut batch, plan, Dispatch::AnyThread)?;
                         Ok(batch)
                     },
                     |_, batch| {
@@ -245,7 +245,7 @@ impl<'a> Problem<'a> {
             }
             context.poll()?;
             for batch in &mut batches {
-                self.densities(batch, plan, Style::Central)?;
+                self.densities(batch, plan, Dispatch::CallingThread)?;
             }
             if integrand_here {
                 self.integrate_many(&mut batches, plan, start)?;
@@ -293,17 +293,17 @@ impl<'a> Problem<'a> {
         let mut at = 0;
         for (s, count) in batch.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let rows = &mut x[at * d..(at + count) * d];
-            if s < source.pack.len() {
+            if s < source.bank.len() {
                 source.draw(s, &mut rng, noise, rows);
             } else {
                 noise.resize(rows.len(), 0.0);
-                self.laws[s - source.pack.len()].sample(&mut rng, noise)?;
+                self.laws[s - source.bank.len()].sample(&mut rng, noise)?;
                 let at_bound = self.space.to_working(Rows::new(noise, d), rows);
                 self.n_at_bound.fetch_add(at_bound, Ordering::Relaxed);
             }
             at += count;
         }
-        tiles::from_rows(Rows::new(x, d), &mut batch.z);
+        layout::from_rows(Rows::new(x, d), &mut batch.z);
         batch.log_laws.clear();
         batch.log_jacobian.clear();
         batch.log_jacobian.resize(n, 0.0);
@@ -311,17 +311,17 @@ impl<'a> Problem<'a> {
         Ok(batch)
     }
 
-    /// The densities of the laws of one style; once those of both are there, they go into tiles.
-    fn densities(&self, batch: &mut Batch, plan: &Plan, style: Style) -> Result<()> {
-        let central = self.laws.iter().any(|law| law.style() == Style::Central);
-        if !plan.densities || (style == Style::Central && !central) {
+    /// The densities of the laws of one dispatch; once those of both are there, they go into tiles.
+    fn densities(&self, batch: &mut Batch, plan: &Plan, dispatch: Dispatch) -> Result<()> {
+        let central = self.laws.iter().any(|law| law.dispatch() == Dispatch::CallingThread);
+        if !plan.densities || (dispatch == Dispatch::CallingThread && !central) {
             return Ok(());
         }
         let (n, n_laws) = (batch.n, self.laws.len());
         batch.law_columns.resize(n * n_laws, 0.0);
         let x = Rows::new(&batch.x, self.dim());
         for (law, column) in self.laws.iter().zip(batch.law_columns.chunks_exact_mut(n)) {
-            if law.style() == style {
+            if law.dispatch() == dispatch {
                 law.log_density(x, column)?;
                 for (i, (value, jacobian)) in column.iter_mut().zip(&batch.log_jacobian).enumerate()
                 {
@@ -337,8 +337,8 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        if style == Style::Central || !central {
-            batch.log_laws.resize(tiles::n_tiles(n) * n_laws, V::ZERO);
+        if dispatch == Dispatch::CallingThread || !central {
+            batch.log_laws.resize(layout::n_tiles(n) * n_laws, V::ZERO);
             for (l, column) in batch.law_columns.chunks_exact(n).enumerate() {
                 for (t, values) in column.chunks(LANES).enumerate() {
                     let tile = &mut batch.log_laws[t * n_laws + l];
@@ -386,7 +386,7 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
-    /// Checks values and puts them into tiles. Where every law vanishes, they do not matter.
+    /// Checks values and puts them into tiles. Values where every law vanishes are not checked.
     fn accept(
         &self,
         batch: &mut Batch,
@@ -395,7 +395,7 @@ impl<'a> Problem<'a> {
         before: usize,
     ) -> Result<()> {
         let (n, k, n_laws) = (batch.n, self.outputs()?, self.laws.len());
-        batch.values.resize(tiles::n_tiles(n) * k, V::ZERO);
+        batch.values.resize(layout::n_tiles(n) * k, V::ZERO);
         for (t, rows) in values.chunks(LANES * k).enumerate() {
             let tile = &mut batch.values[t * k..(t + 1) * k];
             for (lane, row) in rows.chunks_exact(k).enumerate() {
@@ -410,7 +410,7 @@ impl<'a> Problem<'a> {
         if let Some(units) = self.inverse_units.get() {
             scale(&mut batch.values, units);
         }
-        // Most batches have nothing to look at more closely.
+        // Most batches need no closer check.
         let sum: f64 = values.iter().map(|v| v * 0.0).sum();
         if sum == 0.0 && status.iter().all(|s| *s == RowStatus::Good) {
             return Ok(());
@@ -432,12 +432,12 @@ impl<'a> Problem<'a> {
                 if laws.is_some_and(|l| l.iter().all(|v| v.0[lane] == f64::NEG_INFINITY)) {
                     continue;
                 }
-                if self.non_finite == NonFinite::Raise {
+                if self.on_nan == OnNan::Raise {
                     let d = self.dim();
                     let what = if good { value.to_string() } else { "refused".into() };
                     let why = format!(
                         "the integrand is {what} (output {j}) at evaluation {}, x = {:?}; it must \
-                         be finite: correct it, or pass nonfinite=\"zero\" to count such values \
+                         be finite: correct it, or pass on_nan=\"zero\" to count such values \
                          as 0",
                         before + i,
                         &batch.x[i * d..(i + 1) * d]

@@ -4,13 +4,13 @@ use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, lnv};
 
-use super::pack::{Fitted, Pack, Tail};
+use super::component_bank::{ComponentBank, Fitted, Tail};
 
 /// A mixture (1 - base) Σ alpha_l g_l + base · mean of the laws. A group `g_l` is one density of
-/// the pack, or a small mixture of several.
+/// the bank, or a small mixture of several.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposal {
-    pub(crate) pack: Pack,
+    pub(crate) bank: ComponentBank,
     /// The group of each density.
     pub(crate) group: Vec<usize>,
     /// The weight of each density within its group.
@@ -26,7 +26,7 @@ impl Proposal {
     /// The laws alone, all with the same weight.
     pub(crate) fn laws(dim: usize, n_laws: usize) -> Self {
         Self {
-            pack: Pack::new(dim, Tail::Gaussian),
+            bank: ComponentBank::new(dim, Tail::Gaussian),
             group: Vec::new(),
             within: Vec::new(),
             alpha: Vec::new(),
@@ -37,7 +37,7 @@ impl Proposal {
 
     /// Adds a density to a group.
     pub(crate) fn add(&mut self, group: usize, share: f64, fitted: &Fitted) -> Result<()> {
-        self.pack.push(fitted)?;
+        self.bank.push(fitted)?;
         self.group.push(group);
         self.within.push(share);
         Ok(())
@@ -64,7 +64,7 @@ impl Proposal {
         self.base > 0.0
     }
 
-    /// Probabilities of the strata: the densities of the pack, then the laws.
+    /// Probabilities of the strata: the densities of the bank, then the laws.
     pub(crate) fn strata(&self) -> Vec<f64> {
         let densities = self
             .group
@@ -80,12 +80,12 @@ impl Proposal {
         Mixed {
             log_g: V::ZERO,
             ratios: vec![V::ZERO; self.n_groups()],
-            densities: vec![V::ZERO; self.pack.len()],
-            centred: vec![V::ZERO; self.pack.dim()],
+            densities: vec![V::ZERO; self.bank.len()],
+            centred: vec![V::ZERO; self.bank.dim()],
         }
     }
 
-    /// How many of `n` points each stratum gets: systematic rounding by one uniform, so that the
+    /// The points of each stratum, `n` in all: systematic rounding by one uniform, so that the
     /// expected number is n times the probability and the actual one differs by less than 1.
     pub(crate) fn allocate(strata: &[f64], n: usize, u: f64) -> Vec<usize> {
         let mut cumulative = 0.0;
@@ -101,22 +101,35 @@ impl Proposal {
         counts
     }
 
-    /// Draws from density `k` of the pack into `out`, whole rows.
+    /// Draws from density `k` of the bank into `out`, whole rows.
     pub(crate) fn draw(&self, k: usize, rng: &mut Stream, noise: &mut Vec<f64>, out: &mut [f64]) {
-        let d = self.pack.dim();
+        let d = self.bank.dim();
         noise.resize(out.len(), 0.0);
         rng.fill_normal(noise);
         for (e, row) in noise.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
-            let stretch = match self.pack.tail() {
+            let stretch = match self.bank.tail() {
                 Tail::Gaussian => 1.0,
                 Tail::Student(df) => (df / (2.0 * rng.gamma(df / 2.0))).sqrt(),
             };
-            self.pack.place(k, stretch, e, row);
+            self.bank.place(k, stretch, e, row);
         }
     }
 }
 
-/// What [`Proposal`] is at the eight points of a tile.
+/// The control of one expectation: Σ beta (g_l / g - 1).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Control {
+    pub(crate) terms: Vec<(usize, f64)>,
+}
+
+/// A fixed sampler, and the controls of the expectations (none where it is empty).
+#[derive(Debug, Clone)]
+pub(crate) struct Sampler {
+    pub(crate) proposal: Proposal,
+    pub(crate) controls: Vec<Control>,
+}
+
+/// The values of a [`Proposal`] at the eight points of a tile.
 #[derive(Debug)]
 pub(crate) struct Mixed {
     /// log g
@@ -134,8 +147,8 @@ impl Mixed {
         // Shift by the largest, so that no density is formed by itself; the floor keeps a tile
         // where all of them vanish from giving inf - inf.
         let mut largest = V::splat(-1e300);
-        for k in 0..p.pack.len() {
-            let log = p.pack.log_density::<FMA>(k, tile, &mut self.centred);
+        for k in 0..p.bank.len() {
+            let log = p.bank.log_density::<FMA>(k, tile, &mut self.centred);
             self.densities[k] = log;
             largest = largest.max(log);
         }

@@ -1,6 +1,6 @@
 //! Coefficients of the controls when each estimate uses all components (Owen and Zhou, *Safe and
-//! effective importance sampling*, 2000), from the points of the adaptation: fixed before the final
-//! sample is drawn, they leave its estimates unbiased.
+//! effective importance sampling*, 2000). They come from the points of the adaptation and are fixed
+//! before the final sample is drawn, so that its estimates stay unbiased.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv};
 
 use super::points::{Points, Table, relative};
+use super::proposal::Control;
 use super::proposal::{Proposal, weight};
-use super::sampler::Control;
 
 /// Directions whose scaled singular value is below this share of the largest are left out: the
 /// components overlap, and a regression on their differences would fit noise.

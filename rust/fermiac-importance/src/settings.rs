@@ -3,9 +3,9 @@
 use fermiac_base::{Error, Result};
 use fermiac_target::Law;
 
-use super::pack::Tail;
+use super::component_bank::Tail;
 
-/// How the expectations are computed.
+/// The method of the estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Plain Monte Carlo from the law (from the mixture of laws, where there are several).
@@ -14,7 +14,7 @@ pub enum Method {
     Adaptive,
 }
 
-/// What the sampler is tuned for: the weights of the variances in the criterion.
+/// The weights of the variances in the criterion that the sampler is tuned for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Weights {
     /// Relative variances: one over the squared mean of |integrand|, refreshed each stage.
@@ -25,7 +25,7 @@ pub enum Weights {
     Given(Vec<f64>),
 }
 
-/// Which density controls the estimates use.
+/// The density controls of the estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Controls {
     /// The components fitted to the expectation itself.
@@ -60,12 +60,12 @@ impl Family {
     }
 }
 
-/// What to do with values of the integrand that are not finite.
+/// The treatment of values of the integrand that are not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NonFinite {
+pub enum OnNan {
     /// Stop with an error that names the point.
     Raise,
-    /// Count them as zero, and say how many there were.
+    /// Count them as zero, and report their number.
     Zero,
 }
 
@@ -75,9 +75,9 @@ pub enum NonFinite {
 pub struct Settings {
     /// Evaluations in all.
     pub n: usize,
-    /// How.
+    /// The method.
     pub method: Method,
-    /// What the sampler is tuned for.
+    /// The weights of the variances.
     pub weights: Weights,
     /// Density controls of the final estimates.
     pub controls: Controls,
@@ -91,7 +91,7 @@ pub struct Settings {
     pub defensive: f64,
     /// Share of the sampler that is drawn from the laws themselves.
     pub defensive_base: f64,
-    /// Use the sampler before the stage that turned out worse, not that stage's.
+    /// Use the sampler of the stage before, where the last stage turned out worse.
     pub keep_best: bool,
     /// Fall back to plain Monte Carlo where no fitted sampler is forecast to beat it.
     pub fallback: bool,
@@ -101,8 +101,8 @@ pub struct Settings {
     pub diagonal: bool,
     /// Compute the whole covariance of the estimates, not the variances alone.
     pub full_covariance: bool,
-    /// What to do with values that are not finite.
-    pub non_finite: NonFinite,
+    /// The treatment of values that are not finite.
+    pub on_nan: OnNan,
     /// Keep the points of the final sample.
     pub keep_draws: bool,
     /// The key of the random streams.

@@ -8,7 +8,7 @@ use fermiac_base::simd::{exp, ln};
 use fermiac_base::special::{normal_cdf, normal_quantile};
 use fermiac_target::{Law, Support};
 
-/// How one coordinate is mapped.
+/// The map of one coordinate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Map {
     Identity,

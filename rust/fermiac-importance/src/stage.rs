@@ -3,11 +3,11 @@
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 use super::layout::{Layout, TileValues};
+use super::layout::{lanes, n_tiles};
 use super::points::Table;
 use super::problem::Batch;
+use super::proposal::Control;
 use super::proposal::Proposal;
-use super::sampler::Control;
-use super::tiles::{lanes, n_tiles};
 
 /// Sums per expectation: v, |v|, v², r, r², rv for the first control, q, q², qv, rq for a second.
 const SUMS: usize = 10;
@@ -20,7 +20,7 @@ pub(crate) struct StageSums {
     sums: Vec<f64>,
 }
 
-/// What a stage says of an expectation.
+/// The measurements of one expectation in a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Measured {
     /// The estimate from this stage's points alone.

@@ -1,25 +1,25 @@
-//! The steps of one adaptation stage: measure, fit, weigh, judge.
+//! The steps of one adaptation stage: measure, fit, choose the weights, score the sampler.
 
 use fermiac_base::par::Context;
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
 
 use super::adapt::Stage;
-use super::alpha::Objective;
+use super::component_bank::{ComponentBank, Fitted};
 use super::fit::{self, Moments};
-use super::judge;
 use super::layout::Layout;
-use super::pack::{Fitted, Pack};
+use super::mixture_weights::Objective;
 use super::points::{Points, Table, Tables};
 use super::problem::{Batch, Problem};
 use super::proposal::Proposal;
+use super::proposal::{Control, Sampler};
 use super::regress;
-use super::sampler::{Control, Sampler};
+use super::sampler_score;
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
 
-/// A forecast of which one point makes more than this is no forecast: where an integrand lives in
-/// the tail of the laws, the points seen say little of the laws as a sampler.
+/// A forecast is not used where one point makes up more than this share of it: where an integrand
+/// lives in the tail of the laws, the points seen say little about the laws as a sampler.
 pub(super) const HANGING_SHARE: f64 = 0.05;
 /// Both signs must carry this share of Σ|v| for an integrand to be split.
 const SPLIT_SHARE: f64 = 0.05;
@@ -44,7 +44,7 @@ pub(super) struct Candidate {
     pub(super) measured: Vec<Measured>,
 }
 
-/// What all steps of the adaptation share.
+/// The state that all steps of the adaptation share.
 pub(super) struct Adapting<'a, 'b, 'c> {
     pub(super) problem: &'a Problem<'b>,
     pub(super) settings: &'a Settings,
@@ -134,7 +134,7 @@ impl Adapting<'_, '_, '_> {
         Ok(weights.iter().enumerate().map(of).collect())
     }
 
-    /// What the criterion is to be multiplied by for values as the user gave them.
+    /// The factor that brings the criterion to values as the user gave them.
     pub(super) fn criterion_unit(&self) -> Result<f64> {
         let largest = self.problem.units()?.into_iter().fold(0.0, f64::max);
         Ok(if self.settings.weights == Weights::Relative { 1.0 } else { largest * largest })
@@ -236,7 +236,7 @@ impl Adapting<'_, '_, '_> {
             parts.iter().zip(&thin).filter(|(_, t)| **t).map(|(p, _)| p.expectation).collect();
         degenerate.dedup();
         let mut proposal = Proposal {
-            pack: Pack::new(d, settings.family.tail(&self.problem.laws)),
+            bank: ComponentBank::new(d, settings.family.tail(&self.problem.laws)),
             group: Vec::new(),
             within: Vec::new(),
             alpha: vec![1.0 / parts.len() as f64; parts.len()],
@@ -330,10 +330,10 @@ impl Adapting<'_, '_, '_> {
     /// The criterion for one evaluation from the sampler of a stage: by the published rule from
     /// that stage's own points, or from all points.
     ///
-    /// The difference matters: a sampler that misses a tail has points that miss it too, and looks
-    /// better by its own account than the next one, which has found it.
+    /// The difference matters: the points of a sampler that misses a tail miss it too, so that by
+    /// its own points it looks better than the next sampler, which has found the tail.
     ///
-    /// With it comes the share of the largest point in it, 0 where it was not looked for.
+    /// The second number is the share of the largest point in it, 0 where it was not computed.
     pub(super) fn assess(
         &self,
         candidates: &[Candidate],
@@ -345,11 +345,11 @@ impl Adapting<'_, '_, '_> {
             return Ok((Self::criterion(measured, weights), 0.0));
         }
         let centres = Self::last_means(candidates);
-        judge::criterion(self.context, &self.points, stage, measured, &centres, weights)
+        sampler_score::criterion(self.context, &self.points, stage, measured, &centres, weights)
     }
 
     /// The stage whose sampler is used: the better of the last two, or the laws themselves where
-    /// no fit is forecast to win and that forecast does not hang on a single point.
+    /// no fit is forecast to win and that forecast does not depend on a single point.
     pub(super) fn choose(
         &self,
         candidates: &[Candidate],

@@ -1,4 +1,4 @@
-//! The evidence of densities with known constants: value, error, and the same bits in every style.
+//! The evidence of densities with known constants: value, error, and the same bits however it is dispatched.
 #![allow(clippy::unwrap_used)]
 
 use fermiac_base::linalg::Rows;
@@ -7,14 +7,14 @@ use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
 use fermiac_importance::evidence::{Evidence, Scheme, Settings, evidence};
 use fermiac_target::law::MultivariateNormal;
-use fermiac_target::{LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
-/// exp(-|x - centre|² / 2 scale²), where it was told that it may run.
+/// exp(-|x - centre|² / 2 scale²), with the given execution style.
 struct Ball {
     dim: usize,
     centre: f64,
     scale: f64,
-    style: Style,
+    dispatch: Dispatch,
 }
 
 impl Ball {
@@ -50,8 +50,8 @@ impl LogDensity for Ball {
         Err(Error::target("there is no gradient"))
     }
 
-    fn style(&self) -> Style {
-        self.style
+    fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 }
 
@@ -74,14 +74,14 @@ fn run(ball: &Ball, settings: &Settings, n_threads: usize) -> Evidence {
 fn threads_and_styles_give_the_same_bits() {
     for scheme in [Scheme::Amis, Scheme::Pmc, Scheme::Snis] {
         let settings = settings(scheme, 150_001);
-        let mut ball = Ball { dim: 3, centre: 1.5, scale: 0.3, style: Style::Threaded };
+        let mut ball = Ball { dim: 3, centre: 1.5, scale: 0.3, dispatch: Dispatch::AnyThread };
         let first = run(&ball, &settings, 1);
         let pull = (first.log_evidence - ball.log_evidence()) / first.log_evidence_stderr;
         assert!(pull.abs() < 5.0, "{scheme:?}: {pull}");
         for n_threads in [2, 3, 8] {
             assert_eq!(run(&ball, &settings, n_threads), first, "{scheme:?}, {n_threads} threads");
         }
-        ball.style = Style::Central;
+        ball.dispatch = Dispatch::CallingThread;
         for n_threads in [1, 3] {
             assert_eq!(run(&ball, &settings, n_threads), first, "{scheme:?}, central");
         }
@@ -90,7 +90,7 @@ fn threads_and_styles_give_the_same_bits() {
 
 #[test]
 fn the_weights_average_to_the_evidence() {
-    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, style: Style::Threaded };
+    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, dispatch: Dispatch::AnyThread };
     let e = run(&ball, &settings(Scheme::Amis, 20_000), 2);
     let mean: f64 = e.log_weights.iter().map(|l| exp(*l)).sum::<f64>() / e.log_weights.len() as f64;
     assert!((ln(mean) - e.log_evidence).abs() < 1e-12);
@@ -104,7 +104,7 @@ fn the_weights_average_to_the_evidence() {
 
 #[test]
 fn an_error_comes_with_what_was_done() {
-    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, style: Style::Central };
+    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, dispatch: Dispatch::CallingThread };
     let settings = settings(Scheme::Amis, 4_000_000);
     // Whenever the signal comes, what is handed out hangs together.
     for limit in [0, 20_000, 100_000, 1_000_000] {
@@ -124,7 +124,7 @@ fn an_error_comes_with_what_was_done() {
 
 #[test]
 fn settings_are_checked() {
-    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, style: Style::Threaded };
+    let ball = Ball { dim: 2, centre: 0.5, scale: 0.2, dispatch: Dispatch::AnyThread };
     let good = settings(Scheme::Amis, 1000);
     for (bad, name) in [
         (Settings { n: 59, ..good.clone() }, "n"),

@@ -7,9 +7,11 @@ use fermiac_base::rng::Stream;
 use fermiac_base::simd::{cos, ln, sin};
 use fermiac_base::store::Codec;
 
-use super::place::Place;
-use super::slice::MOST_TRIES;
-use crate::kernel::{Ask, Exchange, Kernel, Metric, Need, Phase, Point, Step, bad_start};
+use crate::kernel::{
+    EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Step, bad_start,
+};
+use crate::phase_point::PhasePoint;
+use crate::slice::MOST_TRIES;
 
 /// Points μ + (x - μ) cos θ + ν sin θ with ν from the centred prior N(0, L Lᵀ): the ellipse leaves
 /// the prior as it is, and θ is drawn from the slice of the likelihood.
@@ -19,16 +21,17 @@ use crate::kernel::{Ask, Exchange, Kernel, Metric, Need, Phase, Point, Step, bad
 /// International Conference on Artificial Intelligence and Statistics (2010).
 #[derive(Debug, Clone)]
 pub struct EllipticalSlice {
-    /// With the log-density that the target gave.
-    here: Place,
-    there: Place,
+    /// The current point with the value of the target, and the next one.
+    current: PhasePoint,
+    next: PhasePoint,
     mean: Vec<f64>,
     factor: Metric,
-    /// The constant of the prior's log-density.
+    /// The constant of the log-density of the prior.
     log_constant: f64,
-    /// Whether the target is the posterior, else the likelihood.
-    whole: bool,
-    /// L⁻¹ (x - μ), where it stands and of the prior's draw, whose ν is L times that.
+    /// Whether the target is the posterior, not the likelihood alone.
+    posterior: bool,
+    /// L⁻¹ (x - μ) of the current point, the noise of the draw from the prior, and the draw ν,
+    /// which is L times the noise.
     white: Vec<f64>,
     noise: Vec<f64>,
     draw: Vec<f64>,
@@ -43,22 +46,22 @@ pub struct EllipticalSlice {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum At {
-    /// The density where it stands is unknown.
+    /// The density at the current point is unknown.
     Unknown,
-    /// It has asked for it.
+    /// The density at the current point is requested.
     Arriving,
     /// Between transitions.
     Idle,
-    /// It has asked at a point of the ellipse.
+    /// A point of the ellipse is requested.
     Shrinking,
 }
 
 const PLACES: [At; 4] = [At::Unknown, At::Arriving, At::Idle, At::Shrinking];
 
 impl EllipticalSlice {
-    /// With the prior's mean and the factor of its covariance; `whole` if the target is the
-    /// posterior and not the likelihood alone.
-    pub fn new(mean: Vec<f64>, factor: Metric, whole: bool) -> Self {
+    /// A kernel for a prior with this mean and this factor of its covariance. `posterior` says that
+    /// the target is the posterior, not the likelihood alone.
+    pub fn new(mean: Vec<f64>, factor: Metric, posterior: bool) -> Self {
         let dim = mean.len();
         let mut column = vec![0.0; dim];
         let mut log_constant = -0.5 * dim as f64 * ln(TAU);
@@ -67,12 +70,12 @@ impl EllipticalSlice {
             log_constant -= ln(column[k]);
         }
         Self {
-            here: Place::new(dim, false),
-            there: Place::new(dim, false),
+            current: PhasePoint::new(dim, false),
+            next: PhasePoint::new(dim, false),
             mean,
             factor,
             log_constant,
-            whole,
+            posterior,
             white: vec![0.0; dim],
             noise: vec![0.0; dim],
             draw: column,
@@ -86,9 +89,9 @@ impl EllipticalSlice {
         }
     }
 
-    /// Finds the coordinates of the prior in which it stands.
+    /// Computes the current point in the coordinates of the prior.
     fn whiten(&mut self) {
-        for ((u, x), m) in self.draw.iter_mut().zip(&self.here.x).zip(&self.mean) {
+        for ((u, x), m) in self.draw.iter_mut().zip(&self.current.x).zip(&self.mean) {
             *u = x - m;
         }
         self.factor.solve(&self.draw, &mut self.white);
@@ -99,7 +102,7 @@ impl EllipticalSlice {
         self.whiten();
         stream.fill_normal(&mut self.noise);
         self.factor.forward(&self.noise, &mut self.draw);
-        let likelihood = self.here.log_density - self.share_of_prior(self.log_prior);
+        let likelihood = self.current.log_density - self.share_of_prior(self.log_prior);
         self.log_height = likelihood - stream.exponential();
         self.angle = TAU * stream.uniform();
         self.bracket = [self.angle - TAU, self.angle];
@@ -107,38 +110,38 @@ impl EllipticalSlice {
         self.attempt()
     }
 
-    /// What the posterior's value has beside the target's.
+    /// The log-posterior less the value of the target.
     fn rest_of_posterior(&self) -> f64 {
-        if self.whole { 0.0 } else { self.log_prior }
+        if self.posterior { 0.0 } else { self.log_prior }
     }
 
-    /// What of the target's value is the prior's.
+    /// The part of the value of the target that is the log-prior.
     fn share_of_prior(&self, log_prior: f64) -> f64 {
-        if self.whole { log_prior } else { 0.0 }
+        if self.posterior { log_prior } else { 0.0 }
     }
 
     fn attempt(&mut self) -> Step {
         let (c, s) = (cos(self.angle), sin(self.angle));
-        let from = self.here.x.iter().zip(&self.mean).zip(&self.draw);
-        for (y, ((x, m), v)) in self.there.x.iter_mut().zip(from) {
+        let from = self.current.x.iter().zip(&self.mean).zip(&self.draw);
+        for (y, ((x, m), v)) in self.next.x.iter_mut().zip(from) {
             *y = m + (x - m) * c + v * s;
         }
         self.tries += 1;
         self.at = At::Shrinking;
-        Step::Ask(Ask::target(Need::Value))
+        Step::Request(Request::target(RequestKind::Value))
     }
 
-    /// Takes the point that was tried, or shrinks the bracket to it; whether the transition is
-    /// over.
-    fn settle(&mut self, stream: &mut Stream) -> bool {
+    /// Takes the point that was tried, or shrinks the bracket to it. Returns whether the transition
+    /// is over.
+    fn judge(&mut self, stream: &mut Stream) -> bool {
         let (c, s) = (cos(self.angle), sin(self.angle));
         let turned = self.white.iter().zip(&self.noise).map(|(z, n)| z * c + n * s);
         let log_prior = self.log_constant - 0.5 * turned.map(|z| z * z).sum::<f64>();
-        let inside = self.there.log_density - self.share_of_prior(log_prior) >= self.log_height;
-        // A bracket that no double divides ends where the chain stands.
-        self.failed = !inside || self.there.x == self.here.x;
+        let inside = self.next.log_density - self.share_of_prior(log_prior) >= self.log_height;
+        // A bracket that no double divides ends at the current point.
+        self.failed = !inside || self.next.x == self.current.x;
         if !self.failed {
-            std::mem::swap(&mut self.here, &mut self.there);
+            std::mem::swap(&mut self.current, &mut self.next);
             self.log_prior = log_prior;
         } else if !inside && self.tries < MOST_TRIES {
             self.bracket[usize::from(self.angle >= 0.0)] = self.angle;
@@ -153,7 +156,7 @@ impl EllipticalSlice {
 
 impl Kernel for EllipticalSlice {
     fn dim(&self) -> usize {
-        self.here.x.len()
+        self.current.x.len()
     }
 
     fn needs_gradient(&self) -> bool {
@@ -165,41 +168,41 @@ impl Kernel for EllipticalSlice {
     }
 
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
-        let known = self.here.set(x, log_density, &[]);
+        let known = self.current.set(x, log_density, &[]);
         self.whiten();
-        self.here.log_density -= self.rest_of_posterior();
+        self.current.log_density -= self.rest_of_posterior();
         self.at = if known { At::Idle } else { At::Unknown };
     }
 
     fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
         match self.at {
             At::Unknown => {
-                self.there.x.copy_from_slice(&self.here.x);
+                self.next.x.copy_from_slice(&self.current.x);
                 self.at = At::Arriving;
-                return Ok(Step::Ask(Ask::target(Need::Value)));
+                return Ok(Step::Request(Request::target(RequestKind::Value)));
             }
             At::Arriving => {
-                if self.there.log_density == f64::NEG_INFINITY {
-                    return Err(bad_start(&self.there.x));
+                if self.next.log_density == f64::NEG_INFINITY {
+                    return Err(bad_start(&self.next.x));
                 }
-                std::mem::swap(&mut self.here, &mut self.there);
+                std::mem::swap(&mut self.current, &mut self.next);
             }
             At::Idle => {}
             At::Shrinking => {
-                return Ok(if self.settle(stream) { Step::Done } else { self.attempt() });
+                return Ok(if self.judge(stream) { Step::Done } else { self.attempt() });
             }
         }
         Ok(self.start(stream))
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        self.there.exchange()
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        self.next.eval_buffer()
     }
 
-    /// The value is that of the posterior, whatever the target is.
+    /// The log-density is that of the posterior, whatever the target is.
     fn point(&self, _i: usize) -> Point<'_> {
-        let log_density = self.here.log_density + self.rest_of_posterior();
-        Point { log_density, ..self.here.point() }
+        let log_density = self.current.log_density + self.rest_of_posterior();
+        Point { log_density, ..self.current.point() }
     }
 
     fn enter(&mut self, _phase: Phase) {}
@@ -209,15 +212,15 @@ impl Kernel for EllipticalSlice {
     }
 
     fn write_stats(&self, out: &mut [f64]) {
-        let failed = f64::from(u8::from(self.failed));
+        let failed = f64::from(self.failed);
         let tries = self.tries as f64;
-        let likelihood = self.here.log_density - self.share_of_prior(self.log_prior);
+        let likelihood = self.current.log_density - self.share_of_prior(self.log_prior);
         out.copy_from_slice(&[(1.0 - failed) / tries, tries, failed, likelihood]);
     }
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.here.persist(codec)?;
-        self.there.persist(codec)?;
+        self.current.persist(codec)?;
+        self.next.persist(codec)?;
         let lists = [&mut self.white, &mut self.noise, &mut self.draw];
         lists.into_iter().try_for_each(|list| codec.numbers(list))?;
         codec.numbers(&mut self.bracket)?;

@@ -1,14 +1,14 @@
-//! Ensembles: walkers that move by each other's positions.
+//! Ensembles of walkers that move by the positions of each other.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::ln;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use super::place::acceptance;
-use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Step, bad_start};
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step, bad_start};
+use crate::phase_point::acceptance;
 
-/// An even number of walkers, of which a random half moves at a time by the positions of the other.
+/// An even number of walkers. A random half moves at a time, by the positions of the other half.
 ///
 /// # References
 /// J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in Applied
@@ -19,14 +19,14 @@ use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Step, bad_start};
 pub struct Ensemble {
     dim: usize,
     moves: Vec<(Move, f64)>,
-    /// Where the walkers stand, row by row, and the densities there.
+    /// The walkers, row by row, and the densities there.
     x: Vec<f64>,
     log_densities: Vec<f64>,
-    /// What it asks about: all walkers at the start, then half of them.
+    /// The requested points: all walkers at the start, then half of them.
     points: Vec<f64>,
     values: Vec<f64>,
-    asked: usize,
-    /// What a move adds to the logarithm of the Metropolis ratio.
+    n_requested: usize,
+    /// The term of each move in the logarithm of the Metropolis ratio.
     log_weights: Vec<f64>,
     /// The walkers in random order: the first half moves first.
     order: Vec<usize>,
@@ -36,7 +36,7 @@ pub struct Ensemble {
     at: At,
 }
 
-/// How a walker x moves by others of the other half.
+/// The move of a walker x by walkers of the other half.
 ///
 /// # References
 /// C. J. F. ter Braak, "A Markov chain Monte Carlo version of the genetic algorithm differential
@@ -68,13 +68,13 @@ pub enum Move {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum At {
-    /// The densities where the walkers stand are unknown.
+    /// The densities of the walkers are unknown.
     Unknown,
-    /// It has asked for them.
+    /// The densities of the walkers are requested.
     Arriving,
     /// Between transitions.
     Idle,
-    /// It has asked at the proposals of the first or second half.
+    /// The proposals of the first or second half are requested.
     First,
     Second,
 }
@@ -82,8 +82,8 @@ enum At {
 const PLACES: [At; 5] = [At::Unknown, At::Arriving, At::Idle, At::First, At::Second];
 
 impl Ensemble {
-    /// Each transition takes a move with a probability proportional to its weight. The walkers
-    /// are even in number, at least twice the dimension, and enough for every move.
+    /// An ensemble whose transitions take a move with a probability proportional to its weight. The
+    /// number of walkers is even, at least twice the dimension, and enough for every move.
     pub fn new(dim: usize, n_walkers: usize, moves: Vec<(Move, f64)>) -> Result<Self> {
         let others = moves.iter().map(|(step, _)| step.n_others()).max().unwrap_or(1);
         let least = 2 * dim.max(others);
@@ -101,7 +101,7 @@ impl Ensemble {
             log_densities: vec![f64::NAN; n_walkers],
             points: vec![0.0; n_walkers * dim],
             values: vec![f64::NAN; n_walkers],
-            asked: n_walkers,
+            n_requested: n_walkers,
             log_weights: vec![0.0; n_walkers / 2],
             order: (0..n_walkers).collect(),
             chosen: 0,
@@ -111,7 +111,7 @@ impl Ensemble {
         })
     }
 
-    /// Chooses a move and divides the walkers anew.
+    /// Chooses a move, and divides the walkers into two random halves.
     fn start(&mut self, stream: &mut Stream) {
         let total: f64 = self.moves.iter().map(|(_, weight)| weight).sum();
         let mut rest = if self.moves.len() > 1 { total * stream.uniform() } else { 0.0 };
@@ -138,11 +138,11 @@ impl Ensemble {
             let x = &self.x[mover * dim..(mover + 1) * dim];
             *log_weight = step.propose(x, y, &others, stream);
         }
-        self.asked = movers.len();
-        Step::Ask(Ask::target(Need::Value))
+        self.n_requested = movers.len();
+        Step::Request(Request::target(RequestKind::Value))
     }
 
-    /// Accepts or rejects the proposals of the half that was asked about.
+    /// Accepts or rejects the proposals of the half that was requested.
     fn decide(&mut self, stream: &mut Stream) {
         let (first, second) = self.order.split_at(self.order.len() / 2);
         let movers = if self.at == At::First { first } else { second };
@@ -160,7 +160,7 @@ impl Ensemble {
 }
 
 impl Move {
-    /// Walkers of the other half that it moves by.
+    /// The number of walkers of the other half that it uses.
     pub fn n_others(self) -> usize {
         match self {
             Self::Stretch { .. } => 1,
@@ -169,7 +169,7 @@ impl Move {
         }
     }
 
-    /// Writes a proposal for `x` to `y`; what it adds to the logarithm of the Metropolis ratio.
+    /// Writes a proposal for `x` to `y`. Returns its term in the logarithm of the Metropolis ratio.
     fn propose(self, x: &[f64], y: &mut [f64], others: &Others<'_>, stream: &mut Stream) -> f64 {
         let power = x.len() as f64 - 1.0;
         match self {
@@ -199,7 +199,7 @@ impl Move {
                     squares += d * d;
                     along += d * (b - c);
                 }
-                // y - a = (1 + t) (x - a); there is no line through twice the same point.
+                // y - a = (1 + t) (x - a); two equal points define no line.
                 let t = if squares > 0.0 { factor * along / squares } else { 0.0 };
                 for ((y, x), a) in y.iter_mut().zip(x).zip(a) {
                     *y = x + t * (x - a);
@@ -210,7 +210,7 @@ impl Move {
     }
 }
 
-/// The half that stands still.
+/// The half that does not move.
 struct Others<'a> {
     x: &'a [f64],
     dim: usize,
@@ -218,7 +218,7 @@ struct Others<'a> {
 }
 
 impl<'a> Others<'a> {
-    /// Different walkers of it.
+    /// Draws different walkers.
     fn draw<const N: usize>(&self, stream: &mut Stream) -> [&'a [f64]; N] {
         let mut chosen = [usize::MAX; N];
         for n in 0..N {
@@ -254,7 +254,7 @@ impl Kernel for Ensemble {
         self.at = At::Unknown;
     }
 
-    /// One value says nothing of the other walkers: all are asked about.
+    /// Requests the densities of all walkers, as one value does not tell the others.
     fn restart(&mut self, x: &[f64], _log_density: f64, _gradient: &[f64]) {
         self.begin(x);
     }
@@ -263,9 +263,9 @@ impl Kernel for Ensemble {
         match self.at {
             At::Unknown => {
                 self.points.copy_from_slice(&self.x);
-                self.asked = self.order.len();
+                self.n_requested = self.order.len();
                 self.at = At::Arriving;
-                return Ok(Step::Ask(Ask::target(Need::Value)));
+                return Ok(Step::Request(Request::target(RequestKind::Value)));
             }
             At::Arriving => {
                 if let Some(i) = self.values.iter().position(|v| *v == f64::NEG_INFINITY) {
@@ -288,10 +288,10 @@ impl Kernel for Ensemble {
         Ok(self.propose(At::First, stream))
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        Exchange {
-            points: &self.points[..self.asked * self.dim],
-            values: &mut self.values[..self.asked],
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        EvalBuffer {
+            points: &self.points[..self.n_requested * self.dim],
+            values: &mut self.values[..self.n_requested],
             gradients: &mut [],
         }
     }
@@ -319,7 +319,7 @@ impl Kernel for Ensemble {
         self.order.iter_mut().try_for_each(|i| codec.count(i))?;
         codec.number(&mut self.accept)?;
         codec.choice(&mut self.at, &PLACES)?;
-        let counts = [&mut self.asked, &mut self.chosen, &mut self.accepted];
+        let counts = [&mut self.n_requested, &mut self.chosen, &mut self.accepted];
         counts.into_iter().try_for_each(|count| codec.count(count))
     }
 

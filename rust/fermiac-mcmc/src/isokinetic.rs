@@ -1,4 +1,4 @@
-//! The isokinetic dynamics of microcanonical kernels: a direction that forces bend.
+//! The isokinetic dynamics of microcanonical kernels: a direction that the force bends.
 
 use std::f64::consts::LN_2;
 
@@ -6,9 +6,9 @@ use fermiac_base::linalg::dot;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
 
-/// Bends the direction u, |u| = 1, for a time by a force that stays. Returns the gain of the kinetic
-/// energy, which is the logarithm of the change of volume; NaN, and u as it was, where the force has
-/// no length in numbers.
+/// Bends the direction u, |u| = 1, for a time by a constant force. Returns the gain of the kinetic
+/// energy, which is the logarithm of the change of volume; NaN, with u unchanged, if the length of
+/// the force overflows.
 ///
 /// With e along the force, s = e · u, δ = t |force| / (d - 1) and z = exp(-δ), u goes along
 /// e (1 - z)(1 + z + s (1 - z)) + 2 z u, and the energy gains
@@ -29,7 +29,7 @@ pub(super) fn kick(u: &mut [f64], force: &[f64], time: f64) -> f64 {
     let along = dot(u, force) / length;
     let delta = time * length / freedom;
     if along <= -1.0 {
-        // Straight against the force nothing bends; the formula would divide rounding by rounding.
+        // A direction exactly against the force does not bend; the formula would give 0 / 0.
         return -freedom * delta;
     }
     let along = along.min(1.0);
@@ -43,8 +43,8 @@ pub(super) fn kick(u: &mut [f64], force: &[f64], time: f64) -> f64 {
     freedom * (delta - LN_2 + ln(1.0 + along + (1.0 - along) * z * z))
 }
 
-/// Renews the direction in part: u + ν ξ, brought to length 1; wholly for an infinite ν. `noise` is
-/// scratch.
+/// Refreshes the direction in part: u + ν ξ, scaled to length 1; wholly for an infinite ν. `noise`
+/// is scratch.
 pub(super) fn refresh(u: &mut [f64], share: f64, noise: &mut [f64], stream: &mut Stream) {
     stream.fill_normal(noise);
     if share < f64::INFINITY {
@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_kick_follows_its_differential_equation() {
-        // u' = (g - u (u · g)) / (d - 1), and the energy gains u · g, by many small steps of Heun's.
+        // u' = (g - u (u · g)) / (d - 1), and the energy gains u · g, by many small steps of
+        // Heun's.
         for dim in [2, 3, 10] {
             let (start, force) = (direction(dim, 1), direction(dim, 2));
             let force: Vec<f64> = force.iter().map(|g| 7.0 * g).collect();

@@ -1,60 +1,29 @@
-//! Leapfrog steps of Hamiltonian dynamics, in the coordinates of a metric.
+//! Leapfrog steps of Hamiltonian dynamics in the coordinates of a metric.
 
-use fermiac_base::Result;
 use fermiac_base::linalg::Triangle;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-use fermiac_base::store::Codec;
 
-use super::place::Place;
 use crate::kernel::Metric;
+use crate::phase_point::PhasePoint;
 
-/// Above this error of the energy a trajectory has left the region where its steps make sense.
-pub(super) const DIVERGENCE: f64 = 1000.0;
-
-/// A point with its density, its gradient and the force Lᵀ ∇.
-#[derive(Debug, Clone)]
-pub(super) struct Spot {
-    pub(super) place: Place,
-    pub(super) force: Vec<f64>,
-    /// The energy with the momentum that it was reached with.
-    pub(super) energy: f64,
-}
-
-impl Spot {
-    pub(super) fn new(dim: usize) -> Self {
-        Self { place: Place::new(dim, true), force: vec![0.0; dim], energy: f64::NAN }
-    }
-
-    /// The force, after the gradient or the metric has changed.
-    pub(super) fn find_force(&mut self, metric: &Metric) {
-        metric.backward(&self.place.gradient, &mut self.force);
-    }
-
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.place.persist(codec)?;
-        codec.numbers(&mut self.force)?;
-        codec.number(&mut self.energy)
-    }
-}
-
-/// The first part of a step, before the gradient at its end is known: half a kick of the momentum
-/// and the move.
+/// The first part of a step, before the gradient at its end is known: half of the kick and the
+/// drift.
 #[inline]
 pub(super) fn leap(
     metric: &Metric,
     step: f64,
-    from: &Spot,
+    from: &PhasePoint,
     momentum: &[f64],
-    to: &mut Spot,
+    to: &mut PhasePoint,
     next: &mut [f64],
 ) {
-    let (x, force, y) = (&from.place.x[..], &from.force[..], &mut to.place.x[..]);
+    let (x, force, y) = (&from.x[..], &from.force[..], &mut to.x[..]);
     match metric {
         Metric::Diagonal(sd) => dispatch(LeapDiagonal { step, x, force, sd, momentum, y, next }),
         Metric::Dense(triangle) => {
             dispatch(LeapDense { step, x, force, triangle, momentum, y, next });
         }
-        _ => {
+        Metric::Unit | Metric::LowRank { .. } => {
             kick(0.5 * step, momentum, force, next);
             metric.forward(next, y);
             drift(step, x, y);
@@ -62,7 +31,7 @@ pub(super) fn leap(
     }
 }
 
-/// Half of a kick.
+/// The half of a kick.
 #[inline(always)]
 fn kick(half: f64, momentum: &[f64], force: &[f64], next: &mut [f64]) {
     for ((next, p), f) in next.iter_mut().zip(momentum).zip(force) {
@@ -70,7 +39,7 @@ fn kick(half: f64, momentum: &[f64], force: &[f64], next: &mut [f64]) {
     }
 }
 
-/// The move from x along a direction, which it replaces.
+/// The drift from x along a direction, which it overwrites.
 #[inline(always)]
 fn drift(step: f64, x: &[f64], y: &mut [f64]) {
     for (y, x) in y.iter_mut().zip(x) {
@@ -78,28 +47,28 @@ fn drift(step: f64, x: &[f64], y: &mut [f64]) {
     }
 }
 
-/// The second part: the force at the end, the other half of the kick, and the energy.
+/// The second part of a step: the force at its end, the other half of the kick, and the energy.
 #[inline]
-pub(super) fn land(metric: &Metric, step: f64, spot: &mut Spot, momentum: &mut [f64]) {
-    if spot.place.log_density == f64::NEG_INFINITY {
-        spot.energy = f64::INFINITY;
+pub(super) fn land(metric: &Metric, step: f64, point: &mut PhasePoint, momentum: &mut [f64]) {
+    if point.log_density == f64::NEG_INFINITY {
+        point.energy = f64::INFINITY;
         return;
     }
     let half = 0.5 * step;
-    let (gradient, force) = (&spot.place.gradient[..], &mut spot.force[..]);
+    let (gradient, force) = (&point.gradient[..], &mut point.force[..]);
     let kinetic = match metric {
         Metric::Diagonal(sd) => dispatch(LandDiagonal { half, gradient, sd, force, momentum }),
         Metric::Dense(triangle) => {
             dispatch(LandDense { half, gradient, triangle, force, momentum })
         }
-        _ => {
+        Metric::Unit | Metric::LowRank { .. } => {
             metric.backward(gradient, force);
             dispatch(Land { half, force, momentum })
         }
     };
-    let energy = kinetic - spot.place.log_density;
-    // Momenta that overflowed may leave nothing that can be compared.
-    spot.energy = if energy.is_nan() { f64::INFINITY } else { energy };
+    let energy = kinetic - point.log_density;
+    // Momenta that overflow give NaN, which cannot be compared.
+    point.energy = if energy.is_nan() { f64::INFINITY } else { energy };
 }
 
 /// The kinetic energy of a momentum.
@@ -260,20 +229,20 @@ mod tests {
         for (step, n, x, p) in cases {
             let dense = Metric::Dense(Triangle::new(&[1.0], 1));
             for metric in [Metric::Unit, Metric::Diagonal(vec![1.0]), dense] {
-                let (mut from, mut to) = (Spot::new(1), Spot::new(1));
+                let (mut from, mut to) = (PhasePoint::new(1, true), PhasePoint::new(1, true));
                 let (mut momentum, mut next) = (vec![0.5], vec![0.0]);
-                from.place.set(&[1.0], -0.5, &[-1.0]);
-                from.find_force(&metric);
+                from.set(&[1.0], -0.5, &[-1.0]);
+                from.update_force(&metric);
                 for _ in 0..n {
                     leap(&metric, step, &from, &momentum, &mut to, &mut next);
-                    let at = to.place.x[0];
-                    to.place.gradient[0] = -at;
-                    to.place.log_density = -0.5 * at * at;
+                    let at = to.x[0];
+                    to.gradient[0] = -at;
+                    to.log_density = -0.5 * at * at;
                     land(&metric, step, &mut to, &mut next);
                     std::mem::swap(&mut from, &mut to);
                     std::mem::swap(&mut momentum, &mut next);
                 }
-                assert!((from.place.x[0] - x).abs() < 1e-15);
+                assert!((from.x[0] - x).abs() < 1e-15);
                 assert!((momentum[0] - p).abs() < 1e-15);
                 assert!((from.energy - 0.5 * (p * p + x * x)).abs() < 1e-15);
             }

@@ -1,6 +1,5 @@
-//! Markov chain Monte Carlo: the kernels that only this domain uses.
+//! Markov chain Monte Carlo: kernels, and drivers that run many chains of them.
 
-mod barker;
 pub mod drive;
 mod elliptical;
 mod ensemble;
@@ -8,12 +7,12 @@ mod gibbs;
 mod hmc;
 mod isokinetic;
 pub mod kernel;
-mod langevin;
 mod leapfrog;
+mod metropolis;
 mod microcanonical;
 mod nuts;
-mod place;
-mod random_walk;
+mod phase_point;
+pub mod proposals;
 mod recent;
 mod slice;
 mod tempered;
@@ -22,11 +21,11 @@ mod underdamped;
 pub use elliptical::EllipticalSlice;
 pub use ensemble::{Ensemble, Move};
 pub use gibbs::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
-pub use hmc::{Hmc, HmcOptions, Length};
-pub use langevin::{Drift, Langevin, LangevinOptions};
+pub use hmc::{Hmc, Length};
+pub use metropolis::{Metropolized, Proposal};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
-pub use random_walk::RandomWalk;
+pub use phase_point::PhasePoint;
 pub use slice::{Direction, Slice};
 pub use tempered::Tempered;
-pub use underdamped::{Letter, Underdamped, UnderdampedOptions};
+pub use underdamped::{SplittingStep, Underdamped, UnderdampedOptions};

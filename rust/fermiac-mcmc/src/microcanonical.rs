@@ -1,34 +1,33 @@
-//! Microcanonical Langevin kernels: steps of constant speed in a direction that forces bend.
+//! Microcanonical Langevin kernels: steps of constant speed in a direction that the force bends.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
 
-use super::isokinetic::{kick, refresh};
-use super::place::{DIVERGENT, Place, acceptance};
-use super::recent::Recent;
-use crate::kernel::{
-    Ask, Exchange, Kernel, Metric, MetricKind, Need, Phase, Point, Scale, Step, StepSize, bad_start,
-};
+use crate::isokinetic::{kick, refresh};
+use crate::kernel::{KernelCore, Phase, RequestKind, Scale, Stage, Step, StepSize, Transition};
+use crate::phase_point::{DIVERGENT, acceptance};
+use crate::recent::Recent;
 
-/// The shares of kicks in a step with two drifts of one half each: this, the rest, this.
+/// The shares of the kicks in a step with two drifts of one half each: this, the rest, this.
 const KICK: f64 = 0.193_183_327_503_783_6;
-/// The squared energy error of a step, per coordinate, that uncorrected steps are sized for.
+/// The squared energy error of a step, per coordinate, to which the step size of uncorrected chains
+/// is adapted.
 const ERROR: f64 = 5e-4;
 /// The length in correlation lengths of the draws, of steps and of trajectories.
 const LENGTH: f64 = 0.4;
 const ADJUSTED_LENGTH: f64 = 0.5;
-/// Steps of a trajectory at most.
+/// The largest number of steps in a trajectory.
 const MOST_STEPS: f64 = 1000.0;
 
-/// Steps of the minimal-norm integrator of the isokinetic dynamics in z, of which the direction has
-/// length 1.
+/// Steps of the minimal-norm integrator of the isokinetic dynamics in z, whose direction has length
+/// 1.
 ///
-/// Without a correction a transition is one step between two halves of a refreshment of the
-/// direction, which is forgotten over `length`. With the correction a transition is a trajectory of
-/// several steps, `length` long in the mean, in a direction drawn anew. In the warm-up the step size
-/// follows the energy errors, or the acceptance rate, and the length the correlation of the draws.
+/// Without a correction a transition is one step between two half refreshments of the direction,
+/// which is forgotten over `length`. With the correction a transition is a trajectory of several
+/// steps, of mean length `length`, in a new direction. In the warm-up the step size follows the
+/// energy errors, or the acceptance rate, and the length follows the correlation of the draws.
 ///
 /// # References
 /// J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, "Microcanonical Hamiltonian Monte Carlo",
@@ -37,134 +36,86 @@ const MOST_STEPS: f64 = 1000.0;
 /// "Metropolis adjusted microcanonical Hamiltonian Monte Carlo" (2025).
 #[derive(Debug, Clone)]
 pub struct Microcanonical {
-    /// Where the chain stands, or where the transition started.
-    here: Place,
-    force: Vec<f64>,
+    core: KernelCore,
+    /// The direction at the current point, and at the next one.
     direction: Vec<f64>,
-    /// Where the steps have led so far.
-    there: Place,
-    moving_force: Vec<f64>,
     moving: Vec<f64>,
     noise: Vec<f64>,
-    correct: bool,
-    scale: Scale,
-    step: StepSize,
+    corrected: bool,
     length: StepSize,
     recent: Recent,
     /// The mean logarithm of the metric's variances.
     log_variance: f64,
-    at: At,
-    /// Whether there is a direction yet.
-    born: bool,
-    /// Steps of the trajectory, and those that are left.
+    has_direction: bool,
+    /// Whether the requested point is in the middle of a step.
+    in_middle: bool,
+    /// The steps of the trajectory, and those left.
     n_steps: usize,
     left: usize,
     /// The kinetic energy that kicks have added.
     gain: f64,
     accept: f64,
     error: f64,
-    accepted: bool,
+    /// 1 or 0.
+    accepted: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum At {
-    /// The density where it stands is unknown.
-    Unknown,
-    /// It has asked for it.
-    Arriving,
-    /// Between transitions.
-    Idle,
-    /// It has asked in the middle of a step.
-    Middle,
-    /// It has asked at the end of a step.
-    End,
-}
-
-const PLACES: [At; 5] = [At::Unknown, At::Arriving, At::Idle, At::Middle, At::End];
-
-/// What a [`Microcanonical`] kernel is made with.
+/// The settings of a [`Microcanonical`] kernel.
 #[derive(Debug, Clone)]
 pub struct MicrocanonicalOptions {
-    /// The step size, if it is given.
+    /// The step size; `None` to adapt it.
     pub step: Option<f64>,
-    /// The length over which the direction is forgotten, if it is given.
+    /// The length over which the direction is forgotten; `None` to adapt it.
     pub length: Option<f64>,
-    /// The acceptance rate that the step size is adapted to, of trajectories that are accepted or
-    /// rejected; `None` of those that are not.
+    /// The acceptance rate to which the step size of corrected trajectories is adapted; `None` for
+    /// uncorrected steps.
     pub accept: Option<f64>,
 }
 
 impl Microcanonical {
-    /// In `dim` coordinates, two at least.
-    pub fn new(
-        dim: usize,
-        options: &MicrocanonicalOptions,
-        kind: MetricKind,
-        metric: Metric,
-    ) -> Self {
+    /// A kernel in two or more coordinates.
+    pub fn new(options: &MicrocanonicalOptions, scale: Scale) -> Self {
         let MicrocanonicalOptions { step, length, accept } = *options;
-        let numbers = || vec![0.0; dim];
+        let dim = scale.window().dim();
+        let numbers = vec![0.0; dim];
         let unit = (dim as f64).sqrt();
         let first = 0.25 * unit;
+        let step = match (step, accept) {
+            (Some(step), _) => StepSize::fixed(step),
+            (None, Some(accept)) => StepSize::averaged(first, accept),
+            (None, None) => StepSize::energetic(first, ERROR),
+        };
         let mut kernel = Self {
-            here: Place::new(dim, true),
-            force: numbers(),
-            direction: numbers(),
-            there: Place::new(dim, true),
-            moving_force: numbers(),
-            moving: numbers(),
-            noise: numbers(),
-            correct: accept.is_some(),
-            scale: Scale::new(dim, kind, metric),
-            step: match (step, accept) {
-                (Some(step), _) => StepSize::fixed(step),
-                (None, Some(accept)) => StepSize::averaged(first, accept),
-                (None, None) => StepSize::energetic(first, ERROR),
-            },
-            length: length.map_or_else(|| StepSize::told(unit), StepSize::fixed),
+            core: KernelCore::new(RequestKind::Gradient, step, scale),
+            direction: numbers.clone(),
+            moving: numbers.clone(),
+            noise: numbers,
+            corrected: accept.is_some(),
+            length: length.map_or_else(|| StepSize::external(unit), StepSize::fixed),
             recent: Recent::new(dim),
             log_variance: 0.0,
-            at: At::Unknown,
-            born: false,
+            has_direction: false,
+            in_middle: false,
             n_steps: 1,
             left: 0,
             gain: 0.0,
             accept: f64::NAN,
             error: f64::NAN,
-            accepted: false,
+            accepted: 0.0,
         };
-        kernel.log_variance = kernel.find_log_variance();
+        kernel.log_variance = kernel.mean_log_variance();
         kernel
     }
 
-    fn find_log_variance(&self) -> f64 {
-        let variances = self.scale.metric().variances(self.here.x.len());
+    fn mean_log_variance(&self) -> f64 {
+        let variances = self.core.metric().variances(self.direction.len());
         variances.iter().map(|v| ln(*v)).sum::<f64>() / variances.len() as f64
     }
 
-    /// Starts a transition, up to its first question.
-    fn start(&mut self, stream: &mut Stream) -> Step {
-        if self.correct || !self.born {
-            refresh(&mut self.direction, f64::INFINITY, &mut self.noise, stream);
-            self.born = true;
-        }
-        if self.correct {
-            self.n_steps = self.draw_steps(stream);
-        } else {
-            self.forget(stream);
-        }
-        self.there.x.copy_from_slice(&self.here.x);
-        self.there.log_density = self.here.log_density;
-        self.moving_force.copy_from_slice(&self.force);
-        self.moving.copy_from_slice(&self.direction);
-        (self.left, self.gain) = (self.n_steps, 0.0);
-        self.go(KICK, At::Middle)
-    }
-
-    /// Uniform from 1 on, with the mean `length` / `step`; one step where a step size is on trial.
-    fn draw_steps(&mut self, stream: &mut Stream) -> usize {
-        let mean = (self.length.get() / self.step.get()).clamp(1.0, MOST_STEPS);
-        if self.step.is_rough() {
+    /// Draws a uniform number of steps, from 1 on, with the mean `length` / `step`; 1 for a trial.
+    fn draw_steps(&self, stream: &mut Stream) -> usize {
+        let mean = (self.length.get() / self.core.step.get()).clamp(1.0, MOST_STEPS);
+        if self.core.step.is_rough() {
             return 1;
         }
         // Of ⌈s u⌉ with k = ⌊s⌋ the mean is k + 1 - k (k + 1) / (2 s).
@@ -173,219 +124,169 @@ impl Microcanonical {
         (s * stream.uniform()).ceil() as usize
     }
 
-    /// Forgets of the direction what half a step forgets.
-    fn forget(&mut self, stream: &mut Stream) {
-        let grown = exp(self.step.get() / self.length.get()) - 1.0;
+    /// Refreshes the direction by as much as half a step forgets.
+    fn half_refresh(&mut self, stream: &mut Stream) {
+        let grown = exp(self.core.step.get() / self.length.get()) - 1.0;
         let share = (grown / self.direction.len() as f64).sqrt();
         refresh(&mut self.direction, share, &mut self.noise, stream);
     }
 
-    /// Kicks for a share of the step size, drifts for half of it, and asks.
-    fn go(&mut self, share: f64, at: At) -> Step {
-        let step = self.step.get();
-        self.gain += kick(&mut self.moving, &self.moving_force, share * step);
-        self.scale.metric().forward(&self.moving, &mut self.noise);
-        for (x, shift) in self.there.x.iter_mut().zip(&self.noise) {
+    /// Kicks for a share of the step size, drifts for half of it, and requests the density.
+    fn step(&mut self, share: f64, in_middle: bool) -> Step {
+        let KernelCore { next, scale, step, .. } = &mut self.core;
+        let step = step.get();
+        self.gain += kick(&mut self.moving, &next.force, share * step);
+        scale.metric().forward(&self.moving, &mut self.noise);
+        for (x, shift) in next.x.iter_mut().zip(&self.noise) {
             *x += 0.5 * step * shift;
         }
-        self.at = at;
-        Step::Ask(Ask::target(Need::Gradient))
-    }
-
-    /// Goes on from an answer.
-    fn go_on(&mut self, stream: &mut Stream) -> Step {
-        if self.there.log_density == f64::NEG_INFINITY {
-            return self.decide(f64::NEG_INFINITY, stream);
-        }
-        self.scale.metric().backward(&self.there.gradient, &mut self.moving_force);
-        if self.at == At::Middle {
-            return self.go(1.0 - 2.0 * KICK, At::End);
-        }
-        self.left -= 1;
-        if self.left > 0 {
-            // The last kick of this step and the first of the next are one.
-            return self.go(2.0 * KICK, At::Middle);
-        }
-        self.gain += kick(&mut self.moving, &self.moving_force, KICK * self.step.get());
-        let log_ratio = self.there.log_density - self.here.log_density - self.gain;
-        self.decide(log_ratio, stream)
+        self.in_middle = in_middle;
+        self.core.request(Stage::Moving)
     }
 
     fn decide(&mut self, log_ratio: f64, stream: &mut Stream) -> Step {
         self.accept = acceptance(log_ratio);
-        if self.step.is_rough() {
+        if self.core.step.is_rough() {
             // That was a trial.
-            self.step.search(self.accept);
+            self.core.step.search(self.accept);
             return self.start(stream);
         }
         self.error = -log_ratio;
-        self.accepted =
-            if self.correct { -stream.exponential() < log_ratio } else { self.error <= DIVERGENT };
-        if self.accepted {
-            std::mem::swap(&mut self.here, &mut self.there);
-            std::mem::swap(&mut self.force, &mut self.moving_force);
+        let accepted = if self.corrected {
+            -stream.exponential() < log_ratio
+        } else {
+            self.error <= DIVERGENT
+        };
+        self.accepted = f64::from(accepted);
+        if accepted {
+            self.core.accept();
             std::mem::swap(&mut self.direction, &mut self.moving);
         } else {
             self.direction.iter_mut().for_each(|u| *u = -*u);
         }
-        if self.correct {
-            self.step.observe(self.accept);
+        let signal = if self.corrected {
+            self.accept
         } else {
-            self.forget(stream);
-            let failed = if self.accepted { self.error } else { f64::NAN };
-            self.step.observe(failed * failed / self.direction.len() as f64);
-        }
-        self.scale.observe(&self.here.x, &self.here.gradient);
-        self.recent.push(&self.here.x);
-        self.at = At::Idle;
-        Step::Done
-    }
-
-    /// The force in a metric that was changed between transitions.
-    fn find_force(&mut self) {
-        if self.at == At::Idle {
-            self.scale.metric().backward(&self.here.gradient, &mut self.force);
-        }
+            self.half_refresh(stream);
+            let failed = if accepted { self.error } else { f64::NAN };
+            failed * failed / self.direction.len() as f64
+        };
+        self.recent.push(&self.core.current.x);
+        self.core.finish(signal)
     }
 }
 
-impl Kernel for Microcanonical {
-    fn dim(&self) -> usize {
-        self.here.x.len()
+impl Transition for Microcanonical {
+    const STATS: &'static [&'static str] = &[
+        "acceptance_rate",
+        "accepted",
+        "step_size",
+        "length",
+        "energy_error",
+        "n_steps",
+        "diverging",
+    ];
+
+    fn core(&self) -> &KernelCore {
+        &self.core
     }
 
-    fn needs_gradient(&self) -> bool {
-        true
+    fn core_mut(&mut self) -> &mut KernelCore {
+        &mut self.core
     }
 
-    fn is_biased(&self) -> bool {
-        !self.correct
+    fn has_bias(&self) -> bool {
+        !self.corrected
     }
 
-    fn begin(&mut self, x: &[f64]) {
-        self.born = false;
-        self.restart(x, f64::NAN, &[]);
+    fn forget_momentum(&mut self) {
+        self.has_direction = false;
     }
 
-    fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
-        let known = self.here.set(x, log_density, gradient);
-        self.at = if known { At::Idle } else { At::Unknown };
-        self.find_force();
-    }
-
-    fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
-        match self.at {
-            At::Unknown => {
-                self.there.x.copy_from_slice(&self.here.x);
-                self.at = At::Arriving;
-                return Ok(Step::Ask(Ask::target(Need::Gradient)));
-            }
-            At::Arriving => {
-                if self.there.log_density == f64::NEG_INFINITY {
-                    return Err(bad_start(&self.there.x));
-                }
-                std::mem::swap(&mut self.here, &mut self.there);
-                self.at = At::Idle;
-                self.find_force();
-            }
-            At::Idle => {}
-            At::Middle | At::End => return Ok(self.go_on(stream)),
+    fn start(&mut self, stream: &mut Stream) -> Step {
+        if self.corrected || !self.has_direction {
+            refresh(&mut self.direction, f64::INFINITY, &mut self.noise, stream);
+            self.has_direction = true;
         }
-        Ok(self.start(stream))
+        if self.corrected {
+            self.n_steps = self.draw_steps(stream);
+        } else {
+            self.half_refresh(stream);
+        }
+        self.core.start_path();
+        self.moving.copy_from_slice(&self.direction);
+        (self.left, self.gain) = (self.n_steps, 0.0);
+        self.step(KICK, true)
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        self.there.exchange()
+    fn resume(&mut self, stream: &mut Stream) -> Step {
+        let KernelCore { next, scale, step, .. } = &mut self.core;
+        if next.log_density == f64::NEG_INFINITY {
+            return self.decide(f64::NEG_INFINITY, stream);
+        }
+        next.update_force(scale.metric());
+        if self.in_middle {
+            return self.step(1.0 - 2.0 * KICK, false);
+        }
+        self.left -= 1;
+        if self.left > 0 {
+            // The last kick of this step and the first of the next are one.
+            return self.step(2.0 * KICK, true);
+        }
+        self.gain += kick(&mut self.moving, &next.force, KICK * step.get());
+        let log_ratio = next.log_density - self.core.current.log_density - self.gain;
+        self.decide(log_ratio, stream)
     }
 
-    fn point(&self, _i: usize) -> Point<'_> {
-        self.here.point()
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.scale.enter(phase);
-        self.step.enter(phase);
+    fn on_phase(&mut self, phase: Phase) {
         self.length.enter(phase);
-        self.recent.open(phase == Phase::Learn && self.length.is_adapting());
+        self.recent.open(phase == Phase::AdaptMetric && self.length.is_adapting());
     }
 
-    fn visit_scales(&mut self, visit: &mut dyn FnMut(&mut Scale)) {
-        visit(&mut self.scale);
-    }
-
-    fn visit_steps(&mut self, visit: &mut dyn FnMut(&mut StepSize)) {
-        visit(&mut self.step);
-        visit(&mut self.length);
-    }
-
-    fn rescaled(&mut self) {
+    fn on_metric(&mut self) {
         let mut length = self.length.get();
         if let Some(time) = self.recent.correlation_time() {
-            let step = self.step.get();
-            length = if self.correct {
+            let step = self.core.step.get();
+            length = if self.corrected {
                 ADJUSTED_LENGTH * time * length.max(step)
             } else {
                 LENGTH * time * step
             };
         }
         // Lengths in z shrink as the metric grows.
-        let now = self.find_log_variance();
-        self.length.tell(length * exp(0.5 * (self.log_variance - now)));
+        let now = self.mean_log_variance();
+        self.length.set(length * exp(0.5 * (self.log_variance - now)));
         self.log_variance = now;
-        self.step.rescaled();
-        self.find_force();
     }
 
-    fn stat_names(&self) -> Vec<String> {
-        let names = [
-            "acceptance_rate",
-            "accepted",
-            "step_size",
-            "length",
-            "energy_error",
-            "n_steps",
-            "diverging",
-        ];
-        names.map(String::from).to_vec()
+    fn visit_more_steps(&mut self, visit: &mut dyn FnMut(&mut StepSize)) {
+        visit(&mut self.length);
     }
 
-    fn write_stats(&self, out: &mut [f64]) {
-        let yes = |flag: bool| f64::from(u8::from(flag));
+    fn write(&self, out: &mut [f64]) {
         out.copy_from_slice(&[
             self.accept,
-            yes(self.accepted),
-            self.step.get(),
+            self.accepted,
+            self.core.step.get(),
             self.length.get(),
             self.error,
             self.n_steps as f64,
-            yes(self.error.is_nan() || self.error > DIVERGENT),
+            f64::from(self.error.is_nan() || self.error > DIVERGENT),
         ]);
     }
 
-    fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.here.persist(codec)?;
-        self.there.persist(codec)?;
-        for list in [&mut self.force, &mut self.direction, &mut self.moving_force, &mut self.moving]
-        {
-            codec.numbers(list)?;
-        }
-        self.scale.persist(codec)?;
-        self.step.persist(codec)?;
+    fn persist_rest(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.numbers(&mut self.direction)?;
+        codec.numbers(&mut self.moving)?;
         self.length.persist(codec)?;
         self.recent.persist(codec)?;
-        codec.number(&mut self.log_variance)?;
-        codec.choice(&mut self.at, &PLACES)?;
-        codec.flag(&mut self.born)?;
+        codec.flag(&mut self.has_direction)?;
+        codec.flag(&mut self.in_middle)?;
         codec.count(&mut self.n_steps)?;
         codec.count(&mut self.left)?;
-        for number in [&mut self.gain, &mut self.accept, &mut self.error] {
-            codec.number(number)?;
-        }
-        codec.flag(&mut self.accepted)
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
+        codec.number(&mut self.log_variance)?;
+        let numbers = [&mut self.gain, &mut self.accept, &mut self.error, &mut self.accepted];
+        numbers.into_iter().try_for_each(|number| codec.number(number))
     }
 }
 
@@ -394,6 +295,7 @@ mod tests {
     use fermiac_base::rng::Domain;
 
     use super::*;
+    use crate::kernel::{Metric, MetricKind};
 
     #[test]
     fn trajectories_have_the_wanted_mean_of_steps() {
@@ -401,7 +303,8 @@ mod tests {
         for mean in [1.0, 1.3, 2.0, 7.4] {
             let options =
                 MicrocanonicalOptions { step: Some(1.0), length: Some(mean), accept: Some(0.9) };
-            let mut kernel = Microcanonical::new(2, &options, MetricKind::Fixed, Metric::Unit);
+            let scale = Scale::new(2, MetricKind::Fixed, Metric::Unit);
+            let kernel = Microcanonical::new(&options, scale);
             let n = 20_000;
             let steps: Vec<f64> = (0..n).map(|_| kernel.draw_steps(&mut stream) as f64).collect();
             let found = steps.iter().sum::<f64>() / f64::from(n);

@@ -1,23 +1,23 @@
-//! The last draws of a window, of which a correlation time is taken.
+//! The last draws of a window, and their correlation time.
 
 use fermiac_base::Result;
 use fermiac_base::store::Codec;
 use fermiac_target::diagnostics::correlation_time;
 
-/// Draws that are kept, of at most so many coordinates: what a chain needs for it stays small.
+/// The number of draws that are kept, and of their coordinates: the memory of a chain stays small.
 const DRAWS: usize = 512;
 const COORDINATES: usize = 16;
-/// Fewer say nothing.
+/// The least number of draws for a correlation time.
 const FEWEST: usize = 100;
 
-/// A ring of draws, which takes in those that come while it is open.
+/// A ring buffer of the draws that come while it is open.
 #[derive(Debug, Clone)]
 pub(super) struct Recent {
     open: bool,
-    /// The coordinates that are kept, as `step`, 2 `step`, …
+    /// The number of coordinates that are kept: 0, `step`, 2 `step`, …
     width: usize,
     step: usize,
-    /// Row after row; the oldest is at `next` where the ring is full.
+    /// Row by row; the oldest row is at `next` if the ring is full.
     values: Vec<f64>,
     next: usize,
 }
@@ -28,7 +28,7 @@ impl Recent {
         Self { open: false, width: dim.div_ceil(step), step, values: Vec::new(), next: 0 }
     }
 
-    /// Forgets all draws, and makes room for new ones or gives it back.
+    /// Clears the ring, and allocates its memory or frees it.
     pub(super) fn open(&mut self, open: bool) {
         (self.open, self.next) = (open, 0);
         self.values.clear();
@@ -53,7 +53,8 @@ impl Recent {
         self.next = (self.next + 1) % DRAWS;
     }
 
-    /// The mean of the coordinates' integrated autocorrelation times; `None` of too few draws.
+    /// The mean of the integrated autocorrelation times of the coordinates; `None` for too few
+    /// draws.
     pub(super) fn correlation_time(&self) -> Option<f64> {
         let n = self.values.len() / self.width;
         if n < FEWEST {

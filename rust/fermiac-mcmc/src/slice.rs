@@ -1,86 +1,87 @@
-//! Slice sampling: along coordinates, along random directions, and in boxes.
+//! Slice sampling along coordinates, along random lines, and in boxes.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::ln;
 use fermiac_base::store::Codec;
 
-use super::place::Place;
 use crate::kernel::{
-    Ask, Exchange, Kernel, Metric, MetricKind, Need, Phase, Point, Scale, Step, StepSize, bad_start,
+    EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize, bad_start,
 };
+use crate::phase_point::PhasePoint;
 
-/// Points that are tried within a bracket before the chain stays where it is.
+/// The largest number of points that are tried within a bracket before the chain stays.
 pub(super) const MOST_TRIES: usize = 200;
-/// The first width, in the units of the metric: about the mean length of a normal law's slices.
+/// The first width, in the units of the metric: about the mean length of the slices of a normal
+/// law.
 const FIRST_WIDTH: f64 = 3.0;
 
 /// Points drawn uniformly from the slices {y : p(y) > u p(x)}, u uniform.
 ///
 /// A line is bracketed by stepping out from a randomly placed interval, both ends at a time; a box
-/// is placed at random. Both shrink towards where the chain stands until a point of them lies in
-/// the slice.
+/// is placed at random. Both shrink towards the current point until one of their points lies in the
+/// slice.
 ///
 /// # References
 /// R. M. Neal, "Slice sampling", Annals of Statistics 31 (2003), sections 4 and 5.
 #[derive(Debug, Clone)]
 pub struct Slice {
-    here: Place,
-    /// What it asks about: one point, or both ends of a bracket.
+    current: PhasePoint,
+    /// The requested points: one, or both ends of a bracket.
     points: Vec<f64>,
     values: [f64; 2],
-    asked: usize,
+    n_requested: usize,
     direction: Direction,
     max_steps: usize,
     scale: Scale,
-    /// A width for every coordinate that is moved along, else one.
+    /// One width per coordinate for the updates along coordinates, else one.
     widths: Vec<StepSize>,
-    /// The line in x, or the noise that it is made of.
+    /// The line in x, and the noise that it is made of.
     line: Vec<f64>,
     noise: Vec<f64>,
-    /// The bracket, and the point of it that is tried: one number, or one a coordinate of a box.
+    /// The bracket, and the offset that is tried: one number, or one per coordinate of a box.
     lower: Vec<f64>,
     upper: Vec<f64>,
     offset: Vec<f64>,
-    /// How often the ends may still step out, and whether they are asked about.
+    /// How often the ends may still step out, and whether they are requested.
     steps: [usize; 2],
     open: [bool; 2],
     log_height: f64,
-    /// The update of this transition, and the tries of this update.
+    /// The number of the update in this transition, and the tries of this update.
     update: usize,
     tries: usize,
     at: At,
     report: Report,
 }
 
-/// Where to move.
+/// The updates of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Along every coordinate of the metric, one after the other.
+    /// One along every coordinate of the metric.
     Coordinates,
-    /// Along as many random lines.
+    /// As many along random lines.
     Random,
-    /// In all coordinates at once.
+    /// One of all coordinates, in a box.
     Box,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum At {
-    /// The density where it stands is unknown.
+    /// The density at the current point is unknown.
     Unknown,
-    /// It has asked for it.
+    /// The density at the current point is requested.
     Arriving,
     /// Between updates.
     Idle,
-    /// It has asked at the ends of the bracket.
+    /// The ends of the bracket are requested.
     SteppingOut,
-    /// It has asked at a point of the bracket.
+    /// A point of the bracket is requested.
     Shrinking,
 }
 
 const PLACES: [At; 5] = [At::Unknown, At::Arriving, At::Idle, At::SteppingOut, At::Shrinking];
 
-/// Counts of a transition.
+/// The counts of a transition.
 #[derive(Debug, Clone, Copy, Default)]
 struct Report {
     evals: usize,
@@ -89,26 +90,21 @@ struct Report {
 }
 
 impl Slice {
-    /// With the given width, or one that the warm-up adapts; at most `max_steps` widths a bracket.
-    pub fn new(
-        dim: usize,
-        direction: Direction,
-        width: Option<f64>,
-        max_steps: usize,
-        kind: MetricKind,
-        metric: Metric,
-    ) -> Self {
+    /// A kernel with the given width, or one that the warm-up adapts. A bracket has at most
+    /// `max_steps` widths.
+    pub fn new(direction: Direction, width: Option<f64>, max_steps: usize, scale: Scale) -> Self {
+        let dim = scale.window().dim();
         let n_widths = if direction == Direction::Coordinates { dim } else { 1 };
         let size = if direction == Direction::Box { dim } else { 1 };
         let width = width.map_or_else(|| StepSize::stochastic(FIRST_WIDTH, 0.0), StepSize::fixed);
         Self {
-            here: Place::new(dim, false),
+            current: PhasePoint::new(dim, false),
             points: vec![0.0; 2 * dim],
             values: [f64::NAN; 2],
-            asked: 1,
+            n_requested: 1,
             direction,
             max_steps,
-            scale: Scale::new(dim, kind, metric),
+            scale,
             widths: vec![width; n_widths],
             line: vec![0.0; dim],
             noise: vec![0.0; dim],
@@ -126,7 +122,7 @@ impl Slice {
     }
 
     fn n_updates(&self) -> usize {
-        if self.direction == Direction::Box { 1 } else { self.here.x.len() }
+        if self.direction == Direction::Box { 1 } else { self.current.x.len() }
     }
 
     fn width(&mut self) -> &mut StepSize {
@@ -135,8 +131,8 @@ impl Slice {
     }
 
     fn start(&mut self, stream: &mut Stream) -> Step {
-        self.log_height = self.here.log_density - stream.exponential();
-        self.aim(stream);
+        self.log_height = self.current.log_density - stream.exponential();
+        self.choose_line(stream);
         let width = self.width().get();
         for (lower, upper) in self.lower.iter_mut().zip(&mut self.upper) {
             *lower = -width * stream.uniform();
@@ -149,11 +145,11 @@ impl Slice {
         }
         self.open = self.steps.map(|steps| steps > 0);
         self.tries = 0;
-        self.look_out(stream)
+        self.request_ends(stream)
     }
 
-    /// Finds the line.
-    fn aim(&mut self, stream: &mut Stream) {
+    /// Chooses the line of an update.
+    fn choose_line(&mut self, stream: &mut Stream) {
         match self.direction {
             Direction::Coordinates => self.scale.metric().column(self.update, &mut self.line),
             Direction::Random => {
@@ -166,21 +162,21 @@ impl Slice {
         }
     }
 
-    /// Asks at the ends that may still step out.
-    fn look_out(&mut self, stream: &mut Stream) -> Step {
-        self.asked = 0;
+    /// Requests the ends that may still step out.
+    fn request_ends(&mut self, stream: &mut Stream) -> Step {
+        self.n_requested = 0;
         for (end, open) in [self.lower[0], self.upper[0]].into_iter().zip(self.open) {
             if open {
                 self.offset[0] = end;
-                self.place(self.asked);
-                self.asked += 1;
+                self.write_point(self.n_requested);
+                self.n_requested += 1;
             }
         }
-        if self.asked == 0 {
+        if self.n_requested == 0 {
             return self.attempt(stream);
         }
         self.at = At::SteppingOut;
-        self.ask()
+        self.request()
     }
 
     fn step_out(&mut self) {
@@ -201,48 +197,49 @@ impl Slice {
         }
     }
 
-    /// Asks at a random point of the bracket.
+    /// Requests a random point of the bracket.
     fn attempt(&mut self, stream: &mut Stream) -> Step {
         for ((offset, lower), upper) in self.offset.iter_mut().zip(&self.lower).zip(&self.upper) {
             *offset = lower + stream.uniform() * (upper - lower);
         }
-        self.place(0);
-        self.asked = 1;
+        self.write_point(0);
+        self.n_requested = 1;
         self.tries += 1;
         self.report.tries += 1;
         self.at = At::Shrinking;
-        self.ask()
+        self.request()
     }
 
-    fn ask(&mut self) -> Step {
-        self.report.evals += self.asked;
-        Step::Ask(Ask::target(Need::Value))
+    fn request(&mut self) -> Step {
+        self.report.evals += self.n_requested;
+        Step::Request(Request::target(RequestKind::Value))
     }
 
-    /// Puts the point at the offset into a row of the question.
-    fn place(&mut self, row: usize) {
-        let dim = self.here.x.len();
+    /// Writes the point at the offset into a row of the buffer.
+    fn write_point(&mut self, row: usize) {
+        let dim = self.current.x.len();
         let y = &mut self.points[row * dim..(row + 1) * dim];
         if self.direction == Direction::Box {
             self.scale.metric().forward(&self.offset, y);
-            y.iter_mut().zip(&self.here.x).for_each(|(y, x)| *y += x);
+            y.iter_mut().zip(&self.current.x).for_each(|(y, x)| *y += x);
         } else {
             let offset = self.offset[0];
-            for ((y, x), line) in y.iter_mut().zip(&self.here.x).zip(&self.line) {
+            for ((y, x), line) in y.iter_mut().zip(&self.current.x).zip(&self.line) {
                 *y = x + offset * line;
             }
         }
     }
 
-    /// Takes the point that was tried, or shrinks the bracket to it; whether the update is over.
-    fn settle(&mut self) -> bool {
-        let y = &self.points[..self.here.x.len()];
+    /// Takes the point that was tried, or shrinks the bracket to it. Returns whether the update is
+    /// over.
+    fn judge(&mut self) -> bool {
+        let y = &self.points[..self.current.x.len()];
         let inside = self.values[0] >= self.log_height;
-        // A bracket that no double divides ends where the chain stands.
-        if inside && y != self.here.x {
-            self.here.x.copy_from_slice(y);
-            self.here.log_density = self.values[0];
-            self.learn();
+        // A bracket that no double divides ends at the current point.
+        if inside && y != self.current.x {
+            self.current.x.copy_from_slice(y);
+            self.current.log_density = self.values[0];
+            self.adapt_width();
         } else if !inside && self.tries < MOST_TRIES {
             let bracket = self.lower.iter_mut().zip(&mut self.upper);
             for ((lower, upper), offset) in bracket.zip(&self.offset) {
@@ -257,9 +254,9 @@ impl Slice {
         true
     }
 
-    /// A width follows the brackets in which points were found; a box, which does not step out, is
-    /// to shrink to a third before: then it moves farthest by evaluation, in 2 to 30 dimensions.
-    fn learn(&mut self) {
+    /// Adapts the width to the brackets in which points were found. A box, which does not step out,
+    /// is to shrink to a third first: then it moves farthest per evaluation, in 2 to 30 dimensions.
+    fn adapt_width(&mut self) {
         let width = self.width().get();
         let goal = if self.direction == Direction::Box { 3.0 } else { 1.0 };
         let lengths = self.lower.iter().zip(&self.upper).map(|(l, u)| ln(goal * (u - l) / width));
@@ -270,7 +267,7 @@ impl Slice {
 
 impl Kernel for Slice {
     fn dim(&self) -> usize {
-        self.here.x.len()
+        self.current.x.len()
     }
 
     fn needs_gradient(&self) -> bool {
@@ -282,7 +279,7 @@ impl Kernel for Slice {
     }
 
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
-        let known = self.here.set(x, log_density, &[]);
+        let known = self.current.set(x, log_density, &[]);
         self.at = if known { At::Idle } else { At::Unknown };
         (self.update, self.report) = (0, Report::default());
     }
@@ -290,28 +287,28 @@ impl Kernel for Slice {
     fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
         match self.at {
             At::Unknown => {
-                self.points[..self.here.x.len()].copy_from_slice(&self.here.x);
-                self.asked = 1;
+                self.points[..self.current.x.len()].copy_from_slice(&self.current.x);
+                self.n_requested = 1;
                 self.at = At::Arriving;
-                return Ok(Step::Ask(Ask::target(Need::Value)));
+                return Ok(Step::Request(Request::target(RequestKind::Value)));
             }
             At::Arriving => {
-                self.here.log_density = self.values[0];
-                if self.here.log_density == f64::NEG_INFINITY {
-                    return Err(bad_start(&self.here.x));
+                self.current.log_density = self.values[0];
+                if self.current.log_density == f64::NEG_INFINITY {
+                    return Err(bad_start(&self.current.x));
                 }
             }
             At::Idle => (self.update, self.report) = (0, Report::default()),
             At::SteppingOut => {
                 self.step_out();
-                return Ok(self.look_out(stream));
+                return Ok(self.request_ends(stream));
             }
             At::Shrinking => {
-                if !self.settle() {
+                if !self.judge() {
                     return Ok(self.attempt(stream));
                 }
                 if self.update == self.n_updates() {
-                    self.scale.observe(&self.here.x, &[]);
+                    self.scale.observe(&self.current.x, &[]);
                     return Ok(Step::Done);
                 }
             }
@@ -319,17 +316,17 @@ impl Kernel for Slice {
         Ok(self.start(stream))
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        let n = self.asked;
-        Exchange {
-            points: &self.points[..n * self.here.x.len()],
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        let n = self.n_requested;
+        EvalBuffer {
+            points: &self.points[..n * self.current.x.len()],
             values: &mut self.values[..n],
             gradients: &mut [],
         }
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
-        self.here.point()
+        self.current.point()
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -361,7 +358,7 @@ impl Kernel for Slice {
     }
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.here.persist(codec)?;
+        self.current.persist(codec)?;
         self.scale.persist(codec)?;
         self.widths.iter_mut().try_for_each(|width| width.persist(codec))?;
         codec.numbers(&mut self.values)?;
@@ -373,7 +370,8 @@ impl Kernel for Slice {
         codec.number(&mut self.log_height)?;
         codec.choice(&mut self.at, &PLACES)?;
         let Report { evals, tries, failures } = &mut self.report;
-        let counts = [&mut self.asked, &mut self.update, &mut self.tries, evals, tries, failures];
+        let counts =
+            [&mut self.n_requested, &mut self.update, &mut self.tries, evals, tries, failures];
         counts.into_iter().try_for_each(|count| codec.count(count))
     }
 

@@ -1,4 +1,4 @@
-//! Bootstrapped runs: what the evidence would be had other lineages been drawn.
+//! The evidence of bootstrapped runs, with lineages or families resampled.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -9,19 +9,18 @@ use fermiac_base::{Error, Result};
 use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
 use super::volume::check;
 
-/// Streams of bootstraps, beside those of runs and simulations.
+/// The address of the streams of bootstraps, apart from those of runs and simulations.
 const ADDRESS: u64 = 1 << 60;
 
-/// Draws the groups of points with replacement, `n_sets` times, and takes the evidence, the
-/// information and the posterior means of the `values` (one row a point) of the runs put together
-/// so.
+/// Returns the evidence, the information and the posterior means of the `values` (one row for each
+/// point) of `n_sets` runs made of groups of points drawn with replacement.
 ///
-/// The points are sorted; `groups` has a label a point. A lineage — a live point and those that
-/// replaced it, one after the other — is a run of its own, and a run is the union of such. So
-/// lineages can be resampled, which shows the noise of positions besides that of masses: the mass
-/// shrinks by its mean, since the simulated one would count its noise twice. Points of one family,
-/// which descend from one initial point by chains, are not independent: there, families are to be
-/// resampled. Copies of a point die one after the other.
+/// The points are sorted; `groups` has a label for each. A lineage (a live point and those that
+/// replaced it, one after the other) is a run with one live point, and a run is a union of lineages.
+/// Resampling them gives the noise of positions and of masses. The shrinkage is its mean: a simulated
+/// one would count its noise twice. Points of one family, which descend from one initial point by
+/// chains, are not independent; families are resampled in that case. Copies of a point die one after
+/// the other.
 ///
 /// # References
 /// E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling parameter
@@ -59,25 +58,30 @@ pub fn bootstrap_for(
         }
     }
     check_values(values, ell.len())?;
-    let (heights, lives) = (Heights::new(target), Lives::new(ell, birth, groups));
+    let (heights, order_of_births) = (Heights::new(target), BirthOrder::new(ell, birth, groups));
     collect(n_sets, &heights, context, |group| {
-        let copies = Copies::draw(lives.n_groups, key, LANES * group);
-        dispatch(Sweep { heights: &heights, lives: &lives, copies: &copies, values })
+        let copies = Copies::draw(order_of_births.n_groups, key, LANES * group);
+        dispatch(Sweep {
+            heights: &heights,
+            order_of_births: &order_of_births,
+            copies: &copies,
+            values,
+        })
     })
 }
 
-/// Who is born and who dies, in order.
-struct Lives {
+/// The groups of points in the order of births and deaths.
+struct BirthOrder {
     n_groups: usize,
     /// The group of each point, from 0.
     group: Vec<usize>,
     /// The groups of the points in the order of their births.
     born: Vec<usize>,
-    /// How many are born before each point dies.
+    /// The number of births before each death.
     n_born: Vec<usize>,
 }
 
-impl Lives {
+impl BirthOrder {
     fn new(ell: &[f64], birth: &[f64], groups: &[i64]) -> Self {
         let mut labels = groups.to_vec();
         labels.sort_unstable();
@@ -98,15 +102,15 @@ impl Lives {
     }
 }
 
-/// How often each group was drawn, in each lane.
+/// The number of times that each group was drawn, in each lane.
 struct Copies {
     of: Vec<V>,
-    /// The most of any lane.
+    /// The largest number of any lane.
     most: Vec<u32>,
 }
 
 impl Copies {
-    /// Of the eight replicates from number `first` on.
+    /// Draws the copies of the eight replicates from number `first` on.
     fn draw(n_groups: usize, key: u64, first: usize) -> Self {
         let mut of = vec![V::ZERO; n_groups];
         for lane in 0..LANES {
@@ -121,15 +125,15 @@ impl Copies {
     }
 }
 
-/// Eight replicates, one a lane.
+/// Eight replicates, one in each lane.
 struct Sweep<'a> {
     heights: &'a Heights,
-    lives: &'a Lives,
+    order_of_births: &'a BirthOrder,
     copies: &'a Copies,
     values: Option<Rows<'a>>,
 }
 
-/// The last point that a lane has: its height is not a number before the first.
+/// The last point of each lane; its height is NaN before the first.
 struct Last {
     height: V,
     /// Its level and values.
@@ -141,26 +145,27 @@ impl Kernel for Sweep<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Totals {
-        let Self { heights, lives, copies, values } = self;
+        let Self { heights, order_of_births, copies, values } = self;
         let n_values = values.map_or(0, Rows::dim);
         let mut totals = Totals::new(n_values);
         let mut sums = vec![V::ZERO; 2 + n_values];
         let mut last = Last { height: V::splat(f64::NAN), marks: vec![V::ZERO; 1 + n_values] };
-        // The logarithm of what the first copy of each point leaves of the mass, and of what all do.
+        // The log-shrinkage by the first copy of each point, and by all copies.
         let mut first = [V::ZERO; BLOCK];
         let mut all = [V::ZERO; BLOCK];
         let (mut alive, mut born) = (V::ZERO, 0);
         let mut log_x = V::ZERO;
         for b in 0..heights.n_blocks() {
-            let block = b * BLOCK..((b + 1) * BLOCK).min(lives.group.len());
+            let block = b * BLOCK..((b + 1) * BLOCK).min(order_of_births.group.len());
             let n = block.len();
             let before = log_x;
             for (j, i) in block.clone().enumerate() {
-                for group in &lives.born[born..lives.n_born[i]] {
+                for group in &order_of_births.born[born..order_of_births.n_born[i]] {
                     alive = alive + copies.of[*group];
                 }
-                born = lives.n_born[i];
-                let (copies, most) = (copies.of[lives.group[i]], copies.most[lives.group[i]]);
+                born = order_of_births.n_born[i];
+                let (copies, most) =
+                    (copies.of[order_of_births.group[i]], copies.most[order_of_births.group[i]]);
                 (first[j], all[j]) = shrinkage(alive, copies, most);
                 alive = alive - copies;
                 log_x = log_x + all[j];
@@ -175,14 +180,14 @@ impl Kernel for Sweep<'_> {
             sums.fill(V::ZERO);
             let mut left = V::splat(1.0);
             for (j, i) in block.enumerate() {
-                let here = copies.of[lives.group[i]];
+                let here = copies.of[order_of_births.group[i]];
                 let own_height = V::splat(heights.of[i]);
                 let started = |last: f64, own: f64| if last.is_nan() { own } else { last };
                 let fresh = last.height;
                 let below = fresh.zip(own_height, started);
                 let half = left * first[j] * V::splat(-0.5);
                 let gone = left * all[j];
-                // The first copy's shell, half and half; those of the others are all its own.
+                // The first copy's shell belongs to two points; those of further copies to one.
                 let outer = half * below;
                 let inner = (V::ZERO - gone - half) * own_height;
                 left = left + gone;
@@ -212,7 +217,7 @@ impl Kernel for Sweep<'_> {
     }
 }
 
-/// Minus the mean log-shrinkage of the first copy of a point, and of all of them: 1/n, 1/(n - 1), …
+/// The mean log-shrinkage of the first copy of a point, and of all of them: -1/n, -1/(n - 1), …
 #[inline(always)]
 fn shrinkage(alive: V, copies: V, most: u32) -> (V, V) {
     let mut first = V::ZERO;
@@ -229,7 +234,7 @@ fn shrinkage(alive: V, copies: V, most: u32) -> (V, V) {
     (first, all)
 }
 
-/// `yes` in the lanes whose mark passes the test, else `no`.
+/// Selects `yes` in the lanes whose mark passes the test, else `no`.
 #[inline(always)]
 fn choose(mark: V, no: V, yes: V, test: impl Fn(f64) -> bool) -> V {
     let mut out = no;

@@ -1,8 +1,8 @@
 //! Importance nested sampling: a second estimate of the evidence, from all points that were drawn
 //! from bounds, also those below the level.
 //!
-//! The points are weighted as if they were draws from the mixture of the bounds, in which each has
-//! the share of points that were drawn from it.
+//! The points are weighted as draws from the mixture of the bounds, in which the weight of each
+//! bound is the share of points drawn from it.
 //!
 //! - E. Cameron, A. Pettitt, "Recursive pathways to marginal likelihood estimation with prior-
 //!   sensitivity analysis", Statistical Science, 2014.
@@ -19,21 +19,21 @@ use super::bound::{Bound, Volume};
 
 /// The address of the streams of volumes, above those of all batches.
 const VOLUMES: u64 = 1 << 58;
-/// Points that one worker weighs at a time.
+/// Points that one worker evaluates the mixture at in one task.
 const ROWS: usize = 2048;
 
-/// The bounds of a run, and all points that were drawn from them.
+/// The bounds of a run, and all points drawn from them.
 #[derive(Debug, Clone)]
-pub struct Book {
+pub struct DrawRecord {
     dim: usize,
-    /// Each with the points that were drawn from it, the cube first.
+    /// Each bound with the number of its points; the cube is first.
     bounds: Vec<(Bound, usize)>,
     /// The points in the samplers' coordinates, bound by bound.
     u: Vec<f64>,
     ell: Vec<f64>,
 }
 
-/// What all points say of the evidence.
+/// The estimate of the evidence from all points.
 #[derive(Debug, Clone)]
 pub struct Importance {
     /// The points in the samplers' coordinates, row-major.
@@ -52,22 +52,22 @@ pub struct Importance {
     pub log_volumes: Vec<f64>,
 }
 
-impl Book {
-    /// An empty one.
+impl DrawRecord {
+    /// A record without points, of draws from the cube.
     pub fn new(dim: usize) -> Self {
         Self { dim, bounds: vec![(Bound::cube(dim), 0)], u: Vec::new(), ell: Vec::new() }
     }
 
-    /// Points are drawn from this bound from now on.
-    pub fn turn_to(&mut self, bound: &Bound) {
+    /// Adds a bound, from which later points are drawn.
+    pub fn add_bound(&mut self, bound: &Bound) {
         if self.bounds.last().is_some_and(|(_, n)| *n == 0) {
             self.bounds.pop();
         }
         self.bounds.push((bound.clone(), 0));
     }
 
-    /// Points that were drawn.
-    pub fn note(&mut self, u: &[f64], ell: &[f64]) {
+    /// Adds points drawn from the last bound.
+    pub fn add_points(&mut self, u: &[f64], ell: &[f64]) {
         if let Some((_, n)) = self.bounds.last_mut() {
             *n += ell.len();
         }
@@ -75,7 +75,7 @@ impl Book {
         self.ell.extend_from_slice(ell);
     }
 
-    /// The evidence by all points so far.
+    /// Returns the evidence from all points so far.
     ///
     /// # Errors
     /// Those of `context`.
@@ -117,8 +117,8 @@ impl Book {
         Ok(volumes)
     }
 
-    /// The bounds with ln of what each adds to the density of the mixture: from the highest on, so
-    /// that the first that contains a point sets the scale of its sum.
+    /// The bounds with the ln of their contribution to the density of the mixture, in descending
+    /// order: the first that contains a point sets the scale of its sum.
     fn heights(&self, volumes: &[Volume]) -> Vec<(&Bound, f64)> {
         let log_n = ln(self.ell.len() as f64);
         let mut heights: Vec<(&Bound, f64)> = self
@@ -154,7 +154,7 @@ impl Book {
     /// The relative variance of the mean of weights whose mean is 1.
     ///
     /// The points of each bound are draws from it, so that only their variance about their own mean
-    /// counts. The evidence falls with the volume of a bound by the share of its points in it.
+    /// counts. The derivative of the evidence by the log-volume of a bound is the share of its points.
     fn variance(&self, weights: &[f64], volumes: &[Volume]) -> f64 {
         let total = weights.len() as f64;
         let (mut sum, mut start) = (0.0, 0);
@@ -173,7 +173,7 @@ impl Book {
         sum
     }
 
-    /// Writes it to an codec, or reads it.
+    /// Writes or reads the record.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let mut n_bounds = self.bounds.len();
         codec.count(&mut n_bounds)?;
@@ -197,7 +197,7 @@ fn persist((bound, n): &mut (Bound, usize), codec: &mut Codec) -> Result<()> {
     bound.persist(codec)
 }
 
-/// ln of the sum of the heights of the bounds that contain each row of `u`; heights fall.
+/// The ln of the sum of the heights of the bounds that contain each row of `u`; heights descend.
 fn log_mixture(heights: &[(&Bound, f64)], u: &[f64], dim: usize) -> Vec<f64> {
     const NONE: u32 = u32::MAX;
     let n = u.len() / dim;
@@ -243,39 +243,39 @@ mod tests {
         out
     }
 
-    /// A book of bounds that shrink, with draws from each.
-    fn book(kind: BoundKind) -> Book {
+    /// A record of bounds that shrink, with draws from each.
+    fn record(kind: BoundKind) -> DrawRecord {
         let mut stream = Stream::new(3, Domain::User, 1, 0);
-        let mut book = Book::new(D);
+        let mut record = DrawRecord::new(D);
         let mut bound = Bound::cube(D);
         for (level, thick) in [0.4_f64, 0.2, 0.1, 0.05].into_iter().enumerate() {
             let mut u = Vec::new();
             bound.propose(500 + 300 * level, &mut stream, &mut u);
-            book.note(&u, &vec![0.0; u.len() / D]);
+            record.add_points(&u, &vec![0.0; u.len() / D]);
             let log_x = (0.35 * thick).ln();
             let periodic = vec![true, false, false];
             let options = FitOptions { kind, enlarge: 1.2, modes: false, bootstrap: 0, periodic };
             let rows = points(300, thick, &mut stream);
             let rows = Rows::new(&rows, D);
             bound = Bound::fit(rows, log_x, &options, 1, 0, &Context::serial()).unwrap();
-            book.turn_to(&bound);
+            record.add_bound(&bound);
         }
-        book
+        record
     }
 
     #[test]
     fn the_density_of_the_mixture_integrates_to_one() {
         for kind in [BoundKind::None, BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
-            let book = book(kind);
-            let volumes = book.volumes(5, &Context::serial()).unwrap();
-            let heights = book.heights(&volumes);
+            let record = record(kind);
+            let volumes = record.volumes(5, &Context::serial()).unwrap();
+            let heights = record.heights(&volumes);
             let n = 200_000;
             let mut u = vec![0.0; n * D];
             Stream::new(4, Domain::User, 2, 0).fill_uniform(&mut u);
             let density: Vec<f64> = log_mixture(&heights, &u, D).into_iter().map(exp).collect();
             let mean = density.iter().sum::<f64>() / n as f64;
             let variance = density.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
-            let of_volumes: f64 = book
+            let of_volumes: f64 = record
                 .bounds
                 .iter()
                 .zip(&volumes)
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn the_evidence_of_a_constant_is_the_constant() {
         for kind in [BoundKind::Multi, BoundKind::Friends] {
-            let mut book = book(kind);
-            book.ell.fill(-7.0);
-            let got = book.evidence(5, &Context::serial()).unwrap();
+            let mut record = record(kind);
+            record.ell.fill(-7.0);
+            let got = record.evidence(5, &Context::serial()).unwrap();
             let z = (got.log_evidence + 7.0) / got.log_evidence_stderr;
             assert!(z.abs() < 5.0, "{kind:?}: {z}");
             assert!((0.001..0.05).contains(&got.log_evidence_stderr), "{kind:?}: {got:?}");
@@ -311,15 +311,15 @@ mod tests {
     #[test]
     fn a_book_that_is_read_goes_on_with_the_same_bits() {
         let context = Context::serial();
-        let mut whole = book(BoundKind::Multi);
+        let mut whole = record(BoundKind::Multi);
         let mut codec = Codec::writer();
         whole.persist(&mut codec).unwrap();
-        let mut read = Book::new(D);
+        let mut read = DrawRecord::new(D);
         let mut codec = Codec::reader(codec.into_words());
         read.persist(&mut codec).unwrap();
         codec.finish().unwrap();
-        for book in [&mut whole, &mut read] {
-            book.note(&[0.9, 0.5, 0.31], &[1.0]);
+        for record in [&mut whole, &mut read] {
+            record.add_points(&[0.9, 0.5, 0.31], &[1.0]);
         }
         let (a, b) = (whole.evidence(1, &context).unwrap(), read.evidence(1, &context).unwrap());
         assert_eq!(a.log_weights, b.log_weights);

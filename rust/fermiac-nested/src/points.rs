@@ -1,67 +1,67 @@
-//! Points with all that is known of them, as one list for each kind of number.
+//! Lists of points: coordinates, log-likelihoods, births, lineages, families and blobs.
 
 use fermiac_base::Result;
 use fermiac_base::store::Codec;
 
-/// Points of a run: dead ones, live ones, or those that wait.
+/// Points of a run: dead, live, or queued.
 #[derive(Debug, Clone, Default)]
 pub struct Points {
     dim: usize,
     n_extras: usize,
-    /// In the samplers' coordinates on the unit cube, row after row.
+    /// Coordinates of the samplers on the unit cube, row by row.
     pub u: Vec<f64>,
-    /// In the space of the parameters.
+    /// Coordinates in the space of the parameters.
     pub x: Vec<f64>,
     /// Log-likelihoods.
     pub ell: Vec<f64>,
     /// The level above which each was drawn; -inf for draws from the whole prior.
     pub birth: Vec<f64>,
-    /// The live slot that it stood in.
+    /// The slot among the live points.
     pub lineage: Vec<u64>,
-    /// The initial point that it descends from.
+    /// The initial point from which it descends.
     pub family: Vec<u64>,
-    /// Further numbers that the likelihood gave.
+    /// Further outputs of the likelihood (blobs).
     pub extras: Vec<f64>,
 }
 
-/// What is not a list of coordinates.
+/// Birth, lineage and family of a point.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
     /// The level above which a point was drawn.
     pub birth: f64,
     /// Its slot.
     pub lineage: u64,
-    /// The initial point that it descends from.
+    /// The initial point from which it descends.
     pub family: u64,
 }
 
 impl Points {
-    /// None yet.
+    /// An empty list.
     pub fn new(dim: usize, n_extras: usize) -> Self {
         Self { dim, n_extras, ..Self::default() }
     }
 
-    /// How many.
+    /// The number of points.
     pub fn len(&self) -> usize {
         self.ell.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.ell.is_empty()
     }
 
-    /// Point `i` on the cube.
+    /// The coordinates of point `i` on the cube.
     pub fn u(&self, i: usize) -> &[f64] {
         &self.u[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// Point `i` in the space of the parameters.
+    /// The coordinates of point `i` in the space of the parameters.
     pub fn x(&self, i: usize) -> &[f64] {
         &self.x[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// The further numbers of point `i`.
+    /// The further outputs of the likelihood at point `i`.
     pub fn extras(&self, i: usize) -> &[f64] {
         &self.extras[i * self.n_extras..(i + 1) * self.n_extras]
     }
@@ -77,14 +77,14 @@ impl Points {
         self.extras.extend_from_slice(extras);
     }
 
-    /// Adds a copy of point `i` of others.
+    /// Adds a copy of point `i` of another list.
     pub fn push_from(&mut self, other: &Self, i: usize) {
         let origin =
             Origin { birth: other.birth[i], lineage: other.lineage[i], family: other.family[i] };
         self.push(other.u(i), other.x(i), other.ell[i], other.extras(i), origin);
     }
 
-    /// Puts point `j` of others in the place of point `i`.
+    /// Replaces point `i` by a copy of point `j` of another list.
     pub fn replace(&mut self, i: usize, other: &Self, j: usize) {
         let (d, b) = (self.dim, self.n_extras);
         self.u[i * d..(i + 1) * d].copy_from_slice(other.u(j));
@@ -96,7 +96,7 @@ impl Points {
         self.extras[i * b..(i + 1) * b].copy_from_slice(other.extras(j));
     }
 
-    /// Keeps those for which the predicate holds, in order.
+    /// Keeps the points for which the predicate holds, in order.
     pub fn retain(&mut self, keep: impl Fn(&Self, usize) -> bool) {
         let mut kept = Self::new(self.dim, self.n_extras);
         for i in 0..self.len() {
@@ -107,7 +107,7 @@ impl Points {
         *self = kept;
     }
 
-    /// Removes all.
+    /// Removes all points.
     pub fn clear(&mut self) {
         *self = Self::new(self.dim, self.n_extras);
     }

@@ -1,4 +1,4 @@
-//! The problem of a run: a prior on the unit cube, a log-likelihood, and the edges of the cube.
+//! The problem of a run: a prior as a map of the unit cube, a log-likelihood, and the edges of axes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,32 +9,32 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
-use fermiac_target::{Integrand, Law, LogDensity, RowStatus, Style, unwritten};
+use fermiac_target::{Dispatch, Integrand, Law, LogDensity, RowStatus, unwritten};
 
 /// A map from the unit cube to the space of the parameters.
 pub trait Prior: Send + Sync {
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     fn dim(&self) -> usize;
 
-    /// Maps rows of the open unit cube.
+    /// Maps rows of the open unit cube to parameters.
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()>;
 
-    /// Whether [`Prior::pull_back`] can be called.
+    /// Whether [`Prior::pull_back`] is available.
     fn has_derivative(&self) -> bool {
         false
     }
 
-    /// Turns gradients with respect to the rows of `x` into those with respect to the rows of `u`
-    /// that they were mapped from.
+    /// Replaces gradients with respect to the rows of `x` by those with respect to the rows of `u`
+    /// that were mapped to them.
     fn pull_back(&self, _u: Rows<'_>, _x: Rows<'_>, _gradient: &mut [f64]) -> Result<()> {
         Err(Error::argument("prior", "its map from the unit cube has no derivative"))
     }
 
-    /// Where it may run.
-    fn style(&self) -> Style;
+    /// The threads on which it may run.
+    fn dispatch(&self) -> Dispatch;
 }
 
-/// A law as a prior, by its map from the unit cube.
+/// A prior given by a law with a map from the unit cube.
 pub struct LawPrior(pub Arc<dyn Law>);
 
 impl Prior for LawPrior {
@@ -54,12 +54,12 @@ impl Prior for LawPrior {
         self.0.pull_back(u, x, gradient)
     }
 
-    fn style(&self) -> Style {
-        self.0.style()
+    fn dispatch(&self) -> Dispatch {
+        self.0.dispatch()
     }
 }
 
-/// The unit cube itself.
+/// The uniform prior on the unit cube.
 pub struct CubePrior(pub usize);
 
 impl Prior for CubePrior {
@@ -80,46 +80,46 @@ impl Prior for CubePrior {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 
-/// The log-likelihood, alone or with further numbers that are kept beside the points.
+/// The log-likelihood, alone or with blobs, which are kept beside the points.
 #[derive(Clone)]
 pub enum Likelihood {
     /// A log-density.
     Density(Arc<dyn LogDensity>),
-    /// A table whose first column is the log-likelihood; the others are kept.
+    /// A function whose first output is the log-likelihood, and the number of its blobs.
     Table(Arc<dyn Integrand>, usize),
 }
 
-/// How an axis of the cube ends.
+/// The kind of the ends of an axis of the cube.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
-    /// Beyond it there is nothing.
+    /// The prior ends there.
     Hard,
-    /// 0 and 1 are the same.
+    /// The ends 0 and 1 are joined.
     Periodic,
-    /// The likelihood beyond is that of the mirrored point. Such an axis is run on a circle that
-    /// covers it twice, so that a mode at an edge has no edge.
+    /// The likelihood beyond an end is that of the mirrored point. Samplers see a circle that covers
+    /// the axis twice, on which a mode at an end is in the interior.
     Reflective,
 }
 
-/// What a log-likelihood that gives NaN means.
+/// The meaning of a log-likelihood of NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NanMeans {
-    /// An error.
-    Error,
-    /// No likelihood; such points are counted.
-    Zero,
+pub enum OnNan {
+    /// It is an error.
+    Raise,
+    /// The point is impossible, and counted.
+    Impossible,
 }
 
-/// Rows that one worker evaluates at a time where a batch is split over threads.
+/// Rows of one task when a batch is split over threads.
 const ROWS: usize = 64;
-/// Seconds of work below which a batch is not split.
+/// The least work, in seconds, for which a batch is split.
 const WORTH: f64 = 2e-4;
-/// A finite log-likelihood below this is taken for a code for "forbidden".
+/// A finite log-likelihood below this is counted as a code for an impossible point.
 const CODE: f64 = -1e200;
 
 /// The problem of a run.
@@ -127,23 +127,22 @@ pub struct Problem {
     prior: Arc<dyn Prior>,
     likelihood: Likelihood,
     edges: Vec<Edge>,
-    nan: NanMeans,
+    on_nan: OnNan,
     n_nan: AtomicU64,
     n_coded: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
-/// Room for the evaluation of one batch.
+/// Buffers for the evaluation of one batch.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct EvalBuffer {
     /// The points in parameter space.
     pub x: Vec<f64>,
-    /// Their log-likelihoods.
+    /// The log-likelihoods.
     pub ell: Vec<f64>,
-    /// Further numbers of each.
+    /// The blobs.
     pub extras: Vec<f64>,
-    /// Where it was asked for, the gradient of each with respect to the rows that were given; 0
-    /// where it has no direction.
+    /// The gradients with respect to the given rows, if requested; 0 for a log-likelihood of -inf.
     pub gradient: Vec<f64>,
     folded: Vec<f64>,
     table: Vec<f64>,
@@ -151,15 +150,15 @@ pub struct Answers {
 }
 
 impl Problem {
-    /// A problem whose prior and likelihood have as many coordinates as there are edges.
+    /// A problem of a prior, a likelihood and the edges of all axes.
     ///
     /// # Errors
-    /// Where they do not.
+    /// If the dimensions differ.
     pub fn new(
         prior: Arc<dyn Prior>,
         likelihood: Likelihood,
         edges: Vec<Edge>,
-        nan: NanMeans,
+        on_nan: OnNan,
     ) -> Result<Self> {
         let dim = match &likelihood {
             Likelihood::Density(density) => density.dim(),
@@ -177,19 +176,19 @@ impl Problem {
             prior,
             likelihood,
             edges,
-            nan,
+            on_nan,
             n_nan: AtomicU64::new(0),
             n_coded: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
         })
     }
 
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     pub fn dim(&self) -> usize {
         self.edges.len()
     }
 
-    /// Further numbers of a point.
+    /// The number of blobs of a point.
     pub fn n_extras(&self) -> usize {
         match &self.likelihood {
             Likelihood::Density(_) => 0,
@@ -197,17 +196,17 @@ impl Problem {
         }
     }
 
-    /// The edges as the samplers see them: whether an axis is a circle.
+    /// Whether each axis is a circle for the samplers.
     pub fn circles(&self) -> Vec<bool> {
         self.edges.iter().map(|edge| *edge != Edge::Hard).collect()
     }
 
-    /// Points at which the log-likelihood was NaN.
+    /// The number of points at which the log-likelihood was NaN.
     pub fn n_nan(&self) -> u64 {
         self.n_nan.load(Ordering::Relaxed)
     }
 
-    /// Points at which it was finite and below -1e200.
+    /// The number of points at which it was finite and below -1e200.
     pub fn n_coded(&self) -> u64 {
         self.n_coded.load(Ordering::Relaxed)
     }
@@ -217,27 +216,27 @@ impl Problem {
         self.nanoseconds.load(Ordering::Relaxed) as f64 * 1e-9
     }
 
-    /// Where it may run.
-    pub fn style(&self) -> Style {
+    /// The threads on which it may run.
+    pub fn dispatch(&self) -> Dispatch {
         let likelihood = match &self.likelihood {
-            Likelihood::Density(density) => density.style(),
-            Likelihood::Table(table, _) => table.style(),
+            Likelihood::Density(density) => density.dispatch(),
+            Likelihood::Table(table, _) => table.dispatch(),
         };
-        if likelihood == Style::Central { likelihood } else { self.prior.style() }
+        if likelihood == Dispatch::CallingThread { likelihood } else { self.prior.dispatch() }
     }
 
-    /// Maps and evaluates rows of the cube, on the threads of `context` where that pays.
+    /// Maps and evaluates rows of the cube, on the threads of `context` if that is faster.
     pub fn evaluate_together(
         &self,
         u: &[f64],
         seconds_a_row: &RefCell<f64>,
         context: &Context<'_>,
-        out: &mut Answers,
+        out: &mut EvalBuffer,
     ) -> Result<()> {
         let dim = self.dim();
         let n = u.len() / dim;
         let cost = *seconds_a_row.borrow() * n as f64;
-        let alone = self.style() == Style::Central || context.n_threads() == 1;
+        let alone = self.dispatch() == Dispatch::CallingThread || context.n_threads() == 1;
         if alone || n < 2 * ROWS || cost < WORTH {
             let start = Instant::now();
             self.evaluate(u, out)?;
@@ -251,7 +250,7 @@ impl Problem {
             n.div_ceil(ROWS),
             |c| {
                 let rows = ROWS.min(n - c * ROWS);
-                let mut part = Answers::default();
+                let mut part = EvalBuffer::default();
                 self.evaluate(&u[c * ROWS * dim..(c * ROWS + rows) * dim], &mut part)?;
                 Ok(part)
             },
@@ -264,15 +263,15 @@ impl Problem {
         )
     }
 
-    /// Maps rows of the cube.
-    pub fn transform(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        let Answers { x, folded, .. } = out;
+    /// Maps rows of the cube to parameters.
+    pub fn transform(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        let EvalBuffer { x, folded, .. } = out;
         x.resize(u.len(), 0.0);
         let u = self.fold(u, folded);
         self.prior.transform(Rows::new(u, self.dim()), x)
     }
 
-    /// The rows of the cube that rows of the samplers' coordinates stand for.
+    /// Returns the rows of the cube for rows of the samplers' coordinates.
     pub fn unfold(&self, w: &[f64]) -> Vec<f64> {
         let mut folded = Vec::new();
         self.fold(w, &mut folded).to_vec()
@@ -294,10 +293,10 @@ impl Problem {
         folded
     }
 
-    /// Refuses a problem that has no gradient on the cube.
+    /// Checks that the problem has a gradient on the cube.
     ///
     /// # Errors
-    /// Where the likelihood has none, or the prior no derivative.
+    /// If the likelihood has no gradient, or the prior no derivative.
     pub fn check_gradient(&self) -> Result<()> {
         if !matches!(&self.likelihood, Likelihood::Density(density) if density.has_gradient()) {
             let why = "it has no gradient, by which this sampler reflects; give gradient=, a \
@@ -314,20 +313,20 @@ impl Problem {
     }
 
     /// Maps and evaluates rows on this thread.
-    pub fn evaluate(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        self.ask(u, out, false)
+    pub fn evaluate(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        self.evaluate_rows(u, out, false)
     }
 
-    /// The same, with gradients.
-    pub fn evaluate_gradient(&self, u: &[f64], out: &mut Answers) -> Result<()> {
-        self.ask(u, out, true)
+    /// Maps and evaluates rows with their gradients on this thread.
+    pub fn evaluate_gradient(&self, u: &[f64], out: &mut EvalBuffer) -> Result<()> {
+        self.evaluate_rows(u, out, true)
     }
 
-    fn ask(&self, w: &[f64], out: &mut Answers, sloped: bool) -> Result<()> {
+    fn evaluate_rows(&self, w: &[f64], out: &mut EvalBuffer, with_gradient: bool) -> Result<()> {
         let start = Instant::now();
         let dim = self.dim();
         let n = w.len() / dim;
-        let Answers { x, ell, extras, gradient, folded, table, status } = out;
+        let EvalBuffer { x, ell, extras, gradient, folded, table, status } = out;
         x.resize(w.len(), 0.0);
         ell.resize(n, 0.0);
         status.clear();
@@ -336,7 +335,7 @@ impl Problem {
         self.prior.transform(Rows::new(u, dim), x)?;
         let rows = Rows::new(x, dim);
         match &self.likelihood {
-            Likelihood::Density(density) if sloped => {
+            Likelihood::Density(density) if with_gradient => {
                 gradient.resize(w.len(), 0.0);
                 density.log_density_gradient(rows, ell, gradient, status)?;
             }
@@ -359,18 +358,18 @@ impl Problem {
                 }
             }
         }
-        self.settle(rows, ell, status)?;
-        if sloped {
-            self.settle_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
+        self.check_values(rows, ell, status)?;
+        if with_gradient {
+            self.pull_back_gradient(w, Rows::new(u, dim), rows, ell, gradient)?;
         }
         let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(spent, Ordering::Relaxed);
         Ok(())
     }
 
-    /// From gradients with respect to the parameters to those with respect to the samplers'
+    /// Replaces gradients with respect to the parameters by those with respect to the samplers'
     /// coordinates.
-    fn settle_gradient(
+    fn pull_back_gradient(
         &self,
         w: &[f64],
         u: Rows<'_>,
@@ -405,8 +404,8 @@ impl Problem {
         Ok(())
     }
 
-    /// Refuses what is no log-likelihood.
-    fn settle(&self, x: Rows<'_>, ell: &mut [f64], status: &[RowStatus]) -> Result<()> {
+    /// Checks the log-likelihoods of a batch, and counts NaN and coded values.
+    fn check_values(&self, x: Rows<'_>, ell: &mut [f64], status: &[RowStatus]) -> Result<()> {
         let good = status.iter().filter(|status| **status == RowStatus::Good).count();
         let plain = ell.iter().filter(|ell| **ell > CODE && **ell < f64::INFINITY).count();
         if good == ell.len() && plain == ell.len() {
@@ -420,13 +419,13 @@ impl Problem {
             if *status == RowStatus::Failed {
                 *ell = f64::NEG_INFINITY;
             }
-            if ell.is_nan() && self.nan == NanMeans::Zero {
+            if ell.is_nan() && self.on_nan == OnNan::Impossible {
                 *ell = f64::NEG_INFINITY;
                 self.n_nan.fetch_add(1, Ordering::Relaxed);
             }
             if ell.is_nan() || *ell == f64::INFINITY {
                 let advice = if ell.is_nan() {
-                    "; give -inf where the likelihood is 0, or pass nan=\"-inf\""
+                    "; give -inf where the likelihood is 0, or pass on_nan=\"-inf\""
                 } else {
                     ""
                 };

@@ -1,4 +1,4 @@
-//! Insertion ranks: whether new points lie among the survivors as draws from the same law would.
+//! The test of insertion ranks: new points and survivors are draws from the same law.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
@@ -6,15 +6,15 @@ use fermiac_base::simd::exp;
 use fermiac_base::special::{expm1, ln1p};
 use fermiac_base::store::Codec;
 
-/// The ranks of new points among the survivors of their batch, summed over the run.
+/// The sum over the run of the ranks of new points among the survivors of their batch.
 ///
 /// New points and survivors of one level are draws from the same law, so that each new point is
 /// equally likely to have any number of survivors below it. Within a batch all are compared with
-/// the same survivors, which the variance of a two-sample rank sum takes into account. Where points
-/// come one by one, their ranks are independent, and windows of them are tested for uniformity.
+/// the same survivors, as the variance of a two-sample rank sum allows for. If points are replaced
+/// one at a time, their ranks are independent, and windows of them are tested for uniformity.
 ///
-/// The test sees draws that are too high or too low among the survivors. It is blind to a fault
-/// that survivors and new points share.
+/// The test detects draws that are too high or too low among the survivors, but not a bias that
+/// survivors and new points share.
 ///
 /// # References
 /// A. Fowlie, W. Handley, L. Su, "Nested sampling cross-checks using order statistics", Monthly
@@ -27,21 +27,21 @@ pub struct Ranks {
     excess: f64,
     variance: f64,
     n_batches: usize,
-    /// Points to a window, 0 for none; those of the window under way, mapped to the unit interval.
+    /// The points of a window, 0 for none; the ranks of the current window, mapped to (0, 1).
     window: usize,
     places: Vec<f64>,
     p_values: Vec<f64>,
 }
 
 impl Ranks {
-    /// Before the first batch. A `window` is a number of successive points that come one by one,
-    /// usually that of live points; 0 tests none.
+    /// The state before the first batch. A `window` is a number of successive points replaced one at a
+    /// time, usually that of live points; 0 for no windows.
     pub fn new(window: usize) -> Self {
         Self { window, ..Self::default() }
     }
 
-    /// Takes in a batch: the sorted log-likelihoods of its survivors, and those of the new points
-    /// in any order. `ties` gives equal values a random order.
+    /// Adds a batch: the sorted log-likelihoods of its survivors, and those of the new points in any
+    /// order. `ties` draws the order of equal values.
     pub fn observe(&mut self, survivors: &[f64], new: &[f64], ties: &mut Stream) {
         let (s, m) = (survivors.len() as f64, new.len() as f64);
         if s * m == 0.0 {
@@ -70,23 +70,23 @@ impl Ranks {
         }
     }
 
-    /// The standardized sum of the ranks, standard normal where all is well; positive where new
-    /// points lie too high. 0 before the first batch.
+    /// The standardized rank sum, standard normal without bias and positive if new points lie too
+    /// high; 0 before the first batch.
     pub fn z(&self) -> f64 {
         if self.variance > 0.0 { self.excess / self.variance.sqrt() } else { 0.0 }
     }
 
-    /// Batches that were taken in.
+    /// The number of batches so far.
     pub fn n_batches(&self) -> usize {
         self.n_batches
     }
 
-    /// The p-value of uniformity (Kolmogorov's and Smirnov's) of each full window.
+    /// The p-value of the Kolmogorov–Smirnov test of uniformity in each full window.
     pub fn windows(&self) -> &[f64] {
         &self.p_values
     }
 
-    /// The smallest p-value of the windows, as that of the smallest of so many; 1 of none.
+    /// The smallest p-value of the windows, corrected for their number; 1 without windows.
     pub fn smallest_p_value(&self) -> f64 {
         let smallest = self.p_values.iter().copied().fold(1.0, f64::min);
         if smallest < 1.0 { -expm1(self.p_values.len() as f64 * ln1p(-smallest)) } else { 1.0 }
@@ -103,8 +103,8 @@ impl Ranks {
     }
 }
 
-/// How many of `tied` equal survivors come before each of `m` new points of the same value, summed:
-/// all orders of the points are equally likely, which an urn of gaps gives.
+/// The sum over `m` new points of the number of `tied` survivors of the same value that come before
+/// each. All orders of the points are equally likely; an urn of gaps draws one.
 fn tied_ranks(tied: usize, m: usize, ties: &mut Stream) -> usize {
     let mut gaps: Vec<usize> = Vec::with_capacity(m);
     for placed in 0..m {
@@ -134,7 +134,7 @@ fn kolmogorov(x: f64) -> f64 {
         return 1.0;
     }
     if x < 1.0 {
-        // Jacobi's other form of the series, which converges fast here.
+        // Jacobi's transform of the series, which converges fast here.
         let step = std::f64::consts::PI.powi(2) / (8.0 * x * x);
         let sum = [1.0_f64, 9.0, 25.0, 49.0].iter().map(|k| exp(-k * step)).sum::<f64>();
         return 1.0 - (2.0 * std::f64::consts::PI).sqrt() / x * sum;

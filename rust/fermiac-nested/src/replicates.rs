@@ -1,48 +1,48 @@
-//! Replicates of simulations and bootstraps: eight side by side, in vector lanes.
+//! Replicates of simulations and bootstraps, eight at a time in vector lanes.
 //!
-//! Points are taken in blocks, within which likelihoods are numbers relative to the largest one of
-//! the block and prior masses relative to what was left before it. So a replicate needs no
-//! exponential of a likelihood, and nothing overflows whatever the range of the whole run.
+//! Points are processed in blocks, within which likelihoods are relative to the largest one of the
+//! block and prior masses relative to the mass left before it. A replicate then needs no exponential
+//! of a likelihood, and nothing overflows whatever the range of the run.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{LANES, V, exp, expv, ln};
 use fermiac_base::{Error, Result};
 
-/// Points in a block: few enough that neither masses nor buffers leave their range.
+/// Points of a block: few enough that masses do not underflow and buffers stay in cache.
 pub(super) const BLOCK: usize = 64;
 
-/// The evidence, the information and the means of values in each of many replicates of a run.
+/// The evidence, the information and posterior means of values in each replicate of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Simulated {
     /// The logarithms of the evidence.
     pub log_evidence: Vec<f64>,
     /// The informations, in nats.
     pub information: Vec<f64>,
-    /// The posterior means of the values, row after row; NaN where there is no evidence.
+    /// The posterior means of the values, row by row; NaN where the evidence is 0.
     pub means: Vec<f64>,
 }
 
-/// Likelihoods relative to the largest one up to the end of their block.
+/// Likelihoods as multiples of the largest one up to the end of their block.
 pub(super) struct Heights {
     /// The largest log-likelihood.
     top: f64,
-    /// That up to the end of each block, less `top`.
+    /// The largest up to the end of each block, less `top`.
     blocks: Vec<f64>,
-    /// The likelihoods over that of their block.
+    /// The likelihoods divided by that of their block.
     pub(super) of: Vec<f64>,
-    /// The log-likelihoods less `top`; 0 for those of -inf, which have no height.
+    /// The log-likelihoods less `top`, cut at the smallest number.
     pub(super) levels: Vec<f64>,
 }
 
 impl Heights {
-    /// Of log-likelihoods in the order of death.
+    /// The heights of log-likelihoods in the order of death.
     pub(super) fn new(ell: &[f64]) -> Self {
         let largest = |part: &[f64]| part.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let top = largest(ell);
         let relative = |l: f64| if l > f64::NEG_INFINITY { l - top } else { f64::NEG_INFINITY };
-        // Of another target than ordered the points, what is left has less mass than what went: where
-        // it is lower than all before by more than numbers can tell, it adds nothing.
+        // For a target that did not order the points, a later block may be lower than all before it.
+        // It has less mass, too, and adds nothing if its likelihoods underflow relative to them.
         let mut blocks: Vec<f64> = ell.chunks(BLOCK).map(|part| relative(largest(part))).collect();
         for b in 1..blocks.len() {
             blocks[b] = blocks[b].max(blocks[b - 1]);
@@ -60,13 +60,13 @@ impl Heights {
         self.blocks.len()
     }
 
-    /// The logarithm of the largest likelihood up to the end of a block, relative to the run's; -inf
-    /// where there is none up to there.
+    /// The logarithm of the largest likelihood up to the end of a block, relative to the largest of
+    /// the run; -inf if there is none up to there.
     pub(super) fn block(&self, b: usize) -> f64 {
         self.blocks[b]
     }
 
-    /// The likelihood of point `i` over that of block `b`.
+    /// The likelihood of point `i` divided by that of block `b`.
     pub(super) fn height_in(&self, i: usize, b: usize) -> f64 {
         let own = self.blocks[i / BLOCK];
         self.of[i] * height(own, self.blocks[b])
@@ -77,7 +77,7 @@ fn height(level: f64, largest: f64) -> f64 {
     if level > f64::NEG_INFINITY { exp(level - largest) } else { 0.0 }
 }
 
-/// Sums over the blocks so far, lane by lane: of the likelihood, of the likelihood times its
+/// Sums over the blocks so far in each lane: of the likelihood, of the likelihood times its
 /// logarithm, and of the likelihood times each value.
 pub(super) struct Totals {
     log_scale: V,
@@ -85,7 +85,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// Of so many values.
+    /// Empty sums for this number of values.
     pub(super) fn new(n_values: usize) -> Self {
         Self { log_scale: V::splat(f64::NEG_INFINITY), sums: vec![V::ZERO; 2 + n_values] }
     }
@@ -107,15 +107,15 @@ impl Totals {
             let total = self.sums[0].0[lane];
             let log_height = self.log_scale.0[lane] + ln(total);
             out.log_evidence.push(top + log_height);
-            // `max` also takes out the NaN of a replicate without any likelihood.
+            // `max` also removes the NaN of a replicate without any likelihood.
             out.information.push((self.sums[1].0[lane] / total - log_height).max(0.0));
             out.means.extend(self.sums[2..].iter().map(|sum| sum.0[lane] / total));
         }
     }
 }
 
-/// Runs `replicate` for each group of eight of the `n_sets` replicates; what it returns does not
-/// depend on the threads.
+/// Returns the results of `replicate` for each group of eight of the `n_sets` replicates. They do
+/// not depend on the number of threads.
 pub(super) fn collect(
     n_sets: usize,
     heights: &Heights,
@@ -137,7 +137,7 @@ pub(super) fn collect(
     Ok(out)
 }
 
-/// Refuses values that are not one row a point.
+/// Refuses values that do not have one row for each point.
 pub(super) fn check_values(values: Option<Rows<'_>>, n: usize) -> Result<()> {
     match values {
         Some(rows) if rows.len() != n => {

@@ -1,4 +1,4 @@
-//! Simulated shrinkage: what the evidence would be had the prior mass shrunk otherwise.
+//! The evidence under simulated shrinkage of the prior mass.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -8,16 +8,16 @@ use fermiac_base::{Error, Result};
 
 use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
 
-/// Streams of simulations, beside those of runs and bootstraps.
+/// The address of the streams of simulations, apart from those of runs and bootstraps.
 const ADDRESS: u64 = 1 << 61;
 
-/// Draws `n_sets` times how the prior mass may have shrunk from death to death, and takes the
-/// evidence, the information and the posterior means of the `values` (one row a point) anew.
+/// Returns the evidence, the information and the posterior means of the `values` (one row for each
+/// point) for `n_sets` draws of the shrinkage of the prior mass.
 ///
-/// The points are sorted, `n_alive` as of [`n_alive`](super::n_alive). The shrinkage of a death out
-/// of n live points is the largest of n uniform numbers, -log t an exponential one with the mean
-/// 1/n, and all are independent, with as without replacement of the dead. Positions are taken as
-/// given, so that means spread as far as the weights are uncertain.
+/// The points are sorted, and `n_alive` is that of [`n_alive`](super::n_alive). The shrinkage at a
+/// death out of n live points is the largest of n uniform numbers, so that -log t is exponential with
+/// the mean 1/n. All are independent, whether or not dead points are replaced. Positions are fixed,
+/// so that the means have the scatter due to the weights alone.
 ///
 /// # References
 /// J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis 1 (2006),
@@ -45,13 +45,13 @@ pub fn simulate(
     })
 }
 
-/// What a shell of unit mass below each point contributes to each sum: half of it has the
-/// likelihood, and the values, of the point itself, half those of the point before it.
+/// The contribution to each sum of a shell of unit mass below each point: half of it has the
+/// likelihood and the values of the point itself, half those of the point before it.
 struct Columns {
     n_values: usize,
-    /// Block after block, in it sum after sum.
+    /// Block by block, and within a block sum by sum.
     shells: Vec<f64>,
-    /// What the mass inside the last point contributes.
+    /// The contribution of the mass inside the last point.
     end: Vec<f64>,
 }
 
@@ -84,7 +84,7 @@ impl Columns {
     }
 }
 
-/// Eight replicates, one a lane.
+/// Eight replicates, one in each lane.
 struct Sweep<'a> {
     heights: &'a Heights,
     columns: &'a Columns,

@@ -3,12 +3,12 @@
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp_slice, expm1v, ln, ln_slice};
 use fermiac_base::{Error, Result};
 
-/// The live points from which each dead point was taken as the lowest, itself included.
+/// The number of live points at the death of each point, itself included.
 ///
-/// `ell` are the log-likelihoods of the dead points, sorted; equal ones die one after the other. A
-/// point is born just above its `birth`, or before everything else where that is -inf. So point `i`
-/// finds all that were born below its level, less the `i` that died before it; runs are merged by
-/// sorting their points together.
+/// `ell` are the sorted log-likelihoods of the dead points; equal ones die one after the other. A
+/// point is born just above its `birth`, or before all others where that is -inf. The number at
+/// point `i` is that of the points born below its level, less the `i` that died before it. Runs are
+/// merged by sorting their points together.
 ///
 /// # References
 /// E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved algorithm
@@ -23,13 +23,13 @@ pub fn n_alive(ell: &[f64], birth: &[f64]) -> Result<Vec<u64>> {
         while born < births.len() && births[born] < *level {
             born += 1;
         }
-        // Each point so far was born below its own level, hence below this one: one at least.
+        // Each point so far was born below its own level, hence below this one: at least one.
         alive.push((born - i) as u64);
     }
     Ok(alive)
 }
 
-/// Refuses points that no run can have left.
+/// Refuses points that no run can produce.
 pub(super) fn check(ell: &[f64], birth: &[f64]) -> Result<()> {
     if ell.len() != birth.len() {
         let why = format!("{} given for {} log-likelihoods; one each", birth.len(), ell.len());
@@ -54,33 +54,33 @@ pub(super) fn check(ell: &[f64], birth: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// What the sorted points of a run stand for.
+/// The prior masses of the sorted points of a run, and the evidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Volumes {
-    /// The logarithm of the prior mass that is left after each death, by the expected shrinkage.
+    /// The logarithm of the prior mass left after each death, with the expected shrinkage.
     pub log_x: Vec<f64>,
     /// The logarithm of each point's prior mass; the masses sum to one.
     pub log_prior_masses: Vec<f64>,
     /// The logarithm of the evidence.
     pub log_evidence: f64,
-    /// Its standard error, of the shrinkage.
+    /// Its standard error, due to the unknown shrinkage.
     pub log_evidence_stderr: f64,
     /// The Kullback–Leibler divergence of the posterior from the prior, in nats.
     pub information: f64,
-    /// Kish's effective number of posterior draws.
+    /// Kish's effective sample size of the posterior.
     pub ess: f64,
 }
 
-/// The volumes of sorted points that died out of `n_alive` live ones each.
+/// Returns the volumes of sorted points, each the lowest of `n_alive` live ones at its death.
 ///
-/// With the mean log-shrinkage -1/n a death, the mean of log Z is right to first order in 1/n.
-/// Masses are of the trapezoid rule: a shell between two deaths goes to both in equal parts, the
-/// rim of the prior to the first point and what is left at the end to the last, so that a constant
-/// likelihood has just its own value as evidence. The error is the first-order one: deaths shrink
-/// the mass independently, -log t having the variance 1/n², and a shrinkage that comes out smaller
-/// raises Z by the part of the likelihood's integral that lies above its own level.
+/// With the mean log-shrinkage -1/n per death, log Z is unbiased to first order in 1/n. Masses
+/// follow the trapezoid rule: the shell between two deaths belongs to both points in equal parts,
+/// the first shell to the first point and the rest at the end to the last, so that a constant
+/// likelihood has exactly its value as evidence. The error is of first order: deaths shrink the mass
+/// independently, the variance of -log t is 1/n², and the derivative of Z by log t is the part of
+/// the likelihood's integral above that level.
 ///
-/// Where no point has any likelihood, the log-evidence is -inf with an infinite error.
+/// If no point has a likelihood above 0, the log-evidence is -inf with an infinite error.
 ///
 /// # References
 /// J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis 1 (2006).
@@ -95,8 +95,8 @@ pub fn volumes(ell: &[f64], n_alive: &[u64]) -> Volumes {
         log_mass -= 1.0 / *n as f64;
         log_x.push(log_mass);
     }
-    // The masses sum to one but for rounding, which has to go the way it goes in the evidence: then
-    // the two are the same sum where the likelihood is constant.
+    // The masses sum to one up to rounding, which has to be the same as in the evidence: for a
+    // constant likelihood both are the same sum.
     let log_total = log_sum(&log_masses);
     let top = ell.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if top == f64::NEG_INFINITY {
@@ -114,7 +114,7 @@ pub fn volumes(ell: &[f64], n_alive: &[u64]) -> Volumes {
     let log_height = log_sum(&posterior) - log_total;
     posterior.iter_mut().for_each(|p| *p -= log_total + log_height);
     exp_slice(&mut posterior);
-    // A mass of zero has nothing to say of its level, which may be -inf.
+    // The level of a point without mass may be -inf.
     let mean = posterior.iter().zip(ell).filter(|(p, _)| **p > 0.0);
     let mean = mean.map(|(p, l)| p * (l - top)).sum::<f64>();
     log_masses.iter_mut().for_each(|w| *w -= log_total);
@@ -132,8 +132,8 @@ pub fn volumes(ell: &[f64], n_alive: &[u64]) -> Volumes {
 fn shrinkage_error(ell: &[f64], n_alive: &[u64], log_x: &[f64], log_evidence: f64) -> f64 {
     let n = ell.len();
     let (mut rises, mut heights) = (vec![0.0; n], vec![f64::NEG_INFINITY; n]);
-    // By parts, Z = L₁ + Σ X (L₊ - L₋)/2 over the neighbours of each point: all terms are positive,
-    // and the derivative by the shrinkage of one death has those of its own and of later ones.
+    // Summed by parts, Z = L₁ + Σ X (L₊ - L₋)/2 over the neighbours of each point. All terms are
+    // positive, and the derivative by the shrinkage of one death is the sum from its own term on.
     for i in 0..n {
         let (below, above) = (ell[i.saturating_sub(1)], ell[(i + 1).min(n - 1)]);
         if above > f64::NEG_INFINITY {
@@ -151,7 +151,7 @@ fn shrinkage_error(ell: &[f64], n_alive: &[u64], log_x: &[f64], log_evidence: f6
     variance.sqrt()
 }
 
-/// The share of the mass left that each death takes off: 1 - exp(-1/n).
+/// The share of the remaining mass that each death removes: 1 - exp(-1/n).
 pub(super) fn shells(n_alive: &[u64]) -> Vec<f64> {
     let mut shells: Vec<f64> = n_alive.iter().map(|n| -1.0 / *n as f64).collect();
     dispatch(Expm1(&mut shells));
@@ -159,7 +159,7 @@ pub(super) fn shells(n_alive: &[u64]) -> Vec<f64> {
     shells
 }
 
-/// Each point's share of the mass that was left before its death, by the trapezoid rule.
+/// Each point's share of the mass left before its death, by the trapezoid rule.
 fn shares(shells: &[f64]) -> Vec<f64> {
     let n = shells.len();
     let mut shares = Vec::with_capacity(n);
@@ -171,7 +171,7 @@ fn shares(shells: &[f64]) -> Vec<f64> {
     shares
 }
 
-/// The logarithm of the sum of exponentials; -inf of none.
+/// The logarithm of the sum of exponentials; -inf for an empty sum.
 fn log_sum(values: &[f64]) -> f64 {
     let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if top == f64::NEG_INFINITY {

@@ -10,10 +10,10 @@ use fermiac_base::{Error, Result};
 
 use super::roc::{Curve, Statistic, tpr_at, twice_auc};
 
-/// Scores that one task draws, about: some tens of milliseconds, so that a run can be stopped.
+/// About the scores that one task draws: tens of milliseconds, so that a run can be stopped.
 const WORK: usize = 2_000_000;
 
-/// What the bootstrap found.
+/// The result of a bootstrap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bootstrap {
     /// The statistic of the scores.
@@ -28,7 +28,7 @@ pub struct Bootstrap {
     pub limits: (f64, f64),
 }
 
-/// Groups of equal scores from the top: how a resample of score numbers becomes a curve.
+/// Groups of equal scores from the top, which turn a resample of score numbers into a curve.
 struct Groups {
     members: Vec<u32>,
     nonmembers: Vec<u32>,
@@ -73,7 +73,7 @@ impl Groups {
     }
 }
 
-/// The room that replicates share.
+/// The buffers that replicates share.
 struct Room {
     counts: Vec<u32>,
     tp: Vec<u64>,
@@ -133,7 +133,7 @@ fn limits(estimate: f64, replicates: &[f64], a: f64, prob: f64) -> (f64, (f64, f
     let limit = |z: f64| {
         let w = bias + z;
         let bend = 1.0 - a * w;
-        // Beyond the pole the correction has no meaning; the end of the replicates it is.
+        // Beyond the pole the correction has no meaning; the end of the replicates is taken.
         let p = if bend > 0.0 { normal_cdf(bias + w / bend) } else { f64::from(w > 0.0) };
         let at = p * (n - 1.0);
         let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);

@@ -7,7 +7,7 @@ use fermiac_base::special::{beta_quantile_fill, normal_quantile};
 
 use super::rates::{Direction, Rate, epsilon_at};
 
-/// How an interval is made.
+/// The method of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// A box of exact (Clopper-Pearson) limits.
@@ -18,7 +18,7 @@ pub enum Method {
     KatzLog,
 }
 
-/// Which ends are wanted; the others are 0 and +inf.
+/// The ends that are wanted; the others are 0 and +inf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides {
     /// The lower end.
@@ -126,8 +126,8 @@ impl Limits {
     }
 }
 
-/// The delta method on the logarithm of the largest ratio at the observed rates, and no statement
-/// where a count of 0 leaves it without a variance.
+/// The delta method on the logarithm of the largest ratio at the observed rates; the limits are 0 and
+/// +inf where a count of 0 leaves it without a variance.
 fn ratio_interval(direction: Direction, sides: Sides, counts: &Counts<'_>, i: usize) -> (f64, f64) {
     let (members, others) = (counts.tp[i] + counts.fn_[i], counts.fp[i] + counts.tn[i]);
     let delta = counts.delta[i];

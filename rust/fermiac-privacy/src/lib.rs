@@ -7,7 +7,6 @@ pub mod one_run;
 pub mod posterior;
 mod rates;
 mod roc;
-mod root;
 pub mod watermark;
 
 pub use bootstrap::{Bootstrap, bootstrap};

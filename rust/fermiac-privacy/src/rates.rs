@@ -2,7 +2,7 @@
 
 use fermiac_base::simd::{exp, ln};
 
-/// Which ratios of rates count.
+/// The ratios of rates that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The attack and the same attack with its answers flipped, each in both ways.
@@ -32,7 +32,7 @@ impl Rate {
     }
 }
 
-/// What is above `delta` of `rate`, over `error`: 0 where nothing is, infinite for an error of 0.
+/// (`rate` - `delta`) / `error`: 0 for rates up to `delta`, infinite for an error of 0.
 fn ratio(rate: f64, delta: f64, error: f64) -> f64 {
     if rate > delta { (rate - delta) / error } else { 0.0 }
 }

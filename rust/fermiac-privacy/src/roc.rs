@@ -1,4 +1,4 @@
-//! The curve of an attack's scores: counts at all thresholds by one sort, areas, splits of scores.
+//! The ROC curve of attack scores: counts at all thresholds by one sort, areas, splits of scores.
 
 use fermiac_base::rng::{Domain, Stream};
 
@@ -43,7 +43,7 @@ fn sorted(scores: &[f64]) -> Vec<u64> {
     keys
 }
 
-/// How many of `keys` from `at` on equal `key`.
+/// The number of `keys` from `at` on that equal `key`.
 fn run(keys: &[u64], at: usize, key: u64) -> usize {
     keys[at..].iter().take_while(|k| **k == key).count()
 }
@@ -159,8 +159,8 @@ pub(super) fn tpr_at(
     (t + share * (next_t - t)) / members
 }
 
-/// Which `n_first` of `n` units are in the first part of split `index`. The `block` tells apart
-/// what is split: numbers of 0x5300 to 0x53ff of the domain of privacy are for splits.
+/// A mask of the `n_first` of `n` units that are in the first part of split `index`. The `block`
+/// says which kind of units is split: 0x5300 to 0x53ff in the domain of privacy are for splits.
 pub fn split(key: u64, index: u64, block: u8, n: usize, n_first: usize) -> Vec<bool> {
     let mut stream = Stream::new(key, Domain::Privacy, index, 0x5300 | u32::from(block));
     let mut order: Vec<usize> = (0..n).collect();

@@ -2,12 +2,12 @@
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 /// A law of data, seen through Gaussian noise of any level.
 ///
-/// Noise levels are one number for all rows or one per row. If [`Model::style`] is
-/// [`Style::Threaded`], the value of a row never depends on its batch.
+/// Noise levels are one number for all rows or one per row. If [`Model::dispatch`] is
+/// [`Dispatch::AnyThread`], the value of a row never depends on its batch.
 pub trait Model: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
@@ -66,7 +66,7 @@ pub trait Model: Send + Sync {
     }
 
     /// The threads on which it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// Its name in messages.
     fn describe(&self) -> String {

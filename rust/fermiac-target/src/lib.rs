@@ -16,11 +16,11 @@ use fermiac_base::{Error, Result};
 
 /// Where a target may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub enum Dispatch {
     /// On any worker thread, in batches of any size (built-in and native code).
-    Threaded,
+    AnyThread,
     /// On the calling thread alone, in batches as large as the method can gather (Python, torch).
-    Central,
+    CallingThread,
 }
 
 /// Whether a row could be evaluated.
@@ -58,7 +58,7 @@ pub trait Integrand: Send + Sync {
     fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()>;
 
     /// Where it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// What it is called in messages.
     fn describe(&self) -> String {
@@ -105,7 +105,7 @@ pub trait LogDensity: Send + Sync {
     }
 
     /// Where it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// What it is called in messages.
     fn describe(&self) -> String {
@@ -132,7 +132,7 @@ pub trait Conditional: Send + Sync {
     ) -> Result<()>;
 
     /// Where it may run.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// What it is called in messages.
     fn describe(&self) -> String {
@@ -211,7 +211,7 @@ pub trait Law: Send + Sync {
     }
 
     /// Where it may run.
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }

@@ -17,7 +17,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
 use super::space::with_space;
-use super::{Integrand, LogDensity, RowStatus, Style};
+use super::{Dispatch, Integrand, LogDensity, RowStatus};
 
 /// n points of d coordinates, row-major, to n values.
 pub type BatchFn = unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut c_void) -> c_int;
@@ -282,8 +282,8 @@ impl LogDensity for NativeDensity {
         self.0.call(x, out, gradient, status)
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {
@@ -315,8 +315,8 @@ impl Integrand for NativeIntegrand {
         self.0.call_for_values(x, out, status)
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

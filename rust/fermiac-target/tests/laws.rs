@@ -9,7 +9,7 @@ use fermiac_base::{Error, Result};
 use fermiac_target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
 };
-use fermiac_target::{Law, Style, Support};
+use fermiac_target::{Dispatch, Law, Support};
 
 const INF: f64 = f64::INFINITY;
 
@@ -383,7 +383,7 @@ fn supports_and_styles() {
     assert_eq!(Mixture::new(&[1.0, 1.0], equal).unwrap().support(), expected);
     let unequal = vec![laws[0].1.clone(), laws[1].1.clone()];
     assert_eq!(Mixture::new(&[1.0, 1.0], unequal).unwrap().support(), [Support::Real; 3]);
-    assert!(laws.iter().all(|(_, law)| law.style() == Style::Threaded));
+    assert!(laws.iter().all(|(_, law)| law.dispatch() == Dispatch::AnyThread));
 }
 
 #[test]

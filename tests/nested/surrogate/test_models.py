@@ -1,13 +1,17 @@
-"""Surrogate log-likelihoods: what they learn, where they are trusted, what judges them."""
+"""Tests of surrogate models, their region of trust, mixtures, and torch modules."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from nested_surrogates import DIM, EXACT, WIDTH, gaussian, sampled
 from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.nested.surrogate.models import Mixture
 
 Array = NDArray[np.float64]
 
@@ -132,3 +136,56 @@ def test_genetic_searches() -> None:
     assert 3 <= best["n_trials"] <= 6
     usable = {key: best[key] for key in ("widths", "learning_rate", "batch")}
     _core.Surrogate.train(u, rippled(u), {**usable, "max_epochs": 2}, 1, 1)
+
+
+def test_mixture_is_a_density_and_its_map() -> None:
+    rng = np.random.default_rng(2)
+    frame = Mixture(rng.normal([0.3, 0.98], 0.02, (40, 2)).clip(0, 1))
+    u = frame.to_unit(rng.random((200_000, 3)))
+    assert ((u > 0) & (u < 1)).all()
+    # Averages over it, divided by the density, are those over the cube.
+    weights = np.exp(-frame.log_density(u))
+    for values in (np.ones(len(u)), u[:, 0], u[:, 0] * u[:, 1], (u[:, 1] > 0.9) * 1.0):
+        got = weights * values
+        expected = {0: 1.0, 1: 0.5, 2: 0.25, 3: 0.1}
+        exact = min(expected.values(), key=lambda x: abs(x - got.mean()))
+        assert abs(got.mean() - exact) < 5 * got.std() / np.sqrt(len(u))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["trained", "here", "fit"])
+def test_torch_modules(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Quadratic(torch.nn.Module):  # type: ignore[misc]
+        """A quadratic that is known, learnt, or fitted by least squares."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            known = kind == "trained"
+            scale = -0.5 / WIDTH**2 if known else -0.1
+            self.scale = torch.nn.Parameter(torch.full((DIM,), scale, dtype=torch.float64))
+            self.slope = torch.nn.Parameter(torch.zeros(DIM, dtype=torch.float64))
+            # A constant that is wrong is harmless.
+            self.level = torch.nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+
+        def forward(self, x: Any) -> Any:
+            return (x**2 * self.scale + x * self.slope).sum(1) + self.level
+
+        if kind == "fit":
+
+            def fit(self, x: Any, y: Any) -> None:
+                design = np.column_stack([x**2, x, np.ones(len(x))])
+                near = y > y.max() - 30
+                found = np.linalg.lstsq(design[near], y[near])[0]
+                with torch.no_grad():
+                    self.scale[:] = torch.as_tensor(found[:DIM])
+                    self.slope[:] = torch.as_tensor(found[DIM:-1])
+                    self.level.fill_(found[-1])
+
+    r = sampled(gaussian, n_live=100, module=Quadratic(), trained=kind == "trained")
+    s = r.surrogate
+    assert not s.rejected
+    assert s.architecture["module"] == "Quadratic"
+    assert s.n_surrogate > 1000
+    assert abs(r.log_evidence - EXACT) < 5 * r.log_evidence_stderr

@@ -1,15 +1,18 @@
-"""What is asked of a surrogate: options, checked."""
+"""Options of a surrogate, and the report on its use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
-from fermiac._base.validate import choice, positive, whole, yes
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import choice, positive, probability, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.results.result import Result
 
-__all__ = ["Surrogate"]
+__all__ = ["SURROGATES", "Surrogate", "SurrogateReport"]
 
 _MODES = ("two-pass", "switch")
 _STARTS = ("prior", "genetic")
@@ -18,57 +21,58 @@ _USES = ("training", "audit", "mixture")
 
 @dataclass(frozen=True, kw_only=True)
 class Surrogate:
-    """Nested sampling on a surrogate of a dear likelihood, corrected by the likelihood itself.
+    """Nested sampling on a surrogate of an expensive likelihood, corrected by the likelihood.
 
-    A short pilot run with the likelihood gives the points that a surrogate is trained on: a
-    quadratic and an ensemble of perceptrons for what it leaves. Fresh points judge it. The run
-    itself asks the surrogate where it may be trusted, and the likelihood elsewhere. At the end the
-    likelihood is evaluated at the points of the run, which are reweighted by it: what the surrogate
-    got wrong costs precision, and leaves no bias. Where it does not pass, the plain run is made,
-    and a warning says so.
+    A short pilot run with the likelihood gives the training points of the surrogate: a quadratic,
+    and an ensemble of perceptrons for its residuals. The surrogate is tested at fresh points. The
+    main run evaluates the surrogate where it is trusted, and the likelihood elsewhere. At the end
+    the likelihood is evaluated at the points of the run, which are reweighted by it: errors of the
+    surrogate cost precision, and leave no bias. If the surrogate fails the test, the plain run is
+    made, with a warning.
 
     Parameters
     ----------
     mode : {"two-pass", "switch"}, default "two-pass"
-        Whether the run on the surrogate starts from the prior, or the pilot itself goes on with the
-        surrogate from where it stands.
+        Whether the run on the surrogate starts from the prior, or the pilot run continues with the
+        surrogate from its last level.
     tol : float, default 0.3
         The largest standard deviation of the surrogate's errors at fresh points, in nats.
     layers : sequence of int, default (64, 64, 64)
         Units of the hidden layers of each perceptron.
     heads : int, default 3
-        Perceptrons of the ensemble; their spread tells where they guess.
+        Perceptrons of the ensemble; where their spread is large they are not trusted.
     learning_rate : float, default 3e-3
-        Of the training, at first.
+        The learning rate at the start of the training.
     pilot_live : int, optional
         Live points of the pilot; 12 d by default, from 50 up to as many as the run has. With
         ``mode="switch"`` the pilot has those of the run.
     start_dlogz : float, default 3
         The pilot ends when its live points can raise log Z by no more than this.
     pilot_evals : int, optional
-        Evaluations after which it ends in any case.
+        Log-likelihood calls after which the pilot ends in any case.
     tune : bool, default False
-        Let a genetic algorithm look for the layers and the rates of the perceptrons first.
+        Choose layers and learning rate of the perceptrons by a genetic algorithm first.
     module : torch.nn.Module, optional
-        What takes the place of the perceptrons: from parameters, (n, d), to log-likelihoods, (n,)
-        or (n, 1). It is evaluated on its own device, and has no spread.
+        A model in place of the perceptrons, from parameters, (n, d), to log-likelihoods, (n,) or
+        (n, 1). It is evaluated on its own device, and has no spread.
     trained : bool, default False
         Whether the module is trained already. If not, its method ``fit(x, y)`` is called with
         arrays, if it has one; else it is trained here, on scaled points and values.
     audit : float, default 0.02
-        Points which the surrogate rejected, and at which the likelihood is asked nevertheless, for
-        each point of the run. Where it is high there the surrogate is trained anew, once.
+        The number of points rejected by the surrogate at which the likelihood is evaluated
+        nevertheless, per point of the run. If the likelihood is high at one of them, the surrogate
+        is retrained, once.
     correct : {True, "subsample", False}, default True
-        Evaluate the likelihood at all points of the run, at the `n_corrected` most telling of them,
-        or at none: the result is then biased, and says so.
+        Evaluate the likelihood at all points of the run, at `n_corrected` of them chosen by their
+        weights, or at none; the result is then biased, with a warning.
     n_corrected : int, default 2000
         Points at which the likelihood is evaluated for ``correct="subsample"``.
     init : {"prior", "genetic"}, default "prior"
-        Whether a genetic algorithm looks for points of high likelihood before the pilot.
+        Whether a genetic algorithm searches for points of high likelihood before the pilot.
     init_use : {"training", "audit", "mixture"}, default "training"
-        What its points are for: to train the surrogate; to tell whether the run missed a mode; or
-        for a prior that puts half of its mass near them, while the likelihood is divided by as
-        much, so that the evidence is the same.
+        The use of its points: to train the surrogate; to test whether the run missed a mode; or to
+        build a prior with half of its mass near them, while the likelihood is divided by the ratio
+        of the priors, so that the evidence is the same.
 
     Raises
     ------
@@ -77,20 +81,19 @@ class Surrogate:
 
     Notes
     -----
-    The points of the run are those of exact nested sampling of the surrogate. Their prior masses
-    are right whatever the surrogate is, so that the likelihood in its place gives an unbiased
-    evidence. With ``mode="switch"`` the points that both have above the level of the switch go on,
-    so that no mass is counted twice. Published schemes replace the likelihood in the middle of a
-    run and do not correct for it [1]_, or use the network for bounds alone [2]_.
+    The run is exact nested sampling of the surrogate. The prior masses of its points are right
+    whatever the surrogate is, so that the likelihood in its place gives an unbiased evidence. With
+    ``mode="switch"`` the points above the level of the switch for both functions continue, so that
+    no mass is counted twice. Published schemes replace the likelihood in the middle of a run
+    without a correction [1]_, or use the network for bounds alone [2]_.
 
-    What lies beyond the points of the pilot is asked of the likelihood. A peak among them that is
-    so narrow that none met it is not: the surrogate has none there, and what the audit and the
-    genetic algorithm see of it is chance.
+    Beyond the points of the pilot the likelihood is evaluated. A peak among them that is so narrow
+    that no point met it is missing from the surrogate; the audit and the genetic algorithm find it
+    only by chance.
 
-    With ``correct="subsample"`` the most telling points are those that carry the surrogate's
-    posterior. Each is taken with a chance in proportion to what it carries, and counts the more
-    often the smaller that chance was: `Nested.log_densities` has the logarithm of it added, and is
-    -inf at points that were left out.
+    With ``correct="subsample"`` each point is selected with a probability in proportion to its
+    weight in the surrogate's posterior, and its likelihood is divided by that probability:
+    `NestedResult.log_densities` includes this factor, and is -inf at points not selected.
 
     References
     ----------
@@ -107,7 +110,7 @@ class Surrogate:
     >>> prior = fm.distributions.Uniform([-9.0, -9.0], [9.0, 9.0])
     >>> surrogate = fm.nested.Surrogate(layers=(16, 16))
     >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore")  # it is too cheap a likelihood for a surrogate
+    ...     warnings.simplefilter("ignore")  # the likelihood is too cheap for a surrogate
     ...     r = fm.nested.sample(
     ...         lambda x: -0.5 * (x**2).sum(axis=1), prior, surrogate=surrogate, rng=0
     ...     )
@@ -150,8 +153,7 @@ class Surrogate:
         positive("start_dlogz", self.start_dlogz)
         for name in ("tune", "trained"):
             yes(name, getattr(self, name))
-        if not 0.0 <= self.audit <= 1.0:
-            raise ArgumentError(f"audit: {self.audit!r} given; a share from 0 to 1 is needed")
+        probability("audit", self.audit, zero=True, one=True)
         whole("n_corrected", self.n_corrected, 100, 2**31)
         choice("init", self.init, _STARTS)
         self._check_together()
@@ -201,7 +203,7 @@ class Surrogate:
             )
 
     def _training(self) -> dict[str, Any]:
-        """What the training of the perceptrons takes."""
+        """Return the options of the training of the perceptrons."""
         return {
             "widths": list(self.layers),
             "n_heads": self.heads,
@@ -209,8 +211,103 @@ class Surrogate:
         }
 
     def _settings(self) -> dict[str, Any]:
-        """For the result."""
+        """Return the options for the settings of a result."""
         made = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "module"}
         made["layers"] = list(self.layers)
         made["module"] = None if self.module is None else type(self.module).__name__
         return made
+
+
+#: The surrogates by their names.
+SURROGATES: Strategies[Surrogate] = Strategies(
+    "surrogate",
+    Surrogate,
+    {"two-pass": Surrogate, "switch": partial(Surrogate, mode="switch")},
+    "fermiac.nested.Surrogate(tol=0.3)",
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class SurrogateReport(Result):
+    """The report on a surrogate: its cost, its test, and its correction.
+
+    Attributes
+    ----------
+    mode : str
+        ``"two-pass"`` or ``"switch"``.
+    rejected : bool
+        Whether the surrogate was refused, so that the result is that of the plain run.
+    reason : str
+        The reason of the refusal; empty if there was none.
+    biased : bool
+        Whether the surrogate's errors were not corrected for.
+    n_evals, n_true : int
+        The number of log-likelihood calls.
+    n_genetic, n_pilot, n_gate, n_guarded, n_audit, n_corrected, n_plain : int
+        The parts of it: in the genetic algorithm, in the pilot and its extensions, at the fresh
+        points of the test, in the run where the surrogate is not trusted, in the audit, in the
+        correction, and in the plain run after a refusal.
+    n_surrogate : int
+        Evaluations of the surrogate in the run on it.
+    n_trainings : int
+        The number of trainings.
+    n_points : int
+        The number of points of the last training.
+    gate : mapping of str to float
+        The errors at fresh points: ``n``, ``median``, ``sd``, ``tail`` (the distance from the
+        median within which 99 % lie), ``bound`` (within which the next one lies with a probability
+        of 95 %), ``ess`` (the effective share of the points after reweighting).
+    architecture : mapping
+        ``widths``, ``learning_rate`` and, after a search, ``batch`` and ``loss``.
+    log_evidence : float
+        The log-evidence of the surrogate, without correction.
+    khat : float
+        The tail shape of the ratios of likelihood and surrogate.
+    ess_ratio : float
+        The effective sample size after the correction over that before.
+    ratio_stderr : float
+        The contribution of the ratios to the standard error of log Z, in quadrature.
+    worst : float
+        The largest log-likelihood less surrogate among the points, less their median.
+    timings : mapping of str to float
+        Seconds of wall time: ``pilot``, ``training``, ``gate``, ``run``, ``correction``, ``plain``;
+        and ``call``, those of one log-likelihood call.
+    """
+
+    mode: str
+    rejected: bool = False
+    reason: str = ""
+    biased: bool = False
+    n_genetic: int = 0
+    n_pilot: int = 0
+    n_gate: int = 0
+    n_guarded: int = 0
+    n_audit: int = 0
+    n_corrected: int = 0
+    n_plain: int = 0
+    n_surrogate: int = 0
+    n_trainings: int = 0
+    n_points: int = 0
+    gate: Mapping[str, float] = field(default_factory=dict)
+    architecture: Mapping[str, object] = field(default_factory=dict)
+    log_evidence: float = float("nan")
+    khat: float = float("nan")
+    ess_ratio: float = float("nan")
+    ratio_stderr: float = float("nan")
+    worst: float = float("nan")
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def n_true(self) -> int:
+        """The number of log-likelihood calls."""
+        return self.n_evals
+
+    def _headline(self) -> str:
+        if self.rejected:
+            return f"SurrogateReport: refused ({self.reason})"
+        error = self.gate.get("sd", float("nan"))
+        return (
+            f"SurrogateReport: error {error:.2g} nats at fresh points, {self.n_surrogate} "
+            f"evaluations of it for {self.n_true} of the likelihood"
+            + (", not corrected" if self.biased else "")
+        )

@@ -1,25 +1,71 @@
-"""The pilot of a run with a surrogate, and the surrogate that its points train."""
+"""The stages before a run on a surrogate: the genetic search, and the pilot that trains it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fermiac.errors import ArgumentError, NumericalError
+from fermiac import _core
+from fermiac.errors import ArgumentError, ConvergenceWarning, NumericalError
+from fermiac.nested.result import NestedResult
 from fermiac.nested.run import Course
-from fermiac.nested.surrogate.judging import draw, judge
-from fermiac.nested.surrogate.models import Model, train
-from fermiac.nested.surrogate.work import Refused, Work
+from fermiac.nested.surrogate.accuracy import draw, judge
+from fermiac.nested.surrogate.models import Model, Region, train
+from fermiac.nested.surrogate.work import Finding, Refused, Work
 
-__all__ = ["Pilot"]
+__all__ = ["Pilot", "Search", "search"]
 
+Array = NDArray[np.float64]
+#: A mode was missed if a point is this many nats above the best of the run.
+_MISSED = 2.0
 #: Trainings after the first, each on twice the points.
 _RETRAININGS = 3
 
 
+@dataclass(frozen=True)
+class Search:
+    """The outcome of a genetic search: points of the last generation, and the best of all."""
+
+    elite: Array
+    best: Array
+    top: float
+
+    def findings(self, result: NestedResult) -> list[Finding]:
+        """Return a warning if a run missed the mode that the search found."""
+        assert result.log_densities is not None
+        assert result.unit_draws is not None
+        ell = result.log_densities
+        last = np.argsort(ell)[-result.n_live :]
+        text = f"a genetic algorithm found a log-likelihood of {self.top:.6g}"
+        if self.top > ell.max() + _MISSED:
+            text += f", and the run none above {ell.max():.6g}"
+        elif self.top > ell[last].min() and not Region(result.unit_draws[last], ell[last]).holds(
+            self.best[None]
+        ):
+            text += ", outside of the region that the run ended in"
+        else:
+            return []
+        text += f": a mode was missed, at u = {self.best[:6]}; raise n_live"
+        return [(ConvergenceWarning, text)]
+
+
+def search(work: Work) -> Search:
+    """Return points of high likelihood, on which the surrogate may be trained too."""
+    truth = work.truth
+    with work.stage("genetic", "n_genetic"):
+        found = _core.nested_maximize(truth.at, work.job.dim, {}, work.key(80))
+    if work.options.init_use != "training":
+        truth.forget()
+    u, ell = found["elite_u"], found["elite_ell"]
+    good = ell > ell.max() - 0.5 * work.job.dim - 10.0
+    return Search(elite=u[good], best=u[int(np.argmax(ell))], top=float(ell.max()))
+
+
 class Pilot:
-    """A short run with the likelihood, whose points train the surrogate."""
+    """A short run with the likelihood; its points are the training set of the surrogate."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -51,7 +97,7 @@ class Pilot:
             raise Refused("max_time ended the pilot")
 
     def _collect(self, model: Model | None) -> None:
-        """Evaluate as many points again as there are: half of them where the surrogate points."""
+        """Double the known points; half of the new ones are draws from the surrogate."""
         work = self._work
         n = work.truth.n_known
         wanted = 2 * n
@@ -75,7 +121,7 @@ class Pilot:
                     self._advance()
 
     def trained(self, again: bool = False) -> Model:
-        """A surrogate that fresh points found good."""
+        """Return a surrogate that passed the test at fresh points."""
         work = self._work
         reason, model = "", None
         for attempt in range(1 if again else 1 + _RETRAININGS):
@@ -95,7 +141,7 @@ class Pilot:
             finally:
                 work.told["n_trainings"] = number
             passed = gate.pop("passed")
-            work.told |= {"n_points": n, "architecture": model.told, "gate": gate}
+            work.told |= {"n_points": n, "architecture": model.architecture, "gate": gate}
             if passed:
                 return model
             sd, tail = (gate.get(name, np.nan) for name in ("sd", "tail"))

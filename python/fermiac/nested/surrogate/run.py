@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.checks import findings
 from fermiac.nested.job import Job
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.run import Course
-from fermiac.nested.surrogate.correction import correct, corrected, correction_findings, usable
-from fermiac.nested.surrogate.frames import Frame, Mixture
-from fermiac.nested.surrogate.genetic import Search, search
-from fermiac.nested.surrogate.judging import audit
-from fermiac.nested.surrogate.models import Model
+from fermiac.nested.surrogate.accuracy import (
+    audit,
+    correct,
+    corrected,
+    correction_findings,
+    usable,
+)
+from fermiac.nested.surrogate.models import Frame, Mixture, Model, Truth
 from fermiac.nested.surrogate.options import Surrogate
-from fermiac.nested.surrogate.pilot import Pilot
+from fermiac.nested.surrogate.pilot import Pilot, Search, search
 from fermiac.nested.surrogate.switch import switched
-from fermiac.nested.surrogate.truth import Truth
 from fermiac.nested.surrogate.work import Finding, Refused, Work
 from fermiac.results.result import warn
 
@@ -44,13 +46,9 @@ def run_surrogate(
     start: float,
     max_time: float | None,
     report: Report | None,
-) -> Nested:
+) -> NestedResult:
     """Run with a surrogate, or without it where it is refused, and warn of what is wrong."""
-    if not isinstance(options, Surrogate):
-        raise ArgumentError(
-            f"surrogate: {type(options).__name__} given; a fermiac.nested.Surrogate is needed"
-        )
-    if job.dynamic is not None or getattr(job.sampler, "importance", False):
+    if job.dynamic is not None or job.sampler._keeps_points:
         other = "dynamic" if job.dynamic is not None else "importance=True"
         raise ArgumentError(
             f"surrogate: given with {other}, whose points are not those of one static run; leave "
@@ -60,7 +58,7 @@ def run_surrogate(
         raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     if job.blobs[0]:
         raise ArgumentError("surrogate: given with blobs, which a surrogate does not give")
-    truth = Truth(job.prior, job.target, job.nan)
+    truth = Truth(job.prior, job.target, job.on_nan)
     work = Work(job, options, truth, workers, start, max_time, report)
     result = None
     try:
@@ -82,7 +80,7 @@ def run_surrogate(
     return result
 
 
-def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
+def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Finding]]:
     """A run on the surrogate from the prior."""
     pilot = Pilot(work)
     model = pilot.trained()
@@ -108,9 +106,9 @@ def _two_pass(work: Work, found: Search | None) -> tuple[Nested, list[Finding]]:
         return result, told
     with work.stage("correction", "n_corrected"):
         correction = correct(result, model, work.truth, frame, work.options, work.key(50))
-    work.told |= correction.told
-    usable(correction.told)
-    return corrected(result, correction), told + correction_findings(correction.told)
+    work.told |= correction.ratios
+    usable(correction.ratios)
+    return corrected(result, correction), told + correction_findings(correction.ratios)
 
 
 def _in_frame(model: Model, frame: Frame) -> Any:
@@ -125,7 +123,7 @@ def _in_frame(model: Model, frame: Frame) -> Any:
     return (evaluate, frame.dim, False)
 
 
-def _finished(work: Work, result: Nested) -> Nested:
+def _finished(work: Work, result: NestedResult) -> NestedResult:
     """The result with its costs and its report."""
     wall = time.perf_counter() - work.start
     return replace(
@@ -144,7 +142,7 @@ def _biased(options: Surrogate) -> list[Finding]:
     return [(FermiacWarning, text)]
 
 
-def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
+def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
     """The run that would have been made without a surrogate, to the bit."""
     with work.stage("plain"):
         course = Course(
@@ -175,7 +173,7 @@ def _plain(work: Work, reason: str) -> tuple[Nested, list[Finding]]:
     return result, [(ConvergenceWarning, text), *course.findings(result)]
 
 
-def _thrift(result: Nested) -> list[Finding]:
+def _thrift(result: NestedResult) -> list[Finding]:
     """A warning where the likelihood is too cheap for a surrogate."""
     assert result.surrogate is not None
     call = result.surrogate.timings["call"]

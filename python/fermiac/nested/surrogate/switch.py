@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.nested.checks import findings
-from fermiac.nested.result import Nested
-from fermiac.nested.surrogate.correction import correct, correction_findings, usable
-from fermiac.nested.surrogate.frames import Frame
-from fermiac.nested.surrogate.models import Model
+from fermiac.nested.result import NestedResult
+from fermiac.nested.surrogate.accuracy import correct, correction_findings, usable
+from fermiac.nested.surrogate.models import Frame, Model
 from fermiac.nested.surrogate.pilot import Pilot
 from fermiac.nested.surrogate.work import Finding, Refused, Work
 from fermiac.nested.volumes import from_points, kept
@@ -26,7 +25,7 @@ _SHARE = 0.5
 _COLUMNS = ("draws", "unit_draws", "log_likelihoods", "births", "lineages", "families")
 
 
-def switched(work: Work) -> tuple[Nested, list[Finding]]:
+def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
     """A run with the likelihood up to a level, and on the surrogate above it."""
     pilot = Pilot(work)
     model = pilot.trained()
@@ -54,9 +53,9 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
         with work.stage("correction", "n_corrected"):
             frame = Frame(work.job.dim)
             correction = correct(second, model, work.truth, frame, work.options, work.key(50))
-        work.told |= correction.told
-        usable(correction.told)
-        told += correction_findings(correction.told)
+        work.told |= correction.ratios
+        usable(correction.ratios)
+        told += correction_findings(correction.ratios)
         true = correction.target
     fresh = second.births <= level
     share = float((true[fresh] > level).mean())
@@ -65,7 +64,7 @@ def switched(work: Work) -> tuple[Nested, list[Finding]]:
     raw = joined(_columns(first), old, _columns(second), true, level)
     result = from_points(raw, names=first.names, **kept(second))
     if work.options.correct is not False:
-        error = np.hypot(result.log_evidence_stderr, correction.told["ratio_stderr"])
+        error = np.hypot(result.log_evidence_stderr, correction.ratios["ratio_stderr"])
         object.__setattr__(result, "log_evidence_stderr", float(error))
     return result, told
 
@@ -107,11 +106,11 @@ def joined(
     }
 
 
-def _columns(result: Nested) -> dict[str, Any]:
+def _columns(result: NestedResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in _COLUMNS}
 
 
-def _values(model: Model, result: Nested) -> Array:
+def _values(model: Model, result: NestedResult) -> Array:
     """The surrogate at points whose likelihoods are known, or these where it is not trusted."""
     assert result.unit_draws is not None
     values, trusted = model.predict(result.unit_draws)

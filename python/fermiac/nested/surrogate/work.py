@@ -13,12 +13,10 @@ import numpy as np
 from fermiac import _core
 from fermiac.errors import FermiacWarning, NumericalError
 from fermiac.nested.job import Job
-from fermiac.nested.result import Nested
+from fermiac.nested.result import NestedResult
 from fermiac.nested.run import Course
-from fermiac.nested.surrogate.frames import Frame
-from fermiac.nested.surrogate.options import Surrogate
-from fermiac.nested.surrogate.report import SurrogateReport
-from fermiac.nested.surrogate.truth import Asked, Cube, Truth
+from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Truth
+from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -82,7 +80,7 @@ class Work:
         }
         return SurrogateReport(**{**common, **self.told, **fields})
 
-    def on_surrogate(self, course: Course) -> Nested:
+    def on_surrogate(self, course: Course) -> NestedResult:
         """Go through a run on a surrogate, and count."""
         with self.stage("run", "n_guarded"):
             before = self.truth.n
@@ -120,7 +118,9 @@ class Work:
         """
         frame = frame or Frame(self.job.dim)
         names = self.job.names if frame.dim == self.job.dim else ()
-        job = replace(self.job, prior=Cube(frame.dim), target=Asked(handle), names=names, **changes)
+        job = replace(
+            self.job, prior=Cube(frame.dim), target=HandleTarget(handle), names=names, **changes
+        )
         return _Stage(self, job, frame, job.make(above), biased)
 
 
@@ -142,7 +142,7 @@ class _Stage(Course):
             report=work.report,
         )
 
-    def _made(self, status: str, converged: bool) -> Nested:
+    def _made(self, status: str, converged: bool) -> NestedResult:
         result = super()._made(status, converged)
         work = self._work
         u = self._frame.to_unit(result.draws)

@@ -8,17 +8,17 @@ use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
-use fermiac_target::{Law, LogDensity, Style};
+use fermiac_target::{Dispatch, Law, LogDensity};
 
 use super::BLOCK;
+use crate::layout;
 use crate::proposal::Proposal;
 use crate::space::Space;
-use crate::tiles;
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
 const GATHER: usize = 16;
 
-/// What is integrated, where it lives, and where the run starts.
+/// The target, its working space, and the law that the run starts from.
 pub(super) struct Problem<'a> {
     target: &'a dyn LogDensity,
     law: &'a dyn Law,
@@ -55,7 +55,7 @@ impl Drawn {
 
     /// Log-densities of rows, brought to the working space and into tiles.
     fn tiled(&self, values: &[f64]) -> Vec<V> {
-        let mut out = vec![V::splat(f64::NEG_INFINITY); tiles::n_tiles(self.n)];
+        let mut out = vec![V::splat(f64::NEG_INFINITY); layout::n_tiles(self.n)];
         for (i, (value, jacobian)) in values.iter().zip(&self.log_jacobian).enumerate() {
             out[i / LANES].0[i % LANES] = value + jacobian;
         }
@@ -113,8 +113,8 @@ impl<'a> Problem<'a> {
         plan: Plan,
         done: &mut Vec<Drawn>,
     ) -> Result<()> {
-        let law_here = self.law.style() == Style::Central;
-        let target_here = self.target.style() == Style::Central;
+        let law_here = self.law.dispatch() == Dispatch::CallingThread;
+        let target_here = self.target.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
         let chunks = plan.n.div_ceil(CHUNK);
         let step = if law_here || target_here { GATHER } else { chunks };
@@ -184,7 +184,7 @@ impl<'a> Problem<'a> {
         let mut at = 0;
         for (s, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let rows = &mut x[at * d..(at + count) * d];
-            if s < source.pack.len() {
+            if s < source.bank.len() {
                 source.draw(s, &mut rng, &mut noise, rows);
             } else {
                 noise.resize(rows.len(), 0.0);
@@ -195,7 +195,7 @@ impl<'a> Problem<'a> {
             at += count;
         }
         let mut z = Vec::new();
-        tiles::from_rows(Rows::new(&x, d), &mut z);
+        layout::from_rows(Rows::new(&x, d), &mut z);
         let mut log_jacobian = vec![0.0; n];
         self.space.to_points(&mut x, &mut log_jacobian);
         let mut log_law = vec![0.0; n];
@@ -266,7 +266,7 @@ impl Kernel for Own<'_> {
     fn run<const FMA: bool>(self) -> Vec<V> {
         let mut mixed = self.source.scratch();
         let mut out = Vec::with_capacity(self.log_law.len());
-        for (t, tile) in self.z.chunks_exact(self.source.pack.dim()).enumerate() {
+        for (t, tile) in self.z.chunks_exact(self.source.bank.dim()).enumerate() {
             mixed.eval::<FMA>(self.source, tile, &self.log_law[t..=t]);
             out.push(mixed.log_g);
         }

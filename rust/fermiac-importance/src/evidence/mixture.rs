@@ -12,8 +12,8 @@ use fermiac_base::linalg::packed_len;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, V, dispatch, exp, expv, ln, lnv};
 
+use crate::component_bank::{ComponentBank, Fitted, Tail};
 use crate::fit::{add, add_square, condition, full};
-use crate::pack::{Fitted, Pack, Tail};
 use crate::points::SPAN;
 use crate::proposal::Proposal;
 
@@ -54,7 +54,7 @@ impl Mixture {
     pub(super) fn proposal(&self, tail: Tail, base: f64) -> Result<Proposal> {
         let d = self.fitted[0].mean.len();
         let mut proposal = Proposal {
-            pack: Pack::new(d, tail),
+            bank: ComponentBank::new(d, tail),
             group: Vec::new(),
             within: Vec::new(),
             alpha: self.shares.clone(),
@@ -68,7 +68,7 @@ impl Mixture {
     }
 }
 
-/// Weighted points and what a fit to them leans on.
+/// Weighted points, and the spread towards which a fit to them is shrunk.
 pub(super) struct Fitter<'a, 'b> {
     pub(super) context: &'a Context<'b>,
     pub(super) dim: usize,
@@ -79,7 +79,7 @@ pub(super) struct Fitter<'a, 'b> {
     pub(super) weights: &'a [V],
     /// How many points of equal weight these are worth.
     pub(super) effective: f64,
-    /// Where the points came from: the less weight they carry, the more of its spread a fit gets.
+    /// The sampler of the points: the less weight they carry, the more of its spread a fit gets.
     pub(super) wide: &'a Fitted,
     /// The units in which axes are compared: standard deviations of the law.
     pub(super) units: &'a [f64],
@@ -127,9 +127,9 @@ impl Fitter<'_, '_> {
         let width = 3 + d + packed_len(d);
         let (mut likelihood, mut carried) = (f64::NEG_INFINITY, 0.0);
         for _ in 0..iterations {
-            let mut pack = Pack::new(d, self.tail);
+            let mut bank = ComponentBank::new(d, self.tail);
             for fitted in &mixture.fitted {
-                pack.push(fitted)?;
+                bank.push(fitted)?;
             }
             let mut sums = vec![0.0; mixture.shares.len() * width + 1];
             let tiles = self.weights.len();
@@ -138,7 +138,7 @@ impl Fitter<'_, '_> {
                 tiles.div_ceil(SPAN),
                 |i| {
                     let span = i * SPAN..((i + 1) * SPAN).min(tiles);
-                    Ok(dispatch(EmPass { data, mixture: &mixture, pack: &pack, span }))
+                    Ok(dispatch(EmPass { data, mixture: &mixture, bank: &bank, span }))
                 },
                 |_, part| {
                     add(&mut sums, &part);
@@ -160,8 +160,8 @@ impl Fitter<'_, '_> {
         Data { dim: self.dim, tail: self.tail, z: self.z, weights: self.weights }
     }
 
-    /// The M step. Covariances lean on their average over the components, and that on the spread of
-    /// where the points came from, by the share (d + 1) / (n + d + 1) for n effective points.
+    /// The M step. Covariances are shrunk towards their average over the components, and that towards
+    /// the spread of the sampler of the points, by the share (d + 1) / (n + d + 1) for n effective points.
     fn maximise(&self, mixture: &mut Mixture, sums: &[f64]) -> Result<f64> {
         let d = self.dim;
         let width = 3 + d + packed_len(d);
@@ -173,7 +173,7 @@ impl Fitter<'_, '_> {
             let (sum, squares, robust) = (part[0], part[1], part[2]);
             mixture.shares[k] = sum;
             effective.push(if squares > 0.0 { sum * sum / squares } else { 0.0 });
-            // A component that lost its points keeps its shape and dies by its share.
+            // A component that lost its points keeps its shape; its share goes to 0.
             if effective[k] >= 2.0 {
                 let offset: Vec<f64> = part[3..3 + d].iter().map(|s| s / robust).collect();
                 let mut covariance = full(d, &part[3 + d..], 1.0);
@@ -278,7 +278,7 @@ fn longest_axis(covariance: &[f64], d: usize) -> (Vec<f64>, f64) {
     (axis, variance)
 }
 
-/// What a pass needs of the fitter; unlike it, this goes to the threads.
+/// The part of the fitter that a pass needs; unlike the fitter it can be sent to the threads.
 #[derive(Clone, Copy)]
 struct Data<'a> {
     dim: usize,
@@ -292,7 +292,7 @@ struct Data<'a> {
 struct EmPass<'a> {
     data: Data<'a>,
     mixture: &'a Mixture,
-    pack: &'a Pack,
+    bank: &'a ComponentBank,
     span: Range<usize>,
 }
 
@@ -319,8 +319,8 @@ impl Kernel for EmPass<'_> {
             let tile = &z[t * d..(t + 1) * d];
             let mut largest = V::splat(-1e300);
             for k in 0..n {
-                squares[k] = self.pack.square::<FMA>(k, tile, &mut centred);
-                logs[k] = self.pack.log_of::<FMA>(k, squares[k]) + V::splat(log_shares[k]);
+                squares[k] = self.bank.square::<FMA>(k, tile, &mut centred);
+                logs[k] = self.bank.log_of::<FMA>(k, squares[k]) + V::splat(log_shares[k]);
                 largest = largest.max(logs[k]);
             }
             let mut total = V::ZERO;

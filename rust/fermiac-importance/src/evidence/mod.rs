@@ -2,7 +2,7 @@
 //!
 //! The run starts from a law and adapts: stage by stage, a mixture is fitted to the weighted points
 //! and the next stage is drawn from it, with a share of the law. While the weights are uneven they
-//! are tempered for the fit (and for nothing else), so that the fits walk from the law to a target
+//! are tempered for the fit (and for nothing else), so that the fits move from the law to a target
 //! that is far narrower or elsewhere. Then one final stage takes the rest of the budget.
 //!
 //! - [`Scheme::Amis`]: fits use all points of all stages, as drawn from the mixture of all samplers
@@ -34,7 +34,7 @@ use fermiac_target::{Law, LogDensity};
 pub use settings::{Scheme, Settings};
 pub use summary::{Evidence, Stage};
 
-use super::pack::Fitted;
+use super::component_bank::Fitted;
 use super::proposal::Proposal;
 use draw::{Plan, Problem};
 use mixture::{Fitter, Mixture};
@@ -44,7 +44,7 @@ use summary::report;
 /// The first block of the addresses of these streams; those of `expect` are below 1000.
 const BLOCK: u32 = 1 << 20;
 
-/// Points of the first adaptation stages at most: more would not bring them on faster.
+/// Most points of the first adaptation stages: more would not speed them up.
 const MOST_POINTS: usize = 1 << 14;
 /// Points of an adaptation stage at most.
 const LARGEST_STAGE: usize = 1 << 16;
@@ -58,7 +58,7 @@ const HEAVY: f64 = 0.5;
 /// How stages grow once the fits have reached the target, to carry more components.
 const GROWTH: f64 = 1.5;
 
-/// An error, and what can be said of the work done before it.
+/// An error, with the result of the work done before it.
 pub type Stopped = (Error, Option<Box<Evidence>>);
 
 /// Estimates the evidence of `target`, starting from `law`, whose support holds the target's.
@@ -212,7 +212,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
             Some(mixture) if self.settings.scheme == Scheme::Pmc && self.arrived && arrived => {
                 fitter.update(mixture)?
             }
-            _ => fitter.fit(
+            Some(_) | None => fitter.fit(
                 self.settings.n_components.unwrap_or(MOST_COMPONENTS),
                 self.settings.n_components.is_some(),
             )?,

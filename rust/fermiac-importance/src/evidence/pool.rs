@@ -7,10 +7,10 @@ use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
 
 use super::draw::Drawn;
-use crate::pack::Fitted;
+use crate::component_bank::Fitted;
+use crate::layout::{lanes, n_tiles};
 use crate::points::{SPAN, log_add};
 use crate::proposal::Proposal;
-use crate::tiles::{lanes, n_tiles};
 
 /// The share of the weight that fits may leave out.
 const NEGLIGIBLE: f64 = 1e-12;

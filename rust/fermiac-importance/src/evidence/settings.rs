@@ -3,9 +3,9 @@
 use fermiac_base::{Error, Result};
 
 use super::{MOST_COMPONENTS, MOST_POINTS};
-use crate::pack::Tail;
+use crate::component_bank::Tail;
 
-/// What the sampler is fitted to.
+/// The points that the sampler is fitted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Adaptive multiple importance sampling: fits to all points, by the balance heuristic.
@@ -21,9 +21,9 @@ pub enum Scheme {
 pub struct Settings {
     /// Evaluations in all.
     pub n: usize,
-    /// What the sampler is fitted to.
+    /// The points that the sampler is fitted to.
     pub scheme: Scheme,
-    /// Components of the mixture; by the criterion where none is given, from 1 to 5.
+    /// Components of the mixture; where none is given, from 1 to 5 by the criterion.
     pub n_components: Option<usize>,
     /// Adaptation stages at most.
     pub n_stages: usize,

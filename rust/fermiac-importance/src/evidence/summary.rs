@@ -1,4 +1,4 @@
-//! The result of an evidence run: log Z, its error by strata, and what tells whether to trust it.
+//! The result of an evidence run: log Z, its error by strata, and the diagnostics of the weights.
 
 use fermiac_base::simd::{V, exp_slice, ln};
 use fermiac_target::diagnostics::log_khat;
@@ -56,7 +56,7 @@ pub struct Evidence {
     pub log_densities: Vec<f64>,
 }
 
-/// What a stage says for itself, by its log-weights under its own sampler.
+/// The report of a stage from its log-weights under its own sampler.
 pub(super) fn report(pool: &Pool, own: &[V], shares: Vec<f64>) -> Stage {
     let n = pool.newest().map_or(0, |s| s.n);
     let mut weights: Vec<f64> = own.iter().flat_map(|v| v.0).collect();

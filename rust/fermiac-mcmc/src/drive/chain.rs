@@ -6,22 +6,20 @@ use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
 
-use super::ports::{Batch, Port};
+use super::oracle::{Batch, Oracle};
 use super::record::Track;
-use crate::kernel::{Ask, Kernel, Need, Phase, Step};
+use crate::kernel::{Kernel, Phase, Request, RequestKind, Step};
 
-const NEEDS: [Need; 3] = [Need::Value, Need::Gradient, Need::Draw];
-
-/// A chain, between questions.
+/// A chain, suspended between requests.
 pub struct Chain {
     pub(super) kernel: Box<dyn Kernel>,
     pub(super) stream: Stream,
     pub(super) index: u64,
-    /// Transitions made.
+    /// The transitions made.
     pub(super) done: u64,
-    /// The question that waits for an answer.
-    pub(super) pending: Option<Ask>,
-    /// Points that the target was asked about, and those of them that it refused.
+    /// The request that waits for an answer.
+    pub(super) pending: Option<Request>,
+    /// The evaluations of the target, and those that failed or gave NaN.
     pub(super) n_evals: u64,
     pub(super) n_refused: u64,
     status: Vec<RowStatus>,
@@ -39,17 +37,17 @@ impl Chain {
         self.kernel.as_ref()
     }
 
-    /// Transitions made.
+    /// The transitions made.
     pub fn n_done(&self) -> u64 {
         self.done
     }
 
-    /// Points at which the target was evaluated for it.
+    /// The evaluations of the target.
     pub fn n_evals(&self) -> u64 {
         self.n_evals
     }
 
-    /// Those of them at which the target failed or gave NaN.
+    /// The evaluations that failed or gave NaN.
     pub fn n_refused(&self) -> u64 {
         self.n_refused
     }
@@ -60,8 +58,8 @@ impl Chain {
         self.kernel.enter(phase);
     }
 
-    /// Runs to the next question, through the ends of transitions up to `goal`; false if it
-    /// reached that.
+    /// Runs to the next request, through transitions up to `goal`. Returns false if it reached the
+    /// goal.
     #[inline]
     pub(super) fn advance(
         &mut self,
@@ -74,7 +72,7 @@ impl Chain {
                 return Ok(false);
             }
             match self.kernel.advance(&mut self.stream).map_err(|error| self.locate(error))? {
-                Step::Ask(ask) => self.pending = Some(ask),
+                Step::Request(request) => self.pending = Some(request),
                 Step::Done => {
                     track.keep(self.done, self.kernel.as_ref());
                     self.done += 1;
@@ -85,26 +83,26 @@ impl Chain {
         Ok(true)
     }
 
-    /// Answers the question on the spot.
+    /// Answers the pending request on the spot.
     #[inline]
-    pub(super) fn answer(&mut self, ports: &[Port]) -> Result<()> {
-        let Some(ask) = self.pending else { return Ok(()) };
-        let port = port_of(ports, ask)?;
-        let exchange = self.kernel.exchange();
-        let x = Rows::new(exchange.points, port.dim());
-        let result = if ask.need == Need::Draw {
+    pub(super) fn answer(&mut self, oracles: &[Oracle]) -> Result<()> {
+        let Some(request) = self.pending else { return Ok(()) };
+        let oracle = oracle_of(oracles, request)?;
+        let buffer = self.kernel.eval_buffer();
+        let x = Rows::new(buffer.points, oracle.dim());
+        let result = if request.kind == RequestKind::Draw {
             let mut streams = [&mut self.stream];
-            port.draw(x, &[self.index], &mut streams, exchange.values)
+            oracle.draw(x, &[self.index], &mut streams, buffer.values)
         } else {
             let n = x.len() as u64;
             let batch = Batch {
                 x,
-                values: exchange.values,
-                gradients: exchange.gradients,
+                values: buffer.values,
+                gradients: buffer.gradients,
                 status: &mut self.status,
             };
-            port.answer(ask.need, batch).map(|refused| {
-                self.n_evals += if ask.port == 0 { n } else { 0 };
+            oracle.answer(request.kind, batch).map(|refused| {
+                self.n_evals += if request.oracle == 0 { n } else { 0 };
                 self.n_refused += refused;
             })
         };
@@ -113,7 +111,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Says in which chain an error came up.
+    /// Adds the chain and its transition to the message of an error.
     pub(super) fn locate(&self, error: Error) -> Error {
         match error {
             Error::Target { row, why } => Error::Target {
@@ -136,15 +134,17 @@ impl Chain {
         }
         let mut asked = self.pending.is_some();
         codec.flag(&mut asked)?;
-        let mut ask = self.pending.unwrap_or(Ask::target(Need::Value));
-        codec.count(&mut ask.port)?;
-        codec.choice(&mut ask.need, &NEEDS)?;
-        self.pending = asked.then_some(ask);
+        let mut request = self.pending.unwrap_or(Request::target(RequestKind::Value));
+        codec.count(&mut request.oracle)?;
+        request.kind.persist(codec)?;
+        self.pending = asked.then_some(request);
         self.kernel.persist(codec)
     }
 }
 
-/// The port that a question is for.
-pub(super) fn port_of(ports: &[Port], ask: Ask) -> Result<&Port> {
-    ports.get(ask.port).ok_or_else(|| Error::Internal(format!("there is no port {}", ask.port)))
+/// The oracle of a request.
+pub(super) fn oracle_of(oracles: &[Oracle], request: Request) -> Result<&Oracle> {
+    oracles
+        .get(request.oracle)
+        .ok_or_else(|| Error::Internal(format!("there is no oracle {}", request.oracle)))
 }

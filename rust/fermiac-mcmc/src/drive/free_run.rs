@@ -1,4 +1,4 @@
-//! Chains that run freely: each on a worker, every question answered on the spot.
+//! Free run: each chain on a worker, every request answered on the spot.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,15 +9,15 @@ use fermiac_base::Result;
 use fermiac_base::par::Context;
 
 use super::chain::Chain;
-use super::ports::Port;
+use super::oracle::Oracle;
 use super::record::Track;
 
-/// How long a worker stays with a chain while others wait, and how many questions it answers
-/// between two looks at the clock.
+/// The time that a worker stays with a chain while others wait, and the requests that it answers
+/// between two readings of the clock.
 const TURN: Duration = Duration::from_millis(10);
 const ANSWERS: u32 = 16;
 
-/// A chain that waits for a worker; one that has made fewer transitions comes first.
+/// A chain that waits for a worker. The one with the fewest transitions comes first.
 struct Waiting<'a, 'b> {
     chain: &'a mut Chain,
     track: &'a mut Track<'b>,
@@ -50,11 +50,11 @@ impl PartialEq for Waiting<'_, '_> {
 impl Eq for Waiting<'_, '_> {}
 
 /// Runs every chain to `goal` transitions, or until the deadline. Chains take turns, so that all
-/// of them have come about as far whenever a run ends.
+/// have made about the same number of transitions whenever a run ends.
 pub(super) fn free_run(
     chains: &mut [Chain],
     tracks: &mut [Track<'_>],
-    ports: &[Port],
+    oracles: &[Oracle],
     goal: u64,
     deadline: Option<Instant>,
     context: &Context<'_>,
@@ -68,14 +68,14 @@ pub(super) fn free_run(
     let workers = context.n_threads().min(queue.len());
     let queue = Mutex::new(queue);
     context.each(vec![(); workers], deadline, |(), signal| {
-        // Whoever finds nobody waiting is not needed any more: chains are only put back by
-        // workers that go on.
+        // A worker that finds no chain is not needed any more: chains are put back only by workers
+        // that continue.
         while let Some(mut waiting) = next(&queue) {
             let end = Instant::now() + TURN;
             let mut answers = 0_u32;
             let Waiting { chain, track } = &mut waiting;
             while chain.advance(goal, track, || signal.count(1))? {
-                chain.answer(ports)?;
+                chain.answer(oracles)?;
                 answers += 1;
                 if signal.is_set() {
                     return Ok(());

@@ -1,4 +1,4 @@
-//! Chains in lock step: the questions of all of them are gathered into one batch a round.
+//! Lock step: the requests of all chains are gathered into one batch per round.
 
 use std::time::Instant;
 
@@ -8,14 +8,14 @@ use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
 
-use super::chain::{Chain, port_of};
-use super::ports::{Batch, Port};
+use super::chain::{Chain, oracle_of};
+use super::oracle::{Batch, Oracle};
 use super::record::Track;
-use crate::kernel::{Ask, Need};
+use crate::kernel::{Request, RequestKind};
 
-/// The question of some chains, and room for its answer.
+/// The same request of some chains, and the room for the answer.
 struct Group {
-    ask: Ask,
+    request: Request,
     members: Vec<usize>,
     points: Vec<f64>,
     values: Vec<f64>,
@@ -24,10 +24,10 @@ struct Group {
 }
 
 impl Group {
-    fn new(ask: Ask) -> Self {
+    fn new(request: Request) -> Self {
         let (members, status) = (Vec::new(), Vec::new());
         let (points, values, gradients) = (Vec::new(), Vec::new(), Vec::new());
-        Self { ask, members, points, values, gradients, status }
+        Self { request, members, points, values, gradients, status }
     }
 
     fn clear(&mut self) {
@@ -37,14 +37,14 @@ impl Group {
         self.gradients.clear();
     }
 
-    /// Takes in the question of a chain.
+    /// Takes in the request of a chain.
     fn add(&mut self, i: usize, chain: &mut Chain) {
-        let exchange = chain.kernel.exchange();
+        let buffer = chain.kernel.eval_buffer();
         self.members.push(i);
-        self.points.extend_from_slice(exchange.points);
-        // Room for the answer, of which the chain knows the size.
-        self.values.resize(self.values.len() + exchange.values.len(), 0.0);
-        if self.ask.need == Need::Gradient {
+        self.points.extend_from_slice(buffer.points);
+        // The chain knows the size of the answer.
+        self.values.resize(self.values.len() + buffer.values.len(), 0.0);
+        if self.request.kind == RequestKind::Gradient {
             self.gradients.resize(self.points.len(), 0.0);
         }
     }
@@ -52,12 +52,12 @@ impl Group {
     fn answer(
         &mut self,
         chains: &mut [Chain],
-        ports: &[Port],
+        oracles: &[Oracle],
         context: &Context<'_>,
     ) -> Result<()> {
-        let port = port_of(ports, self.ask)?;
-        let x = Rows::new(&self.points, port.dim());
-        if self.ask.need == Need::Draw {
+        let oracle = oracle_of(oracles, self.request)?;
+        let x = Rows::new(&self.points, oracle.dim());
+        if self.request.kind == RequestKind::Draw {
             let indices: Vec<u64> = self.members.iter().map(|&i| chains[i].index).collect();
             let mut next = self.members.iter().copied().peekable();
             let mut streams: Vec<&mut Stream> = chains
@@ -66,7 +66,7 @@ impl Group {
                 .filter(|(i, _)| next.next_if_eq(i).is_some())
                 .map(|(_, chain)| &mut chain.stream)
                 .collect();
-            port.draw(x, &indices, &mut streams, &mut self.values)?;
+            oracle.draw(x, &indices, &mut streams, &mut self.values)?;
         } else {
             let batch = Batch {
                 x,
@@ -74,30 +74,30 @@ impl Group {
                 gradients: &mut self.gradients,
                 status: &mut self.status,
             };
-            // Which chain a row was refused for is known only from the row.
-            let refused = port
-                .answer_together(self.ask.need, batch, context)
-                .map_err(|error| locate(error, &self.members, chains, port.dim()))?;
+            // The row of an error tells the chain.
+            let refused = oracle
+                .answer_together(self.request.kind, batch, context)
+                .map_err(|error| locate(error, &self.members, chains, oracle.dim()))?;
             if let Some(&first) = self.members.first() {
                 chains[first].n_refused += refused;
             }
         }
-        self.hand_back(chains);
+        self.distribute(chains);
         Ok(())
     }
 
-    fn hand_back(&self, chains: &mut [Chain]) {
+    fn distribute(&self, chains: &mut [Chain]) {
         let (mut points, mut values) = (0, 0);
         for &i in &self.members {
             let chain = &mut chains[i];
-            let exchange = chain.kernel.exchange();
-            let (n, m) = (exchange.points.len(), exchange.values.len());
-            exchange.values.copy_from_slice(&self.values[values..values + m]);
-            if self.ask.need == Need::Gradient {
-                exchange.gradients.copy_from_slice(&self.gradients[points..points + n]);
+            let buffer = chain.kernel.eval_buffer();
+            let (n, m) = (buffer.points.len(), buffer.values.len());
+            buffer.values.copy_from_slice(&self.values[values..values + m]);
+            if self.request.kind == RequestKind::Gradient {
+                buffer.gradients.copy_from_slice(&self.gradients[points..points + n]);
             }
             (points, values) = (points + n, values + m);
-            if self.ask.need != Need::Draw && self.ask.port == 0 {
+            if self.request.kind != RequestKind::Draw && self.request.oracle == 0 {
                 chain.n_evals += m as u64;
             }
             chain.pending = None;
@@ -105,12 +105,12 @@ impl Group {
     }
 }
 
-/// Says in which of the chains that ask an error came up, where its row tells.
+/// Adds the chain to the message of an error, if its row tells the chain.
 fn locate(error: Error, members: &[usize], chains: &mut [Chain], dim: usize) -> Error {
     let Error::Target { row: Some(row), .. } = error else { return error };
     let mut end = 0;
     for &i in members {
-        end += chains[i].kernel.exchange().points.len() / dim;
+        end += chains[i].kernel.eval_buffer().points.len() / dim;
         if row < end {
             return chains[i].locate(error);
         }
@@ -119,11 +119,11 @@ fn locate(error: Error, members: &[usize], chains: &mut [Chain], dim: usize) -> 
 }
 
 /// Runs every chain to `goal` transitions, or until a round ends after the deadline. A chain that
-/// finishes a transition early starts its next at once.
+/// ends a transition starts the next one at once.
 pub(super) fn lock_step(
     chains: &mut [Chain],
     tracks: &mut [Track<'_>],
-    ports: &[Port],
+    oracles: &[Oracle],
     goal: u64,
     deadline: Option<Instant>,
     context: &Context<'_>,
@@ -136,11 +136,12 @@ pub(super) fn lock_step(
             if !chain.advance(goal, track, || finished += 1)? {
                 continue;
             }
-            let Some(ask) = chain.pending else { continue };
-            let at = groups.iter().position(|group| group.ask == ask).unwrap_or_else(|| {
-                groups.push(Group::new(ask));
-                groups.len() - 1
-            });
+            let Some(request) = chain.pending else { continue };
+            let at =
+                groups.iter().position(|group| group.request == request).unwrap_or_else(|| {
+                    groups.push(Group::new(request));
+                    groups.len() - 1
+                });
             groups[at].add(i, chain);
         }
         context.advance(finished);
@@ -148,7 +149,7 @@ pub(super) fn lock_step(
             return Ok(());
         }
         for group in groups.iter_mut().filter(|group| !group.members.is_empty()) {
-            group.answer(chains, ports, context)?;
+            group.answer(chains, oracles, context)?;
         }
         context.poll()?;
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

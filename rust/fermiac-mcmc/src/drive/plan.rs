@@ -1,42 +1,43 @@
-//! The plan of a run: segments between barriers, and where the warm-up learns.
+//! The plan of a run: its segments between barriers, and the windows of the warm-up.
 
 use crate::kernel::Phase;
 
-/// Transitions between two barriers.
+/// The transitions between two barriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// The transitions that a chain has made at its end.
+    /// The number of transitions of a chain at its end.
     pub end: u64,
-    /// What kernels do in it.
+    /// The phase of the kernels in it.
     pub phase: Phase,
 }
 
-/// The warm-up of a run; sampling follows it, without an end.
+/// The warm-up of a run; sampling without an end follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The segments of the warm-up, in order.
     pub warmup: Vec<Segment>,
-    /// Whether chains learn their metric and final step size from the draws of all.
+    /// Whether the metric and the final step size are shared by all chains.
     pub pool: bool,
 }
 
 impl Plan {
-    /// The segment at a position; the sampling has no end.
+    /// The segment at a position; sampling after the warm-up.
     pub fn segment(&self, at: usize) -> Segment {
         let sampling = Segment { end: u64::MAX, phase: Phase::Sample };
         self.warmup.get(at).copied().unwrap_or(sampling)
     }
 
-    /// Transitions of the warm-up.
+    /// The number of transitions of the warm-up.
     pub fn n_warmup(&self) -> u64 {
         self.warmup.last().map_or(0, |segment| segment.end)
     }
 }
 
-/// A warm-up of `n` transitions: `initial` for the step size alone, windows that learn a metric,
-/// the first of `first` transitions and each twice as long as the one before, and `last` for the
-/// step size again. The final window takes what would not make another. A short warm-up has one
-/// window between shares of 15 % and 10 %, and one below 20 transitions none.
+/// The segments of a warm-up of `n` transitions: `initial` ones for the step size alone, windows
+/// that adapt the metric, the first of `first` transitions and each twice as long as the one
+/// before, and `last` ones for the step size again. The final window takes the transitions that
+/// would not fill another. A short warm-up has one window between shares of 15 % and 10 %; one
+/// below 20 transitions has none.
 ///
 /// # References
 /// Stan Development Team, "Stan reference manual", section "HMC algorithm parameters".
@@ -48,7 +49,7 @@ pub fn windows(n: u64, initial: u64, first: u64, last: u64) -> Vec<Segment> {
         }
     };
     if n < 20 {
-        add(n, Phase::Settle);
+        add(n, Phase::AdaptStep);
         return segments;
     }
     let (initial, mut size, last) = if n < initial + first + last {
@@ -57,15 +58,15 @@ pub fn windows(n: u64, initial: u64, first: u64, last: u64) -> Vec<Segment> {
     } else {
         (initial, first, last)
     };
-    add(initial, Phase::Settle);
+    add(initial, Phase::AdaptStep);
     let mut start = initial;
     while start < n - last {
         let end = if start + 3 * size > n - last { n - last } else { start + size };
-        add(end, Phase::Learn);
+        add(end, Phase::AdaptMetric);
         start = end;
         size *= 2;
     }
-    add(n, Phase::Settle);
+    add(n, Phase::AdaptStep);
     segments
 }
 
@@ -86,12 +87,12 @@ mod tests {
         for (n, initial, ends) in cases {
             let segments = windows(n, 75, 25, 50);
             let learned: Vec<u64> =
-                segments.iter().filter(|s| s.phase == Phase::Learn).map(|s| s.end).collect();
+                segments.iter().filter(|s| s.phase == Phase::AdaptMetric).map(|s| s.end).collect();
             assert_eq!(learned, ends);
-            assert_eq!(segments[0], Segment { end: initial, phase: Phase::Settle });
+            assert_eq!(segments[0], Segment { end: initial, phase: Phase::AdaptStep });
             assert_eq!(segments.last().map(|s| s.end), Some(n));
         }
-        assert!(windows(19, 75, 25, 50).iter().all(|s| s.phase == Phase::Settle));
+        assert!(windows(19, 75, 25, 50).iter().all(|s| s.phase == Phase::AdaptStep));
         assert!(windows(0, 75, 25, 50).is_empty());
     }
 }

@@ -1,17 +1,17 @@
-//! The destination of draws: arrays of the caller, in which every chain has its own part.
+//! The record of a run: arrays of the caller, in which every chain has its own part.
 
 use fermiac_base::{Error, Result};
 
 use crate::kernel::Kernel;
 
 /// The arrays of a run, each (rows, slots, …) with a row for every point that a kernel moves.
-/// Those that are empty are not filled.
+/// Empty arrays are not filled.
 pub struct Record<'a> {
-    /// The transition, counted from 0, whose outcome goes into the first slot.
+    /// The transition, counted from 0, of the first slot.
     pub first: u64,
-    /// Every how many transitions one goes into a slot.
+    /// One of this many transitions is kept.
     pub thin: u64,
-    /// Slots in the arrays.
+    /// The number of slots.
     pub n_slots: usize,
     /// (rows, slots, dim).
     pub draws: &'a mut [f64],
@@ -23,12 +23,12 @@ pub struct Record<'a> {
     pub stats: &'a mut [f64],
 }
 
-/// One chain's part.
+/// The part of one chain.
 pub struct Track<'a> {
     first: u64,
     thin: u64,
     n_slots: usize,
-    /// Numbers a transition in `stats`; 0 if that is not filled.
+    /// The statistics of a transition; 0 if they are not kept.
     n_stats: usize,
     draws: &'a mut [f64],
     log_densities: &'a mut [f64],
@@ -37,8 +37,8 @@ pub struct Track<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The parts of the chains, each of which moves `n_points` of `dim` coordinates and reports
-    /// `n_stats` numbers.
+    /// The parts of the chains, each of which moves `n_points` points of `dim` coordinates and has
+    /// `n_stats` statistics.
     pub fn split(
         self,
         n_chains: usize,
@@ -78,7 +78,7 @@ impl<'a> Record<'a> {
 }
 
 impl Track<'_> {
-    /// Keeps the outcome of transition `t`, counted from 0, if it has a slot.
+    /// Keeps the outcome of transition `t`, counted from 0, if there is a slot for it.
     #[inline]
     pub(super) fn keep(&mut self, t: u64, kernel: &dyn Kernel) {
         let Some(since) = t.checked_sub(self.first) else { return };

@@ -1,4 +1,4 @@
-//! A run: chains, their plan, and the barriers at which they learn from each other.
+//! The chains of a run, their plan, and the barriers at which they share their adaptation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,33 +7,33 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::chain::Chain;
 use super::free_run::free_run;
 use super::lock_step::lock_step;
+use super::oracle::Oracle;
 use super::plan::Plan;
-use super::ports::Port;
 use super::record::Record;
 use crate::kernel::{Kernel, Phase, Window};
 
-/// Who answers questions.
+/// The driver of the chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// Free run where all that is asked runs on any thread, else lock step.
+    /// Free run if all oracles run on any thread, else lock step.
     Auto,
-    /// Every worker for its own chain.
+    /// Every worker answers for its own chain.
     FreeRun,
-    /// The calling thread, for all chains together.
+    /// The calling thread answers for all chains together.
     LockStep,
 }
 
-/// How far a run came.
+/// The outcome of a call of [`Sampler::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// To the transition that was asked for.
+    /// All chains came to the transition.
     Reached,
-    /// To the deadline; it can go on.
+    /// The deadline came first; the run can continue.
     Paused,
 }
 
@@ -46,7 +46,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Chains of one kernel, which start at the rows of `x0` (`n_points` rows a chain). Chain `i`
+    /// Chains of one kernel that start at the rows of `x0` (`n_points` rows per chain). Chain `i`
     /// has the address `first + i`.
     pub fn new(kernel: &dyn Kernel, x0: &[f64], plan: Plan, key: u64, first: u64) -> Result<Self> {
         let size = kernel.dim() * kernel.n_points();
@@ -83,17 +83,17 @@ impl Sampler {
         self.chains.get_mut(chain).map(|chain| &mut chain.stream)
     }
 
-    /// Transitions that all chains have made.
+    /// The number of transitions that all chains have made.
     pub fn n_done(&self) -> u64 {
         self.chains.iter().map(|chain| chain.done).min().unwrap_or(0)
     }
 
     /// Runs every chain until it has made `until` transitions in all, at most for `budget`.
     ///
-    /// After an error all chains stand where they can go on from, as far as they came.
+    /// After an error all chains can continue from where they are.
     pub fn run(
         &mut self,
-        ports: &[Port],
+        oracles: &[Oracle],
         until: u64,
         record: Record<'_>,
         budget: Option<Duration>,
@@ -105,12 +105,12 @@ impl Sampler {
         let n_stats = first.kernel.stat_names().len();
         let mut tracks = record.split(self.chains.len(), n_points, dim, n_stats)?;
         let deadline = budget.map(|budget| Instant::now() + budget);
-        let free = self.is_free(ports, driver, context);
+        let free = self.is_free(oracles, driver, context);
         loop {
             let segment = self.plan.segment(self.segment);
             let goal = until.min(segment.end);
             let run = if free { free_run } else { lock_step };
-            run(&mut self.chains, &mut tracks, ports, goal, deadline, context)?;
+            run(&mut self.chains, &mut tracks, oracles, goal, deadline, context)?;
             if self.n_done() < goal {
                 return Ok(Progress::Paused);
             }
@@ -123,13 +123,14 @@ impl Sampler {
         }
     }
 
-    fn is_free(&self, ports: &[Port], driver: Driver, context: &Context<'_>) -> bool {
+    fn is_free(&self, oracles: &[Oracle], driver: Driver, context: &Context<'_>) -> bool {
         match driver {
             Driver::FreeRun => true,
             Driver::LockStep => false,
             Driver::Auto => {
-                let threaded = ports.iter().all(|port| port.style() == Style::Threaded);
-                // An ensemble alone would keep one thread busy; its rows are split over all.
+                let threaded =
+                    oracles.iter().all(|oracle| oracle.dispatch() == Dispatch::AnyThread);
+                // An ensemble alone would use one thread; its rows are split over all.
                 let wide = self.chains.first().is_some_and(|c| c.kernel.n_points() > 1);
                 threaded && (!wide || self.chains.len() >= context.n_threads())
             }
@@ -146,18 +147,18 @@ impl Sampler {
 
     /// Passes the barrier at the end of a segment.
     fn cross(&mut self, phase: Phase) {
-        if phase == Phase::Learn {
-            self.learn();
+        if phase == Phase::AdaptMetric {
+            self.adapt_metrics();
         }
         self.segment += 1;
         self.enter();
         if self.plan.pool && self.segment == self.plan.warmup.len() {
-            self.agree();
+            self.share_steps();
         }
     }
 
-    /// Metrics from the windows, of all chains or of each.
-    fn learn(&mut self) {
+    /// Adapts the metrics to the windows of all chains together, or of each chain.
+    fn adapt_metrics(&mut self) {
         let pool = self.plan.pool && self.chains.len() > 1;
         let mut merged: Vec<Window> = Vec::new();
         if pool {
@@ -187,8 +188,8 @@ impl Sampler {
         }
     }
 
-    /// One step size for all chains: the geometric mean of theirs.
-    fn agree(&mut self) {
+    /// Gives all chains one step size: the geometric mean of theirs.
+    fn share_steps(&mut self) {
         let mut sums: Vec<f64> = Vec::new();
         for chain in &mut self.chains {
             let mut at = 0;
@@ -208,13 +209,13 @@ impl Sampler {
                     step.adopt(mean);
                 }
             });
-            // What depends on the step size follows it.
+            // The kernel follows its step size.
             chain.kernel.enter(Phase::Sample);
         }
     }
 
-    /// The step sizes of all chains, and the metrics of the first: variances, or covariances
-    /// row by row.
+    /// The step sizes of all chains, and the inverse metrics of the first: variances, or
+    /// covariances row by row.
     pub fn adaptation(&mut self) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let (mut steps, mut metrics) = (Vec::new(), Vec::new());
         for (i, chain) in self.chains.iter_mut().enumerate() {
@@ -228,7 +229,8 @@ impl Sampler {
         (steps, metrics)
     }
 
-    /// Writes or reads everything that changes: what is read goes on as what was written.
+    /// Writes or reads everything that changes: a run that was read continues the one that was
+    /// written.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.word(&mut self.key)?;
         codec.count(&mut self.segment)?;

@@ -1,4 +1,4 @@
-//! One block of a composition: its coordinates and the kernel that moves them.
+//! A block of a composition: its coordinates and the kernel that moves them.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -6,15 +6,15 @@ use fermiac_base::{Error, Result};
 
 use crate::kernel::{Kernel, Step};
 
-/// Coordinates of a point, and a kernel of as many.
+/// Some coordinates of a point, and the kernel that moves them.
 pub struct Block {
     name: String,
     coordinates: Vec<usize>,
     kernel: Box<dyn Kernel>,
     n_stats: usize,
-    /// Whether more is known than what its kernel knows, or others have moved.
+    /// Whether other blocks have moved or learned more of the density than its kernel knows.
     stale: bool,
-    /// Its coordinates of a point, and of a gradient there.
+    /// Room for its coordinates of a point and of a gradient.
     x: Vec<f64>,
     gradient: Vec<f64>,
 }
@@ -34,7 +34,7 @@ impl Clone for Block {
 }
 
 impl Block {
-    /// Under a name, which its statistics bear.
+    /// A block with the name that prefixes its statistics.
     pub fn new(name: String, coordinates: Vec<usize>, kernel: Box<dyn Kernel>) -> Self {
         let n_stats = kernel.stat_names().len();
         let (x, gradient) = (vec![0.0; coordinates.len()], vec![0.0; coordinates.len()]);
@@ -77,16 +77,17 @@ impl Block {
     pub(super) fn begin(&mut self, x: &[f64]) {
         pick(&self.coordinates, x, &mut self.x);
         self.kernel.begin(&self.x);
-        // What the blocks before it learn is news to it.
+        // The blocks before it will learn the density.
         self.stale = true;
     }
 
-    /// What its kernel knows holds no more.
-    pub(super) fn forget(&mut self) {
+    /// Marks what its kernel knows as outdated.
+    pub(super) fn invalidate(&mut self) {
         self.stale = true;
     }
 
-    /// Takes over where the others have gone; `gradient` is empty where it is not known.
+    /// Moves the kernel to the current point if that has changed; `gradient` is empty where it is
+    /// not known.
     pub(super) fn take_turn(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
         if !self.stale {
             return;
@@ -111,32 +112,32 @@ impl Block {
         })
     }
 
-    /// Appends the points that its kernel asks about, the other coordinates as in `held`. Returns
-    /// how many values the answer has.
+    /// Appends the points that its kernel requests, with the other coordinates from `held`. Returns
+    /// the number of values in the answer.
     pub(super) fn fill_in(&mut self, held: &[f64], points: &mut Vec<f64>) -> usize {
-        let exchange = self.kernel.exchange();
-        for row in exchange.points.chunks_exact(self.coordinates.len()) {
+        let buffer = self.kernel.eval_buffer();
+        for row in buffer.points.chunks_exact(self.coordinates.len()) {
             let start = points.len();
             points.extend_from_slice(held);
             for (&i, x) in self.coordinates.iter().zip(row) {
                 points[start + i] = *x;
             }
         }
-        exchange.values.len()
+        buffer.values.len()
     }
 
-    /// Passes an answer on; gradients have `dim` numbers a point, or there are none.
+    /// Passes an answer to its kernel; gradients have `dim` numbers per point, or are empty.
     pub(super) fn answer(&mut self, dim: usize, values: &[f64], gradients: &[f64]) {
-        let exchange = self.kernel.exchange();
-        exchange.values.copy_from_slice(values);
-        let parts = exchange.gradients.chunks_exact_mut(self.coordinates.len());
+        let buffer = self.kernel.eval_buffer();
+        buffer.values.copy_from_slice(values);
+        let parts = buffer.gradients.chunks_exact_mut(self.coordinates.len());
         for (part, gradient) in parts.zip(gradients.chunks_exact(dim)) {
             pick(&self.coordinates, gradient, part);
         }
     }
 
-    /// Writes where its kernel now stands into the point: whether that is elsewhere, and the
-    /// log-density there.
+    /// Writes the point of its kernel into `x`. Returns whether it has moved, and the log-density
+    /// there.
     pub(super) fn end_turn(&self, x: &mut [f64]) -> (bool, f64) {
         let point = self.kernel.point(0);
         let mut moved = false;
@@ -147,7 +148,7 @@ impl Block {
         (moved, point.log_density)
     }
 
-    /// Writes the gradient where its kernel stands, if it knows all of it.
+    /// Writes the gradient at the point of its kernel. Returns whether the kernel knows all of it.
     pub(super) fn end_gradient(&self, gradient: &mut [f64]) -> bool {
         let slopes = self.kernel.point(0).gradient;
         let whole = slopes.len() == gradient.len();

@@ -1,4 +1,4 @@
-//! A block with finitely many states, drawn by the probabilities of all of them.
+//! A block with finitely many states, drawn by the probabilities of all states.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
 
-use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Step};
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
 
-/// Moves among the rows of a list of states.
+/// A kernel that moves among the rows of a list of states.
 ///
 /// # References
 /// J. S. Liu, "Peskun's theorem and a modified discrete-state Gibbs sampler", Biometrika 83 (1996).
@@ -20,28 +20,28 @@ pub struct Discrete {
     n_states: usize,
     x: Vec<f64>,
     log_density: f64,
-    /// Which state `x` is, if it is one.
+    /// The index of `x` among the states, if it is one of them.
     state: Option<usize>,
     points: Vec<f64>,
     values: Vec<f64>,
     weights: Vec<f64>,
-    asked: bool,
+    requested: bool,
     changed: bool,
 }
 
-/// What a [`Discrete`] kernel is made with.
+/// The settings of a [`Discrete`] kernel.
 #[derive(Debug, Clone)]
 pub struct DiscreteOptions {
     /// The states, row after row.
     pub states: Vec<f64>,
-    /// The port of the log-probabilities of all states; without it the target is asked.
+    /// The oracle of the log-probabilities of all states; without it the target is evaluated.
     pub table: Option<usize>,
-    /// Whether to propose another state than the present one, to be accepted or rejected.
+    /// Whether to propose a state other than the current one, and accept or reject it.
     pub metropolised: bool,
 }
 
 impl Discrete {
-    /// In `dim` coordinates.
+    /// A kernel in `dim` coordinates.
     pub fn new(dim: usize, options: DiscreteOptions) -> Result<Self> {
         let n_states = options.states.len() / dim.max(1);
         if n_states == 0 || n_states * dim != options.states.len() {
@@ -56,7 +56,7 @@ impl Discrete {
             points: Vec::with_capacity(n_states * dim),
             values: Vec::with_capacity(n_states),
             weights: vec![0.0; n_states],
-            asked: false,
+            requested: false,
             changed: false,
         })
     }
@@ -65,12 +65,12 @@ impl Discrete {
         &self.options.states[state * self.x.len()..(state + 1) * self.x.len()]
     }
 
-    /// Whether the target is asked about all states but the present one.
+    /// Whether the target is evaluated at all states except the current one.
     fn spares_one(&self) -> bool {
         self.options.table.is_none() && self.state.is_some() && !self.log_density.is_nan()
     }
 
-    fn ask(&mut self) -> Ask {
+    fn request(&mut self) -> Request {
         self.state = (0..self.n_states).find(|&i| self.row(i) == self.x);
         let spared = if self.spares_one() { self.state } else { None };
         let dim = self.x.len();
@@ -89,10 +89,10 @@ impl Discrete {
         };
         values.clear();
         values.resize(n_values, f64::NAN);
-        Ask { port: options.table.unwrap_or(0), need: Need::Value }
+        Request { oracle: options.table.unwrap_or(0), kind: RequestKind::Value }
     }
 
-    /// The answer as weights, the largest of them 1.
+    /// Turns the answer into weights, the largest of which is 1.
     fn weigh(&mut self) -> Result<()> {
         if self.spares_one()
             && let Some(state) = self.state
@@ -114,7 +114,7 @@ impl Discrete {
         Ok(())
     }
 
-    /// A state by its weight, one of them perhaps left out.
+    /// Draws a state by its weight, perhaps with one left out.
     fn draw(&self, without: Option<usize>, stream: &mut Stream) -> Option<usize> {
         let mut left = self.sum(without) * stream.uniform();
         let mut last = None;
@@ -137,13 +137,15 @@ impl Discrete {
 
     fn choose(&mut self, stream: &mut Stream) {
         let chosen = match self.state {
-            Some(here) if self.options.metropolised => {
-                let there = self.draw(Some(here), stream);
+            Some(current) if self.options.metropolised => {
+                let proposed = self.draw(Some(current), stream);
                 let u = stream.uniform();
-                // Every other state is proposed by its probability given that it is another.
-                there.filter(|&t| u * self.sum(Some(t)) < self.sum(Some(here))).unwrap_or(here)
+                // A state is proposed with its probability among the other states.
+                proposed
+                    .filter(|&t| u * self.sum(Some(t)) < self.sum(Some(current)))
+                    .unwrap_or(current)
             }
-            _ => self.draw(None, stream).unwrap_or_default(),
+            Some(_) | None => self.draw(None, stream).unwrap_or_default(),
         };
         self.changed = self.state != Some(chosen);
         if self.changed {
@@ -167,7 +169,7 @@ impl Kernel for Discrete {
         false
     }
 
-    fn opening(&self) -> Option<Need> {
+    fn opening(&self) -> Option<RequestKind> {
         None
     }
 
@@ -178,26 +180,26 @@ impl Kernel for Discrete {
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
         self.x.copy_from_slice(x);
         self.log_density = log_density;
-        self.asked = false;
+        self.requested = false;
     }
 
     fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
-        if !self.asked {
-            let ask = self.ask();
-            // With one state, of known density, there is nothing to ask.
+        if !self.requested {
+            let request = self.request();
+            // With one state of known density there is nothing to request.
             if !self.values.is_empty() {
-                self.asked = true;
-                return Ok(Step::Ask(ask));
+                self.requested = true;
+                return Ok(Step::Request(request));
             }
         }
-        self.asked = false;
+        self.requested = false;
         self.weigh()?;
         self.choose(stream);
         Ok(Step::Done)
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        Exchange { points: &self.points, values: &mut self.values, gradients: &mut [] }
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        EvalBuffer { points: &self.points, values: &mut self.values, gradients: &mut [] }
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
@@ -211,7 +213,7 @@ impl Kernel for Discrete {
     }
 
     fn write_stats(&self, out: &mut [f64]) {
-        out.fill(f64::from(u8::from(self.changed)));
+        out.fill(f64::from(self.changed));
     }
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
@@ -219,7 +221,7 @@ impl Kernel for Discrete {
         codec.number(&mut self.log_density)?;
         codec.list(&mut self.points)?;
         codec.list(&mut self.values)?;
-        codec.flag(&mut self.asked)?;
+        codec.flag(&mut self.requested)?;
         codec.flag(&mut self.changed)?;
         let mut state = self.state.map_or(0, |state| state + 1);
         codec.count(&mut state)?;

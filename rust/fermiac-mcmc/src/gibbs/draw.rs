@@ -1,24 +1,24 @@
-//! A block that is drawn afresh from its law given the others.
+//! A block that is drawn exactly from its law given the other coordinates.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 
-use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Step};
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
 
-/// Draws all its coordinates at once; the law is behind a port of its own.
+/// A kernel that draws all its coordinates at once from the law of its own oracle.
 #[derive(Debug, Clone)]
 pub struct ExactDraw {
-    port: usize,
+    oracle: usize,
     x: Vec<f64>,
     drawn: Vec<f64>,
-    asked: bool,
+    requested: bool,
 }
 
 impl ExactDraw {
-    /// Of `dim` coordinates.
-    pub fn new(dim: usize, port: usize) -> Self {
-        Self { port, x: vec![0.0; dim], drawn: vec![0.0; dim], asked: false }
+    /// A kernel of `dim` coordinates.
+    pub fn new(dim: usize, oracle: usize) -> Self {
+        Self { oracle, x: vec![0.0; dim], drawn: vec![0.0; dim], requested: false }
     }
 }
 
@@ -31,13 +31,13 @@ impl Kernel for ExactDraw {
         false
     }
 
-    fn opening(&self) -> Option<Need> {
+    fn opening(&self) -> Option<RequestKind> {
         None
     }
 
     fn begin(&mut self, x: &[f64]) {
         self.x.copy_from_slice(x);
-        self.asked = false;
+        self.requested = false;
     }
 
     fn restart(&mut self, x: &[f64], _log_density: f64, _gradient: &[f64]) {
@@ -45,16 +45,16 @@ impl Kernel for ExactDraw {
     }
 
     fn advance(&mut self, _stream: &mut Stream) -> Result<Step> {
-        self.asked = !self.asked;
-        if self.asked {
-            return Ok(Step::Ask(Ask { port: self.port, need: Need::Draw }));
+        self.requested = !self.requested;
+        if self.requested {
+            return Ok(Step::Request(Request { oracle: self.oracle, kind: RequestKind::Draw }));
         }
         std::mem::swap(&mut self.x, &mut self.drawn);
         Ok(Step::Done)
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        Exchange { points: &self.x, values: &mut self.drawn, gradients: &mut [] }
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        EvalBuffer { points: &self.x, values: &mut self.drawn, gradients: &mut [] }
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
@@ -72,7 +72,7 @@ impl Kernel for ExactDraw {
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.numbers(&mut self.x)?;
         codec.numbers(&mut self.drawn)?;
-        codec.flag(&mut self.asked)
+        codec.flag(&mut self.requested)
     }
 
     fn duplicate(&self) -> Box<dyn Kernel> {

@@ -14,13 +14,15 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use super::place::Place;
-use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Scale, Step, StepSize};
+use crate::kernel::{
+    EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
+};
+use crate::phase_point::PhasePoint;
 
 /// Kernels that move blocks of a point in turn, each with the other coordinates held.
 ///
-/// It answers nothing itself: it forwards what its kernels ask, with the held coordinates filled
-/// in, and hands on what is known of the density, so that no point is evaluated twice.
+/// It forwards the requests of its kernels, with the held coordinates filled in, and passes the
+/// known density from one block to the next, so that no point is evaluated twice.
 ///
 /// # References
 /// S. Geman, D. Geman, "Stochastic relaxation, Gibbs distributions, and the Bayesian restoration
@@ -29,20 +31,20 @@ use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Scale, Step, Step
 pub struct Gibbs {
     blocks: Vec<Block>,
     scan: Scan,
-    here: Place,
-    /// Whether the gradient at `here` is that of its point.
-    sloped: bool,
-    asked: Asked,
+    current: PhasePoint,
+    /// Whether the gradient at the current point is known.
+    has_gradient: bool,
+    forwarded: Forwarded,
     at: At,
-    /// Which turn of the transition it is, and whose.
+    /// The number of the turn in the transition, and the block whose turn it is.
     turn: usize,
     mover: usize,
 }
 
-/// A question with all coordinates, and its answer.
+/// The points of a request with all coordinates, and the answer.
 #[derive(Debug, Clone)]
-struct Asked {
-    need: Need,
+struct Forwarded {
+    kind: RequestKind,
     points: Vec<f64>,
     values: Vec<f64>,
     gradients: Vec<f64>,
@@ -54,19 +56,18 @@ enum At {
     Idle,
     /// Between the turns of two blocks.
     Between,
-    /// The block whose turn it is goes on.
+    /// The block whose turn it is can continue.
     Moving,
-    /// That block has asked.
-    Asked,
-    /// It has asked for the density where the transition ends.
+    /// That block has a request.
+    Requested,
+    /// The density at the end of the transition is requested.
     Closing,
 }
 
-const PLACES: [At; 5] = [At::Idle, At::Between, At::Moving, At::Asked, At::Closing];
-const NEEDS: [Need; 3] = [Need::Value, Need::Gradient, Need::Draw];
+const PLACES: [At; 5] = [At::Idle, At::Between, At::Moving, At::Requested, At::Closing];
 
 impl Gibbs {
-    /// Of points with `dim` coordinates. Blocks may share coordinates.
+    /// A composition of points with `dim` coordinates. Blocks may share coordinates.
     pub fn new(dim: usize, blocks: Vec<Block>, scan: Scan) -> Result<Self> {
         if blocks.is_empty() {
             return Err(Error::argument("blocks", "none given; at least one is needed"));
@@ -74,99 +75,109 @@ impl Gibbs {
         for block in &blocks {
             block.check(dim)?;
         }
-        let asked = Asked {
-            need: Need::Value,
+        let forwarded = Forwarded {
+            kind: RequestKind::Value,
             points: Vec::new(),
             values: Vec::new(),
             gradients: Vec::new(),
         };
-        let here = Place::new(dim, true);
-        Ok(Self { blocks, scan, here, sloped: false, asked, at: At::Idle, turn: 0, mover: 0 })
+        let current = PhasePoint::new(dim, true);
+        Ok(Self {
+            blocks,
+            scan,
+            current,
+            has_gradient: false,
+            forwarded,
+            at: At::Idle,
+            turn: 0,
+            mover: 0,
+        })
     }
 
-    /// Lets the next block begin its turn, where it now stands.
-    fn hand_over(&mut self, stream: &mut Stream) {
+    /// Starts the turn of the next block.
+    fn start_turn(&mut self, stream: &mut Stream) {
         self.mover = self.scan.choose(self.turn, self.blocks.len(), stream);
-        let gradient = if self.sloped { self.here.gradient.as_slice() } else { &[] };
-        self.blocks[self.mover].take_turn(&self.here.x, self.here.log_density, gradient);
+        let gradient = if self.has_gradient { self.current.gradient.as_slice() } else { &[] };
+        self.blocks[self.mover].take_turn(&self.current.x, self.current.log_density, gradient);
     }
 
-    /// Forwards what the block has asked.
-    fn gather(&mut self, ask: Ask) {
-        let asked = &mut self.asked;
-        asked.need = ask.need;
-        asked.points.clear();
-        asked.values.clear();
-        asked.gradients.clear();
+    /// Forwards the request of the block.
+    fn forward(&mut self, request: Request) {
+        let forwarded = &mut self.forwarded;
+        forwarded.kind = request.kind;
+        forwarded.points.clear();
+        forwarded.values.clear();
+        forwarded.gradients.clear();
         let block = &mut self.blocks[self.mover];
-        let n_values = block.fill_in(&self.here.x, &mut asked.points);
-        asked.values.resize(n_values, f64::NAN);
-        if ask.need == Need::Gradient {
-            asked.gradients.resize(asked.points.len(), f64::NAN);
+        let n_values = block.fill_in(&self.current.x, &mut forwarded.points);
+        forwarded.values.resize(n_values, f64::NAN);
+        if request.kind == RequestKind::Gradient {
+            forwarded.gradients.resize(forwarded.points.len(), f64::NAN);
         }
     }
 
-    /// What is known of the gradient after the block has moved: it holds if the block stayed, or
-    /// if it went where it asked last.
-    fn take_over(&mut self) {
-        let dim = self.here.x.len();
-        let Self { blocks, here, asked, .. } = self;
+    /// Takes over the point of the block after its turn. The gradient stays known if the block has
+    /// not moved, or if it moved to the point of its last request.
+    fn end_turn(&mut self) {
+        let dim = self.current.x.len();
+        let Self { blocks, current, forwarded, .. } = self;
         let block = &mut blocks[self.mover];
-        let (moved, log_density) = block.end_turn(&mut here.x);
+        let (moved, log_density) = block.end_turn(&mut current.x);
         if moved {
-            here.log_density = log_density;
-            self.sloped = block.end_gradient(&mut here.gradient);
-            if !self.sloped
-                && asked.need == Need::Gradient
-                && let Some(start) = asked.points.len().checked_sub(dim)
-                && asked.points[start..] == here.x
+            current.log_density = log_density;
+            self.has_gradient = block.end_gradient(&mut current.gradient);
+            if !self.has_gradient
+                && forwarded.kind == RequestKind::Gradient
+                && let Some(start) = forwarded.points.len().checked_sub(dim)
+                && forwarded.points[start..] == current.x
             {
-                here.gradient.copy_from_slice(&asked.gradients[start..]);
-                self.sloped = true;
+                current.gradient.copy_from_slice(&forwarded.gradients[start..]);
+                self.has_gradient = true;
             }
             for (i, block) in blocks.iter_mut().enumerate() {
                 if i != self.mover {
-                    block.forget();
+                    block.invalidate();
                 }
             }
-        } else if here.log_density.is_nan() {
-            here.log_density = log_density;
+        } else if current.log_density.is_nan() {
+            current.log_density = log_density;
         }
     }
 
-    /// Keeps an answer about the very point where it stands.
-    fn learn(&mut self) {
-        let Self { asked, here, .. } = self;
-        if asked.need == Need::Gradient && asked.points == here.x {
-            here.gradient.copy_from_slice(&asked.gradients);
-            self.sloped = true;
+    /// Keeps a gradient at the current point.
+    fn keep_gradient(&mut self) {
+        let Self { forwarded, current, .. } = self;
+        if forwarded.kind == RequestKind::Gradient && forwarded.points == current.x {
+            current.gradient.copy_from_slice(&forwarded.gradients);
+            self.has_gradient = true;
         }
     }
 
-    /// The question that the next transition would start with, if that is known already: its answer
-    /// belongs to the point where this one ends as well.
-    fn closing(&mut self) -> Option<Ask> {
-        let need = self.opening()?;
-        let known = !self.here.log_density.is_nan() && (need == Need::Value || self.sloped);
+    /// The first request of the next transition, if it is certain: its answer belongs to the end of
+    /// this transition as well.
+    fn closing(&mut self) -> Option<Request> {
+        let kind = self.opening()?;
+        let known =
+            !self.current.log_density.is_nan() && (kind == RequestKind::Value || self.has_gradient);
         if known {
             return None;
         }
-        let asked = &mut self.asked;
-        asked.need = need;
-        asked.points.clone_from(&self.here.x);
-        asked.values.clear();
-        asked.values.resize(1, f64::NAN);
-        asked.gradients.clear();
-        if need == Need::Gradient {
-            asked.gradients.resize(asked.points.len(), f64::NAN);
+        let forwarded = &mut self.forwarded;
+        forwarded.kind = kind;
+        forwarded.points.clone_from(&self.current.x);
+        forwarded.values.clear();
+        forwarded.values.resize(1, f64::NAN);
+        forwarded.gradients.clear();
+        if kind == RequestKind::Gradient {
+            forwarded.gradients.resize(forwarded.points.len(), f64::NAN);
         }
-        Some(Ask::target(need))
+        Some(Request::target(kind))
     }
 }
 
 impl Kernel for Gibbs {
     fn dim(&self) -> usize {
-        self.here.x.len()
+        self.current.x.len()
     }
 
     fn needs_gradient(&self) -> bool {
@@ -177,28 +188,28 @@ impl Kernel for Gibbs {
         self.blocks.iter().any(|block| block.kernel().is_biased())
     }
 
-    fn opening(&self) -> Option<Need> {
+    fn opening(&self) -> Option<RequestKind> {
         let first = self.scan.first()?;
         self.blocks.get(first)?.kernel().opening()
     }
 
     fn begin(&mut self, x: &[f64]) {
-        self.here.x.copy_from_slice(x);
-        self.here.log_density = f64::NAN;
-        self.sloped = false;
+        self.current.x.copy_from_slice(x);
+        self.current.log_density = f64::NAN;
+        self.has_gradient = false;
         self.at = At::Idle;
         self.blocks.iter_mut().for_each(|block| block.begin(x));
     }
 
     fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
-        self.here.x.copy_from_slice(x);
-        self.here.log_density = log_density;
-        self.sloped = gradient.len() == self.here.gradient.len();
-        if self.sloped {
-            self.here.gradient.copy_from_slice(gradient);
+        self.current.x.copy_from_slice(x);
+        self.current.log_density = log_density;
+        self.has_gradient = gradient.len() == self.current.gradient.len();
+        if self.has_gradient {
+            self.current.gradient.copy_from_slice(gradient);
         }
         self.at = At::Idle;
-        self.blocks.iter_mut().for_each(Block::forget);
+        self.blocks.iter_mut().for_each(Block::invalidate);
     }
 
     fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
@@ -209,40 +220,40 @@ impl Kernel for Gibbs {
                     self.at = At::Between;
                 }
                 At::Between if self.turn < self.scan.turns() => {
-                    self.hand_over(stream);
+                    self.start_turn(stream);
                     self.at = At::Moving;
                 }
                 At::Between => {
-                    if let Some(ask) = self.closing() {
+                    if let Some(request) = self.closing() {
                         self.at = At::Closing;
-                        return Ok(Step::Ask(ask));
+                        return Ok(Step::Request(request));
                     }
                     self.at = At::Idle;
                     return Ok(Step::Done);
                 }
                 At::Moving => match self.blocks[self.mover].advance(stream)? {
-                    Step::Ask(ask) => {
-                        self.gather(ask);
-                        self.at = At::Asked;
-                        return Ok(Step::Ask(ask));
+                    Step::Request(request) => {
+                        self.forward(request);
+                        self.at = At::Requested;
+                        return Ok(Step::Request(request));
                     }
                     Step::Done => {
-                        self.take_over();
+                        self.end_turn();
                         self.turn += 1;
                         self.at = At::Between;
                     }
                 },
-                At::Asked => {
-                    let Asked { values, gradients, .. } = &self.asked;
-                    self.blocks[self.mover].answer(self.here.x.len(), values, gradients);
-                    self.learn();
+                At::Requested => {
+                    let Forwarded { values, gradients, .. } = &self.forwarded;
+                    self.blocks[self.mover].answer(self.current.x.len(), values, gradients);
+                    self.keep_gradient();
                     self.at = At::Moving;
                 }
                 At::Closing => {
-                    self.learn();
-                    self.here.log_density = self.asked.values[0];
-                    if self.here.log_density == f64::NEG_INFINITY {
-                        return Err(lost(&self.here.x));
+                    self.keep_gradient();
+                    self.current.log_density = self.forwarded.values[0];
+                    if self.current.log_density == f64::NEG_INFINITY {
+                        return Err(lost(&self.current.x));
                     }
                     self.at = At::Idle;
                     return Ok(Step::Done);
@@ -251,14 +262,14 @@ impl Kernel for Gibbs {
         }
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        let Asked { points, values, gradients, .. } = &mut self.asked;
-        Exchange { points, values, gradients }
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        let Forwarded { points, values, gradients, .. } = &mut self.forwarded;
+        EvalBuffer { points, values, gradients }
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
-        let gradient = if self.sloped { self.here.gradient.as_slice() } else { &[] };
-        Point { gradient, ..self.here.point() }
+        let gradient = if self.has_gradient { self.current.gradient.as_slice() } else { &[] };
+        Point { gradient, ..self.current.point() }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -291,12 +302,12 @@ impl Kernel for Gibbs {
     }
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.here.persist(codec)?;
-        codec.flag(&mut self.sloped)?;
-        codec.choice(&mut self.asked.need, &NEEDS)?;
-        codec.list(&mut self.asked.points)?;
-        codec.list(&mut self.asked.values)?;
-        codec.list(&mut self.asked.gradients)?;
+        self.current.persist(codec)?;
+        codec.flag(&mut self.has_gradient)?;
+        self.forwarded.kind.persist(codec)?;
+        codec.list(&mut self.forwarded.points)?;
+        codec.list(&mut self.forwarded.values)?;
+        codec.list(&mut self.forwarded.gradients)?;
         codec.choice(&mut self.at, &PLACES)?;
         codec.count(&mut self.turn)?;
         codec.count(&mut self.mover)?;
@@ -308,7 +319,7 @@ impl Kernel for Gibbs {
     }
 }
 
-/// The error for an exact draw that the target gives no density.
+/// The error for an exact draw to a point without density.
 fn lost(x: &[f64]) -> Error {
     Error::target(format!(
         "the density is 0, or its gradient is not finite, where the last block moved to, x = {}; \

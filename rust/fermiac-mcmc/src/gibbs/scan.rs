@@ -1,9 +1,9 @@
-//! The order in which blocks are updated.
+//! The order of the blocks of a composition.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 
-/// The order in which blocks take turns.
+/// The order of the turns in a transition.
 #[derive(Debug, Clone)]
 pub struct Scan {
     order: Order,
@@ -12,26 +12,26 @@ pub struct Scan {
 
 #[derive(Debug, Clone)]
 enum Order {
-    /// These blocks in this order.
+    /// These blocks, in this order.
     Fixed(Vec<usize>),
-    /// Each time at random, with these cumulated probabilities.
+    /// Random blocks, with these cumulative probabilities.
     Random(Vec<f64>),
 }
 
 impl Scan {
-    /// All of `n` blocks in order, `sweeps` times a transition.
+    /// All `n` blocks in order, `sweeps` times per transition.
     pub fn systematic(n: usize, sweeps: usize) -> Self {
         let order = (0..sweeps).flat_map(|_| 0..n).collect();
         Self::fixed(order)
     }
 
-    /// There and back, `sweeps` times a transition: reversible if all kernels are.
+    /// All blocks in order and back, `sweeps` times per transition: reversible if all kernels are.
     pub fn palindrome(n: usize, sweeps: usize) -> Self {
         let order = (0..sweeps).flat_map(|_| (0..n).chain((0..n.saturating_sub(1)).rev()));
         Self::fixed(order.collect())
     }
 
-    /// Blocks drawn with these weights, so many a transition.
+    /// Blocks drawn with these weights, `turns` of them per transition.
     pub fn random(weights: &[f64], turns: usize) -> Result<Self> {
         let total: f64 = weights.iter().sum();
         if !weights.iter().all(|w| *w > 0.0) || !total.is_finite() {
@@ -50,12 +50,12 @@ impl Scan {
         Self { order: Order::Fixed(order), turns }
     }
 
-    /// Turns of a transition.
+    /// The number of turns in a transition.
     pub(super) fn turns(&self) -> usize {
         self.turns
     }
 
-    /// The block that every transition starts with, where chance has no say.
+    /// The block that starts every transition; `None` if it is random.
     pub(super) fn first(&self) -> Option<usize> {
         match &self.order {
             Order::Fixed(order) => order.first().copied(),
@@ -63,7 +63,7 @@ impl Scan {
         }
     }
 
-    /// The block, of `n`, whose turn it is.
+    /// Chooses the block, of `n`, of a turn.
     pub(super) fn choose(&self, turn: usize, n: usize, stream: &mut Stream) -> usize {
         match &self.order {
             Order::Fixed(order) => order[turn],

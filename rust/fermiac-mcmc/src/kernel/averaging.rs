@@ -1,4 +1,4 @@
-//! Step sizes that follow acceptance rates.
+//! Recursions that adapt a step size to an acceptance rate or to energy errors.
 
 use fermiac_base::Result;
 use fermiac_base::simd::{exp, ln};
@@ -21,21 +21,20 @@ pub struct DualAveraging {
 }
 
 impl DualAveraging {
-    /// The published 0.05 makes step sizes swing so far that the average of their logarithms
-    /// accepts at a rate of 0.9 where 0.8 is asked for; they also follow the curvature of where a
-    /// chain happens to be.
+    /// With the published 0.05 step sizes vary so much that their average logarithm accepts at a
+    /// rate of 0.9 where 0.8 is the target; they also follow the curvature at the current point.
     const SHRINKAGE: f64 = 0.5;
     const DELAY: f64 = 10.0;
     const FADING: f64 = -0.75;
 
-    /// From a first step size.
+    /// A recursion from a first step size.
     pub fn new(step: f64, target: f64) -> Self {
         let log_step = ln(step);
         let (shrinkage, centre) = (Self::SHRINKAGE, log_step);
         Self { target, shrinkage, centre, error: 0.0, log_step, log_average: 0.0, n: 0.0 }
     }
 
-    /// Anew, from this step size.
+    /// Restarts from this step size.
     pub fn restart(&mut self, step: f64) {
         *self = Self::new(step, self.target);
     }
@@ -76,8 +75,8 @@ impl DualAveraging {
 }
 
 /// The Robbins–Monro recursion of the logarithm of a scale, with gains `n`^-0.6, where `n` counts
-/// the changes of sign of the error: as long as it stays, the gain does, so that a scale that is
-/// far off is left soon.
+/// the sign changes of the error: the gain stays while the sign does, so that a scale that is far
+/// off is left soon.
 ///
 /// # References
 /// H. Kesten, "Accelerated stochastic approximation", Annals of Mathematical Statistics 29 (1958).
@@ -90,7 +89,7 @@ pub struct RobbinsMonro {
 }
 
 impl RobbinsMonro {
-    /// From a first scale.
+    /// A recursion from a first scale.
     pub fn new(step: f64, target: f64) -> Self {
         Self { target, log_step: ln(step), n: 0.0, error: 0.0 }
     }
@@ -111,7 +110,7 @@ impl RobbinsMonro {
         self.log_step
     }
 
-    /// Anew, from this scale.
+    /// Restarts from this scale.
     pub fn restart(&mut self, step: f64) {
         *self = Self::new(step, self.target);
     }
@@ -124,8 +123,8 @@ impl RobbinsMonro {
     }
 }
 
-/// The step size at which the squared energy errors of a step have a given mean, if that grows with
-/// its sixth power: a running mean over some 150 steps, in which errors far from that count less.
+/// The step size at which the squared energy errors of a step have a given mean, if they grow with
+/// its sixth power: a running mean over some 150 steps, in which outlying errors have less weight.
 ///
 /// # References
 /// J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, "Microcanonical Hamiltonian Monte Carlo",
@@ -136,7 +135,7 @@ pub struct EnergyErrors {
     log_step: f64,
     sum: f64,
     weight: f64,
-    /// No step is larger: a larger one has failed.
+    /// The largest step size: a larger one has failed.
     most: f64,
 }
 
@@ -146,13 +145,13 @@ impl EnergyErrors {
     const LEAST: f64 = 1e-8;
     const RETREAT: f64 = 0.8;
 
-    /// From a first step size, towards squared errors of the mean `wanted`.
+    /// A recursion from a first step size, towards squared errors of mean `wanted`.
     pub fn new(step: f64, wanted: f64) -> Self {
         let log_step = ln(step);
         Self { wanted, log_step, sum: 0.0, weight: 0.0, most: f64::INFINITY }
     }
 
-    /// Takes in a squared error; one that is not finite is of a step that failed.
+    /// Takes in a squared error; one that is not finite comes from a failed step.
     pub fn update(&mut self, square: f64) {
         if square < f64::INFINITY {
             let ratio = square / self.wanted + Self::LEAST;
@@ -172,7 +171,7 @@ impl EnergyErrors {
         self.log_step
     }
 
-    /// Anew, from this step size.
+    /// Restarts from this step size.
     pub fn restart(&mut self, step: f64) {
         *self = Self::new(step, self.wanted);
     }

@@ -1,4 +1,4 @@
-//! The linear map x = L z in whose coordinates z a kernel moves: the square root of a covariance.
+//! The linear map x = L z of the coordinates z in which a kernel moves: a root of a covariance.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, Triangle, packed_start};
@@ -7,8 +7,8 @@ use fermiac_base::store::Codec;
 
 /// A factor L of the inverse metric M⁻¹ = L Lᵀ.
 ///
-/// With momenta of unit mass in z, a step of ε moves x by ε L p, and the force is Lᵀ ∇ log p; so a
-/// kernel needs these two products and nothing else of its metric.
+/// With momenta of unit mass in z, a step of ε moves x by ε L p, and the force is Lᵀ ∇ log p. So a
+/// kernel needs only these two products.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Metric {
     /// The identity.
@@ -30,7 +30,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Of a covariance's Cholesky factor.
+    /// A dense metric with the Cholesky factor of a covariance.
     pub fn dense(factor: &Cholesky) -> Self {
         Self::Dense(Triangle::new(factor.packed(), factor.dim()))
     }
@@ -128,7 +128,7 @@ impl Metric {
         }
     }
 
-    /// L Lᵀ, row-major, of a dense metric.
+    /// L Lᵀ, row-major, if the metric is dense.
     pub fn covariance(&self, dim: usize) -> Option<Vec<f64>> {
         let Self::Dense(triangle) = self else { return None };
         let packed = triangle.packed();
@@ -187,7 +187,7 @@ impl Kernel for Stretch<'_> {
                 sum = V(*out).mul_add::<FMA>(V(*u), sum);
             }
             let tail = out_rest.iter().zip(u_rest).fold(0.0, |s, (out, u)| s + out * u);
-            // The columns are orthonormal, so what was added before does not change the sum.
+            // The columns are orthonormal, so earlier additions do not change the sum.
             let factor = gain * (sum.sum() + tail);
             let many = V::splat(factor);
             for (out, u) in outs.iter_mut().zip(us) {

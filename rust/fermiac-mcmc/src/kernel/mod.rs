@@ -1,19 +1,21 @@
-//! Suspended kernels: transitions of Markov chains that ask for evaluations and never make them.
+//! Suspended kernels: transitions of Markov chains that request evaluations and never make them.
 //!
-//! A kernel is one chain's state machine. [`Kernel::advance`] runs it to the next point where it
-//! needs a value: it returns an [`Ask`], and the driver finds the points in [`Kernel::exchange`],
-//! writes the answer beside them, and calls `advance` again. So one text serves a target that is
-//! answered on the spot and one for which the points of all chains are gathered into a batch; a
-//! composition forwards the asks of its parts; and a chain can be stopped, saved and moved at any
-//! of them.
+//! A kernel is the state machine of one chain. [`Kernel::advance`] runs to the next point at which
+//! it needs a value and returns a [`Request`]. The driver finds the points in
+//! [`Kernel::eval_buffer`], writes the answer beside them, and calls `advance` again. So one text
+//! serves both a target that is evaluated on the spot and one for which the points of all chains
+//! are gathered into a batch; a composition forwards the requests of its parts; and a chain can be
+//! stopped, saved and moved at any request.
 
 mod averaging;
-mod balance;
+mod core;
+mod fisher_metric;
 mod metric;
 mod tuning;
 mod window;
 
 pub use averaging::{DualAveraging, EnergyErrors, RobbinsMonro};
+pub(crate) use core::{KernelCore, Stage, Transition};
 pub use metric::Metric;
 pub use tuning::{MetricKind, Scale, StepSize};
 pub use window::Window;
@@ -22,135 +24,149 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-/// What a kernel needs at the points of its exchange.
+/// What a kernel requests at the points of its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// The values: one number a point of a density, several of a table.
+pub enum RequestKind {
+    /// The values: one number per point of a density, several of a table.
     Value,
     /// The values and the gradients of a density.
     Gradient,
-    /// A random answer from the chain's own stream: an exact draw of a conditional law.
+    /// An exact draw from a conditional law, by the chain's own stream.
     Draw,
 }
 
-/// A question: what is needed, and of whom. Port 0 is the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    /// Whom the question is for: a position in the driver's list.
-    pub port: usize,
-    /// What is needed.
-    pub need: Need,
-}
-
-impl Ask {
-    /// Of the target.
-    pub const fn target(need: Need) -> Self {
-        Self { port: 0, need }
+impl RequestKind {
+    /// Writes or reads it.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.choice(self, &[Self::Value, Self::Gradient, Self::Draw])
     }
 }
 
-/// How far a kernel came.
+/// A request for an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The position of the oracle in the driver's list; 0 is the target.
+    pub oracle: usize,
+    /// What is requested.
+    pub kind: RequestKind,
+}
+
+impl Request {
+    /// A request to the target.
+    pub const fn target(kind: RequestKind) -> Self {
+        Self { oracle: 0, kind }
+    }
+}
+
+/// The outcome of a call of [`Kernel::advance`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// To a question.
-    Ask(Ask),
-    /// To the end of a transition.
+    /// The kernel waits for an evaluation.
+    Request(Request),
+    /// A transition has ended.
     Done,
 }
 
-/// The points that an ask is about, and where its answer goes: one row of `values` (and of
-/// `gradients`, where they are needed) a point. A point without density gets the value -inf.
-pub struct Exchange<'a> {
-    /// Points, row after row.
+/// The points of a request, and the room for its answer: one row of `values` (and of `gradients`,
+/// where they are requested) per point. A point without density gets the value -inf.
+pub struct EvalBuffer<'a> {
+    /// The points, row by row.
     pub points: &'a [f64],
-    /// For the values.
+    /// The room for values.
     pub values: &'a mut [f64],
-    /// For the gradients; empty where none is asked for.
+    /// The room for gradients; empty where none are requested.
     pub gradients: &'a mut [f64],
 }
 
-/// Where a chain stands.
+/// The current point of a chain.
 #[derive(Debug, Clone, Copy)]
 pub struct Point<'a> {
-    /// The point.
+    /// The coordinates.
     pub x: &'a [f64],
-    /// The target's value there; NaN where the kernel never learns it.
+    /// The log-density of the target; NaN where the kernel never learns it.
     pub log_density: f64,
-    /// The gradient there; empty where the kernel does not know it.
+    /// The gradient; empty where the kernel does not know it.
     pub gradient: &'a [f64],
 }
 
-/// What a kernel does beside moving.
+/// A phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Warm-up: it adapts its step size alone.
-    Settle,
-    /// Warm-up: it collects the moments of its draws too.
-    Learn,
-    /// Its parameters stand still.
+    /// Warm-up that adapts the step size alone.
+    AdaptStep,
+    /// Warm-up that also collects the moments of the draws for the metric.
+    AdaptMetric,
+    /// Sampling with fixed parameters.
     Sample,
 }
 
-/// One chain of a Markov kernel, suspended between questions.
+impl Phase {
+    /// Writes or reads it.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.choice(self, &[Self::AdaptStep, Self::AdaptMetric, Self::Sample])
+    }
+}
+
+/// One chain of a Markov kernel, suspended between requests.
 ///
 /// Everything that changes is plain data that [`Kernel::persist`] names once, and all randomness
-/// comes from the stream that `advance` is given, so the chain does not depend on who drives it.
+/// comes from the stream given to `advance`, so the chain does not depend on its driver.
 pub trait Kernel: Send {
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     fn dim(&self) -> usize;
 
-    /// Points that it moves at a time: the walkers of an ensemble.
+    /// The number of points that it moves at a time: the walkers of an ensemble.
     fn n_points(&self) -> usize {
         1
     }
 
-    /// Whether it asks for gradients of the target.
+    /// Whether it requests gradients of the target.
     fn needs_gradient(&self) -> bool;
 
-    /// Whether its draws follow the target up to a bias of the discretisation.
+    /// Whether its draws have a bias of the discretisation.
     fn is_biased(&self) -> bool {
         false
     }
 
-    /// What it asks the target at a point of which nothing is known, before anything else; `None`
-    /// where it goes on without.
-    fn opening(&self) -> Option<Need> {
-        Some(if self.needs_gradient() { Need::Gradient } else { Need::Value })
+    /// The first request to the target at a point of which nothing is known; `None` for a kernel
+    /// that starts without one.
+    fn opening(&self) -> Option<RequestKind> {
+        Some(if self.needs_gradient() { RequestKind::Gradient } else { RequestKind::Value })
     }
 
-    /// Goes to a start (`n_points` rows) whose values are not known yet.
+    /// Moves to a start (`n_points` rows) whose values are not known yet.
     fn begin(&mut self, x: &[f64]);
 
-    /// Goes to a point of known value; `gradient` is empty where it is not known. The parameters
-    /// stay.
+    /// Moves to a point of known value; `gradient` is empty where it is not known. The adapted
+    /// parameters stay.
     fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]);
 
-    /// Runs to the next question or to the end of a transition. Called after `Done`, it starts the
+    /// Runs to the next request or to the end of a transition. Called after `Done`, it starts the
     /// next transition.
     fn advance(&mut self, stream: &mut Stream) -> Result<Step>;
 
-    /// The question that `advance` returned, to be answered before it is called again.
-    fn exchange(&mut self) -> Exchange<'_>;
+    /// The buffer of the last request, to be filled before `advance` is called again.
+    fn eval_buffer(&mut self) -> EvalBuffer<'_>;
 
-    /// Where it stands after a transition: point `i` of `n_points`.
+    /// The current point `i` of `n_points`, after a transition.
     fn point(&self, i: usize) -> Point<'_>;
 
-    /// Starts a phase; at a barrier between transitions.
+    /// Starts a phase, at a barrier between transitions.
     fn enter(&mut self, phase: Phase);
 
-    /// Shows everything that chains may share at a barrier, always in the same order.
+    /// Visits everything that chains may share at a barrier, always in the same order.
     fn visit_scales(&mut self, _visit: &mut dyn FnMut(&mut Scale)) {}
 
-    /// Shows every step size, always in the same order.
+    /// Visits every step size, always in the same order.
     fn visit_steps(&mut self, _visit: &mut dyn FnMut(&mut StepSize)) {}
 
     /// Follows a metric that was changed at a barrier.
     fn rescaled(&mut self) {}
 
-    /// The names of what it reports of a transition.
+    /// The names of the statistics of a transition.
     fn stat_names(&self) -> Vec<String>;
 
-    /// Reports the last transition, one number a name.
+    /// Writes the statistics of the last transition, one number per name.
     fn write_stats(&self, out: &mut [f64]);
 
     /// Writes or reads everything that changes.

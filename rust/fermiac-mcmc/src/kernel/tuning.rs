@@ -1,4 +1,4 @@
-//! The adapted parameters of a kernel: the scale of its coordinates and its step size.
+//! The adapted parameters of a kernel: its metric and its step size.
 
 use std::sync::Arc;
 
@@ -8,57 +8,58 @@ use fermiac_base::store::Codec;
 
 use super::{DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, Window};
 
-/// The acceptance at which the search for a first step size ends, and its tries at most.
+/// The acceptance rate at which the search for a first step size ends, and its most tries.
 const CROSSING: f64 = 0.8;
 const MOST_TRIES: usize = 100;
 
-/// After so many changes of the metric the next one is close to the last, and the step size is kept
-/// instead of searched for.
+/// The number of metric changes after which the next metric is close to the last, and the step size
+/// is kept instead of searched for.
 const SEARCHES: usize = 3;
 
-/// How a metric is learned.
+/// The adaptation of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Not at all.
+    /// None.
     Fixed,
-    /// Variances of the draws.
+    /// To the variances of the draws.
     Variance,
-    /// The covariance of the draws.
+    /// To the covariance of the draws.
     Covariance,
-    /// Variances that fit draws and gradients.
+    /// To the variances that fit draws and gradients.
     Diagonal,
-    /// The covariance that fits draws and gradients.
+    /// To the covariance that fits draws and gradients.
     Dense,
-    /// Variances that fit draws and gradients, and the directions in which that is not enough.
+    /// To these variances, and the directions in which they are not enough.
     LowRank,
 }
 
 impl MetricKind {
-    /// Whether a whole matrix is learned.
+    /// Whether a whole matrix is adapted.
     pub fn is_dense(self) -> bool {
         matches!(self, Self::Covariance | Self::Dense)
     }
 
-    /// Whether gradients count.
+    /// Whether gradients are used.
     pub fn uses_gradients(self) -> bool {
         matches!(self, Self::Diagonal | Self::Dense | Self::LowRank)
     }
 }
 
-/// The metric of a kernel and the window that it is learned from. Chains share it at barriers.
+/// The metric of a kernel, and the window of draws that it is adapted to. Chains share it at
+/// barriers.
 #[derive(Debug, Clone)]
 pub struct Scale {
     kind: MetricKind,
     metric: Arc<Metric>,
     window: Window,
-    learning: bool,
+    collecting: bool,
 }
 
 impl Scale {
-    /// Starts from a metric.
+    /// A scale with a metric to start from.
     pub fn new(dim: usize, kind: MetricKind, metric: Metric) -> Self {
         let window = Window::new(dim, kind);
-        Self { kind, metric: Arc::new(metric), window, learning: false }
+        Self { kind, metric: Arc::new(metric), window, collecting: false }
     }
 
     /// The metric.
@@ -75,23 +76,23 @@ impl Scale {
 
     /// Starts a phase.
     pub fn enter(&mut self, phase: Phase) {
-        self.learning = phase == Phase::Learn && self.kind != MetricKind::Fixed;
+        self.collecting = phase == Phase::AdaptMetric && self.kind != MetricKind::Fixed;
     }
 
-    /// Takes in a draw, and the gradient there if the kind uses it, while it learns.
+    /// Takes in a draw, and the gradient there if it is used, in phases that adapt the metric.
     #[inline]
     pub fn observe(&mut self, x: &[f64], gradient: &[f64]) {
-        if self.learning {
+        if self.collecting {
             self.window.push(x, gradient);
         }
     }
 
-    /// The draws that it has seen since it last learned.
+    /// The draws since the metric was last adapted.
     pub fn window(&self) -> &Window {
         &self.window
     }
 
-    /// Takes over a metric, if the window gave one, and forgets the window.
+    /// Takes over the metric of a window, if there is one, and clears the window.
     pub fn adopt(&mut self, metric: Option<Arc<Metric>>) {
         if let Some(metric) = metric {
             self.metric = metric;
@@ -101,7 +102,7 @@ impl Scale {
 
     /// Writes or reads it.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        codec.flag(&mut self.learning)?;
+        codec.flag(&mut self.collecting)?;
         let mut metric = Metric::clone(&self.metric);
         metric.persist(codec)?;
         if codec.is_reading() {
@@ -111,20 +112,20 @@ impl Scale {
     }
 }
 
-/// A step size, and how it is adapted to an acceptance rate.
+/// A step size and its adaptation.
 #[derive(Debug, Clone)]
 pub struct StepSize {
     step: f64,
-    /// Where the recursion starts, in the units of any metric.
+    /// The start of the recursion, in the units of any metric.
     first: f64,
     adapt: Option<Adapt>,
     phase: Phase,
-    /// Whether the first step size is still to be searched for.
+    /// Whether a search for a first step size is due.
     rough: bool,
-    /// The factor by which the search goes, 0 before it has one, and its tries.
+    /// The factor of the search, 0 before the first try, and the number of tries.
     factor: f64,
     tries: usize,
-    /// How often the metric has changed.
+    /// The number of metric changes.
     changes: usize,
 }
 
@@ -133,33 +134,33 @@ enum Adapt {
     Averaging(DualAveraging),
     Recursion(RobbinsMonro),
     Energy(EnergyErrors),
-    Told,
+    External,
 }
 
 impl StepSize {
-    /// A step size that stays.
+    /// A fixed step size.
     pub fn fixed(step: f64) -> Self {
         Self::new(step, None, false)
     }
 
-    /// By dual averaging; the kernel searches for the first one from `step` on.
+    /// A step size adapted by dual averaging; the kernel searches for the first one from `step` on.
     pub fn averaged(step: f64, accept: f64) -> Self {
         Self::new(step, Some(Adapt::Averaging(DualAveraging::new(step, accept))), true)
     }
 
-    /// By the Robbins–Monro recursion.
+    /// A step size adapted by the Robbins–Monro recursion.
     pub fn stochastic(step: f64, accept: f64) -> Self {
         Self::new(step, Some(Adapt::Recursion(RobbinsMonro::new(step, accept))), false)
     }
 
-    /// By the squared energy errors of steps, towards a mean of `square`.
+    /// A step size adapted to squared energy errors of mean `square`.
     pub fn energetic(step: f64, square: f64) -> Self {
         Self::new(step, Some(Adapt::Energy(EnergyErrors::new(step, square))), false)
     }
 
-    /// A length that the kernel finds itself and [`tell`](Self::tell)s, so that chains share it.
-    pub fn told(step: f64) -> Self {
-        Self::new(step, Some(Adapt::Told), false)
+    /// A length that the kernel finds itself and [`set`](Self::set)s, so that chains share it.
+    pub fn external(step: f64) -> Self {
+        Self::new(step, Some(Adapt::External), false)
     }
 
     fn new(step: f64, adapt: Option<Adapt>, rough: bool) -> Self {
@@ -181,22 +182,22 @@ impl StepSize {
         self.step
     }
 
-    /// Whether what is observed changes it. A kernel without a correction then corrects all the
-    /// same: a step size on trial may be so large that it would throw the chain away.
+    /// Whether observations change it. Uncorrected kernels are corrected in that time: a step size
+    /// on trial may be so large that the chain would escape.
     #[inline]
     pub fn is_adapting(&self) -> bool {
         self.adapt.is_some() && self.phase != Phase::Sample
     }
 
-    /// Whether a search for a first step size is due: the kernel then tries single steps from
-    /// where it stands, and tells [`search`](Self::search) how they went.
+    /// Whether a search for a first step size is due: the kernel then tries single steps from the
+    /// current point, and calls [`search`](Self::search) with their acceptance probabilities.
     #[inline]
     pub fn is_rough(&self) -> bool {
         self.rough && self.phase != Phase::Sample
     }
 
     /// Takes in the acceptance probability of a trial step, and doubles or halves the step size
-    /// until it crosses 0.8. Where it does, the adaptation starts from there.
+    /// until the probability crosses 0.8. The adaptation starts from there.
     pub fn search(&mut self, accept: f64) {
         let factor = if accept > CROSSING { 2.0 } else { 0.5 };
         self.tries += 1;
@@ -211,7 +212,7 @@ impl StepSize {
         }
     }
 
-    /// After the metric has changed.
+    /// Follows a change of the metric.
     pub fn rescaled(&mut self) {
         match &mut self.adapt {
             Some(Adapt::Averaging(_)) if self.changes < SEARCHES => {
@@ -230,7 +231,7 @@ impl StepSize {
                 self.step = self.first;
                 errors.restart(self.first);
             }
-            Some(Adapt::Told) | None => {}
+            Some(Adapt::External) | None => {}
         }
     }
 
@@ -242,9 +243,9 @@ impl StepSize {
         self.phase = phase;
     }
 
-    /// Takes over a length that the kernel has found, if it may.
-    pub fn tell(&mut self, step: f64) {
-        if let Some(Adapt::Told) = self.adapt {
+    /// Takes over a length that the kernel has found, unless it is fixed.
+    pub fn set(&mut self, step: f64) {
+        if let Some(Adapt::External) = self.adapt {
             self.step = step;
         }
     }
@@ -268,21 +269,21 @@ impl StepSize {
                 errors.update(accept);
                 self.step = exp(errors.log_step());
             }
-            Some(Adapt::Told) | None => {}
+            Some(Adapt::External) | None => {}
         }
     }
 
-    /// The logarithm of the step size that the adaptation would keep.
+    /// The logarithm of the step size that the adaptation would keep for sampling.
     pub fn log_average(&self) -> f64 {
         match &self.adapt {
             Some(Adapt::Averaging(averaging)) if !self.rough => averaging.log_average(),
             Some(Adapt::Recursion(recursion)) => recursion.log_step(),
             Some(Adapt::Energy(errors)) => errors.log_step(),
-            _ => ln(self.step),
+            Some(Adapt::Averaging(_) | Adapt::External) | None => ln(self.step),
         }
     }
 
-    /// Takes over what chains agreed on for sampling.
+    /// Takes over the step size that the chains share for sampling.
     pub fn adopt(&mut self, log_step: f64) {
         if self.adapt.is_some() {
             self.step = exp(log_step);
@@ -296,12 +297,12 @@ impl StepSize {
         codec.number(&mut self.factor)?;
         codec.count(&mut self.tries)?;
         codec.count(&mut self.changes)?;
-        codec.choice(&mut self.phase, &[Phase::Settle, Phase::Learn, Phase::Sample])?;
+        self.phase.persist(codec)?;
         match &mut self.adapt {
             Some(Adapt::Averaging(averaging)) => averaging.persist(codec),
             Some(Adapt::Recursion(recursion)) => recursion.persist(codec),
             Some(Adapt::Energy(errors)) => errors.persist(codec),
-            Some(Adapt::Told) | None => Ok(()),
+            Some(Adapt::External) | None => Ok(()),
         }
     }
 }

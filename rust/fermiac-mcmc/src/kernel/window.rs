@@ -1,24 +1,23 @@
-//! The moments of a window of the warm-up, and the metric that they give.
+//! The moments of the draws in a window of the warm-up, and the metric that they give.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
 use fermiac_base::simd::{Kernel, dispatch, fma};
 use fermiac_base::store::Codec;
 
-use super::balance::{Directions, balance, directions};
+use super::fisher_metric::{Directions, directions, geometric_mean};
 use super::{Metric, MetricKind};
 
-/// Numbers that stand for the draws that a window does not have: it shrinks towards independent
-/// coordinates as if it had seen this many draws of them.
+/// The number of draws with independent coordinates towards which a window is shrunk.
 const PRIOR_DRAWS: f64 = 5.0;
-/// The variance of those draws, of a covariance alone, in that of the window's: whatever the units.
+/// The variance of those draws, relative to that of the window.
 const PRIOR_VARIANCE: f64 = 1e-3;
-/// The weight of the identity where gradients are known as well: it decides only where neither
-/// draws nor gradients say anything.
+/// The weight of the identity if gradients are used: it matters only in directions in which neither
+/// draws nor gradients vary.
 const RIDGE: f64 = 1e-3;
-/// Draws of a window that are kept themselves.
+/// The number of draws of a window that are kept.
 const MOST_ROWS: usize = 128;
-/// Variances stay within these bounds.
+/// The bounds of variances.
 const BOUNDS: (f64, f64) = (1e-20, 1e20);
 
 /// Means and centred sums of products of draws, and of the gradients at them.
@@ -32,12 +31,12 @@ pub struct Window {
     rows: Option<Rows>,
 }
 
-/// Some of the draws and gradients themselves, evenly spread.
+/// Some of the draws and gradients, evenly spread.
 #[derive(Debug, Clone, PartialEq)]
 struct Rows {
     draws: Vec<f64>,
     gradients: Vec<f64>,
-    /// Every how many draws one is kept, and how many have come since.
+    /// One of this many draws is kept, and so many have come since.
     stride: usize,
     since: usize,
 }
@@ -93,7 +92,7 @@ impl Moments {
         Self { mean: vec![0.0; dim], sums, delta: vec![0.0; dim] }
     }
 
-    /// Takes in a point that moves the mean of `n` points, itself included.
+    /// Takes in a point; `n` counts it.
     fn push(&mut self, x: &[f64], n: f64, dense: bool) {
         let share = 1.0 / n;
         for ((delta, mean), x) in self.delta.iter_mut().zip(&mut self.mean).zip(x) {
@@ -156,7 +155,7 @@ impl Kernel for AddOuter<'_> {
 }
 
 impl Window {
-    /// For a metric of this kind.
+    /// An empty window for a metric of this kind.
     pub fn new(dim: usize, kind: MetricKind) -> Self {
         let dense = kind.is_dense();
         let gradients = kind.uses_gradients().then(|| Moments::new(dim, dense));
@@ -164,22 +163,22 @@ impl Window {
         Self { dim, dense, n: 0.0, draws: Moments::new(dim, dense), gradients, rows }
     }
 
-    /// Coordinates of a draw.
+    /// The number of coordinates.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// How many draws it has seen.
+    /// The number of draws.
     pub fn len(&self) -> f64 {
         self.n
     }
 
-    /// Whether it has seen none.
+    /// Whether it has no draws.
     pub fn is_empty(&self) -> bool {
         self.n == 0.0
     }
 
-    /// Takes in a draw, and the gradient there if gradients count.
+    /// Takes in a draw, and the gradient there if gradients are used.
     pub fn push(&mut self, x: &[f64], gradient: &[f64]) {
         self.n += 1.0;
         self.draws.push(x, self.n, self.dense);
@@ -215,7 +214,7 @@ impl Window {
         self.n += other.n;
     }
 
-    /// Forgets all draws.
+    /// Clears the window.
     pub fn clear(&mut self) {
         self.n = 0.0;
         for moments in std::iter::once(&mut self.draws).chain(&mut self.gradients) {
@@ -227,10 +226,11 @@ impl Window {
         }
     }
 
-    /// The metric of the draws; `None` where they are too few to tell.
+    /// The metric of the draws; `None` if they are too few.
     ///
-    /// With gradients it is the matrix Σ that makes the gradients of the draws, seen as draws with
-    /// covariance Σ⁻¹, fit best: Σ C(∇) Σ = C(x). For a normal law any dim + 1 draws give it exactly.
+    /// With gradients it is the matrix Σ of least Fisher divergence, which solves Σ C(∇) Σ = C(x)
+    /// with the covariances of gradients and draws. For a normal law any dim + 1 draws give it
+    /// exactly.
     pub fn metric(&self) -> Option<Metric> {
         if self.n < 3.0 {
             return None;
@@ -243,28 +243,28 @@ impl Window {
             (None, true) => {
                 self.shrunk_covariance().map_or_else(|_| self.fallback(), |c| Metric::dense(&c))
             }
-            (Some(gradients), false) => Metric::Diagonal(self.balanced_deviations(gradients)),
+            (Some(gradients), false) => Metric::Diagonal(self.fisher_deviations(gradients)),
             (Some(gradients), true) => self
-                .balanced_covariance(gradients)
+                .fisher_covariance(gradients)
                 .map_or_else(|_| self.fallback(), |c| Metric::dense(&c)),
         };
         Some(metric)
     }
 
-    /// What serves where the matrices cannot be factored.
+    /// The metric if the matrices cannot be factored.
     fn fallback(&self) -> Metric {
         Metric::Diagonal(match &self.gradients {
-            Some(gradients) => self.balanced_deviations(gradients),
+            Some(gradients) => self.fisher_deviations(gradients),
             None => self.shrunk_deviations(),
         })
     }
 
-    /// The factor of the sums.
+    /// The factor that shrinks the sums.
     fn shrink(&self) -> f64 {
         self.n / (self.n + PRIOR_DRAWS) / (self.n - 1.0)
     }
 
-    /// What is added to the variance of a coordinate; one that stood still has none to go by.
+    /// The addition to the variance of a coordinate, whose unit is 1 if the variance is 0.
     fn ridge(&self, i: usize) -> f64 {
         let variance = self.draws.squares(i, self.dense) / (self.n - 1.0);
         let unit = if variance > 0.0 { variance } else { 1.0 };
@@ -285,7 +285,7 @@ impl Window {
     }
 
     /// (Var xᵢ / Var gᵢ)^¼.
-    fn balanced_deviations(&self, gradients: &Moments) -> Vec<f64> {
+    fn fisher_deviations(&self, gradients: &Moments) -> Vec<f64> {
         (0..self.dim)
             .map(|i| {
                 let (x, g) = (self.draws.squares(i, self.dense), gradients.squares(i, self.dense));
@@ -295,10 +295,10 @@ impl Window {
             .collect()
     }
 
-    fn balanced_covariance(&self, gradients: &Moments) -> Result<Cholesky> {
+    fn fisher_covariance(&self, gradients: &Moments) -> Result<Cholesky> {
         let dim = self.dim;
-        let sd = self.balanced_deviations(gradients);
-        // In units in which both have about the same diagonal.
+        let sd = self.fisher_deviations(gradients);
+        // Both have about the same diagonal in these units.
         let scaled = |sums: &[f64], inverse: bool| {
             let mut matrix = square(sums, dim);
             for (k, entry) in matrix.iter_mut().enumerate() {
@@ -309,16 +309,16 @@ impl Window {
             matrix
         };
         let (draws, slopes) = (scaled(&self.draws.sums, true), scaled(&gradients.sums, false));
-        let mut matrix = balance(&draws, &slopes, dim)?;
+        let mut matrix = geometric_mean(&draws, &slopes, dim)?;
         for (k, entry) in matrix.iter_mut().enumerate() {
             *entry *= sd[k / dim] * sd[k % dim];
         }
         Cholesky::new(&matrix, dim)
     }
 
-    /// Deviations, and directions from the rows.
+    /// The metric with the deviations of the moments and the directions of the rows.
     fn low_rank(&self, gradients: &Moments, rows: &Rows) -> Result<Metric> {
-        let (dim, sd) = (self.dim, self.balanced_deviations(gradients));
+        let (dim, sd) = (self.dim, self.fisher_deviations(gradients));
         let n = rows.len(dim);
         let chosen = n.min(MOST_ROWS);
         let pick = |of: &[f64], mean: &[f64], inverse: bool| {

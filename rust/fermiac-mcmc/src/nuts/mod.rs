@@ -1,4 +1,4 @@
-//! The No-U-Turn sampler: multinomial, without recursion, one gradient at a time.
+//! The No-U-Turn sampler in its multinomial form, without recursion.
 
 mod pool;
 #[cfg(test)]
@@ -10,9 +10,8 @@ use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 
-use super::leapfrog::Spot;
 use crate::kernel::{
-    Ask, Exchange, Kernel, Metric, MetricKind, Need, Phase, Point, Scale, Step, StepSize, bad_start,
+    EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Stage, Step, StepSize, bad_start,
 };
 use tree::{Growth, Tree};
 
@@ -29,69 +28,60 @@ pub struct Nuts {
     scale: Scale,
     step: StepSize,
     max_depth: usize,
-    at: At,
-    report: Report,
+    stage: Stage,
+    stats: [f64; 8],
 }
 
-/// What is reported of a transition.
-#[derive(Debug, Clone, Copy)]
-struct Report {
-    accept: f64,
-    energy: f64,
-    energy_error: f64,
-    step: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum At {
-    /// The density where it stands is unknown.
-    Unknown,
-    /// It has asked for it.
-    Arriving,
-    /// Between transitions.
-    Idle,
-    /// It has asked at a trial step, to find a step size.
-    Searching,
-    /// It has asked at the next state of the trajectory.
-    Growing,
-}
-
-const PLACES: [At; 5] = [At::Unknown, At::Arriving, At::Idle, At::Searching, At::Growing];
+const STATS: [&str; 8] = [
+    "acceptance_rate",
+    "energy",
+    "energy_error",
+    "diverging",
+    "n_steps",
+    "tree_depth",
+    "reached_max_depth",
+    "step_size",
+];
 
 impl Nuts {
-    /// In `dim` coordinates, with a step size that stays or is adapted.
-    pub fn new(
-        dim: usize,
-        step: StepSize,
-        max_depth: usize,
-        kind: MetricKind,
-        metric: Metric,
-    ) -> Self {
-        let nan = f64::NAN;
-        Self {
-            dim,
-            tree: Tree::new(dim),
-            scale: Scale::new(dim, kind, metric),
-            step,
-            max_depth,
-            at: At::Unknown,
-            report: Report { accept: nan, energy: nan, energy_error: nan, step: nan },
-        }
+    /// A kernel with a step size that stays or is adapted. A trajectory doubles at most `max_depth`
+    /// times.
+    pub fn new(step: StepSize, max_depth: usize, scale: Scale) -> Self {
+        let dim = scale.window().dim();
+        let (tree, nan) = (Tree::new(dim), f64::NAN);
+        let stats = [nan, nan, nan, 0.0, 0.0, 0.0, 0.0, nan];
+        Self { dim, tree, scale, step, max_depth, stage: Stage::Unknown, stats }
     }
 
     fn start(&mut self, stream: &mut Stream) {
         self.tree.begin(stream, self.step.get());
-        self.at = if self.step.is_rough() { At::Searching } else { At::Growing };
+        self.stage = if self.step.is_rough() { Stage::Trial } else { Stage::Moving };
     }
 
     fn finish(&mut self) {
         let accept = self.tree.acceptance();
         let (energy, energy_error) = self.tree.energy();
-        self.report = Report { accept, energy, energy_error, step: self.step.get() };
+        self.stats = [
+            accept,
+            energy,
+            energy_error,
+            f64::from(self.tree.diverging),
+            self.tree.n_steps as f64,
+            self.tree.depth() as f64,
+            f64::from(self.tree.depth() == self.max_depth),
+            self.step.get(),
+        ];
         self.step.observe(accept);
-        let here: &Spot = self.tree.here();
-        self.scale.observe(&here.place.x, &here.place.gradient);
-        self.at = At::Idle;
+        let current = self.tree.current();
+        self.scale.observe(&current.x, &current.gradient);
+        self.stage = Stage::Idle;
+    }
+
+    /// Updates the force between transitions, after a change of the point or the metric.
+    fn update_force(&mut self) {
+        if self.stage == Stage::Idle {
+            self.tree.current_mut().update_force(self.scale.metric());
+        }
     }
 }
 
@@ -110,31 +100,31 @@ impl Kernel for Nuts {
 
     fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
         self.tree.clear();
-        let known = self.tree.here_mut().place.set(x, log_density, gradient);
-        self.at = if known { At::Idle } else { At::Unknown };
-        self.rescale();
+        let known = self.tree.current_mut().set(x, log_density, gradient);
+        self.stage = if known { Stage::Idle } else { Stage::Unknown };
+        self.update_force();
     }
 
     fn advance(&mut self, stream: &mut Stream) -> Result<Step> {
-        match self.at {
-            At::Unknown => {
-                self.at = At::Arriving;
-                return Ok(Step::Ask(Ask::target(Need::Gradient)));
+        match self.stage {
+            Stage::Unknown => {
+                self.stage = Stage::Arriving;
+                return Ok(Step::Request(Request::target(RequestKind::Gradient)));
             }
-            At::Arriving => {
-                let here = self.tree.here_mut();
-                if here.place.log_density == f64::NEG_INFINITY {
-                    return Err(bad_start(&here.place.x));
+            Stage::Arriving => {
+                let current = self.tree.current_mut();
+                if current.log_density == f64::NEG_INFINITY {
+                    return Err(bad_start(&current.x));
                 }
-                here.find_force(self.scale.metric());
+                current.update_force(self.scale.metric());
                 self.start(stream);
             }
-            At::Idle => self.start(stream),
-            At::Searching => {
+            Stage::Idle => self.start(stream),
+            Stage::Trial => {
                 self.step.search(self.tree.trial(self.scale.metric()));
                 self.start(stream);
             }
-            At::Growing => {
+            Stage::Moving => {
                 if self.tree.grow(self.scale.metric(), self.max_depth, stream) == Growth::Ended {
                     self.finish();
                     return Ok(Step::Done);
@@ -142,15 +132,15 @@ impl Kernel for Nuts {
             }
         }
         self.tree.leap(self.scale.metric());
-        Ok(Step::Ask(Ask::target(Need::Gradient)))
+        Ok(Step::Request(Request::target(RequestKind::Gradient)))
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        self.tree.next_mut().place.exchange()
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        self.tree.next_mut().eval_buffer()
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
-        self.tree.here().place.point()
+        self.tree.current().point()
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -168,58 +158,26 @@ impl Kernel for Nuts {
 
     fn rescaled(&mut self) {
         self.step.rescaled();
-        self.rescale();
+        self.update_force();
     }
 
     fn stat_names(&self) -> Vec<String> {
-        [
-            "acceptance_rate",
-            "energy",
-            "energy_error",
-            "diverging",
-            "n_steps",
-            "tree_depth",
-            "reached_max_depth",
-            "step_size",
-        ]
-        .map(String::from)
-        .to_vec()
+        STATS.map(String::from).to_vec()
     }
 
     fn write_stats(&self, out: &mut [f64]) {
-        let Report { accept, energy, energy_error, step } = self.report;
-        let flag = |yes: bool| f64::from(u8::from(yes));
-        out.copy_from_slice(&[
-            accept,
-            energy,
-            energy_error,
-            flag(self.tree.diverging),
-            self.tree.n_steps as f64,
-            self.tree.depth() as f64,
-            flag(self.tree.depth() == self.max_depth),
-            step,
-        ]);
+        out.copy_from_slice(&self.stats);
     }
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.tree.persist(codec)?;
         self.scale.persist(codec)?;
         self.step.persist(codec)?;
-        codec.choice(&mut self.at, &PLACES)?;
-        let Report { accept, energy, energy_error, step } = &mut self.report;
-        [accept, energy, energy_error, step].into_iter().try_for_each(|n| codec.number(n))
+        self.stage.persist(codec)?;
+        codec.numbers(&mut self.stats)
     }
 
     fn duplicate(&self) -> Box<dyn Kernel> {
         Box::new(self.clone())
-    }
-}
-
-impl Nuts {
-    /// The force in a metric that was changed between transitions.
-    fn rescale(&mut self) {
-        if self.at == At::Idle {
-            self.tree.here_mut().find_force(self.scale.metric());
-        }
     }
 }

@@ -1,10 +1,10 @@
-//! Buffers that several holders share: what is handed on is an index.
+//! A pool of buffers that several holders share by their indices.
 
 use fermiac_base::Result;
 use fermiac_base::store::Codec;
 
-/// Buffers with the number of their holders. A new one is made only where none is free, so a chain
-/// that has seen its deepest tree makes no more.
+/// Buffers with the number of their holders. A new one is made only if none is free, so a chain
+/// allocates nothing after its deepest tree.
 #[derive(Debug, Clone)]
 pub(super) struct Pool<T> {
     items: Vec<T>,
@@ -17,7 +17,7 @@ impl<T> Pool<T> {
         Self { items: Vec::new(), holders: Vec::new(), free: Vec::new() }
     }
 
-    /// A buffer with this many holders; what it contains is left from before.
+    /// Takes a buffer with this many holders; its content is left from before.
     pub(super) fn take(&mut self, holders: usize, make: impl FnOnce() -> T) -> usize {
         let at = self.free.pop().unwrap_or_else(|| {
             self.items.push(make());
@@ -35,7 +35,7 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Frees all but one, which gets this many holders; all if there is none.
+    /// Frees all buffers but one, which gets this many holders; all if `kept` is `None`.
     pub(super) fn keep(&mut self, kept: Option<usize>, holders: usize) {
         self.free.clear();
         for (at, count) in self.holders.iter_mut().enumerate().rev() {
@@ -46,7 +46,7 @@ impl<T> Pool<T> {
         }
     }
 
-    /// How many there are.
+    /// The number of buffers.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -59,7 +59,7 @@ impl<T> Pool<T> {
         &mut self.items[at]
     }
 
-    /// One to read from and another to write to.
+    /// Borrows one buffer to read and another to write.
     pub(super) fn pair(&mut self, from: usize, to: usize) -> (&T, &mut T) {
         debug_assert_ne!(from, to);
         if from < to {
@@ -84,7 +84,7 @@ impl<T> Pool<T> {
             self.holders.clear();
         }
         for at in 0..n {
-            // Grown one by one: a count that is no count ends where the words do.
+            // Buffers are added one by one: a damaged count ends with the words.
             if codec.is_reading() {
                 self.items.push(make());
                 self.holders.push(0);

@@ -1,9 +1,10 @@
-//! The tree against the recursion that it stands for.
+//! The iteration of the tree compared with the recursion.
 #![allow(clippy::unwrap_used)]
 
 use fermiac_base::rng::Domain;
 
 use super::*;
+use crate::kernel::{Metric, MetricKind};
 
 /// A correlated law with a bend, so that trajectories turn, diverge and go on.
 fn density(x: &[f64], gradient: &mut [f64]) -> f64 {
@@ -139,9 +140,9 @@ impl Recursion<'_> {
 
 /// One transition with the answers of `density`.
 fn run(kernel: &mut Nuts, stream: &mut Stream) {
-    while let Step::Ask(_) = kernel.advance(stream).unwrap() {
-        let exchange = kernel.exchange();
-        exchange.values[0] = density(exchange.points, exchange.gradients);
+    while let Step::Request(_) = kernel.advance(stream).unwrap() {
+        let buffer = kernel.eval_buffer();
+        buffer.values[0] = density(buffer.points, buffer.gradients);
     }
 }
 
@@ -150,8 +151,8 @@ fn the_iteration_is_the_recursion() {
     let (mut n_diverging, mut n_abandoned) = (0, 0);
     for (i, step) in [0.02, 0.1, 0.3, 0.6, 0.9, 1.5].into_iter().enumerate() {
         let max_depth = if i % 2 == 0 { 10 } else { 4 };
-        let metric = Metric::Unit;
-        let mut kernel = Nuts::new(3, StepSize::fixed(step), max_depth, MetricKind::Fixed, metric);
+        let scale = Scale::new(3, MetricKind::Fixed, Metric::Unit);
+        let mut kernel = Nuts::new(StepSize::fixed(step), max_depth, scale);
         let mut stream = Stream::new(7, Domain::Chain, i as u64, 0);
         let mut twin = stream.clone();
         let mut x = vec![0.3, -0.2, 0.1];
@@ -194,15 +195,16 @@ fn the_iteration_is_the_recursion() {
 #[test]
 fn weights_far_above_the_first_do_not_overflow() {
     // From a start with an energy of 5e5, of which a step on a parabola loses most.
-    let mut kernel = Nuts::new(1, StepSize::fixed(1.0), 10, MetricKind::Fixed, Metric::Unit);
+    let scale = Scale::new(1, MetricKind::Fixed, Metric::Unit);
+    let mut kernel = Nuts::new(StepSize::fixed(1.0), 10, scale);
     let mut stream = Stream::new(3, Domain::Chain, 0, 0);
     kernel.begin(&[1000.0]);
-    while let Step::Ask(_) = kernel.advance(&mut stream).unwrap() {
-        let exchange = kernel.exchange();
+    while let Step::Request(_) = kernel.advance(&mut stream).unwrap() {
+        let buffer = kernel.eval_buffer();
         // A cliff: beyond 600 the density is lower by 1e5 than a parabola says.
-        let x = exchange.points[0];
-        exchange.values[0] = -0.5 * x * x - if x.abs() > 600.0 { 1e5 } else { 0.0 };
-        exchange.gradients[0] = -x;
+        let x = buffer.points[0];
+        buffer.values[0] = -0.5 * x * x - if x.abs() > 600.0 { 1e5 } else { 0.0 };
+        buffer.gradients[0] = -x;
     }
     let mut stats = [0.0; 8];
     kernel.write_stats(&mut stats);

@@ -1,8 +1,8 @@
-//! The trajectory of one transition, grown by doubling, as an iteration over single steps.
+//! The trajectory of one transition, which doubles by an iteration over single steps.
 //!
-//! New states come one by one. A state is a tree of depth 0; as in a binary counter, the two
-//! youngest trees are merged as long as they are equally deep, which visits the same trees in the
-//! same order as the recursion does.
+//! New states come one by one. A state is a tree of depth 0. As in a binary counter, the two
+//! youngest trees are merged while they have the same depth, which visits the same trees in the
+//! same order as the recursion.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
@@ -12,21 +12,21 @@ use fermiac_base::store::Codec;
 use super::pool::Pool;
 use super::turn::{join, sum};
 use crate::kernel::Metric;
-use crate::leapfrog::{DIVERGENCE, Spot, kinetic, land, leap};
-use crate::place::acceptance;
+use crate::leapfrog::{kinetic, land, leap};
+use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
 
-/// A weight above exp of this makes its state the new reference of all weights.
+/// A state whose log-weight is above this becomes the new reference of all weights.
 const REBASE: f64 = 500.0;
 
-/// A stretch of the trajectory: 2^depth states.
+/// A part of the trajectory: 2^depth states.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Node {
     depth: usize,
-    /// The momenta at its ends, in the order in which the states came, and their sum.
+    /// The momenta at its ends, in the order of the states, and the sum of all momenta.
     begin: usize,
     end: usize,
     sum: usize,
-    /// The state that it stands for, and the weight of all its states.
+    /// The state sampled from it, and the weight of all its states.
     sample: usize,
     weight: f64,
 }
@@ -34,41 +34,41 @@ struct Node {
 impl Node {
     const NONE: Self = Self { depth: 0, begin: 0, end: 0, sum: 0, sample: 0, weight: 0.0 };
 
-    fn persist(&mut self, codec: &mut Codec, spots: usize, momenta: usize) -> Result<()> {
+    fn persist(&mut self, codec: &mut Codec, points: usize, momenta: usize) -> Result<()> {
         codec.count(&mut self.depth)?;
         for momentum in [&mut self.begin, &mut self.end, &mut self.sum] {
             codec.index(momentum, momenta)?;
         }
-        codec.index(&mut self.sample, spots)?;
+        codec.index(&mut self.sample, points)?;
         codec.number(&mut self.weight)
     }
 }
 
-/// What is to be done after a state was taken in.
+/// The state of a trajectory after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Growth {
-    /// The next step.
-    Goes,
-    /// Nothing: the trajectory ends.
+    /// It continues.
+    Continues,
+    /// It has ended.
     Ended,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     dim: usize,
-    spots: Pool<Spot>,
+    points: Pool<PhasePoint>,
     momenta: Pool<Vec<f64>>,
     whole: Node,
     stack: Vec<Node>,
-    /// The states at the ends of the trajectory: steps go on from the head.
+    /// The states at the ends of the trajectory; steps continue from the head.
     head: usize,
     tail: usize,
-    /// The state and momentum at the end of the step under way, and its length with its sign.
+    /// The state and momentum at the end of the current step, and its size with its sign.
     next: usize,
     next_momentum: usize,
     step: f64,
     start_energy: f64,
-    /// The energy at which a state has weight 1.
+    /// The energy of a state of weight 1.
     reference: f64,
     accept_sum: f64,
     pub(super) n_steps: usize,
@@ -77,18 +77,18 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(dim: usize) -> Self {
-        let mut spots = Pool::new();
-        let here = spots.take(1, || Spot::new(dim));
-        let whole = Node { sample: here, ..Node::NONE };
+        let mut points = Pool::new();
+        let current = points.take(1, || PhasePoint::new(dim, true));
+        let whole = Node { sample: current, ..Node::NONE };
         Self {
             dim,
-            spots,
+            points,
             momenta: Pool::new(),
             whole,
             stack: Vec::new(),
-            head: here,
-            tail: here,
-            next: here,
+            head: current,
+            tail: current,
+            next: current,
             next_momentum: 0,
             step: f64::NAN,
             start_energy: f64::NAN,
@@ -99,43 +99,43 @@ impl Tree {
         }
     }
 
-    /// The state that it stands for: the outcome, after the trajectory has ended.
-    pub(super) fn here(&self) -> &Spot {
-        self.spots.get(self.whole.sample)
+    /// The sampled state: the outcome, after the trajectory has ended.
+    pub(super) fn current(&self) -> &PhasePoint {
+        self.points.get(self.whole.sample)
     }
 
-    pub(super) fn here_mut(&mut self) -> &mut Spot {
-        self.spots.get_mut(self.whole.sample)
+    pub(super) fn current_mut(&mut self) -> &mut PhasePoint {
+        self.points.get_mut(self.whole.sample)
     }
 
-    /// The state whose density is asked for.
-    pub(super) fn next_mut(&mut self) -> &mut Spot {
-        self.spots.get_mut(self.next)
+    /// The state whose density is requested.
+    pub(super) fn next_mut(&mut self) -> &mut PhasePoint {
+        self.points.get_mut(self.next)
     }
 
-    /// Forgets all but the outcome, of which the density is asked for.
+    /// Clears all but the outcome, whose density is requested.
     pub(super) fn clear(&mut self) {
-        let here = self.whole.sample;
-        self.spots.keep(Some(here), 1);
+        let current = self.whole.sample;
+        self.points.keep(Some(current), 1);
         self.momenta.keep(None, 0);
         self.stack.clear();
-        (self.head, self.tail, self.next) = (here, here, here);
+        (self.head, self.tail, self.next) = (current, current, current);
     }
 
-    /// A new trajectory from the last outcome, with a fresh momentum.
+    /// Starts a trajectory from the last outcome, with a new momentum.
     pub(super) fn begin(&mut self, stream: &mut Stream, step: f64) {
-        let (here, dim) = (self.whole.sample, self.dim);
+        let (current, dim) = (self.whole.sample, self.dim);
         self.stack.clear();
-        self.spots.keep(Some(here), 3);
+        self.points.keep(Some(current), 3);
         self.momenta.keep(None, 0);
         let m = self.momenta.take(3, || vec![0.0; dim]);
         let momentum = self.momenta.get_mut(m);
         stream.fill_normal(momentum);
-        let spot = self.spots.get_mut(here);
-        spot.energy = kinetic(momentum) - spot.place.log_density;
-        (self.start_energy, self.reference) = (spot.energy, spot.energy);
-        self.whole = Node { depth: 0, begin: m, end: m, sum: m, sample: here, weight: 1.0 };
-        (self.head, self.tail) = (here, here);
+        let point = self.points.get_mut(current);
+        point.energy = kinetic(momentum) - point.log_density;
+        (self.start_energy, self.reference) = (point.energy, point.energy);
+        self.whole = Node { depth: 0, begin: m, end: m, sum: m, sample: current, weight: 1.0 };
+        (self.head, self.tail) = (current, current);
         self.step = step;
         (self.accept_sum, self.n_steps, self.diverging) = (0.0, 0, false);
         self.choose_side(stream);
@@ -154,23 +154,23 @@ impl Tree {
     pub(super) fn leap(&mut self, metric: &Metric) {
         let dim = self.dim;
         // Held by the state's node, its sample and the head.
-        self.next = self.spots.take(2, || Spot::new(dim));
+        self.next = self.points.take(2, || PhasePoint::new(dim, true));
         self.next_momentum = self.momenta.take(3, || vec![0.0; dim]);
         let last = self.stack.last().map_or(self.whole.end, |node| node.end);
-        let (from, to) = self.spots.pair(self.head, self.next);
+        let (from, to) = self.points.pair(self.head, self.next);
         let (momentum, next) = self.momenta.pair(last, self.next_momentum);
         leap(metric, self.step, from, momentum, to, next);
     }
 
-    /// The error of the energy at the next state, once its density is known.
+    /// Updates the next state once its density is known. Returns its energy error.
     #[inline]
     fn land(&mut self, metric: &Metric) -> f64 {
-        let spot = self.spots.get_mut(self.next);
-        land(metric, self.step, spot, self.momenta.get_mut(self.next_momentum));
-        spot.energy - self.start_energy
+        let point = self.points.get_mut(self.next);
+        land(metric, self.step, point, self.momenta.get_mut(self.next_momentum));
+        point.energy - self.start_energy
     }
 
-    /// The acceptance probability of the next state as the only one.
+    /// The acceptance probability of a single step to the next state.
     pub(super) fn trial(&mut self, metric: &Metric) -> f64 {
         acceptance(-self.land(metric))
     }
@@ -185,12 +185,12 @@ impl Tree {
     ) -> Growth {
         let error = self.land(metric);
         self.n_steps += 1;
-        if error > DIVERGENCE {
+        if error > DIVERGENT {
             self.diverging = true;
             return Growth::Ended;
         }
         let weight = self.weigh(error);
-        self.spots.release(self.head);
+        self.points.release(self.head);
         self.head = self.next;
         let (sample, m) = (self.next, self.next_momentum);
         let mut node = Node { depth: 0, begin: m, end: m, sum: m, sample, weight };
@@ -202,17 +202,17 @@ impl Tree {
         }
         if node.depth < self.whole.depth {
             self.stack.push(node);
-            return Growth::Goes;
+            return Growth::Continues;
         }
         let merged = self.merge(self.whole, node, true, stream);
         if merged.is_none() || self.whole.depth == max_depth {
             return Growth::Ended;
         }
         self.choose_side(stream);
-        Growth::Goes
+        Growth::Continues
     }
 
-    /// The weight of a state, which counts for the acceptance too.
+    /// The weight of a state, which also enters the acceptance rate.
     #[inline]
     fn weigh(&mut self, error: f64) -> f64 {
         let log_weight = self.reference - self.start_energy - error;
@@ -230,10 +230,10 @@ impl Tree {
         weight
     }
 
-    /// The tree of two that follow each other; none if the trajectory turns back within it.
+    /// Merges two trees that follow each other; `None` if the trajectory turns back within them.
     ///
-    /// A part inside stands for its states in proportion to their weights. Of the whole
-    /// trajectory, the new half is preferred, and a turn ends it only after that choice.
+    /// The sample of an inner tree is drawn in proportion to the weights. That of the whole
+    /// trajectory prefers the new half, and a turn ends the trajectory only after that choice.
     fn merge(&mut self, a: Node, b: Node, is_whole: bool, stream: &mut Stream) -> Option<Node> {
         let goes_on = if a.depth == 0 {
             let dim = self.dim;
@@ -261,7 +261,7 @@ impl Tree {
         } else {
             (a.sample, b.sample)
         };
-        self.spots.release(other);
+        self.points.release(other);
         let node =
             Node { depth: a.depth + 1, begin: a.begin, end: b.end, sum: total, sample, weight };
         if is_whole {
@@ -277,7 +277,7 @@ impl Tree {
 
     /// The energy of the outcome, and its error.
     pub(super) fn energy(&self) -> (f64, f64) {
-        let energy = self.here().energy;
+        let energy = self.current().energy;
         (energy, energy - self.start_energy)
     }
 
@@ -287,10 +287,10 @@ impl Tree {
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let dim = self.dim;
-        self.spots.persist(codec, || Spot::new(dim), Spot::persist)?;
+        self.points.persist(codec, || PhasePoint::new(dim, true), PhasePoint::persist)?;
         self.momenta.persist(codec, || vec![0.0; dim], |m, codec| codec.numbers(m))?;
-        let (spots, momenta) = (self.spots.len(), self.momenta.len());
-        self.whole.persist(codec, spots, momenta)?;
+        let (points, momenta) = (self.points.len(), self.momenta.len());
+        self.whole.persist(codec, points, momenta)?;
         let mut n = self.stack.len();
         codec.count(&mut n)?;
         if codec.is_reading() {
@@ -300,10 +300,10 @@ impl Tree {
             if codec.is_reading() {
                 self.stack.push(Node::NONE);
             }
-            self.stack[at].persist(codec, spots, momenta)?;
+            self.stack[at].persist(codec, points, momenta)?;
         }
-        for spot in [&mut self.head, &mut self.tail, &mut self.next] {
-            codec.index(spot, spots)?;
+        for point in [&mut self.head, &mut self.tail, &mut self.next] {
+            codec.index(point, points)?;
         }
         codec.index(&mut self.next_momentum, momenta)?;
         codec.count(&mut self.n_steps)?;

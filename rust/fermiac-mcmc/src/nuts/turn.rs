@@ -1,18 +1,18 @@
-//! The U-turn test of trajectories: the generalised criterion, in one pass over the momenta.
+//! The generalised U-turn criterion of trajectories, in one pass over the momenta.
 
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
-/// The sum of two momenta, and whether both point along it.
+/// Writes the sum of two momenta. Returns whether both point along it.
 #[inline]
 pub(super) fn sum(a: &[f64], b: &[f64], out: &mut [f64]) -> bool {
     let [first, second] = dispatch(Sum { a, b, out });
     first > 0.0 && second > 0.0
 }
 
-/// Adds the sum of the second half's momenta to that of the first, and tells whether the momenta
-/// at the ends (of the first half, then of the second) point along it. So must those at the ends of
-/// each half and the state that follows it, along the sum over these: a trajectory that is a whole
-/// number of turns in each half would not be noticed otherwise.
+/// Adds the sum of the momenta of the second half to that of the first. Returns whether the momenta
+/// at the ends (of the first half, then of the second) point along it, and whether the same holds
+/// for each half with the first state of the other. Otherwise a trajectory with a whole number of
+/// turns in each half would not be noticed.
 ///
 /// # References
 /// M. Betancourt, "A conceptual introduction to Hamiltonian Monte Carlo", arXiv:1701.02434 (2017),
@@ -62,7 +62,7 @@ struct Join<'a> {
 impl Kernel for Join<'_> {
     type Output = [f64; 6];
 
-    // Plain statements: arrays of vectors that are mapped over do not stay in registers.
+    // Plain statements: arrays of vectors under `map` do not stay in registers.
     #[inline(always)]
     fn run<const FMA: bool>(self) -> [f64; 6] {
         let n = self.sum.len();

@@ -1,15 +1,15 @@
-//! The inverse temperatures of a tempered family: swaps, round trips, and how they adapt.
+//! The inverse temperatures of parallel tempering: swaps, round trips, and their adaptation.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use super::super::place::acceptance;
 use crate::kernel::Phase;
+use crate::phase_point::acceptance;
 
-/// Swaps that a pair must have tried before the ladder moves.
+/// The number of swaps that every pair must have tried before the ladder is adapted.
 const LEAST_TRIES: f64 = 4.0;
-/// The least rejection rate that a pair counts with, so that the ladder stays apart.
+/// The least rejection rate of a pair, so that no two temperatures coincide.
 const LEAST_REJECTION: f64 = 1e-3;
 
 #[derive(Debug, Clone)]
@@ -17,12 +17,12 @@ pub(super) struct Ladder {
     betas: Vec<f64>,
     adapt: bool,
     phase: Phase,
-    /// Sums of rejection probabilities of each pair in this phase, and their numbers.
+    /// The sums of the rejection probabilities of each pair in this phase, and their numbers.
     rejections: Vec<f64>,
     tries: Vec<f64>,
-    /// Acceptance probabilities of this transition; NaN where none was tried.
+    /// The acceptance probabilities of this transition; NaN where none was tried.
     rates: Vec<f64>,
-    /// Which point is where, and whether it comes from the reference.
+    /// The label of the point on each rung, and whether a point comes from the reference.
     labels: Vec<usize>,
     from_reference: Vec<bool>,
     round_trips: f64,
@@ -52,9 +52,9 @@ impl Ladder {
         self.rates.fill(f64::NAN);
     }
 
-    /// Whether rung `low` swaps with the next one, where log p - log r are `a` and `b`.
+    /// Returns whether rung `low` swaps with the next one, where log p - log r are `a` and `b`.
     pub(super) fn propose(&mut self, low: usize, a: f64, b: f64, stream: &mut Stream) -> bool {
-        // Where one of the densities is 0 the other chain cannot go.
+        // No chain can move to a point where one of the densities is 0.
         let log_ratio = if a.is_finite() && b.is_finite() {
             (self.betas[low] - self.betas[low + 1]) * (b - a)
         } else {
@@ -80,7 +80,7 @@ impl Ladder {
         }
     }
 
-    /// Starts a phase; the inverse temperatures if they have changed.
+    /// Starts a phase. Returns the inverse temperatures if they have changed.
     pub(super) fn enter(&mut self, phase: Phase) -> Option<&[f64]> {
         let learned = self.adapt
             && self.phase != Phase::Sample
@@ -95,8 +95,8 @@ impl Ladder {
         learned.then_some(&self.betas)
     }
 
-    /// Moves the inner inverse temperatures so that the cumulated rejection rates, linear between
-    /// the present ones, have equal steps.
+    /// Moves the inner inverse temperatures so that the cumulative rejection rates, interpolated
+    /// linearly between the current ones, have equal steps.
     fn even_out(&mut self) {
         let rates: Vec<f64> = self
             .rejections
@@ -118,7 +118,7 @@ impl Ladder {
         }
     }
 
-    /// The acceptance probabilities of the pairs, their mean over those tried, and round trips.
+    /// Writes the acceptance probabilities of the pairs, their mean, and the number of round trips.
     pub(super) fn write_stats(&self, out: &mut [f64]) {
         let n = self.rates.len();
         out[..n].copy_from_slice(&self.rates);
@@ -129,7 +129,7 @@ impl Ladder {
     }
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        codec.choice(&mut self.phase, &[Phase::Settle, Phase::Learn, Phase::Sample])?;
+        self.phase.persist(codec)?;
         for list in [&mut self.betas, &mut self.rejections, &mut self.tries, &mut self.rates] {
             codec.numbers(list)?;
         }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn the_ladder_moves_where_pairs_reject() -> Result<()> {
         let mut ladder = Ladder::new(&[1.0, 0.5, 0.25, 0.0], true)?;
-        ladder.phase = Phase::Settle;
+        ladder.phase = Phase::AdaptStep;
         ladder.tries.fill(10.0);
         ladder.rejections.copy_from_slice(&[2.0, 1.0, 6.0]);
         // Cumulated 0.2, 0.3, 0.9: the steps of 0.3 are at 0.3 and halfway through the last pair.

@@ -1,4 +1,4 @@
-//! Parallel tempering: copies of a kernel between a reference law and the target, which swap places.
+//! Parallel tempering: copies of a kernel between a reference law and the target that swap points.
 
 mod ladder;
 mod rung;
@@ -10,13 +10,15 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Scale, Step, StepSize};
+use crate::kernel::{
+    EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
+};
 
 /// Chains of the densities β log p + (1 - β) log r, from the target p (β = 1) to the reference r.
 ///
 /// After every transition of all of them, pairs of neighbours propose to swap their points, even
-/// and odd pairs in turn. During the warm-up the inverse temperatures β move so that all pairs
-/// reject alike.
+/// and odd pairs in turn. The warm-up adapts the inverse temperatures β until all pairs have the
+/// same rejection rate.
 ///
 /// # References
 /// S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel tempering: a
@@ -25,26 +27,26 @@ use crate::kernel::{Ask, Exchange, Kernel, Need, Phase, Point, Scale, Step, Step
 pub struct Tempered {
     rungs: Vec<Rung>,
     ladder: Ladder,
-    /// The port of the reference's log-density.
+    /// The oracle of the log-density of the reference.
     reference: usize,
-    asked: Asked,
+    gathered: Gathered,
     at: At,
     /// Whether the odd pairs are next.
     odd: bool,
 }
 
-/// A question of several rungs, put to the target and then to the reference.
+/// The requests of several rungs, put to the target and then to the reference.
 #[derive(Debug, Clone)]
-struct Asked {
-    need: Need,
-    /// Whose rows these are, and how many.
+struct Gathered {
+    kind: RequestKind,
+    /// The rungs, and the number of rows of each.
     members: Vec<(usize, usize)>,
-    /// Whether the rungs only want to know where they stand.
+    /// Whether the rows are the current points of the rungs, not their requests.
     probing: bool,
     points: Vec<f64>,
     values: Vec<f64>,
     gradients: Vec<f64>,
-    /// The target's answer, while the reference is asked.
+    /// The answer of the target, while the reference is evaluated.
     target_values: Vec<f64>,
     target_gradients: Vec<f64>,
 }
@@ -53,16 +55,15 @@ struct Asked {
 enum At {
     /// Between transitions.
     Idle,
-    /// Rungs go on.
+    /// Rungs can continue.
     Running,
-    /// The target has been asked.
+    /// The target is requested.
     Target,
-    /// The reference has been asked.
+    /// The reference is requested.
     Reference,
 }
 
 const PLACES: [At; 4] = [At::Idle, At::Running, At::Target, At::Reference];
-const NEEDS: [Need; 2] = [Need::Value, Need::Gradient];
 
 impl Tempered {
     /// Copies of a kernel at these inverse temperatures, which descend from 1.
@@ -71,8 +72,8 @@ impl Tempered {
             return Err(Error::argument("kernel", "a kernel of single chains is needed"));
         }
         let rungs = betas.iter().map(|beta| Rung::new(kernel.duplicate(), *beta)).collect();
-        let asked = Asked {
-            need: Need::Value,
+        let gathered = Gathered {
+            kind: RequestKind::Value,
             members: Vec::with_capacity(betas.len()),
             probing: false,
             points: Vec::new(),
@@ -82,10 +83,10 @@ impl Tempered {
             target_gradients: Vec::new(),
         };
         let ladder = Ladder::new(betas, adapt)?;
-        Ok(Self { rungs, ladder, reference, asked, at: At::Idle, odd: false })
+        Ok(Self { rungs, ladder, reference, gathered, at: At::Idle, odd: false })
     }
 
-    /// Lets every rung go on to its next question or to the end of its transition.
+    /// Runs every rung to its next request or to the end of its transition.
     fn run(&mut self, stream: &mut Stream) -> Result<()> {
         for rung in &mut self.rungs {
             if rung.status == Status::Moving {
@@ -95,62 +96,67 @@ impl Tempered {
         Ok(())
     }
 
-    /// Gathers what the rungs ask: all of those whose needs are those of the first.
-    fn gather(&mut self) -> Option<Ask> {
-        let need = self.rungs.iter().find_map(|rung| rung.status.need());
-        let probing = need.is_none();
-        let need = need.or_else(|| {
-            // Where a rung stands at a point that it asked about long ago, or not at all.
-            let unknown = self.rungs.iter().any(|rung| !rung.here.known);
-            unknown.then_some(if self.needs_gradient() { Need::Gradient } else { Need::Value })
+    /// Gathers the requests of the rungs that are of the same kind as the first.
+    fn gather(&mut self) -> Option<Request> {
+        let kind = self.rungs.iter().find_map(|rung| rung.status.kind());
+        let probing = kind.is_none();
+        let kind = kind.or_else(|| {
+            // A rung may be at a point that it requested long ago, or never.
+            let unknown = self.rungs.iter().any(|rung| !rung.current.known);
+            unknown.then_some(if self.needs_gradient() {
+                RequestKind::Gradient
+            } else {
+                RequestKind::Value
+            })
         })?;
-        let asked = &mut self.asked;
-        (asked.need, asked.probing) = (need, probing);
-        asked.members.clear();
-        asked.points.clear();
+        let gathered = &mut self.gathered;
+        (gathered.kind, gathered.probing) = (kind, probing);
+        gathered.members.clear();
+        gathered.points.clear();
         for (i, rung) in self.rungs.iter_mut().enumerate() {
-            let before = asked.points.len();
-            if probing && !rung.here.known {
-                asked.points.extend_from_slice(&rung.here.x);
-            } else if !probing && rung.status.need() == Some(need) {
-                asked.points.extend_from_slice(rung.kernel.exchange().points);
+            let before = gathered.points.len();
+            if probing && !rung.current.known {
+                gathered.points.extend_from_slice(&rung.current.x);
+            } else if !probing && rung.status.kind() == Some(kind) {
+                gathered.points.extend_from_slice(rung.kernel.eval_buffer().points);
             } else {
                 continue;
             }
-            asked.members.push((i, (asked.points.len() - before) / rung.here.x.len()));
+            gathered.members.push((i, (gathered.points.len() - before) / rung.current.x.len()));
         }
-        let n: usize = asked.members.iter().map(|(_, rows)| rows).sum();
-        let n_slopes = if need == Need::Gradient { asked.points.len() } else { 0 };
+        let n: usize = gathered.members.iter().map(|(_, rows)| rows).sum();
+        let n_gradients = if kind == RequestKind::Gradient { gathered.points.len() } else { 0 };
         for (list, n) in [
-            (&mut asked.values, n),
-            (&mut asked.target_values, n),
-            (&mut asked.gradients, n_slopes),
-            (&mut asked.target_gradients, n_slopes),
+            (&mut gathered.values, n),
+            (&mut gathered.target_values, n),
+            (&mut gathered.gradients, n_gradients),
+            (&mut gathered.target_gradients, n_gradients),
         ] {
             list.clear();
             list.resize(n, f64::NAN);
         }
-        Some(Ask::target(need))
+        Some(Request::target(kind))
     }
 
-    /// Hands the answers of target and reference to the rungs.
-    fn hand_out(&mut self) {
-        let Asked { members, probing, points, .. } = &self.asked;
-        let asked = &self.asked;
-        let dim = self.rungs[0].here.x.len();
+    /// Passes the answers of target and reference to the rungs.
+    fn distribute(&mut self) {
+        let Gathered { members, probing, points, .. } = &self.gathered;
+        let gathered = &self.gathered;
+        let dim = self.rungs[0].current.x.len();
         let mut row = 0;
         for &(i, n) in members {
-            let (values, slopes) = (row..row + n, row * dim..(row + n) * dim);
+            let (values, gradient_range) = (row..row + n, row * dim..(row + n) * dim);
             row += n;
             let none = 0..0;
-            let slopes_or_none = if asked.need == Need::Gradient { slopes.clone() } else { none };
+            let gradients_or_none =
+                if gathered.kind == RequestKind::Gradient { gradient_range.clone() } else { none };
             let answer = rung::Answer {
-                points: &points[slopes],
+                points: &points[gradient_range],
                 target: (
-                    &asked.target_values[values.clone()],
-                    &asked.target_gradients[slopes_or_none.clone()],
+                    &gathered.target_values[values.clone()],
+                    &gathered.target_gradients[gradients_or_none.clone()],
                 ),
-                reference: (&asked.values[values], &asked.gradients[slopes_or_none]),
+                reference: (&gathered.values[values], &gathered.gradients[gradients_or_none]),
             };
             self.rungs[i].take(&answer, *probing);
         }
@@ -159,10 +165,11 @@ impl Tempered {
     fn swap(&mut self, stream: &mut Stream) {
         self.ladder.forget_swaps();
         for low in (usize::from(self.odd)..self.rungs.len() - 1).step_by(2) {
-            let (a, b) = (self.rungs[low].here.log_ratio(), self.rungs[low + 1].here.log_ratio());
+            let (a, b) =
+                (self.rungs[low].current.log_ratio(), self.rungs[low + 1].current.log_ratio());
             if self.ladder.propose(low, a, b, stream) {
                 let (left, right) = self.rungs.split_at_mut(low + 1);
-                std::mem::swap(&mut left[low].here, &mut right[0].here);
+                std::mem::swap(&mut left[low].current, &mut right[0].current);
                 left[low].restart();
                 right[0].restart();
             }
@@ -170,7 +177,7 @@ impl Tempered {
         self.odd = !self.odd;
     }
 
-    /// Numbers of the ladder's statistics.
+    /// The number of statistics of the ladder.
     fn n_own_stats(&self) -> usize {
         3 * self.rungs.len() + 1
     }
@@ -195,7 +202,7 @@ impl Kernel for Tempered {
     }
 
     fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
-        // Others move the target's own chain alone.
+        // Other kernels move only the chain of the target.
         self.rungs[0].begin(x);
         self.rungs[0].kernel.restart(x, log_density, gradient);
         self.at = At::Idle;
@@ -210,36 +217,39 @@ impl Kernel for Tempered {
                 }
                 At::Running => {
                     self.run(stream)?;
-                    if let Some(ask) = self.gather() {
+                    if let Some(request) = self.gather() {
                         self.at = At::Target;
-                        return Ok(Step::Ask(ask));
+                        return Ok(Step::Request(request));
                     }
                     self.swap(stream);
                     self.at = At::Idle;
                     return Ok(Step::Done);
                 }
                 At::Target => {
-                    let asked = &mut self.asked;
-                    std::mem::swap(&mut asked.values, &mut asked.target_values);
-                    std::mem::swap(&mut asked.gradients, &mut asked.target_gradients);
+                    let gathered = &mut self.gathered;
+                    std::mem::swap(&mut gathered.values, &mut gathered.target_values);
+                    std::mem::swap(&mut gathered.gradients, &mut gathered.target_gradients);
                     self.at = At::Reference;
-                    return Ok(Step::Ask(Ask { port: self.reference, need: self.asked.need }));
+                    return Ok(Step::Request(Request {
+                        oracle: self.reference,
+                        kind: self.gathered.kind,
+                    }));
                 }
                 At::Reference => {
-                    self.hand_out();
+                    self.distribute();
                     self.at = At::Running;
                 }
             }
         }
     }
 
-    fn exchange(&mut self) -> Exchange<'_> {
-        let Asked { points, values, gradients, .. } = &mut self.asked;
-        Exchange { points, values, gradients }
+    fn eval_buffer(&mut self) -> EvalBuffer<'_> {
+        let Gathered { points, values, gradients, .. } = &mut self.gathered;
+        EvalBuffer { points, values, gradients }
     }
 
     fn point(&self, _i: usize) -> Point<'_> {
-        self.rungs[0].here.point()
+        self.rungs[0].current.point()
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -280,7 +290,7 @@ impl Kernel for Tempered {
         let (betas, rest) = own.split_at_mut(self.rungs.len());
         let (ratios, rest) = rest.split_at_mut(self.rungs.len());
         for ((rung, beta), ratio) in self.rungs.iter().zip(betas).zip(ratios) {
-            (*beta, *ratio) = (rung.beta, rung.here.log_ratio());
+            (*beta, *ratio) = (rung.beta, rung.current.log_ratio());
         }
         self.ladder.write_stats(rest);
     }
@@ -290,22 +300,22 @@ impl Kernel for Tempered {
         codec.flag(&mut self.odd)?;
         self.ladder.persist(codec)?;
         self.rungs.iter_mut().try_for_each(|rung| rung.persist(codec))?;
-        let asked = &mut self.asked;
-        codec.choice(&mut asked.need, &NEEDS)?;
-        codec.flag(&mut asked.probing)?;
-        let mut n = asked.members.len();
+        let gathered = &mut self.gathered;
+        gathered.kind.persist(codec)?;
+        codec.flag(&mut gathered.probing)?;
+        let mut n = gathered.members.len();
         codec.count(&mut n)?;
-        asked.members.resize(n.min(self.rungs.len()), (0, 0));
-        for (rung, rows) in &mut asked.members {
+        gathered.members.resize(n.min(self.rungs.len()), (0, 0));
+        for (rung, rows) in &mut gathered.members {
             codec.count(rung)?;
             codec.count(rows)?;
         }
         for list in [
-            &mut asked.points,
-            &mut asked.values,
-            &mut asked.gradients,
-            &mut asked.target_values,
-            &mut asked.target_gradients,
+            &mut gathered.points,
+            &mut gathered.values,
+            &mut gathered.gradients,
+            &mut gathered.target_values,
+            &mut gathered.target_gradients,
         ] {
             codec.list(list)?;
         }

@@ -1,91 +1,92 @@
-//! One chain of a tempered family: its kernel, and both log-densities where it stands.
+//! A rung of parallel tempering: a chain, and the log-densities of target and reference at its
+//! point.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-use crate::kernel::{Ask, Kernel, Need, Point, Step};
+use crate::kernel::{Kernel, Point, Request, RequestKind, Step};
 
-/// How far a rung is in its transition.
+/// The progress of a rung in its transition.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Status {
-    /// It can go on.
+    /// It can continue.
     Moving,
-    /// It waits for values, or for gradients.
-    WantsValue,
-    WantsGradient,
-    /// It has arrived.
+    /// It waits for values, or for values and gradients.
+    NeedsValue,
+    NeedsGradient,
+    /// Its transition has ended.
     Finished,
 }
 
 const STATUSES: [Status; 4] =
-    [Status::Moving, Status::WantsValue, Status::WantsGradient, Status::Finished];
+    [Status::Moving, Status::NeedsValue, Status::NeedsGradient, Status::Finished];
 
 impl Status {
-    pub(super) fn need(self) -> Option<Need> {
+    pub(super) fn kind(self) -> Option<RequestKind> {
         match self {
-            Self::WantsValue => Some(Need::Value),
-            Self::WantsGradient => Some(Need::Gradient),
+            Self::NeedsValue => Some(RequestKind::Value),
+            Self::NeedsGradient => Some(RequestKind::Gradient),
             Self::Moving | Self::Finished => None,
         }
     }
 }
 
-/// A point with the log-densities of target and reference there, and their gradients.
+/// A point with the log-densities of target and reference requested, and their gradients.
 #[derive(Debug, Clone)]
-pub(super) struct Spot {
+pub(super) struct RungPoint {
     pub(super) x: Vec<f64>,
-    /// Whether the values, and whether the gradients, are those of `x`.
+    /// Whether the values, and whether the gradients, at `x` are known.
     pub(super) known: bool,
-    sloped: bool,
+    has_gradient: bool,
     target: f64,
     reference: f64,
     target_gradient: Vec<f64>,
     reference_gradient: Vec<f64>,
 }
 
-impl Spot {
+impl RungPoint {
     fn new(dim: usize, with_gradient: bool) -> Self {
-        let slopes = vec![0.0; if with_gradient { dim } else { 0 }];
+        let gradients = vec![0.0; if with_gradient { dim } else { 0 }];
         Self {
             x: vec![0.0; dim],
             known: false,
-            sloped: false,
+            has_gradient: false,
             target: f64::NAN,
             reference: f64::NAN,
-            target_gradient: slopes.clone(),
-            reference_gradient: slopes,
+            target_gradient: gradients.clone(),
+            reference_gradient: gradients,
         }
     }
 
-    /// log p - log r; infinite where one of them is 0, NaN where they are not known.
+    /// log p - log r; infinite where one of the densities is 0, NaN where they are not known.
     pub(super) fn log_ratio(&self) -> f64 {
         self.target - self.reference
     }
 
-    /// As a point of the target's own chain.
+    /// The point as one of the chain of the target.
     pub(super) fn point(&self) -> Point<'_> {
-        let gradient = if self.sloped { self.target_gradient.as_slice() } else { &[] };
+        let gradient = if self.has_gradient { self.target_gradient.as_slice() } else { &[] };
         Point { x: &self.x, log_density: self.target, gradient }
     }
 
-    fn go(&mut self, x: &[f64]) {
+    fn move_to(&mut self, x: &[f64]) {
         self.x.copy_from_slice(x);
-        (self.known, self.sloped) = (false, false);
+        (self.known, self.has_gradient) = (false, false);
         (self.target, self.reference) = (f64::NAN, f64::NAN);
     }
 
-    /// Takes in the last row of an answer.
+    /// Takes over the last row of an answer.
     fn set(&mut self, answer: &Answer<'_>) {
         let dim = self.x.len();
         self.x.copy_from_slice(&answer.points[answer.points.len() - dim..]);
         self.known = true;
         self.target = answer.target.0[answer.target.0.len() - 1];
         self.reference = answer.reference.0[answer.reference.0.len() - 1];
-        let (slopes, others) = (answer.target.1, answer.reference.1);
-        self.sloped = !slopes.is_empty() && !self.target_gradient.is_empty();
-        if self.sloped {
-            self.target_gradient.copy_from_slice(&slopes[slopes.len() - dim..]);
+        let (gradients, others) = (answer.target.1, answer.reference.1);
+        self.has_gradient = !gradients.is_empty() && !self.target_gradient.is_empty();
+        if self.has_gradient {
+            self.target_gradient.copy_from_slice(&gradients[gradients.len() - dim..]);
             self.reference_gradient.copy_from_slice(&others[others.len() - dim..]);
         }
     }
@@ -93,7 +94,7 @@ impl Spot {
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.numbers(&mut self.x)?;
         codec.flag(&mut self.known)?;
-        codec.flag(&mut self.sloped)?;
+        codec.flag(&mut self.has_gradient)?;
         codec.number(&mut self.target)?;
         codec.number(&mut self.reference)?;
         codec.numbers(&mut self.target_gradient)?;
@@ -101,7 +102,7 @@ impl Spot {
     }
 }
 
-/// What target and reference say of some points: values, and gradients where they were asked for.
+/// The values of target and reference at some points, and the gradients if they were requested.
 pub(super) struct Answer<'a> {
     pub(super) points: &'a [f64],
     pub(super) target: (&'a [f64], &'a [f64]),
@@ -112,9 +113,9 @@ pub(super) struct Rung {
     pub(super) kernel: Box<dyn Kernel>,
     pub(super) beta: f64,
     pub(super) status: Status,
-    pub(super) here: Spot,
-    /// The last point that it asked about.
-    there: Spot,
+    pub(super) current: RungPoint,
+    /// The last point that it requested.
+    requested: RungPoint,
     /// Room for a gradient.
     gradient: Vec<f64>,
 }
@@ -125,8 +126,8 @@ impl Clone for Rung {
             kernel: self.kernel.duplicate(),
             beta: self.beta,
             status: self.status,
-            here: self.here.clone(),
-            there: self.there.clone(),
+            current: self.current.clone(),
+            requested: self.requested.clone(),
             gradient: self.gradient.clone(),
         }
     }
@@ -134,79 +135,82 @@ impl Clone for Rung {
 
 impl Rung {
     pub(super) fn new(kernel: Box<dyn Kernel>, beta: f64) -> Self {
-        let here = Spot::new(kernel.dim(), kernel.needs_gradient());
-        let (there, gradient) = (here.clone(), here.target_gradient.clone());
-        Self { kernel, beta, status: Status::Moving, here, there, gradient }
+        let current = RungPoint::new(kernel.dim(), kernel.needs_gradient());
+        let (requested, gradient) = (current.clone(), current.target_gradient.clone());
+        Self { kernel, beta, status: Status::Moving, current, requested, gradient }
     }
 
     pub(super) fn begin(&mut self, x: &[f64]) {
-        self.here.go(x);
+        self.current.move_to(x);
         self.kernel.begin(x);
     }
 
-    /// Tells the kernel where it now stands, or what its density there now is.
+    /// Restarts the kernel at a new point or with a new density requested.
     pub(super) fn restart(&mut self) {
-        if !self.here.known {
+        if !self.current.known {
             return;
         }
-        let Self { kernel, beta, here, gradient, .. } = self;
-        let known = if here.sloped {
-            mix_slopes(*beta, &here.target_gradient, &here.reference_gradient, gradient);
+        let Self { kernel, beta, current, gradient, .. } = self;
+        let known = if current.has_gradient {
+            mix_gradients(*beta, &current.target_gradient, &current.reference_gradient, gradient);
             gradient.as_slice()
         } else {
             &[]
         };
-        kernel.restart(&here.x, mixed(*beta, here.target, here.reference), known);
+        kernel.restart(&current.x, mixed(*beta, current.target, current.reference), known);
     }
 
     pub(super) fn advance(&mut self, stream: &mut Stream) -> Result<()> {
         self.status = match self.kernel.advance(stream)? {
-            Step::Ask(Ask { port: 0, need: Need::Value }) => Status::WantsValue,
-            Step::Ask(Ask { port: 0, need: Need::Gradient }) => Status::WantsGradient,
-            Step::Ask(_) => {
+            Step::Request(Request { oracle: 0, kind: RequestKind::Value }) => Status::NeedsValue,
+            Step::Request(Request { oracle: 0, kind: RequestKind::Gradient }) => {
+                Status::NeedsGradient
+            }
+            Step::Request(Request { .. }) => {
                 let why = "a tempered kernel asked for what cannot be tempered";
                 return Err(Error::Internal(why.into()));
             }
             Step::Done => {
-                self.arrive();
+                self.end_transition();
                 Status::Finished
             }
         };
         Ok(())
     }
 
-    /// Finds out what is known of the point where the transition has ended.
-    fn arrive(&mut self) {
+    /// Moves to the point where the transition has ended, with what is known requested.
+    fn end_transition(&mut self) {
         let point = self.kernel.point(0);
-        if self.here.x == point.x {
+        if self.current.x == point.x {
             return;
         }
-        if self.there.known && self.there.x == point.x {
-            std::mem::swap(&mut self.here, &mut self.there);
-            self.there.known = false;
+        if self.requested.known && self.requested.x == point.x {
+            std::mem::swap(&mut self.current, &mut self.requested);
+            self.requested.known = false;
         } else {
-            self.here.go(point.x);
+            self.current.move_to(point.x);
         }
     }
 
-    /// Takes an answer: to what it asked, or to where it stands.
+    /// Takes in an answer to its request, or, if it is probed, at its current point.
     pub(super) fn take(&mut self, answer: &Answer<'_>, probing: bool) {
         if probing {
-            self.here.set(answer);
+            self.current.set(answer);
             return;
         }
-        self.there.set(answer);
-        if self.here.x == self.there.x && !(self.here.known && self.here.sloped) {
-            self.here.clone_from(&self.there);
+        self.requested.set(answer);
+        if self.current.x == self.requested.x && !(self.current.known && self.current.has_gradient)
+        {
+            self.current.clone_from(&self.requested);
         }
         let beta = self.beta;
-        let exchange = self.kernel.exchange();
+        let buffer = self.kernel.eval_buffer();
         let values = answer.target.0.iter().zip(answer.reference.0);
-        for (to, (target, reference)) in exchange.values.iter_mut().zip(values) {
+        for (to, (target, reference)) in buffer.values.iter_mut().zip(values) {
             *to = mixed(beta, *target, *reference);
         }
         if !answer.target.1.is_empty() {
-            mix_slopes(beta, answer.target.1, answer.reference.1, exchange.gradients);
+            mix_gradients(beta, answer.target.1, answer.reference.1, buffer.gradients);
         }
         self.status = Status::Moving;
     }
@@ -214,8 +218,8 @@ impl Rung {
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.number(&mut self.beta)?;
         codec.choice(&mut self.status, &STATUSES)?;
-        self.here.persist(codec)?;
-        self.there.persist(codec)?;
+        self.current.persist(codec)?;
+        self.requested.persist(codec)?;
         self.kernel.persist(codec)
     }
 }
@@ -231,7 +235,7 @@ fn mixed(beta: f64, target: f64, reference: f64) -> f64 {
     }
 }
 
-fn mix_slopes(beta: f64, target: &[f64], reference: &[f64], out: &mut [f64]) {
+fn mix_gradients(beta: f64, target: &[f64], reference: &[f64], out: &mut [f64]) {
     for ((out, p), r) in out.iter_mut().zip(target).zip(reference) {
         *out = mixed(beta, *p, *r);
     }

@@ -1,7 +1,8 @@
-//! The enlargement of a bound beyond its points, found by rounds of bootstrap.
+//! The enlargement of bounds by a bootstrap: a region fitted to some of the points has to contain
+//! the others.
 //!
 //! J. Buchner (2016), "A statistical test for nested sampling algorithms", Statistics and Computing
-//! 26, 383: a region that is built on some of the points has to contain the others.
+//! 26, 383.
 
 use fermiac_base::Result;
 use fermiac_base::par::Context;
@@ -12,10 +13,10 @@ use super::ellipsoid::{Ellipsoids, Standard};
 use super::split::Decomposition;
 use super::tiles::{gather, norms, shift};
 
-/// Products of points and squared dimension above which a round is worth another thread.
+/// The product of points and squared dimension from which on rounds run on several threads.
 const WORTH: usize = 1 << 17;
 
-/// The rounds of one fit.
+/// The bootstrap rounds of one fit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rounds {
     pub(super) n: usize,
@@ -25,8 +26,8 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// The largest of what the rounds give, number by number, given the points that a round has
-    /// drawn, those that it has left, and the rest of its stream.
+    /// Returns the elementwise maximum over the rounds of the numbers that `round` returns, given the
+    /// points drawn, the points left out, and the rest of its stream.
     pub(super) fn largest(
         self,
         set: &Standard,
@@ -57,36 +58,35 @@ impl Rounds {
     }
 }
 
-/// The points that `n` draws with replacement take, each once, and those that they leave.
+/// The points among `n` draws with replacement, each once, and the points left out.
 fn draw(n: usize, stream: &mut Stream) -> (Vec<u32>, Vec<u32>) {
     let mut is_drawn = vec![false; n];
     (0..n).for_each(|_| is_drawn[stream.below(n as u64) as usize] = true);
     (0..n as u32).partition(|p| is_drawn[*p as usize])
 }
 
-/// The part of a round that is about one ellipsoid.
+/// The result of a round for one ellipsoid.
 struct Part {
-    /// Points of the ellipsoid, and those of them that the round has drawn or, where they are
-    /// fewer, half.
+    /// The number of points of the ellipsoid, and of those drawn, at least half of them.
     n: usize,
     n_drawn: usize,
-    /// The largest stretch that a point asks for which the round has left.
+    /// The largest stretch that a point left out requires.
     most: f64,
 }
 
 impl Part {
-    /// Whether what is found about this part says something of one of `n` points: the more points
-    /// an ellipsoid is about, the less it has to be stretched.
+    /// Whether the result applies to an ellipsoid of `n` points: the more points an ellipsoid has, the
+    /// less it has to be stretched.
     fn speaks_for(&self, n: usize) -> bool {
         n <= 2 * self.n_drawn
     }
 }
 
-/// The factors by which the axes of ellipsoids about the drawn points have to grow so that those
-/// which were left are inside one of them, as far as the round speaks for an ellipsoid.
+/// Returns the factors on the axes of ellipsoids about the drawn points for which they contain the
+/// points left out, one factor for each ellipsoid of `whole`.
 ///
-/// The drawn points are parted as all points are. A decomposition of their own would have other
-/// parts, often fewer, and then say nothing of the parts that are to be stretched.
+/// The drawn points are divided as all points are. A decomposition of their own would have other
+/// parts, often fewer, whose factors do not apply to the parts of `whole`.
 pub(super) fn stretch(
     whole: &Decomposition<'_>,
     drawn: &[u32],
@@ -104,7 +104,7 @@ pub(super) fn stretch(
         for &p in &whole.order[shape.start..shape.end] {
             if is_drawn[p as usize] { order.push(p) } else { left.push(p) }
         }
-        // Fewer points have no shape.
+        // Fewer points do not determine an ellipsoid.
         while order.len() - start < (2 * d).min(n - 1) {
             let at = first + stream.below((left.len() - first) as u64) as usize;
             order.push(left.swap_remove(at));

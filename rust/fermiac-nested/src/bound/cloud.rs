@@ -1,21 +1,21 @@
-//! Points in an order that finds their neighbours: by their first coordinate, in tiles.
+//! Search for neighbours among points sorted by their first coordinate, in tiles.
 
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
-/// Where lanes that are left over lie.
+/// The coordinates of unused lanes.
 const NOWHERE: f64 = 1e100;
 
-/// Points, sorted.
+/// Points sorted by their first coordinate.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cloud {
     d: usize,
-    /// Their first coordinates, and those of tiles at `LANES` of them.
+    /// The first coordinates of the points.
     firsts: Vec<f64>,
     tiles: Vec<V>,
 }
 
 impl Cloud {
-    /// Sorts row-major points; also where each of the sorted ones was.
+    /// Sorts row-major points; also returns the original position of each.
     pub(super) fn sorted(points: &[f64], d: usize) -> (Self, Vec<u32>) {
         let mut order: Vec<u32> = (0..(points.len() / d) as u32).collect();
         let first = |p: u32| points[p as usize * d];
@@ -24,7 +24,7 @@ impl Cloud {
         (Self::new(rows.copied(), d), order)
     }
 
-    /// From the coordinates of points that are sorted.
+    /// A cloud of points that are sorted already.
     pub(super) fn new(rows: impl Iterator<Item = f64>, d: usize) -> Self {
         let mut this = Self { d, firsts: Vec::new(), tiles: Vec::new() };
         for (at, x) in rows.enumerate() {
@@ -49,7 +49,7 @@ impl Cloud {
         self.tiles[i / LANES * self.d + j].0[i % LANES]
     }
 
-    /// Tiles with points whose first coordinate is within `radius` of `x`.
+    /// The range of tiles with points whose first coordinate is within `radius` of `x`.
     fn window(&self, x: f64, radius: f64) -> (usize, usize) {
         let start = self.firsts.partition_point(|first| *first < x - radius);
         let end = self.firsts.partition_point(|first| *first <= x + radius);
@@ -66,8 +66,8 @@ impl Cloud {
         sum
     }
 
-    /// The least of the squared distances, to which `more` is added, of `x` from the points, and
-    /// which one has it; one that is at most `enough` does. The search begins at point `from`.
+    /// The least squared distance of `x` from the points, to which `more` is added, and the point that
+    /// has it. The search begins at point `from` and ends early at a distance of at most `enough`.
     #[inline(always)]
     fn nearest<const FMA: bool>(
         &self,
@@ -81,7 +81,7 @@ impl Cloud {
         let (mut least, mut at) = (f64::INFINITY, 0);
         self.visit::<FMA>(low, x, more, &mut least, &mut at);
         loop {
-            // The sorted coordinate alone keeps all further points on a side away.
+            // The difference in the sorted coordinate bounds the distance of all further points.
             let below = low > 0 && (x[0] - self.firsts[low * LANES - 1]).powi(2) < least;
             let above = high < n_tiles && (self.firsts[high * LANES] - x[0]).powi(2) < least;
             if least <= enough || !(below || above) {
@@ -129,8 +129,8 @@ impl Cloud {
         dispatch(Nearest { cloud: self, x, from })
     }
 
-    /// The largest of the squared distances of some points from the nearest of those that are
-    /// drawn; a point that is both is not near to itself.
+    /// The largest squared distance of the points `asked` from their nearest drawn point other than
+    /// themselves.
     pub(super) fn farthest2(&self, asked: &[u32], is_drawn: impl Fn(usize) -> bool) -> f64 {
         let mut more = vec![V::splat(f64::INFINITY); self.tiles.len() / self.d];
         for i in (0..self.len()).filter(|i| is_drawn(*i)) {
@@ -139,16 +139,16 @@ impl Cloud {
         dispatch(Farthest { cloud: self, asked, more: &mut more })
     }
 
-    /// How many points are within a distance of `x`, counted up to `most`.
+    /// The number of points within a distance of `x`, counted up to `most`.
     pub(super) fn count(&self, x: &[f64], radius2: f64, most: f64) -> f64 {
         dispatch(Count { cloud: self, x, radius2, most })
     }
 
-    /// Numbers the clusters that points within a distance of each other are linked to; the number
-    /// of each point's cluster, and how many there are.
+    /// Links points within a distance of each other to clusters; returns the cluster of each point, and
+    /// the number of clusters.
     pub(super) fn clusters(&self, radius2: f64) -> (Vec<usize>, usize) {
         let mut labels = vec![usize::MAX; self.len()];
-        // Points of each tile that have no number yet.
+        // The number of points of each tile without a cluster.
         let mut left: Vec<usize> = (0..self.tiles.len() / self.d)
             .map(|tile| (self.len() - tile * LANES).min(LANES))
             .collect();

@@ -1,4 +1,4 @@
-//! Ellipsoids about sets of points: their shape by the covariance, their size by the farthest one.
+//! Ellipsoids about sets of points: the covariance gives the shape, the farthest point the size.
 
 use std::f64::consts::PI;
 
@@ -10,34 +10,34 @@ use fermiac_base::store::Codec;
 
 use super::tiles::{covariance, gather, norms};
 
-/// The squared radius of an ellipsoid over that of its farthest point, which rounding must not
-/// leave outside.
+/// The squared radius of an ellipsoid over that of its farthest point: above 1, so that rounding
+/// leaves no point outside.
 const MARGIN: f64 = 1.0 / (1.0 - 1e-3);
-/// The least eigenvalue of a covariance, relative to its trace.
+/// The least allowed eigenvalue of a covariance, relative to its trace.
 pub(super) const FLOOR: f64 = 1e-11;
-/// The least eigenvalue of the covariance of some of the points, in units of the set: far above
-/// rounding, where all are the same.
+/// The least allowed eigenvalue of a covariance in units of the set: far above rounding errors for
+/// points that are all the same.
 const LEAST: f64 = 1e-17;
 
-/// ln of the volume of the unit ball.
+/// The ln of the volume of the unit ball.
 pub(super) fn log_ball(d: usize) -> f64 {
     let half = d as f64 / 2.0;
     half * ln(PI) - ln_gamma(half + 1.0)
 }
 
-/// A set of points in units of its standard deviations about its mean.
+/// A standardised set of points: each coordinate has mean 0 and standard deviation 1.
 pub(super) struct Standard {
     pub(super) d: usize,
     /// Row-major.
     pub(super) points: Vec<f64>,
     pub(super) centre: Vec<f64>,
     pub(super) unit: Vec<f64>,
-    /// ln of the prior mass, in these units, that the set stands for.
+    /// The ln of the prior mass of the set, in these units.
     pub(super) log_x: f64,
 }
 
 impl Standard {
-    /// `None` where all points are the same.
+    /// Returns `None` if all points are the same.
     pub(super) fn new(u: &[f64], d: usize, log_x: f64) -> Option<Self> {
         let n = (u.len() / d) as f64;
         let mut centre = vec![0.0; d];
@@ -56,7 +56,7 @@ impl Standard {
         if largest < f64::MIN_POSITIVE.sqrt() {
             return None;
         }
-        // The least that a covariance may be leaves an axis without scatter thin in these units.
+        // An axis without scatter takes the largest unit; the floor of eigenvalues keeps it thin.
         unit.iter_mut().filter(|sd| **sd < FLOOR * largest).for_each(|sd| *sd = largest);
         let mut points = Vec::with_capacity(u.len());
         let per: Vec<f64> = unit.iter().map(|sd| 1.0 / sd).collect();
@@ -83,12 +83,12 @@ impl Standard {
     }
 }
 
-/// Maps b ↦ c + A b between spaces of the same dimension, A lower triangular.
+/// Affine maps b ↦ c + A b with lower triangular A.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Maps {
     d: usize,
     centres: Vec<f64>,
-    /// The A, row-major, and their inverses, packed by rows.
+    /// The matrices A, row-major, and their inverses, packed by rows.
     axes: Vec<f64>,
     inverses: Vec<f64>,
 }
@@ -98,7 +98,7 @@ impl Maps {
         Self { d, ..Self::default() }
     }
 
-    /// Adds one that is given in the units of a set, by its A and the inverse, packed by rows.
+    /// Adds a map given in the units of a set, by its A and the inverse, packed by rows.
     pub(super) fn push(&mut self, set: &Standard, centre: &[f64], factor: &[f64], inverse: &[f64]) {
         for i in 0..self.d {
             self.centres.push(set.centre[i] + set.unit[i] * centre[i]);
@@ -127,7 +127,7 @@ impl Maps {
         &self.inverses[k * packed_len(self.d)..][..packed_len(self.d)]
     }
 
-    /// Where map `k` takes `b` times `scale`, and whether that is in the cube.
+    /// Applies map `k` to `b` times `scale`; returns whether the result is in the cube.
     #[inline]
     pub(super) fn forth(&self, k: usize, b: &[f64], scale: f64, x: &mut [f64]) -> bool {
         let axes = self.axes(k);
@@ -140,14 +140,14 @@ impl Maps {
         is_in
     }
 
-    /// Coordinate `i` of what map `k` takes to `x`.
+    /// Coordinate `i` of the preimage of `x` under map `k`.
     #[inline]
     pub(super) fn back(&self, k: usize, i: usize, x: &[f64]) -> f64 {
         let row = &self.inverse(k)[packed_start(i)..packed_start(i + 1)];
         row.iter().zip(x).zip(self.centre(k)).fold(0.0, |sum, ((w, x), c)| sum + w * (x - c))
     }
 
-    /// Writes them to an codec, or reads them.
+    /// Writes or reads the maps.
     pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
         self.d = d;
         codec.list(&mut self.centres)?;
@@ -160,21 +160,21 @@ impl Maps {
     }
 }
 
-/// One ellipsoid of a list.
+/// An ellipsoid of a list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// The points about which it lies, as a range of an order of them.
+    /// Its points, as a range of their order.
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Its squared size in units of the covariance.
+    /// The squared radius in units of the covariance.
     pub(super) radius2: f64,
     pub(super) log_volume: f64,
 }
 
-/// Ellipsoids about subsets of a standard set, and what fitting them needs.
+/// Ellipsoids about subsets of a standardised set, with buffers for fits.
 pub(super) struct Ellipsoids<'a> {
     pub(super) set: &'a Standard,
-    /// Points that there are in all.
+    /// The number of all points.
     n: usize,
     log_ball: f64,
     pub(super) shapes: Vec<Shape>,
@@ -182,7 +182,7 @@ pub(super) struct Ellipsoids<'a> {
     /// The lower triangular factors of the covariances and their inverses, packed by rows.
     factors: Vec<f64>,
     inverses: Vec<f64>,
-    /// The points of the last fit, centred.
+    /// The centred points of the last fit.
     pub(super) tiles: Vec<V>,
     /// Their covariance.
     pub(super) covariance: Vec<f64>,
@@ -191,7 +191,7 @@ pub(super) struct Ellipsoids<'a> {
 }
 
 impl<'a> Ellipsoids<'a> {
-    /// No ellipsoids yet; they will be about subsets of `n` points.
+    /// An empty list of ellipsoids about subsets of `n` points.
     pub(super) fn new(set: &'a Standard, n: usize) -> Self {
         Self {
             set,
@@ -222,17 +222,17 @@ impl<'a> Ellipsoids<'a> {
         &self.inverses[k * size..][..size]
     }
 
-    /// ln of the mass that `n` of the points are expected to stand for.
+    /// The ln of the expected prior mass of `n` of the points.
     pub(super) fn log_mass(&self, n: usize) -> f64 {
         self.set.log_x + ln(n as f64 / self.n as f64)
     }
 
-    /// ln of the volume of an ellipsoid with the factor of a covariance and a squared size.
+    /// The ln of the volume of an ellipsoid with this factor of its covariance and squared radius.
     pub(super) fn log_volume(&self, factor: &Cholesky, radius2: f64) -> f64 {
         self.log_ball + 0.5 * (factor.log_determinant() + self.set.d as f64 * ln(radius2))
     }
 
-    /// Forgets all from the `k`-th on.
+    /// Removes all ellipsoids from the `k`-th on.
     pub(super) fn truncate(&mut self, k: usize) {
         let size = packed_len(self.set.d);
         self.shapes.truncate(k);
@@ -241,8 +241,8 @@ impl<'a> Ellipsoids<'a> {
         self.inverses.truncate(k * size);
     }
 
-    /// Adds the ellipsoid about the points of `order[start..end]`, whose mean is given: as large as
-    /// its farthest point asks, and no smaller than the mass that its points stand for.
+    /// Adds the ellipsoid about the points of `order[start..end]`, with the given mean. It contains its
+    /// farthest point, and its volume is at least the prior mass of its points.
     pub(super) fn fit(
         &mut self,
         order: &[u32],
@@ -258,7 +258,7 @@ impl<'a> Ellipsoids<'a> {
         norms(&self.tiles, d, &inverse, &mut self.norms);
         let farthest = self.norms.iter().fold(V::ZERO, |far, norm| far.max(*norm));
         let farthest = farthest.0.iter().fold(0.0_f64, |far, norm| far.max(*norm));
-        // The mean square is the dimension, unless the points are the same but for rounding.
+        // The mean square is the dimension, unless the points are equal up to rounding.
         let mut radius2 = (farthest * MARGIN).max(1.0);
         let mut log_volume = self.log_volume(&factor, radius2);
         let least = self.log_mass(n);
@@ -274,7 +274,7 @@ impl<'a> Ellipsoids<'a> {
     }
 }
 
-/// The factor of a covariance in units of the set, the eigenvalues of which are not left to vanish.
+/// The factor of a covariance in units of the set, with a floor on its eigenvalues.
 pub(super) fn factor(covariance: &mut [f64], d: usize) -> Result<Cholesky> {
     let trace = (0..d).fold(0.0, |sum, i| sum + covariance[i * d + i]);
     let least = (FLOOR * trace).max(LEAST);

@@ -1,9 +1,9 @@
-//! Balls about all points, in coordinates that whiten them, within an ellipsoid.
+//! Balls about all points in whitened coordinates, intersected with an ellipsoid (MLFriends).
 //!
-//! J. Buchner (2016), "A statistical test for nested sampling algorithms", Statistics and Computing
-//! 26, 383, and (2019), "Collaborative nested sampling: big data versus complex physical models",
-//! PASP 131, 108005 (MLFriends): the radius is such that points which a round of bootstrap has left
-//! are in the balls of those that it has drawn, and clusters are what overlapping balls link.
+//! The radius is such that the points left out of a bootstrap round are in balls about those drawn,
+//! and overlapping balls link points to clusters: J. Buchner (2016), "A statistical test for nested
+//! sampling algorithms", Statistics and Computing 26, 383, and (2019), "Collaborative nested
+//! sampling: big data versus complex physical models", PASP 131, 108005.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::{dot, packed_start};
@@ -15,17 +15,16 @@ use fermiac_base::store::Codec;
 use super::bootstrap::{Rounds, stretch};
 use super::cloud::Cloud;
 use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
-use super::measure::{Mean, Volume};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
-use super::union::{LEAST_TRIES, TRIES, Union};
+use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume};
 
-/// Whitenings by the clusters of the one before, at most.
+/// The largest number of whitenings, each by the clusters of the one before.
 const WHITENINGS: usize = 3;
-/// Points of the ellipsoid that are tried together at most.
+/// The largest number of points of the ellipsoid tried together.
 const BLOCK: usize = 64;
 
-/// Balls c + A (p + r b) for all points p of a cloud, b in the unit ball.
+/// The union of the balls c + A (p + r b) for all points p of a cloud, with b in the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Friends {
     d: usize,
@@ -33,9 +32,9 @@ pub(super) struct Friends {
     /// The cluster of each point.
     labels: Vec<usize>,
     radius2: f64,
-    /// ln of the volume of all balls.
+    /// The ln of the summed volumes of all balls.
     log_volume: f64,
-    /// From the space of the cloud to the cube.
+    /// The map from the space of the cloud to the cube.
     map: Maps,
     /// The shapes of the clusters.
     clusters: Maps,
@@ -43,7 +42,7 @@ pub(super) struct Friends {
 }
 
 impl Friends {
-    /// Balls about a set within the ellipsoid `whole` about it, and how far that was stretched.
+    /// Fits balls about a set, within the ellipsoid `whole`; also returns the stretch of the ellipsoid.
     pub(super) fn fit(
         whole: &Decomposition<'_>,
         rounds: Rounds,
@@ -64,8 +63,8 @@ impl Friends {
         for _ in 0..WHITENINGS {
             let before = clusters.n;
             let (cloud, order) = Cloud::sorted(&white.apply(set), d);
-            // Balls that overlap nowhere have at least the volume of the set, and none is so small
-            // that rounding decides what is in it.
+            // Disjoint balls have at least the volume of the set, and no ball is so small that rounding
+            // decides about its points.
             let log_unit = log_balls + white.log_determinant(d);
             let least = exp((set.log_x - log_unit) * 2.0 / d as f64).max(FLOOR);
             let radius2 = radius2(set, &cloud, &order, rounds, context)?.max(least);
@@ -111,13 +110,13 @@ impl Friends {
         self.labels[self.cloud.nearest_to(&self.white(x))]
     }
 
-    /// A point of the cube in the space of the cloud.
+    /// Maps a point of the cube to the space of the cloud.
     fn white(&self, x: &[f64]) -> Vec<f64> {
         (0..self.d).map(|i| self.map.back(0, i, x)).collect()
     }
 
-    /// Appends `n` points that are uniform on the balls within ellipsoid and cube; fewer where
-    /// hardly a candidate is.
+    /// Appends `n` points that are uniform on the balls within ellipsoid and cube; fewer if hardly any
+    /// candidate is there.
     pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let tries = n.saturating_mul(TRIES).max(LEAST_TRIES);
         // Candidates come from the smaller volume.
@@ -128,7 +127,7 @@ impl Friends {
         }
     }
 
-    /// Whether all balls together are smaller than what they are within.
+    /// Whether all balls together are smaller than the ellipsoid and the cube.
     pub(super) fn is_smaller_than_wrap(&self) -> bool {
         self.log_volume < self.wrap.log_volume().min(0.0)
     }
@@ -164,7 +163,7 @@ impl Friends {
             let most = 1.0 / stream.uniform();
             if self.map.forth(0, &w, 1.0, &mut x)
                 && self.wrap.contains(&x)
-                // One of those that contain it is its own, which rounding must not decide.
+                // Its own ball contains it whatever rounding says.
                 && self.cloud.count(&w, self.radius2, most).max(1.0) < most
             {
                 out.extend_from_slice(&x);
@@ -173,16 +172,16 @@ impl Friends {
         }
     }
 
-    /// A point of one of the balls, in the space of the cloud.
+    /// Draws a point of one of the balls, in the space of the cloud.
     fn draw(&self, stream: &mut Stream, w: &mut [f64]) {
         let point = stream.below(self.cloud.len() as u64) as usize;
         stream.fill_normal(w);
-        // As in a union of ellipsoids: d of d + 2 coordinates of a uniform direction.
+        // Uniform in the ball: d of d + 2 coordinates of a uniform direction, as in a union.
         let scale = (self.radius2 / (dot(w, w) + 2.0 * stream.exponential())).sqrt();
         w.iter_mut().enumerate().for_each(|(j, w)| *w = self.cloud.at(point, j) + scale * *w);
     }
 
-    /// The volume of what is in the ellipsoid and in the cube.
+    /// The volume of the part in the ellipsoid and in the cube.
     pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
         let mut w = vec![0.0; self.d];
         if !self.is_smaller_than_wrap() {
@@ -199,7 +198,7 @@ impl Friends {
         mean.volume(self.log_volume)
     }
 
-    /// Whether each of the rows of `x` is in it.
+    /// Whether each of the rows of `x` is in the bound.
     pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
         self.wrap.covers(x, out);
         let mut w = vec![0.0; self.d];
@@ -208,13 +207,13 @@ impl Friends {
         }
     }
 
-    /// Whether a point is in a ball; `w` is room for where it is in the space of the cloud.
+    /// Whether a point is in a ball; `w` is scratch space for its place in the cloud.
     fn has_near(&self, x: &[f64], w: &mut [f64]) -> bool {
         w.iter_mut().enumerate().for_each(|(i, w)| *w = self.map.back(0, i, x));
         self.cloud.count(w, self.radius2, 1.0) > 0.0
     }
 
-    /// Writes the balls to an codec, or reads them.
+    /// Writes or reads the bound.
     pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
         self.d = d;
         let mut points: Vec<f64> =
@@ -237,8 +236,8 @@ impl Friends {
     }
 }
 
-/// The squared radius at which the balls of the points that a round draws hold all that it leaves;
-/// without rounds, at which every point is in the ball of another.
+/// The squared radius at which the balls of the points drawn contain all points left out, in every
+/// round; without rounds, at which every point is in the ball of another.
 fn radius2(
     set: &Standard,
     cloud: &Cloud,
@@ -340,7 +339,7 @@ impl Clusters {
     }
 }
 
-/// What whitens the chosen points, given their mean.
+/// The map that whitens the chosen points about the given mean.
 fn white(points: &[f64], chosen: &[u32], mean: &[f64]) -> Result<White> {
     let d = mean.len();
     let (mut tiles, mut sums, mut matrix) = (Vec::new(), Vec::new(), Vec::new());

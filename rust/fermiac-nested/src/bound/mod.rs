@@ -1,20 +1,17 @@
-//! Bounds: regions of the unit cube that are believed to contain all points above a level, fitted
-//! to the points that are known to be above it, and uniform proposals from them.
+//! Bounds: regions of the unit cube about the points above a level, which should contain the whole
+//! level set, and uniform draws from them.
 
 mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
-mod measure;
-mod merge;
-mod periodic;
 mod split;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod union;
 
-pub use self::measure::Volume;
+pub use self::union::Volume;
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -28,31 +25,31 @@ use self::friends::Friends;
 use self::split::{Decomposition, Split};
 use self::union::Union;
 
-/// What a bound is made of.
+/// The kind of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BoundKind {
     /// The unit cube.
     None,
     /// One ellipsoid.
     Single,
-    /// As many ellipsoids as their volumes ask for.
+    /// As many ellipsoids as reduce the volume.
     Multi,
-    /// Balls about all points, within an ellipsoid.
+    /// Balls about all points, intersected with an ellipsoid.
     Friends,
 }
 
-/// How a bound is fitted.
+/// The options of a fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitOptions {
-    /// What it is made of.
+    /// The kind of the bound.
     pub kind: BoundKind,
-    /// The factor by which volumes are enlarged after all else.
+    /// The last factor on volumes.
     pub enlarge: f64,
-    /// Whether points are split to tell modes from each other, not to be drawn from.
+    /// Whether points are split into modes, rather than into ellipsoids to draw from.
     pub modes: bool,
-    /// Rounds of bootstrap that say how far axes have to be stretched; 0 for none.
+    /// The number of bootstrap rounds that set the stretch of the axes; 0 for none.
     pub bootstrap: usize,
-    /// Which axes are periodic; none where empty.
+    /// Whether each axis is periodic; none if empty.
     pub periodic: Vec<bool>,
 }
 
@@ -60,7 +57,7 @@ pub struct FitOptions {
 #[derive(Debug, Clone)]
 pub struct Bound {
     dim: usize,
-    /// How far each axis is rotated; empty where none is periodic.
+    /// The rotation of each axis; empty if none is periodic.
     shifts: Vec<f64>,
     radius_scale: f64,
     region: Region,
@@ -68,7 +65,7 @@ pub struct Bound {
 
 #[derive(Debug, Clone)]
 enum Region {
-    /// The cube, and the axes of its points.
+    /// The cube, with the axes of its uniform law.
     Cube(Vec<f64>),
     Union(Union),
     Friends(Box<Friends>),
@@ -88,14 +85,13 @@ impl Bound {
         Self { dim, shifts: Vec::new(), radius_scale: 1.0, region: Region::cube(dim) }
     }
 
-    /// The bound about the points `u`, which are uniform on what is to be bounded and stand for the
-    /// prior mass exp(`log_x`). The rounds of bootstrap draw from the streams of `key` and the
-    /// `number` of the fit.
+    /// Fits a bound about the points `u`, which are uniform on a level set of the prior mass
+    /// exp(`log_x`). The bootstrap draws from the streams of `key` and the `number` of the fit.
     ///
-    /// It is the cube where there are no more points than axes, or all are the same.
+    /// The bound is the cube if there are no more points than axes, or all are the same.
     ///
     /// # Errors
-    /// [`Error::Argument`] where points or options are not of the dimension or not finite.
+    /// [`Error::Argument`] if points or options have another dimension or are not finite.
     pub fn fit(
         u: Rows<'_>,
         log_x: f64,
@@ -112,8 +108,8 @@ impl Bound {
         }
         let mut rotated = Vec::new();
         if options.periodic.contains(&true) {
-            this.shifts = periodic::shifts(u.data(), d, &options.periodic);
-            periodic::rotate(u.data(), &this.shifts, &mut rotated);
+            this.shifts = shifts(u.data(), d, &options.periodic);
+            rotate(u.data(), &this.shifts, &mut rotated);
         }
         let points = if this.shifts.is_empty() { u.data() } else { &rotated };
         let Some(set) = Standard::new(points, d, log_x) else { return Ok(this) };
@@ -135,7 +131,7 @@ impl Bound {
 
     /// Appends `n` points that are uniform on the bound within the cube, row-major.
     ///
-    /// A call gives up, and appends fewer, where less than one candidate in 4096 is in the cube.
+    /// Fewer are appended if less than one candidate in 4096 is in the cube.
     pub fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let start = out.len();
         match &self.region {
@@ -148,7 +144,7 @@ impl Bound {
         }
         if !self.shifts.is_empty() {
             for row in out[start..].chunks_exact_mut(self.dim) {
-                row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = periodic::back(*x, *by));
+                row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = rotate_back(*x, *by));
             }
         }
     }
@@ -162,13 +158,13 @@ impl Bound {
         }
     }
 
-    /// Whether each of some points of the cube, row-major, is in the bound.
+    /// Whether each of the points of the cube `u`, row-major, is in the bound.
     pub fn covers(&self, u: &[f64], out: &mut [bool]) {
         let mut rotated = Vec::new();
         let x = if self.shifts.is_empty() {
             u
         } else {
-            periodic::rotate(u, &self.shifts, &mut rotated);
+            rotate(u, &self.shifts, &mut rotated);
             &rotated
         };
         match &self.region {
@@ -178,8 +174,8 @@ impl Bound {
         }
     }
 
-    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid in it, else
-    /// by more than 10 000 draws.
+    /// The volume of the bound within the cube: exact for the cube and for an ellipsoid inside it,
+    /// else estimated from more than 10 000 draws.
     pub fn volume(&self, stream: &mut Stream) -> Volume {
         match &self.region {
             Region::Cube(_) => Volume::exact(0.0),
@@ -188,7 +184,7 @@ impl Bound {
         }
     }
 
-    /// ln of the summed volumes of the parts, which may overlap and leave the cube.
+    /// The ln of the sum of the volumes of the parts, which may overlap and leave the cube.
     pub fn log_volume(&self) -> f64 {
         match &self.region {
             Region::Cube(_) => 0.0,
@@ -197,7 +193,7 @@ impl Bound {
         }
     }
 
-    /// Ellipsoids, or clusters of balls.
+    /// The number of ellipsoids, or of clusters of balls.
     pub fn n_parts(&self) -> usize {
         match &self.region {
             Region::Cube(_) => 1,
@@ -206,7 +202,7 @@ impl Bound {
         }
     }
 
-    /// The part that a point is deepest in, or nearest to.
+    /// The part in which a point is deepest, or to which it is nearest.
     pub fn label(&self, u: &[f64]) -> usize {
         match &self.region {
             Region::Cube(_) => 0,
@@ -215,7 +211,7 @@ impl Bound {
         }
     }
 
-    /// The row-major A for which A Aᵀ is the covariance of the points of a part.
+    /// The row-major matrix A with A Aᵀ the covariance of the points of a part.
     pub fn axes(&self, part: usize) -> &[f64] {
         match &self.region {
             Region::Cube(axes) => axes,
@@ -224,13 +220,13 @@ impl Bound {
         }
     }
 
-    /// The factor by which the bootstrap stretched all axes: far above 1 where there are few points
-    /// for the dimension.
+    /// The factor by which the bootstrap stretched the axes: far above 1 if there are few points for
+    /// the dimension.
     pub fn radius_scale(&self) -> f64 {
         self.radius_scale
     }
 
-    /// Writes the bound to an codec, or reads it; the dimension is not part of it.
+    /// Writes or reads the bound without its dimension.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.list(&mut self.shifts)?;
         codec.number(&mut self.radius_scale)?;
@@ -263,7 +259,7 @@ impl Bound {
             return f(u);
         }
         let mut x = Vec::new();
-        periodic::rotate(u, &self.shifts, &mut x);
+        rotate(u, &self.shifts, &mut x);
         f(&x)
     }
 }
@@ -295,4 +291,50 @@ fn check(u: Rows<'_>, log_x: f64, options: &FitOptions) -> Result<()> {
 
 fn unfit() -> Error {
     Error::argument("state", "its bound is not one of this dimension; give what `save` gave")
+}
+
+/// The rotations of the axes: periodic ones, as circles of length 1, start in the middle of the
+/// largest gap between the points.
+fn shifts(u: &[f64], d: usize, periodic: &[bool]) -> Vec<f64> {
+    (0..d).map(|j| if periodic[j] { gap(u[j..].iter().step_by(d)) } else { 0.0 }).collect()
+}
+
+/// The middle of the largest gap.
+fn gap<'a>(points: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
+    // The largest of n gaps is at least 1/n long, so that it does not lie within a bin of that width.
+    let n = points.len();
+    let mut bins = vec![(f64::INFINITY, f64::NEG_INFINITY); n];
+    for &x in points {
+        let (low, high) = &mut bins[((x * n as f64) as usize).min(n - 1)];
+        (*low, *high) = (low.min(x), high.max(x));
+    }
+    let mut filled = bins.iter().filter(|(low, _)| low.is_finite());
+    let Some(&(first, mut last)) = filled.next() else { return 0.0 };
+    let (mut middle, mut widest) = (0.0, 0.0);
+    for &(low, high) in filled {
+        if low - last > widest {
+            (middle, widest) = (0.5 * (low + last), low - last);
+        }
+        last = high;
+    }
+    if first + 1.0 - last > widest { rotate_back(0.5 * (first + 1.0 + last), 0.0) } else { middle }
+}
+
+/// Appends the rotated rows of points.
+fn rotate(u: &[f64], shifts: &[f64], out: &mut Vec<f64>) {
+    for row in u.chunks_exact(shifts.len()) {
+        out.extend(row.iter().zip(shifts).map(|(x, by)| rotate_forth(*x, *by)));
+    }
+}
+
+/// Rotates a coordinate.
+fn rotate_forth(x: f64, shift: f64) -> f64 {
+    let y = x - shift;
+    if y < 0.0 { y + 1.0 } else { y }
+}
+
+/// Rotates a coordinate back.
+fn rotate_back(y: f64, shift: f64) -> f64 {
+    let x = y + shift;
+    if x >= 1.0 { x - 1.0 } else { x }
 }

@@ -1,43 +1,45 @@
-//! The recursive split of a set of points into ellipsoids that together are smaller than one.
+//! The recursive split of a set of points into ellipsoids that together are smaller than one, and
+//! the merging of those that are smaller as one.
 //!
 //! F. Feroz, M. P. Hobson & M. Bridges (2009), "MultiNest: an efficient and robust Bayesian
-//! inference tool for cosmology and particle physics", MNRAS 398, 1601; the rule that a split has
-//! to save as much volume as its parameters cost is that of D. Pelleg & A. Moore (2000), "X-means:
-//! extending K-means with efficient estimation of the number of clusters", ICML 17.
+//! inference tool for cosmology and particle physics", MNRAS 398, 1601. A split has to save as much
+//! volume as its parameters cost, as in D. Pelleg & A. Moore (2000), "X-means: extending K-means
+//! with efficient estimation of the number of clusters", ICML 17.
 
 use fermiac_base::Result;
+use fermiac_base::linalg::{Cholesky, dot, packed_start};
 use fermiac_base::simd::{LANES, V, dispatch, exp, ln};
 
 use super::ellipsoid::{Ellipsoids, Standard};
 use super::tiles::Lloyd;
 
-/// Steps of 2-means at most.
+/// The largest number of steps of 2-means.
 const LLOYD: usize = 10;
-/// Steps towards the major axis; where it is not clear by then, another does as well.
+/// Steps of the power iteration; if the major axis is not clear by then, another one will do.
 const POWER: usize = 12;
 
-/// When points are split.
+/// The rule for splits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Split {
-    /// Where that saves the volume that its parameters cost.
+    /// Split if that saves the volume that the parameters cost.
     Volume,
-    /// Where it saves a share of that, or the two sides stand apart: to tell modes from each other,
-    /// which costs nothing where they are none.
+    /// Split if that saves a share of it, or the two sides are separated. This finds modes, and a
+    /// needless split does no harm.
     Modes,
 }
 
-/// The share of the cost of parameters that modes have to save.
+/// The share of the cost of parameters that a split into modes has to save.
 const EAGER: f64 = 0.2;
-/// How far the means of two sides that stand apart lie from each other, in standard deviations of a
-/// side along the line that joins them. The two halves of a normal law have 2.6.
+/// The least distance of the means of two separated sides, in standard deviations of a side along
+/// the line through both. The two halves of a normal law have 2.6.
 const APART: f64 = 4.0;
 
 /// A union of ellipsoids about some of the points of a set.
 pub(super) struct Decomposition<'a> {
     pub(super) ellipsoids: Ellipsoids<'a>,
-    /// Points, those of an ellipsoid together.
+    /// The points, ordered such that those of an ellipsoid are together.
     pub(super) order: Vec<u32>,
-    /// Which of the ellipsoids make up the union.
+    /// The ellipsoids of the union.
     pub(super) leaves: Vec<usize>,
     sides: Vec<V>,
     sums: Vec<V>,
@@ -47,7 +49,7 @@ pub(super) struct Decomposition<'a> {
 }
 
 impl<'a> Decomposition<'a> {
-    /// Decomposes the chosen points, or puts one ellipsoid about them.
+    /// Decomposes the chosen points, or fits one ellipsoid without a rule.
     pub(super) fn new(set: &'a Standard, chosen: Vec<u32>, split: Option<Split>) -> Result<Self> {
         let (d, n) = (set.d, chosen.len());
         let mut this = Self {
@@ -74,7 +76,7 @@ impl<'a> Decomposition<'a> {
         Ok(this)
     }
 
-    /// Adds the leaves of ellipsoid `k`, the last one that was fitted; ln of their volume.
+    /// Adds the leaves of ellipsoid `k`, the last one fitted; returns the ln of their volume.
     fn split(&mut self, k: usize) -> Result<f64> {
         let d = self.ellipsoids.set.d;
         let shape = self.ellipsoids.shapes[k];
@@ -82,7 +84,7 @@ impl<'a> Decomposition<'a> {
         let parameters = (d * (d + 3)) as f64 / 2.0;
         let modes = self.rule == Split::Modes;
         let cost = if modes { EAGER } else { 1.0 } * parameters * ln(n as f64) / n as f64;
-        // No ellipsoid is smaller than the mass of its points, so that no split can save more.
+        // No ellipsoid is smaller than the mass of its points, which bounds what a split can save.
         let most = shape.log_volume - self.ellipsoids.log_mass(n);
         if n < 4 * d || (most <= cost && !modes) {
             self.leaves.push(k);
@@ -121,9 +123,9 @@ impl<'a> Decomposition<'a> {
         Ok(shape.log_volume)
     }
 
-    /// Parts the `n` points of the last fit by 2-means from the two ends of its major axis; how many
-    /// are on the first side, and, in `direction`, the sum of what they are off the mean. `None`
-    /// where a side has too few for an ellipsoid.
+    /// Divides the `n` points of the last fit by 2-means, from the two ends of its major axis. Returns
+    /// the number on the first side and sets `direction` to the sum of their offsets from the mean, or
+    /// returns `None` if a side has too few points for an ellipsoid.
     fn two_means(&mut self, n: usize) -> Option<usize> {
         let d = self.ellipsoids.set.d;
         major_axis(&self.ellipsoids.covariance, &mut self.direction);
@@ -151,8 +153,8 @@ impl<'a> Decomposition<'a> {
             if first < 1.0 || second < 1.0 {
                 return None;
             }
-            // The points are centred: the sums of both sides are opposite, and what separates the
-            // two means is perpendicular to them.
+            // The points are centred: the sums of both sides are opposite, and the hyperplane
+            // between the two means is perpendicular to them.
             self.direction.iter_mut().zip(&self.sums).for_each(|(c, sum)| *c = sum.sum());
             if !changed {
                 break;
@@ -164,11 +166,11 @@ impl<'a> Decomposition<'a> {
         (first.min(n - first) >= 2 * d).then_some(first)
     }
 
-    /// Turns the first direction of 2-means to the axis along which the points look most like two
-    /// heaps: with the least kurtosis, 1 for two points and 3 for a normal law.
+    /// Sets the first direction of 2-means to the axis along which the points are most bimodal: that
+    /// of the least kurtosis, which is 1 for two points and 3 for a normal law.
     fn look_along_axes(&mut self) {
         let d = self.ellipsoids.set.d;
-        // Of every axis, and of the major one: Σ x² and Σ x⁴.
+        // Σ x² and Σ x⁴ along every coordinate axis and the major one.
         let mut sums = vec![[0.0; 2]; d + 1];
         for tile in self.ellipsoids.tiles.chunks_exact(d) {
             let mut along = V::ZERO;
@@ -189,7 +191,7 @@ impl<'a> Decomposition<'a> {
         }
     }
 
-    /// How far the two sides of the last 2-means stand apart, in standard deviations of a side.
+    /// The distance of the two sides of the last 2-means, in standard deviations of a side.
     fn separation(&self, n: usize, first: usize) -> f64 {
         let d = self.ellipsoids.set.d;
         let (mut squares, mut seen) = (0.0, 0);
@@ -211,7 +213,7 @@ impl<'a> Decomposition<'a> {
         (one - two) / within.sqrt()
     }
 
-    /// Brings the points of the first side to the front, all in the order that they had.
+    /// Moves the points of the first side to the front; both sides keep their order.
     fn partition(&mut self, start: usize, end: usize, first: usize) -> usize {
         let order = &mut self.order[start..end];
         self.others.clear();
@@ -228,6 +230,87 @@ impl<'a> Decomposition<'a> {
         order[at..].copy_from_slice(&self.others);
         debug_assert_eq!(at, first);
         start + at
+    }
+
+    /// Replaces two ellipsoids by one wherever that is smaller than both together. A split in two may
+    /// have cut a large cluster to separate a small one from it.
+    fn merge(&mut self) -> Result<()> {
+        // Two leaves are those of the last split.
+        if self.leaves.len() < 3 {
+            return Ok(());
+        }
+        let mut covariances: Vec<_> = self.leaves.iter().map(|k| self.covariance(*k)).collect();
+        let mut i = 0;
+        while i < self.leaves.len() {
+            let before = self.leaves.len();
+            let mut j = i + 1;
+            while j < self.leaves.len() {
+                if let Some(one) = self.merged(i, j, &covariances)? {
+                    self.leaves[i] = one;
+                    covariances[i] = self.covariance(one);
+                    self.leaves.remove(j);
+                    covariances.remove(j);
+                } else {
+                    j += 1;
+                }
+            }
+            // A grown ellipsoid may now merge with those tried before.
+            i = if self.leaves.len() < before { 0 } else { i + 1 };
+        }
+        Ok(())
+    }
+
+    /// The ellipsoid about the points of two leaves, if it is smaller than both together.
+    fn merged(&mut self, i: usize, j: usize, covariances: &[Vec<f64>]) -> Result<Option<usize>> {
+        let all = &self.ellipsoids;
+        let d = all.set.d;
+        let (a, b) = (self.leaves[i], self.leaves[j]);
+        let (one, two) = (all.shapes[a], all.shapes[b]);
+        let both = log_add(one.log_volume, two.log_volume);
+        let (n_one, n_two) = ((one.end - one.start) as f64, (two.end - two.start) as f64);
+        let share = n_one / (n_one + n_two);
+        let (from, to) = (all.mean(a), all.mean(b));
+        let mut covariance = vec![0.0; d * d];
+        for k in 0..d {
+            for l in 0..=k {
+                let at = k * d + l;
+                let within = share * covariances[i][at] + (1.0 - share) * covariances[j][at];
+                let between = (to[k] - from[k]) * (to[l] - from[l]);
+                covariance[at] = within + share * (1.0 - share) * between;
+            }
+        }
+        // The farthest of the points is at least at their root mean square distance.
+        if let Ok(factor) = Cholesky::new(&covariance, d)
+            && all.log_volume(&factor, d as f64) >= both
+        {
+            return Ok(None);
+        }
+        let mean: Vec<f64> =
+            from.iter().zip(to).map(|(a, b)| share * a + (1.0 - share) * b).collect();
+        let start = self.order.len();
+        self.order.extend_from_within(one.start..one.end);
+        self.order.extend_from_within(two.start..two.end);
+        let k = self.ellipsoids.shapes.len();
+        self.ellipsoids.fit(&self.order, start, self.order.len(), &mean)?;
+        if self.ellipsoids.shapes[k].log_volume < both {
+            return Ok(Some(k));
+        }
+        self.order.truncate(start);
+        self.ellipsoids.truncate(k);
+        Ok(None)
+    }
+
+    /// The lower triangle of the covariance of an ellipsoid's points.
+    fn covariance(&self, k: usize) -> Vec<f64> {
+        let (d, factor) = (self.ellipsoids.set.d, self.ellipsoids.factor(k));
+        let row = |i: usize| &factor[packed_start(i)..packed_start(i + 1)];
+        let mut out = vec![0.0; d * d];
+        for i in 0..d {
+            for j in 0..=i {
+                out[i * d + j] = dot(&row(i)[..=j], row(j));
+            }
+        }
+        out
     }
 }
 
@@ -254,7 +337,7 @@ fn major_axis(covariance: &[f64], axis: &mut [f64]) {
     }
 }
 
-pub(super) fn log_add(a: f64, b: f64) -> f64 {
+fn log_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     high + ln(1.0 + exp(low - high))
 }

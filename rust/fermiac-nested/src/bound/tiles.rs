@@ -1,12 +1,12 @@
-//! Points in tiles, eight side by side, and the sums over them that fits and tests need.
+//! Tiles of eight points, one in each vector lane, and the sums over them for fits and tests.
 
 use fermiac_base::linalg::{add_gram, packed, packed_len, packed_start};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
-/// Tiles whose norms are found together: four sums hide the latency of the additions.
+/// Tiles whose norms are computed together: four sums hide the latency of the additions.
 const GROUP: usize = 4;
 
-/// Puts the chosen rows of `points`, less `centre`, into tiles; lanes that are left over are 0.
+/// Puts the chosen rows of `points`, less `centre`, into tiles; unused lanes are 0.
 pub(super) fn gather(points: &[f64], chosen: &[u32], centre: &[f64], tiles: &mut Vec<V>) {
     let d = centre.len();
     let row = |p: u32| &points[p as usize * d..][..d];
@@ -113,13 +113,13 @@ impl Kernel for Norms<'_> {
     }
 }
 
-/// Squared Mahalanobis radii |W y|² of centred points, tile by tile.
+/// Computes squared Mahalanobis radii |W y|² of centred points, tile by tile.
 pub(super) fn norms(tiles: &[V], d: usize, w: &[f64], out: &mut Vec<V>) {
     out.resize(tiles.len() / d, V::ZERO);
     dispatch(Norms { tiles, d, w, out });
 }
 
-/// Points less another centre.
+/// Subtracts another centre from points in tiles.
 pub(super) fn shift(tiles: &[V], by: &[f64], out: &mut Vec<V>) {
     out.clear();
     for tile in tiles.chunks_exact(by.len()) {
@@ -130,7 +130,7 @@ pub(super) fn shift(tiles: &[V], by: &[f64], out: &mut Vec<V>) {
 /// One step of 2-means with centred points.
 pub(super) struct Lloyd<'a> {
     pub(super) tiles: &'a [V],
-    /// Points are on the first side where their product with this is above the threshold.
+    /// Points whose product with this is above the threshold are on the first side.
     pub(super) direction: &'a [f64],
     pub(super) threshold: f64,
     /// 1 for points on the first side, 0 for others.
@@ -140,7 +140,7 @@ pub(super) struct Lloyd<'a> {
 }
 
 impl Kernel for Lloyd<'_> {
-    /// Lanes on the first side, and whether any changed sides.
+    /// The number of lanes on the first side, and whether any changed sides.
     type Output = (f64, bool);
 
     #[inline(always)]

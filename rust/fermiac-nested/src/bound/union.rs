@@ -1,4 +1,4 @@
-//! A union of ellipsoids within the unit cube, and points that are uniform on it.
+//! A union of ellipsoids within the unit cube: uniform draws, membership, and its volume.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::dot;
@@ -7,22 +7,26 @@ use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln};
 use fermiac_base::store::Codec;
 
 use super::ellipsoid::Maps;
-use super::measure::{Mean, Volume};
 use super::split::Decomposition;
 use super::tiles::norms_of;
 
-/// Candidates that are made together at most.
+/// The largest number of candidates drawn together.
 const BLOCK: usize = 64;
-/// Candidates for a point that is asked for, and for a call, before a call gives up.
+/// The numbers of candidates per point and per call after which a call gives up.
 pub(super) const TRIES: usize = 1 << 12;
 pub(super) const LEAST_TRIES: usize = 1 << 20;
 
-/// Ellipsoids c + r A b, where b is in the unit ball.
+/// The number of draws for a volume; with fewer hits than `HITS` more are made, up to `MOST`.
+const DRAWS: f64 = 10_240.0;
+const HITS: f64 = 100.0;
+const MOST: f64 = (1 << 21) as f64;
+
+/// A union of ellipsoids c + r A b, where b is in the unit ball.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Union {
     d: usize,
     pub(super) maps: Maps,
-    /// The r².
+    /// The squared radii r².
     radii2: Vec<f64>,
     pub(super) log_volumes: Vec<f64>,
     /// Sums of volumes, relative to the largest.
@@ -31,8 +35,8 @@ pub(super) struct Union {
 }
 
 impl Union {
-    /// The ellipsoids of a decomposition, their axes stretched by factors, if there are some, and
-    /// their volumes then enlarged; also how far they were stretched on the average of volumes.
+    /// The ellipsoids of a decomposition, with axes stretched by the given factors and volumes
+    /// enlarged; also returns the stretch of the total volume, per axis.
     pub(super) fn new(of: &Decomposition<'_>, stretch: &[f64], enlarge: f64) -> (Self, f64) {
         let (all, set) = (&of.ellipsoids, of.ellipsoids.set);
         let d = set.d;
@@ -71,14 +75,6 @@ impl Union {
         self.radii2.len()
     }
 
-    pub(super) fn dim(&self) -> usize {
-        self.d
-    }
-
-    pub(super) fn radius2(&self, k: usize) -> f64 {
-        self.radii2[k]
-    }
-
     pub(super) fn log_volume(&self) -> f64 {
         self.log_volume
     }
@@ -87,8 +83,8 @@ impl Union {
         self.maps.axes(k)
     }
 
-    /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1; no
-    /// more of it than exceeds `limit`.
+    /// The squared distance of a point from the centre of ellipsoid `k`, whose surface is at 1. The sum
+    /// stops when it exceeds `limit`.
     pub(super) fn distance2(&self, k: usize, x: &[f64], limit: f64) -> f64 {
         let (limit, mut sum) = (limit * self.radii2[k], 0.0);
         for i in 0..self.d {
@@ -104,7 +100,7 @@ impl Union {
         (0..self.len()).any(|k| self.distance2(k, x, 1.0) <= 1.0)
     }
 
-    /// The ellipsoid that the point is deepest in, or nearest to.
+    /// The ellipsoid in which the point is deepest, or to which it is nearest.
     pub(super) fn label(&self, x: &[f64]) -> usize {
         let (mut at, mut least) = (0, f64::INFINITY);
         for k in 0..self.len() {
@@ -116,11 +112,11 @@ impl Union {
         at
     }
 
-    /// Appends `n` points that are uniform on the part of the union that is in the cube; fewer
-    /// where hardly a candidate is.
+    /// Appends `n` points that are uniform on the part of the union in the cube; fewer if hardly any
+    /// candidate is in it.
     pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
         let d = self.d;
-        // Where the ellipsoids are larger than the cube, most of them is outside.
+        // Ellipsoids larger than the cube lie mostly outside; then candidates come from the cube.
         let from_cube = self.log_volume > 0.0;
         let test = from_cube || self.len() > 1;
         let size = n.next_multiple_of(LANES).min(BLOCK);
@@ -148,7 +144,8 @@ impl Union {
         }
     }
 
-    /// Candidates of the cube or of single ellipsoids, and how many others contain each.
+    /// Draws candidates from the cube or from single ellipsoids, and counts the others that contain
+    /// each.
     fn draw(&self, from_cube: bool, test: bool, m: usize, stream: &mut Stream, block: &mut Block) {
         if from_cube {
             stream.fill_uniform(&mut block.x[..m * self.d]);
@@ -162,7 +159,7 @@ impl Union {
         }
     }
 
-    /// The volume of what is in the cube.
+    /// The volume of the part in the cube.
     pub(super) fn volume(&self, stream: &mut Stream) -> Volume {
         let (low, high) = self.corners();
         if self.len() == 1 && low.iter().all(|x| *x > 0.0) && high.iter().all(|x| *x < 1.0) {
@@ -171,8 +168,8 @@ impl Union {
         self.volume_where(stream, |_| true)
     }
 
-    /// The volume of what is in the cube and for which the predicate holds. Each candidate counts
-    /// as one of as many as there are ellipsoids that contain it.
+    /// The volume of the part in the cube for which the predicate holds. A candidate is weighted by one
+    /// over the number of ellipsoids that contain it.
     pub(super) fn volume_where(
         &self,
         stream: &mut Stream,
@@ -194,7 +191,23 @@ impl Union {
         mean.volume(if from_cube { 0.0 } else { self.log_volume })
     }
 
-    /// Whether each of the rows of `x` is in it.
+    /// The lower and the upper corner of the least box that contains the union.
+    fn corners(&self) -> (Vec<f64>, Vec<f64>) {
+        let d = self.d;
+        let (mut low, mut high) = (vec![f64::INFINITY; d], vec![f64::NEG_INFINITY; d]);
+        for k in 0..self.len() {
+            let rows = self.maps.axes(k).chunks_exact(d).zip(self.maps.centre(k));
+            for ((row, centre), (low, high)) in rows.zip(low.iter_mut().zip(&mut high)) {
+                // A margin for rounding errors.
+                let half = 1.000_001 * (self.radii2[k] * dot(row, row)).sqrt();
+                *low = low.min(centre - half);
+                *high = high.max(centre + half);
+            }
+        }
+        (low, high)
+    }
+
+    /// Whether each of the rows of `x` is in the union.
     pub(super) fn covers(&self, x: &[f64], out: &mut [bool]) {
         let d = self.d;
         let (low, high) = self.corners();
@@ -215,7 +228,7 @@ impl Union {
         }
     }
 
-    /// Points of single ellipsoids, which are chosen by their volumes.
+    /// Draws points of single ellipsoids, which are chosen in proportion to their volumes.
     fn candidates(&self, m: usize, stream: &mut Stream, block: &mut Block) {
         let d = self.d;
         if let [.., total] = *self.cumulative
@@ -233,7 +246,7 @@ impl Union {
             let k = block.own[c];
             let (z, x) = (&block.z[c * d..][..d], &mut block.x[c * d..][..d]);
             // d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball; the
-            // other two squares sum to twice an exponential number.
+            // squares of the other two sum to twice an exponential number.
             let scale = (self.radii2[k] / (dot(z, z) + 2.0 * block.radial[c])).sqrt();
             block.is_in[c] = self.maps.forth(k, z, scale, x);
         }
@@ -252,17 +265,17 @@ impl Union {
     }
 }
 
-/// Candidates, row-major, and what decides about them.
+/// A block of candidates, row-major, with the numbers that decide about them.
 struct Block {
     x: Vec<f64>,
     z: Vec<f64>,
     radial: Vec<f64>,
     picks: Vec<f64>,
-    /// The ellipsoid of each, if of any.
+    /// The ellipsoid from which each was drawn, if any.
     own: Vec<usize>,
-    /// Whether it is in the cube.
+    /// Whether each is in the cube.
     is_in: Vec<bool>,
-    /// Other ellipsoids that contain it.
+    /// The number of other ellipsoids that contain each.
     times: Vec<V>,
     tile: Vec<V>,
     centred: Vec<V>,
@@ -328,5 +341,50 @@ impl Kernel for Count<'_> {
             }
             block.times[t] = times;
         }
+    }
+}
+
+/// A volume and its error.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Volume {
+    /// The ln of the volume.
+    pub log: f64,
+    /// The variance of the estimated volume, relative to its square.
+    pub relative_variance: f64,
+}
+
+impl Volume {
+    /// A known volume.
+    pub(super) fn exact(log: f64) -> Self {
+        Self { log, relative_variance: 0.0 }
+    }
+}
+
+/// The running mean of the weights of candidates.
+#[derive(Debug, Default)]
+pub(super) struct Mean {
+    n: f64,
+    hits: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Mean {
+    pub(super) fn add(&mut self, weight: f64) {
+        self.n += 1.0;
+        self.hits += f64::from(weight > 0.0);
+        self.sum += weight;
+        self.squares += weight * weight;
+    }
+
+    /// Whether more draws are needed.
+    pub(super) fn is_poor(&self) -> bool {
+        self.n < DRAWS || (self.hits < HITS && self.n < MOST)
+    }
+
+    /// The volume, given the ln of that of the candidates.
+    pub(super) fn volume(&self, log_candidates: f64) -> Volume {
+        let spread = (self.squares / (self.sum * self.sum) - 1.0 / self.n).max(0.0);
+        Volume { log: log_candidates + ln(self.sum / self.n), relative_variance: spread }
     }
 }

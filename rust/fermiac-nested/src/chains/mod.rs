@@ -1,23 +1,23 @@
-//! New points by Markov chains within the level: slices, random walks and flights that reflect,
-//! suspended between questions.
+//! New points by Markov chains above the level: slice sampling, random walks and Galilean Monte
+//! Carlo, suspended at every log-likelihood call.
 //!
 //! A chain starts at a survivor chosen at random, makes a fixed number of moves that leave the
 //! uniform law on {ell > level} invariant, and ends at a point that hardly depends on its start.
-//! All chains of a batch share what is known of the survivors ([`Frame`]) and have streams of
-//! their own, so that who answers their questions, and in what order, does not matter: a built-in
-//! likelihood is asked by crews of chains on all threads, a Python one once a round for all.
+//! All chains of a batch share the geometry of the survivors ([`BatchGeometry`]) and have their own
+//! streams, so that the order of evaluations does not matter: a built-in likelihood is evaluated
+//! for parts of the chains on all threads, a Python one once a round for all chains.
 //!
 //! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
 //! - R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
 //! - W. J. Handley, M. P. Hobson, A. N. Lasenby, "PolyChord: next-generation nested sampling",
 //!   Monthly Notices of the Royal Astronomical Society, 2015.
 
-mod frame;
+mod batch_geometry;
 mod galilean;
-mod lane;
+mod slice_chain;
 
-pub use frame::Frame;
-pub use lane::Counts;
+pub use batch_geometry::BatchGeometry;
+pub use slice_chain::Counts;
 
 use std::time::Instant;
 
@@ -26,18 +26,18 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::points::{Origin, Points};
-use super::problem::{Answers, Problem};
-use lane::Lane;
+use super::problem::{EvalBuffer, Problem};
+use slice_chain::SliceChain;
 
-/// Where slices point.
+/// The directions of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Through random orthonormal bases, where the mode of the start is whitened.
+    /// Those of random orthonormal bases, in whitened coordinates of the start's mode.
     Sweeps,
-    /// Along an axis of the cube.
+    /// Axes of the cube.
     Axes,
     /// From one survivor to another.
     Differential,
@@ -45,108 +45,116 @@ pub enum Direction {
     Mixture,
 }
 
-/// How chains move.
+/// The moves of chains.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Moves {
-    /// Slices: a bracket of this width is placed about the chain at random and shrinks to a point
-    /// of the slice; before, its ends may step out of it.
+    /// Slice sampling: a bracket of this width is placed about the current point at random, may step
+    /// out, and shrinks until a point drawn from it lies in the slice.
     Slice {
-        /// Slices of a chain.
+        /// The number of slices of a chain.
         n_slices: u32,
-        /// Their directions.
+        /// The directions of slices.
         direction: Direction,
-        /// The width of the bracket, where the survivors are whitened.
+        /// The width of the bracket in whitened coordinates.
         width: f64,
         /// Whether its ends step out.
         step_out: bool,
     },
-    /// Steps uniform in a ball where the mode of the start is whitened.
+    /// Steps uniform in a ball in whitened coordinates of the start's mode.
     Walk {
-        /// Steps of a chain.
+        /// The number of steps of a chain.
         n_steps: u32,
-        /// Their longest length.
+        /// The radius of the ball.
         scale: f64,
     },
-    /// Straight steps that reflect by the gradient where they leave the level set.
+    /// Straight steps that the gradient reflects where they leave the level set.
     Galilean {
-        /// Steps of a chain.
+        /// The number of steps of a chain.
         n_steps: u32,
-        /// Their root mean square length, where the mode of the start is whitened.
+        /// The root mean square length of steps in whitened coordinates of the start's mode.
         step: f64,
-        /// Whether that is tuned.
+        /// Whether the length is tuned.
         tuned: bool,
     },
 }
 
-/// The address of the stream of a batch's bases: above that of any chain.
+/// The address of the stream of the bases of a batch, above those of chains.
 const BASES: u64 = 1 << 34;
-/// Bases of a batch at most; chains that need more go through them again.
+/// The largest number of bases of a batch; chains that need more reuse them.
 const MOST_BASES: u32 = 16;
 
 impl Moves {
-    /// Whether chains ask for gradients.
+    /// Whether chains need gradients.
     pub fn needs_gradient(&self) -> bool {
-        matches!(self, Self::Galilean { .. })
+        match self {
+            Self::Galilean { .. } => true,
+            Self::Slice { .. } | Self::Walk { .. } => false,
+        }
     }
 
-    /// Draws what the chains of a batch share.
-    pub fn prepare(&self, frame: &mut Frame, key: u64, batch: u32) {
+    /// Draws the bases that the chains of a batch share.
+    pub fn prepare(&self, geometry: &mut BatchGeometry, key: u64, batch: u32) {
         if let Self::Slice { n_slices, .. } = self {
-            let n = n_slices.div_ceil(frame.dim() as u32).min(MOST_BASES);
-            frame.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
+            let n = n_slices.div_ceil(geometry.dim() as u32).min(MOST_BASES);
+            geometry.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
         }
     }
 }
 
-/// Survivors whose nearest neighbours are looked for.
+/// The number of survivors whose nearest neighbours are computed.
 const NEIGHBOURS: usize = 32;
-/// Seconds of work below which a batch stays on one thread.
+/// The least work, in seconds, for which a batch uses several threads.
 const WORTH: f64 = 4e-4;
 
 /// The chains of a batch.
 #[derive(Debug, Default)]
 pub struct Chains {
-    lanes: Vec<Lane>,
-    /// Seconds that the last batch took, to judge whether threads pay.
+    chains: Vec<SliceChain>,
+    /// The time of the last batch in seconds, from which the use of threads follows.
     seconds: f64,
 }
 
-/// What a batch of chains tells.
+/// The figures of a batch of chains.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Sums over its chains.
     pub counts: Counts,
-    /// The share of chains that ended further from their start than survivors lie from each other;
-    /// NaN where nobody looked.
+    /// The share of chains that ended farther from their starts than survivors lie from each other;
+    /// NaN if not compared.
     pub moved: f64,
-    /// Of every whitened coordinate: the sums over the chains of start · end, start² and end².
+    /// For every whitened coordinate the sums over the chains of start · end, start² and end².
     pub products: [Vec<f64>; 3],
 }
 
-/// Room for the questions of a crew.
+/// The pending log-likelihood calls of some chains, one for each, and their results.
 #[derive(Default)]
-struct Crew {
-    asked: Vec<f64>,
+struct Requests {
+    points: Vec<f64>,
     members: Vec<usize>,
-    answers: Answers,
+    results: EvalBuffer,
 }
 
 impl Chains {
     /// Starts `n` chains; chain `i` has the stream at index `first + i` of the batch.
-    pub fn start(&mut self, n: usize, frame: &Frame, n_extras: usize, key: u64, batch: u32) {
-        self.lanes.clear();
-        self.lanes.extend(
-            (0..n as u64)
-                .map(|i| Lane::new(Stream::new(key, Domain::Nested, i, batch), frame, n_extras)),
-        );
+    pub fn start(
+        &mut self,
+        n: usize,
+        geometry: &BatchGeometry,
+        n_extras: usize,
+        key: u64,
+        batch: u32,
+    ) {
+        self.chains.clear();
+        self.chains.extend((0..n as u64).map(|i| {
+            SliceChain::new(Stream::new(key, Domain::Nested, i, batch), geometry, n_extras)
+        }));
     }
 
-    /// Runs the chains to their ends, or until a round ends after the deadline; whether they got
-    /// there.
+    /// Runs the chains until they end or a round ends after the deadline; returns whether all ended.
     pub fn run(
         &mut self,
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         moves: &Moves,
         level: f64,
         deadline: Option<Instant>,
@@ -154,24 +162,24 @@ impl Chains {
     ) -> Result<bool> {
         let begun = Instant::now();
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let central = problem.style() == Style::Central;
+        let central = problem.dispatch() == Dispatch::CallingThread;
         let alone = context.n_threads() == 1 || self.seconds < WORTH;
         if central || alone {
-            let mut crew = Crew::default();
-            while crew.round(&mut self.lanes, problem, frame, moves, level)? {
-                context.advance(crew.members.len() as u64);
+            let mut requests = Requests::default();
+            while requests.round(&mut self.chains, problem, geometry, moves, level)? {
+                context.advance(requests.members.len() as u64);
                 context.poll()?;
                 if late() {
                     return Ok(self.are_done());
                 }
             }
         } else {
-            let size = self.lanes.len().div_ceil(context.n_threads()).next_multiple_of(8);
-            let crews: Vec<&mut [Lane]> = self.lanes.chunks_mut(size).collect();
-            context.each(crews, deadline, |lanes, signal| {
-                let mut crew = Crew::default();
-                while crew.round(lanes, problem, frame, moves, level)? {
-                    signal.count(crew.members.len() as u64);
+            let size = self.chains.len().div_ceil(context.n_threads()).next_multiple_of(8);
+            let parts: Vec<&mut [SliceChain]> = self.chains.chunks_mut(size).collect();
+            context.each(parts, deadline, |chains, signal| {
+                let mut requests = Requests::default();
+                while requests.round(chains, problem, geometry, moves, level)? {
+                    signal.count(requests.members.len() as u64);
                     if signal.is_set() {
                         return Ok(());
                     }
@@ -184,24 +192,24 @@ impl Chains {
     }
 
     fn are_done(&self) -> bool {
-        self.lanes.iter().all(Lane::is_done)
+        self.chains.iter().all(SliceChain::is_done)
     }
 
-    /// The ends of the chains as points born at `level`; their lineages are given. `looks` also
-    /// compares how far they went with how far survivors lie from each other.
+    /// Adds the ends of the chains to `out` as points born at `level`, with the given lineages. With
+    /// `compares` their distances from the starts are compared with those between survivors.
     pub fn finish(
         &mut self,
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         level: f64,
         lineages: &[u64],
-        looks: bool,
+        compares: bool,
         out: &mut Points,
     ) -> Result<Report> {
         let dim = problem.dim();
-        let mut ends = Vec::with_capacity(self.lanes.len() * dim);
-        for lane in &self.lanes {
-            if lane.is_lost() {
+        let mut ends = Vec::with_capacity(self.chains.len() * dim);
+        for chain in &self.chains {
+            if chain.is_lost() {
                 return Err(Error::Numerical(format!(
                     "a chain found no other point above the level {level} of the log-likelihood in \
                      20 starts: the region is narrower than doubles resolve, or a plateau lies \
@@ -209,85 +217,86 @@ impl Chains {
                 )));
             }
             let first = ends.len();
-            ends.extend_from_slice(&lane.here);
-            frame.cut.turn_back(&mut ends[first..]);
+            ends.extend_from_slice(&chain.here);
+            geometry.cut.rotate_back(&mut ends[first..]);
         }
-        let mut answers = Answers::default();
+        let mut answers = EvalBuffer::default();
         problem.transform(&ends, &mut answers)?;
         let mut report =
             Report { products: std::array::from_fn(|_| vec![0.0; dim]), ..Report::default() };
-        // What it costs to look for nearest neighbours is paid now and then only.
-        let near = if looks { frame.nearest(NEIGHBOURS) } else { f64::NAN };
+        // Nearest neighbours are expensive, and computed in some batches only.
+        let near = if compares { geometry.nearest(NEIGHBOURS) } else { f64::NAN };
         let mut moved = 0;
         let rows = Rows::new(&ends, dim).iter().zip(answers.x.chunks_exact(dim));
-        for ((lane, &lineage), (u, x)) in self.lanes.iter().zip(lineages).zip(rows) {
-            let origin = Origin { birth: level, lineage, family: frame.family[lane.start] };
-            out.push(u, x, lane.ell, &lane.extras, origin);
-            moved += usize::from(frame.compare(lane.start, &lane.here, &mut report) > near);
-            report.counts.add(&lane.counts);
+        for ((chain, &lineage), (u, x)) in self.chains.iter().zip(lineages).zip(rows) {
+            let origin = Origin { birth: level, lineage, family: geometry.family[chain.start] };
+            out.push(u, x, chain.ell, &chain.extras, origin);
+            moved += usize::from(geometry.compare(chain.start, &chain.here, &mut report) > near);
+            report.counts.add(&chain.counts);
         }
-        report.moved = if looks { moved as f64 / self.lanes.len().max(1) as f64 } else { f64::NAN };
+        report.moved =
+            if compares { moved as f64 / self.chains.len().max(1) as f64 } else { f64::NAN };
         Ok(report)
     }
 
-    /// Points asked about so far in this batch.
+    /// The number of evaluations so far in this batch.
     pub fn n_evals(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.counts.evals).sum()
+        self.chains.iter().map(|chain| chain.counts.evals).sum()
     }
 
     /// Writes or reads the chains.
     pub fn persist(
         &mut self,
         codec: &mut Codec,
-        frame: Option<&Frame>,
+        geometry: Option<&BatchGeometry>,
         n_extras: usize,
     ) -> Result<()> {
-        let mut n = self.lanes.len();
+        let mut n = self.chains.len();
         codec.count(&mut n)?;
         if codec.is_reading()
-            && let Some(frame) = frame
+            && let Some(geometry) = geometry
         {
-            self.start(n, frame, n_extras, 0, 0);
+            self.start(n, geometry, n_extras, 0, 0);
         }
-        self.lanes.iter_mut().try_for_each(|lane| lane.persist(codec))
+        self.chains.iter_mut().try_for_each(|chain| chain.persist(codec))
     }
 }
 
-impl Crew {
-    /// Answers one question of every chain that has one; false where none has.
+impl Requests {
+    /// Evaluates the pending point of every chain; returns false if no chain has one.
     fn round(
         &mut self,
-        lanes: &mut [Lane],
+        chains: &mut [SliceChain],
         problem: &Problem,
-        frame: &Frame,
+        geometry: &BatchGeometry,
         moves: &Moves,
         level: f64,
     ) -> Result<bool> {
-        self.asked.clear();
+        self.points.clear();
         self.members.clear();
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            if lane.advance(frame, moves) {
-                self.asked.extend_from_slice(lane.question(frame));
+        for (i, chain) in chains.iter_mut().enumerate() {
+            if chain.advance(geometry, moves) {
+                self.points.extend_from_slice(chain.request(geometry));
                 self.members.push(i);
             }
         }
         if self.members.is_empty() {
             return Ok(false);
         }
-        let sloped = moves.needs_gradient();
-        if sloped {
-            problem.evaluate_gradient(&self.asked, &mut self.answers)?;
+        let with_gradient = moves.needs_gradient();
+        if with_gradient {
+            problem.evaluate_gradient(&self.points, &mut self.results)?;
         } else {
-            problem.evaluate(&self.asked, &mut self.answers)?;
+            problem.evaluate(&self.points, &mut self.results)?;
         }
         let b = problem.n_extras();
         for (row, &i) in self.members.iter().enumerate() {
-            if sloped {
+            if with_gradient {
                 let dim = problem.dim();
-                lanes[i].take_slope(&self.answers.gradient[row * dim..(row + 1) * dim]);
+                chains[i].take_slope(&self.results.gradient[row * dim..(row + 1) * dim]);
             }
-            let extras = &self.answers.extras[row * b..(row + 1) * b];
-            lanes[i].answer(self.answers.ell[row], extras, level, moves);
+            let extras = &self.results.extras[row * b..(row + 1) * b];
+            chains[i].answer(self.results.ell[row], extras, level, moves);
         }
         Ok(true)
     }

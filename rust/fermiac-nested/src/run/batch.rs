@@ -1,4 +1,4 @@
-//! A batch of a run: who looks for its points, and the rounds in which they are found.
+//! A batch of a run: the choice between rejection and chains, and the rounds of either.
 
 use std::time::Instant;
 
@@ -7,22 +7,23 @@ use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
 use super::Run;
-use super::rejection::Search;
+use super::rejection::Target;
 use super::state::{Opening, Phase};
 use super::tune::tune;
 use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::chains::{Frame, Report};
+use crate::chains::{BatchGeometry, Report};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 
-/// Evaluations for each live point that rejection may be dearer than chains.
+/// Chains replace rejection after it was more expensive for this many evaluations per live point.
 const PATIENCE: u64 = 4;
-/// Every so many batches chains are compared with the distances of survivors.
-const LOOKS: u32 = 8;
-/// Batches in which more than one chain in a hundred gets stuck before the run is given up.
+/// One in so many batches compares the ends of chains with the distances of survivors.
+const COMPARE_EVERY: u32 = 8;
+/// The run fails after so many batches in a row in which more than 1 % of chains got stuck.
 const STUCK: u32 = 10;
+
 impl Run {
-    /// The points that the new ones are to be found among.
+    /// The points above the level from which new ones are drawn.
     pub(super) fn survivors(&self) -> Points {
         if let (Opening::Above { seeds, .. }, true) = (&self.opening, self.live.is_empty()) {
             return seeds.as_ref().clone();
@@ -37,31 +38,31 @@ impl Run {
         survivors
     }
 
-    /// Gets a batch ready to start, after its points have died.
-    pub(super) fn ready(&mut self, problem: &Problem) {
+    /// Prepares the start of a batch, after its points have died.
+    pub(super) fn prepare_batch(&mut self, problem: &Problem) {
         (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
-        self.fresh = Points::new(problem.dim(), problem.n_extras());
-        self.turn_to_chains();
+        self.new_points = Points::new(problem.dim(), problem.n_extras());
+        self.switch_to_chains();
         self.phase = Phase::Starting;
     }
 
-    /// Starts a batch; after an error it can be called again.
+    /// Starts a batch; can be called again after an error.
     pub(super) fn start_batch(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let survivors = self.survivors();
         if self.chaining {
-            self.look_for_modes(&survivors, context)?;
+            self.fit_modes(&survivors, context)?;
             self.phase = Phase::Chaining;
-            let frame = self.frame_of(&survivors);
+            let geometry = self.geometry_of(&survivors);
             self.chains.start(
-                self.doomed.len(),
-                &frame,
+                self.vacant.len(),
+                &geometry,
                 problem.n_extras(),
                 self.settings.key,
                 self.batch,
             );
-            self.frame = Some(frame);
+            self.geometry = Some(geometry);
         } else {
-            let log_x = self.running.log_x();
+            let log_x = self.evidence.log_x();
             self.rejection.begin(
                 &survivors,
                 log_x,
@@ -75,10 +76,9 @@ impl Run {
         Ok(())
     }
 
-    /// Lets chains take over for good, where they are cheaper than rejection. As long as much of the
-    /// cube lies above the level, nothing is; and a bound that happens to be bad is fitted anew
-    /// before it is given up.
-    pub(super) fn turn_to_chains(&mut self) {
+    /// Switches to chains for the rest of the run if they are cheaper than rejection. They are not
+    /// while much of the cube lies above the level, and a poor bound is refitted before the switch.
+    pub(super) fn switch_to_chains(&mut self) {
         if self.chaining || self.moves.is_none() {
             return;
         }
@@ -89,30 +89,30 @@ impl Run {
         } else {
             (0.5, 0)
         };
-        let dear = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
-        self.dear_evals = if dear { self.dear_evals + self.last_evals } else { 0 };
-        self.chaining = above || (dear && self.dear_evals >= patience);
+        let expensive = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
+        self.excess_evals = if expensive { self.excess_evals + self.last_evals } else { 0 };
+        self.chaining = above || (expensive && self.excess_evals >= patience);
     }
 
-    /// What the chains of this batch share.
-    pub(super) fn frame_of(&self, survivors: &Points) -> Frame {
-        let mut frame = Frame::new(survivors, &self.circles, self.modes.as_ref());
+    /// The geometry that the chains of this batch share.
+    pub(super) fn geometry_of(&self, survivors: &Points) -> BatchGeometry {
+        let mut geometry = BatchGeometry::new(survivors, &self.circles, self.modes.as_ref());
         if let Some(moves) = self.moves {
-            let moves = moves.longer(self.memory.factor);
-            moves.prepare(&mut frame, self.settings.key, self.batch);
+            let moves = moves.longer(self.correlation.factor);
+            moves.prepare(&mut geometry, self.settings.key, self.batch);
         }
-        frame
+        geometry
     }
 
-    /// Fits the bound that tells chains of modes, every now and then.
-    pub(super) fn look_for_modes(
-        &mut self,
-        survivors: &Points,
-        context: &Context<'_>,
-    ) -> Result<()> {
-        let log_x = self.running.log_x();
+    /// Fits the bound from which chains take the modes, when the prior mass has shrunk enough.
+    pub(super) fn fit_modes(&mut self, survivors: &Points, context: &Context<'_>) -> Result<()> {
+        let log_x = self.evidence.log_x();
         let due = self.modes_at - log_x > 0.5;
-        if !due || matches!(self.settings.bound, BoundKind::None | BoundKind::Single) {
+        let has_modes = match self.settings.bound {
+            BoundKind::None | BoundKind::Single => false,
+            BoundKind::Multi | BoundKind::Friends => true,
+        };
+        if !due || !has_modes {
             return Ok(());
         }
         let options = FitOptions {
@@ -129,77 +129,85 @@ impl Run {
         Ok(())
     }
 
+    /// Makes a round of rejection.
     pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let lineages = self.lineages();
-        let search = Search { level: self.level, batch: self.batch, lineages: &lineages };
-        let (done, asked) = self.rejection.round(
-            &search,
+        let target = Target { level: self.level, batch: self.batch, lineages: &lineages };
+        let (done, n_evals) = self.rejection.round(
+            &target,
             problem,
             &mut self.answers,
             &self.settings,
             context,
-            &mut self.fresh,
+            &mut self.new_points,
         )?;
-        context.advance(asked);
-        self.n_evals += asked;
-        self.batch_evals += asked;
+        context.advance(n_evals);
+        self.n_evals += n_evals;
+        self.batch_evals += n_evals;
         if done {
-            self.take_in();
-            self.note([f64::NAN; 4]);
+            self.insert_new_points();
+            self.record_batch([f64::NAN; 4]);
         }
         Ok(())
     }
 
+    /// Runs the chains of the batch until they end or the deadline passes.
     pub(super) fn chain(
         &mut self,
         problem: &Problem,
         deadline: Option<Instant>,
         context: &Context<'_>,
     ) -> Result<()> {
-        let (Some(tuned), Some(frame)) = (self.moves, self.frame.take()) else {
-            return Err(Error::Internal("a batch of chains without a frame".into()));
+        let (Some(tuned), Some(geometry)) = (self.moves, self.geometry.take()) else {
+            return Err(Error::Internal("a batch of chains without its geometry".into()));
         };
-        let moves = tuned.longer(self.memory.factor);
+        let moves = tuned.longer(self.correlation.factor);
         let before = self.chains.n_evals();
-        let done = self.chains.run(problem, &frame, &moves, self.level, deadline, context);
-        let asked = self.chains.n_evals() - before;
-        self.n_evals += asked;
-        self.batch_evals += asked;
+        let done = self.chains.run(problem, &geometry, &moves, self.level, deadline, context);
+        let n_evals = self.chains.n_evals() - before;
+        self.n_evals += n_evals;
+        self.batch_evals += n_evals;
         let done = match done {
             Ok(done) => done,
             Err(error) => {
-                self.frame = Some(frame);
+                self.geometry = Some(geometry);
                 return Err(error);
             }
         };
         if !done {
-            self.frame = Some(frame);
+            self.geometry = Some(geometry);
             return Ok(());
         }
         let lineages = self.lineages();
-        let looks = self.batch.is_multiple_of(LOOKS);
-        let ends =
-            self.chains.finish(problem, &frame, self.level, &lineages, looks, &mut self.fresh);
+        let compares = self.batch.is_multiple_of(COMPARE_EVERY);
+        let ends = self.chains.finish(
+            problem,
+            &geometry,
+            self.level,
+            &lineages,
+            compares,
+            &mut self.new_points,
+        );
         let report = match ends {
             Ok(report) => report,
             Err(error) => {
-                self.frame = Some(frame);
+                self.geometry = Some(geometry);
                 return Err(error);
             }
         };
         self.moves = Some(tune(tuned, &report, problem.dim()));
         let adapts = self.settings.adapt_length;
-        let n_chains = self.doomed.len();
-        let correlation = self.memory.learn(&report, n_chains, adapts);
-        self.take_in();
+        let n_chains = self.vacant.len();
+        let correlation = self.correlation.update(&report, n_chains, adapts);
+        self.insert_new_points();
         let counts = report.counts;
         let tries = counts.tries as f64 / counts.moves.max(1) as f64;
-        self.note([report.moved, tries, correlation, moves.n_moves()]);
-        self.watch(&report, n_chains)
+        self.record_batch([report.moved, tries, correlation, moves.n_moves()]);
+        self.check_stuck(&report, n_chains)
     }
 
-    /// Gives up where chains get stuck batch after batch.
-    pub(super) fn watch(&mut self, report: &Report, n_chains: usize) -> Result<()> {
+    /// Fails if chains get stuck in batch after batch.
+    pub(super) fn check_stuck(&mut self, report: &Report, n_chains: usize) -> Result<()> {
         self.n_stuck += report.counts.stuck;
         let many = 100 * report.counts.stuck > n_chains as u64;
         self.stuck_batches = if many { self.stuck_batches + 1 } else { 0 };

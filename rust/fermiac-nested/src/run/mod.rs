@@ -1,7 +1,7 @@
-//! A run: batch by batch the worst points die and new ones above their level take their places.
+//! A run: in each batch the worst points die and are replaced by new ones above their level.
 //!
 //! The run is a state machine between calls of the likelihood: it can stop at the end of any round,
-//! be saved, and go on with the same bits. Every batch has streams of its own.
+//! be saved, and resume with the same bits. Every batch has its own streams.
 //!
 //! - J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
 //! - A. Fowlie, W. Handley, L. Su, "Nested sampling with plateaus", Monthly Notices of the Royal
@@ -12,7 +12,6 @@ mod rejection;
 mod settings;
 mod state;
 mod tune;
-mod view;
 
 pub use settings::{Sampler, Settings};
 pub use state::{Opening, Status, Trace};
@@ -26,51 +25,51 @@ use fermiac_base::simd::ln;
 use fermiac_base::{Error, Result};
 
 use super::bound::Bound;
-use super::chains::{Chains, Frame, Moves};
+use super::chains::{BatchGeometry, Chains, Moves};
 use super::points::{Origin, Points};
-use super::problem::{Answers, Problem};
-use super::{Ranks, Running};
+use super::problem::{EvalBuffer, Problem};
+use super::{OnlineEvidence, Ranks};
 use rejection::Rejection;
 use state::Phase;
-use tune::Memory;
+use tune::StartCorrelation;
 
-/// The address of a batch's stream for ties: above that of any chain and round.
+/// The address of the stream of a batch that breaks ties of ranks, above those of chains and rounds.
 const TIES: u64 = 1 << 33;
 
-/// A run.
+/// A nested sampling run.
 pub struct Run {
     settings: Settings,
     circles: Vec<bool>,
     opening: Opening,
     live: Points,
-    /// Slots in the order of their log-likelihoods.
+    /// The slots of live points in the order of their log-likelihoods.
     order: Vec<u64>,
     dead: Points,
-    running: Running,
+    evidence: OnlineEvidence,
     ranks: Ranks,
     status: Status,
     phase: Phase,
     batch: u32,
     blocks: u64,
     level: f64,
-    /// Slots whose points died in this batch, those of them that are refilled first.
-    doomed: Vec<u64>,
-    fresh: Points,
+    /// The slots of points that died in this batch, which are to be refilled.
+    vacant: Vec<u64>,
+    new_points: Points,
     batch_evals: u64,
-    /// Evaluations of the last batch, and of all since rejection was last cheaper than chains.
+    /// Evaluations of the last batch, and of all batches since rejection was last cheaper than chains.
     last_evals: u64,
-    dear_evals: u64,
+    excess_evals: u64,
     rejection: Rejection,
     chains: Chains,
     moves: Option<Moves>,
-    memory: Memory,
-    /// Whether chains have taken over for good.
+    correlation: StartCorrelation,
+    /// Whether chains draw the new points from now on.
     chaining: bool,
-    /// Not saved: made anew from the live points.
-    frame: Option<Frame>,
+    /// Not saved, since it follows from the live points.
+    geometry: Option<BatchGeometry>,
     modes: Option<Bound>,
     modes_at: f64,
-    answers: Answers,
+    answers: EvalBuffer,
     n_evals: u64,
     n_stuck: u64,
     stuck_batches: u32,
@@ -78,10 +77,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run that has not begun.
+    /// A run before its first point.
     ///
     /// # Errors
-    /// For settings that no run can have.
+    /// If the settings do not fit the problem.
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
@@ -100,27 +99,27 @@ impl Run {
             live: Points::new(dim, n_extras),
             order: Vec::new(),
             dead: Points::new(dim, n_extras),
-            running: Running::new(),
+            evidence: OnlineEvidence::new(),
             ranks: Ranks::new(if settings.batch == 1 { settings.n_live } else { 0 }),
             status: Status::Running,
             phase: Phase::Opening,
             batch: settings.first_batch,
             blocks: 0,
             level: f64::NEG_INFINITY,
-            doomed: Vec::new(),
-            fresh: Points::new(dim, n_extras),
+            vacant: Vec::new(),
+            new_points: Points::new(dim, n_extras),
             batch_evals: 0,
             last_evals: 0,
-            dear_evals: 0,
+            excess_evals: 0,
             rejection: Rejection::new(dim, n_extras, settings.importance),
             chains: Chains::default(),
             moves,
-            memory: Memory::new(),
+            correlation: StartCorrelation::new(),
             chaining: false,
-            frame: None,
+            geometry: None,
             modes: None,
             modes_at: f64::INFINITY,
-            answers: Answers::default(),
+            answers: EvalBuffer::default(),
             n_evals: 0,
             n_stuck: 0,
             stuck_batches: 0,
@@ -129,7 +128,7 @@ impl Run {
         })
     }
 
-    /// Runs to the end, or until a round ends after the deadline.
+    /// Runs to the end, or until a round ends after the deadline; returns the status.
     pub fn run(
         &mut self,
         problem: &Problem,
@@ -141,7 +140,7 @@ impl Run {
             context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
-                Phase::Between => self.begin(problem),
+                Phase::Between => self.begin_batch(problem),
                 Phase::Starting => self.start_batch(problem, context)?,
                 Phase::Rejecting => self.reject(problem, context)?,
                 Phase::Chaining => self.chain(problem, deadline, context)?,
@@ -154,11 +153,11 @@ impl Run {
         Ok(self.status)
     }
 
-    /// Evaluations that are still needed, by how many it took to come here: a guess for progress.
+    /// An estimate of the evaluations still needed, for progress, from those per nat of log X so far.
     fn expected(&self) -> u64 {
-        let log_x = self.running.log_x();
+        let log_x = self.evidence.log_x();
         let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
-        let excess = best + log_x - self.running.log_evidence();
+        let excess = best + log_x - self.evidence.log_evidence();
         if !excess.is_finite() || log_x >= 0.0 {
             return 10 * self.settings.n_live as u64;
         }
@@ -166,14 +165,14 @@ impl Run {
         (self.n_evals as f64 * way / -log_x).min(1e15) as u64 + self.settings.batch as u64
     }
 
-    /// Lets a run that has ended go on, with other rules of when to end.
+    /// Continues a run that has ended, with other limits.
     pub fn prolong(&mut self, dlogz: f64, max_evals: u64, max_iter: u64) {
         self.settings.dlogz = dlogz;
         (self.settings.max_evals, self.settings.max_iter) = (max_evals, max_iter);
         self.status = Status::Running;
     }
 
-    /// Draws the first points.
+    /// Draws a block of initial points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let Opening::Prior = self.opening else {
             self.open_above(problem);
@@ -186,8 +185,8 @@ impl Run {
         problem.evaluate_together(&u, &RefCell::new(1e-6), context, &mut self.answers)?;
         context.advance(n as u64);
         self.n_evals += n as u64;
-        if let Some(book) = &mut self.rejection.book {
-            book.note(&u, &self.answers.ell);
+        if let Some(record) = &mut self.rejection.record {
+            record.add_points(&u, &self.answers.ell);
         }
         for i in 0..n {
             let ell = self.answers.ell[i];
@@ -202,7 +201,7 @@ impl Run {
         if self.live.len() >= n {
             let all = (self.dead.len() + self.live.len()) as u64;
             for k in 0..self.dead.len() as u64 {
-                self.running.kill(f64::NEG_INFINITY, all - k);
+                self.evidence.add_death(f64::NEG_INFINITY, all - k);
             }
             self.sort();
             self.batch += 1;
@@ -219,27 +218,28 @@ impl Run {
         Ok(())
     }
 
-    /// The first batch of a run that begins above a level: the seeds are its survivors.
+    /// Prepares the first batch of a run above a level, with the seeds as its survivors.
     fn open_above(&mut self, problem: &Problem) {
         let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else { return };
-        (self.level, self.running) = (*level, Running::above(*log_x, *log_evidence));
-        self.doomed = (0..self.settings.n_live as u64).collect();
-        self.ready(problem);
+        (self.level, self.evidence) = (*level, OnlineEvidence::above(*log_x, *log_evidence));
+        self.vacant = (0..self.settings.n_live as u64).collect();
+        self.prepare_batch(problem);
     }
 
+    /// Sorts the slots by log-likelihood.
     fn sort(&mut self) {
         self.order = (0..self.live.len() as u64).collect();
         let ell = &self.live.ell;
         self.order.sort_by(|&a, &b| ell[a as usize].total_cmp(&ell[b as usize]));
     }
 
-    /// Log-likelihood of the live point of a rank.
+    /// The log-likelihood of the live point of a rank.
     fn ranked(&self, rank: usize) -> f64 {
         self.live.ell[self.order[rank] as usize]
     }
 
-    /// Ends the run where a rule says so; else lets the worst points die and looks for new ones.
-    fn begin(&mut self, problem: &Problem) {
+    /// Ends the run if a stopping rule holds; otherwise the worst points die and a batch begins.
+    fn begin_batch(&mut self, problem: &Problem) {
         let n = self.order.len();
         let (worst, best) = (self.ranked(0), self.ranked(n - 1));
         let batches = u64::from(self.batch - self.settings.first_batch);
@@ -247,7 +247,7 @@ impl Run {
             Status::Plateau
         } else if worst > self.settings.high {
             Status::Passed
-        } else if self.running.remaining(best) < self.settings.dlogz {
+        } else if self.evidence.remaining(best) < self.settings.dlogz {
             Status::Converged
         } else if self.n_evals >= self.settings.max_evals {
             Status::Evals
@@ -261,48 +261,49 @@ impl Run {
         }
         self.level = self.ranked(self.settings.batch.min(n) - 1);
         let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
-        let mut doomed: Vec<u64> = dying.copied().collect();
-        if doomed.len() == n {
+        let mut vacant: Vec<u64> = dying.copied().collect();
+        if vacant.len() == n {
             self.status = Status::Plateau;
             return;
         }
-        self.order.drain(..doomed.len());
-        for (k, &slot) in doomed.iter().enumerate() {
-            self.running.kill(self.live.ell[slot as usize], (n - k) as u64);
+        self.order.drain(..vacant.len());
+        for (k, &slot) in vacant.iter().enumerate() {
+            self.evidence.add_death(self.live.ell[slot as usize], (n - k) as u64);
             self.dead.push_from(&self.live, slot as usize);
         }
-        // More points than wanted live at first, where draws of the prior had no likelihood.
-        let refilled = self.settings.n_live.saturating_sub(self.order.len()).min(doomed.len());
-        doomed.truncate(refilled);
-        self.doomed = doomed;
+        // The last block of initial draws may leave more than `n_live` points.
+        let refilled = self.settings.n_live.saturating_sub(self.order.len()).min(vacant.len());
+        vacant.truncate(refilled);
+        self.vacant = vacant;
         if refilled == 0 {
             self.batch += 1;
             self.batch_evals = 0;
-            self.note([f64::NAN; 4]);
+            self.record_batch([f64::NAN; 4]);
             return;
         }
-        self.ready(problem);
+        self.prepare_batch(problem);
     }
 
+    /// The lineages of the vacant slots.
     fn lineages(&self) -> Vec<u64> {
         let opening = self.live.is_empty();
         let lineage = |&slot: &u64| if opening { slot } else { self.live.lineage[slot as usize] };
-        self.doomed.iter().map(lineage).collect()
+        self.vacant.iter().map(lineage).collect()
     }
 
-    /// Puts the new points into their slots.
-    fn take_in(&mut self) {
+    /// Puts the new points into the vacant slots.
+    fn insert_new_points(&mut self) {
         let mut ties = Stream::new(self.settings.key, Domain::Nested, TIES, self.batch);
         if self.live.is_empty() {
-            for i in 0..self.fresh.len() {
-                self.live.push_from(&self.fresh, i);
+            for i in 0..self.new_points.len() {
+                self.live.push_from(&self.new_points, i);
             }
             self.sort();
         } else {
             let old: Vec<f64> = self.order.iter().map(|&i| self.live.ell[i as usize]).collect();
-            self.ranks.observe(&old, &self.fresh.ell, &mut ties);
-            for (j, &slot) in self.doomed.iter().enumerate() {
-                self.live.replace(slot as usize, &self.fresh, j);
+            self.ranks.observe(&old, &self.new_points.ell, &mut ties);
+            for (j, &slot) in self.vacant.iter().enumerate() {
+                self.live.replace(slot as usize, &self.new_points, j);
             }
             self.merge();
         }
@@ -310,10 +311,10 @@ impl Run {
         self.phase = Phase::Between;
     }
 
-    /// Brings the refilled slots into the order.
+    /// Merges the refilled slots into the order.
     fn merge(&mut self) {
         let ell = &self.live.ell;
-        let mut new = std::mem::take(&mut self.doomed);
+        let mut new = std::mem::take(&mut self.vacant);
         let key = |i: u64| ell[i as usize];
         new.sort_by(|&a, &b| key(a).total_cmp(&key(b)));
         let mut merged = Vec::with_capacity(self.order.len() + new.len());
@@ -328,12 +329,13 @@ impl Run {
         self.order = merged;
     }
 
-    fn note(&mut self, of_chains: [f64; 4]) {
+    /// Appends the figures of a batch to the trace.
+    fn record_batch(&mut self, of_chains: [f64; 4]) {
         let trace = &mut self.trace;
-        trace.log_x.push(self.running.log_x());
-        trace.log_evidence.push(self.running.log_evidence());
+        trace.log_x.push(self.evidence.log_x());
+        trace.log_evidence.push(self.evidence.log_evidence());
         trace.level.push(self.level);
-        trace.efficiency.push(self.fresh.len() as f64 / self.batch_evals.max(1) as f64);
+        trace.efficiency.push(self.new_points.len() as f64 / self.batch_evals.max(1) as f64);
         let bound = self.modes.as_ref().unwrap_or(&self.rejection.bound);
         trace.n_parts.push(bound.n_parts() as f64);
         let [moved, tries, correlation, n_moves] = of_chains;

@@ -1,4 +1,4 @@
-//! New points by rejection: drawn from a bound until enough lie above the level.
+//! Rejection sampling of new points: draws from a bound until enough lie above the level.
 
 use std::cell::RefCell;
 
@@ -10,55 +10,55 @@ use fermiac_base::{Error, Result};
 
 use super::settings::Settings;
 use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::importance::Book;
+use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
-use crate::problem::{Answers, Problem};
+use crate::problem::{EvalBuffer, Problem};
 
-/// Proposals of a round.
+/// The least and the largest number of proposals in a round.
 const LEAST: f64 = 32.0;
 const MOST: f64 = 4096.0;
-/// Proposals for a point that is expected from them.
+/// The factor on the number of proposals that are expected to give the missing points.
 const SPARE: f64 = 1.25;
-/// The bound is fitted anew when so many points were replaced, as a share of the live ones, or its
-/// efficiency has fallen by this factor.
+/// The bound is refitted when log X has fallen by this much since the last fit, or the efficiency by
+/// this factor.
 const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
-/// While more of the cube than this lies above the level, there is no bound.
+/// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
-/// Rounds without a proposal after which the bound is given up.
+/// The number of rounds in a row without a proposal after which the run fails.
 const MOST_EMPTY: u32 = 10;
-/// The address of the streams of proposals among those of a batch: above that of any chain.
+/// The address of the streams of proposals of a batch, above those of chains.
 const ROUNDS: u64 = 1 << 32;
 
-/// Rejection from a bound, as it stands.
+/// The state of rejection from a bound.
 #[derive(Debug, Clone)]
 pub(super) struct Rejection {
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
-    /// All points and bounds, where they are wanted.
-    pub(super) book: Option<Book>,
-    /// The sum over the fits of ln of the factor by which axes were stretched.
+    /// All points and bounds, for importance nested sampling.
+    pub(super) record: Option<DrawRecord>,
+    /// The sum over fits of the ln of the factor by which axes were stretched.
     stretched: f64,
-    /// Prior mass when the bound was fitted.
+    /// log X at the last fit.
     fitted_at: f64,
-    /// Share of proposals above the level: now, and soon after the fit.
+    /// The share of proposals above the level now, and its maximum since the fit.
     efficiency: f64,
-    fresh: f64,
-    /// Proposals and points above the level in the last batches.
+    peak_efficiency: f64,
+    /// Proposals and points above the level in the last rounds, with exponential weights.
     proposed: f64,
     accepted: f64,
-    /// Points that were found beyond what a batch needed.
+    /// Points in excess of a batch, for the next one.
     queue: Points,
-    /// Rounds of this batch.
+    /// The number of rounds of this batch.
     rounds: u64,
-    /// Rounds without a proposal, one after the other.
+    /// The number of rounds in a row without a proposal.
     n_empty: u32,
     proposals: Vec<f64>,
     seconds_a_row: RefCell<f64>,
 }
 
-/// Where a batch looks for points.
-pub(super) struct Search<'a> {
+/// The points that a batch needs: their level and lineages.
+pub(super) struct Target<'a> {
     pub(super) level: f64,
     pub(super) batch: u32,
     pub(super) lineages: &'a [u64],
@@ -69,11 +69,11 @@ impl Rejection {
         Self {
             bound: Bound::cube(dim),
             n_fits: 0,
-            book: importance.then(|| Book::new(dim)),
+            record: importance.then(|| DrawRecord::new(dim)),
             stretched: 0.0,
             fitted_at: 0.0,
             efficiency: 1.0,
-            fresh: 1.0,
+            peak_efficiency: 1.0,
             proposed: 0.0,
             accepted: 0.0,
             queue: Points::new(dim, n_extras),
@@ -89,8 +89,8 @@ impl Rejection {
         self.efficiency
     }
 
-    /// Begins a batch: fits the bound to the survivors where that is due, and drops what waits
-    /// below the level.
+    /// Begins a batch: refits the bound to the survivors if due, and drops queued points below the
+    /// level.
     pub(super) fn begin(
         &mut self,
         survivors: &Points,
@@ -104,7 +104,7 @@ impl Rejection {
         if !self.queue.is_empty() {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
-        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.fresh;
+        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
         let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
@@ -121,15 +121,15 @@ impl Rejection {
             self.n_fits += 1;
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
-            self.fresh = self.efficiency;
-            // The old bound holds what is left of the region too, so that a fit that came out larger,
-            // for few points a mode say little of its width, is not needed.
+            self.peak_efficiency = self.efficiency;
+            // The old bound contains the region as well, so that a larger new one is not needed; few points
+            // in a mode may give such a fit.
             if bound.log_volume() < self.bound.log_volume() {
                 self.bound = bound;
-                if let Some(book) = &mut self.book {
-                    book.turn_to(&self.bound);
+                if let Some(record) = &mut self.record {
+                    record.add_bound(&self.bound);
                 }
-                (self.proposed, self.accepted, self.fresh) = (0.0, 0.0, 0.0);
+                (self.proposed, self.accepted, self.peak_efficiency) = (0.0, 0.0, 0.0);
             }
         }
         Ok(())
@@ -139,22 +139,22 @@ impl Rejection {
         settings.first_batch.wrapping_add(self.n_fits)
     }
 
-    /// One round: takes what waits, then proposes; whether all points are there. Points are taken
-    /// in the order in which they were proposed.
+    /// Makes a round: takes queued points, then proposes. Returns whether the batch is complete, and
+    /// the number of evaluations. Points are taken in the order of their proposal.
     pub(super) fn round(
         &mut self,
-        search: &Search<'_>,
+        target: &Target<'_>,
         problem: &Problem,
-        answers: &mut Answers,
+        answers: &mut EvalBuffer,
         settings: &Settings,
         context: &Context<'_>,
         out: &mut Points,
     ) -> Result<(bool, u64)> {
-        let wanted = search.lineages.len();
+        let wanted = target.lineages.len();
         let waiting = self.queue.len().min(wanted - out.len());
         for i in 0..waiting {
-            let lineage = search.lineages[out.len()];
-            let origin = Origin { birth: search.level, lineage, family: lineage };
+            let lineage = target.lineages[out.len()];
+            let origin = Origin { birth: target.level, lineage, family: lineage };
             let queue = &self.queue;
             out.push(queue.u(i), queue.x(i), queue.ell[i], queue.extras(i), origin);
         }
@@ -168,48 +168,48 @@ impl Rejection {
         let guess = SPARE * missing as f64 / self.efficiency.max(1e-6);
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
-        let mut stream = Stream::new(settings.key, Domain::Nested, index, search.batch);
+        let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
         self.proposals.clear();
         self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         if n == 0 {
-            return self.found_nothing(search.level);
+            return self.empty_round(target.level);
         }
         self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
-        // Only now: what raises is asked again.
+        // Counted after the evaluation, so that an error repeats the round.
         self.rounds += 1;
-        if let Some(book) = &mut self.book {
-            book.note(&self.proposals, &answers.ell);
+        if let Some(record) = &mut self.record {
+            record.add_points(&self.proposals, &answers.ell);
         }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
         for i in 0..n {
             let ell = answers.ell[i];
-            if ell <= search.level || ell.is_nan() {
+            if ell <= target.level || ell.is_nan() {
                 continue;
             }
             accepted += 1;
             let (u, x) = (&self.proposals[i * d..(i + 1) * d], &answers.x[i * d..(i + 1) * d]);
             let extras = &answers.extras[i * b..(i + 1) * b];
             if out.len() < wanted {
-                let lineage = search.lineages[out.len()];
-                let origin = Origin { birth: search.level, lineage, family: lineage };
+                let lineage = target.lineages[out.len()];
+                let origin = Origin { birth: target.level, lineage, family: lineage };
                 out.push(u, x, ell, extras, origin);
             } else {
-                let origin = Origin { birth: search.level, lineage: 0, family: 0 };
+                let origin = Origin { birth: target.level, lineage: 0, family: 0 };
                 self.queue.push(u, x, ell, extras, origin);
             }
         }
-        self.learn(n as f64, f64::from(accepted));
+        self.update(n as f64, f64::from(accepted));
         Ok((out.len() == wanted, n as u64))
     }
 
-    /// A round in which the bound gave no point of the cube.
-    fn found_nothing(&mut self, level: f64) -> Result<(bool, u64)> {
+    /// Counts a round in which the bound gave no point of the cube.
+    fn empty_round(&mut self, level: f64) -> Result<(bool, u64)> {
         self.rounds += 1;
         self.n_empty += 1;
-        self.learn(LEAST, 0.0);
+        self.update(LEAST, 0.0);
         if self.n_empty < MOST_EMPTY {
             return Ok((false, 0));
         }
@@ -219,15 +219,15 @@ impl Rejection {
         )))
     }
 
-    fn learn(&mut self, proposed: f64, accepted: f64) {
-        // A window of about the last four rounds.
+    fn update(&mut self, proposed: f64, accepted: f64) {
+        // The weights cover about the last four rounds.
         self.proposed = 0.75 * self.proposed + proposed;
         self.accepted = 0.75 * self.accepted + accepted;
         self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
-        self.fresh = self.fresh.max(self.efficiency);
+        self.peak_efficiency = self.peak_efficiency.max(self.efficiency);
     }
 
-    /// The factor by which the bounds were stretched along their axes, on average.
+    /// The mean factor by which the bootstrap stretched the axes of bounds.
     pub(super) fn radius_scale(&self) -> f64 {
         exp(self.stretched / f64::from(self.n_fits.max(1)))
     }
@@ -241,7 +241,7 @@ impl Rejection {
             &mut self.stretched,
             &mut self.fitted_at,
             &mut self.efficiency,
-            &mut self.fresh,
+            &mut self.peak_efficiency,
             &mut self.proposed,
             &mut self.accepted,
         ] {
@@ -249,6 +249,6 @@ impl Rejection {
         }
         self.queue.persist(codec)?;
         codec.word(&mut self.rounds)?;
-        self.book.as_mut().map_or(Ok(()), |book| book.persist(codec))
+        self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
     }
 }

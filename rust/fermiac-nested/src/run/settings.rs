@@ -5,51 +5,50 @@ use fermiac_base::{Error, Result};
 use crate::bound::BoundKind;
 use crate::chains::{Direction, Moves};
 
-/// How points above a level are found.
+/// The algorithm that draws points above a level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sampler {
-    /// By rejection from a bound; chains of slices take over for good where they are cheaper.
+    /// Rejection from a bound until chains of slices are cheaper, then slices.
     Auto {
-        /// Whether rejection is tried at all.
+        /// Whether rejection is used at first.
         rejection: bool,
-        /// Slices of a chain.
+        /// The number of slices of a chain.
         n_slices: u32,
     },
-    /// By rejection from a bound.
+    /// Rejection from a bound.
     Rejection,
-    /// By chains of slices.
+    /// Chains of slices.
     Slice {
-        /// Slices of a chain.
+        /// The number of slices of a chain.
         n_slices: u32,
-        /// Their directions.
+        /// The directions of slices.
         direction: Direction,
         /// Whether brackets step out.
         step_out: bool,
     },
-    /// By random walks.
+    /// Random walks.
     Walk {
-        /// Steps of a walk.
+        /// The number of steps of a walk.
         n_steps: u32,
     },
-    /// By flights that reflect by the gradient.
+    /// Galilean trajectories, which the gradient reflects.
     Galilean {
-        /// Steps of a flight.
+        /// The number of steps of a trajectory.
         n_steps: u32,
-        /// Their length where the survivors are whitened; tuned where it is not given.
+        /// The step length in whitened coordinates; tuned if not given.
         step: Option<f64>,
     },
 }
 
-/// The width of brackets at first: about the chord of the unit ball whose coordinates have variance
-/// 1 when whitened.
-pub(super) fn first_width(dim: usize) -> f64 {
+/// The initial width of brackets: about the chord of a ball in whitened coordinates.
+pub(super) fn initial_width(dim: usize) -> f64 {
     2.0 * ((dim + 2) as f64).sqrt() / (dim as f64).sqrt()
 }
 
 impl Sampler {
-    /// How chains of it move at first; `None` for rejection.
+    /// The initial moves of chains; `None` for rejection.
     pub(super) fn moves(&self, dim: usize) -> Option<Moves> {
-        let width = first_width(dim);
+        let width = initial_width(dim);
         match *self {
             Self::Rejection => None,
             Self::Auto { n_slices, .. } => Some(Moves::Slice {
@@ -68,12 +67,16 @@ impl Sampler {
         }
     }
 
-    /// Whether rejection has a bound other than the cube.
+    /// Whether rejection draws from a fitted bound.
     pub(super) fn has_bound(&self) -> bool {
-        matches!(self, Self::Rejection | Self::Auto { rejection: true, .. })
+        match *self {
+            Self::Rejection => true,
+            Self::Auto { rejection, .. } => rejection,
+            Self::Slice { .. } | Self::Walk { .. } | Self::Galilean { .. } => false,
+        }
     }
 
-    /// Evaluations that a point takes by chains, about.
+    /// The approximate number of evaluations for a point from a chain.
     pub(super) fn cost(&self) -> f64 {
         match *self {
             Self::Rejection => f64::INFINITY,
@@ -82,7 +85,7 @@ impl Sampler {
             }
             Self::Slice { n_slices, .. } => 4.5 * f64::from(n_slices),
             Self::Walk { n_steps } => f64::from(n_steps),
-            // One step in three meets the boundary and asks again.
+            // One step in three meets the boundary and needs a second evaluation.
             Self::Galilean { n_steps, .. } => 1.35 * f64::from(n_steps),
         }
     }
@@ -91,42 +94,42 @@ impl Sampler {
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Live points.
+    /// The number of live points.
     pub n_live: usize,
-    /// Points replaced at a time, at most half of the live ones.
+    /// The number of points replaced at a time, at most half of the live ones.
     pub batch: usize,
-    /// How new points are found.
+    /// The algorithm that draws new points.
     pub sampler: Sampler,
-    /// Whether chains that remember their starts are made longer.
+    /// Whether chains whose ends correlate with their starts are lengthened.
     pub adapt_length: bool,
-    /// The bound that rejection draws from, and that tells chains of modes.
+    /// The bound from which rejection draws, and from which chains take the modes.
     pub bound: BoundKind,
-    /// Bootstrap rounds of a bound for rejection.
+    /// The number of bootstrap rounds of a bound for rejection.
     pub bootstrap: usize,
-    /// The factor of the volume of a bound.
+    /// The factor on the volume of a bound.
     pub enlarge: f64,
     /// Whether rejection keeps all points and bounds, for a second estimate of the evidence.
     pub importance: bool,
-    /// The run ends when log Z can grow by no more than this.
+    /// The run ends when the live points can raise log Z by no more than this.
     pub dlogz: f64,
-    /// It ends when the worst live point lies above this level; +inf for a run to the top.
+    /// It ends when the worst live point lies above this level; +inf for no such limit.
     pub high: f64,
     /// It ends when the log-likelihoods of the live points differ by less than this.
     pub ell_tol: f64,
-    /// It ends after so many evaluations, or batches.
+    /// It ends after this number of evaluations.
     pub max_evals: u64,
-    /// Batches at most.
+    /// The largest number of batches.
     pub max_iter: u64,
-    /// Blocks of prior points that are drawn to find `n_live` with likelihood.
+    /// The largest number of blocks of prior draws to find `n_live` points with likelihood above 0.
     pub max_init_blocks: u64,
-    /// The key of its streams.
+    /// The key of the streams.
     pub key: u64,
-    /// The number of its first batch, so that parts of one run do not share streams.
+    /// The number of the first batch, so that parts of one run do not share streams.
     pub first_batch: u32,
 }
 
 impl Settings {
-    /// Refuses settings that no run can have.
+    /// Checks the settings for a dimension.
     pub fn check(&self, dim: usize) -> Result<()> {
         let least = (2 * dim + 2).max(10);
         if self.n_live < least {

@@ -1,36 +1,36 @@
-//! The length of moves and the number of them, tuned between batches; within one they stand still.
+//! Tuning of the lengths of moves and of chains between batches; both are fixed within a batch.
 
 use fermiac_base::Result;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
 
-use super::settings::first_width;
+use super::settings::initial_width;
 use crate::chains::{Moves, Report};
 
-/// Tries for each slice that the width of brackets aims at.
+/// The target of tries per slice, which tunes the width of brackets.
 const TRIES: f64 = 2.0;
-/// The share of steps that walks aim to accept.
+/// The target acceptance rate of walks.
 const ACCEPTANCE: f64 = 0.5;
-/// The share of steps of flights that meet the boundary. More of them make longer ways, of which
-/// fewer are reflected.
-const MET: f64 = 0.35;
-/// The most by which a batch changes a length.
+/// The target share of Galilean steps that meet the boundary. Longer steps move farther, but fewer
+/// of them can be reflected.
+const REFLECTED: f64 = 0.35;
+/// The largest factor by which a batch changes a length.
 const MOST: f64 = 2.0;
-/// The widest bracket, in first widths.
+/// The widest bracket, in units of the initial width.
 const WIDEST: f64 = 16.0;
 
-/// Chains that the memory of starts is taken over, about.
+/// The approximate number of chains over which the correlation with starts is estimated.
 const CHAINS: f64 = 1000.0;
-/// The correlation of starts and ends above which chains are made longer, and below which they are
-/// made shorter again.
+/// Chains are lengthened above the first correlation of starts and ends, and shortened again below
+/// the second.
 const HIGH: f64 = 0.2;
 const LOW: f64 = 0.1;
-/// By how much a time, and by how much at most.
+/// The factor of one change, and the largest factor in all.
 const LONGER: f64 = 1.25;
 const LONGEST: f64 = 16.0;
 
 impl Moves {
-    /// The number that is tuned.
+    /// The length that is tuned.
     pub(super) fn scale(&mut self) -> &mut f64 {
         match self {
             Self::Slice { width, .. } => width,
@@ -39,7 +39,7 @@ impl Moves {
         }
     }
 
-    /// Moves of a chain.
+    /// The number of moves of a chain.
     pub(super) fn n_moves(&self) -> f64 {
         match *self {
             Self::Slice { n_slices, .. } => f64::from(n_slices),
@@ -47,7 +47,7 @@ impl Moves {
         }
     }
 
-    /// As many moves, times a factor.
+    /// The moves with their number multiplied by a factor.
     pub(super) fn longer(mut self, factor: f64) -> Self {
         let n = match &mut self {
             Self::Slice { n_slices, .. } => n_slices,
@@ -64,13 +64,13 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
     let (made, tries) = (counts.moves.max(1) as f64, counts.tries.max(1) as f64);
     match &mut moves {
         Moves::Slice { width, step_out: true, .. } => {
-            // As many steps outwards as tries that shrink.
+            // The target is as many steps outwards as tries that shrink.
             let (out, shrunk) = (counts.steps_out.max(1) as f64, (tries - made).max(1.0));
             *width *= (2.0 * out / (out + shrunk)).clamp(1.0 / MOST, MOST);
         }
         Moves::Slice { width, .. } => {
-            // Where the prior is flat, brackets are cut to the cube, and their width means nothing.
-            let widest = WIDEST * first_width(dim);
+            // If the likelihood is flat, brackets are cut to the cube, and their width has no effect.
+            let widest = WIDEST * initial_width(dim);
             *width *= (TRIES * made / tries).powi(2).clamp(1.0 / MOST, MOST);
             *width = width.min(widest);
         }
@@ -80,33 +80,33 @@ pub(super) fn tune(mut moves: Moves, report: &Report, dim: usize) -> Moves {
         }
         Moves::Galilean { step, tuned: true, .. } => {
             let met = counts.met.max(1) as f64;
-            *step *= (MET * tries / met).sqrt().clamp(1.0 / MOST, MOST);
+            *step *= (REFLECTED * tries / met).sqrt().clamp(1.0 / MOST, MOST);
         }
         Moves::Galilean { .. } => {}
     }
     moves
 }
 
-/// How much of their starts chains remember, and how much longer they are made for it.
+/// The correlation of the ends of chains with their starts, and the factor on their length.
 ///
-/// A start is a point that stays alive. Where the coordinate that moves slowest still shows it at
-/// the end of a chain, new points crowd about the old ones, and what part of the prior they stand
-/// for drifts: the error of the evidence grows beyond what it is said to be.
+/// A start is a point that stays alive. If ends correlate with starts in any coordinate, new points
+/// cluster about old ones and the masses of regions drift: the error of the evidence becomes larger
+/// than the reported one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory {
+pub(super) struct StartCorrelation {
     products: [Vec<f64>; 3],
     chains: f64,
-    /// The factor of the length of chains, and whether it may change.
+    /// The factor on the length of chains.
     pub(super) factor: f64,
 }
 
-impl Memory {
+impl StartCorrelation {
     pub(super) fn new() -> Self {
         Self { factor: 1.0, ..Self::default() }
     }
 
-    /// Takes in a batch; the correlation of starts and ends in the coordinate that shows it most.
-    pub(super) fn learn(&mut self, report: &Report, n_chains: usize, adapts: bool) -> f64 {
+    /// Adds a batch; returns the largest correlation of starts and ends of all coordinates.
+    pub(super) fn update(&mut self, report: &Report, n_chains: usize, adapts: bool) -> f64 {
         let fade = exp(-(n_chains as f64) / CHAINS);
         for (sums, new) in self.products.iter_mut().zip(&report.products) {
             sums.resize(new.len(), 0.0);
@@ -127,7 +127,7 @@ impl Memory {
                 self.factor = (factor / LONGER).max(1.0);
             }
             if self.factor != factor {
-                // What was learned is of chains of another length.
+                // The sums belong to chains of another length.
                 self.chains = 0.0;
                 self.products.iter_mut().for_each(|sums| sums.fill(0.0));
             }

@@ -3,49 +3,48 @@
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, dispatch};
 
-use super::mlp::{Net, Tape};
-use super::singles::{Singles, WIDE};
+use super::mlp::{F32x16, Net, Tape, WIDE};
 
-/// Decay rates of the moments, and what keeps a step finite, as published: D. P. Kingma and J. Ba
-/// (2015), "Adam: a method for stochastic optimization", ICLR.
+/// The decay rates of the moments and the term that keeps a step finite, as published: D. P. Kingma
+/// and J. Ba (2015), "Adam: a method for stochastic optimization", ICLR.
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
 const TINY: f32 = 1e-8;
 
-/// Rows that validation evaluates at a time.
+/// Rows of validation evaluated at a time.
 const PART: usize = 96;
 
 /// Rows of inputs with targets and weights (of mean 1).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Examples {
-    /// Vectors in a row.
+    /// The number of vectors in a row.
     pub(super) inputs: usize,
-    pub(super) x: Vec<Singles>,
+    pub(super) x: Vec<F32x16>,
     pub(super) y: Vec<f32>,
     pub(super) weights: Vec<f32>,
 }
 
-/// How to train.
+/// Options of a training.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     pub(super) learning_rate: f64,
     pub(super) batch: usize,
     pub(super) max_epochs: usize,
-    /// Epochs without a better validation loss after which training ends.
+    /// Training ends after so many epochs without a lower validation loss.
     pub(super) patience: usize,
 }
 
-/// What training gave.
+/// The outcome of a training.
 #[derive(Debug, Clone)]
 pub(super) struct Trained {
     pub(super) net: Net,
-    /// The weighted mean square of what is left on the validation points.
+    /// The weighted mean square error on the validation points.
     pub(super) loss: f64,
     pub(super) epochs: usize,
 }
 
-/// Trains from `net` on; `stop` is asked once an epoch whether to give up. Of all epochs the
-/// parameters with the least validation loss are kept, those of the beginning included.
+/// Trains `net`; `stop` is called once an epoch and ends the training early. The result has the
+/// parameters with the least validation loss of all epochs, including the initial ones.
 pub(super) fn fit(
     mut net: Net,
     training: &Examples,
@@ -80,10 +79,10 @@ pub(super) fn fit(
     Trained { epochs: epoch, ..best }
 }
 
-/// The weighted mean square of what is left.
+/// The weighted mean square error.
 pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
     let widest = net.widest().max(examples.inputs);
-    let mut spaces = [vec![Singles::ZERO; PART * widest], vec![Singles::ZERO; PART * widest]];
+    let mut spaces = [vec![F32x16::ZERO; PART * widest], vec![F32x16::ZERO; PART * widest]];
     let mut out = [0.0; PART];
     let (mut sum, mut total) = (0.0, 0.0);
     let parts = examples.x.chunks(PART * examples.inputs);
@@ -100,25 +99,25 @@ pub(super) fn mean_loss(net: &Net, examples: &Examples) -> f64 {
     sum / total
 }
 
-/// Moments and a batch.
+/// The moments and the current batch.
 struct State {
-    x: Vec<Singles>,
+    x: Vec<F32x16>,
     y: Vec<f32>,
     weights: Vec<f32>,
     inputs: usize,
     tape: Tape,
-    gradient: Vec<Singles>,
-    first: Vec<Singles>,
-    second: Vec<Singles>,
+    gradient: Vec<F32x16>,
+    first: Vec<F32x16>,
+    second: Vec<F32x16>,
     /// FIRSTᵗ and SECONDᵗ after t steps.
     powers: (f64, f64),
 }
 
 impl State {
     fn new(net: &Net, inputs: usize, batch: usize) -> Self {
-        let zeros = vec![Singles::ZERO; net.parameters().len()];
+        let zeros = vec![F32x16::ZERO; net.parameters().len()];
         Self {
-            x: vec![Singles::ZERO; batch * inputs],
+            x: vec![F32x16::ZERO; batch * inputs],
             y: vec![0.0; batch],
             weights: vec![0.0; batch],
             inputs,
@@ -130,7 +129,7 @@ impl State {
         }
     }
 
-    /// Takes these rows as the batch.
+    /// Copies these rows into the batch.
     fn gather(&mut self, from: &Examples, rows: &[usize]) {
         let share = 1.0 / rows.len() as f32;
         for (to, &row) in rows.iter().enumerate() {
@@ -178,8 +177,8 @@ impl Kernel for Step<'_> {
 /// The outputs of rows.
 struct Outputs<'a> {
     net: &'a Net,
-    x: &'a [Singles],
-    spaces: &'a mut [Vec<Singles>; 2],
+    x: &'a [F32x16],
+    spaces: &'a mut [Vec<F32x16>; 2],
     out: &'a mut [f32],
 }
 
@@ -197,7 +196,7 @@ mod tests {
     use super::super::{Purpose, stream};
     use super::*;
 
-    struct Slopes<'a>(&'a Net, &'a Examples, &'a mut Tape, &'a mut [Singles]);
+    struct Slopes<'a>(&'a Net, &'a Examples, &'a mut Tape, &'a mut [F32x16]);
 
     impl Kernel for Slopes<'_> {
         type Output = ();
@@ -215,7 +214,7 @@ mod tests {
         let inputs = dim.div_ceil(WIDE);
         let mut made = Examples { inputs, ..Examples::default() };
         for _ in 0..n {
-            let mut row = vec![Singles::ZERO; inputs];
+            let mut row = vec![F32x16::ZERO; inputs];
             let mut sum = 0.0;
             for j in 0..dim {
                 let z = stream.normal() as f32;
@@ -240,7 +239,7 @@ mod tests {
             for (i, w) in net.parameters_mut()[first..][..last].iter_mut().enumerate() {
                 w.0[0] = 0.3 * (i as f32).cos();
             }
-            let mut gradient = vec![Singles::ZERO; n_parameters];
+            let mut gradient = vec![F32x16::ZERO; n_parameters];
             dispatch(Slopes(&net, &data, &mut net.tape(37), &mut gradient));
             let loss = |net: &Net| 0.5 * 37.0 * mean_loss(net, &data);
             let length =

@@ -1,4 +1,4 @@
-//! A genetic algorithm over the shapes and rates of perceptrons.
+//! A genetic algorithm that chooses layers, learning rate and batch size of the perceptrons.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -10,28 +10,28 @@ use super::mlp::Net;
 use super::train::{Prepared, TrainOptions, prepare};
 use super::{Purpose, stream};
 
-/// What a gene may be.
+/// The values of the genes.
 const LAYERS: [usize; 4] = [1, 2, 3, 4];
 const WIDTHS: [usize; 5] = [32, 64, 100, 128, 200];
 const RATES: [f64; 4] = [1e-2, 5e-3, 1e-3, 5e-4];
 const BATCHES: [usize; 3] = [32, 64, 128];
 const CHOICES: [usize; 4] = [LAYERS.len(), WIDTHS.len(), RATES.len(), BATCHES.len()];
 
-/// Positions in the lists above.
+/// An architecture, as positions in the lists above.
 type Genome = [usize; 4];
 
-/// How to search for an architecture.
+/// Options of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchOptions {
-    /// Architectures of a generation.
+    /// The number of architectures of a generation.
     pub population: usize,
-    /// Generations after the first.
+    /// The number of generations after the first.
     pub generations: usize,
-    /// The chance that two parents are crossed, gene by gene.
+    /// The probability that two parents are crossed, gene by gene.
     pub crossover: f64,
-    /// The chance that a gene mutates.
+    /// The probability that a gene mutates.
     pub mutation: f64,
-    /// Passes over the training points that an architecture is tried for.
+    /// The number of training epochs of a trial.
     pub epochs: usize,
 }
 
@@ -44,12 +44,12 @@ impl Default for SearchOptions {
 /// The best architecture of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// The options that it was searched with, with its widths, learning rate and batch.
+    /// The options of the search, with the best widths, learning rate and batch.
     pub options: TrainOptions,
-    /// Its mean square error on the validation points, in units of the variance of what the
-    /// quadratic leaves of the training points.
+    /// The mean square error on the validation points, in units of the variance of the residuals of
+    /// the quadratic at the training points.
     pub loss: f64,
-    /// Architectures that were tried.
+    /// The number of architectures tried.
     pub n_trials: usize,
 }
 
@@ -64,7 +64,8 @@ fn options_of(genome: Genome, options: &TrainOptions) -> TrainOptions {
 }
 
 /// Searches for the architecture with the least validation loss after a short training, all on one
-/// split of the points. Tournaments of two, uniform crossover, and the best one lives on.
+/// split of the points. Selection is by tournaments of two, crossover is uniform, and the best
+/// architecture survives.
 pub fn search_architecture(
     u: Rows<'_>,
     ell: &[f64],
@@ -110,8 +111,8 @@ fn loss_of(tried: &[(Genome, f64)], genome: Genome) -> f64 {
     tried.iter().find(|(known, _)| *known == genome).map_or(f64::INFINITY, |(_, loss)| *loss)
 }
 
-/// Trains the architectures that have not been tried yet. What an architecture's first weights are
-/// depends on itself alone.
+/// Trains the architectures that have not been tried yet. The initial weights of an architecture
+/// depend on nothing else.
 fn try_new(
     genomes: &[Genome],
     tried: &mut Vec<(Genome, f64)>,
@@ -139,14 +140,14 @@ fn try_new(
     })
 }
 
-/// The better of two.
+/// The better of two random architectures.
 fn tournament(losses: &[f64], random: &mut Stream) -> usize {
     let n = losses.len() as u64;
     let (a, b) = (random.below(n) as usize, random.below(n) as usize);
     if losses[b] < losses[a] { b } else { a }
 }
 
-/// A child of two parents.
+/// Returns a child of two parents.
 fn child(parents: [Genome; 2], search: &SearchOptions, random: &mut Stream) -> Genome {
     let crossed = random.uniform() < search.crossover;
     let mut genome = parents[0];

@@ -1,31 +1,31 @@
-//! The judgement of a surrogate by points that it has not seen.
+//! The test of a surrogate on held-out points.
 
-/// The share of fresh points that the conformal bound holds.
+/// The coverage of the conformal bound.
 const SHARE: f64 = 0.95;
-/// The largest tail of a surrogate that passes, in nats.
+/// The largest tail that passes, in nats.
 const MAX_TAIL: f64 = 1.0;
 
-/// What held-out points say of a surrogate; a constant error does not count, since weights remove
+/// The errors of a surrogate at held-out points. A constant error is ignored, since weights remove
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gate {
-    /// Points that count: those near the top.
+    /// The number of points used: those near the maximum.
     pub n: usize,
     /// The median error.
     pub median: f64,
     /// The standard deviation of the errors.
     pub sd: f64,
-    /// The 99 % quantile of the distances of errors from the median.
+    /// The 99 % quantile of the distances from the median.
     pub tail: f64,
-    /// A fresh point's error is within this distance of the median with a chance of at least 95 %,
-    /// whatever the law of the errors; infinite for less than 19 points.
+    /// The distance from the median within which the error of a fresh point lies with a probability of
+    /// at least 95 %, whatever the law of the errors; infinite for fewer than 19 points.
     pub bound: f64,
     /// Whether `sd` is within the tolerance, the tail within a nat, and the bound finite.
     pub passed: bool,
 }
 
-/// Judges the `errors` (surrogate less truth) at held-out points with true log-likelihoods `ell`,
-/// of which those above `ell_max` - (`dim`/2 + 10) count.
+/// Tests the `errors` (surrogate less truth) at held-out points with true log-likelihoods `ell`. Only
+/// points above `ell_max` - (`dim`/2 + 10) are used.
 ///
 /// Reference: J. Lei et al. (2018), "Distribution-free predictive inference for regression",
 /// Journal of the American Statistical Association 113, for the bound.

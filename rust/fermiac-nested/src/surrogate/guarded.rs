@@ -1,20 +1,76 @@
-//! The surrogate where it may be trusted, and the true log-likelihood elsewhere.
+//! A surrogate with its region of trust, and the true log-likelihood elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fermiac_base::linalg::Rows;
+use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::{LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
+use super::quadratic::{Whitening, unfit};
 use super::train::Fitted;
-use super::trust::Trust;
 
-/// The ensemble guesses where its spread is not below this, in nats.
+/// The ensemble is trusted where its spread is below this, in nats.
 const MAX_SPREAD: f64 = 1.0;
 
-/// A log-likelihood on the unit cube that asks the surrogate within its region where the ensemble
-/// agrees, and else the truth. It is the same function at every call.
+/// The region of trust is fitted to points within so many nats of the best.
+const DEPTH: f64 = 30.0;
+/// The factor on the volume of the region that just contains its points.
+const ENLARGE: f64 = 1.2;
+
+/// The region of trust: an ellipsoid about the training points of high likelihood.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trust {
+    whitening: Whitening,
+    square: f64,
+}
+
+impl Trust {
+    /// Fits the region to the points of `u` whose log-likelihood is within 30 nats of the largest,
+    /// enlarged by 1.2 in volume.
+    pub fn fit(u: Rows<'_>, ell: &[f64]) -> Result<Self> {
+        let dim = u.dim();
+        let top = ell.iter().fold(f64::NEG_INFINITY, |a, x| a.max(*x));
+        let good = u.iter().zip(ell).filter(|(_, ell)| **ell > top - DEPTH);
+        let points: Vec<f64> = good.flat_map(|(row, _)| row).copied().collect();
+        let n = points.len() / dim;
+        if ell.len() != u.len() || n <= dim {
+            let why = format!(
+                "{} points with {} log-likelihoods were given, {n} of them within {DEPTH} nats of \
+                 the largest; at least {} such points are needed for a region in {dim} dimensions",
+                u.len(),
+                ell.len(),
+                dim + 1
+            );
+            return Err(Error::argument("u", why));
+        }
+        let whitening = Whitening::fit(Rows::new(&points, dim), &vec![1.0; n])?;
+        let furthest =
+            points.chunks_exact(dim).map(|row| whitening.square(row)).fold(0.0, f64::max);
+        Ok(Self { whitening, square: furthest * ENLARGE.powf(2.0 / dim as f64) })
+    }
+
+    /// The number of coordinates of a point.
+    pub fn dim(&self) -> usize {
+        self.whitening.dim()
+    }
+
+    /// Whether the region contains a point.
+    pub fn contains(&self, u: &[f64]) -> bool {
+        self.whitening.square(u) <= self.square
+    }
+
+    /// Writes or reads the region.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        self.whitening.persist(codec)?;
+        codec.number(&mut self.square)?;
+        if self.dim() > 0 { Ok(()) } else { Err(unfit()) }
+    }
+}
+
+/// A log-likelihood on the unit cube: the surrogate within its region where the ensemble agrees,
+/// and the truth elsewhere. It is the same function at every call.
 pub struct Guarded {
     surrogate: Arc<Fitted>,
     trust: Arc<Trust>,
@@ -23,8 +79,8 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// All three must take points of as many coordinates; `n_true` counts the rows that the truth
-    /// is asked for.
+    /// Combines a surrogate, its region and the truth, of one dimension; `n_true` counts the rows at
+    /// which the truth is evaluated.
     pub fn new(
         surrogate: Arc<Fitted>,
         trust: Arc<Trust>,
@@ -43,28 +99,28 @@ impl Guarded {
         Err(Error::argument("surrogate", why))
     }
 
-    /// Rows that the truth was asked for so far.
+    /// The number of rows at which the truth was evaluated.
     pub fn n_true(&self) -> u64 {
         self.n_true.load(Ordering::Relaxed)
     }
 
-    /// Asks the truth for some of the rows, all in one call.
-    fn ask(
+    /// Evaluates the truth at some of the rows, in one call.
+    fn evaluate_truth(
         &self,
         u: Rows<'_>,
-        asked: &[usize],
+        rows: &[usize],
         out: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        self.n_true.fetch_add(asked.len() as u64, Ordering::Relaxed);
-        if asked.len() == u.len() {
+        self.n_true.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        if rows.len() == u.len() {
             return self.truth.log_density(u, out, status);
         }
-        let points: Vec<f64> = asked.iter().flat_map(|&i| u.row(i)).copied().collect();
-        let mut values = vec![0.0; asked.len()];
-        let mut statuses = vec![RowStatus::Good; asked.len()];
+        let points: Vec<f64> = rows.iter().flat_map(|&i| u.row(i)).copied().collect();
+        let mut values = vec![0.0; rows.len()];
+        let mut statuses = vec![RowStatus::Good; rows.len()];
         self.truth.log_density(Rows::new(&points, u.dim()), &mut values, &mut statuses)?;
-        for ((&i, value), one) in asked.iter().zip(values).zip(statuses) {
+        for ((&i, value), one) in rows.iter().zip(values).zip(statuses) {
             (out[i], status[i]) = (value, one);
         }
         Ok(())
@@ -82,7 +138,7 @@ impl LogDensity for Guarded {
             let why = format!("rows of {given} coordinates were given; the surrogate takes {dim}");
             return Err(Error::argument("u", why));
         }
-        let (near, mut asked): (Vec<usize>, Vec<usize>) =
+        let (near, mut rows): (Vec<usize>, Vec<usize>) =
             (0..u.len()).partition(|&i| self.trust.contains(u.row(i)));
         let points: Vec<f64> = near.iter().flat_map(|&i| u.row(i)).copied().collect();
         let (mut means, mut spreads) = (vec![0.0; near.len()], vec![0.0; near.len()]);
@@ -91,14 +147,14 @@ impl LogDensity for Guarded {
             if spread < MAX_SPREAD {
                 out[i] = mean;
             } else {
-                asked.push(i);
+                rows.push(i);
             }
         }
-        if asked.is_empty() {
+        if rows.is_empty() {
             return Ok(());
         }
-        asked.sort_unstable();
-        self.ask(u, &asked, out, status)
+        rows.sort_unstable();
+        self.evaluate_truth(u, &rows, out, status)
     }
 
     fn log_density_gradient(
@@ -111,11 +167,47 @@ impl LogDensity for Guarded {
         Err(Error::argument("gradient", format!("asked of {}, which gives none", self.describe())))
     }
 
-    fn style(&self) -> Style {
-        self.truth.style()
+    fn dispatch(&self) -> Dispatch {
+        self.truth.dispatch()
     }
 
     fn describe(&self) -> String {
         format!("the surrogate of {}", self.truth.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Purpose, stream};
+    use super::*;
+
+    #[test]
+    fn the_region_holds_the_good_points_and_little_else() {
+        let (n, dim) = (8000, 3);
+        let mut u = vec![0.0; n * dim];
+        stream(2, Purpose::Trial, 5).fill_uniform(&mut u);
+        let rows = Rows::new(&u, dim);
+        let radius = |row: &[f64]| row.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>().sqrt();
+        let ell: Vec<f64> = rows.iter().map(|row| -100.0 * radius(row)).collect();
+        let mut trust = Trust::fit(rows, &ell).unwrap();
+        for (row, ell) in rows.iter().zip(&ell) {
+            assert!(*ell < -29.0 || trust.contains(row));
+        }
+        assert!(!trust.contains(&[0.02, 0.5, 0.5]) && !trust.contains(&[f64::NAN; 3]));
+        // Its volume, by counting.
+        let mut more = vec![0.0; 60_000];
+        stream(2, Purpose::Trial, 6).fill_uniform(&mut more);
+        let share = more.chunks_exact(dim).filter(|row| trust.contains(row)).count() as f64 / 2e4;
+        let ball = 4.0 / 3.0 * std::f64::consts::PI * 0.3_f64.powi(3);
+        assert!((1.0..2.0).contains(&(share / ball)), "{share} {ball}");
+        let mut codec = Codec::writer();
+        trust.persist(&mut codec).unwrap();
+        let mut again = Trust::default();
+        again.persist(&mut Codec::reader(codec.into_words())).unwrap();
+        assert_eq!(again, trust);
+        assert!(Trust::fit(rows, &ell[1..]).is_err());
+        let (lone, values) = (&u[..6], [0.0, -1.0]);
+        assert!(Trust::fit(Rows::new(lone, 3), &values).is_err());
     }
 }

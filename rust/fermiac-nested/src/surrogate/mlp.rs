@@ -1,17 +1,97 @@
-//! Multilayer perceptrons with one output, in blocks of sixteen inputs by sixteen outputs.
+//! Multilayer perceptrons with one output, in single precision and in blocks of sixteen inputs by
+//! sixteen outputs.
 //!
-//! Rows of numbers are padded by zeros to whole blocks, and the weights of what is padded are and
-//! stay 0. The sum that makes an activation runs over the inputs in order, whichever rows are
-//! beside it, so that a value does not depend on the batch.
+//! Rows are padded by zeros to whole blocks, and the weights of the padding are and stay 0. The sum
+//! of an activation runs over the inputs in order, so that a value does not depend on the batch.
 
 use fermiac_base::rng::Stream;
+use fermiac_base::simd::LANES;
 
-use super::singles::{Singles, WIDE};
+/// The numbers of a vector: it has as many bytes as [`LANES`] doubles.
+pub(super) const WIDE: usize = 2 * LANES;
+
+/// [`WIDE`] numbers in single precision, aligned for full-register loads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct F32x16(pub(super) [f32; WIDE]);
+
+/// `a · b + c`, fused if the caller is compiled for a CPU with that instruction.
+#[inline(always)]
+fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+impl F32x16 {
+    /// All zero.
+    pub(super) const ZERO: Self = Self([0.0; WIDE]);
+
+    /// The same number everywhere.
+    #[inline(always)]
+    pub(super) const fn splat(x: f32) -> Self {
+        Self([x; WIDE])
+    }
+
+    /// Applies `f`, which must be inlined, to every pair.
+    #[inline(always)]
+    pub(super) fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        let mut out = self;
+        for l in 0..WIDE {
+            out.0[l] = f(self.0[l], other.0[l]);
+        }
+        out
+    }
+
+    /// `self · b + c`, fused where `FMA`.
+    #[inline(always)]
+    pub(super) fn mul_add<const FMA: bool>(self, b: Self, c: Self) -> Self {
+        let mut out = self;
+        for l in 0..WIDE {
+            out.0[l] = fma::<FMA>(self.0[l], b.0[l], c.0[l]);
+        }
+        out
+    }
+
+    /// x σ(x) with the logistic function σ, and its derivative.
+    #[inline(always)]
+    pub(super) fn silu<const FMA: bool>(self) -> (Self, Self) {
+        let (mut value, mut slope) = (self, self);
+        for l in 0..WIDE {
+            let x = self.0[l];
+            let share = 1.0 / (1.0 + exp::<FMA>(-x));
+            value.0[l] = x * share;
+            slope.0[l] = fma::<FMA>(value.0[l], 1.0 - share, share);
+        }
+        (value, slope)
+    }
+}
+
+/// Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits.
+const ROUND: f32 = 12_582_912.0;
+const LN2_HI: f32 = 0.693_359_4;
+const LN2_LO: f32 = -2.121_944_4e-4;
+
+/// eˣ to 2·10⁻⁷ relative for |x| ≤ 87; beyond, the value at the bound.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    let x = if x > 87.0 { 87.0 } else { x };
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
+    // The Taylor series on |r| ≤ ln(2)/2.
+    let mut q = 1.0 / 720.0;
+    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+        q = fma::<FMA>(q, r, c);
+    }
+    let p = 1.0 + fma::<FMA>(r * r, q, r);
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    p * f32::from_bits(exponent << 23)
+}
 
 /// Sixteen inputs by sixteen outputs: one vector of outputs for each input.
-type Block = [Singles; WIDE];
+type Block = [F32x16; WIDE];
 
-/// A layer: where its parameters are. Sizes are in vectors.
+/// The position of the parameters of a layer. Sizes are in vectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Layer {
     inputs: usize,
@@ -20,20 +100,20 @@ struct Layer {
 }
 
 impl Layer {
-    /// Vectors of its parameters: the biases, then blocks, those of the same outputs together.
+    /// The number of vectors of parameters: the biases, then blocks, grouped by outputs.
     fn len(&self) -> usize {
         self.outputs * (1 + WIDE * self.inputs)
     }
 
     /// Its biases and its blocks.
     #[inline(always)]
-    fn of<'a>(&self, parameters: &'a [Singles]) -> (&'a [Singles], &'a [Block]) {
+    fn of<'a>(&self, parameters: &'a [F32x16]) -> (&'a [F32x16], &'a [Block]) {
         let (bias, weights) = parameters[self.start..][..self.len()].split_at(self.outputs);
         (bias, weights.as_chunks().0)
     }
 
     #[inline(always)]
-    fn of_mut<'a>(&self, parameters: &'a mut [Singles]) -> (&'a mut [Singles], &'a mut [Block]) {
+    fn of_mut<'a>(&self, parameters: &'a mut [F32x16]) -> (&'a mut [F32x16], &'a mut [Block]) {
         let (bias, weights) = parameters[self.start..][..self.len()].split_at_mut(self.outputs);
         (bias, weights.as_chunks_mut().0)
     }
@@ -45,24 +125,24 @@ impl Layer {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Net {
     layers: Vec<Layer>,
-    parameters: Vec<Singles>,
+    parameters: Vec<F32x16>,
 }
 
-/// What a training step needs beside the parameters.
+/// The buffers of a training step.
 #[derive(Debug, Clone)]
 pub(super) struct Tape {
-    /// Activations behind every hidden layer, and the outputs.
-    values: Vec<Vec<Singles>>,
-    /// Derivatives of the activations.
-    slopes: Vec<Vec<Singles>>,
-    /// Derivatives of the loss by what goes into the activations of one layer, and the one before.
-    deltas: [Vec<Singles>; 2],
+    /// The activations of every hidden layer, and the outputs.
+    values: Vec<Vec<F32x16>>,
+    /// The derivatives of the activations.
+    slopes: Vec<Vec<F32x16>>,
+    /// The derivatives of the loss by the inputs of the activations of a layer, and of the one before.
+    deltas: [Vec<F32x16>; 2],
     /// The blocks of one layer, transposed.
     transposed: Vec<Block>,
 }
 
 impl Net {
-    /// One of zeros for `inputs` numbers, with hidden layers of these widths.
+    /// A network of zeros for `inputs` numbers, with hidden layers of these widths.
     pub(super) fn zero(inputs: usize, widths: &[usize]) -> Self {
         let mut net = Self::default();
         let (mut before, mut start) = (inputs.div_ceil(WIDE), 0);
@@ -72,13 +152,12 @@ impl Net {
             start += layer.len();
             before = outputs;
         }
-        net.parameters = vec![Singles::ZERO; start];
+        net.parameters = vec![F32x16::ZERO; start];
         net
     }
 
-    /// One with random weights whose activations are of one size in all hidden layers (K. He et
-    /// al. (2015), "Delving deep into rectifiers", ICCV), and whose output is 0 at first: it is
-    /// never worse than nothing.
+    /// A network with random weights whose activations are of one size in all hidden layers (K. He et
+    /// al. (2015), "Delving deep into rectifiers", ICCV), and whose output is 0.
     pub(super) fn random(inputs: usize, widths: &[usize], stream: &mut Stream) -> Self {
         let mut net = Self::zero(inputs, widths);
         let mut before = inputs;
@@ -96,46 +175,46 @@ impl Net {
         net
     }
 
-    /// Vectors in a row of inputs.
+    /// The number of vectors in a row of inputs.
     pub(super) fn inputs(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.inputs)
     }
 
     /// The parameters.
-    pub(super) fn parameters(&self) -> &[Singles] {
+    pub(super) fn parameters(&self) -> &[F32x16] {
         &self.parameters
     }
 
-    /// The parameters, to change.
-    pub(super) fn parameters_mut(&mut self) -> &mut [Singles] {
+    /// The mutable parameters.
+    pub(super) fn parameters_mut(&mut self) -> &mut [F32x16] {
         &mut self.parameters
     }
 
-    /// Vectors in the widest row that an evaluation holds.
+    /// The number of vectors in the widest row of an evaluation.
     pub(super) fn widest(&self) -> usize {
         self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0)
     }
 
-    /// A tape for batches of up to `rows` rows.
+    /// Buffers for batches of up to `rows` rows.
     pub(super) fn tape(&self, rows: usize) -> Tape {
-        let space = |layer: &Layer| vec![Singles::ZERO; rows * layer.outputs];
+        let space = |layer: &Layer| vec![F32x16::ZERO; rows * layer.outputs];
         let values: Vec<_> = self.layers.iter().map(space).collect();
-        let widest = vec![Singles::ZERO; rows * self.widest()];
+        let widest = vec![F32x16::ZERO; rows * self.widest()];
         let blocks = self.layers.iter().map(|layer| layer.inputs * layer.outputs).max();
         Tape {
             slopes: values.clone(),
             values,
             deltas: [widest.clone(), widest],
-            transposed: vec![[Singles::ZERO; WIDE]; blocks.unwrap_or(0)],
+            transposed: vec![[F32x16::ZERO; WIDE]; blocks.unwrap_or(0)],
         }
     }
 
-    /// The outputs of rows of inputs. The two spaces hold as many rows of the widest layer.
+    /// Computes the outputs of rows of inputs; the two spaces hold as many rows of the widest layer.
     #[inline(always)]
     pub(super) fn outputs<const FMA: bool>(
         &self,
-        x: &[Singles],
-        spaces: &mut [Vec<Singles>; 2],
+        x: &[F32x16],
+        spaces: &mut [Vec<F32x16>; 2],
         out: &mut [f32],
     ) {
         let n = out.len();
@@ -157,15 +236,15 @@ impl Net {
         }
     }
 
-    /// The gradient of Σ wᵢ (f(xᵢ) - yᵢ)²/2 by the parameters.
+    /// Computes the gradient of Σ wᵢ (f(xᵢ) - yᵢ)²/2 by the parameters.
     #[inline(always)]
     pub(super) fn gradient<const FMA: bool>(
         &self,
-        x: &[Singles],
+        x: &[F32x16],
         y: &[f32],
         weights: &[f32],
         tape: &mut Tape,
-        gradient: &mut [Singles],
+        gradient: &mut [F32x16],
     ) {
         let n = y.len();
         let Tape { values, slopes, deltas: [delta, next], transposed } = tape;
@@ -183,7 +262,7 @@ impl Net {
             }
         }
         for i in 0..n {
-            delta[i] = Singles::ZERO;
+            delta[i] = F32x16::ZERO;
             delta[i].0[0] = weights[i] * (values[last][i].0[0] - y[i]);
         }
         for (l, layer) in self.layers.iter().enumerate().rev() {
@@ -207,7 +286,7 @@ impl Net {
     }
 }
 
-/// The blocks of the transposed matrix: those of the same inputs together.
+/// Computes the blocks of the transposed matrix, grouped by inputs.
 #[inline(always)]
 fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
     for j in 0..layer.outputs {
@@ -222,14 +301,14 @@ fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
     }
 }
 
-/// Rows times a matrix, plus the biases.
+/// Multiplies rows by a matrix and adds the biases.
 #[inline(always)]
 fn affine<const FMA: bool>(
-    bias: Option<&[Singles]>,
+    bias: Option<&[F32x16]>,
     blocks: &[Block],
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    out: &mut [Singles],
+    out: &mut [F32x16],
 ) {
     let outputs = blocks.len() / inputs;
     let n = out.len() / outputs;
@@ -253,14 +332,14 @@ fn affine<const FMA: bool>(
     }
 }
 
-/// `M` of these rows.
+/// Multiplies `M` of these rows.
 #[inline(always)]
 fn affine_rows<const FMA: bool, const M: usize>(
-    bias: Option<&[Singles]>,
+    bias: Option<&[F32x16]>,
     blocks: &[Block],
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    out: &mut [Singles],
+    out: &mut [F32x16],
 ) {
     let outputs = blocks.len() / inputs;
     let mut rows = [x; M];
@@ -268,12 +347,12 @@ fn affine_rows<const FMA: bool, const M: usize>(
         rows[r] = &x[r * inputs..][..inputs];
     }
     for (j, blocks) in blocks.chunks_exact(inputs).enumerate() {
-        let mut sums = [bias.map_or(Singles::ZERO, |bias| bias[j]); M];
+        let mut sums = [bias.map_or(F32x16::ZERO, |bias| bias[j]); M];
         for q in 0..inputs {
             let block = &blocks[q];
             for k in 0..WIDE {
                 for r in 0..M {
-                    let number = Singles::splat(rows[r][q].0[k]);
+                    let number = F32x16::splat(rows[r][q].0[k]);
                     sums[r] = block[k].mul_add::<FMA>(number, sums[r]);
                 }
             }
@@ -287,15 +366,15 @@ fn affine_rows<const FMA: bool, const M: usize>(
 /// Sums over the rows of the products of inputs and derivatives, and of the derivatives.
 #[inline(always)]
 fn outer<const FMA: bool>(
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
-    delta: &[Singles],
-    bias: &mut [Singles],
+    delta: &[F32x16],
+    bias: &mut [F32x16],
     blocks: &mut [Block],
 ) {
     let outputs = bias.len();
     for (j, blocks) in blocks.chunks_exact_mut(inputs).enumerate() {
-        let mut sum = Singles::ZERO;
+        let mut sum = F32x16::ZERO;
         for row in delta.chunks_exact(outputs) {
             sum = sum.zip(row[j], |a, b| a + b);
         }
@@ -312,21 +391,42 @@ fn outer<const FMA: bool>(
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // two matrices, and a place in each
 fn outer_rows<const FMA: bool, const M: usize>(
-    x: &[Singles],
+    x: &[F32x16],
     inputs: usize,
     q: usize,
-    delta: &[Singles],
+    delta: &[F32x16],
     outputs: usize,
     j: usize,
     first: usize,
     block: &mut Block,
 ) {
-    let mut sums = [Singles::ZERO; M];
+    let mut sums = [F32x16::ZERO; M];
     for (x, delta) in x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)) {
         let (x, delta) = (&x[q].0[first..first + M], delta[j]);
         for m in 0..M {
-            sums[m] = delta.mul_add::<FMA>(Singles::splat(x[m]), sums[m]);
+            sums[m] = delta.mul_add::<FMA>(F32x16::splat(x[m]), sums[m]);
         }
     }
     block[first..first + M].copy_from_slice(&sums);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_and_activations_are_right() {
+        for i in -2000..2000 {
+            let x = i as f32 * 0.02173;
+            let truth = f64::from(x).exp();
+            assert!((f64::from(exp::<false>(x)) / truth - 1.0).abs() < 4e-7, "{x}");
+            let (value, slope) = F32x16::splat(x).silu::<false>();
+            let share = 1.0 / (1.0 + (-f64::from(x)).exp());
+            let (want, steep) =
+                (f64::from(x) * share, share * (1.0 + f64::from(x) * (1.0 - share)));
+            assert!((f64::from(value.0[3]) - want).abs() < 1e-6 * (1.0 + want.abs()), "{x}");
+            assert!((f64::from(slope.0[3]) - steep).abs() < 1e-5, "{x}");
+        }
+        assert!(exp::<false>(-1e30) > 0.0 && exp::<false>(1e30).is_finite());
+    }
 }

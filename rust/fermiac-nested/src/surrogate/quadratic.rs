@@ -1,17 +1,17 @@
-//! Coordinates in which points are white, and the quadratic that fits values best there.
+//! Whitening of points, and the weighted least-squares quadratic in white coordinates.
 
 use fermiac_base::linalg::{Cholesky, Rows, add_gram, dot, packed, packed_len, packed_start};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-/// Added to the diagonal of a matrix that is scaled to a diagonal of 1; ten thousand times as much
-/// where that is not enough, and so on.
+/// The ridge added to a matrix scaled to a diagonal of 1, and the factor by which it grows while it
+/// is too small.
 const RIDGE: f64 = 1e-13;
 const MORE: f64 = 1e4;
 
 /// The Cholesky factor of a positive semidefinite row-major matrix with the least ridge that makes
-/// it definite, and the scales by which its rows and columns were divided before.
+/// it definite, and the scales by which its rows and columns were divided first.
 fn factor(a: &[f64], dim: usize) -> Result<(Cholesky, Vec<f64>)> {
     let scales: Vec<f64> = (0..dim)
         .map(|i| a[i * dim + i])
@@ -40,7 +40,7 @@ pub(super) struct Whitening {
 }
 
 impl Whitening {
-    /// From points and their weights.
+    /// Fits the map to weighted points.
     pub(super) fn fit(u: Rows<'_>, weights: &[f64]) -> Result<Self> {
         let dim = u.dim();
         let total: f64 = weights.iter().sum();
@@ -69,7 +69,7 @@ impl Whitening {
         Ok(Self { centre, inverse })
     }
 
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     pub(super) fn dim(&self) -> usize {
         self.centre.len()
     }
@@ -83,7 +83,7 @@ impl Whitening {
         rows.fold(0.0, |sum, z| sum + z * z)
     }
 
-    /// Eight points at a time, one a lane; `shifted` is room for as many vectors.
+    /// Maps eight points, one in each lane; `shifted` is scratch space of as many vectors.
     #[inline(always)]
     pub(super) fn apply<const FMA: bool>(&self, u: &[V], shifted: &mut [V], z: &mut [V]) {
         for i in 0..self.centre.len() {
@@ -97,7 +97,7 @@ impl Whitening {
         }
     }
 
-    /// Writes or reads it.
+    /// Writes or reads the map.
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.list(&mut self.centre)?;
         codec.list(&mut self.inverse)?;
@@ -105,7 +105,7 @@ impl Whitening {
     }
 }
 
-/// What is read does not fit together.
+/// The error for inconsistent words.
 pub(super) fn unfit() -> Error {
     Error::argument("state", "it is not that of a surrogate; give what `save` gave")
 }
@@ -120,14 +120,14 @@ pub(super) struct Quadratic {
     full: bool,
 }
 
-/// Coefficients of a full quadratic.
+/// The number of coefficients of a full quadratic.
 pub(super) fn n_coefficients(dim: usize) -> usize {
     (dim + 1) * (dim + 2) / 2
 }
 
 impl Quadratic {
-    /// The best in weighted least squares of values `y` at white points `z`; a full one where it
-    /// has at most half as many coefficients as there are points.
+    /// The weighted least-squares fit of values `y` at white points `z`; full if it has at most half as
+    /// many coefficients as there are points, else diagonal.
     pub(super) fn fit(z: Rows<'_>, y: &[f64], weights: &[f64]) -> Result<Self> {
         let (n, dim) = (z.len(), z.dim());
         let full = 2 * n_coefficients(dim) <= n;
@@ -156,7 +156,7 @@ impl Quadratic {
         let (factor, scales) = factor(&matrix, p)?;
         let right: Vec<f64> = (0..p).map(|i| gram[packed(p + 1, i, p)]).collect();
         let mut coefficients = vec![0.0; p];
-        // What the ridge and rounding took from the first solution, the second gives back.
+        // The second solution, of the residuals, corrects for the ridge and for rounding.
         for _ in 0..2 {
             let mut left: Vec<f64> = (0..p)
                 .map(|i| (right[i] - dot(&matrix[i * p..(i + 1) * p], &coefficients)) / scales[i])
@@ -178,7 +178,7 @@ impl Quadratic {
         })
     }
 
-    /// Its values at eight points, one a lane.
+    /// The values at eight points, one in each lane.
     #[inline(always)]
     pub(super) fn values<const FMA: bool>(&self, z: &[V]) -> V {
         let mut sum = V::splat(self.constant);
@@ -195,7 +195,7 @@ impl Quadratic {
         sum
     }
 
-    /// Writes or reads it, for points of `dim` coordinates.
+    /// Writes or reads the quadratic of points of `dim` coordinates.
     pub(super) fn persist(&mut self, codec: &mut Codec, dim: usize) -> Result<()> {
         codec.number(&mut self.constant)?;
         codec.list(&mut self.linear)?;
@@ -221,14 +221,14 @@ impl Kernel for Gram<'_> {
     }
 }
 
-/// White coordinates of rows, and their quadratic where there is one.
+/// The white coordinates of rows, and the values of the quadratic, if given.
 pub(super) struct Bulk<'a> {
     pub(super) whitening: &'a Whitening,
     pub(super) quadratic: Option<&'a Quadratic>,
     pub(super) u: Rows<'a>,
     /// Rows × dim.
     pub(super) z: &'a mut [f64],
-    /// One a row, or none.
+    /// One for each row, or empty.
     pub(super) values: &'a mut [f64],
 }
 
@@ -243,7 +243,7 @@ impl Kernel for Bulk<'_> {
         let (shifted, white) = rest.split_at_mut(dim);
         let tiles = self.u.data().chunks(LANES * dim).zip(self.z.chunks_mut(LANES * dim));
         for (t, (u, z)) in tiles.enumerate() {
-            // A lane without a row repeats what was there: no value depends on the others.
+            // A lane without a row keeps old numbers; lanes do not affect each other.
             for (l, row) in u.chunks_exact(dim).enumerate() {
                 for (column, x) in columns.iter_mut().zip(row) {
                     column.0[l] = *x;

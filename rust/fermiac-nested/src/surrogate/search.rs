@@ -1,8 +1,8 @@
-//! A genetic algorithm that looks for points of high log-likelihood in the unit cube.
+//! A genetic algorithm that searches the unit cube for points of high log-likelihood.
 //!
-//! Its points crowd where the likelihood is high: they are no draws from the prior, so that no
-//! volume may be counted by them. They serve to train a surrogate, to start chains, and to audit
-//! what a run has found.
+//! Its points concentrate where the likelihood is high. They are not draws from the prior, so that
+//! prior masses cannot be estimated from them. They serve to train a surrogate, to start chains, and
+//! to check whether a run missed a mode.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
@@ -11,26 +11,26 @@ use fermiac_target::density::show;
 
 use super::{Purpose, stream};
 
-/// Generations without a gain of [`GAIN`] nats after which the search ends.
+/// The search ends after so many generations without a gain of [`GAIN`] nats.
 const PATIENCE: usize = 15;
 const GAIN: f64 = 1e-3;
 
-/// How to search.
+/// Options of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaximizeOptions {
-    /// Points of a generation.
+    /// The number of points of a generation.
     pub population: usize,
-    /// Most generations after the first.
+    /// The largest number of generations after the first.
     pub generations: usize,
-    /// The chance that two parents are crossed.
+    /// The probability that two parents are crossed.
     pub crossover: f64,
-    /// How close children are to their parents when crossed: the larger, the closer.
+    /// The distribution index of crossover: the larger, the closer are children to their parents.
     pub crossover_index: f64,
-    /// The chance that a child mutates, in one of its coordinates on the average.
+    /// The probability that a child mutates, in one coordinate on average.
     pub mutation: f64,
-    /// How small mutations are: the larger, the smaller.
+    /// The distribution index of mutations: the larger, the smaller are mutations.
     pub mutation_index: f64,
-    /// Best points that live on unchanged.
+    /// The number of best points that survive unchanged.
     pub elitism: usize,
     /// The distance (root mean square over coordinates) within which points share their fitness,
     /// so that several modes are kept.
@@ -38,7 +38,7 @@ pub struct MaximizeOptions {
 }
 
 impl MaximizeOptions {
-    /// The defaults for `dim` coordinates: 20 points a coordinate, at most 200, 50 generations.
+    /// The defaults for `dim` coordinates: 20 points per coordinate, at most 200, and 50 generations.
     pub fn new(dim: usize) -> Self {
         Self {
             population: (20 * dim).clamp(20, 200),
@@ -80,18 +80,18 @@ impl MaximizeOptions {
     }
 }
 
-/// What a search found.
+/// The outcome of a search.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Maximum {
-    /// All points that were evaluated, in order, row-major.
+    /// All evaluated points in order, row-major.
     pub u: Vec<f64>,
     /// Their log-likelihoods.
     pub ell: Vec<f64>,
-    /// The points of the last generation from the best on, row-major.
+    /// The points of the last generation, best first, row-major.
     pub elite_u: Vec<f64>,
     /// Their log-likelihoods.
     pub elite_ell: Vec<f64>,
-    /// Generations after the first.
+    /// The number of generations after the first.
     pub generations: usize,
 }
 
@@ -118,7 +118,7 @@ pub fn maximize(
     let mut found = Maximum::default();
     let mut u = vec![0.0; size * dim];
     random.fill_uniform(&mut u);
-    let mut now = Generation { dim, ell: ask(&u, dim, &mut found, evaluate)?, u };
+    let mut now = Generation { dim, ell: evaluated(&u, dim, &mut found, evaluate)?, u };
     now.sort();
     let (mut best, mut since) = (now.ell[0], 0);
     while found.generations < options.generations && since < PATIENCE {
@@ -142,7 +142,7 @@ pub fn maximize(
                 }
             }
         }
-        ell.extend(ask(&u[old..], dim, &mut found, evaluate)?);
+        ell.extend(evaluated(&u[old..], dim, &mut found, evaluate)?);
         now = Generation { dim, u, ell };
         now.sort();
         found.generations += 1;
@@ -155,8 +155,8 @@ pub fn maximize(
     Ok(found)
 }
 
-/// Evaluates points and remembers them.
-fn ask(
+/// Evaluates points and records them.
+fn evaluated(
     u: &[f64],
     dim: usize,
     found: &mut Maximum,
@@ -190,7 +190,7 @@ impl Generation {
         &self.u[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// From the best on; of equal ones the elder first.
+    /// Sorts the points, best first; equal ones keep their order.
     fn sort(&mut self) {
         let mut order: Vec<usize> = (0..self.ell.len()).collect();
         order.sort_by(|&a, &b| self.ell[b].total_cmp(&self.ell[a]));
@@ -203,7 +203,7 @@ impl Generation {
         (square / self.dim as f64).sqrt()
     }
 
-    /// How good each point is: its rank counted from the worst, over the crowd around it.
+    /// The fitness of each point: its rank from the worst, divided by the number of points nearby.
     fn fitness(&self, sharing: Option<f64>) -> Vec<f64> {
         let n = self.ell.len();
         let crowd = |i: usize| {
@@ -214,7 +214,7 @@ impl Generation {
         (0..n).map(|i| (n - i) as f64 / crowd(i)).collect()
     }
 
-    /// The best points; where fitness is shared, no two of them within the radius.
+    /// The best points; with shared fitness no two of them lie within the radius.
     fn elite(&self, options: &MaximizeOptions) -> Vec<usize> {
         let mut kept: Vec<usize> = Vec::new();
         for i in 0..self.ell.len() {
@@ -227,15 +227,14 @@ impl Generation {
     }
 }
 
-/// The better of two.
+/// The better of two random points.
 fn tournament(fitness: &[f64], random: &mut Stream) -> usize {
     let n = fitness.len() as u64;
     let (a, b) = (random.below(n) as usize, random.below(n) as usize);
     if fitness[b] > fitness[a] { b } else { a }
 }
 
-/// Simulated binary crossover, coordinate by coordinate with a chance of one half; what would leave
-/// the cube is cut.
+/// Simulated binary crossover of each coordinate with probability one half, clipped to the cube.
 fn cross(children: &mut [Vec<f64>; 2], index: f64, random: &mut Stream) {
     let [first, second] = children;
     for (a, b) in first.iter_mut().zip(second) {
@@ -250,7 +249,7 @@ fn cross(children: &mut [Vec<f64>; 2], index: f64, random: &mut Stream) {
     }
 }
 
-/// Polynomial mutation of one coordinate on the average, within the cube.
+/// Polynomial mutation of one coordinate on average, within the cube.
 fn mutate(child: &mut [f64], index: f64, random: &mut Stream) {
     let share = 1.0 / child.len() as f64;
     for x in child {

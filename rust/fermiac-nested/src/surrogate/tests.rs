@@ -8,7 +8,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
-use fermiac_target::{LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, LogDensity, RowStatus};
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn rippled(u: &[f64], rate: f64) -> f64 {
     sum + 0.8 * (rate * 2.0 * z[0]).sin() * (rate * 1.5 * z[1]).cos()
 }
 
-/// Points as a run would give them: from wide to narrow.
+/// Points as in a run: from wide to narrow.
 fn points(n: usize, dim: usize, rate: f64, number: u64) -> (Vec<f64>, Vec<f64>) {
     let mut random = stream(5, Purpose::Trial, number);
     let mut u = Vec::new();
@@ -157,7 +157,7 @@ fn the_search_for_an_architecture_finds_a_good_one_on_any_number_of_threads() {
     assert_eq!((found.options.max_epochs, found.options.n_heads), (8, 3));
 }
 
-/// Keeps the rows that it is asked for; refuses those whose first coordinate is above 0.9.
+/// A truth that records its rows and fails for a first coordinate above 0.9.
 struct Watched(Mutex<Vec<Vec<f64>>>);
 
 impl LogDensity for Watched {
@@ -186,8 +186,8 @@ impl LogDensity for Watched {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 
@@ -202,7 +202,7 @@ fn the_truth_is_asked_for_what_is_outside_and_for_nothing_else() {
         Guarded::new(Arc::clone(&fitted), trust, truth, n_true)
     };
     let guarded = make(Arc::clone(&trust)).unwrap();
-    assert_eq!(guarded.style(), Style::Central);
+    assert_eq!(guarded.dispatch(), Dispatch::CallingThread);
     let mut cube = vec![0.0; 5 * 400];
     stream(5, Purpose::Trial, 3).fill_uniform(&mut cube);
     cube[..1000].copy_from_slice(&u[..1000]);

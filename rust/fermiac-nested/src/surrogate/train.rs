@@ -1,4 +1,4 @@
-//! From evaluated points to a surrogate: preparation, training of the ensemble, prediction.
+//! Training and prediction of the surrogate: a quadratic, and an ensemble for its residuals.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -7,35 +7,34 @@ use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
 use super::adam::{Examples, Schedule, Trained, fit};
-use super::mlp::Net;
+use super::mlp::{F32x16, Net, WIDE};
 use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
-use super::singles::{Singles, WIDE};
 use super::{Purpose, stream};
 
-/// A residual of less than this (in nats) is not worth learning, and may be rounding alone.
+/// The least scale of residuals, in nats; smaller ones may be rounding errors.
 const LEAST_SCALE: f64 = 1e-3;
-/// Rows that are predicted at a time: their activations stay in the first-level cache.
+/// Rows predicted at a time; their activations fit in the first-level cache.
 const PART: usize = 48;
 const MAX_LAYERS: usize = 8;
 const MAX_WIDTH: usize = 1024;
 const MAX_HEADS: usize = 100;
 
-/// How to train a surrogate.
+/// Options of the training of a surrogate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// Units of the hidden layers.
+    /// The numbers of units of the hidden layers.
     pub widths: Vec<usize>,
-    /// Perceptrons of the ensemble, at least 3.
+    /// The number of perceptrons of the ensemble, at least 3.
     pub n_heads: usize,
-    /// The learning rate at first, which falls to 0 by a half wave.
+    /// The initial learning rate, which falls to 0 along a half cosine.
     pub learning_rate: f64,
-    /// Points of a batch.
+    /// The number of points of a batch.
     pub batch: usize,
-    /// Most passes over the training points.
+    /// The largest number of epochs.
     pub max_epochs: usize,
-    /// Passes without a better validation loss after which a perceptron is done.
+    /// Training ends after so many epochs without a lower validation loss.
     pub patience: usize,
-    /// The share of the points that validates, from 0.05 to 0.5.
+    /// The share of validation points, from 0.05 to 0.5.
     pub validation: f64,
 }
 
@@ -98,20 +97,20 @@ impl TrainOptions {
     }
 }
 
-/// The part of a surrogate without its perceptrons.
+/// The surrogate without its perceptrons.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Base {
     whitening: Whitening,
     quadratic: Quadratic,
-    /// The quadratic is cut to this range.
+    /// The quadratic is clipped to this range.
     floor: f64,
     ceiling: f64,
-    /// The perceptrons learn what is left, less this, over the scale.
+    /// The perceptrons are trained on residuals less this offset, divided by the scale.
     offset: f64,
     scale: f64,
 }
 
-/// Points ready for the training of perceptrons.
+/// The prepared training and validation sets of the perceptrons.
 pub(super) struct Prepared {
     base: Base,
     pub(super) training: Examples,
@@ -119,7 +118,7 @@ pub(super) struct Prepared {
 }
 
 impl Base {
-    /// White coordinates of rows, and the quadratic's values.
+    /// Computes white coordinates of rows, and the clipped values of the quadratic.
     #[inline(always)]
     fn bulk<const FMA: bool>(&self, u: Rows<'_>, z: &mut [f64], values: &mut [f64]) {
         let (whitening, quadratic) = (&self.whitening, Some(&self.quadratic));
@@ -131,9 +130,9 @@ impl Base {
     }
 }
 
-/// White coordinates as inputs of perceptrons; `x` is zero where nothing is written.
+/// Converts white coordinates to inputs of perceptrons; the padding of `x` must be zero.
 #[inline(always)]
-fn to_inputs(z: &[f64], dim: usize, inputs: usize, x: &mut [Singles]) {
+fn to_inputs(z: &[f64], dim: usize, inputs: usize, x: &mut [F32x16]) {
     for (row, x) in z.chunks_exact(dim).zip(x.chunks_exact_mut(inputs)) {
         for (part, x) in row.chunks(WIDE).zip(x) {
             for (x, z) in x.0.iter_mut().zip(part) {
@@ -148,13 +147,13 @@ fn weighted_mean(values: impl Iterator<Item = f64>, weights: &[f64]) -> f64 {
     values.zip(weights).fold(0.0, |sum, (x, w)| sum + w * x) / total
 }
 
-/// Points in the order of `rows`.
+/// The points of `rows`, in this order.
 fn gather(u: Rows<'_>, rows: &[usize]) -> Vec<f64> {
     rows.iter().flat_map(|&i| u.row(i)).copied().collect()
 }
 
-/// Clips and weighs the values, fits the quadratic to the training points, and scales what it
-/// leaves.
+/// Clips and weights the values, fits the quadratic to the training points, and scales its
+/// residuals.
 pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<Prepared> {
     let (n, dim) = (u.len(), u.dim());
     let least = (3 * (2 * dim + 1)).max(20);
@@ -189,7 +188,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
     let clip = |rows: &[usize]| rows.iter().map(|&i| ell[i].max(floor)).collect::<Vec<f64>>();
     let weigh = |y: &[f64]| y.iter().map(|y| ((y - top) / (10.0 + d)).exp()).collect::<Vec<f64>>();
 
-    // Below the floor nothing is known but that: the quadratic is fitted above it if it can be.
+    // Values below the floor are censored; the quadratic is fitted above it if possible.
     let above: Vec<usize> = training.iter().copied().filter(|&i| ell[i] > floor).collect();
     let fitted = if above.len() >= 2 * (2 * dim + 1) { &above[..] } else { training };
     let (points, y) = (gather(u, fitted), clip(fitted));
@@ -220,7 +219,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
             let square = weighted_mean(left.iter().map(|x| (x - offset).powi(2)), &weights);
             (base.offset, base.scale) = (offset, square.sqrt().max(LEAST_SCALE));
         }
-        let mut x = vec![Singles::ZERO; rows.len() * inputs];
+        let mut x = vec![F32x16::ZERO; rows.len() * inputs];
         to_inputs(&z, dim, inputs, &mut x);
         let y = left.iter().map(|x| ((x - base.offset) / base.scale) as f32).collect();
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
@@ -231,7 +230,7 @@ pub(super) fn prepare(u: Rows<'_>, ell: &[f64], share: f64, key: u64) -> Result<
     Ok(Prepared { base, training, validation })
 }
 
-/// White coordinates of rows, and the quadratic's values within their range.
+/// White coordinates of rows, and the clipped values of the quadratic.
 struct Based<'a> {
     base: &'a Base,
     u: Rows<'a>,
@@ -258,10 +257,10 @@ pub struct Fitted {
     epochs: Vec<usize>,
 }
 
-/// Trains a surrogate on the log-likelihoods `ell` (-inf counts) of points `u` of the unit cube.
+/// Trains a surrogate on the log-likelihoods `ell` (-inf is allowed) of points `u` of the unit cube.
 ///
-/// Values more than 50 + 2 d nats below the largest count as just that far below, and points weigh
-/// the less the lower they are, by a factor e in 10 + d nats.
+/// Values are clipped at 50 + 2 d nats below the largest, and the weights of points fall with their
+/// values, by a factor e in 10 + d nats.
 pub fn train(
     u: Rows<'_>,
     ell: &[f64],
@@ -291,24 +290,23 @@ pub fn train(
 }
 
 impl Fitted {
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     pub fn dim(&self) -> usize {
         self.base.whitening.dim()
     }
 
-    /// The root mean square of each perceptron's error on the validation points, in nats, weighted
-    /// as in training.
+    /// The weighted root mean square error of each perceptron on the validation points, in nats.
     pub fn validation_errors(&self) -> Vec<f64> {
         self.losses.iter().map(|loss| self.base.scale * loss.sqrt()).collect()
     }
 
-    /// Passes over the training points that each perceptron took.
+    /// The number of training epochs of each perceptron.
     pub fn epochs(&self) -> &[usize] {
         &self.epochs
     }
 
     /// Fills `mean` with the ensemble's means at the rows of `u` and `spread` with its standard
-    /// deviations, in nats. What a row gets does not depend on the rows beside it.
+    /// deviations, in nats. The values of a row do not depend on other rows.
     pub fn predict(&self, u: Rows<'_>, mean: &mut [f64], spread: &mut [f64]) -> Result<()> {
         let (n, dim) = (u.len(), self.dim());
         if u.dim() != dim || mean.len() != n || spread.len() != n {
@@ -325,7 +323,7 @@ impl Fitted {
         Ok(())
     }
 
-    /// Writes it to an codec, or takes what is read in its place.
+    /// Writes or reads the surrogate.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let Self { base, widths, heads, losses, epochs } = self;
         base.whitening.persist(codec)?;
@@ -363,14 +361,14 @@ impl Fitted {
         Ok(())
     }
 
-    /// The surrogate that these words are of.
+    /// Loads a surrogate from the words that [`save`](Self::save) returned.
     pub fn load(words: Vec<u64>) -> Result<Self> {
         let (mut fitted, mut codec) = (Self::default(), Codec::reader(words));
         let read = fitted.persist(&mut codec).and_then(|()| codec.finish());
         read.map(|()| fitted).map_err(|_| unfit())
     }
 
-    /// The words that [`load`](Self::load) takes.
+    /// Returns the surrogate as words, for [`load`](Self::load).
     pub fn save(&self) -> Result<Vec<u64>> {
         let mut codec = Codec::writer();
         self.clone().persist(&mut codec)?;
@@ -394,9 +392,9 @@ impl Kernel for Predict<'_> {
         let (dim, size) = (self.u.dim(), PART.min(self.mean.len()));
         let Some(first) = heads.first() else { return };
         let inputs = first.inputs();
-        let space = vec![Singles::ZERO; size * first.widest().max(inputs)];
+        let space = vec![F32x16::ZERO; size * first.widest().max(inputs)];
         let mut spaces = [space.clone(), space];
-        let (mut z, mut x) = (vec![0.0; size * dim], vec![Singles::ZERO; size * inputs]);
+        let (mut z, mut x) = (vec![0.0; size * dim], vec![F32x16::ZERO; size * inputs]);
         let mut outputs = vec![0.0_f32; size * heads.len()];
         let places = self.mean.chunks_mut(PART).zip(self.spread.chunks_mut(PART));
         for (u, (mean, spread)) in self.u.data().chunks(PART * dim).zip(places) {

@@ -1,4 +1,4 @@
-//! Simulated and bootstrapped errors against the scatter of runs.
+//! Tests of simulated and bootstrapped errors against the scatter of runs.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -57,7 +57,7 @@ fn a_bootstrap_of_one_group_is_the_run_itself() {
     }
 }
 
-/// Targets that jump up and down between points, by more than numbers have range, and to nothing.
+/// Targets that jump between points by more than the range of doubles, and to -inf.
 #[test]
 fn another_target_has_the_masses_of_the_run() {
     let dead = run(&supported(), 100, 10, 1.0, 3);
@@ -84,7 +84,7 @@ fn another_target_has_the_masses_of_the_run() {
     assert!(drawn(&[1.0], &dead.lineage, 9).is_err());
 }
 
-/// The replicate that has each point so many times, put together by hand.
+/// The replicate with this number of copies of each point, made by hand.
 #[test]
 fn copies_die_one_after_the_other() {
     let dead = run(&gaussian(), 20, 3, 1.0, 5);

@@ -1,5 +1,5 @@
-//! Flights leave the uniform law as it is: chains far longer than they remember, against the laws of
-//! radius and angle; gradients on the cube against differences.
+//! Tests of Galilean chains: long ones leave the uniform law invariant, as the laws of radius and
+//! angle show; gradients on the cube agree with differences.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::law::{Independent, Marginal, MultivariateNormal, Product};
-use fermiac_target::{Law, LogDensity, RowStatus, Style};
+use fermiac_target::{Dispatch, Law, LogDensity, RowStatus};
 
-use crate::chains::{Chains, Frame, Moves, Report};
+use crate::chains::{BatchGeometry, Chains, Moves, Report};
 use crate::points::{Origin, Points};
-use crate::problem::{Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem};
+use crate::problem::{CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem};
 
 const N: usize = 3000;
 
@@ -50,15 +50,15 @@ impl LogDensity for Surface {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 
 fn problem(dim: usize, f: fn(&[f64], &mut [f64]) -> f64, prior: Arc<dyn Prior>) -> Problem {
     let surface = Surface { dim, sloped: true, f };
     let likelihood = Likelihood::Density(Arc::new(surface));
-    Problem::new(prior, likelihood, vec![Edge::Hard; dim], NanMeans::Error).unwrap()
+    Problem::new(prior, likelihood, vec![Edge::Hard; dim], OnNan::Raise).unwrap()
 }
 
 /// The ends of long chains within {f > level}. They start from a few points near `start`, whose
@@ -73,7 +73,7 @@ fn ends(
     let problem = problem(3, f, Arc::new(CubePrior(3)));
     let mut seeds = Points::new(3, 0);
     let mut stream = Stream::new(5, Domain::Nested, 1 << 40, 0);
-    let mut answers = Answers::default();
+    let mut answers = EvalBuffer::default();
     for i in 0..30 {
         let [a, b, c] = std::array::from_fn(|_| 0.01 * (stream.uniform() - 0.5));
         let u = [start[0] + a, start[1] + 0.5 * b + 0.6 * a, start[2] + 0.7 * c - 0.4 * b];
@@ -82,20 +82,20 @@ fn ends(
         let origin = Origin { birth: level, lineage: i, family: i };
         seeds.push(&u, &answers.x, answers.ell[0], &[], origin);
     }
-    let mut frame = Frame::new(&seeds, &[false; 3], None);
+    let mut geometry = BatchGeometry::new(&seeds, &[false; 3], None);
     // The points lie 0.003 apart, so the longest axis of the unit of length is about that.
     let moves = Moves::Galilean { n_steps, step: step / 0.003, tuned: false };
-    moves.prepare(&mut frame, 5, 0);
+    moves.prepare(&mut geometry, 5, 0);
     let context = Context::serial();
     let (mut chains, mut out) = (Chains::default(), Points::new(3, 0));
-    chains.start(N, &frame, 0, 5, 0);
-    assert!(chains.run(&problem, &frame, &moves, level, None, &context).unwrap());
+    chains.start(N, &geometry, 0, 5, 0);
+    assert!(chains.run(&problem, &geometry, &moves, level, None, &context).unwrap());
     let lineages = vec![0; N];
-    let report = chains.finish(&problem, &frame, level, &lineages, true, &mut out).unwrap();
+    let report = chains.finish(&problem, &geometry, level, &lineages, true, &mut out).unwrap();
     (out.u.chunks_exact(3).map(|u| [u[0], u[1], u[2]]).collect(), report)
 }
 
-/// That numbers are uniform on (0, 1): moments, and counts in twenty bins.
+/// Asserts that numbers are uniform on (0, 1), by moments and by counts in twenty bins.
 fn assert_uniform(what: &str, numbers: impl Iterator<Item = f64>) {
     let numbers: Vec<f64> = numbers.collect();
     let n = numbers.len() as f64;
@@ -153,7 +153,7 @@ fn walls_and_corners_reflect() {
     let f = |x: &[f64], slope: &mut [f64]| paraboloid(x, slope, [0.0; 3]);
     let (points, _) = ends(f, -0.64, [0.3; 3], 300, 0.3);
     assert_ball(&points, [0.0; 3], [0.0, 0.8], [true; 3]);
-    // The cube alone, where nothing is asked about but the ends of steps within it.
+    // In the cube alone only the ends of steps within it are evaluated.
     let (points, report) = ends(|_, _| 0.0, -1.0, [0.5; 3], 300, 0.3);
     for k in 0..3 {
         assert_uniform("cube", points.iter().map(|p| p[k]));
@@ -173,7 +173,7 @@ fn a_shell_is_filled_uniformly() {
     assert_ball(&points, [0.5; 3], [0.25, 0.35], [false; 3]);
 }
 
-/// From an ellipsoid, long and askew, to the ball of radius 0.4 about 0.
+/// The map from a long, rotated ellipsoid to the ball of radius 0.4 about 0.
 fn to_ball(x: &[f64]) -> [f64; 3] {
     let [a, b, c] = [x[0] - 0.5, x[1] - 0.5, x[2] - 0.5];
     [a + 0.5 * b, 4.0 * (b - 0.3 * a), 2.0 * (c + 0.2 * b)]
@@ -209,11 +209,11 @@ fn where_there_is_no_gradient_chains_turn_back() {
     }
     let (points, report) = ends(f, -1.0, [0.5; 3], 400, 0.2);
     assert_ball(&points, [0.5; 3], [0.0, 0.4], [false; 3]);
-    // Nothing is asked about but the ends of steps, where they lie in the cube.
+    // Only the ends of steps in the cube are evaluated.
     assert!(report.counts.evals <= report.counts.tries);
 }
 
-/// Sines of all coordinates, on and on.
+/// The sum of sines of all coordinates.
 fn waves(x: &[f64], slope: &mut [f64]) -> f64 {
     let mut sum = 0.0;
     for (k, (x, g)) in x.iter().zip(slope.iter_mut()).enumerate() {
@@ -244,13 +244,13 @@ fn gradients_on_the_cube_are_those_of_differences() {
     let mut edges = vec![Edge::Hard; dim];
     (edges[1], edges[5]) = (Edge::Reflective, Edge::Reflective);
     let prior = Arc::new(LawPrior(Arc::new(law)));
-    let problem = Problem::new(prior, likelihood, edges, NanMeans::Error).unwrap();
+    let problem = Problem::new(prior, likelihood, edges, OnNan::Raise).unwrap();
     problem.check_gradient().unwrap();
     let mut stream = Stream::new(3, Domain::Nested, 0, 0);
     let mut u = vec![0.0; 2 * dim];
     stream.fill_uniform(&mut u);
     (u[1], u[5]) = (0.3, 0.8);
-    let mut answers = Answers::default();
+    let mut answers = EvalBuffer::default();
     problem.evaluate_gradient(&u, &mut answers).unwrap();
     let gradient = answers.gradient.clone();
     let step = 1e-6;
@@ -282,13 +282,13 @@ fn what_has_no_gradient_is_refused() {
             Ok(())
         }
 
-        fn style(&self) -> Style {
-            Style::Threaded
+        fn dispatch(&self) -> Dispatch {
+            Dispatch::AnyThread
         }
     }
     let refused = |prior: Arc<dyn Prior>, sloped| {
         let likelihood = Likelihood::Density(Arc::new(Surface { dim: 2, sloped, f: waves }));
-        let problem = Problem::new(prior, likelihood, vec![Edge::Hard; 2], NanMeans::Error);
+        let problem = Problem::new(prior, likelihood, vec![Edge::Hard; 2], OnNan::Raise);
         match problem.unwrap().check_gradient() {
             Err(Error::Argument { name, .. }) => Some(name.clone()),
             _ => None,
@@ -302,5 +302,5 @@ fn what_has_no_gradient_is_refused() {
         1.0
     };
     let broken = problem(2, f, Arc::new(CubePrior(2)));
-    assert!(broken.evaluate_gradient(&[0.5, 0.5], &mut Answers::default()).is_err());
+    assert!(broken.evaluate_gradient(&[0.5, 0.5], &mut EvalBuffer::default()).is_err());
 }

@@ -1,4 +1,4 @@
-//! A sampler that knows each point's prior mass, so that all is known of its runs.
+//! A sampler with known prior masses, for tests of estimates.
 #![allow(clippy::unwrap_used)]
 
 mod errors;
@@ -8,9 +8,9 @@ mod volumes;
 
 use fermiac_base::rng::{Domain, Stream};
 
-use super::{Ranks, Running};
+use super::{OnlineEvidence, Ranks};
 
-/// A likelihood as a function of the prior mass above it: points are masses in (0, 1).
+/// A likelihood as a function of the prior mass above it; points are masses in (0, 1).
 pub(super) struct Problem {
     pub(super) ell: fn(f64) -> f64,
     /// The prior mass strictly above the level of a point.
@@ -25,7 +25,7 @@ pub(super) fn gaussian() -> Problem {
     Problem { ell: |x| -x / SIGMA, inside: |x| x, log_evidence }
 }
 
-/// The same within a twenty-fourth of the prior, nothing elsewhere.
+/// The same within a twenty-fourth of the prior, and 0 elsewhere.
 pub(super) const SUPPORT: f64 = 1.0 / 24.0;
 pub(super) fn supported() -> Problem {
     Problem {
@@ -64,8 +64,8 @@ pub(super) struct Dead {
     pub(super) mass: Vec<f64>,
     pub(super) lineage: Vec<i64>,
     pub(super) ranks: Ranks,
-    pub(super) running: Running,
-    /// The live points from which each was taken, as the run counted them.
+    pub(super) evidence: OnlineEvidence,
+    /// The number of live points at each death, as the run counted them.
     pub(super) counted: Vec<u64>,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn run(problem: &Problem, n: usize, k: usize, bias: f64, seed: u64) -
     live.sort_by(by_level);
     loop {
         let best = live[live.len() - 1].ell;
-        let finished = dead.running.remaining(best) < 1e-3;
+        let finished = dead.evidence.remaining(best) < 1e-3;
         let level = if finished { best } else { live[k - 1].ell };
         let gone = live.partition_point(|p| p.ell <= level);
         let mass = (problem.inside)(live[gone - 1].mass);
@@ -106,7 +106,7 @@ pub(super) fn run(problem: &Problem, n: usize, k: usize, bias: f64, seed: u64) -
             dead.lineage.push(p.lineage);
             free.push(p.lineage);
             dead.counted.push(alive);
-            dead.running.kill(p.ell, alive);
+            dead.evidence.add_death(p.ell, alive);
         }
         if live.is_empty() {
             return dead;

@@ -1,4 +1,4 @@
-//! Insertion ranks of samplers that are right, and of one that is not.
+//! Tests of insertion ranks, of correct samplers and of a biased one.
 
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::store::Codec;
@@ -6,7 +6,7 @@ use fermiac_base::store::Codec;
 use super::{Problem, gaussian, plateaus, run};
 use crate::Ranks;
 
-/// Mean and standard deviation of z over runs.
+/// The mean and standard deviation of z over runs.
 fn scores(problem: &Problem, n: usize, k: usize, n_runs: u64) -> (f64, f64) {
     let z: Vec<f64> = (0..n_runs).map(|seed| run(problem, n, k, 1.0, seed).ranks.z()).collect();
     let n = z.len() as f64;

@@ -1,16 +1,16 @@
-//! Prior masses and evidences of runs against what is known of them.
+//! Tests of prior masses and evidences of runs against known ones.
 
 use fermiac_base::store::Codec;
 
 use super::{Dead, Problem, constant, gaussian, plateaus, run, supported};
-use crate::{Running, Volumes, n_alive, volumes};
+use crate::{OnlineEvidence, Volumes, n_alive, volumes};
 
 pub(super) fn of(dead: &Dead) -> Volumes {
     volumes(&dead.ell, &n_alive(&dead.ell, &dead.birth).unwrap())
 }
 
-/// Errors of log Z over many runs: mean and standard deviation, and the mean of the reported
-/// variance.
+/// The mean and standard deviation of the errors of log Z over many runs, and the mean of the
+/// reported variance.
 pub(super) fn scatter(problem: &Problem, n: usize, k: usize, n_runs: u64) -> (f64, f64, f64) {
     let (mut sum, mut square, mut variance) = (0.0, 0.0, 0.0);
     for seed in 0..n_runs {
@@ -121,7 +121,7 @@ fn nothing_but_zero_likelihoods() {
 fn the_running_evidence_is_that_of_the_end_less_what_is_left() {
     for (problem, k) in [(gaussian(), 10), (supported(), 3), (plateaus(), 10)] {
         let dead = run(&problem, 200, k, 1.0, 4);
-        let (found, running) = (of(&dead), dead.running);
+        let (found, running) = (of(&dead), dead.evidence);
         let whole = running.log_evidence() + running.remaining(dead.ell[dead.ell.len() - 1]);
         assert!((whole - found.log_evidence).abs() < 1e-11);
         assert!((running.log_x() - found.log_x[found.log_x.len() - 1]).abs() < 1e-11);
@@ -133,11 +133,11 @@ fn the_running_evidence_is_that_of_the_end_less_what_is_left() {
 
 #[test]
 fn what_remains_is_told_where_it_is_tiny_and_where_it_is_huge() {
-    let mut running = Running::new();
+    let mut running = OnlineEvidence::new();
     assert_eq!(running.remaining(1.0), f64::INFINITY);
-    running.kill(f64::NEG_INFINITY, 2);
+    running.add_death(f64::NEG_INFINITY, 2);
     assert_eq!(running.remaining(1.0), f64::INFINITY);
-    running.kill(1000.0, 1);
+    running.add_death(1000.0, 1);
     let excess = 1000.0 + running.log_x() - running.log_evidence();
     for (up, expected) in [(-40.0, (excess - 40.0).exp()), (5e5, 5e5 + excess)] {
         let told = running.remaining(1000.0 + up);
@@ -148,16 +148,16 @@ fn what_remains_is_told_where_it_is_tiny_and_where_it_is_huge() {
 
 #[test]
 fn a_saved_accumulator_goes_on() {
-    let mut whole = Running::new();
-    let mut parted = Running::new();
+    let mut whole = OnlineEvidence::new();
+    let mut parted = OnlineEvidence::new();
     for i in 0..20 {
         let mut writer = Codec::writer();
         parted.persist(&mut writer).unwrap();
-        parted = Running::new();
-        parted.kill(7.0, 3);
+        parted = OnlineEvidence::new();
+        parted.add_death(7.0, 3);
         parted.persist(&mut Codec::reader(writer.into_words())).unwrap();
-        whole.kill(f64::from(i), 10);
-        parted.kill(f64::from(i), 10);
+        whole.add_death(f64::from(i), 10);
+        parted.add_death(f64::from(i), 10);
         assert_eq!(whole, parted);
     }
 }

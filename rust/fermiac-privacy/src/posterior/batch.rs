@@ -10,7 +10,7 @@ use fermiac_base::special::IncompleteBeta;
 use super::region::{Measure, Posterior};
 use crate::Direction;
 
-/// What is wanted of each posterior.
+/// The function of each posterior that is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Query {
     /// P(≤ value).
@@ -41,7 +41,13 @@ impl Query {
         match self {
             Self::Shortest | Self::Refined => 2,
             Self::Summary => 4,
-            _ => 1,
+            Self::Lower
+            | Self::Upper
+            | Self::LnLower
+            | Self::LnUpper
+            | Self::LnDensity
+            | Self::Quantile
+            | Self::UpperQuantile => 1,
         }
     }
 
@@ -77,7 +83,7 @@ impl Query {
     }
 }
 
-/// What is measured; the number it is given at comes with each row.
+/// The measure of privacy; the number that it is given at comes with each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Epsilon, at a delta.

@@ -9,7 +9,7 @@ use fermiac_base::special::{IncompleteBeta, Part};
 
 use super::path::Path;
 
-/// What is integrated over t.
+/// The integrand over t.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Integrand {
     /// The density of x against a part of y.
@@ -46,7 +46,7 @@ pub(super) struct Integral<'a, P> {
     pub(super) share: f64,
 }
 
-/// What is this far below the top, in its logarithm, is left out.
+/// Terms whose logarithm is this far below the top are left out.
 const DEPTH: f64 = 38.0;
 
 impl<P: Path> Integral<'_, P> {
@@ -87,7 +87,9 @@ impl<P: Path> Integral<'_, P> {
     pub(super) fn peak(&self) -> Peak {
         let mut t = match self.integrand {
             Integrand::DensityOfY(_) => self.path.find(false, mean(&self.laws.y)),
-            _ => self.path.find(true, mean(&self.laws.x)),
+            Integrand::DensityOfX(_) | Integrand::Density => {
+                self.path.find(true, mean(&self.laws.x))
+            }
         };
         let (mut low, mut high) = self.path.range();
         t = t.clamp(low, high);
@@ -113,7 +115,7 @@ impl<P: Path> Integral<'_, P> {
             let next = if inside && count % 6 != 5 { newton } else { 0.5 * (low + high) };
             let (new_value, new_slope) = self.at(next);
             let found = (slope - new_slope) / (next - t);
-            // Never so flat that the top would be taken to be here.
+            // Bounded below, or this point would be taken for the top.
             curvature = if found > 0.0 { found } else { 0.1 * curvature };
             (t, value, slope) = (next, new_value, new_slope);
         }

@@ -16,7 +16,6 @@ mod quadrature;
 mod region;
 mod solve;
 mod summary;
-mod sums;
 
 pub use batch::{Kind, Query, evaluate};
 pub use region::{Measure, Posterior, Tails};

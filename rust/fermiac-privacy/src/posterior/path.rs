@@ -39,7 +39,7 @@ pub(super) trait Path {
 
     fn slopes(&self, t: f64) -> Slopes;
 
-    /// Where x, or else y, has this value, roughly.
+    /// The approximate t at which x (or else y) has this value.
     fn find(&self, is_x: bool, value: f64) -> f64;
 }
 

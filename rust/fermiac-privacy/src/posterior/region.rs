@@ -1,14 +1,13 @@
 //! Distribution functions and densities of epsilon, delta and mu: regions of the unit square.
 
 use fermiac_base::simd::{exp, ln, normal_cdf, normal_quantile};
-use fermiac_base::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1};
+use fermiac_base::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1, ln1p};
 
 use super::integral::{Integral, Integrand, Laws, Peak, mean};
 use super::path::{Curve, Line, Moved, Path};
-use super::sums::{LnSum, ln_complement};
 use crate::Direction;
 
-/// What is measured, and what is given for it.
+/// The measure of privacy, with the number that it is given at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measure {
     /// Epsilon at this delta.
@@ -47,8 +46,8 @@ const SHARE: f64 = 0.36;
 const LN_MOST: f64 = -0.1;
 /// Beyond this epsilon the tails are powers of e^ε to the last place.
 const POWERS: f64 = 600.0;
-/// A term this far below another, in its logarithm, is nothing beside it, even if only the top of
-/// its integrand is known.
+/// A term whose logarithm is this far below that of another is negligible beside it, even if only
+/// the top of its integrand is known.
 const NOTHING: f64 = 45.0;
 
 /// One straight piece of the border, on which `laws.x` is the law of the rate along it.
@@ -181,7 +180,7 @@ impl Posterior {
         }
     }
 
-    /// Whether 0 has a probability: else it is that of the rates' lying on a line.
+    /// Whether 0 has positive probability. Otherwise it has that of the rates lying on a line: none.
     fn has_atom(&self) -> bool {
         match self.measure {
             Measure::Epsilon(given) | Measure::Delta(given) => !self.is_folded() || given > 0.0,
@@ -302,7 +301,10 @@ impl Posterior {
 
     /// Whether the border is two lines that meet on the diagonal.
     fn is_kinked(&self) -> bool {
-        matches!(self.direction, Direction::Both | Direction::Attack)
+        match self.direction {
+            Direction::Both | Direction::Attack => true,
+            Direction::Forward | Direction::Reverse => false,
+        }
     }
 
     /// The pieces of the border: two up to the diagonal, or one from axis to axis.
@@ -409,4 +411,39 @@ fn spread(law: &IncompleteBeta) -> f64 {
     let (a, b) = law.parameters();
     let n = a + b;
     ((a / n) * (b / n) / (n + 1.0)).sqrt()
+}
+
+/// A sum of signed terms, kept by their logarithms.
+#[derive(Debug, Clone, Copy)]
+struct LnSum {
+    terms: [(f64, f64); 8],
+    n: usize,
+}
+
+impl LnSum {
+    const EMPTY: Self = Self { terms: [(f64::NEG_INFINITY, 0.0); 8], n: 0 };
+
+    /// Adds `sign` · exp(`ln`).
+    fn add(&mut self, ln: f64, sign: f64) {
+        if sign != 0.0 && ln > f64::NEG_INFINITY && self.n < self.terms.len() {
+            self.terms[self.n] = (ln, sign);
+            self.n += 1;
+        }
+    }
+
+    /// The logarithm of the sum; -inf where rounding has left nothing.
+    fn ln(&self) -> f64 {
+        let terms = &self.terms[..self.n];
+        let top = terms.iter().fold(f64::NEG_INFINITY, |top, t| top.max(t.0));
+        if top == f64::NEG_INFINITY {
+            return top;
+        }
+        let sum: f64 = terms.iter().map(|(ln, sign)| sign * exp(ln - top)).sum();
+        if sum > 0.0 { top + ln(sum) } else { f64::NEG_INFINITY }
+    }
+}
+
+/// ln(1 - exp(x)) for x ≤ 0.
+fn ln_complement(x: f64) -> f64 {
+    if x > -0.693 { ln(-expm1(x)) } else { ln1p(-exp(x)) }
 }

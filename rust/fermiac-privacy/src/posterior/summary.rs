@@ -5,7 +5,7 @@ use fermiac_base::simd::{exp, ln};
 use super::quadrature::integrate;
 use super::region::{Measure, Posterior};
 
-/// What one pass over the density tells.
+/// The moments and the mode, from one pass over the density.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
     /// The mean, the atom at 0 included.

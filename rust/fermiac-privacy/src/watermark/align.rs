@@ -24,7 +24,7 @@ pub struct Best {
 }
 
 impl Best {
-    /// Before anything was looked at.
+    /// The start of a search: no alignment yet.
     pub const NONE: Self = Self { cost: f64::INFINITY, token: usize::MAX, row: usize::MAX };
 
     /// The better of two: the lower cost, then the earlier token, then the earlier row.
@@ -36,7 +36,7 @@ impl Best {
     }
 }
 
-/// A text, its tokens being rows of a table, and how it is aligned.
+/// A text, whose tokens are rows of a table, with the cost of its alignment.
 pub(super) struct Alignment<'a> {
     pub(super) ids: &'a [u32],
     pub(super) block: usize,
@@ -60,7 +60,7 @@ impl Alignment<'_> {
         }
     }
 
-    /// About how many costs are looked at for each part.
+    /// About the number of costs that each part computes.
     pub(super) fn unit_size(&self) -> f64 {
         let block = self.block as f64;
         if self.edit {
@@ -114,7 +114,7 @@ impl Kernel for Plain<'_> {
             let last = (first + block).min(self.text.n_starts());
             for c in (0..n).step_by(TILE) {
                 let mut sums = [V::ZERO; WIDE];
-                // The key rows of what comes into the sums, and of what leaves them.
+                // The key rows of the costs that enter the sums, and of those that leave them.
                 let (mut to, mut from) = (0, 0);
                 for &id in &ids[first..first + block] {
                     let row = self.table.row(id);

@@ -1,4 +1,4 @@
-//! Tokens as a key chooses them.
+//! The choice of tokens by an exponential key.
 
 use fermiac_base::par::Context;
 use fermiac_base::simd::ln_slice;
@@ -6,7 +6,7 @@ use fermiac_base::{Error, Result};
 
 use super::table::exponential_number;
 
-/// Where the numbers of an exponential key are from.
+/// The numbers of an exponential key.
 #[derive(Debug, Clone, Copy)]
 pub enum Numbers<'a> {
     /// The seed.

@@ -21,13 +21,13 @@ use fermiac_base::{Error, Result};
 
 /// Null keys that are drawn in one piece of work at most.
 const REPLICATES: usize = 64;
-/// Costs looked at in one piece of work: some milliseconds.
+/// Costs computed in one piece of work: some milliseconds.
 const PIECE: f64 = (1 << 25) as f64;
 
 /// The most distances between tokens of a text and rows of a key; they are held twice.
 const TABLE: u64 = 1 << 28;
 
-/// How texts are compared with keys.
+/// The settings of the comparison of texts with keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// The law of the key, and of null keys.
@@ -46,7 +46,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// What is known of one text.
+/// The result for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The best alignment with the key.
@@ -55,12 +55,12 @@ pub struct Outcome {
     pub null: Vec<f64>,
 }
 
-/// Why a run ended early, and what it has.
+/// The error that ended a run early, with the outcomes so far.
 pub type Stopped = (Error, Option<Box<Vec<Outcome>>>);
 
-/// One text, re-indexed, and how its work is cut into pieces.
+/// One text, re-indexed, with the division of its work into pieces.
 struct Plan {
-    /// What the tokens are, each once.
+    /// The distinct tokens.
     tokens: Vec<u32>,
     ids: Vec<u32>,
     block: usize,
@@ -75,7 +75,7 @@ struct Piece {
     observed: bool,
     keys: Range<usize>,
     units: Range<usize>,
-    /// Whether other pieces have looked at the same key before.
+    /// Whether earlier pieces belong to the same key.
     continued: bool,
 }
 
@@ -164,8 +164,8 @@ impl Settings {
 
 /// The best alignment of each text with the key, where there is one, and with null keys.
 ///
-/// A text's tokens are places in what the key has. Interrupted, it gives what it has: texts in
-/// order, the last with fewer null keys.
+/// A text's tokens are positions in the key's list of tokens. An interrupted run gives the texts so
+/// far, in order, the last with fewer null keys.
 pub fn align(
     key: Option<&Key<'_>>,
     texts: &[&[u32]],

@@ -1,12 +1,12 @@
-//! The distances of every token of a text from every row of a key, and the keys that they are from.
+//! Keys, and the distances of every token of a text from every row of a key.
 
 use fermiac_base::rng::{Domain, Stream, philox4x32};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice, ln1pv};
 
-/// Key rows that are looked at together.
+/// Key rows that are handled together.
 pub(super) const TILE: usize = 4 * LANES;
 
-/// The upper half of the indices, in `Domain::Privacy`, of what this module draws.
+/// The upper half of the stream indices of this module in `Domain::Privacy`.
 const INDEX: u64 = 0x574d_0000_0000_0000;
 /// Inverse transform keys: the uniforms (block 0), the permutation (block 1).
 const TRANSFORM_KEY: u64 = INDEX;
@@ -16,7 +16,7 @@ const EXPONENTIAL_KEY: u64 = INDEX + (1 << 32);
 /// Null keys, one index each.
 const NULL_KEY: u64 = INDEX + (2 << 32);
 
-/// From which law keys are.
+/// The law of keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Law {
     /// Uniform numbers for every row and token.
@@ -26,19 +26,19 @@ pub enum Law {
     InverseTransform {
         /// Tokens of the vocabulary.
         vocab_size: u64,
-        /// What ranks are divided by.
+        /// The divisor of the ranks.
         scale: f64,
     },
 }
 
-/// The key that a text is tested for. Tokens are known by their place in `tokens` or the like.
+/// The key that a text is tested for. Tokens are given by their positions in `tokens` or in the rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Key<'a> {
     /// The exponential key of this seed.
     Derived {
         /// The seed.
         seed: u64,
-        /// What the tokens are.
+        /// The tokens.
         tokens: &'a [u32],
     },
     /// An exponential key: for each token the numbers of all rows.
@@ -110,9 +110,9 @@ pub(super) struct Table {
     rows: Vec<f64>,
     stride: usize,
     n: usize,
-    /// Taken from every distance.
+    /// A number subtracted from every distance.
     shift: f64,
-    /// Which ranks are taken, a bit each.
+    /// The ranks already taken, one bit each.
     taken: Vec<u64>,
     uniforms: Vec<f64>,
     ranks: Vec<u64>,
@@ -209,7 +209,7 @@ impl Table {
     }
 }
 
-/// How far the uniforms are from a rank.
+/// The distances of the uniforms from a rank.
 fn distances(rank: f64, law: Law, uniforms: &[f64], out: &mut [f64]) {
     let Law::InverseTransform { scale, .. } = law else { return };
     let at = rank / scale;

@@ -1,11 +1,11 @@
-//! NumPy arrays at the border: guards in, owned vectors out.
+//! Row views of NumPy arrays.
 
 use fermiac_base::linalg::Rows;
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// The rows of a C-contiguous (n, d) array. The Python layer hands over nothing else.
+/// Returns the rows of a C-contiguous (n, d) array; the Python layer passes no other arrays.
 pub(crate) fn rows<'a>(array: &'a PyReadonlyArray2<'_, f64>, dim: usize) -> PyResult<Rows<'a>> {
     let given = array.shape()[1];
     if given != dim {

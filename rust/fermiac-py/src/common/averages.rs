@@ -1,4 +1,4 @@
-//! Averages over weighted samples and resampling: `fermiac.Sample` calls these.
+//! Bindings of averages over weighted samples and of resampling, for `fermiac.Sample`.
 
 use fermiac_base::Error;
 use fermiac_base::linalg::Rows;
@@ -13,14 +13,14 @@ use crate::common::array::rows;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 
-/// The k-hat of weights.
+/// Returns the k-hat of weights.
 #[pyfunction]
 fn khat(py: Python<'_>, weights: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
     let mut weights = weights.as_slice()?.to_vec();
     Ok(py.detach(|| diagnostics::khat(&mut weights)))
 }
 
-/// Weights that sum to one, and the logarithm of their mean before.
+/// Returns weights that sum to one, and the logarithm of the mean of the given weights.
 #[pyfunction]
 fn normalize_weights<'py>(
     py: Python<'py>,
@@ -31,11 +31,11 @@ fn normalize_weights<'py>(
     Ok((PyArray1::from_vec(py, weights), log_mean))
 }
 
-/// Weighted averages of the columns of `values`, with controls given as (values,) or by Stein's
-/// identity as (points, gradients, degree).
+/// Returns weighted averages of the columns of `values`. Controls are given as values, or for
+/// Stein's identity as (points, gradients, degree).
 #[pyfunction]
 #[pyo3(signature = (weights, values, n_threads, given=None, stein=None))]
-#[allow(clippy::type_complexity, reason = "arrays as Python hands them over")]
+#[allow(clippy::type_complexity, reason = "arrays as Python passes them")]
 fn weighted_average<'py>(
     py: Python<'py>,
     weights: PyReadonlyArray1<'py, f64>,
@@ -84,7 +84,7 @@ fn same_length(py: Python<'_>, rows: Rows<'_>, n: usize) -> PyResult<()> {
     check(py, if right { Ok(()) } else { Err(error()) })
 }
 
-/// The indices of `n` rows drawn in proportion to the weights.
+/// Returns the indices of `n` rows drawn in proportion to the weights.
 #[pyfunction]
 fn resample_indices<'py>(
     py: Python<'py>,

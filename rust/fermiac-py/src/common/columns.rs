@@ -1,4 +1,4 @@
-//! Arguments that broadcast, and loops over their rows.
+//! Columns of broadcast arguments, and parallel loops over their rows.
 
 use fermiac_base::Result;
 use numpy::PyReadonlyArray1;
@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 
 use crate::common::enter::{Raised, enter};
 
-/// An argument: one number for all rows, or a number a row.
+/// An argument: one number for all rows, or one for each row.
 #[derive(Clone, Copy)]
 pub(crate) struct Column<'a>(pub(crate) &'a [f64]);
 
 impl<'a> Column<'a> {
-    /// The column for `n` rows.
+    /// Returns the column for `n` rows.
     pub(crate) fn new(array: &'a PyReadonlyArray1<'_, f64>, n: usize) -> PyResult<Self> {
         let values = array.as_slice()?;
         if values.len() == 1 || values.len() == n {
@@ -21,13 +21,13 @@ impl<'a> Column<'a> {
         Err(PyValueError::new_err(format!("{} numbers for {n} rows", values.len())))
     }
 
-    /// The number of row `i`.
+    /// Returns the number of row `i`.
     pub(crate) fn at(self, i: usize) -> f64 {
         if let [x] = self.0 { *x } else { self.0[i] }
     }
 }
 
-/// The values of `at` at `n` rows, `chunk` of them a task.
+/// Returns `at` for each of `n` rows; a task has `chunk` rows.
 pub(crate) fn rows<T: Send>(
     py: Python<'_>,
     n: usize,

@@ -22,7 +22,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 type Smoothed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
-/// Smooths each row of a C-contiguous (columns, n) array; `r_eff` has one entry a row.
+/// Smooths each row of a C-contiguous (columns, n) array; `r_eff` has one entry for each row.
 #[pyfunction]
 fn diagnostics_psis<'py>(
     py: Python<'py>,
@@ -40,15 +40,15 @@ fn diagnostics_psis<'py>(
     Ok((log_weights.into_pyarray(py).reshape([columns, n])?, khat.into_pyarray(py)))
 }
 
-/// The k-hat above which `n` weights are not to be relied on.
+/// Returns the k-hat above which averages over `n` weights are unreliable.
 #[pyfunction]
 fn diagnostics_khat_threshold(n: usize) -> f64 {
     khat_threshold(n)
 }
 
-/// A statistic of each column of a C-contiguous (chains, draws, columns) array. The probabilities
-/// count where the statistic has some: the first for one quantile, both for two; the first is the
-/// window of a windowed time.
+/// Returns a statistic of each column of a C-contiguous (chains, draws, columns) array. Statistics
+/// of one quantile use the first probability and those of two use both. For the windowed time the
+/// first one is the window.
 #[pyfunction]
 fn diagnostics_convergence<'py>(
     py: Python<'py>,
@@ -87,8 +87,8 @@ fn diagnostics_convergence<'py>(
     Ok(found.into_pyarray(py))
 }
 
-/// R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains, draws,
-/// columns) array; the tails end at the probabilities.
+/// Returns R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains,
+/// draws, columns) array; the tails are outside the two probabilities.
 #[pyfunction]
 fn diagnostics_judgement<'py>(
     py: Python<'py>,

@@ -1,7 +1,7 @@
-//! The one door: every long call enters the core through [`enter`].
+//! Entry of long calls into the core.
 //!
-//! It releases the interpreter, gives the core a context that looks for signals and reports
-//! progress every 50 ms, and turns panics and errors into typed exceptions.
+//! [`enter`] releases the interpreter, passes a context that checks signals and reports progress
+//! every 50 ms, and turns panics and errors into typed exceptions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,15 +13,15 @@ use pyo3::prelude::*;
 
 use crate::common::error::to_py;
 
-/// Progress is handed to Python at most this often.
+/// The least time between two calls of a progress callback.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// Where an adapter leaves the exception of a Python callback until the call is back in Python.
+/// The exception of a Python callback, kept until the call returns to Python.
 #[derive(Clone, Default)]
 pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
 
 impl Raised {
-    /// Keeps the first exception, and gives the error to return through the core.
+    /// Keeps the first exception, and returns the error that passes through the core.
     pub(crate) fn keep(&self, error: PyErr, context: &str) -> Error {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         Error::Callback { context: context.to_owned() }
@@ -32,15 +32,15 @@ impl Raised {
     }
 }
 
-/// What a call that stopped early left, and why it stopped.
+/// The exception and the partial result of a call that stopped early.
 pub(crate) struct Stopped<T> {
     /// The exception to raise.
     pub(crate) error: PyErr,
-    /// What can be said of the work done so far.
+    /// The result of the work done so far.
     pub(crate) partial: Option<Box<T>>,
 }
 
-/// Runs `call` without the interpreter. `progress` is called with (done, total).
+/// Runs `call` with the interpreter released; `progress` is called with (done, total).
 pub(crate) fn enter<T: Send>(
     py: Python<'_>,
     n_threads: usize,

@@ -1,12 +1,12 @@
-//! From the core's errors to the exceptions of `fermiac.errors`.
+//! Conversion of errors of the core into the exceptions of `fermiac.errors`.
 
 use fermiac_base::Error;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// The exception for an error of the core. `Error::Callback` and `Error::Cancelled` carry no
-/// exception of their own: `enter` replaces them by the one that the callback or signal raised.
+/// Returns the exception for an error of the core. `Error::Callback` and `Error::Cancelled` have
+/// none of their own; `enter` replaces them by the exception of the callback or signal.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Argument { .. } => "ArgumentError",
@@ -21,7 +21,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     }
 }
 
-/// A result of the core as a result of Python.
+/// Returns a result of the core with its error as an exception.
 pub(crate) fn check<T>(py: Python<'_>, result: fermiac_base::Result<T>) -> PyResult<T> {
     result.map_err(|error| to_py(py, &error))
 }

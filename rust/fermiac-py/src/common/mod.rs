@@ -1,4 +1,4 @@
-//! Bindings and helpers of every domain: arrays, the door into Rust, streams, special functions, files.
+//! Bindings shared by all domains: arrays, calls into the core, streams, special functions, files.
 
 pub(crate) mod array;
 mod averages;
@@ -12,7 +12,7 @@ mod store;
 
 use pyo3::prelude::*;
 
-/// Adds this directory's functions to the module.
+/// Adds the functions of this folder to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     averages::register(m)?;
     diagnostics::register(m)?;

@@ -1,4 +1,4 @@
-//! Random streams: `fermiac.random` calls these.
+//! Bindings of random streams, for `fermiac.random`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,28 +9,27 @@ use pyo3::prelude::*;
 
 use crate::common::error::check;
 
-/// Values drawn between two looks for signals: a few milliseconds' work.
+/// The number of values drawn between two checks of signals, a few milliseconds of work.
 const PART: usize = 1 << 18;
 
-/// A stream behind a lock, so that threads may share it. The arguments of the methods are checked
-/// by the Python layer.
+/// A stream behind a lock, which threads may share. The Python layer checks the arguments.
 #[pyclass(name = "Stream", module = "fermiac._core", frozen)]
 pub(crate) struct PyStream(Mutex<Stream>);
 
 impl PyStream {
-    /// The stream behind its lock.
+    /// Returns the stream behind a lock.
     pub(crate) fn of(stream: Stream) -> Self {
         Self(Mutex::new(stream))
     }
 
-    /// The lock is never held while the interpreter is waited for, so this cannot deadlock; a
-    /// holder keeps it for one part at most.
+    /// Locks the stream. No thread waits for the interpreter while it holds the lock, so there is
+    /// no deadlock; the lock is held for one part at most.
     fn lock(&self) -> MutexGuard<'_, Stream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn one<T: Send>(&self, py: Python<'_>, draw: impl Fn(&mut Stream) -> T + Sync) -> T {
-        // Letting go of the interpreter costs more than a draw: only where another thread draws.
+        // Releasing the interpreter costs more than a draw, so it is done only if the lock is held.
         if let Ok(mut stream) = self.0.try_lock() {
             return draw(&mut stream);
         }
@@ -60,7 +59,7 @@ impl PyStream {
     }
 }
 
-/// The stream that stands where a position says.
+/// Returns the stream at a position.
 pub(crate) fn stream_at(py: Python<'_>, position: &PyReadonlyArray1<'_, u64>) -> PyResult<Stream> {
     let words: &[u64; POSITION_WORDS] = position.as_slice()?.try_into().map_err(|_| {
         PyValueError::new_err(format!("position: {POSITION_WORDS} words are needed"))
@@ -76,7 +75,7 @@ impl PyStream {
         Self(Mutex::new(Stream::new(key, Domain::User, index, block)))
     }
 
-    /// The stream of a starting point.
+    /// Returns the stream of a starting point.
     #[staticmethod]
     fn start(key: u64, index: u64) -> Self {
         Self(Mutex::new(Stream::new(key, Domain::Start, index, 0)))

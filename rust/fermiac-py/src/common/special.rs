@@ -1,4 +1,4 @@
-//! The special functions over arrays, by name; `fermiac.special` gives them their faces.
+//! Bindings of the special functions over arrays, by name, for `fermiac.special`.
 
 use fermiac_base::par::CHUNK;
 use fermiac_base::simd::{
@@ -18,16 +18,17 @@ use crate::common::enter::{Raised, enter};
 /// A function of one, two or three arrays.
 #[derive(Clone, Copy)]
 enum Function {
-    /// In place, by a kernel.
+    /// A function of one array, computed in place.
     Slice(fn(&mut [f64])),
+    /// A function of two numbers.
     Two(fn(f64, f64) -> f64),
-    /// A probability, of (a, x).
+    /// A probability of the gamma law, from (a, x).
     Gamma(Part),
-    /// The point with probability p below (true) or above it, of (a, p).
+    /// The point with probability p below (true) or above it, from (a, p).
     GammaInverse(bool),
-    /// A probability, of (a, b, x).
+    /// A probability of the beta law, from (a, b, x).
     Beta(Part),
-    /// The same of (a, b, p).
+    /// The point with probability p below (true) or above it, from (a, b, p).
     BetaInverse(bool),
 }
 
@@ -68,7 +69,7 @@ impl Function {
         }
     }
 
-    /// The values from `start` on.
+    /// Fills `out` with the values of the rows from `start` on.
     fn fill(self, columns: &[Column<'_>], start: usize, out: &mut [f64]) {
         let rows = start..start + out.len();
         let column = |k: usize| -> Vec<f64> { rows.clone().map(|i| columns[k].at(i)).collect() };
@@ -102,7 +103,7 @@ impl Function {
     }
 }
 
-/// The function of this name at `n` rows; an argument has one number, or `n`.
+/// Returns the function of this name for `n` rows; an argument has one number or `n`.
 #[pyfunction]
 fn special<'py>(
     py: Python<'py>,

@@ -14,12 +14,12 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(store_read, m)?)
 }
 
-/// A tensor on its way in: name, dtype, shape and bytes.
+/// A tensor to write: name, dtype, shape and bytes.
 type Given<'py> = (String, String, Vec<usize>, PyReadonlyArray1<'py, u8>);
-/// A tensor on its way out.
+/// A tensor that was read: name, dtype, shape and bytes.
 type Found<'py> = (String, String, Vec<usize>, Bound<'py, PyArray1<u8>>);
 
-/// Writes a file, or replaces it, as a whole.
+/// Writes or replaces a file as a whole.
 #[pyfunction]
 fn store_write(
     py: Python<'_>,
@@ -40,7 +40,7 @@ fn store_write(
     check(py, py.detach(|| write(&path, &content)))
 }
 
-/// Reads a file of this kind: its text and its tensors.
+/// Reads a file of the given kind, and returns its text and its tensors.
 #[pyfunction]
 fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, Vec<Found<'_>>)> {
     let content = check(py, py.detach(|| read(&path, &kind)))?;

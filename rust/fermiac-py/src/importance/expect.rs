@@ -1,9 +1,9 @@
-//! Bindings of `fermiac_importance`.
+//! Bindings of `fermiac_importance::expect`.
 
 use std::sync::Arc;
 
 use fermiac_importance::{
-    Controls, Expectations, Family, Method, NonFinite, Settings, Stage, Weights, expect,
+    Controls, Expectations, Family, Method, OnNan, Settings, Stage, Weights, expect,
 };
 use fermiac_target::Law;
 use numpy::{IntoPyArray, PyArrayMethods};
@@ -40,7 +40,7 @@ struct Options {
     split_signs: bool,
     diagonal: bool,
     full_covariance: bool,
-    zero_non_finite: bool,
+    on_nan: String,
     keep_draws: bool,
     key: u64,
 }
@@ -84,7 +84,11 @@ impl Options {
             split_signs: self.split_signs,
             diagonal: self.diagonal,
             full_covariance: self.full_covariance,
-            non_finite: if self.zero_non_finite { NonFinite::Zero } else { NonFinite::Raise },
+            on_nan: match self.on_nan.as_str() {
+                "raise" => OnNan::Raise,
+                "zero" => OnNan::Zero,
+                other => return unknown("on_nan", other),
+            },
             keep_draws: self.keep_draws,
             key: self.key,
         })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
-use fermiac_target::{Conditional, Style};
+use fermiac_target::{Conditional, Dispatch};
 use numpy::{
     Element, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods,
 };
@@ -195,7 +195,7 @@ impl Conditional for CallableDraw {
             .map_err(|error| self.raised.keep(error, "in the conditional draw"))
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }

@@ -1,11 +1,11 @@
-//! A run of chains as a Python class that `fermiac.mcmc` drives slice by slice.
+//! The chains of a run as a Python class that `fermiac.mcmc` runs slice by slice.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fermiac_base::store::Codec;
-use fermiac_mcmc::drive::{Chain, Driver, Plan, Port, Progress, Record, Sampler, Segment, windows};
-use fermiac_mcmc::kernel::{Need, Phase};
+use fermiac_mcmc::drive::{Chain, Driver, Oracle, Plan, Progress, Record, Sampler, windows};
+use fermiac_mcmc::kernel::RequestKind;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -29,10 +29,7 @@ pub(super) struct PySampler {
     is_biased: bool,
 }
 
-/// (end, phase) of the segments of a warm-up.
-type Segments = Vec<(u64, String)>;
-
-/// The arrays that a run fills; None for those that it does not.
+/// The arrays that a run fills; None for those that it does not fill.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct RecordSpec<'py> {
@@ -54,7 +51,9 @@ impl PySampler {
 #[pymethods]
 #[allow(clippy::too_many_arguments)] // they are those of a Python call
 impl PySampler {
-    /// Chains that start at the rows of `x0`, of which chain `i` has the address `first + i`.
+    /// Makes chains that start at the rows of `x0`; chain `i` has the address `first + i`. The
+    /// warm-up is (transitions, and of these the initial ones, the first window, the last ones), as
+    /// `fermiac_mcmc::drive::windows` takes them.
     #[new]
     #[pyo3(signature = (spec, dim, x0, warmup, pool, key, first=0))]
     fn new(
@@ -62,13 +61,14 @@ impl PySampler {
         spec: &Bound<'_, PyAny>,
         dim: usize,
         x0: PyReadonlyArray2<'_, f64>,
-        warmup: Segments,
+        warmup: (u64, u64, u64, u64),
         pool: bool,
         key: u64,
         first: u64,
     ) -> PyResult<Self> {
         let kernel = kernel(spec, dim)?;
-        let warmup = warmup.into_iter().map(segment).collect::<PyResult<_>>()?;
+        let (n, initial, window, last) = warmup;
+        let warmup = windows(n, initial, window, last);
         let plan = Plan { warmup, pool };
         let sampler = Sampler::new(kernel.as_ref(), x0.as_slice()?, plan, key, first);
         Ok(Self {
@@ -76,18 +76,18 @@ impl PySampler {
             stat_names: kernel.stat_names(),
             dim,
             n_points: kernel.n_points(),
-            gives_gradient: kernel.opening() == Some(Need::Gradient),
+            gives_gradient: kernel.opening() == Some(RequestKind::Gradient),
             is_biased: kernel.is_biased(),
         })
     }
 
-    /// Runs to `until` transitions of every chain, at most for `budget` seconds. Returns whether it
-    /// got there, and the exception that stopped it or None.
-    #[pyo3(signature = (ports, until, record, budget, n_threads, total, progress=None, driver="auto"))]
+    /// Runs every chain to `until` transitions, at most for `budget` seconds. Returns whether all
+    /// chains got there, and the exception that stopped them or None.
+    #[pyo3(signature = (oracles, until, record, budget, n_threads, total, progress=None, driver="auto"))]
     fn run(
         &self,
         py: Python<'_>,
-        ports: Vec<(String, Bound<'_, PyAny>)>,
+        oracles: Vec<(String, Bound<'_, PyAny>)>,
         until: u64,
         record: RecordSpec<'_>,
         budget: Option<f64>,
@@ -97,15 +97,15 @@ impl PySampler {
         driver: &str,
     ) -> PyResult<(bool, Option<PyErr>)> {
         let raised = Raised::default();
-        let ports = ports
+        let oracles = oracles
             .iter()
-            .map(|(kind, port)| answerer(kind, port, &raised))
+            .map(|(kind, oracle)| oracle_of(kind, oracle, &raised))
             .collect::<PyResult<Vec<_>>>()?;
-        if let Some(port) = ports.iter().find(|port| port.dim() != self.dim) {
+        if let Some(oracle) = oracles.iter().find(|oracle| oracle.dim() != self.dim) {
             return Err(PyValueError::new_err(format!(
                 "kernel: a part of it takes points of {} coordinates where the chains have {}; what \
                  a block asks beside the log-density is asked with all coordinates",
-                port.dim(),
+                oracle.dim(),
                 self.dim
             )));
         }
@@ -139,7 +139,7 @@ impl PySampler {
             context.set_total(total);
             context.advance(sampler.chains().iter().map(Chain::n_done).sum());
             sampler
-                .run(&ports, until, record, budget, driver, context)
+                .run(&oracles, until, record, budget, driver, context)
                 .map_err(|error| (error, None))
         });
         Ok(match outcome {
@@ -148,13 +148,13 @@ impl PySampler {
         })
     }
 
-    /// The names of the statistics.
+    /// The names of the statistics of a transition.
     #[getter]
     fn stat_names(&self) -> Vec<String> {
         self.stat_names.clone()
     }
 
-    /// Points that a chain moves at a time.
+    /// The number of points that a chain moves at a time.
     #[getter]
     fn n_points(&self) -> usize {
         self.n_points
@@ -166,19 +166,19 @@ impl PySampler {
         self.gives_gradient
     }
 
-    /// Whether draws carry a bias of the discretisation.
+    /// Whether the draws have a bias of the discretisation.
     #[getter]
     fn is_biased(&self) -> bool {
         self.is_biased
     }
 
-    /// Transitions made by each chain.
+    /// The transitions made by each chain.
     #[getter]
     fn n_done(&self) -> Vec<u64> {
         self.lock().chains().iter().map(Chain::n_done).collect()
     }
 
-    /// Evaluations of the target, and those of them that it refused.
+    /// The evaluations of the target, and those that failed or gave NaN.
     #[getter]
     fn n_evals(&self) -> (u64, u64) {
         let sampler = self.lock();
@@ -188,7 +188,7 @@ impl PySampler {
             .fold((0, 0), |(n, refused), chain| (n + chain.n_evals(), refused + chain.n_refused()))
     }
 
-    /// What the first chain has adapted: a list of step sizes, and one of variances or covariances.
+    /// The step sizes of all chains, and the variances or covariances of the first chain.
     fn adaptation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut sampler = self.lock();
         let (steps, metrics) = sampler.adaptation();
@@ -199,7 +199,7 @@ impl PySampler {
         Ok(raw)
     }
 
-    /// Where the first chain's stream stands.
+    /// The position of the first chain's stream.
     fn stream_position<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let position = self.lock().stream(0).map(|stream| stream.position());
         Ok(PyArray1::from_slice(py, &position.ok_or_else(no_chain)?))
@@ -216,7 +216,7 @@ impl PySampler {
         Ok(())
     }
 
-    /// Everything that changes, as words.
+    /// The state of all chains as words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let mut codec = Codec::writer();
         let saved = self.lock().persist(&mut codec);
@@ -224,7 +224,7 @@ impl PySampler {
         Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
-    /// Goes where `save` was called.
+    /// Restores the state that `save` returned.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
         let loaded = self.lock().persist(&mut codec);
@@ -232,34 +232,16 @@ impl PySampler {
     }
 }
 
-/// The segments of a warm-up with windows, as `fermiac_mcmc::drive::windows` makes them.
-#[pyfunction]
-pub(super) fn mcmc_windows(n: u64, initial: u64, first: u64, last: u64) -> Segments {
-    windows(n, initial, first, last)
-        .into_iter()
-        .map(|s| (s.end, if s.phase == Phase::Learn { "learn" } else { "settle" }.into()))
-        .collect()
-}
-
 fn no_chain() -> PyErr {
     PyValueError::new_err("there is no chain")
 }
 
-fn segment((end, phase): (u64, String)) -> PyResult<Segment> {
-    let phase = match phase.as_str() {
-        "settle" => Phase::Settle,
-        "learn" => Phase::Learn,
-        other => return Err(PyValueError::new_err(format!("unknown phase '{other}'"))),
-    };
-    Ok(Segment { end, phase })
-}
-
-fn answerer(kind: &str, port: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Port> {
+fn oracle_of(kind: &str, oracle: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Oracle> {
     Ok(match kind {
-        "density" => Port::Density(target::log_density(port, raised)?),
-        "table" => Port::Table(target::integrand(port, raised)?),
-        "draw" => Port::Draw(conditional(port, raised)?),
-        other => return Err(PyValueError::new_err(format!("unknown port '{other}'"))),
+        "density" => Oracle::Density(target::log_density(oracle, raised)?),
+        "table" => Oracle::Table(target::integrand(oracle, raised)?),
+        "draw" => Oracle::Draw(conditional(oracle, raised)?),
+        other => return Err(PyValueError::new_err(format!("unknown oracle '{other}'"))),
     })
 }
 

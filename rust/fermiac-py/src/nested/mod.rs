@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_nested`, one file for each of its parts.
+//! Bindings of `fermiac_nested`: runs, surrogates, and prior masses.
 
 mod run;
 pub(crate) mod surrogate;

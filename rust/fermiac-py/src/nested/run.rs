@@ -1,4 +1,4 @@
-//! A nested-sampling run as a Python class that `fermiac.nested` drives slice by slice.
+//! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use fermiac_nested::bound::BoundKind;
 use fermiac_nested::chains::Direction;
 use fermiac_nested::points::{Origin, Points};
 use fermiac_nested::problem::{
-    Answers, CubePrior, Edge, LawPrior, Likelihood, NanMeans, Prior, Problem,
+    CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem,
 };
 use fermiac_nested::run::{Opening, Run, Sampler, Settings, Status};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -33,11 +33,11 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 struct NestedRun {
     inner: Mutex<Run>,
     edges: Vec<Edge>,
-    nan: NanMeans,
+    on_nan: OnNan,
     counts: Mutex<Counts>,
 }
 
-/// What the problems of the slices counted.
+/// Counts over the slices of a run.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     nan: u64,
@@ -70,10 +70,10 @@ struct Options {
     key: u64,
     first_batch: u32,
     edges: String,
-    nan: String,
+    on_nan: String,
 }
 
-/// Where a run above a level begins.
+/// The points from which a run above a level starts.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Above<'py> {
@@ -130,7 +130,7 @@ impl Options {
         })
     }
 
-    /// One letter an axis: h, p or r.
+    /// One letter for each axis: h, p or r.
     fn edges(&self) -> PyResult<Vec<Edge>> {
         let edge = |letter| match letter {
             'h' => Ok(Edge::Hard),
@@ -141,11 +141,11 @@ impl Options {
         self.edges.chars().map(edge).collect()
     }
 
-    fn nan(&self) -> PyResult<NanMeans> {
-        match self.nan.as_str() {
-            "raise" => Ok(NanMeans::Error),
-            "-inf" => Ok(NanMeans::Zero),
-            other => Err(unknown("nan", other)),
+    fn on_nan(&self) -> PyResult<OnNan> {
+        match self.on_nan.as_str() {
+            "raise" => Ok(OnNan::Raise),
+            "-inf" => Ok(OnNan::Impossible),
+            other => Err(unknown("on_nan", other)),
         }
     }
 }
@@ -176,8 +176,8 @@ impl Prior for ForeignPrior {
         .map_err(|error| self.raised.keep(error, "in the prior"))
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 
@@ -223,7 +223,7 @@ impl NestedRun {
             prior(prior_object, raised)?,
             likelihood(likelihood_object, raised)?,
             self.edges.clone(),
-            self.nan,
+            self.on_nan,
         );
         check(py, made)
     }
@@ -231,7 +231,7 @@ impl NestedRun {
 
 #[pymethods]
 impl NestedRun {
-    /// A run that has not begun; `above` lets it begin above a level.
+    /// A run before its first point; `above` starts it above a level.
     #[new]
     #[pyo3(signature = (prior, likelihood, options, above=None))]
     fn new(
@@ -241,7 +241,7 @@ impl NestedRun {
         options: Options,
         above: Option<Above<'_>>,
     ) -> PyResult<Self> {
-        let (edges, nan) = (options.edges()?, options.nan()?);
+        let (edges, on_nan) = (options.edges()?, options.on_nan()?);
         let raised = Raised::default();
         let problem = check(
             py,
@@ -249,7 +249,7 @@ impl NestedRun {
                 self::prior(prior, &raised)?,
                 self::likelihood(likelihood, &raised)?,
                 edges.clone(),
-                nan,
+                on_nan,
             ),
         )?;
         let opening = match above {
@@ -257,10 +257,10 @@ impl NestedRun {
             Some(above) => opening(&above, problem.dim())?,
         };
         let run = check(py, Run::new(&problem, options.settings()?, opening))?;
-        Ok(Self { inner: Mutex::new(run), edges, nan, counts: Mutex::new(Counts::default()) })
+        Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
     }
 
-    /// Runs to the end, at most for `budget` seconds; returns the exception that stopped it or None.
+    /// Runs for at most `budget` seconds; returns the exception that stopped it, or None.
     #[pyo3(signature = (prior, likelihood, budget, n_threads, progress=None))]
     fn run(
         &self,
@@ -285,12 +285,12 @@ impl NestedRun {
         Ok(outcome.err().map(|stopped| stopped.error))
     }
 
-    /// Lets a run that has ended go on, with other rules of when to end.
+    /// Continues a run that has ended, with other limits.
     fn prolong(&self, dlogz: f64, max_evals: u64, max_iter: u64) {
         self.lock().prolong(dlogz, max_evals, max_iter);
     }
 
-    /// How the run stands.
+    /// The state of the run.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -306,10 +306,10 @@ impl NestedRun {
                 Status::Batches => "max_iter",
             },
         )?;
-        raw.set_item("log_evidence", run.running().log_evidence())?;
-        raw.set_item("log_evidence_stderr", run.running().stderr())?;
-        raw.set_item("information", run.running().information())?;
-        raw.set_item("log_x", run.running().log_x())?;
+        raw.set_item("log_evidence", run.evidence().log_evidence())?;
+        raw.set_item("log_evidence_stderr", run.evidence().stderr())?;
+        raw.set_item("information", run.evidence().information())?;
+        raw.set_item("log_x", run.evidence().log_x())?;
         raw.set_item("remaining", run.remaining())?;
         raw.set_item("n_evals", run.n_evals())?;
         raw.set_item("n_batches", run.n_batches())?;
@@ -324,7 +324,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// Figures of every batch.
+    /// The figures of every batch.
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();
         let trace = run.trace();
@@ -345,7 +345,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// All points, in the order in which they die.
+    /// All points in the order of their deaths.
     fn points<'py>(
         &self,
         py: Python<'py>,
@@ -369,7 +369,7 @@ impl NestedRun {
         Ok(raw)
     }
 
-    /// The evidence by all points that were evaluated, and these.
+    /// The evidence from all evaluated points, and these points.
     fn importance<'py>(
         &self,
         py: Python<'py>,
@@ -381,7 +381,7 @@ impl NestedRun {
         let problem = self.problem(py, prior, likelihood, &raised)?;
         let outcome = enter(py, n_threads, None, &raised, |context| {
             let all = self.lock().importance(context).map_err(|error| (error, None))?;
-            let mut answers = Answers::default();
+            let mut answers = EvalBuffer::default();
             if let Some(all) = &all {
                 problem.transform(&all.u, &mut answers).map_err(|error| (error, None))?;
             }
@@ -400,7 +400,7 @@ impl NestedRun {
         Ok(Some(raw))
     }
 
-    /// Everything that changes, as words.
+    /// Everything that changes during a run, as words.
     fn save<'py>(
         &self,
         py: Python<'py>,

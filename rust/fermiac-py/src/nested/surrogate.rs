@@ -1,4 +1,4 @@
-//! Surrogate log-likelihoods, their judgement and their guard, and genetic searches.
+//! Bindings of surrogates, of their test and their region of trust, and of the genetic searches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(nested_architecture, m)?)
 }
 
-/// Replaces what a dictionary has an entry for that is not None.
+/// Replaces `to` by the entry of a dictionary, if it exists and is not None.
 fn take<'py, T: FromPyObjectOwned<'py>>(
     options: &Bound<'py, PyDict>,
     name: &str,
@@ -47,7 +47,7 @@ fn take<'py, T: FromPyObjectOwned<'py>>(
     Ok(())
 }
 
-/// The options of training; those that are left out have their defaults.
+/// The options of a training, with defaults for missing ones.
 fn training(options: &Bound<'_, PyDict>) -> PyResult<TrainOptions> {
     let mut made = TrainOptions::default();
     take(options, "widths", &mut made.widths)?;
@@ -114,30 +114,30 @@ impl Surrogate {
         made.map(|fitted| Self(Arc::new(fitted))).map_err(|stopped| stopped.error)
     }
 
-    /// The surrogate that these words are of.
+    /// The surrogate from the words that `save` returned.
     #[staticmethod]
     fn load(py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
         Ok(Self(Arc::new(check(py, Fitted::load(words.as_slice()?.to_vec()))?)))
     }
 
-    /// The words that `load` takes.
+    /// The surrogate as words, for `load`.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         Ok(PyArray1::from_vec(py, check(py, self.0.save())?))
     }
 
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     #[getter]
     fn dim(&self) -> usize {
         self.0.dim()
     }
 
-    /// The root mean square error of each perceptron on its validation points, in nats.
+    /// The root mean square error of each perceptron on the validation points, in nats.
     #[getter]
     fn validation_errors(&self) -> Vec<f64> {
         self.0.validation_errors()
     }
 
-    /// Passes over the training points that each perceptron took.
+    /// The number of training epochs of each perceptron.
     #[getter]
     fn epochs(&self) -> Vec<usize> {
         self.0.epochs().to_vec()
@@ -175,7 +175,7 @@ impl Surrogate {
     }
 }
 
-/// A log-likelihood on the unit cube that asks a surrogate where it may be trusted.
+/// A log-likelihood on the unit cube: a surrogate where it is trusted, and the truth elsewhere.
 #[pyclass(frozen, name = "GuardedDensity", module = "fermiac._core")]
 pub(crate) struct GuardedDensity {
     surrogate: Arc<Fitted>,
@@ -185,7 +185,7 @@ pub(crate) struct GuardedDensity {
 }
 
 impl GuardedDensity {
-    /// The log-density of one call: what the truth raises is kept where that call looks for it.
+    /// The log-density for one call; exceptions of the truth are kept in `raised`.
     pub(crate) fn density(&self, py: Python<'_>, raised: &Raised) -> PyResult<Arc<dyn LogDensity>> {
         let truth = target::log_density(self.truth.bind(py), raised)?;
         let (surrogate, trust) = (Arc::clone(&self.surrogate), Arc::clone(&self.trust));
@@ -196,8 +196,8 @@ impl GuardedDensity {
 
 #[pymethods]
 impl GuardedDensity {
-    /// A surrogate that is trusted near the better ones of the points `u` with log-likelihoods
-    /// `ell`, and the true log-likelihood, a handle or (evaluate, dim, has_gradient).
+    /// Combines a surrogate, trusted near the points `u` of high log-likelihood `ell`, with the true
+    /// log-likelihood, a handle or (evaluate, dim, has_gradient).
     #[new]
     fn new(
         py: Python<'_>,
@@ -213,18 +213,18 @@ impl GuardedDensity {
             truth: log_density,
             n_true: Arc::default(),
         };
-        // What does not fit together is told now, not in the first run.
+        // Inconsistent dimensions raise here, not in the first run.
         made.density(py, &Raised::default())?;
         Ok(made)
     }
 
-    /// Coordinates of a point.
+    /// The number of coordinates of a point.
     #[getter]
     fn dim(&self) -> usize {
         self.surrogate.dim()
     }
 
-    /// Rows that the true log-likelihood was asked for so far.
+    /// The number of rows at which the true log-likelihood was evaluated.
     #[getter]
     fn n_true(&self) -> u64 {
         self.n_true.load(Ordering::Relaxed)
@@ -259,7 +259,7 @@ impl GuardedDensity {
     }
 }
 
-/// What held-out errors say of a surrogate.
+/// The test of a surrogate from its errors at held-out points.
 #[pyfunction]
 fn nested_gate<'py>(
     py: Python<'py>,
@@ -297,7 +297,7 @@ fn nested_maximize<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let options = maximizing(options, dim)?;
     let raised = Raised::default();
-    let ask = |u: Rows<'_>, out: &mut [f64]| -> Result<()> {
+    let evaluate_batch = |u: Rows<'_>, out: &mut [f64]| -> Result<()> {
         let call = Python::attach(|py| -> PyResult<()> {
             let result = function.bind(py).call1((target::points(py, u)?,))?;
             let values: PyReadonlyArray1<'_, f64> = result.extract()?;
@@ -313,7 +313,7 @@ fn nested_maximize<'py>(
     let found = enter(py, 1, None, &raised, |context| {
         let mut evaluate = |u: Rows<'_>, out: &mut [f64]| {
             context.poll()?;
-            ask(u, out)
+            evaluate_batch(u, out)
         };
         maximize(dim, &options, key, &mut evaluate).map_err(|error| (error, None))
     });
@@ -327,7 +327,7 @@ fn nested_maximize<'py>(
     Ok(raw)
 }
 
-/// Searches for the shape and the rates of the perceptrons.
+/// Searches for layers, learning rate and batch size of the perceptrons.
 #[pyfunction]
 #[pyo3(signature = (u, ell, options, search, key, n_threads, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "they are those of a Python call")]

@@ -1,4 +1,4 @@
-//! Bindings of the volumes, simulations and bootstraps of nested sampling.
+//! Bindings of prior masses, simulations and bootstraps of nested sampling.
 
 use fermiac_base::linalg::Rows;
 use fermiac_nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
@@ -20,7 +20,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(nested_bootstrap, m)?)
 }
 
-/// What dead points, sorted by log-likelihood, stand for.
+/// Prior masses, live points and evidence of dead points sorted by log-likelihood.
 #[pyfunction]
 fn nested_volumes<'py>(
     py: Python<'py>,
@@ -45,7 +45,7 @@ fn nested_volumes<'py>(
     Ok(out)
 }
 
-/// Evidences, informations and means of `values` (one row a point) under simulated shrinkage.
+/// Evidences, informations and means of `values` (one row for each point) under simulated shrinkage.
 #[pyfunction]
 #[pyo3(signature = (log_likelihoods, n_alive, n_sets, key, n_threads, values=None, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
@@ -60,7 +60,7 @@ fn nested_simulate<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let ell = log_likelihoods.as_slice()?;
-    // What is not positive is refused as zero is.
+    // Negative numbers become 0, which is refused.
     let alive = n_alive.as_slice()?.iter().map(|n| u64::try_from(*n).unwrap_or(0));
     let alive: Vec<u64> = alive.collect();
     let values = rows(values.as_ref())?;
@@ -71,7 +71,7 @@ fn nested_simulate<'py>(
     to_dict(py, found, n_sets)
 }
 
-/// Evidences, informations and means of `values` (one row a point) of bootstrapped groups,
+/// Evidences, informations and means of `values` (one row for each point) of bootstrapped groups,
 /// for the likelihood or another `target`.
 #[pyfunction]
 #[pyo3(signature = (
@@ -106,7 +106,7 @@ fn nested_bootstrap<'py>(
 }
 
 fn rows<'a>(values: Option<&'a PyReadonlyArray2<'_, f64>>) -> PyResult<Option<Rows<'a>>> {
-    // Rows of nothing are no rows.
+    // Rows without columns count as no values.
     let some = values.filter(|values| values.shape()[1] > 0);
     some.map(|values| array::rows(values, values.shape()[1])).transpose()
 }

@@ -1,8 +1,9 @@
-//! Bindings of the frequentist intervals of ε, and of what rates say.
+//! Bindings of the intervals of ε, of ε, δ and the advantage at given rates, and of Gaussian
+//! differential privacy.
 
 use fermiac_base::par::CHUNK;
 use fermiac_privacy::{
-    Counts, Direction, Method, Sides, advantage_bound, delta_of, epsilon_of, intervals,
+    Counts, Direction, Gaussian, Method, Sides, advantage_bound, delta_of, epsilon_of, intervals,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -12,6 +13,7 @@ use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(privacy_gaussian, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_intervals, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_rates, m)?)
 }
@@ -90,4 +92,26 @@ fn privacy_rates<'py>(
     };
     let at = |i| Ok(of(direction, columns[0].at(i), columns[1].at(i), columns[2].at(i)));
     Ok(PyArray1::from_vec(py, rows(py, n, CHUNK, n_threads, at)?))
+}
+
+/// "delta" of (epsilon, mu), "epsilon" of (delta, mu) or "mu" of (epsilon, delta) at `n` rows; an
+/// argument has one number, or `n`.
+#[pyfunction]
+fn privacy_gaussian<'py>(
+    py: Python<'py>,
+    name: &str,
+    arguments: [PyReadonlyArray1<'py, f64>; 2],
+    n: usize,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let conversion = match name {
+        "delta" => Gaussian::Delta,
+        "epsilon" => Gaussian::Epsilon,
+        "mu" => Gaussian::Mu,
+        _ => return Err(PyValueError::new_err(format!("no conversion '{name}'"))),
+    };
+    let x = Column::new(&arguments[0], n)?;
+    let y = Column::new(&arguments[1], n)?;
+    let values = rows(py, n, 512, n_threads, |i| Ok(conversion.at(x.at(i), y.at(i))))?;
+    Ok(PyArray1::from_vec(py, values))
 }

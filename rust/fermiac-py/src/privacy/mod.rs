@@ -1,22 +1,32 @@
 //! Bindings of `fermiac_privacy`, one file for each of its parts.
 
-mod gaussian;
 mod intervals;
 mod one_run;
 mod posterior;
 mod scores;
-mod stream;
 mod watermark;
 
+use fermiac_base::rng::{Domain, Stream};
 use pyo3::prelude::*;
+
+use crate::common::random::PyStream;
+
+/// The block of the streams of [`privacy_stream`] within the domain.
+const STREAM_BLOCK: u32 = 0x5000;
 
 /// Adds this directory's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    gaussian::register(m)?;
     intervals::register(m)?;
     one_run::register(m)?;
     posterior::register(m)?;
     scores::register(m)?;
-    stream::register(m)?;
+    m.add_function(wrap_pyfunction!(privacy_stream, m)?)?;
     watermark::register(m)
+}
+
+/// The stream `index`: 0 for Thresholdout, 1 for Laplace answers, 2 for Gaussian answers, and from
+/// 2³² on two for each posterior of a batch.
+#[pyfunction]
+fn privacy_stream(key: u64, index: u64) -> PyStream {
+    PyStream::of(Stream::new(key, Domain::Privacy, index, STREAM_BLOCK))
 }

@@ -1,4 +1,4 @@
-//! Bindings of the curves of attack scores.
+//! Bindings of the ROC curves of attack scores.
 
 use fermiac_privacy::{Curve, Statistic, bootstrap, split};
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -38,7 +38,8 @@ fn privacy_roc<'py>(
     Ok((thresholds, whole(curve.tp), whole(curve.fp), hull, areas.0, areas.1))
 }
 
-/// Which `n_first` of `n` units are in the first part of split `index`; `block` says of what.
+/// A mask of the `n_first` of `n` units in the first part of split `index`; `block` says which kind
+/// of units is split.
 #[pyfunction]
 fn privacy_split(
     py: Python<'_>,

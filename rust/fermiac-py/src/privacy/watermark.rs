@@ -45,8 +45,8 @@ impl Options {
     }
 }
 
-/// What of a key is about the tokens at hand: the seed and the tokens, the numbers of each token
-/// (a row each), or the numbers of the rows and the ranks of the tokens.
+/// The part of a key that belongs to the tokens at hand: the seed and the tokens, the numbers of
+/// each token (a row each), or the numbers of the rows and the ranks of the tokens.
 #[derive(FromPyObject)]
 enum PyKey<'py> {
     Derived(u64, PyReadonlyArray1<'py, u32>),
@@ -68,8 +68,8 @@ impl PyKey<'_> {
 
 type Aligned<'py> = (f64, usize, usize, Bound<'py, PyArray1<f64>>);
 
-/// Aligns texts, laid end to end in `tokens`, with a key and with null keys. Returns what was done
-/// of (cost, token, row, null costs), and an exception or None.
+/// Aligns texts, laid end to end in `tokens`, with a key and with null keys. Returns (cost, token,
+/// row, null costs) of the texts that were done, and an exception or None.
 #[pyfunction]
 #[pyo3(signature = (key, tokens, lengths, options, n_threads, progress=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
@@ -102,7 +102,7 @@ fn watermark_align<'py>(
     Ok((done.into_iter().map(tuple).collect(), error))
 }
 
-/// Where the numbers of an exponential key are from.
+/// The numbers of an exponential key: its seed, or all of them.
 #[derive(FromPyObject)]
 enum PyNumbers<'py> {
     #[pyo3(transparent)]

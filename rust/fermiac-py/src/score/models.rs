@@ -6,7 +6,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
 use fermiac_score::Model;
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -251,8 +251,8 @@ impl Model for Foreign {
         })
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 

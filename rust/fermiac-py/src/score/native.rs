@@ -11,7 +11,7 @@ use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
 use fermiac_score::Model;
 use fermiac_score::model::level;
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -118,8 +118,8 @@ impl Model for Native {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

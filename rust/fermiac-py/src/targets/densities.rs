@@ -1,4 +1,4 @@
-//! Log-densities that run in Rust as one Python class; `fermiac.targets` gives them their faces.
+//! The log-densities that run in Rust as one Python class, on which `fermiac.targets` builds its own.
 
 use std::sync::Arc;
 
@@ -197,7 +197,7 @@ impl LogDensity {
         self.inner.dim()
     }
 
-    /// Whether the gradient can be asked for.
+    /// Whether it has a gradient.
     #[getter]
     fn has_gradient(&self) -> bool {
         self.inner.has_gradient()

@@ -1,5 +1,6 @@
-//! The built-in laws as one Python class; `fermiac.distributions` gives them their faces.
+//! The built-in laws as one Python class, on which `fermiac.distributions` builds its classes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fermiac_base::par::CHUNK;
@@ -24,7 +25,7 @@ pub(crate) struct Law {
     form: Form,
 }
 
-/// What the unit cube is mapped by.
+/// The map from the unit cube.
 enum Form {
     Independent(Arc<Independent>),
     Normal(Arc<MultivariateNormal>),
@@ -68,26 +69,13 @@ fn matrix(py: Python<'_>, data: Vec<f64>, dim: usize) -> PyResult<Bound<'_, PyAr
     PyArray1::from_vec(py, data).reshape([n, dim])
 }
 
-fn marginal(kind: &str, parameters: &[f64]) -> Result<Marginal> {
-    match (kind, parameters) {
-        ("Normal", &[mean, sd]) => Marginal::normal(mean, sd),
-        ("LogNormal", &[mu, sigma]) => Marginal::log_normal(mu, sigma),
-        ("Uniform", &[low, high]) => Marginal::uniform(low, high),
-        ("StudentT", &[df, loc, scale]) => Marginal::student_t(df, loc, scale),
-        ("Gamma", &[shape, scale]) => Marginal::gamma(shape, scale),
-        ("Beta", &[a, b]) => Marginal::beta(a, b),
-        ("Exponential", &[scale]) => Marginal::exponential(scale),
-        _ => Err(Error::Internal(format!("no law {kind} of {} parameters", parameters.len()))),
-    }
-}
-
 #[pymethods]
 impl Law {
-    /// Independent coordinates, each given by its kind and parameters.
+    /// Independent coordinates, each given by the name and the parameters of its law.
     #[staticmethod]
     #[allow(clippy::needless_pass_by_value)] // what Python hands over is owned
     fn independent(py: Python<'_>, marginals: Vec<(String, Vec<f64>)>) -> PyResult<Self> {
-        let made = marginals.iter().map(|(kind, parameters)| marginal(kind, parameters)).collect();
+        let made = marginals.iter().map(|(name, values)| Marginal::named(name, values)).collect();
         let law = Arc::new(check(py, Independent::new(check(py, made)?))?);
         Ok(Self { inner: law.clone(), form: Form::Independent(law) })
     }
@@ -228,5 +216,6 @@ impl Law {
 }
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<Law>()
+    m.add_class::<Law>()?;
+    m.add("UNIVARIATE_LAWS", Marginal::LAWS.iter().copied().collect::<HashMap<_, _>>())
 }

@@ -1,4 +1,4 @@
-//! The built-in integrands as one Python class; `fermiac.targets` gives them their faces.
+//! The built-in integrands as one Python class, on which `fermiac.targets` builds its own.
 
 use std::sync::Arc;
 

@@ -27,9 +27,9 @@ struct Pointer {
 
 impl Pointer {
     fn native(self) -> fermiac_base::Result<Native> {
-        // SAFETY: that the address is that of such a function, which may be called from any
-        // thread as long as its owner lives, is what the user of `fermiac.targets.native` vouches
-        // for; wherever the object tells its signature, the Python layer has checked it.
+        // SAFETY: the user of `fermiac.targets.native` vouches that the address is that of such a
+        // function, which any thread may call as long as its owner lives. Where the object has a
+        // signature of its own, the Python layer has checked it.
         unsafe {
             let function =
                 Function::at(self.address as *const c_void, &self.signature, self.n_outputs)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
-use fermiac_target::{Integrand, Law, LogDensity, RowStatus, Style, Support};
+use fermiac_target::{Dispatch, Integrand, Law, LogDensity, RowStatus, Support};
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -29,9 +29,9 @@ pub(crate) fn integrand(
     Ok(Arc::new(Callable { call, dim, outputs: OnceLock::new(), raised: raised.clone() }))
 }
 
-/// A log-density: a handle of one that runs in Rust or that a surrogate stands for, or (evaluate,
-/// dim, has_gradient) of an adapter:
-/// `evaluate(x, with_gradient)` gives checked C-contiguous arrays, (n,) and (n, d) or None.
+/// A log-density: a handle of one that runs in Rust or behind a surrogate, or (evaluate, dim,
+/// has_gradient) of an adapter whose `evaluate(x, with_gradient)` gives checked C-contiguous arrays,
+/// (n,) and (n, d) or None.
 pub(crate) fn log_density(
     object: &Bound<'_, PyAny>,
     raised: &Raised,
@@ -113,8 +113,8 @@ impl Integrand for Callable {
         )))
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 
@@ -164,8 +164,8 @@ impl LogDensity for CallableDensity {
         self.evaluate(x, out, Some(gradient))
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 
@@ -210,8 +210,8 @@ impl Law for ForeignLaw {
         self.support.clone()
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 }
 

@@ -1,4 +1,4 @@
-//! Maps between unconstrained and constrained points as one Python class.
+//! The maps between unconstrained and constrained points as one Python class.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use crate::common::array::rows;
 use crate::common::error::check;
 
-/// A map from the whole space to where parameters live.
+/// A map from the whole space to the space of the parameters.
 #[pyclass(frozen, module = "fermiac._core")]
 pub(crate) struct Transform {
     pub(crate) inner: CoreTransform,
@@ -96,8 +96,8 @@ impl Transform {
         matrix(py, check(py, z)?, free)
     }
 
-    /// From gradients in the constrained points to those in the unconstrained ones, with the
-    /// Jacobian's.
+    /// Gradients at the unconstrained points, with that of the Jacobian, of gradients at the
+    /// constrained points.
     fn pull_back<'py>(
         &self,
         py: Python<'py>,

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::mem::transmute;
 
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use fermiac_walks::token::Foreign;
 use pyo3::prelude::*;
 
@@ -53,8 +53,8 @@ impl Foreign for Native {
         self.dim
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 
     fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 use fermiac_walks::token::{
     Curvature, Data, Foreign, Link, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens,
     Trace,
@@ -114,8 +114,8 @@ impl Foreign for Callable {
         self.dim
     }
 
-    fn style(&self) -> Style {
-        Style::Central
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::CallingThread
     }
 
     fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> fermiac_base::Result<()> {

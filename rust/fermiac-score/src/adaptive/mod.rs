@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use self::batch::Batch;
 use self::tableau::{DOP853, DOPRI5, Tableau};
@@ -205,7 +205,7 @@ pub fn solve(
         trajectory: vec![f64::NAN; n * kept],
         counts: vec![Counts::default(); n],
     };
-    let central = model.style() == Style::Central || matches!(trace, Trace::Rows(_));
+    let central = model.dispatch() == Dispatch::CallingThread || matches!(trace, Trace::Rows(_));
     let size = if central {
         let stages = settings.pair.tableau().stages.len() + 4;
         (CENTRAL_BYTES / (8 * dim * stages)).max(1)

@@ -4,7 +4,7 @@
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::{Levels, OnNan, Pair, Settings, Solution, Trace, solve};
 use crate::Model;
@@ -59,8 +59,8 @@ impl Model for Normal {
         self.denoise(y, sigma, out)
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }
 

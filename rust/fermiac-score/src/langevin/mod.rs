@@ -82,7 +82,7 @@ use denoise::Address;
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::noise::{Purpose, stream};
 use super::program::Program;
@@ -336,8 +336,8 @@ impl Gibbs {
             let (chains, visits) = block.into_parts();
             Ok((chains, visits, given))
         };
-        let central = oracles.model.style() == Style::Central
-            || oracles.predict.is_some_and(|predict| predict.style() == Style::Central);
+        let central = oracles.model.dispatch() == Dispatch::CallingThread
+            || oracles.predict.is_some_and(|predict| predict.dispatch() == Dispatch::CallingThread);
         if central {
             let (chains, visits, given) = one(0, self.n_chains, &mut || context.poll())?;
             gather(0, chains, visits, given);

@@ -15,7 +15,7 @@ const TAU2: f64 = 0.8;
 
 /// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ²; NaN far out, if so.
 struct Normal {
-    style: Style,
+    dispatch: Dispatch,
     bound: f64,
 }
 
@@ -47,12 +47,12 @@ impl Model for Normal {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.style
+    fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 }
 
-const THREADED: Normal = Normal { style: Style::Threaded, bound: f64::INFINITY };
+const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, bound: f64::INFINITY };
 
 fn integrator(n_steps: usize) -> Integrator {
     let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
@@ -98,7 +98,7 @@ fn run(settings: Settings, model: &Normal, n_threads: usize, parts: &[usize]) ->
 fn threads_styles_and_parts_give_the_same_bits() {
     let ou = || settings(Step::Ou { c: 0.3 }, Correction::Exact);
     let one = run(ou(), &THREADED, 1, &[4]);
-    let central = Normal { style: Style::Central, ..THREADED };
+    let central = Normal { dispatch: Dispatch::CallingThread, ..THREADED };
     assert_eq!(run(ou(), &THREADED, 3, &[4]), one);
     assert_eq!(run(ou(), &central, 1, &[4]), one);
     let parts = run(ou(), &central, 2, &[1, 3]);

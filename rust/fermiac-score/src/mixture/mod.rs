@@ -21,7 +21,7 @@ pub use build::Covariances;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, dispatch, exp_slice};
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use crate::Model;
 use crate::model::level;
@@ -210,8 +210,8 @@ impl Model for GaussianMixture {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

@@ -15,7 +15,7 @@ pub use state::{Norm, OnNan, Plan, State, Stride};
 
 use fermiac_base::par::{Context, Signal};
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::Model;
 
@@ -45,7 +45,7 @@ pub struct Reached {
 /// The rows of a block: all rows if they depend on each other, otherwise a multiple of eight, the
 /// rows of a tile of the models.
 fn block_rows(plan: &Plan<'_>, model: &dyn Model, n: usize) -> usize {
-    let together = model.style() == Style::Central || plan.couples_rows();
+    let together = model.dispatch() == Dispatch::CallingThread || plan.couples_rows();
     if together {
         return n.max(1);
     }
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         let goal = (self.n_steps() + 1).min(self.plan.program.n_steps);
         let plan = &self.plan;
         let behind = self.states.iter_mut().filter(|state| state.n_steps() < goal);
-        if model.style() == Style::Central {
+        if model.dispatch() == Dispatch::CallingThread {
             return behind
                 .into_iter()
                 .try_for_each(|state| state.advance(plan, model, &mut || context.poll()));
@@ -139,7 +139,7 @@ pub fn integrate(
             path: paths.next().unwrap_or_default(),
         })
         .collect();
-    let outcome = if model.style() == Style::Central {
+    let outcome = if model.dispatch() == Dispatch::CallingThread {
         let mut poll = || context.poll();
         items.into_iter().try_for_each(|item| {
             item.run(plan, model, first, &mut poll, &mut |n| {

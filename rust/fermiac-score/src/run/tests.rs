@@ -12,7 +12,7 @@ const DIM: usize = 3;
 
 /// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ² = 4; NaN below a bound.
 struct Normal {
-    style: Style,
+    dispatch: Dispatch,
     nan_below: f64,
 }
 
@@ -31,12 +31,12 @@ impl Model for Normal {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.style
+    fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 }
 
-const THREADED: Normal = Normal { style: Style::Threaded, nan_below: f64::NEG_INFINITY };
+const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, nan_below: f64::NEG_INFINITY };
 
 /// Euler's rule with noise: y = (s' / s) y + (1 - s' / s) D + w z. The coefficients are the levels,
 /// then three for each step.
@@ -115,7 +115,7 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
         integrate(&plan(&program, &coefficients), &THREADED, &y, 0, false, &Context::serial())
             .unwrap();
     let by_row = coefficients.repeat(333);
-    let central = Normal { style: Style::Central, ..THREADED };
+    let central = Normal { dispatch: Dispatch::CallingThread, ..THREADED };
     let cases = [
         (&coefficients, &THREADED, 3),
         (&by_row, &THREADED, 2),

@@ -7,7 +7,7 @@ use fermiac_base::{Error, Result};
 
 use super::{check_rows, settle_overflow};
 use crate::space::with_space;
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Blocks of eight coordinates whose sums are taken together.
 const TOGETHER: usize = 2;
@@ -207,7 +207,7 @@ impl LogDensity for Gaussian {
         Some(0.0)
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }

@@ -6,7 +6,7 @@ use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 
 use super::settle_overflow;
-use crate::{Law, LogDensity, RowStatus, Style, Support};
+use crate::{Dispatch, Law, LogDensity, RowStatus, Support};
 
 /// The log-density of a law.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl LogDensity for LawDensity {
         self.0.support()
     }
 
-    fn style(&self) -> Style {
-        self.0.style()
+    fn dispatch(&self) -> Dispatch {
+        self.0.dispatch()
     }
 }

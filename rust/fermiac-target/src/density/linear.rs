@@ -9,7 +9,7 @@ use fermiac_base::{Error, Result};
 
 use super::design::{Design, Likelihood, Sums};
 use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
 /// is the last coordinate.

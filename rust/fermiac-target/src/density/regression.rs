@@ -9,7 +9,7 @@ use fermiac_base::{Error, Result};
 
 use super::design::{Design, Likelihood, Sums, evaluate, in_blocks};
 use super::settle_overflow;
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Independent normal priors of the coefficients.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,8 +131,8 @@ macro_rules! density_of_posterior {
                 self.0.log_evidence()
             }
 
-            fn style(&self) -> Style {
-                Style::Threaded
+            fn dispatch(&self) -> Dispatch {
+                Dispatch::AnyThread
             }
         }
     };

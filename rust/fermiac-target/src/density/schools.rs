@@ -5,7 +5,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
 
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Effects of coaching in eight schools, and their standard errors.
 const EFFECT: V = V([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]);
@@ -132,7 +132,7 @@ impl LogDensity for EightSchools {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        Style::Threaded
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
     }
 }

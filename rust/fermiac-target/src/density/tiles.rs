@@ -49,8 +49,8 @@ macro_rules! density_by_tiles {
                 Some(0.0)
             }
 
-            fn style(&self) -> crate::Style {
-                crate::Style::Threaded
+            fn dispatch(&self) -> crate::Dispatch {
+                crate::Dispatch::AnyThread
             }
         }
     };

@@ -7,7 +7,7 @@ use fermiac_base::{Error, Result};
 
 use crate::space::with_space;
 use crate::transform::Transform;
-use crate::{LogDensity, RowStatus, Style};
+use crate::{Dispatch, LogDensity, RowStatus};
 
 /// The log-density of z where x(z) has the inner one: it has the Jacobian's logarithm beside.
 #[derive(Clone)]
@@ -108,8 +108,8 @@ impl LogDensity for Transformed {
         if reached { self.inner.log_evidence() } else { None }
     }
 
-    fn style(&self) -> Style {
-        self.inner.style()
+    fn dispatch(&self) -> Dispatch {
+        self.inner.dispatch()
     }
 
     fn describe(&self) -> String {

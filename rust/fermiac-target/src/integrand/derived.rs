@@ -6,7 +6,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
 use super::check_dim;
-use crate::{Integrand, RowStatus, Style};
+use crate::{Dispatch, Integrand, RowStatus};
 
 /// Points that the model is given at a time, where it may run anywhere.
 const BLOCK: usize = 4096;
@@ -42,8 +42,8 @@ impl Integrand for Indicator {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.of.style()
+    fn dispatch(&self) -> Dispatch {
+        self.of.dispatch()
     }
 }
 
@@ -98,9 +98,9 @@ impl Integrand for PickFreeze {
         check_dim(x, 2 * self.dim)?;
         let runs = self.dim + 1;
         out.resize(x.len() * (self.dim + 2), 0.0);
-        let pairs = match self.model.style() {
-            Style::Threaded => (BLOCK / runs).max(1),
-            Style::Central => x.len().max(1),
+        let pairs = match self.model.dispatch() {
+            Dispatch::AnyThread => (BLOCK / runs).max(1),
+            Dispatch::CallingThread => x.len().max(1),
         };
         let (mut points, mut values, mut run_status) = (Vec::new(), Vec::new(), Vec::new());
         let blocks = x.data().chunks(pairs * 2 * self.dim);
@@ -131,8 +131,8 @@ impl Integrand for PickFreeze {
         Ok(())
     }
 
-    fn style(&self) -> Style {
-        self.model.style()
+    fn dispatch(&self) -> Dispatch {
+        self.model.dispatch()
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     /// Refuses points below zero.
-    struct Picky(Style);
+    struct Picky(Dispatch);
 
     impl Integrand for Picky {
         fn dim(&self) -> usize {
@@ -180,7 +180,7 @@ mod tests {
         }
 
         fn outputs(&self) -> Option<usize> {
-            (self.0 == Style::Central).then_some(1)
+            (self.0 == Dispatch::CallingThread).then_some(1)
         }
 
         fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()> {
@@ -192,19 +192,19 @@ mod tests {
             Ok(())
         }
 
-        fn style(&self) -> Style {
+        fn dispatch(&self) -> Dispatch {
             self.0
         }
     }
 
     #[test]
     fn a_refused_run_refuses_its_pair_alone() {
-        let f = PickFreeze::new(Arc::new(Picky(Style::Central))).unwrap();
-        assert_eq!(f.style(), Style::Central);
+        let f = PickFreeze::new(Arc::new(Picky(Dispatch::CallingThread))).unwrap();
+        assert_eq!(f.dispatch(), Dispatch::CallingThread);
         let x = [1.0, 2.0, -1.0, 2.0, 3.0, 4.0];
         let mut status = [RowStatus::Good; 3];
         f.eval(Rows::new(&x, 2), &mut Vec::new(), &mut status).unwrap();
         assert_eq!(status, [RowStatus::Good, RowStatus::Failed, RowStatus::Good]);
-        assert!(PickFreeze::new(Arc::new(Picky(Style::Threaded))).is_err());
+        assert!(PickFreeze::new(Arc::new(Picky(Dispatch::AnyThread))).is_err());
     }
 }

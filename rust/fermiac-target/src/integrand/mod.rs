@@ -58,8 +58,8 @@ macro_rules! integrand_by_tiles {
                 $crate::integrand::eval_tiles(self, x, out)
             }
 
-            fn style(&self) -> crate::Style {
-                crate::Style::Threaded
+            fn dispatch(&self) -> crate::Dispatch {
+                crate::Dispatch::AnyThread
             }
         }
     };

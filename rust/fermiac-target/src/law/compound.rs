@@ -11,12 +11,12 @@ use fermiac_base::{Error, Result};
 
 use super::{check_draws, check_rows};
 use crate::space::with_space;
-use crate::{Law, Style, Support};
+use crate::{Dispatch, Law, Support};
 
-/// `Central` where any part must run on the calling thread.
-fn style_of(laws: &[Arc<dyn Law>]) -> Style {
-    let central = laws.iter().any(|law| law.style() == Style::Central);
-    if central { Style::Central } else { Style::Threaded }
+/// `CallingThread` where any part must run on the calling thread.
+fn style_of(laws: &[Arc<dyn Law>]) -> Dispatch {
+    let central = laws.iter().any(|law| law.dispatch() == Dispatch::CallingThread);
+    if central { Dispatch::CallingThread } else { Dispatch::AnyThread }
 }
 
 /// A finite mixture of laws of one dimension.
@@ -218,7 +218,7 @@ impl Law for Mixture {
         support
     }
 
-    fn style(&self) -> Style {
+    fn dispatch(&self) -> Dispatch {
         style_of(&self.laws)
     }
 }
@@ -404,7 +404,7 @@ impl Law for Product {
         self.laws.iter().flat_map(|law| law.support()).collect()
     }
 
-    fn style(&self) -> Style {
+    fn dispatch(&self) -> Dispatch {
         style_of(&self.laws)
     }
 }

@@ -5,6 +5,7 @@ use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, Real, V, dispatch};
 use fermiac_base::{Error, Result};
 
+use super::marginal::Source;
 use super::{Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles};
 use crate::{Law, Support};
 
@@ -180,21 +181,19 @@ impl Law for Independent {
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
         // Bulk fills are several times faster than single draws.
-        let normal = self.marginals.iter().all(Marginal::is_normal_based);
-        let uniform = self.marginals.iter().all(Marginal::is_uniform);
-        if normal {
-            rng.fill_normal(out);
-        } else if uniform {
-            rng.fill_uniform(out);
+        let first = self.marginals[0].source();
+        let common = self.marginals.iter().all(|marginal| marginal.source() == first);
+        let source = if common { first } else { Source::Own };
+        match source {
+            Source::Normal => rng.fill_normal(out),
+            Source::Uniform => rng.fill_uniform(out),
+            Source::Own => {}
         }
         for row in out.chunks_exact_mut(self.dim()) {
             for (x, marginal) in row.iter_mut().zip(&self.marginals) {
-                *x = if normal {
-                    marginal.at_normal(*x)
-                } else if uniform {
-                    marginal.at_uniform(*x)
-                } else {
-                    marginal.draw(rng)
+                *x = match source {
+                    Source::Normal | Source::Uniform => marginal.place(*x),
+                    Source::Own => marginal.draw(rng),
                 };
             }
         }

@@ -1,4 +1,4 @@
-//! Log-densities of gamma and beta laws, written so that large parameters cancel nothing.
+//! Log-densities of the gamma and beta laws without cancellation at large parameters.
 
 use fermiac_base::simd::{Real, ln};
 use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, stirling_correction};
@@ -6,26 +6,28 @@ use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, stirling_correction}
 /// The log-density of a gamma law up to a constant: power · ln y - rate · (y - origin) at
 /// y = `inv_unit` · x.
 ///
-/// For shapes from 2 the unit is the mode, so that both terms vanish there and nothing cancels;
-/// below, it is the scale.
+/// From shape 2 on the unit is the mode, where both terms vanish, so that nothing cancels. Below 2
+/// it is the scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct GammaKernel {
     pub(super) inv_unit: f64,
     pub(super) power: f64,
     pub(super) rate: f64,
     pub(super) origin: f64,
+    /// What makes it the log-density.
+    pub(super) constant: f64,
 }
 
 impl GammaKernel {
-    /// Of Gamma(shape, scale), with the constant that makes it the log-density.
-    pub(super) fn new(shape: f64, scale: f64) -> (Self, f64) {
+    /// Of Gamma(shape, scale).
+    pub(super) fn new(shape: f64, scale: f64) -> Self {
         let power = shape - 1.0;
         if shape >= 2.0 {
-            let mode = Self { inv_unit: 1.0 / (scale * power), power, rate: power, origin: 1.0 };
-            (mode, -LN_SQRT_2PI - 0.5 * ln(power) - stirling_correction(power) - ln(scale))
+            let constant = -LN_SQRT_2PI - 0.5 * ln(power) - stirling_correction(power) - ln(scale);
+            Self { inv_unit: 1.0 / (scale * power), power, rate: power, origin: 1.0, constant }
         } else {
-            let plain = Self { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0 };
-            (plain, -ln_gamma(shape) - ln(scale))
+            let constant = -ln_gamma(shape) - ln(scale);
+            Self { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0, constant }
         }
     }
 }
@@ -41,6 +43,8 @@ pub(super) struct BetaKernel {
     pub(super) below: f64,
     pub(super) above: f64,
     pub(super) reference: Reference,
+    /// What makes it the log-density.
+    pub(super) constant: f64,
 }
 
 /// Where the terms of a [`BetaKernel`] vanish.
@@ -55,8 +59,8 @@ pub(super) enum Reference {
 }
 
 impl BetaKernel {
-    /// Of Beta(a, b), with the constant that makes it the log-density.
-    pub(super) fn new(a: f64, b: f64) -> (Self, f64) {
+    /// Of Beta(a, b).
+    pub(super) fn new(a: f64, b: f64) -> Self {
         let (p, q) = (a - 1.0, b - 1.0);
         if a >= 2.0 && b >= 2.0 {
             let n = p + q;
@@ -70,10 +74,10 @@ impl BetaKernel {
                 ln(n + 1.0) - LN_SQRT_2PI + 0.5 * (ln(n / p) - ln(q)) + stirling_correction(n)
                     - stirling_correction(p)
                     - stirling_correction(q);
-            (Self { p, q, below, above, reference }, constant)
+            Self { p, q, below, above, reference, constant }
         } else {
             let reference = Reference::Ends;
-            (Self { p, q, below: 1.0, above: 1.0, reference }, -ln_beta(a, b))
+            Self { p, q, below: 1.0, above: 1.0, reference, constant: -ln_beta(a, b) }
         }
     }
 

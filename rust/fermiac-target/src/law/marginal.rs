@@ -1,4 +1,4 @@
-//! Univariate laws as the coordinates of a point: constants, density of eight values, draws.
+//! The univariate laws: one table of their parameters, then densities, draws and quantiles.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Real, exp, ln};
@@ -19,132 +19,141 @@ pub struct Marginal {
     constant: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    Normal {
-        mean: f64,
-        sd: f64,
-        inv_sd: f64,
-    },
-    LogNormal {
-        mu: f64,
-        sigma: f64,
-        inv_sigma: f64,
-    },
-    Uniform {
-        low: f64,
-        high: f64,
-    },
-    StudentT {
-        df: f64,
-        loc: f64,
-        scale: f64,
-        inv_scale: f64,
-        inv_sqrt_df: f64,
-        tail: IncompleteBeta,
-    },
-    Gamma {
-        shape: f64,
-        scale: f64,
-        kernel: GammaKernel,
-        integral: IncompleteGamma,
-    },
-    Beta {
-        a: f64,
-        b: f64,
-        kernel: BetaKernel,
-        integral: IncompleteBeta,
-    },
-    Exponential {
-        scale: f64,
-        inv_scale: f64,
-    },
+/// Defines the laws from the table below: their constructors, their names and parameters, and the
+/// enum [`Form`]. The compiler then asks for each law in every `match` of this file.
+macro_rules! laws {
+    ($(
+        $(#[$doc:meta])*
+        $make:ident($($parameter:ident: $check:ident),*) -> $Law:ident {
+            $($derived:ident: $type:ty = $value:expr),*
+        } where constant = $constant:expr;
+    )*) => {
+        /// The parameters of a law, and what is derived from them once.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        enum Form {
+            $($Law { $($parameter: f64,)* $($derived: $type,)* },)*
+        }
+
+        impl Marginal {
+            /// The name and the parameters of each law.
+            pub const LAWS: &'static [(&'static str, &'static [&'static str])] =
+                &[$((stringify!($Law), &[$(stringify!($parameter)),*])),*];
+
+            /// The law of this name with these parameters.
+            pub fn named(name: &str, parameters: &[f64]) -> Result<Self> {
+                match (name, parameters) {
+                    $((stringify!($Law), &[$($parameter),*]) => Self::$make($($parameter),*),)*
+                    (_, given) => {
+                        let why = format!("there is no law {name} of {} parameters", given.len());
+                        Err(Error::Internal(why))
+                    }
+                }
+            }
+
+            $(
+                $(#[$doc])*
+                pub fn $make($($parameter: f64),*) -> Result<Self> {
+                    $(let $parameter = $check(stringify!($parameter), $parameter)?;)*
+                    $(let $derived: $type = $value;)*
+                    let form = Form::$Law { $($parameter,)* $($derived,)* };
+                    Ok(Self { form, constant: $constant })
+                }
+            )*
+        }
+    };
+}
+
+// A row: the parameters with their checks, the numbers derived from them, and the constant of the
+// log-density.
+laws! {
+    /// The normal law; `sd` > 0.
+    normal(mean: finite, sd: positive) -> Normal { inv_sd: f64 = 1.0 / sd }
+        where constant = -ln(sd) - LN_SQRT_2PI;
+
+    /// The law of eᶻ for a normal z with mean `mu` and standard deviation `sigma` > 0.
+    log_normal(mu: finite, sigma: positive) -> LogNormal { inv_sigma: f64 = 1.0 / sigma }
+        where constant = -ln(sigma) - LN_SQRT_2PI;
+
+    /// The uniform law on the closed interval from `low` to `high`, `low` < `high`.
+    uniform(low: finite, high: finite) -> Uniform { width: f64 = interval_width(low, high)? }
+        where constant = -ln(width);
+
+    /// Student's t law with `df` > 0 degrees of freedom, moved by `loc`, stretched by `scale` > 0.
+    student_t(df: positive, loc: finite, scale: positive) -> StudentT {
+        inv_scale: f64 = 1.0 / scale,
+        inv_sqrt_df: f64 = 1.0 / df.sqrt(),
+        tail: IncompleteBeta = IncompleteBeta::new(0.5 * df, 0.5)
+    } where constant = -0.5 * ln(df) - ln_beta(0.5, 0.5 * df) - ln(scale);
+
+    /// The gamma law with mean `shape` · `scale`; both > 0.
+    gamma(shape: positive, scale: positive) -> Gamma {
+        kernel: GammaKernel = GammaKernel::new(shape, scale),
+        integral: IncompleteGamma = IncompleteGamma::new(shape)
+    } where constant = kernel.constant;
+
+    /// The beta law on [0, 1]; `a`, `b` > 0.
+    beta(a: positive, b: positive) -> Beta {
+        kernel: BetaKernel = BetaKernel::new(a, b),
+        integral: IncompleteBeta = IncompleteBeta::new(a, b)
+    } where constant = kernel.constant;
+
+    /// The exponential law with mean `scale` > 0.
+    exponential(scale: positive) -> Exponential { inv_scale: f64 = 1.0 / scale }
+        where constant = -ln(scale);
+}
+
+/// The width of the interval from `low` to `high`, which must be positive and finite.
+fn interval_width(low: f64, high: f64) -> Result<f64> {
+    let width = high - low;
+    if width > 0.0 && width < f64::INFINITY {
+        return Ok(width);
+    }
+    let why =
+        format!("{high} was given; a number above low = {low} is needed, and high - low finite");
+    Err(Error::argument("high", why))
+}
+
+/// The random numbers of which draws are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// One standard normal number for a draw.
+    Normal,
+    /// One uniform number for a draw.
+    Uniform,
+    /// An algorithm of the law's own.
+    Own,
 }
 
 impl Marginal {
-    /// The normal law; `sd` > 0.
-    pub fn normal(mean: f64, sd: f64) -> Result<Self> {
-        let (mean, sd) = (finite("mean", mean)?, positive("sd", sd)?);
-        let constant = -ln(sd) - LN_SQRT_2PI;
-        Ok(Self { form: Form::Normal { mean, sd, inv_sd: 1.0 / sd }, constant })
-    }
-
-    /// The law of eᶻ for a normal z with mean `mu` and standard deviation `sigma` > 0.
-    pub fn log_normal(mu: f64, sigma: f64) -> Result<Self> {
-        let (mu, sigma) = (finite("mu", mu)?, positive("sigma", sigma)?);
-        let constant = -ln(sigma) - LN_SQRT_2PI;
-        Ok(Self { form: Form::LogNormal { mu, sigma, inv_sigma: 1.0 / sigma }, constant })
-    }
-
-    /// The uniform law on the closed interval from `low` to `high`, `low` < `high`.
-    pub fn uniform(low: f64, high: f64) -> Result<Self> {
-        let (low, high) = (finite("low", low)?, finite("high", high)?);
-        let width = high - low;
-        if !(width > 0.0 && width < f64::INFINITY) {
-            let why = format!(
-                "{high} was given; a number above low = {low} is needed, and high - low finite"
-            );
-            return Err(Error::argument("high", why));
+    /// The support, whether the tails are no heavier than Gaussian ones in the sense of
+    /// [`Law`](crate::Law), and the random numbers of draws.
+    fn traits(&self) -> (Support, bool, Source) {
+        match self.form {
+            Form::Normal { .. } => (Support::Real, true, Source::Normal),
+            Form::LogNormal { .. } => (Support::Above(0.0), true, Source::Normal),
+            Form::Uniform { low, high, .. } => (Support::Between(low, high), true, Source::Uniform),
+            Form::StudentT { .. } => (Support::Real, false, Source::Own),
+            Form::Gamma { .. } | Form::Exponential { .. } => {
+                (Support::Above(0.0), false, Source::Own)
+            }
+            // In that sense the density falls like a power of the normal one.
+            Form::Beta { .. } => (Support::Between(0.0, 1.0), true, Source::Own),
         }
-        Ok(Self { form: Form::Uniform { low, high }, constant: -ln(width) })
-    }
-
-    /// Student's t law with `df` > 0 degrees of freedom, moved by `loc`, stretched by `scale` > 0.
-    pub fn student_t(df: f64, loc: f64, scale: f64) -> Result<Self> {
-        let df = positive("df", df)?;
-        let (loc, scale) = (finite("loc", loc)?, positive("scale", scale)?);
-        let constant = -0.5 * ln(df) - ln_beta(0.5, 0.5 * df) - ln(scale);
-        let (inv_scale, inv_sqrt_df) = (1.0 / scale, 1.0 / df.sqrt());
-        let tail = IncompleteBeta::new(0.5 * df, 0.5);
-        let form = Form::StudentT { df, loc, scale, inv_scale, inv_sqrt_df, tail };
-        Ok(Self { form, constant })
-    }
-
-    /// The gamma law with mean `shape` · `scale`; both > 0.
-    pub fn gamma(shape: f64, scale: f64) -> Result<Self> {
-        let (shape, scale) = (positive("shape", shape)?, positive("scale", scale)?);
-        let (kernel, constant) = GammaKernel::new(shape, scale);
-        let integral = IncompleteGamma::new(shape);
-        Ok(Self { form: Form::Gamma { shape, scale, kernel, integral }, constant })
-    }
-
-    /// The beta law on [0, 1]; `a`, `b` > 0.
-    pub fn beta(a: f64, b: f64) -> Result<Self> {
-        let (a, b) = (positive("a", a)?, positive("b", b)?);
-        let (kernel, constant) = BetaKernel::new(a, b);
-        let integral = IncompleteBeta::new(a, b);
-        Ok(Self { form: Form::Beta { a, b, kernel, integral }, constant })
-    }
-
-    /// The exponential law with mean `scale` > 0.
-    pub fn exponential(scale: f64) -> Result<Self> {
-        let scale = positive("scale", scale)?;
-        let form = Form::Exponential { scale, inv_scale: 1.0 / scale };
-        Ok(Self { form, constant: -ln(scale) })
     }
 
     /// The support.
     pub fn support(&self) -> Support {
-        match self.form {
-            Form::Normal { .. } | Form::StudentT { .. } => Support::Real,
-            Form::LogNormal { .. } | Form::Gamma { .. } | Form::Exponential { .. } => {
-                Support::Above(0.0)
-            }
-            Form::Uniform { low, high } => Support::Between(low, high),
-            Form::Beta { .. } => Support::Between(0.0, 1.0),
-        }
+        self.traits().0
     }
 
-    /// Whether the tails are no heavier than Gaussian ones in the sense of
-    /// [`Law`](crate::Law): a beta density falls like a power of the normal one there.
+    /// Whether the tails are no heavier than Gaussian ones.
     pub(super) fn has_gaussian_tails(&self) -> bool {
-        match self.form {
-            Form::Normal { .. }
-            | Form::LogNormal { .. }
-            | Form::Uniform { .. }
-            | Form::Beta { .. } => true,
-            Form::StudentT { .. } | Form::Gamma { .. } | Form::Exponential { .. } => false,
-        }
+        self.traits().1
+    }
+
+    /// The random numbers that [`Marginal::place`] takes.
+    pub(super) fn source(&self) -> Source {
+        self.traits().2
     }
 
     /// The log-density of a value, or of eight.
@@ -162,7 +171,7 @@ impl Marginal {
                 let value = (z * R::of(-0.5)).fma::<FMA>(z, constant - l);
                 inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
             }
-            Form::Uniform { low, high } => inside(x, constant, |x| x >= low && x <= high),
+            Form::Uniform { low, high, .. } => inside(x, constant, |x| x >= low && x <= high),
             Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
                 let z = (x - R::of(loc)) * R::of(inv_scale * inv_sqrt_df);
                 // z² overflows above 1e154, long before the density vanishes.
@@ -172,7 +181,7 @@ impl Marginal {
                 log.fma::<FMA>(R::of(-0.5 * (df + 1.0)), constant)
             }
             Form::Gamma { kernel, .. } => {
-                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let GammaKernel { inv_unit, power, rate, origin, .. } = kernel;
                 let y = x * R::of(inv_unit);
                 let linear = (y - R::of(origin)).fma::<FMA>(R::of(-rate), constant);
                 let value = if power == 0.0 {
@@ -222,7 +231,7 @@ impl Marginal {
                 bend * R::of(-(df + 1.0) * unit)
             }
             Form::Gamma { kernel, .. } => {
-                let GammaKernel { inv_unit, power, rate, origin } = kernel;
+                let GammaKernel { inv_unit, power, rate, origin, .. } = kernel;
                 let y = x * R::of(inv_unit);
                 let slope = if power == 0.0 {
                     R::of(-rate)
@@ -256,17 +265,17 @@ impl Marginal {
 
     /// The derivative of the quantile where it takes the value `x`: one over the density.
     pub(super) fn stretch(&self, x: f64) -> f64 {
-        match self.form {
-            Form::Uniform { low, high } => high - low,
-            _ => exp(-self.log_density::<f64, false>(x)),
+        if let Form::Uniform { width, .. } = self.form {
+            return width;
         }
+        exp(-self.log_density::<f64, false>(x))
     }
 
     /// One draw.
     pub fn draw(&self, rng: &mut Stream) -> f64 {
         match self.form {
-            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(rng.normal()),
-            Form::Uniform { .. } => self.at_uniform(rng.uniform()),
+            Form::Normal { .. } | Form::LogNormal { .. } => self.place(rng.normal()),
+            Form::Uniform { .. } => self.place(rng.uniform()),
             Form::StudentT { df, loc, scale, .. } => loc + scale * rng.student_t(df),
             Form::Gamma { shape, scale, .. } => scale * rng.gamma(shape),
             Form::Beta { a, b, .. } => rng.beta(a, b),
@@ -274,39 +283,26 @@ impl Marginal {
         }
     }
 
-    /// Whether a draw is a function of one standard normal.
-    pub(super) fn is_normal_based(&self) -> bool {
-        matches!(self.form, Form::Normal { .. } | Form::LogNormal { .. })
-    }
-
-    /// Whether the law is uniform.
-    pub(super) fn is_uniform(&self) -> bool {
-        matches!(self.form, Form::Uniform { .. })
-    }
-
-    /// Where the law is uniform: low, width and high.
+    /// Low, width and high of a uniform law.
     pub(super) fn interval(&self) -> Option<[f64; 3]> {
-        match self.form {
-            Form::Uniform { low, high } => Some([low, high - low, high]),
-            _ => None,
+        if let Form::Uniform { low, high, width } = self.form {
+            Some([low, width, high])
+        } else {
+            None
         }
     }
 
-    /// The draw that a standard normal `z` stands for; NaN for other than normal-based laws.
-    pub(super) fn at_normal(&self, z: f64) -> f64 {
-        match self.form {
-            Form::Normal { mean, sd, .. } => mean + sd * z,
-            Form::LogNormal { mu, sigma, .. } => exp(mu + sigma * z),
-            _ => f64::NAN,
-        }
-    }
-
-    /// The draw that a uniform `u` stands for; NaN for other than uniform laws.
-    pub(super) fn at_uniform(&self, u: f64) -> f64 {
-        match self.form {
+    /// The draw made of one number of the law's source; NaN where the source is the law's own.
+    pub(super) fn place(&self, number: f64) -> f64 {
+        if let Form::Normal { mean, sd, .. } = self.form {
+            mean + sd * number
+        } else if let Form::LogNormal { mu, sigma, .. } = self.form {
+            exp(mu + sigma * number)
+        } else if let Form::Uniform { low, high, width } = self.form {
             // The product may round up to the width, the sum never leaves the interval by more.
-            Form::Uniform { low, high } => (low + (high - low) * u).min(high),
-            _ => f64::NAN,
+            (low + width * number).min(high)
+        } else {
+            f64::NAN
         }
     }
 
@@ -321,7 +317,7 @@ impl Marginal {
                     normal_cdf((ln(x) - mu) / sigma)
                 }
             }
-            Form::Uniform { low, high } => ((x - low) / (high - low)).clamp(0.0, 1.0),
+            Form::Uniform { low, width, .. } => ((x - low) / width).clamp(0.0, 1.0),
             Form::StudentT { df, loc, scale, tail, .. } => {
                 let z = (x - loc) / scale;
                 let beyond = t_tail(&tail, df, z.abs());
@@ -350,8 +346,8 @@ impl Marginal {
             return f64::NAN;
         }
         match self.form {
-            Form::Normal { .. } | Form::LogNormal { .. } => self.at_normal(normal_quantile(u)),
-            Form::Uniform { .. } => self.at_uniform(u),
+            Form::Normal { .. } | Form::LogNormal { .. } => self.place(normal_quantile(u)),
+            Form::Uniform { .. } => self.place(u),
             Form::StudentT { df, loc, scale, tail, .. } => {
                 let size = t_tail_quantile(&tail, df, u.min(1.0 - u));
                 loc + scale * if u < 0.5 { -size } else { size }

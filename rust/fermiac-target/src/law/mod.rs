@@ -1,8 +1,8 @@
 //! The built-in laws: independent coordinates, multivariate normal and t, mixtures and products.
 //!
-//! Densities are evaluated on tiles of eight rows, one row a lane. Rows that make no tile (a chain
-//! asks one at a time) are evaluated one by one, by the same operations in the same order, so that
-//! a row's value depends on nothing but the row.
+//! Densities are evaluated on tiles of eight rows, one row a lane. Rows that do not fill a tile (a
+//! chain asks for one at a time) are evaluated one by one, by the same operations in the same
+//! order, so that the value of a row depends on the row alone.
 
 mod compound;
 mod ellipse;
@@ -58,7 +58,7 @@ fn positive(name: &str, x: f64) -> Result<f64> {
     Err(Error::argument(name, format!("{x} was given; a finite number above 0 is needed")))
 }
 
-/// Puts a column of eight rows back.
+/// Writes one coordinate of eight rows to a tile.
 #[inline(always)]
 fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
     for l in 0..LANES {
@@ -77,8 +77,8 @@ trait Tile {
     fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64;
 }
 
-/// Runs `tile` on eight rows at a time and on the last ones alone, and settles what sums of
-/// infinities left undefined: a row without NaN has a density, -inf.
+/// Runs `tile` on eight rows at a time and on the last ones alone. A row without NaN always has a
+/// density: where a sum of infinities is NaN, it is -inf.
 #[inline(always)]
 fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile) {
     let dim = x.dim();

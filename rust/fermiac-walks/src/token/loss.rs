@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, dispatch};
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::{Data, Quadratic, Tile};
 
@@ -26,7 +26,7 @@ pub trait Foreign: Send + Sync {
     fn dim(&self) -> usize;
 
     /// Where it may run: one token a call on any thread, or all of them on the calling one.
-    fn style(&self) -> Style;
+    fn dispatch(&self) -> Dispatch;
 
     /// The gradients of tokens, row by row, at the nodes where they are.
     fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> Result<()>;

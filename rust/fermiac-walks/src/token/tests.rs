@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::{Curvature, Foreign, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens};
 use super::{Data, Link, Trace};
@@ -44,7 +44,7 @@ fn run(tokens: &mut Tokens, loss: &Loss, paths: &[u32], first: u64, threads: usi
 struct Failing {
     calls: AtomicUsize,
     at: usize,
-    style: Style,
+    dispatch: Dispatch,
 }
 
 impl Foreign for Failing {
@@ -52,8 +52,8 @@ impl Foreign for Failing {
         2
     }
 
-    fn style(&self) -> Style {
-        self.style
+    fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 
     fn gradients(&self, theta: &[f64], nodes: &[i64], out: &mut [f64]) -> Result<()> {
@@ -117,9 +117,9 @@ fn threads_and_parts_change_no_bit() {
 fn after_a_failure_all_tokens_are_at_one_step() {
     let (n, steps) = (6, 50);
     let path = paths(n, steps);
-    for style in [Style::Threaded, Style::Central] {
+    for dispatch in [Dispatch::AnyThread, Dispatch::CallingThread] {
         let failing =
-            |at| Loss::Foreign(Arc::new(Failing { calls: AtomicUsize::new(0), at, style }));
+            |at| Loss::Foreign(Arc::new(Failing { calls: AtomicUsize::new(0), at, dispatch }));
         let mut tokens = Tokens::new(rule(), 2, &[1.0; 12], 1).unwrap();
         let outcome = run(&mut tokens, &failing(120), &path, 0, 1);
         assert_eq!(outcome, Err(Error::target("no")));

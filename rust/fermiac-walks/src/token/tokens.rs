@@ -7,7 +7,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, POSITION_WORDS, Stream};
 use fermiac_base::simd::{LANES, V, dispatch};
 use fermiac_base::{Error, Result};
-use fermiac_target::Style;
+use fermiac_target::Dispatch;
 
 use super::loss::{Gradient, Loss, OneByOne};
 use super::ride::{Course, Failure, Nodes, Ride, Seat, Trace, Update};
@@ -203,7 +203,7 @@ impl Tokens {
         match loss {
             Loss::Quadratic(loss) => self.apart(&**loss, &course, until, values, context),
             Loss::Data(loss) => self.apart(&**loss, &course, until, values, context),
-            Loss::Foreign(loss) if loss.style() == Style::Threaded => {
+            Loss::Foreign(loss) if loss.dispatch() == Dispatch::AnyThread => {
                 self.apart(&OneByOne(&**loss), &course, until, values, context)
             }
             Loss::Foreign(loss) => self.together(&**loss, &course, until, values, context),

@@ -1,10 +1,9 @@
-//! Tests of bounds: shapes to fit them to, and what all of them must satisfy.
+//! Tests of bounds: the shapes that they are fitted to, and properties that all have.
 #![allow(clippy::unwrap_used)]
 
 mod cover;
 mod state;
 mod uniform;
-mod volume;
 
 use fermiac_base::rng::Domain;
 use fermiac_base::special::ln_gamma;
@@ -58,7 +57,7 @@ fn small_balls() -> Bound {
     bound
 }
 
-/// What bounds are fitted to; points are uniform on it.
+/// A region with uniform points, to which bounds are fitted.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Ball,
@@ -196,7 +195,7 @@ fn the_axis_is_cut_in_the_largest_gap() {
     let mut numbers = stream(8);
     for n in [1, 2, 3, 10, 100] {
         let mut x: Vec<f64> = (0..n).map(|_| numbers.uniform()).collect();
-        let shift = periodic::shifts(&x, 1, &[true])[0];
+        let shift = shifts(&x, 1, &[true])[0];
         x.sort_by(f64::total_cmp);
         let gaps = (0..n).map(|i| if i + 1 < n { x[i + 1] - x[i] } else { x[0] + 1.0 - x[i] });
         let widest = gaps.fold(0.0, f64::max);
@@ -204,9 +203,9 @@ fn the_axis_is_cut_in_the_largest_gap() {
         let nearest = x.iter().map(off).fold(1.0, f64::min);
         assert!((nearest - 0.5 * widest).abs() < 1e-12, "{n}: {nearest} {widest}");
         for x in x {
-            let there = periodic::forth(x, shift);
+            let there = rotate_forth(x, shift);
             assert!((0.0..=1.0).contains(&there));
-            assert!((periodic::back(there, shift) - x).abs() < 1e-15);
+            assert!((rotate_back(there, shift) - x).abs() < 1e-15);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bounds that come back from an codec, from any number of threads, and from sets without shape.
+//! Tests of bounds after a codec, on any number of threads, and about degenerate sets.
 
 use super::*;
 
@@ -79,7 +79,7 @@ fn a_bound_comes_back_from_a_codec() {
     }
 }
 
-/// That a bound is usable and holds its points.
+/// Asserts that a bound is usable and contains its points.
 fn assert_sound(u: &[f64], d: usize, what: &str) {
     for kind in KINDS {
         for bootstrap in [0, 3] {

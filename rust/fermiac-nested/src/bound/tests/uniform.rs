@@ -1,4 +1,4 @@
-//! Proposals are uniform: against exact shares, and against points of the cube that are inside.
+//! Tests that proposals are uniform, against exact shares and against points of the cube inside.
 
 use super::*;
 

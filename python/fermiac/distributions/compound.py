@@ -1,0 +1,263 @@
+"""Laws made of laws: products of independent blocks, and mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac.distributions.law import (
+    Array,
+    BuiltInLaw,
+    Law,
+    as_float_array,
+    points,
+    subkey,
+    unit_points,
+)
+from fermiac.distributions.scipy import as_law
+from fermiac.distributions.univariate import UnivariateLaw
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.random import Stream
+
+
+def _laws(laws: Iterable[Any]) -> tuple[Law, ...]:
+    try:
+        listed = list(laws)
+    except TypeError as error:
+        raise ArgumentError(
+            f"laws: {type(laws).__name__} was given; a list of laws is needed"
+        ) from error
+    if not listed:
+        raise ArgumentError("laws: none was given; at least one is needed")
+    return tuple(as_law(law, f"laws[{i}]") for i, law in enumerate(listed))
+
+
+def _handles(laws: tuple[Law, ...]) -> list[_core.Law] | None:
+    handles = [law._handle for law in laws]
+    known = [handle for handle in handles if handle is not None]
+    return known if len(known) == len(handles) else None
+
+
+def _moment(law: Law, name: str) -> Array:
+    value = getattr(law, name, None)
+    if value is None:
+        raise AttributeError(f"{type(law).__name__} has no attribute {name}")
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), (law.dim,))
+
+
+class Product(BuiltInLaw):
+    """Independent blocks of coordinates, each with its own law.
+
+    Parameters
+    ----------
+    laws : iterable of laws
+        Of any dimensions; frozen scipy.stats laws are taken too. The coordinates are theirs, one
+        law after the other.
+
+    Raises
+    ------
+    ArgumentError
+        If it is empty or something in it is no law.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> d = fm.distributions
+    >>> d.Product([d.Normal(), d.Gamma(2.0), d.MultivariateNormal([0, 0], [[1, 0], [0, 1]])]).dim
+    4
+    """
+
+    def __init__(self, laws: Iterable[Any]) -> None:
+        parts = _laws(laws)
+        univariate = [law for law in parts if isinstance(law, UnivariateLaw)]
+        handles = _handles(parts)
+        handle = None
+        if len(univariate) == len(parts):
+            # One kernel over all coordinates instead of one call for each part.
+            marginals = [marginal for law in univariate for marginal in law._marginals]
+            handle = _core.Law.independent(marginals)
+        elif handles is not None:
+            handle = _core.Law.product(handles)
+        self._freeze(sum(law.dim for law in parts), handle, laws=parts)
+
+    @property
+    def laws(self) -> tuple[Law, ...]:
+        """The laws of the blocks."""
+        return tuple(self._values["laws"])
+
+    def _blocks(self, x: Array) -> list[Array]:
+        ends = np.cumsum([law.dim for law in self.laws])[:-1]
+        return [np.ascontiguousarray(block) for block in np.split(x, ends, axis=1)]
+
+    def _log_density_rows(self, x: Array) -> Array:
+        if self._handle is not None:
+            return super()._log_density_rows(x)
+        blocks = zip(self.laws, self._blocks(x), strict=True)
+        values = np.stack([density_rows(law, block) for law, block in blocks])
+        # Outside in one block is outside, however large the density of another.
+        outside = (values == -np.inf).any(axis=0) & ~np.isnan(values).any(axis=0)
+        total: Array = np.where(outside, 0.0, values).sum(axis=0)
+        return np.where(outside, -np.inf, total)
+
+    def _sample_rows(self, n: int, key: int) -> Array:
+        if self._handle is not None:
+            return super()._sample_rows(n, key)
+        parts = [sample_rows(law, n, subkey(key, i)) for i, law in enumerate(self.laws)]
+        return np.concatenate(parts, axis=1)
+
+    def from_unit(self, u: ArrayLike) -> Array:
+        """Map points of the unit cube block by block.
+
+        Parameters
+        ----------
+        u : array_like of shape (n, d)
+            Numbers in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+
+        Raises
+        ------
+        ArgumentError
+            If a law has no such map, the shape is another, or a number is not in [0, 1].
+        """
+        rows, shape = points(unit_points("u", u), self.dim)
+        blocks = zip(self.laws, self._blocks(rows), strict=True)
+        mapped = np.concatenate([law.from_unit(block) for law, block in blocks], axis=1)
+        return mapped.reshape((*shape, self.dim))
+
+    def _support(self) -> list[tuple[float, float]]:
+        return [bounds for law in self.laws for bounds in law._support()]
+
+    @property
+    def mean(self) -> Array:
+        """The mean, shape (d,), where all parts have one."""
+        return np.concatenate([_moment(law, "mean") for law in self.laws])
+
+    @property
+    def variance(self) -> Array:
+        """The variances of the coordinates, shape (d,), where all parts have them."""
+        return np.concatenate([_moment(law, "variance") for law in self.laws])
+
+
+class Mixture(BuiltInLaw):
+    """A finite mixture of laws of one dimension.
+
+    Parameters
+    ----------
+    weights : array_like of shape (k,)
+        Not negative, with a sum above 0 (they are divided by it).
+    laws : iterable of k laws
+        Frozen scipy.stats laws are taken too.
+
+    Raises
+    ------
+    ArgumentError
+        If the weights are invalid or the dimensions differ.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> d = fm.distributions
+    >>> d.Mixture([1, 3], [d.Normal(0.0), d.Normal(4.0)]).mean
+    array([3.])
+    """
+
+    def __init__(self, weights: ArrayLike, laws: Iterable[Any]) -> None:
+        parts = _laws(laws)
+        shares = as_float_array("weights", weights)
+        if shares.shape != (len(parts),):
+            raise ArgumentError(
+                f"weights: shape {shares.shape} was given for {len(parts)} laws; one weight for "
+                "each law is needed"
+            )
+        if not (shares >= 0.0).all() or not 0.0 < shares.sum() < np.inf:
+            raise ArgumentError(
+                f"weights: {shares} were given; numbers from 0 up with a finite sum above 0 are "
+                "needed"
+            )
+        dims = [law.dim for law in parts]
+        if len(set(dims)) > 1:
+            raise ArgumentError(f"laws: they have {dims} coordinates; one dimension is needed")
+        handles = _handles(parts)
+        handle = None if handles is None else _core.Law.mixture(shares.tolist(), handles)
+        self._freeze(dims[0], handle, weights=shares / shares.sum(), laws=parts)
+
+    @property
+    def weights(self) -> Array:
+        """The weights, with sum 1."""
+        return np.array(self._values["weights"])
+
+    @property
+    def laws(self) -> tuple[Law, ...]:
+        """The components."""
+        return tuple(self._values["laws"])
+
+    def _weighted(self) -> list[tuple[float, Law]]:
+        return [
+            (w, law) for w, law in zip(self.weights.tolist(), self.laws, strict=True) if w > 0.0
+        ]
+
+    def _log_density_rows(self, x: Array) -> Array:
+        if self._handle is not None:
+            return super()._log_density_rows(x)
+        terms = [np.log(w) + density_rows(law, x) for w, law in self._weighted()]
+        return np.asarray(np.logaddexp.reduce(terms, axis=0), dtype=np.float64)
+
+    def _sample_rows(self, n: int, key: int) -> Array:
+        if self._handle is not None:
+            return super()._sample_rows(n, key)
+        u = np.asarray(Stream(key).uniform(n))
+        edges = np.cumsum([w for w, _ in self._weighted()])[:-1]
+        labels = np.searchsorted(edges, u, side="right")
+        out = np.empty((n, self.dim))
+        for k, (_, law) in enumerate(self._weighted()):
+            mine = labels == k
+            out[mine] = sample_rows(law, int(mine.sum()), subkey(key, k))
+        return out
+
+    def _support(self) -> list[tuple[float, float]]:
+        bounds = [law._support() for _, law in self._weighted()]
+        return [b[0] if len(set(b)) == 1 else (-np.inf, np.inf) for b in zip(*bounds, strict=True)]
+
+    @property
+    def mean(self) -> Array:
+        """The mean, shape (d,), where all components have one."""
+        parts = [w * _moment(law, "mean") for w, law in self._weighted()]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+
+    @property
+    def variance(self) -> Array:
+        """The variances of the coordinates, shape (d,), where all components have them."""
+        centre = self.mean
+        parts = [
+            w * (_moment(law, "variance") + (_moment(law, "mean") - centre) ** 2)
+            for w, law in self._weighted()
+        ]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+
+
+def density_rows(law: Law, x: Array) -> Array:
+    """Return a law's log-densities, its answer checked where the law is not built in."""
+    values = np.asarray(law.log_density(x), dtype=np.float64)
+    if values.shape != (len(x),):
+        raise TargetError(
+            f"{type(law).__name__}.log_density gave shape {values.shape} for {len(x)} points; "
+            f"({len(x)},) is needed"
+        )
+    return values
+
+
+def sample_rows(law: Law, n: int, key: int) -> Array:
+    """Return draws of a law, its answer checked where the law is not built in."""
+    draws = np.asarray(law.sample(n, rng=key), dtype=np.float64)
+    if draws.shape != (n, law.dim):
+        raise TargetError(
+            f"{type(law).__name__}.sample({n}) gave shape {draws.shape}; {(n, law.dim)} is needed"
+        )
+    return draws

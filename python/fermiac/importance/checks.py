@@ -1,0 +1,235 @@
+"""Checks of finished runs: the warnings that a result carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
+
+__all__ = ["estimate_findings", "evidence_findings"]
+
+Findings = list[tuple[type[FermiacWarning], str]]
+
+#: The advice on heavy tails, for an adaptive run and for plain Monte Carlo.
+_ADVICE = {
+    False: "raise n, or try family='t', family='mixture' or a larger defensive_base",
+    True: "raise n, or use method='aiscv'",
+}
+
+
+def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
+    chosen = [label for label, w in zip(labels, which, strict=True) if w]
+    more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
+    return ", ".join(chosen[:5]) + more
+
+
+def estimate_findings(
+    raw: dict[str, Any],
+    labels: tuple[str, ...],
+    khat: NDArray[Any],
+    is_complex: bool,
+    settings: dict[str, Any],
+) -> Findings:
+    """Return the warnings of an estimate of `expect`."""
+    found: Findings = []
+
+    def per_label(which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        half = which.size // 2
+        return which[:half] | which[half:] if is_complex else which
+
+    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
+    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
+    # point. But where the variance is infinite, the largest point is a larger share of the sum
+    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    plain = not raw["stages"]
+    heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
+    bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
+    if bad.any():
+        found.append(
+            (
+                WeightWarning,
+                f"the weighted values of {_some(labels, bad)} have a heavy tail (k-hat up to "
+                f"{np.nanmax(khat[bad]):.2f}) and a single point makes up to "
+                f"{100 * raw['max_variance_share'][heavy_tail].max():.0f} % of a variance; such "
+                f"error bars are too small: {_ADVICE[plain]}",
+            )
+        )
+    heavy = per_label(raw["max_share"] > 0.1)
+    if heavy.any():
+        found.append(
+            (
+                HeavyTailWarning,
+                f"a single point makes {100 * raw['max_share'].max():.0f} % of the estimate of "
+                f"{_some(labels, heavy)}; raise n, or check that the law reaches where f is large",
+            )
+        )
+    if raw["n_non_finite"]:
+        found.append(
+            (
+                FermiacWarning,
+                f"{raw['n_non_finite']} values of f were not finite and counted as 0",
+            )
+        )
+    if raw["n_at_bound"] and raw["stages"]:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
+                "bound of its support: mass that a density cannot resolve there is missing from "
+                "the estimates; use method='mc', which has no such limit",
+            )
+        )
+    unseen = per_label(raw["no_weight"])
+    if unseen.any():
+        found.append(
+            (
+                WeightWarning,
+                f"the law of {_some(labels, unseen)} is 0 at every point of the final sample; its "
+                "estimate is 0 and its error 3/n, for |f| of size 1",
+            )
+        )
+    zero = raw["all_zero"] & ~raw["no_weight"]
+    zero = zero[: zero.size // 2] & zero[zero.size // 2 :] if is_complex else zero
+    if zero.any():
+        found.append(
+            (
+                FermiacWarning,
+                f"f was 0 at every point of the final sample for {_some(labels, zero)}; the "
+                "estimate is exactly 0; if f is an indicator, its probability is below "
+                f"{3 / raw['n_final']:.2g} with 95 % confidence under the final sampler",
+            )
+        )
+    if raw["too_few_for_all"]:
+        found.append(
+            (
+                FermiacWarning,
+                "too few points for controls='all' (10 for each component are needed in the "
+                "adaptation); controls='own' was used",
+            )
+        )
+    found += _stage_findings(raw, labels, per_label)
+    # A share of the law bounds the weights; without one their mean is not to be relied on.
+    if settings.get("defensive_base", 0.0) > 0:
+        found += _weight_findings(raw)
+    return found
+
+
+def _weight_findings(raw: dict[str, Any]) -> Findings:
+    off = np.abs(raw["weight_mean"] - 1)
+    off[raw["weight_mean"] == 0] = 0.0
+    worst = int(np.argmax(off - 6 * raw["weight_stderr"]))
+    if off[worst] <= max(6 * raw["weight_stderr"][worst], 0.01):
+        return []
+    which = "the law" if off.size == 1 else f"law {worst}"
+    return [
+        (
+            ConvergenceWarning,
+            f"the mean weight f / g of {which} is {raw['weight_mean'][worst]:.4g} where 1 is "
+            "right: its log_density is not normalised, or does not fit its sampler",
+        )
+    ]
+
+
+def _stage_findings(
+    raw: dict[str, Any],
+    labels: tuple[str, ...],
+    per_label: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+) -> Findings:
+    found: Findings = []
+    if not raw["stages"]:
+        return found
+    chosen = raw["stages"][raw["chosen_stage"]]
+    stage_error = np.hypot(raw["stderr"], chosen["stderr"])
+    difference = np.abs(chosen["mean"] - raw["mean"])
+    # Below this the difference is rounding.
+    apart = difference > np.maximum(6 * stage_error, 1e-12 * np.abs(raw["mean"]))
+    # A stage with a handful of effective points has no error bar worth comparing.
+    apart &= raw["ess"] > 100
+    apart = per_label(apart & (stage_error > 0))
+    if apart.any():
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the final sample contradicts the stage that its sampler was chosen by, for "
+                f"{_some(labels, apart)}; part of the mass was missed: raise n, or try "
+                "family='mixture'",
+            )
+        )
+    which = np.zeros(raw["mean"].size, bool)
+    which[chosen["degenerate"]] = raw["chosen_stage"] > 0
+    # Functions that are 0 everywhere have their own warning.
+    which &= ~raw["all_zero"]
+    if which.any():
+        found.append(
+            (
+                WeightWarning,
+                f"too few points carried weight to fit a component to "
+                f"{_some(labels, per_label(which))}; an older or wider one was used: raise n",
+            )
+        )
+    return found
+
+
+def evidence_findings(raw: dict[str, Any], settings: dict[str, Any]) -> Findings:
+    """Return the warnings of an evidence."""
+    found: Findings = []
+    n, dim = raw["draws"].shape
+    if raw["log_evidence"] == -np.inf:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the target is 0 at all {n} points; log_evidence is -inf: start from a law whose "
+                "mass meets that of the target, or raise n",
+            )
+        )
+        return found
+    fits = [stage["power"] for stage in raw["stages"][:-1]]
+    if not raw["converged"] and fits and fits[-1] < 1:
+        found.append(
+            (
+                ConvergenceWarning,
+                "the adaptation ended on its way to the target (its last fit was to the weights to "
+                f"the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
+                "n_stages, or start from a law nearer to the target",
+            )
+        )
+        # The state of the weights follows from that.
+        return found
+    if not raw["converged"]:
+        found.append(
+            (
+                WeightWarning,
+                f"the weights are worth {raw['ess']:.0f} points only, where 10 (d + 1) = "
+                f"{10 * (dim + 1)} are needed; the estimate and its error are in doubt: raise n"
+                + (", or use scheme='amis'" if settings["scheme"] == "snis" else ""),
+            )
+        )
+    # k-hat alone misfires where weights are bounded but uneven. Where the variance is infinite the
+    # largest point keeps its share of it, however many there are. Where most weights are 0 there is
+    # no k-hat (NaN), and the share is the only sign.
+    khat, share = raw["khat"], raw["max_variance_share"]
+    if not khat <= 0.5 and share > 0.05:
+        shape = "has no fit, since most weights are 0," if np.isnan(khat) else f"is {khat:.2f},"
+        found.append(
+            (
+                WeightWarning,
+                f"the weights have a heavy tail: k-hat {shape} and one point makes "
+                f"{100 * share:.0f} % of the variance; the error is probably too small: raise n or "
+                "n_components, or start from a law with wider tails",
+            )
+        )
+    if raw["n_at_bound"]:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{raw['n_at_bound']} coordinates drawn from the law lie within rounding of a "
+                "bound of its support: mass that a density cannot resolve there is missing from "
+                "the estimate",
+            )
+        )
+    return found

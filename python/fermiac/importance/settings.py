@@ -1,0 +1,139 @@
+"""The settings of `expect`: its methods with their defaults, laws and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import choice, real, whole, yes
+from fermiac.distributions import Law, as_law
+from fermiac.errors import ArgumentError
+
+__all__ = [
+    "METHODS",
+    "adaptive_settings",
+    "as_laws",
+    "expectation_names",
+    "with_dim",
+]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of `expect`: the defaults of its adaptive settings, none where nothing adapts."""
+
+    name: str
+    core: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+_AISCV: dict[str, Any] = {
+    "weights": "relative",
+    "controls": "own",
+    "family": "auto",
+    "df": 8.0,
+    "n_stages": 5,
+    "adapt_fraction": 0.5,
+    "defensive": 0.1,
+    "defensive_base": 0.05,
+    "keep_best": True,
+    "fallback": True,
+    "split_signs": True,
+    "diagonal": False,
+}
+#: The settings of the published algorithm where they differ.
+_PAPER = {
+    "family": "gaussian",
+    "defensive": 0.0,
+    "defensive_base": 0.0,
+    "keep_best": False,
+    "fallback": False,
+    "split_signs": False,
+}
+
+
+METHODS = Strategies(
+    "method",
+    Method,
+    {
+        "aiscv": lambda: Method("aiscv", "aiscv", _AISCV),
+        "paper": lambda: Method("paper", "aiscv", _AISCV | _PAPER),
+        "mc": lambda: Method("mc", "mc"),
+    },
+)
+_WORDS = {"controls": ("own", "all", "none"), "family": ("auto", "gaussian", "t", "mixture")}
+
+
+def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the adaptive settings, checked, with the defaults of the method filled in."""
+    set_by_user = [name for name, value in given.items() if value is not None]
+    if not method.defaults:
+        if set_by_user:
+            raise ArgumentError(
+                f"{set_by_user[0]}: given with method={method.name!r}, which adapts nothing; leave "
+                "it out"
+            )
+        return _AISCV
+    settings = {**method.defaults, **{name: given[name] for name in set_by_user}}
+    for name, known in _WORDS.items():
+        choice(name, settings[name], known)
+    if not isinstance(settings["weights"], str):
+        settings["weights"] = _real_vector("weights", settings["weights"])
+    elif settings["weights"] not in ("relative", "absolute"):
+        raise ArgumentError(
+            f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
+            "array with one weight for each expectation"
+        )
+    for name in ("df", "adapt_fraction", "defensive", "defensive_base"):
+        settings[name] = real(name, settings[name])
+    settings["n_stages"] = whole("n_stages", settings["n_stages"], 1, 1000)
+    for name in ("keep_best", "fallback", "split_signs", "diagonal"):
+        settings[name] = yes(name, settings[name])
+    return settings
+
+
+def _real_vector(name: str, value: Any) -> list[float]:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name}: {value!r} given; it must hold real numbers") from error
+    if array.ndim != 1 or array.size == 0:
+        raise ArgumentError(f"{name}: an array of shape {array.shape} given; it must be (J,)")
+    return [float(x) for x in array]
+
+
+def as_laws(law: Any) -> list[Law]:
+    """Return the law or laws as a list, all of one dimension."""
+    laws = list(law) if isinstance(law, list | tuple) else [law]
+    if not laws:
+        raise ArgumentError("law: an empty sequence given; at least one law is needed")
+    laws = [with_dim(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
+    dims = {x.dim for x in laws}
+    if len(dims) > 1:
+        raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")
+    return laws
+
+
+def with_dim(law: Any, name: str = "law") -> Law:
+    """Return a law whose dimension is set."""
+    law = as_law(law, name)
+    if not isinstance(getattr(law, "dim", None), int | np.integer):
+        raise ArgumentError(f"law: {type(law).__name__} has no dim; set it to the dimension")
+    return law
+
+
+def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of the expectations, whose number is known only after the first call."""
+    if names is None:
+        return None
+    given = tuple(str(name) for name in names)
+    if isinstance(names, str) or len(set(given)) != len(given):
+        raise ArgumentError(
+            f"names: {names!r} given; a sequence of different names is needed, one for each "
+            "expectation"
+        )
+    return given

@@ -1,0 +1,231 @@
+"""Metropolis kernels: random walks, Langevin steps, and Barker's proposal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from fermiac._base.validate import positive, probability, yes
+from fermiac.mcmc.kernel import GradientKernel, Kernel, Oracles, Spec, metric_spec
+
+__all__ = ["MALA", "RWM", "ULA", "Barker"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RWM(Kernel):
+    r"""Random-walk Metropolis with an adapted scale and covariance.
+
+    Proposals are :math:`y = x + s L \xi`, with :math:`L L^\top` the covariance that the warm-up
+    has learned.
+
+    Parameters
+    ----------
+    scale : float, optional
+        The scale s; by default it is adapted to `target_accept` from 2.38/√d on.
+    target_accept : float, optional
+        The acceptance rate that the scale is adapted to; by default 0.44 in one dimension, 0.35 in
+        two to four, 0.234 above.
+    metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
+        What is learned of the covariance of the draws: nothing, variances, all of it (``"auto"``
+        up to 200 coordinates); or variances (d,) or a covariance (d, d) that stay.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001.
+    .. [2] A. Gelman, G. O. Roberts, W. R. Gilks, "Efficient Metropolis jumping rules", Bayesian
+       Statistics 5, 1996.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.mcmc.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1), 2, kernel=fm.mcmc.RWM(), n_draws=2000, rng=0
+    ... )
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    scale: float | None = None
+    target_accept: float | None = None
+    metric: str | ArrayLike = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:
+            positive("scale", self.scale)
+        if self.target_accept is not None:
+            probability("target_accept", self.target_accept)
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "rwm", {
+            "scale": self.scale,
+            "target_accept": self.target_accept,
+            "metric": metric_spec(self.metric, dim, gradients=False),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MALA(GradientKernel):
+    r"""The Metropolis-adjusted Langevin algorithm, with an adapted step and preconditioner.
+
+    Proposals are :math:`y = x + \tfrac{h}{2} M^{-1} \nabla \log p(x) + \sqrt{h}\, L \xi` with
+    :math:`M^{-1} = L L^\top`; h is the *variance* of a step.
+
+    Parameters
+    ----------
+    step_size : float, optional
+        √h, in the units of the metric; by default it is adapted to `target_accept`.
+    target_accept : float, default 0.574
+        The acceptance rate that the step size is adapted to.
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
+        What is learned of the inverse metric :math:`M^{-1}` from draws and their gradients:
+        nothing, its diagonal, all of it, or a diagonal with up to 50 directions in which it is not
+        enough (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
+        covariance (d, d) that stay.
+    truncate : float, optional
+        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target
+        is kept: for gradients that grow faster than linearly.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] G. O. Roberts, R. L. Tweedie, "Exponential convergence of Langevin distributions and
+       their discrete approximations", Bernoulli, 1996.
+    .. [2] G. O. Roberts, J. S. Rosenthal, "Optimal scaling of discrete approximations to Langevin
+       diffusions", Journal of the Royal Statistical Society B, 1998.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.MALA(), n_draws=2000, rng=0)
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    target_accept: float = 0.574
+    truncate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.truncate is not None:
+            positive("truncate", self.truncate)
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "langevin", {
+            "tuning": self._tuning(dim),
+            "corrected": True,
+            "drift": ("plain", 0.0) if self.truncate is None else ("truncated", self.truncate),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ULA(GradientKernel):
+    r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
+
+    Its draws follow the target up to a bias of order h, which no number of draws removes. While
+    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, and later those
+    that a correction would accept with a probability below e⁻¹⁰⁰⁰ are refused, so that no chain
+    goes off for good.
+
+    Parameters
+    ----------
+    step_size : float, optional
+        √h, in the units of the metric; by default it is adapted so that `MALA` would accept at the
+        rate `target_accept`.
+    target_accept : float, default 0.9
+        That rate.
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
+        As in `MALA`.
+    tamed : bool, default False
+        Divide the drift by 1 + (h/2) times its length: for gradients that grow faster than
+        linearly.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] A. Durmus, E. Moulines, "Nonasymptotic convergence analysis for the unadjusted Langevin
+       algorithm", Annals of Applied Probability, 2017.
+    .. [2] N. Brosse, A. Durmus, E. Moulines, S. Sabanis, "The tamed unadjusted Langevin algorithm",
+       Stochastic Processes and their Applications, 2019.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.ULA(), n_draws=2000, rng=0)
+    >>> s.settings["bias"]
+    'discretisation'
+    """
+
+    tamed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        yes("tamed", self.tamed)
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "langevin", {
+            "tuning": self._tuning(dim),
+            "corrected": False,
+            "drift": ("tamed" if self.tamed else "plain", 0.0),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Barker(GradientKernel):
+    r"""Metropolis steps with Barker's proposal: noise whose signs lean along the gradient.
+
+    With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
+    :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
+    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but
+    cannot lengthen it, so the kernel bears step sizes that are far too large, and gradients
+    without bounds, better than `MALA`; where both do well it mixes more slowly.
+
+    Parameters
+    ----------
+    step_size : float, optional
+        √h, in the units of the metric; by default it is adapted to `target_accept`.
+    target_accept : float, default 0.4
+        The acceptance rate that the step size is adapted to.
+    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
+        As in `MALA`.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] S. Livingstone, G. Zanella, "The Barker proposal: combining robustness and efficiency in
+       gradient-based MCMC", Journal of the Royal Statistical Society B, 2022.
+    .. [2] J. Vogrinc, S. Livingstone, G. Zanella, "Optimal design of the Barker proposal and other
+       locally balanced Metropolis–Hastings algorithms", Biometrika, 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 1.0])
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.Barker(), n_draws=2000, rng=0)
+    >>> s.draws.shape
+    (4, 2000, 2)
+    """
+
+    target_accept: float = 0.4
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "barker", {"tuning": self._tuning(dim)}

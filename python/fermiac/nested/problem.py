@@ -1,0 +1,206 @@
+"""The problem of a run: a prior, as a map of the unit cube, and a log-likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import whole
+from fermiac.distributions import Law, Product, as_law
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets import as_target
+from fermiac.targets.conversion import adapted
+from fermiac.targets.density import LogDensity
+from fermiac.targets.native_pointer import NativeTarget
+
+__all__ = ["Blobs", "Prior", "WithBlobs", "as_blobs", "as_likelihood", "as_prior", "handle_of"]
+
+Array = NDArray[np.float64]
+#: The number of blobs of a point, and their names.
+Blobs = tuple[int, tuple[str, ...]]
+
+
+class Prior:
+    """A prior as a map of the unit cube.
+
+    Attributes
+    ----------
+    dim : int
+        The number of parameters.
+    law : Law or None
+        The law whose map it is, if any.
+    """
+
+    def __init__(self, dim: int, call: Callable[[Array], ArrayLike], law: Law | None) -> None:
+        self.dim = dim
+        self.law = law
+        self._call = call
+
+    @property
+    def handle(self) -> Any:
+        """Return the prior as the core takes it: a law of the core, or (callable, dim)."""
+        handle = None if self.law is None else self.law._handle
+        if handle is not None and handle.has_unit_map:
+            return handle
+        return (self.transform, self.dim)
+
+    def transform(self, u: Array) -> Array:
+        """Return the parameters of points of the unit cube, shape (n, d)."""
+        x = self._call(u)
+        try:
+            made = np.asarray(x, dtype=np.float64, order="C")
+        except (TypeError, ValueError) as error:
+            raise TargetError(
+                f"the prior gave {type(x).__name__}; an array of numbers of shape {u.shape} is "
+                "needed"
+            ) from error
+        if made.shape != u.shape:
+            raise TargetError(
+                f"the prior gave an array of shape {made.shape} for points of shape {u.shape}; it "
+                "must map a batch of points, one a row (fermiac.targets.vectorize turns a function "
+                "of one point into one)"
+            )
+        if np.isnan(made).any():
+            row = int(np.argwhere(np.isnan(made))[0, 0])
+            raise TargetError(
+                f"the prior gave NaN at u = {u[row][:6]}; it must be a number at every point of "
+                "the open unit cube"
+            )
+        return made
+
+    def __repr__(self) -> str:
+        if self.law is not None:
+            return repr(self.law)
+        return getattr(self._call, "__qualname__", type(self._call).__qualname__)
+
+
+def as_prior(given: Any, dim: int | None, known: int | None) -> Prior:
+    """Return the prior that a user gave.
+
+    Parameters
+    ----------
+    given : callable, law, or sequence of laws
+        A function that maps a batch of points of the unit cube, shape (n, d), to parameters of the
+        same shape; a law with a map from the unit cube; or a law for each coordinate or block of
+        them, also frozen ones of scipy.stats.
+    dim : int or None
+        The number of parameters, if the user gave it.
+    known : int or None
+        That of the likelihood, if it has one.
+    """
+    if dim is not None:
+        dim = whole("dim", dim, 1, 2**31)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if not given:
+            raise ArgumentError("prior: no law was given; at least one is needed")
+        law: Law = Product([as_law(one) for one in given])
+    elif isinstance(given, Law) or type(given).__module__.startswith("scipy.stats"):
+        law = as_law(given)
+    elif callable(given):
+        needed = dim if dim is not None else known
+        if needed is None:
+            raise ArgumentError(
+                "dim: not given; a prior that is a function does not tell the number of parameters"
+            )
+        return Prior(needed, given, None)
+    else:
+        raise ArgumentError(
+            f"prior: {type(given).__name__} given; a function from the unit cube (n, d) -> (n, d), "
+            "a law, or a list of laws, one after the other, is needed"
+        )
+    if dim is not None and dim != law.dim:
+        raise ArgumentError(
+            f"dim: {dim} given for a prior of dimension {law.dim}; leave it out, or give a law for "
+            "every parameter"
+        )
+    law.from_unit(np.full((1, law.dim), 0.5))  # refuses one without a map
+    return Prior(law.dim, law.from_unit, law)
+
+
+class WithBlobs:
+    """A likelihood with blobs, (n, d) -> (n, 1 + B): log-likelihoods are the first column."""
+
+    form = "python"
+
+    def __init__(self, call: Callable[[Array], Any], dim: int, n_blobs: int) -> None:
+        self._call = call
+        self.dim = dim
+        self.n_blobs = n_blobs
+
+    def __call__(self, x: Array) -> Array:
+        """Return the log-likelihoods and blobs of a batch, a row for each point."""
+        got = self._call(x)
+        n = len(x)
+        if not isinstance(got, tuple) or len(got) != 2:
+            raise TargetError(
+                f"the log-likelihood gave {type(got).__name__} where blobs were asked for; it must "
+                f"give a pair: an array of shape ({n},), and one of shape ({n}, {self.n_blobs})"
+            )
+        values = np.asarray(got[0], dtype=np.float64)
+        blobs = np.asarray(got[1], dtype=np.float64)
+        wanted = [(n, self.n_blobs), *([(n,)] if self.n_blobs == 1 else [])]
+        if values.shape != (n,) or blobs.shape not in wanted:
+            raise TargetError(
+                f"the log-likelihood gave arrays of shapes {values.shape} and {blobs.shape}; "
+                f"({n},) and ({n}, {self.n_blobs}) are needed"
+            )
+        return np.column_stack([values, blobs])
+
+
+def as_blobs(given: int | Sequence[str] | None) -> Blobs:
+    """Return the number of blobs and their names."""
+    if given is None or given is False:
+        return 0, ()
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        names = tuple(str(name) for name in given)
+        if len(set(names)) == len(names):
+            return len(names), names
+    elif isinstance(given, int | np.integer) and not isinstance(given, bool):
+        return whole("blobs", given, 0, 2**20), ()
+    raise ArgumentError(
+        f"blobs: {given!r:.60} given; how many numbers the log-likelihood gives beside its value, "
+        "or a list of their different names, is needed"
+    )
+
+
+def as_likelihood(
+    given: Any,
+    dim: int,
+    n_blobs: int,
+    gradient: bool | Callable[[Array], Any] | None = None,
+) -> LogDensity | WithBlobs | NativeTarget:
+    """Return the log-likelihood that a user gave, as a target."""
+    if n_blobs == 0:
+        return as_target(given, dim, gradient)
+    if gradient is not None:
+        raise ArgumentError(
+            "gradient: given with blobs; a likelihood that gives blobs has no gradient: leave out "
+            "one of the two"
+        )
+    target = adapted(given, dim)
+    if isinstance(target, NativeTarget):
+        if target.n_outputs != 1 + n_blobs or target.dim != dim:
+            raise ArgumentError(
+                f"blobs: {n_blobs} given, and a native function of {target.dim} coordinates that "
+                f"gives {target.n_outputs} numbers a point; it must take {dim} and give "
+                f"{1 + n_blobs}, the log-likelihood first"
+            )
+        return target
+    if isinstance(target, LogDensity) or not callable(target):
+        raise ArgumentError(
+            f"blobs: given with {type(given).__name__}, which gives a log-likelihood alone; a "
+            "function that gives a pair is needed"
+        )
+    return WithBlobs(target, dim, n_blobs)
+
+
+def handle_of(target: Any, dim: int, n_blobs: int) -> Any:
+    """Return the likelihood as the core takes it."""
+    if n_blobs == 0:
+        return target._handle
+    if isinstance(target, NativeTarget):
+        return (target._integrand, n_blobs)
+    return ((target, dim), n_blobs)

@@ -1,0 +1,255 @@
+//! The metric of least Fisher divergence between draws and gradients, from moments or from rows.
+
+use fermiac_base::linalg::{Cholesky, SymmetricEigen};
+use fermiac_base::{Error, Result};
+
+/// The largest number of directions of a low-rank metric.
+const MOST_DIRECTIONS: usize = 50;
+/// Directions with a variance within this factor of 1 are left out.
+const NEGLIGIBLE: f64 = 1.3;
+/// Directions of the span of the rows with a smaller share of the largest are rounding errors.
+const NOISE: f64 = 1e-12;
+
+/// The symmetric Σ with Σ S Σ = D, row-major: the geometric mean of D and S⁻¹.
+///
+/// For a normal law the covariances S of the gradients and D of the draws at dim + 1 or more points
+/// give its covariance exactly.
+pub(super) fn geometric_mean(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Vec<f64>> {
+    // With S = R Rᵀ: Σ = R⁻ᵀ (Rᵀ D R)^½ R⁻¹.
+    let factor = Cholesky::new(slopes, dim)?;
+    let mut half = vec![0.0; dim * dim];
+    for i in 0..dim {
+        for k in 0..dim {
+            add(draws[i * dim + k], factor.row(k), &mut half[i * dim..]);
+        }
+    }
+    let mut middle = vec![0.0; dim * dim];
+    for k in 0..dim {
+        for (i, r) in factor.row(k).iter().enumerate() {
+            add(*r, &half[k * dim..(k + 1) * dim], &mut middle[i * dim..]);
+        }
+    }
+    let eigen = SymmetricEigen::new(&middle, dim)?;
+    // The rows of Qᵀ R⁻¹, scaled by the fourth roots of the eigenvalues.
+    let mut roots = vec![0.0; dim * dim];
+    for (k, row) in roots.chunks_exact_mut(dim).enumerate() {
+        if eigen.values[k].is_nan() || eigen.values[k] <= 0.0 {
+            return Err(Error::Numerical("a window's moments are singular".into()));
+        }
+        let root = eigen.values[k].sqrt().sqrt();
+        for (i, r) in row.iter_mut().enumerate() {
+            *r = eigen.vectors[i * dim + k] * root;
+        }
+        factor.solve_upper(row);
+    }
+    let mut matrix = vec![0.0; dim * dim];
+    for row in roots.chunks_exact(dim) {
+        for (i, r) in row.iter().enumerate() {
+            add(*r, &row[..=i], &mut matrix[i * dim..]);
+        }
+    }
+    for i in 0..dim {
+        for j in 0..i {
+            matrix[j * dim + i] = matrix[i * dim + j];
+        }
+    }
+    Ok(matrix)
+}
+
+/// The directions U and gains Λ^½ - I of I + U (Λ^½ - I) Uᵀ, in units in which all coordinates have
+/// variance 1.
+pub(super) struct Directions {
+    /// The directions, one after the other.
+    pub(super) vectors: Vec<f64>,
+    pub(super) gains: Vec<f64>,
+}
+
+/// The directions in which centred rows of draws and of gradients differ most from variance 1. The
+/// identity counts as `ridge` rows of each.
+pub(super) fn directions(
+    draws: &[f64],
+    slopes: &[f64],
+    dim: usize,
+    ridge: f64,
+) -> Result<Directions> {
+    let n = draws.len() / dim;
+    let basis = if 2 * n < dim { Some(Basis::new(draws, slopes, dim)?) } else { None };
+    let rank = basis.as_ref().map_or(dim, |basis| basis.rank);
+    let moments = |of: &[f64], first: usize| {
+        let mut matrix = vec![0.0; rank * rank];
+        for k in 0..n {
+            let row = match &basis {
+                Some(basis) => &basis.rows[(first + k) * rank..(first + k + 1) * rank],
+                None => &of[k * dim..(k + 1) * dim],
+            };
+            for (i, r) in row.iter().enumerate() {
+                add(*r / (n as f64 + ridge), row, &mut matrix[i * rank..]);
+            }
+        }
+        (0..rank).for_each(|i| matrix[i * rank + i] += ridge / (n as f64 + ridge));
+        matrix
+    };
+    let matrix = geometric_mean(&moments(draws, 0), &moments(slopes, n), rank)?;
+    let eigen = SymmetricEigen::new(&matrix, rank)?;
+    let mut chosen: Vec<usize> = (0..rank)
+        .filter(|&k| {
+            !(1.0 / NEGLIGIBLE..=NEGLIGIBLE).contains(&eigen.values[k]) && eigen.values[k] > 0.0
+        })
+        .collect();
+    let far = |k: &usize| eigen.values[*k].max(1.0 / eigen.values[*k]);
+    chosen.sort_by(|a, b| far(b).total_cmp(&far(a)));
+    chosen.truncate(MOST_DIRECTIONS);
+    let mut vectors = Vec::with_capacity(chosen.len() * dim);
+    for &k in &chosen {
+        let coordinates: Vec<f64> = (0..rank).map(|i| eigen.vectors[i * rank + k]).collect();
+        match &basis {
+            Some(basis) => vectors.extend(basis.vector(&coordinates, draws, slopes, dim)),
+            None => vectors.extend(coordinates),
+        }
+    }
+    let gains = chosen.iter().map(|&k| eigen.values[k].sqrt() - 1.0).collect();
+    Ok(Directions { vectors, gains })
+}
+
+/// An orthonormal basis of the span of the rows, as linear combinations of them.
+struct Basis {
+    rank: usize,
+    /// The coordinates of the rows in it.
+    rows: Vec<f64>,
+    /// The weights of the rows in each basis vector.
+    weights: Vec<f64>,
+}
+
+impl Basis {
+    fn new(draws: &[f64], slopes: &[f64], dim: usize) -> Result<Self> {
+        let rows: Vec<&[f64]> = draws.chunks_exact(dim).chain(slopes.chunks_exact(dim)).collect();
+        let n = rows.len();
+        let mut gram = vec![0.0; n * n];
+        for i in 0..n {
+            for j in 0..=i {
+                gram[i * n + j] = rows[i].iter().zip(rows[j]).map(|(a, b)| a * b).sum();
+            }
+        }
+        let eigen = SymmetricEigen::new(&gram, n)?;
+        let floor = NOISE * eigen.values[n - 1];
+        let kept: Vec<usize> = (0..n).filter(|&k| eigen.values[k] > floor).collect();
+        let entry = |i: usize, k: usize| eigen.vectors[i * n + k];
+        let rows = (0..n)
+            .flat_map(|i| kept.iter().map(move |&k| (i, k)))
+            .map(|(i, k)| entry(i, k) * eigen.values[k].sqrt())
+            .collect();
+        let weights = kept
+            .iter()
+            .flat_map(|&k| (0..n).map(move |i| (i, k)))
+            .map(|(i, k)| entry(i, k) / eigen.values[k].sqrt())
+            .collect();
+        Ok(Self { rank: kept.len(), rows, weights })
+    }
+
+    /// The vector with these coordinates.
+    fn vector(&self, coordinates: &[f64], draws: &[f64], slopes: &[f64], dim: usize) -> Vec<f64> {
+        let n = self.weights.len() / self.rank;
+        let mut weights = vec![0.0; n];
+        for (c, row) in coordinates.iter().zip(self.weights.chunks_exact(n)) {
+            add(*c, row, &mut weights);
+        }
+        let mut out = vec![0.0; dim];
+        for (w, row) in weights.iter().zip(draws.chunks_exact(dim).chain(slopes.chunks_exact(dim)))
+        {
+            add(*w, row, &mut out);
+        }
+        out
+    }
+}
+
+/// Adds `factor` times a row.
+#[inline]
+fn add(factor: f64, row: &[f64], out: &mut [f64]) {
+    for (out, r) in out.iter_mut().zip(row) {
+        *out += factor * r;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use fermiac_base::rng::{Domain, Stream};
+
+    use super::*;
+
+    const DIM: usize = 40;
+
+    /// A direction and the variance along it.
+    type Spike = (Vec<f64>, f64);
+
+    /// Rows of a normal law of variance 1 but for two directions, and the gradients at them.
+    fn spiked(n: usize) -> ([Vec<f64>; 2], [Spike; 2]) {
+        let root = (DIM as f64).sqrt();
+        let even = (0..DIM).map(|_| 1.0 / root).collect();
+        let odd = (0..DIM).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 } / root).collect();
+        let spikes: [Spike; 2] = [(even, 100.0), (odd, 0.04)];
+        let mut stream = Stream::new(5, Domain::Chain, 0, 0);
+        let (mut draws, mut slopes) = (Vec::new(), Vec::new());
+        for _ in 0..n {
+            let mut x = vec![0.0; DIM];
+            stream.fill_normal(&mut x);
+            let mut g: Vec<f64> = x.iter().map(|x| -x).collect();
+            for (u, variance) in &spikes {
+                let along: f64 = u.iter().zip(&x).map(|(u, x)| u * x).sum();
+                add(along * (variance.sqrt() - 1.0), u, &mut x);
+                add(-along * (1.0 / variance.sqrt() - 1.0), u, &mut g);
+            }
+            draws.extend(x);
+            slopes.extend(g);
+        }
+        ([draws, slopes], spikes)
+    }
+
+    #[test]
+    fn the_geometric_mean_solves_its_equation() {
+        let (dim, n) = (7, 12);
+        let mut stream = Stream::new(1, Domain::Chain, 0, 0);
+        let [draws, slopes] = [(); 2].map(|()| {
+            let mut rows = vec![0.0; n * dim];
+            stream.fill_normal(&mut rows);
+            let mut matrix = vec![0.0; dim * dim];
+            for row in rows.chunks_exact(dim) {
+                row.iter().enumerate().for_each(|(i, r)| add(*r, row, &mut matrix[i * dim..]));
+            }
+            matrix
+        });
+        let product = |a: &[f64], b: &[f64]| {
+            let mut out = vec![0.0; dim * dim];
+            for i in 0..dim {
+                for k in 0..dim {
+                    let row = &b[k * dim..(k + 1) * dim];
+                    add(a[i * dim + k], row, &mut out[i * dim..]);
+                }
+            }
+            out
+        };
+        let mean = geometric_mean(&draws, &slopes, dim).unwrap();
+        let got = product(&product(&mean, &slopes), &mean);
+        assert!(got.iter().zip(&draws).all(|(a, b)| (a - b).abs() < 1e-10));
+    }
+
+    #[test]
+    fn rows_find_the_directions() {
+        // Roughly from few rows, in their span; without an error from more than there are
+        // coordinates.
+        for (n, least, most) in [(15, 0.9, 1.0), (100, 0.9999, 1e-3)] {
+            let ([draws, slopes], spikes) = spiked(n);
+            let Directions { vectors, gains } = directions(&draws, &slopes, DIM, 1e-6).unwrap();
+            let by = |a: &usize, b: &usize| gains[*a].total_cmp(&gains[*b]);
+            let ends = [(0..gains.len()).max_by(by), (0..gains.len()).min_by(by)];
+            for ((u, variance), k) in spikes.iter().zip(ends.map(Option::unwrap)) {
+                let vector = &vectors[k * DIM..(k + 1) * DIM];
+                let cosine: f64 = vector.iter().zip(u).map(|(a, b)| a * b).sum();
+                assert!(cosine.abs() > least, "{cosine}");
+                let error = (gains[k] + 1.0).ln() / variance.sqrt().ln() - 1.0;
+                assert!(error.abs() < most, "{error}");
+            }
+            assert!(gains.len() == 2 || n < DIM);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+"""Arguments of `importance.expect` and `evidence`: what is refused, and the message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from evidence_targets import (
+    run_evidence,
+    small,
+    wide,
+)
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+
+Array = NDArray[np.float64]
+
+
+LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
+
+
+def f(x: Array) -> Array:
+    return x[:, 0] ** 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n: 0 was given; a whole number from 1"),
+        ({"n": -5}, "n: -5 was given"),
+        ({"n": 1e4}, "n: a float"),
+        ({"n": True}, "n: the bool"),
+        ({"n": 59}, "n: 59 given; 2 dimensions need at least 20"),
+        ({"weights": [-1.0]}, "weight 0 is -1"),
+        ({"weights": [0.0]}, "all are 0"),
+        ({"weights": [1.0, 2.0]}, "2 given for 1 expectations"),
+        ({"weights": [np.nan]}, "weight 0 is NaN"),
+        ({"weights": "large"}, "'relative', 'absolute' or an array"),
+        ({"weights": ["a"]}, "real numbers"),
+        ({"weights": [[1.0]]}, "it must be"),
+        (
+            {"method": "magic"},
+            "method: 'magic' was given; did you mean 'aiscv'? one of the names 'aiscv', 'paper'",
+        ),
+        ({"controls": "al"}, "controls: 'al' was given; did you mean 'all'? one of 'own'"),
+        ({"controls": "some"}, "controls"),
+        ({"family": "cauchy"}, "family"),
+        ({"covariance": "none"}, "covariance"),
+        ({"on_nan": "drop"}, "on_nan"),
+        ({"family": "t", "df": 2.0}, "df: 2 given; it must be a finite number above 2"),
+        ({"df": "many"}, "df"),
+        ({"n_stages": 0}, "n_stages"),
+        ({"n_stages": 2.5}, "n_stages"),
+        ({"adapt_fraction": 1.0}, "adapt_fraction: 1 given; it must be from 0.01 to 0.9"),
+        ({"defensive": -0.1}, "defensive"),
+        ({"defensive_base": np.nan}, "defensive_base"),
+        ({"method": "mc", "defensive": 0.1}, "given with method='mc'"),
+        ({"names": ["a", "b"]}, "names: 2 given for 1"),
+        ({"names": "a"}, "different names"),
+        ({"names": ["a", "a"]}, "different names"),
+        ({"n": 2**70}, "n: 1180591620717411303424 was given"),
+        ({"n_stages": -3}, "n_stages: -3 was given"),
+        ({"rng": -1}, "rng"),
+        ({"rng": "seed"}, "rng"),
+        ({"n_threads": 0}, "n_threads"),
+        ({"n_threads": 10_000}, "n_threads"),
+        ({"progress": "yes"}, "progress"),
+    ],
+    ids=lambda x: "-".join(f"{k}={v}" for k, v in x.items()) if isinstance(x, dict) else "",
+)
+def test_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message.replace("(", r"\(").replace("?", r"\?")):
+        fm.importance.expect(f, LAW, **{"n": 1_000, "rng": 0, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ([], "an empty sequence"),
+        (3.0, "law"),
+        ([fm.distributions.Normal(), LAW], r"dimensions \[1, 2\]"),
+        ([LAW, "normal"], r"law\[1\]"),
+    ],
+)
+def test_laws(law: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        fm.importance.expect(f, law, n=1_000, rng=0)
+
+
+def test_a_law_without_its_dimension() -> None:
+    class Lost(fm.distributions.Law):
+        pass
+
+    with pytest.raises(ArgumentError, match="Lost has no dim"):
+        fm.importance.expect(f, Lost(), n=1_000, rng=0)
+
+
+def test_names_are_checked_before_the_budget_is_spent() -> None:
+    seen: list[int] = []
+
+    def g(x: Array) -> Array:
+        seen.append(len(x))
+        return x
+
+    with pytest.raises(ArgumentError, match="names: 3 given for 2 expectations"):
+        fm.importance.expect(g, LAW, n=100_000, rng=0, names=["a", "b", "c"])
+    assert len(seen) == 1
+
+
+def test_a_complex_integrand_takes_no_array_of_weights() -> None:
+    with pytest.raises(ArgumentError, match="weights: an array given with a complex f"):
+        fm.importance.expect(lambda x: f(x) + 0j, LAW, n=1_000, rng=0, weights=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"n": 50}, "n:"),
+        ({"scheme": "mc"}, "scheme"),
+        ({"family": "cauchy"}, "family"),
+        ({"n_stages": 0}, "n_stages"),
+        ({"n_components": 0}, "n_components"),
+        ({"n_components": 1.5}, "n_components"),
+        ({"df": 2.0}, "df"),
+        ({"df": "many"}, "df"),
+        ({"defensive": 1.0}, "defensive"),
+        ({"defensive": -0.1}, "defensive"),
+        ({"names": ["a"]}, "names"),
+        ({"names": ["a", "a", "b"]}, "names"),
+        ({"rng": -1}, "rng"),
+        ({"progress": 3}, "progress"),
+    ],
+)
+def test_bad_arguments(settings: dict[str, Any], match: str) -> None:
+    with pytest.raises(fm.errors.ArgumentError, match=match):
+        run_evidence(small(), **settings)
+
+
+def test_bad_laws_and_targets() -> None:
+    with pytest.raises(fm.errors.ArgumentError, match="law"):
+        fm.importance.evidence(small().log_density, "normal")
+    with pytest.raises(fm.errors.ArgumentError):
+        fm.importance.evidence(3.0, wide(2, 1.0))
+    with pytest.raises(fm.errors.ArgumentError):
+        fm.importance.evidence(wide(3, 1.0), wide(2, 1.0))

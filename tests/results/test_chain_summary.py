@@ -1,0 +1,138 @@
+"""Headlines, tables and warnings of runs of Markov chains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from samples import run, texts, walks
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+from fermiac.results.chain_summary import findings
+
+
+def test_chains_that_are_too_short() -> None:
+    s = fm.Sample.from_arrays(np.arange(12.0).reshape(2, 3, 2))
+    assert repr(s) == "Sample of 2 chains × 3 draws in 2 dimensions"
+    assert "mcse" not in s.summary().split("\n")[1]
+    assert texts(s) == ["chains of 3 draws are too short to judge; draw 100 of each at least"]
+    with pytest.raises(ArgumentError, match="2 chains of 3 draws given; 4 draws are needed"):
+        s.expect(lambda x: x)
+    one = fm.Sample.from_arrays(np.arange(2.0).reshape(1, 1, 2))
+    assert "Sample of 1 chain × 1 draws" in one.summary()
+    assert repr(fm.Sample.from_arrays(np.arange(6.0).reshape(1, 6, 1))).startswith(
+        "Sample of 1 chain × 6 draws in 1 dimension: ESS ≥ "
+    )
+
+
+def test_a_good_run_is_not_blamed() -> None:
+    energy = walks(4, 1000, 1, 0.0)[..., 0]
+    s = run(
+        energy=energy,
+        diverging=np.zeros((4, 1000), bool),
+        acceptance_rate=np.full((4, 1000), 0.8),
+        reached_max_depth=np.arange(4000).reshape(4, 1000) < 30,
+    )
+    assert findings(s) == ()
+    assert findings(run()) == ()
+    assert findings(run(energy=np.full((4, 1000), np.nan))) == ()
+
+
+def test_what_is_wrong_with_a_run() -> None:
+    flags = np.zeros((4, 1000), bool)
+    flags[1, :12] = True
+    (text,) = texts(run(diverging=flags))
+    assert text.startswith("12 of 4000 transitions (0.3 %) diverged")
+    assert "raise the target acceptance" in text
+    (text,) = texts(run(**{"x.diverging": flags, "y.diverging": ~flags & False}))
+    assert text.startswith("12 of 4000 transitions of block x (0.3 %) diverged")
+    rates = np.full((4, 1000), 0.7)
+    rates[2:] = 1e-5
+    (text,) = texts(run(acceptance_rate=rates))
+    assert text.startswith(
+        "2 of 4 chains stand still, with a mean acceptance of 1e-05: the run has"
+    )
+    energy = walks(4, 1000, 1, 0.99)[..., 0]
+    (text,) = texts(run(energy=energy))
+    least = fm.diagnostics.bfmi(energy).min()
+    assert text.startswith(f"E-BFMI is down to {least:.2f}, below 0.3")
+    depth = np.arange(4000).reshape(4, 1000) % 4 == 0
+    (text,) = texts(run(reached_max_depth=depth))
+    assert text.startswith("25 % of the transitions reached the largest tree depth")
+
+
+def test_the_worst_coordinates_are_named() -> None:
+    x = walks(4, 1000, 50, 0.3)
+    x[0, :, [3, 7, 30, 41]] += np.array([1, 4, 2, 3])[:, None]
+    first, second, *_ = texts(fm.Sample.from_arrays(x))
+    rhat = fm.diagnostics.rhat(x)
+    assert first.startswith(f"R-hat is up to {rhat[7]:.4g} (x[7], x[41], x[30] and 1 more)")
+    assert second.startswith("the bulk ESS is down to ")
+    assert "(x[7], x[41], x[30] and 1 more) and the tail ESS is down to" in second
+
+
+def test_the_table() -> None:
+    x = walks(4, 1000, 3, 0.6)
+    s = fm.Sample.from_arrays(x, names=["a", "b", "long name"])
+    lines = s.summary().split("\n")
+    assert lines[1].split() == "name mean sd 5% 50% 95% mcse_mean ess_bulk ess_tail rhat".split()
+    shown = np.array([line[9:].split() for line in lines[2:5]], float)
+    points = x.reshape(-1, 3)
+    table = [
+        points.mean(axis=0),
+        points.std(axis=0, ddof=1),
+        *np.quantile(points, [0.05, 0.5, 0.95], axis=0),
+        fm.diagnostics.mcse(x),
+        fm.diagnostics.ess(x),
+        fm.diagnostics.ess(x, kind="tail"),
+        fm.diagnostics.rhat(x),
+    ]
+    np.testing.assert_allclose(shown, np.transpose(table), rtol=6e-4)
+    assert lines[5:] == ["4 chains × 1000 draws"]
+    headline = repr(s)
+    least = min(table[6].min(), table[7].min())
+    assert headline == (
+        f"Sample of 4 chains × 1000 draws in 3 dimensions: R-hat ≤ {table[8].max():.3f}, "
+        f"ESS ≥ {least:.0f}"
+    )
+
+
+def test_long_tables_are_cut_and_show_the_worst() -> None:
+    x = walks(2, 400, 120, 0.2)
+    x[0, :, 110] += 5
+    s = fm.Sample.from_arrays(x)
+    lines = s.summary().split("\n")
+    assert lines[2 + 39].startswith("x[39] ")
+    rhat = fm.diagnostics.rhat(x[..., 110])
+    assert lines[2 + 40].startswith(
+        f"… and 80 more; of all, the largest R-hat is {rhat:.3f} (x[110])"
+    )
+    assert repr(s).endswith("in the first 100 of them")
+
+
+def test_below_the_table_stands_how_the_run_went() -> None:
+    flags = np.zeros((4, 1000), bool)
+    flags[0, 0] = True
+    s = replace(
+        run(diverging=flags, energy=walks(4, 1000, 1, 0.0)[..., 0], reached_max_depth=~flags),
+        settings={"n_warmup": 500, "bias": "discretisation"},
+        seed=7,
+        n_evals=123,
+        wall_time=2.0,
+        warnings=("told before",),
+        status="interrupted",
+    )
+    lines = s.summary().split("\n")
+    assert lines[4] == (
+        "4 chains × 1000 draws after 500 of warm-up, seed 7, 123 evaluations, 2 s, interrupted"
+    )
+    least = fm.diagnostics.bfmi(s.stats["energy"]).min()
+    assert lines[5] == (
+        f"divergences 1 (0.025 %); at the largest tree depth 100 %; least E-BFMI {least:.2f}"
+    )
+    assert "discretisation bias" in lines[6]
+    assert lines[7] == "warning: told before"
+    assert lines[8].startswith("warning: 1 of 4000 transitions")
+    assert len(repr(s).split("\n")) <= 6
