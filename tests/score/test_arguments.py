@@ -1,4 +1,4 @@
-"""What calls of score models refuse, and how they say where an error of the user's comes from."""
+"""Refused arguments, ranges of levels, and notes on errors of users in calls of score models."""
 
 from __future__ import annotations
 

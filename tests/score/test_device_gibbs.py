@@ -1,4 +1,4 @@
-"""Denoising Langevin Gibbs in tensors: chain by chain the core's, and the law it is for."""
+"""Denoising Langevin Gibbs in tensors: the chains of the core, and their law."""
 
 from __future__ import annotations
 

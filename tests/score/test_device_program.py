@@ -1,4 +1,4 @@
-"""The tensor text of the executor against the core's: every integrator, noise, rules, failures."""
+"""The executor in tensors against that of the core: integrators, noise, settings, failures."""
 
 from __future__ import annotations
 

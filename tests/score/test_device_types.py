@@ -1,4 +1,4 @@
-"""Device loops as on a GPU, played on a CPU: single precision, noise of the device, rare looks."""
+"""Device loops as on a GPU, emulated on a CPU: single precision, device noise, late checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of integrators elsewhere, interrupted, killed and resumed: the same bits."""
+"""Integrators on executors and with checkpoints: the same bits as local runs."""
 
 from __future__ import annotations
 

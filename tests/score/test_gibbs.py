@@ -1,4 +1,4 @@
-"""Chains over noise levels: bits that stay, predictors, resumes, results, errors."""
+"""Denoising Langevin Gibbs: reproducible bits, states, predictors and failures."""
 
 from __future__ import annotations
 

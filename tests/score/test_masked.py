@@ -1,4 +1,4 @@
-"""Masked diffusion event by event: when tokens appear, where, and their exact joint law."""
+"""Masked diffusion event by event: times, positions, and the exact joint law of tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of arrays as score models: parametrisations, shapes, levels, what is refused."""
+"""Functions of arrays as score models: shapes, levels, refused arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guided sampling: exact laws by particles, biases of candidates, and what is refused."""
+"""Guided sampling: exact laws by particles, biases of candidates, and refused arguments."""
 
 from __future__ import annotations
 

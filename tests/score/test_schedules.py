@@ -1,4 +1,4 @@
-"""Grids of noise levels: published values, what they are even in, searched ones."""
+"""Schedules: published values, spacing, and refused arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks trained on data: against exact models, reproducible, and refused where nothing fits."""
+"""Training of score models: exact models, reproducibility, and refused arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws, and looks into the state of chains over noise levels, for their tests."""
+"""Laws, settings and states of chains over noise levels, for their tests."""
 
 from __future__ import annotations
 
