@@ -1,4 +1,4 @@
-"""Benchmarks of integrators and chains of score models: fermiac, k-diffusion, diffusers and ODE solvers.
+"""Benchmarks of score integrators and chains: fermiac, k-diffusion, diffusers and ODE solvers.
 
 ``pytest benches/score/bench.py --benchmark-group-by=group``. Everyone in a group does the same job.
 A row's time is that of the wall; its extra_info has the CPU-seconds of the process, and what the

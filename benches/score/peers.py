@@ -68,7 +68,7 @@ def k_diffusion_network(module: Any, n: int, n_steps: int) -> Run:
 
 
 def diffusers_network(module: Any, n: int, n_steps: int) -> Run:
-    """2M by a scheduler of diffusers on the same levels; its points are a y with a² (1 + s²) = 1."""
+    """2M by a scheduler of diffusers on the same levels; its points are a y, a² (1 + s²) = 1."""
     import torch
     from diffusers import DPMSolverMultistepScheduler
 
