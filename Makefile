@@ -1,7 +1,7 @@
-# Every chore of the project. `make` alone lists them; each sets up what it needs in .venv.
+# All tasks of the project. `make` alone lists them; each installs what it needs into .venv.
 
 PYTHON ?= python3
-# uv is used where it is there; `make UV= …` forces pip.
+# uv is used if it is installed; `make UV= …` forces pip.
 UV     := $(shell command -v uv 2>/dev/null)
 CARGO  ?= cargo
 # Test processes; the tests themselves use several threads.
@@ -9,8 +9,9 @@ JOBS   ?= auto
 # Arguments for pytest, for instance `make test ARGS="tests/test_random.py -k gamma"`.
 ARGS   ?=
 
-# The Cargo profile of the package that is built, tested and shown: quick, release or dist.
-PROFILE ?= $(if $(CI),release,quick)
+# The Cargo profile of the package that is built, tested and shown: quick, release or dist. They give
+# the same bits; `quick` is the cheapest to build, and `make dist-check` builds what is shipped.
+PROFILE ?= quick
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -41,7 +42,7 @@ help: ## List the targets
 
 dev: $(STAMP)-built-quick ## Build the Rust crates (quick profile) and install fermiac into .venv, editable
 
-build: $(BUILT) ## The same in the profile PROFILE: quick, or release where CI is set
+build: $(BUILT) ## The same in the profile PROFILE, by default quick
 
 demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
 	$(PY) examples/demo.py --out demo
@@ -90,7 +91,7 @@ bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, u
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist
 
-# The wheel comes from the unpacked source distribution: what is missing there fails here.
+# The wheel comes from the unpacked source distribution, so files missing there are found.
 dist-check: $(STAMP)-dev $(BUILT) ## Build a wheel from the source distribution and import it
 	rm -rf dist $(VENV)/dist-check
 	CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}" \
@@ -99,12 +100,12 @@ dist-check: $(STAMP)-dev $(BUILT) ## Build a wheel from the source distribution 
 	PYTHONPATH=$(VENV)/dist-check $(PY) -c "import fermiac; \
 		assert 'dist-check' in fermiac.__file__; print('wheel imports: fermiac', fermiac.__version__)"
 
-fmt: $(STAMP)-dev ## Format and fix what can be fixed
+fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(CARGO) fmt --all
 	$(PY) -m ruff check --fix $(RUFF_PATHS)
 	$(PY) -m ruff format $(RUFF_PATHS)
 
-clean: ## Remove everything that was built or installed here
+clean: ## Remove all build outputs and .venv
 	rm -rf .venv target dist demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -119,18 +120,18 @@ need-python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
 		sys.exit(0 if v >= (3, 11) else f"$(PYTHON) is {v[0]}.{v[1]}, and fermiac needs Python >= 3.11: name one by make PYTHON=/path/to/python")'
 
-# One stamp a step: a step runs again only when what it depends on has changed.
+# One stamp per step: a step runs again only when one of its dependencies has changed.
 $(STAMP)-venv: | need-python need-cargo
 	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv --clear $(VENV))
 	@touch $@
 
-# One profile is installed at a time, so the stamps of the others go.
+# One profile is installed at a time, so the stamps of the others are removed.
 $(STAMP)-built-%: $(RUST_SOURCES) pyproject.toml $(STAMP)-dev
 	$(MATURIN) develop --profile $* $(LOCKED) $(if $(UV),--uv)
 	@rm -f $(STAMP)-built-*
 	@touch $@
 
-# Reads the extra's list from pyproject.toml; installing `.[extra]` would build the package anew.
+# Reads the requirements of an extra from pyproject.toml; installing `.[extra]` would rebuild the package.
 $(STAMP)-%: pyproject.toml | $(STAMP)-venv
 	@$(PY) -c 'import tomllib; \
 		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' \

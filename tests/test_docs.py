@@ -15,6 +15,7 @@ from fermiac.cli import main
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
+    "docs/importance.md",
     "docs/privacy.md",
     "docs/mcmc.md",
     "docs/nested.md",

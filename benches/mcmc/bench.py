@@ -1,10 +1,10 @@
 """Chains on eight targets: fermiac beside nutpie, blackjax, numpyro, rustmc and emcee.
 
-``pytest benches/mcmc/bench.py --benchmark-group-by=group``. A row's time is that of the wall; its
-extra_info has the figures that samplers are compared by, medians over the rounds: the least bulk
-ESS of a coordinate for each CPU-second of the process and for each 1000 evaluations, warm-up
-included, beside the largest R-hat and the worst error of a known mean in standard errors. Peers run
-where they are installed. Some targets are too hard for all at default settings; then R-hat says so.
+``pytest benches/mcmc/bench.py --benchmark-group-by=group``. The time of a row is wall time; its
+extra_info has the figures of the comparison, medians over the rounds: the least bulk ESS of a
+coordinate per CPU-second of the process and per 1000 evaluations, with the warm-up, the largest
+R-hat, and the largest error of a known mean in standard errors. Peers run if they are installed.
+Some targets are too hard for all samplers at default settings; R-hat shows it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ FORMS: dict[str, Callable[[Problem], dict[str, Any]]] = {
 
 
 def ours(p: Problem, form: str, kernel: Callable[[], Any], **settings: Any) -> Run:
-    """A fermiac run; chains, warm-up and draws are those of the NUTS peers unless given."""
+    """Return a fermiac run; chains, warm-up and draws are those of the NUTS peers by default."""
     target = FORMS[form](p)
     sizes = {"n_chains": CHAINS, "n_warmup": WARMUP, "n_draws": DRAWS} | settings
 
@@ -75,19 +75,19 @@ def ours(p: Problem, form: str, kernel: Callable[[], Any], **settings: Any) -> R
 
 
 def nuts(form: str, metric: str | None = None, **settings: Any) -> Callable[[Problem], Run]:
-    """NUTS on this form of a problem; with no metric, at the defaults."""
+    """Return NUTS on this form of a problem, with the default metric unless one is given."""
     given = {} if metric is None else {"metric": metric}
     return lambda p: ours(p, form, lambda: fm.mcmc.NUTS(**given), **settings)
 
 
 def mala(form: str, **settings: Any) -> Callable[[Problem], Run]:
-    """MALA with its adaptive preconditioner, as long as the peer's."""
+    """Return MALA with its adaptive preconditioner, with the length of the peer."""
     sizes = {"n_warmup": MALA_WARMUP, "n_draws": MALA_DRAWS} | settings
     return lambda p: ours(p, form, lambda: fm.mcmc.MALA(), **sizes)
 
 
 def stretch(form: str) -> Callable[[Problem], Run]:
-    """As many walkers and steps as emcee's."""
+    """Return an ensemble with the walkers and steps of emcee."""
 
     def make(p: Problem) -> Run:
         target = FORMS[form](p)
@@ -125,7 +125,7 @@ METHODS = OURS | PEERS
 
 
 def prepare(benchmark: Any, make: Callable[[Problem], Run], name: str) -> tuple[Problem, Run]:
-    """The problem and what runs it, compiled; skips where something is not installed."""
+    """Return a problem and its run, compiled; skip if something is not installed."""
     try:
         p = problem(name)
         run = make(p)
@@ -137,7 +137,7 @@ def prepare(benchmark: Any, make: Callable[[Problem], Run], name: str) -> tuple[
 
 
 def judge(benchmark: Any, p: Problem, run: Run) -> None:
-    """Time some rounds, each with its seed, and note what their draws are worth."""
+    """Time some rounds, each with its seed, and note the figures of their draws."""
     rounds: list[tuple[Array, int, float]] = []
 
     def call() -> None:
@@ -189,7 +189,7 @@ def bench_many_chains(benchmark: Any, name: str, method: str) -> None:
 
 
 def _own(p: Problem, form: str) -> float:
-    """Nanoseconds of a point, with gradient, in a batch that stays in cache."""
+    """Return the nanoseconds of a point, with its gradient, in a batch that stays in cache."""
     density = FORMS[form](p)["log_density"]
     x = np.random.default_rng(5).standard_normal((2**15 // p.dim, p.dim))
     each = timeit.repeat(lambda: density.log_density_and_gradient(x), number=20, repeat=5)
@@ -206,7 +206,7 @@ KERNELS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("form", ["built-in", "C pointer"])
 @pytest.mark.parametrize("dim", [2, 10, 100])
 def bench_overhead(benchmark: Any, dim: int, form: str, kernel: str) -> None:
-    """CPU time of an evaluation, beside the density's own in a batch, where it is cheapest."""
+    """Measure the CPU time of an evaluation in a run, and that of the density in a batch."""
     benchmark.group = f"mcmc, cost of an evaluation: d={dim}"
     p = standard_normal(dim)
     try:

@@ -1,4 +1,4 @@
-"""The targets of bench_mcmc as rustmc's expressions, each written as that library does it best."""
+"""The targets of the benchmark as expressions of rustmc, each in the best form of that library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _names(n: int) -> list[str]:
 
 
 def _gaussian(b: Any, p: Problem) -> Built:
-    """By its autoregression: a few operations a coordinate."""
+    """Return the model by its autoregression: a few operations per coordinate."""
     x = _normals(b, p.dim)
     total = 0.0
     for before, after in itertools.pairwise(x):
@@ -52,7 +52,7 @@ def _schools(b: Any, centred: bool) -> Built:
 
 
 def _logistic(b: Any, p: Problem) -> Built:
-    """A vector of coefficients times a matrix: what its likelihood is made for."""
+    """Return the model with a vector of coefficients times a matrix."""
     design, seen = p.data
     b.bernoulli_logit_likelihood("seen", b.vector_normal_prior("b", p.dim) @ "design", "seen")
     return [f"b[{i}]" for i in range(p.dim)], {"design": design, "seen": seen}
@@ -94,7 +94,7 @@ MODELS: dict[str, Callable[[Any, Problem], Built]] = {
 
 
 def model(p: Problem) -> tuple[Any, dict[str, Array], Callable[[Any], Array]]:
-    """A compiled model, its data, and what makes draws (chains, draws, d) of a fit."""
+    """Return a compiled model, its data, and the function from a fit to (chains, draws, d)."""
     import rustmc
 
     builder = rustmc.ModelBuilder()

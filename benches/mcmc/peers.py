@@ -1,4 +1,4 @@
-"""Other samplers on the targets of bench_mcmc, each at its own best documented setting.
+"""Other samplers on the targets of the benchmark, each at its best documented setting.
 
 A peer is a function of a problem that compiles what it needs and returns ``run(seed)``, which gives
 draws (chains, draws, d) and the number of evaluations with the warm-up's. `measure` calls it once
@@ -42,7 +42,7 @@ class NotApplicable(Exception):
 
 
 def starts(p: Problem, seed: int, n: int = CHAINS) -> Array:
-    """Everyone's starting points, uniform on (-2, 2)."""
+    """Return the starting points of all samplers, uniform on (-2, 2)."""
     return np.random.default_rng(seed).uniform(-2.0, 2.0, (n, p.dim))
 
 
@@ -70,7 +70,7 @@ def _nutpie_run(nutpie: Any, model: Any, settings: dict[str, Any]) -> Run:
 
 
 def nutpie_native(p: Problem, **settings: Any) -> Run:
-    """A C function of one point called from nutpie's threads, as its compiled models are."""
+    """Return a run of nutpie on a C function of one point, called from its threads."""
     import numba
     import nutpie
     from numba import types
@@ -108,7 +108,7 @@ def nutpie_native(p: Problem, **settings: Any) -> Run:
 
 
 def nutpie_python(p: Problem) -> Run:
-    """A Python function of one point, whose inside is compiled."""
+    """Return a run of nutpie on a Python function of one point with a compiled body."""
     import nutpie
 
     d, f = p.dim, p.compiled
@@ -137,7 +137,7 @@ def _jax() -> Any:
 
 
 def _jax_run(p: Problem, chain: Callable[[Any, Any], tuple[Any, Any]], batched: bool) -> Run:
-    """All chains in one compiled call: as a batch, or one after the other."""
+    """Return the run of all chains in one compiled call: as a batch, or one after the other."""
     jax = _jax()
     if batched:
         every = jax.jit(jax.vmap(chain))
@@ -153,7 +153,7 @@ def _jax_run(p: Problem, chain: Callable[[Any, Any], tuple[Any, Any]], batched: 
 
 
 def blackjax_nuts(p: Problem, batched: bool = True, low_rank: bool = False) -> Run:
-    """NUTS after the window adaptation."""
+    """Return NUTS after the window adaptation."""
     jax, density = _jax(), p.jax()
     import blackjax
 
@@ -176,7 +176,7 @@ def blackjax_nuts(p: Problem, batched: bool = True, low_rank: bool = False) -> R
 
 
 def blackjax_mala(p: Problem) -> Run:
-    """MALA; the step, tuned to an acceptance of 0.574 in the warm-up, is left to its user."""
+    """Return MALA with a step size tuned in the warm-up to an acceptance rate of 0.574."""
     jax, density = _jax(), p.jax()
     import blackjax
 
@@ -207,7 +207,7 @@ def blackjax_mala(p: Problem) -> Run:
 
 
 def numpyro_nuts(p: Problem, batched: bool = False) -> Run:
-    """NUTS by its functional interface, whose compiled loop is kept from run to run."""
+    """Return NUTS by the functional interface, whose compiled loop is kept between runs."""
     jax, density = _jax(), p.jax()
     from numpyro.infer.hmc import hmc
 
@@ -248,7 +248,7 @@ def emcee(p: Problem, differential: bool = False) -> Run:
 
 
 def rustmc(p: Problem) -> Run:
-    """NUTS on its expression graph, where the model is one that it can write."""
+    """Return NUTS on the expression graph, if the model can be written as one."""
     from benches.mcmc.peer_rustmc import model
 
     compiled, data, draws_of = model(p)
@@ -279,7 +279,7 @@ PEERS: dict[str, Callable[[Problem], Run]] = {
 
 
 def figures(p: Problem, draws: Array, n_evals: int, seconds: float) -> dict[str, float]:
-    """What draws (chains, draws, d) are worth; one judge for everyone."""
+    """Return the figures of draws (chains, draws, d), the same for all samplers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         least = float(np.min(fm.diagnostics.ess(draws)))
@@ -299,14 +299,14 @@ def figures(p: Problem, draws: Array, n_evals: int, seconds: float) -> dict[str,
 
 
 def timed(run: Run, seed: int) -> tuple[Array, int, float]:
-    """Draws, evaluations and CPU-seconds of this process, all threads of it."""
+    """Return draws, evaluations and CPU-seconds of all threads of this process."""
     start = time.process_time()
     draws, n_evals = run(seed)
     return draws, n_evals, time.process_time() - start
 
 
 def measure(p: Problem, run: Run, repeats: int = 3) -> dict[str, float]:
-    """Medians over runs with different seeds, after one that compiles."""
+    """Return medians over runs with different seeds, after one that compiles."""
     run(1000)
     rows = []
     for seed in range(repeats):
@@ -316,7 +316,7 @@ def measure(p: Problem, run: Run, repeats: int = 3) -> dict[str, float]:
 
 
 def main(path: Path, peers: list[str], problems: list[str]) -> None:
-    """Add what these peers do on these problems to a file of figures."""
+    """Add the figures of these peers on these problems to a file."""
     known = json.loads(path.read_text()) if path.exists() else {}
     for name in problems:
         for peer in peers:

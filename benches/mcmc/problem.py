@@ -1,4 +1,4 @@
-"""A log-density in the forms that samplers take, and the check that all forms are one."""
+"""A log-density in the forms that samplers take, and the check that all forms agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Answers:
-    """Functions of draws (..., d) -> (..., k) whose means are known, and the errors of these."""
+    """Functions of draws (..., d) -> (..., k) with known means, and the errors of the means."""
 
     of: Callable[[Array], Array]
     mean: Array
@@ -41,7 +41,7 @@ class Problem:
 
     @cached_property
     def compiled(self) -> Any:
-        """The scalar function, compiled; sums may be reordered, as a C compiler is told to."""
+        """The compiled scalar function; sums may be reordered, as with -ffast-math in C."""
         import numba
 
         return numba.njit(self.scalar, fastmath={"reassoc", "contract", "nsz"})
@@ -66,7 +66,7 @@ class Problem:
 
     @cached_property
     def point_cfunc(self) -> Any:
-        """One point, as nutpie's compiled models take it."""
+        """The function of one point, as nutpie takes it for compiled models."""
         import numba
         from numba import types
 
@@ -98,7 +98,7 @@ class Problem:
 
     @cached_property
     def native(self) -> Any:
-        """The C pointer as fermiac's target."""
+        """The C pointer as a target of fermiac."""
         return fm.targets.native(self.cfunc, self.dim, gradient=True)
 
 
@@ -111,7 +111,7 @@ def _by_points(p: Problem, x: Array) -> tuple[Array, Array]:
 
 
 def check(p: Problem, n: int = 64) -> dict[str, float]:
-    """Largest relative differences of all forms from the batch of NumPy, and from differences."""
+    """Return the largest relative differences of all forms from NumPy, and from differences."""
     x = np.random.default_rng(3).uniform(-2.0, 2.0, (n, p.dim))
     value, gradient = p.pair(x)
     size, steep = np.abs(value).max(), np.abs(gradient).max()

@@ -1,4 +1,4 @@
-"""Targets of bench_mcmc: for each a batch of NumPy, a scalar function, JAX, a built-in density.
+"""Targets of the benchmark: each as a NumPy batch, a scalar function, JAX, and a built-in density.
 
 Every form has the same constants, so all give the same numbers. `answers` are means that are known
 beside the draws: closed forms, a quadrature over one coordinate, an importance sample with error.
@@ -69,7 +69,7 @@ def gaussian(dim: int) -> Problem:
 
 
 def standard_normal(dim: int) -> Problem:
-    """What costs next to nothing: it shows what samplers cost."""
+    """A density at nearly no cost: it shows the cost of the samplers."""
     constant = -0.5 * dim * LOG_2PI
 
     def values(x: Array) -> Array:
@@ -349,7 +349,7 @@ def rosenbrock() -> Problem:
 
 
 def funnel() -> Problem:
-    """Neal's: v ~ N(0, 9) and nine x | v ~ N(0, e^v)."""
+    """The funnel of Neal: v ~ N(0, 9) and nine x | v ~ N(0, e^v)."""
     dim, constant = 10, -5.0 * LOG_2PI - math.log(3.0)
 
     def values(x: Array) -> Array:
@@ -404,5 +404,5 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 
 @cache
 def problem(name: str) -> Problem:
-    """The problem of this name, made once."""
+    """Return the problem of this name, made once."""
     return PROBLEMS[name]()

@@ -1,4 +1,4 @@
-"""How much narrower a credible interval of epsilon is than boxes of limits: the table in the docs.
+"""The table of the docs: widths of credible intervals of epsilon and of boxes of limits.
 
 ``python -m benches.privacy.table_narrowness`` prints the table of docs/privacy.md.
 Zanella-Béguelin et al., "Bayesian estimation of differential privacy" (ICML, 2023), report

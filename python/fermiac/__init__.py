@@ -20,7 +20,7 @@ from fermiac._base.config import get_num_threads, isa_level, set_num_threads
 from fermiac._base.strategies import suggestion as _suggestion
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load
-from fermiac.runs.background import Run
+from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
 
 if _TYPE_CHECKING:
@@ -63,6 +63,7 @@ __all__ = [
     "score",
     "set_num_threads",
     "special",
+    "start",
     "targets",
     "walks",
 ]

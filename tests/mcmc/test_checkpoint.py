@@ -1,8 +1,7 @@
-"""Checkpoints of runs: killed and resumed, they give the bits of a run that was not."""
+"""Checkpoints of runs: the bits of a run that is killed and resumed."""
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -18,9 +17,11 @@ from mcmc_help import assert_same, driver
 from numpy.typing import NDArray
 
 import fermiac as fm
+from fermiac._base import store
 from fermiac.errors import BudgetExhausted, CheckpointError
-from fermiac.mcmc import checkpoint
+from fermiac.mcmc.checkpoint import KIND
 from fermiac.runs import checkpoint as checkpoint_module
+from fermiac.runs.checkpoint import RunCheckpoint
 
 Array = NDArray[np.float64]
 LAW = fm.distributions.MultivariateNormal(np.array([0.5, -1.0]), np.array([[1.0, 0.4], [0.4, 0.5]]))
@@ -90,7 +91,7 @@ def test_a_run_that_is_killed_again_and_again(
             text=True,
         )
         assert done.returncode == (0 if last == 10**9 else -9), done.stderr
-        reached.append(checkpoint.Keeper(tmp_path / "state")._node["elapsed"])
+        reached.append(RunCheckpoint(tmp_path / "state", KIND).elapsed)
     assert reached == sorted(set(reached))
     result = fm.load(tmp_path / "result")
     assert isinstance(result, fm.mcmc.Chains)
@@ -203,33 +204,18 @@ def test_a_checkpoint_and_the_folder_of_another_run(tmp_path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = checkpoint.store.write
+    write = store.write
 
     def full(path: Any, kind: str, node: Any, tensors: Any) -> None:
         if tensors.get("array.draws", np.empty((1, 0))).shape[1]:
             raise CheckpointError("no space left")
         write(path, kind, node, tensors)
 
-    monkeypatch.setattr(checkpoint.store, "write", full)
+    monkeypatch.setattr(store, "write", full)
     with pytest.raises(CheckpointError, match="no space left") as caught:
         run(checkpoint=tmp_path / "state")
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     np.testing.assert_array_equal(partial.draws, run().draws)
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="it cannot take room in advance")
-def test_a_full_disk_is_met_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(n_draws=20_000, stop=fm.mcmc.StopWhen(ess=1, rhat=None, every=10), path=tmp_path / "short")
-    found = (tmp_path / "short" / "draws.npy").stat()
-    assert found.st_blocks * 512 >= found.st_size > 1e6
-
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(CheckpointError, match="lower n_draws"):
-        run(path=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_random_target_may_be_let_through(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Compositions of kernels: closed forms, the same bits however they run, what is asked, errors."""
+"""Compositions of kernels: closed forms, the same bits for every driver, requests, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels as objects: what they refuse, when they are equal, and what provenance says of them."""
+"""Kernels as objects: settings, equality, provenance, and single transitions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gibbs_help import Run, conditional, gradient, log_density
 
 import fermiac as fm
 from fermiac import mcmc
-from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
+from fermiac.random import Stream
+from fermiac.targets import as_target
 
 LAW = fm.distributions.Normal([0.0, 1.0])
 
@@ -152,3 +155,55 @@ def test_what_a_user_s_function_gives_is_checked() -> None:
 
     with pytest.raises(fm.errors.TargetError, match=r"a point of shape \(\)"):
         mcmc.sample(LAW, kernel=Empty(), rng=0)
+
+
+mcmc = fm.mcmc
+
+
+TARGET = as_target(log_density, 2, gradient)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        mcmc.RWM(scale=1.0),
+        mcmc.MALA(step_size=1.0),
+        mcmc.Gibbs(
+            [("x", mcmc.MALA(step_size=1.0)), ("y", mcmc.Conditional(conditional(1)))],
+            blocks={"x": 0, "y": 1},
+        ),
+    ],
+)
+def test_steps_are_those_of_a_run(kernel: Any) -> None:
+    start = np.array([0.3, -0.2])
+    rng = Stream(7)
+    first = state = kernel.init(TARGET, start)
+    assert state.log_density == log_density(start[None])[0]
+    states = []
+    for _ in range(20):
+        state, info = kernel.step(rng, state)
+        states.append(state)
+    run = Run(kernel, start[None], TARGET)
+    run.sampler.set_stream_position(Stream(7).position)
+    draws, values, stats = run.go(20)
+    np.testing.assert_array_equal([s.x for s in states], draws[0])
+    np.testing.assert_array_equal([s.log_density for s in states], values[0])
+    assert info == {name: column[0, -1] for name, column in stats.items()}
+    # A state does not change; the stream does.
+    assert not np.array_equal(kernel.step(rng, first)[0].x, states[0].x)
+    np.testing.assert_array_equal(kernel.step(Stream(7), first)[0].x, states[0].x)
+
+
+def test_bad_steps() -> None:
+    kernel = mcmc.MALA()
+    with pytest.raises(ArgumentError, match="gradient"):
+        kernel.init(log_density, [0.0, 0.0])
+    with pytest.raises(ArgumentError, match="x0"):
+        kernel.init(TARGET, 0.0)
+    with pytest.raises(TargetError, match="density is 0"):
+        mcmc.RWM().init(lambda x: np.full(len(x), -np.inf), [0.0])
+    state = kernel.init(TARGET, [0.0, 0.0])
+    with pytest.raises(ArgumentError, match="rng"):
+        kernel.step(3, state)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="state"):
+        kernel.step(Stream(0), [0.0])  # type: ignore[arg-type]

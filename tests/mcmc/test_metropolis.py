@@ -1,17 +1,18 @@
-"""Langevin kernels: closed forms of normal laws, exactness of the corrected ones, bits."""
+"""Metropolis kernels: acceptance rates, biases, step sizes, drivers, and checkpoints."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from chain_runs import draws, go, record, sampler
 from forms import DENSITIES, MEAN, SD, Make
 from mcmc_chains import TARGETS, Chains, law_is_kept, normal_target
 from numpy.typing import NDArray
-from scipy.linalg import solve_discrete_lyapunov
 
 import fermiac as fm
 
 Array = NDArray[np.float64]
+
 
 N = 10_000
 
@@ -66,70 +67,6 @@ def test_a_scaled_metric_is_a_change_of_variables() -> None:
     variance_is(draws[:, -1], 1 / lam / (1 - 0.8**2 / 4))
 
 
-def stationary(splitting: str, lam: float, h: float, gamma: float) -> tuple[Array, Array]:
-    """The stationary covariance of (x, p), and the matrix of a step."""
-    step, noise = np.eye(2), np.zeros((2, 2))
-    for letter in splitting:
-        t = h / splitting.count(letter)
-        c = np.exp(-gamma * t)
-        part = {
-            "A": np.array([[1.0, t], [0.0, 1.0]]),
-            "B": np.array([[1.0, 0.0], [-t * lam, 1.0]]),
-            "O": np.diag([1.0, c]),
-        }[letter]
-        step, noise = part @ step, part @ noise @ part.T
-        if letter == "O":
-            noise[1, 1] += 1 - c * c
-    return solve_discrete_lyapunov(step, noise), step
-
-
-def test_the_covariances_of_splittings_are_the_published_ones() -> None:
-    for splitting, expected in [("BAOAB", (0.25, 0.75)), ("OBABO", (1 / 3, 1.0))]:
-        covariance, _ = stationary(splitting, 4.0, 0.5, 2.0)
-        assert np.allclose(covariance, np.diag(expected), rtol=1e-12, atol=1e-12)
-    covariance, step = stationary("BAOAB", 4.0, 0.5, 2.0)
-    assert abs((step @ covariance)[0, 0] / covariance[0, 0] - 0.6580301) < 1e-7
-
-
-@pytest.mark.parametrize("splitting", ["BAOAB", "OBABO", "ABOBA", "OABAO", "AOBOA"])
-def test_splittings_have_their_known_covariances(splitting: str) -> None:
-    lam, h, gamma = 4.0, 0.5, 2.0
-    target, x0 = standard(lam)
-    kernel = fixed(fm.mcmc.UnderdampedLangevin, h, splitting=splitting, friction=gamma)
-    chains = Chains(kernel, target, x0)
-    draws, stats = chains.run(24)
-    x = draws[..., 0]
-    covariance, step = stationary(splitting, lam, h, gamma)
-    variance_is(x[:, -1], covariance[0, 0])
-    autocorrelation_is(x[:, -2], x[:, -1], (step @ covariance)[0, 0] / covariance[0, 0])
-    # The energy less that of the position is that of the momentum.
-    norm = 0.5 * np.log(2 * np.pi / lam)
-    kinetic = chains.stat(stats, "energy")[:, -1] - 0.5 * lam * x[:, -1] ** 2 - norm
-    assert abs(2 * kinetic.mean() / covariance[1, 1] - 1) < 5 * np.sqrt(2 / N)
-
-
-def test_one_gradient_a_step_is_enough() -> None:
-    target, x0 = standard(n=3)
-    for splitting, each in [("BAOAB", 1), ("OBABO", 1), ("ABOBA", 2), ("OABAO", 2)]:
-        kernel = fixed(fm.mcmc.UnderdampedLangevin, 0.3, splitting=splitting)
-        chains = Chains(kernel, target, x0)
-        chains.run(7)
-        assert chains.sampler.n_evals[0] == 3 * (7 * each + 1)
-
-
-def test_without_friction_a_corrected_step_is_a_leapfrog() -> None:
-    target, _ = standard()
-    kernel = fixed(fm.mcmc.UnderdampedLangevin, 0.5, friction=1e-300, metropolis=True)
-    chains = Chains(kernel, target, [[1.0]])
-    draws, stats = chains.run(1)
-    error = chains.stat(stats, "energy_error")[0, 0]
-    x = draws[0, 0, 0]
-    # The leapfrog from x = 1 to here, solved for the momentum.
-    p = (x - 1) / 0.5 + 0.25
-    end = p - 0.25 * (1 + x)
-    assert abs(0.5 * (x * x + end * end - 1 - p * p) - error) < 1e-12
-
-
 KERNELS = {
     "MALA": fixed(fm.mcmc.MALA, 0.8),
     "truncated": fixed(fm.mcmc.MALA, 0.9, truncate=0.7),
@@ -144,27 +81,6 @@ KERNELS = {
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 def test_corrected_kernels_keep_the_law(kernel: fm.mcmc.Kernel, name: str) -> None:
     law_is_kept(kernel, name)
-
-
-def test_a_momentum_turns_round_where_a_step_is_rejected() -> None:
-    # Beyond 1 there is no density, and without friction a chain goes on as it came.
-    def wall(x: Array) -> tuple[Array, Array]:
-        return np.where(np.abs(x[:, 0]) < 1, 0.0, -np.inf), np.zeros_like(x)
-
-    target = fm.targets.as_target(wall, 1, gradient=True)
-    for metropolis in (False, True):
-        kernel = fixed(fm.mcmc.UnderdampedLangevin, 0.3, friction=1e-300, metropolis=metropolis)
-        chains = Chains(kernel, target, [[0.1]], rng=4)
-        draws, stats = chains.run(60)
-        x, moved = draws[0, :, 0], np.diff(draws[0, :, 0], prepend=0.1)
-        accepted = chains.stat(stats, "accepted")[0] == 1
-        assert (~accepted).any()
-        assert (moved[~accepted] == 0).all()
-        assert (np.abs(x) < 1).all()
-        steps = moved[accepted]
-        assert np.ptp(np.abs(steps)) < 1e-12
-        turns = (np.sign(steps[1:]) != np.sign(steps[:-1])).sum()
-        assert turns in ((~accepted).sum(), (~accepted).sum() - 1)
 
 
 @pytest.mark.parametrize("kernel", [fm.mcmc.ULA, fm.mcmc.UnderdampedLangevin])
@@ -208,6 +124,8 @@ RUNS = {
     "BAOAB": fm.mcmc.UnderdampedLangevin(),
     "ABOBA": fm.mcmc.UnderdampedLangevin(splitting="ABOBA", metropolis=True),
 }
+
+
 kernels = pytest.mark.parametrize("kernel", RUNS.values(), ids=RUNS)
 
 
@@ -271,3 +189,35 @@ def test_targets_of_all_forms_serve(kernel: fm.mcmc.Kernel, make: Make) -> None:
 def test_what_is_no_kernel_is_refused(kernel: type, options: dict[str, object], what: str) -> None:
     with pytest.raises(fm.errors.ArgumentError, match=what):
         kernel(**options)
+
+
+Slice, EllipticalSlice, RWM = fm.mcmc.Slice, fm.mcmc.EllipticalSlice, fm.mcmc.RWM
+
+
+def test_the_acceptance_of_a_random_walk_is_the_closed_form() -> None:
+    target = fm.targets.law_density(fm.distributions.Normal())
+    x0 = np.random.default_rng(0).normal(size=(20_000, 1))
+    out = draws(RWM(scale=2.4), target, x0, 1)
+    rate = out["stats"][:, 0, 0]
+    z = (rate.mean() - 0.4422841) / (rate.std() / np.sqrt(len(rate)))
+    assert abs(z) < 5
+    moved = out["stats"][:, 0, 1]
+    assert abs(moved.mean() - 0.4422841) < 5 * np.sqrt(0.25 / len(moved))
+
+
+@pytest.mark.parametrize(("dim", "wanted"), [(1, 0.44), (3, 0.35), (8, 0.234)])
+def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> None:
+    half = np.random.default_rng(5).normal(size=(dim, dim + 2))
+    cov = half @ half.T * 10.0
+    target = fm.targets.law_density(fm.distributions.MultivariateNormal(np.zeros(dim), cov))
+    s = fm.mcmc.sample(target, kernel=RWM(), n_warmup=4000, n_draws=2000, rng=1)
+    error = fm.diagnostics.mcse(s.draws)
+    assert (np.abs(s.draws.mean(axis=(0, 1))) < 5 * error).all()
+    chains, oracles = sampler(RWM(), target, s.draws[:, -1], warmup=(4000, 100, 2900, 1000))
+    out = record(chains, 4000, s.draws[:, -1])
+    go(chains, oracles, 4000, out)
+    learned = np.array(chains.adaptation()["inverse_metrics"][0]).reshape(dim, dim)
+    whitened = np.linalg.solve(np.linalg.cholesky(cov), learned)
+    spectrum = np.linalg.eigvals(np.linalg.solve(np.linalg.cholesky(cov), whitened.T))
+    assert ((spectrum.real > 0.6) & (spectrum.real < 1.7)).all()
+    assert abs(out["stats"][:, 3500:, 0].mean() - wanted) < 0.04

@@ -1,4 +1,4 @@
-"""Microcanonical kernels: exactness of adjusted ones, bias of the others, tuning, bits."""
+"""Microcanonical kernels: exact adjusted ones, the bias of the others, adaptation, bits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Runs of chains: the same bits whatever happens to them, and what is refused."""
+"""Runs of chains: the same bits for all settings that must not matter, and errors."""
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 import warnings
@@ -14,30 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 from forms import DENSITIES, DIM, MEAN, SD, builtin_density, formula, python_density
-from mcmc_help import assert_same, driver
+from mcmc_help import LAW, assert_same, driver, run
 from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import (
     ArgumentError,
     BudgetExhausted,
-    CheckpointError,
     ConvergenceWarning,
     TargetError,
 )
-from fermiac.mcmc import api, checks
+from fermiac.mcmc import checks
+from fermiac.mcmc import run as run_module
 
 Array = NDArray[np.float64]
 MALA, RWM, StopWhen = fm.mcmc.MALA, fm.mcmc.RWM, fm.mcmc.StopWhen
-LAW = fm.distributions.MultivariateNormal(
-    np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.4, 0.0], [0.4, 0.5, -0.3], [0.0, -0.3, 3.0]])
-)
-# Runs this short have not converged, and may say so.
-
-
-def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
-    given: dict[str, Any] = {"kernel": MALA(), "n_warmup": 120, "n_draws": 90, "rng": 3}
-    return fm.mcmc.sample(target, **{**given, **more})
 
 
 @pytest.fixture(scope="module")
@@ -131,31 +121,6 @@ def test_it_draws_from_its_target() -> None:
         assert np.abs(z).max() < 5
 
 
-# Longer, and in parts.
-
-
-def test_a_run_goes_on(whole: fm.mcmc.Chains) -> None:
-    first = run(n_draws=40, keep_warmup=True)
-    second = fm.mcmc.extend(first, 30)
-    third = fm.mcmc.extend(second, 20, n_threads=3)
-    assert_same(whole, third)
-    assert third.n_evals == whole.n_evals
-    assert third.settings["n_draws"] == 90
-    assert third.warmup_draws is first.warmup_draws
-    assert_same(run(n_draws=30, thin=3), fm.mcmc.extend(run(n_draws=10, thin=3), 20))
-
-
-def test_only_what_knows_its_state_goes_on(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
-    whole.save(tmp_path / "sample")
-    loaded = fm.mcmc.Chains.load(tmp_path / "sample")
-    assert_same(whole, loaded)
-    for sample in (loaded, run(keep_state=False), fm.Sample.from_arrays(np.ones((4, 9, 3)))):
-        with pytest.raises(ArgumentError, match="does not know how to go on"):
-            fm.mcmc.extend(sample, 10)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="n_draws: 0 was given"):
-        fm.mcmc.extend(whole, 0)
-
-
 # Constraints.
 
 
@@ -199,30 +164,6 @@ def test_a_transformed_target_keeps_its_space() -> None:
     constrained = run(gamma, transforms={0: "log"})
     np.testing.assert_array_equal(target.constrain(s.draws), constrained.draws)
     np.testing.assert_array_equal(s.log_densities, constrained.log_densities)
-
-
-# Stopping.
-
-
-def test_a_run_ends_when_its_draws_are_enough() -> None:
-    stop = StopWhen(ess=300, every=100)
-    s = run(n_draws=10_000, stop=stop)
-    n = s.draws.shape[1]
-    assert n % 100 == 0
-    assert n < 10_000
-    assert s.status == "complete"
-    assert_same(s, run(n_draws=n))
-    assert_same(run(n_draws=n + 50), fm.mcmc.extend(s, 50))
-
-    def least(n: int) -> float:
-        x = s.draws[:, :n]
-        return float(min(fm.diagnostics.ess(x).min(), fm.diagnostics.ess(x, kind="tail").min()))
-
-    assert least(n) >= 300
-    earlier = s.draws[:, : n - 100]
-    assert n == 100 or least(n - 100) < 300 or fm.diagnostics.rhat(earlier).max() > 1.01
-    with pytest.warns(ConvergenceWarning, match=r"stop: all 90 draws .* an ESS of .* 1e\+06"):
-        run(stop=StopWhen(ess=1e6, rhat=None, every=40))
 
 
 def begins_like(partial: fm.Sample, whole: fm.Sample) -> bool:
@@ -272,7 +213,7 @@ def test_ctrl_c_after_the_last_draw_costs_none(
         raise KeyboardInterrupt
 
     short = run(n_draws=60)
-    monkeypatch.setattr(api, "findings", pressed)
+    monkeypatch.setattr(run_module, "findings", pressed)
     for call in (run, lambda: fm.mcmc.extend(short, 30)):
         with pytest.raises(KeyboardInterrupt) as caught:
             call()
@@ -425,57 +366,8 @@ def test_arguments_are_checked(more: dict[str, Any], message: str) -> None:
         run(**more)
 
 
-@pytest.mark.parametrize(
-    "more", [{"ess": None, "rhat": None}, {"ess": -1}, {"rhat": 1.0}, {"every": 3}, {"ess": True}]
-)
-def test_stop_rules_are_checked(more: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError):
-        StopWhen(**more)
-
-
 def test_kernels_that_need_a_gradient_say_so() -> None:
     with pytest.raises(ArgumentError, match="MALA needs the gradient"):
         run(formula, dim=DIM)
     with pytest.raises(ArgumentError, match="'mode' climbs along the gradient"):
         run(formula, dim=DIM, kernel=RWM(), init="mode")
-
-
-def test_the_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
-    run(path=tmp_path / "run")
-    with pytest.raises(ArgumentError, match="not an empty folder"):
-        run(path=tmp_path / "run")
-    with pytest.raises(ArgumentError):
-        run(path=tmp_path / "other", n_chains=0)
-    assert not (tmp_path / "other").exists()
-
-    def broken(x: Array) -> Array:
-        if len(x) == 4 and np.all(x == 1.0):
-            return np.zeros(4)
-        raise LookupError("mine")
-
-    with pytest.raises(LookupError):
-        run(broken, dim=2, kernel=RWM(), init=np.ones(2), path=tmp_path / "vain")
-    assert not (tmp_path / "vain").exists()
-
-
-def test_the_index_tells_how_far_a_run_is(tmp_path: Path, whole: fm.mcmc.Chains) -> None:
-    calls = 0
-
-    def breaks(x: Array) -> Array:
-        nonlocal calls
-        calls += 1
-        if calls > 190:
-            raise LookupError("mine")
-        return formula(x)
-
-    with pytest.raises(LookupError):
-        run(breaks, dim=DIM, kernel=RWM(), pool=False, path=tmp_path / "run")
-    index = json.loads((tmp_path / "run" / "index.json").read_text())
-    assert index["status"] == "interrupted"
-    opened = fm.mcmc.open(tmp_path / "run")
-    assert isinstance(opened.draws, np.memmap)
-    assert opened.draws.shape == (4, index["n_draws"], DIM)
-    reference = run(formula, dim=DIM, kernel=RWM(), pool=False)
-    np.testing.assert_array_equal(opened.draws, reference.draws[:, : index["n_draws"]])
-    with pytest.raises(CheckpointError, match=r"no index\.json"):
-        fm.mcmc.open(tmp_path)

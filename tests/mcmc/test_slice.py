@@ -1,4 +1,4 @@
-"""Slice samplers and random walks: laws, forms of targets, threads, suspended states, arguments."""
+"""Slice samplers: laws, forms of targets, threads, suspended states, arguments."""
 
 from __future__ import annotations
 
@@ -60,35 +60,6 @@ def test_what_the_warmup_learns_leaves_the_law_as_it_is(kernel: Slice, name: str
     fixed = Slice(width=float(widths.mean()), direction=kernel.direction, metric=metric)
     x = draws(fixed, start.target, x0, 1, key=4)["draws"][:, -1]
     assert np.abs(start.scores(x)).max() < 5
-
-
-def test_the_acceptance_of_a_random_walk_is_the_closed_form() -> None:
-    target = fm.targets.law_density(fm.distributions.Normal())
-    x0 = np.random.default_rng(0).normal(size=(20_000, 1))
-    out = draws(RWM(scale=2.4), target, x0, 1)
-    rate = out["stats"][:, 0, 0]
-    z = (rate.mean() - 0.4422841) / (rate.std() / np.sqrt(len(rate)))
-    assert abs(z) < 5
-    moved = out["stats"][:, 0, 1]
-    assert abs(moved.mean() - 0.4422841) < 5 * np.sqrt(0.25 / len(moved))
-
-
-@pytest.mark.parametrize(("dim", "wanted"), [(1, 0.44), (3, 0.35), (8, 0.234)])
-def test_a_random_walk_learns_scale_and_covariance(dim: int, wanted: float) -> None:
-    half = np.random.default_rng(5).normal(size=(dim, dim + 2))
-    cov = half @ half.T * 10.0
-    target = fm.targets.law_density(fm.distributions.MultivariateNormal(np.zeros(dim), cov))
-    s = fm.mcmc.sample(target, kernel=RWM(), n_warmup=4000, n_draws=2000, rng=1)
-    error = fm.diagnostics.mcse(s.draws)
-    assert (np.abs(s.draws.mean(axis=(0, 1))) < 5 * error).all()
-    chains, oracles = sampler(RWM(), target, s.draws[:, -1], warmup=(4000, 100, 2900, 1000))
-    out = record(chains, 4000, s.draws[:, -1])
-    go(chains, oracles, 4000, out)
-    learned = np.array(chains.adaptation()["inverse_metrics"][0]).reshape(dim, dim)
-    whitened = np.linalg.solve(np.linalg.cholesky(cov), learned)
-    spectrum = np.linalg.eigvals(np.linalg.solve(np.linalg.cholesky(cov), whitened.T))
-    assert ((spectrum.real > 0.6) & (spectrum.real < 1.7)).all()
-    assert abs(out["stats"][:, 3500:, 0].mean() - wanted) < 0.04
 
 
 @pytest.mark.parametrize("kernel", [RWM(), Slice(), Slice(direction="box")])

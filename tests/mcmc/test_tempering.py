@@ -1,4 +1,4 @@
-"""Parallel tempering: modes, evidence, ladders, the same bits however it runs, errors."""
+"""Parallel tempering: modes, evidence, ladders, the same bits for every driver, errors."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from nested_gauss import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.nested import Dynamic, NestedResult
-from fermiac.nested.checkpoint import Keeper
+from fermiac.runs.checkpoint import RunCheckpoint
 
 # Warnings about few points, or chains that are short on purpose.
 pytestmark = [
@@ -205,7 +205,7 @@ def test_a_killed_run_gives_the_same_bits(
     n_writes = 0
     last = 10**9
 
-    def write(self: Keeper, *args: Any, **kwargs: Any) -> None:
+    def write(self: RunCheckpoint, *args: Any, **kwargs: Any) -> None:
         nonlocal n_writes
         n_writes += 1
         if n_writes > last:
@@ -213,10 +213,10 @@ def test_a_killed_run_gives_the_same_bits(
         if n_writes == last:
             put(self, *args, **kwargs)
 
-    put = Keeper.put
+    put = RunCheckpoint.write
     # At the end of every round.
-    monkeypatch.setattr(Keeper, "wait", lambda self: 0.0)
-    monkeypatch.setattr(Keeper, "put", write)
+    monkeypatch.setattr(RunCheckpoint, "wait", lambda self: 0.0)
+    monkeypatch.setattr(RunCheckpoint, "write", write)
     path = tmp_path / "run"
     run(**given, checkpoint=path)
     n_writes, last = 0, max(int(share * n_writes), 1)

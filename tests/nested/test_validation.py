@@ -99,7 +99,7 @@ def test_how_chains_are_lengthened() -> None:
 
 def test_what_is_a_trend() -> None:
     def judged(*log_z: float) -> tuple[bool, bool]:
-        repeats = Repeats(None, None, 4, start=0.0, keeper=None)  # type: ignore[arg-type]
+        repeats = Repeats(None, None, 4, start=0.0, checkpoint=None)  # type: ignore[arg-type]
         repeats._rows = [[2.0**k, z, 0.1, 1.0] for k, z in enumerate(log_z)]
         return repeats._settled(), repeats._trends()
 
@@ -113,7 +113,7 @@ def test_what_is_a_trend() -> None:
 
 def test_noise_alone_is_seldom_a_trend() -> None:
     draws = np.random.default_rng(0).normal(0, 0.1, (2000, 5))
-    repeats = Repeats(None, None, 4, start=0.0, keeper=None)  # type: ignore[arg-type]
+    repeats = Repeats(None, None, 4, start=0.0, checkpoint=None)  # type: ignore[arg-type]
     warned = 0
     for log_z in draws:
         for n in (3, 4, 5):

@@ -1,4 +1,4 @@
-"""Adaptive answers: replays of the algorithms, guarantees, the four forms of queries, resuming."""
+"""Noisy answers to adaptive queries: law of the noise, composition, certificates, fresh rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audits by attack scores: bounds that stay valid however the threshold is chosen; clusters."""
+"""Audits by attack scores: bounds, methods, refusals, results and pictures."""
 
 from __future__ import annotations
 

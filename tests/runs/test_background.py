@@ -254,3 +254,33 @@ def test_a_fork_has_no_runs_to_wait_for() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_any_long_verb_can_be_started() -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    run = fm.start(fm.mcmc.sample, law, kernel=fm.mcmc.RWM(), n_draws=40, n_warmup=40, rng=0)
+    sample = run.result(60)
+    same = fm.mcmc.sample(law, kernel=fm.mcmc.RWM(), n_draws=40, n_warmup=40, rng=0)
+    np.testing.assert_array_equal(sample.draws, same.draws)
+    assert fm.start(fm.mcmc.extend, sample, 10).result(60).draws.shape[1] == 50
+    ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
+    assert fm.start(fm.walks.walk, ring, n_steps=100, rng=0).result(60).n_steps == 100
+    m = fm.score.GaussianMixture([1.0], [[0.0]], [1.0])
+    assert fm.start(fm.score.sample, m, 100, sigma_range=(0.1, 10.0)).result(60).shape == (100, 1)
+
+
+@pytest.mark.parametrize(
+    "verb", ["mcmc.sample", "sample", print, None, [], fm.mcmc.open, fm.walks.corpus]
+)
+def test_what_is_no_long_verb_is_refused(verb: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"functions is needed: .*fermiac\.walks\.optimize"):
+        fm.start(verb, None)
+
+
+def test_the_start_of_a_domain_takes_its_own_verbs() -> None:
+    for domain, name in [(fm.nested, "sample"), (fm.score, "searched"), (fm.walks, "optimize")]:
+        with pytest.raises(ArgumentError, match=f"starts .*'{name}'"):
+            domain.start(fm.importance.expect)
+        assert domain.start.__module__ == domain.__name__
+        assert "fermiac.start" in domain.start.__doc__

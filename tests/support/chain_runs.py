@@ -30,7 +30,7 @@ def sampler(
 
 
 def record(chains: Any, n: int, x0: Array, first: int = 0) -> dict[str, Any]:
-    """Room for `n` transitions."""
+    """Return a record with room for `n` transitions."""
     rows, dim = x0.shape
     return {
         "first": first,
@@ -52,7 +52,7 @@ def go(
     n_threads: int = 1,
     budget: float | None = None,
 ) -> bool:
-    """Runs to a transition; whether it got there."""
+    """Run to a transition, and return whether the chains got there."""
     reached, error = chains.run(oracles, until, out, budget, n_threads, 1, None, driver)
     if error is not None:
         raise error
@@ -62,7 +62,7 @@ def go(
 def draws(
     kernel: Any, target: Any, x0: Array, n: int, key: int = 0, n_points: int = 1, **how: Any
 ) -> dict[str, Any]:
-    """What a run of `n` transitions without a warm-up records."""
+    """Return the record of a run of `n` transitions without a warm-up."""
     chains, oracles = sampler(kernel, target, x0, key, n_points=n_points)
     out = record(chains, n, x0)
     assert go(chains, oracles, n, out, **how)
@@ -81,7 +81,7 @@ class Law:
         return self.from_normal(np.random.default_rng(seed).normal(size=(n, self.target.dim)))
 
     def scores(self, x: Array) -> Array:
-        """Of points that should be independent draws: z-scores of means of functions of u."""
+        """Return z-scores of means of functions of u, for points that should be exact draws."""
         u = self.to_normal(x)
         d = u.shape[1]
         pairs = [u[:, i] * u[:, j] for i in range(d) for j in range(i)]

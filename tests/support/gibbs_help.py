@@ -1,4 +1,4 @@
-"""Runs of a kernel as the core makes them, with every setting at hand."""
+"""Runs of a kernel by the core, with all settings, for tests of compositions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRECISION = np.array([[1.0, -RHO], [-RHO, 1.0]]) / (1 - RHO**2)
 
 
 def log_density(x: Array) -> Array:
-    """A normal law with unit variances and correlation 0.5, column by column."""
+    """Return the log-density of a normal law with unit variances and correlation 0.5."""
     a, b = x[:, 0], x[:, 1]
     return -0.5 * (a * a - 2 * RHO * a * b + b * b) / (1 - RHO**2)
 
@@ -30,12 +30,12 @@ def gradient(x: Array) -> Array:
 
 
 def conditional(i: int) -> Any:
-    """The exact draw of coordinate `i` of that law."""
+    """Return the exact draw of coordinate `i` of that law."""
     return lambda x, rng: rng.normal(RHO * x[:, 1 - i], np.sqrt(1 - RHO**2))
 
 
 class Run:
-    """A run that is cut in slices at will."""
+    """A run that can be cut in slices."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Run:
         self.done = 0
 
     def go(self, n: int, *, driver: str = "auto", n_threads: int = 1) -> Any:
-        """Draws (chains, n, d), log-densities (chains, n) and statistics by name (chains, n)."""
+        """Return draws (chains, n, d), log-densities (chains, n) and statistics (chains, n)."""
         chains, dim = self.x0.shape
         draws, values = np.empty((chains, n, dim)), np.empty((chains, n))
         stats = np.empty((chains, n, len(self.names)))
@@ -87,5 +87,5 @@ class Run:
 
 
 def z_scores(x: Array, mean: ArrayLike, sd: ArrayLike) -> Array:
-    """How far averages over independent rows are from what they should be."""
+    """Return the differences of averages over independent rows in standard errors."""
     return np.abs((x.mean(axis=0) - mean) / (np.asarray(sd) / np.sqrt(len(x))))

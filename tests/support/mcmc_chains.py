@@ -1,4 +1,4 @@
-"""Chains as tests of kernels need them: by any driver, from any state, from exact draws."""
+"""Chains for tests of kernels: with any driver, from any state, from exact draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class Chains:
-    """Chains that start at the rows of `x0` and run as far as they are told."""
+    """Chains that start at the rows of `x0` and run step by step."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Chains:
         self.done = 0
 
     def run(self, n: int, *, n_threads: int = 2, driver: str = "auto") -> tuple[Array, Array]:
-        """Draws (chains, n, d) and statistics (chains, n, names) of the next n transitions."""
+        """Return draws (chains, n, d) and statistics (chains, n, names) of n transitions."""
         chains, dim = self.x0.shape
         draws, stats = np.empty((chains, n, dim)), np.empty((chains, n, len(self.names)))
         record = {
@@ -59,7 +59,7 @@ class Chains:
 
 
 def z_scores(x: Array, mean: ArrayLike, sd: ArrayLike) -> Array:
-    """How far the means of the rows of x, (n, k), are from known ones in standard errors."""
+    """Return the differences of the means of the rows of x, (n, k), in standard errors."""
     return (x.mean(axis=0) - np.asarray(mean)) / (np.asarray(sd) / np.sqrt(len(x)))
 
 
@@ -71,7 +71,7 @@ def normal_target(covariance: ArrayLike) -> Any:
 
 
 def draws_of(name: str, n: int, seed: int) -> Array:
-    """Exact draws of the targets that `target_of` names."""
+    """Return exact draws of the targets of `target_of`."""
     rng = np.random.default_rng(seed)
     if name == "normal":
         return rng.multivariate_normal(np.zeros(3), COVARIANCE, size=n)
@@ -100,7 +100,7 @@ def mixture(x: Array) -> tuple[Array, Array]:
 
 
 def target_of(name: str) -> Any:
-    """A target with exact draws."""
+    """Return a target with exact draws."""
     if name == "normal":
         return normal_target(COVARIANCE)
     if name == "banana":
@@ -114,7 +114,7 @@ TARGETS = ("normal", "banana", "mixture", "funnel")
 
 
 def law_is_kept(kernel: fm.mcmc.Kernel, name: str, *, n: int = 20_000, steps: int = 3) -> None:
-    """Chains that start at exact draws stay there in law: moments and shares below quantiles."""
+    """Assert that chains keep the law of exact draws: moments, and shares below quantiles."""
     start = draws_of(name, n, 1)
     other = draws_of(name, n, 2)
     chains = Chains(kernel, target_of(name), start, rng=3)

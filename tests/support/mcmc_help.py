@@ -1,24 +1,35 @@
-"""What tests of chains share: the choice of the driver, and whole samples compared.
+"""The choice of a driver, and the comparison of whole samples, for tests of chains.
 
-Which driver answers the chains' questions is hidden from users, since all give the same bits:
-`with driver("free"):` has every worker answer for its chain (built-in and native targets only),
-`with driver("lock"):` gathers the questions of all chains into batches.
+Users cannot choose the driver, since all give the same bits. `with driver("free"):` every worker
+answers the requests of its chain (built-in and native targets only), `with driver("lock"):` the
+requests of all chains are gathered into batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 import fermiac as fm
 from fermiac.mcmc.run import DRIVER
 
+LAW = fm.distributions.MultivariateNormal(
+    np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.4, 0.0], [0.4, 0.5, -0.3], [0.0, -0.3, 3.0]])
+)
+
+
+def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
+    """A short run, which has not converged and may say so."""
+    given: dict[str, Any] = {"kernel": fm.mcmc.MALA(), "n_warmup": 120, "n_draws": 90, "rng": 3}
+    return fm.mcmc.sample(target, **{**given, **more})
+
 
 @contextmanager
 def driver(name: str) -> Iterator[None]:
-    """Have all runs within use this driver: "auto", "free" or "lock"."""
+    """Use this driver for all runs within: "auto", "free" or "lock"."""
     token = DRIVER.set(name)
     try:
         yield
@@ -27,7 +38,7 @@ def driver(name: str) -> Iterator[None]:
 
 
 def assert_same(a: fm.Sample, b: fm.Sample) -> None:
-    """Both have the same bits: draws, log-densities, gradients and statistics."""
+    """Assert that draws, log-densities, gradients and statistics have the same bits."""
     for name in ("draws", "log_densities", "gradients"):
         one, other = getattr(a, name), getattr(b, name)
         assert (one is None) == (other is None), name

@@ -26,3 +26,25 @@ def same(a: fm.walks.Walk, b: fm.walks.Walk) -> None:
     assert a.acceptance == b.acceptance
     if a.paths is not None:
         np.testing.assert_array_equal(a.paths, b.paths)
+
+
+#: Walks of all kinds.
+KERNELS: list[dict[str, Any]] = [
+    {"kernel": "none", "base": "mhda"},
+    {"kernel": "hdt", "base": "mhda", "weights": WEIGHTS},
+    {"kernel": "hdt", "base": "mhrw", "step_exponent": 0.7},
+    {"kernel": "srrw", "base": "srw"},
+    {"kernel": "srrw", "base": "mhrw", "step_exponent": 0.8, "alpha": ("linear", 0, 5, 300)},
+    {"kernel": "tsaw", "base": "mhrw"},
+    {"kernel": "none", "base": "nbrw"},
+    {"kernel": "hdt", "base": fm.walks.MTM(3, "sqrt"), "weights": WEIGHTS},
+    {"kernel": "none", "base": fm.walks.Node2Vec(0.5, 2.0), "restart": 0.1},
+    {"kernel": "rotor", "base": "srw"},
+    {"kernel": "hdt", "base": "mhrw", "history": "shared_sync"},
+    {"kernel": "srrw", "base": "srw", "history": "shared_sync", "step_exponent": 0.8},
+    {"kernel": "hdt", "base": "mhrw", "memory_size": 4},
+]
+
+
+def named(how: dict[str, Any]) -> str:
+    return "-".join(str(v) for v in how.values() if isinstance(v, str | int))

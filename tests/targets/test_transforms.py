@@ -1,4 +1,4 @@
-"""Transforms of parameters: maps, Jacobians, gradients, evidences, and what they are made from."""
+"""Blocks of constrained coordinates: their arguments."""
 
 from __future__ import annotations
 

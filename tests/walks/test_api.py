@@ -297,7 +297,7 @@ def test_an_error_of_the_user_keeps_the_walk() -> None:
 
 
 def test_ends_when_it_is_enough() -> None:
-    stop = fm.walks.StopWhen(stderr=0.01, every=100)
+    stop = fm.walks.StopAtStderr(stderr=0.01, every=100)
     how = {"f": BELOW, "stop": stop, "n_steps": 20_000, "n_walkers": 32}
     w = walk(**how)
     assert w.n_steps % 100 == 0
@@ -306,7 +306,7 @@ def test_ends_when_it_is_enough() -> None:
     same(w, walk(**how, n_threads=2))
     before = walk(n_steps=w.n_steps - 100, n_walkers=32)
     assert before.expect(BELOW).stderr > 0.01
-    relative = fm.walks.StopWhen(stderr=0.02, relative=True, every=100)
+    relative = fm.walks.StopAtStderr(stderr=0.02, relative=True, every=100)
     again = walk(**{**how, "stop": relative})
     assert again.expect().stderr <= 0.02 * again.expect().mean
     with pytest.raises(ArgumentError, match="f="):

@@ -38,7 +38,7 @@ def optimize(**how: Any) -> Any:
         (lambda: walk(n_threads=np.array([2])), "n_threads"),
         (lambda: walk().expect(np.ones(12), include_prior="yes"), "include_prior"),
         (lambda: walk().expect(np.ones(12), names=3), "names"),
-        (lambda: W.StopWhen(stderr=1.0, relative="no"), "relative"),
+        (lambda: W.StopAtStderr(stderr=1.0, relative="no"), "relative"),
         (lambda: next(W.corpus(RING, 5, start=MASKED)), "start"),
         (lambda: optimize(keep_state="no"), "keep_state"),
         (lambda: optimize(callback="print"), "callback"),

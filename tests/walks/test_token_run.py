@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,17 @@ def test_states_that_are_refused(tmp_path: Any) -> None:
     with pytest.raises(ArgumentError, match="checkpoint"):
         optimize(state=o.state, checkpoint=tmp_path / "x", **call)
     assert optimize(keep_state=False, **call).state is None
+
+
+def test_a_handle_shows_parameters_while_tokens_move() -> None:
+    run = fm.start(optimize, pull, ring(5), n_steps=10**8, dim=2, rng=3, average=True)
+    limit = time.monotonic() + 20
+    while run.inspect() is None:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    shown = run.inspect()
+    assert shown.status == "running"
+    trace = shown.trace.theta.copy()
+    partial = run.abort(timeout=20)
+    assert partial.n_steps >= shown.n_steps
+    np.testing.assert_array_equal(shown.trace.theta, trace)

@@ -113,7 +113,7 @@ def test_theory_refuses_what_it_does_not_cover(how: dict[str, Any], message: str
 
 
 def test_stops_and_their_checkpoints(tmp_path: Path) -> None:
-    enough = fm.walks.StopWhen(stderr=0.03, every=100)
+    enough = fm.walks.StopAtStderr(stderr=0.03, every=100)
     path = os.path.join(tmp_path, "walk")
     how = {"f": BELOW, "stop": enough, "n_steps": 10**5, "checkpoint": path}
     first = walk(BARBELL, "srrw", "mhrw", **how)

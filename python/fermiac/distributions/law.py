@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import plain
+from fermiac._base.validate import plain, whole
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
 
@@ -107,7 +107,8 @@ class Law:
         ArgumentError
             If the law has neither ``sample`` nor ``from_unit``, or an argument is invalid.
         """
-        u = np.asarray(Stream(key_of(rng)).uniform((count(n), self.dim)), dtype=np.float64)
+        n = whole("n", n, 0, 2**62)
+        u = np.asarray(Stream(key_of(rng)).uniform((n, self.dim)), dtype=np.float64)
         return self.from_unit(u)
 
     def _support(self) -> list[tuple[float, float]]:
@@ -190,7 +191,7 @@ class BuiltInLaw(Law):
         ArgumentError
             If an argument is invalid.
         """
-        return self._sample_rows(count(n), key_of(rng))
+        return self._sample_rows(whole("n", n, 0, 2**62), key_of(rng))
 
     def _log_density_rows(self, x: Array) -> Array:
         assert self._handle is not None
@@ -220,13 +221,6 @@ def _short(value: object) -> str:
         shown = ", ".join(map(repr, value[:3]))
         return f"[{shown}, ... {len(value)} laws]" if len(value) > 3 else f"[{shown}]"
     return repr(value)
-
-
-def count(n: object) -> int:
-    """Return a number of draws, checked."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise ArgumentError(f"n: {n!r} was given; the number of draws is an int from 0 up")
-    return int(n)
 
 
 def as_float_array(name: str, value: object) -> Array:

@@ -15,12 +15,10 @@ from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.importance.evidence import evidence
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import METHODS, adaptive_settings, as_laws, expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
-from fermiac.runs import background
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
@@ -32,11 +30,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac._base.progress import Report
-    from fermiac.runs.background import Run
     from fermiac.runs.executor import Sharded
     from fermiac.targets.factories import Factory
 
-__all__ = ["expect", "start"]
+__all__ = ["expect"]
 
 
 def expect(
@@ -284,43 +281,3 @@ def expect(
             raise error
         finish(report, n, estimate)
     return cast(Estimate, estimate)
-
-
-def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
-    """Start a call in the background, and get a handle to it.
-
-    Parameters
-    ----------
-    verb : str or function
-        What to call: ``"expect"``, ``"evidence"``, or one of these functions itself.
-    *args, **kwargs
-        Its arguments. A callable ``progress`` is called on the thread of the run.
-
-    Returns
-    -------
-    Run
-        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``abort``, ``state``,
-        ``progress`` and ``elapsed``.
-
-    Raises
-    ------
-    ArgumentError
-        If `verb` is nothing that can be started. What is wrong with the arguments, `Run.result`
-        raises.
-
-    Examples
-    --------
-    Look at a long run, and take what it has:
-
-    >>> import fermiac as fm
-    >>> law = fm.distributions.Normal()
-    >>> run = fm.importance.start("expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0)
-    >>> run.wait(timeout=0.5)
-    False
-    >>> partial = run.abort()
-    >>> partial.status
-    'interrupted'
-    """
-    return background.start(
-        "importance", {"expect": expect, "evidence": evidence}, verb, args, kwargs
-    )

@@ -120,10 +120,10 @@ def as_laws(law: Any) -> list[Law]:
 
 def with_dim(law: Any, name: str = "law") -> Law:
     """Return a law whose dimension is set."""
-    law = as_law(law, name)
-    if not isinstance(getattr(law, "dim", None), int | np.integer):
-        raise ArgumentError(f"law: {type(law).__name__} has no dim; set it to the dimension")
-    return law
+    given = as_law(law, name)
+    if not isinstance(getattr(given, "dim", None), int | np.integer):
+        raise ArgumentError(f"law: {type(given).__name__} has no dim; set it to the dimension")
+    return given
 
 
 def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fermiac.mcmc import conditionals, kernels
 from fermiac.mcmc.api import sample
-from fermiac.mcmc.extension import extend, open, start
+from fermiac.mcmc.extension import extend, open
 from fermiac.mcmc.kernel import Kernel, State
 from fermiac.mcmc.kernels import *  # noqa: F403
 from fermiac.mcmc.python_kernel import PythonKernel
@@ -12,6 +12,7 @@ from fermiac.mcmc.result import Chains
 from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import log_evidence
+from fermiac.runs.background import starter as _starter
 
 __all__ = [
     "Chains",
@@ -28,3 +29,5 @@ __all__ = [
     "start",
 ]
 __all__ += kernels.__all__
+
+start = _starter("mcmc", sample, extend)

@@ -1,4 +1,4 @@
-"""The call that draws from a density by chains."""
+"""The call `fermiac.mcmc.sample`, which draws from a density by Markov chains."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.checkpoint import Keeper, Origin, identity_of
-from fermiac.mcmc.checks import findings
+from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
 from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
@@ -23,10 +22,11 @@ from fermiac.mcmc.job import Arrays, Job, Settings
 from fermiac.mcmc.kernel import Kernel, NoDensity
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
-from fermiac.mcmc.run import Course
+from fermiac.mcmc.run import ChainLoop
 from fermiac.mcmc.stop import StopWhen
 from fermiac.random import RngLike, key_of
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
-__all__ = ["concluded", "sample"]
+__all__ = ["sample"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
@@ -79,32 +79,32 @@ def sample(
 ) -> Chains:
     r"""Draw from a density by Markov chains.
 
-    Chains start apart, learn step sizes and a metric in a warm-up, and then draw with what they
-    have learned.
+    The chains start at different points, adapt step sizes and a metric in a warm-up, and then draw
+    with fixed parameters.
 
     Parameters
     ----------
     log_density : log-density, law, or callable
-        The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
-        shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised.
+        The target, as `fermiac.targets.as_target` takes it: a function of a batch of points, shape
+        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised.
         Functions in Python and torch modules are called with the points of all chains at once, on
         the calling thread; built-in and native targets run on all threads.
     dim : int, optional
         Coordinates of a point. Laws and targets of `fermiac.targets` know theirs.
     gradient : None, True or callable, default None
-        A function that gives the gradients, (n, d); or True if `log_density` gives a pair
+        A function that returns the gradients, (n, d); or True if `log_density` returns a pair
         (values, gradients).
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``, ``"hmc"``,
         ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``, ``"ula"``, ``"rwm"``,
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, law or callable, default "jitter"
-        Where chains start. ``"jitter"``: uniform in (-2, 2), coordinate by coordinate, drawn anew
+        The starts of the chains. ``"jitter"``: uniform in (-2, 2) in every coordinate, drawn again
         up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
-        from there, apart by a tenth of the deviations; ``"pathfinder"``: a draw from the best of
-        the normal laws along that climb [2]_. A law, the prior for instance: draws from it. Points,
-        (n_chains, d) or (d,). A callable: ``init(n)`` or ``init(n, rng)``, with a
-        `fermiac.random.Stream`, gives them. With `transforms` points are constrained ones.
+        from there, with a spread of a tenth of the deviations; ``"pathfinder"``: a draw from the
+        best of the normal laws along that climb [2]_. A law, such as the prior: draws from it.
+        Points, (n_chains, d) or (d,). A callable, ``init(n)`` or ``init(n, rng)`` with a
+        `fermiac.random.Stream`, that returns them. With `transforms` points are constrained.
     names : sequence of str, optional
         Names of the coordinates; by default those of the target.
     transforms : sequence, mapping or Transform, optional
@@ -112,56 +112,54 @@ def sample(
         "log"}`` for instance: chains move in the unconstrained space, with the log-Jacobian, and
         draws are constrained.
     n_chains : int, default 4
-        Chains.
+        The number of chains.
     n_warmup : int, default 1000
-        Transitions of the warm-up of a chain, whose draws are not kept.
+        The number of warm-up transitions of a chain, whose draws are not kept.
     n_draws : int, default 1000
-        Draws of a chain that are kept.
+        The number of draws of a chain that are kept.
     thin : int, default 1
-        Transitions for each draw that is kept.
+        The number of transitions for each draw that is kept.
     pool : bool, default True
-        Let chains learn from the draws of all. Without, what a chain draws does not depend on how
-        many there are.
+        Adapt all chains to the draws of all. Without it the draws of a chain do not depend on the
+        number of chains.
     keep_warmup : bool, default False
         Keep draws and statistics of the warm-up.
     keep_gradients : bool, default True
         Keep the gradients at the draws, where the kernel uses them, for
-        ``expect(..., controls="stein")``. They take as much room as the draws. With `transforms`
-        there are none: those of the constrained density make no valid controls at bounds. To have
+        ``expect(..., controls="stein")``. They take as much memory as the draws. With `transforms`
+        there are none: those of the constrained density are no valid controls at bounds. To have
         them, sample ``fermiac.targets.transformed(...)``, whose draws stay unconstrained.
     keep_state : bool, default True
-        Keep what `extend` needs to go on.
+        Keep the state from which `extend` continues.
     stop : StopWhen, optional
-        End before `n_draws`, once the draws are worth enough.
+        A rule that ends the run before `n_draws`.
     max_time : float, optional
-        End after so many seconds, with the draws that all chains have. How many these are is not
-        reproducible.
+        The seconds after which the run ends, with the draws that all chains have. Their number is
+        not reproducible.
     check_gradient : bool, optional
         Compare the gradient at the first start with differences, at the cost of five evaluations,
-        in the coordinates that are moved along it. By default that of targets in Python and native
-        ones.
+        in the coordinates that use it. By default for targets in Python and native ones.
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
-        and so on as they come, and memory stays small. Room for all `n_draws` is taken on the disk
-        at the start. `open` shows them, also while the run goes on.
+        and so on as they come, and memory stays small. Space for all `n_draws` is reserved on the
+        disk at the start. `open` reads them, also during the run.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the state of all chains, and the draws unless they are under `path`; the
-        same call resumes a run that was killed from it, to the same bits, and with a larger
-        `n_draws` makes a finished one longer. `init` and `check_gradient` count at the first start
-        alone.
+        A file that keeps the state of all chains, and the draws unless they are under `path`. The
+        same call resumes a run that was killed, to the same bits, and with a larger `n_draws`
+        extends a finished one. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : concurrent.futures.Executor or Sharded, optional
-        Whose workers evaluate the target, the points of all chains at a time; it pays for slow
-        targets. See `fermiac.runs.executor.Sharded`.
+        An executor whose workers evaluate the target, for the points of all chains at a time; it
+        pays for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns the target, for workers of an executor to
-        which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+        ``"module:function"``, a function that returns the target, for workers of an executor if the
+        target cannot be pickled; see `fermiac.targets.factory`. Not used without an executor.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only) with the R-hat so far, or call this with
-        (done, total) transitions of all chains, about ten times a second.
+        Show a progress bar (by default only on a terminal) with the current R-hat, or call this
+        with (done, total) transitions of all chains, about ten times a second.
 
     Returns
     -------
@@ -179,34 +177,34 @@ def sample(
     CheckpointError
         If the checkpoint is damaged, belongs to another run, or cannot be written.
     BudgetExhausted
-        If `max_time` is over before there is a draw.
+        If `max_time` ends before there is a draw.
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
-        On Ctrl-C. This and every other exception has the draws that all chains have as
-        ``partial_result``, or None; an exception of the target has a note of where chains were.
+        On Ctrl-C. This and every other exception has the draws of all chains so far as
+        ``partial_result``, or None; an exception of the target has a note with the transition.
 
     Warns
     -----
     ConvergenceWarning
-        If the chains have not mixed: by R-hat, effective sample sizes, divergences, energies or
+        If the chains have not mixed, by R-hat, effective sample sizes, divergences, energies or
         acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
-        evenly spread coordinates are judged. If `stop` was not met or
-        `max_time` was; or if the target failed at most points.
+        only evenly spread coordinates are checked. If `stop` was not met, or `max_time` ended the
+        run; or if the target failed at most points.
 
     Notes
     -----
     Points at which the target gives NaN, or a native target fails, count as points without density.
 
-    Each chain has a stream of random numbers of its own, and a barrier between the windows of the
-    warm-up is the only place where chains meet. So draws do not depend on threads, progress bars,
-    executors, on what is kept or where, nor on how often a run is interrupted and resumed. A
-    target in Python or torch must give each row a value that does not depend on the other rows, as
-    most do up to rounding; chains in other batches may part ways otherwise.
+    Each chain has its own stream of random numbers, and chains share information only at the
+    barriers between the windows of the warm-up. So the draws do not depend on threads, progress
+    bars, executors, on what is kept or where, nor on interruptions. A target in Python or torch
+    must give each row a value that does not depend on the other rows, as most do up to rounding;
+    otherwise chains may differ in other batches.
 
-    The warm-up is windows of 10, 20, 40 and so on transitions that learn the metric and the step
-    size [1]_; its last quarter learns the step size alone. Kernels without gradients learn from
-    transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
+    The warm-up has windows of 10, 20, 40 and so on transitions, which adapt the metric and the step
+    size [1]_; its last quarter adapts the step size alone. Kernels without gradients adapt the
+    metric from transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
     ----------
@@ -273,21 +271,20 @@ def sample(
         evaluated(target, executor, target_factory, workers, report) as (target, report),
     ):
         space = None if transforms is None else transformed(target, transforms, names=labels)
-        keeper = None if checkpoint is None else Keeper(checkpoint)
-        known = None if keeper is None or rng is not None else keeper.seed
+        kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
             target=target if space is None else space,
             kernel=kernel,
             settings=settings,
-            key=key_of(rng) if known is None else known,
+            key=key_of(rng) if kept is None else kept.key(rng),
             names=labels or (),
             space=space,
         )
-        if keeper is not None:
-            keeper.begin(identity_of(job, path is not None))
-        resumed = keeper is not None and keeper.resumed
-        if keeper is not None and resumed:
-            origin = keeper.origin(job)
+        if kept is not None:
+            kept.begin(identity_of(job, path is not None))
+        resumed = kept if kept is not None and kept.resumed else None
+        if resumed is not None:
+            origin = Origin.restored(resumed, job)
             x0 = np.zeros((settings.n_chains, job.target.dim))
         else:
             x0, n_evals = starts(init, job)
@@ -296,46 +293,26 @@ def sample(
             if comparing:
                 used = kernel._uses_gradient(job.target.dim, job.oracles())
                 n_evals += compare(job.target, x0[0], used)
-            origin = Origin.of(job, x0, n_evals, keeper is not None)
+            origin = Origin.of(job, x0, n_evals, kept is not None)
         sampler, oracles = job.sampler(x0)
-        if keeper is not None and resumed:
-            keeper.restore_chains(sampler, job)  # before its files are touched
-        folder = None if path is None else Folder(path, origin.digest if resumed else None)
-        arrays = Arrays(job, sampler, folder)
-        if keeper is not None and resumed:
-            keeper.restore_arrays(arrays)
-        course = Course(
+        if resumed is not None:
+            restore_sampler(resumed, sampler, job)  # before its files are touched
+        folder = None if path is None else Folder(path, None if resumed is None else origin.digest)
+        loop = ChainLoop(
             job,
             sampler,
             oracles,
-            arrays,
+            Arrays(job, sampler, folder),
             origin,
             workers=workers,
-            keeper=keeper,
+            checkpoint=kept,
             stop=stop,
             max_time=limit,
             keep_state=keep_state,
             report=report,
             start=start,
         )
-        return concluded(course)
-
-
-def concluded(course: Course, whole: Callable[[Chains], Chains] = lambda part: part) -> Chains:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = None
-    try:
-        result = whole(course.run())
-        found = [*course.findings(), *findings(result)]
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # Ctrl-C while the draws are judged, or a warning that is an error, costs none of them.
-        partial = getattr(error, "partial_result", None)
-        whole_part = whole(partial) if isinstance(partial, Chains) else partial
-        error.partial_result = whole_part if result is None else result  # type: ignore[attr-defined]
-        raise
-    return result
+        return run_and_warn(loop.run, loop.findings)
 
 
 def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
@@ -349,7 +326,7 @@ def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
 
 def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] | None:
     if names is None:
-        # Those of a target that was transformed before are of its constrained coordinates.
+        # The names of a transformed target belong to its constrained coordinates.
         before = isinstance(target, TransformedDensity)
         return None if before or target.names is None else tuple(target.names)
     given: object = names

@@ -1,132 +1,84 @@
-"""Checkpoints of runs: the state of all chains, and the draws that are nowhere else."""
+"""Checkpoints of MCMC runs: the identity of a run, its origin, the state of its chains."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from hashlib import blake2b
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base import store
 from fermiac.errors import CheckpointError
 from fermiac.mcmc.kernel import Kernel
-from fermiac.runs.checkpoint import Checkpoint, Kept
+from fermiac.runs.checkpoint import RunCheckpoint
 
 if TYPE_CHECKING:
-    from fermiac.mcmc.job import Arrays, Job
+    from fermiac.mcmc.job import Job
 
-__all__ = ["Keeper", "Origin", "identity_of"]
+__all__ = ["KIND", "Origin", "identity_of", "restore_sampler"]
 
 Array = NDArray[np.float64]
 
-_KIND = "run of chains"
+#: The kind of the checkpoints of `fermiac.mcmc.sample`.
+KIND = "run of chains"
 #: Starts at which a resumed run compares the target with what it was.
 _VERIFIED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """How a run began: some starts with their log-densities, and what the starts cost."""
+    """The beginning of a run: some starts, their log-densities, and the evaluations they cost."""
 
     x0: Array
     values: Array
     n_evals: int
-    #: Seconds that were spent before this call.
-    elapsed: float = 0.0
 
     @classmethod
-    def of(cls, job: Job, x0: Array, n_evals: int, kept: bool) -> Origin:
-        """Of a run that starts at the rows of `x0`, and may be resumed if it is `kept`."""
-        rows = x0[: _VERIFIED if kept else 0].copy()
+    def of(cls, job: Job, x0: Array, n_evals: int, resumable: bool) -> Origin:
+        """Return that of a run that starts at the rows of `x0`."""
+        rows = x0[: _VERIFIED if resumable else 0].copy()
         values = np.empty(0)
-        if kept:
+        if resumable:
             values, _ = job.target._evaluate(rows.copy(), False)
         return cls(x0=rows, values=values, n_evals=n_evals + len(rows))
 
+    @classmethod
+    def restored(cls, checkpoint: RunCheckpoint, job: Job) -> Origin:
+        """Return that of the run that is resumed; the target must still be the same."""
+        stored = checkpoint.stored
+        origin = cls(**{name: stored[name] for name in ("x0", "values", "n_evals")})
+        checkpoint.verify(
+            "the target gives",
+            "at one of the starts",
+            lambda: job.target._evaluate(origin.x0.copy(), False)[0],
+            origin.values,
+        )
+        return origin
+
     @property
     def digest(self) -> str:
-        """By which a folder of draws and a checkpoint are known to be of one run."""
+        """The digest by which a folder of draws and a checkpoint are known to be of one run."""
         return blake2b(self.x0.tobytes() + self.values.tobytes(), digest_size=8).hexdigest()
 
 
-class Keeper(Kept):
-    """The checkpoint of a run."""
-
-    def __init__(self, given: Checkpoint | str | PathLike[str]) -> None:
-        super().__init__(given, _KIND)
-
-    def origin(self, job: Job) -> Origin:
-        """How the run that is resumed began; the target must still be the same."""
-        origin = Origin(
-            x0=self._tensors["x0"],
-            values=self._tensors["values"],
-            n_evals=self._node["n_evals"],
-            elapsed=self._node["elapsed"],
+def restore_sampler(checkpoint: RunCheckpoint, sampler: _core.Sampler, job: Job) -> None:
+    """Bring chains to where the run that is resumed had them."""
+    sampler.load(checkpoint.stored["words"])
+    end = job.settings.transition(job.settings.n_draws)
+    if max(sampler.n_done) > end:
+        raise CheckpointError(
+            f"{checkpoint.path}: its chains have made {max(sampler.n_done)} transitions, more than "
+            f"the {end} of this call; give n_draws= at least as large as before"
         )
-        if self.checkpoint.verify:
-            now, _ = job.target._evaluate(origin.x0.copy(), False)
-            scale = float(np.abs(origin.values).max(initial=0.0))
-            if not np.allclose(now, origin.values, 1e-6, 1e-9 * scale, equal_nan=True):
-                raise CheckpointError(
-                    f"{self.path}: the target gives {now[0]:.12g} at the first start, and "
-                    f"{origin.values[0]:.12g} when the file was written; remove the file to start "
-                    "anew, or say Checkpoint(..., verify=False) if its values are random"
-                )
-        return origin
-
-    def restore_chains(self, sampler: _core.Sampler, job: Job) -> None:
-        """Bring chains to where they were."""
-        sampler.load(self._tensors["words"])
-        end = job.settings.transition(job.settings.n_draws)
-        if max(sampler.n_done) > end:
-            raise CheckpointError(
-                f"{self.path}: its chains have made {max(sampler.n_done)} transitions, more than "
-                f"the {end} of this call; give n_draws= at least as large as before"
-            )
-
-    def restore_arrays(self, arrays: Arrays) -> None:
-        """Fill the arrays as far as they were."""
-        for name, array in arrays.named().items():
-            kept = self._tensors.get(f"array.{name}")
-            if kept is not None:
-                array[:, : kept.shape[1]] = kept
-        self._tensors = {}
-
-    def write(self, sampler: _core.Sampler, arrays: Arrays, origin: Origin, elapsed: float) -> None:
-        """Write the file; draws on disk are there before the state that follows them."""
-        start = time.monotonic()
-        tensors: store.Tensors = {
-            "words": sampler.save(),
-            "x0": origin.x0,
-            "values": origin.values,
-        }
-        if arrays.folder is not None:
-            arrays.folder.flush()
-        else:
-            tensors |= _filled(arrays, max(sampler.n_done))
-        self.put(start, tensors, n_evals=origin.n_evals, elapsed=elapsed)
-
-
-def _filled(arrays: Arrays, done: int) -> store.Tensors:
-    """The part of the arrays that holds something."""
-    s = arrays.job.settings
-    ends = {True: min(done, s.n_warmup), False: max(done - s.n_warmup, 0) // s.thin}
-    return {
-        f"array.{name}": array[:, : ends[name.startswith("warmup")]]
-        for name, array in arrays.named().items()
-    }
 
 
 def identity_of(job: Job, on_disk: bool) -> dict[str, Any]:
-    """What makes a run the same run: a flat mapping of JSON's types.
+    """Return what makes a run the same run: a flat mapping of JSON's types.
 
-    Not the number of draws: a run may be made longer.
+    The number of draws is not part of it, since a run may be made longer.
     """
     settings = job.settings.to_dict()
     del settings["n_draws"]
@@ -143,7 +95,7 @@ def identity_of(job: Job, on_disk: bool) -> dict[str, Any]:
 
 
 def _described(kernel: Kernel) -> dict[str, Any]:
-    """A kernel and its fields as types of JSON, the same in every process."""
+    """Return a kernel and its fields as types of JSON, the same in every process."""
     fields = {name: _plain(value) for name, value in kernel._fields()}
     return {"kind": type(kernel).__qualname__, **fields}
 

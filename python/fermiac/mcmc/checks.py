@@ -1,4 +1,4 @@
-"""What is wrong with the draws of a run."""
+"""Checks of the draws of a run: convergence, and walkers that arrive late."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from fermiac.results import chain_summary
 
 __all__ = ["findings"]
 
-#: Numbers that are looked at: of larger samples some of the coordinates, so that neither time nor
-#: memory grow with them.
+#: The most numbers that are checked: of larger samples only some of the coordinates.
 _MOST = 2**23
-#: A walker that starts so many times farther out than others ever go has yet to arrive.
+#: A walker that starts so many times farther out than the others ever go has not arrived.
 _LATE = 20.0
 
 
 def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
-    """What the user must know of the draws, each with what to do about it."""
+    """Return the warnings about the draws, with their classes."""
     step = -(-sample.draws.size // _MOST)
     some = sample if step == 1 else sample._coordinates(range(0, sample.dim, step))
     found = list(chain_summary.findings(some))
-    # Walkers depend on each other: there is nothing to compare, but for how far out they are.
+    # Walkers depend on each other, so that only their distances can be compared.
     late = _late(some.draws) if sample.settings.get("ensemble") else 0
     if late:
         found.insert(
@@ -39,7 +38,7 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _late(draws: NDArray[np.float64]) -> int:
-    """How many walkers have not come from their starts to where the others are, of (w, n, d)."""
+    """Return the number of walkers (w, n, d) that start far from where the others ever go."""
     settled = draws[:, draws.shape[1] // 2 :]
     centre = np.median(settled, axis=(0, 1))
     reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)

@@ -29,17 +29,17 @@ class Conditional(Kernel):
     Parameters
     ----------
     draw : callable (x, rng) -> (n, b) or (n,)
-        Gets the points of all chains that ask, (n, d) with all coordinates (of the user's
-        parameters, where there are `transforms`), and a `RowGenerator` of n rows; gives the
-        block's new coordinates, (n, b), or (n,) for one. It must take all random numbers from
-        `rng`; then a chain's draws do not depend on the others.
+        Takes the points of the chains of a batch, (n, d) with all coordinates (constrained ones if
+        there are `transforms`), and a `RowGenerator` of n rows; returns the new coordinates of the
+        block, (n, b), or (n,) for one. It must take all random numbers from `rng`; then the draws
+        of a chain do not depend on the others.
 
     Raises
     ------
     ArgumentError
         If `draw` is not callable.
     TargetError
-        In a run: if it gives another shape, or a number that is not finite.
+        In a run: if it returns another shape, or a number that is not finite.
 
     See Also
     --------
@@ -82,7 +82,7 @@ class Conditional(Kernel):
 
 
 def adapter(draw: Draw, oracles: Oracles, what: str) -> tuple[_Adapter, int, int]:
-    """A user's draw of the block that the oracles stand for, as a port."""
+    """Return the oracle of a user's draw of the current block."""
     block = oracles.coordinates
     return _Adapter(draw, oracles.target, block, what), oracles.target.dim, len(block)
 
@@ -101,7 +101,7 @@ class _Adapter:
     def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
         target, block = self._target, self._block
         given = x if target is None else target.constrain(x)
-        # The function may write to what it gets.
+        # The function may write to its argument.
         kept = None if target is None else given.copy()
         try:
             y = self._draw(given, RowGenerator._of(streams))
@@ -116,7 +116,7 @@ class _Adapter:
 
 
 def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None:
-    """Refuse transforms in which a coordinate of the user's is not one of the chain's."""
+    """Refuse transforms in which a parameter is not a function of one free coordinate."""
     at = 0
     for transform in target.transforms:
         own = range(at, at + transform.free_size)
@@ -133,7 +133,7 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
 
 
 def _checked(y: Any, shape: tuple[int, int], what: str) -> Array:
-    """What a draw gave as an array of this shape."""
+    """Return the result of a draw as an array of this shape."""
     try:
         values = np.asarray(y)
     except ValueError as error:

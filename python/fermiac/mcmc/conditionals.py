@@ -1,8 +1,8 @@
 """Exact draws of blocks from laws whose parameters are a function of the other coordinates.
 
-The parameters of a law are given by one function of the points of all chains that ask, (n, d); it
-returns them as a tuple (a law of one parameter: as it is). Each is a number, an array (n,) that
-holds for all coordinates of the block, or (n, b) with a column for each.
+The parameters of a law are given by one function of the points of the chains of a batch, (n, d). It
+returns them as a tuple (a single parameter without one). Each is a number, an array (n,) for all
+coordinates of the block, or (n, b) with a column for each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Law(Kernel):
-    """A block with a law of known form.
+    """Base class of the blocks with a law of known form.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Law(Kernel):
     ArgumentError
         If `parameters` is not callable; in a run, if a parameter is outside its domain.
     TargetError
-        In a run: if it gives another number of parameters, or shapes that do not fit.
+        In a run: if it returns another number of parameters, or shapes that do not fit.
     """
 
     needs_density: ClassVar[bool] = False
@@ -86,7 +86,7 @@ class Law(Kernel):
 
 
 def _columns(given: list[ArrayLike]) -> list[ArrayLike]:
-    """Numbers for all coordinates of a chain as a column."""
+    """Return the parameters, with numbers for all coordinates of a chain as columns."""
     arrays = [np.asarray(p) for p in given]
     return [array[:, None] if array.ndim == 1 else array for array in arrays]
 

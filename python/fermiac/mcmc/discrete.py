@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Discrete(Kernel):
-    """A block on a finite set: drawn by the probabilities of all its states given the rest.
+    """A block on a finite set, drawn by the probabilities of all its states given the rest.
 
     Parameters
     ----------
@@ -28,10 +28,10 @@ class Discrete(Kernel):
         The states: numbers for one coordinate, or one row for each joint state of several.
     log_probabilities : callable (n, d) -> (n, k), optional
         Log-probabilities of all states, up to a constant for each row, given the other coordinates
-        of n whole points. By default the log-density is asked at every state; this spares it.
+        of n whole points. By default the log-density is evaluated at every state.
     metropolised : bool, default False
         Propose one of the *other* states, by their probabilities, and accept or reject it [1]_:
-        fewer repetitions, never a larger variance of averages.
+        the variance of averages is never larger.
 
     Raises
     ------
@@ -42,8 +42,8 @@ class Discrete(Kernel):
 
     Notes
     -----
-    The statistic ``changed`` says whether the state is another than before. A chain that starts
-    outside of the support goes to it at its first turn; a start that is not given is put on it.
+    The statistic ``changed`` is 1 where the state has changed. A chain that starts outside of the
+    support moves to it at its first turn; random starts are on the support.
 
     References
     ----------
@@ -115,7 +115,7 @@ class Discrete(Kernel):
         }
 
     def _place_starts(self, x: Array, oracles: Oracles) -> None:
-        # Starts are spread over (-2, 2); so are those on the support over its states.
+        # Random starts are uniform on (-2, 2), and so on the states of the support.
         states = self._checked(x.shape[1])
         share = (x[:, 0] + 2) / 4
         x[:] = states[np.clip((share * len(states)).astype(int), 0, len(states) - 1)]

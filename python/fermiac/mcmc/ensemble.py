@@ -60,9 +60,9 @@ class Stretch(_Walkers):
     r"""The affine-invariant ensemble by stretch moves.
 
     `n_chains` of `fermiac.mcmc.sample` is the number of walkers, even and at least twice the
-    dimension. In a transition a random half of them moves, then the other: walker x to
-    :math:`y = a + z (x - a)`, with a walker a of the half that stands still, z between 1/a and a
-    with a density proportional to :math:`1/\sqrt z`, accepted with probability
+    dimension. In a transition a random half of them moves, then the other half: walker x to
+    :math:`y = a + z (x - a)`, with a walker a of the half that does not move and z between 1/a and
+    a with a density proportional to :math:`1/\sqrt z`, accepted with probability
     :math:`\min(1, z^{d-1} p(y)/p(x))`. Each half is one batch for the density.
 
     Parameters
@@ -78,13 +78,13 @@ class Stretch(_Walkers):
 
     Notes
     -----
-    The walkers depend on each other: the R-hat of walkers means nothing. `summary` shows the
-    autocorrelation time τ in its place (`fermiac.diagnostics.autocorr_time`), and a run shorter
-    than 50 τ is warned of. Errors of averages take the larger of τ and the time of the ensemble's
-    averages, in which the dependence shows. Statistics are those of the whole ensemble, the same
-    for each walker: ``acceptance_rate``, the mean acceptance probability;
-    ``accepted``, the share of walkers that moved; ``move``, which one. Nothing is adapted; the
-    warm-up is the way to the bulk of the density.
+    The walkers depend on each other, so that their R-hat means nothing. `summary` shows the
+    autocorrelation time τ instead (`fermiac.diagnostics.autocorr_time`), and a run shorter than
+    50 τ gives a warning. Standard errors use the larger of τ and the autocorrelation time of the
+    ensemble averages, which includes the dependence. Statistics are those of the whole ensemble,
+    the same for each walker: ``acceptance_rate``, the mean acceptance probability; ``accepted``,
+    the share of walkers that moved; ``move``, the index of the move. Nothing is adapted; the
+    warm-up is for the way to the bulk of the density.
 
     References
     ----------
@@ -118,8 +118,8 @@ class Stretch(_Walkers):
 class DE(_Walkers):
     r"""The ensemble by differential evolution.
 
-    Walker x moves to :math:`y = x + g (a - b)`, with walkers a and b of the half that stands still
-    (see `Stretch` for the halves).
+    Walker x moves to :math:`y = x + g (a - b)`, with walkers a and b of the half that does not move
+    (see `Stretch`).
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ class DESnooker(_Walkers):
     r"""The ensemble by the snooker update of differential evolution.
 
     Walker x moves along the line through a, by `factor` times the projection of b - c on it, with
-    walkers a, b and c of the half that stands still (see `Stretch` for the halves). It is for
-    mixtures with other moves: see `Ensemble`.
+    walkers a, b and c of the half that does not move (see `Stretch`). It is for mixtures with
+    other moves: see `Ensemble`.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""More of a run: to make it longer, to open its folder, to start it in the background."""
+"""Longer runs of the same chains, and folders of draws."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,17 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.api import concluded, sample
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
 from fermiac.mcmc.job import Arrays, Job
 from fermiac.mcmc.result import Chains, known, statistics
-from fermiac.mcmc.run import Course
-from fermiac.runs import background
+from fermiac.mcmc.run import ChainLoop
+from fermiac.runs.loop import run_and_warn
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.background import Run
 
-__all__ = ["extend", "open", "start"]
+__all__ = ["extend", "open"]
 
 
 def extend(
@@ -82,17 +80,21 @@ def extend(
     sampler, ports = job.sampler(np.zeros((job.settings.n_chains, job.target.dim)))
     sampler.load(state["words"])
     nothing = np.empty(0)
-    origin = Origin(x0=nothing, values=nothing, n_evals=state["n_evals"], elapsed=chains.wall_time)
-
-    def joined(part: Chains) -> Chains:
-        return _joined(chains, part)
-
+    origin = Origin(x0=nothing, values=nothing, n_evals=state["n_evals"])
     with reporter(progress, "extend", "transitions") as report:
-        arrays = Arrays(job, sampler, None, first=have)
-        course = Course(
-            job, sampler, ports, arrays, origin, workers=workers, report=report, start=start
+        loop = ChainLoop(
+            job,
+            sampler,
+            ports,
+            Arrays(job, sampler, None, first=have),
+            origin,
+            workers=workers,
+            join=partial(_joined, chains),
+            report=report,
+            start=start,
+            earlier=chains.wall_time,
         )
-        return concluded(course, joined)
+        return run_and_warn(loop.run, loop.findings)
 
 
 def _going_on(chains: Any) -> tuple[Job, Any]:
@@ -107,7 +109,7 @@ def _going_on(chains: Any) -> tuple[Job, Any]:
 
 
 def _joined(first: Chains, part: Chains) -> Chains:
-    """The draws of two parts of a run."""
+    """Return one sample of the draws of two parts of a run."""
 
     def both(name: str) -> Any:
         a, b = getattr(first, name), getattr(part, name)
@@ -190,39 +192,3 @@ def open(path: str | PathLike[str]) -> Chains:
         stats=statistics(names, stats, n_points),
         **more,
     )
-
-
-def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
-    """Start a call in the background, and get a handle to it.
-
-    Parameters
-    ----------
-    verb : str or function
-        What to call: ``"sample"``, ``"extend"``, or one of these functions itself.
-    *args, **kwargs
-        Its arguments. A callable ``progress`` is called on the thread of the run.
-
-    Returns
-    -------
-    Run
-        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``inspect``, ``abort``,
-        ``state``, ``progress`` and ``elapsed``.
-
-    Raises
-    ------
-    ArgumentError
-        If `verb` is nothing that can be started. What is wrong with the arguments, `Run.result`
-        raises.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> law = fm.distributions.Normal([0.0, 0.0])
-    >>> run = fm.mcmc.start("sample", law, kernel=fm.mcmc.MALA(), n_draws=10**7, rng=0)
-    >>> run.wait(timeout=0.5)
-    False
-    >>> partial = run.abort()
-    >>> partial.status
-    'interrupted'
-    """
-    return background.start("mcmc", {"sample": sample, "extend": extend}, verb, args, kwargs)

@@ -19,29 +19,29 @@ class NUTS(GradientKernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
 
     The multinomial form: the next point is drawn from all states of the trajectory in proportion
-    to :math:`e^{-H}`, with a preference for the half that came last. A warm-up learns the step
-    size and the inverse metric :math:`M^{-1}` from draws and their gradients.
+    to :math:`e^{-H}`, with a preference for the last half. The warm-up adapts the step size, and
+    learns the inverse metric :math:`M^{-1}` from draws and their gradients.
 
     Parameters
     ----------
     target_accept : float, default 0.9
-        The mean acceptance rate along trajectories that the step size is adapted to, and that it
-        meets: programs whose adaptation is that of [1]_ accept at about 0.9 where 0.8 is asked.
-        More, such as 0.99, means smaller steps and fewer divergences; less is faster on densities
-        that are nearly normal.
+        The mean acceptance rate along trajectories to which the step size is adapted. The rate of
+        the draws is close to it; programs with the adaptation of [1]_ accept at about 0.9 for a
+        target of 0.8. More, such as 0.99, means smaller steps and fewer divergences; less is
+        faster on nearly normal densities.
     max_depth : int, default 10
-        Trajectories double at most so often: a transition takes at most
-        ``2**max_depth - 1`` gradients. From 1 to 30.
+        The largest number of doublings, from 1 to 30: a transition takes at most
+        ``2**max_depth - 1`` gradients.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
-        What is learned of the inverse metric :math:`M^{-1}`: nothing, its diagonal, all of it (up
-        to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
-        (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
-        covariance (d, d) that stay.
+        The part of the inverse metric :math:`M^{-1}` that is learned: none, its diagonal, all of it
+        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
+        (``"auto"``: all up to 200 coordinates, directions above); or fixed variances (d,) or a
+        fixed covariance (d, d).
     estimator : {"gradients", "draws"}, default "gradients"
-        Whether it is learned from draws and their gradients, as the matrix that makes the
-        gradients fit the draws, or from the covariance of the draws alone.
+        The source of the metric: draws and their gradients, by the matrix with the least Fisher
+        divergence, or the covariance of the draws alone.
 
     Raises
     ------
@@ -51,9 +51,10 @@ class NUTS(GradientKernel):
     Notes
     -----
     Statistics of a transition: ``acceptance_rate`` (mean over the states of the trajectory),
-    ``energy`` and its error ``energy_error`` at the draw, ``diverging`` (1 where the error passed
-    1000 on the way), ``n_steps`` (gradients), ``tree_depth``, ``reached_max_depth``, ``step_size``.
-    A divergence means that steps were too long for a region that may therefore be missed.
+    ``energy`` and its error ``energy_error`` at the draw, ``diverging`` (1 if the error passed
+    1000 on the trajectory), ``n_steps`` (gradients), ``tree_depth``, ``reached_max_depth``,
+    ``step_size``. A divergence means that the steps were too long for a region, which the draws may
+    miss.
 
     References
     ----------
@@ -100,19 +101,20 @@ class HMC(GradientKernel):
     Parameters
     ----------
     n_steps : int, optional
-        Leapfrog steps of a trajectory; by default `trajectory_length` says how many they are.
+        The number of leapfrog steps in a trajectory; by default it follows from
+        `trajectory_length`.
     trajectory_length : float, default π/2
         The length of a trajectory, as a time in the units of the metric: π/2 is a quarter of a
         turn where the metric has made the target round. It takes at most 1024 steps.
     jitter : float, default 0.2
-        The share by which trajectories vary in length, uniformly to both sides, from 0 (not at
-        all) to 1: their number of steps with `trajectory_length`, their step size with `n_steps`.
+        The share, from 0 to 1, by which trajectories vary in length, uniformly to both sides: in
+        their number of steps with `trajectory_length`, in their step size with `n_steps`.
     target_accept : float, default 0.8
-        The acceptance rate that the step size is adapted to.
+        The acceptance rate to which the step size is adapted.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric, estimator
-        As of `NUTS`.
+        As in `NUTS`.
 
     Raises
     ------

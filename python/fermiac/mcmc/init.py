@@ -1,4 +1,4 @@
-"""Where chains start, and whether the gradient is one."""
+"""The starts of the chains, and the check of the gradient at the first one."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["check_gradient", "starts"]
 
 Array = NDArray[np.float64]
-#: Points for the chains at the n-th try; row i is for chain i, however many chains there are.
+#: The points of the n-th try; row i is for chain i and does not depend on the number of chains.
 Draw = Callable[[int], Array]
 
-#: How often a start without density is drawn anew.
+#: The most draws of a start, while it has no density.
 _TRIES = 100
-#: Starts are uniform within this distance of 0, coordinate by coordinate.
+#: Starts are uniform within this distance of 0, in every coordinate.
 _RADIUS = 2.0
 _NAMED = ("jitter", "mode", "pathfinder")
-#: Steps of the differences that a gradient is compared with, and how far it may be off.
+#: The steps of the differences that a gradient is compared with, and its largest relative error.
 _STEPS = (1e-4, 1e-6)
 _TOLERANCE = 1e-4
 
 
 def starts(init: Any, job: Job) -> tuple[Array, int]:
-    """The first point of every chain, (n_chains, d), and the evaluations that they took.
+    """Return the first point of every chain, (n_chains, d), and the number of evaluations.
 
-    What was given is checked; what is drawn is drawn anew where the density is 0. The points of a
-    law, or those given, are where draws are shown; those returned are where chains move.
+    Given points are checked; random ones are drawn again where the density is 0. Given points, and
+    those of a law, are constrained as the draws; those returned are unconstrained.
     """
     target, space, n_chains, key = job.target, job.space, job.settings.n_chains, job.key
     needs_gradient = job.kernel.needs_gradient
@@ -138,7 +138,7 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
 
 
 def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, int]:
-    """Draws each chain's start, again where the density is 0."""
+    """Draw the start of each chain, again where the density is 0."""
     x = np.ascontiguousarray(draw(0))
     left, n_evals = np.arange(len(x)), 0
     for attempt in range(1, _TRIES + 1):
@@ -189,10 +189,10 @@ def _short(x: Array) -> str:
 
 
 def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int:
-    """Compare the gradient at a point with differences; returns the evaluations that it took.
+    """Compare the gradient at a point with differences, and return the number of evaluations.
 
-    One random direction tells whether it is right, and only if it is not all coordinates are gone
-    through: those that are `used`, as a density need not be smooth in others.
+    One random direction shows whether it is right. Only if it is not, all coordinates that are
+    `used` are compared; a density need not be smooth in others.
     """
     direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x))) * used
     _, gradients = _evaluated(target, x[None], True)
@@ -219,7 +219,7 @@ def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int
 def _differences(
     target: LogDensity, x: Array, directions: Array, claimed: Array, gradient: Array
 ) -> tuple[NDArray[np.bool_], Array]:
-    """Whether central differences along directions contradict what is claimed, at every step."""
+    """Return whether central differences contradict the claimed slopes at every step."""
     scale = np.maximum(np.abs(x), 1.0)
     points = [x + sign * step * scale * directions for step in _STEPS for sign in (1, -1)]
     values, _ = _evaluated(target, np.concatenate(points), False)
@@ -228,12 +228,12 @@ def _differences(
     with np.errstate(invalid="ignore"):
         slopes = (ends[:, 0] - ends[:, 1]) / (2 * steps)
     wanted = np.sum(directions * scale * gradient, axis=1)
-    # Rounding of the values, and the size of what may cancel in a sum over coordinates.
+    # Rounding errors of the values, and the size of the terms of a sum that may cancel.
     noise = 16 * np.finfo(float).eps * np.abs(ends).max(axis=1) / steps
     size = np.sum(np.abs(directions * scale * gradient), axis=1)
     with np.errstate(invalid="ignore"):
         off = np.abs(slopes - wanted) > _TOLERANCE * (size + 1e-3) + noise
-    # Beside a wall there are no differences.
+    # Next to a wall there are no finite differences.
     off &= np.isfinite(slopes)
     each = np.sum(directions * scale, axis=1)
     return off.all(axis=0), slopes[-1] / np.where(each == 0, 1.0, each)

@@ -1,4 +1,4 @@
-"""Starts nearer to the bulk of a density: its modes, or normal laws along the way to them."""
+"""Starts near the bulk of a density: near a mode, or from normal laws on the way to it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from fermiac.targets.density import LogDensity
 __all__ = ["approach"]
 
 Array = NDArray[np.float64]
-#: Points, with the slopes there.
+#: Points with the gradients there.
 Path = list[tuple[Array, Array]]
 
-#: Pairs of steps that the inverse Hessian is made of.
+#: The number of steps in the quasi-Newton approximation, and of iterations.
 _HISTORY = 6
 _ITERATIONS = 200
-#: Trials of a line search, and the gain in log-density that is not worth another step.
+#: The trials of a line search, and the gain in log-density that ends the climb.
 _TRIALS = 30
 _FLAT = 1e-8
-#: Points at which a normal law is judged, and laws along a path that are.
+#: The number of points at which a normal law is judged, and of laws along a path.
 _JUDGES = 10
 _LAWS = 50
-#: Starts lie about a mode at this share of the deviations there, so that chains differ.
+#: The spread of the starts about a mode, relative to the deviations there.
 _SPREAD = 0.1
 
 
 def approach(
     target: LogDensity, x0: Array, streams: list[_core.Stream], how: str
 ) -> tuple[Array, int]:
-    """Better starts from these, one climb a chain, and the evaluations that they took.
+    """Return better starts, one climb per chain, and the number of evaluations.
 
-    ``"mode"``: near the top. ``"pathfinder"``: a draw from that normal law along the way which
-    diverges least from the target.
+    ``"mode"``: near the end of the climb. ``"pathfinder"``: a draw from the normal law on the way
+    that diverges least from the target.
 
     References
     ----------
@@ -55,7 +55,7 @@ def approach(
             laws = laws[:: max(len(laws) // _LAWS, 1)]
             points = _best(target, laws, _normal(stream, _JUDGES, dim))
             n_evals += _JUDGES * len(laws)
-        # The first at which a chain can start; at least the end of the climb is one.
+        # The first point with density; the end of the climb always has one.
         tried = np.concatenate([*points, path[-1][0][None]])
         values, gradients = target._evaluate(tried.copy(), True)
         assert gradients is not None
@@ -65,7 +65,7 @@ def approach(
 
 
 def _climbed(target: LogDensity, x0: Array) -> tuple[list[Path], int]:
-    """The paths from these points upwards; all that climb ask in one batch."""
+    """Return the paths from these points upwards; all climbs are evaluated in one batch."""
     climbs = {i: _climb(x) for i, x in enumerate(x0)}
     asked = {i: next(climb) for i, climb in climbs.items()}
     paths: list[Path] = [[] for _ in x0]
@@ -84,7 +84,7 @@ def _climbed(target: LogDensity, x0: Array) -> tuple[list[Path], int]:
 
 
 def _climb(x: Array) -> Generator[Array, tuple[float, Array], Path]:
-    """A quasi-Newton ascent, which asks for the values and slopes at points.
+    """Climb by a quasi-Newton method: yield points, get values and gradients, return the path.
 
     D. C. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization",
     Mathematical Programming, 1989; with a bisection for the weak Wolfe conditions.
@@ -122,7 +122,7 @@ def _climb(x: Array) -> Generator[Array, tuple[float, Array], Path]:
 
 
 def _newton(slope: Array, pairs: list[tuple[Array, Array]]) -> Array:
-    """The inverse Hessian of the last pairs, times a slope."""
+    """Return the product of the inverse Hessian of the last pairs with a gradient."""
     direction, parts = slope.copy(), []
     for step, change in reversed(pairs):
         parts.append((step @ direction) / (step @ change))
@@ -142,7 +142,7 @@ def _normal(stream: _core.Stream, n: int, dim: int) -> Array:
 
 
 def _best(target: LogDensity, laws: list[_Normal], noise: Array) -> list[Array]:
-    """The draws of the law with the best evidence lower bound, the best draws first."""
+    """Return the draws of the law with the largest evidence lower bound."""
     if not laws:
         return []
     drawn = [law.draws(noise) for law in laws]
@@ -166,7 +166,7 @@ class _Normal:
     factor: Array
 
     def draws(self, noise: Array) -> tuple[Array, Array]:
-        """Points for rows of standard normal numbers, and the log-densities there."""
+        """Return points for rows of standard normal numbers, and the log-densities there."""
         inside = noise @ self.basis
         moved = noise + (inside @ self.factor.T - inside) @ self.basis.T
         log_det = np.log(self.scales).sum() + np.log(np.diag(self.factor)).sum()
@@ -175,7 +175,7 @@ class _Normal:
 
 
 def _laws(path: Path) -> list[_Normal]:
-    """The normal law at every point of a path but the first."""
+    """Return the normal law at every point of a path except the first."""
     found: list[_Normal] = []
     diagonal = np.ones(len(path[0][0]))
     steps: list[Array] = []
@@ -192,7 +192,7 @@ def _laws(path: Path) -> list[_Normal]:
 
 
 def _diagonal(a: Array, step: Array, bend: Array) -> Array:
-    """The diagonal of the inverse Hessian that a step teaches.
+    """Return the diagonal of the inverse Hessian after a step.
 
     J. C. Gilbert, C. Lemaréchal, "Some numerical experiments with variable-storage quasi-Newton
     algorithms", Mathematical Programming, 1989.
@@ -205,7 +205,7 @@ def _diagonal(a: Array, step: Array, bend: Array) -> Array:
 def _law(
     x: Array, slope: Array, a: Array, steps: list[Array], bends: list[Array]
 ) -> _Normal | None:
-    """The law about the Newton step from `x`, by the compact form of the inverse Hessian.
+    """Return the law around the Newton step from `x`, by the compact form of the inverse Hessian.
 
     R. H. Byrd, J. Nocedal, R. B. Schnabel, "Representations of quasi-Newton matrices and their use
     in limited memory methods", Mathematical Programming, 1994.

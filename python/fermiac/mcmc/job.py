@@ -1,4 +1,4 @@
-"""What a run is asked for, the arrays that it fills, and where these are: in memory or on disk."""
+"""The job of a run: its target, kernel and settings, and the arrays that it fills."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ __all__ = ["Arrays", "Job", "Settings"]
 
 Array = NDArray[np.float64]
 
-#: The warm-up learns from the first transition on: gradients tell the scales of coordinates long
-#: before chains have arrived. The first window, and the share that adapts the step size alone at
-#: the end, with its least number of transitions.
+#: With gradients the windows start at once, as gradients show the scales of the coordinates long
+#: before the chains have arrived. The first window, and the last transitions, which adapt the step
+#: size alone, as a share and at least.
 _FIRST, _LAST, _LEAST = 10, 0.25, 10
-#: Without gradients draws tell scales only once chains have arrived: Stan's windows.
+#: Without gradients the draws show the scales only after the chains have arrived: the windows of
+#: Stan.
 _WITHOUT = (75, 25, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The numbers of a run, checked."""
+    """The checked settings of a run."""
 
     n_chains: int
     n_warmup: int
@@ -50,32 +51,32 @@ class Settings:
         return self.n_warmup, 0, _FIRST, max(int(_LAST * self.n_warmup), _LEAST)
 
     def transition(self, n_draws: int) -> int:
-        """The transitions of a chain that has so many draws."""
+        """Return the number of transitions of a chain with so many draws."""
         return self.n_warmup + n_draws * self.thin
 
     def to_dict(self) -> dict[str, Any]:
-        """For provenance."""
+        """Return the settings as the provenance of a result keeps them."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run: target, kernel and numbers; it has no state."""
+    """The target, kernel and settings of a run, without a state."""
 
     target: LogDensity
     kernel: Kernel
     settings: Settings
     key: int
     names: tuple[str, ...]
-    #: Where draws are shown, if that is not where chains move.
+    #: The constrained space of the draws, if chains move in an unconstrained one.
     space: TransformedDensity | None
 
     def oracles(self) -> Oracles:
-        """Whom the chains may ask, before the kernel adds its own."""
+        """Return the oracles of a run before the kernel adds its own."""
         return Oracles(self.target, self.names or None)
 
     def sampler(self, x0: Array) -> tuple[_core.Sampler, Oracles]:
-        """The chains at these starts, and whom they ask."""
+        """Return the chains at these starts, and their oracles."""
         oracles = self.oracles()
         name, options = self.kernel._spec(self.target.dim, oracles)
         settings = self.settings
@@ -91,12 +92,12 @@ class Job:
         return sampler, oracles
 
     def shown(self, draws: Array) -> Array:
-        """The draws as the user sees them."""
+        """Return the draws as the user sees them."""
         return draws if self.space is None else self.space.constrain(draws)
 
     @property
     def shown_dim(self) -> int:
-        """Coordinates of a draw as the user sees it."""
+        """The number of coordinates of a draw as the user sees it."""
         return self.target.dim if self.space is None else self.space.constrained_dim
 
 
@@ -106,7 +107,7 @@ class Arrays:
     def __init__(
         self, job: Job, sampler: _core.Sampler, folder: Folder | None, first: int = 0
     ) -> None:
-        """`first` draws of each chain are elsewhere."""
+        """Allocate the arrays; the `first` draws of each chain are kept elsewhere."""
         self.job = job
         self.folder = folder
         self.first = first
@@ -120,7 +121,7 @@ class Arrays:
     stats: Array
     warmup_draws: Array | None
     warmup_stats: Array | None
-    #: On disk alone: the draws as the user sees them, if these are others.
+    #: Only on disk: the draws as the user sees them, if they are constrained.
     seen: Array | None
 
     def _made(self, name: str, shape: tuple[int, ...] | None) -> Array | None:
@@ -128,18 +129,18 @@ class Arrays:
             return None
         if self.folder is None or 0 in shape:
             return np.empty(shape)
-        # In a folder, "draws" are what the user sees.
+        # In a folder, "draws" are the constrained ones.
         if self.job.space is not None:
             name = {"draws": "unconstrained", "seen": "draws"}.get(name, name)
         return self.folder.array(name, shape)
 
     def named(self) -> dict[str, Array]:
-        """Those that are there."""
+        """Return the arrays that exist, by name."""
         each = {name: getattr(self, name) for name in _NAMES}
         return {name: array for name, array in each.items() if array is not None}
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Up to which transition of a chain to run, and where what comes goes."""
+        """Yield the transition up to which chains run, and the record of it."""
         s = self.job.settings
         if s.n_warmup and not self.first:
             warmup = {
@@ -166,11 +167,11 @@ class Arrays:
         )
 
     def shown(self, n: int) -> Array:
-        """The first `n` draws of every chain as the user sees them."""
+        """Return the first `n` draws of every chain as the user sees them."""
         if self.seen is None:
             return self.job.shown(self.draws[:, :n])
         for chain, out in zip(self.draws, self.seen, strict=True):
-            # The part that is new, as all before is on disk.
+            # Only the new part: the part before is on disk.
             out[self._constrained : n] = self.job.shown(chain[self._constrained : n])
         self._constrained = max(self._constrained, n)
         return self.seen[:, :n]
@@ -188,11 +189,11 @@ _NAMES = (
 
 
 def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int, ...] | None]:
-    """The shapes of the arrays, None for those that there are not."""
+    """Return the shapes of the arrays, None for those that do not exist."""
     s, dim = job.settings, job.target.dim
     chains, draws = s.n_chains, s.n_draws - first
     groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
-    # Gradients are those of unconstrained points: of no use beside constrained ones.
+    # Gradients at unconstrained points are of no use with constrained draws.
     gradients = s.keep_gradients and sampler.gives_gradient and job.space is None
     warmup = s.keep_warmup and not first
     return {

@@ -16,19 +16,19 @@ __all__ = ["MALA", "RWM", "ULA", "Barker"]
 class RWM(Kernel):
     r"""Random-walk Metropolis with an adapted scale and covariance.
 
-    Proposals are :math:`y = x + s L \xi`, with :math:`L L^\top` the covariance that the warm-up
+    Proposals are :math:`y = x + s L \xi`, where :math:`L L^\top` is the covariance that the warm-up
     has learned.
 
     Parameters
     ----------
     scale : float, optional
-        The scale s; by default it is adapted to `target_accept` from 2.38/√d on.
+        The scale s; by default it is adapted to `target_accept`, from 2.38/√d on.
     target_accept : float, optional
-        The acceptance rate that the scale is adapted to; by default 0.44 in one dimension, 0.35 in
-        two to four, 0.234 above.
+        The acceptance rate to which the scale is adapted; by default 0.44 in one dimension, 0.35 in
+        two to four, and 0.234 above.
     metric : {"auto", "unit", "diag", "dense"} or array_like, default "auto"
-        What is learned of the covariance of the draws: nothing, variances, all of it (``"auto"``
-        up to 200 coordinates); or variances (d,) or a covariance (d, d) that stay.
+        The part of the covariance of the draws that is learned: none, the variances, or all of it
+        (``"auto"`` up to 200 coordinates); or fixed variances (d,) or a fixed covariance (d, d).
 
     Raises
     ------
@@ -81,15 +81,15 @@ class MALA(GradientKernel):
     step_size : float, optional
         √h, in the units of the metric; by default it is adapted to `target_accept`.
     target_accept : float, default 0.574
-        The acceptance rate that the step size is adapted to.
+        The acceptance rate to which the step size is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
-        What is learned of the inverse metric :math:`M^{-1}` from draws and their gradients:
-        nothing, its diagonal, all of it, or a diagonal with up to 50 directions in which it is not
-        enough (``"auto"``: all up to 200 coordinates, directions above); or variances (d,) or a
-        covariance (d, d) that stay.
+        The part of the inverse metric :math:`M^{-1}` that is learned from draws and their
+        gradients: none, its diagonal, all of it, or a diagonal with up to 50 directions in which it
+        is not enough (``"auto"``: all up to 200 coordinates, directions above); or fixed variances
+        (d,) or a fixed covariance (d, d).
     truncate : float, optional
-        Cut the length of :math:`L^\top \nabla \log p` to this, there and back, so that the target
-        is kept: for gradients that grow faster than linearly.
+        Cut the length of :math:`L^\top \nabla \log p` to this, for gradients that grow faster than
+        linearly. The correction accounts for it, so that the target is kept.
 
     Raises
     ------
@@ -130,12 +130,11 @@ class MALA(GradientKernel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ULA(GradientKernel):
-    r"""The unadjusted Langevin algorithm: proposals of `MALA`, all of them taken.
+    r"""The unadjusted Langevin algorithm: the proposals of `MALA`, all of them accepted.
 
-    Its draws follow the target up to a bias of order h, which no number of draws removes. While
-    the step size is adapted, in the warm-up, proposals are corrected as in `MALA`, and later those
-    that a correction would accept with a probability below e⁻¹⁰⁰⁰ are refused, so that no chain
-    goes off for good.
+    Its draws follow the target up to a bias of order h, which no number of draws removes. While the
+    warm-up adapts the step size, proposals are corrected as in `MALA`. Later those that a
+    correction would accept with a probability below e⁻¹⁰⁰⁰ are rejected, so that no chain escapes.
 
     Parameters
     ----------
@@ -143,7 +142,7 @@ class ULA(GradientKernel):
         √h, in the units of the metric; by default it is adapted so that `MALA` would accept at the
         rate `target_accept`.
     target_accept : float, default 0.9
-        That rate.
+        That acceptance rate.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
     tamed : bool, default False
@@ -187,20 +186,20 @@ class ULA(GradientKernel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Barker(GradientKernel):
-    r"""Metropolis steps with Barker's proposal: noise whose signs lean along the gradient.
+    r"""Metropolis steps with Barker's proposal: noise whose signs follow the gradient.
 
     With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
     :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
-    :math:`1 / (1 + e^{-w_i F_i})` and -1 else. A large gradient turns the signs of a step but
-    cannot lengthen it, so the kernel bears step sizes that are far too large, and gradients
-    without bounds, better than `MALA`; where both do well it mixes more slowly.
+    :math:`1 / (1 + e^{-w_i F_i})`, else -1. A large gradient changes the signs of a step but not
+    its length, so the kernel tolerates step sizes that are far too large, and unbounded gradients,
+    better than `MALA`; where both work well it mixes more slowly.
 
     Parameters
     ----------
     step_size : float, optional
         √h, in the units of the metric; by default it is adapted to `target_accept`.
     target_accept : float, default 0.4
-        The acceptance rate that the step size is adapted to.
+        The acceptance rate to which the step size is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 

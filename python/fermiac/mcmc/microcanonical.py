@@ -17,25 +17,25 @@ class MCLMC(GradientKernel):
 
     With :math:`x = L z`, a point moves at speed 1 in z along a direction u that follows
     :math:`\dot u = (I - u u^\top) L^\top \nabla \log p(x) / (d - 1)`, in steps of the minimal-norm
-    integrator with two gradients each. However steep the density is, a point goes no faster.
+    integrator with two gradients each. The speed does not depend on the slope of the density.
 
     Parameters
     ----------
     step_size : float, optional
-        The step in z. By default the warm-up finds it: so that the squared energy error of a step
-        is 0.0005 a coordinate in the mean, or, with ``adjusted=True``, by `target_accept`.
+        The step in z. By default the warm-up adapts it so that the mean squared energy error of a
+        step is 0.0005 per coordinate, or, with ``adjusted=True``, to `target_accept`.
     length : float, optional
         The distance in z over which the direction is forgotten; with ``adjusted=True`` the mean
-        length of a trajectory. By default it is √d at first, and, without the adjustment, in the
-        end 0.4 correlation times of the draws, which the warm-up measures over the last 512 of each
-        window.
+        length of a trajectory. By default it starts at √d, and the warm-up adapts it to the
+        correlation times of the last 512 draws of each window (to 0.4 of them without the
+        adjustment).
     adjusted : bool, default False
         Accept or reject trajectories, each in a new direction and of uniform length, by their
         energy errors: the draws then follow the target exactly. Without it a transition is one
-        step, refused only where its energy error is above 1000, and the draws follow the target
-        up to a bias: with the default step size, variances 2 % too small for a normal law.
+        step, which is rejected only if its energy error is above 1000, and the draws follow the
+        target up to a bias: with the default step size, variances 2 % too small for a normal law.
     target_accept : float, default 0.9
-        The acceptance rate that the step size of adjusted trajectories is adapted to.
+        The acceptance rate to which the step size of adjusted trajectories is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 

@@ -1,4 +1,4 @@
-"""What a run of chains returns."""
+"""The result of a run of chains."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Chains", "adaptation", "known", "statistics"]
 
 Array = NDArray[np.float64]
 
-#: Statistics that are yes or no, and those that count.
+#: The statistics that are flags, and those that are counts.
 _FLAGS = {"accepted", "diverging", "reached_max_depth"}
 _COUNTS = {"n_steps", "tree_depth", "n_evals"}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Chains(Sample):
-    """The draws of Markov chains, and what the run knows beside them.
+    """The draws of Markov chains with their statistics and adaptation.
 
-    A `fermiac.Sample` with the error model ``"chains"``; `fermiac.mcmc.sample` makes it.
+    A `fermiac.Sample` with the error model ``"chains"``, returned by `fermiac.mcmc.sample`.
 
     Attributes
     ----------
     draws : ndarray, shape (chains, draws, d)
         The draws, of constrained parameters where the call had ``transforms``.
     log_densities : ndarray, shape (chains, draws)
-        The target's logarithm at the draws; with ``transforms`` that of the unconstrained density.
+        The log-density at the draws; with ``transforms`` that of the unconstrained density.
     gradients : ndarray, shape (chains, draws, d), or None
-        Its gradients at the draws, if the kernel uses them, without ``transforms``.
+        The gradients at the draws, if the kernel uses them, without ``transforms``.
     stats : mapping of str to ndarray, shape (chains, draws)
-        What the kernel reports of each transition: ``acceptance_rate``, ``diverging``, ...
+        The statistics of each transition: ``acceptance_rate``, ``diverging``, ...
     warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
         The same of the warm-up, with ``keep_warmup=True``.
     warmup_draws : ndarray, shape (chains, n_warmup, d), or None
@@ -57,20 +57,20 @@ class Chains(Sample):
 
     warmup_draws: Array | None = None
     adaptation: Mapping[str, Any] = field(default_factory=dict)
-    #: From where the chains go on.
+    #: The state from which `extend` continues.
     _state: Mapping[str, Any] | None = None
 
 
 def known(log_densities: Array) -> Array | None:
-    """The log-densities, or None: those of exact draws, and of users' kernels, are not known."""
+    """Return the log-densities, or None for those of exact draws and of users' kernels."""
     return None if np.isnan(log_densities).any() else log_densities
 
 
 def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDArray[Any]]:
-    """Arrays by name, (chains, draws), of those of states that each move `n_points` chains."""
+    """Return the statistics by name, (chains, draws); a state moves `n_points` chains."""
     found: dict[str, NDArray[Any]] = {}
     for i, name in enumerate(names):
-        # A view where it can be: the values may be on disk.
+        # A view if possible: the values may be on disk.
         array: NDArray[Any] = values[..., i]
         if n_points > 1:
             array = np.repeat(array, n_points, axis=0)
@@ -84,7 +84,7 @@ def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDAr
 
 
 def adaptation(raw: dict[str, Any], dim: int) -> dict[str, Any]:
-    """What a sampler has adapted, as a result keeps it."""
+    """Return the adapted step sizes and inverse metrics as a result keeps them."""
 
     def square(array: Array) -> Array:
         side = round(len(array) ** 0.5)

@@ -1,4 +1,4 @@
-"""The random numbers of exact draws: every row from its own chain's stream."""
+"""Random numbers of exact draws: every row from the stream of its own chain."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LOG_ROOT = 0.9189385332046727  # log √(2π)
 class RowGenerator:
     """Random numbers for a batch of chains: row i comes from the stream of chain i alone.
 
-    The function of a `fermiac.mcmc.Conditional` is given one. Its methods are those of
-    `numpy.random.Generator`, and their parameters broadcast; what they give has a row for every
-    chain that asks: shape (n,), or (n, k) where a parameter or `size` says so. What a chain gets
-    does not depend on which others ask beside it.
+    The function of a `fermiac.mcmc.Conditional` gets one. Its methods are those of
+    `numpy.random.Generator`, and their parameters broadcast; their results have a row for every
+    chain of the batch: shape (n,), or (n, k) if a parameter or `size` has k columns. The numbers of
+    a chain do not depend on the other chains of the batch.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class RowGenerator:
         return self
 
     def __repr__(self) -> str:
-        """Say how many rows there are."""
+        """Return the number of rows in words."""
         return f"RowGenerator of {self.n} chains"
 
     def random(self, size: Size = None) -> Array:
@@ -238,13 +238,13 @@ class RowGenerator:
         sums = np.cumsum(np.broadcast_to(w, (self.n, w.shape[1])), axis=1)
         require("weights", sums[:, -1], sums[:, -1] > 0, "a weight above 0 is needed")
         u = self.random() * sums[:, -1]
-        # What rounding puts at the end belongs to the last index that has weight.
+        # Rounding may pass the last index that has weight.
         last = w.shape[1] - 1 - np.argmax(np.broadcast_to(w, sums.shape)[:, ::-1] > 0, axis=1)
         out: Integers = np.minimum((sums <= u[:, None]).sum(axis=1), last).astype(np.int64)
         return out
 
     def categorical_log(self, log_weights: ArrayLike) -> Integers:
-        """As `categorical`, by the logarithms of weights."""
+        """One index for each row, by the logarithms of its weights."""
         logs = _rows("log_weights", numbers("log_weights", log_weights), self.n, 1)
         top = logs.max(axis=1, keepdims=True)
         require("log_weights", top, np.isfinite(top), "a finite largest one is needed in each row")
@@ -253,7 +253,7 @@ class RowGenerator:
     def _draw(
         self, fill: Callable[..., None], size: Size, *parameters: Array, uses: int = 0
     ) -> Array:
-        """Numbers of the shape that the parameters broadcast to; `fill` uses the first ones."""
+        """Return numbers of the broadcast shape; `fill` uses the first `uses` parameters."""
         shape = self._shape(size, *parameters)
         out = np.empty(_flat(shape))
         fill(out, *(_spread(p, shape) for p in parameters[:uses]))
@@ -270,7 +270,7 @@ class RowGenerator:
         elif len(shape) > 1:
             shape = (self.n if shape[0] == 1 else shape[0], *shape[1:])
             if any(p.ndim == 1 and p.size > 1 for p in parameters):
-                # NumPy would take it for columns, and for rows where there are as many of both.
+                # NumPy would broadcast it along the columns.
                 shape = (-1,)
         if shape[0] != self.n or (size is not None and shape != wanted):
             shapes = ", ".join(str(p.shape) for p in parameters)
@@ -283,7 +283,7 @@ class RowGenerator:
 
 
 def _counts(u: Array, guess: Array, cdf: Callable[[Array], Array]) -> Integers:
-    """The least counts whose cumulated probabilities reach `u`, searched from a guess on."""
+    """Return the least counts whose cumulative probabilities reach `u`, from a guess on."""
     high = np.maximum(np.floor(guess), 0)
     low, step = high - 1, 1
     while (short := cdf(high) < u).any():
@@ -317,7 +317,7 @@ def _positive(name: str, given: ArrayLike) -> Array:
 
 
 def _rows(name: str, array: Array, n: int, more: int) -> Array:
-    """With an axis of n rows, or of one, before `more` axes."""
+    """Return an array with an axis of n rows, or of one, before `more` axes."""
     if array.ndim == more:
         return array[None]
     if array.ndim == 0:
@@ -330,7 +330,7 @@ def _rows(name: str, array: Array, n: int, more: int) -> Array:
 
 
 def _between(low: Array, high: Array, u: Array) -> Array:
-    """The quantile `u` of a standard normal number in (low, high), where low <= -high."""
+    """Return the quantile `u` of a standard normal number in (low, high), with low <= -high."""
     top, bottom = special.log_ndtr(high), special.log_ndtr(low)
     # log((1 - u) P(low) + u P(high)), below P(high) by what is left of it.
     share = special.exp(bottom - top)
@@ -338,7 +338,7 @@ def _between(low: Array, high: Array, u: Array) -> Array:
 
 
 def _quantile(log_p: Array) -> Array:
-    """The normal quantile of a probability's logarithm."""
+    """Return the normal quantile of a probability, given by its logarithm."""
     z: Array = special.ndtri(special.exp(log_p))
     far = log_p < _FAR
     if far.any():

@@ -1,4 +1,4 @@
-"""Slice samplers."""
+"""Slice sampling, and elliptical slice sampling for normal priors."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _TARGETS = ("likelihood", "posterior")
 class Slice(Kernel):
     r"""Slice sampling, with brackets that are stepped out and shrunk.
 
-    Given a point x, a height :math:`\log p(x) - e` is drawn, e exponential, and then a point from
-    the slice of all y that are higher: from a bracket around x, which shrinks towards x until a
-    point of it lies in the slice.
+    At a point x a height :math:`\log p(x) - e` with an exponential e is drawn, and then a point of
+    the slice of all y with a larger log-density: from a bracket around x, which shrinks towards x
+    until one of its points lies in the slice.
 
     Parameters
     ----------
     width : float, optional
-        The first width of a bracket, in the units of the metric. By default it starts at 3 and
-        follows the (geometric) mean length of the brackets in which points were found, during the
-        warm-up; for ``"box"`` three times that length.
+        The first width of a bracket, in the units of the metric. By default it starts at 3, and the
+        warm-up adapts it to the geometric mean length of the brackets in which points were found;
+        for ``"box"`` to three times that length.
     max_steps : int, default 32
-        A bracket has at most this many widths. Of no effect on ``"box"``.
+        The largest number of widths in a bracket. Of no effect on ``"box"``.
     direction : {"coordinates", "random", "box"}, default "coordinates"
-        What a transition does. ``"coordinates"``: an update along each of the d coordinates of the
+        The updates of a transition. ``"coordinates"``: one along each of the d coordinates of the
         metric in turn (the columns of L, where :math:`L L^\top` is the learned covariance; those
         of x with the metrics ``"unit"`` and ``"diag"``), with a width for each. ``"random"``: d
         updates along random lines. ``"box"``: one update of all coordinates in a randomly placed
@@ -54,11 +54,11 @@ class Slice(Kernel):
 
     Notes
     -----
-    Both ends of a bracket are evaluated together. An update that finds no other point, at most by
-    200 tries, leaves the chain where it is: statistic ``slice_fail``, their number in a transition.
-    That happens where the density has a spike at the point, or is not a function of the point
-    alone. ``n_evals`` are the evaluations of a transition, ``acceptance_rate`` the updates over
-    the tries, ``width`` is the mean width.
+    Both ends of a bracket are evaluated together. An update that finds no other point in 200 tries
+    leaves the chain where it is; the statistic ``slice_fail`` counts them. That happens where the
+    density has a spike at the point, or is not a function of the point alone. ``n_evals`` is the
+    number of evaluations of a transition, ``acceptance_rate`` the updates over the tries,
+    ``width`` the mean width.
 
     References
     ----------
@@ -99,7 +99,7 @@ class EllipticalSlice(Kernel):
 
     With :math:`\nu` drawn from the centred prior, the next point is one of the ellipse
     :math:`\mu + (x - \mu) \cos\theta + \nu \sin\theta`, on which the prior is constant; θ is drawn
-    from a slice of the likelihood. There is nothing to tune, so no warm-up but for the way to the
+    from a slice of the likelihood. There is nothing to tune; the warm-up is only for the way to the
     bulk of the posterior.
 
     Parameters
@@ -107,10 +107,10 @@ class EllipticalSlice(Kernel):
     prior : Normal, MultivariateNormal or frozen scipy.stats distribution
         The prior N(μ, Σ) of all coordinates (one coordinate for all is made independent copies).
     target : {"likelihood", "posterior"}, default "likelihood"
-        What the `log_density` of `fermiac.mcmc.sample` is: the logarithm of the likelihood alone,
-        to which the prior is to be added; or that of the posterior, from which the kernel takes
-        the prior off. Any normal law is right as the `prior` of a ``"posterior"``, and the nearer
-        to the posterior the better.
+        The meaning of the `log_density` of `fermiac.mcmc.sample`: the log-likelihood alone, to
+        which the kernel adds the log-prior; or the log-posterior, from which it subtracts the
+        log-prior. For a ``"posterior"`` any normal law can be the `prior`; the nearer to the
+        posterior, the better.
 
     Raises
     ------
@@ -121,10 +121,10 @@ class EllipticalSlice(Kernel):
 
     Notes
     -----
-    The draws follow the posterior, and `log_densities` of the sample are those of the posterior:
-    the likelihood's, and the normalised prior's, if it is to be added. The statistic
-    ``log_likelihood`` has the former. ``n_evals`` are the evaluations of a transition,
-    ``acceptance_rate`` is one over them, or 0 where no other point was found, at most by 200
+    The draws follow the posterior, and the `log_densities` of the sample are those of the
+    posterior; for a ``"likelihood"`` with the normalised prior. The statistic ``log_likelihood``
+    has the log-likelihood. ``n_evals`` is the number of evaluations of a transition, and
+    ``acceptance_rate`` is one over it, or 0 if no other point was found in 200 tries
     (``slice_fail`` is 1).
 
     References
@@ -182,6 +182,6 @@ class EllipticalSlice(Kernel):
 
 
 def _moments(law: Normal | MultivariateNormal) -> tuple[Array, Array]:
-    """The mean, and the variances of independent coordinates or the covariance."""
+    """Return the mean, and the variances of independent coordinates or the covariance."""
     spread = law.cov if isinstance(law, MultivariateNormal) and law.dim > 1 else law.variance
     return np.atleast_1d(law.mean), np.atleast_1d(spread)

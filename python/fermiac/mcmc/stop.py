@@ -1,4 +1,4 @@
-"""When a run may end before it has all its draws."""
+"""Rules that end a run before it has all its draws."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StopWhen:
     Notes
     -----
     A test takes place only when all chains have exactly a multiple of `every` draws, so that where
-    the run ends depends on nothing but its draws. A rule that stops at the first good look is
+    the run ends depends on nothing but its draws. A rule that stops at the first success is
     optimistic: take an ESS with room to spare.
 
     The walkers of an ensemble depend on each other, and have no R-hat: ``StopWhen(rhat=None)`` ends
@@ -73,7 +73,7 @@ class StopWhen:
         whole("every", self.every, 4, 2**40)
 
     def check(self, n_chains: int, coupled: bool) -> None:
-        """Refuse what cannot be judged; the walkers of an ensemble are `coupled`."""
+        """Refuse chains that cannot be judged; the walkers of an ensemble are `coupled`."""
         if self.rhat is not None and coupled:
             raise ArgumentError(
                 "stop: R-hat compares chains that know nothing of each other, and the walkers of "
@@ -86,14 +86,14 @@ class StopWhen:
             )
 
     def met(self, draws: Array, coupled: bool) -> bool:
-        """Whether draws (chains, n, d) are enough."""
+        """Return whether draws (chains, n, d) are enough."""
         ess, worst = self._figures(draws, coupled)
         if coupled and not is_long_enough(draws.shape[1], worst):
             return False
         return (self.ess is None or ess >= self.ess) and (self.rhat is None or worst <= self.rhat)
 
     def missed(self, draws: Array, coupled: bool) -> str:
-        """What is to be said of draws that are not."""
+        """Return the warning of draws that are not."""
         ess, worst = self._figures(draws, coupled)
         parts = []
         if self.ess is not None:
@@ -108,7 +108,7 @@ class StopWhen:
         )
 
     def _figures(self, draws: Array, coupled: bool) -> tuple[float, float]:
-        """The least ESS and the largest R-hat, or autocorrelation time of walkers."""
+        """Return the least ESS and the largest R-hat, or autocorrelation time of walkers."""
         columns, threads = np.ascontiguousarray(draws), resolve_threads(None)
         if coupled:
             sizes, times = walker_sizes(columns, threads), walker_times(columns, threads)

@@ -13,7 +13,7 @@ __all__ = ["UnderdampedLangevin"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UnderdampedLangevin(GradientKernel):
-    r"""Underdamped (kinetic) Langevin dynamics: a momentum that friction renews bit by bit.
+    r"""Underdamped (kinetic) Langevin dynamics, with a momentum that friction refreshes in part.
 
     With :math:`x = L z` and momenta p of unit mass in z, a step of size h is a palindrome of exact
     parts, each letter's time being h divided by its count:
@@ -35,18 +35,18 @@ class UnderdampedLangevin(GradientKernel):
     splitting : str, optional
         The parts of a step: a palindrome of A, B and O with each at least once. The default is
         ``"BAOAB"``, which is exact for the positions of a normal law, and ``"OBABO"`` with
-        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step needs a gradient wherever
-        the position has moved before a B, or at its end: one in these, two in ``"ABOBA"``.
+        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step needs a gradient for every
+        B after a drift, and at its end: one in these, two in ``"ABOBA"``.
     metropolis : bool, default False
-        Accept steps by their work: the change of energy less that by friction. Where one is
-        rejected the chain stays and its momentum turns round. Friction at the ends of the
-        splitting is exact and outside of that. Without it, draws follow the target up to a bias
-        of order h². Even then steps are corrected while the step size is adapted, in the warm-up,
-        and later divergent ones, whose work is above 1000, are refused, so that no chain goes off
-        for good.
+        Accept or reject steps by their work: the change of energy less that by friction. After a
+        rejection the chain stays and its momentum is reversed. Friction at the ends of the
+        splitting is exact and needs no correction. Without the correction the draws follow the
+        target up to a bias of order h². Even then steps are corrected while the warm-up adapts the
+        step size, and later divergent steps, whose work is above 1000, are rejected, so that no
+        chain escapes.
     target_accept : float, default 0.9
-        The acceptance rate that the step size is adapted to in the warm-up: that of the
-        correction, or that which it would have.
+        The acceptance rate to which the warm-up adapts the step size; without the correction, that
+        which it would have.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 

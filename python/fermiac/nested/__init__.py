@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.api import sample
-from fermiac.nested.background import start
 from fermiac.nested.exports import read_dead_birth
 from fermiac.nested.extension import extend
 from fermiac.nested.importance_evidence import ImportanceEvidence
 from fermiac.nested.result import NestedResult
 from fermiac.nested.samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
+from fermiac.runs.background import starter as _starter
 
 __all__ = [
     "Dynamic",
@@ -28,3 +28,5 @@ __all__ = [
     "sample",
     "start",
 ]
+
+start = _starter("nested", sample, extend)

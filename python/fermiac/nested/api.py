@@ -15,17 +15,18 @@ from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, positive
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
-from fermiac.nested.checkpoint import Keeper
-from fermiac.nested.dynamic import as_dynamic, course_of
+from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, job_of
 from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
 from fermiac.nested.result import NestedResult
+from fermiac.nested.run import KIND
 from fermiac.nested.samplers import SAMPLERS, Sampler, refuse_importance
 from fermiac.nested.surrogate.options import SURROGATES, Surrogate
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
-__all__ = ["concluded", "sample"]
+__all__ = ["sample"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
@@ -243,8 +244,7 @@ def sample(
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
-    keeper = None if checkpoint is None else Keeper(checkpoint)
-    kept = None if keeper is None or rng is not None else keeper.seed
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     job = job_of(
         prior=mapped,
         target=target,
@@ -262,7 +262,7 @@ def sample(
         on_nan=choice("on_nan", on_nan, ("raise", "-inf")),
         names=names if names is not None else getattr(target, "names", None),
         blobs=n_blobs,
-        key=key_of(rng) if kept is None else kept,
+        key=key_of(rng) if kept is None else kept.key(rng),
         dynamic=aim,
     )
     workers = resolve_threads(n_threads)
@@ -278,23 +278,8 @@ def sample(
             return run_surrogate(
                 job, options, workers=workers, start=start, max_time=limit, report=report
             )
-        if keeper is not None:
-            keeper.begin({**job.identity(), "validate": doublings > 0})
-        make = partial(course_of, workers=workers, keeper=keeper, max_time=limit, report=report)
-        return concluded(Repeats(job, make, doublings, start=start, keeper=keeper))
-
-
-def concluded(course: Repeats) -> NestedResult:
-    """Return the result of the runs, and issue its warnings at the line of the user's call."""
-    result = None
-    try:
-        result = course.go()
-        found = course.findings(result)
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # An interrupted check, or a warning that is an error, must not lose the points.
-        if result is not None:
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+        if kept is not None:
+            kept.begin({**job.identity(), "validate": doublings > 0})
+        make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
+        repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
+        return run_and_warn(repeats.run, repeats.findings)

@@ -1,4 +1,4 @@
-"""Dynamic nested sampling: runs that add points where they are worth most, one after the other."""
+"""Dynamic nested sampling: a first run, and batches of points where they are worth most."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.progress import annotate
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic, Volumes, joined, seeds_above
-from fermiac.nested.run import Course, longest
+from fermiac.nested.run import NestedLoop, longest
 
 if TYPE_CHECKING:
-    from fermiac._base.store import Tensors
     from fermiac.errors import FermiacWarning
-    from fermiac.nested.checkpoint import Keeper
     from fermiac.nested.job import Job
     from fermiac.nested.result import NestedResult
 
-__all__ = ["DynamicCourse", "as_dynamic", "course_of"]
+__all__ = ["DynamicLoop", "as_dynamic", "loop_of"]
 
-#: What the runs of a course count, and what the state of the course has summed.
+#: The counts of a run that are summed over all runs of the loop.
 _COUNTS = ("n_evals", "n_batches", "n_stuck", "n_nan", "n_coded", "seconds")
-#: What is noted of each run that has ended.
+#: The figures that are kept of each run that has ended.
 _NOTES = (*_COUNTS, "n_points", "rank_z", "radius_scale", "low", "high", "ess", "stderr")
 _POINTS = "points."
 _TRACE = "trace."
@@ -34,7 +31,7 @@ _REACHED = (
     "the effective sample size is {ess:.0f} (target {aim.target_ess:.0f}), the error of log Z "
     "{stderr:.2g} (target {aim.target_stderr:.2g}); "
 )
-#: Why a course that no limit of its runs has ended fell short.
+#: The warnings of a loop that ended before its targets were reached, by what ended it.
 _SHORT = {
     "max_batches": "max_batches ended the run before its targets were reached: "
     + _REACHED
@@ -49,7 +46,7 @@ _SHORT = {
 
 
 def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
-    """Take the setting ``dynamic``."""
+    """Return what the argument ``dynamic`` stands for."""
     if isinstance(given, Dynamic):
         return given
     if not isinstance(given, bool):
@@ -59,24 +56,19 @@ def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
     return Dynamic() if given else None
 
 
-def course_of(job: Job, *, keeper: Keeper | None = None, **ports: Any) -> Course:
-    """The course of a job, from its start or from where its file has it."""
-    kind = Course if job.dynamic is None else DynamicCourse
-    course = kind(job, keeper=keeper, **ports)
-    if keeper is not None:
-        keeper.restore(course)
-    return course
+def loop_of(job: Job, **more: Any) -> NestedLoop:
+    """Return the loop of a job."""
+    return NestedLoop(job, **more) if job.dynamic is None else DynamicLoop(job, **more)
 
 
-class DynamicCourse(Course):
-    """A run, and others that add points to it.
+class DynamicLoop(NestedLoop):
+    """The loop of a first run and of batches, which are runs that add points to it.
 
-    What changes is the points of the runs that have ended, a few figures of each, and the run under
-    way; where that began, and what is to come, follows from these.
+    Its state is the points of the runs that have ended, a few figures of each, and the run under
+    way. Where that began, and what is to come, follows from these.
     """
 
-    def __init__(self, job: Job, **ports: Any) -> None:
-        super().__init__(job, **ports)
+    def __init__(self, job: Job, **more: Any) -> None:
         assert job.dynamic is not None
         self._aim = job.dynamic
         self._ended: dict[str, Any] | None = None
@@ -84,14 +76,16 @@ class DynamicCourse(Course):
         self._notes: dict[str, list[float]] = {name: [] for name in _NOTES}
         self._low, self._high = -np.inf, np.inf
         self._why = ""
+        super().__init__(job, **more)
 
     @property
     def _n_runs(self) -> int:
-        """Runs that have ended, the first and batches."""
+        """The number of runs that have ended, the first and batches."""
         return len(self._notes["low"])
 
-    def _look(self) -> dict[str, Any]:
-        state = self.run.state()
+    def _read(self) -> dict[str, Any]:
+        """Read from the core how the run under way stands, and add those before it."""
+        state = self.core.state()
         for name in _COUNTS:
             kind = type(state[name])
             state[name] = kind(state[name] + sum(self._notes[name]))
@@ -113,8 +107,8 @@ class DynamicCourse(Course):
         return joined(self._ended, super().points())
 
     def _trace(self) -> dict[str, Any]:
-        """Of all runs, one after the other: of batches of replacements, and of the runs."""
-        now = self.run.trace()
+        """Return the traces of all runs, one after the other."""
+        now = self.core.trace()
         now["run"] = np.full(len(now["level"]), float(self._n_runs))
         if not self._traces:
             return now
@@ -125,17 +119,19 @@ class DynamicCourse(Course):
         runs = {name: [*notes[name], now[name]] for name in now}
         return {**super()._settings(), "dynamic": asdict(self._aim), "runs": runs}
 
-    def _annotate(self) -> None:
+    def note(self) -> str:
+        """Return the evidence so far; in a batch, how near the targets are."""
         if not self._n_runs:
-            super()._annotate()
-        elif self._report is not None:
-            ess, stderr = (self._notes[name][-1] for name in ("ess", "stderr"))
-            note = f"batch {self._n_runs}, ESS {ess:.0f}, error of log Z {stderr:.2g}"
-            annotate(self._report, note)
+            return super().note()
+        ess, stderr = (self._notes[name][-1] for name in ("ess", "stderr"))
+        return f"batch {self._n_runs}, ESS {ess:.0f}, error of log Z {stderr:.2g}"
 
-    def _next(self) -> bool:
-        """Begin a batch, if the targets are not reached yet and no limit is."""
-        status = str(self.state["status"])
+    def go_on(self) -> bool:
+        """Begin a batch, if neither the targets nor a limit are reached."""
+        self.timed_out = self.is_late()
+        if self.timed_out:
+            return False
+        status = str(self.info["status"])
         self._why = status if status in ("max_evals", "max_iter") else ""
         if self._why:
             return False
@@ -145,28 +141,28 @@ class DynamicCourse(Course):
         self._why = self._enough(ess, stderr)
         if self._why:
             return False
-        run = self.run.state()
+        run = self.core.state()
         here = {**run, "low": self._low, "high": self._high, "ess": ess, "stderr": stderr}
         self._traces = self._trace()
         for name, values in self._notes.items():
             values.append(float(here[name]))
         self._ended = points
-        self.run = self._begun(volumes)
-        self.state = self._look()
-        if self._report is not None:
+        self.core = self._begun(volumes)
+        self.settle()
+        if self.report is not None:
             # Runs may be too short to report; whoever pauses or aborts does it here.
-            done = self._evals_before + self._evals_ended
-            self._total = max(int(done * self._aim.measure(ess, stderr)), done + 1)
-            self._report(done, self._total)
+            done = self.evals_before + self._evals_ended
+            self._expected = max(int(done * self._aim.measure(ess, stderr)), done + 1)
+            self.report(done, self._expected)
         return True
 
     def _enough(self, ess: float, stderr: float) -> str:
-        """Why no batch is to follow; nothing, if one is."""
+        """Return why no batch is to follow, or "" if one is."""
         aim, job, notes = self._aim, self.job, self._notes
         if aim.measure(ess, stderr) <= 1:
             return "targets"
         for name, limit in (("max_evals", job.max_evals), ("max_iter", job.max_iter)):
-            done = self.state["n_evals" if name == "max_evals" else "n_batches"]
+            done = self.info["n_evals" if name == "max_evals" else "n_batches"]
             if limit is not None and done >= limit:
                 return name
         if aim.max_batches is not None and self._n_runs >= aim.max_batches:
@@ -174,7 +170,7 @@ class DynamicCourse(Course):
         # A batch that finds a mode sets the targets farther off, and the next one gains much.
         measures = [aim.measure(*both) for both in zip(notes["ess"], notes["stderr"], strict=True)]
         measures.append(aim.measure(ess, stderr))
-        sizes = np.cumsum([*notes["n_points"], self.run.state()["n_points"]])
+        sizes = np.cumsum([*notes["n_points"], self.core.state()["n_points"]])
         gains = [
             1 - measures[i] / measures[i - 1] < _GAIN * (1 - sizes[i - 1] / sizes[i])
             for i in range(1, len(sizes))
@@ -182,7 +178,7 @@ class DynamicCourse(Course):
         return "no gain" if len(gains) > 1 and all(gains[-2:]) else ""
 
     def _begun(self, volumes: Volumes) -> Any:
-        """The run of the next batch; all of it follows from the runs before."""
+        """Return the run of the next batch; all of it follows from the runs before."""
         aim, job, points = self._aim, self.job, self._ended
         assert points is not None
         n = aim.n_batch or job.n_live
@@ -214,29 +210,29 @@ class DynamicCourse(Course):
             high=self._high,
         )
 
-    def kept(self) -> Tensors:
-        """Return the arrays of a checkpoint."""
-        tensors = super().kept()
+    def state(self) -> dict[str, Any]:
+        """Return the run under way, and the points and figures of those that have ended."""
+        tensors = super().state()
         for tag, arrays in ((_POINTS, self._ended or {}), (_TRACE, self._traces)):
             tensors.update({tag + name: np.asarray(values) for name, values in arrays.items()})
         tensors["notes"] = np.array([self._notes[name] for name in _NOTES])
         return tensors
 
-    def take(self, kept: Tensors, elapsed: float) -> None:
-        """Go on from the arrays of a checkpoint."""
-        if "notes" in kept:  # else another course had no batches
-            rows = kept["notes"].tolist()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go where another loop stood, which may have had no batches."""
+        if "notes" in state:
+            rows = state["notes"].tolist()
             self._notes = dict(zip(_NOTES, rows, strict=True))
         ended, self._traces = (
-            {name.removeprefix(tag): v for name, v in kept.items() if name.startswith(tag)}
+            {name.removeprefix(tag): v for name, v in state.items() if name.startswith(tag)}
             for tag in (_POINTS, _TRACE)
         )
         if ended:
             self._ended = ended
-            self.run = self._begun(Volumes(ended))
-        super().take(kept, elapsed)
+            self.core = self._begun(Volumes(ended))
+        super().restore(state)
 
-    def _how(self) -> str:
+    def _ended_by(self) -> str:
         return self._why or "max_time"
 
     def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
@@ -244,7 +240,7 @@ class DynamicCourse(Course):
         # The rest of the batch under way says nothing of the evidence, which the first run had.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"
         short = _SHORT.get(why, "").format(
-            how=self._how(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
+            how=self._ended_by(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
         )
-        self.state.update(status=self._how(), short=short)
+        self.info.update(status=self._ended_by(), short=short)
         return super().findings(result)

@@ -1,4 +1,4 @@
-"""Runs that have ended, made longer or broader."""
+"""Runs that go on: to a smaller rest of evidence, with more points, or after a limit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
-from fermiac.nested.dynamic import as_dynamic, course_of
+from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import NestedResult
-from fermiac.nested.run import Course, View
+from fermiac.nested.run import NestedLoop
 from fermiac.nested.samplers import refuse_importance
 from fermiac.results.result import warn
+from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["extend"]
 
-#: The purposes of the keys of added runs.
+#: The first purpose of the keys of added runs.
 _ADDED = 1000
 
 
@@ -110,65 +111,65 @@ def extend(
     True
     """
     start = time.perf_counter()
-    courses = _courses(result)
+    loops = _loops(result)
     limits = {
         "max_evals": None if max_evals is None else whole("max_evals", max_evals, 1, 2**62),
         "max_iter": None if max_iter is None else whole("max_iter", max_iter, 1, 2**62),
     }
     limit = None if max_time is None else positive("max_time", max_time)
     workers = resolve_threads(n_threads)
-    home = courses[0].job.at_home()
+    home = loops[0].job.at_home()
     with (
         reporter(progress, "extend", "evaluations") as report,
         evaluated(
             home.target, executor, target_factory, workers, report, integrand=home.blobs[0] > 0
         ) as (asked, report),
     ):
-        ports: dict[str, Any] = {
+        more: dict[str, Any] = {
             "workers": workers, "max_time": limit, "report": report, "view": View()
         }  # fmt: skip
-        runs = [(_longer(course.job, dlogz, dynamic, limits), course) for course in courses]
-        jobs: list[tuple[Job, Course | None]] = [*runs]
+        runs = [(_longer(loop.job, dlogz, dynamic, limits), loop) for loop in loops]
+        jobs: list[tuple[Job, NestedLoop | None]] = [*runs]
         if n_live is not None:
-            jobs.append((_added(runs[0][0], n_live, len(courses)), None))
+            jobs.append((_added(runs[0][0], n_live, len(loops)), None))
         done: list[NestedResult] = []
         found: list[tuple[type[FermiacWarning], str]] = []
         try:
             for job, before in jobs:
                 job = job.with_target(asked)
-                ports["evals_before"] = sum(run.n_evals for run in done)
-                ports["start"] = time.perf_counter() if done else start
-                course = course_of(job, **ports)
+                more["evals_before"] = sum(run.n_evals for run in done)
+                more["start"] = time.perf_counter() if done else start
+                loop = loop_of(job, **more)
                 if before is not None:
-                    course.take(before.kept(), before.elapsed)
-                done.append(course.go())
-                told = course.findings(done[-1])
+                    loop.continue_from(before.state(), before.elapsed)
+                done.append(loop.run())
+                told = loop.findings(done[-1])
                 object.__setattr__(done[-1], "warnings", tuple(text for _, text in told))
                 found += told
         except BaseException as error:
-            _keep(error, done, list(courses), result)
+            _keep(error, done, loops, result)
             raise
         whole_run = _together(done)
         warn(list(dict.fromkeys(found)), whole_run)
     return whole_run
 
 
-def _courses(result: Any) -> tuple[Course, ...]:
-    courses: tuple[Course, ...] = getattr(result, "_courses", ())
-    if not courses:
+def _loops(result: Any) -> tuple[NestedLoop, ...]:
+    loops: tuple[NestedLoop, ...] = getattr(result, "_loops", ())
+    if not loops:
         raise ArgumentError(
             f"result: a {type(result).__name__} given that does not know its run; what "
             "fermiac.nested.sample returned in this process is needed, not loaded from a file, "
             "merged or reweighted (else: call sample with checkpoint=, or merge the result with "
             "that of another call)"
         )
-    return courses
+    return loops
 
 
 def _longer(
     job: Job, dlogz: float | None, dynamic: Dynamic | None, limits: dict[str, int | None]
 ) -> Job:
-    """The job with other rules of when to end."""
+    """Return the job with other limits and targets."""
     rules: dict[str, Any] = dict(limits)
     if dynamic is not None:
         aim = as_dynamic(dynamic)
@@ -201,7 +202,7 @@ def _same(old: Dynamic, new: Dynamic) -> None:
 
 
 def _added(job: Job, n_live: Any, number: int) -> Job:
-    """The job of points beside those of others."""
+    """Return the job of points beside those of others."""
     n = whole("n_live", n_live, 1, 2**31)
     batch = max(1, min(round(job.batch * n / job.n_live), n // 2))
     key = seeded_key(job.key, _ADDED + number)
@@ -209,22 +210,25 @@ def _added(job: Job, n_live: Any, number: int) -> Job:
 
 
 def _together(runs: list[NestedResult]) -> NestedResult:
-    """One run of all, which knows how to go on."""
+    """Return one result of all runs, which can be extended."""
     if len(runs) == 1:
         return runs[0]
     merged = runs[0].merge(*runs[1:])
-    courses = tuple(course for run in runs for course in _courses(run))
-    object.__setattr__(merged, "_courses", courses)
+    loops = tuple(loop for run in runs for loop in _loops(run))
+    object.__setattr__(merged, "_loops", loops)
     return merged
 
 
 def _keep(
-    error: BaseException, done: list[NestedResult], courses: list[Course], result: NestedResult
+    error: BaseException,
+    done: list[NestedResult],
+    loops: tuple[NestedLoop, ...],
+    result: NestedResult,
 ) -> None:
-    """Of a call that failed: what was reached, with the runs that it did not come to."""
+    """Hand out with an error what was reached, and the runs that the call did not come to."""
     partial = getattr(error, "partial_result", None)
     if partial is not None:
         done = [*done, partial]
-    rest = [course.result() for course in courses[len(done) :]]
+    rest = [loop.result() for loop in loops[len(done) :]]
     kept = _together([*done, *rest]) if done else result
     error.partial_result = kept  # type: ignore[attr-defined]

@@ -145,7 +145,7 @@ class NestedResult(Sample):
 
     def __getstate__(self) -> dict[str, Any]:
         # The state from which `extend` continues cannot be pickled.
-        return {name: value for name, value in self.__dict__.items() if name != "_courses"}
+        return {name: value for name, value in self.__dict__.items() if name != "_loops"}
 
     @property
     def n_live(self) -> int:

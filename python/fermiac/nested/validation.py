@@ -14,14 +14,15 @@ from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import with_error
-from fermiac.nested.run import Course, View, longest
+from fermiac.nested.run import NestedLoop, longest
 from fermiac.nested.samplers import Sampler, Slice
+from fermiac.runs.loop import View
 
 if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
-    from fermiac.nested.checkpoint import Keeper
     from fermiac.nested.job import Job
     from fermiac.nested.result import NestedResult
+    from fermiac.runs.checkpoint import RunCheckpoint
 
 __all__ = ["Repeats", "as_doublings"]
 
@@ -58,20 +59,27 @@ class Repeats:
     """A run, and its repeats with longer chains and other random numbers."""
 
     def __init__(
-        self, job: Job, make: Callable[..., Course], n: int, *, start: float, keeper: Keeper | None
+        self,
+        job: Job,
+        make: Callable[..., NestedLoop],
+        n: int,
+        *,
+        start: float,
+        checkpoint: RunCheckpoint | None,
     ) -> None:
         self._job, self._make, self._n = job, make, n
-        self._start, self._keeper = start, keeper
-        self._rows: list[list[float]] = [] if keeper is None else keeper.taken(_TREND)
-        self._course: Course | None = None
+        self._start, self._checkpoint = start, checkpoint
+        trend = None if checkpoint is None else checkpoint.stored.pop(_TREND, None)
+        self._rows: list[list[float]] = [] if trend is None else trend.tolist()
+        self._loop: NestedLoop | None = None
 
-    def go(self) -> NestedResult:
+    def run(self) -> NestedResult:
         """Run and repeat until the evidences agree; return the last result."""
         view, best = View(), None
         while True:
-            self._course = course = self._begun(view)
+            self._loop = loop = self._begun(view)
             try:
-                result = course.go()
+                result = loop.run()
             except BaseException as error:
                 if best is not None:
                     error.partial_result = best  # type: ignore[attr-defined]
@@ -80,14 +88,14 @@ class Repeats:
             if not result.converged or self._settled() or len(self._rows) > self._n:
                 return best
 
-    def _begun(self, view: View) -> Course:
-        """Return the next run; a checkpoint that is resumed belongs to it."""
+    def _begun(self, view: View) -> NestedLoop:
+        """Return the next loop; a checkpoint that is resumed belongs to it."""
         job, times = self._job, len(self._rows)
         if times:
             key = seeded_key(job.key, _REPEATS + times)
             job = replace(job, sampler=lengthened(job.sampler, int(self._rows[-1][0])), key=key)
-            if self._keeper is not None:
-                self._keeper.beside = {_TREND: np.array(self._rows)}
+            if self._checkpoint is not None:
+                self._checkpoint.beside = {_TREND: np.array(self._rows)}
         start = time.perf_counter() if times else self._start
         evals = int(sum(row[-1] for row in self._rows))
         return self._make(job, start=start, view=view, evals_before=evals)
@@ -129,8 +137,8 @@ class Repeats:
 
     def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings about the last run, and about changes of the evidence."""
-        assert self._course is not None
-        found = self._course.findings(result)
+        assert self._loop is not None
+        found = self._loop.findings(result)
         if self._n and len(self._rows) > 1 and not self._settled() and self._trends():
             runs = ", ".join(
                 f"{n_slices:.0f}: {with_error(log_z, stderr)}"

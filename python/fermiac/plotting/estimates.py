@@ -26,9 +26,9 @@ def plot_estimates(
     Parameters
     ----------
     estimate : Estimate
-        What is drawn.
+        The estimates.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
     truth : array_like, shape (J,), optional
         Known answers. With them the errors are drawn instead, in standard errors.
 
@@ -79,7 +79,7 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     estimate : Estimate
         An adaptive one.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     estimate : Estimate
         One with a full covariance.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
 
     Returns
     -------

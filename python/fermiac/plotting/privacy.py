@@ -32,7 +32,7 @@ def plot_posterior(
     posterior : EpsilonPosterior, DeltaPosterior or MuPosterior
         One posterior.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
     prob : float, default 0.9
         The probability of the interval.
     claim : float, optional
@@ -95,9 +95,9 @@ def plot_region(
     posterior : EpsilonPosterior
         One posterior.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
     epsilon : float, optional
-        Whose region; the posterior median by default.
+        The epsilon of the region; the posterior median by default.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def plot_region(
 
 
 def _contours(posterior: EpsilonPosterior) -> tuple[Any, Any, Any, list[float]]:
-    """A grid over the posterior of the rates, its log-density, and the levels of 95 and 50 %."""
+    """Return a grid of rates, the log-density on it, and the levels of 95 and 50 %."""
     from fermiac.distributions import Beta
 
     rates = posterior._laws

@@ -1,4 +1,4 @@
-"""Pictures of attacks on privacy."""
+"""Pictures of ROC curves."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def plot_roc(
     Parameters
     ----------
     curve : RocCurve
-        What is drawn.
+        The curve.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; of a new figure by default.
     threshold : float, optional
         Marked on the curve.
     epsilon : float, optional

@@ -1,4 +1,4 @@
-"""Runs in the background: a handle to wait for, pause, inspect and abort a long call."""
+"""Calls in the background: `start`, and the handle to wait for, pause, inspect and abort them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from fermiac._base.registry import load_domains
 from fermiac.errors import ArgumentError
 
-__all__ = ["Run", "start", "watch"]
+__all__ = ["Run", "start", "starter", "watch"]
 
-#: Seconds between two looks at signals while a thread waits.
+#: Seconds after which a waiting thread lets signals through.
 _TICK = 0.1
 
 
@@ -24,11 +25,11 @@ class _Aborted(KeyboardInterrupt):
 
 
 class Run:
-    """A call that runs in the background; the ``start`` of a domain makes one.
+    """A call that runs in the background, made by `fermiac.start`.
 
-    The call runs on a thread of its own, with all its worker threads. It looks at the handle
-    wherever it reports progress, ten times a second, but not inside the user's function: pausing
-    and aborting wait for the batch under way.
+    The call runs on a thread of its own, with all its worker threads. It obeys the handle wherever
+    it reports progress, ten times a second, but not inside the user's function: pausing and
+    aborting wait for the batch under way.
 
     A run that is still going when the interpreter ends is aborted.
 
@@ -36,7 +37,7 @@ class Run:
     --------
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal()
-    >>> run = fm.importance.start("expect", fm.targets.powers(2), law, n=100_000, rng=0)
+    >>> run = fm.start(fm.importance.expect, fm.targets.powers(2), law, n=100_000, rng=0)
     >>> run.wait(timeout=60)
     True
     >>> run.state
@@ -193,7 +194,7 @@ class Run:
         return self._value
 
     def inspect(self) -> Any:
-        """Look at what a run has while it goes on.
+        """Return the result so far while the run goes on.
 
         Returns
         -------
@@ -206,7 +207,7 @@ class Run:
         return self._value if view is None else view()
 
     def pause(self) -> None:
-        """Let the run halt when it next reports progress; `state` is then ``"paused"``.
+        """Pause the run when it next reports progress; `state` is then ``"paused"``.
 
         Its memory and worker threads stay. Nothing happens if it has ended.
         """
@@ -214,13 +215,13 @@ class Run:
             self._paused = True
 
     def resume(self) -> None:
-        """Let a paused run go on."""
+        """Resume a paused run."""
         with self._lock:
             self._paused = False
             self._lock.notify_all()
 
     def abort(self, timeout: float | None = None) -> Any:
-        """End the run and return what it has.
+        """End the run and return its partial result.
 
         Called by the run itself, for instance by its progress callback, it does not return.
 
@@ -258,15 +259,15 @@ class Run:
         return f"Run of {self._verb.__name__}: {self.state}{share}, {self.elapsed:.3g} s"
 
 
-#: The run that the present call is.
+#: The run in whose thread the present call is.
 _running: contextvars.ContextVar[Run | None] = contextvars.ContextVar("fermiac_run", default=None)
 
 
 def watch(view: Callable[[], Any]) -> bool:
-    """Let the handle of the present call, if it has one, show what `view` gives."""
+    """Let the handle of the present call show what `view` returns; return whether there is one."""
     run = _running.get()
     if run is None or run._view is not None:
-        return False  # nobody looks, or at a call around this one
+        return False  # no handle, or that of a call around this one
     run._view = view
     return True
 
@@ -289,19 +290,74 @@ def _abort_all() -> None:
         run._thread.join()
 
 
-def start(
-    domain: str,
-    verbs: dict[str, Callable[..., Any]],
-    verb: str | Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Run:
-    """Start a verb of a domain in the background."""
-    call = verbs.get(verb) if isinstance(verb, str) else verb
-    if call not in verbs.values():
-        names = ", ".join(map(repr, verbs))
-        raise ArgumentError(
-            f"verb: {verb!r} given; fermiac.{domain} starts {names}, by name or as the function"
-        )
-    assert call is not None
-    return Run(call, args, kwargs)
+#: The verbs that can be started, by their names beneath `fermiac`: "mcmc.sample".
+_VERBS: dict[str, Callable[..., Any]] = {}
+
+
+def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+    """Start a long call in the background, and return a handle to it.
+
+    Parameters
+    ----------
+    verb : function
+        The function to call, one that may run long: ``expect`` or ``evidence`` of
+        `fermiac.importance`, ``sample`` or ``extend`` of `fermiac.mcmc` or `fermiac.nested`,
+        ``walk``, ``extend`` or ``optimize`` of `fermiac.walks`, or of `fermiac.score` one that
+        samples, integrates, searches or trains. The ``start`` of a domain takes its name too.
+    *args, **kwargs
+        Its arguments. A callable ``progress`` is called on the thread of the run.
+
+    Returns
+    -------
+    Run
+        A handle with ``wait``, ``result``, ``pause``, ``resume``, ``inspect``, ``abort``,
+        ``state``, ``progress`` and ``elapsed``.
+
+    Raises
+    ------
+    ArgumentError
+        If `verb` is no function that can be started. An error of the arguments is raised by
+        `Run.result`.
+
+    Examples
+    --------
+    Take what a long run has:
+
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> run = fm.start(fm.mcmc.sample, law, kernel=fm.mcmc.MALA(), n_draws=10**7, rng=0)
+    >>> run.wait(timeout=0.5)
+    False
+    >>> partial = run.abort()
+    >>> partial.status
+    'interrupted'
+    """
+    if not any(verb is known for known in _VERBS.values()):
+        load_domains()
+        names = ", ".join(f"fermiac.{name}" for name in sorted(_VERBS))
+        raise ArgumentError(f"verb: {verb!r} given; one of these functions is needed: {names}")
+    return Run(verb, args, kwargs)
+
+
+def starter(domain: str, *verbs: Callable[..., Any]) -> Callable[..., Run]:
+    """Return the function ``start`` of a domain, whose verbs `start` takes from now on."""
+    own = {verb.__name__: verb for verb in verbs}
+    _VERBS.update({f"{domain}.{name}": verb for name, verb in own.items()})
+
+    def start_verb(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
+        found = own.get(verb) if isinstance(verb, str) else verb
+        if not any(found is known for known in own.values()):
+            names = ", ".join(map(repr, own))
+            raise ArgumentError(
+                f"verb: {verb!r} given; fermiac.{domain} starts {names}, by name or as the function"
+            )
+        assert found is not None
+        return Run(found, args, kwargs)
+
+    start_verb.__name__ = start_verb.__qualname__ = "start"
+    start_verb.__module__ = f"fermiac.{domain}"
+    start_verb.__doc__ = (
+        "Start a function of this domain in the background, by itself or its name; see "
+        "`fermiac.start`."
+    )
+    return start_verb

@@ -1,11 +1,11 @@
-"""Checkpoints: the values that a run has computed and its state, from which it is resumed."""
+"""Checkpoint files of runs: the values of a target, or the state of a run."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import store
-from fermiac._base.validate import positive, whole
+from fermiac._base.validate import RngLike, key_of, positive, whole
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError
 
 __all__ = [
     "Checkpoint",
-    "Kept",
     "Log",
+    "RunCheckpoint",
+    "agree",
     "identity_of",
 ]
 
@@ -34,6 +35,8 @@ Arrays = tuple[NDArray[Any], ...]
 _SHARE = 0.05
 #: Rows of the first batch at which a resumed run compares the target with the log.
 _VERIFIED = 3
+#: The format of the files of runs that have a state.
+_FORMAT = 2
 
 
 class Checkpoint:
@@ -175,10 +178,7 @@ class Log:
         self._next = 0
         self._written = time.monotonic()
         self._cost = 0.0
-        try:
-            self.resumed = self._path.exists()
-        except OSError as error:
-            raise CheckpointError(f"{self._path}: it could not be read: {error}") from error
+        self.resumed = _exists(self._path)
         if self.resumed:
             self._read()
 
@@ -192,14 +192,7 @@ class Log:
         # As the file gives it back; JSON has no NaN and infinities.
         given = json.loads(json.dumps(identity), parse_constant=str)
         if self.resumed:
-            for field in [*given, *self._identity]:
-                here, there = given.get(field), self._identity.get(field)
-                if here != there:
-                    raise CheckpointError(
-                        f"{self._path}: it belongs to another run: its {field} is {there!r}, that "
-                        f"of this call is {here!r}; use another path, or remove the file to start "
-                        "anew"
-                    )
+            _require_same_run(self._path, given, self._identity)
         self._identity = given
         if not self.resumed:
             # A path that cannot be written is found now and not after hours.
@@ -234,9 +227,7 @@ class Log:
     def verify(self, known: _Piece, now: Arrays) -> None:
         """Compare what the target gives now with what it gave."""
         for a, b in zip(known.arrays, now, strict=False):
-            finite = np.abs(a[np.isfinite(a)])
-            scale = float(finite.max(initial=0.0))
-            if a.shape != b.shape or not np.allclose(a, b, 1e-6, 1e-9 * scale, equal_nan=True):
+            if a.shape != b.shape or not agree(b, a).all():
                 raise CheckpointError(
                     f"{self._path}: the target gives other values than when it was written, at "
                     f"rows {known.start} to {known.stop - 1} of the first batch; remove the file "
@@ -329,56 +320,104 @@ def _describe(law: Law) -> str:
     return f"{name} ({digest})"
 
 
-#: Writing takes at most this share of the time, however large the file has become.
-_SHARE = 0.05
+class RunCheckpoint:
+    """The checkpoint of a run that has a state: what it is, how it stands, how long it took.
 
-
-class Kept:
-    """The checkpoint of a run of some kind."""
+    Parameters
+    ----------
+    given : Checkpoint, str or path-like
+        The argument ``checkpoint=`` of a call.
+    kind : str
+        The name of such runs, which another kind of run refuses.
+    """
 
     def __init__(self, given: Checkpoint | str | PathLike[str], kind: str) -> None:
         self.checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
         self.path = self.checkpoint.path
-        self._kind = kind
-        self._node: dict[str, Any] = {}
-        self._tensors: store.Tensors = {}
+        self._kind = f"{kind} (checkpoint format {_FORMAT})"
+        self._identity: dict[str, Any] = {}
+        #: Seconds that the run took before this call.
+        self.elapsed = 0.0
+        #: The state of the run that is resumed, until it is taken; empty if there is none.
+        self.stored: dict[str, Any] = {}
+        #: What is written beside the state of a loop.
+        self.beside: dict[str, Any] = {}
         self._written = time.monotonic()
         self._cost = 0.0
-        try:
-            self.resumed = self.path.exists()
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: it could not be read: {error}") from error
+        self.resumed = _exists(self.path)
         if self.resumed:
-            self._node, self._tensors = store.read(self.path, kind)
+            node, tensors = store.read(self.path, self._kind)
+            self._identity, self.elapsed = node["identity"], float(node["elapsed"])
+            self.stored = {
+                name: store.decode(value, tensors, str(self.path))
+                for name, value in node["state"].items()
+            }
 
-    @property
-    def seed(self) -> int | None:
-        """The seed of the run that the file belongs to."""
-        return self._node["identity"]["seed"] if self.resumed else None
+    def key(self, rng: RngLike) -> int:
+        """Return the key of a call: with ``rng=None``, that of the run that is resumed."""
+        return int(self._identity["seed"]) if rng is None and self.resumed else key_of(rng)
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, if there is one."""
         given = json.loads(json.dumps(identity), parse_constant=str)
         if self.resumed:
-            stored = self._node["identity"]
-            for field in [*given, *stored]:
-                here, there = given.get(field), stored.get(field)
-                if here != there:
-                    raise CheckpointError(
-                        f"{self.path}: it belongs to another run: its {field} is {there!r}, that "
-                        f"of this call is {here!r}; use another path, or remove the file to start "
-                        "anew"
-                    )
-        self._node["identity"] = given
+            _require_same_run(self.path, given, self._identity)
+        self._identity = given
+
+    def take(self) -> dict[str, Any]:
+        """Return the state of the run that is resumed, and forget it."""
+        state, self.stored = self.stored, {}
+        return state
+
+    def verify(
+        self,
+        what: str,
+        where: str,
+        now: Callable[[], Array],
+        then: Array,
+        rtol: float = 1e-6,
+        atol: float = 1e-9,
+    ) -> None:
+        """Refuse to go on with a target whose values have changed.
+
+        Parameters
+        ----------
+        what, where : str
+            The beginning of the message, "the target gives", and the points, "at the first start".
+        now : callable
+            Gives the values of the target at these points.
+        then : ndarray
+            Its values when the file was written.
+        rtol, atol : float
+            Tolerances: of each value, and of the largest.
+        """
+        if not self.checkpoint.verify or not then.size:
+            return
+        values = now()
+        same = agree(values, then, rtol, atol)
+        if not same.all():
+            i = int(np.argmin(same))
+            raise CheckpointError(
+                f"{self.path}: {what} {values.flat[i]:.12g} {where}, and {then.flat[i]:.12g} when "
+                "the file was written; remove the file to start anew, or say Checkpoint(..., "
+                "verify=False) if its values are random"
+            )
 
     def wait(self) -> float:
-        """Seconds until the file is to be written again."""
+        """Return the seconds until the file is to be written again."""
         pause = max(self.checkpoint.every, self._cost / _SHARE)
         return max(self._written + pause - time.monotonic(), 0.0)
 
-    def put(self, start: float, tensors: store.Tensors, **more: Any) -> None:
-        """Write the file, with what has been gathered since `start`."""
-        store.write(self.path, self._kind, {**self._node, **more}, tensors)
+    def write(self, state: Callable[[], Mapping[str, Any]], elapsed: float) -> None:
+        """Write the file."""
+        start = time.monotonic()
+        tensors: store.Tensors = {}
+        encoded = {
+            name: store.encode(value, tensors, name)
+            for name, value in {**self.beside, **state()}.items()
+        }
+        node = {"identity": self._identity, "elapsed": elapsed, "state": encoded}
+        store.write(self.path, self._kind, node, tensors)
         self._written = time.monotonic()
         self._cost = self._written - start
 
@@ -386,3 +425,29 @@ class Kept:
         """Remove the file of a call that came to nothing."""
         if not self.resumed:
             self.path.resolve().unlink(missing_ok=True)
+
+
+def agree(
+    now: NDArray[Any], then: NDArray[Any], rtol: float = 1e-6, atol: float = 1e-9
+) -> NDArray[np.bool_]:
+    """Return which values are equal up to `rtol`, or up to `atol` of the largest one."""
+    scale = float(np.abs(then[np.isfinite(then)]).max(initial=0.0))
+    same: NDArray[np.bool_] = np.isclose(now, then, rtol, atol * scale, equal_nan=True)
+    return same
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise CheckpointError(f"{path}: it could not be read: {error}") from error
+
+
+def _require_same_run(path: Path, given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    for field in [*given, *stored]:
+        here, there = given.get(field), stored.get(field)
+        if here != there:
+            raise CheckpointError(
+                f"{path}: it belongs to another run: its {field} is {there!r}, that of this call "
+                f"is {here!r}; use another path, or remove the file to start anew"
+            )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fermiac.runs.background import starter as _starter
 from fermiac.score import methods
 from fermiac.score.adaptive import Adaptive, Solution
 from fermiac.score.arguments import PartialSolution, Threshold
-from fermiac.score.background import start
 from fermiac.score.classifier import (
     Calibration,
     ClassifierTraining,
@@ -88,3 +88,16 @@ __all__ = [
     "vp_uniform",
 ]
 __all__ += methods.__all__
+
+start = _starter(
+    "score",
+    first_hitting,
+    integrate,
+    langevin_gibbs,
+    log_likelihood,
+    sample,
+    searched,
+    svdd,
+    train_noise_classifier,
+    train_score,
+)

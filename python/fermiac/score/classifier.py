@@ -21,7 +21,7 @@ from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score import fitting
 from fermiac.score.mlp import level_classifier, read_network, write_network
 from fermiac.score.model import event_shape_of, rows_of
-from fermiac.score.training_checkpoint import keeper_of, seed_of
+from fermiac.score.training_checkpoint import identity_of, opened
 from fermiac.special import gammaincinv
 from fermiac.targets.torch_modules import import_torch
 
@@ -541,8 +541,7 @@ def train_noise_classifier(
     grid = _levels(levels)
     choice("target", target, ("classify", "regress"))
     held = fitting.n_held_out(validation_fraction, len(points))
-    keeper = keeper_of(checkpoint)
-    key = seed_of(keeper, rng)
+    kept, key = opened(checkpoint, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
@@ -573,11 +572,11 @@ def train_noise_classifier(
         "learning_rate": plan.learning_rate, "ema": plan.ema, "levels": grid.tolist(),
         "validation_fraction": float(validation_fraction),
     }  # fmt: skip
-    if keeper is not None:
-        keeper.open("train_noise_classifier", key, points, module, settings)
+    if kept is not None:
+        kept.begin(identity_of("train_noise_classifier", key, points, module, settings))
     with fitting.seeded(key, place):
         stopped = fitting.fit(
-            module, loss_of, plan, progress, "training of a noise classifier", keeper
+            module, loss_of, plan, progress, "training of a noise classifier", kept
         )
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
     quality = held_out_statistics(made._logits(y), k, grid, key)

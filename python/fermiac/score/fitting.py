@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from fermiac._base.progress import annotate, finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import numbers, positive, probability, whole
 from fermiac.errors import ArgumentError, NumericalError
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.score import training_checkpoint
 from fermiac.score.model import event_shape_of
 from fermiac.score.noise import TRAIN
-from fermiac.score.training_checkpoint import TrainingKeeper
 from fermiac.targets.torch_modules import evaluating, import_torch
 
 __all__ = [
@@ -176,7 +178,7 @@ def fit(
     plan: Plan,
     progress: Any,
     label: str,
-    keeper: TrainingKeeper | None = None,
+    checkpoint: RunCheckpoint | None = None,
 ) -> BaseException | None:
     """Train a module, which has the averaged weights at the end.
 
@@ -189,16 +191,18 @@ def fit(
     averages = [p.detach().clone() for p in parameters]
     optimizer = _Adam(parameters)
     state = [*module.parameters(), *module.buffers(), *averages, *optimizer.state]
-    if keeper is not None:
-        plan.losses, plan.seconds = keeper.restore(state)
+    if checkpoint is not None and checkpoint.stored:
+        plan.losses = training_checkpoint.restore(checkpoint.take(), state)
+        plan.seconds = checkpoint.elapsed
         optimizer.count = len(plan.losses)
     flags = [(part, part.training) for part in module.modules()]
     module.train()
     start, stopped = time.perf_counter() - plan.seconds, None
 
     def keep() -> None:
-        if keeper is not None:
-            keeper.keep(state, plan.losses, time.perf_counter() - start)
+        if checkpoint is not None:
+            stored = partial(training_checkpoint.state_of, state, plan.losses)
+            checkpoint.write(stored, time.perf_counter() - start)
 
     #: Whether the state lies between two steps, from which a training can be resumed.
     settled = bool(plan.losses)
@@ -224,7 +228,7 @@ def fit(
                     torch._foreach_lerp_(averages, parameters, 1 - decay)
                 plan.losses.append(value)
                 settled = True
-                if keeper is not None and (step + 1 == plan.n_steps or not keeper.wait()):
+                if checkpoint is not None and (step + 1 == plan.n_steps or not checkpoint.wait()):
                     keep()
                 if report is not None:
                     annotate(report, f"loss {np.mean(plan.losses[-100:]):.4g}")

@@ -20,13 +20,13 @@ from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, labels, whole
 from fermiac.diagnostics.convergence import mcse
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.results.result import warn
-from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import Sharded
+from fermiac.runs.loop import run_and_warn
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_result import LangevinGibbs, findings
-from fermiac.score.gibbs_run import Course, GibbsKeeper, identity_of
+from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
 from fermiac.score.gibbs_settings import (
     Chains,
     CoreChains,
@@ -47,7 +47,7 @@ from fermiac.targets.factories import Factory
 if TYPE_CHECKING:
     from fermiac.score.network import ScoreModel
 
-__all__ = ["concluded", "extension", "langevin_gibbs", "steps_too_few"]
+__all__ = ["extension", "langevin_gibbs", "steps_too_few", "warnings_of"]
 
 Array = NDArray[np.float64]
 #: Draws that are denoised again, as a share and at most; the most coordinates compared.
@@ -319,12 +319,11 @@ def langevin_gibbs(
     event = event_of(model, dim)
     model, size = model._shaped(event), math.prod(event)
     n_draws = whole("n_draws", n_draws, 1, _MOST)
-    keeper = None if checkpoint is None else GibbsKeeper(checkpoint)
-    kept = None if keeper is None or rng is not None else keeper.seed
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     settings = settings_of(
         model,
         size,
-        key=key_of(rng) if kept is None else kept,
+        key=key_of(rng) if kept is None else kept.key(rng),
         n_chains=n_chains,
         n_warmup=n_warmup,
         levels=levels,
@@ -347,25 +346,24 @@ def langevin_gibbs(
         init_integrator=init_integrator,
     )
     own = labels(names, size)
-    if keeper is not None:
-        keeper.begin(identity_of(settings))
-    return concluded(
-        partial(
-            _run,
-            model,
-            settings,
-            n_draws,
-            n_threads=n_threads,
-            executor=executor,
-            target_factory=target_factory,
-            progress=progress,
-            names=own,
-            keeper=keeper,
-            start=start,
-        ),
-        # With a factory the model of this process may be a placeholder.
-        is_here=target_factory is None,
+    if kept is not None:
+        kept.begin(identity_of(settings))
+    run = partial(
+        _run,
+        model,
+        settings,
+        n_draws,
+        n_threads=n_threads,
+        executor=executor,
+        target_factory=target_factory,
+        progress=progress,
+        names=own,
+        checkpoint=kept,
+        start=start,
     )
+    # With a factory the model of this process may be a placeholder.
+    is_here = target_factory is None
+    return run_and_warn(run, lambda result: warnings_of(result, is_here))
 
 
 def extension(
@@ -414,7 +412,7 @@ def _run(
             from fermiac.score import device_gibbs
 
             on_device: Chains = device_gibbs.run(cast("ScoreModel", model), settings)
-            return Course(on_device, settings, model, n_draws, report=report, **how).go()
+            return GibbsLoop(on_device, settings, model, n_draws, report=report, **how).run()
         with evaluated_model(
             model,
             settings.dim,
@@ -430,25 +428,17 @@ def _run(
                 # Workers denoise; the log-density is evaluated here.
                 spec = (*spec[:2], model._log_density, None)
             chains = CoreChains(spec, settings, total, workers)
-            return Course(chains, settings, model, n_draws, report=shown, **how).go()
+            return GibbsLoop(chains, settings, model, n_draws, report=shown, **how).run()
 
 
-def concluded(run: Callable[[], LangevinGibbs], is_here: bool = True) -> LangevinGibbs:
-    """Return the result of a run, and warn of its problems in the name of the caller."""
-    result = None
-    try:
-        result = run()
-        found = findings(result)
-        model, settings = result._origin  # type: ignore[attr-defined]
-        too_few = steps_too_few(result, model, settings) if is_here else None
-        if too_few is not None:
-            object.__setattr__(result, "bias", (*result.bias, too_few))
-            found.append((FermiacWarning, too_few))
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        # A warning that is turned into an error does not lose the draws.
-        if result is not None:
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+def warnings_of(
+    result: LangevinGibbs, is_here: bool = True
+) -> list[tuple[type[FermiacWarning], str]]:
+    """Return the warnings of a result; with the model here, those of its steps too."""
+    found = findings(result)
+    model, settings = result._origin  # type: ignore[attr-defined]
+    too_few = steps_too_few(result, model, settings) if is_here else None
+    if too_few is not None:
+        object.__setattr__(result, "bias", (*result.bias, too_few))
+        found.append((FermiacWarning, too_few))
+    return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fermiac.diagnostics.convergence import ess, mcse, rhat
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.results.sample import Sample
+from fermiac.runs.loop import run_and_warn
 from fermiac.score.gibbs_settings import Windows
 
 if TYPE_CHECKING:
@@ -190,9 +191,9 @@ class LangevinGibbs(Sample):
         >>> r.extend(100).draws.shape
         (64, 200, 1)
         """
-        from fermiac.score.gibbs import concluded, extension
+        from fermiac.score.gibbs import extension, warnings_of
 
-        return concluded(extension(self, n_draws, n_threads, progress))
+        return run_and_warn(extension(self, n_draws, n_threads, progress), warnings_of)
 
     def summary(self) -> str:
         """Return a table of the coordinates, the statistics of the levels, and the cost."""

@@ -1,4 +1,4 @@
-"""Integrators step by step, with what a run is when it is put aside."""
+"""Integrators step by step, whose runs can be saved between two steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fermiac import _core
 from fermiac._base import store
 from fermiac._base.validate import RngLike, yes
 from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.runs.checkpoint import agree
 from fermiac.score.arguments import Call, Threshold
 from fermiac.score.integrator import Integrator
 from fermiac.score.model import Model
@@ -21,7 +22,7 @@ __all__ = ["Stepper", "stepper"]
 Array = NDArray[np.float64]
 
 _KIND = "score_stepper"
-#: Points for which a run that goes on compares the model with what it was.
+#: Points at which a resumed run compares the model with what it was.
 _VERIFIED = 3
 
 
@@ -57,7 +58,7 @@ class Stepper:
         return _core.ScoreRun(self._core, call.program, call.y, call.settings())
 
     def _probed(self) -> Array:
-        """What the model gives for some points, by which a run that goes on knows it."""
+        """Return what the model gives at some points, by which a resumed run knows it."""
         call = self._call
         y = call.y[:_VERIFIED].copy()
         levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
@@ -86,7 +87,7 @@ class Stepper:
         return self.y
 
     def run(self) -> Any:
-        """Make all steps that are left, and give the points."""
+        """Make all steps that are left, and return the points."""
         while not self.done:
             self.step()
         return self.y
@@ -98,7 +99,7 @@ class Stepper:
 
     @property
     def y(self) -> Any:
-        """Where the points stand, a copy, as they were given."""
+        """A copy of the points, of the type that was given."""
         return self._call.shaped(self._run.reached()[0][0])
 
     @property
@@ -107,7 +108,7 @@ class Stepper:
         return self._run.reached()[0][1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the run to a file, from which `load` goes on with the same bits.
+        """Write the run to a file, from which `load` resumes it with the same bits.
 
         The model is asked for some points, by which `load` knows it.
 
@@ -121,7 +122,7 @@ class Stepper:
         store.write(path, _KIND, node, {"state": words, "probe": self._probed()})
 
     def load(self, path: str | os.PathLike[str], verify: bool = True) -> Stepper:
-        """Go where a run with the same arguments was saved; made without `rng`, take its seed too.
+        """Resume a run with the same arguments from its file; without `rng`, take its seed too.
 
         Parameters
         ----------
@@ -155,9 +156,7 @@ class Stepper:
                     f"of this one is {mine!r}"
                 )
         kept = tensors["probe"]
-        if verify and not np.allclose(
-            self._probed(), kept, 1e-5, 1e-6 * np.abs(kept).max(initial=0.0), equal_nan=True
-        ):
+        if verify and not agree(self._probed(), kept, 1e-5, 1e-6).all():
             raise CheckpointError(
                 f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
                 "load it into a run of the same model, or say load(..., verify=False) if they are "
@@ -190,7 +189,7 @@ def stepper(
     on_nan: str = "raise",
     n_threads: int | None = None,
 ) -> Stepper:
-    """Begin a run of an integrator that goes step by step.
+    """Return a run of an integrator that goes step by step.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from fermiac.score import fitting
 from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
 from fermiac.score.network import ScoreModel
-from fermiac.score.training_checkpoint import keeper_of, seed_of
+from fermiac.score.training_checkpoint import identity_of, opened
 from fermiac.special import ndtr, ndtri
 from fermiac.targets.torch_modules import import_torch
 
@@ -331,8 +331,7 @@ def train_score(
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
     weigh = _weight_function(weight, c)
     held = fitting.n_held_out(validation_fraction, len(points))
-    keeper = keeper_of(checkpoint)
-    key = seed_of(keeper, rng)
+    kept, key = opened(checkpoint, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
@@ -374,10 +373,10 @@ def train_score(
         "sigma_law": sigma_law if isinstance(sigma_law, str) else [float(x) for x in sigma_law],
         "weight": weight if isinstance(weight, str) else "callable",
     }  # fmt: skip
-    if keeper is not None:
-        keeper.open("train_score", key, points, module, settings)
+    if kept is not None:
+        kept.begin(identity_of("train_score", key, points, module, settings))
     with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", keeper)
+        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", kept)
     with fitting.evaluated(module):
         model.training = _report(task, ends, (trained, out), plan, settings, stopped is not None)
     if stopped is not None:

@@ -6,13 +6,14 @@ Graphs come from SciPy, networkx, igraph, arrays or files that are too large for
 
 from __future__ import annotations
 
+from fermiac.runs.background import starter as _starter
 from fermiac.walks import graphs
 from fermiac.walks.api import walk
 from fermiac.walks.chains import MTM, Lazy, Node2Vec
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.csr_writer import write_csr
-from fermiac.walks.extension import corpus, extend, start
+from fermiac.walks.extension import corpus, extend
 from fermiac.walks.files import open_csr
 from fermiac.walks.gradients import NativeLoss, TorchLoss
 from fermiac.walks.graph import Graph
@@ -21,7 +22,7 @@ from fermiac.walks.oracle import Crawler, Oracle
 from fermiac.walks.regressions import LeastSquares, Logistic
 from fermiac.walks.result import Walk
 from fermiac.walks.rows import Components
-from fermiac.walks.stop import StopWhen
+from fermiac.walks.stop import StopAtStderr
 from fermiac.walks.token_api import optimize
 from fermiac.walks.token_result import Optimum
 from fermiac.walks.token_theory import predict, token_covariance
@@ -41,7 +42,7 @@ __all__ = [
     "Optimum",
     "Oracle",
     "Quadratic",
-    "StopWhen",
+    "StopAtStderr",
     "TorchLoss",
     "Walk",
     "as_graph",
@@ -58,3 +59,5 @@ __all__ = [
     "walk",
     "write_csr",
 ]
+
+start = _starter("walks", walk, extend, optimize)

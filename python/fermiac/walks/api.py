@@ -11,9 +11,9 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.walks.chains import Base, Node2Vec, base_of, inner_of
-from fermiac.walks.checkpoint import Keeper, identity_of
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.graph import Graph
 from fermiac.walks.job import Alpha, Job, check_kernel, restart_of, schedule_of, starts
@@ -21,9 +21,9 @@ from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike
 from fermiac.walks.oracle import Crawler, Oracle, crawl
 from fermiac.walks.result import Walk
-from fermiac.walks.run import Course, OnBlock, restore
+from fermiac.walks.run import KIND, OnBlock, WalkLoop, identity_of
 from fermiac.walks.self_avoiding import avoiding
-from fermiac.walks.stop import StopWhen
+from fermiac.walks.stop import StopAtStderr
 from fermiac.walks.variance import exponent_of
 from fermiac.walks.visit_law import law_of, prior_of
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
 
-__all__ = ["BLOCK", "MOST_STEPS", "concluded", "walk"]
+__all__ = ["BLOCK", "MOST_STEPS", "walk"]
 
 #: Numbers of a block.
 BLOCK = 2**18
@@ -63,7 +63,7 @@ def walk(
     component: str = "error",
     on_stuck: str = "error",
     restart: float = 0.0,
-    stop: StopWhen | None = None,
+    stop: StopAtStderr | None = None,
     on_block: OnBlock | None = None,
     block_size: int | None = None,
     keep_state: bool = True,
@@ -145,7 +145,7 @@ def walk(
         What to do where no arc leads on: refuse such graphs, stay, or go back to the start.
     restart : float, default 0.0
         The probability to go back to the start, instead of a step.
-    stop : StopWhen, optional
+    stop : StopAtStderr, optional
         End before `n_steps`, once the averages of `f` are known well enough.
     on_block : callable, optional
         Takes the nodes after each step as they come, blocks of shape (n_walkers, block_size): for
@@ -293,9 +293,8 @@ def walk(
     if law is None and weights is not None:
         raise ArgumentError("weights: given for a walk whose law cannot be chosen; leave them out")
     prior = None if law is None else prior_of(law, pseudo_counts)
-    keeper = None if checkpoint is None else Keeper(checkpoint)
-    known = None if keeper is None or rng is not None else keeper.seed
-    key = key_of(rng) if known is None else known
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    key = key_of(rng) if kept is None else kept.key(rng)
     job = Job(
         graph=net,
         kernel=name,
@@ -323,7 +322,7 @@ def walk(
             "f": f is not None,
             "stop": stop is not None,
             "on_block": on_block is not None,
-            "checkpoint": keeper is not None,
+            "checkpoint": kept is not None,
         }
         return avoiding(job, refused, workers, progress, begun)
     walkers = job.walkers()
@@ -335,13 +334,9 @@ def walk(
     room = 8 * many * min(block, steps)
     require_room(room, f"a block of {many} walkers", "give a smaller block_size")
     with reporter(progress, "walk", "steps") as report:
-        kept: dict[str, Any] = {}
-        if keeper is not None:
-            keeper.begin(identity_of(job, function))
-            if keeper.resumed:
-                kept = keeper.kept(job)
-                restore(walkers, kept)
-        course = Course(
+        if kept is not None:
+            kept.begin(identity_of(job, function))
+        loop = WalkLoop(
             job,
             walkers,
             workers=workers,
@@ -349,30 +344,13 @@ def walk(
             on_block=on_block,
             block=block,
             stop=stop,
-            keeper=keeper,
+            checkpoint=kept,
             keep_state=keep_state,
             report=report,
             start=begun,
-            elapsed=0.0 if keeper is None else keeper.elapsed,
         )
-        if kept:
-            course.resume(kept)
-        return concluded(course, [*notes, *_notes(job)])
-
-
-def concluded(course: Course, notes: list[str]) -> Walk:
-    """Run, and warn of what is wrong in the name of the caller's caller."""
-    result = None
-    try:
-        result = course.run()
-        found = [(FermiacWarning, text) for text in notes]
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        if result is not None:  # Ctrl-C meanwhile, or a warning that is an error
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+        found = [(FermiacWarning, text) for text in [*notes, *_notes(job)]]
+        return run_and_warn(loop.run, lambda _: found)
 
 
 def _is_unknown(kernel: str, base: Base, graph: Graph) -> bool:
@@ -412,13 +390,13 @@ def _memory_size(given: Any, kernel: str, history: str, exponent: float) -> int 
 def _check_streams(
     record: str,
     f: NodeFunction | None,
-    stop: StopWhen | None,
+    stop: StopAtStderr | None,
     on_block: OnBlock | None,
     n_walkers: int,
 ) -> None:
     if stop is not None:
-        if not isinstance(stop, StopWhen):
-            raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.walks.StopWhen is needed")
+        if not isinstance(stop, StopAtStderr):
+            raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.walks.StopAtStderr is needed")
         if f is None:
             raise ArgumentError("stop: given without f=, the function whose average is to be known")
         if n_walkers < 2:

@@ -1,9 +1,9 @@
-"""More of a walk: to make it longer, to start it in the background, to read it as a corpus."""
+"""Longer walks, and walks from every node as a corpus for embeddings."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +14,21 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.distributions.law import subkey
-from fermiac.errors import ArgumentError
-from fermiac.runs import background
-from fermiac.walks.api import BLOCK, MOST_STEPS, concluded
-from fermiac.walks.api import walk as walk_on
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.runs.loop import run_and_warn
+from fermiac.walks.api import BLOCK, MOST_STEPS
 from fermiac.walks.arrays import taken
 from fermiac.walks.chains import Base, base_of
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.job import Job
 from fermiac.walks.memory import require_room
 from fermiac.walks.result import Walk
-from fermiac.walks.run import Course, restore
-from fermiac.walks.token_api import optimize
+from fermiac.walks.run import WalkLoop, restore_walkers
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.background import Run
 
-__all__ = ["corpus", "extend", "start"]
+__all__ = ["corpus", "extend"]
 
 #: Numbers of a part of a corpus.
 _PART = 2**22
@@ -92,9 +89,10 @@ def extend(
     more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
     job = replace(job, n_steps=walk.n_steps + more)
     walkers = job.walkers()
-    restore(walkers, dict(state))
+    restore_walkers(walkers, state)
+    found = [(FermiacWarning, text) for text in walk.warnings]
     with reporter(progress, "extend", "steps") as report:
-        course = Course(
+        loop = WalkLoop(
             job,
             walkers,
             workers=resolve_threads(n_threads),
@@ -102,42 +100,10 @@ def extend(
             block=max(BLOCK // job.n_walkers, 1),
             report=report,
             start=begun,
-            elapsed=walk.wall_time,
+            earlier=walk.wall_time,
             before=walk,
         )
-        return concluded(course, list(walk.warnings))
-
-
-def start(verb: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
-    """Start a call in the background, and get a handle to it.
-
-    Parameters
-    ----------
-    verb : str or function
-        ``"walk"``, ``"extend"`` or ``"optimize"``, or the function itself.
-    *args, **kwargs
-        What it takes.
-
-    Returns
-    -------
-    Run
-        A handle to wait for the walk, pause, inspect and abort it; see `fermiac.Run`.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such verb.
-
-    Examples
-    --------
-    >>> import numpy as np, fermiac as fm
-    >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
-    >>> run = fm.walks.start("walk", ring, n_steps=1000, rng=0)
-    >>> run.result(timeout=60).n_steps
-    1000
-    """
-    verbs: dict[str, Callable[..., Any]] = {"walk": walk_on, "extend": extend, "optimize": optimize}
-    return background.start("walks", verbs, verb, args, kwargs)
+        return run_and_warn(loop.run, lambda _: found)
 
 
 def corpus(

@@ -1,4 +1,4 @@
-"""When a walk may end before it has made all its steps."""
+"""Rules that end a walk before it has made all its steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import positive, whole, yes
 
-__all__ = ["StopWhen"]
+__all__ = ["StopAtStderr"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopWhen:
+class StopAtStderr:
     """End a walk once averages are known well enough; ``stop=`` of `fermiac.walks.walk` takes it.
 
     Parameters
@@ -34,13 +34,13 @@ class StopWhen:
     -----
     The error is the spread of the walkers' averages. A test takes place only when all walkers have
     made exactly a multiple of `every` steps, so that where a walk ends depends on nothing but its
-    steps. A rule that stops at the first good look is optimistic, the more so with few walkers.
+    steps. A rule that stops at the first success is optimistic, the more so with few walkers.
 
     Examples
     --------
     >>> import numpy as np, fermiac as fm
     >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
-    >>> enough = fm.walks.StopWhen(stderr=0.02, every=500)
+    >>> enough = fm.walks.StopAtStderr(stderr=0.02, every=500)
     >>> w = fm.walks.walk(ring, base="mhrw", n_steps=10**6, f=np.arange(9.0), stop=enough, rng=0)
     >>> w.n_steps % 500, w.n_steps < 10**6
     (0, True)
@@ -56,7 +56,7 @@ class StopWhen:
         whole("every", self.every, 1, 2**40)
 
     def met(self, sums: NDArray[np.float64] | None, n_steps: int) -> bool:
-        """Whether sums (walkers, k) over so many steps tell enough."""
+        """Return whether the averages of sums (walkers, k) over so many steps have small errors."""
         if sums is None or n_steps <= 0 or n_steps % self.every:
             return False
         means = sums / n_steps

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, reporter
+from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, whole, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
-from fermiac.results.result import warn
+from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.loop import run_and_warn
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.gradients import LossLike, as_loss
 from fermiac.walks.job import Job
@@ -23,12 +24,13 @@ from fermiac.walks.memory import require_room
 from fermiac.walks.regressions import LeastSquares, Logistic
 from fermiac.walks.token_result import Optimum
 from fermiac.walks.token_rule import Plan, exponent, starts_of
-from fermiac.walks.token_run import Callback, Judge, Keeper, TokenRun, before_of
+from fermiac.walks.token_run import KIND, Callback, Judge, TokenLoop, before_of
 from fermiac.walks.token_walk import job_of, weights_of
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
     from fermiac.walks.chains import Base
     from fermiac.walks.job import Alpha
@@ -253,11 +255,12 @@ def optimize(
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
         raise ArgumentError(f"loss: {loss!r} was given for a graph of {g.n_nodes} nodes")
-    keeper = None if checkpoint is None else Keeper(checkpoint)
-    if keeper is not None and state is not None:
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    if kept is not None and state is not None:
         raise ArgumentError("state: given with checkpoint=, which has a state of its own")
-    known = before.seed if keeper is None or rng is not None else keeper.seed
-    key = key_of(rng) if known is None else known
+    key = before.seed
+    if key is None:
+        key = key_of(rng) if kept is None else kept.key(rng)
     job = job_of(
         g,
         kernel=kernel,
@@ -279,45 +282,27 @@ def optimize(
         f"a trace of {n_steps // every} records",
         "give a larger record_every",
     )
-    run = TokenRun(
-        handle,
-        job,
-        _core.Tokens(plan.settings(), theta, key),
-        settings={"a": float(a), **plan.to_dict(), "dim": dim, "record_every": every},
-        every=every,
-        n_steps=n_steps,
-        local_steps=plan.local_steps,
-        callback=callback,
-        callback_every=_every("callback_every", callback_every, every),
-        keeper=keeper,
-        keep_state=keep_state,
-        workers=resolve_threads(n_threads),
-        begun=begun,
-    )
-    if state is not None:
-        run.restore(before)
-    judge = _objective(objective, loss, job)
+    found = _findings(job, float(a), plan)
     with reporter(progress, "tokens", "steps") as report:
-        return _concluded(run, report, judge, _findings(job, float(a), plan))
-
-
-def _concluded(
-    run: TokenRun,
-    report: Report | None,
-    judge: Judge | None,
-    found: list[tuple[type[FermiacWarning], str]],
-) -> Optimum:
-    """Run, and warn in the name of the caller's caller."""
-    result = None
-    try:
-        result = run.run(report, judge)
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
-        warn(found, result)
-    except BaseException as error:
-        if result is not None:  # Ctrl-C meanwhile, or a warning that is an error
-            error.partial_result = result  # type: ignore[attr-defined]
-        raise
-    return result
+        loop = TokenLoop(
+            handle,
+            job,
+            _core.Tokens(plan.settings(), theta, key),
+            settings={"a": float(a), **plan.to_dict(), "dim": dim, "record_every": every},
+            every=every,
+            n_steps=n_steps,
+            local_steps=plan.local_steps,
+            callback=callback,
+            callback_every=_every("callback_every", callback_every, every),
+            judge=_objective(objective, loss, job),
+            before=before,
+            keep_state=keep_state,
+            workers=resolve_threads(n_threads),
+            checkpoint=kept,
+            report=report,
+            start=begun,
+        )
+        return run_and_warn(loop.run, lambda _: found)
 
 
 def _every(name: str, given: int | None, default: int) -> int:

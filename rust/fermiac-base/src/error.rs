@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What a function of this crate can fail with.
+/// An error of any fermiac crate.
 ///
 /// A message says what was given, what is needed and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -11,17 +11,17 @@ pub enum Error {
     /// An argument is outside its domain.
     #[error("{name}: {why}")]
     Argument {
-        /// The argument, by the name that the user wrote.
+        /// Name of the argument, as the user wrote it.
         name: String,
-        /// What was given and what is needed.
+        /// The given value and the needed one.
         why: String,
     },
-    /// The target (density, integrand, law) gave something that cannot be used.
+    /// The target (density, integrand, law) returned something unusable.
     #[error("{why}")]
     Target {
-        /// The row of the batch, where one row is to blame.
+        /// The row of the batch, if a single row is the cause.
         row: Option<usize>,
-        /// What it gave and what is needed.
+        /// The returned value and the needed one.
         why: String,
     },
     /// The arithmetic broke down: a singular matrix, an overflow.
@@ -33,7 +33,7 @@ pub enum Error {
     /// Foreign code failed; its own error is kept by the adapter that called it.
     #[error("a callback failed {context}")]
     Callback {
-        /// Where in the run it was called.
+        /// The place in the run of the call.
         context: String,
     },
     /// A saved file cannot be used.
@@ -41,7 +41,7 @@ pub enum Error {
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// A defect of this library.
@@ -50,16 +50,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Argument`].
+    /// Returns an [`Error::Argument`].
     pub fn argument(name: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Argument { name: name.into(), why: why.into() }
     }
 
-    /// An [`Error::Target`] that no single row is to blame for.
+    /// Returns an [`Error::Target`] without a row.
     pub fn target(why: impl Into<String>) -> Self {
         Self::Target { row: None, why: why.into() }
     }
 }
 
-/// A result with this crate's error.
+/// A result with fermiac's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,6 +1,17 @@
-//! The floor of fermiac: random streams, SIMD, special functions, linear algebra, files, threads.
+//! Foundations of fermiac: random streams, SIMD, special functions, linear algebra, files, threads.
 //!
-//! Every other crate stands on this one; nothing here knows of laws, targets or methods.
+//! ```
+//! use fermiac_base::rng::{Domain, Stream};
+//!
+//! let mut stream = Stream::new(7, Domain::User, 0, 0);
+//! let mut x = vec![0.0; 10_000];
+//! stream.fill_normal(&mut x);
+//! let mean = x.iter().sum::<f64>() / 10_000.0;
+//! assert!(mean.abs() < 5.0 / 100.0);
+//! assert_eq!(fermiac_base::special::normal_cdf(0.0), 0.5);
+//! ```
+//!
+//! Every other crate depends on this one; it knows nothing of laws, targets or methods.
 
 pub mod error;
 pub mod linalg;

@@ -1,5 +1,20 @@
 //! Many expectations from one sample: adaptive importance sampling with density controls.
 //!
+//! ```
+//! use fermiac_importance::{Settings, expectations};
+//! use fermiac_target::{integrand, law::MultivariateNormal};
+//!
+//! // A tail probability and a second moment of one standard normal law.
+//! let f = integrand::from_fn(1, 2, |x, out| {
+//!     (out[0], out[1]) = (f64::from(u8::from(x[0] > 4.0)), x[0] * x[0]);
+//! });
+//! let law = MultivariateNormal::new(&[0.0], &[1.0])?;
+//! let e = expectations(f.as_ref(), &law, &Settings::default())?;
+//! assert!((e.mean[0] - 3.167_124_183e-5).abs() < 5.0 * e.stderr[0]);
+//! assert!((e.mean[1] - 1.0).abs() < 5.0 * e.stderr[1]);
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
+//!
 //! The method is that of Demange-Chryst, Bachoc, Morio, *Efficient estimation of multiple
 //! expectations with the same sample by adaptive importance sampling and control variates* (2023),
 //! whose controls are those of Owen and Zhou, *Safe and effective importance sampling* (2000). For
@@ -140,6 +155,18 @@ pub fn expect(
             Err((error, partial))
         }
     }
+}
+
+/// Returns the expectations of all outputs of `integrand` under one law, on all cores.
+///
+/// # Errors
+/// As [`expect`], without the estimates from the part that was done.
+pub fn expectations(
+    integrand: &dyn Integrand,
+    law: &dyn Law,
+    settings: &Settings,
+) -> Result<Expectations> {
+    expect(integrand, &[law], settings, &Context::parallel()?).map_err(|(error, _)| error)
 }
 
 fn check_weights(settings: &Settings) -> Result<()> {

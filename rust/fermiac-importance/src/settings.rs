@@ -109,6 +109,31 @@ pub struct Settings {
     pub key: u64,
 }
 
+impl Default for Settings {
+    /// The adaptive method with 20,000 evaluations.
+    fn default() -> Self {
+        Self {
+            n: 20_000,
+            method: Method::Adaptive,
+            weights: Weights::Relative,
+            controls: Controls::Own,
+            family: Family::Auto(8.0),
+            n_stages: 5,
+            adapt_fraction: 0.5,
+            defensive: 0.1,
+            defensive_base: 0.05,
+            keep_best: true,
+            fallback: true,
+            split_signs: true,
+            diagonal: false,
+            full_covariance: true,
+            on_nan: OnNan::Raise,
+            keep_draws: false,
+            key: 0,
+        }
+    }
+}
+
 impl Settings {
     pub(crate) fn check(&self, dim: usize) -> Result<()> {
         let least = 20 * (dim + 1);

@@ -1,4 +1,21 @@
-//! Markov chain Monte Carlo: kernels, and drivers that run many chains of them.
+//! Markov chain Monte Carlo over many chains.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use fermiac_mcmc::{Options, sample};
+//! use fermiac_target::{LogDensity, density::Banana, diagnostics::Statistic};
+//!
+//! let target: Arc<dyn LogDensity> = Arc::new(Banana::new(2, 0.1, 3.0)?);
+//! let draws = sample(&target, &Options::default())?;
+//! let (variance, error) = draws.expect(|x| x[0] * x[0])?;
+//! assert!((variance - 9.0).abs() < 5.0 * error);
+//! assert!(draws.diagnostic(Statistic::RhatRank)?[0] < 1.05);
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
+//!
+//! [`sample`] chooses the kernel; [`sample_with`] takes any, such as [`Hmc`], [`Slice`] or
+//! [`Gibbs`]. A [`kernel::Kernel`] is a state machine that requests log-densities and never
+//! computes them, and [`drive::Sampler`] runs many of them, on worker threads or in batches.
 
 pub mod drive;
 mod elliptical;
@@ -14,6 +31,7 @@ mod nuts;
 mod phase_point;
 pub mod proposals;
 mod recent;
+mod sample;
 mod slice;
 mod tempered;
 mod underdamped;
@@ -26,6 +44,7 @@ pub use metropolis::{Metropolized, Proposal};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
 pub use nuts::Nuts;
 pub use phase_point::PhasePoint;
+pub use sample::{Draws, Options, sample, sample_with};
 pub use slice::{Direction, Slice};
 pub use tempered::Tempered;
 pub use underdamped::{SplittingStep, Underdamped, UnderdampedOptions};

@@ -1,5 +1,19 @@
 //! Score models: the laws of noisy data, and the integrators and chains that draw from them.
 //!
+//! ```
+//! use fermiac_base::linalg::Rows;
+//! use fermiac_score::mixture::{Covariances, GaussianMixture};
+//! use fermiac_score::{program::Method, sample, schedule::Spread};
+//!
+//! let means = Rows::new(&[-2.0, 2.0], 1);
+//! let model = GaussianMixture::new(&[0.3, 0.7], means, Covariances::Isotropic(&[0.25]))?;
+//! let levels = Spread::Power { rho: 7.0 }.grid(20, 0.002, 20.0)?;
+//! let draws = sample(&model, 4000, &levels, Method::dpm_solver_multistep(), 0)?;
+//! let share = draws.iter().filter(|x| **x > 0.0).count() as f64 / 4000.0;
+//! assert!((share - 0.7).abs() < 5.0 * (0.21_f64 / 4000.0).sqrt());
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
+//!
 //! A [`Model`] gives the mean of the data behind a noisy point, D(y, s) = E[x | x + s z = y]. From
 //! it come the score (D - y) / s² of the noisy law and the direction (y - D) / s of the
 //! probability-flow equation dy/ds. Here everything lives in these coordinates ("variance
@@ -18,6 +32,8 @@ pub mod model;
 pub mod noise;
 pub mod program;
 pub mod run;
+mod sample;
 pub mod schedule;
 
 pub use model::Model;
+pub use sample::{integrate, sample};

@@ -1,9 +1,23 @@
-//! Targets: log-densities, integrands and laws, and where their code may run; with what judges a
-//! sample ([`diagnostics`]) and what lowers its variance ([`controls`]).
+//! Targets: log-densities, integrands and laws, with [`diagnostics`] and [`controls`] of samples.
+//!
+//! ```
+//! use fermiac_base::linalg::Rows;
+//! use fermiac_target::{Law, law::MultivariateNormal};
+//!
+//! let law = MultivariateNormal::new(&[0.0, 1.0], &[2.0, 0.5, 0.5, 1.0])?;
+//! let (x, mut log_density) = ([0.0, 1.0], [0.0]);
+//! law.log_density(Rows::new(&x, 2), &mut log_density)?;
+//! let truth = -(2.0 * std::f64::consts::PI).ln() - 0.5 * 1.75_f64.ln();
+//! assert!((log_density[0] - truth).abs() < 1e-14);
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
+//!
+//! [`density::from_fn`] and [`integrand::from_fn`] make targets from Rust functions.
 
 pub mod controls;
 pub mod density;
 pub mod diagnostics;
+mod function;
 pub mod integrand;
 pub mod law;
 pub mod native;
@@ -14,7 +28,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 
-/// Where a target may be evaluated.
+/// The threads on which a target may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dispatch {
     /// On any worker thread, in batches of any size (built-in and native code).
@@ -23,19 +37,19 @@ pub enum Dispatch {
     CallingThread,
 }
 
-/// Whether a row could be evaluated.
+/// The outcome of the evaluation of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RowStatus {
-    /// It could; its values stand (they may still not be finite).
+    /// It has values, which may still not be finite.
     #[default]
     Good,
-    /// The target refused this row alone; its values mean nothing.
+    /// The target refused this row; its values are meaningless.
     Failed,
-    /// The target left it without a value and did not say so: a defect of the target.
+    /// The target left it without a value and did not report it, which is an error of the target.
     Unwritten,
 }
 
-/// The error for a row that a target left unwritten: `what` counts it, "row 7 of the batch".
+/// Returns the error for a row that a target left unwritten; `what` names it, as "row 7 of the batch".
 pub fn unwritten(target: &str, row: usize, what: &str, x: &[f64]) -> Error {
     let why = format!(
         "{target} left {what} unwritten (did it raise?), x = {}; write a value for every row, \
@@ -50,37 +64,37 @@ pub trait Integrand: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
 
-    /// Numbers per point; `None` until the first call where only a call can tell.
+    /// Numbers per point; `None` before the first call if only a call can determine it.
     fn outputs(&self) -> Option<usize>;
 
-    /// Evaluates every row: resizes `out` to rows × outputs and sets `status`, one entry a row
-    /// (all [`RowStatus::Good`] on entry).
+    /// Evaluates every row: resizes `out` to rows × outputs and sets `status`, one entry per row (all
+    /// [`RowStatus::Good`] on entry).
     fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()>;
 
-    /// Where it may run.
+    /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
-    /// What it is called in messages.
+    /// Its name in messages.
     fn describe(&self) -> String {
         "the integrand".into()
     }
 }
 
-/// A log-density that need not be normalised, with its gradient where there is one.
+/// A log-density, normalised or not, with its gradient if there is one.
 ///
 /// Methods do not call it directly but through [`density::evaluate`] and
-/// [`density::evaluate_gradient`], which hold what it gives to the rules: -inf where the density is
-/// 0, never NaN or +inf.
+/// [`density::evaluate_gradient`], which check its values: -inf for a density of 0, never NaN or
+/// +inf.
 pub trait LogDensity: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
 
-    /// Whether [`LogDensity::log_density_gradient`] can be called.
+    /// Returns true if [`LogDensity::log_density_gradient`] can be called.
     fn has_gradient(&self) -> bool {
         false
     }
 
-    /// The log-density of every row; `status` has one entry a row, all [`RowStatus::Good`] on
+    /// The log-density of every row; `status` has one entry per row, all [`RowStatus::Good`] on
     /// entry. A row that failed counts as -inf.
     fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()>;
 
@@ -93,27 +107,27 @@ pub trait LogDensity: Send + Sync {
         status: &mut [RowStatus],
     ) -> Result<()>;
 
-    /// The logarithm of the density's integral, where it is known in closed form.
+    /// The logarithm of the integral of the density, if it is known in closed form.
     fn log_evidence(&self) -> Option<f64> {
         None
     }
 
-    /// Sets outside of which the density is 0, one for each coordinate; the whole line where
-    /// nothing is known.
+    /// Sets outside which the density is 0, one for each coordinate; the whole line if nothing is
+    /// known.
     fn support(&self) -> Vec<Support> {
         vec![Support::Real; self.dim()]
     }
 
-    /// Where it may run.
+    /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
-    /// What it is called in messages.
+    /// Its name in messages.
     fn describe(&self) -> String {
         "the log-density".into()
     }
 }
 
-/// A law of some numbers given a point: what exact draws of a Gibbs sampler come from.
+/// A conditional law of some numbers given a point, for the exact draws of a Gibbs sampler.
 pub trait Conditional: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
@@ -121,8 +135,8 @@ pub trait Conditional: Send + Sync {
     /// Numbers per draw.
     fn outputs(&self) -> usize;
 
-    /// One draw for every row (rows × outputs). Row `i` belongs to chain `chains[i]` and takes its
-    /// random numbers from `streams[i]` alone.
+    /// Writes one draw for every row (rows × outputs). Row `i` belongs to chain `chains[i]` and takes
+    /// its random numbers only from `streams[i]`.
     fn draw(
         &self,
         x: Rows<'_>,
@@ -131,16 +145,16 @@ pub trait Conditional: Send + Sync {
         out: &mut [f64],
     ) -> Result<()>;
 
-    /// Where it may run.
+    /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
-    /// What it is called in messages.
+    /// Its name in messages.
     fn describe(&self) -> String {
         "the conditional draw".into()
     }
 }
 
-/// The set on which one coordinate of a law lives.
+/// The support of one coordinate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Support {
     /// The whole line.
@@ -161,13 +175,13 @@ pub trait Law: Send + Sync {
     /// The normalised log-density of every row; -inf outside the support, NaN only for NaN.
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()>;
 
-    /// Whether [`Law::log_density_gradient`] can be called.
+    /// Returns true if [`Law::log_density_gradient`] can be called.
     fn has_gradient(&self) -> bool {
         false
     }
 
-    /// The log-density of every row, the same bits as of [`Law::log_density`], and its gradient
-    /// (rows × dim, row-major), which means nothing outside the support.
+    /// The log-density of every row, with the bits of [`Law::log_density`], and its gradient
+    /// (rows × dim, row-major), which is meaningless outside the support.
     fn log_density_gradient(
         &self,
         _x: Rows<'_>,
@@ -177,7 +191,7 @@ pub trait Law: Send + Sync {
         Err(Error::argument("law", "its log-density has no gradient"))
     }
 
-    /// Whether [`Law::map_unit`] can be called.
+    /// Returns true if [`Law::map_unit`] can be called.
     fn has_unit_map(&self) -> bool {
         false
     }
@@ -187,7 +201,7 @@ pub trait Law: Send + Sync {
         Err(Error::argument("law", "it has no map from the unit cube"))
     }
 
-    /// Whether [`Law::pull_back`] can be called.
+    /// Returns true if [`Law::pull_back`] can be called.
     fn has_unit_derivative(&self) -> bool {
         false
     }
@@ -204,13 +218,13 @@ pub trait Law: Send + Sync {
     /// The support of each coordinate.
     fn support(&self) -> Vec<Support>;
 
-    /// Whether the tails are known to be no heavier than Gaussian ones, after a half-line is
+    /// Returns true if the tails are known to be no heavier than Gaussian ones, with a half-line
     /// mapped to the line by the logarithm and an interval by the normal quantile.
     fn has_gaussian_tails(&self) -> bool {
         false
     }
 
-    /// Where it may run.
+    /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch {
         Dispatch::AnyThread
     }

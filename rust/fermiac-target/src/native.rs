@@ -1,11 +1,11 @@
-//! Targets behind C pointers: the one place where foreign machine code is called.
+//! Targets behind C pointers, the only place that calls foreign machine code.
 //!
-//! A batch function fills an array and returns a status: 0, done; 1 to 255, some rows could not be
-//! evaluated: those that it made NaN, or all of them if none is; anything else, the target gave up.
-//! (A callback of a language with exceptions may return garbage when one escapes: numbers above 255
-//! are taken for that.) Whatever is to be filled holds a NaN with bits of its own, so that a
-//! function that stopped without a word is told from one that computed a NaN. Garbage may as well
-//! lie from 1 to 255, so a row left unwritten is a defect whatever the status.
+//! A batch function fills an array and returns a status: 0 for success; 1 to 255 if some rows could
+//! not be evaluated, which are the NaN rows, or all rows if there is none; any other number if the
+//! target failed. (In a language with exceptions a callback may return garbage when one escapes;
+//! numbers above 255 are treated as such.) Output arrays are filled with a special NaN beforehand,
+//! which distinguishes a function that stopped early from one that computed NaN. Garbage may lie
+//! between 1 and 255 as well, so an unwritten row is an error at any status.
 
 #![allow(unsafe_code, reason = "foreign functions are called here")]
 
@@ -19,43 +19,43 @@ use fermiac_base::{Error, Result};
 use super::space::with_space;
 use super::{Dispatch, Integrand, LogDensity, RowStatus};
 
-/// n points of d coordinates, row-major, to n values.
+/// Maps n points of d coordinates, row-major, to n values.
 pub type BatchFn = unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut c_void) -> c_int;
-/// n points to n values and n gradients of d coordinates; both are always asked for.
+/// Maps n points to n values and n gradients of d coordinates; both are always requested.
 pub type GradientFn =
     unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut f64, *mut c_void) -> c_int;
-/// n points to n rows of k values.
+/// Maps n points to n rows of k values.
 pub type OutputsFn =
     unsafe extern "C" fn(*const f64, isize, isize, isize, *mut f64, *mut c_void) -> c_int;
-/// One point to one value. It cannot say that it failed.
+/// Maps one point to one value, without a status.
 pub type ScalarFn = unsafe extern "C" fn(*mut f64, isize, *mut c_void) -> f64;
 
-/// What the arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
+/// The content of the output arrays before the call: a quiet NaN that arithmetic does not produce.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
-/// Numbers that are looked at one by one.
+/// The number of values that are checked one by one.
 const FEW: usize = 32;
-/// The largest status that means failed rows.
+/// The largest status for failed rows.
 const MAX_RECOVERABLE: c_int = 255;
 
 /// A native function by its signature.
 #[derive(Debug, Clone, Copy)]
 pub enum Function {
-    /// One value a point.
+    /// One value per point.
     Batch(BatchFn),
-    /// One value a point, and its gradient.
+    /// One value per point, and its gradient.
     Gradient(GradientFn),
-    /// So many values a point.
+    /// This number of values per point.
     Outputs(OutputsFn, usize),
-    /// One point a call.
+    /// One point per call.
     Scalar(ScalarFn),
 }
 
 impl Function {
-    /// The function at an address, by the name of its signature: `batch`, `gradient`, `outputs` or
+    /// Returns the function at an address with the named signature: `batch`, `gradient`, `outputs` or
     /// `scalar`.
     ///
     /// # Safety
-    /// At the address is a function of that signature.
+    /// The address must be that of a function with this signature.
     pub unsafe fn at(address: *const c_void, signature: &str, outputs: usize) -> Result<Self> {
         if address.is_null() {
             return Err(Error::argument("pointer", "a null pointer was given"));
@@ -78,12 +78,23 @@ impl Function {
         }
     }
 
+    /// Returns the number of values per point.
     fn outputs(self) -> usize {
-        if let Self::Outputs(_, k) = self { k } else { 1 }
+        match self {
+            Self::Batch(_) | Self::Gradient(_) | Self::Scalar(_) => 1,
+            Self::Outputs(_, k) => k,
+        }
+    }
+
+    fn has_gradient(self) -> bool {
+        match self {
+            Self::Gradient(_) => true,
+            Self::Batch(_) | Self::Scalar(_) | Self::Outputs(..) => false,
+        }
     }
 }
 
-/// A native function with what it needs.
+/// A native function with its user data.
 pub struct Native {
     function: Function,
     user: *mut c_void,
@@ -100,13 +111,13 @@ unsafe impl Send for Native {}
 unsafe impl Sync for Native {}
 
 impl Native {
-    /// A native function that takes points of `dim` coordinates; `name` is for messages, `owner`
-    /// is dropped with it.
+    /// Returns a native function of points of `dim` coordinates; `name` appears in messages, and
+    /// `owner` is dropped with it.
     ///
     /// # Safety
-    /// As long as `owner` lives, the function reads and writes nothing but what its signature
-    /// gives it and what `user` points to, does not write to the points (the scalar form may), and
-    /// may be called from several threads at a time. No exception leaves it.
+    /// As long as `owner` lives, the function must read and write only its arguments and the data
+    /// behind `user`, must not write to the points (the scalar form may), and must be callable from
+    /// several threads at a time. No exception may leave it.
     pub unsafe fn new(
         function: Function,
         user: *mut c_void,
@@ -120,7 +131,7 @@ impl Native {
         Ok(Self { function, user, dim, name, _owner: owner })
     }
 
-    /// Fills `out`, and `gradient` where the signature has one.
+    /// Fills `out`, and `gradient` if the signature has one.
     fn call(
         &self,
         x: Rows<'_>,
@@ -129,7 +140,7 @@ impl Native {
         status: &mut [RowStatus],
     ) -> Result<()> {
         let (n, d, k) = (x.len(), self.dim, self.function.outputs());
-        let slopes = if matches!(self.function, Function::Gradient(_)) { n * d } else { 0 };
+        let slopes = if self.function.has_gradient() { n * d } else { 0 };
         if x.dim() != d || out.len() != n * k || gradient.len() != slopes || status.len() != n {
             let why = format!(
                 "{n} rows of {} coordinates with {} places for values and {} for gradients were \
@@ -171,19 +182,18 @@ impl Native {
         self.judge(code, out, gradient, status)
     }
 
-    /// Fills `out`; a gradient that comes along is dropped.
+    /// Fills `out` and discards the gradient, if there is one.
     fn call_for_values(
         &self,
         x: Rows<'_>,
         out: &mut [f64],
         status: &mut [RowStatus],
     ) -> Result<()> {
-        let with_gradient = matches!(self.function, Function::Gradient(_));
-        let unasked = if with_gradient { x.data().len() } else { 0 };
-        with_space(0.0, unasked, |unasked| self.call(x, out, unasked, status))
+        let unused = if self.function.has_gradient() { x.data().len() } else { 0 };
+        with_space(0.0, unused, |unused| self.call(x, out, unused, status))
     }
 
-    /// From the status of the call to that of each row.
+    /// Sets the status of each row from that of the call.
     fn judge(
         &self,
         code: c_int,
@@ -202,7 +212,7 @@ impl Native {
                 status.len()
             )));
         }
-        // Nearly always all is written, which one pass without a branch tells.
+        // Nearly always all rows are written, which one pass without branches checks.
         let written = !any_unwritten(out) && !any_unwritten(gradient);
         if code == 0 && written {
             return Ok(());
@@ -234,10 +244,10 @@ impl Native {
 fn any_unwritten(values: &[f64]) -> bool {
     let is_unwritten = |v: &&f64| v.to_bits() == UNWRITTEN.to_bits();
     if values.len() <= FEW {
-        // One by one: a vector of what has just been written in parts would have to wait for it.
+        // One by one: a vector load would stall on the preceding scalar stores.
         return values.iter().any(|v| is_unwritten(&v));
     }
-    // Counted, not searched: a pass without branches.
+    // Counting needs no branches.
     values.iter().filter(is_unwritten).count() > 0
 }
 
@@ -245,7 +255,7 @@ fn any_unwritten(values: &[f64]) -> bool {
 pub struct NativeDensity(Native);
 
 impl NativeDensity {
-    /// Takes a function of one value a point.
+    /// Returns the log-density of a native function with one value per point.
     pub fn new(native: Native) -> Result<Self> {
         if native.function.outputs() > 1 {
             let why = format!("{} gives {} values", native.describe(), native.function.outputs());
@@ -261,7 +271,7 @@ impl LogDensity for NativeDensity {
     }
 
     fn has_gradient(&self) -> bool {
-        matches!(self.0.function, Function::Gradient(_))
+        self.0.function.has_gradient()
     }
 
     fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
@@ -295,7 +305,7 @@ impl LogDensity for NativeDensity {
 pub struct NativeIntegrand(Native);
 
 impl NativeIntegrand {
-    /// Takes any native function; the gradient of one that gives it is dropped.
+    /// Returns the integrand of a native function; a gradient is discarded.
     pub fn new(native: Native) -> Self {
         Self(native)
     }

@@ -1,9 +1,9 @@
-//! Room for a few numbers while a call lasts: on the stack, for chains ask one row at a time.
+//! Temporary space for a few numbers, on the stack, as chains evaluate one row at a time.
 
-/// Calls `f` with `n` copies of `zero` to write over.
+/// Calls `f` with a buffer of `n` copies of `zero`.
 #[inline]
 pub(crate) fn with_space<T: Copy, R>(zero: T, n: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
-    // What is set up is paid for, so there are sizes.
+    // Initialising a buffer takes time, so there are several sizes.
     match n {
         0..=16 => f(&mut [zero; 16][..n]),
         17..=64 => f(&mut [zero; 64][..n]),

@@ -1,4 +1,14 @@
-//! Random walks on graphs that know where they have been, and what is estimated with them.
+//! Random walks on graphs, with and without memory, and estimates from their visits.
+//!
+//! ```
+//! use fermiac_walks::{Options, graph::Graph, walk};
+//!
+//! // A star with four leaves: a simple walk would spend half of its time at the centre.
+//! let graph = Graph::from_vecs(vec![0, 4, 5, 6, 7, 8], vec![1, 2, 3, 4, 0, 0, 0, 0], None)?;
+//! let shares = walk(&graph, &Options::default())?;
+//! assert!(shares.iter().all(|share| (share - 0.2).abs() < 0.01));
+//! # Ok::<(), fermiac_base::Error>(())
+//! ```
 //!
 //! Eight walkers make an octet, which has one stream of random numbers; octets move side by
 //! side in stages, so that each finds in the cache what the stage before asked the memory for.
@@ -32,6 +42,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod walk;
 mod walkers;
 mod weighted;
 
@@ -42,4 +53,5 @@ pub use plan::{Base, Kernel, Plan, Schedule, Stuck};
 pub use record::{Paths, Record};
 pub use saw::{Avoided, self_avoiding};
 pub use target::Target;
+pub use walk::{Options, walk};
 pub use walkers::{Memory, Walkers};

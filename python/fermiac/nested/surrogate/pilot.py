@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError, ConvergenceWarning, NumericalError
 from fermiac.nested.result import NestedResult
-from fermiac.nested.run import Course
+from fermiac.nested.run import NestedLoop
 from fermiac.nested.surrogate.accuracy import draw, judge
 from fermiac.nested.surrogate.models import Model, Region, train
 from fermiac.nested.surrogate.work import Finding, Refused, Work
@@ -88,12 +88,12 @@ class Pilot:
         self.n_runs += 1
         work = self._work
         changes = {**self._settings, "key": work.key(self.n_runs)}
-        self.course: Course = work.course(work.truth._handle, changes)
+        self.loop: NestedLoop = work.loop(work.truth._handle, changes)
         self._advance()
 
     def _advance(self) -> None:
-        self.course.advance()
-        if self.course.state["status"] == "running":
+        self.loop.run_to_end()
+        if self.loop.timed_out:
             raise Refused("max_time ended the pilot")
 
     def _collect(self, model: Model | None) -> None:
@@ -110,14 +110,13 @@ class Pilot:
         with work.stage("pilot", "n_pilot"):
             while work.truth.n_known < wanted:
                 missing = wanted - work.truth.n_known
-                state = self.course.state
+                state = self.loop.info
                 if state["status"] == "plateau" or state["remaining"] < work.job.dlogz:
                     self._settings |= {"dlogz": work.job.dlogz, "max_evals": missing}
                     self._begin()
                 else:
                     limit = state["n_evals"] + missing
-                    self.course.run.prolong(work.job.dlogz, limit, 2**62)
-                    self.course.state = self.course.run.state()
+                    self.loop.prolong(work.job.dlogz, limit, 2**62)
                     self._advance()
 
     def trained(self, again: bool = False) -> Model:

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.checks import findings
 from fermiac.nested.job import Job
 from fermiac.nested.result import NestedResult
-from fermiac.nested.run import Course
+from fermiac.nested.run import NestedLoop
 from fermiac.nested.surrogate.accuracy import (
     audit,
     correct,
@@ -47,7 +47,7 @@ def run_surrogate(
     max_time: float | None,
     report: Report | None,
 ) -> NestedResult:
-    """Run with a surrogate, or without it where it is refused, and warn of what is wrong."""
+    """Return a run with a surrogate, or one without it where it is refused; warn."""
     if job.dynamic is not None or job.sampler._keeps_points:
         other = "dynamic" if job.dynamic is not None else "importance=True"
         raise ArgumentError(
@@ -81,7 +81,7 @@ def run_surrogate(
 
 
 def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Finding]]:
-    """A run on the surrogate from the prior."""
+    """Return a run on the surrogate that starts from the prior."""
     pilot = Pilot(work)
     model = pilot.trained()
     frame = Frame(work.job.dim)
@@ -90,8 +90,8 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
     for attempt in range(2):
         key = work.job.key if attempt == 0 else work.key(30)
         target = _in_frame(model, frame)
-        course = work.course(target, {"key": key}, frame=frame, biased=True)
-        result = work.on_surrogate(course)
+        loop = work.loop(target, {"key": key}, frame=frame, biased=True)
+        result = work.on_surrogate(loop)
         with work.stage("gate", "n_audit"):
             offset, key = work.told["gate"]["median"], work.key(40 + attempt)
             agrees = audit(model, work.truth, frame, result, work.options, offset, key)
@@ -101,7 +101,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
             raise Refused("the likelihood is high where it is low, and after a training still is")
         model = pilot.trained(again=True)
     work.told["log_evidence"] = result.log_evidence
-    told = findings(result, course.state, work.max_time)
+    told = findings(result, loop.info, work.max_time)
     if work.options.correct is False:
         return result, told
     with work.stage("correction", "n_corrected"):
@@ -112,7 +112,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
 
 
 def _in_frame(model: Model, frame: Frame) -> Any:
-    """A surrogate with the likelihood where it is not trusted, on the cube of a frame."""
+    """Return a surrogate on the cube of a frame; where it is not trusted, the likelihood."""
     if not isinstance(frame, Mixture):
         return model.handle
 
@@ -124,7 +124,7 @@ def _in_frame(model: Model, frame: Frame) -> Any:
 
 
 def _finished(work: Work, result: NestedResult) -> NestedResult:
-    """The result with its costs and its report."""
+    """Return the result with its costs and its report."""
     wall = time.perf_counter() - work.start
     return replace(
         result,
@@ -143,16 +143,16 @@ def _biased(options: Surrogate) -> list[Finding]:
 
 
 def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
-    """The run that would have been made without a surrogate, to the bit."""
+    """Return, to the bit, the run that there would be without a surrogate."""
     with work.stage("plain"):
-        course = Course(
+        loop = NestedLoop(
             work.job,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,
             report=work.report,
         )
-        result = course.advance()
+        result = loop.run_to_end()
     n_plain = result.n_evals
     report = work.made(
         rejected=True, reason=reason, n_plain=n_plain, n_evals=work.truth.n + n_plain
@@ -170,11 +170,11 @@ def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
         f"{work.truth.n} evaluations in vain. Give it more points (a smaller start_dlogz, a larger "
         "pilot_live), or leave it out"
     )
-    return result, [(ConvergenceWarning, text), *course.findings(result)]
+    return result, [(ConvergenceWarning, text), *loop.findings(result)]
 
 
 def _thrift(result: NestedResult) -> list[Finding]:
-    """A warning where the likelihood is too cheap for a surrogate."""
+    """Return a warning where the likelihood is too cheap for a surrogate."""
     assert result.surrogate is not None
     call = result.surrogate.timings["call"]
     if call >= _CHEAP:

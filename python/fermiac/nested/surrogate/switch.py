@@ -1,4 +1,4 @@
-"""Runs that go on with a surrogate from where they stand."""
+"""Surrogates of mode "switch": runs that go on with a surrogate from where they stand."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Array = NDArray[np.float64]
 #: The least share of old points that the surrogate must put above the level, and of new ones that
 #: the likelihood must.
 _SHARE = 0.5
-#: What from_points takes of each point.
+#: The columns of `from_points`, one entry a point.
 _COLUMNS = ("draws", "unit_draws", "log_likelihoods", "births", "lineages", "families")
 
 
 def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
-    """A run with the likelihood up to a level, and on the surrogate above it."""
+    """Return a run with the likelihood up to a level, and on the surrogate above it."""
     pilot = Pilot(work)
     model = pilot.trained()
-    first = pilot.course.result()
+    first = pilot.loop.result()
     levels = first.trace["level"]
     if not len(levels) or pilot.n_runs > 1:
         raise Refused("the likelihood had to be asked until the end")
@@ -39,14 +39,14 @@ def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
     share = float((old[alive] > level).mean())
     if share < _SHARE:
         raise Refused(f"it puts {100 * share:.0f} % of the live points below their level")
-    course = work.course(
+    loop = work.loop(
         model.handle,
         {"key": work.key(70)},
-        above=_seeds(work, model, level, pilot.course.state, share),
+        above=_seeds(work, model, level, pilot.loop.info, share),
         biased=True,
     )
-    second = work.on_surrogate(course)
-    told = findings(second, course.state, work.max_time)
+    second = work.on_surrogate(loop)
+    told = findings(second, loop.info, work.max_time)
     if work.options.correct is False:
         true = second.log_likelihoods
     else:
@@ -72,7 +72,7 @@ def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
 def joined(
     first: dict[str, Array], old: Array, second: dict[str, Array], true: Array, level: float
 ) -> dict[str, Any]:
-    """One run of two: of the likelihood up to a level, and of the surrogate above it.
+    """Join two runs: of the likelihood up to a level, and of the surrogate above it.
 
     What is above the level for both, old points and new ones, are draws from the prior there: they
     are alive together, and go on with the mass that old points have above the level. Old points
@@ -111,7 +111,7 @@ def _columns(result: NestedResult) -> dict[str, Any]:
 
 
 def _values(model: Model, result: NestedResult) -> Array:
-    """The surrogate at points whose likelihoods are known, or these where it is not trusted."""
+    """Return the surrogate at points of known likelihood, or that where it is not trusted."""
     assert result.unit_draws is not None
     values, trusted = model.predict(result.unit_draws)
     out: Array = np.where(trusted, values, result.log_likelihoods)
@@ -121,7 +121,7 @@ def _values(model: Model, result: NestedResult) -> Array:
 def _seeds(
     work: Work, model: Model, level: float, state: dict[str, Any], share: float
 ) -> dict[str, Any]:
-    """Where the run on the surrogate begins: all known points that it has above the level."""
+    """Return the start of the run on the surrogate: all points that it has above the level."""
     u, ell = work.truth.known()
     values, trusted = model.predict(u)
     values = np.where(trusted, values, ell)

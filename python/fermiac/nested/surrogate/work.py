@@ -1,4 +1,4 @@
-"""What the stages of a run with a surrogate share: counts, times, keys."""
+"""The data that the stages of a run with a surrogate share: counts, times, keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac.errors import FermiacWarning, NumericalError
 from fermiac.nested.job import Job
 from fermiac.nested.result import NestedResult
-from fermiac.nested.run import Course
+from fermiac.nested.run import NestedLoop
 from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Truth
 from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
 
@@ -27,12 +27,12 @@ Finding = tuple[type[FermiacWarning], str]
 
 
 class Refused(Exception):
-    """The surrogate will not do; the text says why."""
+    """Raised when a surrogate is not good enough; the text says why."""
 
 
 @dataclass
 class Work:
-    """All that the stages share."""
+    """The data that all stages share."""
 
     job: Job
     options: Surrogate
@@ -45,7 +45,7 @@ class Work:
     timings: dict[str, float] = field(default_factory=dict)
 
     def key(self, purpose: int) -> int:
-        """A key of this run for some purpose."""
+        """Return the key of this run for some purpose."""
         words = np.random.SeedSequence([self.job.key, 0x5A, purpose]).generate_state(1, np.uint64)
         return int(words[0])
 
@@ -65,7 +65,7 @@ class Work:
         self.told[name] = self.told.get(name, 0) + n
 
     def made(self, **fields: Any) -> SurrogateReport:
-        """The report so far."""
+        """Return the report so far."""
         calls = max(self.truth.n, 1)
         timings = {**self.timings, "call": self.truth.seconds / calls}
         common: dict[str, Any] = {
@@ -80,19 +80,19 @@ class Work:
         }
         return SurrogateReport(**{**common, **self.told, **fields})
 
-    def on_surrogate(self, course: Course) -> NestedResult:
-        """Go through a run on a surrogate, and count."""
+    def on_surrogate(self, loop: NestedLoop) -> NestedResult:
+        """Run a loop on a surrogate to its end, and count its evaluations."""
         with self.stage("run", "n_guarded"):
             before = self.truth.n
             try:
-                result = course.advance()
+                result = loop.run_to_end()
             except NumericalError as error:
                 raise Refused(f"the run on it broke down: {error}") from error
             asked = self.truth.n - before
-        self.count("n_surrogate", course.state["n_evals"] - asked)
+        self.count("n_surrogate", loop.info["n_evals"] - asked)
         return result
 
-    def course(
+    def loop(
         self,
         handle: Any,
         changes: dict[str, Any],
@@ -100,8 +100,8 @@ class Work:
         frame: Frame | None = None,
         above: dict[str, Any] | None = None,
         biased: bool = False,
-    ) -> Course:
-        """A run on the cube, whose results are in the space of the parameters.
+    ) -> NestedLoop:
+        """Return a loop on the cube, whose results are in the space of the parameters.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Work:
         frame : Frame, optional
             The cube; by default that of the prior.
         above : dict, optional
-            Where the run begins, if not at the prior.
+            The start of the run, if that is not the prior.
         biased : bool, default False
             Whether the target is a surrogate.
         """
@@ -124,18 +124,18 @@ class Work:
         return _Stage(self, job, frame, job.make(above), biased)
 
 
-class _Stage(Course):
-    """A run on the cube as a part of the work."""
+class _Stage(NestedLoop):
+    """The loop of a stage, which runs on the cube."""
 
     def __init__(
-        self, work: Work, job: Job, frame: Frame, run: _core.NestedRun, biased: bool
+        self, work: Work, job: Job, frame: Frame, begun: _core.NestedRun, biased: bool
     ) -> None:
         self._work = work
         self._frame = frame
         self._biased = biased
         super().__init__(
             job,
-            run=run,
+            begun=begun,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,

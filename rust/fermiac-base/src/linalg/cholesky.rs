@@ -11,13 +11,13 @@ pub struct Cholesky {
     packed: Vec<f64>,
 }
 
-/// Where row `i` of a packed lower triangle begins.
+/// Index of the first entry of row `i` in a packed lower triangle.
 #[inline(always)]
 pub const fn packed_start(i: usize) -> usize {
     i * (i + 1) / 2
 }
 
-/// The scalar product, summed in an order that depends on the length alone.
+/// Returns the scalar product, summed in an order that depends on the length alone.
 #[inline]
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_tiles, a_rest) = a.as_chunks::<LANES>();
@@ -33,7 +33,7 @@ impl Cholesky {
     /// Factors the row-major `dim` × `dim` matrix `a`, of which only the lower triangle is read.
     ///
     /// # Errors
-    /// [`Error::Numerical`], which names the pivot, where the matrix is not positive definite.
+    /// [`Error::Numerical`], which names the pivot, if the matrix is not positive definite.
     pub fn new(a: &[f64], dim: usize) -> Result<Self> {
         if dim == 0 || a.len() != dim * dim {
             let why = format!("{} numbers were given for {dim} × {dim}", a.len());
@@ -53,7 +53,7 @@ impl Cholesky {
             }
             let diagonal = row[i];
             let pivot = diagonal - dot(&row[..i], &row[..i]);
-            // What is left of the diagonal after so much cancellation is rounding alone.
+            // After so much cancellation the pivot is pure rounding error.
             let noise = f64::EPSILON * i as f64 * diagonal;
             if !(pivot > noise && pivot < f64::INFINITY) {
                 return Err(Error::Numerical(format!(

@@ -1,4 +1,4 @@
-//! The eigendecomposition of a symmetric matrix, and the pseudo-inverse that it gives.
+//! Eigendecomposition and pseudo-inverse of a symmetric matrix.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
@@ -17,10 +17,10 @@ pub struct SymmetricEigen {
 
 impl SymmetricEigen {
     /// Decomposes the row-major `dim` × `dim` matrix `a`, of which only the lower triangle is
-    /// read. Sequential, so the same at every number of threads.
+    /// read. It runs on one thread, so the result does not depend on the number of threads.
     ///
     /// # Errors
-    /// [`Error::Numerical`] where an entry is not finite or the iteration does not converge.
+    /// [`Error::Numerical`] if an entry is not finite or the iteration does not converge.
     pub fn new(a: &[f64], dim: usize) -> Result<Self> {
         if dim == 0 || a.len() != dim * dim {
             let why = format!("{} numbers were given for {dim} × {dim}", a.len());
@@ -66,7 +66,7 @@ impl SymmetricEigen {
         self.values.len()
     }
 
-    /// The pseudo-inverse, row-major, and its rank: eigenvalues whose size is at most `cut` times
+    /// Returns the row-major pseudo-inverse and its rank: eigenvalues of size at most `cut` times
     /// the largest count as zero.
     pub fn pseudo_inverse(&self, cut: f64) -> (Vec<f64>, usize) {
         let dim = self.dim();

@@ -42,13 +42,13 @@ pub fn add_gram<const FMA: bool>(y: &[V], p: usize, first: usize, step: usize, o
     }
 }
 
-/// The place of (j, k), j ≤ k, in a packed upper triangle of order p.
+/// Index of entry (j, k), j ≤ k, in a packed upper triangle of order p.
 #[inline(always)]
 pub fn packed(p: usize, j: usize, k: usize) -> usize {
     j * (2 * p - j + 1) / 2 + (k - j)
 }
 
-/// The numbers in a packed triangle of order p.
+/// Number of entries of a packed triangle of order p.
 #[inline]
 pub fn packed_len(p: usize) -> usize {
     p * (p + 1) / 2

@@ -21,7 +21,7 @@ impl<'a> Rows<'a> {
         self.data.len() / self.dim
     }
 
-    /// Whether there is no point.
+    /// Returns true if there are no points.
     #[inline]
     pub fn is_empty(self) -> bool {
         self.data.is_empty()
@@ -45,7 +45,7 @@ impl<'a> Rows<'a> {
         self.data
     }
 
-    /// The points one after the other.
+    /// Iterates over the points.
     #[inline]
     pub fn iter(self) -> std::slice::ChunksExact<'a, f64> {
         self.data.chunks_exact(self.dim)

@@ -1,15 +1,15 @@
-//! Products with a lower triangular matrix and its transpose: of eight points, one a lane, and of
-//! one point, whose lanes are entries of the product.
+//! Products with a lower triangular matrix and its transpose, for eight points or for one.
 //!
-//! An entry is the same sum in the same order in both, and so is a sum of squares.
+//! With eight points each lane holds one point; with one point the lanes hold entries of the
+//! product. Both sum in the same order, so entries and sums of squares have the same bits.
 
 use std::ops::Range;
 
 use super::packed_start;
 use crate::simd::{Kernel, LANES, V, dispatch};
 
-/// A lower triangular matrix in blocks of eight rows and, once more, in blocks of eight columns;
-/// what lies above the diagonal in a block, or beyond the matrix, is 0.
+/// A lower triangular matrix, stored in blocks of eight rows and again in blocks of eight columns.
+/// Entries above the diagonal of a block, or beyond the matrix, are 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Triangle {
     dim: usize,
@@ -20,7 +20,7 @@ pub struct Triangle {
 }
 
 impl Triangle {
-    /// From its rows up to the diagonal, one after the other.
+    /// Builds the matrix from its rows, each up to the diagonal.
     pub fn new(packed: &[f64], dim: usize) -> Self {
         let n = dim.div_ceil(LANES);
         let mut this = Self { dim, rows: Vec::new(), columns: Vec::new() };
@@ -39,7 +39,7 @@ impl Triangle {
         this
     }
 
-    /// Rows, and columns.
+    /// Number of rows and of columns.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -49,7 +49,7 @@ impl Triangle {
         self.rows[row_start(i / LANES) + j].0[i % LANES]
     }
 
-    /// The rows up to the diagonal, one after the other.
+    /// Returns the rows, each up to the diagonal.
     pub fn packed(&self) -> Vec<f64> {
         (0..self.dim).flat_map(|i| (0..=i).map(move |j| self.entry(i, j))).collect()
     }
@@ -100,11 +100,11 @@ impl Triangle {
         self.apply_transposed_to_row::<FMA>(out, |entries| entries);
     }
 
-    /// Replaces eight points c by T c; gives |T c|².
+    /// Replaces eight points c by T c and returns |T c|².
     #[inline(always)]
     pub fn apply<const FMA: bool>(&self, points: &mut [V]) -> V {
         let mut squares = [V::ZERO; LANES];
-        // From the last block up, so that what a block reads is not yet overwritten.
+        // From the last block up: a block reads entries that are not overwritten yet.
         for b in (0..self.dim.div_ceil(LANES)).rev() {
             let first = b * LANES;
             let (from, to) = (&*points, &mut [V::ZERO; LANES]);
@@ -129,7 +129,7 @@ impl Triangle {
         }
     }
 
-    /// |T c|² for c = (`x` - `centre`) · `shrink`; T c goes to `product` unless that is empty.
+    /// Returns |T c|² for c = (`x` - `centre`) · `shrink` and writes T c to `product` if `KEEP`.
     #[inline(always)]
     pub fn apply_to_row<const FMA: bool, const KEEP: bool>(
         &self,
@@ -142,7 +142,7 @@ impl Triangle {
         self.apply_to_point::<FMA, KEEP>(point, product).sum()
     }
 
-    /// The squares of the entries of T c, lane by lane; T c goes to `product` where `KEEP`.
+    /// Returns the squared entries of T c, summed by lane, and writes T c to `product` if `KEEP`.
     #[inline(always)]
     fn apply_to_point<const FMA: bool, const KEEP: bool>(
         &self,
@@ -164,7 +164,7 @@ impl Triangle {
         squares
     }
 
-    /// Replaces z by what `scale`, which must be inlined, makes of Tᵀ z.
+    /// Replaces z by `scale` of Tᵀ z; `scale` must be inlined.
     #[inline(always)]
     pub fn apply_transposed_to_row<const FMA: bool>(
         &self,
@@ -173,7 +173,7 @@ impl Triangle {
     ) {
         let z = &mut z[..self.dim];
         let (mut first, n) = (0, self.dim.div_ceil(LANES));
-        // A block reads nothing of the blocks before it, which are overwritten.
+        // A block reads no entry of the blocks before it, which are overwritten.
         while first < n {
             let size = group(n - first);
             match size {
@@ -186,7 +186,7 @@ impl Triangle {
         }
     }
 
-    /// The entries of `B` blocks of rows.
+    /// Computes the entries of `B` blocks of rows.
     #[inline(always)]
     fn rows_of<const FMA: bool, const KEEP: bool, const B: usize>(
         &self,
@@ -218,7 +218,7 @@ impl Triangle {
         }
     }
 
-    /// The entries of `B` blocks of columns, in place.
+    /// Computes the entries of `B` blocks of columns, in place.
     #[inline(always)]
     fn columns_of<const FMA: bool, const B: usize>(
         &self,
@@ -250,7 +250,7 @@ impl Triangle {
     }
 }
 
-/// Where a block of rows begins.
+/// Index of the first vector of a block of rows.
 #[inline(always)]
 fn row_start(block: usize) -> usize {
     block * (block + 1) / 2 * LANES
@@ -258,7 +258,7 @@ fn row_start(block: usize) -> usize {
 
 /// The coordinates of a point c.
 trait Point: Copy {
-    /// Those in a range.
+    /// The coordinates in a range.
     fn part(self, range: Range<usize>) -> Self;
 
     /// Coordinate `j`.
@@ -277,7 +277,7 @@ impl Point for &[f64] {
     }
 }
 
-/// A point from its centre, shrunk.
+/// A point relative to its centre, times a factor.
 #[derive(Clone, Copy)]
 struct Shrunk<'a> {
     x: &'a [f64],
@@ -298,8 +298,8 @@ impl Point for Shrunk<'_> {
     }
 }
 
-/// How many of `left` blocks are summed together: four sums hide the latency of the additions, so
-/// that none is left alone at the end.
+/// Number of blocks, of those left, to sum together: four sums hide the latency of additions, and
+/// the split leaves no single block at the end.
 #[inline(always)]
 fn group(left: usize) -> usize {
     match left {
@@ -309,9 +309,9 @@ fn group(left: usize) -> usize {
     }
 }
 
-// Loops fill the arrays of slices: what is given to a library function is not always inlined.
+// Loops fill the arrays because closures given to library functions are not always inlined.
 
-/// Adds the columns in a range, which the blocks from `S` on have.
+/// Adds the columns in a range, which only the blocks from `S` on have.
 #[inline(always)]
 fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
     blocks: [&[V]; B],
@@ -333,7 +333,7 @@ fn stage_rows<const FMA: bool, const B: usize, const S: usize>(
     }
 }
 
-/// Adds the rows in a range, counted from the first column, which the blocks up to `S` have.
+/// Adds the rows in a range, counted from the first column, which only the blocks up to `S` have.
 #[inline(always)]
 fn stage_columns<const FMA: bool, const B: usize, const S: usize>(
     blocks: [&[V]; B],
@@ -355,7 +355,7 @@ fn stage_columns<const FMA: bool, const B: usize, const S: usize>(
     }
 }
 
-/// Sums over the entries of a block, each with its number: as many as there are places.
+/// Writes the products of the entries of a block with the numbers: as many sums as `to` has room.
 #[inline(always)]
 fn sums<const FMA: bool>(block: &[V], numbers: &[V], size: usize, to: &mut [V]) {
     if size == LANES {
@@ -375,7 +375,7 @@ fn sums<const FMA: bool>(block: &[V], numbers: &[V], size: usize, to: &mut [V]) 
     }
 }
 
-/// The `K` sums from `at` on.
+/// Writes the `K` sums from `at` on.
 #[inline(always)]
 fn sums_of<const FMA: bool, const K: usize>(block: &[V], numbers: &[V], at: usize, to: &mut [V]) {
     let mut sums = [V::ZERO; K];
@@ -388,7 +388,7 @@ fn sums_of<const FMA: bool, const K: usize>(block: &[V], numbers: &[V], at: usiz
     to[at..at + K].copy_from_slice(&sums);
 }
 
-/// As much of a vector as there is place for.
+/// Copies a vector into a slice that may be shorter.
 #[inline(always)]
 fn put(vector: V, place: &mut [f64]) {
     if let Some(whole) = place.first_chunk_mut() {

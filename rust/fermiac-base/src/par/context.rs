@@ -1,10 +1,11 @@
-//! The context of one long call: its threads, its way to be cancelled, its progress.
+//! The context of a long call: its threads, cancellation and progress.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
@@ -12,17 +13,17 @@ use rayon::ThreadPool;
 use super::pool::pool;
 use crate::{Error, Result};
 
-/// How often the calling thread looks for signals.
+/// Interval at which the calling thread checks for signals.
 pub(super) const POLL: Duration = Duration::from_millis(50);
-/// Chunks handed out ahead of the one to be folded next, per thread: enough that a slow chunk does
-/// not starve the others, few enough that finished chunks waiting for it stay cheap.
+/// Chunks per thread handed out ahead of the next one to fold: enough that a slow chunk does not
+/// starve the others, few enough that finished chunks that wait for it take little memory.
 const AHEAD: usize = 4;
 
-/// Called on the calling thread every 50 ms with (done, total); an error stops the run.
+/// A function called on the calling thread every 50 ms with (done, total); its error stops the run.
 pub type Poll<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
 
-/// What a long call carries with it. It stays on the calling thread; workers see only the closures
-/// that they are given.
+/// Threads, cancellation and progress of a long call. It stays on the calling thread; workers see
+/// only the closures that they run.
 pub struct Context<'a> {
     n_threads: usize,
     pool: Option<&'static ThreadPool>,
@@ -33,11 +34,11 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A context with `n_threads` workers that calls `poll` while it waits.
+    /// Returns a context with `n_threads` workers that calls `poll` while it waits.
     pub fn new(n_threads: usize, poll: impl FnMut(u64, u64) -> Result<()> + 'a) -> Result<Self> {
         Ok(Self {
             n_threads,
-            // One thread is the calling thread; the pool would only add hand-overs.
+            // A single thread is the calling thread; a pool would only add hand-overs.
             pool: if n_threads == 1 { None } else { Some(pool(n_threads)?) },
             poll: RefCell::new(Box::new(poll)),
             last_poll: Cell::new(Instant::now()),
@@ -46,7 +47,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A context of one thread that nothing can interrupt.
+    /// Returns a context of one thread without polling.
     pub fn serial() -> Self {
         Self {
             n_threads: 1,
@@ -58,22 +59,31 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Returns a context with one thread per core, without polling.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn parallel() -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::new(cores.min(super::MAX_THREADS), |_, _| Ok(()))
+    }
+
     /// The number of worker threads.
     pub fn n_threads(&self) -> usize {
         self.n_threads
     }
 
-    /// Sets what progress is measured against, in the caller's unit (evaluations, draws).
+    /// Sets the total of the progress, in the caller's unit (evaluations, draws).
     pub fn set_total(&self, total: u64) {
         self.total.set(total);
     }
 
-    /// Counts finished work.
+    /// Adds finished work to the progress.
     pub fn advance(&self, amount: u64) {
         self.done.set(self.done.get() + amount);
     }
 
-    /// Looks for signals and reports progress, at most once every 50 ms.
+    /// Calls the poll function, at most once every 50 ms.
     pub fn poll(&self) -> Result<()> {
         if self.last_poll.get().elapsed() < POLL {
             return Ok(());
@@ -81,7 +91,7 @@ impl<'a> Context<'a> {
         self.poll_now()
     }
 
-    /// Looks for signals and reports progress at once.
+    /// Calls the poll function at once.
     pub fn poll_now(&self) -> Result<()> {
         self.last_poll.set(Instant::now());
         (self.poll.borrow_mut())(self.done.get(), self.total.get())
@@ -90,8 +100,8 @@ impl<'a> Context<'a> {
     /// Runs `work(0) … work(n - 1)` on the pool and hands the results to `fold` in index order, on
     /// the calling thread.
     ///
-    /// What `fold` sees does not depend on the number of threads. Of several failures the one with
-    /// the lowest index is returned, after all that came before it was folded. A panic of `work`
+    /// The calls of `fold` do not depend on the number of threads. Of several errors the one with
+    /// the lowest index is returned, after all results before it were folded. A panic of `work`
     /// continues on the calling thread.
     pub fn ordered<T: Send>(
         &self,
@@ -106,12 +116,36 @@ impl<'a> Context<'a> {
             }
             return Ok(());
         };
-        // Chunks above this index are no longer wanted.
+        // Fewer chunks than slots are started but not folded, so each has a slot of its own.
+        let slots: Vec<Slot<T>> = (0..AHEAD * self.n_threads).map(|_| Slot::default()).collect();
+        let slot = |i: usize| &slots[i % slots.len()];
+        self.ordered_indices(
+            pool,
+            n,
+            &|i| {
+                let value = work(i)?;
+                slot(i).put(value);
+                Ok(())
+            },
+            &mut |i| slot(i).take().map_or(Ok(()), |value| fold(i, value)),
+        )
+    }
+
+    /// Runs [`ordered`](Self::ordered) for work that keeps its results itself. It is not generic, as
+    /// it would be compiled for every caller.
+    fn ordered_indices(
+        &self,
+        pool: &ThreadPool,
+        n: usize,
+        work: &(dyn Fn(usize) -> Result<()> + Sync),
+        fold: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        // Chunks above this index are no longer needed.
         let limit = AtomicUsize::new(usize::MAX);
-        let (work, limit) = (&work, &limit);
+        let limit = &limit;
         pool.in_place_scope(|scope| {
             let (sender, receiver) = channel();
-            let mut waiting = BTreeMap::new();
+            let mut ready = BTreeSet::new();
             let (mut started, mut received, mut folded) = (0, 0, 0);
             let mut failure: Option<Error> = None;
             let stop = |failure: &mut Option<Error>, at: usize, error: Error| {
@@ -123,13 +157,10 @@ impl<'a> Context<'a> {
                 while started < n.min(folded + AHEAD * self.n_threads) && failure.is_none() {
                     let (i, sender) = (started, sender.clone());
                     scope.spawn(move |_| {
-                        if i <= limit.load(Ordering::Relaxed) {
-                            let result = catch_unwind(AssertUnwindSafe(|| work(i)));
-                            // The receiver is gone only when nobody wants the result.
-                            let _ = sender.send((i, Some(result)));
-                        } else {
-                            let _ = sender.send((i, None));
-                        }
+                        let wanted = i <= limit.load(Ordering::Relaxed);
+                        let result = wanted.then(|| catch_unwind(AssertUnwindSafe(|| work(i))));
+                        // Sending fails only if the result is no longer needed.
+                        let _ = sender.send((i, result));
                     });
                     started += 1;
                 }
@@ -140,8 +171,8 @@ impl<'a> Context<'a> {
                     Ok((i, result)) => {
                         received += 1;
                         match result {
-                            Some(Ok(Ok(value))) => {
-                                waiting.insert(i, value);
+                            Some(Ok(Ok(()))) => {
+                                ready.insert(i);
                             }
                             Some(Ok(Err(error))) => stop(&mut failure, i, error),
                             Some(Err(panic)) => {
@@ -159,10 +190,8 @@ impl<'a> Context<'a> {
                 if let Err(error) = self.poll() {
                     stop(&mut failure, folded, error);
                 }
-                while folded < limit.load(Ordering::Relaxed)
-                    && let Some(value) = waiting.remove(&folded)
-                {
-                    if let Err(error) = fold(folded, value) {
+                while folded < limit.load(Ordering::Relaxed) && ready.remove(&folded) {
+                    if let Err(error) = fold(folded) {
                         stop(&mut failure, folded, error);
                         break;
                     }
@@ -170,6 +199,25 @@ impl<'a> Context<'a> {
                 }
             }
         })
+    }
+}
+
+/// A value on its way from one thread to another.
+pub(super) struct Slot<T>(Mutex<Option<T>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Slot<T> {
+    pub(super) fn put(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    pub(super) fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Long tasks side by side, each of which looks for itself whether it is to stop.
+//! Long parallel tasks that check a stop signal themselves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
 use super::Context;
-use super::context::POLL;
+use super::context::{POLL, Slot};
 use super::pool::pool;
 use crate::{Error, Result};
 
-/// What a task looks at, and reports to.
+/// The stop signal and progress counter of a task.
 #[derive(Debug)]
 pub struct Signal<'a> {
     stop: &'a AtomicBool,
@@ -23,16 +23,16 @@ pub struct Signal<'a> {
 struct Count(AtomicU64);
 
 impl Signal<'_> {
-    /// Whether the task is to return as soon as it can.
+    /// Returns true if the task should return as soon as it can.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Counts finished work.
+    /// Adds finished work to the progress.
     #[inline]
     pub fn count(&self, amount: u64) {
-        // The task is the only one that writes it.
+        // Only this task writes the counter.
         let done = self.done.0.load(Ordering::Relaxed);
         self.done.0.store(done + amount, Ordering::Relaxed);
     }
@@ -41,29 +41,46 @@ impl Signal<'_> {
 impl Context<'_> {
     /// Runs `work` on every item, on the pool, while the calling thread polls.
     ///
-    /// A task must look at its [`Signal`] often, and return with its work in a state from which it
-    /// can go on: the signal is set at the deadline, when a poll fails and when another task does.
-    /// Of several failures the one with the lowest index is returned.
+    /// A task must check its [`Signal`] often and return in a state from which it can resume: the
+    /// signal is set at the deadline, when a poll fails and when another task fails. Of several
+    /// errors the one with the lowest index is returned.
     pub fn each<T: Send>(
         &self,
         items: Vec<T>,
         deadline: Option<Instant>,
         work: impl Fn(T, &Signal<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let n = items.len();
+        let slot = |item| {
+            let slot = Slot::default();
+            slot.put(item);
+            slot
+        };
+        let slots: Vec<Slot<T>> = items.into_iter().map(slot).collect();
+        self.each_index(slots.len(), deadline, &|i, signal| {
+            slots[i].take().map_or(Ok(()), |item| work(item, signal))
+        })
+    }
+
+    /// Runs [`each`](Self::each) for work that holds its items itself. It is not generic, as it
+    /// would be compiled for every caller.
+    fn each_index(
+        &self,
+        n: usize,
+        deadline: Option<Instant>,
+        work: &(dyn Fn(usize, &Signal<'_>) -> Result<()> + Sync),
+    ) -> Result<()> {
         let stop = AtomicBool::new(false);
         let counts: Vec<Count> = (0..n).map(|_| Count::default()).collect();
-        let (work, stop) = (&work, &stop);
-        // The calling thread polls, so that even one task needs a thread of its own.
+        let stop = &stop;
+        // The calling thread polls, so even a single task needs a thread of its own.
         let mut failure: Option<(usize, Error)> = None;
         pool(self.n_threads())?.in_place_scope(|scope| {
             let (sender, receiver) = channel();
-            for (i, (item, done)) in items.into_iter().zip(&counts).enumerate() {
+            for (i, done) in counts.iter().enumerate() {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let result =
-                        catch_unwind(AssertUnwindSafe(|| work(item, &Signal { stop, done })));
-                    // The receiver is gone only when nobody wants the result.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(i, &Signal { stop, done })));
+                    // Sending fails only if the result is no longer needed.
                     let _ = sender.send((i, result));
                 });
             }

@@ -1,5 +1,5 @@
-//! Parallel work with one answer: a pool that survives `fork`, chunks folded in index order,
-//! cancelling and progress.
+//! Deterministic parallel work: chunks folded in index order, cancellation, progress, and thread
+//! pools that survive `fork`.
 
 mod context;
 mod each;
@@ -9,5 +9,5 @@ pub use context::{Context, Poll};
 pub use each::Signal;
 pub use pool::MAX_THREADS;
 
-/// Points in one chunk: the unit of scheduling and of random streams, whatever the threads.
+/// Points in one chunk, the unit of scheduling and of random streams on any number of threads.
 pub const CHUNK: usize = 4096;

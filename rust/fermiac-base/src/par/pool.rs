@@ -1,9 +1,9 @@
-//! Thread pools, one for each (process, thread count), kept for the life of the process.
+//! Thread pools, one for each process and thread count, kept for the life of the process.
 //!
-//! After `fork()` the threads of a pool are gone while the pool's memory still looks alive; work
-//! given to it would wait for ever. So pools are looked up by process id: a child finds none of
-//! its parent's pools and builds its own, and the parent's are leaked. The list is append-only and
-//! read without a lock, so that no lock can be held across a fork.
+//! After `fork()` the threads of a pool are gone although its memory looks intact, and work given to
+//! it would wait for ever. So pools are looked up by process id: a child builds its own pools and
+//! leaks those of its parent. The list is append-only and read without a lock, so that no lock can
+//! be held across a fork.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, Result};
 
-/// More threads than this in one pool are refused.
+/// The largest number of threads of a pool.
 pub const MAX_THREADS: usize = 1024;
 
 struct Node {
@@ -23,7 +23,7 @@ struct Node {
 
 static HEAD: OnceLock<Box<Node>> = OnceLock::new();
 
-/// The pool of this process with `n_threads` threads.
+/// Returns the pool of this process with `n_threads` threads.
 pub(super) fn pool(n_threads: usize) -> Result<&'static ThreadPool> {
     if n_threads == 0 || n_threads > MAX_THREADS {
         return Err(Error::argument(
@@ -55,7 +55,7 @@ pub(super) fn pool(n_threads: usize) -> Result<&'static ThreadPool> {
                 next: OnceLock::new(),
             }),
         };
-        // Another thread may have been faster: then look at what it put there, and go on.
+        // Another thread may have set the slot first: then check its node and go on.
         fresh = slot.set(node).err();
     }
 }

@@ -3,7 +3,7 @@
 use super::stream::Stream;
 use crate::{Error, Result};
 
-/// A table for drawing indices with given weights: one word and one look-up a draw.
+/// A table for drawing indices with given weights: one random word and one look-up per draw.
 ///
 /// References: A. J. Walker (1977), "An efficient method for generating discrete random variables
 /// with general distributions", ACM Transactions on Mathematical Software 3(3); M. D. Vose (1991),
@@ -47,7 +47,7 @@ impl Alias {
         // Relative to the largest, so that the sum can neither overflow nor vanish.
         let total: f64 = weights.iter().map(|w| w / largest).sum();
         let mut mass: Vec<f64> = weights.iter().map(|w| w / largest / total * n as f64).collect();
-        // What rounding leaves unpaired falls back on the heaviest, never on a weight of zero.
+        // Columns left unpaired by rounding fall back on the largest weight, never on a zero weight.
         let mut cells: Vec<Cell> =
             mass.iter().map(|&m| Cell { keep: fraction(m), other: heaviest as u32 }).collect();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| mass[i] < 1.0);
@@ -64,17 +64,17 @@ impl Alias {
         Ok(Self { cells })
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// Whether there are no weights: never, since [`new`](Self::new) refuses that.
+    /// Returns false: [`new`](Self::new) refuses an empty table.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
 
-    /// An index, with probability its weight over the sum of the weights.
+    /// Returns an index, with probability its weight over the sum of the weights.
     #[inline]
     pub fn sample(&self, stream: &mut Stream) -> usize {
         let (index, rest) = stream.below_with_rest(self.cells.len() as u64);
@@ -83,7 +83,7 @@ impl Alias {
     }
 }
 
-/// `mass · 2⁶⁴`, for masses from one on the largest word.
+/// Returns `mass · 2⁶⁴`, and the largest word for masses of at least one.
 fn fraction(mass: f64) -> u64 {
     // The cast saturates.
     (mass.max(0.0) * 18_446_744_073_709_551_616.0) as u64

@@ -1,6 +1,6 @@
-//! The domains of addresses: what a stream is for.
+//! Domains of stream addresses, one for each use of random numbers.
 
-/// What a stream is for: the first part of its address, so that no two uses share numbers.
+/// The use of a stream, a part of its address, so that no two uses share random numbers.
 ///
 /// The numbers are part of the value-stability contract: a domain is never renumbered, and a new
 /// one takes the next free number below 2²⁸.
@@ -15,7 +15,7 @@ pub enum Domain {
     Importance = 2,
     /// The transitions of a Markov chain.
     Chain = 3,
-    /// Proposals that are drawn apart from their chain.
+    /// Proposals drawn independently of their chain.
     Proposal = 4,
     /// Resampling of weighted points.
     Resample = 5,
@@ -29,7 +29,7 @@ pub enum Domain {
     Nested = 9,
     /// Score models: noise on the CPU.
     Score = 10,
-    /// Score models: noise that a device makes.
+    /// Score models: noise drawn on a GPU.
     DeviceNoise = 11,
     /// Privacy: audits and posteriors.
     Privacy = 12,
@@ -39,6 +39,6 @@ pub enum Domain {
     Swap = 14,
     /// Random graphs.
     Graph = 15,
-    /// Mini-batches of tokens that walk on graphs.
+    /// Mini-batches of tokens walking on graphs.
     Token = 16,
 }

@@ -10,13 +10,13 @@ pub(super) type Group = [u64; LANES];
 
 /// The states of the eight generators: `s[r][lane]` is word `r` of the lane's state.
 ///
-/// Not aligned beyond its words: Python's allocator, which objects that hold a stream may come
-/// from, aligns to 16 bytes only.
+/// Aligned to its words only: objects that hold a stream may come from Python's allocator, which
+/// aligns to 16 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lanes(pub(super) [Group; 4]);
 
 impl Lanes {
-    /// The first lane whose state is all zeros, which no lane may have.
+    /// Returns the first lane whose state is all zeros, which is not allowed.
     #[inline(always)]
     pub(super) fn all_zero(&self) -> Option<usize> {
         let [s0, s1, s2, s3] = &self.0;
@@ -30,14 +30,14 @@ impl Lanes {
         (0..LANES).find(|&l| s0[l] | s1[l] | s2[l] | s3[l] == 0)
     }
 
-    /// The words that the present states stand for.
+    /// Returns the words of the present states.
     #[inline(always)]
     pub(super) fn output(&self) -> Group {
         let [s0, _, _, s3] = &self.0;
         std::array::from_fn(|l| s0[l].wrapping_add(s3[l]).rotate_left(23).wrapping_add(s0[l]))
     }
 
-    /// Moves every lane one step on.
+    /// Advances every lane by one step.
     #[inline(always)]
     pub(super) fn step(&mut self) {
         let [s0, s1, s2, s3] = &mut self.0;
@@ -67,9 +67,9 @@ pub(super) fn open_unit(word: u64) -> f64 {
     (one_to_two(word) - 1.0) + HALF_STEP
 }
 
-/// Steps the lanes once per group, and writes `map` of their words.
+/// Advances the lanes once per group and writes `map` of their words.
 ///
-/// The lanes stand one group before the first that is written, and end at the last.
+/// The lanes start one group before the first group written and end at the last.
 pub(super) struct Fill<'a, T, F> {
     pub(super) lanes: &'a mut Lanes,
     pub(super) out: &'a mut [[T; LANES]],
@@ -87,7 +87,7 @@ impl<T, F: Fn(u64) -> T> Kernel for Fill<'_, T, F> {
 }
 
 impl<T, F: Fn(u64) -> T> Fill<'_, T, F> {
-    /// Where a vector is rotated in one instruction.
+    /// Fills with vector rotations, for CPUs that have them as one instruction.
     #[inline(always)]
     fn by_rotations(self) {
         let mut lanes = self.lanes.clone();
@@ -101,12 +101,12 @@ impl<T, F: Fn(u64) -> T> Fill<'_, T, F> {
         *self.lanes = lanes;
     }
 
-    /// The same words by shifts alone.
+    /// Fills the same words with shifts alone.
     ///
-    /// Where the CPU rotates no vectors, the compiler rotates lane by lane, which costs more than
-    /// all the rest; and it takes two shifts whose results are joined at once for a rotation. So
-    /// each half of a rotated word meets another term first, and the halves of the last row stay
-    /// apart from step to step: 0.4 ns a word with AVX2 rather than 1.3.
+    /// On CPUs without vector rotations the compiler rotates lane by lane, which costs more than the
+    /// rest of the step, and it recognises two shifts joined at once as a rotation. So each half of
+    /// a rotated word is combined with another term first, and the halves of the last row stay
+    /// separate between steps: 0.4 ns per word with AVX2 instead of 1.3.
     #[inline(always)]
     fn by_shifts(self) {
         let [mut s0, mut s1, mut s2, s3] = self.lanes.0;

@@ -4,7 +4,7 @@ use super::stream::Stream;
 use crate::simd::{exp, ln};
 
 impl Stream {
-    /// A gamma number with the given shape (positive and finite, else NaN) and scale 1.
+    /// Returns a gamma variate with the given shape (positive and finite, else NaN) and scale 1.
     ///
     /// Below a shape of about 0.01 many draws are smaller than any double and come out as 0;
     /// [`log_gamma_variate`](Self::log_gamma_variate) gives their logarithms.
@@ -20,7 +20,7 @@ impl Stream {
         }
     }
 
-    /// The logarithm of a gamma number with the given shape (positive and finite, else NaN).
+    /// Returns the logarithm of a gamma variate with the given shape (positive and finite, else NaN).
     ///
     /// It is finite for every shape above 10⁻³⁰⁶.
     pub fn log_gamma_variate(&mut self, shape: f64) -> f64 {
@@ -36,7 +36,7 @@ impl Stream {
     }
 
     fn gamma_from_one(&mut self, shape: f64) -> f64 {
-        // Also refuses NaN, for which nothing below would ever be accepted.
+        // Also catches NaN, with which the loop below would never accept.
         if !(1.0..f64::INFINITY).contains(&shape) {
             return f64::NAN;
         }
@@ -57,10 +57,10 @@ impl Stream {
         }
     }
 
-    /// A beta number in [0, 1] with the given shapes (positive and finite, else NaN).
+    /// Returns a beta variate in [0, 1] with the given shapes (positive and finite, else NaN).
     ///
-    /// Small shapes are worked in logarithms, so that no 0/0 arises: for shapes that go to 0 the
-    /// draws go to the ends, 1 with probability a/(a + b).
+    /// Small shapes are computed in logarithms, which avoids 0/0: as the shapes go to 0 the draws go
+    /// to the ends, 1 with probability a/(a + b).
     pub fn beta(&mut self, a: f64, b: f64) -> f64 {
         if a >= 1.0 && b >= 1.0 {
             let ga = self.gamma_from_one(a);
@@ -69,16 +69,17 @@ impl Stream {
         let la = self.log_gamma_variate(a);
         let lb = self.log_gamma_variate(b);
         if la == f64::NEG_INFINITY && lb == f64::NEG_INFINITY {
-            // Both beyond the range of doubles. What they have beyond it is again exponential with
-            // rates a and b, and which is less decides.
+            // Both are beyond the range of doubles. Their excesses are again exponential with rates
+            // a and b, and the smaller one decides.
             return if self.uniform() < a / (a + b) { 1.0 } else { 0.0 };
         }
         1.0 / (1.0 + exp(lb - la))
     }
 
-    /// A Student number with `df` degrees of freedom (positive, else NaN; infinity is the normal).
+    /// Returns a Student variate with `df` degrees of freedom (positive, else NaN; infinity gives the
+    /// normal law).
     ///
-    /// Below about 0.01 degrees of freedom many draws are larger than any double: infinite.
+    /// Below about 0.01 degrees of freedom many draws overflow to infinity.
     pub fn student_t(&mut self, df: f64) -> f64 {
         let z = self.normal();
         if df == f64::INFINITY {

@@ -1,7 +1,7 @@
-//! Random streams: a value is a function of its address, never of the schedule.
+//! Random streams whose values depend on an address and never on the schedule of threads.
 //!
-//! [`Stream`] is made from (key, [`Domain`], index, block). [`Alias`] draws from
-//! weights one by one, [`resample`] a whole sample.
+//! A [`Stream`] has the address (key, [`Domain`], index, block). [`Alias`] draws single indices by
+//! weight, and [`resample`] draws a whole sample.
 
 mod alias;
 mod domain;

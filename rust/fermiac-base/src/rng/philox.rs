@@ -1,4 +1,4 @@
-//! Philox4x32-10, the hash that turns addresses into random states.
+//! Philox4x32-10, the hash from addresses to random states.
 //!
 //! Reference: J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random
 //! numbers: as easy as 1, 2, 3", SC '11.
@@ -15,7 +15,7 @@ fn wide(a: u32, b: u32) -> (u32, u32) {
     ((product >> 32) as u32, product as u32)
 }
 
-/// The 128 bits at `counter` under `key`: for a fixed key a bijection of the counter.
+/// Returns the 128 bits of `counter` under `key`, a bijection of the counter for a fixed key.
 pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..ROUNDS {
         let (high0, low0) = wide(MULTIPLIERS[0], counter[0]);
@@ -26,9 +26,9 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// The hashes of sixteen counters that differ in their last word alone: with 2 l (even) and 2 l + 1
-/// (odd) in its lower four bits, for each lane l. Word by word, the lanes side by side, which takes
-/// less than half of the time of sixteen calls of [`philox4x32`].
+/// Hashes of sixteen counters that differ in the lower four bits of their last word: 2 l (even) and
+/// 2 l + 1 (odd) for each lane l. One vector holds a word of all lanes, which takes less than half
+/// of the time of sixteen calls of [`philox4x32`].
 pub(super) struct Sixteen {
     pub(super) counter: [u32; 4],
     pub(super) key: [u32; 2],
@@ -63,7 +63,7 @@ impl Sixteen {
         let [mut k0, mut k1] = self.key;
         for _ in 0..ROUNDS {
             for l in 0..LANES {
-                // Words below 2³², so that a product is one instruction.
+                // The words are below 2³², so a product is one instruction.
                 let p0 = u64::from(MULTIPLIERS[0]) * (c0[l] & LOW);
                 let p1 = u64::from(MULTIPLIERS[1]) * (c2[l] & LOW);
                 c0[l] = (p1 >> 32) ^ c1[l] ^ u64::from(k0);

@@ -1,27 +1,27 @@
-//! Resampling: rows drawn in proportion to weights, so that they count equally.
+//! Resampling of weighted rows to rows of equal weight.
 
 use super::{Alias, Stream};
 use crate::{Error, Result};
 
-/// How rows are drawn; each gives row i an expected `n` · Wᵢ copies.
+/// A resampling scheme; each gives row i an expected `n` · Wᵢ copies.
 ///
 /// Reference: R. Douc, O. Cappé, E. Moulines (2005), "Comparison of resampling schemes for particle
 /// filtering", Proceedings of the 4th International Symposium on Image and Signal Processing and
 /// Analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// One uniform number, then equal steps through the cumulated weights.
+    /// One uniform number, then equal steps through the cumulative weights.
     Systematic,
-    /// A uniform number of its own in each of the `n` steps.
+    /// One uniform number in each of the `n` steps.
     Stratified,
     /// Independent draws.
     Multinomial,
-    /// The whole part of `n` · Wᵢ copies, the rest by independent draws.
+    /// The integer part of `n` · Wᵢ copies, and independent draws for the rest.
     Residual,
 }
 
-/// The indices of `n` rows drawn in proportion to `weights` (finite, not negative, not all zero),
-/// in random order: a row that is drawn more than once is not beside itself.
+/// Returns the indices of `n` rows drawn in proportion to `weights` (finite, not negative, not all
+/// zero), in random order.
 pub fn resample(
     weights: &[f64],
     n: usize,
@@ -34,7 +34,7 @@ pub fn resample(
     let total = weights.iter().map(|w| w / largest).sum::<f64>();
     let expected = |w: f64| w / largest / total * n as f64;
     let mut chosen = Vec::new();
-    // A request beyond the memory is the caller's error; an allocation that fails ends the process.
+    // A failed allocation would end the process, so a request beyond the memory is refused first.
     chosen.try_reserve_exact(n).map_err(|_| {
         Error::argument("n", format!("{n} was given, for which there is no memory; draw fewer"))
     })?;
@@ -44,7 +44,7 @@ pub fn resample(
             along(weights, expected, n, &mut chosen, || start);
         }
         Scheme::Stratified => along(weights, expected, n, &mut chosen, || stream.uniform()),
-        // Independent draws are in random order already.
+        // Independent draws are already in random order.
         Scheme::Multinomial => {
             chosen.extend((0..n).map(|_| table.sample(stream)));
             return Ok(chosen);
@@ -56,7 +56,7 @@ pub fn resample(
                 rest.push(expected(*w) - copies);
                 chosen.extend(std::iter::repeat_n(i, copies as usize));
             }
-            // Rounding may give one copy too many of all, or leave no rest.
+            // Rounding may give one copy too many, or no remainder.
             chosen.truncate(n);
             let table = if rest.iter().any(|r| *r > 0.0) { Alias::new(&rest)? } else { table };
             while chosen.len() < n {
@@ -70,7 +70,7 @@ pub fn resample(
     Ok(chosen)
 }
 
-/// Row i for every k of 0..n with k + `offset()` in its stretch of the cumulated expectations.
+/// Returns row i for every k in 0..n with k + `offset()` in its interval of cumulative expectations.
 fn along(
     weights: &[f64],
     expected: impl Fn(f64) -> f64,
@@ -88,7 +88,7 @@ fn along(
             next = chosen.len() as f64 + offset();
         }
     }
-    // What rounding leaves over at the end.
+    // Rounding may leave the last rows unassigned.
     chosen.resize(n, last);
 }
 

@@ -1,4 +1,4 @@
-//! The addressed stream: where the words come from, and in which order draws take them.
+//! Addressed streams of random numbers and their draws.
 
 use super::domain::Domain;
 use super::lanes::{Fill, Group, Lanes, open_unit};
@@ -7,10 +7,10 @@ use super::ziggurat::{Exponential, Normal, Ziggurat};
 use crate::simd::{LANES, dispatch};
 use crate::{Error, Result};
 
-/// Words of a position: 32 of state, one of offset.
+/// Number of words of a position: 32 of state and one offset.
 pub const POSITION_WORDS: usize = 33;
 
-/// Groups that one pass of a ziggurat fill proposes: its buffers stay in the first-level cache.
+/// Groups proposed by one pass of a ziggurat fill; its buffers stay in the first-level cache.
 const PASS: usize = 64;
 const SHORT_PASS: usize = 8;
 
@@ -18,31 +18,31 @@ const SHORT_PASS: usize = 8;
 ///
 /// The address (key, domain, index, block) is hashed by Philox4x32-10 into the states of eight
 /// xoshiro256++ generators; word `8 t + l` of the stream is output `t` of generator `l`. Streams of
-/// different addresses are independent for all that is known, so a parallel program gives each
-/// independently scheduled part its own index, and its answer doesn't depend on the schedule.
+/// different addresses are statistically independent. A parallel program gives each independently
+/// scheduled part its own index, so its result does not depend on the schedule.
 ///
-/// Every draw takes words from the front, and a fill gives just the values that as many single
-/// draws give. Values are the same on every machine and at every instruction-set level.
+/// A fill gives the same values as that many single draws. Values are the same on every machine and
+/// at every instruction-set level.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// The states that the current group of words stands for.
+    /// The states of the current group of words.
     lanes: Lanes,
     /// The current group.
     group: Group,
-    /// Words of the group that are used up: 0 to 8.
+    /// Number of words of the group already used: 0 to 8.
     at: usize,
 }
 
 impl Stream {
-    /// The stream at an address.
+    /// Returns the stream at an address.
     pub fn new(key: u64, domain: Domain, index: u64, block: u32) -> Self {
         let mut key = [key as u32, (key >> 32) as u32];
-        // Sixteen hashes to a block. The four bits of the block that `16 · block` pushes out
-        // go where domains have no bits, so that all 2³² blocks differ.
+        // A block takes sixteen hashes. The four bits of the block that `16 · block` shifts out go
+        // where domains have no bits, so that all 2³² blocks differ.
         let top = domain as u32 | (block >> 28) << 28;
         let counter = [top, index as u32, (index >> 32) as u32, block << 4];
         let mut lanes = Lanes(states_at(counter, key));
-        // Xoshiro cannot leave the state of all zeros.
+        // Xoshiro never leaves the state of all zeros.
         while let Some(l) = lanes.all_zero() {
             key[1] = key[1].wrapping_add(1);
             let states = states_at(counter, key);
@@ -51,8 +51,8 @@ impl Stream {
         Self::at_group(lanes, 0)
     }
 
-    /// Where the stream stands: the states before the current group of eight words, row by row
-    /// (word `r` of lane `l` at `8 r + l`), then how many words of the group are used up.
+    /// Returns the position of the stream: the states before the current group of eight words, row
+    /// by row (word `r` of lane `l` at `8 r + l`), then the number of words of the group used.
     pub fn position(&self) -> [u64; POSITION_WORDS] {
         let mut lanes = self.lanes.clone();
         if self.at == LANES {
@@ -65,7 +65,7 @@ impl Stream {
         position
     }
 
-    /// The stream that stands where [`position`](Self::position) says.
+    /// Returns the stream at a [`position`](Self::position).
     pub fn from_position(position: &[u64; POSITION_WORDS]) -> Result<Self> {
         let mut lanes = Lanes([[0; LANES]; 4]);
         for (row, from) in lanes.0.iter_mut().zip(position.as_chunks().0) {
@@ -90,7 +90,7 @@ impl Stream {
         Self { lanes, group, at }
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         if self.at == LANES {
@@ -108,13 +108,13 @@ impl Stream {
         self.at = 0;
     }
 
-    /// A uniform number in the open interval (0, 1): an odd multiple of 2⁻⁵³.
+    /// Returns a uniform number in the open interval (0, 1), an odd multiple of 2⁻⁵³.
     #[inline]
     pub fn uniform(&mut self) -> f64 {
         open_unit(self.next_u64())
     }
 
-    /// A whole number from 0 to `n - 1`, all equally likely (0 for `n` = 0).
+    /// Returns an integer from 0 to `n - 1`, all equally likely (0 for `n` = 0).
     ///
     /// Reference: D. Lemire (2019), "Fast random integer generation in an interval", ACM
     /// Transactions on Modeling and Computer Simulation 29(1).
@@ -123,7 +123,7 @@ impl Stream {
         self.below_with_rest(n).0
     }
 
-    /// [`below`](Self::below), and the 64 bits of the draw that did not choose the number.
+    /// Returns [`below`](Self::below) and the 64 bits of the draw that did not choose the number.
     #[inline]
     pub(super) fn below_with_rest(&mut self, n: u64) -> (u64, u64) {
         let product = |word: u64| {
@@ -132,7 +132,7 @@ impl Stream {
         };
         let (mut number, mut rest) = product(self.next_u64());
         if rest < n {
-            // The 2⁶⁴ mod n words too many would favour some numbers.
+            // Rejects the 2⁶⁴ mod n excess words, which would favour some numbers.
             let surplus = n.wrapping_neg() % n;
             while rest < surplus {
                 (number, rest) = product(self.next_u64());
@@ -141,13 +141,13 @@ impl Stream {
         (number, rest)
     }
 
-    /// A standard normal number.
+    /// Returns a standard normal number.
     #[inline]
     pub fn normal(&mut self) -> f64 {
         self.ziggurat::<Normal>()
     }
 
-    /// An exponential number with mean 1.
+    /// Returns an exponential number with mean 1.
     #[inline]
     pub fn exponential(&mut self) -> f64 {
         self.ziggurat::<Exponential>()
@@ -200,7 +200,7 @@ impl Stream {
 
     #[inline]
     fn fill_ziggurat<Z: Ziggurat>(&mut self, out: &mut [f64]) {
-        // Few values need little room, the zeros of which cost as much as they do.
+        // Short fills use small buffers, as zeroing large ones would take as long as the fill.
         if out.len() < LANES {
             out.iter_mut().for_each(|to| *to = self.ziggurat::<Z>());
         } else if out.len() < LANES * SHORT_PASS {
@@ -219,7 +219,7 @@ impl Stream {
                 out = &mut out[1..];
                 continue;
             }
-            // Each value takes at least one word, so every word of these groups is used.
+            // Each value takes at least one word, so all words of these groups are used.
             self.fill_u64(buffer[..groups].as_flattened_mut());
             let mut words = buffer[..groups].as_flattened();
             loop {
@@ -240,7 +240,7 @@ impl Stream {
     }
 }
 
-/// Writes the proposals of the words up to the first that is not accepted; how many they are.
+/// Writes the proposals of the words up to the first rejected one and returns their number.
 #[inline]
 fn accepted_run<Z: Ziggurat>(words: &[u64], out: &mut [f64]) -> usize {
     for (i, (&word, to)) in words.iter().zip(&mut *out).enumerate() {
@@ -253,10 +253,10 @@ fn accepted_run<Z: Ziggurat>(words: &[u64], out: &mut [f64]) -> usize {
     words.len()
 }
 
-// See `Lanes`: a stream must stand wherever its owner is allocated.
+// See `Lanes`: the owner of a stream may be aligned to 16 bytes only.
 const _: () = assert!(align_of::<Stream>() <= 16);
 
-/// The states of eight generators: word by word, lanes side by side.
+/// Returns the states of eight generators, one group for each word.
 #[inline]
 fn states_at(counter: [u32; 4], key: [u32; 2]) -> [Group; 4] {
     let [even, odd] = dispatch(Sixteen { counter, key });

@@ -1,9 +1,9 @@
-//! The normal and the exponential law by the ziggurat: one word for 98.9 % of the draws.
+//! Normal and exponential draws by the ziggurat method: one word for 98.9 % of the draws.
 //!
 //! Reference: G. Marsaglia and W. W. Tsang (2000), "The ziggurat method for generating random
 //! variables", Journal of Statistical Software 5(8). The layer comes from bits that the position
-//! within it does not use, as J. A. Doornik (2005), "An improved ziggurat method to generate
-//! normal random samples", asks.
+//! within it does not use, as in J. A. Doornik (2005), "An improved ziggurat method to generate
+//! normal random samples".
 
 use super::lanes::{one_to_two, open_unit};
 use super::ziggurat_tables::{EXPONENTIAL_F, EXPONENTIAL_X, NORMAL_F, NORMAL_X};
@@ -11,27 +11,27 @@ use crate::simd::{exp, ln};
 
 /// A law with a decreasing density (or a symmetric one), cut into 256 layers.
 pub(super) trait Ziggurat {
-    /// What the word proposes, and whether it lies under the density for certain.
+    /// Returns the proposal of a word, and true if it certainly lies under the density.
     fn propose(word: u64) -> (f64, bool);
 
-    /// The draw that begins with `word`, whose proposal was not accepted at once.
+    /// Returns the draw that begins with `word`, whose proposal was not accepted at once.
     fn resolve(word: u64, next: &mut impl FnMut() -> u64) -> f64;
 }
 
-/// The lowest byte of the word; the position in the layer is made of its upper 52 bits.
+/// Returns the lowest byte of the word; its upper 52 bits give the position in the layer.
 #[inline(always)]
 fn layer(word: u64) -> usize {
     (word & 0xff) as usize
 }
 
-/// Whether a point of the layer, at a height that `word` chooses, is under the density, whose
-/// logarithm there is `rise` above that at the layer's right edge.
+/// Returns true if a point of the layer, at a height drawn from `word`, lies under the density,
+/// whose logarithm there is `rise` above that at the layer's right edge.
 #[inline]
 fn under(rise: f64, heights: &[f64; 257], layer: usize, word: u64) -> bool {
     let (low, high) = (heights[layer], heights[layer + 1]);
     let height = low + (high - low) * open_unit(word);
-    // e^rise is between its cubic and the cubic with the Lagrange rest on top (0 ≤ rise < 0.76, so
-    // that e^rise / 24 < 1/10). Few heights lie between these and need the exponential itself.
+    // e^rise lies between its cubic and the cubic plus the Lagrange remainder (0 ≤ rise < 0.76, so
+    // e^rise / 24 < 1/10). Only heights between these bounds need the exponential itself.
     let cubic = 1.0 + rise * (1.0 + rise * (0.5 + rise * (1.0 / 6.0)));
     if height < low * cubic {
         return true;
@@ -73,7 +73,7 @@ impl Ziggurat for Normal {
     }
 }
 
-/// A standard normal given that it is beyond the last edge.
+/// Returns a standard normal draw beyond the last edge.
 ///
 /// Reference: G. Marsaglia (1964), "Generating a variable from the tail of the normal
 /// distribution", Technometrics 6(1).
@@ -100,7 +100,7 @@ impl Ziggurat for Exponential {
 
     #[cold]
     fn resolve(mut word: u64, next: &mut impl FnMut() -> u64) -> f64 {
-        // The law beyond the last edge is the law itself, moved there.
+        // Beyond the last edge the law is the same law, shifted.
         let mut shift = 0.0;
         loop {
             let (x, accepted) = Self::propose(word);

@@ -1,17 +1,17 @@
-//! The only place that calls code compiled for more than the baseline instruction set.
+//! Dispatch to code compiled for more than the baseline instruction set.
 #![allow(unsafe_code)]
 
 use super::isa::{Level, level};
 
 /// A computation that is compiled once per instruction-set level.
 ///
-/// `run`, and whatever it calls in its hot loop, must be `#[inline(always)]`: only what is inlined
-/// into the clone is compiled for the clone's level.
+/// `run`, and everything called in its hot loop, must be `#[inline(always)]`: only code inlined into
+/// the clone is compiled for the clone's level.
 pub trait Kernel {
-    /// What the computation returns.
+    /// The result.
     type Output;
 
-    /// The body. `FMA` says whether fused multiply-add is one instruction here.
+    /// Runs the computation. `FMA` is true if fused multiply-add is one instruction.
     fn run<const FMA: bool>(self) -> Self::Output;
 }
 

@@ -1,14 +1,14 @@
-//! exp and log, to one unit in the last place, in scalar, vector and slice form.
+//! exp and log to one unit in the last place, in scalar, vector and slice form.
 //!
-//! The scalar forms never fuse, so that what is built on them (the ziggurat's wedges, the gamma
+//! The scalar forms never fuse, so that code built on them (the wedges of the ziggurat, the gamma
 //! sampler) gives the same bits at every instruction-set level.
 
 #![expect(clippy::excessive_precision, reason = "coefficients as published")]
 
 use super::{Kernel, LANES, V, dispatch};
 
-/// `a · b + c`: fused where the caller is compiled for a CPU that has it. (A plain `mul_add` is a
-/// library call elsewhere, measured at 17 times the cost of the kernel around it.)
+/// Returns `a · b + c`, fused if the caller is compiled for a CPU with the instruction. (Otherwise
+/// `mul_add` is a library call that takes 17 times as long as the kernel around it.)
 #[inline(always)]
 pub fn fma<const FMA: bool>(a: f64, b: f64, c: f64) -> f64 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
@@ -36,7 +36,7 @@ pub(crate) const EXP: [f64; 12] = [
 
 #[inline(always)]
 pub(super) fn exp_body<const FMA: bool>(x: f64) -> f64 {
-    // Outside these bounds the result is 0 or infinity; a NaN passes both comparisons.
+    // Outside these bounds the result is 0 or infinity; NaN passes both comparisons.
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };
     let shifted = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND);
@@ -47,7 +47,7 @@ pub(super) fn exp_body<const FMA: bool>(x: f64) -> f64 {
         q = fma::<FMA>(q, r, c);
     }
     let p = 1.0 + fma::<FMA>(r * r, q, r);
-    // 2ⁿ in two factors, so that results down to the subnormals come out.
+    // 2ⁿ in two factors, so that subnormal results are right.
     let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(2048);
     let half = k >> 1;
     let a = f64::from_bits(half.wrapping_sub(1) << 52);
@@ -55,7 +55,7 @@ pub(super) fn exp_body<const FMA: bool>(x: f64) -> f64 {
     p * a * b
 }
 
-/// eˣ - 1 for -40 ≤ x ≤ 700; beyond, the value at the bound.
+/// eˣ - 1 for -40 ≤ x ≤ 700; outside, the value at the bound.
 #[inline(always)]
 fn expm1_body<const FMA: bool>(x: f64) -> f64 {
     let x = if x > 700.0 { 700.0 } else { x };
@@ -107,13 +107,13 @@ pub(super) fn ln_body<const FMA: bool>(x: f64) -> f64 {
     let half_square = 0.5 * f * f;
     let tail = fma::<FMA>(s, half_square + r, k * LN2_LO);
     let value = fma::<FMA>(k, LN2_HI, f - (half_square - tail));
-    // x < 0 and NaN give NaN; 0 gives -inf; +inf itself.
+    // x < 0 and NaN give NaN, 0 gives -inf, +inf gives itself.
     let value = if x == f64::INFINITY { x } else { value };
     let value = if x == 0.0 { f64::NEG_INFINITY } else { value };
     if x >= 0.0 { value } else { f64::NAN }
 }
 
-/// The rounding of 1 + x is made good by the first term of its effect on the logarithm.
+/// ln(1 + x), with the rounding of 1 + x corrected to first order.
 #[inline(always)]
 pub(super) fn ln1p_body<const FMA: bool>(x: f64) -> f64 {
     let u = 1.0 + x;
@@ -146,7 +146,7 @@ pub fn expv<const FMA: bool>(x: V) -> V {
     x.map(exp_body::<FMA>)
 }
 
-/// eˣ - 1 in each lane, to a few ulp, for -40 ≤ x ≤ 700; beyond, the value at the bound.
+/// eˣ - 1 in each lane, to a few ulp, for -40 ≤ x ≤ 700; outside, the value at the bound.
 #[inline(always)]
 #[must_use]
 pub fn expm1v<const FMA: bool>(x: V) -> V {
@@ -179,7 +179,7 @@ impl<const LOG: bool> Kernel for MapSlice<'_, LOG> {
         for tile in tiles {
             *tile = f(V(*tile)).0;
         }
-        // The tail runs the same lanes, padded: a value never depends on its position.
+        // The remainder runs in padded lanes, so a value does not depend on its position.
         let mut padded = V::splat(1.0);
         padded.0[..rest.len()].copy_from_slice(rest);
         rest.copy_from_slice(&f(padded).0[..rest.len()]);

@@ -1,11 +1,11 @@
-//! The instruction-set level of the kernels: detected once, forced by `FERMIAC_ISA`.
+//! The instruction-set level of the kernels, detected once or forced by `FERMIAC_ISA`.
 
 use std::sync::OnceLock;
 
-/// The levels that the SIMD kernels are compiled for.
+/// An instruction-set level that the SIMD kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What every CPU of the architecture has.
+    /// The instructions of every CPU of the architecture.
     Baseline,
     /// AVX2 and FMA (x86-64).
     Avx2,
@@ -15,8 +15,8 @@ pub enum Level {
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
 
-/// The level of this process. `FERMIAC_ISA` (`baseline`, `avx2`, `avx512`), read at the first
-/// call, lowers it; a level that the CPU does not have, or an unknown name, is not taken.
+/// Returns the level of this process. `FERMIAC_ISA` (`baseline`, `avx2`, `avx512`), read at the first
+/// call, lowers it; a level above that of the CPU or an unknown name is ignored.
 #[inline]
 pub fn level() -> Level {
     *LEVEL.get_or_init(|| {
@@ -30,7 +30,7 @@ pub fn level() -> Level {
     })
 }
 
-/// The name of [`level`], as `FERMIAC_ISA` spells it.
+/// Returns the name of [`level`], as spelled in `FERMIAC_ISA`.
 pub fn level_name() -> &'static str {
     match level() {
         Level::Baseline => "baseline",

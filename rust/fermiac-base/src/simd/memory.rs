@@ -1,8 +1,8 @@
-//! Hints about memory: what is read soon, and what is read at random.
+//! Memory hints: prefetching, and huge pages for random access.
 #![allow(unsafe_code)]
 
-/// Asks for the cache line of an element that is read soon. Nothing happens where there is no such
-/// element, and on machines without the instruction.
+/// Prefetches the cache line of an element. Does nothing if there is no such element, and on
+/// machines without the instruction.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -15,8 +15,8 @@ pub fn prefetch<T>(slice: &[T], at: usize) {
     let _ = (slice, at);
 }
 
-/// Tells the system that a large array is read at random, so that large pages pay (a fifth of the
-/// time of a walk over 256 MB). It may do so or not.
+/// Advises the system to use huge pages for an array with random access, which saves a fifth of the
+/// time of a walk over 256 MB. The system may ignore it.
 pub fn prefer_huge_pages<T>(slice: &[T]) {
     #[cfg(target_os = "linux")]
     {

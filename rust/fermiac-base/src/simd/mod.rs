@@ -1,8 +1,8 @@
 //! SIMD by run-time dispatch: one portable body, compiled once per instruction-set level.
 //!
-//! A kernel is an ordinary struct with an inlined `run`; [`dispatch`] calls the clone that was
-//! compiled for the level of this machine. Bodies work on arrays of [`LANES`] doubles, which the
-//! compiler turns into vector registers, so a value never depends on its lane or on its batch.
+//! A kernel is an ordinary struct with an inlined `run`; [`dispatch`] calls the clone compiled for
+//! the level of this machine. Bodies work on arrays of [`LANES`] doubles, which the compiler keeps
+//! in vector registers, so a value never depends on its lane or its batch.
 
 mod dispatch;
 mod exp_log;
@@ -39,13 +39,13 @@ impl V {
     /// All lanes zero.
     pub const ZERO: Self = Self([0.0; LANES]);
 
-    /// The same value in all lanes.
+    /// Returns a vector with the same value in all lanes.
     #[inline(always)]
     pub const fn splat(x: f64) -> Self {
         Self([x; LANES])
     }
 
-    /// Lane-wise function of one vector.
+    /// Applies a function to each lane.
     #[inline(always)]
     #[must_use]
     pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
@@ -56,7 +56,7 @@ impl V {
         out
     }
 
-    /// Lane-wise function of two vectors.
+    /// Applies a function to each pair of lanes.
     #[inline(always)]
     #[must_use]
     pub fn zip(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
@@ -67,14 +67,14 @@ impl V {
         out
     }
 
-    /// Lane-wise maximum; a NaN on either side gives the other side.
+    /// Returns the lane-wise maximum; if one side is NaN, the other.
     #[inline(always)]
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         self.zip(other, |a, b| if a > b { a } else { b })
     }
 
-    /// `self · b + c`, fused where `FMA`.
+    /// Returns `self · b + c`, fused if `FMA`.
     #[inline(always)]
     #[must_use]
     pub fn mul_add<const FMA: bool>(self, b: Self, c: Self) -> Self {
@@ -85,7 +85,7 @@ impl V {
         out
     }
 
-    /// The sum of the lanes, always in the same order.
+    /// Returns the sum of the lanes, always in the same order.
     #[inline(always)]
     pub fn sum(self) -> f64 {
         let [a, b, c, d, e, f, g, h] = self.0;

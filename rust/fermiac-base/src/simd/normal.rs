@@ -1,9 +1,9 @@
-//! erf, erfc, the normal distribution function and its quantile, in scalar, vector and slice form,
-//! right in both tails.
+//! erf, erfc, the normal distribution function and its quantile, accurate in both tails, in scalar,
+//! vector and slice form.
 //!
-//! A value is a piecewise polynomial, times an exponential where the tail decays; the pieces' leading
-//! terms and the exponential's argument are kept in two doubles, so that little but the last
-//! rounding is left: at most 1.5 units in the last place. The scalar forms never fuse.
+//! A value is a piecewise polynomial, times an exponential in the tail. The leading terms of the
+//! pieces and the argument of the exponential are held in two doubles, which limits the error to 1.5
+//! units in the last place. The scalar forms never fuse.
 
 use super::exp_log::{EXP, LN2_HI, LN2_LO, ROUND, ln_body};
 use super::normal_tables::{MILLS, QUANTILE_CENTRE, QUANTILE_TAIL};
@@ -26,14 +26,14 @@ const ERF: [f64; 9] = [
 const ERF_SLOPE: f64 = 0.128_379_167_095_512_57;
 /// √2.
 const SQRT_2: f64 = std::f64::consts::SQRT_2;
-/// Beyond this many standard deviations a tail is below the smallest double.
+/// The number of standard deviations beyond which a tail underflows.
 const FAR: f64 = 40.0;
 /// The upper 16 bits of the first piece of [`QUANTILE_TAIL`].
 const FIRST_TAIL: u64 = 0x3ff9;
 /// Pieces of [`QUANTILE_CENTRE`] in a unit.
 const CENTRE_PIECES: f64 = 176.0;
 
-/// x² and what its rounding left out, for |x| below 1e150.
+/// Returns x² and its rounding error, for |x| below 1e150.
 #[inline(always)]
 fn square<const FMA: bool>(x: f64) -> (f64, f64) {
     let p = x * x;
@@ -60,7 +60,7 @@ fn rest<const FMA: bool>(c: &[f64; 10], u: f64) -> f64 {
 #[inline(always)]
 fn upper_tail<const FMA: bool, const ERFC: bool>(z: f64) -> f64 {
     let limit = if ERFC { FAR / SQRT_2 } else { FAR };
-    // A NaN passes, into the result.
+    // NaN passes into the result.
     let z = if z > limit { limit } else { z };
     let y = 1.0 + if ERFC { z * SQRT_2 } else { z };
     let piece = ((y.to_bits() >> 48).wrapping_sub(0x3ff0) as usize).min(MILLS.len() - 1);
@@ -84,7 +84,7 @@ fn upper_tail<const FMA: bool, const ERFC: bool>(z: f64) -> f64 {
     }
     let q = r + fma::<FMA>(r * r, q, lost);
     let value = c[0] + fma::<FMA>(mills, q, small);
-    // 2ⁿ in two factors, so that results down to the subnormals come out.
+    // 2ⁿ in two factors, so that subnormal results are right.
     let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(2048);
     let first = k >> 1;
     let a = f64::from_bits(first.wrapping_sub(1) << 52);
@@ -108,7 +108,7 @@ pub(super) fn erfc_body<const FMA: bool>(x: f64) -> f64 {
 pub(super) fn erf_body<const FMA: bool>(x: f64) -> f64 {
     let size = x.abs();
     let far = (1.0 - 2.0 * upper_tail::<FMA, true>(size)).copysign(x);
-    // Beyond its range the polynomial may overflow; it is not taken there.
+    // Outside its range the polynomial may overflow; it is not selected there.
     let z = x * x;
     let mut p = ERF[0];
     for &c in &ERF[1..] {
@@ -129,7 +129,7 @@ pub(super) fn normal_quantile_body<const FMA: bool>(p: f64) -> f64 {
         let small = rest::<FMA>(c, v - centre) + c_low;
         return fma::<FMA>(q, c[0], q * small);
     }
-    // The nearer tail, exactly; below 0 and above 1 it is negative, its logarithm NaN.
+    // The smaller tail, exactly; below 0 and above 1 it is negative and its logarithm NaN.
     let s = -ln_body::<FMA>(if q < 0.0 { p } else { 1.0 - p });
     let index = (s.to_bits() >> 48).wrapping_sub(FIRST_TAIL) as usize;
     let [centre, c_low, c @ ..] = &QUANTILE_TAIL[index.min(QUANTILE_TAIL.len() - 1)];
@@ -194,7 +194,7 @@ mod tests {
     use super::super::{exp, exp_slice, ln, ln_slice};
     use super::*;
 
-    /// The worst error in units in the last place; what a subnormal cannot say is left out.
+    /// Returns the worst error in units in the last place, beyond the spacing of subnormals.
     fn worst(
         table: &[(f64, f64, f64)],
         scalar: fn(f64) -> f64,

@@ -1,8 +1,8 @@
-//! One text for a number and for eight: arithmetic on `f64` or [`V`].
+//! Arithmetic that is generic over one number, `f64`, and eight, [`V`].
 //!
-//! A function that is generic over [`Real`] gives a value the same bits whether it is asked for
-//! alone or in a batch. What is named after FMA fuses where the clone can; all else never does, and
-//! has the same bits at every level.
+//! A function that is generic over [`Real`] gives a value the same bits alone and in a batch.
+//! Operations named after FMA fuse if the clone has the instruction; all others never fuse and have
+//! the same bits at every level.
 
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -15,19 +15,19 @@ use super::{LANES, V};
 pub trait Real:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
-    /// The same number everywhere.
+    /// Returns the same number in all lanes.
     fn of(x: f64) -> Self;
-    /// Column `j` of as many rows, which lie `dim` apart.
+    /// Returns column `j` of as many rows, which lie `dim` apart.
     fn column(rows: &[f64], dim: usize, j: usize) -> Self;
-    /// Applies `f`, which must be inlined, everywhere.
+    /// Applies `f`, which must be inlined, to every lane.
     fn each(self, f: impl Fn(f64) -> f64) -> Self;
-    /// Applies `f`, which must be inlined, to every pair.
+    /// Applies `f`, which must be inlined, to every pair of lanes.
     fn pair(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self;
-    /// `self · b + c`, fused where `FMA`.
+    /// Returns `self · b + c`, fused if `FMA`.
     fn fma<const FMA: bool>(self, b: Self, c: Self) -> Self;
-    /// `yes` where `self` < `bound`, else `no`.
+    /// Selects `yes` in the lanes with `self` < `bound`, else `no`.
     fn below(self, bound: Self, yes: Self, no: Self) -> Self;
-    /// Whether `self` < `bound` anywhere.
+    /// Returns true if `self` < `bound` in any lane.
     fn any_below(self, bound: Self) -> bool;
 
     /// |x|.
@@ -54,13 +54,13 @@ pub trait Real:
         self.each(ln_body::<false>)
     }
 
-    /// exp x, fused where `FMA`.
+    /// exp x, fused if `FMA`.
     #[inline(always)]
     fn exp_fma<const FMA: bool>(self) -> Self {
         self.each(exp_body::<FMA>)
     }
 
-    /// ln x, fused where `FMA`.
+    /// ln x, fused if `FMA`.
     #[inline(always)]
     fn ln_fma<const FMA: bool>(self) -> Self {
         self.each(ln_body::<FMA>)

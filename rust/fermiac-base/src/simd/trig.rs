@@ -1,4 +1,4 @@
-//! sin and cos, to about one unit in the last place, in scalar and vector form.
+//! sin and cos to about one unit in the last place, in scalar and vector form.
 //!
 //! Arguments are reduced by Cody and Waite's method (1980): π/2 in pieces so short that their
 //! multiples are exact, with the rounding of each subtraction carried along in a second double.
@@ -6,11 +6,11 @@
 
 use super::{V, fma};
 
-/// Up to here the multiples of the pieces of π/2 are exact: 33 bits times at most 2²⁰.
+/// The largest argument with exact multiples of the pieces of π/2: 33 bits times at most 2²⁰.
 const LIMIT: f64 = 1.0e6;
 /// 1.5 · 2⁵²: adding it rounds to an integer and leaves that integer in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
-/// π/2 in three pieces of 33 bits, and the rest.
+/// π/2 in three pieces of 33 bits and a remainder.
 const HALF_PI: [f64; 4] = [
     1.570_796_326_734_125_6,
     6.077_100_506_303_966e-11,
@@ -37,7 +37,7 @@ const COS: [f64; 6] = [
     4.166_666_666_666_666_4e-2,
 ];
 
-/// a - b and what its rounding left out.
+/// Returns a - b and its rounding error.
 #[inline(always)]
 fn difference(a: f64, b: f64) -> (f64, f64) {
     let d = a - b;
@@ -60,7 +60,7 @@ fn body<const FMA: bool, const QUARTER: u64>(x: f64) -> f64 {
     let shifted = x * std::f64::consts::FRAC_2_PI + ROUND;
     let n = shifted - ROUND;
     let quadrant = shifted.to_bits().wrapping_add(QUARTER);
-    // The first difference is exact; the last piece is too small to leave anything out.
+    // The first difference is exact, and the last piece too small for a rounding error to matter.
     let (r, e1) = difference(x - n * HALF_PI[0], n * HALF_PI[1]);
     let (r, e2) = difference(r, n * HALF_PI[2]);
     let low = (e1 + e2) - n * HALF_PI[3];
@@ -88,13 +88,13 @@ fn cos_body<const FMA: bool>(x: f64) -> f64 {
     body::<FMA, 1>(x)
 }
 
-/// Whether x needs the reduction of the standard library: a large or an infinite number.
+/// Returns true if x needs the standard library: a large or infinite number.
 #[inline(always)]
 fn is_far(x: f64) -> bool {
     x.abs() > LIMIT
 }
 
-/// Replaces the lanes that are out of the kernel's range.
+/// Replaces the lanes that are outside the range of the kernel.
 #[cold]
 #[inline(never)]
 fn repair(x: &V, value: &mut V, f: fn(f64) -> f64) {

@@ -1,4 +1,4 @@
-//! Arithmetic in two doubles, and logarithms that keep what a single one would cancel.
+//! Arithmetic in two doubles, and logarithms free of cancellation.
 
 use crate::simd::{Real, ln};
 
@@ -37,7 +37,7 @@ pub fn log1p_less<R: Real>(u: R, one_more: R) -> R {
     limit.below(size, far, near)
 }
 
-/// p · q and what its rounding left out, for factors below 1e150.
+/// Returns p · q and its rounding error, for factors below 1e150.
 #[inline(always)]
 pub fn two_product<R: Real>(p: R, q: R) -> (R, R) {
     let split = |x: R| {
@@ -50,7 +50,7 @@ pub fn two_product<R: Real>(p: R, q: R) -> (R, R) {
     (value, ((a * c - value) + a * d + b * c) + b * d)
 }
 
-/// p + q and what its rounding left out.
+/// Returns p + q and its rounding error.
 #[inline(always)]
 pub fn two_sum<R: Real>(p: R, q: R) -> (R, R) {
     let value = p + q;
@@ -58,7 +58,7 @@ pub fn two_sum<R: Real>(p: R, q: R) -> (R, R) {
     (value, (p - (value - back)) + (q - back))
 }
 
-/// x b - y a, to the last place even where the products cancel.
+/// Returns x b - y a to full accuracy, even if the products cancel.
 #[inline(always)]
 pub(super) fn cross<R: Real>(x: R, b: R, y: R, a: R) -> R {
     let ((p, p_low), (q, q_low)) = (two_product(x, b), two_product(y, a));
@@ -68,7 +68,7 @@ pub(super) fn cross<R: Real>(x: R, b: R, y: R, a: R) -> R {
 /// The two parts of ln 2; multiples of the first by exponents are exact.
 const LN2: (f64, f64) = (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10);
 
-/// a ln x in two doubles for x > 0: next to the ends of the range of exp a single one would cost
+/// Returns a ln x in two doubles for x > 0; near the ends of the range of exp one double would lose
 /// digits.
 pub(super) fn power_ln(a: f64, x: f64) -> (f64, f64) {
     if (1.0e-30..1.0e30).contains(&x) || x == f64::INFINITY {

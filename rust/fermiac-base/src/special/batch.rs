@@ -1,7 +1,7 @@
-//! Tails of one law at many arguments, eight at a time: the bits of the scalar methods.
+//! Tails of one law at many arguments, eight at a time, with the bits of the scalar methods.
 //!
-//! Methods are tried one after the other, each over what the one before has left: the expansion, the
-//! continued fraction, and for the rest the scalar method.
+//! The expansion, the continued fraction and the scalar method are tried in this order, each on the
+//! arguments that the one before does not cover.
 
 use super::arithmetic::cross;
 use super::beta::fraction_tails;
@@ -10,7 +10,7 @@ use super::tail::UNDERFLOW;
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
-/// What is wanted of a distribution function.
+/// A part of a distribution function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The probability below.
@@ -23,9 +23,9 @@ pub enum Part {
     LnUpper,
 }
 
-/// Tails, eight or one: as [`Tail`](super::tail::Tail) has one.
+/// One tail or eight, as a [`Tail`](super::tail::Tail).
 pub(super) struct Tails<R> {
-    /// Below 0 where the tail is the lower one.
+    /// Negative for the lower tail.
     pub(super) side: R,
     pub(super) ln: R,
     pub(super) rest: R,
@@ -34,17 +34,17 @@ pub(super) struct Tails<R> {
     pub(super) height: R,
     /// Minus the derivative of the density's logarithm, both over the logit or the logarithm.
     pub(super) slope: R,
-    /// 1 where the method serves, else 0.
+    /// 1 if the method covers the argument, else 0.
     pub(super) good: R,
 }
 
-/// A way to compute tails of a law.
+/// A method for the tails of a law.
 pub(super) trait Method<R: Real> {
-    /// At x, with y = 1 - x for the beta law.
+    /// Returns the tails at x, with y = 1 - x for the beta law.
     fn tails(&self, x: R, y: R) -> Tails<R>;
 }
 
-/// The wanted part of eight tails.
+/// Returns the requested part of eight tails.
 #[inline(always)]
 pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
     let Tails { side, ln, rest, ratio, .. } = *tails;
@@ -64,13 +64,13 @@ pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
     }
 }
 
-/// 1 where the method serves.
+/// Returns 1 in the lanes that the method covers.
 #[inline(always)]
 fn served(tails: &Tails<V>) -> V {
     tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good)
 }
 
-/// Notes which of the first `n` lanes the method does not serve.
+/// Records which of the first `n` lanes the method does not cover.
 #[inline(always)]
 pub(super) fn leave(tails: &Tails<V>, start: usize, n: usize, left: &mut Vec<usize>) {
     let good = served(tails);
@@ -84,7 +84,7 @@ struct Run<'a, M> {
     part: Part,
     x: &'a [f64],
     out: &'a mut [f64],
-    /// Where the method does not serve.
+    /// The positions that the method does not cover.
     left: &'a mut Vec<usize>,
 }
 
@@ -103,7 +103,7 @@ impl<M: Method<V>> Kernel for Run<'_, M> {
     }
 }
 
-/// 1 where x is inside (0, 1), `y` being 1 - x, else 0.
+/// Returns 1 if x is inside (0, 1), with `y` = 1 - x, else 0.
 #[inline(always)]
 pub(super) fn inside<R: Real>(x: R, y: R) -> R {
     let (zero, one) = (R::of(0.0), R::of(1.0));
@@ -170,7 +170,7 @@ impl<R: Real> Method<R> for ModerateGamma<'_> {
     }
 }
 
-/// Which values are still to be found.
+/// The values still to be computed.
 struct Rest<'a> {
     part: Part,
     x: &'a [f64],
@@ -179,7 +179,7 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
-    /// Runs a method over what is left.
+    /// Runs a method over the remaining values.
     fn by(&mut self, method: impl Method<V>) {
         if self.left.is_empty() {
             return;
@@ -202,7 +202,8 @@ impl Rest<'_> {
 }
 
 impl IncompleteBeta {
-    /// The wanted part at every x, with y = 1 - x: what [`Self::lower`] and its kin give, faster.
+    /// Writes the requested part at every x, with y = 1 - x: the values of [`Self::lower`] and its
+    /// counterparts, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
@@ -216,7 +217,7 @@ impl IncompleteBeta {
         }
     }
 
-    /// The wanted part at eight points inside (0, 1), with y = 1 - x: what [`Self::part`] gives.
+    /// Returns the requested part at eight points inside (0, 1), with y = 1 - x, as [`Self::part`].
     #[inline(always)]
     pub fn part_eight(&self, part: Part, x: V, y: V) -> V {
         let (mut out, mut open) = (V::ZERO, V::splat(1.0));
@@ -240,8 +241,8 @@ impl IncompleteBeta {
         out
     }
 
-    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, at eight points inside
-    /// (0, 1) with y = 1 - x.
+    /// Returns the logarithm of x^a y^b / B(a, b), the density over the logit of x, at eight points
+    /// inside (0, 1) with y = 1 - x.
     #[inline(always)]
     pub fn ln_logit_density_eight(&self, x: V, y: V) -> V {
         let d = cross(x, V::splat(self.b), y, V::splat(self.a));
@@ -256,7 +257,7 @@ impl IncompleteBeta {
         out
     }
 
-    /// One value.
+    /// Returns the requested part at one point.
     pub fn part(&self, part: Part, x: f64, y: f64) -> f64 {
         match part {
             Part::Lower => self.lower(x, y),
@@ -268,13 +269,13 @@ impl IncompleteBeta {
 }
 
 impl IncompleteGamma {
-    /// The wanted part at every x: what [`Self::lower`] and its kin give, faster.
+    /// Writes the requested part at every x: the values of [`Self::lower`] and its counterparts, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
         if self.expansion.is_some() {
             rest.by(GammaExpansion(self));
         } else if self.is_moderate() {
-            // Together what takes one way.
+            // Covers the arguments of one branch together.
             let (below, above) = (0..x.len()).partition(|&i| x[i] <= self.a + 1.0);
             rest.left = below;
             rest.by(ModerateGamma(self));
@@ -287,7 +288,7 @@ impl IncompleteGamma {
         }
     }
 
-    /// One value.
+    /// Returns the requested part at one point.
     pub fn part(&self, part: Part, x: f64) -> f64 {
         match part {
             Part::Lower => self.lower(x),

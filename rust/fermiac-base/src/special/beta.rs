@@ -1,4 +1,4 @@
-//! The regularised incomplete beta function, its logarithm and its inverse, right in both tails.
+//! The regularised incomplete beta function, its logarithm and its inverse, accurate in both tails.
 
 use super::arithmetic::{cross, log1p_less, power_ln, two_sum};
 use super::batch::{Tails, inside};
@@ -11,15 +11,15 @@ use crate::simd::{Real, exp, ln, ln1p_pos, normal_quantile};
 
 /// I_x(a, b) at fixed a and b: the distribution function of the beta law.
 ///
-/// Every method takes x together with `y` = 1 - x, so that neither loses digits next to 1. The
+/// Every method takes x and `y` = 1 - x, so that neither loses digits near 1. The
 /// smaller tail has a relative error of about 1e-14, plus a few roundings times its condition
 /// number x f(x) / I; the logarithms are finite where the tails underflow.
 ///
-/// Where both parameters are at least 16, a tail is a normal one with a polynomial correction, out
-/// to four spreads and more (see `expansion.rs`). Elsewhere it is the density times a ratio. That is
-/// found by quadrature where the parameter of its side is at least 40 (see `tail.rs`), by a
-/// continued fraction where the parameter is less or the tail more than four spreads out (some ten
-/// terms), and by the power series where it is at most 1.
+/// If both parameters are at least 16, a tail is a normal tail with a polynomial correction, out to
+/// four standard deviations and more (see `expansion.rs`). Otherwise it is the density times a
+/// ratio: by quadrature if the parameter of its side is at least 40 (see `tail.rs`), by a continued
+/// fraction of some ten terms if the parameter is less or the tail farther out, and by the power
+/// series if it is at most 1.
 ///
 /// # References
 /// A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
@@ -31,9 +31,9 @@ pub struct IncompleteBeta {
     pub(super) a: f64,
     pub(super) b: f64,
     pub(super) n: f64,
-    /// The part of the density's logarithm that does not depend on x.
+    /// The part of the log-density that does not depend on x.
     constant: f64,
-    /// -ln(a B(a, b)) where a ≤ 1, and the same for b.
+    /// -ln(a B(a, b)) if a ≤ 1, and the same for b.
     leading: (f64, f64),
     pub(super) expansion: Option<Expansion>,
 }
@@ -44,7 +44,7 @@ impl IncompleteBeta {
         (self.a, self.b)
     }
 
-    /// The function for these parameters; NaN everywhere unless both are positive and finite.
+    /// Returns the function for these parameters; NaN everywhere unless both are positive and finite.
     pub fn new(a: f64, b: f64) -> Self {
         let valid = a > 0.0 && b > 0.0 && a < f64::INFINITY && b < f64::INFINITY;
         if !valid {
@@ -85,8 +85,8 @@ impl IncompleteBeta {
         fall(R::of(self.a), R::of(self.b), R::of(self.n), (x, y), d)
     }
 
-    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, in two doubles, where
-    /// `x n` (by the names of the smaller parameter) is not extreme.
+    /// Returns the logarithm of x^a y^b / B(a, b), the density over the logit of x, in two doubles, if
+    /// `x n` (with x of the smaller parameter) is not extreme.
     #[inline(always)]
     pub(super) fn ln_logit_density_inside<R: Real>(&self, x: R, y: R, d: R) -> (R, R) {
         let Self { a, b, n, constant, .. } = *self;
@@ -98,10 +98,10 @@ impl IncompleteBeta {
         uneven_density((R::of(small), R::of(large), R::of(n)), constant, x, y)
     }
 
-    /// Whether a number is where [`Self::ln_logit_density_inside`] serves.
+    /// Returns true if [`Self::ln_logit_density_inside`] covers a number.
     pub(super) const INSIDE: std::ops::Range<f64> = 1.0e-30..1.0e30;
 
-    /// The logarithm of x^a y^b / B(a, b), the density over the logit of x, inside (0, 1).
+    /// Returns the logarithm of x^a y^b / B(a, b), the density over the logit of x, inside (0, 1).
     pub fn ln_logit_density(&self, x: f64, y: f64) -> f64 {
         let (ln, rest) = self.ln_logit_density_split(x, y);
         ln + rest
@@ -120,7 +120,7 @@ impl IncompleteBeta {
         (ln, left + low)
     }
 
-    /// The tail that is computed, and whether it is the lower one. Both arguments are above 0.
+    /// Returns true for the lower tail, and the tail that is computed. Both arguments are above 0.
     fn tail(&self, x: f64, y: f64) -> (bool, Tail) {
         let Self { a, b, .. } = *self;
         let d = cross(x, b, y, a);
@@ -132,7 +132,7 @@ impl IncompleteBeta {
                 return (d < 0.0, tail);
             }
         }
-        // The tail on whose side of the mode x lies; a parameter below 1 moves the border out.
+        // The tail on the side of the mode where x lies; a parameter below 1 moves the border outwards.
         let is_lower = if a.min(b) >= 1.0 { d <= 0.0 } else { d + (x - y) <= 0.0 };
         let tail = if is_lower {
             self.one_tail((a, b), (x, y), -d, self.leading.0, (x, y))
@@ -142,8 +142,8 @@ impl IncompleteBeta {
         (is_lower, tail)
     }
 
-    /// The lower tail of the law with parameters (a, b) at (x, y), where a y - b x is `slope`;
-    /// `own` is the point by the names of this law.
+    /// Returns the lower tail of the law with parameters (a, b) at (x, y), with `slope` = a y - b x;
+    /// `own` is the point in the coordinates of this law.
     fn one_tail(
         &self,
         (a, b): (f64, f64),
@@ -181,7 +181,7 @@ impl IncompleteBeta {
         Tail { ln, rest, ratio, near_one: false, height: 1.0 }
     }
 
-    /// Applies `of` to the tail; the ends of the interval are 0 and 1 exactly.
+    /// Applies `of` to the tail; at the ends of the interval the values are exact.
     fn at(&self, x: f64, y: f64, end: (f64, f64), of: impl Fn(bool, Tail) -> f64) -> f64 {
         if self.n.is_nan() || !(x >= 0.0 && y >= 0.0 && x <= 1.0 && y <= 1.0) {
             f64::NAN
@@ -227,7 +227,7 @@ impl IncompleteBeta {
         }
         if x == 0.0 || y == 0.0 {
             let power = if x == 0.0 { self.a } else { self.b } - 1.0;
-            // At a power of zero the density is 1/B(1, b) = b there.
+            // With an exponent of zero the density is 1/B(1, b) = b there.
             return match power.total_cmp(&0.0) {
                 std::cmp::Ordering::Less => f64::INFINITY,
                 std::cmp::Ordering::Equal => ln(self.n - 1.0),
@@ -262,7 +262,7 @@ impl IncompleteBeta {
         if lower { self.point_below(p) } else { self.point_above(p) }
     }
 
-    /// The law of 1 - X: the parameters exchanged.
+    /// Returns the law of 1 - X, with the parameters exchanged.
     #[must_use]
     pub fn mirrored(&self) -> Self {
         Self {
@@ -322,7 +322,7 @@ impl IncompleteBeta {
         from_odds(odds)
     }
 
-    /// The logit to start from.
+    /// Returns the initial logit.
     fn start(&self, p: f64, ln_p: f64) -> f64 {
         let Self { a, b, .. } = *self;
         if a > 1.0 && b > 1.0 {
@@ -343,21 +343,21 @@ impl IncompleteBeta {
     }
 }
 
-/// The fall of the density's logarithm from the mode, at least 12 for both parameters; `d` is
+/// Returns the fall of the log-density from the mode, for parameters of at least 12; `d` is
 /// x b - y a.
 #[inline(always)]
 pub(super) fn fall<R: Real>(a: R, b: R, n: R, (x, y): (R, R), d: R) -> R {
     let (below, above) = (x * (n / a), y * (n / b));
-    // Summed so that the bits do not change if a and b are swapped.
+    // The order of summation gives the same bits if a and b are swapped.
     let lower = a * log1p_less(d / a, below);
     lower + b * log1p_less((R::of(0.0) - d) / b, above)
 }
 
-/// The logarithm of the density over the logit where a parameter is below 12; x is that of the
+/// Returns the logarithm of the density over the logit if a parameter is below 12; x belongs to the
 /// smaller one.
 #[inline(always)]
 fn uneven_density<R: Real>((small, large, n): (R, R, R), constant: R, x: R, y: R) -> (R, R) {
-    // ln(1 - x), from whichever of x and y says more.
+    // ln(1 - x), from the more accurate of x and y.
     let (zero, one, half) = (R::of(0.0), R::of(1.0), R::of(0.5));
     let u = one - x;
     let lost = x.below(half, (zero - x - (u - one)) / u, zero);
@@ -365,8 +365,8 @@ fn uneven_density<R: Real>((small, large, n): (R, R, R), constant: R, x: R, y: R
     two_sum(small * (x * n).ln(), large * other + constant)
 }
 
-/// Tails by the continued fraction, at (x, y) with d = x b - y a; `density` is the logarithm of the
-/// density over the logit, and `least` whichever of x and y is that of the smaller parameter.
+/// Returns the tails by the continued fraction at (x, y) with d = x b - y a; `density` is the
+/// logarithm of the density over the logit, and `least` is x or y, that of the smaller parameter.
 #[inline(always)]
 pub(super) fn fraction_tails<R: Real>(
     (a, b, n): (R, R, R),
@@ -376,7 +376,7 @@ pub(super) fn fraction_tails<R: Real>(
     least: R,
 ) -> Tails<R> {
     let (zero, one) = (R::of(0.0), R::of(1.0));
-    // The mode itself counts as below.
+    // The mode itself counts as below it.
     let side = zero.below(d, one, zero - one);
     let own = side.below(zero, a, b);
     let size = d.abs();
@@ -386,7 +386,7 @@ pub(super) fn fraction_tails<R: Real>(
     let range = IncompleteBeta::INSIDE;
     let usual = R::of(range.start).below(scaled, scaled.below(R::of(range.end), one, zero), zero);
     let good = inside(x, y) * serves * usual;
-    // Elsewhere harmless numbers, so that the fraction ends.
+    // Other lanes get harmless numbers, so that the fraction ends.
     let (mut p, mut q, mut s) = (side.below(zero, x, y), side.below(zero, y, x), size);
     p = zero.below(good, p, R::of(0.5));
     q = zero.below(good, q, R::of(0.5));
@@ -395,8 +395,8 @@ pub(super) fn fraction_tails<R: Real>(
     Tails { side, ln, rest, ratio, height: one, slope: d, good }
 }
 
-/// [`fraction_tails`] of laws with both parameters between 1 and 12, whose logarithms of densities
-/// have these constants.
+/// Returns [`fraction_tails`] of laws with both parameters between 1 and 12; `constant` is the
+/// constant of their log-densities.
 #[inline(always)]
 pub(super) fn moderate<R: Real>(law: (R, R, R), constant: R, x: R, y: R) -> Tails<R> {
     let (zero, one, large) = (R::of(0.0), R::of(1.0), R::of(LARGE));
@@ -424,8 +424,8 @@ fn power_series(a: f64, b: f64, x: f64) -> f64 {
     }
 }
 
-/// I_x(a, b) over the density of the logit: DiDonato and Morris's continued fraction, by Steed's
-/// method; `slope` is a y - b x. A lane is left alone from its own last term on.
+/// Returns I_x(a, b) over the density of the logit by DiDonato and Morris's continued fraction and
+/// Steed's method; `slope` is a y - b x. A lane stays fixed after its last term.
 #[inline(always)]
 fn continued_fraction<R: Real>(a: R, b: R, x: R, y: R, slope: R) -> R {
     let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));

@@ -20,11 +20,11 @@ const SERIES: [f64; 12] = [
     -1.0 / 120.0,
     1.0 / 12.0,
 ];
-/// From here on the asymptotic series is below the rounding.
+/// The least argument of the asymptotic series.
 const LARGE: f64 = 8.0;
-/// Below this the products of the recurrence would be subnormal; ψ is -1/x there.
+/// Below this the products of the recurrence would be subnormal, and ψ is -1/x.
 const TINY: f64 = 1.0e-250;
-/// Where ψ is found by its difference from the zero.
+/// The interval in which ψ is computed as a difference from its zero.
 const NEAR: (f64, f64) = (1.0, 2.2);
 
 /// ψ(x) for x ≥ `TINY`.
@@ -70,8 +70,8 @@ fn positive<R: Real>(x: R) -> R {
     zero.below(near, off * sum + (ln + gaps), far)
 }
 
-/// ψ(x), the derivative of ln Γ, to about 1e-15 of the value on the positive axis, its zero
-/// included; below 0 by reflection, absolutely near the zeros there. Minus infinity at 0, plus
+/// Returns ψ(x), the derivative of ln Γ, with a relative error of about 1e-15 on the positive axis,
+/// its zero included; below 0 by reflection, with an absolute error near the zeros. Minus infinity at 0, plus
 /// infinity at -0, NaN at the negative integers.
 pub fn digamma(x: f64) -> f64 {
     if x.abs() < TINY {
@@ -110,7 +110,7 @@ impl Kernel for Digamma<'_> {
     }
 }
 
-/// [`digamma`] of every element, in place, with the same bits.
+/// Replaces every element by its [`digamma`], with the same bits.
 pub fn digamma_slice(x: &mut [f64]) {
     dispatch(Digamma(x));
 }

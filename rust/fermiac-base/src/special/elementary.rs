@@ -1,4 +1,4 @@
-//! ln(1 + x) and eˣ - 1 without the cancellation at small x.
+//! ln(1 + x) and eˣ - 1 without cancellation at small x.
 
 use crate::simd::{EXP, exp, ln};
 
@@ -9,7 +9,7 @@ pub fn ln1p(x: f64) -> f64 {
     if u <= 0.0 || u == f64::INFINITY {
         return ln(u);
     }
-    // The second term repairs the rounding of u: ln(1 + x) = ln(u) + ln(1 + (x - (u - 1)) / u).
+    // The second term corrects the rounding of u: ln(1 + x) = ln(u) + ln(1 + (x - (u - 1)) / u).
     ln(u) + (x - (u - 1.0)) / u
 }
 
@@ -19,7 +19,7 @@ pub fn expm1(x: f64) -> f64 {
     if x.abs() >= 0.35 {
         return exp(x) - 1.0;
     }
-    // The first term left out is below 2e-18 of the sum.
+    // The first omitted term is below 2e-18 of the sum.
     let series = EXP.iter().fold(0.0, |sum, term| sum * x + term);
     x + x * x * series
 }

@@ -1,10 +1,9 @@
-//! Tails at large parameters: the normal tail of the root of the density's exponent, corrected by a
-//! polynomial that depends on the law alone.
+//! Tails at large parameters: a normal tail corrected by a polynomial that depends only on the law.
 //!
 //! Let z be the signed root of twice the fall of the log-density from its mode. Then a tail is
-//! Q(|z|) plus or minus φ(z) P(z). The series of P converges for |z| below 2√(π m), m the smaller
-//! parameter, and its moments are asymptotic with an error of about exp(-2π m): from m = 16 on
-//! both are below the rounding in a range of z that grows with √m.
+//! Q(|z|) plus or minus φ(z) P(z). The series of P converges for |z| below 2√(π m), with m the
+//! smaller parameter, and its moments are asymptotic with an error of about exp(-2π m): from m = 16
+//! on both errors are below rounding in a range of z that grows with √m.
 //!
 //! # References
 //! N. M. Temme, "The uniform asymptotic expansion of a class of integrals related to cumulative
@@ -17,18 +16,18 @@ use crate::simd::{Kernel, LANES, Real, V, dispatch, exp};
 
 /// The least parameter.
 pub(super) const LEAST: f64 = 16.0;
-/// From the first number on, so many terms serve for z² up to that many parameters.
+/// Least parameter, number of terms, and the range of z² over the parameter that they cover.
 const TIERS: [(f64, usize, f64); 4] =
     [(1.0e6, 8, 1.2e-3), (400.0, 16, 0.12), (40.0, 24, 0.66), (LEAST, 32, 1.2)];
 /// 1/√(2π).
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
-/// A law's polynomial.
+/// The polynomial of a law.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Expansion {
     /// The coefficients of P, lowest first.
     terms: [f64; TERMS],
     count: usize,
-    /// The largest z² that it serves.
+    /// The largest z² that it covers.
     pub(super) reach: f64,
     /// The density over the logit (beta) or the logarithm (gamma) at the mode.
     pub(super) height: f64,
@@ -100,8 +99,8 @@ impl Expansion {
         self
     }
 
-    /// The tail beyond z over exp(-z²/2), on the side of z: `fall` is -z²/2, and `side` below 0
-    /// where z is.
+    /// Returns the tail beyond z over exp(-z²/2), on the side of z: `fall` is -z²/2, and `side` has
+    /// the sign of z.
     #[inline(always)]
     pub(super) fn ratio<R: Real>(&self, fall: R, side: R) -> R {
         corrected(fall, side, self.count, |j| R::of(self.terms[j]))
@@ -120,17 +119,17 @@ fn corrected<R: Real>(fall: R, side: R, count: usize, term: impl Fn(usize) -> R)
     mills(size) + side.below(zero, zero - p, p)
 }
 
-/// The expansions of eight laws, with the bits that [`Expansion`] has for each.
+/// The expansions of eight laws, with the same bits as [`Expansion`].
 pub(super) struct Expansions {
     terms: [V; TERMS],
     count: usize,
-    /// The largest z² that they serve; below 0 where a law has none.
+    /// The largest z² that they cover; negative for a law without expansion.
     pub(super) reach: V,
     pub(super) height: V,
 }
 
 impl Expansions {
-    /// As [`Expansion::new`]; where `ONE_SIDED`, w is 0.
+    /// Builds the expansions as [`Expansion::new`]; w is 0 if `ONE_SIDED`.
     #[inline(always)]
     pub(super) fn new<const ONE_SIDED: bool>(
         least: V,
@@ -175,7 +174,7 @@ impl Expansions {
         Self { terms, count, reach, height: root * front }
     }
 
-    /// As [`Expansion::ratio`].
+    /// Returns [`Expansion::ratio`] of each law.
     #[inline(always)]
     pub(super) fn ratio(&self, fall: V, side: V) -> V {
         corrected(fall, side, self.count, |j| self.terms[j])

@@ -1,4 +1,4 @@
-//! The logarithms of the gamma and beta functions, free of cancellation at large arguments.
+//! Logarithms of the gamma and beta functions, free of cancellation at large arguments.
 #![allow(clippy::excessive_precision)] // constants keep the digits of their sources
 
 use super::elementary::ln1p;
@@ -7,7 +7,7 @@ use crate::simd::{Kernel, LANES, Real, V, dispatch, ln, ln1p_pos, sin};
 /// ln √(2π).
 pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_7;
 
-/// From here on Stirling's series is below the rounding after its eighth term.
+/// The least argument at which eight terms of Stirling's series are enough.
 const LARGE: f64 = 12.0;
 const ONE_LESS_EULER: f64 = 4.227_843_350_984_671_39e-1;
 
@@ -60,8 +60,8 @@ fn near_two<R: Real>(z: R) -> R {
     z * (R::of(ONE_LESS_EULER) + z * z.horner(&TAYLOR))
 }
 
-/// ln Γ(x) for x > 0: to about 1e-15 of the value, or absolutely near the zeros at 1 and 2;
-/// +inf at 0 and where it overflows, NaN below 0.
+/// Returns ln Γ(x) for x > 0 with a relative error of about 1e-15, absolute near the zeros at 1 and
+/// 2; +inf at 0 and on overflow, NaN below 0.
 pub fn ln_gamma(x: f64) -> f64 {
     if x.is_nan() || x < 0.0 {
         f64::NAN
@@ -78,14 +78,14 @@ pub fn ln_gamma(x: f64) -> f64 {
         }
         near_two(y - 2.0) + ln(product)
     } else if x > 2.0e305 {
-        // Γ's logarithm overflows a little above, but (x - ½) ln x before it.
+        // (x - ½) ln x overflows a little before ln Γ(x).
         x * (ln(x) - 1.0)
     } else {
         stirling(x, ln(x))
     }
 }
 
-/// ln |Γ(x)| for every x: below 0 by reflection, absolutely near the zeros there; +inf at the poles.
+/// Returns ln |Γ(x)|: below 0 by reflection, with an absolute error near the zeros; +inf at the poles.
 pub fn ln_abs_gamma(x: f64) -> f64 {
     if x.is_nan() || x >= 0.0 {
         return ln_gamma(x);
@@ -97,10 +97,10 @@ pub fn ln_abs_gamma(x: f64) -> f64 {
     ln(std::f64::consts::PI / sin(std::f64::consts::PI * turn)) - ln_gamma(1.0 - x)
 }
 
-/// What Stirling's formula lacks: ln Γ(x) - ((x - ½) ln x - x + ln √(2π)), for x > 0.
+/// Returns the error of Stirling's formula, ln Γ(x) - ((x - ½) ln x - x + ln √(2π)), for x > 0.
 ///
 /// Differences of ln Γ at large arguments, and densities around their mode, are exact sums of
-/// such corrections; differences of [`ln_gamma`] itself lose all digits below its rounding.
+/// such corrections; differences of [`ln_gamma`] lose all digits below its rounding error.
 pub fn stirling_correction(x: f64) -> f64 {
     if x < LARGE {
         return ln_gamma(x) - ((x - 0.5) * ln(x) - x + LN_SQRT_2PI);
@@ -115,10 +115,10 @@ pub(super) fn stirling_series<R: Real>(x: R) -> R {
     y * (y * y).horner(&STIRLING)
 }
 
-/// The borders of what the lanes of [`ln_abs_gamma_slice`] serve.
+/// The range covered by the lanes of [`ln_abs_gamma_slice`].
 const SERVED: (f64, f64) = (f64::MIN_POSITIVE, 2.0e305);
 
-/// [`ln_gamma`] within [`SERVED`], by the same operations.
+/// Returns [`ln_gamma`] within [`SERVED`], by the same operations.
 #[inline(always)]
 pub(super) fn ln_gamma_inside(x: V) -> V {
     let (one, large) = (V::splat(1.0), V::splat(LARGE));
@@ -177,12 +177,12 @@ impl Kernel for LnAbsGamma<'_> {
     }
 }
 
-/// [`ln_abs_gamma`] of every element, in place, with the same bits.
+/// Replaces every element by its [`ln_abs_gamma`], with the same bits.
 pub fn ln_abs_gamma_slice(x: &mut [f64]) {
     dispatch(LnAbsGamma(x));
 }
 
-/// ln B(a, b) for a, b > 0, to about 1e-14 absolutely or of the value, however large they are.
+/// Returns ln B(a, b) for a, b > 0 of any size, with an absolute or relative error of about 1e-14.
 ///
 /// # References
 /// A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
@@ -195,7 +195,7 @@ pub fn ln_beta(a: f64, b: f64) -> f64 {
     let ratio = small / large;
     let corrections = stirling_correction(large) - stirling_correction(small + large);
     if small < LARGE {
-        // ln Γ(large) - ln Γ(small + large), the large parts cancelled by hand.
+        // ln Γ(large) - ln Γ(small + large), with the large parts cancelled analytically.
         let difference =
             corrections - (large - 0.5) * ln1p_pos(ratio) - small * (ln(small + large) - 1.0);
         return ln_gamma(small) + difference;
@@ -208,12 +208,12 @@ pub fn ln_beta(a: f64, b: f64) -> f64 {
         + large * ln1p(-share)
 }
 
-/// ln Γ(1 + a) for a ≥ 0, to a few ulp of the value even where a is tiny.
+/// Returns ln Γ(1 + a) for a ≥ 0, to a few ulp of the value even for tiny a.
 pub(super) fn ln_gamma_1p(a: f64) -> f64 {
     if a < 0.5 { near_two(a) - ln1p_pos(a) } else { ln_gamma(1.0 + a) }
 }
 
-/// ln Γ(b + a) - ln Γ(b) for b > 0 and 0 < a ≤ 1, to some ulp of the value even where a is tiny.
+/// Returns ln Γ(b + a) - ln Γ(b) for b > 0 and 0 < a ≤ 1, to a few ulp of the value even for tiny a.
 pub(super) fn ln_rising(b: f64, a: f64) -> f64 {
     let mut low = b;
     let mut shift = 0.0;

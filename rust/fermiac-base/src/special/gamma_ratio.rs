@@ -17,13 +17,13 @@ use crate::simd::{Real, exp, ln, normal_quantile};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IncompleteGamma {
     pub(super) a: f64,
-    /// The part of the density's logarithm that does not depend on x.
+    /// The part of the log-density that does not depend on x.
     pub(super) constant: f64,
     pub(super) expansion: Option<Expansion>,
 }
 
 impl IncompleteGamma {
-    /// The functions for this parameter; NaN everywhere unless it is positive and finite.
+    /// Returns the functions for this parameter; NaN everywhere unless it is positive and finite.
     pub fn new(a: f64) -> Self {
         if !(a > 0.0 && a < f64::INFINITY) {
             return Self { a: f64::NAN, constant: f64::NAN, expansion: None };
@@ -58,12 +58,12 @@ impl IncompleteGamma {
         (ln, left + low)
     }
 
-    /// Whether [`moderate`] serves.
+    /// Returns true if [`moderate`] covers the parameter.
     pub(super) fn is_moderate(&self) -> bool {
         self.a > 1.0 && self.a < LARGE
     }
 
-    /// The tail that is computed, and whether it is the lower one, for 0 < x < ∞.
+    /// Returns true for the lower tail, and the tail that is computed, for 0 < x < ∞.
     fn tail(&self, x: f64) -> (bool, Tail) {
         let a = self.a;
         if let Some(expansion) = &self.expansion {
@@ -74,8 +74,8 @@ impl IncompleteGamma {
                 return (x < a, tail);
             }
         }
-        // A small parameter moves the border out: a short series there, and the complement of the
-        // lower tail, which is at most 0.87, loses three bits at most.
+        // A small parameter moves the border outwards: the series is short there, and the complement
+        // of the lower tail, which is at most 0.87, loses at most three bits.
         let is_lower = if a < LARGE { x <= a + 1.0 } else { x <= a };
         if is_lower && a <= 1.0 {
             let (head, low) = power_ln(a, x);
@@ -107,7 +107,7 @@ impl IncompleteGamma {
         (is_lower, Tail { ln, rest, ratio, near_one: false, height: 1.0 })
     }
 
-    /// Applies `of` to the tail; 0 and infinity give the ends exactly.
+    /// Applies `of` to the tail; at 0 and infinity the values are exact.
     fn at(&self, x: f64, end: (f64, f64), of: impl Fn(bool, Tail) -> f64) -> f64 {
         if self.a.is_nan() || x.is_nan() || x < 0.0 {
             f64::NAN
@@ -190,11 +190,11 @@ impl IncompleteGamma {
         })
     }
 
-    /// Where to start; `None` where the point is below the smallest double.
+    /// Returns the initial point; `None` if it is below the smallest double.
     fn start<const LOWER: bool>(&self, p: f64, ln_p: f64) -> Option<f64> {
         let a = self.a;
         let z = if LOWER { normal_quantile(p) } else { -normal_quantile(p) };
-        // Wilson and Hilferty's cube.
+        // Wilson and Hilferty's approximation.
         let root = 1.0 - 1.0 / (9.0 * a) + z / (3.0 * a.sqrt());
         if a >= 1.0 && root > 0.4 {
             return Some(a * root * root * root);
@@ -209,7 +209,7 @@ impl IncompleteGamma {
         if LOWER {
             Some(power)
         } else {
-            // Far out the tail is about x^(a - 1) e^-x / Γ(a).
+            // In the far tail it is about x^(a - 1) e^-x / Γ(a).
             let far = -ln_p + self.constant;
             Some(if far > 2.0 { far } else { power.min(2.0) })
         }
@@ -237,14 +237,14 @@ fn small_series(a: f64, x: f64) -> f64 {
     }
 }
 
-/// P over the density of ln x, by its power series, for x ≤ a + 1; `open` is 1 where it is wanted,
-/// else 0. A lane is left alone from its own last terms on.
+/// Returns P over the density of ln x by its power series, for x ≤ a + 1; `open` is 1 in the lanes to
+/// compute, else 0. A lane stays fixed after its last terms.
 #[inline(always)]
 fn series<R: Real>(a: R, x: R, mut open: R) -> R {
     let (zero, one) = (R::of(0.0), R::of(1.0));
     let (mut term, mut sum, mut k) = (one, one, a);
     while zero.any_below(open) {
-        // Two terms to a division.
+        // Two terms per division.
         let (first, second) = (k + one, k + R::of(2.0));
         let share = x / (first * second);
         let next = term * (share * second);
@@ -256,8 +256,8 @@ fn series<R: Real>(a: R, x: R, mut open: R) -> R {
     sum / a
 }
 
-/// Q over the density of ln x, by Legendre's continued fraction and Steed's method, for x above
-/// a + 1; `open` as in [`series`].
+/// Returns Q over the density of ln x by Legendre's continued fraction and Steed's method, for x
+/// above a + 1; `open` as in [`series`].
 #[inline(always)]
 fn continued_fraction<R: Real>(a: R, x: R, mut open: R) -> R {
     let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));
@@ -278,7 +278,7 @@ fn continued_fraction<R: Real>(a: R, x: R, mut open: R) -> R {
     one / value
 }
 
-/// The tails of laws with 1 < a < 12, whose logarithms of densities have these constants.
+/// Returns the tails of laws with 1 < a < 12; `constant` is the constant of their log-densities.
 #[inline(always)]
 pub(super) fn moderate<R: Real>(a: R, constant: R, x: R) -> Tails<R> {
     let (zero, one) = (R::of(0.0), R::of(1.0));

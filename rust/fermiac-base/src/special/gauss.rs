@@ -1,5 +1,6 @@
-//! Gauss–Legendre rules of 24 and 32 nodes on [0, 1], in vectors of (nodes, weights): the zeros of
-//! Legendre's polynomials by Newton's method in 40 digits.
+//! Gauss–Legendre rules of 24 and 32 nodes on [0, 1], in vectors of (nodes, weights).
+//!
+//! The nodes are zeros of Legendre polynomials, computed by Newton's method in 40 digits.
 #![allow(clippy::unreadable_literal, clippy::excessive_precision)]
 
 use crate::simd::V;

@@ -1,27 +1,27 @@
-//! Inverses of tails where a method serves for one and for eight: Halley's steps in lanes.
+//! Inverses of tails by Halley's method, for one argument or eight.
 //!
-//! From a start that is right to some digits two or three steps do. What is left out here (the far
-//! tails, small parameters) is for `solve.rs`, which converges from any start.
+//! From a start with a few correct digits, two or three steps are enough. The far tails and small
+//! parameters are left to `solve.rs`, which converges from any start.
 
 use super::batch::{BetaExpansion, BetaFraction, GammaExpansion, Method, ModerateGamma};
 use super::{IncompleteBeta, IncompleteGamma};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
-/// The most steps; few points need four.
+/// The largest number of steps; few points need four.
 const STEPS: usize = 8;
-/// Where ln(tail / wanted) is less, the step that follows is the last: its error is the cube.
+/// If ln(tail / wanted) is less, the next step is the last, as its error is the cube.
 const CLOSE: f64 = 1.0e-5;
 
 /// A method whose tails can be inverted.
 pub(super) trait Invertible<R: Real>: Method<R> {
-    /// The r to start from, where the tail is that of a normal law at z, the lower one where `sign`
-    /// is 1 and the upper one where it is -1; and 1 where the start is any good, else 0.
+    /// Returns the initial r for the tail of a normal law at z, the lower one if `sign` is 1 and the
+    /// upper one if it is -1; and 1 if the start is usable, else 0.
     fn start(&self, z: R, sign: R) -> (R, R);
-    /// The arguments x and y at r, whose logarithm is what the density is over.
+    /// Returns the arguments x and y at r; the density is over ln r.
     fn point(r: R) -> (R, R);
 }
 
-/// The points with probability `p` below (`lower`) or above, and 1 where they were found, else 0.
+/// Returns the points with probability `p` below (`lower`) or above, and 1 if they were found, else 0.
 #[inline(always)]
 fn invert<R: Real, M: Invertible<R>>(method: &M, lower: bool, p: R) -> (R, R, R) {
     let (zero, one, half) = (R::of(0.0), R::of(1.0), R::of(0.5));
@@ -43,7 +43,7 @@ fn invert<R: Real, M: Invertible<R>>(method: &M, lower: bool, p: R) -> (R, R, R)
         let own = (tails.side * sign).below(zero, one, zero);
         let log = zero.below(own, tails.ratio, other / p).ln();
         let off = log + zero.below(own, (tails.ln - ln_p) + tails.rest, zero);
-        // d ln tail / d ln r, and that of the density, towards the wanted side.
+        // d ln tail / d ln r, and that of the density, towards the tail.
         let rate = zero.below(own, tails.height / tails.ratio, e * tails.height / other);
         let slope = zero - tails.slope * sign;
         let bend = half * off * (slope - rate) / rate;
@@ -85,7 +85,7 @@ pub(super) fn beta_start<R: Real>(a: R, b: R, z: R, sign: R) -> (R, R) {
     ((a / b) * (w + w).exp(), good)
 }
 
-/// The argument by Wilson and Hilferty's cube, from z of the tail on the side of `sign`.
+/// The argument by Wilson and Hilferty's approximation, from z of the tail on the side of `sign`.
 #[inline(always)]
 pub(super) fn gamma_start<R: Real>(a: R, z: R, sign: R) -> (R, R) {
     let (zero, one) = (R::of(0.0), R::of(1.0));
@@ -117,7 +117,7 @@ invertible! {
     ModerateGamma, law => |z, sign| gamma_start(R::of(law.a), z, sign), |r| (r, r);
 }
 
-/// Inverts eight tails into the `out.len()` first; notes those that were not found, counted from
+/// Inverts eight tails and writes the first `out.len()`; records those not found, counted from
 /// `start`.
 #[inline(always)]
 pub(super) fn invert_eight(
@@ -141,7 +141,7 @@ struct Run<'a, M> {
 }
 
 impl<M: Invertible<V>> Kernel for Run<'_, M> {
-    /// Where nothing was found.
+    /// The positions that were not found.
     type Output = Vec<usize>;
 
     #[inline(always)]
@@ -156,13 +156,13 @@ impl<M: Invertible<V>> Kernel for Run<'_, M> {
     }
 }
 
-/// What was found.
+/// Returns the point if it was found.
 fn some<T>((x, y, found): (f64, f64, f64), of: impl Fn(f64, f64) -> T) -> Option<T> {
     (found == 1.0).then(|| of(x, y))
 }
 
 impl IncompleteBeta {
-    /// The point with probability `p` below (`lower`) or above it, where a fast method serves.
+    /// Returns the point with probability `p` below (`lower`) or above it, if a fast method covers it.
     pub(super) fn quick_quantile(&self, lower: bool, p: f64) -> Option<(f64, f64)> {
         let pair = |x, y| (x, y);
         if self.expansion.is_some() {
@@ -174,8 +174,8 @@ impl IncompleteBeta {
         }
     }
 
-    /// The points x with probability `p` below (`lower`) or above them: what [`Self::quantile`] and
-    /// its kin give, faster.
+    /// Writes the points x with probability `p` below (`lower`) or above them: the values of
+    /// [`Self::quantile`] and its counterpart, faster.
     pub fn fill_quantile(&self, lower: bool, p: &[f64], out: &mut [f64]) {
         let left = if self.expansion.is_some() {
             dispatch(Run { method: BetaExpansion(self), lower, p, out })
@@ -191,7 +191,7 @@ impl IncompleteBeta {
 }
 
 impl IncompleteGamma {
-    /// The point with probability `p` below (`lower`) or above it, where a fast method serves.
+    /// Returns the point with probability `p` below (`lower`) or above it, if a fast method covers it.
     pub(super) fn quick_quantile(&self, lower: bool, p: f64) -> Option<f64> {
         if self.expansion.is_some() {
             some(invert(&GammaExpansion(self), lower, p), |x, _| x)
@@ -202,8 +202,8 @@ impl IncompleteGamma {
         }
     }
 
-    /// The points with probability `p` below (`lower`) or above them: what [`Self::quantile`] and
-    /// its kin give, faster.
+    /// Writes the points with probability `p` below (`lower`) or above them: the values of
+    /// [`Self::quantile`] and its counterpart, faster.
     pub fn fill_quantile(&self, lower: bool, p: &[f64], out: &mut [f64]) {
         let left = if self.expansion.is_some() {
             dispatch(Run { method: GammaExpansion(self), lower, p, out })

@@ -1,7 +1,7 @@
-//! Tails of many laws, one argument each, eight laws at a time: the bits of the scalar methods.
+//! Tails of many laws at one argument each, eight laws at a time, with the bits of the scalar methods.
 //!
-//! The expansion runs in lanes, what it depends on of the laws included, and so do series and
-//! fractions for parameters between 1 and 12; where they do not serve, the scalar method does.
+//! The expansions and their coefficients are computed in lanes, and so are series and fractions for
+//! parameters between 1 and 12; the scalar method covers the rest.
 
 use super::arithmetic::cross;
 use super::batch::{Method, Part, Tails, finish, inside, leave};
@@ -21,7 +21,7 @@ fn load(x: &[f64], start: usize) -> V {
     out
 }
 
-/// Whether one of these smaller parameters at least has an expansion.
+/// Returns true if at least one of these smaller parameters has an expansion.
 #[inline(always)]
 fn served(least: V) -> bool {
     least.0.iter().any(|&a| a >= LEAST)
@@ -87,7 +87,7 @@ struct EightModerateBeta {
 }
 
 impl EightModerateBeta {
-    /// Where one of the laws at least is served.
+    /// Returns the method, if it covers at least one of the laws.
     #[inline(always)]
     fn new(a: V, b: V) -> Option<Self> {
         let (small, large) = (b.below(a, b, a), b.below(a, a, b));
@@ -147,8 +147,8 @@ impl Kernel for BetaLaws<'_> {
     }
 }
 
-/// The wanted part of one beta law after the other, at one x each with y = 1 - x: what
-/// [`IncompleteBeta::part`] gives, faster. All slices are of equal length.
+/// Writes the requested part of each beta law at one x: the values of [`IncompleteBeta::part`] with
+/// y = 1 - x, faster. All slices have equal lengths.
 pub fn beta_fill(part: Part, a: &[f64], b: &[f64], x: &[f64], out: &mut [f64]) {
     for i in dispatch(BetaLaws { part, a, b, x, out }) {
         out[i] = IncompleteBeta::new(a[i], b[i]).part(part, x[i], 1.0 - x[i]);
@@ -209,7 +209,7 @@ struct EightModerateGamma {
 }
 
 impl EightModerateGamma {
-    /// Where one of the laws at least is served.
+    /// Returns the method, if it covers at least one of the laws.
     #[inline(always)]
     fn new(a: V) -> Option<Self> {
         let some = a.0.iter().any(|&a| a > 1.0 && a < LARGE);
@@ -261,8 +261,8 @@ impl Kernel for GammaLaws<'_> {
     }
 }
 
-/// The wanted part of one gamma law after the other, at one x each: what
-/// [`IncompleteGamma::part`] gives, faster. All slices are of equal length.
+/// Writes the requested part of each gamma law at one x: the values of [`IncompleteGamma::part`],
+/// faster. All slices have equal lengths.
 pub fn gamma_fill(part: Part, a: &[f64], x: &[f64], out: &mut [f64]) {
     for i in dispatch(GammaLaws { part, a, x, out }) {
         out[i] = IncompleteGamma::new(a[i]).part(part, x[i]);
@@ -299,8 +299,8 @@ impl Kernel for BetaQuantiles<'_> {
     }
 }
 
-/// The points x of one beta law after the other with probability `p` below (`lower`) or above them:
-/// what [`IncompleteBeta::quantile`] and its kin give, faster. All slices are of equal length.
+/// Writes the point x of each beta law with probability `p` below (`lower`) or above it: the values
+/// of [`IncompleteBeta::quantile`] and its counterpart, faster. All slices have equal lengths.
 pub fn beta_quantile_fill(lower: bool, a: &[f64], b: &[f64], p: &[f64], out: &mut [f64]) {
     for i in dispatch(BetaQuantiles { lower, a, b, p, out }) {
         out[i] = IncompleteBeta::new(a[i], b[i]).quantile_of(lower, p[i]).0;
@@ -336,8 +336,8 @@ impl Kernel for GammaQuantiles<'_> {
     }
 }
 
-/// The points of one gamma law after the other with probability `p` below (`lower`) or above them:
-/// what [`IncompleteGamma::quantile`] and its kin give, faster. All slices are of equal length.
+/// Writes the point of each gamma law with probability `p` below (`lower`) or above it: the values
+/// of [`IncompleteGamma::quantile`] and its counterpart, faster. All slices have equal lengths.
 pub fn gamma_quantile_fill(lower: bool, a: &[f64], p: &[f64], out: &mut [f64]) {
     for i in dispatch(GammaQuantiles { lower, a, p, out }) {
         out[i] = IncompleteGamma::new(a[i]).quantile_of(lower, p[i]);

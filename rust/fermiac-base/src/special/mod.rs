@@ -1,4 +1,4 @@
-//! Special functions of double accuracy, built on this crate's own exp and ln.
+//! Special functions to double accuracy, built on this crate's exp and ln.
 //!
 //! Nothing here calls the platform's mathematical library or fuses operations, so the values have
 //! the same bits on every machine.

@@ -1,10 +1,11 @@
-//! The standard normal law beside its kernels: upper tail, logarithm of the distribution function.
+//! The upper tail of the standard normal law, Mills' ratio and the logarithm of its distribution
+//! function.
 #![allow(clippy::unreadable_literal, clippy::excessive_precision)] // constants keep their digits
 
 use super::arithmetic::two_product;
 use crate::simd::{Kernel, LANES, Real, V, dispatch, normal_cdf, normal_quantile};
 
-/// Where the variable of [`MILLS`] vanishes.
+/// The zero of the variable of [`MILLS`].
 const MIDDLE: f64 = 4.0;
 /// (z + 4) Q(z) exp(z²/2) in powers of (z - 4) / (z + 4), highest first: Chebyshev interpolation,
 /// relative error 5e-18.
@@ -37,16 +38,16 @@ const MILLS: [f64; 26] = [
     -0.6078966419718921,
     0.7552851304157515,
 ];
-/// Beyond this many standard deviations a tail is below the smallest double.
+/// The number of standard deviations beyond which a tail underflows.
 const FAR: f64 = 40.0;
 
-/// 1 - Φ(x): the probability above x, to 1.5 ulp in both tails.
+/// Returns 1 - Φ(x), the probability above x, to 1.5 ulp in both tails.
 #[inline]
 pub fn normal_survival(x: f64) -> f64 {
     normal_cdf(-x)
 }
 
-/// Mills' ratio over √(2π), Q(z) exp(z²/2), for finite z ≥ 0.
+/// Returns Mills' ratio over √(2π), Q(z) exp(z²/2), for finite z ≥ 0.
 #[inline(always)]
 pub fn mills<R: Real>(z: R) -> R {
     let over = R::of(1.0) / (z + R::of(MIDDLE));
@@ -59,7 +60,7 @@ fn ln_cdf<R: Real>(x: R) -> R {
     let size = x.abs();
     let finite = R::of(f64::MAX).below(size, R::of(f64::MAX), size);
     let ratio = mills(finite);
-    // The tail above x by two doubles of x²; ln(1 - tail) is -tail where that is small.
+    // The tail above x from x² in two doubles; ln(1 - tail) is -tail if that is small.
     let near = R::of(FAR).below(size, R::of(FAR), size);
     let (square, lost) = two_product(near, near);
     let gauss = (zero - half * square).exp();
@@ -70,7 +71,7 @@ fn ln_cdf<R: Real>(x: R) -> R {
     ln + x.below(zero, zero - half * (x * x), lost)
 }
 
-/// ln Φ(x), finite however far down the tail.
+/// Returns ln Φ(x), finite even in the far lower tail.
 pub fn normal_ln_cdf(x: f64) -> f64 {
     ln_cdf(x)
 }
@@ -92,12 +93,12 @@ impl Kernel for LnCdf<'_> {
     }
 }
 
-/// [`normal_ln_cdf`] of every element, in place, with the same bits.
+/// Replaces every element by its [`normal_ln_cdf`], with the same bits.
 pub fn normal_ln_cdf_slice(x: &mut [f64]) {
     dispatch(LnCdf(x));
 }
 
-/// The point that has probability `q` above it: -Φ⁻¹(q).
+/// Returns the point with probability `q` above it, -Φ⁻¹(q).
 #[inline]
 pub fn normal_survival_quantile(q: f64) -> f64 {
     -normal_quantile(q)

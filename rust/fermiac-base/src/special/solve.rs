@@ -1,6 +1,6 @@
-//! Inverses of log-concave tails: Halley's method on the logarithm of the tail.
+//! Inverses of log-concave tails by Halley's method on the logarithm of the tail.
 
-/// A tail at one argument r, against the wanted one.
+/// A tail at one argument r, relative to the wanted one.
 pub(super) struct Point {
     /// ln(tail / wanted).
     pub(super) off: f64,
@@ -10,8 +10,8 @@ pub(super) struct Point {
     pub(super) slope: f64,
 }
 
-/// The r > 0 where `at(r).off` vanishes. The logarithm of the tail is concave in ln r, so Newton's
-/// steps converge from any start; Halley's factor makes the last ones cubic. No step of ln r is
+/// Returns the zero r > 0 of `at(r).off`. The logarithm of the tail is concave in ln r, so Newton's
+/// method converges from any start; Halley's factor makes the last steps cubic. No step of ln r is
 /// longer than `limit`.
 pub(super) fn solve(start: f64, limit: f64, at: impl Fn(f64) -> Point) -> f64 {
     let mut r = start;

@@ -1,37 +1,34 @@
-//! The common part of the incomplete beta and gamma functions: a tail as the density times a ratio, and that
-//! ratio by quadrature.
+//! Tails of the beta and gamma laws as the density times a ratio, by quadrature.
 //!
-//! With w the logit (beta) or the logarithm (gamma) of the argument, the density g over w is
+//! Let w be the logit (beta) or the logarithm (gamma) of the argument. The density g over w is
 //! log-concave, and a tail that starts on its own side of the mode is g(w) ∫ exp(-Ψ(s)) ds over
-//! s ≥ 0, where Ψ is convex and increasing. Cut where Ψ is about 36, the integrand is as smooth as a
-//! Gaussian's half, and 24 or 32 Gauss–Legendre nodes give it to 1e-14, however large the
-//! parameters: there is nothing to converge.
+//! s ≥ 0, with Ψ convex and increasing. Cut at Ψ ≈ 36, the integrand is as smooth as half a Gaussian,
+//! and 24 or 32 Gauss–Legendre nodes give it to 1e-14 for parameters of any size, without iteration.
 
 use super::elementary::{expm1, ln1p};
 use super::gauss::{MANY, SOME};
 use crate::simd::{Kernel, V, dispatch, exp, expm1v, expv, ln, ln1pv};
 
-/// From this parameter on Stirling's remainders serve, and few nodes.
+/// The least parameter for Stirling's remainders and the smaller rule.
 pub(super) const LARGE: f64 = 12.0;
-/// From this parameter on a tail of the beta law is found by quadrature: a continued fraction is
-/// shorter below.
+/// The least parameter for quadrature of a beta tail; below, a continued fraction is shorter.
 pub(super) const QUADRATURE: f64 = 40.0;
-/// From these parameters on the first guess of the cut is good enough.
+/// The least parameters with a sufficient first guess of the cut.
 pub(super) const SMOOTH: f64 = 60.0;
-/// Below this logarithm a value is formed in two factors.
+/// A value with a smaller logarithm is formed in two factors.
 pub(super) const UNDERFLOW: f64 = -600.0;
-/// Ψ where the integral is cut.
+/// The value of Ψ at which the integral is cut.
 const CUT: f64 = 36.0;
-/// From this n x (1 - x) on the nodes lie so near to zero that series serve.
+/// The least n x (1 - x) at which the nodes are so near zero that series are enough.
 const NARROW: f64 = 8000.0;
 
-/// One tail: exp(`ln` + `rest`) · `ratio`.
+/// A tail, exp(`ln` + `rest`) · `ratio`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tail {
     pub(super) ln: f64,
     pub(super) rest: f64,
     pub(super) ratio: f64,
-    /// Whether `ln` itself is small and right, so that the complement is 1 - e^ln.
+    /// True if `ln` is small and accurate, so that the complement is 1 - e^ln.
     pub(super) near_one: bool,
     /// The density over exp(`ln` + `rest`).
     pub(super) height: f64,
@@ -41,7 +38,7 @@ impl Tail {
     pub(super) fn value(self) -> f64 {
         let ratio = self.ratio + self.ratio * self.rest;
         if self.ln < UNDERFLOW {
-            // In two factors, so that a value next to the subnormals rounds once.
+            // In two factors, so that a value near the subnormals rounds once.
             let half = exp(0.5 * self.ln);
             return (half * ratio) * half;
         }
@@ -67,9 +64,9 @@ impl Tail {
 pub(super) struct Exponent {
     /// The first derivative of Ψ at 0.
     pub(super) slope: f64,
-    /// The second one.
+    /// The second derivative.
     pub(super) curvature: f64,
-    /// Minus the third one, over the second.
+    /// Minus the third derivative over the second.
     pub(super) skew: f64,
     /// The sign in E.
     pub(super) sign: f64,
@@ -79,14 +76,14 @@ pub(super) struct Exponent {
     pub(super) nt: f64,
     /// `slope` - `sign` n t, without the cancellation.
     pub(super) linear: f64,
-    /// Whether one of the parameters is small: more nodes are needed.
+    /// True if one of the parameters is small, which needs more nodes.
     pub(super) rough: bool,
-    /// Whether the cut needs no refinement.
+    /// True if the cut needs no refinement.
     pub(super) smooth: bool,
 }
 
 impl Exponent {
-    /// The integral of exp(-Ψ(s)) over s ≥ 0; `BETA` says whether there is the logarithm.
+    /// Returns the integral of exp(-Ψ(s)) over s ≥ 0; Ψ has the logarithm if `BETA`.
     pub(super) fn integral<const BETA: bool>(&self) -> f64 {
         let Self { slope, curvature, skew, .. } = *self;
         if curvature > NARROW {
@@ -97,7 +94,7 @@ impl Exponent {
         let k = skew.max(0.0) / 3.0;
         let (square, line) = (slope * k + 0.5 * curvature, slope - CUT * k);
         let mut length = 2.0 * CUT / (line + (line * line + 4.0 * CUT * square).sqrt());
-        // Ψ is convex: from either side a step of Newton's lands where Ψ is at least CUT.
+        // Ψ is convex: from either side a Newton step leads to Ψ of at least CUT.
         let steps = if self.smooth { 0 } else { 12 };
         for _ in 0..steps {
             let e = expm1(self.sign * length);
@@ -114,8 +111,8 @@ impl Exponent {
     }
 }
 
-/// The Gauss–Legendre rule on [0, `length`]. Nothing is fused, so that the bits are the same at
-/// every level; the level gives the width of the vectors.
+/// The Gauss–Legendre rule on [0, `length`]. Nothing is fused, so the bits are the same at every
+/// level; the level only sets the width of the vectors.
 struct Rule<'a, const BETA: bool, const WIDE: bool> {
     exponent: &'a Exponent,
     nodes: &'a [(V, V)],

@@ -1,8 +1,8 @@
-//! The codec of suspended states: one text both writes and reads their words.
+//! The codec of suspended states: one function both writes and reads the fields of a state.
 
 use crate::{Error, Result};
 
-/// A list of words that fields are written to, or read from, in the order in which they are named.
+/// A list of words to which fields are written, or from which they are read, in the same order.
 #[derive(Debug, Clone, Default)]
 pub struct Codec {
     words: Vec<u64>,
@@ -11,27 +11,27 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// An empty one, to write to.
+    /// Returns an empty codec for writing.
     pub fn writer() -> Self {
         Self::default()
     }
 
-    /// One to read from.
+    /// Returns a codec that reads these words.
     pub fn reader(words: Vec<u64>) -> Self {
         Self { words, at: 0, reading: true }
     }
 
-    /// Whether fields are read.
+    /// Returns true if fields are read.
     pub fn is_reading(&self) -> bool {
         self.reading
     }
 
-    /// What was written.
+    /// Returns the written words.
     pub fn into_words(self) -> Vec<u64> {
         self.words
     }
 
-    /// Refuses words that nobody asked for.
+    /// Returns an error if words are left unread.
     pub fn finish(&self) -> Result<()> {
         if self.reading && self.at != self.words.len() {
             return Err(mismatch());
@@ -39,7 +39,7 @@ impl Codec {
         Ok(())
     }
 
-    /// A word.
+    /// Writes or reads a word.
     pub fn word(&mut self, value: &mut u64) -> Result<()> {
         if self.reading {
             *value = *self.words.get(self.at).ok_or_else(mismatch)?;
@@ -50,13 +50,13 @@ impl Codec {
         Ok(())
     }
 
-    /// Words whose count may change.
+    /// Writes or reads a list of words of any length.
     pub fn words(&mut self, values: &mut Vec<u64>) -> Result<()> {
         self.resize(values)?;
         values.iter_mut().try_for_each(|value| self.word(value))
     }
 
-    /// Writes the length of a list, or makes it the one that is read.
+    /// Writes the length of a list, or resizes it to the length read.
     fn resize<T: Clone + Default>(&mut self, values: &mut Vec<T>) -> Result<()> {
         let mut n = values.len();
         self.count(&mut n)?;
@@ -67,7 +67,7 @@ impl Codec {
         Ok(())
     }
 
-    /// A number.
+    /// Writes or reads a number.
     pub fn number(&mut self, value: &mut f64) -> Result<()> {
         let mut bits = value.to_bits();
         self.word(&mut bits)?;
@@ -75,7 +75,7 @@ impl Codec {
         Ok(())
     }
 
-    /// A count or position.
+    /// Writes or reads a count.
     pub fn count(&mut self, value: &mut usize) -> Result<()> {
         let mut word = *value as u64;
         self.word(&mut word)?;
@@ -83,13 +83,13 @@ impl Codec {
         Ok(())
     }
 
-    /// A position among `n`, or 0 where there are none.
+    /// Writes or reads an index below `n`, or 0 if `n` is 0.
     pub fn index(&mut self, value: &mut usize, n: usize) -> Result<()> {
         self.count(value)?;
         if *value < n.max(1) { Ok(()) } else { Err(mismatch()) }
     }
 
-    /// Yes or no.
+    /// Writes or reads a flag.
     pub fn flag(&mut self, value: &mut bool) -> Result<()> {
         let mut word = u64::from(*value);
         self.word(&mut word)?;
@@ -97,7 +97,7 @@ impl Codec {
         Ok(())
     }
 
-    /// One of a few values.
+    /// Writes or reads one of the values `all`.
     pub fn choice<T: Copy + PartialEq>(&mut self, value: &mut T, all: &[T]) -> Result<()> {
         let mut at = all.iter().position(|one| one == value).ok_or_else(mismatch)?;
         self.count(&mut at)?;
@@ -105,12 +105,12 @@ impl Codec {
         Ok(())
     }
 
-    /// Numbers whose count does not change.
+    /// Writes or reads numbers of fixed length.
     pub fn numbers(&mut self, values: &mut [f64]) -> Result<()> {
         values.iter_mut().try_for_each(|value| self.number(value))
     }
 
-    /// Numbers whose count may change.
+    /// Writes or reads a list of numbers of any length.
     pub fn list(&mut self, values: &mut Vec<f64>) -> Result<()> {
         self.resize(values)?;
         self.numbers(values)

@@ -1,4 +1,4 @@
-//! The container: named tensors with a kind and a text, and a digest that finds every changed byte.
+//! Files of named tensors with a kind, a text and a digest that detects every changed byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,14 +17,13 @@ use crate::{Error, Result};
 pub const FORMAT_VERSION: u32 = 1;
 
 const FORMAT: &str = "fermiac";
-/// Bytes before the header: its length.
+/// Number of bytes before the header, which hold its length.
 const PREFIX: usize = 8;
-/// What stands before the digest in the header. Quotes inside texts are escaped there, so it
-/// occurs once.
+/// The text before the digest in the header. It occurs once, as quotes inside texts are escaped.
 const MARK: &[u8] = br#""digest":""#;
 const NO_DIGEST: &str = "00000000000000000000000000000000";
 
-/// The type of a tensor's numbers.
+/// The number type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
     /// 64-bit floating-point numbers.
@@ -79,7 +78,7 @@ impl<'a> Tensor<'a> {
     /// A tensor over `bytes`, whose number must fit `dtype` and `shape`.
     pub fn new(dtype: Dtype, shape: Vec<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
         let bytes = bytes.into();
-        // The crate multiplies the shape without looking whether the product overflows.
+        // The safetensors crate does not check the product of the shape for overflow.
         let countable = shape.iter().try_fold(8_usize, |n, s| n.checked_mul(*s)).is_some();
         if countable && TensorView::new(dtype.stored(), shape.clone(), &bytes).is_ok() {
             return Ok(Self { dtype, shape, bytes });
@@ -106,24 +105,24 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container<'a> {
-    /// What the content is, for instance a result or a checkpoint.
+    /// The kind of the content, such as a result or a checkpoint.
     pub kind: String,
-    /// Everything that is no tensor, in the caller's notation.
+    /// All other data, in a format of the caller's.
     pub text: String,
     /// The tensors, by name.
     pub tensors: Vec<(String, Tensor<'a>)>,
 }
 
-/// Writes a file, or replaces it, as a whole.
+/// Writes or replaces a file atomically.
 pub fn write(path: &Path, content: &Container<'_>) -> Result<()> {
     let bytes = encode(content).map_err(|error| refuse(path, format!("not writable: {error}")))?;
     replace(path, &bytes).map_err(|error| refuse(path, format!("it could not be written: {error}")))
 }
 
-/// Reads a file of this kind, and refuses whatever is not exactly what was written.
+/// Reads a file of this kind; any change of its bytes since it was written is an error.
 pub fn read(path: &Path, kind: &str) -> Result<Container<'static>> {
     let whole = || -> io::Result<Vec<u8>> {
         regular(fs::metadata(path)?.file_type())?;
@@ -211,7 +210,7 @@ fn decode(bytes: &[u8], kind: &str) -> std::result::Result<Container<'static>, S
     Ok(Container { kind: found.to_owned(), text: needed("text")?.to_owned(), tensors })
 }
 
-/// Where the digest stands, if there is room for one.
+/// Returns the position of the digest, if the file is long enough.
 fn digest_at(bytes: &[u8]) -> Option<usize> {
     let length = u64::from_le_bytes(*bytes.first_chunk::<PREFIX>()?);
     let end = usize::try_from(length).ok()?.checked_add(PREFIX)?;
@@ -220,7 +219,7 @@ fn digest_at(bytes: &[u8]) -> Option<usize> {
     (at + NO_DIGEST.len() <= header.len()).then_some(PREFIX + at)
 }
 
-/// The digest of a file whose own digest, at `at`, counts as zeros.
+/// Returns the digest of a file, with its own digest at `at` taken as zeros.
 fn digest(bytes: &[u8], at: usize) -> String {
     let mut hasher = Hasher::new();
     hasher.write(&bytes[..at]);

@@ -1,8 +1,8 @@
-//! Files: tensors and a text under a digest, replaced as a whole or not at all.
+//! Files of tensors and a text under a digest, replaced atomically; the codec of states.
 //!
-//! A file is a safetensors file (so that other tools can look into it) whose metadata name the
-//! format and its version, the version of this library, the kind of the content, a text of the
-//! caller's, and a digest over every byte of the file.
+//! A file is a safetensors file, which other tools can read. Its metadata hold the format and its
+//! version, the version of this library, the kind of the content, a text of the caller, and a
+//! digest over every byte of the file.
 
 mod codec;
 mod container;

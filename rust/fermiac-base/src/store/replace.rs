@@ -1,4 +1,4 @@
-//! Writing a file so that a crash at any moment leaves the old one or the new one.
+//! Atomic replacement of a file: a crash at any moment leaves the old file or the new one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Two writers of one process must not share a temporary name.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Writes `bytes` beside `path`, forces them to the disk and gives them the name.
+/// Writes `bytes` beside `path`, syncs them to the disk and renames the file.
 ///
-/// A symbolic link stays one: what it points to is replaced.
+/// A symbolic link is kept, and its target replaced.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = &followed(path)?;
     let temporary = fill_beside(path, bytes)?;
@@ -25,7 +25,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The regular file, or the name that is free for one, that `path` leads to.
+/// Returns the regular file, or the free name, that `path` leads to.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -37,13 +37,13 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
         if !kind.is_symlink() {
             return regular(kind).map(|()| path);
         }
-        // A relative link counts from its own folder; an absolute one replaces the path.
+        // A relative link starts from its own folder; an absolute one replaces the path.
         path = path.with_file_name("").join(fs::read_link(&path)?);
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
 }
 
-/// Refuses folders, devices and pipes: a device would be replaced, or read without end.
+/// Refuses folders, devices and pipes: a device would be replaced or read without end.
 pub(super) fn regular(kind: fs::FileType) -> io::Result<()> {
     if kind.is_file() {
         return Ok(());
@@ -52,13 +52,13 @@ pub(super) fn regular(kind: fs::FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
-/// Writes a file with a new name beside `path`, and gives that name.
+/// Writes a file with a new name beside `path` and returns the name.
 fn fill_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     loop {
         let temporary = beside(path)?;
         match fill(&temporary, bytes) {
             Ok(()) => return Ok(temporary),
-            // Of a process that was killed and had the number of this one, as in a container.
+            // Left by a killed process with the same id, as happens in containers.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
                 discard(&temporary);
@@ -68,7 +68,7 @@ fn fill_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes what could not be finished; the failure before is the one to report.
+/// Removes an unfinished file; the earlier error is the one to report.
 fn discard(temporary: &Path) {
     let _ = fs::remove_file(temporary);
 }
@@ -90,8 +90,8 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
-/// A new name lasts only once its folder is on the disk. Not all file systems can do that, and the
-/// file is whole without it, so failures do not count.
+/// Syncs the folder, which makes a rename durable. Not all file systems can do that, and the file is
+/// complete without it, so errors are ignored.
 #[cfg(unix)]
 fn sync_folder(path: &Path) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());

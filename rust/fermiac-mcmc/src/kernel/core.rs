@@ -1,5 +1,5 @@
-//! The parts that kernels of one metric and one step size share, so that each writes its transition
-//! alone.
+//! The parts that all kernels with one point, one metric and one step size share. Such a kernel
+//! implements only its transition.
 
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
@@ -33,7 +33,7 @@ impl Stage {
     }
 }
 
-/// The current point, the point whose density is requested, and what the warm-up adapts.
+/// The current point, the point whose density is requested, and the adapted parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct KernelCore {
     pub(crate) current: PhasePoint,
@@ -73,8 +73,8 @@ impl KernelCore {
         std::mem::swap(&mut self.current, &mut self.next);
     }
 
-    /// Ends a transition: shows the adaptation its outcome, and the acceptance probability or what
-    /// else the step size follows.
+    /// Ends a transition. The step size follows `accept`, an acceptance probability or another
+    /// signal.
     pub(crate) fn finish(&mut self, accept: f64) -> Step {
         self.step.observe(accept);
         self.scale.observe(&self.current.x, &self.current.gradient);
@@ -97,8 +97,8 @@ impl KernelCore {
     }
 }
 
-/// A kernel that moves one point and keeps a [`KernelCore`]: it writes its transition, and is a
-/// [`Kernel`] by that.
+/// The transition of a kernel that moves one point. A type with a [`KernelCore`] and a transition is
+/// a [`Kernel`].
 pub(crate) trait Transition: Clone + Send + 'static {
     /// The names of its statistics.
     const STATS: &'static [&'static str];
@@ -112,24 +112,25 @@ pub(crate) trait Transition: Clone + Send + 'static {
         false
     }
 
-    /// Forgets the momentum: another chain starts.
+    /// Forgets the momentum at the start of another chain.
     fn forget_momentum(&mut self) {}
 
     /// Starts a transition from the current point, and runs to its first request.
     fn start(&mut self, stream: &mut Stream) -> Step;
 
-    /// Goes on after the answer to a request.
+    /// Continues after the answer to a request.
     fn resume(&mut self, stream: &mut Stream) -> Step;
 
-    /// Follows a phase that has started.
+    /// Called at the start of a phase.
     fn on_phase(&mut self, _phase: Phase) {}
 
-    /// Follows a metric that has changed, before the step size does.
+    /// Called after a change of the metric, before the step size follows it.
     fn on_metric(&mut self) {}
 
-    /// Shows the step sizes beside that of the core.
+    /// Visits the step sizes beside that of the core.
     fn visit_more_steps(&mut self, _visit: &mut dyn FnMut(&mut StepSize)) {}
 
+    /// Writes its statistics.
     fn write(&self, out: &mut [f64]);
 
     /// Writes or reads its fields beside the core.

@@ -6,7 +6,7 @@ use fermiac_base::rng::Domain;
 use super::*;
 use crate::kernel::{Metric, MetricKind};
 
-/// A correlated law with a bend, so that trajectories turn, diverge and go on.
+/// A correlated law with a bend, so that trajectories turn, diverge and continue.
 fn density(x: &[f64], gradient: &mut [f64]) -> f64 {
     let (a, b, c) = (x[0], x[1] - x[0] * x[0], x[2]);
     gradient.copy_from_slice(&[-a + 4.0 * a * b, -2.0 * b, -9.0 * c]);

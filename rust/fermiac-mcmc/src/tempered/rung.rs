@@ -32,7 +32,7 @@ impl Status {
     }
 }
 
-/// A point with the log-densities of target and reference requested, and their gradients.
+/// A point with the log-densities of target and reference, and their gradients.
 #[derive(Debug, Clone)]
 pub(super) struct RungPoint {
     pub(super) x: Vec<f64>,
@@ -145,7 +145,7 @@ impl Rung {
         self.kernel.begin(x);
     }
 
-    /// Restarts the kernel at a new point or with a new density requested.
+    /// Restarts the kernel at a new point or with a new density there.
     pub(super) fn restart(&mut self) {
         if !self.current.known {
             return;
@@ -178,7 +178,7 @@ impl Rung {
         Ok(())
     }
 
-    /// Moves to the point where the transition has ended, with what is known requested.
+    /// Moves to the point where the transition has ended, with what is known there.
     fn end_transition(&mut self) {
         let point = self.kernel.point(0);
         if self.current.x == point.x {

@@ -2,6 +2,7 @@
 
 use fermiac_base::simd::{exp, ln, normal_cdf, normal_quantile};
 use fermiac_base::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1, ln1p};
+use fermiac_base::{Error, Result};
 
 use super::integral::{Integral, Integrand, Laws, Peak, mean};
 use super::path::{Curve, Line, Moved, Path};
@@ -40,6 +41,8 @@ pub struct Posterior {
     share: f64,
 }
 
+/// The pseudo-count of Jeffreys' prior of a rate.
+const JEFFREYS: f64 = 0.5;
 /// The spread of a law over which nodes lie, in spreads.
 const SHARE: f64 = 0.36;
 /// Where a tail is above exp of this, the other is found by itself.
@@ -58,6 +61,24 @@ struct Piece {
 }
 
 impl Posterior {
+    /// Returns the posterior of epsilon at `delta` from an attack's counts of true positives, false
+    /// positives, false negatives and true negatives, with Jeffreys' prior of both error rates.
+    ///
+    /// # Errors
+    /// For counts that are negative or not finite, and a delta outside [0, 1).
+    pub fn epsilon(tp: f64, fp: f64, fn_: f64, tn: f64, delta: f64) -> Result<Self> {
+        if let Some(bad) = [tp, fp, fn_, tn].into_iter().find(|n| !(*n >= 0.0 && n.is_finite())) {
+            let why = format!("{bad} was given; finite numbers from 0 on are needed");
+            return Err(Error::argument("counts", why));
+        }
+        if !(0.0..1.0).contains(&delta) {
+            return Err(Error::argument("delta", format!("{delta} was given; [0, 1) is needed")));
+        }
+        let fnr = IncompleteBeta::new(fn_ + JEFFREYS, tp + JEFFREYS);
+        let fpr = IncompleteBeta::new(fp + JEFFREYS, tn + JEFFREYS);
+        Ok(Self::new(fnr, fpr, Measure::Epsilon(delta), Direction::Both))
+    }
+
     /// The posterior for these laws of the rates of false negatives and of false positives.
     pub fn new(
         fnr: IncompleteBeta,

@@ -48,28 +48,55 @@ pub(crate) fn enter<T: Send>(
     raised: &Raised,
     call: impl FnOnce(&Context<'_>) -> std::result::Result<T, (Error, Option<Box<T>>)> + Send,
 ) -> std::result::Result<T, Stopped<T>> {
+    let (mut call, mut outcome) = (Some(call), None);
+    let error = run(py, n_threads, progress, raised, &mut |context| {
+        if let Some(call) = call.take() {
+            outcome = Some(call(context));
+        }
+        match &outcome {
+            Some(Err((error, _))) => Err(error.clone()),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    });
+    match (error, outcome) {
+        (None, Some(Ok(value))) => Ok(value),
+        (None, _) => Err(Stopped { error: lost(py), partial: None }),
+        (Some(error), Some(Err((_, partial)))) => Err(Stopped { error, partial }),
+        (Some(error), _) => Err(Stopped { error, partial: None }),
+    }
+}
+
+#[cold]
+fn lost(py: Python<'_>) -> PyErr {
+    to_py(py, &Error::Internal("a call gave no result".into()))
+}
+
+/// Runs a call and returns the exception that stopped it. It is not generic, as it would be compiled
+/// for every call.
+fn run(
+    py: Python<'_>,
+    n_threads: usize,
+    progress: Option<&Py<PyAny>>,
+    raised: &Raised,
+    call: &mut (dyn FnMut(&Context<'_>) -> Result<()> + Send),
+) -> Option<PyErr> {
     let outcome = py.detach(|| {
         catch_unwind(AssertUnwindSafe(|| {
             let mut last = Instant::now();
             let poll = |done, total| poll(raised, progress, &mut last, done, total);
-            let context = Context::new(n_threads, poll).map_err(|error| (error, None))?;
-            call(&context)
+            call(&Context::new(n_threads, poll)?)
         }))
     });
     match outcome {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err((error, partial))) => {
-            let error = raised.take().unwrap_or_else(|| to_py(py, &error));
-            Err(Stopped { error, partial })
-        }
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(raised.take().unwrap_or_else(|| to_py(py, &error))),
         Err(panic) => {
             let text = panic
                 .downcast_ref::<String>()
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
-            let error = to_py(py, &Error::Internal(format!("panic: {text}")));
-            Err(Stopped { error, partial: None })
+            Some(to_py(py, &Error::Internal(format!("panic: {text}"))))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Python callables that draw, and the random numbers that they are given: a stream for every row.
+//! Conditional laws drawn by Python callables, and their random numbers: one stream per row.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,8 +16,7 @@ use crate::common::enter::Raised;
 use crate::common::random::stream_at;
 use crate::targets::target::points;
 
-/// The streams of the chains whose points are drawn for, in the order of the rows. They are here
-/// while the draw is under way.
+/// The streams of the chains of a draw, in the order of the rows. They are here during the draw.
 #[pyclass(name = "RowStreams", module = "fermiac._core", frozen)]
 pub(super) struct PyRowStreams(Mutex<Vec<Stream>>);
 
@@ -26,7 +25,7 @@ impl PyRowStreams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fills row after row, each in order from its own stream. `N` parameters go with each number.
+    /// Fills the rows in order, each from its own stream. Each number has `N` parameters.
     fn fill<T: Element, const N: usize>(
         &self,
         out: &mut PyReadwriteArray2<'_, T>,
@@ -63,7 +62,7 @@ type Out<'py> = PyReadwriteArray2<'py, f64>;
 #[pymethods]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 impl PyRowStreams {
-    /// Streams of the user's domain, for trying a draw out.
+    /// Makes streams of the domain of users, for trying a draw out.
     #[new]
     fn new(key: u64, n: u64) -> Self {
         let stream = |i| Stream::new(key, Domain::User, i, 0);
@@ -74,7 +73,7 @@ impl PyRowStreams {
         self.lock().len()
     }
 
-    /// Where the stream of a row stands.
+    /// The position of the stream of a row.
     fn position<'py>(&self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let position = self.lock().get(row).map(Stream::position).ok_or_else(ended)?;
         Ok(PyArray1::from_slice(py, &position))
@@ -119,7 +118,7 @@ impl PyRowStreams {
         self.fill(&mut out, [&df], |stream, [df]| stream.student_t(df))
     }
 
-    /// Whole numbers below `n`, which are whole numbers up to 2⁵³ themselves.
+    /// Fills in whole numbers below `n`, which are whole numbers up to 2⁵³.
     fn fill_below(&self, mut out: PyReadwriteArray2<'_, i64>, n: In<'_>) -> PyResult<()> {
         self.fill(&mut out, [&n], |stream, [n]| stream.below(n as u64) as i64)
     }
@@ -129,7 +128,7 @@ fn ended() -> PyErr {
     PyRuntimeError::new_err("the random numbers of a draw were asked for after it had ended")
 }
 
-/// A conditional law from (call, dim, outputs): `call(x, streams, chains)` gives a checked
+/// Makes a conditional law of (call, dim, outputs), where `call(x, streams, chains)` returns a checked
 /// C-contiguous (n, outputs) array.
 pub(super) fn conditional(
     object: &Bound<'_, PyAny>,
@@ -161,7 +160,7 @@ impl CallableDraw {
         let lent = Bound::new(py, PyRowStreams(Mutex::new(lent)))?;
         let chains = PyArray1::from_slice(py, chains);
         let result = self.call.bind(py).call1((points(py, x)?, &lent, chains));
-        // Whatever the function did, its chains go on after the numbers that it took.
+        // Even after an exception the chains continue after the numbers that were drawn.
         let back = std::mem::take(&mut *lent.get().lock());
         for (stream, moved) in streams.iter_mut().zip(back) {
             **stream = moved;

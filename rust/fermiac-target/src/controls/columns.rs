@@ -1,4 +1,4 @@
-//! The columns of a regression on controls: as given, or by Stein's identity from polynomials.
+//! Columns of a regression on controls, given or made from polynomials by Stein's identity.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::V;
@@ -9,10 +9,10 @@ use fermiac_base::{Error, Result};
 pub enum Controls<'a> {
     /// No controls: a plain weighted average.
     None,
-    /// The values of the controls, one row a point.
+    /// The values of the controls, one row per point.
     Given(Rows<'a>),
-    /// For every polynomial P up to a degree, ΔP + ∇P · ∇ ln p: the mean is zero where p ∇P vanishes
-    /// at the bounds.
+    /// ΔP + ∇P · ∇ ln p for every polynomial P up to a degree; its mean is zero if p ∇P vanishes at
+    /// the bounds.
     ///
     /// References: A. Mira, R. Solgi, D. Imparato (2013), "Zero variance Markov chain Monte Carlo
     /// for Bayesian estimators", Statistics and Computing 23; L. F. South, C. J. Oates, A. Mira,
@@ -27,14 +27,14 @@ pub enum Controls<'a> {
     },
 }
 
-/// What makes a tile (eight rows side by side) of columns.
+/// A source of columns for tiles of eight rows.
 pub(super) enum Columns<'a> {
     Given(Rows<'a>),
     Stein(Stein<'a>),
 }
 
 impl<'a> Columns<'a> {
-    /// How many columns there would be; `None` beyond what can be counted.
+    /// Returns the number of columns; `None` if it overflows.
     pub(super) fn count(controls: Controls<'a>) -> Option<usize> {
         match controls {
             Controls::None => Some(0),
@@ -48,7 +48,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The columns; `centre` and `scale` of the coordinates are for the polynomials.
+    /// Returns the columns; polynomials use `centre` and `scale` of the coordinates.
     pub(super) fn new(controls: Controls<'a>, centre: &[f64], scale: &[f64]) -> Result<Self> {
         match controls {
             Controls::None => Ok(Self::Given(Rows::new(&[], 1))),
@@ -69,8 +69,8 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// How many of the `n` first columns a mean of zero can be tested on: polynomials beyond the
-    /// second degree have so long tails that their averages are skewed.
+    /// Returns the number of the first `n` columns whose mean can be tested against zero: polynomials
+    /// above the second degree have such long tails that their averages are skewed.
     pub(super) fn testable(&self, n: usize) -> usize {
         match self {
             Self::Given(_) => n,
@@ -95,7 +95,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Column `j` of `lanes` rows from `first` on; lanes beyond them are 0.
+/// Returns column `j` of `lanes` rows from `first` on; the other lanes are 0.
 #[inline(always)]
 pub(super) fn gather(rows: Rows<'_>, first: usize, lanes: usize, j: usize) -> V {
     let mut out = V::ZERO;
@@ -120,7 +120,7 @@ pub(super) struct Stein<'a> {
     degree: usize,
     centre: Vec<f64>,
     scale: Vec<f64>,
-    /// Each as (coordinate, exponent ≥ 1), one factor after the other.
+    /// The factors of each monomial as (coordinate, exponent ≥ 1).
     monomials: Vec<Vec<(usize, usize)>>,
 }
 
@@ -147,7 +147,7 @@ impl Stein<'_> {
         for monomial in &self.monomials {
             let mut sum = V::ZERO;
             for (i, &(coordinate, a)) in monomial.iter().enumerate() {
-                // By powers, not by dividing the monomial by a coordinate that may be 0.
+                // From powers: the monomial cannot be divided by a coordinate that may be 0.
                 let mut term = power(coordinate, a - 1) * work.score[coordinate];
                 if a > 1 {
                     term = term + power(coordinate, a - 2) * V::splat((a - 1) as f64);
@@ -165,14 +165,14 @@ impl Stein<'_> {
     }
 }
 
-/// All monomials of `dim` variables with degrees from 1 to `degree`, by degree.
+/// Returns all monomials of `dim` variables with degrees from 1 to `degree`, by degree.
 fn monomials(dim: usize, degree: usize) -> Vec<Vec<(usize, usize)>> {
     let mut all = Vec::new();
     let mut last: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
     for _ in 0..degree {
         let mut next = Vec::new();
         for monomial in &last {
-            // One more factor, of the last variable or a later one: each product arises once.
+            // One more factor, the last variable or a later one, so that each product arises once.
             let from = monomial.last().map_or(0, |(j, _)| *j);
             for j in from..dim {
                 let mut longer = monomial.clone();

@@ -1,5 +1,5 @@
-//! Weighted least squares of values on controls: the intercept, with an error that is honest
-//! however many controls there are.
+//! Weighted least squares of values on controls: the intercept and its standard error, which stays
+//! reliable with many controls.
 
 use std::ops::Range;
 
@@ -13,44 +13,44 @@ use super::sums::{deviations, means};
 use super::whiten::whitening;
 use crate::diagnostics::khat;
 
-/// Tiles whose columns are held at a time, so that many controls stay in the cache.
+/// Number of tiles processed at a time, so that the columns of many controls stay in the cache.
 const SPAN: usize = 32;
-/// A leave-one-out residual divides by one minus the leverage; what is below this is rounding.
+/// The least divisor, one minus the leverage, of a leave-one-out residual; below it is rounding.
 const LEAST_REST: f64 = 1e-10;
 
-/// The average of K functions over a weighted sample.
+/// Averages of K functions over a weighted sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Average {
     /// The estimates.
     pub mean: Vec<f64>,
     /// Their covariance, K × K.
     pub cov: Vec<f64>,
-    /// The part of each point in the error of each estimate, n × K: the covariance is the sum of
-    /// their products. Where points depend on each other, the parts tell the error still.
+    /// The contribution of each point to the error of each estimate, n × K. The covariance is the sum
+    /// of their products; for dependent points the error follows from the contributions too.
     pub parts: Vec<f64>,
     /// The covariance of the functions themselves under the weights, K × K.
     pub scatter: Vec<f64>,
     /// The variances of the estimates without controls.
     pub plain_variance: Vec<f64>,
-    /// The tail shape of the parts that single points have in each error without controls. What
-    /// controls leave has its mass in few points by nature, and a fit to it cries wolf.
+    /// The tail shape of the contributions to each error without controls. Residuals on controls are
+    /// concentrated in few points by nature, so a fit to them would give false alarms.
     pub khat: Vec<f64>,
     /// Directions in which the controls vary.
     pub rank: usize,
-    /// The largest leverage: near 1 a single point fixes a coefficient, and no error can be told.
+    /// The largest leverage: near 1 a single point determines a coefficient, and the error is unknown.
     pub max_leverage: f64,
-    /// The largest mean of the directions in which the controls vary, over its own standard error:
-    /// far above 1 the mean of the controls under the law is not zero. Of Stein controls those of
-    /// polynomials up to the second degree are looked at.
+    /// The largest mean of an orthonormal direction of the controls over its standard error; far
+    /// above 1 the mean of the controls under the law is not zero. Of Stein controls only those of
+    /// polynomials up to the second degree are tested.
     pub drift: f64,
 }
 
-/// The weighted average of the columns of `values`, with the controls regressed out.
+/// Returns the weighted averages of the columns of `values`, with the controls regressed out.
 ///
-/// With normalised weights W the estimate is Σ λ φ, where the λ depend on weights and controls
-/// alone and sum to one. Its variance is Σ (λ e)² with the residual e of each point: about the mean
-/// without controls; with them from the fit that leaves the point out, e / (1 - leverage), since
-/// residuals of the fit itself are too small by as much as the fit adapts to them (the jackknife,
+/// With normalised weights W the estimate is Σ λ φ, where the λ depend only on weights and controls
+/// and sum to one. Its variance is Σ (λ e)² with the residual e of each point: about the mean without
+/// controls, and with controls from the fit that leaves the point out, e / (1 - leverage), since the
+/// fit makes its own residuals too small (the jackknife,
 /// HC3 of J. G. MacKinnon and H. White, 1985, "Some heteroskedasticity-consistent covariance matrix
 /// estimators with improved finite sample properties", Journal of Econometrics 29(3)).
 ///
@@ -78,7 +78,7 @@ pub fn average(
             scale.iter_mut().filter(|s| **s == 0.0).for_each(|s| *s = 1.0);
             (centre, scale)
         }
-        _ => (Vec::new(), Vec::new()),
+        Controls::None | Controls::Given(_) => (Vec::new(), Vec::new()),
     };
     let columns = Columns::new(controls, &centre, &scale)?;
     let data = Data { weights, values, shift: &shift, columns: &columns, n_controls };
@@ -86,7 +86,7 @@ pub fn average(
     data.errors(context, &fit)
 }
 
-/// What is regressed on what.
+/// The data of a regression.
 struct Data<'a> {
     weights: &'a [f64],
     values: Rows<'a>,
@@ -105,7 +105,7 @@ impl Data<'_> {
         c * CHUNK..((c + 1) * CHUNK).min(self.weights.len())
     }
 
-    /// The packed Gram matrix of √W (1, h, φ - shift).
+    /// Returns the packed Gram matrix of √W (1, h, φ - shift).
     fn gram(&self, context: &Context<'_>) -> Result<Vec<f64>> {
         let mut gram = vec![0.0; packed_len(1 + self.n_controls + self.outputs())];
         context.ordered(
@@ -119,7 +119,7 @@ impl Data<'_> {
         Ok(gram)
     }
 
-    /// The second pass: what each point contributes to the errors.
+    /// Runs the second pass, which computes the contributions of the points to the errors.
     fn errors(&self, context: &Context<'_>, fit: &Fit) -> Result<Average> {
         let (n, k) = (self.weights.len(), self.outputs());
         let mut gram = vec![0.0; packed_len(k)];
@@ -223,7 +223,7 @@ impl Fit {
         for (mean, slopes) in mean.iter_mut().zip(slopes.chunks(whiten.len().max(1))) {
             *mean -= slopes.iter().zip(&offset).fold(0.0, |sum, (s, o)| sum + s * o);
         }
-        // Of a constant nothing is left but rounding, which has either sign.
+        // A constant leaves only rounding, of either sign.
         let least = |i: usize| if i / k == i % k { 0.0 } else { f64::NEG_INFINITY };
         let scatter =
             (0..k * k).map(|i| (centred(m + i / k, m + i % k) / total).max(least(i))).collect();
@@ -270,7 +270,7 @@ impl Kernel for Gram<'_> {
     }
 }
 
-/// w · x, and 0 where w is, whatever x is there.
+/// Returns w · x, and 0 if w is 0, for any x.
 #[inline(always)]
 fn times_or_zero(w: V, x: V) -> V {
     w.zip(x, |w, x| if w > 0.0 { w * x } else { 0.0 })
@@ -283,9 +283,9 @@ struct Influence<'a> {
 }
 
 struct Part {
-    /// The parts of the points in the error of each estimate without controls, tiles × K.
+    /// The contributions of the points to the error of each estimate without controls, tiles × K.
     without: Vec<V>,
-    /// Those with controls.
+    /// The contributions with controls.
     influence: Vec<V>,
     /// The Gram matrix of the latter.
     gram: Vec<f64>,

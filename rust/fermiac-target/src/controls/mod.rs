@@ -1,8 +1,7 @@
-//! Averages over a weighted sample, with control variates: functions of known mean zero whose
-//! fluctuations are regressed out.
+//! Averages over a weighted sample with control variates, functions of known mean zero.
 //!
 //! The estimate is the intercept of the weighted least-squares fit of the values on the controls
-//! ([`average`]). Controls are given by the caller or made from the score of the target
+//! ([`average`]). The controls are given or made from the score of the target
 //! ([`Controls::Stein`]).
 
 mod columns;

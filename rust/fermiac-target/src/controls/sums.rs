@@ -35,7 +35,7 @@ fn sums(
     Ok(total)
 }
 
-/// The weighted mean of every column.
+/// Returns the weighted mean of every column.
 pub(super) fn means(context: &Context<'_>, weights: &[f64], rows: Rows<'_>) -> Result<Vec<f64>> {
     let total = weights.iter().sum::<f64>();
     let mut mean = sums(context, weights, rows, &vec![0.0; rows.dim()], |x| x)?;
@@ -43,7 +43,7 @@ pub(super) fn means(context: &Context<'_>, weights: &[f64], rows: Rows<'_>) -> R
     Ok(mean)
 }
 
-/// The weighted standard deviation of every column about `mean`.
+/// Returns the weighted standard deviation of every column about `mean`.
 pub(super) fn deviations(
     context: &Context<'_>,
     weights: &[f64],

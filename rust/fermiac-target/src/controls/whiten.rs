@@ -1,13 +1,13 @@
-//! The coordinates in which controls are orthonormal.
+//! Coordinates in which the controls are orthonormal.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, SymmetricEigen};
 
-/// Below this share of its own variance, what a control adds to those before it is rounding, and
-/// the controls are replaced by the directions in which they vary.
+/// If a control adds less than this share of its variance to those before it, the rest is rounding,
+/// and the controls are replaced by the directions in which they vary.
 const SINGULAR: f64 = 1e-10;
 
-/// T with T S Tᵀ = 1 on the space that the m controls span, from their covariance S.
+/// Returns T with T S Tᵀ = 1 on the span of the m controls, from their covariance S.
 pub(super) fn whitening(
     m: usize,
     covariance: impl Fn(usize, usize) -> f64,

@@ -1,33 +1,33 @@
-//! A matrix laid out for the SIMD evaluation of a likelihood and its gradient.
+//! A design matrix laid out for the SIMD evaluation of a likelihood and its gradient.
 //!
-//! The lanes of a vector are eight rows of the matrix (observations), so that a single point (one chain's ask) keeps
-//! them all busy. Points are taken four at a time where there are as many, so that what is loaded
-//! of the matrix serves all four; a point's sums run over the observations in the same order
-//! either way, and have the same bits.
+//! The lanes of a vector are eight rows of the matrix (observations), so that a single point uses
+//! them all. Points are taken four at a time if possible, so that each load of the matrix serves
+//! four points. The sums run over the observations in the same order either way, and have the same
+//! bits.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 use crate::space::with_space;
 
-/// Blocks whose predictors are summed together: with one point, and with [`POINTS`].
+/// Number of blocks whose predictors are summed together, for one point and for [`POINTS`].
 const TOGETHER: [usize; 2] = [4, 2];
-/// Coefficients whose slopes are summed together, likewise. Eight sums are what the compiler still
-/// keeps in registers.
+/// Number of coefficients whose slopes are summed together, likewise. The compiler keeps eight sums
+/// in registers.
 const COLUMNS: [usize; 2] = [4, 2];
-/// Blocks of observations between the two passes: what the second one reads is still near.
+/// Blocks of observations between the two passes, few enough that the second reads from the cache.
 const PANEL: usize = 16;
-/// Points that are taken together.
+/// Number of points evaluated together.
 const POINTS: usize = 4;
-/// After so many blocks a likelihood folds its running product into the sum.
+/// Number of blocks after which a likelihood folds its running product into the sum.
 const FOLD: usize = 512;
 
-/// What one point has gathered over the observations so far, lane by lane.
+/// Running sums of one point over the observations, by lane.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sums {
     /// The sum of the terms.
     pub(super) sum: V,
-    /// A running product, for likelihoods that take the logarithm of many factors at once.
+    /// A running product, for likelihoods that take one logarithm of many factors.
     pub(super) product: V,
 }
 
@@ -37,20 +37,19 @@ impl Sums {
 
 /// A likelihood of observations that are independent given their linear predictors.
 pub(super) trait Likelihood: Send + Sync {
-    /// Parameters beside the coefficients, after them.
+    /// Number of parameters after the coefficients.
     const EXTRA: usize = 0;
 
-    /// Adds the terms of block `block` of eight observations at their linear predictors; gives
-    /// the derivatives of the terms. A padded observation adds nothing. Must be `inline(always)`.
+    /// Adds the terms of block `block` of eight observations at their linear predictors and returns
+    /// the derivatives of the terms. A padded observation adds 0. Must be `inline(always)`.
     fn observe<const FMA: bool>(&self, block: usize, predictor: V, sums: &mut Sums) -> V;
 
-    /// Takes the product into the sum. Must be `inline(always)`.
+    /// Folds the product into the sum. Must be `inline(always)`.
     #[inline(always)]
     fn fold<const FMA: bool>(_sums: &mut Sums) {}
 
-    /// From the sum of the terms at a point to the log-density, without the prior of the
-    /// coefficients; brings the gradient (all parameters; those beyond the coefficients are 0 on
-    /// entry) to the same scale.
+    /// Returns the log-density from the sum of the terms at a point, without the prior of the
+    /// coefficients, and rescales the gradient (all parameters; 0 on entry after the coefficients).
     fn finish(&self, _point: &[f64], sum: f64, _gradient: Option<&mut [f64]>) -> f64 {
         sum
     }
@@ -66,8 +65,8 @@ pub(super) struct Design {
 }
 
 impl Design {
-    /// Takes a matrix of `dim` columns and one offset a row; padded rows are 0 and have the offset
-    /// `padding`.
+    /// Lays out a matrix of `dim` columns and one offset per row; padded rows are 0 and have the
+    /// offset `padding`.
     pub(super) fn new(x: Rows<'_>, offset: &[f64], padding: f64) -> Self {
         let dim = x.dim();
         let mut blocks = vec![V::ZERO; x.len().div_ceil(LANES) * dim];
@@ -85,7 +84,7 @@ impl Design {
         self.dim
     }
 
-    /// The linear predictors of `B` blocks at `R` points.
+    /// Returns the linear predictors of `B` blocks at `R` points.
     #[inline(always)]
     fn predict<const FMA: bool, const B: usize, const R: usize>(
         &self,
@@ -109,8 +108,8 @@ impl Design {
         values
     }
 
-    /// Adds to the slopes of `C` coefficients from `j` on what the blocks from `first` on give,
-    /// one for each of `scores`.
+    /// Adds the contributions of the blocks from `first` on, one for each of `scores`, to the slopes
+    /// of `C` coefficients from `j` on.
     #[inline(always)]
     #[expect(clippy::manual_memcpy, reason = "a call would keep the sums out of the registers")]
     fn gather<const FMA: bool, const C: usize, const R: usize>(
@@ -125,8 +124,8 @@ impl Design {
         for c in 0..C {
             sums[c] = slopes[c];
         }
-        // The loop that stays a loop must be the one whose additions depend on each other: one
-        // over coefficients would be vectorised across them, with gathers.
+        // The inner loop must be the one with dependent additions: a loop over coefficients would be
+        // vectorised across them, with gathers.
         for k in 0..scores.len() {
             let block = &self.blocks[(first + k) * self.dim + j..][..C];
             for c in 0..C {
@@ -183,7 +182,7 @@ impl Design {
         }
     }
 
-    /// The sums over all observations at `R` points; `slopes` holds those of the coefficients.
+    /// Sums over all observations at `R` points; `slopes` receives those of the coefficients.
     #[inline(always)]
     fn pass<
         const FMA: bool,
@@ -216,7 +215,7 @@ impl Design {
     }
 }
 
-/// Numbers in vectors of eight, the last one padded.
+/// Returns numbers in vectors of eight, the last one padded.
 pub(super) fn in_blocks(values: &[f64], padding: f64) -> Vec<V> {
     let block = |part: &[f64]| {
         let mut block = V::splat(padding);
@@ -226,8 +225,7 @@ pub(super) fn in_blocks(values: &[f64], padding: f64) -> Vec<V> {
     values.chunks(LANES).map(block).collect()
 }
 
-/// Evaluates a likelihood at every row of `x`: the terms' sums, finished, and where `gradient` is
-/// not empty the gradients.
+/// Evaluates a likelihood at every row of `x`, with gradients if `gradient` is not empty.
 pub(super) fn evaluate<L: Likelihood>(
     design: &Design,
     likelihood: &L,
@@ -252,12 +250,12 @@ struct Evaluate<'a, L, const SLOPES: bool> {
     x: Rows<'a>,
     out: &'a mut [f64],
     gradient: &'a mut [f64],
-    /// Of as many points as are taken together, for each coefficient.
+    /// The slopes of each coefficient, for the points evaluated together.
     slopes: &'a mut [V],
 }
 
 impl<L: Likelihood, const SLOPES: bool> Evaluate<'_, L, SLOPES> {
-    /// `R` points from row `first` on.
+    /// Evaluates `R` points from row `first` on.
     #[inline(always)]
     fn points<const FMA: bool, const B: usize, const C: usize, const R: usize>(
         &mut self,

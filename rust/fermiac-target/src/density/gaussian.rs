@@ -1,4 +1,4 @@
-//! The multivariate normal log-density by the precision matrix, whose bands are all that is stored.
+//! The multivariate normal log-density by a banded precision matrix.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln};
@@ -9,26 +9,25 @@ use super::{check_rows, settle_overflow};
 use crate::space::with_space;
 use crate::{Dispatch, LogDensity, RowStatus};
 
-/// Blocks of eight coordinates whose sums are taken together.
+/// Number of blocks of eight coordinates summed together.
 const TOGETHER: usize = 2;
 
-/// The log-density of a normal law with this mean and the precision L Lᵀ: with w diagonals below
-/// the main one a point costs about 2 (w + 1) multiplications a coordinate, for value and gradient.
+/// The log-density of a normal law with a mean and the precision L Lᵀ. With w diagonals below the
+/// main one, value and gradient take about 2 (w + 1) multiplications per coordinate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gaussian {
     mean: Vec<f64>,
-    /// Diagonals of L below the main one, which has no zero.
+    /// Number of diagonals of L below the main one.
     width: usize,
-    /// The diagonals of L: of each, `width` zeros, then entry (i + k, i) for every coordinate i of
-    /// the blocks; 0 where there is none.
+    /// The diagonals of L, each with `width` zeros first, then entry (i + k, i) for every coordinate i
+    /// of the blocks, 0 outside the matrix.
     bands: Vec<f64>,
     constant: f64,
 }
 
 impl Gaussian {
-    /// The law with this mean and the precision matrix whose entries (i + k, i) are
-    /// `diagonals[k · d + i]` for i < d - k, with zeros below the last diagonal given; positive
-    /// definite.
+    /// Returns the law with this mean and the positive definite precision matrix with entries
+    /// (i + k, i) = `diagonals[k · d + i]` for i < d - k, and zeros below the last diagonal given.
     pub fn from_precision(mean: &[f64], diagonals: &[f64]) -> Result<Self> {
         let dim = mean.len();
         if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
@@ -52,7 +51,7 @@ impl Gaussian {
                     this.bands[to] = rest / this.bands[pivot];
                     continue;
                 }
-                // What is left of the diagonal after so much cancellation is rounding alone.
+                // After so much cancellation the pivot is pure rounding error.
                 let noise = f64::EPSILON * j.min(width) as f64 * diagonals[j];
                 if !(rest > noise && rest < f64::INFINITY) {
                     let why = format!(
@@ -73,25 +72,25 @@ impl Gaussian {
         Err(Error::argument("precision", "it has entries that are not finite"))
     }
 
-    /// Coordinates, up to a whole number of groups of blocks.
+    /// Number of coordinates, rounded up to whole groups of blocks.
     #[inline(always)]
     fn padded(&self) -> usize {
         self.mean.len().next_multiple_of(TOGETHER * LANES)
     }
 
-    /// Numbers of a diagonal.
+    /// Stored numbers per diagonal.
     #[inline(always)]
     fn stride(&self) -> usize {
         self.width + self.padded()
     }
 
-    /// Where entry (`i`, `j`) of L lies.
+    /// Index of entry (`i`, `j`) of L.
     fn place(&self, i: usize, j: usize) -> usize {
         (i - j) * self.stride() + self.width + j
     }
 
-    /// The log-density of one point; its gradient goes to `gradient` unless that is empty.
-    /// `centred` and `z` are as long as a diagonal, the ends beyond the coordinates 0.
+    /// Returns the log-density of one point and writes its gradient, unless `gradient` is empty.
+    /// `centred` and `z` are as long as a diagonal, and 0 after the coordinates.
     #[inline(always)]
     fn row<const FMA: bool>(
         &self,
@@ -135,7 +134,7 @@ impl Gaussian {
     }
 }
 
-/// Adds the products of two stretches of numbers.
+/// Adds the products of two slices to the sums.
 #[inline(always)]
 fn add<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [V; TOGETHER]) {
     let (a, b) = (&a[..TOGETHER * LANES], &b[..TOGETHER * LANES]);
@@ -144,7 +143,7 @@ fn add<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [V; TOGETHER]) {
     }
 }
 
-/// Block `t` of eight numbers.
+/// Returns block `t` of eight numbers.
 #[inline(always)]
 fn load(numbers: &[f64], t: usize) -> V {
     let mut v = V::ZERO;
@@ -157,7 +156,7 @@ struct Evaluate<'a> {
     x: Rows<'a>,
     out: &'a mut [f64],
     gradient: &'a mut [f64],
-    /// Zeros, as many as two diagonals have.
+    /// Zeros, as long as two diagonals.
     space: &'a mut [f64],
 }
 

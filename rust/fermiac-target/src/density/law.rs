@@ -1,4 +1,4 @@
-//! Any law as a log-density.
+//! The log-density of a law.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{Dispatch, Law, LogDensity, RowStatus, Support};
 pub struct LawDensity(Arc<dyn Law>);
 
 impl LawDensity {
-    /// Of this law.
+    /// Returns the log-density of a law.
     pub fn new(law: Arc<dyn Law>) -> Self {
         Self(law)
     }

@@ -1,4 +1,4 @@
-//! Bayesian linear regression, of observations that are first reduced to a triangle.
+//! Bayesian linear regression on observations reduced to a triangular factor.
 
 use std::f64::consts::LN_2;
 
@@ -14,8 +14,8 @@ use crate::{Dispatch, LogDensity, RowStatus};
 /// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
 /// is the last coordinate.
 ///
-/// An orthogonal transformation of the data leaves the sum of squares as it is, so that whatever
-/// the number of observations, those of its triangular factor are all that is evaluated.
+/// An orthogonal transformation of the data keeps the sum of squares, so the evaluation needs only
+/// the rows of the triangular factor, for any number of observations.
 #[derive(Debug, Clone)]
 pub struct LinearRegression(LinearPosterior);
 
@@ -54,18 +54,18 @@ impl LinearPosterior {
     }
 }
 
-/// What is known of the noise of a [`LinearRegression`].
+/// The noise of a [`LinearRegression`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Noise {
-    /// Its standard deviation.
+    /// A known standard deviation.
     Known(f64),
-    /// A half-normal prior of its standard deviation, with this scale; the last coordinate is the
+    /// A half-normal prior of the standard deviation, with this scale; the last coordinate is the
     /// logarithm of the standard deviation.
     HalfNormal(f64),
 }
 
 impl LinearRegression {
-    /// Observations `y`, one for each row of `x`.
+    /// Returns the model of observations `y`, one for each row of `x`.
     pub fn new(x: Rows<'_>, y: &[f64], noise: Noise, prior: NormalPrior) -> Result<Self> {
         check_data(x, y, &vec![0.0; y.len()], &prior)?;
         let (name, scale) = match noise {
@@ -79,7 +79,7 @@ impl LinearRegression {
         let n = y.len() as f64;
         let (factor, rotated) = triangular(x, y);
         let rows = Rows::new(&factor, x.dim());
-        // The linear predictor is that of the residual.
+        // The linear predictor is the residual.
         let negative: Vec<f64> = rotated.iter().map(|y| -y).collect();
         let design = Design::new(rows, &negative, 0.0);
         Ok(Self(match noise {
@@ -159,7 +159,7 @@ impl Likelihood for UnknownNoise {
 
 density_of_posterior!(LinearRegression);
 
-/// The triangular factor of [x | y] by Householder's reflections, as the rows of x and as y.
+/// Returns the triangular factor of [x | y] by Householder reflections, as the rows of x and as y.
 fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (n, d) = (x.len(), x.dim());
     let mut columns: Vec<Vec<f64>> = (0..d).map(|j| x.iter().map(|row| row[j]).collect()).collect();
@@ -176,7 +176,7 @@ fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let norm = pivot.iter().fold(0.0, |sum, v| sum + v * v).sqrt();
         let head = if pivot[0] < 0.0 { -norm } else { norm };
         pivot[0] += head;
-        // With v the pivot column now, the reflection takes v · (v · column) / (head · v₀) away.
+        // With v the pivot column now, the reflection subtracts v · (v · column) / (head · v₀).
         let unit = 1.0 / (head * pivot[0]);
         for column in later {
             let column = &mut column[j..];
@@ -192,14 +192,14 @@ fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (factor.collect(), columns[d][..kept].to_vec())
 }
 
-/// A pivot below this share of its column has few digits that rounding left.
+/// The least share of its column at which a pivot has enough accurate digits.
 const LEAST_PIVOT: f64 = 1.0e-10;
 
-/// ln ∫ exp(-½ |y - x β|² / `noise_sd`²) · prior(β) dβ, where rounding leaves it digits.
+/// Returns ln ∫ exp(-½ |y - x β|² / `noise_sd`²) · prior(β) dβ, if rounding leaves it accurate.
 ///
-/// In units of the noise and of the priors' standard deviations the exponent is the sum of squares
-/// of one triangle, that of the observations with those of the prior, β = 0, below them. Normal
-/// equations would square the condition of the design, which vague priors leave as it is.
+/// In units of the noise and of the priors' standard deviations the exponent is the sum of squares of
+/// one triangle, that of the observations with those of the prior, β = 0, below them. Normal
+/// equations would square the condition number of the design.
 fn evidence(x: Rows<'_>, y: &[f64], noise_sd: f64, prior: &NormalPrior) -> Option<f64> {
     let d = x.dim();
     let mut rows = Vec::with_capacity((x.len() + d) * d);
@@ -237,7 +237,7 @@ mod tests {
         let place = |k: usize| (k as f64 * 0.754_877_666_246_692_8 + 0.213).fract() - 0.5;
         for (n, d) in [(40, 3), (3, 5), (4, 3), (1, 1), (9, 9)] {
             let mut x: Vec<f64> = (0..n * d).map(place).collect();
-            // A column of zeros, and one that is a multiple of another.
+            // A column of zeros, and a multiple of another column.
             if d >= 3 {
                 x.chunks_exact_mut(d).for_each(|row| (row[0], row[2]) = (0.0, 3.0 * row[1]));
             }

@@ -1,4 +1,4 @@
-//! Log-densities: the rules that hold for all of them, and those that are built in.
+//! Log-densities: evaluation with checks, and the built-in ones.
 
 mod design;
 mod gaussian;
@@ -18,14 +18,16 @@ pub use schools::EightSchools;
 pub use shapes::{Banana, Funnel, Rosenbrock};
 pub use transformed::Transformed;
 
+pub use crate::function::{density as from_fn, density_with_gradient as from_fn_with_gradient};
+
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
 use super::space::with_space;
 use super::{LogDensity, RowStatus, unwritten};
 
-/// Evaluates the rows of `x` and holds the values to the rules: a row that the target refused
-/// counts as -inf, a NaN or +inf is an error that names the row, counted from `first`.
+/// Evaluates the rows of `x` and checks the values: a row that the target refused counts as -inf,
+/// and NaN or +inf is an error that names the row, counted from `first`.
 pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f64]) -> Result<()> {
     with_space(RowStatus::Good, x.len(), |status| {
         target.log_density(x, out, status)?;
@@ -33,8 +35,8 @@ pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f
     })
 }
 
-/// As [`evaluate`], with the gradient (rows × dim). Where the density is 0 it means nothing;
-/// elsewhere it must be finite.
+/// Evaluates as [`evaluate`], with the gradient (rows × dim), which must be finite unless the density
+/// is 0.
 pub fn evaluate_gradient(
     target: &dyn LogDensity,
     x: Rows<'_>,
@@ -74,7 +76,7 @@ fn settle(
     out: &mut [f64],
     status: &[RowStatus],
 ) -> Result<()> {
-    // Nearly always all is well, which a pass without branches tells: NaN is not below infinity.
+    // Nearly always all values are fine, which a pass without branches checks: NaN < inf is false.
     let below = out.iter().filter(|value| **value < f64::INFINITY).count();
     let good = status.iter().filter(|status| **status == RowStatus::Good).count();
     if below == out.len() && good == status.len() {
@@ -110,9 +112,9 @@ fn check_rows(x: Rows<'_>, dim: usize) -> Result<()> {
     Err(Error::argument("x", why))
 }
 
-/// Settles rows so far out that the arithmetic overflows: a difference of infinities at a point
-/// without NaN is a density of 0, and a gradient that overflows where the value does not fails the
-/// row. `gradient` may be empty.
+/// Corrects rows so far out that the arithmetic overflows: a difference of infinities at a point
+/// without NaN is a density of 0, and an infinite gradient with a finite value fails the row.
+/// `gradient` may be empty.
 fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut [RowStatus]) {
     for (value, row) in out.iter_mut().zip(x.iter()) {
         if value.is_nan() && !row.iter().any(|x| x.is_nan()) {
@@ -127,13 +129,14 @@ fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut 
     }
 }
 
-/// Whether all are finite, by a count: it has neither branches nor a chain of additions.
+/// Returns true if all numbers are finite; counting them takes neither branches nor additions of
+/// numbers.
 #[inline]
 pub fn all_finite(numbers: &[f64]) -> bool {
     numbers.iter().filter(|number| number.is_finite()).count() == numbers.len()
 }
 
-/// A point, cut to its first coordinates.
+/// Returns a point as text, cut to its first coordinates.
 pub fn show(x: &[f64]) -> String {
     let shown: Vec<String> = x.iter().take(6).map(|x| format!("{x:.6e}")).collect();
     let more = if x.len() > 6 { ", …" } else { "" };

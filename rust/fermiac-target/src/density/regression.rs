@@ -1,6 +1,6 @@
-//! Bayesian regressions with independent normal priors: what they share, logistic and Poisson.
+//! Bayesian logistic and Poisson regression with independent normal priors.
 //!
-//! All constants are kept, so that the integral of the density is the marginal likelihood.
+//! All constants are kept, so the integral of the density is the marginal likelihood.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, expv, ln, lnv};
@@ -21,7 +21,7 @@ pub struct NormalPrior {
 }
 
 impl NormalPrior {
-    /// One mean and one standard deviation above 0 for each coefficient.
+    /// Returns priors with one mean and one positive standard deviation for each coefficient.
     pub fn new(mean: &[f64], sd: &[f64]) -> Result<Self> {
         if mean.len() != sd.len() || mean.is_empty() {
             let why = format!(
@@ -44,10 +44,10 @@ impl NormalPrior {
         Ok(Self { mean: mean.to_vec(), sd: sd.to_vec(), inv_sd, constant })
     }
 
-    /// The log-density; adds its gradient to `gradient`, where there is one.
+    /// Returns the log-density and adds its gradient to `gradient`, if given.
     fn add(&self, coefficients: &[f64], gradient: Option<&mut [f64]>) -> f64 {
         let mut sum = 0.0;
-        // Scaled before it is squared: a wide prior reaches further than a square can.
+        // Scaled before it is squared, as the square of a wide coordinate may overflow.
         for (b, (m, s)) in coefficients.iter().zip(self.mean.iter().zip(&self.inv_sd)) {
             let z = (b - m) * s;
             sum += z * z;
@@ -59,7 +59,7 @@ impl NormalPrior {
     }
 }
 
-/// The log-density of coefficients, and of what else a likelihood has, given data.
+/// The log-density of the coefficients and other parameters of a likelihood, given data.
 #[derive(Debug, Clone)]
 pub(super) struct Posterior<L> {
     pub(super) design: Design,
@@ -96,7 +96,7 @@ impl<L: Likelihood> Posterior<L> {
     }
 }
 
-/// Makes a [`LogDensity`] of a newtype of [`Posterior`]s.
+/// Implements [`LogDensity`] for a newtype of [`Posterior`].
 macro_rules! density_of_posterior {
     ($type:ty) => {
         impl LogDensity for $type {
@@ -183,7 +183,7 @@ struct Bernoulli {
 }
 
 impl LogisticRegression {
-    /// Observations `y` of 0 or 1, one for each row of `x`.
+    /// Returns the model of observations `y` of 0 or 1, one for each row of `x`.
     pub fn new(x: Rows<'_>, y: &[f64], offset: &[f64], prior: NormalPrior) -> Result<Self> {
         check_data(x, y, offset, &prior)?;
         if let Some((i, v)) = y.iter().enumerate().find(|(_, v)| **v != 0.0 && **v != 1.0) {
@@ -203,10 +203,10 @@ impl LogisticRegression {
 }
 
 impl Likelihood for Bernoulli {
-    /// With m the log-odds of what was seen, the term is -ln(1 + e^-m) =
-    /// min(m, 0) - ln(1 + e^-|m|). The factors 1 + e^-|m| lie in (1, 2], so that hundreds of them
-    /// can be multiplied before one logarithm is taken; an error of a rounding a factor is what
-    /// the sum of the logarithms would have as well.
+    /// With m the log-odds of the observation, the term is -ln(1 + e^-m) =
+    /// min(m, 0) - ln(1 + e^-|m|). The factors 1 + e^-|m| lie in (1, 2], so hundreds of them can be
+    /// multiplied before one logarithm is taken. The error of one rounding per factor is that of a
+    /// sum of logarithms.
     #[inline(always)]
     fn observe<const FMA: bool>(&self, block: usize, predictor: V, sums: &mut Sums) -> V {
         let one = V::splat(1.0);
@@ -239,7 +239,7 @@ struct Counts {
 }
 
 impl PoissonRegression {
-    /// Observations `y` of whole numbers from 0 up, one for each row of `x`.
+    /// Returns the model of counts `y`, whole numbers from 0 up, one for each row of `x`.
     pub fn new(x: Rows<'_>, y: &[f64], offset: &[f64], prior: NormalPrior) -> Result<Self> {
         check_data(x, y, offset, &prior)?;
         if let Some((i, v)) = y.iter().enumerate().find(|(_, v)| **v < 0.0 || v.fract() != 0.0) {
@@ -248,7 +248,7 @@ impl PoissonRegression {
         }
         let constant = -y.iter().fold(0.0, |sum, y| sum + ln_gamma(y + 1.0));
         let posterior = Posterior {
-            // A padded count of 0 whose mean underflows adds nothing.
+            // A padded count of 0 whose mean underflows adds 0.
             design: Design::new(x, offset, -1000.0),
             likelihood: Counts { y: in_blocks(y, 0.0) },
             prior,

@@ -1,4 +1,4 @@
-//! Eight schools: a hierarchical normal model whose eight effects are the lanes of one vector.
+//! The eight-schools model, a hierarchical normal model whose eight effects fill one vector.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -14,13 +14,13 @@ const ERROR: V = V([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]);
 const SCALE: f64 = 5.0;
 /// ln 5.
 const LN_SCALE: f64 = 1.609_437_912_434_100_3;
-/// μ, ln τ, and the schools.
+/// Number of coordinates: μ, ln τ, and the schools.
 const DIM: usize = 2 + LANES;
 
-/// The log-density of (μ, ln τ, and an effect a school) given the data, with μ ~ N(0, 5²) and
+/// The log-density of μ, ln τ and one effect per school given the data, with μ ~ N(0, 5²) and
 /// τ half-Cauchy of scale 5.
 ///
-/// Centred, the effects are θᵢ ~ N(μ, τ²); else the coordinates are ηᵢ = (θᵢ - μ) / τ.
+/// The effects are θᵢ ~ N(μ, τ²) if centred; else the coordinates are ηᵢ = (θᵢ - μ) / τ.
 ///
 /// # References
 /// D. B. Rubin, "Estimation in parallel randomized experiments", Journal of Educational Statistics
@@ -32,7 +32,7 @@ pub struct EightSchools {
 }
 
 impl EightSchools {
-    /// The model in one of its two forms.
+    /// Returns the centred or the non-centred model.
     pub fn new(centered: bool) -> Self {
         let schools =
             2.0 * LANES as f64 * LN_SQRT_2PI + ERROR.0.iter().fold(0.0, |s, e| s + ln(*e));
@@ -48,7 +48,7 @@ impl EightSchools {
         let mut effects = V::ZERO;
         effects.0.copy_from_slice(&x[2..DIM]);
         let tau = log_tau.exp_fma::<FMA>();
-        // ln(1 + (τ/5)²) and twice its derivative in ln τ, by whichever of τ/5, 5/τ is at most 1.
+        // ln(1 + (τ/5)²) and twice its derivative in ln τ, from τ/5 or 5/τ, whichever is at most 1.
         let ratio = tau / SCALE;
         let near = if ratio > 1.0 { 1.0 / (ratio * ratio) } else { ratio * ratio };
         let beyond = if ratio > 1.0 { 2.0 * (log_tau - LN_SCALE) } else { 0.0 };
@@ -63,7 +63,7 @@ impl EightSchools {
         let residual = (EFFECT - theta) / ERROR;
         let z = if self.centered { (theta - V::splat(mu)) * V::splat(1.0 / tau) } else { effects };
         let squares = residual.mul_add::<FMA>(residual, z * z).sum();
-        // Of ln τ: the Jacobian, and where the effects are centred their scale.
+        // The slope of ln τ: the Jacobian, and the scale of centred effects.
         let power = if self.centered { 1.0 - LANES as f64 } else { 1.0 };
         let location = mu / SCALE;
         if let Some(gradient) = gradient {

@@ -1,4 +1,4 @@
-//! Test densities of difficult shape with known normalisation: bananas and a funnel.
+//! Test densities of difficult shape with known normalisation: banana, funnel, Rosenbrock.
 
 use fermiac_base::simd::{Real, ln};
 use fermiac_base::special::LN_SQRT_2PI;
@@ -21,7 +21,7 @@ pub struct Banana {
 }
 
 impl Banana {
-    /// At least two coordinates; b = `curvature`, s = `scale` > 0.
+    /// Returns the law in at least two coordinates, with b = `curvature` and s = `scale` > 0.
     pub fn new(dim: usize, curvature: f64, scale: f64) -> Result<Self> {
         if dim < 2 {
             return Err(Error::argument("dim", format!("{dim} was given; 2 or more is needed")));
@@ -77,7 +77,7 @@ pub struct Funnel {
 }
 
 impl Funnel {
-    /// At least two coordinates; s = `scale` > 0.
+    /// Returns the law in at least two coordinates, with s = `scale` > 0.
     pub fn new(dim: usize, scale: f64) -> Result<Self> {
         if dim < 2 {
             return Err(Error::argument("dim", format!("{dim} was given; 2 or more is needed")));
@@ -93,7 +93,7 @@ impl Tile for Funnel {
         let others = (self.dim - 1) as f64;
         let v = x[0];
         let z = v * R::of(1.0 / self.scale);
-        // The root of the precision: it overflows at half the depth of the precision itself.
+        // The root of the precision overflows at half the depth of the precision.
         let shrink = (v * R::of(-0.5)).exp_fma::<FMA>();
         let mut square = R::of(0.0);
         for x in &x[1..] {
@@ -114,8 +114,8 @@ impl Tile for Funnel {
 
 density_by_tiles!(Funnel);
 
-/// x₁ ~ N(μ, 1 / 2a) and blocks of coordinates after it, in each of which every coordinate is
-/// N(y², 1 / 2b) given y, the one before it; before the first of a block is x₁.
+/// x₁ ~ N(μ, 1 / 2a), followed by blocks of coordinates, each of which is N(y², 1 / 2b) given the
+/// coordinate y before it; the first of a block follows x₁.
 ///
 /// # References
 /// F. Pagani, M. Wiegand and S. Nadarajah, "An n-dimensional Rosenbrock distribution for Markov
@@ -131,7 +131,8 @@ pub struct Rosenbrock {
 }
 
 impl Rosenbrock {
-    /// `blocks` blocks of `size` coordinates, of which the first is x₁ in all; `a`, `b` > 0.
+    /// Returns the law with `blocks` blocks of `size` coordinates, with x₁ as the first of all blocks;
+    /// `a`, `b` > 0.
     pub fn new(blocks: usize, size: usize, mean: f64, a: f64, b: f64) -> Result<Self> {
         for (name, value, least) in [("n_blocks", blocks, 1), ("block_size", size, 2)] {
             if value < least {

@@ -1,17 +1,17 @@
-//! Log-densities in one text for a point and for eight at a time, one point a lane.
+//! Log-densities written once for one point and for eight, one point per lane.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch};
 
 /// A log-density of one point, or of eight.
 pub(super) trait Tile {
-    /// The log-densities of points, given coordinate by coordinate, and where `SLOPES` the
-    /// gradients; else `slopes` is empty. Must be `inline(always)`.
+    /// Returns the log-densities of points, given by coordinate, and writes the gradients if
+    /// `SLOPES`; else `slopes` is empty. Must be `inline(always)`.
     fn tile<R: Real, const FMA: bool, const SLOPES: bool>(&self, x: &[R], slopes: &mut [R]) -> R;
 }
 
-/// Makes a [`LogDensity`](crate::LogDensity) of a [`Tile`] with a normalised density and
-/// a field `dim`.
+/// Implements [`LogDensity`](crate::LogDensity) for a [`Tile`] with a normalised density and a field
+/// `dim`.
 macro_rules! density_by_tiles {
     ($type:ty) => {
         impl crate::LogDensity for $type {
@@ -103,7 +103,7 @@ impl<T: Tile, const SLOPES: bool> Kernel for Evaluate<'_, T, SLOPES> {
                 }
             }
         }
-        // A row alone is its own point, and its gradient is where it belongs.
+        // A single row needs no copy of its point or gradient.
         for (i, out) in rest.iter_mut().enumerate() {
             let slopes = &mut rest_gradient[gradient_of(i)..gradient_of(i + 1)];
             *out = self.density.tile::<f64, FMA, SLOPES>(self.x.row(whole + i), slopes);

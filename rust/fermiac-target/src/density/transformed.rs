@@ -1,4 +1,4 @@
-//! A log-density on a constrained space, moved to the unconstrained one.
+//! A log-density on a constrained space, transformed to the unconstrained space.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::space::with_space;
 use crate::transform::Transform;
 use crate::{Dispatch, LogDensity, RowStatus};
 
-/// The log-density of z where x(z) has the inner one: it has the Jacobian's logarithm beside.
+/// The log-density of z if x(z) has the inner density: the inner one plus the log-Jacobian.
 #[derive(Clone)]
 pub struct Transformed {
     inner: Arc<dyn LogDensity>,
@@ -17,7 +17,7 @@ pub struct Transformed {
 }
 
 impl Transformed {
-    /// The transform must give the points that the inner density takes.
+    /// Returns the transformed density; the transform must lead to points of the inner one.
     pub fn new(inner: Arc<dyn LogDensity>, transform: Transform) -> Result<Self> {
         if transform.dim() == inner.dim() {
             return Ok(Self { inner, transform });
@@ -35,7 +35,7 @@ impl Transformed {
         &self.transform
     }
 
-    /// The constrained points, and the logarithms of the Jacobians.
+    /// Computes the constrained points and the logarithms of the Jacobians.
     fn constrain(&self, z: Rows<'_>, x: &mut [f64], jacobians: &mut [f64]) {
         let rows = x.chunks_exact_mut(self.transform.dim());
         for ((z, x), jacobian) in z.iter().zip(rows).zip(jacobians) {
@@ -92,8 +92,8 @@ impl LogDensity for Transformed {
             let rows = slopes.chunks_exact(dim).zip(gradient.chunks_exact_mut(free));
             for (i, (slopes, gradient)) in rows.enumerate() {
                 self.transform.pull_back(z.row(i), slopes, gradient);
-                // What the inner density gave is judged by whoever asked; what the chain rule
-                // makes overflow fails the row.
+                // The caller checks the output of the inner density; a row fails if the chain rule
+                // overflows.
                 if slopes.iter().all(|s| s.is_finite()) && !gradient.iter().all(|s| s.is_finite()) {
                     status[i] = RowStatus::Failed;
                 }
@@ -102,7 +102,7 @@ impl LogDensity for Transformed {
         })
     }
 
-    /// That of the inner density, if none of its mass lies where the transform does not lead.
+    /// Returns that of the inner density, if the transform reaches all of its mass.
     fn log_evidence(&self) -> Option<f64> {
         let reached = self.transform.reaches_all_of(&self.inner.support());
         if reached { self.inner.log_evidence() } else { None }

@@ -1,5 +1,4 @@
-//! The base of all chain diagnostics: chains of equal length, centred, their variances and
-//! autocovariances; R-hat and the effective sample size from them.
+//! Variances and autocovariances of chains of equal length, R-hat and the effective sample size.
 //!
 //! Gelman, Carlin, Stern, Dunson, Vehtari, Rubin, *Bayesian Data Analysis* (3rd ed., 2013);
 //! Geyer, *Practical Markov chain Monte Carlo*, Statistical Science (1992).
@@ -11,27 +10,27 @@ use fermiac_base::simd::{Kernel, LANES, V, dispatch, fma, ln};
 use super::convergence::MIN_DRAWS;
 use super::fourier::Fourier;
 
-/// Lags that are summed at a time.
+/// Number of lags summed at a time.
 const BLOCK: usize = 8;
-/// Draws whose range is below this part of the largest are equal: the rest is rounding.
+/// Draws with a smaller range, relative to the largest, are equal up to rounding.
 const EQUAL: f64 = 1e-15;
 
-/// Chains of `n` draws, each about its own mean, and those means.
+/// Chains of `n` draws, each about its mean, and the means.
 pub(super) struct Chains {
     n: usize,
-    /// A chain takes n + 2 `BLOCK` places, zeros at its end.
+    /// The draws; a chain takes n + 2 `BLOCK` places, with zeros at its end.
     centred: Vec<f64>,
     means: Vec<f64>,
     range: f64,
 }
 
 impl Chains {
-    /// Of chains one after the other.
+    /// Centres chains that lie one after the other.
     pub(super) fn new(values: &[f64], n: usize) -> Self {
         let mut centred = Vec::with_capacity(values.len() / n * (n + 2 * BLOCK));
         let mut means = Vec::with_capacity(values.len() / n);
         for chain in values.chunks_exact(n) {
-            // About the first draw, so that a constant chain has a variance of exactly 0.
+            // Relative to the first draw, so that a constant chain has a variance of exactly 0.
             let start = centred.len();
             centred.extend(chain.iter().map(|x| x - chain[0]));
             let mean = mean(&centred[start..]);
@@ -47,14 +46,14 @@ impl Chains {
         self.centred.chunks_exact(self.n + 2 * BLOCK).map(|chain| &chain[..self.n])
     }
 
-    /// The mean variance within the chains and the variance of their means, both unbiased.
+    /// Returns the mean variance within the chains and the variance of their means, both unbiased.
     fn variances(&self) -> (f64, f64) {
         let m = self.means.len() as f64;
         let within = sum_of(&self.centred, |x| x * x) / (m * (self.n as f64 - 1.0));
         (within, variance(&self.means))
     }
 
-    /// The root of the pooled variance over that within the chains; 1 where nothing varies.
+    /// Returns the root of the pooled variance over that within the chains; 1 for constant chains.
     pub(super) fn rhat(&self) -> f64 {
         let (within, between) = self.variances();
         if within == 0.0 && between == 0.0 {
@@ -64,7 +63,7 @@ impl Chains {
         ((n * between / within + n - 1.0) / n).sqrt()
     }
 
-    /// The effective sample size: all draws where they are equal.
+    /// Returns the effective sample size; the number of draws if they are all equal.
     pub(super) fn ess(&self, fourier: &OnceLock<Fourier>) -> f64 {
         let size = (self.means.len() * self.n) as f64;
         if self.range < EQUAL {
@@ -80,7 +79,7 @@ impl Chains {
     }
 }
 
-/// The integrated autocorrelation time of one series: its draws over their effective number.
+/// Returns the integrated autocorrelation time of one series: its draws over their effective number.
 pub fn correlation_time(series: &[f64]) -> f64 {
     let n = series.len();
     if n < MIN_DRAWS {
@@ -90,9 +89,9 @@ pub fn correlation_time(series: &[f64]) -> f64 {
 }
 
 impl Chains {
-    /// The integrated autocorrelation time of the mean autocorrelations of the chains, each about
-    /// its own mean, up to the first lag that is at least `window` times as long. A chain that
-    /// stands still has autocorrelations of 1.
+    /// Returns the integrated autocorrelation time of the mean autocorrelations of the chains, each
+    /// about its mean, up to the first lag that is at least `window` times as long. A constant chain
+    /// has autocorrelations of 1.
     pub(super) fn windowed_time(mut self, window: f64, fourier: &OnceLock<Fourier>) -> f64 {
         let (n, m) = (self.n as f64, self.means.len() as f64);
         let mut still = 0.0;
@@ -116,7 +115,7 @@ impl Chains {
     }
 }
 
-/// The integrated autocorrelation time, by Geyer's initial monotone sequence of the pair sums.
+/// Returns the integrated autocorrelation time by Geyer's initial monotone sequence.
 fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
     let (mut even, mut odd) = (1.0, rho(1));
     let mut pairs = vec![(even, odd)];
@@ -126,7 +125,7 @@ fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
         pairs.push((even, odd));
         t += 2;
     }
-    // Of the last pair only the even half counts, and only where it or the pair is positive.
+    // Of the last pair only the even half counts, and only if it or the pair is positive.
     pairs.pop();
     let mut total = if even > 0.0 || even + odd >= 0.0 { even - 1.0 } else { -1.0 };
     let mut bound = f64::INFINITY;
@@ -137,7 +136,7 @@ fn initial_sequence(n: usize, mut rho: impl FnMut(usize) -> f64) -> f64 {
     total
 }
 
-/// Mean autocovariances of the chains, computed as far as they are asked for.
+/// Mean autocovariances of the chains, computed on demand.
 struct Lags<'a> {
     chains: &'a Chains,
     fourier: &'a OnceLock<Fourier>,
@@ -147,7 +146,7 @@ struct Lags<'a> {
 impl Lags<'_> {
     fn mean_autocovariance(&mut self, lag: usize) -> f64 {
         let n = self.chains.n;
-        // One lag costs a few passes over the draws, the transform some ten for each doubling.
+        // One lag takes a few passes over the draws, the transform some ten for each doubling.
         let direct = 8 * n.ilog2() as usize;
         while self.sums.len() <= lag {
             if self.sums.len() < direct {
@@ -211,7 +210,7 @@ impl<F: Fn(f64) -> f64> Kernel for SumOf<'_, F> {
     }
 }
 
-/// The sum of a function of the values, in eight parts.
+/// Returns the sum of a function of the values, in eight parts.
 pub(super) fn sum_of(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     dispatch(SumOf(values, f))
 }

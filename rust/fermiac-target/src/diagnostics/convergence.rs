@@ -13,15 +13,15 @@ use super::chains::{Chains, extremes, mean, sum_of, variance};
 use super::fourier::Fourier;
 use super::ranks::{Scores, Sorted, order_statistic, quantile};
 
-/// Draws that all of the statistics need of a chain.
+/// The least number of draws per chain.
 pub const MIN_DRAWS: usize = 4;
-/// Probabilities one standard deviation below and above the mean of a normal law, to the digits
-/// that are in use.
+/// Probabilities one standard deviation below and above the mean of a normal law, to the usual
+/// digits.
 const ONE_SIGMA: [f64; 2] = [0.158_655_3, 0.841_344_7];
-/// Values of neighbouring columns that are gathered at a time.
+/// Number of values of neighbouring columns gathered at a time.
 const GATHER: usize = 1 << 16;
 
-/// What to say of the draws of one quantity.
+/// A diagnostic of the draws of one quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Statistic {
     /// The larger of the R-hats of normal scores and of scores of the distances from the median.
@@ -56,11 +56,12 @@ pub enum Statistic {
     McseQuantile(f64),
     /// The estimated fraction of missing information, of the energies of one chain.
     Bfmi,
-    /// The integrated autocorrelation time up to a lag of so many times its length.
+    /// The integrated autocorrelation time up to a lag of this multiple of its length.
     WindowedTime(f64),
 }
 
-/// A statistic of each column of a (chains, draws, columns) array, on the threads of `context`.
+/// Returns a statistic of each column of a (chains, draws, columns) array, on the threads of
+/// `context`.
 pub fn convergence(
     values: &[f64],
     shape: [usize; 3],
@@ -70,8 +71,8 @@ pub fn convergence(
     of_columns(values, shape, context, |shared, x| shared.of(statistic, x))
 }
 
-/// What chains are judged by, of each column of a (chains, draws, columns) array: `RhatRank`,
-/// `EssBulk` and `EssTail(low, high)`, which share the sorting of the draws.
+/// Returns `RhatRank`, `EssBulk` and `EssTail(low, high)` of each column of a (chains, draws, columns)
+/// array; they share the sorting of the draws.
 pub fn judgement(
     values: &[f64],
     shape: [usize; 3],
@@ -86,7 +87,7 @@ pub fn judgement(
     })
 }
 
-/// What a function makes of each column.
+/// Applies a function to each column.
 fn of_columns<T: Send>(
     values: &[f64],
     shape: [usize; 3],
@@ -99,7 +100,7 @@ fn of_columns<T: Send>(
         return Err(Error::argument("x", why));
     }
     let shared = Shared { m, n, scores: OnceLock::new(), fourier: OnceLock::new() };
-    // Neighbours share their cache lines.
+    // Neighbouring columns share cache lines.
     let width = (GATHER / (m * n)).clamp(1, 8);
     let mut found = Vec::with_capacity(columns);
     context.ordered(
@@ -128,7 +129,7 @@ fn of_columns<T: Send>(
     Ok(found)
 }
 
-/// What all columns have in common.
+/// Data shared by all columns.
 struct Shared {
     m: usize,
     n: usize,
@@ -224,7 +225,7 @@ impl Shared {
         })
     }
 
-    /// The first and the last half of each chain; a draw in the middle is left out.
+    /// Returns the first and the last half of each chain, without a draw in the middle.
     fn split(&self, x: &[f64]) -> Vec<f64> {
         let half = self.n / 2;
         let mut halves = Vec::with_capacity(2 * half * self.m);
@@ -261,8 +262,8 @@ impl Shared {
         self.ess_where(x, |x| x <= cut)
     }
 
-    /// Half of the distance between the order statistics that bound the quantile, by the beta law
-    /// of its rank among as many independent draws as these are worth.
+    /// Returns half of the distance between the order statistics that bound the quantile, by the beta
+    /// law of its rank among the effective number of draws.
     fn mcse_of_quantile(&self, x: &mut [f64], p: f64) -> f64 {
         let ess = self.ess_of_quantile(x, p);
         let rank = IncompleteBeta::new(ess * p + 1.0, ess * (1.0 - p) + 1.0);
@@ -274,7 +275,7 @@ impl Shared {
     }
 }
 
-/// Moves the draws to mean 0 and scales them to a largest size from 1 to 2; gives the scale back.
+/// Shifts the draws to mean 0, scales them to a largest size from 1 to 2 and returns the scale.
 /// Draws that are all equal become 0.
 fn standardize(x: &mut [f64]) -> f64 {
     let (low, high) = extremes(x);
@@ -282,10 +283,10 @@ fn standardize(x: &mut [f64]) -> f64 {
         x.fill(0.0);
         return 1.0;
     }
-    // Sums of the largest doubles overflow; powers of two lose nothing.
+    // Sums of the largest doubles overflow; scaling by powers of two is exact.
     let first = power_of_two(high.max(-low));
     x.iter_mut().for_each(|x| *x /= first);
-    // Far from 0 a first mean has too few digits for the draws about it.
+    // Far from 0 the first mean is too inaccurate for the draws about it.
     for _ in 0..2 {
         let center = mean(x);
         x.iter_mut().for_each(|x| *x -= center);
@@ -296,7 +297,7 @@ fn standardize(x: &mut [f64]) -> f64 {
     first * second
 }
 
-/// The largest power of two that is not above a positive number, as far as it is a normal double.
+/// Returns the largest power of two not above a positive number, at least the smallest normal double.
 fn power_of_two(x: f64) -> f64 {
     f64::from_bits(x.to_bits() & f64::INFINITY.to_bits()).max(f64::MIN_POSITIVE)
 }

@@ -1,14 +1,14 @@
-//! Autocorrelation sums by the fast Fourier transform, of lengths that are powers of two.
+//! Autocorrelation sums by the fast Fourier transform, with lengths that are powers of two.
 //!
-//! Nothing asks for the frequencies in order: the forward transform leaves them where the backward
-//! one takes them from, and neither permutes.
+//! The order of the frequencies does not matter: the forward transform leaves them where the
+//! backward one reads them, and neither permutes.
 
 use fermiac_base::simd::{Kernel, LANES, Real, V, cos, dispatch, sin};
 
 /// One pass over blocks of `radix · quarter` values.
 struct Stage {
     radix: usize,
-    /// Distance of the values that meet.
+    /// Distance of the values combined in a butterfly.
     quarter: usize,
     /// cos and sin of -2π j k / block for k = 1..radix, j = 0..quarter.
     twiddles: Vec<(Vec<f64>, Vec<f64>)>,
@@ -21,13 +21,13 @@ pub(super) struct Fourier {
 }
 
 impl Fourier {
-    /// The shortest transform of at least `least` values.
+    /// Returns the shortest transform of at least `least` values.
     pub(super) fn of_at_least(least: usize) -> Self {
         let length = least.next_power_of_two();
         let mut stages = Vec::new();
         let mut block = length;
         while block > 1 {
-            // An odd power of two starts with a pass of pairs.
+            // An odd power of two begins with a pass of radix 2.
             let radix = if block.trailing_zeros() % 2 == 1 { 2 } else { 4 };
             let quarter = block / radix;
             let step = -2.0 * std::f64::consts::PI / block as f64;
@@ -44,10 +44,10 @@ impl Fourier {
         Self { length, stages }
     }
 
-    /// Σ over the series of Σ_i y_i y_{i+t}, for all t below their length `n`.
+    /// Returns Σ_i y_i y_{i+t}, summed over the series, for all t below their length `n`.
     ///
-    /// Two series share a transform: of a + ib only the even part of the squared modulus is left in
-    /// the real part of its backward transform, and that is the sum of both.
+    /// Two series share a transform: the real part of the backward transform of the squared modulus of
+    /// a + ib is the sum for both.
     pub(super) fn autocorrelation_sums(&self, series: &[&[f64]], n: usize) -> Vec<f64> {
         let mut power = vec![0.0; self.length];
         for pair in series.chunks(2) {
@@ -133,7 +133,7 @@ impl Piece for V {
     }
 }
 
-/// The butterflies of one block; the twiddles come after them forwards, before them backwards.
+/// Runs the butterflies of one block, with the twiddles after them forwards and before them backwards.
 #[inline(always)]
 fn pass<const FORWARD: bool, const R: usize, T: Piece>(
     stage: &Stage,

@@ -1,4 +1,4 @@
-//! Diagnostics of samples.
+//! Diagnostics of samples: convergence of chains, and tails of importance weights.
 
 mod chains;
 mod convergence;

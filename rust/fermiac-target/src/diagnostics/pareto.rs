@@ -1,4 +1,4 @@
-//! The shape of the tail of importance weights: the generalised Pareto fit behind k-hat.
+//! The tail shape k-hat of importance weights by a generalised Pareto fit.
 //!
 //! Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling* (2024); the fit is
 //! that of Zhang and Stephens, *A new and efficient estimation method for the generalized Pareto
@@ -6,23 +6,23 @@
 
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv};
 
-/// Weights that make up the tail of `n` independent ones: 3√n, a fifth of few, five at least.
+/// Returns the number of tail weights among `n` independent ones: 3√n, at most a fifth of few, at
+/// least five.
 pub fn tail_length(n: usize) -> usize {
     tail_length_of(n, 1.0)
 }
 
-/// The same for a sample that is worth n · `r_eff` independent values: the tail is longer, since
-/// dependent values say less of it.
+/// Returns the same for a sample with an effective size of n · `r_eff`: the tail is longer, since
+/// dependent values carry less information on it.
 pub(crate) fn tail_length_of(n: usize, r_eff: f64) -> usize {
     let size = n as f64;
     let tail = if size * r_eff > 225.0 { (3.0 * (size / r_eff).sqrt()) as usize } else { n / 5 };
     tail.max(5)
 }
 
-/// The tail shape k-hat of non-negative weights: the fractional moments of order below 1/k exist.
-/// Above 0.5 the variance of the fitted tail does not exist, above 1 its mean does not. Weights with
-/// an even tail give -inf; fewer than 10 weights, or fewer than 5 that are not 0, give NaN. Reorders
-/// the weights.
+/// Returns the tail shape k-hat of non-negative weights: moments of order below 1/k exist. Above 0.5
+/// the variance of the fitted tail does not exist, above 1 its mean does not. A constant tail gives
+/// -inf; fewer than 10 weights, or fewer than 5 that are not 0, give NaN. Reorders the weights.
 pub fn khat(weights: &mut [f64]) -> f64 {
     let tail = tail_length(weights.len());
     if weights.len() < 10 || weights.len() <= tail {
@@ -37,7 +37,7 @@ pub fn khat(weights: &mut [f64]) -> f64 {
     if exceedances.iter().filter(|w| **w > 0.0).count() < 5 {
         return f64::NAN;
     }
-    // Rounding alone makes no tail.
+    // Differences by rounding make no tail.
     if largest - cut <= 1e-13 * largest {
         return f64::NEG_INFINITY;
     }
@@ -53,13 +53,13 @@ pub(crate) struct GeneralizedPareto {
     pub(crate) scale: f64,
 }
 
-/// The first quartile of sorted values, as the fit takes it.
+/// Returns the first quartile of sorted values, as defined for the fit.
 pub(crate) fn first_quartile(y: &[f64]) -> f64 {
     y[(y.len() as f64 / 4.0 + 0.5) as usize - 1]
 }
 
 impl GeneralizedPareto {
-    /// Fits sorted exceedances ≥ 0, the largest > 0. The prior acts on the shape alone.
+    /// Fits sorted exceedances ≥ 0, the largest > 0. The prior affects only the shape.
     pub(crate) fn fit(y: &[f64]) -> Self {
         let n = y.len();
         let m = 30 + (n as f64).sqrt() as usize;

@@ -11,7 +11,7 @@ use fermiac_base::{Error, Result};
 
 use super::pareto::{GeneralizedPareto, first_quartile, tail_length_of};
 
-/// Log-weights closer than this are equal: rounding alone makes no tail.
+/// Log-weights closer than this are equal up to rounding.
 const EQUAL: f64 = 1e-13;
 
 /// Smoothed log-weights, and the shape of their tail.
@@ -19,24 +19,24 @@ const EQUAL: f64 = 1e-13;
 pub struct Smoothed {
     /// The log-weights, in the order of the log-ratios.
     pub log_weights: Vec<f64>,
-    /// The shape: -inf where all weights of the tail are equal, NaN where no tail could be fitted
-    /// (fewer than 30 values, or a quarter of the tail at its lower end).
+    /// The shape: -inf if all weights of the tail are equal, NaN if no tail could be fitted (fewer
+    /// than 30 values, or a quarter of the tail at its lower end).
     pub khat: f64,
 }
 
-/// The tail of log-ratios relative to their maximum, and what was fitted to it.
+/// The tail of log-ratios relative to their maximum, and the law fitted to it.
 struct Tail {
     largest: f64,
-    /// Positions of the tail, by rising value.
+    /// Positions of the tail, by increasing value.
     order: Vec<usize>,
     /// The largest weight below the tail, relative to the largest of all.
     cut: f64,
     khat: f64,
-    /// What to draw the order statistics from; none where nothing is to be smoothed.
+    /// The law of the order statistics; none if nothing is smoothed.
     law: Option<GeneralizedPareto>,
 }
 
-/// Above this k-hat an estimate from `n` weights is not to be relied on: min(1 - 1 / log10 n, 0.7).
+/// Returns the k-hat above which an estimate from `n` weights is unreliable, min(1 - 1 / log10 n, 0.7).
 pub fn khat_threshold(n: usize) -> f64 {
     (1.0 - std::f64::consts::LN_10 / ln(n as f64)).min(0.7)
 }
@@ -48,7 +48,7 @@ pub fn khat_threshold(n: usize) -> f64 {
 pub fn psis(log_ratios: &[f64], r_eff: f64, normalize: bool) -> Result<Smoothed> {
     check(log_ratios, r_eff)?;
     let tail = Tail::of(log_ratios, r_eff);
-    // Relative to the largest until the end, so that nothing overflows.
+    // Relative to the largest weight until the end, which avoids overflow.
     let mut out: Vec<f64> = log_ratios.iter().map(|l| l - tail.largest).collect();
     if let Some(law) = tail.law {
         let m = tail.order.len() as f64;
@@ -91,7 +91,7 @@ pub fn psis_columns(
     Ok((log_weights, khat))
 }
 
-/// The k-hat of weights given by their logarithms, none of them NaN or +inf; NaN where all are 0.
+/// Returns the k-hat of weights given by their logarithms, without NaN or +inf; NaN if all are 0.
 pub fn log_khat(log_ratios: &[f64]) -> f64 {
     if log_ratios.iter().all(|l| *l == f64::NEG_INFINITY) {
         return f64::NAN;
@@ -128,7 +128,7 @@ impl Tail {
             return none(f64::NAN);
         }
         let mut order: Vec<usize> = (0..n).collect();
-        // Equal values keep their order, so that the result is one and the same everywhere.
+        // Equal values keep their order, so that the result is the same on every machine.
         let by_value =
             |a: &usize, b: &usize| log_ratios[*a].total_cmp(&log_ratios[*b]).then(a.cmp(b));
         let (below, _, _) = order.select_nth_unstable_by(n - m, by_value);

@@ -7,7 +7,7 @@ pub(super) struct Scores {
     of_rank: Vec<f64>,
 }
 
-/// Values with their positions, by rising value.
+/// Values with their positions, by increasing value.
 pub(super) struct Sorted(Vec<(f64, usize)>);
 
 impl Scores {
@@ -17,7 +17,7 @@ impl Scores {
         Self { of_rank }
     }
 
-    /// The score of each value, at its position; equal values share the mean of their ranks.
+    /// Returns the score of each value, at its position; equal values share the mean of their ranks.
     pub(super) fn of(&self, sorted: &Sorted) -> Vec<f64> {
         let n = self.of_rank.len();
         let mut scores = vec![0.0; n];
@@ -42,14 +42,14 @@ fn probability(rank: f64, n: usize) -> f64 {
 
 impl Sorted {
     pub(super) fn new(values: &[f64]) -> Self {
-        // As whole numbers in the order of the values, which sort faster than floats.
+        // Integers in the order of the values sort faster than floats.
         let mut keys: Vec<(i64, usize)> =
             values.iter().enumerate().map(|(at, x)| (key(*x), at)).collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
         Self(keys.into_iter().map(|(_, at)| (values[at], at)).collect())
     }
 
-    /// The distances from the median: its two sides are sorted already, and are merged.
+    /// Returns the distances from the median; its two sides are sorted already and are merged.
     pub(super) fn folded(&self) -> Self {
         let n = self.0.len();
         let median = 0.5 * self.0[(n - 1) / 2].0 + 0.5 * self.0[n / 2].0;
@@ -71,7 +71,7 @@ fn key(x: f64) -> i64 {
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
-/// The `k`-th smallest of the values, k from 0, and the one after it (or itself, at the end).
+/// Returns the `k`-th smallest value, k from 0, and the next one (or itself, at the end).
 fn neighbours(values: &mut [f64], k: usize) -> (f64, f64) {
     let (_, kth, above) = values.select_nth_unstable_by(k, f64::total_cmp);
     let kth = *kth;
@@ -79,19 +79,19 @@ fn neighbours(values: &mut [f64], k: usize) -> (f64, f64) {
     (kth, if above.is_empty() { kth } else { next })
 }
 
-/// The `k`-th smallest of the values, k from 0. It reorders them.
+/// Returns the `k`-th smallest value, k from 0, and reorders the values.
 pub(super) fn order_statistic(values: &mut [f64], k: usize) -> f64 {
     neighbours(values, k).0
 }
 
-/// The quantile by linear interpolation (type 7 of Hyndman and Fan). It reorders the values.
+/// Returns the quantile by linear interpolation (type 7 of Hyndman and Fan) and reorders the values.
 pub(super) fn quantile(values: &mut [f64], p: f64) -> f64 {
     let n = values.len();
     let position = (n as f64 * p + (1.0 - p)).clamp(1.0, n as f64);
     let k = position.floor();
     let (low, high) = neighbours(values, k as usize - 1);
     let share = position - k;
-    // Between equal values nothing may round: the quantile is compared with them.
+    // Interpolation between equal values must be exact, as the quantile is compared with them.
     if low == high { low } else { (1.0 - share) * low + share * high }
 }
 

@@ -1,9 +1,9 @@
-//! From log-weights to weights.
+//! Normalisation of log-weights.
 
 use fermiac_base::simd::{exp_slice, ln};
 
-/// Weights that sum to one, and the logarithm of the mean of the weights as they were. Log-weights
-/// of -inf give 0; where all are, so are the weights and the logarithm is -inf.
+/// Returns weights that sum to one, and the logarithm of the mean of the given weights. Log-weights
+/// of -inf give 0; if all are -inf, all weights are 0 and the logarithm is -inf.
 pub fn normalize(log_weights: &[f64]) -> (Vec<f64>, f64) {
     let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {

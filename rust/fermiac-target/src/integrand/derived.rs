@@ -1,4 +1,4 @@
-//! Integrands made of another one: the indicator of failure, the products of Sobol' indices.
+//! Integrands made from another one: failure indicators and the products of Sobol' indices.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use fermiac_base::{Error, Result};
 use super::check_dim;
 use crate::{Dispatch, Integrand, RowStatus};
 
-/// Points that the model is given at a time, where it may run anywhere.
+/// Number of points given to a model that runs on any thread at a time.
 const BLOCK: usize = 4096;
 
-/// 1 where another integrand is at most 0, else 0, output by output; NaN for NaN.
+/// The indicator, for each output, that another integrand is at most 0; NaN for NaN.
 pub struct Indicator {
     of: Arc<dyn Integrand>,
 }
 
 impl Indicator {
-    /// The indicator of an integrand, as a limit state.
+    /// Returns the indicator of an integrand, as a limit state.
     pub fn new(of: Arc<dyn Integrand>) -> Self {
         Self { of }
     }
@@ -50,14 +50,14 @@ impl Integrand for Indicator {
 /// The joint integrand of all first-order Sobol' indices of a model m with one output, at a pair
 /// (x, x′) of independent points: m(x) m(xᵢ, x′₋ᵢ) for each coordinate i, then m(x) and m(x)².
 ///
-/// (xᵢ, x′₋ᵢ) is x′ with the coordinate i of x; m runs d + 1 times a pair.
+/// (xᵢ, x′₋ᵢ) is x′ with the coordinate i of x; m is evaluated d + 1 times per pair.
 pub struct PickFreeze {
     model: Arc<dyn Integrand>,
     dim: usize,
 }
 
 impl PickFreeze {
-    /// The joint integrand of a model, which must have one output.
+    /// Returns the joint integrand of a model, which must have one output.
     pub fn new(model: Arc<dyn Integrand>) -> Result<Self> {
         let dim = model.dim();
         match model.outputs() {
@@ -73,7 +73,7 @@ impl PickFreeze {
         }
     }
 
-    /// The d + 1 points of one pair.
+    /// Writes the d + 1 points of one pair.
     fn spread(&self, pair: &[f64], points: &mut [f64]) {
         let (x, other) = pair.split_at(self.dim);
         let (first, rest) = points.split_at_mut(self.dim);

@@ -11,7 +11,7 @@ use fermiac_base::{Error, Result};
 
 use super::{Tile, check_matrix, integrand_by_tiles};
 
-/// The families, with a the difficulties and w the places.
+/// A family, with difficulties a and places w.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GenzKind {
     /// cos(2π w₁ + Σ aᵢ xᵢ)
@@ -24,7 +24,7 @@ pub enum GenzKind {
     Gaussian,
     /// exp(-Σ aᵢ |xᵢ - wᵢ|)
     Continuous,
-    /// exp(Σ aᵢ xᵢ) where x₁ < w₁ and x₂ < w₂, else 0
+    /// exp(Σ aᵢ xᵢ) if x₁ < w₁ and x₂ < w₂, else 0
     Discontinuous,
 }
 
@@ -39,7 +39,7 @@ impl GenzKind {
         Self::Discontinuous,
     ];
 
-    /// The name by which [`FromStr`] knows it.
+    /// Returns the name that [`FromStr`] accepts.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Oscillatory => "oscillatory",
@@ -63,7 +63,7 @@ impl FromStr for GenzKind {
     }
 }
 
-/// Members of one of Genz's families, one an output.
+/// Members of one of Genz's families, one per output.
 #[derive(Debug, Clone)]
 pub struct Genz {
     kind: GenzKind,
@@ -73,7 +73,7 @@ pub struct Genz {
 }
 
 impl Genz {
-    /// Takes difficulties and places row by row, one row of `dim` an output.
+    /// Returns integrands with the given difficulties and places, one row of `dim` per output.
     pub fn new(kind: GenzKind, a: &[f64], w: &[f64], dim: usize) -> Result<Self> {
         let rows = check_matrix("a", a, dim)?;
         let given = check_matrix("w", w, dim)?;
@@ -155,7 +155,7 @@ impl Tile for Genz {
                 GenzKind::Discontinuous => {
                     let mut value = expv::<FMA>(dot::<FMA>(0.0, a, x));
                     for (x, w) in x.iter().zip(w).take(2) {
-                        // A NaN stays one, on either side of the edge.
+                        // NaN stays NaN on either side of the edge.
                         value = value.zip(*x, |v, x| if x >= *w && !v.is_nan() { 0.0 } else { v });
                     }
                     value

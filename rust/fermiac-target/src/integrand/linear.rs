@@ -1,11 +1,11 @@
-//! Linear forms: limit states of reliability problems, and sums of coordinates.
+//! Linear forms, such as limit states of reliability problems and sums of coordinates.
 
 use fermiac_base::simd::V;
 use fermiac_base::{Error, Result};
 
 use super::{Tile, check_matrix, integrand_by_tiles};
 
-/// Linear forms `b_j + Σ c_ji x_i`, one an output.
+/// Linear forms `b_j + Σ c_ji x_i`, one per output.
 #[derive(Debug, Clone)]
 pub struct Linear {
     dim: usize,
@@ -14,7 +14,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Takes the coefficients row by row, one row of `dim` and one intercept an output.
+    /// Returns forms with the given coefficients, one row of `dim` and one intercept per output.
     pub fn new(coefficients: &[f64], intercepts: &[f64], dim: usize) -> Result<Self> {
         let outputs = check_matrix("coefficients", coefficients, dim)?;
         let given = check_matrix("intercept", intercepts, 1)?;

@@ -1,8 +1,8 @@
-//! The built-in integrands: monomials, test families, engineering models, linear forms, and what
-//! is made of other integrands (indicators, the joint integrand of Sobol' indices).
+//! The built-in integrands: monomials, test families, engineering models, linear forms, and
+//! integrands made from others (indicators, the joint integrand of Sobol' indices).
 //!
-//! Rows are evaluated eight at a time, one row a lane; the last ones are padded and run the same
-//! kernel, so that a row's values depend on nothing but the row.
+//! Rows are evaluated eight at a time, one row per lane. The last rows are padded and run the same
+//! kernel, so the values of a row depend only on the row.
 
 mod derived;
 mod genz;
@@ -16,11 +16,13 @@ pub use linear::Linear;
 pub use models::{Cantilever, GFunction, Ishigami};
 pub use powers::Powers;
 
+pub use crate::function::integrand as from_fn;
+
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 
-/// An integrand that is written for eight points at a time.
+/// An integrand written for eight points at a time.
 trait Tile {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
@@ -28,16 +30,16 @@ trait Tile {
     /// Numbers per point.
     fn outputs(&self) -> usize;
 
-    /// Vectors of working space.
+    /// Number of vectors of working space.
     fn scratch(&self) -> usize {
         0
     }
 
-    /// Eight points, coordinate by coordinate, to all outputs. Must be `#[inline(always)]`.
+    /// Writes all outputs at eight points, given by coordinate. Must be `#[inline(always)]`.
     fn tile<const FMA: bool>(&self, x: &[V], scratch: &mut [V], out: &mut [V]);
 }
 
-/// Makes an [`Integrand`](super::Integrand) of a [`Tile`].
+/// Implements [`Integrand`](super::Integrand) for a [`Tile`].
 macro_rules! integrand_by_tiles {
     ($type:ty) => {
         impl crate::Integrand for $type {
@@ -72,7 +74,7 @@ struct Batch<'a, T> {
     out: &'a mut [f64],
 }
 
-/// What one tile needs: its points, its values and the integrand's working space.
+/// Buffers of one tile: its points, its values and the working space of the integrand.
 struct Buffers {
     points: Vec<V>,
     values: Vec<V>,
@@ -80,7 +82,7 @@ struct Buffers {
 }
 
 impl Buffers {
-    // A function, not a closure: one that is called twice might not be inlined into the clone.
+    // A function and not a closure, which might not be inlined into the clone when called twice.
     #[inline(always)]
     fn evaluate<const FMA: bool>(&mut self, integrand: &impl Tile, rows: &[f64], out: &mut [f64]) {
         let (dim, outputs) = (self.points.len(), self.values.len());
@@ -130,7 +132,7 @@ fn eval_tiles<T: Tile>(integrand: &T, x: Rows<'_>, out: &mut Vec<f64>) -> Result
     Ok(())
 }
 
-/// Column `j` of eight rows, `width` apart.
+/// Returns column `j` of eight rows, `width` apart.
 #[inline(always)]
 fn column(rows: &[f64], width: usize, j: usize) -> V {
     let mut column = V::ZERO;
@@ -144,7 +146,7 @@ fn column(rows: &[f64], width: usize, j: usize) -> V {
     column
 }
 
-/// Puts a column of eight rows back.
+/// Writes a column of eight rows back.
 #[inline(always)]
 fn put_column(column: V, rows: &mut [f64], width: usize, j: usize) {
     if width == 1 {
@@ -165,8 +167,7 @@ fn check_dim(x: Rows<'_>, dim: usize) -> Result<()> {
     Err(Error::argument("x", why))
 }
 
-/// Refuses numbers that are not finite, and whatever is no matrix of `dim` columns; gives the
-/// number of rows.
+/// Refuses numbers that are not finite or no matrix of `dim` columns, and returns the number of rows.
 fn check_matrix(name: &str, values: &[f64], dim: usize) -> Result<usize> {
     if let Some((i, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
         let why = format!("{v} was given at place {i}; finite numbers are needed");
@@ -175,7 +176,7 @@ fn check_matrix(name: &str, values: &[f64], dim: usize) -> Result<usize> {
     check_shape(name, values.len(), dim)
 }
 
-/// The rows of a matrix of `len` numbers and `dim` columns, at least one of each.
+/// Returns the number of rows of a matrix of `len` numbers and `dim` columns, at least one of each.
 fn check_shape(name: &str, len: usize, dim: usize) -> Result<usize> {
     if dim == 0 || len == 0 || !len.is_multiple_of(dim) {
         let why =

@@ -1,4 +1,4 @@
-//! Models of the literature on uncertainty and sensitivity: a beam, Ishigami's and Sobol's.
+//! Models from the literature on uncertainty and sensitivity: cantilever beam, Ishigami, G-function.
 
 use fermiac_base::simd::{V, sinv};
 use fermiac_base::{Error, Result};
@@ -42,7 +42,7 @@ pub struct Ishigami {
 }
 
 impl Ishigami {
-    /// Takes the two coefficients.
+    /// Returns the function with these coefficients.
     pub fn new(a: f64, b: f64) -> Result<Self> {
         check_matrix("a", &[a], 1)?;
         check_matrix("b", &[b], 1)?;
@@ -82,8 +82,8 @@ pub struct GFunction {
 }
 
 impl GFunction {
-    /// Takes a coefficient a coordinate, none below 0; the larger it is, the less the coordinate
-    /// matters.
+    /// Returns the function with one coefficient per coordinate, none below 0; the larger it is, the
+    /// less the coordinate matters.
     pub fn new(a: &[f64]) -> Result<Self> {
         check_matrix("a", a, 1)?;
         if let Some(a) = a.iter().find(|a| **a < 0.0) {

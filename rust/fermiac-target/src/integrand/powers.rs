@@ -7,19 +7,19 @@ use fermiac_base::simd::V;
 
 use super::{Tile, check_shape, integrand_by_tiles};
 
-/// Monomials: output j is the product of `x_i` to the power `k_ji`. A power k carries at most
-/// k - 1 roundings.
+/// Monomials: output j is the product of `x_i` to the power `k_ji`. A power k takes at most k - 1
+/// roundings.
 #[derive(Debug, Clone)]
 pub struct Powers {
     dim: usize,
     /// Products of two earlier slots; the first `dim` slots are the coordinates.
     steps: Vec<(usize, usize)>,
-    /// The slots whose product is an output.
+    /// The slots whose product is each output.
     factors: Vec<Vec<usize>>,
 }
 
 impl Powers {
-    /// Takes the exponents row by row, one row of `dim` an output.
+    /// Returns monomials with the given exponents, one row of `dim` per output.
     pub fn new(exponents: &[u32], dim: usize) -> Result<Self> {
         let outputs = check_shape("exponents", exponents.len(), dim)?;
         let mut steps = Steps { first: dim, pairs: Vec::new() };
@@ -45,8 +45,8 @@ struct Steps {
 }
 
 impl Steps {
-    /// The slot of the k-th power, after the steps that it takes: one if two known powers add up
-    /// to k (as in 2, 4, 6, …), else by way of the two halves.
+    /// Returns the slot of the k-th power and adds the steps that it takes: one if two known powers
+    /// add up to k (as in 2, 4, 6, …), else those of its two halves.
     fn reach(&mut self, k: u32, known: &mut BTreeMap<u32, usize>) -> usize {
         if let Some(&slot) = known.get(&k) {
             return slot;

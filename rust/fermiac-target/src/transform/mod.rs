@@ -1,20 +1,20 @@
-//! Smooth maps from the whole space to where parameters live, with Jacobians and the chain rule.
+//! Smooth maps from the whole space to constrained parameters, with Jacobians and the chain rule.
 //!
-//! Numbers keep inside open sets: where rounding would put a coordinate on a bound, it takes the
-//! nearest number inside, so that a density that is 0 or infinite on the bound is not met there.
+//! Coordinates stay inside open sets: if rounding would put one on a bound, it takes the nearest
+//! number inside, so that a density is never evaluated on the bound.
 
 use fermiac_base::simd::{exp, ln, ln1p_pos};
 use fermiac_base::{Error, Result};
 
 use crate::Support;
 
-/// How far the sum of a simplex may be from 1: single precision passes. Ratios are what is taken.
+/// Tolerance of the sum of a simplex, wide enough for single precision; only ratios are used.
 const SUM_TOLERANCE: f64 = 1.0e-6;
 
-/// What a block of coordinates is constrained to.
+/// The constraint of a block of coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// Nothing.
+    /// No constraint.
     Identity,
     /// Above a bound: x = low + eᶻ.
     Above(f64),
@@ -22,7 +22,7 @@ pub enum Kind {
     Below(f64),
     /// An interval: x = low + (high - low) / (1 + e⁻ᶻ).
     Between(f64, f64),
-    /// Increasing numbers: x₁ = z₁, then every step up is eᶻ.
+    /// Increasing numbers: x₁ = z₁, and every further step is eᶻ.
     Ordered,
     /// Positive numbers with sum 1, by additive log-ratios: zₖ = ln(xₖ / `x_K`) for k < K. The
     /// Jacobian is that of the first K - 1 coordinates.
@@ -32,7 +32,7 @@ pub enum Kind {
     Simplex,
 }
 
-/// A block of coordinates that are constrained alike.
+/// A block of coordinates with the same constraint.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block {
     kind: Kind,
@@ -40,7 +40,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// `size` constrained coordinates.
+    /// Returns a block of `size` constrained coordinates.
     pub fn new(kind: Kind, size: usize) -> Result<Self> {
         let least = if kind == Kind::Simplex { 2 } else { 1 };
         if size < least {
@@ -59,12 +59,12 @@ impl Block {
         Err(Error::argument("transforms", why))
     }
 
-    /// Unconstrained coordinates.
+    /// Number of unconstrained coordinates.
     fn free(&self) -> usize {
         if self.kind == Kind::Simplex { self.size - 1 } else { self.size }
     }
 
-    /// Whether the image holds all points whose coordinates lie in these sets.
+    /// Returns true if the image contains all points with coordinates in these sets.
     fn reaches_all_of(&self, sets: &[Support]) -> bool {
         sets.iter().all(|set| match (self.kind, *set) {
             (Kind::Identity, _) => true,
@@ -72,7 +72,7 @@ impl Block {
             (Kind::Above(low), Support::Above(a) | Support::Between(a, _)) => a >= low,
             (Kind::Below(high), Support::Below(b) | Support::Between(_, b)) => b <= high,
             (Kind::Between(low, high), Support::Between(a, b)) => a >= low && b <= high,
-            _ => false,
+            (Kind::Simplex | Kind::Above(_) | Kind::Below(_) | Kind::Between(..), _) => false,
         })
     }
 }
@@ -86,7 +86,7 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// Blocks one after the other, at least one.
+    /// Returns the transform of these blocks, at least one.
     pub fn new(blocks: Vec<Block>) -> Result<Self> {
         if blocks.is_empty() {
             return Err(Error::argument("transforms", "no block was given; one or more is needed"));
@@ -106,8 +106,8 @@ impl Transform {
         self.free_dim
     }
 
-    /// Whether the image holds all points whose coordinates lie in these sets, but for those on a
-    /// bound.
+    /// Returns true if the image contains all points with coordinates in these sets, except on
+    /// bounds.
     pub fn reaches_all_of(&self, mut sets: &[Support]) -> bool {
         self.blocks.iter().all(|block| {
             let (these, rest) = sets.split_at(block.size);
@@ -116,7 +116,7 @@ impl Transform {
         })
     }
 
-    /// The constrained point; gives the logarithm of the Jacobian's determinant.
+    /// Writes the constrained point and returns the logarithm of the Jacobian determinant.
     pub fn constrain(&self, z: &[f64], x: &mut [f64]) -> f64 {
         let (mut z, mut x) = (z, x);
         let mut log_jacobian = 0.0;
@@ -129,7 +129,7 @@ impl Transform {
         log_jacobian
     }
 
-    /// The unconstrained point; an error that says what is wrong where `x` is not inside.
+    /// Writes the unconstrained point; it is an error if `x` is not inside.
     pub fn unconstrain(&self, x: &[f64], z: &mut [f64]) -> Result<()> {
         let (mut x, mut z, mut first) = (x, z, 0);
         for block in &self.blocks {
@@ -141,7 +141,7 @@ impl Transform {
         Ok(())
     }
 
-    /// From the gradient of a log-density in x to that in z of the log-density with the Jacobian.
+    /// Turns the gradient in x of a log-density into that in z of the log-density with the Jacobian.
     pub fn pull_back(&self, z: &[f64], x_gradient: &[f64], z_gradient: &mut [f64]) {
         let (mut z, mut from, mut to) = (z, x_gradient, z_gradient);
         for block in &self.blocks {
@@ -154,13 +154,13 @@ impl Transform {
     }
 }
 
-/// eᶻ, kept positive and finite.
+/// Returns eᶻ, kept positive and finite.
 fn step(z: f64) -> f64 {
-    // A NaN stays one.
+    // NaN stays NaN.
     exp(z).clamp(f64::MIN_POSITIVE, f64::MAX)
 }
 
-/// What rounding put on a bound, or beyond, goes back inside.
+/// Moves a number that rounding put on or beyond a bound back inside.
 fn inside(x: f64, low: f64, high: f64) -> f64 {
     if x <= low {
         low.next_up()
@@ -171,7 +171,8 @@ fn inside(x: f64, low: f64, high: f64) -> f64 {
     }
 }
 
-/// 1 / (1 + e⁻ᶻ) and 1 less it, both to full relative accuracy, and the logarithm of the smaller.
+/// Returns p = 1 / (1 + e⁻ᶻ) and 1 - p, both to full relative accuracy, and the logarithm of the
+/// smaller.
 fn logistic(z: f64) -> (f64, f64, f64) {
     let e = exp(-z.abs());
     let (large, small) = (1.0 / (1.0 + e), e / (1.0 + e));
@@ -179,15 +180,15 @@ fn logistic(z: f64) -> (f64, f64, f64) {
     if z < 0.0 { (small, large, log_small) } else { (large, small, log_small) }
 }
 
-/// The largest of `z` and 0, and the sum of the exponentials of what is below it.
+/// Returns the maximum of `z` and 0, and the sum of the exponentials relative to it.
 fn log_ratios(z: &[f64]) -> (f64, f64) {
     let top = z.iter().fold(0.0, |top: f64, z| if *z > top { *z } else { top });
     (top, z.iter().fold(exp(-top), |sum, z| sum + exp(z - top)))
 }
 
-/// The K-th share of a simplex, from its log-ratio.
+/// Returns the share of a simplex with this log-ratio.
 fn share(z: f64, (top, sum): (f64, f64)) -> f64 {
-    // A NaN stays one.
+    // NaN stays NaN.
     (exp(z - top) / sum).clamp(f64::MIN_POSITIVE, 1.0)
 }
 
@@ -212,7 +213,7 @@ fn constrain(kind: Kind, z: &[f64], x: &mut [f64]) -> f64 {
             let log_width = ln(width);
             for (x, z) in x.iter_mut().zip(z) {
                 let (below, above, log_small) = logistic(*z);
-                // From the nearer end, where a small distance keeps its digits.
+                // From the nearer end, where a small distance is accurate.
                 let place = if below < 0.5 { low + width * below } else { high - width * above };
                 *x = inside(place, low, high);
                 log_jacobian += log_width + 2.0 * log_small + z.abs();

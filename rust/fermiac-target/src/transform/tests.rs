@@ -1,4 +1,4 @@
-//! Inverses, Jacobians and gradients against differences, and what lies far out.
+//! Tests of inverses, Jacobians and gradients against differences, and of points far out.
 #![allow(clippy::unwrap_used)]
 
 use fermiac_base::linalg::Cholesky;

@@ -1,4 +1,4 @@
-"""Walks that are made longer, interrupted, killed and resumed: always the same bits."""
+"""Walks that are interrupted, killed and resumed: always the same bits."""
 
 from __future__ import annotations
 
@@ -13,64 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from walk_runs import BARBELL, BELOW, WEIGHTS, same, walk
+from walk_runs import BARBELL, BELOW, KERNELS, WEIGHTS, named, same, walk
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError
-
-KERNELS: list[dict[str, Any]] = [
-    {"kernel": "none", "base": "mhda"},
-    {"kernel": "hdt", "base": "mhda", "weights": WEIGHTS},
-    {"kernel": "hdt", "base": "mhrw", "step_exponent": 0.7},
-    {"kernel": "srrw", "base": "srw"},
-    {"kernel": "srrw", "base": "mhrw", "step_exponent": 0.8, "alpha": ("linear", 0, 5, 300)},
-    {"kernel": "tsaw", "base": "mhrw"},
-    {"kernel": "none", "base": "nbrw"},
-    {"kernel": "hdt", "base": fm.walks.MTM(3, "sqrt"), "weights": WEIGHTS},
-    {"kernel": "none", "base": fm.walks.Node2Vec(0.5, 2.0), "restart": 0.1},
-    {"kernel": "rotor", "base": "srw"},
-    {"kernel": "hdt", "base": "mhrw", "history": "shared_sync"},
-    {"kernel": "srrw", "base": "srw", "history": "shared_sync", "step_exponent": 0.8},
-    {"kernel": "hdt", "base": "mhrw", "memory_size": 4},
-]
-
-
-def named(how: dict[str, Any]) -> str:
-    return "-".join(str(v) for v in how.values() if isinstance(v, str | int))
-
-
-@pytest.mark.parametrize("record", ["visits", "path"])
-@pytest.mark.parametrize("how", KERNELS, ids=named)
-def test_a_longer_walk_is_one_walk(how: dict[str, Any], record: str) -> None:
-    how = {**how, "record": record, "n_walkers": 19, "burn_in": 60}
-    how |= {"thin": 3} if record == "path" else {}
-    whole = walk(BARBELL, n_steps=500, **how)
-    part = walk(BARBELL, n_steps=97, **how)
-    longer = fm.walks.extend(fm.walks.extend(part, 203), 200)
-    same(whole, longer)
-    assert longer.n_steps == 500
-    np.testing.assert_array_equal(longer.positions, whole.positions)
-    # What was extended is as it was.
-    same(part, walk(BARBELL, n_steps=97, **how))
-    same(fm.walks.extend(part, 403), whole)
-    prior = {"include_prior": True}
-    if record == "visits" and whole.n_replicas > 1 and whole.exact_target:
-        assert whole.expect(BELOW, **prior).cov == longer.expect(BELOW, **prior).cov
-
-
-def test_sums_of_a_longer_walk() -> None:
-    how = {"record": "none", "f": BELOW, "n_walkers": 20}
-    part = walk(n_steps=150, **how)
-    longer = fm.walks.extend(part, 350)
-    assert longer.expect().mean == pytest.approx(walk(n_steps=500, **how).expect().mean, rel=1e-13)
-
-
-def test_what_cannot_be_extended() -> None:
-    for w in (walk(keep_state=False), walk().merge(walk(rng=2)), None):
-        with pytest.raises(ArgumentError, match="how to go on"):
-            fm.walks.extend(w, 10)
-    with pytest.raises(ArgumentError, match="n_steps: 0"):
-        fm.walks.extend(walk(), 0)
 
 
 @pytest.mark.parametrize("record", ["visits", "path"])

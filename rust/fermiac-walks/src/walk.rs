@@ -1,0 +1,67 @@
+//! A walk on a graph in one call, and the visits of its nodes.
+
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::{Error, Result};
+
+use crate::graph::Graph;
+use crate::{Base, Kernel, Memory, Plan, Record, Schedule, Stuck, Target, Walkers};
+
+/// The numbers of a walk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Steps of each walker.
+    pub n_steps: u64,
+    /// Number of walkers.
+    pub n_walkers: usize,
+    /// How strongly visited nodes repel walkers; 0 for the plain chain.
+    pub alpha: f64,
+    /// Key of the random streams: equal keys give equal walks.
+    pub key: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { n_steps: 100_000, n_walkers: 8, alpha: 5.0, key: 0 }
+    }
+}
+
+/// Walks on an undirected graph by the self-repellent chain on Metropolis–Hastings with delayed
+/// acceptance, whose visits tend to the uniform law, and returns the share of visits of each node.
+///
+/// # Errors
+/// For no walkers or steps, a negative `alpha`, or a graph with a node that no edge leaves.
+pub fn walk(graph: &Graph, options: &Options) -> Result<Vec<f64>> {
+    let Options { n_steps, n_walkers, alpha, key } = *options;
+    if !(alpha >= 0.0 && alpha.is_finite()) || n_steps == 0 || n_walkers == 0 {
+        let why = format!(
+            "n_steps = {n_steps}, n_walkers = {n_walkers}, alpha = {alpha} were given; positive \
+             counts and a finite alpha from 0 on are needed"
+        );
+        return Err(Error::argument("options", why));
+    }
+    let n_nodes = graph.n_nodes();
+    let plan = Plan {
+        base: Base::Delayed,
+        kernel: if alpha == 0.0 { Kernel::Plain } else { Kernel::Repellent },
+        alpha: Schedule::Constant(alpha),
+        laziness: 0.0,
+        restart: 0.0,
+        stuck: Stuck::Stay,
+        target: Target::Uniform { pseudo: 1.0 },
+        pseudo_total: n_nodes as f64,
+        step_exponent: 1.0,
+    };
+    let mut stream = Stream::new(key, Domain::Start, 0, 0);
+    let start: Vec<usize> = (0..n_walkers).map(|_| stream.below(n_nodes as u64) as usize).collect();
+    let mut walkers = Walkers::new(graph.clone(), plan, &start, Memory::Table, key)?;
+    walkers.run(n_steps, Record::nothing(), None, &Context::parallel()?)?;
+    let mut shares = vec![0.0; n_nodes];
+    for walker in 0..n_walkers {
+        let visits = walkers.visits(walker).unwrap_or_default();
+        shares.iter_mut().zip(visits).for_each(|(share, n)| *share += f64::from(n));
+    }
+    let total: f64 = shares.iter().sum();
+    shares.iter_mut().for_each(|share| *share /= total);
+    Ok(shares)
+}
